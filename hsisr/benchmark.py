@@ -1,0 +1,175 @@
+"""A benchmark: one data set, one scale, one protocol, and the models compared on it, put together from the
+configuration, the catalogue and the registry.
+
+`resolve` is the one place that knows how a name such as `cave_x8` becomes work; the Snakefile plans with it and
+every sub-command runs with it, so the two cannot differ.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from hsisr import datasets, degrade, paths
+from hsisr.config import BenchmarkChoice, Config, Recipe, Training, checked
+from hsisr.errors import HsisrError
+from hsisr.models import registry
+
+NAME = re.compile(r"^(?P<dataset>[a-z][a-z0-9_]*?)_x(?P<scale>\d+)(?:_(?P<protocol>[a-z][a-z-]*))?$")
+
+#: Compared where the configuration names no models: a floor, a strong classical method, the published network.
+DEFAULT_MODELS = ("bicubic", "gsa", "mulsr")
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a benchmark: a registered base, its checked options, its seeds and how it is trained."""
+
+    name: str
+    base: str
+    options: dict[str, Any]
+    seeds: tuple[int, ...]
+    training: Training
+
+    @property
+    def is_network(self) -> bool:
+        """True if it has weights to train."""
+        return registry.entry(self.base).kind == "network"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark with everything resolved. Made by `resolve`."""
+
+    name: str
+    dataset: str
+    scale: int
+    protocol: str
+    response: str | None
+    choice: BenchmarkChoice
+    models: dict[str, Model]
+    config: Config
+
+    @cached_property
+    def parts(self) -> dict[str, list[datasets.Item]]:
+        """Part (train, validation, test, unlabelled) -> items: scenes, or regions of a scene."""
+        config = self.config
+        return datasets.parts(
+            self.dataset, config.scenes.get(self.dataset), config.splits.get(self.dataset), extra=config.datasets
+        )
+
+    @property
+    def convention(self) -> str | None:
+        """Metric convention of the protocol; None where there is no reference."""
+        return degrade.PROTOCOLS[self.protocol].convention
+
+    @property
+    def random_training(self) -> bool:
+        """True if training patches are degraded at random when they are read."""
+        return degrade.PROTOCOLS[self.protocol].random_training
+
+    def item(self, name: str) -> datasets.Item:
+        """The item of that name. Raises HsisrError listing the known ones."""
+        items = {item.name: item for part in self.parts.values() for item in part}
+        if name not in items:
+            raise HsisrError(f"{self.name}: no scene or region {name!r}; there are {', '.join(sorted(items))}")
+        return items[name]
+
+    def model(self, name: str) -> Model:
+        """The model of that name. Raises HsisrError listing the known ones."""
+        if name not in self.models:
+            raise HsisrError(f"{self.name}: no model {name!r} in this benchmark; there are {', '.join(self.models)}")
+        return self.models[name]
+
+    def path(self, pattern: str, **fields: Any) -> str:
+        """A path of `hsisr.paths` for this benchmark."""
+        return pattern.format(benchmark=self.name, dataset=self.dataset, **fields)
+
+    def scene_path(self, item: datasets.Item) -> str:
+        """The scene file that an item is cut from."""
+        return self.path(paths.SCENE, scene=item.scene)
+
+    def settings(self, step: str, model: str | None = None, seed: int | None = None) -> dict[str, Any]:
+        """What the step reads of the configuration: its hash names files, its change reruns the step.
+
+        step: pairs, patches, train or evaluate; model for the last two, seed for train.
+        """
+        settings: dict[str, Any] = {
+            "dataset": self.dataset,
+            "scale": self.scale,
+            "protocol": self.protocol,
+            "response": self.response,
+            "noise": self.choice.noise,
+            "seed": self.choice.seed,
+        }
+        if step == "pairs":
+            return settings
+        settings["parts"] = {part: [item.name for item in items] for part, items in self.parts.items()}
+        if step in ("patches", "train"):
+            settings["patches"] = self.config.patches.model_dump()
+        if step == "patches":
+            return settings
+        entry = self.model(model)
+        settings["model"] = {"base": entry.base, **entry.options}
+        if entry.is_network:
+            settings["training"] = entry.training.model_dump()
+            settings["seeds"] = list(entry.seeds) if seed is None else [seed]
+        return settings
+
+
+def resolve(config: Config, name: str) -> Benchmark:
+    """Put a benchmark together. Raises HsisrError for a name, scale, protocol, model or option that cannot be."""
+    match = NAME.match(name)
+    if match is None:
+        raise HsisrError(f"{name!r} is not a benchmark; expected <dataset>_x<scale>[_<protocol>], such as cave_x8")
+    where = f"benchmark {name}"
+    dataset = match["dataset"]
+    entry = datasets.entry(dataset, config.datasets)
+    scale = int(match["scale"])
+    if scale < 2:
+        raise HsisrError(f"{where}: scale {scale} is not allowed; a scale is a whole number of at least 2")
+    protocol = match["protocol"] or entry.protocol
+    if protocol not in degrade.PROTOCOLS:
+        raise HsisrError(f"{where}: unknown protocol {protocol!r}; known: {', '.join(degrade.PROTOCOLS)}")
+    choice = config.benchmarks.get(name, BenchmarkChoice())
+    response = (choice.response or entry.response) if degrade.PROTOCOLS[protocol].needs_guide else None
+    names = choice.models or list(DEFAULT_MODELS)
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    if repeated:
+        raise HsisrError(f"benchmarks.{name}.models: {repeated[0]} is listed twice")
+    models = {model: _model(config, model, scale, f"benchmarks.{name}.models") for model in names}
+    return Benchmark(name, dataset, scale, protocol, response, choice, models, config)
+
+
+def check(config: Config) -> None:
+    """Check all that the configuration names: its benchmarks, its models, its data sets. Raises HsisrError."""
+    for section in ("sources", "scenes", "splits"):
+        for dataset in getattr(config, section):
+            datasets.entry(dataset, config.datasets)
+    for name in config.models:
+        _model(config, name, None, "models")
+    for name in config.benchmarks:
+        resolve(config, name).parts  # noqa: B018  (a split that cannot be is found here)
+
+
+def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
+    recipe = config.models.get(name)
+    if recipe is None:
+        if name not in registry.names():
+            known = ", ".join([*config.models, *registry.names()])
+            raise HsisrError(f"{where}: unknown model {name!r}; known: {known}")
+        recipe = Recipe(base=name)
+    try:
+        entry = registry.entry(recipe.base)
+    except HsisrError as error:
+        raise HsisrError(f"models.{name}.base: {error}") from None
+    options = checked(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
+    training = checked(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
+    if training.epochs is None and training.max_steps is None:
+        raise HsisrError(f"models.{name}.training: epochs or max_steps must say when training ends; both are none")
+    if scale is not None:
+        try:
+            entry.check_scale(scale)
+        except HsisrError as error:
+            raise HsisrError(f"{where}: {name}: {error}") from None
+    return Model(name, recipe.base, options, tuple(recipe.seeds), training)

@@ -1,0 +1,262 @@
+"""The configuration: pydantic models of config.yaml, one section per step, and errors a user can act on.
+
+`load` reads and merges files as Snakemake does; `Config` is what the rest of the package takes. Nothing here
+imports torch: the Snakefile checks the configuration before it plans a job.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from hsisr.errors import HsisrError
+
+_NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+_DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
+#: Pattern -> what a user reads in its place.
+_PATTERNS = {
+    _NAME: "small letters and digits, with single - between them",
+    _DEVICE: "auto, cpu, cuda or cuda:<index>",
+}
+
+Name = Annotated[str, Field(pattern=_NAME)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A section of the configuration: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Patches(Section):
+    """What the `patches` step cuts out of the training pairs."""
+
+    size_lr_px: Positive = Field(12, ge=4, description="Side of a training patch in LR pixels.")
+    stride_lr_px: Positive = Field(6, description="Distance between patches in LR pixels, for fixed protocols.")
+    crops_per_scene: Positive = Field(
+        1000, description="Random crops per scene and epoch, for protocols that degrade at random while training."
+    )
+
+
+class Schedule(Section):
+    """Learning rate over the run."""
+
+    kind: Literal["constant", "halving", "cosine"] = Field(
+        "halving", description="constant; halved every `every_epochs`; or one half cosine down to 1 % at the end."
+    )
+    every_epochs: float = Field(30, gt=0, description="Epochs between halvings.")
+    warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear rise at the start.")
+
+
+class Training(Section):
+    """How a network is trained. The defaults are MulSR's published protocol (spec: IEEE TGRS 2023)."""
+
+    epochs: float | None = Field(200, gt=0, description="Passes over the patches; ends earlier at `max_steps`.")
+    max_steps: Positive | None = Field(None, description="Optimiser steps after which training ends.")
+    batch_size: Positive = Field(32, description="Patches in a batch.")
+    bands_per_step: Positive = Field(1, description="Bands of each patch in one optimiser step; published: 1.")
+    visit: Literal["all", "random"] = Field(
+        "all",
+        description="`all`: every band of a batch in order, one step after the other (published); "
+        "`random`: one step a batch, on bands drawn at random.",
+    )
+    learning_rate: float = Field(1e-4, gt=0)
+    beta1: float = Field(0.9, ge=0, lt=1)
+    beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay: 0.99 in the paper, 0.999 in its program.")
+    clip_gradient: float | None = Field(None, gt=0, description="Largest norm of the gradient; none as published.")
+    schedule: Schedule = Schedule()
+    augment: bool = Field(True, description="Flips, roll by half the height and rotations, each with probability 1/2.")
+    validate_every_steps: Positive = Field(1000, description="Optimiser steps between scores of the validation part.")
+    save_every_seconds: float = Field(30, gt=0, description="Time between states from which a stopped run resumes.")
+    select: Literal["validation", "last"] = Field(
+        "validation", description="Which weights are kept: best validation PSNR, or the last. Never the test part."
+    )
+    threads: Positive | None = Field(
+        None, description="CPU threads; none: what the job was given. Fix it for byte-identical results."
+    )
+    device: str = Field("auto", pattern=_DEVICE, description="auto, cpu, cuda or cuda:<index>.")
+
+
+class Recipe(Section):
+    """A model of the configuration: a base from the registry, its options beside these keys, and its seeds."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    base: str = Field(description="Registered model: bicubic, gsa, mulsr, ...")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One run a seed.")
+    training: dict[str, Any] = Field({}, description="Changes to the section `training` for this model.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The model's own options: every key that is not a recipe's."""
+        return dict(self.model_extra or {})
+
+
+class BenchmarkChoice(Section):
+    """What a benchmark compares, where it differs from its data set's defaults."""
+
+    models: list[Name] | None = Field(None, min_length=1, description="Names from `models:` or of registered models.")
+    response: str | None = Field(None, description="Spectral response of the simulated guide.")
+    noise: float | None = Field(None, ge=0, description="Noise sigma on the LR image, range [0, 1].")
+    seed: int = Field(0, ge=0, description="Seed of the degradation's noise.")
+
+
+class Report(Section):
+    """What the report shows."""
+
+    title: str = "Hyperspectral super-resolution"
+    scenes: Positive = Field(4, description="Test scenes shown as pictures per benchmark.")
+
+
+class Config(Section):
+    """config.yaml."""
+
+    benchmarks: dict[str, BenchmarkChoice] = Field(
+        {}, description="Benchmarks that `all` makes, named <dataset>_x<scale>[_<protocol>]."
+    )
+    models: dict[Name, Recipe] = Field({}, description="Models beside the registered ones.")
+    sources: dict[str, str] = Field(
+        {}, description="Data set -> folder, file:// or URL that replaces the place it is published at."
+    )
+    scenes: dict[str, list[str]] = Field({}, description="Data set -> scenes to use, where not all.")
+    splits: dict[str, str] = Field({}, description="Data set -> name of one of its splits.")
+    datasets: dict[str, dict[str, Any]] = Field({}, description="Your own data sets; see docs/datasets.md.")
+    patches: Patches = Patches()
+    training: Training = Training()
+    report: Report = Report()
+
+    @field_validator("benchmarks", "scenes", "sources", "models", "splits", "datasets", mode="before")
+    @classmethod
+    def _empty_section(cls, value: Any) -> Any:
+        return {} if value is None else value  # `models:` with everything below it commented out
+
+    @field_validator("benchmarks", mode="before")
+    @classmethod
+    def _bare_benchmark(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):  # `cave_x8:` with nothing below it takes all defaults
+            return {name: {} if choice is None else choice for name, choice in value.items()}
+        return value
+
+    @classmethod
+    def parse(cls, content: Any, where: str = "config.yaml") -> "Config":
+        """Check a mapping and return the configuration; `where` names its origin in errors.
+
+        Raises HsisrError: one line that names the key, the value and what is allowed.
+        """
+        if content is None:
+            content = {}
+        if not isinstance(content, Mapping):
+            raise HsisrError(f"{where}: expected keys and values, found {type(content).__name__}")
+        try:
+            return cls.model_validate(_plain(content))
+        except ValidationError as error:
+            raise HsisrError(_one_line(cls, error, where)) from None
+
+
+def load(paths: str | os.PathLike | Iterable[str | os.PathLike] = "config.yaml") -> Config:
+    """Read configuration files; where several name a key, the last one wins, sections are merged.
+
+    Raises HsisrError for an absent file, for text that is not YAML and for anything that `Config.parse` refuses.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    paths = [Path(path) for path in paths]
+    merged: dict = {}
+    for path in paths:
+        merged = _merge(merged, _read_yaml(path))
+    return Config.parse(merged, " + ".join(map(str, paths)))
+
+
+def checked(model: type[BaseModel], content: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> Any:
+    """Build one pydantic section, with the same one-line errors as the configuration.
+
+    where: the key that holds it. beside: keys that may stand beside the section's own, to name in errors.
+    """
+    try:
+        return model.model_validate(_plain(content))
+    except ValidationError as error:
+        raise HsisrError(_one_line(model, error, where, ".", beside)) from None
+
+
+def json_schema() -> dict:
+    """JSON schema of config.yaml, for editors and for `workflow/schemas`."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
+
+
+def _read_yaml(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HsisrError(f"{path}: no such configuration file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise HsisrError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise HsisrError(f"{path}: expected keys and values, found {type(content).__name__}")
+    return content
+
+
+def _merge(base: dict, change: dict) -> dict:
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Mapping):  # Snakemake hands over its own mapping types
+        return {str(key): _plain(value) for key, value in content.items()}
+    return [_plain(value) for value in content] if isinstance(content, (list, tuple)) else content
+
+
+def _one_line(
+    model: type[BaseModel], error: ValidationError, where: str, separator: str = ": ", beside: Iterable[str] = ()
+) -> str:
+    errors = error.errors()
+    first = errors[0]
+    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+    value = first["input"]
+    if first["type"] == "extra_forbidden":
+        known = sorted({*_known_keys(model, first["loc"][:-1]), *beside})
+        close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
+        reason = f"unknown key; {f'did you mean {close[0]}? ' if close else ''}allowed here: {', '.join(known)}"
+    elif first["type"] == "missing":
+        reason = "is missing"
+    elif first["type"] == "string_pattern_mismatch":
+        pattern = first["ctx"]["pattern"]
+        reason = f"{value!r} is not allowed; expected {_PATTERNS.get(pattern, pattern)}"
+    else:
+        message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+        message = message.replace("Input should be", "must be")
+        reason = f"{value!r} is not allowed; {message[0].lower()}{message[1:]}"
+    more = f" ({len(errors) - 1} more problems after this one)" if len(errors) > 1 else ""
+    return f"{where}{separator if key else ': '}{key}{': ' if key else ''}{' '.join(reason.split())}{more}"
+
+
+def _known_keys(model: type[BaseModel], location: tuple) -> list[str]:
+    for part in location:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            break
+        field = model.model_fields.get(str(part))
+        if field is None:
+            break
+        model = _section_of(field.annotation)
+    return sorted(getattr(model, "model_fields", {}))
+
+
+def _section_of(annotation: Any) -> Any:
+    """The section inside an annotation such as `dict[str, Section]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        section = _section_of(argument)
+        if section is not None:
+            return section
+    return None

@@ -1,0 +1,18 @@
+"""Where every file between steps lies, relative to the folder that the pipeline runs in.
+
+The rules of the workflow and the sub-commands both take their paths from here; {fields} are the wildcards.
+"""
+
+RAW = "data/raw/{dataset}/manifest.json"
+SCENE = "data/scenes/{dataset}/{scene}.h5"
+SPLIT = "data/splits/{dataset}.json"
+PAIR = "data/pairs/{benchmark}/{item}.h5"
+PATCHES = "data/patches/{benchmark}/train.h5"
+RUN = "runs/{benchmark}/{model}/seed{seed}"
+WEIGHTS = f"{RUN}/model.safetensors"
+TRAINING = f"{RUN}/train.json"
+HISTORY = f"{RUN}/history.csv"
+SCORES = "results/{benchmark}/{model}.json"
+PREVIEW = "results/{benchmark}/{model}.h5"
+RESULTS = "results/{benchmark}.json"
+REPORT = "results/report/index.html"
