@@ -1,0 +1,234 @@
+"""The command line: `hsisr <step>`, the same code that the rules of the workflow run.
+
+A mistake of the user ends with one line on stderr and status 1. Heavy packages load only in the steps that use
+them, so that `--help` and the data steps start at once.
+"""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hsisr
+from hsisr.errors import HsisrError
+
+app = typer.Typer(
+    name="hsisr",
+    help="Hyperspectral image super-resolution: from raw data sets to trained models, scores and a report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFiles = Annotated[
+    list[Path], typer.Option("--config", "-c", help="Configuration file; several are merged, the last one wins.")
+]
+BenchmarkName = Annotated[str, typer.Argument(help="<dataset>_x<scale>[_<protocol>], such as indian_pines_x4.")]
+DatasetName = Annotated[str, typer.Argument(help="Data set, such as cave; `hsisr datasets` lists them.")]
+DEFAULT_CONFIG = [Path("config.yaml")]
+
+
+def main() -> None:
+    """Run the command line; the console script."""
+    try:
+        app()
+    except HsisrError as error:
+        print(f"hsisr: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("hsisr: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has left
+        sys.stderr.close()
+        sys.exit(141)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(hsisr.__version__)
+        raise typer.Exit
+
+
+@app.command()
+def doctor() -> None:
+    """Print what this machine offers and what is missing; status 0 if the demo can run."""
+    from hsisr.doctor import report
+
+    raise typer.Exit(0 if report() else 1)
+
+
+@app.command()
+def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
+    """Get a data set as it is published, into data/raw/<dataset>."""
+    from hsisr import datasets, paths
+    from hsisr.config import load
+
+    settings = load(config)
+    folder = Path(paths.RAW.format(dataset=dataset)).parent
+    datasets.fetch(dataset, folder, source=settings.sources.get(dataset), extra=settings.datasets)
+
+
+@app.command()
+def convert(
+    dataset: DatasetName,
+    scene: Annotated[str | None, typer.Argument(help="One scene; all of the data set if left out.")] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Convert scenes of a fetched data set to data/scenes/<dataset>/<scene>.h5."""
+    from hsisr import datasets, paths
+    from hsisr.config import load
+
+    settings = load(config)
+    raw = Path(paths.RAW.format(dataset=dataset)).parent
+    known = datasets.entry(dataset, settings.datasets).scenes
+    for name in [scene] if scene else settings.scenes.get(dataset, known):
+        out = paths.SCENE.format(dataset=dataset, scene=name)
+        datasets.convert(dataset, name, raw, out, extra=settings.datasets)
+
+
+@app.command()
+def split(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
+    """Write which scenes or regions train, validate and test to data/splits/<dataset>.json."""
+    from hsisr import datasets, paths
+    from hsisr.config import load
+
+    settings = load(config)
+    datasets.split(
+        dataset,
+        paths.SPLIT.format(dataset=dataset),
+        scenes=settings.scenes.get(dataset),
+        split=settings.splits.get(dataset),
+        extra=settings.datasets,
+    )
+
+
+@app.command("pairs")
+def make_pairs(
+    benchmark: BenchmarkName,
+    item: Annotated[str | None, typer.Argument(help="One scene or region; all if left out.")] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Degrade scenes to pairs of LR image, guide and HR reference."""
+    from hsisr import pairs, paths
+
+    chosen = _resolve(config, benchmark)
+    names = [item] if item else [entry.name for part in chosen.parts.values() for entry in part]
+    for name in names:
+        pairs.make(chosen, name, chosen.path(paths.PAIR, item=name))
+
+
+@app.command("patches")
+def make_patches(benchmark: BenchmarkName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
+    """Cut the training part of a benchmark into its patch file."""
+    from hsisr import patches, paths
+
+    chosen = _resolve(config, benchmark)
+    count = patches.make(chosen, chosen.path(paths.PATCHES))
+    print(f"{chosen.path(paths.PATCHES)}: {count} patches in an epoch")
+
+
+@app.command()
+def train(
+    benchmark: BenchmarkName,
+    model: Annotated[str | None, typer.Argument(help="One model; every network if left out.")] = None,
+    seed: Annotated[int | None, typer.Option(help="One seed; all of the model's if left out.")] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Train networks; stopped in any way, the same command goes on where it was."""
+    from hsisr.config import load
+    from hsisr.training import train
+
+    for folder in train(load(config), benchmark, model, seed):
+        print(folder)
+
+
+@app.command()
+def evaluate(
+    benchmark: BenchmarkName,
+    model: Annotated[str | None, typer.Argument(help="One model; all, and their table, if left out.")] = None,
+    command: Annotated[str | None, typer.Option(hidden=True)] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Score models on the test part of a benchmark."""
+    from hsisr import evaluation
+    from hsisr.evaluation.table import print_table
+
+    chosen = _resolve(config, benchmark)
+    command = command or " ".join(["hsisr", *map(shlex.quote, sys.argv[1:])])
+    if model is None:
+        for name in chosen.models:
+            evaluation.evaluate_model(chosen, name, command)
+        print_table({benchmark: evaluation.merge(chosen, command)})
+    else:
+        evaluation.evaluate_model(chosen, model, command)
+
+
+@app.command()
+def merge(
+    benchmark: BenchmarkName,
+    command: Annotated[str | None, typer.Option(hidden=True)] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Gather the scores of a benchmark's models into results/<benchmark>.json."""
+    from hsisr import evaluation
+    from hsisr.evaluation.table import print_table
+
+    chosen = _resolve(config, benchmark)
+    merged = evaluation.merge(chosen, command or " ".join(["hsisr", *map(shlex.quote, sys.argv[1:])]))
+    print_table({benchmark: merged})
+
+
+@app.command()
+def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
+    """Print the scores of every benchmark of the configuration, and where the report is."""
+    from hsisr import evaluation, paths
+    from hsisr.evaluation.table import print_table
+
+    names = _load(config).benchmarks
+    read = evaluation.results.read
+    print_table({name: read(paths.RESULTS.format(benchmark=name), evaluation.results.Results) for name in names})
+    if Path(paths.REPORT).is_file():
+        print(f"report: {Path(paths.REPORT).resolve()}")
+
+
+@app.command()
+def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
+    """Write the self-contained HTML report of the configuration's benchmarks."""
+    from hsisr import paths
+    from hsisr.benchmark import resolve
+    from hsisr.report import build
+
+    settings = _load(config)
+    build([resolve(settings, name) for name in settings.benchmarks], paths.REPORT, settings.report)
+    print(f"report: {Path(paths.REPORT).resolve()}")
+
+
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(help="config or result.")] = "config",
+) -> None:
+    """Print the JSON schema of config.yaml or of a results file, as YAML."""
+    import yaml
+
+    from hsisr import config
+    from hsisr.evaluation import results
+
+    schemas = {"config": config.json_schema, "result": results.json_schema}
+    if kind not in schemas:
+        raise HsisrError(f"unknown schema {kind!r}; known: {', '.join(schemas)}")
+    print(yaml.safe_dump(schemas[kind](), sort_keys=False, width=120), end="")
+
+
+def _load(files: list[Path]):
+    from hsisr.config import load
+
+    return load(files)
+
+
+def _resolve(files: list[Path], name: str):
+    from hsisr.benchmark import resolve
+
+    return resolve(_load(files), name)

@@ -1,0 +1,33 @@
+"""What a result was computed with: versions and machine."""
+
+import os
+import platform
+from importlib import metadata
+from typing import Any
+
+
+def environment() -> dict[str, Any]:
+    """Versions of the packages that decide numbers, and the machine."""
+    import torch
+
+    versions = {name: metadata.version(name) for name in ("torch", "numpy", "scipy", "h5py", "snakemake")}
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {
+        "python": platform.python_version(),
+        **versions,
+        "machine": platform.machine(),
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": gpu,
+    }
+
+
+def processor() -> str:
+    """Name of the CPU, as Linux gives it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]
+    except OSError:
+        names = []
+    return names[0] if names else platform.processor() or "unknown"

@@ -1,0 +1,120 @@
+"""Preview files: the small part of a model's output that the report draws, so that it need not super-resolve."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.files import atomic_path, check_stamp, stamp
+
+#: Composite channels, red, green, blue: nanometres for scenes that the eye sees, colour infrared beyond.
+VISIBLE_NM = (650.0, 550.0, 450.0)
+INFRARED_NM = (830.0, 650.0, 550.0)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a report shows of one super-resolved scene.
+
+    composite (H, W, 3) float32 values of three bands; reference_composite and lr_composite the same of the HR and
+    the LR image (LR size); composite_bands their 0-based numbers; error (H, W) RMSE over bands; spectral_angle
+    (H, W) degrees; points (n, 2) rows and columns; spectra and reference_spectra (n, bands); band_psnr (bands,) dB.
+    """
+
+    composite: np.ndarray
+    reference_composite: np.ndarray
+    lr_composite: np.ndarray
+    composite_bands: np.ndarray
+    error: np.ndarray
+    spectral_angle: np.ndarray
+    points: np.ndarray
+    spectra: np.ndarray
+    reference_spectra: np.ndarray
+    band_psnr: np.ndarray
+    wavelengths_nm: np.ndarray
+
+
+def make(lr: np.ndarray, estimate: np.ndarray, reference: np.ndarray, wavelengths_nm: np.ndarray | None) -> Preview:
+    """The preview of an estimate (bands, H, W) against its reference; lr (bands, h, w)."""
+    bands = len(reference)
+    shown = composite_bands(bands, wavelengths_nm)
+    estimate = np.clip(estimate, 0, 1)
+    squared = np.zeros(reference.shape[1:])
+    dot, norm_x, norm_y = np.zeros_like(squared), np.zeros_like(squared), np.zeros_like(squared)
+    band_mse = np.empty(bands)
+    for band, (x, y) in enumerate(zip(reference.astype(np.float64), estimate.astype(np.float64), strict=True)):
+        difference = (x - y) ** 2
+        band_mse[band] = difference.mean()
+        squared += difference
+        dot, norm_x, norm_y = dot + x * y, norm_x + x * x, norm_y + y * y
+    cosine = dot / np.sqrt(np.maximum(norm_x * norm_y, np.finfo(float).tiny))
+    points = typical_points(reference)
+    rows, columns = points.T
+    return Preview(
+        composite=_channels_last(estimate, shown),
+        reference_composite=_channels_last(reference, shown),
+        lr_composite=_channels_last(lr, shown),
+        composite_bands=np.array(shown),
+        error=np.sqrt(squared / bands).astype(np.float32),
+        spectral_angle=np.degrees(np.arccos(np.clip(cosine, -1, 1))).astype(np.float32),
+        points=points,
+        spectra=estimate[:, rows, columns].T.astype(np.float32),
+        reference_spectra=reference[:, rows, columns].T.astype(np.float32),
+        band_psnr=-10 * np.log10(np.maximum(band_mse, 1e-12)),
+        wavelengths_nm=np.arange(1, bands + 1) if wavelengths_nm is None else wavelengths_nm,
+    )
+
+
+def composite_bands(bands: int, wavelengths_nm: np.ndarray | None) -> tuple[int, int, int]:
+    """Bands shown as red, green, blue: natural colours, or colour infrared where the scene reaches 800 nm.
+
+    Without wavelengths: three bands spread over the scene, last to first.
+    """
+    if wavelengths_nm is None:
+        return (bands - 1, bands // 2, 0)
+    wavelengths_nm = np.asarray(wavelengths_nm)
+    centres = INFRARED_NM if wavelengths_nm.max() > 800 else VISIBLE_NM
+    return tuple(int(np.argmin(np.abs(wavelengths_nm - centre))) for centre in centres)
+
+
+def typical_points(reference: np.ndarray, count: int = 3) -> np.ndarray:
+    """Pixels (count, 2) whose brightness is a low, a middle and a high quantile of the scene's: always the same."""
+    brightness = reference.mean(axis=0)
+    ranks = np.argsort(brightness, axis=None, kind="stable")
+    quantiles = [(2 * k + 1) / (2 * count) for k in range(count)]
+    chosen = [ranks[int(quantile * (ranks.size - 1))] for quantile in quantiles]
+    return np.stack(np.unravel_index(chosen, brightness.shape), axis=1)
+
+
+def write(path: str | os.PathLike, previews: dict[str, Preview], settings: object = None) -> None:
+    """Write the previews of a model: one group a scene."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(stamp("preview", settings))
+        for name, preview in previews.items():
+            group = file.create_group(name)
+            for key in fields(Preview):
+                group[key.name] = getattr(preview, key.name)
+
+
+def read(path: str | os.PathLike) -> dict[str, Preview]:
+    """Scene -> preview. Raises HsisrError if the file is absent, damaged or of another kind."""
+    path = Path(path)
+    if not path.is_file():
+        raise HsisrError(f"{path}: no such preview file; `hsisr evaluate` makes it")
+    try:
+        with h5py.File(path, "r") as file:
+            check_stamp(path, file.attrs, "preview")
+            return {
+                name: Preview(**{key.name: group[key.name][...] for key in fields(Preview)})
+                for name, group in file.items()
+            }
+    except (OSError, KeyError, RuntimeError) as error:
+        raise HsisrError(f"{path}: damaged preview file ({error}); delete it and evaluate again") from error
+
+
+def _channels_last(cube: np.ndarray, bands: Sequence[int]) -> np.ndarray:
+    return np.moveaxis(cube[list(bands)], 0, -1).astype(np.float32)

@@ -1,0 +1,64 @@
+"""Model files: weights in safetensors, which hold no code, with what is needed to build the network again."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hsisr.errors import HsisrError
+from hsisr.files import atomic_path, check_stamp, stamp
+
+
+def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], settings: Any = None) -> None:
+    """Write a network. metadata: base, options, scale, bands, guide_channels and what else travels with it."""
+    from safetensors.torch import save_file
+
+    tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    header = {**stamp("model", settings), "metadata": json.dumps(metadata, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, header)
+
+
+def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
+    """What a model file says of itself, with its config_hash. Raises HsisrError if it is none or is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    path = model_path(path)
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise HsisrError(f"{path}: not a model file, or damaged ({error})") from error
+    check_stamp(path, header, "model")
+    return {**json.loads(header["metadata"]), "config_hash": header["config_hash"]}
+
+
+def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
+    """The network of a model file, in eval mode.
+
+    path: a `model.safetensors` or the run folder that holds it. Raises HsisrError if there is none, it is damaged,
+    or its weights do not fit the network that it names.
+    """
+    from safetensors.torch import load_file
+
+    from hsisr.models import registry
+
+    path = model_path(path)
+    metadata = read_metadata(path)
+    network = registry.build(
+        metadata["base"], metadata["scale"], metadata["bands"], metadata["guide_channels"], metadata["options"]
+    )
+    try:
+        network.load_state_dict(load_file(path))
+    except RuntimeError as error:
+        raise HsisrError(f"{path}: its weights do not fit {metadata['base']} ({str(error).splitlines()[0]})") from error
+    return network.to(device).eval()
+
+
+def model_path(path: str | os.PathLike) -> Path:
+    """The model file at `path`, which may be the run folder. Raises HsisrError if there is none."""
+    path = Path(path)
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise HsisrError(f"{file}: no such model file; `hsisr train` makes it")
+    return file

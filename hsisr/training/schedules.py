@@ -1,0 +1,20 @@
+"""Learning rate as a function of progress: stateless, so that a resumed run cannot have the wrong one."""
+
+import math
+
+from hsisr.config import Schedule
+
+
+def learning_rate(base: float, schedule: Schedule, step: int, epoch: float, total_steps: int) -> float:
+    """Learning rate of optimiser step `step` (from 0), which begins at `epoch` (a fraction is allowed).
+
+    base: the rate before any decay. total_steps: length of the run, which the cosine ends at.
+    """
+    if step < schedule.warmup_steps:
+        return base * (step + 1) / schedule.warmup_steps
+    if schedule.kind == "halving":
+        return base * 0.5 ** math.floor(epoch / schedule.every_epochs + 1e-9)  # 30.0 may come as 29.999999
+    if schedule.kind == "cosine":
+        progress = (step - schedule.warmup_steps) / max(1, total_steps - schedule.warmup_steps)
+        return base * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+    return base
