@@ -1,0 +1,84 @@
+"""Configuration: shipped files are valid, schemas are in step, errors are one line."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from hsisr import benchmark, config
+from hsisr.errors import HsisrError
+from hsisr.evaluation import results
+
+ROOT = Path(__file__).parents[2]
+PRESETS = sorted((ROOT / "workflow/presets").glob("*.yaml"))
+
+
+def test_shipped_configuration_is_valid():
+    benchmark.check(config.load(ROOT / "config.yaml"))
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
+def test_presets_are_valid(preset):
+    benchmark.check(config.load([ROOT / "config.yaml", preset]))
+
+
+@pytest.mark.parametrize(("name", "schema"), [("config", config.json_schema), ("result", results.json_schema)])
+def test_exported_schema_is_in_step(name, schema):
+    exported = yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text())
+    assert exported == json.loads(json.dumps(schema())), f"run: hsisr schema {name} > workflow/schemas/{name}.schema.yaml"
+
+
+def test_shipped_configuration_follows_the_exported_schema():
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())
+    jsonschema.validate(yaml.safe_load((ROOT / "config.yaml").read_text()), schema)
+
+
+def test_files_merge_by_section_and_the_last_wins(tmp_path):
+    (tmp_path / "a.yaml").write_text("training: {batch_size: 4, beta1: 0.8}\nsources: {cave: /a}\n")
+    (tmp_path / "b.yaml").write_text("training: {batch_size: 8}\n")
+    merged = config.load([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    assert (merged.training.batch_size, merged.training.beta1, merged.sources) == (8, 0.8, {"cave": "/a"})
+
+
+def test_emptied_sections_mean_defaults(tmp_path):
+    (tmp_path / "a.yaml").write_text("models:\nsources:\nbenchmarks: {cave_x8: }\n")
+    merged = config.load(tmp_path / "a.yaml")
+    assert merged.models == {} and merged.benchmarks["cave_x8"].models is None
+
+
+def test_defaults_of_training_are_the_published_protocol():
+    training = config.Training()
+    assert (training.epochs, training.batch_size, training.bands_per_step, training.visit) == (200, 32, 1, "all")
+    assert (training.learning_rate, training.beta2, training.schedule.every_epochs) == (1e-4, 0.99, 30)
+
+
+def test_benchmark_takes_what_is_left_out_from_the_catalogue():
+    chosen = benchmark.resolve(config.Config(), "cave_x8")
+    assert (chosen.dataset, chosen.scale, chosen.protocol, chosen.response) == ("cave", 8, "mulsr", "nikon_d700")
+    assert list(chosen.models) == list(benchmark.DEFAULT_MODELS) and chosen.convention == "mulsr"
+    assert len(chosen.parts["test"]) == 12
+
+
+def test_data_set_names_may_hold_what_looks_like_a_scale():
+    match = benchmark.NAME.match("set_x2_b_x4_mulsr-aligned")
+    assert match.group("dataset", "scale", "protocol") == ("set_x2_b", "4", "mulsr-aligned")
+
+
+def test_settings_change_with_what_the_step_reads_and_with_nothing_else():
+    def settings(step, **change):
+        parsed = config.Config.parse({"models": {"m": {"base": "mulsr"}}, **change})
+        return benchmark.resolve(parsed, "cave_x8").settings(step, "mulsr", 0)
+
+    other_training = {"training": {"batch_size": 1}}
+    assert settings("pairs") == settings("pairs", **other_training)
+    assert settings("patches") == settings("patches", **other_training)
+    assert settings("train") != settings("train", **other_training)
+    assert settings("patches") != settings("patches", patches={"size_lr_px": 16})
+    assert settings("train") == settings("train", report={"title": "x"})
+
+
+def test_error_counts_what_follows_the_first():
+    with pytest.raises(HsisrError, match=r"1 more problems? after this one"):
+        config.Config.parse({"training": {"batch_size": 0, "beta1": 2}})

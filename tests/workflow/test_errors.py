@@ -1,0 +1,73 @@
+"""A wrong configuration is one line that names the key, the value and what is allowed; status 1, no traceback."""
+
+import pytest
+import yaml
+
+CASES = {
+    "unknown section": ({"trainning": {}}, "config.yaml: trainning: unknown key; did you mean training?"),
+    "unknown key": ({"training": {"batchsize": 4}}, "training.batchsize: unknown key; did you mean batch_size?"),
+    "negative patch": ({"patches": {"size_lr_px": -3}}, "patches.size_lr_px: -3 is not allowed"),
+    "unknown model": ({"benchmarks": {"indian_pines_x4": {"models": ["mulsrr"]}}}, "unknown model 'mulsrr'; known: "),
+    "odd scale": ({"benchmarks": {"indian_pines_x3": {"models": ["mulsr"]}}}, "scale"),
+    "missing data set": ({"benchmarks": {"indian_pine_x4": {}}}, "indian_pine"),
+    "unknown protocol": ({"benchmarks": {"indian_pines_x4_walt": {}}}, "unknown protocol 'walt'; known: "),
+    "not a benchmark": ({"benchmarks": {"indian_pines": {}}}, "'indian_pines' is not a benchmark"),
+    "impossible width": ({"models": {"mine": {"base": "mulsr", "width": 17}}}, "models.mine.width: 17"),
+    "unknown option": ({"models": {"mine": {"base": "mulsr", "depth": 2}}}, "models.mine.depth: unknown key"),
+    "unknown base": ({"models": {"mine": {"base": "mulsar"}}}, "models.mine.base: "),
+    "no end of training": (
+        {"models": {"mine": {"base": "mulsr", "training": {"epochs": None}}}},
+        "models.mine.training: epochs or max_steps",
+    ),
+    "unknown scene": ({"scenes": {"cave": ["ballons"]}, "benchmarks": {"cave_x8": {}}}, "ballons"),
+    "unknown split": ({"splits": {"cave": "usuall"}, "benchmarks": {"cave_x8": {}}}, "unknown split 'usuall'; known: "),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wrong_configuration_is_one_line(finished, tmp_path, case):
+    content, expected = CASES[case]
+    file = tmp_path / "wrong.yaml"
+    file.write_text(yaml.safe_dump(content))
+    planned = finished.snakemake("--dry-run", "--configfile", str(file), check=False)
+    assert planned.returncode == 1
+    lines = [line for line in planned.stdout.splitlines() if line.startswith("hsisr: error: ")]
+    assert len(lines) == 1 and expected in lines[0], planned.stdout
+    assert "Traceback" not in planned.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["train", "indian_pines_x4", "nothing"], "no model 'nothing' in this benchmark; there are bicubic"),
+        (["pairs", "indian_pines_x4", "nothing"], "no scene or region 'nothing'"),
+        (["pairs", "x4"], "'x4' is not a benchmark"),
+        (["fetch", "nothing"], "nothing"),
+        (["table", "--config", "absent.yaml"], "absent.yaml: no such configuration file"),
+        (["schema", "nothing"], "unknown schema 'nothing'; known: config, result"),
+    ],
+)
+def test_wrong_command_is_one_line(finished, words, expected):
+    done = finished.hsisr(*words, check=False)
+    assert done.returncode == 1
+    assert done.stdout.startswith("hsisr: error: ") and expected in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["a: [1, 2", "- 1\n- 2\n", "\x00"])
+def test_file_that_is_no_configuration(finished, tmp_path, text):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    done = finished.hsisr("table", "--config", str(file), check=False)
+    assert done.returncode == 1 and len(done.stdout.splitlines()) == 1 and "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("name", ["pairs/indian_pines_x4/indian_pines-test.h5", "patches/indian_pines_x4/train.h5"])
+def test_damaged_intermediate_file_is_named(project, name):
+    project.snakemake(f"data/{name}", "data/pairs/indian_pines_x4/indian_pines-validation.h5", "--cores", "2")
+    path = project.folder / "data" / name
+    path.write_bytes(path.read_bytes()[:1000])
+    step = ["train", "indian_pines_x4", "mulsr-demo"] if "patches" in name else ["evaluate", "indian_pines_x4", "gsa"]
+    done = project.hsisr(*step, check=False)
+    assert done.returncode == 1 and f"data/{name}: damaged" in done.stdout
+    assert "Traceback" not in done.stdout
