@@ -28,6 +28,8 @@ def predict(model: Any, lr: np.ndarray, guide: np.ndarray | None = None) -> np.n
         return np.asarray(model.super_resolve(lr, guide), dtype=np.float32)
     import torch
 
+    if guide is None and getattr(model, "guide_channels", 0):
+        raise HsisrError(f"{type(model).__name__} needs a guide, a sharp image of the same scene; give one")
     device = next(model.parameters()).device
     inputs = [torch.from_numpy(np.ascontiguousarray(lr, dtype=np.float32))[None].to(device)]
     if guide is not None:

@@ -14,9 +14,10 @@ def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], se
     from safetensors.torch import save_file
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    header = {**stamp("model", settings), "metadata": json.dumps(metadata, sort_keys=True)}
+    # one entry, since safetensors writes several in an order that differs from run to run
+    header = json.dumps({**stamp("model", settings), **metadata}, sort_keys=True)
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, header)
+        save_file(tensors, temporary, {"hsisr": header})
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
@@ -26,11 +27,11 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     path = model_path(path)
     try:
         with safe_open(path, "pt") as file:
-            header = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
+            header = json.loads((file.metadata() or {}).get("hsisr", "{}"))
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise HsisrError(f"{path}: not a model file, or damaged ({error})") from error
     check_stamp(path, header, "model")
-    return {**json.loads(header["metadata"]), "config_hash": header["config_hash"]}
+    return header
 
 
 def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:

@@ -113,8 +113,9 @@ def test_killed_snakemake_leaves_an_orphan_that_is_not_joined(project, reference
 
 def test_sigterm_saves_and_says_so(project):
     project.configure(max_steps=10_000, validate_every_steps=5_000, save_every_seconds=3600)
-    project.snakemake("data/patches/indian_pines_x4/train.h5", "data/pairs/indian_pines_x4/indian_pines-validation.h5",
-                      "--cores", "2")
+    project.snakemake(
+        "data/patches/indian_pines_x4/train.h5", "data/pairs/indian_pines_x4/indian_pines-validation.h5", "--cores", "2"
+    )
     trainer = subprocess.Popen(
         [sys.executable, "-m", "hsisr", "train", "indian_pines_x4", "mulsr-demo"],
         cwd=project.folder,

@@ -1,0 +1,130 @@
+"""Pair and patch files: what is cut where, and that any sample can be made again."""
+
+import itertools
+import multiprocessing
+
+import numpy as np
+import pytest
+
+from hsisr import benchmark, degrade, pairs, patches, paths
+from hsisr.config import Config
+from hsisr.errors import HsisrError
+from hsisr.patches import PatchFile, Sample, augmented
+from hsisr.scene import Scene
+from tests.unit.conftest import CONFIG, small_scene
+
+
+def test_pair_is_the_degraded_region_and_nothing_of_its_neighbours(small):
+    scene = Scene.open(small.scene_path(small.item("indian_pines-test")))
+    pair = pairs.read(small.path(paths.PAIR, item="indian_pines-test"))
+    hr = scene.cube[:, 0:80, 96:144]
+    np.testing.assert_array_equal(pair.hr, hr)
+    np.testing.assert_allclose(pair.lr, degrade.degrade(hr, "wald", 4), rtol=0, atol=1e-7)
+    np.testing.assert_array_equal(pair.labels, scene.labels[0:80, 96:144])
+    assert pair.guide.shape == (3, 80, 48) and pair.metadata["protocol"] == "wald"
+
+
+def test_patches_lie_where_they_say(small):
+    file = PatchFile(small.path(paths.PATCHES), augment=False)
+    pair = pairs.read(small.path(paths.PAIR, item="indian_pines-train"))
+    corners = list(itertools.product(range(0, 33, 4), range(0, 17, 4)))
+    assert len(file) == len(corners) == 45
+    found = {tuple(map(tuple, file[k].lr[:, :, 0])) for k in range(len(file))}
+    assert found == {tuple(map(tuple, pair.lr[:, r : r + 4, c])) for r, c in corners}
+    sample = file[0]
+    for r, c in corners:
+        if np.array_equal(sample.lr, pair.lr[:, r : r + 4, c : c + 4]):
+            window = np.s_[:, 4 * r : 4 * r + 16, 4 * c : 4 * c + 16]
+            np.testing.assert_array_equal(sample.hr, pair.hr[window])
+            np.testing.assert_array_equal(sample.guide, pair.guide[window])
+            return
+    raise AssertionError("the first sample is no patch of the pair")
+
+
+def test_last_patches_reach_the_far_border():
+    assert patches._corners((10, 4), size=4, stride=4, name="x") == [(0, 0), (4, 0), (6, 0)]
+
+
+def test_every_epoch_visits_every_patch_once_in_its_own_order(small):
+    file = PatchFile(small.path(paths.PATCHES), seed=5, augment=False)
+    epochs = [[file[e * len(file) + k].lr.tobytes() for k in range(len(file))] for e in range(2)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) and epochs[0] != epochs[1]
+    other = PatchFile(small.path(paths.PATCHES), seed=6, augment=False)
+    assert epochs[0] != [other[k].lr.tobytes() for k in range(len(other))]
+
+
+def test_sample_depends_on_its_number_only(small):
+    path = small.path(paths.PATCHES)
+    forward = [PatchFile(path, seed=1)[k].hr for k in range(60)]
+    backward = PatchFile(path, seed=1)
+    for k in reversed(range(60)):
+        np.testing.assert_array_equal(backward[k].hr, forward[k])
+    resumed = next(PatchFile(path, seed=1).batches(4, start=7))
+    np.testing.assert_array_equal(resumed[2].hr, forward[30])
+
+
+def test_workers_that_fork_read_the_same_samples(small):
+    file = PatchFile(small.path(paths.PATCHES), seed=1)
+    here = [file[k].lr for k in range(8)]  # the handle is open before the fork
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        there = pool.map(_Reader(file), range(8))
+    for a, b in zip(here, there, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+class _Reader:
+    def __init__(self, file: PatchFile) -> None:
+        self.file = file
+
+    def __call__(self, number: int) -> np.ndarray:
+        return self.file[number].lr
+
+
+def test_augmentation_keeps_lr_guide_and_hr_aligned():
+    index = np.arange(36.0, dtype=np.float32).reshape(1, 6, 6)
+    sample = Sample(index, np.kron(index, np.ones((1, 2, 2))), np.kron(index, np.ones((1, 2, 2))))
+    seen = set()
+    for seed in range(200):
+        changed = augmented(sample, np.random.default_rng(seed))
+        np.testing.assert_array_equal(changed.hr, np.kron(changed.lr, np.ones((1, 2, 2))))
+        np.testing.assert_array_equal(changed.guide, changed.hr)
+        assert sorted(changed.lr.ravel()) == sorted(index.ravel())
+        seen.add(changed.lr.tobytes())
+    assert len(seen) == 16  # 8 flips and rotations, each with and without the roll
+
+
+def test_random_protocol_keeps_scenes_and_degrades_when_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small_scene().save(paths.SCENE.format(dataset="indian_pines", scene="indian_pines"))
+    config = Config.parse(CONFIG | {"patches": {"size_lr_px": 4, "crops_per_scene": 12}})
+    chosen = benchmark.resolve(config, "indian_pines_x4_mulsr")
+    assert patches.make(chosen, chosen.path(paths.PATCHES)) == 12
+    file = PatchFile(chosen.path(paths.PATCHES), seed=2, augment=False)
+    samples = [file[k] for k in range(12)]
+    train = small_scene().cube[:, 0:144, 0:80]
+    for sample in samples:
+        assert sample.lr.shape == (5, 4, 4) and sample.hr.shape == (5, 16, 16) and sample.guide.shape == (3, 16, 16)
+        places = np.argwhere(train[0] == sample.hr[0, 0, 0])
+        assert any(np.array_equal(train[:, r : r + 16, c : c + 16], sample.hr) for r, c in places)
+    means = [float(np.abs(sample.lr.mean() - sample.hr.mean())) for sample in samples]
+    assert max(means) > 0 and len({sample.lr.tobytes() for sample in samples}) == 12
+    np.testing.assert_array_equal(file[3].lr, samples[3].lr)
+
+
+def test_patch_larger_than_the_scene_is_one_line(small):
+    config = Config.parse(CONFIG | {"patches": {"size_lr_px": 30}})
+    chosen = benchmark.resolve(config, small.name)
+    with pytest.raises(
+        HsisrError, match=r"size_lr_px: 30 is larger than training scene indian_pines-train, 36 x 20 LR"
+    ):
+        patches.make(chosen, "out.h5")
+
+
+@pytest.mark.parametrize("read", [pairs.read, PatchFile, Scene.open])
+def test_absent_damaged_and_foreign_files_are_one_line(small, tmp_path, read):
+    damaged = tmp_path / "damaged.h5"
+    damaged.write_bytes(b"\x89HDF\r\n\x1a\n" + b"x" * 500)
+    foreign = {pairs.read: paths.PATCHES, PatchFile: paths.SCENE, Scene.open: paths.PATCHES}[read]
+    for path in ("absent.h5", damaged, small.path(foreign, scene="indian_pines")):
+        with pytest.raises(HsisrError, match=r"no such|damaged|not an hsisr"):
+            read(path)
