@@ -1,0 +1,96 @@
+"""A user's own protocol, built from the settings that stand in a configuration file."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hsisr.degrade.noise import NO_NOISE, parse_noise
+from hsisr.degrade.protocols import PROTOCOLS, Protocol
+from hsisr.degrade.psf import AnisotropicPsf, ArrayPsf, BlockMeanPsf, GaussianPsf, Psf
+from hsisr.degrade.response import RESPONSES
+from hsisr.degrade.sampling import SAMPLINGS
+from hsisr.errors import HsisrError
+
+#: PSF kind -> what makes it of its settings, and the settings it takes.
+_PSFS: dict[str, tuple[Callable[..., Psf], tuple[str, ...]]] = {
+    "gaussian": (GaussianPsf, ("sigma_px", "sigma_lr", "mtf_gain")),
+    "anisotropic": (AnisotropicPsf, ("l1", "l2", "theta", "taps")),
+    "mean": (BlockMeanPsf, ()),
+    "array": (ArrayPsf, ("weights",)),
+}
+
+_KEYS = ("psf", "sampling", "phase", "noise", "response", "clip", "convention", "description")
+
+
+class CustomProtocol(Protocol):
+    """A protocol of one's own; goes wherever a protocol's name goes.
+
+    name: `[a-z][a-z-]*`, not one of the built-in names. settings, all but `psf` optional:
+    psf: `{kind: gaussian, sigma_px | sigma_lr | mtf_gain: ..}`, `{kind: anisotropic, l1, l2, theta, taps}`,
+    `{kind: mean}`, `{kind: array, weights: [[..], ..]}`, or `none` (see `hsisr.degrade.psf`).
+    sampling: one of SAMPLINGS, default `centre`. phase: of `strided`, in HR pixels, 0 .. scale - 1.
+    noise: sigma, `{sigma: ..}` or `{snr_db: ..}`; default none. clip: whether LR is clipped to [0, 1]; default no.
+    response: name of the guide's response, or `none` for no guide; default nikon_d700.
+    convention: `mulsr` (default) or `mixup`. description: one line. Training patches are degraded as the test is.
+    Raises HsisrError for a key or value it does not know.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        where = f"protocol {name}"
+        if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z-]*", name) or name in PROTOCOLS:
+            raise HsisrError(f"{where}: expected a new name of letters a-z and `-`; taken: {', '.join(PROTOCOLS)}")
+        _only(settings, _KEYS, where)
+        if "psf" not in settings:
+            raise HsisrError(f"{where}: psf is missing; give a kind ({', '.join(_PSFS)}) with its settings, or none")
+        sampling = _one_of(settings.get("sampling", "centre"), SAMPLINGS, f"{where}: sampling")
+        phase = settings.get("phase", 0)
+        if isinstance(phase, bool) or not isinstance(phase, int) or phase < 0 or (phase and sampling != "strided"):
+            raise HsisrError(
+                f"{where}: phase must be a whole number >= 0, and 0 unless sampling is strided; not {phase!r}"
+            )
+        response = _one_of(settings.get("response", "nikon_d700"), (*RESPONSES, "none", None), f"{where}: response")
+        clip = settings.get("clip", False)
+        if not isinstance(clip, bool):
+            raise HsisrError(f"{where}: clip must be true or false, not {clip!r}")
+        response = None if response == "none" else response
+        super().__init__(
+            name=name,
+            description=str(settings.get("description", "user's protocol")),
+            psf=_psf(settings["psf"], where),
+            sampling=sampling,
+            phase=phase,
+            noise=parse_noise(settings.get("noise")) or NO_NOISE,
+            clips=clip,
+            needs_guide=response is not None,
+            response=response,
+            convention=_one_of(settings.get("convention", "mulsr"), ("mulsr", "mixup"), f"{where}: convention"),
+        )
+
+
+def _psf(settings: Any, where: str) -> Psf | None:
+    if settings is None or settings == "none":
+        return None
+    if not isinstance(settings, Mapping) or "kind" not in settings:
+        raise HsisrError(f"{where}: psf must be a mapping with a kind ({', '.join(_PSFS)}), or none")
+    kind = _one_of(settings["kind"], tuple(_PSFS), f"{where}: psf kind")
+    make, keys = _PSFS[kind]
+    options = {key: value for key, value in settings.items() if key != "kind"}
+    _only(options, keys, f"{where}: psf {kind}")
+    try:
+        return make(**options)
+    except TypeError as error:
+        raise HsisrError(f"{where}: psf {kind}: {error}; it takes {', '.join(keys) or 'nothing'}") from error
+
+
+def _only(settings: Any, allowed: tuple[str, ...], where: str) -> None:
+    if not isinstance(settings, Mapping):
+        raise HsisrError(f"{where}: expected a mapping of {', '.join(allowed)}, not {settings!r}")
+    unknown = [str(key) for key in settings if key not in allowed]
+    if unknown:
+        raise HsisrError(f"{where}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
+
+
+def _one_of(value: Any, allowed: tuple, where: str) -> Any:
+    if value not in allowed:
+        raise HsisrError(f"{where} {value!r} is not known; choose one of {', '.join(str(entry) for entry in allowed)}")
+    return value

@@ -1,0 +1,62 @@
+"""Noise of the low-resolution image: Gaussian, white, reproducible from a seed."""
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Level of additive Gaussian noise; give one of the two.
+
+    sigma: standard deviation, in the cube's units, >= 0. snr_db: 10 log10 of the mean square of the cube over the
+    variance of the noise, one level for the whole cube.
+    """
+
+    sigma: float | None = None
+    snr_db: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.sigma is None) == (self.snr_db is None):
+            raise HsisrError("noise: give either sigma or snr_db")
+        value = self.sigma if self.snr_db is None else self.snr_db
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise HsisrError(f"noise: {value!r} is not a finite number")
+        if self.sigma is not None and self.sigma < 0:
+            raise HsisrError(f"noise: sigma must be >= 0, not {self.sigma}")
+
+    def sigma_for(self, cube: np.ndarray) -> float:
+        """Standard deviation for this cube."""
+        if self.sigma is not None:
+            return float(self.sigma)
+        return math.sqrt(float(np.mean(np.square(cube, dtype=np.float64))) / 10 ** (self.snr_db / 10))
+
+
+NO_NOISE = Noise(sigma=0.0)
+
+
+def parse_noise(value: "float | Mapping | Noise | None") -> Noise | None:
+    """Noise from what a user writes: a sigma, `{sigma: ..}`, `{snr_db: ..}`, a Noise, or None (left as None)."""
+    if value is None or isinstance(value, Noise):
+        return value
+    if not isinstance(value, Mapping):
+        return Noise(sigma=float(value) if isinstance(value, np.number) else value)
+    unknown = set(value) - {"sigma", "snr_db"}
+    if unknown:
+        raise HsisrError(f"noise: unknown {', '.join(sorted(map(str, unknown)))}; allowed: sigma, snr_db")
+    return Noise(**value)
+
+
+def scene_seed(seed: int, name: str, part: str = "") -> list[int]:
+    """Seed of one scene's noise: stable over machines and versions, different for each scene and part.
+
+    seed: of the experiment, >= 0. name: the scene's. part: train, test ..., where one scene is cut into several.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+        raise HsisrError(f"seed: expected a whole number >= 0, not {seed!r}")
+    return [int(seed), zlib.crc32(f"{name}/{part}".encode())]

@@ -1,0 +1,264 @@
+"""From a cube to its low-resolution image, from a scene to a pair: LR, guide and HR reference on aligned grids."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hsisr.degrade.noise import Noise, parse_noise, scene_seed
+from hsisr.degrade.protocols import Protocol, find_protocol, fixed_sampler
+from hsisr.degrade.response import apply_response
+from hsisr.degrade.response import response as response_matrix
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """What a model sees and what it is scored against; an LR pixel i covers the HR pixels i s .. i s + s - 1.
+
+    lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), or None under `full`.
+    mask: (h s, w s), True where valid, or None: all are. All images float32.
+    metadata: protocol, scale, psf and sampling (words), kernel (array or None), noise_sigma, response (name or None),
+    response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene.
+    """
+
+    lr: np.ndarray
+    guide: np.ndarray | None
+    hr: np.ndarray | None
+    mask: np.ndarray | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def degrade(
+    cube: np.ndarray,
+    protocol: str | Protocol,
+    scale: int,
+    noise: float | Mapping | Noise | None = None,
+    seed: int | Sequence[int] = 0,
+    training: bool = False,
+) -> np.ndarray:
+    """The LR image (B, h, w) that a protocol makes of a cube (B, H, W).
+
+    cube: float, without NaN, in [0, 1] under the protocols that clip; cropped at the bottom and right to a multiple
+    of `scale`. noise: None as the protocol says, 0 none, else a standard deviation, `{snr_db: ..}` or a Noise.
+    seed: of the noise and of the random training degradation. training: degrade as the protocol does for
+    training patches, which differs from the test only where `Protocol.random_training` is set.
+    Returns float64 for float64 input, else float32; always computed in float64.
+    Raises HsisrError for an unknown protocol, for `full`, and for input that cannot be degraded.
+    """
+    protocol = find_protocol(protocol)
+    cube = _cropped(check_cube(cube, scale), scale)
+    try:
+        rng = np.random.default_rng(seed)
+    except (TypeError, ValueError):
+        raise HsisrError(f"seed: expected a whole number >= 0 or several, not {seed!r}") from None
+    if training and protocol.training is not None:
+        degradation = protocol.training(rng, scale)
+        sampler = degradation.sampler(scale, cube.shape[1:])
+    else:
+        degradation = protocol.degradation(scale)
+        sampler = fixed_sampler(protocol, scale, cube.shape[1:])
+    level = parse_noise(noise) or degradation.noise
+    lr, _ = _observe(sampler(cube), level, rng, protocol.clips)
+    return lr if cube.dtype == np.float64 else lr.astype(np.float32)
+
+
+def pair(
+    scene: Scene,
+    protocol: str | Protocol,
+    scale: int,
+    seed: int = 0,
+    response: str | np.ndarray | None = None,
+    noise: float | Mapping | Noise | None = None,
+    part: str = "",
+) -> Pair:
+    """The pair that a protocol makes of a scene, cropped at the bottom and right to a multiple of `scale`.
+
+    response: name or matrix (G, B) of a simulated guide, `none` for no guide; None: as the protocol says, which is
+    the scene's own guide under `wald` and `full` where it has one. noise: as for `degrade`. seed, part: of the noise,
+    together with the scene's name (see `scene_seed`).
+    `wald` with the scene's own guide is reduced resolution: scene and guide are each degraded by `scale`, the factor
+    that separates them, and the scene is the reference; a guide on the scene's own grid stays as it is.
+    `full`: the scene is LR and nothing is degraded.
+    Raises HsisrError where scene, guide and scale do not fit, or a response does not overlap the scene's bands.
+    """
+    protocol = find_protocol(protocol)
+    try:
+        if protocol.sampling is None:
+            return _full_resolution(scene, protocol, scale, response, noise)
+        return _simulated(scene, protocol, scale, seed, response, noise, part)
+    except HsisrError as error:
+        raise HsisrError(f"scene {scene.name}: {error}") from error
+
+
+def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:
+    """The matrix (G, B) that makes a guide of a scene's bands; bands without data weigh nothing.
+
+    response: a name, or a matrix (G, B). Raises HsisrError if it does not fit the scene's bands.
+    """
+    bands = scene.shape[0]
+    if isinstance(response, str):
+        if scene.wavelengths_nm is None:
+            raise HsisrError(
+                f"response {response} needs wavelengths, which are not known; give a matrix (G, B) or `none`"
+            )
+        matrix = response_matrix(response, scene.wavelengths_nm, scene.fwhm_nm)
+    else:
+        matrix = np.asarray(response, dtype=float)
+        if matrix.ndim != 2 or matrix.shape[1] != bands or not np.isfinite(matrix).all():
+            raise HsisrError(f"response matrix: expected (channels, {bands}), finite; got shape {matrix.shape}")
+    if scene.bad_bands is None:
+        return matrix
+    return _without_bad_bands(matrix, np.asarray(scene.bad_bands, dtype=bool))
+
+
+def check_scale(scale: int) -> None:
+    """Raise HsisrError unless `scale` is a whole number >= 1."""
+    if isinstance(scale, bool) or not isinstance(scale, int | np.integer) or scale < 1:
+        raise HsisrError(f"scale must be a whole number >= 1, not {scale!r}")
+
+
+def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
+    """The cube, if it can be degraded by `scale`; raises HsisrError if not."""
+    check_scale(scale)
+    cube = np.asarray(cube)
+    if cube.ndim != 3 or 0 in cube.shape:
+        raise HsisrError(f"a cube must be (bands, rows, columns), none of them 0, not {cube.shape}")
+    if not np.issubdtype(cube.dtype, np.floating):
+        raise HsisrError(f"a cube must hold floats in [0, 1], not {cube.dtype}; divide it by its peak value first")
+    if min(cube.shape[1:]) < scale:
+        raise HsisrError(f"an image of {cube.shape[1]} x {cube.shape[2]} pixels is smaller than the scale {scale}")
+    bad = sum(int(band.size - np.isfinite(band).sum()) for band in cube)
+    if bad:
+        raise HsisrError(f"the cube holds {bad} NaN or infinite values; drop the bands or crop the pixels they are in")
+    return cube
+
+
+def _cropped(cube: np.ndarray, scale: int) -> np.ndarray:
+    rows, columns = (size // scale * scale for size in cube.shape[1:])
+    return cube[:, :rows, :columns]
+
+
+def _observe(lr: np.ndarray, noise: Noise, rng: np.random.Generator, clips: bool) -> tuple[np.ndarray, float]:
+    """Add noise to a noiseless LR image, clip; returns it and the noise's standard deviation."""
+    sigma = noise.sigma_for(lr)
+    if sigma > 0:
+        lr += sigma * rng.standard_normal(lr.shape)
+    if clips:
+        np.clip(lr, 0.0, 1.0, out=lr)
+    return lr, sigma
+
+
+def _simulated(
+    scene: Scene,
+    protocol: Protocol,
+    scale: int,
+    seed: int,
+    response: str | np.ndarray | None,
+    noise: float | Mapping | Noise | None,
+    part: str,
+) -> Pair:
+    hr = np.ascontiguousarray(_cropped(check_cube(scene.cube, scale), scale))
+    rows, columns = hr.shape[1:]
+    guide, name, matrix = _guide(scene, hr, protocol, scale, response)
+    degradation = protocol.degradation(scale)
+    low = fixed_sampler(protocol, scale, (rows, columns))(hr)
+    rng = np.random.default_rng(scene_seed(seed, scene.name, part))
+    lr, sigma = _observe(low, parse_noise(noise) or degradation.noise, rng, protocol.clips)
+    metadata = {
+        "protocol": protocol.name,
+        "scale": scale,
+        "psf": "none" if protocol.psf is None else protocol.psf.description,
+        "sampling": protocol.sampling,
+        "kernel": degradation.kernel,
+        "noise_sigma": sigma,
+        "response": name,
+        "response_matrix": matrix,
+        "seed": seed,
+        "part": part,
+        "crop": (0, rows, 0, columns),
+    }
+    mask = None if scene.mask is None else np.ascontiguousarray(scene.mask[:rows, :columns])
+    return Pair(lr.astype(np.float32), guide, hr, mask, metadata)
+
+
+def _guide(
+    scene: Scene, hr: np.ndarray, protocol: Protocol, scale: int, response: str | np.ndarray | None
+) -> tuple[np.ndarray | None, str | None, np.ndarray | None]:
+    """The guide (G, H, W) on the grid of `hr`, with the name and matrix of the response that made it."""
+    if response is None and protocol.real_guide and scene.guide is not None:
+        return _reduced_guide(scene, hr.shape[1:], protocol, scale), None, None
+    if response is None:
+        response = protocol.response
+    if response is None or (isinstance(response, str) and response == "none"):
+        return None, None, None
+    matrix = scene_response(scene, response)
+    name = response if isinstance(response, str) else "matrix"
+    return apply_response(matrix, hr), name, matrix
+
+
+def _without_bad_bands(matrix: np.ndarray, bad_bands: np.ndarray) -> np.ndarray:
+    """The response over the good bands alone, every row with its former sum."""
+    good = np.where(bad_bands, 0.0, matrix)
+    sums = good.sum(axis=1, keepdims=True)
+    if not (sums > 0).all():
+        raise HsisrError("a channel of the response lies in bands without data only; choose another response")
+    return good * (matrix.sum(axis=1, keepdims=True) / sums)
+
+
+def _reduced_guide(scene: Scene, shape: tuple[int, int], protocol: Protocol, scale: int) -> np.ndarray:
+    """The scene's own guide, degraded to the grid of the scene (Wald's reduced resolution)."""
+    ratio = _guide_ratio(scene)
+    if ratio not in (1, scale):
+        raise HsisrError(
+            f"its guide is {ratio} times as sharp, which {protocol.name} tests at scale {ratio}, not {scale}"
+        )
+    guide = scene.guide.cube[:, : shape[0] * ratio, : shape[1] * ratio]
+    if ratio == 1:
+        return np.ascontiguousarray(check_cube(guide, 1))
+    return degrade(guide, protocol, ratio, noise=0)
+
+
+def _guide_ratio(scene: Scene) -> int:
+    """Guide pixels per scene pixel along an axis. Raises HsisrError unless it is one whole number for both."""
+    ratio = scene.guide.shape[1] // scene.shape[1]
+    if ratio < 1 or scene.guide.shape[1:] != (scene.shape[1] * ratio, scene.shape[2] * ratio):
+        raise HsisrError(
+            f"its guide is {scene.guide.shape[1]} x {scene.guide.shape[2]} pixels, expected a whole multiple of "
+            f"{scene.shape[1]} x {scene.shape[2]}; crop the two to the same ground"
+        )
+    return ratio
+
+
+def _full_resolution(
+    scene: Scene, protocol: Protocol, scale: int, response: str | np.ndarray | None, noise: Any
+) -> Pair:
+    if response not in (None, "none") or noise not in (None, 0):
+        raise HsisrError(f"protocol {protocol.name} simulates nothing; leave response and noise out")
+    check_scale(scale)
+    lr = check_cube(scene.cube, 1)
+    guide = None
+    if scene.guide is not None:
+        ratio = _guide_ratio(scene)
+        if ratio != scale:
+            raise HsisrError(
+                f"its guide is {ratio} times as sharp; protocol {protocol.name} needs scale {ratio}, not {scale}"
+            )
+        guide = check_cube(scene.guide.cube, 1)
+    metadata = {
+        "protocol": protocol.name,
+        "scale": scale,
+        "psf": "none",
+        "sampling": "none: the scene is the LR image",
+        "kernel": None,
+        "noise_sigma": 0.0,
+        "response": None,
+        "response_matrix": None,
+        "seed": 0,
+        "part": "",
+        "crop": (0, lr.shape[1], 0, lr.shape[2]),
+    }
+    mask = None if scene.mask is None else scene.mask.repeat(scale, axis=0).repeat(scale, axis=1)
+    return Pair(lr, guide, None, mask, metadata)

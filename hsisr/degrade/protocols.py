@@ -1,0 +1,184 @@
+"""Protocols: the named rules under which a benchmark makes low-resolution images out of scenes."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from hsisr.degrade.noise import NO_NOISE, Noise
+from hsisr.degrade.psf import FWHM_PER_SIGMA, AnisotropicPsf, BlockShiftedPsf, GaussianPsf, Psf
+from hsisr.degrade.sampling import Sampler, build_sampler
+from hsisr.errors import HsisrError
+
+
+@dataclass(frozen=True, eq=False)
+class Degradation:
+    """One way from HR to LR: kernel (None: no blur), sampling, border and phase as in `build_sampler`, then noise."""
+
+    kernel: np.ndarray | None
+    sampling: str
+    border: str = "reflect"
+    phase: int = 0
+    noise: Noise = NO_NOISE
+
+    def sampler(self, scale: int, shape: tuple[int, int]) -> Sampler:
+        """The linear part, for images of `shape` = (H, W)."""
+        return build_sampler(self.kernel, self.sampling, scale, shape, self.border, self.phase)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named rule from scene to pair.
+
+    name: as used in paths, `[a-z][a-z-]*`. description: one line. psf: None where the sampling needs no blur.
+    sampling, phase: see `hsisr.degrade.sampling`. noise: on the LR image. clips: whether LR is clipped to [0, 1].
+    needs_guide: whether a guide is simulated for a scene that has none. response: the default one, or None.
+    real_guide: whether a scene's own guide goes before a simulated one. convention: of the scores; None: no reference.
+    training: draws a random degradation (rng, scale) for training patches, or None where training is as the test.
+    """
+
+    name: str
+    description: str
+    psf: Psf | None
+    sampling: str | None
+    phase: int = 0
+    noise: Noise = NO_NOISE
+    clips: bool = False
+    needs_guide: bool = True
+    response: str | None = None
+    real_guide: bool = False
+    convention: str | None = "mulsr"
+    training: Callable[[np.random.Generator, int], Degradation] | None = None
+
+    @property
+    def random_training(self) -> bool:
+        """Whether training patches are degraded at random when they are read."""
+        return self.training is not None
+
+    def degradation(self, scale: int) -> Degradation:
+        """The fixed degradation of the test. Raises HsisrError for a protocol that degrades nothing."""
+        if self.sampling is None:
+            raise HsisrError(f"protocol {self.name} degrades nothing: its LR image is the scene itself")
+        if self.phase >= scale:
+            raise HsisrError(f"protocol {self.name}: phase {self.phase} must be smaller than the scale {scale}")
+        even = self.sampling == "centre" and scale % 2 == 0
+        kernel = None if self.psf is None else self.psf.kernel(scale, even)
+        return Degradation(kernel, self.sampling, phase=self.phase, noise=self.noise)
+
+
+#: MulSR's noise: the program's value; the README of the paper says variance 0.001.
+_MULSR_NOISE = Noise(sigma=3 / 255)
+_MULSR_SIZES = (7, 9, 13, 15, 21)
+_MULSR_SAMPLINGS = ("bicubic", "bilinear", "strided")
+
+
+def _mulsr_training(rng: np.random.Generator, scale: int) -> Degradation:
+    """MulSR's random training degradation.
+
+    As published, except for the isotropic kernel, whose peak the program puts at index (0, 0): ours is centred, at
+    k // 2 before an interpolating sampler and at k // 2 + (scale - 1) / 2 before the strided one.
+    """
+    size, l1, l2, theta, isotropic, sampling, noise = _draw(rng, scale)
+    if isotropic and sampling != "strided":
+        kernel = AnisotropicPsf(l1, l2, theta, size).kernel(scale, even=False)
+    else:
+        kernel = BlockShiftedPsf(l1, l2, theta, size).kernel(scale, even=False)
+    return Degradation(kernel, sampling, border="nearest" if sampling == "strided" else "reflect", noise=noise)
+
+
+def _aligned_training(rng: np.random.Generator, scale: int) -> Degradation:
+    """The same draws as `_mulsr_training`, with every kernel centred on the LR pixel."""
+    size, l1, l2, theta, _, sampling, noise = _draw(rng, scale)
+    psf = AnisotropicPsf(l1, l2, theta, size)
+    if sampling == "strided":
+        return Degradation(psf.kernel(scale, even=scale % 2 == 0), "centre", border="nearest", noise=noise)
+    return Degradation(psf.kernel(scale, even=False), sampling, noise=noise)
+
+
+def _draw(rng: np.random.Generator, scale: int) -> tuple[int, float, float, float, bool, str, Noise]:
+    """Kernel size, variances, angle, whether isotropic, sampling, noise: uniform over MulSR's ranges.
+
+    The isotropic half draws a standard deviation, not a variance. Noise comes on four patches out of five.
+    """
+    size = int(rng.choice(_MULSR_SIZES))
+    isotropic = bool(rng.random() < 0.5)
+    if isotropic:
+        l1 = l2 = float(rng.uniform(0.2, scale)) ** 2
+        theta = 0.0
+    else:
+        l1, l2 = (float(value) for value in rng.uniform(0.2, scale, 2))
+        theta = float(rng.uniform(0, math.pi))
+    sampling = str(rng.choice(_MULSR_SAMPLINGS))
+    noisy = rng.random() < 0.8
+    level = int(rng.integers(1, 5)) / 255
+    return size, l1, l2, theta, isotropic, sampling, Noise(sigma=level if noisy else 0.0)
+
+
+#: Every protocol by name. A new one is one entry here.
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            "mulsr",
+            "MulSR as published: anisotropic Gaussian 13 x 13, bicubic by 1/s, noise 3/255; LR is shifted against HR",
+            psf=BlockShiftedPsf(l1=2.0, l2=10.0, theta=math.pi / 2, taps=13),
+            sampling="bicubic",
+            noise=_MULSR_NOISE,
+            clips=True,
+            response="nikon_d700",
+            training=_mulsr_training,
+        ),
+        Protocol(
+            "mulsr-aligned",
+            "MulSR's blur and noise, sampled at the centre of each LR pixel: no shift",
+            psf=AnisotropicPsf(l1=2.0, l2=10.0, theta=math.pi / 2, taps=13),
+            sampling="centre",
+            noise=_MULSR_NOISE,
+            clips=True,
+            response="nikon_d700",
+            training=_aligned_training,
+        ),
+        Protocol(
+            "mixup",
+            "Spectral Mixup: MATLAB imresize, bicubic, antialiased; no noise, no guide",
+            psf=None,
+            sampling="imresize",
+            needs_guide=False,
+            convention="mixup",
+        ),
+        Protocol(
+            "wald",
+            "Wald: Gaussian PSF with FWHM of one LR pixel, at LR pixel centres; real guides at reduced resolution",
+            psf=GaussianPsf(sigma_lr=1 / FWHM_PER_SIGMA),
+            sampling="centre",
+            response="nikon_d700",
+            real_guide=True,
+        ),
+        Protocol(
+            "full",
+            "full resolution: the scene is the LR image, its own guide the guide; there is no reference",
+            psf=None,
+            sampling=None,
+            needs_guide=False,
+            real_guide=True,
+            convention=None,
+        ),
+    )
+}
+
+
+def find_protocol(protocol: str | Protocol) -> Protocol:
+    """A protocol by name; a Protocol is returned as it is. Raises HsisrError, naming the known ones."""
+    if isinstance(protocol, Protocol):
+        return protocol
+    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
+        raise HsisrError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[protocol]
+
+
+@lru_cache(maxsize=8)
+def fixed_sampler(protocol: Protocol, scale: int, shape: tuple[int, int]) -> Sampler:
+    """The linear part of a protocol's test degradation; kept, as a benchmark asks for the same one again and again."""
+    return protocol.degradation(scale).sampler(scale, shape)

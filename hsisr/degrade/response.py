@@ -1,0 +1,144 @@
+"""Spectral responses: how much each band of a scene contributes to each channel of the guide.
+
+A response is a table in `responses/<name>.csv`: comment lines `# source:` and `# kind:` (`measured`, or `boxcar`
+for flat between published band edges), then the wavelength in nanometres and one column a channel.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+
+_FOLDER = resources.files(__package__) / "responses"
+
+#: Names of the responses that come with the package.
+RESPONSES = tuple(sorted(file.name.removesuffix(".csv") for file in _FOLDER.iterdir() if file.name.endswith(".csv")))
+
+#: Mixing of R, G, B into the eight channels of Spectral Mixup (arXiv 2101.07589): rgb @ this, as published.
+RGB_TO_EIGHT = np.array(
+    [
+        [1.0, 0.66, 0.34, 0.0, 0.0, 0.0, 0.0, 0.0],
+        [0.0, 0.34, 0.76, 1.0, 0.75, 0.5, 0.25, 0.0],
+        [0.0, 0.0, 0.0, 0.0, 0.25, 0.5, 0.75, 1.0],
+    ]
+)
+
+#: Factor per nm of band spacing that makes Spectral Mixup's published 31 x 8 matrix from the CIE 1964 functions.
+_MIXUP_GAIN_PER_NM = 0.008472997
+
+
+@dataclass(frozen=True, eq=False)
+class ResponseTable:
+    """A response as published: values (wavelengths, channels), >= 0, in any unit.
+
+    kind: `measured` or `boxcar`. source: where the table comes from.
+    """
+
+    name: str
+    wavelengths_nm: np.ndarray
+    channels: tuple[str, ...]
+    values: np.ndarray
+    kind: str
+    source: str
+
+
+def response(name: str, wavelengths_nm: np.ndarray, fwhm_nm: np.ndarray | None = None) -> np.ndarray:
+    """A response resampled to a sensor's bands: (channels, bands), float64, every row >= 0 with sum 1.
+
+    wavelengths_nm: (bands,) band centres in any order. fwhm_nm: (bands,) widths; where given, the table is averaged
+    over each band's Gaussian, else read at its centre by linear interpolation. On the table's own wavelengths
+    the published values stay as they are. Outside its table a response is 0.
+    Raises HsisrError for an unknown name, or when a channel lies outside the bands.
+    """
+    table = load_response(name)
+    centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
+    on_grid = centres.shape == table.wavelengths_nm.shape and np.allclose(centres, table.wavelengths_nm, 0, 1e-6)
+    if on_grid:
+        matrix = table.values.T
+    elif fwhm_nm is None:
+        matrix = _interpolate(table, centres)
+    else:
+        matrix = _band_average(table, centres, _checked_bands(fwhm_nm, "fwhm_nm", len(centres)))
+    sums = matrix.sum(axis=1)
+    empty = [channel for channel, total in zip(table.channels, sums, strict=True) if not total > 0]
+    if empty:
+        raise HsisrError(
+            f"response {name}: {', '.join(empty)} (table {_span(table.wavelengths_nm)}) does not overlap the scene's "
+            f"bands ({_span(centres)}); choose another response"
+        )
+    return matrix / sums[:, None]
+
+
+@cache
+def load_response(name: str) -> ResponseTable:
+    """Read a response's table. Raises HsisrError, naming the known ones, for an unknown name."""
+    if name not in RESPONSES:
+        raise HsisrError(f"unknown response {name!r}; choose one of {', '.join(RESPONSES)}")
+    lines = (_FOLDER / f"{name}.csv").read_text(encoding="utf-8").splitlines()
+    comments = dict(line.lstrip("# ").split(": ", 1) for line in lines if line.startswith("#"))
+    header, *rows = [line.split(",") for line in lines if not line.startswith("#")]
+    table = np.array(rows, dtype=float)
+    return ResponseTable(name, table[:, 0], tuple(header[1:]), table[:, 1:], comments["kind"], comments["source"])
+
+
+def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
+    """The guide that a response (G, B) makes of a cube (B, H, W): (G, H, W), in the cube's type."""
+    guide = np.empty((len(matrix), *cube.shape[1:]), cube.dtype)
+    for row in range(0, cube.shape[1], _ROWS):  # a few rows at a time in float64, to round once at little memory
+        block = cube[:, row : row + _ROWS].astype(np.float64)
+        guide[:, row : row + _ROWS] = np.tensordot(matrix, block, axes=1)
+    return guide
+
+
+def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
+    """Spectral Mixup's map from a sensor's bands to eight channels: (bands, 8), used as x[..., bands] @ V.
+
+    V = 0.008472997 * band spacing (nm) * CIE 1964 10-degree functions * RGB_TO_EIGHT; not normalised (columns sum to
+    about 1). Equals the published 31 x 8 matrix for 400-700 nm by 10. Raises HsisrError for fewer than two bands,
+    or bands that all lie outside 360-830 nm.
+    """
+    centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
+    if len(centres) < 2:
+        raise HsisrError("spectral mixup matrix: one band has no spacing; expected two or more wavelengths")
+    order = np.argsort(centres, kind="stable")
+    spacing = np.empty_like(centres)
+    spacing[order] = np.gradient(centres[order])
+    matching = _interpolate(load_response("cie1964"), centres).T
+    if not matching.any():
+        raise HsisrError(f"spectral mixup matrix: no band of {_span(centres)} lies in the visible range, 360-830 nm")
+    return _MIXUP_GAIN_PER_NM * spacing[:, None] * (matching @ RGB_TO_EIGHT)
+
+
+#: Rows that `apply_response` converts at a time.
+_ROWS = 64
+
+
+def _checked_bands(values: np.ndarray, what: str, count: int | None = None) -> np.ndarray:
+    values = np.asarray(values, dtype=float)
+    shape_is_right = values.ndim == 1 and len(values) > 0 and count in (None, len(values))
+    if not shape_is_right or not np.isfinite(values).all() or not (values > 0).all():
+        expected = "one or more" if count is None else str(count)
+        raise HsisrError(f"{what}: expected {expected} positive numbers in nm, got an array of shape {values.shape}")
+    return values
+
+
+def _interpolate(table: ResponseTable, wavelengths_nm: np.ndarray) -> np.ndarray:
+    curves = [np.interp(wavelengths_nm, table.wavelengths_nm, curve, left=0, right=0) for curve in table.values.T]
+    return np.array(curves)
+
+
+def _band_average(table: ResponseTable, centres: np.ndarray, fwhm_nm: np.ndarray) -> np.ndarray:
+    """Mean of the table under each band's Gaussian, sampled a hundredth of its width apart out to three sigma."""
+    sigma = fwhm_nm / (2 * math.sqrt(2 * math.log(2)))
+    steps = np.linspace(-3, 3, 257)
+    weights = np.exp(-0.5 * steps**2)
+    samples = _interpolate(table, centres[:, None] + sigma[:, None] * steps)
+    return samples @ (weights / weights.sum())
+
+
+def _span(wavelengths_nm: np.ndarray) -> str:
+    return f"{wavelengths_nm.min():g}-{wavelengths_nm.max():g} nm"

@@ -1,0 +1,198 @@
+"""Linear degradations as sparse matrices, one pair per separable term, evaluated only where an LR pixel is read.
+
+Blur by any kernel followed by any sampling on a grid is  y = sum_r  A_r x C_r^T  for each band: the kernel is split
+by a singular value decomposition into outer products u_r v_r^T, and A_r (C_r) is the sampling of the rows (columns)
+times the correlation with u_r (v_r). Nothing is computed at HR positions that no LR pixel reads.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+
+#: Ways to read the blurred image on the LR grid; LR pixel i covers the HR pixels i s .. i s + s - 1.
+#: centre: at the LR pixel's centre i s + (s - 1) / 2. strided: at the pixel i s + phase.
+#: bicubic, bilinear: interpolation by 1/s at the centres, as torch does it. imresize: as MATLAB does it, antialiased.
+SAMPLINGS = ("centre", "strided", "bicubic", "bilinear", "imresize")
+
+
+@dataclass(frozen=True, eq=False)
+class Sampler:
+    """A linear degradation for one image size: call it with a cube (B, H, W), get float64 (B, h, w).
+
+    rows: sparse (terms * h, H). columns: sparse (w, terms * W).
+    """
+
+    rows: Any
+    columns: Any
+    terms: int
+
+    def __call__(self, cube: np.ndarray) -> np.ndarray:
+        height, width = self.rows.shape[0] // self.terms, self.columns.shape[0]
+        low = np.empty((len(cube), height, width))
+        for band, plane in zip(low, cube, strict=True):
+            blurred = (self.rows @ plane.astype(np.float64, copy=False)).reshape(self.terms, height, -1)
+            band[...] = (self.columns @ blurred.transpose(0, 2, 1).reshape(-1, height)).T
+        return low
+
+    def impulse_response(self, row: int, column: int) -> np.ndarray:
+        """Weights (H, W) with which LR pixel (row, column) reads the HR pixels."""
+        height = self.rows.shape[0] // self.terms
+        vertical = self.rows[row::height].toarray()
+        horizontal = self.columns[[column]].toarray().reshape(self.terms, -1)
+        return vertical.T @ horizontal
+
+
+def build_sampler(
+    kernel: np.ndarray | None,
+    sampling: str,
+    scale: int,
+    shape: tuple[int, int],
+    border: str = "reflect",
+    phase: int = 0,
+) -> Sampler:
+    """Blur by `kernel` (None: no blur), then `sampling` by 1/scale, for images of `shape` = (H, W).
+
+    kernel: (rows, columns), read as a correlation. Before `centre` its middle lies on the LR pixel's centre, which
+    takes an even number of taps at even scales and an odd one at odd scales; otherwise its tap n // 2 lies on the
+    pixel that is read. border: what the blur reads outside the image: `reflect` (mirrored, edge sample repeated) or
+    `nearest`. phase: of `strided`, 0 .. scale - 1. H and W are multiples of scale.
+    """
+    if kernel is None:
+        kernel = np.ones((1, 1))
+    left, values, right = np.linalg.svd(np.asarray(kernel, dtype=float), full_matrices=False)
+    terms = int(np.sum(values > np.finfo(float).eps * values[0]))
+    rows = [_axis(shape[0], scale, left[:, r] * values[r], sampling, border, phase) for r in range(terms)]
+    columns = [_axis(shape[1], scale, right[r], sampling, border, phase) for r in range(terms)]
+    sparse = _sparse()
+    return Sampler(sparse.vstack(rows, format="csr"), sparse.hstack(columns, format="csr"), terms)
+
+
+def correlation_axis(size: int, step: int, start: int, taps: np.ndarray, border: str = "reflect") -> Any:
+    """Sparse (size // step, size): output i reads the inputs i * step + start + j with weights taps[j]."""
+    reads = np.arange(size // step)[:, None] * step + start + np.arange(len(taps))
+    fold = {"reflect": _reflect, "nearest": _clamp}[border]
+    return _matrix(fold(reads, size), np.broadcast_to(taps, reads.shape), size)
+
+
+def interpolate(array: np.ndarray, factor: float, kind: str = "bicubic") -> np.ndarray:
+    """Resize the last two axes by `factor` as torch's interpolate does (align_corners=False, no antialiasing).
+
+    array: (..., H, W), float. kind: `bicubic` (a = -0.75) or `bilinear`. Returns (..., floor(factor H),
+    floor(factor W)) in the array's type; computed in float64. Bicubic values may overshoot the input's range.
+    Raises HsisrError for an unknown kind, a factor that is not a positive number or an empty result.
+    """
+    if kind not in _TORCH_KERNELS:
+        raise HsisrError(f"interpolate: unknown kind {kind!r}; choose one of {', '.join(_TORCH_KERNELS)}")
+    return _resize(array, factor, lambda size: _torch_axis(size, math.floor(size * factor + _EPS), 1 / factor, kind))
+
+
+def imresize(array: np.ndarray, factor: float, antialiasing: bool = True) -> np.ndarray:
+    """Resize the last two axes by `factor` as MATLAB's imresize does (bicubic, a = -0.5).
+
+    array: (..., H, W), float. antialiasing: stretch the kernel by 1/factor when factor < 1, MATLAB's default.
+    Returns (..., ceil(factor H), ceil(factor W)) in the array's type; computed in float64. Values may overshoot the
+    input's range. Raises HsisrError for a factor that is not a positive number.
+    """
+    stretch = max(1.0, 1 / factor) if antialiasing and factor > 0 else 1.0
+    return _resize(array, factor, lambda size: _matlab_axis(size, math.ceil(size * factor - _EPS), 1 / factor, stretch))
+
+
+#: Forgives the rounding of factor * size, so that 49 * (1 / 49) makes one pixel, not none.
+_EPS = 1e-9
+
+
+def _sparse() -> Any:
+    # scipy.sparse takes longer to import than the rest of the package, and configuration needs none of it.
+    from scipy import sparse
+
+    return sparse
+
+
+def _axis(size: int, scale: int, taps: np.ndarray, sampling: str, border: str, phase: int) -> Any:
+    """Sampling times correlation along one axis: sparse (size // scale, size)."""
+    if sampling == "centre":
+        if (scale - len(taps)) % 2:
+            raise HsisrError(f"a kernel of {len(taps)} taps has no tap at an LR pixel's centre at scale {scale}")
+        return correlation_axis(size, scale, (scale - len(taps)) // 2, taps, border)
+    if sampling == "strided":
+        return correlation_axis(size, scale, phase - len(taps) // 2, taps, border)
+    blur = correlation_axis(size, 1, -(len(taps) // 2), taps, border)
+    if sampling == "imresize":
+        return _matlab_axis(size, size // scale, scale, scale) @ blur
+    if sampling in _TORCH_KERNELS:
+        return _torch_axis(size, size // scale, scale, sampling) @ blur
+    raise HsisrError(f"unknown sampling {sampling!r}; choose one of {', '.join(SAMPLINGS)}")
+
+
+def _torch_axis(size: int, out: int, step: float, kind: str) -> Any:
+    """torch's interpolation along one axis, sparse (out, size): i reads at (i + 1/2) step - 1/2, edges clamped."""
+    centres = (np.arange(out) + 0.5) * step - 0.5
+    if kind == "bilinear":
+        centres = np.maximum(centres, 0)
+    reach, kernel = _TORCH_KERNELS[kind]
+    reads = np.floor(centres)[:, None].astype(int) + np.arange(1 - reach, 1 + reach)
+    return _matrix(_clamp(reads, size), kernel(centres[:, None] - reads), size)
+
+
+def _matlab_axis(size: int, out: int, step: float, stretch: float) -> Any:
+    """MATLAB's imresize along one axis: sparse (out, size); the cubic kernel is `stretch` times as wide as a pixel."""
+    centres = (np.arange(out) + 0.5) * step - 0.5
+    reads = np.floor(centres - 2 * stretch)[:, None].astype(int) + np.arange(math.ceil(4 * stretch) + 2)
+    weights = _cubic((centres[:, None] - reads) / stretch, a=-0.5)
+    return _matrix(_reflect(reads, size), weights / weights.sum(axis=1, keepdims=True), size)
+
+
+def _resize(array: np.ndarray, factor: float, axis_matrix: Callable[[int], Any]) -> np.ndarray:
+    array = np.asarray(array)
+    if not (math.isfinite(factor) and factor > 0):
+        raise HsisrError(f"resize: the factor must be a positive number, not {factor}")
+    if array.ndim < 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.floating):
+        raise HsisrError(f"resize: expected a float array (..., H, W), got {array.dtype} {array.shape}")
+    if not np.isfinite(array).all():
+        raise HsisrError("resize: the array holds NaN or infinite values; replace them first")
+    rows, columns = (axis_matrix(size) for size in array.shape[-2:])
+    if 0 in (rows.shape[0], columns.shape[0]):
+        raise HsisrError(f"resize: factor {factor:g} leaves no pixel of an image of {array.shape[-2:]}")
+    planes = array.reshape(-1, *array.shape[-2:])
+    resized = Sampler(rows, columns, 1)(planes).astype(array.dtype)
+    return resized.reshape(*array.shape[:-2], *resized.shape[-2:])
+
+
+def _matrix(reads: np.ndarray, weights: np.ndarray, size: int) -> Any:
+    """Sparse (len(reads), size) with `weights` at the columns `reads`; where a row reads a pixel twice they add up."""
+    sparse = _sparse()
+    rows = np.repeat(np.arange(len(reads)), reads.shape[1])
+    matrix = sparse.coo_array((weights.ravel(), (rows, reads.ravel())), shape=(len(reads), size)).tocsr()
+    matrix.eliminate_zeros()
+    return matrix
+
+
+def _reflect(reads: np.ndarray, size: int) -> np.ndarray:
+    folded = reads % (2 * size)
+    return np.minimum(folded, 2 * size - 1 - folded)
+
+
+def _clamp(reads: np.ndarray, size: int) -> np.ndarray:
+    return np.clip(reads, 0, size - 1)
+
+
+def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
+    """Keys' cubic convolution kernel (IEEE TASSP 1981) with slope parameter a."""
+    x = np.abs(distance)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = a * (((x - 5) * x + 8) * x - 4)
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+
+
+def _linear(distance: np.ndarray) -> np.ndarray:
+    return np.maximum(0.0, 1 - np.abs(distance))
+
+
+#: torch's interpolation kernels: half-width in pixels, weight at a distance.
+_TORCH_KERNELS = {"bicubic": (2, partial(_cubic, a=-0.75)), "bilinear": (1, _linear)}
