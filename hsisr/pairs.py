@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 
 from hsisr import degrade
 from hsisr.benchmark import Benchmark
+from hsisr.datasets import quicklook
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, stamp
 from hsisr.scene import Scene
@@ -102,6 +104,37 @@ def read(path: str | os.PathLike, what: tuple[str, ...] = ("lr", "guide", "hr", 
             )
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise HsisrError(f"{path}: damaged pair file ({error}); delete it and make it again") from error
+
+
+def is_pair(path: str | os.PathLike) -> bool:
+    """Whether a file is a pair file."""
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as file:
+        return str(file.attrs.get("schema", "")).startswith("hsisr/pair/")
+
+
+def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
+    """Write LR image (enlarged without interpolation), guide and HR reference side by side as PNG.
+
+    bands: three of the scene's for red, green and blue, or one for grey; None: by wavelength.
+    """
+    lr = quicklook.quicklook(_as_scene(pair, pair.lr), bands)
+    images = []
+    if pair.guide is not None:
+        channels = list(range(3)) if len(pair.guide) >= 3 else [0]
+        images.append(quicklook.quicklook(Scene(pair.guide, "guide"), channels))
+    if pair.hr is not None:
+        images.append(quicklook.quicklook(_as_scene(pair, pair.hr), bands))
+    scale = images[0].shape[0] // lr.shape[0] if images else 1
+    panels = [lr.repeat(scale, axis=0).repeat(scale, axis=1), *images]
+    gap = np.full((panels[0].shape[0], 4, 3), 255, np.uint8)
+    row = [part for panel in panels for part in (gap, panel)][1:]
+    quicklook.write_png(out, np.concatenate(row, axis=1))
+
+
+def _as_scene(pair: PairFile, cube: np.ndarray) -> Scene:
+    return Scene(cube, pair.name, wavelengths_nm=pair.wavelengths_nm)
 
 
 _ARRAYS = ("lr", "guide", "hr", "mask", "labels")

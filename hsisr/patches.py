@@ -121,7 +121,7 @@ class PatchFile:
         hr = (window * group.attrs["scale"] + group.attrs["offset"]).astype(np.float32)
         guide = None
         if "response" in group:
-            guide = np.einsum("gb,bhw->ghw", group["response"][...].astype(np.float32), hr)
+            guide = degrade.apply_response(group["response"][...], hr)
         seed = int(rng.integers(2**31))
         lr = degrade.degrade(hr, self.protocol, self.scale, seed=seed, training=True)
         return Sample(lr.astype(np.float32, copy=False), guide, hr)
@@ -206,7 +206,7 @@ def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int
         group["cube"] = scene.stored[...]
         group.attrs.update(scale=scene.scale, offset=scene.offset)
         if benchmark.response is not None:
-            group["response"] = degrade.response(benchmark.response, scene.wavelengths_nm, scene.fwhm_nm)
+            group["response"] = degrade.scene_response(scene, benchmark.response)
     per_epoch = benchmark.config.patches.crops_per_scene * len(items)
     guide_channels = len(group["response"]) if "response" in group else 0
     _describe(file, per_epoch, size, scene.shape[0], guide_channels, scene.wavelengths_nm)

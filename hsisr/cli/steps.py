@@ -1,8 +1,4 @@
-"""The command line: `hsisr <step>`, the same code that the rules of the workflow run.
-
-A mistake of the user ends with one line on stderr and status 1. Heavy packages load only in the steps that use
-them, so that `--help` and the data steps start at once.
-"""
+"""The steps of the pipeline, in the order in which data moves."""
 
 import shlex
 import sys
@@ -11,53 +7,7 @@ from typing import Annotated
 
 import typer
 
-import hsisr
-from hsisr.errors import HsisrError
-
-app = typer.Typer(
-    name="hsisr",
-    help="Hyperspectral image super-resolution: from raw data sets to trained models, scores and a report.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-ConfigFiles = Annotated[
-    list[Path], typer.Option("--config", "-c", help="Configuration file; several are merged, the last one wins.")
-]
-BenchmarkName = Annotated[str, typer.Argument(help="<dataset>_x<scale>[_<protocol>], such as indian_pines_x4.")]
-DatasetName = Annotated[str, typer.Argument(help="Data set, such as cave; `hsisr datasets` lists them.")]
-DEFAULT_CONFIG = [Path("config.yaml")]
-
-
-def main() -> None:
-    """Run the command line; the console script."""
-    try:
-        app()
-    except HsisrError as error:
-        print(f"hsisr: error: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("hsisr: stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has left
-        sys.stderr.close()
-        sys.exit(141)
-
-
-@app.callback(invoke_without_command=True)
-def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
-    if version:
-        print(hsisr.__version__)
-        raise typer.Exit
-
-
-@app.command()
-def doctor() -> None:
-    """Print what this machine offers and what is missing; status 0 if the demo can run."""
-    from hsisr.doctor import report
-
-    raise typer.Exit(0 if report() else 1)
+from hsisr.cli.app import DEFAULT_CONFIG, BenchmarkName, ConfigFiles, DatasetName, app
 
 
 @app.command()
@@ -204,22 +154,6 @@ def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     settings = _load(config)
     build([resolve(settings, name) for name in settings.benchmarks], paths.REPORT, settings.report)
     print(f"report: {Path(paths.REPORT).resolve()}")
-
-
-@app.command()
-def schema(
-    kind: Annotated[str, typer.Argument(help="config or result.")] = "config",
-) -> None:
-    """Print the JSON schema of config.yaml or of a results file, as YAML."""
-    import yaml
-
-    from hsisr import config
-    from hsisr.evaluation import results
-
-    schemas = {"config": config.json_schema, "result": results.json_schema}
-    if kind not in schemas:
-        raise HsisrError(f"unknown schema {kind!r}; known: {', '.join(schemas)}")
-    print(yaml.safe_dump(schemas[kind](), sort_keys=False, width=120), end="")
 
 
 def _load(files: list[Path]):

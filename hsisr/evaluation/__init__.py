@@ -13,6 +13,7 @@ from hsisr.config import Config, load
 from hsisr.errors import HsisrError
 from hsisr.evaluation import preview, results
 from hsisr.files import stamp
+from hsisr.metrics import json_ready
 from hsisr.metrics import score as score
 
 
@@ -55,7 +56,8 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
             started = time.perf_counter()
             estimate = predict(pair)
             seconds += time.perf_counter() - started
-            scores[seed][item.name] = score(pair.hr, estimate, benchmark.scale, benchmark.convention, mask=pair.mask)
+            found = score(pair.hr, estimate, benchmark.scale, benchmark.convention, mask=pair.mask)
+            scores[seed][item.name] = json_ready(found)
             if seed == model.seeds[0] and number < benchmark.config.report.scenes:
                 previews[item.name] = preview.make(pair.lr, estimate, pair.hr, pair.wavelengths_nm)
     result = _summary(benchmark, model, scores, seconds)
@@ -155,9 +157,15 @@ def _header(benchmark: Benchmark, command: str) -> dict[str, Any]:
     }
 
 
-def _mean(scores: list[dict[str, float]]) -> dict[str, float]:
-    return {key: float(np.mean([entry[key] for entry in scores])) for key in scores[0]}
+def _mean(scores: list[results.Scores]) -> results.Scores:
+    return _over(np.mean, scores)
 
 
-def _std(scores: list[dict[str, float]]) -> dict[str, float]:
-    return {key: float(np.std([entry[key] for entry in scores])) for key in scores[0]} if scores else {}
+def _std(scores: list[results.Scores]) -> results.Scores:
+    return _over(np.std, scores)
+
+
+def _over(statistic: Callable, scores: list[results.Scores]) -> results.Scores:
+    """A statistic of each score; none where one of the values is none."""
+    columns = {key: [entry[key] for entry in scores] for key in (scores[0] if scores else ())}
+    return {key: None if None in values else float(statistic(values)) for key, values in columns.items()}

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hsisr.errors import HsisrError
 from hsisr.files import read_json, write_json
 
-Scores = dict[str, float]
+#: Score -> value; none for the PSNR of identical images, which is infinite and has no place in JSON.
+Scores = dict[str, float | None]
 
 
 class _Block(BaseModel):

@@ -1,5 +1,7 @@
 """Score tables for the terminal."""
 
+import math
+
 from rich.console import Console
 from rich.table import Table
 
@@ -29,15 +31,24 @@ def print_table(benchmarks: dict[str, Results]) -> None:
         for model, result in results.models.items():
             cells = []
             for key, (_, decimals, _) in COLUMNS.items():
-                text = f"{result.mean[key]:.{decimals}f}"
+                text = score_text(result.mean[key], decimals)
                 cells.append(f"[bold]{text}[/bold]" if best[key] == model else text)
             table.add_row(model, *cells)
         console.print(table)
 
 
+def score_text(value: float | None, decimals: int) -> str:
+    """A score with so many decimals; infinity, which results files hold as none, as a sign."""
+    return "\u221e" if value is None else f"{value:.{decimals}f}"
+
+
 def best_models(results: Results) -> dict[str, str]:
     """Score -> model that leads in it."""
     return {
-        key: (max if higher else min)(results.models, key=lambda model: results.models[model].mean[key])
+        key: (max if higher else min)(results.models, key=lambda model: _finite(results.models[model].mean[key]))
         for key, (_, _, higher) in COLUMNS.items()
     }
+
+
+def _finite(value: float | None) -> float:
+    return math.inf if value is None else value

@@ -27,7 +27,9 @@ def test_presets_are_valid(preset):
 @pytest.mark.parametrize(("name", "schema"), [("config", config.json_schema), ("result", results.json_schema)])
 def test_exported_schema_is_in_step(name, schema):
     exported = yaml.safe_load((ROOT / f"workflow/schemas/{name}.schema.yaml").read_text())
-    assert exported == json.loads(json.dumps(schema())), f"run: hsisr schema {name} > workflow/schemas/{name}.schema.yaml"
+    assert exported == json.loads(json.dumps(schema())), (
+        f"run: hsisr schema {name} > workflow/schemas/{name}.schema.yaml"
+    )
 
 
 def test_shipped_configuration_follows_the_exported_schema():

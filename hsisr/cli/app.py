@@ -1,0 +1,47 @@
+"""The command line's root: the application, its common options, and how a mistake ends."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import hsisr
+from hsisr.errors import HsisrError
+
+app = typer.Typer(
+    name="hsisr",
+    help="Hyperspectral image super-resolution: from raw data sets to trained models, scores and a report.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigFiles = Annotated[
+    list[Path], typer.Option("--config", "-c", help="Configuration file; several are merged, the last one wins.")
+]
+BenchmarkName = Annotated[str, typer.Argument(help="<dataset>_x<scale>[_<protocol>], such as indian_pines_x4.")]
+DatasetName = Annotated[str, typer.Argument(help="Data set, such as cave; `hsisr datasets` lists them.")]
+DEFAULT_CONFIG = [Path("config.yaml")]
+
+
+def main() -> None:
+    """Run the command line; the console script."""
+    try:
+        app()
+    except HsisrError as error:
+        print(f"hsisr: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("hsisr: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has left
+        sys.stderr.close()
+        sys.exit(141)
+
+
+@app.callback(invoke_without_command=True)
+def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+    if version:
+        print(hsisr.__version__)
+        raise typer.Exit

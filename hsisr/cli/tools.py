@@ -1,0 +1,145 @@
+"""Tools for files: what is in them, what they look like, how they compare; and what this machine can do."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsisr.cli.app import DEFAULT_CONFIG, ConfigFiles, app
+from hsisr.errors import HsisrError
+
+AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
+Bands = Annotated[
+    list[int] | None, typer.Option("--bands", "-b", help="Band shown as red, then green, then blue, from 0.")
+]
+
+
+@app.command()
+def doctor() -> None:
+    """Print what this machine offers and what is missing; status 0 if the demo can run."""
+    from hsisr.doctor import report
+
+    raise typer.Exit(0 if report() else 1)
+
+
+@app.command("datasets")
+def list_datasets(
+    dataset: Annotated[str | None, typer.Argument(help="Everything about one; a table of all if left out.")] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """List the data sets with what of them is here, or print one with its licence and splits."""
+    from hsisr.config import load
+    from hsisr.datasets import overview
+
+    own = load(config).datasets if all(file.exists() for file in config) else {}
+    print(overview.page(dataset, own) if dataset else overview.table(own))
+
+
+@app.command()
+def info(file: AnyFile) -> None:
+    """Print what is in a file: size, type, wavelengths, georeference, provenance."""
+    from hsisr.datasets import overview
+
+    print(overview.info(file))
+
+
+@app.command()
+def show(
+    file: AnyFile,
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")],
+    bands: Bands = None,
+) -> None:
+    """Write a picture of a scene, or of a pair's LR image, guide and HR reference side by side."""
+    from hsisr import datasets, pairs
+    from hsisr.datasets import quicklook
+
+    if pairs.is_pair(file):
+        pairs.show(pairs.read(file), out, bands)
+    else:
+        quicklook.show(datasets.read_scene(file), out, bands)
+
+
+@app.command()
+def export(
+    file: AnyFile,
+    out: Annotated[Path, typer.Argument(help="Target; its ending chooses the format.")],
+    format: Annotated[str | None, typer.Option(help="Format where the ending does not choose it, such as cog.")] = None,
+) -> None:
+    """Write a scene in another format: GeoTIFF, COG, ENVI, MATLAB v5 or v7.3, .npy, scene file."""
+    from hsisr import datasets
+    from hsisr.datasets import writers
+
+    print(writers.export(datasets.read_scene(file), out, format))
+
+
+@app.command("degrade")
+def degrade_scene(
+    file: AnyFile,
+    protocol: Annotated[str, typer.Option(help="How the LR image is made, such as wald.")],
+    scale: Annotated[int, typer.Option(help="HR pixels per LR pixel, along a side.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Pair file (.h5) to write.")],
+    response: Annotated[
+        str | None, typer.Option(help="Spectral response of the guide; `none` for no guide; else the protocol's.")
+    ] = None,
+    noise: Annotated[float | None, typer.Option(help="Noise sigma, range [0, 1]; else the protocol's.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+) -> None:
+    """Degrade any scene to a pair of LR image, guide and HR reference."""
+    from hsisr import datasets, degrade, pairs
+
+    scene = datasets.read_scene(file)
+    pair = degrade.pair(scene, protocol, scale, seed=seed, response=response, noise=noise)
+    settings = {"protocol": protocol, "scale": scale, "response": response, "noise": noise, "seed": seed}
+    pairs.write(out, scene.name, pair, scene, settings)
+    print(out)
+
+
+@app.command()
+def registration(pair: Annotated[Path, typer.Argument(help="Pair file.")]) -> None:
+    """Measure how far the LR image of a pair lies off its guide."""
+    from hsisr import degrade, pairs
+
+    found = degrade.registration(pairs.read(pair))
+    rows, columns = found.shift_px
+    print(f"shift: {rows:+.2f} rows, {columns:+.2f} columns, in HR pixels; positive is down and right")
+    print(f"PSF: sigma {found.sigma_px[0]:.2f} rows, {found.sigma_px[1]:.2f} columns, in HR pixels")
+    print(f"unexplained: {found.unexplained:.1%} of the guide's variance; near 100 % the shift means nothing")
+
+
+@app.command()
+def score(
+    reference: AnyFile,
+    estimate: AnyFile,
+    scale: Annotated[float, typer.Option(help="HR pixels per LR pixel, for ERGAS.")],
+    convention: Annotated[str, typer.Option(help="mulsr or mixup.")] = "mulsr",
+    border: Annotated[int, typer.Option(help="Pixels cut off on every side.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Score an image against its reference, under a named convention; both with values in [0, 1]."""
+    from hsisr import datasets, metrics
+
+    truth, other = datasets.read_scene(reference), datasets.read_scene(estimate)
+    scores = metrics.score(truth.cube, other.cube, scale, convention, mask=truth.mask, border=border)
+    if as_json:
+        print(json.dumps({"convention": convention, "scale": scale, **metrics.json_ready(scores)}, indent=2))
+        return
+    print(f"convention {convention}, scale {scale:g}")
+    for name, value in scores.items():
+        print(f"{name:<6} {value:.6f}")
+
+
+@app.command()
+def schema(
+    kind: Annotated[str, typer.Argument(help="config or result.")] = "config",
+) -> None:
+    """Print the JSON schema of config.yaml or of a results file, as YAML."""
+    import yaml
+
+    from hsisr import config
+    from hsisr.evaluation import results
+
+    schemas = {"config": config.json_schema, "result": results.json_schema}
+    if kind not in schemas:
+        raise HsisrError(f"unknown schema {kind!r}; known: {', '.join(schemas)}")
+    print(yaml.safe_dump(schemas[kind](), sort_keys=False, width=120), end="")
