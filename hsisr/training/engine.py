@@ -56,7 +56,7 @@ class Run:
     def __post_init__(self) -> None:
         settings = self.training
         self.optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2)
+            self.model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True
         )
         self.device = next(self.model.parameters()).device
         self.steps_per_batch = self.objective.steps_per_batch(self.model, self.patches.bands)

@@ -77,3 +77,12 @@ def test_help_of_every_command_starts_without_torch(finished):
     program = "import sys; import hsisr.cli; sys.exit('torch' in sys.modules)"
     finished.run([sys.executable, "-c", program])
     assert "Usage" in finished.hsisr("train", "--help").stdout
+
+
+def test_readme_python_runs_as_printed(finished):
+    program = "import torch, hsisr; torch.save({'model': hsisr.models.MulSR(8).state_dict()}, 'published-checkpoint.pth')"
+    finished.run([sys.executable, "-c", program])
+    blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        finished.run([sys.executable, "-c", block])
