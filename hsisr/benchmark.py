@@ -6,7 +6,7 @@ every sub-command runs with it, so the two cannot differ.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,6 +19,9 @@ NAME = re.compile(r"^(?P<dataset>[a-z][a-z0-9_]*?)_x(?P<scale>\d+)(?:_(?P<protoc
 
 #: Compared where the configuration names no models: a floor, a strong classical method, the published network.
 DEFAULT_MODELS = ("bicubic", "gsa", "mulsr")
+
+#: The protocol at which networks learn what `full` applies at full resolution (Wald).
+REDUCED_RESOLUTION = "wald"
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,18 @@ class Model:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A benchmark with everything resolved. Made by `resolve`."""
+    """A benchmark with everything resolved. Made by `resolve`.
+
+    response: what simulates the guide; None where there is none or a real one is used. guide_response: what is known
+    of the guide's sensor, real or simulated.
+    """
 
     name: str
     dataset: str
     scale: int
     protocol: str
     response: str | None
+    guide_response: str | None
     choice: BenchmarkChoice
     models: dict[str, Model]
     config: Config
@@ -58,15 +66,25 @@ class Benchmark:
             self.dataset, config.scenes.get(self.dataset), config.splits.get(self.dataset), extra=config.datasets
         )
 
+    @cached_property
+    def rule(self) -> degrade.Protocol:
+        """The protocol itself: one of the named ones, or the configuration's own."""
+        return _protocol(self.config, self.protocol)
+
     @property
     def convention(self) -> str | None:
         """Metric convention of the protocol; None where there is no reference."""
-        return degrade.PROTOCOLS[self.protocol].convention
+        return self.rule.convention
 
-    @property
-    def random_training(self) -> bool:
-        """True if training patches are degraded at random when they are read."""
-        return degrade.PROTOCOLS[self.protocol].random_training
+    @cached_property
+    def trained_on(self) -> "Benchmark":
+        """Where this benchmark's networks are trained: here, or at reduced resolution where there is no reference."""
+        if self.convention is not None:
+            return self
+        default = datasets.entry(self.dataset, self.config.datasets).protocol
+        suffix = "" if default == REDUCED_RESOLUTION else f"_{REDUCED_RESOLUTION}"
+        sibling = resolve(self.config, f"{self.dataset}_x{self.scale}{suffix}")
+        return replace(sibling, models=self.models)
 
     def item(self, name: str) -> datasets.Item:
         """The item of that name. Raises HsisrError listing the known ones."""
@@ -97,7 +115,7 @@ class Benchmark:
         settings: dict[str, Any] = {
             "dataset": self.dataset,
             "scale": self.scale,
-            "protocol": self.protocol,
+            "protocol": self.config.protocols.get(self.protocol, self.protocol),
             "response": self.response,
             "noise": self.choice.noise,
             "seed": self.choice.seed,
@@ -111,6 +129,8 @@ class Benchmark:
             return settings
         entry = self.model(model)
         settings["model"] = {"base": entry.base, **entry.options}
+        if step == "evaluate":
+            settings["guide_response"] = self.guide_response
         if entry.is_network:
             settings["training"] = entry.training.model_dump()
             settings["seeds"] = list(entry.seeds) if seed is None else [seed]
@@ -129,16 +149,20 @@ def resolve(config: Config, name: str) -> Benchmark:
     if scale < 2:
         raise HsisrError(f"{where}: scale {scale} is not allowed; a scale is a whole number of at least 2")
     protocol = match["protocol"] or entry.protocol
-    if protocol not in degrade.PROTOCOLS:
-        raise HsisrError(f"{where}: unknown protocol {protocol!r}; known: {', '.join(degrade.PROTOCOLS)}")
+    try:
+        rule = _protocol(config, protocol)
+    except HsisrError as error:
+        raise HsisrError(f"{where}: {error}") from None
     choice = config.benchmarks.get(name, BenchmarkChoice())
-    response = (choice.response or entry.response) if degrade.PROTOCOLS[protocol].needs_guide else None
+    guide_response = choice.response or entry.response
+    # a guide that comes with the scenes is used as it is, unless the benchmark names a response
+    response = (choice.response if entry.guide and rule.real_guide else guide_response) if rule.needs_guide else None
     names = choice.models or list(DEFAULT_MODELS)
     repeated = sorted({n for n in names if names.count(n) > 1})
     if repeated:
         raise HsisrError(f"benchmarks.{name}.models: {repeated[0]} is listed twice")
     models = {model: _model(config, model, scale, f"benchmarks.{name}.models") for model in names}
-    return Benchmark(name, dataset, scale, protocol, response, choice, models, config)
+    return Benchmark(name, dataset, scale, protocol, response, guide_response, choice, models, config)
 
 
 def check(config: Config) -> None:
@@ -146,10 +170,21 @@ def check(config: Config) -> None:
     for section in ("sources", "scenes", "splits"):
         for dataset in getattr(config, section):
             datasets.entry(dataset, config.datasets)
+    for name in config.protocols:
+        _protocol(config, name)
     for name in config.models:
         _model(config, name, None, "models")
     for name in config.benchmarks:
         resolve(config, name).parts  # noqa: B018  (a split that cannot be is found here)
+
+
+def _protocol(config: Config, name: str) -> degrade.Protocol:
+    if name in config.protocols:
+        return degrade.CustomProtocol(name, config.protocols[name])
+    if name not in degrade.PROTOCOLS:
+        known = ", ".join([*degrade.PROTOCOLS, *config.protocols])
+        raise HsisrError(f"unknown protocol {name!r}; known: {known}")
+    return degrade.PROTOCOLS[name]
 
 
 def _model(config: Config, name: str, scale: int | None, where: str) -> Model:

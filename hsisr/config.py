@@ -126,11 +126,15 @@ class Config(Section):
     scenes: dict[str, list[str]] = Field({}, description="Data set -> scenes to use, where not all.")
     splits: dict[str, str] = Field({}, description="Data set -> name of one of its splits.")
     datasets: dict[str, dict[str, Any]] = Field({}, description="Your own data sets; see docs/datasets.md.")
+    protocols: dict[str, dict[str, Any]] = Field(
+        {},
+        description="Protocols of your own: name -> psf, sampling, noise, response; see docs/protocols-and-metrics.md.",
+    )
     patches: Patches = Patches()
     training: Training = Training()
     report: Report = Report()
 
-    @field_validator("benchmarks", "scenes", "sources", "models", "splits", "datasets", mode="before")
+    @field_validator("benchmarks", "scenes", "sources", "models", "splits", "datasets", "protocols", mode="before")
     @classmethod
     def _empty_section(cls, value: Any) -> Any:
         return {} if value is None else value  # `models:` with everything below it commented out

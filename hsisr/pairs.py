@@ -47,7 +47,7 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
         scene = cut(scene, item.region)
     pair = degrade.pair(
         scene,
-        benchmark.protocol,
+        benchmark.rule,
         benchmark.scale,
         seed=benchmark.choice.seed,
         response=benchmark.response,

@@ -44,7 +44,7 @@ def make(benchmark: Benchmark, out: str | os.PathLike) -> int:
     with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(stamp("patches", benchmark.settings("patches")))
         file.attrs.update(scale=benchmark.scale, protocol=benchmark.protocol, names=[item.name for item in items])
-        if benchmark.random_training:
+        if benchmark.rule.random_training:
             return _write_scenes(file, benchmark, items)
         return _write_patches(file, benchmark, items)
 

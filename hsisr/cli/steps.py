@@ -1,5 +1,6 @@
 """The steps of the pipeline, in the order in which data moves."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -12,13 +13,17 @@ from hsisr.cli.app import DEFAULT_CONFIG, BenchmarkName, ConfigFiles, DatasetNam
 
 @app.command()
 def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
-    """Get a data set as it is published, into data/raw/<dataset>."""
+    """Get a data set as it is published, into data/raw/<dataset>.
+
+    HSISR_SOURCE_<DATASET> and `sources:` in the configuration, in this order, replace the place it comes from.
+    """
     from hsisr import datasets, paths
     from hsisr.config import load
 
     settings = load(config)
     folder = Path(paths.RAW.format(dataset=dataset)).parent
-    datasets.fetch(dataset, folder, source=settings.sources.get(dataset), extra=settings.datasets)
+    source = None if f"HSISR_SOURCE_{dataset.upper()}" in os.environ else settings.sources.get(dataset)
+    datasets.fetch(dataset, folder, source=source, extra=settings.datasets)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from hsisr.benchmark import Benchmark, Model, resolve
 from hsisr.config import Config, load
 from hsisr.errors import HsisrError
 from hsisr.evaluation import preview, results
+from hsisr.evaluation.full_resolution import score_full
 from hsisr.files import stamp
 from hsisr.metrics import json_ready
 from hsisr.metrics import score as score
@@ -43,8 +44,6 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
     """
     from hsisr.evaluation.environment import environment
 
-    if benchmark.convention is None:
-        raise HsisrError(f"{benchmark.name}: protocol {benchmark.protocol} has no reference to score against")
     model = benchmark.model(name)
     settings = benchmark.settings("evaluate", name)
     methods = {seed: _method(benchmark, model, seed) for seed in model.seeds}
@@ -56,9 +55,8 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
             started = time.perf_counter()
             estimate = predict(pair)
             seconds += time.perf_counter() - started
-            found = score(pair.hr, estimate, benchmark.scale, benchmark.convention, mask=pair.mask)
-            scores[seed][item.name] = json_ready(found)
-            if seed == model.seeds[0] and number < benchmark.config.report.scenes:
+            scores[seed][item.name] = _scores(benchmark, pair, estimate)
+            if pair.hr is not None and seed == model.seeds[0] and number < benchmark.config.report.scenes:
                 previews[item.name] = preview.make(pair.lr, estimate, pair.hr, pair.wavelengths_nm)
     result = _summary(benchmark, model, scores, seconds)
     content = results.ModelScores(
@@ -95,6 +93,12 @@ def merge(benchmark: Benchmark, command: str) -> results.Results:
     return content
 
 
+def _scores(benchmark: Benchmark, pair: pairs.PairFile, estimate: np.ndarray) -> results.Scores:
+    if benchmark.convention is None:
+        return score_full(pair, estimate, benchmark.scale, benchmark.guide_response)
+    return json_ready(score(pair.hr, estimate, benchmark.scale, benchmark.convention, mask=pair.mask))
+
+
 def _method(benchmark: Benchmark, model: Model, seed: int) -> Callable[[pairs.PairFile], np.ndarray]:
     """A function that super-resolves a pair file with the model."""
     from hsisr import inference
@@ -110,8 +114,8 @@ def _method(benchmark: Benchmark, model: Model, seed: int) -> Callable[[pairs.Pa
         return classical
     from hsisr.training import choose_device, fix_threads
 
-    path = benchmark.path(paths.WEIGHTS, model=model.name, seed=seed)
-    expected = stamp("model", benchmark.settings("train", model.name, seed))["config_hash"]
+    path = benchmark.trained_on.path(paths.WEIGHTS, model=model.name, seed=seed)
+    expected = stamp("model", benchmark.trained_on.settings("train", model.name, seed))["config_hash"]
     found = inference.read_metadata(path)["config_hash"]
     if found != expected:
         raise HsisrError(f"{path}: trained with other settings ({found}, now {expected}); train again")
@@ -128,7 +132,8 @@ def _summary(benchmark: Benchmark, model: Model, scores: dict, seconds: float) -
         from hsisr.files import read_json
 
         runs = [
-            read_json(benchmark.path(paths.TRAINING, model=model.name, seed=seed), "training") for seed in model.seeds
+            read_json(benchmark.trained_on.path(paths.TRAINING, model=model.name, seed=seed), "training")
+            for seed in model.seeds
         ]
     timing = {"seconds": seconds / len(scores)}
     if runs:

@@ -16,39 +16,56 @@ COLUMNS = {
     "rmse": ("RMSE", 4, False),
     "cc": ("CC", 4, True),
 }
+#: The same at full resolution, where there is no reference.
+FULL_COLUMNS = {
+    "consistency_lr": ("LR RMSE", 4, False),
+    "consistency_guide": ("guide RMSE", 4, False),
+    "d_lambda": ("D_lambda", 4, False),
+    "d_s": ("D_s", 4, False),
+    "qnr": ("QNR", 4, True),
+}
+
+
+def columns_of(results: Results) -> dict[str, tuple[str, int, bool]]:
+    """The columns of a benchmark's table: those of its convention, or those without a reference."""
+    return FULL_COLUMNS if results.convention is None else COLUMNS
 
 
 def print_table(benchmarks: dict[str, Results]) -> None:
     """Print one table a benchmark, the best value of each column in bold."""
     console = Console()
     for name, results in benchmarks.items():
-        title = f"{name}   protocol {results.protocol}, convention {results.convention}"
+        scored = f"convention {results.convention}" if results.convention else "no reference"
+        title = f"{name}   protocol {results.protocol}, {scored}"
         table = Table(title=title, title_justify="left")
         table.add_column("model")
-        for heading, _, _ in COLUMNS.values():
+        columns = columns_of(results)
+        for heading, _, _ in columns.values():
             table.add_column(heading, justify="right")
         best = best_models(results)
         for model, result in results.models.items():
             cells = []
-            for key, (_, decimals, _) in COLUMNS.items():
-                text = score_text(result.mean[key], decimals)
+            for key, (_, decimals, _) in columns.items():
+                text = score_text(result.mean[key], decimals, key)
                 cells.append(f"[bold]{text}[/bold]" if best[key] == model else text)
             table.add_row(model, *cells)
         console.print(table)
 
 
-def score_text(value: float | None, decimals: int) -> str:
-    """A score with so many decimals; infinity, which results files hold as none, as a sign."""
-    return "\u221e" if value is None else f"{value:.{decimals}f}"
+def score_text(value: float | None, decimals: int, key: str = "") -> str:
+    """A score with so many decimals; where results files hold none: infinity for PSNR, a dash for what is undefined."""
+    if value is None:
+        return "\u221e" if key == "psnr" else "-"
+    return f"{value:.{decimals}f}"
 
 
-def best_models(results: Results) -> dict[str, str]:
-    """Score -> model that leads in it."""
-    return {
-        key: (max if higher else min)(results.models, key=lambda model: _finite(results.models[model].mean[key]))
-        for key, (_, _, higher) in COLUMNS.items()
-    }
-
-
-def _finite(value: float | None) -> float:
-    return math.inf if value is None else value
+def best_models(results: Results) -> dict[str, str | None]:
+    """Score -> model that leads in it; None where no model has the score."""
+    best: dict[str, str | None] = {}
+    for key, (_, _, higher) in columns_of(results).items():
+        values = {name: model.mean[key] for name, model in results.models.items()}
+        if key == "psnr":  # none is infinite there: identical images
+            values = {name: math.inf if value is None else value for name, value in values.items()}
+        known = {name: value for name, value in values.items() if value is not None}
+        best[key] = (max if higher else min)(known, key=known.__getitem__) if known else None
+    return best

@@ -5,7 +5,7 @@ def trained(wildcards):
     if not model.is_network:
         return []
     return [
-        chosen.path(pattern, model=model.name, seed=seed)
+        chosen.trained_on.path(pattern, model=model.name, seed=seed)
         for seed in model.seeds
         for pattern in (paths.WEIGHTS, paths.TRAINING)
     ]

@@ -2,7 +2,7 @@ def patch_sources(wildcards):
     """Pairs where the degradation is fixed; scenes where patches are degraded when they are read."""
     chosen = bench(wildcards)
     items = chosen.parts["train"]
-    if chosen.random_training:
+    if chosen.rule.random_training:
         return sorted({chosen.scene_path(item) for item in items})
     return [chosen.path(paths.PAIR, item=item.name) for item in items]
 
