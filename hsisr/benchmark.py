@@ -131,6 +131,7 @@ class Benchmark:
         settings["model"] = {"base": entry.base, **entry.options}
         if step == "evaluate":
             settings["guide_response"] = self.guide_response
+            settings["preview_scenes"] = self.config.report.scenes
         if entry.is_network:
             settings["training"] = entry.training.model_dump()
             settings["seeds"] = list(entry.seeds) if seed is None else [seed]

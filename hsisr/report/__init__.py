@@ -1,0 +1,31 @@
+"""The report: what the results of all benchmarks say, on one page that opens from disk and asks no network."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from hsisr.benchmark import Benchmark
+from hsisr.config import Report
+from hsisr.errors import HsisrError
+from hsisr.files import write_text
+from hsisr.report import content, page, tables
+
+
+def build(benchmarks: Sequence[Benchmark], out: str | os.PathLike, settings: Report) -> None:
+    """Write the report of evaluated benchmarks: `out` (HTML), and beside it `index.md` and `scores.csv`.
+
+    Reads results/<benchmark>.json, results/<benchmark>/<model>.h5 and runs/<benchmark>/<model>/seed<k>/history.csv
+    below the current folder. The page holds everything it shows; it is kept below about 25 MB by the encoding of its
+    pictures, which it names. Raises HsisrError for results that are absent, damaged or made with other settings.
+    """
+    if not benchmarks:
+        raise HsisrError("nothing to report: the configuration names no benchmarks; add one under benchmarks:")
+    out = Path(out)
+    sections, found = [], {}
+    for benchmark in benchmarks:  # one at a time: the pictures of one are in memory, of the others only their HTML
+        read = content.read(benchmark, settings.scenes)
+        sections.append(page.section(read, share=1 / len(benchmarks)))
+        found[benchmark.name] = read.results
+    write_text(out, page.render(settings.title, sections, found))
+    write_text(out.with_suffix(".md"), tables.markdown(settings.title, found))
+    write_text(out.with_name("scores.csv"), tables.scores_csv(found))

@@ -1,0 +1,179 @@
+"""What a benchmark's section of the report shows, read from results, previews and training histories."""
+
+import csv
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hsisr import paths
+from hsisr.benchmark import Benchmark
+from hsisr.errors import HsisrError
+from hsisr.evaluation import preview
+from hsisr.evaluation.preview import Preview
+from hsisr.evaluation.results import Results
+from hsisr.evaluation.results import read as read_results
+from hsisr.files import stamp
+from hsisr.report.pictures import Stretch
+
+
+@dataclass(frozen=True)
+class ModelView:
+    """One model on one scene.
+
+    composite (H, W, 3) uint8; error (H, W) RMSE over bands; spectral_angle (H, W) degrees; spectra (n, bands) at
+    the scene's points; band_psnr (bands,) dB.
+    """
+
+    composite: np.ndarray
+    error: np.ndarray
+    spectral_angle: np.ndarray
+    spectra: np.ndarray
+    band_psnr: np.ndarray
+
+
+@dataclass(frozen=True)
+class SceneView:
+    """One test scene or region: the LR image, the reference and every model's result on the reference's stretch.
+
+    lr (h, w, 3) and reference (H, W, 3) uint8; points (n, 2) rows and columns; reference_spectra (n, bands).
+    wavelengths_nm (bands,), or None if unknown; composite_bands: 0-based numbers of those shown as red, green, blue.
+    """
+
+    name: str
+    lr: np.ndarray
+    reference: np.ndarray
+    points: np.ndarray
+    reference_spectra: np.ndarray
+    wavelengths_nm: np.ndarray | None
+    composite_bands: tuple[int, int, int]
+    models: dict[str, ModelView]
+
+
+@dataclass(frozen=True)
+class History:
+    """One training run: optimiser steps, mean loss since the row before, validation PSNR in dB; a value a row.
+
+    kept: row of the weights that were kept.
+    """
+
+    model: str
+    seed: int
+    steps: np.ndarray
+    loss: np.ndarray
+    validation_psnr: np.ndarray
+    kept: int
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything that one section shows. missing_histories: paths of training histories that are not there."""
+
+    benchmark: Benchmark
+    results: Results
+    scenes: list[SceneView]
+    histories: list[History]
+    missing_histories: list[str]
+
+
+def read(benchmark: Benchmark, most_scenes: int) -> Content:
+    """Read what the report shows of a benchmark: scores of all, pictures of the first `most_scenes` test scenes.
+
+    Without a reference there are no pictures.
+    Raises HsisrError, naming the file and the command that makes it, for results and previews that are absent,
+    damaged, or made with other settings. A training history may be absent: the page then says so.
+    """
+    results = _results(benchmark)
+    shown = [] if benchmark.convention is None else results.parts["test"][:most_scenes]
+    views: dict[str, dict[str, ModelView]] = {name: {} for name in shown}
+    scenes = {}
+    for model in results.models:
+        path = benchmark.path(paths.PREVIEW, model=model)
+        command = f"`hsisr evaluate {benchmark.name} {model}` makes it"
+        previews = preview.read(path)
+        for name in shown:
+            if name not in previews:
+                raise HsisrError(f"{path}: holds no pictures of {name}; {command}")
+            found = previews[name]
+            first = scenes.setdefault(name, found)
+            if not _same_reference(first, found):
+                raise HsisrError(f"{path}: {name} has another reference than its rivals have; {command} again")
+            views[name][model] = _model_view(found, f"{path}: {name}", command)
+    histories, missing = _histories(benchmark)
+    return Content(
+        benchmark, results, [_scene_view(name, scenes[name], views[name]) for name in shown], histories, missing
+    )
+
+
+def read_history(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Columns of a run's history.csv: step, loss, validation_psnr. Raises HsisrError for a damaged file."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        columns = {key: np.array([float(row[key]) for row in rows]) for key in ("step", "loss", "validation_psnr")}
+    except (OSError, UnicodeDecodeError, KeyError, TypeError, ValueError) as error:
+        raise HsisrError(f"{path}: damaged training history ({error}); delete it, or train again") from None
+    if not rows:
+        raise HsisrError(f"{path}: damaged training history (no rows); delete it, or train again")
+    return columns
+
+
+def _results(benchmark: Benchmark) -> Results:
+    path = benchmark.path(paths.RESULTS)
+    if not Path(path).is_file():
+        raise HsisrError(f"{path}: no such results file; `hsisr evaluate {benchmark.name}` makes it")
+    results = read_results(path, Results)
+    settings = {name: benchmark.settings("evaluate", name) for name in benchmark.models}
+    expected = stamp("results", settings)["config_hash"]
+    if results.config_hash != expected:
+        raise HsisrError(
+            f"{path}: made with other settings ({results.config_hash}, now {expected}); "
+            f"`hsisr evaluate {benchmark.name}` makes it again"
+        )
+    return results
+
+
+def _same_reference(one: Preview, other: Preview) -> bool:
+    return all(
+        np.array_equal(getattr(one, key), getattr(other, key))
+        for key in ("reference_composite", "reference_spectra", "points", "composite_bands")
+    )
+
+
+def _model_view(found: Preview, where: str, command: str) -> ModelView:
+    arrays = (found.composite, found.error, found.spectral_angle, found.spectra, found.band_psnr)
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise HsisrError(f"{where} holds values that are no numbers; {command} again")
+    stretch = Stretch.of(found.reference_composite)
+    return ModelView(stretch(found.composite), found.error, found.spectral_angle, found.spectra, found.band_psnr)
+
+
+def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> SceneView:
+    stretch = Stretch.of(found.reference_composite)
+    numbered = np.array_equal(found.wavelengths_nm, np.arange(1, len(found.wavelengths_nm) + 1))
+    return SceneView(
+        name=name,
+        lr=stretch(found.lr_composite),
+        reference=stretch(found.reference_composite),
+        points=found.points,
+        reference_spectra=found.reference_spectra,
+        wavelengths_nm=None if numbered else found.wavelengths_nm,
+        composite_bands=tuple(int(band) for band in found.composite_bands),
+        models=models,
+    )
+
+
+def _histories(benchmark: Benchmark) -> tuple[list[History], list[str]]:
+    histories, missing = [], []
+    for model in benchmark.models.values():
+        for seed in model.seeds if model.is_network else ():
+            path = benchmark.trained_on.path(paths.HISTORY, model=model.name, seed=seed)
+            if not Path(path).is_file():
+                missing.append(path)
+                continue
+            columns = read_history(path)
+            psnr = columns["validation_psnr"]
+            kept = int(np.argmax(psnr)) if model.training.select == "validation" else len(psnr) - 1
+            histories.append(History(model.name, seed, columns["step"], columns["loss"], psnr, kept))
+    return histories, missing

@@ -1,0 +1,244 @@
+"""Line plots of the report: matplotlib draws them, the page's style sheet colours them.
+
+Each plot becomes an SVG element for use inside HTML. Colours in it are variables of the style sheet, so that one
+plot serves the light theme, the dark one and print; its text is text.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from itertools import pairwise
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+from hsisr.report.content import History, SceneView
+
+#: Colours of models in light and in dark: each at least 3:1 against the page, apart from each other to
+#: colour-blind eyes as far as eight can be.
+LINE_COLORS = (
+    ("#7a5195", "#b99bd6"),
+    ("#0f7f78", "#4fc4ba"),
+    ("#c4471c", "#ff8f66"),
+    ("#2563b0", "#7db4f5"),
+    ("#a8771b", "#e0b45a"),
+    ("#b8336a", "#f283ae"),
+    ("#4f7a1c", "#a3cf6b"),
+    ("#6b5b4b", "#bfae9b"),
+)
+
+#: A step between neighbouring bands above this multiple of the usual one is a gap.
+GAP = 2.5
+
+_REFERENCE = "#010101"
+_TEXT = "#020202"
+_RULE = "#030303"
+_WIDTH_IN = 3.6
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "hsisr",
+    "path.simplify": False,
+    "font.size": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.edgecolor": _RULE,
+    "axes.labelcolor": _TEXT,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "grid.color": _RULE,
+    "grid.linewidth": 0.6,
+    "text.color": _TEXT,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "xtick.minor.size": 0,
+    "ytick.minor.size": 0,
+    "lines.solid_capstyle": "round",
+    "lines.dash_capstyle": "round",
+    "lines.solid_joinstyle": "round",
+}
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How a model is drawn in every plot. index: its entry of LINE_COLORS; dashed: methods without training."""
+
+    index: int
+    dashed: bool
+    width: float
+
+    @property
+    def color(self) -> str:
+        """Its colour in matplotlib's plots."""
+        return LINE_COLORS[self.index][0]
+
+    @property
+    def css_color(self) -> str:
+        """Its colour in the page, which follows the theme."""
+        return f"var(--line-{self.index})"
+
+
+def line_styles(networks: dict[str, bool]) -> dict[str, LineStyle]:
+    """Model -> style, by the order of the models. networks: model -> whether it is trained."""
+    return {
+        name: LineStyle(index % len(LINE_COLORS), not trained, 1.5 if trained else 1.2)
+        for index, (name, trained) in enumerate(networks.items())
+    }
+
+
+def spectra(scene: SceneView, point: int, styles: dict[str, LineStyle], label: str) -> str:
+    """Reference and models at one marked pixel of a scene, and below what each model is off the reference, as SVG.
+
+    point: 0-based. label: what a screen reader says.
+    """
+    reference = scene.reference_spectra[point]
+    estimates = {name: view.spectra[point] for name, view in scene.models.items()}
+    with _figure(height_in=3.2, panels=(2, 1)) as (figure, (values, errors)):
+        _curve(values, scene.wavelengths_nm, reference, color=_REFERENCE, linewidth=3.5, gid="m-reference")
+        _curves(values, scene, estimates, styles)
+        _curves(errors, scene, {name: spectrum - reference for name, spectrum in estimates.items()}, styles)
+        errors.axhline(0, color=_REFERENCE, linewidth=1, zorder=1)
+        values.set(xlabel="", ylabel="Value")
+        errors.set_ylabel("Error")
+        return _svg(figure, label)
+
+
+def band_psnr(scene: SceneView, styles: dict[str, LineStyle], label: str) -> str:
+    """PSNR in dB of every band, a line a model, as SVG."""
+    with _figure() as (figure, (axes,)):
+        _curves(axes, scene, {name: view.band_psnr for name, view in scene.models.items()}, styles)
+        axes.set_ylabel("PSNR (dB)")
+        return _svg(figure, label)
+
+
+def training_loss(histories: Sequence[History], styles: dict[str, LineStyle], label: str) -> str:
+    """Training loss against optimiser steps on a logarithmic axis, a line a run, as SVG."""
+    with _figure() as (figure, (axes,)):
+        for history in histories:
+            _run(axes, history, history.loss, styles)
+        axes.set_yscale("log", nonpositive="mask")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
+        axes.set_ylabel("Training loss")
+        return _svg(figure, label)
+
+
+def validation_psnr(histories: Sequence[History], styles: dict[str, LineStyle], label: str) -> str:
+    """Validation PSNR against optimiser steps, a line a run, a dot at the weights that were kept, as SVG."""
+    with _figure() as (figure, (axes,)):
+        for history in histories:
+            _run(axes, history, history.validation_psnr, styles)
+        for history in histories:
+            _run(axes, history, history.validation_psnr, styles, slice(history.kept, history.kept + 1))
+        axes.set_ylabel("Validation PSNR (dB)")
+        return _svg(figure, label)
+
+
+def segments(wavelengths_nm: np.ndarray) -> list[slice]:
+    """Runs of bands that one line may join: where the wavelength steps back (the next spectrometer of a sensor
+    begins) or jumps (bands were removed), the line breaks. wavelengths_nm: (bands,), rising or falling."""
+    steps = np.diff(wavelengths_nm)
+    if (steps < 0).sum() > (steps > 0).sum():
+        steps = -steps
+    usual = np.median(np.abs(steps)) if len(steps) else 0.0
+    breaks = np.flatnonzero((steps <= 0) | (steps > GAP * usual)) + 1
+    edges = [0, *breaks.tolist(), len(wavelengths_nm)]
+    return [slice(first, last) for first, last in pairwise(edges)]
+
+
+def _curves(axes: Axes, scene: SceneView, curves: dict[str, np.ndarray], styles: dict[str, LineStyle]) -> None:
+    for name, values in curves.items():
+        style = styles[name]
+        _curve(
+            axes,
+            scene.wavelengths_nm,
+            values,
+            color=style.color,
+            linewidth=style.width,
+            linestyle=(0, (3, 2.4)) if style.dashed else "solid",
+            gid=f"m-{name}",
+        )
+    axes.set_xlabel("Band" if scene.wavelengths_nm is None else "Wavelength (nm)")
+
+
+def _curve(axes: Axes, wavelengths_nm: np.ndarray | None, values: np.ndarray, **style: object) -> None:
+    positions = np.arange(1, len(values) + 1) if wavelengths_nm is None else wavelengths_nm
+    x, y = [], []
+    for run in segments(positions):
+        alone = run.stop - run.start == 1
+        x += [*_visible(positions[run], alone), np.nan]
+        y += [*_visible(values[run], alone), np.nan]
+    axes.plot(x, y, clip_on=False, **style)
+
+
+def _run(
+    axes: Axes, history: History, values: np.ndarray, styles: dict[str, LineStyle], rows: slice = slice(None)
+) -> None:
+    """A line over rows of a history; over a single row, a dot."""
+    alone = len(values[rows]) == 1
+    axes.plot(
+        _visible(history.steps[rows], alone),
+        _visible(values[rows], alone),
+        color=styles[history.model].color,
+        linewidth=6 if alone else 1.3,
+        clip_on=False,
+        gid=f"m-{history.model}",
+    )
+    axes.set_xlabel("Optimiser step")
+
+
+def _visible(values: np.ndarray, alone: bool) -> list[float]:
+    """The values; a single one twice: a line of no length with round ends is a dot, without SVG's markers and ids."""
+    return [*values, *values] if alone else [*values]
+
+
+@contextmanager
+def _figure(height_in: float = 2.3, panels: tuple[int, ...] = (1,)) -> Iterator[tuple[Figure, list[Axes]]]:
+    """A figure in the style of the page; panels: heights of the axes, one below the other, sharing the abscissa."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(_WIDTH_IN, height_in))
+        # fixed margins, in inches: matplotlib's own layout takes as long as all the drawing
+        margins = {"left": 0.58 / _WIDTH_IN, "right": 1 - 0.08 / _WIDTH_IN, "bottom": 0.42 / height_in}
+        grid = figure.subplots(
+            len(panels), sharex=True, squeeze=False, height_ratios=panels, gridspec_kw={**margins, "top": 0.97}
+        )
+        axes = list(grid[:, 0])
+        for panel in axes:
+            panel.margins(x=0.01)
+            panel.yaxis.set_label_coords(-0.145, 0.5)
+            panel.yaxis.set_major_locator(MaxNLocator(5 if panel is axes[0] else 3))
+        axes[-1].xaxis.set_major_locator(MaxNLocator(5))
+        yield figure, axes
+
+
+def _svg(figure: Figure, label: str) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    return _for_html(stream.getvalue(), label)
+
+
+def _for_html(svg: str, label: str) -> str:
+    """An SVG file of matplotlib's as an element of a page: no prolog, no global style, no ids, colours by name."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<defs>.*?</defs>|<!--.*?-->", "", svg, flags=re.DOTALL)
+    view_box = re.search(r'viewBox="([^"]+)"', svg).group(1)
+    svg = re.sub(r"<svg[^>]*>", f'<svg viewBox="{view_box}" role="img" aria-label="{escape(label)}">', svg, count=1)
+    svg = re.sub(r' id="m-([^"]+)"', r' data-model="\1"', svg)
+    svg = re.sub(r' (id|clip-path)="[^"]*"|<use [^>]*/>', "", svg)
+    svg = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", svg)
+    for index, (light, _) in enumerate(LINE_COLORS):
+        svg = svg.replace(light, f"var(--line-{index})")
+    for color, name in ((_REFERENCE, "--reference"), (_TEXT, "--muted"), (_RULE, "--rule")):
+        svg = svg.replace(color, f"var({name})")
+    return re.sub(r">\s+<", "><", svg)

@@ -1,0 +1,65 @@
+"""The pictures of a scene: composites on one contrast, maps of the error on one colour scale each."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsisr.report.content import SceneView
+from hsisr.report.pictures import ColorScale
+
+LR_INPUT, REFERENCE = "LR input", "Reference"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture: (H, W, 3) uint8, the column that it stands in, its alternative text, the number below it."""
+
+    column: str
+    image: np.ndarray
+    alt: str
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Pictures of one kind: composites of LR input, models and reference, or maps of the models with their scale."""
+
+    heading: str
+    pictures: list[Picture]
+    unit: str = ""
+    scale: ColorScale | None = None
+
+
+def rows(scene: SceneView, captions: dict[str, str]) -> list[Row]:
+    """Composites, error maps and spectral angle maps of a scene. captions: model -> what stands below its composite."""
+    errors = {model: view.error for model, view in scene.models.items()}
+    angles = {model: view.spectral_angle for model, view in scene.models.items()}
+    whole = {model: f"{np.sqrt(np.mean(np.square(values, dtype=float))):.4f}" for model, values in errors.items()}
+    mean = {model: f"{values.mean(dtype=float):.2f}\u00b0" for model, values in angles.items()}
+    return [
+        _composites(scene, captions),
+        _maps(scene, "Error (RMSE)", "", "inferno", errors, whole),
+        _maps(scene, "Spectral angle", "\u00b0", "viridis", angles, mean),
+    ]
+
+
+def _composites(scene: SceneView, captions: dict[str, str]) -> Row:
+    images = {LR_INPUT: scene.lr, **{model: view.composite for model, view in scene.models.items()}}
+    images[REFERENCE] = scene.reference
+    pictures = [
+        Picture(column, image, f"Composite of {scene.name}: {column}", captions.get(column, ""))
+        for column, image in images.items()
+    ]
+    return Row("Composite", pictures)
+
+
+def _maps(
+    scene: SceneView, heading: str, unit: str, color_map: str, maps: dict[str, np.ndarray], captions: dict[str, str]
+) -> Row:
+    scale = ColorScale.over(color_map, list(maps.values()))
+    span = f"from 0 to {scale.top:g}{unit}"
+    pictures = [
+        Picture(model, scale(values), f"{heading} of {model} on {scene.name}, {span}", captions[model])
+        for model, values in maps.items()
+    ]
+    return Row(heading, pictures, unit, scale)

@@ -1,0 +1,155 @@
+"""The page: sections of benchmarks put into the template, with style and script inside."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+import hsisr
+from hsisr import datasets
+from hsisr.evaluation.results import Results
+from hsisr.report import figures, gallery, tables, words
+from hsisr.report.content import Content, SceneView
+from hsisr.report.figures import LINE_COLORS, LineStyle
+from hsisr.report.gallery import LR_INPUT, REFERENCE, Row
+from hsisr.report.pictures import choose_encoding
+
+#: What the pictures of all benchmarks may take together; in base64 they grow by a third.
+PICTURE_BYTES = 14e6
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A line plot with its heading."""
+
+    heading: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class Marker:
+    """A marked pixel: its number and its place in percent of the picture's height and width."""
+
+    number: int
+    top: float
+    left: float
+
+
+@dataclass(frozen=True)
+class SceneBlock:
+    """One scene of a section.
+
+    about: size and composite in words. height, width: of the reference in pixels. best: the model of highest PSNR.
+    """
+
+    name: str
+    about: str
+    height: int
+    width: int
+    columns: list[str]
+    rows: list[Row]
+    markers: list[Marker]
+    plots: list[Plot]
+    best: str
+
+
+def section(content: Content, share: float) -> Markup:
+    """The HTML of one benchmark; share: what its pictures may take of PICTURE_BYTES, 0 to 1."""
+    benchmark, results = content.benchmark, content.results
+    styles = figures.line_styles({name: model.is_network for name, model in benchmark.models.items()})
+    scenes = [_scene_block(scene, results, styles) for scene in content.scenes]
+    pictures = [picture.image for scene in scenes for row in scene.rows for picture in row.pictures]
+    encoding = choose_encoding(pictures, PICTURE_BYTES * share)
+    several = len(results.parts["test"]) > 1
+    return _render(
+        "section.html.j2",
+        name=benchmark.name,
+        entry=datasets.entry(benchmark.dataset, benchmark.config.datasets),
+        results=results,
+        finding=words.finding(results),
+        facts=words.facts(benchmark, results),
+        scores=tables.scores(results),
+        several_seeds=any(len(model.seeds) > 1 for model in results.models.values()),
+        scene_tables=[tables.scenes(results, key) for key in tables.keys(results)] if several else [],
+        styles=styles,
+        scenes=scenes,
+        test_count=len(results.parts["test"]),
+        encoding=encoding,
+        training=_training(content, styles),
+        missing_histories=content.missing_histories,
+    )
+
+
+def render(title: str, sections: Sequence[Markup], benchmarks: Mapping[str, Results]) -> str:
+    """The whole page. sections: from `section`, in the order of benchmarks."""
+    return _render(
+        "page.html.j2",
+        title=title,
+        version=hsisr.__version__,
+        overview=tables.overview(benchmarks) if len(benchmarks) > 1 else None,
+        sections=sections,
+        line_colors=LINE_COLORS,
+        style=Markup(_text("style.css")),
+        script=Markup(_text("page.js")),
+    )
+
+
+def _render(template: str, **values: object) -> Markup:
+    loader = PackageLoader("hsisr.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return Markup(environment.get_template(template).render(values))
+
+
+def _text(name: str) -> str:
+    return (resources.files("hsisr.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _scene_block(scene: SceneView, results: Results, styles: dict[str, LineStyle]) -> SceneBlock:
+    height, width = scene.reference.shape[:2]
+    psnr_label = f"PSNR of every band of {scene.name}: {', '.join(scene.models)}"
+    psnr = Plot("PSNR of each band", Markup(figures.band_psnr(scene, styles, psnr_label)))
+    scores = {model: results.models[model].scenes[scene.name] for model in scene.models}
+    return SceneBlock(
+        name=scene.name,
+        about=f"{height} x {width} pixels, {len(scene.reference_spectra[0])} bands; {_composite_words(scene)}",
+        height=height,
+        width=width,
+        columns=[LR_INPUT, *scene.models, REFERENCE],
+        rows=gallery.rows(scene, {model: f"{tables.text(found, 'psnr')} dB" for model, found in scores.items()}),
+        markers=[
+            Marker(number, 100 * (row + 0.5) / height, 100 * (column + 0.5) / width)
+            for number, (row, column) in enumerate(scene.points.tolist(), start=1)
+        ],
+        plots=[*(_spectrum(scene, number, styles) for number in range(1, len(scene.points) + 1)), psnr],
+        best=max(scores, key=lambda model: tables.value(scores[model], "psnr")),
+    )
+
+
+def _training(content: Content, styles: dict[str, LineStyle]) -> list[Plot]:
+    histories = content.histories
+    if not histories:
+        return []
+    runs = ", ".join(dict.fromkeys(history.model for history in histories))
+    name = content.benchmark.name
+    loss = figures.training_loss(histories, styles, f"Training loss on {name} against optimiser steps: {runs}")
+    psnr = figures.validation_psnr(histories, styles, f"Validation PSNR on {name} against optimiser steps: {runs}")
+    return [Plot("Training loss", Markup(loss)), Plot("Validation PSNR", Markup(psnr))]
+
+
+def _spectrum(scene: SceneView, number: int, styles: dict[str, LineStyle]) -> Plot:
+    row, column = scene.points[number - 1]
+    place = f"point {number} (row {row}, column {column})"
+    label = f"Spectra at {place} of {scene.name}: {', '.join(scene.models)}, reference; below, the error of each model"
+    return Plot(f"Spectrum at {place}", Markup(figures.spectra(scene, number - 1, styles, label)))
+
+
+def _composite_words(scene: SceneView) -> str:
+    if scene.wavelengths_nm is None:
+        numbers = ", ".join(str(band + 1) for band in scene.composite_bands)
+        return f"red, green and blue show bands {numbers}"
+    centres = ", ".join(f"{scene.wavelengths_nm[band]:.0f}" for band in scene.composite_bands)
+    return f"red, green and blue show {centres} nm"

@@ -1,0 +1,76 @@
+"""What was compared, in words: the facts at the head of a benchmark's section."""
+
+from collections.abc import Sequence
+
+from hsisr import datasets
+from hsisr.benchmark import Benchmark
+from hsisr.degrade.response import load_response
+from hsisr.evaluation.results import Results
+from hsisr.evaluation.table import columns_of
+from hsisr.metrics import find_convention
+from hsisr.report import tables
+
+#: Names listed before a long part is cut short.
+_MOST_NAMES = 24
+
+#: Models named after the leading one.
+_MOST_FOLLOWERS = 3
+
+
+def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
+    """(heading, text) of everything that defines the benchmark."""
+    scale = results.scale
+    found = [
+        ("Scale", f"{scale}: one pixel of the input covers {scale} x {scale} of the result"),
+        ("Protocol", f"{results.protocol}: {benchmark.rule.description}"),
+        ("Guide", guide(benchmark)),
+        ("Scores", convention(results.convention)),
+    ]
+    headings = {"train": "Training", "validation": "Validation", "test": "Test", "unlabelled": "Unlabelled"}
+    found += [(headings[part], listing(items)) for part, items in benchmark.parts.items() if items]
+    return found
+
+
+def finding(results: Results) -> str:
+    """Who leads and who follows, in one sentence."""
+    key = tables.leading_key(results)
+    heading, _, higher = columns_of(results)[key]
+    means = {name: model.mean for name, model in results.models.items() if tables.value(model.mean, key) is not None}
+    order = sorted(means, key=lambda name: tables.value(means[name], key), reverse=higher)
+    said = [f"{name} {tables.text(means[name], key)}{' dB' if key == 'psnr' else ''}" for name in order]
+    followers = f", then {', '.join(said[1 : 1 + _MOST_FOLLOWERS])}" if len(said) > 1 else ""
+    return f"Best {heading.removesuffix(' dB')}: {said[0]}{followers}."
+
+
+def guide(benchmark: Benchmark) -> str:
+    """Where the sharp image beside the LR image comes from."""
+    rule = benchmark.rule
+    has_own = datasets.entry(benchmark.dataset, benchmark.config.datasets).guide is not None
+    if rule.real_guide and benchmark.response is None and has_own:
+        return "the sharp image that comes with each scene"
+    name = benchmark.response or rule.response
+    if not rule.needs_guide or name in (None, "none"):
+        return "none: super-resolution of a single image"
+    return f"simulated by the spectral response {name} ({', '.join(load_response(name).channels)})"
+
+
+def convention(name: str | None) -> str:
+    """The metric convention and what it fixes."""
+    if name is None:
+        return "no reference: the result is compared with its inputs, at their resolutions"
+    return f"convention {name}: {find_convention(name).description}"
+
+
+def listing(items: Sequence[datasets.Item]) -> str:
+    """The scenes or regions of one part."""
+    names = [_item(item) for item in items[:_MOST_NAMES]]
+    more = f" and {len(items) - _MOST_NAMES} more" if len(items) > _MOST_NAMES else ""
+    count = f"{len(items)} scenes: " if len(items) > 1 else ""
+    return f"{count}{', '.join(names)}{more}"
+
+
+def _item(item: datasets.Item) -> str:
+    if item.region is None:
+        return item.name
+    r0, r1, c0, c1 = item.region
+    return f"{item.name} (rows {r0} to {r1 - 1}, columns {c0} to {c1 - 1} of {item.scene})"
