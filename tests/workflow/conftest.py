@@ -74,7 +74,7 @@ def copy_project(folder: Path) -> Project:
     for name in ("Snakefile", "config.yaml"):
         shutil.copy2(ROOT / name, folder / name)
     project = Project(folder)
-    project.configure(max_steps=6, validate_every_steps=3, batch_size=2, bands_per_step=4)
+    project.configure(max_steps=6, validate_every_steps=3, batch_size=2, bands_per_step=4, threads=1)
     return project
 
 

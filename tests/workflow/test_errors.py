@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 CASES = {
-    "unknown section": ({"trainning": {}}, "config.yaml: trainning: unknown key; did you mean training?"),
+    "unknown section": ({"trainning": {}}, "trainning: unknown key; did you mean training?"),
     "unknown key": ({"training": {"batchsize": 4}}, "training.batchsize: unknown key; did you mean batch_size?"),
     "negative patch": ({"patches": {"size_lr_px": -3}}, "patches.size_lr_px: -3 is not allowed"),
     "unknown model": ({"benchmarks": {"indian_pines_x4": {"models": ["mulsrr"]}}}, "unknown model 'mulsrr'; known: "),

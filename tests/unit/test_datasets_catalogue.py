@@ -1,0 +1,145 @@
+"""The catalogue: every entry complete and consistent, and users' own sets."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from hsisr import datasets
+from hsisr.datasets import fetching
+from hsisr.datasets.catalogue import PARTS
+from hsisr.degrade import response
+from hsisr.errors import HsisrError
+
+NAMES = ["cave", "chikusei", "div2k", "harvard", "indian_pines", "ntire2020", "rgb_photos", "roman_colosseum"]
+
+
+def test_names():
+    assert datasets.names() == NAMES
+    assert datasets.names({"mine": {}, "cave": {}}) == sorted([*NAMES, "mine"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_entry_is_complete(name):
+    entry = datasets.entry(name)
+    assert entry.title and entry.licence and entry.citation and entry.homepage.startswith("https://")
+    assert entry.scenes and entry.default_split in entry.splits
+    assert entry.auxiliary or (entry.wavelengths_nm is not None and len(entry.wavelengths_nm) == entry.bands)
+    assert {"download": entry.files, "package": entry.install, "request": entry.instructions}[entry.access]
+    for split in entry.splits.values():
+        assert split.description
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_split_names_known_scenes_and_does_not_overlap(name):
+    for split in datasets.entry(name).splits:
+        parts = datasets.parts(name, split=split)
+        assert list(parts) == list(PARTS)
+        assert parts["train"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if datasets.entry(name).response])
+def test_default_response_exists(name):
+    entry = datasets.entry(name)
+    matrix = response(entry.response, np.asarray(entry.wavelengths_nm))
+    assert matrix.shape[1] == entry.bands
+
+
+def test_scene_counts_are_the_published_ones():
+    counts = {name: len(datasets.entry(name).scenes) for name in NAMES}
+    assert counts["cave"] == 32
+    assert counts["harvard"] == 77
+    assert counts["ntire2020"] == 460
+    assert counts["div2k"] == 900
+
+
+def test_hashes_of_all_cave_files_are_known():
+    table = fetching._hash_table("cave.sha256")
+    expected = {f"{scene}_RGB.bmp" for scene in datasets.entry("cave").scenes}
+    expected |= {f"{scene}_ms_{band:02d}.png" for scene in datasets.entry("cave").scenes for band in range(1, 32)}
+    assert set(table) == expected
+    assert len(table) == 1024
+    assert all(len(digest) == 64 for digest in table.values())
+
+
+def test_evenly_spaced_wavelengths():
+    assert datasets.entry("cave").wavelengths_nm == tuple(range(400, 701, 10))
+    assert datasets.entry("harvard").wavelengths_nm == tuple(range(420, 721, 10))
+    assert datasets.entry("chikusei").wavelengths_nm[-1] == 1018
+
+
+def test_indian_pines_wavelengths_hit_the_published_anchor_points():
+    removed = {*range(104, 109), *range(150, 164), 220}
+    bands = [band for band in range(1, 221) if band not in removed]
+    centres = dict(zip(bands, datasets.entry("indian_pines").wavelengths_nm, strict=True))
+    anchors = {1: 400.02, 31: 696.50, 32: 686.91, 64: 994.88, 90: 1244.26, 95: 1273.00, 131: 1630.90, 182: 2122.78,
+               216: 2459.54}  # fmt: skip
+    for band, published in anchors.items():
+        assert centres[band] == pytest.approx(published, abs=0.02)
+
+
+def test_unknown_name_lists_the_known():
+    with pytest.raises(HsisrError, match=r"unknown data set 'cafe'; known: cave, chikusei, .*, mine"):
+        datasets.entry("cafe", {"mine": {}})
+
+
+def test_extra_changes_single_keys_of_a_catalogued_set():
+    changed = datasets.entry("harvard", {"harvard": {"scale": 20}})
+    assert changed.scale == 20
+    assert changed.scenes == datasets.entry("harvard").scenes
+    assert datasets.entry("harvard").scale == "scene_maximum"
+
+
+def test_own_set_finds_its_scenes(tmp_path):
+    for name in ("b10.tif", "b2.tif", "notes.txt", "b2.tif.aux.xml", ".hidden.tif"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "bands").mkdir()
+    (tmp_path / "bands" / "x_01.png").write_text("x")
+    entry = datasets.entry("mine", {"mine": {"path": str(tmp_path)}})
+    assert entry.scenes == ("b2", "b10", "bands")
+    assert entry.access == "folder"
+
+
+def test_own_set_finds_scenes_by_its_layout(tmp_path):
+    for name in ("site1/refl_a.mat", "site1/refl_b.mat", "site1/other_c.mat"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    extra = {"mine": {"path": str(tmp_path), "layout": "site[12]/refl_{scene}.mat"}}
+    assert datasets.entry("mine", extra).scenes == ("a", "b")
+    extra["mine"]["layout"] = "site1/refl_a.mat"
+    assert datasets.entry("mine", extra).scenes == ("mine",)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({}, "needs `path`"),
+        ({"path": "/does/not/exist"}, "no such folder"),
+        ({"path": ".", "scenes": ["a"], "colour": 1}, "colour: Extra inputs"),
+        ({"path": ".", "scenes": ["a", "a"]}, "a name stands twice"),
+        ({"path": ".", "scenes": ["a b"]}, "only letters, digits"),
+        ({"path": ".", "scenes": ["a"], "bands": 3, "wavelengths_nm": [1, 2]}, "2 values for 3 bands"),
+        ({"path": ".", "scenes": ["a"], "wavelengths_nm": {"first": 1, "last": 2}}, "`bands` beside it"),
+        ({"path": ".", "scenes": ["a"], "scale": "largest"}, "scale"),
+        ({"path": ".", "scenes": ["a"], "scale": "1/0"}, "scale"),
+        ({"path": ".", "scenes": ["a"], "default_split": "x"}, "default_split"),
+        (
+            {"path": ".", "scenes": ["a"], "splits": {"s": {"train": [{"scene": "a", "region": [5, 5, 0, 1]}]}}},
+            "region",
+        ),
+    ],
+)
+def test_settings_that_make_no_sense(settings, fault):
+    with pytest.raises(HsisrError, match=fault) as caught:
+        datasets.entry("mine", {"mine": settings})
+    assert str(caught.value).startswith(("datasets.mine", "/does/not/exist"))
+    assert "\n" not in str(caught.value)
+
+
+def test_catalogue_is_cheap_to_import():
+    code = (
+        "import sys, hsisr.datasets as d; d.parts('cave'); "
+        "print(sorted({'torch', 'h5py', 'rasterio', 'scipy', 'requests'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,149 @@
+"""Writers: what is exported reads back the same, here and with other libraries."""
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+from scipy.io import loadmat
+
+from hsisr import scene as scenes
+from hsisr.datasets import read_scene, writers
+from hsisr.datasets.writers import export
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+RNG = np.random.default_rng(0)
+TRANSFORM = (30.0, 0.0, 366015.0, 0.0, -30.0, 5809965.0)
+TYPES = ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
+
+
+def scene(dtype="uint16", shape=(5, 150, 140), **facts) -> Scene:
+    facts = {
+        "scale": 0.0001, "offset": 0.5, "nodata": 0.0, "wavelengths_nm": np.array([418.24, 423.874, 500.1, 600, 1026]),
+        "fwhm_nm": np.linspace(6, 9, 5), "bad_bands": np.array([0, 0, 0, 1, 0], bool), "crs": "EPSG:32633",
+        "transform": TRANSFORM, **facts,
+    }  # fmt: skip
+    stored = np.random.default_rng(1).integers(1, 250, shape).astype(dtype)
+    stored[3] = 0
+    return Scene(stored, "s", **facts)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(("name", "format"), [("a.tif", None), ("a.tif", "cog"), ("a.img", None), ("a.hdr", None)])
+def test_rasters_keep_everything(tmp_path, dtype, name, format):
+    original = scene(dtype)
+    path = export(original, tmp_path / name, format)
+    found = read_scene(path)
+    assert np.array_equal(found.stored, original.stored) and found.stored.dtype == original.stored.dtype
+    assert np.array_equal(found.cube, original.cube)
+    for key in ("scale", "offset", "nodata", "transform"):
+        assert getattr(found, key) == getattr(original, key), key
+    for key in ("wavelengths_nm", "fwhm_nm", "bad_bands"):
+        assert np.array_equal(getattr(found, key), getattr(original, key)), key
+    assert rasterio.CRS.from_wkt(found.crs) == rasterio.CRS.from_epsg(32633)
+    assert {p.name for p in tmp_path.iterdir()} == ({"a.tif"} if name == "a.tif" else {"a.img", "a.hdr"})
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.img"])
+@pytest.mark.filterwarnings("error")
+def test_scene_that_knows_nothing_of_itself(tmp_path, name):
+    export(Scene(np.ones((2, 20, 30), np.float32)), tmp_path / name)
+    found = read_scene(tmp_path / name)
+    assert (found.wavelengths_nm, found.crs, found.transform, found.nodata, found.bad_bands) == (None,) * 5
+    assert (found.scale, found.offset) == (1, 0)
+
+
+def test_by_strips_equals_at_once(tmp_path, monkeypatch):
+    original = scene()
+    export(original, tmp_path / "a.tif")
+    monkeypatch.setattr(scenes, "STRIP_BYTES", 1)
+    for name, format in (("b.tif", None), ("b.img", None), ("b.npy", None), ("b.mat", "matlab7.3")):
+        export(original, tmp_path / name, format)
+        options = {"axes": "BHW"} if name.endswith("npy") else {}
+        assert np.array_equal(read_scene(tmp_path / name, **options).cube, original.cube), name
+
+
+def test_cog_has_tiles_and_overviews(tmp_path):
+    export(scene(shape=(5, 1100, 600)), tmp_path / "a.tif", "cog")
+    with rasterio.open(tmp_path / "a.tif") as image:
+        assert image.profile["tiled"] and image.overviews(1)
+        assert image.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_bigtiff_where_the_file_may_outgrow_tiff(tmp_path, monkeypatch):
+    options = writers._tiff_options(scene())
+    assert options["bigtiff"] == "if_safer"
+    export(scene(), tmp_path / "small.tif")
+    assert (tmp_path / "small.tif").read_bytes()[:4] == b"II*\0"
+    monkeypatch.setattr(writers, "_tiff_options", lambda scene: {**options, "bigtiff": "yes"})
+    export(scene(), tmp_path / "big.tif")
+    assert (tmp_path / "big.tif").read_bytes()[:4] == b"II+\0"
+    assert np.array_equal(read_scene(tmp_path / "big.tif").stored, read_scene(tmp_path / "small.tif").stored)
+
+
+def test_mask_without_nodata_becomes_the_files_mask(tmp_path):
+    mask = RNG.random((150, 140)) > 0.1
+    export(scene(nodata=None, mask=mask), tmp_path / "a.tif")
+    assert np.array_equal(read_scene(tmp_path / "a.tif").mask, mask)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_matlab_5_as_scipy_reads_it(tmp_path):
+    original = scene(mask=RNG.random((150, 140)) > 0.1)
+    export(original, tmp_path / "a.mat")
+    content = loadmat(tmp_path / "a.mat")
+    assert np.array_equal(content["cube"], np.moveaxis(original.cube, 0, -1))
+    assert np.array_equal(content["wavelengths_nm"][0], original.wavelengths_nm)
+    assert content["name"][0] == "s"
+
+
+def test_matlab_73_as_h5py_reads_it(tmp_path):
+    original = scene()
+    export(original, tmp_path / "a.mat", "matlab7.3")
+    assert (tmp_path / "a.mat").read_bytes().startswith(b"MATLAB 7.3 MAT-file")
+    with h5py.File(tmp_path / "a.mat") as file:
+        assert np.array_equal(file["cube"][...].T, np.moveaxis(original.cube, 0, -1))
+        assert file["cube"].attrs["MATLAB_class"] == b"single"
+        assert bytes(file["name"][:, 0].astype(np.uint16)).decode("utf-16-le") == "s"
+
+
+@pytest.mark.parametrize("format", ["matlab5", "matlab7.3"])
+def test_matlab_reads_back(tmp_path, format):
+    original = scene(mask=RNG.random((150, 140)) > 0.1)
+    export(original, tmp_path / "a.mat", format)
+    found = read_scene(tmp_path / "a.mat")
+    assert np.array_equal(found.cube, original.cube)
+    assert np.array_equal(found.mask, original.mask)
+    assert np.array_equal(found.wavelengths_nm, original.wavelengths_nm)
+    assert np.array_equal(found.fwhm_nm, original.fwhm_nm)
+
+
+def test_npy_and_scene(tmp_path):
+    original = scene()
+    export(original, tmp_path / "a.npy")
+    assert np.array_equal(np.load(tmp_path / "a.npy"), original.cube)
+    export(original, tmp_path / "a.h5")
+    assert np.array_equal(Scene.open(tmp_path / "a.h5").cube, original.cube)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "change", "fault"),
+    [
+        ("a.xyz", None, {}, r"a\.xyz: no format '\.xyz'; endings: \.tif"),
+        ("a.tif", "jpeg", {}, "no format 'jpeg'"),
+        ("a.tif", None, {"stored": np.ones((2, 4, 4), np.float16)}, "stored as float16"),
+        ("a.tif", None, {"crs": "EPSG:no"}, "cannot be written"),
+        ("a.tif", None, {"nodata": -1.0}, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written(tmp_path, name, format, change, fault):
+    with pytest.raises(HsisrError, match=fault) as caught:
+        export(Scene(**{"stored": np.ones((2, 4, 4), np.uint8), **change}), tmp_path / name, format)
+    assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_large_for_matlab_5(tmp_path, monkeypatch):
+    monkeypatch.setattr(writers, "_MATLAB5_MOST_BYTES", 1000)
+    with pytest.raises(HsisrError, match=r"export as matlab7\.3"):
+        export(scene(), tmp_path / "a.mat")

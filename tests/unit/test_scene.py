@@ -1,0 +1,175 @@
+"""Scene: values, windows, nodata, and its file."""
+
+import h5py
+import numpy as np
+import pytest
+
+from hsisr import scene as scenes
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+
+@pytest.fixture
+def scene() -> Scene:
+    rng = np.random.default_rng(0)
+    guide = Scene(rng.integers(0, 256, (3, 140, 180)).astype(np.uint8), "s-guide", scale=1 / 255)
+    return Scene(
+        rng.integers(0, 5000, (5, 70, 90)).astype(np.uint16),
+        "s",
+        scale=1 / 5000,
+        offset=0.25,
+        wavelengths_nm=np.linspace(400, 700, 5),
+        fwhm_nm=np.full(5, 8.0),
+        bad_bands=np.array([0, 1, 0, 0, 0], bool),
+        mask=rng.random((70, 90)) > 0.2,
+        labels=rng.integers(0, 4, (70, 90)),
+        label_names=("none", "a", "b", "c"),
+        crs="EPSG:32633",
+        transform=(30.0, 0.0, 1000.0, 0.0, -30.0, 2000.0),
+        guide=guide,
+        provenance={"origin": ["here"], "bands": [{"drop": [3]}]},
+    )
+
+
+def assert_same(a: Scene, b: Scene) -> None:
+    for key in ("name", "scale", "offset", "crs", "transform", "nodata", "label_names", "provenance"):
+        assert getattr(a, key) == getattr(b, key), key
+    for key in ("wavelengths_nm", "fwhm_nm", "bad_bands", "mask", "labels"):
+        assert (getattr(a, key) is None) == (getattr(b, key) is None), key
+        assert getattr(a, key) is None or np.array_equal(getattr(a, key), getattr(b, key)), key
+    assert a.stored.dtype == b.stored.dtype
+    assert np.array_equal(a.stored[...], b.stored[...])
+    assert (a.guide is None) == (b.guide is None)
+    if a.guide is not None:
+        assert_same(a.guide, b.guide)
+
+
+def test_file_keeps_everything(scene, tmp_path):
+    scene.save(tmp_path / "s.h5", settings={"x": 1})
+    opened = Scene.open(tmp_path / "s.h5")
+    assert isinstance(opened.stored, h5py.Dataset)
+    assert_same(opened, scene)
+    assert_same(opened.load(), scene)
+    assert isinstance(opened.load().guide.stored, np.ndarray)
+
+
+def test_cube_is_stored_times_scale_plus_offset_rounded_once(scene):
+    expected = (scene.stored.astype(np.float64) * scene.scale + scene.offset).astype(np.float32)
+    assert scene.cube.dtype == np.float32
+    assert np.array_equal(scene.cube, expected)
+
+
+def test_cube_never_aliases_what_is_stored():
+    stored = np.ones((1, 2, 2), np.float32)
+    Scene(stored, nodata=1.0).cube[:] = 7
+    assert (stored == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("nodata", "dtype"),
+    [(-32768.0, np.float32), (-32768.0, np.int16), (7.0, np.uint8), (np.nan, np.float32), (-1e30, np.float32)],
+)
+def test_samples_without_data_are_zero(nodata, dtype):
+    stored = np.array([[[1, nodata], [3, 4]]], dtype=dtype)
+    cube = Scene(stored, scale=0.5, offset=1.0, nodata=nodata).cube
+    assert cube.tolist() == [[[1.5, 0.0], [2.5, 3.0]]]
+
+
+def test_nodata_outside_the_stored_type_matches_nothing():
+    assert Scene(np.array([[[0, 255]]], np.uint8), nodata=-9999.0).cube.tolist() == [[[0, 255]]]
+
+
+def test_strips_cover_every_row_once_within_the_limit(scene, monkeypatch):
+    monkeypatch.setattr(scenes, "CHUNK", 16)
+    monkeypatch.setattr(scenes, "STRIP_BYTES", 5 * 90 * 2 * 33)  # 33 rows, rounded down to 32
+    rows, blocks = zip(*scene.strips(), strict=True)
+    assert [(part.start, part.stop) for part in rows] == [(0, 32), (32, 64), (64, 70)]
+    assert np.array_equal(np.concatenate(blocks, axis=1), scene.stored)
+
+
+def test_save_by_strips_equals_save_at_once(scene, tmp_path, monkeypatch):
+    scene.save(tmp_path / "a.h5")
+    monkeypatch.setattr(scenes, "STRIP_BYTES", 1)
+    scene.save(tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_window_of_a_lazy_scene_moves_transform_and_cuts_guide(scene, tmp_path):
+    scene.save(tmp_path / "s.h5")
+    window = Scene.open(tmp_path / "s.h5").window(slice(10, 30), slice(40, 90))
+    assert np.array_equal(window.stored, scene.stored[:, 10:30, 40:90])
+    assert np.array_equal(window.mask, scene.mask[10:30, 40:90])
+    assert np.array_equal(window.labels, scene.labels[10:30, 40:90])
+    assert window.transform == (30.0, 0.0, 1000.0 + 40 * 30, 0.0, -30.0, 2000.0 - 10 * 30)
+    assert np.array_equal(window.guide.stored, scene.guide.stored[:, 20:60, 80:180])
+
+
+def test_empty_window_is_refused(scene):
+    with pytest.raises(HsisrError, match=r"window 70:70, 0:90 is empty; the scene is 70 x 90"):
+        scene.window(slice(80, 90), slice(None))
+
+
+def test_bands_pick_everything_that_belongs_to_a_band(scene):
+    picked = scene.bands([4, 1])
+    assert np.array_equal(picked.stored, scene.stored[[4, 1]])
+    assert picked.wavelengths_nm.tolist() == [700.0, 475.0]
+    assert picked.bad_bands.tolist() == [False, True]
+
+
+def test_nearest_band_skips_bad_ones(scene):
+    assert scene.nearest_band(476) == 2
+    assert scene.nearest_band(0) == 0
+    with pytest.raises(HsisrError, match="wavelengths are not known"):
+        Scene(np.ones((2, 2, 2))).nearest_band(500)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"stored": np.ones((4, 4))}, "cube must be"),
+        ({"stored": np.ones((4, 0, 4))}, "none of them 0"),
+        ({"wavelengths_nm": np.ones(3)}, "wavelengths_nm has shape"),
+        ({"mask": np.ones((2, 2), bool)}, "mask has shape"),
+    ],
+)
+def test_shapes_must_agree(change, fault):
+    with pytest.raises(HsisrError, match=fault):
+        Scene(**{"stored": np.ones((4, 5, 6)), **change})
+
+
+def test_what_is_not_a_scene_file_is_refused_in_one_line(scene, tmp_path):
+    scene.save(tmp_path / "s.h5")
+    whole = (tmp_path / "s.h5").read_bytes()
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = 1
+    with h5py.File(tmp_path / "newer.h5", "w") as file:
+        file.attrs["schema"] = "hsisr/scene/99"
+    (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.h5").write_text("text")
+    for name in ("absent", "other", "newer", "half", "text"):
+        with pytest.raises(HsisrError, match=f"{name}.h5") as caught:
+            Scene.open(tmp_path / f"{name}.h5")
+        assert "\n" not in str(caught.value)
+
+
+def test_damaged_pixels_are_one_line(scene, tmp_path):
+    scene.save(tmp_path / "s.h5")
+    with h5py.File(tmp_path / "s.h5") as file:
+        offset = file["cube"].id.get_chunk_info(0).byte_offset
+    with open(tmp_path / "s.h5", "rb+") as file:
+        file.seek(offset)
+        file.write(bytes(64))
+    with pytest.raises(HsisrError, match=r"s\.h5: damaged pixels"):
+        _ = Scene.open(tmp_path / "s.h5").cube
+
+
+def test_failed_save_leaves_no_file(scene, tmp_path):
+    class Broken:
+        shape, dtype = (2, 4, 4), np.dtype(np.float32)
+
+        def __getitem__(self, key):
+            raise OSError("disk gone")
+
+    with pytest.raises(HsisrError, match="disk gone"):
+        Scene(Broken()).save(tmp_path / "s.h5")
+    assert list(tmp_path.iterdir()) == []
