@@ -1,0 +1,19 @@
+"""The named conventions. To add one: a file beside this one that makes a `Convention`, and its line in CONVENTIONS."""
+
+from hsisr.errors import HsisrError
+from hsisr.metrics.conventions.base import Convention
+from hsisr.metrics.conventions.mixup import MIXUP
+from hsisr.metrics.conventions.mulsr import MULSR
+
+#: Name -> convention.
+CONVENTIONS: dict[str, Convention] = {
+    "mulsr": MULSR,
+    "mixup": MIXUP,
+}
+
+
+def find_convention(name: str) -> Convention:
+    """The convention of that name. Raises HsisrError, naming the known ones, if there is none."""
+    if name not in CONVENTIONS:
+        raise HsisrError(f"metrics: unknown convention {name!r}; known: {', '.join(CONVENTIONS)}")
+    return CONVENTIONS[name]

@@ -1,0 +1,170 @@
+"""What every metric reads: a reference and an estimate of one shape, checked, cropped and masked.
+
+Metrics never hold a float64 copy of a cube: they read planes or row strips, converted as they are read.
+"""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A reference and an estimate that fit together.
+
+    reference, estimate: (B, H, W), any real type. mask: (H, W) True where a pixel is valid; None: all are.
+    clip: (low, high) to which the estimate is clipped as it is read; None: it is left as it is.
+    """
+
+    reference: np.ndarray
+    estimate: np.ndarray
+    mask: np.ndarray | None = None
+    clip: tuple[float, float] | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(bands, rows, columns)."""
+        return self.reference.shape
+
+    def read(self, bands: int | slice, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows start:stop of one band (rows, W) or of several (bands, rows, W), float64; masked pixels are 0.
+
+        Raises HsisrError if a valid pixel is NaN or infinite.
+        """
+        x = self._read(self.reference, "reference", bands, start, stop)
+        y = self._read(self.estimate, "estimate", bands, start, stop)
+        if self.clip is not None:
+            np.clip(y, *self.clip, out=y)
+        return x, y
+
+    def _read(self, cube: np.ndarray, name: str, bands: int | slice, start: int, stop: int) -> np.ndarray:
+        raw = cube[bands, start:stop]
+        finite = np.isfinite(raw)
+        if self.mask is not None:
+            finite |= ~self.mask[start:stop]
+        if not finite.all():
+            bad = bands if finite.ndim == 2 else int(np.argmin(finite.all(axis=(1, 2))))
+            raise HsisrError(
+                f"metrics: the {name} holds NaN or infinity in band {bad} (counted from 0); mask such pixels or "
+                "repair them"
+            )
+        values = raw.astype(np.float64)
+        if self.mask is not None:
+            values[..., ~self.mask[start:stop]] = 0
+        return values
+
+
+def read_pair(
+    reference: Any, estimate: Any, mask: Any = None, border: int = 0, clip: tuple[float, float] | None = None
+) -> Pair:
+    """Check and crop two images.
+
+    reference, estimate: (B, H, W) numpy arrays, torch tensors on any device, or what numpy can read.
+    mask: (H, W) True where a pixel is valid. border: pixels cut off on every side before anything is computed.
+    Raises HsisrError for another number of axes, different shapes, values that are not real numbers, a mask of
+    another shape or without a valid pixel, a border that leaves nothing.
+    """
+    reference, estimate = as_array("reference", reference), as_array("estimate", estimate)
+    _check_shapes(reference, estimate, (3,))
+    return _cropped(reference, estimate, mask, border, clip)
+
+
+def per_image(measure: Callable[[Pair], Any], reference: Any, estimate: Any, mask: Any = None, border: int = 0) -> Any:
+    """`measure` of a pair of images (B, H, W); of a batch (N, B, H, W), an array of the N results.
+
+    The mask (H, W) holds for every image of a batch. Errors as `read_pair`.
+    """
+    reference, estimate = as_array("reference", reference), as_array("estimate", estimate)
+    _check_shapes(reference, estimate, (3, 4))
+    if reference.ndim == 3:
+        return measure(_cropped(reference, estimate, mask, border))
+    return np.array([measure(_cropped(x, y, mask, border)) for x, y in zip(reference, estimate, strict=True)])
+
+
+def as_array(name: str, values: Any) -> np.ndarray:
+    """A numpy view or copy of an array or a torch tensor; torch is not imported for it.
+
+    name: what the values are, for the error. Raises HsisrError unless they are real numbers.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise HsisrError(f"metrics: {name} is not an array ({error})") from None
+    if array.dtype.kind not in "fiub":
+        raise HsisrError(f"metrics: {name} holds {array.dtype} values; metrics take real numbers")
+    return array
+
+
+def check_positive(name: str, value: float) -> float:
+    """`value` as a float. Raises HsisrError unless it is a finite number above 0."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise HsisrError(f"metrics: {name} is {value!r}; it must be a finite number above 0")
+    return number
+
+
+def check_whole(name: str, value: int) -> int:
+    """`value` as an int. Raises HsisrError unless it is a whole number above 0."""
+    if not isinstance(value, int | np.integer) or value < 1:
+        raise HsisrError(f"metrics: {name} is {value!r}; it must be a whole number above 0")
+    return int(value)
+
+
+def check_window(pair: Pair, size: int, what: str) -> None:
+    """Raise HsisrError unless a window of size x size pixels fits into the images."""
+    rows, columns = pair.shape[1:]
+    check_whole(f"the window of {what}", size)
+    if rows < size or columns < size:
+        raise HsisrError(
+            f"metrics: {what} needs images of at least {size} x {size} pixels, these are {rows} x {columns} "
+            "after cropping; use larger images, a smaller border or, where it has one, a smaller window"
+        )
+
+
+def _check_shapes(reference: np.ndarray, estimate: np.ndarray, axes: tuple[int, ...]) -> None:
+    if reference.shape != estimate.shape:
+        raise HsisrError(
+            f"metrics: the reference is {reference.shape}, the estimate {estimate.shape}; they must have one shape"
+        )
+    if reference.ndim not in axes or 0 in reference.shape:
+        expected = " or ".join({3: "(bands, rows, columns)", 4: "(images, bands, rows, columns)"}[n] for n in axes)
+        raise HsisrError(f"metrics: the images are {reference.shape}; expected {expected}, none of them 0")
+
+
+def _cropped(
+    reference: np.ndarray, estimate: np.ndarray, mask: Any, border: int, clip: tuple[float, float] | None = None
+) -> Pair:
+    rows, columns = reference.shape[1:]
+    if not isinstance(border, int | np.integer) or border < 0 or 2 * border >= min(rows, columns):
+        raise HsisrError(
+            f"metrics: border is {border!r}; for {rows} x {columns} pixels it must be a whole number from 0 to "
+            f"{(min(rows, columns) - 1) // 2}"
+        )
+    inner = (slice(border, rows - border), slice(border, columns - border))
+    if mask is not None:
+        mask = _checked_mask(mask, (rows, columns))[inner]
+        if not mask.any():
+            raise HsisrError("metrics: the mask leaves no valid pixel inside the border; nothing can be scored")
+        mask = None if mask.all() else mask
+    return Pair(reference[:, *inner], estimate[:, *inner], mask, clip)
+
+
+def _checked_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
+    mask = as_array("mask", mask)
+    if mask.shape != shape or mask.dtype.kind == "f":
+        raise HsisrError(
+            f"metrics: the mask is {mask.shape} of {mask.dtype}; expected {shape} of bool, True where a pixel is valid"
+        )
+    return mask.astype(bool)

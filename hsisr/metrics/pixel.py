@@ -1,0 +1,155 @@
+"""Scores of single pixels, blind to their neighbours: PSNR, RMSE, MAE, correlation, and the moments behind them.
+
+X is the reference, Y the estimate, MSE_b the mean squared error of band b over the valid pixels. Inputs are
+(B, H, W), or batches (N, B, H, W) for which every function returns an array with one entry an image. Keywords of
+all: mask (H, W), True where a pixel is valid; border, pixels cut off on every side. All raise HsisrError for
+different shapes, NaN or infinity, and masks or borders that leave nothing.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.metrics.inputs import Pair, check_positive, per_image
+from hsisr.metrics.strips import Gatherer, Strip, walk
+
+#: Numbers that go into one product of vectors.
+_PIECE = 4096
+#: Standard deviation, relative to the mean, below which a band is constant: what is left is rounding.
+CONSTANT = 1e-14
+
+
+def psnr(reference: Any, estimate: Any, *, peak: float = 1.0, mask: Any = None, border: int = 0) -> Any:
+    """Peak signal-to-noise ratio of the whole cube, dB: 10 log10(peak^2 / mean_b MSE_b).
+
+    math.inf where the images are identical. The mean over bands is `psnr_per_band(...).mean()`.
+    """
+    peak = check_positive("peak", peak)
+    return per_image(lambda pair: whole_cube_psnr(moments(pair).mse, peak), reference, estimate, mask, border)
+
+
+def psnr_per_band(reference: Any, estimate: Any, *, peak: float = 1.0, mask: Any = None, border: int = 0) -> np.ndarray:
+    """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical."""
+    peak = check_positive("peak", peak)
+    return per_image(lambda pair: _decibels(moments(pair).mse, peak), reference, estimate, mask, border)
+
+
+def rmse(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
+    """Root mean squared error of the whole cube, in the values' unit."""
+    return per_image(lambda pair: math.sqrt(moments(pair).mse.mean()), reference, estimate, mask, border)
+
+
+def rmse_per_band(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> np.ndarray:
+    """(B,) root mean squared error of each band, in the values' unit."""
+    return per_image(lambda pair: np.sqrt(moments(pair).mse), reference, estimate, mask, border)
+
+
+def mae(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
+    """Mean absolute error of the whole cube, in the values' unit."""
+    return per_image(lambda pair: float(moments(pair).mae.mean()), reference, estimate, mask, border)
+
+
+def cc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
+    """Mean over bands of Pearson's correlation of X_b and Y_b, -1 to 1.
+
+    Bands whose reference is constant say nothing and are left out; a constant estimate of a band that varies counts
+    0. Raises HsisrError if every band of the reference is constant.
+    """
+    return per_image(lambda pair: moments(pair).mean_correlation(), reference, estimate, mask, border)
+
+
+class BandMoments(Gatherer):
+    """Moments of each band, gathered in a walk (see `hsisr.metrics.strips`); every array is (B,) float64.
+
+    Centred strip by strip and merged (Chan, Golub and LeVeque 1979), so that low contrast loses no digits.
+    """
+
+    def __init__(self, bands: int) -> None:
+        self._pixels = np.zeros(bands)
+        self._errors = np.zeros((2, bands))  # sums of squared and absolute errors
+        self._means = np.zeros((2, bands))  # of X, Y
+        self._spread = np.zeros((3, bands))  # centred sums of XX, YY, XY
+
+    def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
+        """Take one band of a strip."""
+        x, y = strip.pixels(x), strip.pixels(y)
+        if x.size == 0:
+            return
+        error = x - y
+        self._errors[0, band] += inner(error, error)
+        self._errors[1, band] += np.abs(error, out=error).sum()
+        mean_x, mean_y = x.sum() / x.size, y.sum() / y.size
+        dx, dy = np.subtract(x, mean_x, out=error), y - mean_y
+        n, more = self._pixels[band], x.size
+        step_x, step_y = mean_x - self._means[0, band], mean_y - self._means[1, band]
+        between = n * more / (n + more)
+        self._spread[0, band] += inner(dx, dx) + between * step_x * step_x
+        self._spread[1, band] += inner(dy, dy) + between * step_y * step_y
+        self._spread[2, band] += inner(dx, dy) + between * step_x * step_y
+        self._means[:, band] += np.array((step_x, step_y)) * (more / (n + more))
+        self._pixels[band] = n + more
+
+    @property
+    def pixels(self) -> int:
+        """Pixels gathered in each band."""
+        return int(self._pixels[0])
+
+    @property
+    def mse(self) -> np.ndarray:
+        """Mean squared errors."""
+        return self._errors[0] / self._pixels
+
+    @property
+    def mae(self) -> np.ndarray:
+        """Mean absolute errors."""
+        return self._errors[1] / self._pixels
+
+    @property
+    def mean_reference(self) -> np.ndarray:
+        """Means of X."""
+        return self._means[0]
+
+    def mean_correlation(self) -> float:
+        """Mean of Pearson's r over the bands whose reference varies; see `cc`."""
+        varies_x, varies_y = self._spread[:2] > self._pixels * (CONSTANT * self._means) ** 2
+        if not varies_x.any():
+            raise HsisrError("metrics: every band of the reference is constant; no correlation with it is defined")
+        both = varies_x & varies_y
+        sxx, syy, sxy = self._spread[:, both]
+        return float(np.sum(sxy / (np.sqrt(sxx) * np.sqrt(syy))) / varies_x.sum())
+
+
+def moments(pair: Pair) -> BandMoments:
+    """The moments of a pair of images."""
+    gathered = BandMoments(pair.shape[0])
+    walk(pair, gathered)
+    return gathered
+
+
+def whole_cube_psnr(mse: np.ndarray, peak: float = 1.0) -> float:
+    """10 log10(peak^2 / mean_b MSE_b), dB; math.inf if all are 0. mse: (B,)."""
+    return float(_decibels(mse.mean(), peak))
+
+
+def mean_band_psnr(mse: np.ndarray, peak: float = 1.0) -> float:
+    """Mean over bands of 10 log10(peak^2 / MSE_b), dB. mse: (B,).
+
+    Bands without any error (dead ones, reproduced exactly) would make the mean infinite and are left out; math.inf
+    if no band has an error.
+    """
+    wrong = mse[mse > 0]
+    return float(_decibels(wrong, peak).mean()) if wrong.size else math.inf
+
+
+def inner(a: np.ndarray, b: np.ndarray) -> float:
+    """Sum of products of one-dimensional arrays, in pieces for which a BLAS stays on the calling thread."""
+    whole = a.size // _PIECE * _PIECE
+    pieces = np.vecdot(a[:whole].reshape(-1, _PIECE), b[:whole].reshape(-1, _PIECE))
+    return pieces.sum() + np.vecdot(a[whole:], b[whole:])
+
+
+def _decibels(mse: Any, peak: float) -> Any:
+    with np.errstate(divide="ignore"):  # log of 0 is the infinity that the docstrings promise
+        return 20 * np.log10(peak) - 10 * np.log10(mse)

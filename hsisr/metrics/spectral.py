@@ -1,0 +1,151 @@
+"""Scores of spectra: SAM, SID and ERGAS.
+
+Inputs are (B, H, W), or batches (N, B, H, W) for which every function returns an array with one entry an image.
+Keywords of all: mask (H, W), True where a pixel is valid; border, pixels cut off on every side. All raise HsisrError
+for different shapes, NaN or infinity, and masks or borders that leave nothing.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.metrics.inputs import Pair, check_positive, per_image
+from hsisr.metrics.pixel import moments
+from hsisr.metrics.strips import Gatherer, Strip, walk
+
+
+def sam(reference: Any, estimate: Any, *, epsilon: float | None = None, mask: Any = None, border: int = 0) -> Any:
+    """Spectral angle, degrees: mean over pixels of arccos(<x, y> / (|x| |y|)), 0 to 180.
+
+    Pixels whose spectrum is zero in either image have no angle and are left out; HsisrError if none is left.
+    epsilon: count them instead, by the rule of the published MulSR program: zeros become epsilon in both images
+    and the angle is arccos(<x, y> / (|x| |y| + epsilon)). A pixel black in both images then counts 90 degrees.
+    """
+
+    def measure(pair: Pair) -> float:
+        gathered = SpectralAngles(epsilon)
+        walk(pair, gathered)
+        return gathered.mean_degrees()
+
+    return per_image(measure, reference, estimate, mask, border)
+
+
+def sid(reference: Any, estimate: Any, *, floor: float = 1e-6, mask: Any = None, border: int = 0) -> Any:
+    """Spectral information divergence (Chang 2000), nats: mean over pixels of sum_b (p - q) log(p / q).
+
+    p, q: the spectra of X and Y, each divided by its sum. floor: values below it are raised to it, as the divergence
+    of a zero is infinite. Pixels without a value above floor in either image are left out; HsisrError if none is
+    left.
+    """
+    floor = check_positive("floor", floor)
+
+    def measure(pair: Pair) -> float:
+        gathered = _Divergence(floor)
+        walk(pair, gathered)
+        return gathered.mean()
+
+    return per_image(measure, reference, estimate, mask, border)
+
+
+def ergas(reference: Any, estimate: Any, scale: float, *, mask: Any = None, border: int = 0) -> Any:
+    """Relative dimensionless global error (Wald 2000): 100 / scale * sqrt(mean_b MSE_b / mean(X_b)^2).
+
+    scale: HR pixels per LR pixel. Bands whose reference has mean 0 have no relative error and are left out;
+    HsisrError if none is left, or if scale is not a finite number above 0.
+    """
+    scale = check_positive("scale", scale)
+
+    def measure(pair: Pair) -> float:
+        found = moments(pair)
+        return relative_error(found.mse, found.mean_reference, scale)
+
+    return per_image(measure, reference, estimate, mask, border)
+
+
+def relative_error(mse: np.ndarray, mean_reference: np.ndarray, scale: float) -> float:
+    """ERGAS from the (B,) mean squared errors and means of X; see `ergas`."""
+    lit = mean_reference != 0
+    if not lit.any():
+        raise HsisrError("metrics: every band of the reference has mean 0; no error relative to it is defined")
+    return 100 / scale * math.sqrt(np.mean((np.sqrt(mse[lit]) / mean_reference[lit]) ** 2))
+
+
+class SpectralAngles(Gatherer):
+    """Mean spectral angle, gathered in a walk (see `hsisr.metrics.strips`). epsilon: see `sam`."""
+
+    def __init__(self, epsilon: float | None = None) -> None:
+        self._epsilon = epsilon
+        self._products: np.ndarray | None = None  # of the open strip, per pixel: <x, x>, <y, y>, <x, y>
+        self._sum, self._pixels = 0.0, 0
+
+    def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
+        """Take one band of a strip."""
+        x, y = strip.pixels(x), strip.pixels(y)
+        if self._epsilon is not None:
+            x, y = _without_zeros(x, self._epsilon), _without_zeros(y, self._epsilon)
+        if self._products is None:
+            self._products = np.zeros((3, x.size))
+        product = np.empty_like(x)
+        for total, a, b in zip(self._products, (x, y, x), (x, y, y), strict=True):
+            total += np.multiply(a, b, out=product)
+
+    def close(self, strip: Strip) -> None:
+        """Turn the products of the strip into angles."""
+        xx, yy, xy = self._products
+        self._products = None
+        norms = np.sqrt(xx * yy)
+        if self._epsilon is None:
+            valid = norms > 0
+            cosines = xy[valid] / norms[valid]
+        else:
+            cosines = xy / (norms + self._epsilon)
+        self._sum += np.arccos(np.clip(cosines, -1, 1)).sum()
+        self._pixels += cosines.size
+
+    def mean_degrees(self) -> float:
+        """Mean angle over pixels. Raises HsisrError if no pixel has one."""
+        if not self._pixels:
+            raise HsisrError("metrics: every pixel has a zero spectrum in one of the images; no angle is defined")
+        return math.degrees(self._sum / self._pixels)
+
+
+class _Divergence(Gatherer):
+    """Mean spectral information divergence, gathered in a walk.
+
+    With l = log x - log y: sum_b (p - q) log(p / q) = sum_b x l / sum_b x - sum_b y l / sum_b y, as p and q both
+    sum to 1.
+    """
+
+    def __init__(self, floor: float) -> None:
+        self._floor = floor
+        self._sums: np.ndarray | None = None  # of the open strip, per pixel: x, y, x l, y l
+        self._lit: np.ndarray | None = None  # of the open strip: X, Y have a value above floor
+        self._total, self._pixels = 0.0, 0
+
+    def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
+        x, y = strip.pixels(x), strip.pixels(y)
+        if self._sums is None:
+            self._sums, self._lit = np.zeros((4, x.size)), np.zeros((2, x.size), bool)
+        self._lit |= (x > self._floor, y > self._floor)
+        x, y = np.maximum(x, self._floor), np.maximum(y, self._floor)
+        ratio = np.log(x / y)
+        self._sums += (x, y, x * ratio, y * ratio)
+
+    def close(self, strip: Strip) -> None:
+        lit = self._lit.all(axis=0)
+        x, y, x_ratio, y_ratio = self._sums[:, lit]
+        self._total += (x_ratio / x - y_ratio / y).sum()
+        self._pixels += x.size
+        self._sums = self._lit = None
+
+    def mean(self) -> float:
+        if not self._pixels:
+            raise HsisrError("metrics: every pixel is black in one of the images; no spectral divergence is defined")
+        return float(self._total / self._pixels)
+
+
+def _without_zeros(values: np.ndarray, epsilon: float) -> np.ndarray:
+    zero = values == 0
+    return np.where(zero, epsilon, values) if zero.any() else values

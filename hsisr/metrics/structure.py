@@ -1,0 +1,272 @@
+"""Scores of neighbourhoods: SSIM, UIQI (Q) and SCC, each computed per band and averaged over bands.
+
+Inputs are (B, H, W), or batches (N, B, H, W) for which every function returns an array with one entry an image.
+Keywords of all: mask (H, W), True where a pixel is valid: windows that hold a masked pixel do not count; border,
+pixels cut off on every side. All raise HsisrError for different shapes, NaN or infinity, images smaller than a
+window, and masks or borders that leave nothing.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.metrics.inputs import Pair, check_positive, check_whole, check_window, per_image
+from hsisr.metrics.pixel import BandMoments, inner
+from hsisr.metrics.strips import Gatherer, Strip, walk
+from hsisr.metrics.windows import WindowMeans
+
+#: Variance of a window, relative to its squared means, that is rounding of the differences that give it.
+ROUNDING = 1e-13
+
+
+@dataclass(frozen=True)
+class Window:
+    """A separable sliding window. weights: of one axis, summing to 1. bias: factor on variances and covariances."""
+
+    weights: tuple[float, ...]
+    bias: float = 1.0
+
+    @property
+    def size(self) -> int:
+        """Pixels on a side."""
+        return len(self.weights)
+
+
+def gaussian_window(size: int, sigma_px: float) -> Window:
+    """Gaussian weights cut off at `size` pixels, population covariance."""
+    weights = [math.exp(-0.5 * ((i - (size - 1) / 2) / sigma_px) ** 2) for i in range(size)]
+    return Window(tuple(weight / sum(weights) for weight in weights))
+
+
+def uniform_window(size: int, sample_covariance: bool = False) -> Window:
+    """Equal weights; sample_covariance: divide by one less than the number of pixels."""
+    pixels = size * size
+    return Window((1 / size,) * size, pixels / (pixels - 1) if sample_covariance else 1.0)
+
+
+#: The window of Wang et al. 2004, and scikit-image's default.
+GAUSSIAN_11 = gaussian_window(11, 1.5)
+UNIFORM_7 = uniform_window(7, sample_covariance=True)
+
+
+def ssim(
+    reference: Any,
+    estimate: Any,
+    *,
+    window: Window = GAUSSIAN_11,
+    peak: float = 1.0,
+    mask: Any = None,
+    border: int = 0,
+) -> Any:
+    """Structural similarity (Wang et al. 2004, K1 = 0.01, K2 = 0.03), mean over windows inside and over bands."""
+    peak = check_positive("peak", peak)
+    return per_image(lambda pair: float(_ssim(pair, window, peak).mean()), reference, estimate, mask, border)
+
+
+def ssim_per_band(
+    reference: Any,
+    estimate: Any,
+    *,
+    window: Window = GAUSSIAN_11,
+    peak: float = 1.0,
+    mask: Any = None,
+    border: int = 0,
+) -> np.ndarray:
+    """(B,) structural similarity of each band; see `ssim`."""
+    peak = check_positive("peak", peak)
+    return per_image(lambda pair: _ssim(pair, window, peak), reference, estimate, mask, border)
+
+
+def uiqi(reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask: Any = None, border: int = 0) -> Any:
+    """Universal image quality index Q (Wang and Bovik 2002), mean over blocks and bands, -1 to 1.
+
+    block: side of a block in pixels, usually 8 or 32. stride: step between blocks; 1 slides, `block` tiles.
+    Q = 2 cov / (var_x + var_y) * 2 m_x m_y / (m_x^2 + m_y^2). A factor that is 0 / 0 counts 1: two constant blocks
+    have the same contrast, two black ones the same brightness. Variance below 1e-13 of the squared means is rounding.
+    """
+    return per_image(lambda pair: float(_uiqi(pair, block, stride).mean()), reference, estimate, mask, border)
+
+
+def uiqi_per_band(
+    reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask: Any = None, border: int = 0
+) -> np.ndarray:
+    """(B,) universal image quality index of each band; see `uiqi`."""
+    return per_image(lambda pair: _uiqi(pair, block, stride), reference, estimate, mask, border)
+
+
+def scc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
+    """Spatial correlation coefficient (Zhou, Civco and Silander 1998), -1 to 1: `cc` of the bands' detail.
+
+    Detail is what the 3 x 3 Laplacian (8 in the centre, -1 around) leaves, inside only. Undefined bands as in `cc`.
+    """
+    return per_image(_scc, reference, estimate, mask, border)
+
+
+def quality_index(
+    mean_product: np.ndarray, mean_squares: np.ndarray, covariance: np.ndarray, variances: np.ndarray, rounding: float
+) -> np.ndarray:
+    """Q of blocks from 2 m_x m_y, m_x^2 + m_y^2, 2 cov and var_x + var_y, or multiples; arrays of one shape.
+
+    rounding: variances up to this part of mean_squares are 0 but for rounding. A factor that is 0 / 0 counts 1.
+    """
+    bright, varies = mean_squares > 0, variances > rounding * mean_squares
+    brightness = np.divide(mean_product, mean_squares, out=np.ones_like(mean_squares), where=bright)
+    contrast = np.divide(covariance, variances, out=np.ones_like(variances), where=varies)
+    return brightness * contrast
+
+
+class Ssim(Gatherer):
+    """SSIM of each band, gathered in a walk (see `hsisr.metrics.strips`)."""
+
+    def __init__(self, pair: Pair, window: Window, peak: float = 1.0) -> None:
+        check_window(pair, window.size, "SSIM")
+        self.halo, self._window_size = window.size - 1, window.size
+        self._moments = _WindowMoments(window)
+        # Doubled, as u and v double the moments; the bias of covariances, a factor on both sides, has gone into C2.
+        self._c1, self._c2 = 2 * (0.01 * peak) ** 2, 2 * (0.03 * peak) ** 2 / window.bias
+        self._average = _Average(pair.shape[0], window.size, "SSIM")
+
+    def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
+        """Take one band of a strip."""
+        found = self._moments(x, y, strip)
+        if found is None:
+            return
+        # With m, s^2: means and variances of u and v (see _WindowMoments), SSIM = (1 - 2 a) (1 - 2 b) where
+        # a = m_v^2 / (m_u^2 + m_v^2 + C1) and b = s_v^2 / (s_u^2 + s_v^2 + C2); all in place.
+        mean_u, a, variance_u, b = found
+        mean_u += a
+        mean_u += self._c1
+        a /= mean_u
+        variance_u += b
+        variance_u += self._c2
+        b /= variance_u
+        whole = strip.whole_windows(self._window_size)
+        a, b = (a.reshape(-1), b.reshape(-1)) if whole is None else (a[whole], b[whole])
+        self._average.add(band, a.size - 2 * a.sum() - 2 * b.sum() + 4 * inner(a, b), a.size)
+
+    def per_band(self) -> np.ndarray:
+        """(B,) SSIM. Raises HsisrError if every window holds a masked pixel."""
+        return self._average.per_band()
+
+
+class _Uiqi(Gatherer):
+    """UIQI of each band, gathered in a walk."""
+
+    def __init__(self, pair: Pair, block: int, stride: int) -> None:
+        check_window(pair, block, "UIQI")
+        self.halo, self._block, self._stride = block - 1, block, check_whole("stride", stride)
+        self._moments = _WindowMoments(uniform_window(block))
+        self._average = _Average(pair.shape[0], block, "UIQI")
+
+    def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
+        found = self._moments(x, y, strip)
+        if found is None:
+            return
+        step = (slice(-strip.start % self._stride, None, self._stride), slice(None, None, self._stride))
+        mean_u, mean_v, variance_u, variance_v = (moment[step] for moment in found)
+        factors = (mean_u - mean_v, mean_u + mean_v, variance_u - variance_v, variance_u + variance_v)
+        quality = quality_index(*factors, ROUNDING)
+        whole = strip.whole_windows(self._block)
+        quality = quality if whole is None else quality[whole[step]]
+        self._average.add(band, quality.sum(), quality.size)
+
+    def per_band(self) -> np.ndarray:
+        return self._average.per_band()
+
+
+class _Detail(Gatherer):
+    """Correlation of the Laplacians of X and Y, gathered in a walk."""
+
+    def __init__(self, pair: Pair) -> None:
+        check_window(pair, 3, "SCC")
+        self.halo = 2
+        self.moments = BandMoments(pair.shape[0])
+
+    def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
+        x, y = (_laplacian(strip.for_windows(plane, 3)) for plane in (x, y))
+        if x.size:
+            inside = Strip(strip.start, len(x), strip.whole_windows(3))
+            self.moments.add(band, x, y, inside)
+
+
+class _Average:
+    """Mean over the windows of each band."""
+
+    def __init__(self, bands: int, size: int, what: str) -> None:
+        self._size, self._what = size, what
+        self._sums, self._counts = np.zeros(bands), np.zeros(bands, int)
+
+    def add(self, band: int, total: float, windows: int) -> None:
+        self._sums[band] += total
+        self._counts[band] += windows
+
+    def per_band(self) -> np.ndarray:
+        if not self._counts.all():
+            raise _every_window_masked(self._what, self._size)
+        return self._sums / self._counts
+
+
+class _WindowMoments:
+    """Moments of two planes over sliding windows, in buffers that are reused from call to call."""
+
+    def __init__(self, window: Window) -> None:
+        self._size, self._means = window.size, WindowMeans(window.weights)
+        self._planes = np.empty((4, 0, 0))
+
+    def __call__(self, x: np.ndarray, y: np.ndarray, strip: Strip) -> tuple[np.ndarray, ...] | None:
+        """Maps of m_u^2, m_v^2, s_u^2, s_v^2: squared means and variances of u = x + y and v = x - y.
+
+        From them 4 m_x m_y = m_u^2 - m_v^2, 2 (m_x^2 + m_y^2) = m_u^2 + m_v^2, and the same for covariance and
+        variances. None: no window fits. The maps may be written to; they are overwritten by the next call.
+        """
+        x, y = strip.for_windows(x, self._size), strip.for_windows(y, self._size)
+        if len(x) < self._size:
+            return None
+        if self._planes.shape[1:] != x.shape:
+            self._planes = np.empty((4, *x.shape))
+        u, v, _, _ = self._planes
+        np.add(x, y, out=u)
+        np.subtract(x, y, out=v)
+        np.multiply(self._planes[:2], self._planes[:2], out=self._planes[2:])
+        means = self._means(self._planes)
+        means[:2] *= means[:2]
+        means[2:] -= means[:2]
+        return tuple(means)
+
+
+def _ssim(pair: Pair, window: Window, peak: float) -> np.ndarray:
+    gathered = Ssim(pair, window, peak)
+    walk(pair, gathered)
+    return gathered.per_band()
+
+
+def _uiqi(pair: Pair, block: int, stride: int) -> np.ndarray:
+    gathered = _Uiqi(pair, block, stride)
+    walk(pair, gathered)
+    return gathered.per_band()
+
+
+def _scc(pair: Pair) -> float:
+    gathered = _Detail(pair)
+    walk(pair, gathered)
+    if not gathered.moments.pixels:
+        raise _every_window_masked("SCC", 3)
+    return gathered.moments.mean_correlation()
+
+
+def _every_window_masked(what: str, size: int) -> HsisrError:
+    return HsisrError(f"metrics: {what} has no {size} x {size} window without a masked pixel; leave it out")
+
+
+def _laplacian(plane: np.ndarray) -> np.ndarray:
+    """Sum of the differences to the eight neighbours, inside only: exactly 0 where the plane is constant."""
+    rows, columns = max(plane.shape[0] - 2, 0), plane.shape[1] - 2
+    centre = plane[1 : 1 + rows, 1 : 1 + columns]
+    detail = np.zeros_like(centre)
+    for row in range(3):
+        for column in range(3):
+            detail += centre - plane[row : row + rows, column : column + columns]
+    return detail
