@@ -1,0 +1,385 @@
+"""MulSR: multiscale factor joint learning, the published network in a form that runs fast.
+
+Source: Multiscale Factor Joint Learning for Hyperspectral Image Super-Resolution, IEEE TGRS 2023. The function and
+the state-dict keys are the published ones; what differs is how the function is computed:
+
+* Weight norm is folded into plain convolution weights, once for all bands of `super_resolve`.
+* The cross fusion convolves (s - r) and concat(s, r). Both are linear, so that they become one convolution of s plus
+  one of r. In the first block r comes from the guide alone, and all bands share its half.
+* The Conv3d of 1x3x3 over three groups of channels is a 2-D convolution in three groups with the same weights; the
+  Conv3d of 3x1x1 is a 1x1 convolution with a block-banded weight. The gammas are folded into weights.
+* Maps lie channels-last in memory, the layout in which convolutions run fastest on CPUs and on tensor cores.
+
+tests/unit/plain_mulsr.py holds the literal form; benchmarks/mulsr.py measures the one against the other.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hsisr.config import checked
+from hsisr.errors import HsisrError
+from hsisr.models.options import MulsrOptions, even_scale
+from hsisr.ops import directional_aggregation
+
+#: What a guided block needs of the guide: its features, its first unit's output, its half of the cross fusion.
+GuideParts = tuple[Tensor, Tensor, Tensor]
+
+#: Bands are batched on a CPU while the largest map stays below this: glibc asks the kernel for larger blocks every
+#: time, and faulting their pages in costs more than batching gains.
+_CPU_MAP_BYTES = 32 << 20
+
+#: On a GPU, bands are batched while their maps fit into this part of its memory; a band holds about so many maps of
+#: `width` channels at the HR size at once.
+_GPU_MEMORY_PART = 0.4
+_MAPS_PER_BAND = 16
+
+
+class MulSR(nn.Module):
+    """The published network; with its defaults it has the published 4,635,548 parameters.
+
+    scale: HR over LR size, even, >= 2; the network works at the scales alpha = scale / 2 and beta = scale.
+    width: features of every layer; width + 8 must be a multiple of 3. blocks: symmetrical guided encoder blocks in
+    each branch. guide_channels: of the guide image.
+    mii, dsca, lfcc: ablations; without one, its parameters are gone from the state dict. `dsca` is a part of `mii`.
+    Without both `mii` and `lfcc` nothing reads the alpha branch, and it is gone as well.
+    skip: add the band, interpolated bicubically between block centres, to the output, and start with that output
+    alone (the last convolution's gain is 0 at first): what is left to learn is the detail. Not in the paper.
+    The other weights start as torch's convolutions do.
+    Raises HsisrError for an argument that is not allowed.
+    """
+
+    def __init__(
+        self,
+        scale: int,
+        width: int = 64,
+        blocks: int = 4,
+        guide_channels: int = 3,
+        dsca: bool = True,
+        lfcc: bool = True,
+        mii: bool = True,
+        skip: bool = False,
+    ) -> None:
+        super().__init__()
+        options = {"width": width, "blocks": blocks, "dsca": dsca, "lfcc": lfcc, "mii": mii, "skip": skip}
+        checked(MulsrOptions, options, "MulSR")
+        even_scale(scale)
+        if guide_channels < 1:
+            raise HsisrError(f"MulSR: guide_channels must be at least 1, not {guide_channels}")
+        self.scale, self.width, self.guide_channels = scale, width, guide_channels
+        self.dsca, self.lfcc, self.mii, self.skip = dsca, lfcc, mii, skip
+
+        self.hsi_head_x2, self.rgb_head_x2 = Conv(3, width, 3), Conv(guide_channels, width, 3)
+        self.inter_body_x2 = nn.ModuleList(GuidedBlock(width) for _ in range(blocks))
+        self.reduce_x2 = Conv(2 * width, width, 1)
+        if mii or lfcc:
+            self.hsi_head, self.rgb_head = Conv(3, width, 3), Conv(guide_channels, width, 3)
+            self.inter_body = nn.ModuleList(GuidedBlock(width) for _ in range(blocks))
+            self.reduce = Conv(2 * width, width, 1)
+        if mii:
+            self.down = nn.Conv2d(width, width, 3, stride=2, padding=1)
+            self.cross_reduce = Conv(2 * width, width, 1)
+            self.up = nn.Sequential(Conv(width, 4 * width, 1), nn.PixelShuffle(2))
+        if mii and dsca:
+            self.DULR = nn.ModuleList([Direction(width, (1, 7)), Direction(width, (7, 1))])
+        if lfcc:
+            self.uint, self.uint_x2 = Unit(width), Unit(width)
+            self.optimize_down = Conv(width, width, 3, stride=2)
+            self.optimize_up = nn.Sequential(Conv(width, 4 * width, 1), nn.PixelShuffle(2))
+        # In float32, oneDNN's channels-last kernels round twice as much. Most of that is made up for on the way, but
+        # nothing comes after these two: plain layout, at 1 % of the time, keeps the error that of the literal form.
+        plain = torch.contiguous_format
+        self.end_x2 = nn.Sequential(Conv(width, width, 3, layout=plain), Conv(width, 1, 3, layout=plain))
+        if skip:
+            nn.init.zeros_(self.end_x2[1].weight_g)
+            nn.init.zeros_(self.end_x2[1].bias)
+
+    def forward(self, bands: Tensor, guide: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Super-resolve one band per sample.
+
+        bands: (N, 3, h, w), neighbours and band in the order (i - 1, i + 1, i). guide: (M, G, scale h, scale w), in
+        which N is a multiple of M: each guide serves N / M samples in a row.
+        Returns sr (N, 1, H, W) and the feature difference of LFCC (N, width, H/2, W/2), None without LFCC.
+        Raises HsisrError for shapes that do not fit.
+        """
+        self._check(bands, guide, 3)
+        return self._network(bands, self._guide_parts(guide))
+
+    def super_resolve(self, lr: Tensor, guide: Tensor, band_batch: int | None = None) -> Tensor:
+        """Super-resolve all bands of N images.
+
+        lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). band_batch: bands that go through the network
+        at once; None: as many as pay off on a CPU or fit on a GPU. Another batch changes rounding, not the result.
+        Returns (N, B, H, W). Gradients flow; wrap the call in `torch.inference_mode()` where they are not wanted.
+        Raises HsisrError for shapes that do not fit.
+        """
+        self._check(lr, guide, None)
+        batch = band_batch or self._band_batch(guide)
+        with _folded(self):
+            parts = self._guide_parts(guide)
+            chunks = torch.arange(lr.shape[1]).split(batch)
+            return torch.cat([self._bands(lr, parts, chunk) for chunk in chunks], dim=1)
+
+    def super_resolve_bands(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> Tensor:
+        """Super-resolve K bands of N images in one pass, as training does.
+
+        lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). bands: K band numbers, from 0.
+        Returns (N, K, H, W). Raises HsisrError for shapes that do not fit.
+        """
+        self._check(lr, guide, None)
+        return self._bands(lr, self._guide_parts(guide), torch.as_tensor(bands))
+
+    def _check(self, bands: Tensor, guide: Tensor, channels: int | None) -> None:
+        if bands.ndim != 4 or (channels is not None and bands.shape[1] != channels) or bands.shape[1] < 3:
+            wanted = "(N, 3, h, w)" if channels else "(N, B, h, w) with at least 3 bands, as each needs two neighbours"
+            raise HsisrError(f"MulSR: the bands have shape {tuple(bands.shape)}, expected {wanted}")
+        wanted = (self.guide_channels, *(self.scale * n for n in bands.shape[2:]))
+        if guide.ndim != 4 or guide.shape[1:] != wanted:
+            raise HsisrError(
+                f"MulSR: the guide has shape {tuple(guide.shape)}, expected (N, {', '.join(map(str, wanted))}) for "
+                f"bands of {tuple(bands.shape[2:])} at scale {self.scale}"
+            )
+        if len(bands) != len(guide) and (channels is None or len(bands) % len(guide)):
+            raise HsisrError(f"MulSR: {len(bands)} samples of bands do not go with {len(guide)} guides")
+
+    def _band_batch(self, guide: Tensor) -> int:
+        """Bands in a batch: from sizes alone, so that equal runs on equal machines give equal bytes."""
+        pixels = guide.shape[0] * guide.shape[2] * guide.shape[3]
+        if guide.device.type == "cuda":
+            memory = torch.cuda.get_device_properties(guide.device).total_memory
+            band_bytes = _MAPS_PER_BAND * self.width * pixels * guide.element_size()
+            return max(1, int(_GPU_MEMORY_PART * memory) // band_bytes)
+        return max(1, _CPU_MAP_BYTES // (2 * (self.width + 8) * pixels * guide.element_size()))
+
+    def _bands(self, lr: Tensor, parts: list[GuideParts], bands: Tensor) -> Tensor:
+        """Bands `bands` of lr (N, B, h, w), given what the guide contributes: (N, K, H, W)."""
+        triplets = lr[:, _triplets(lr.shape[1])[bands]]
+        sr, _ = self._network(triplets.flatten(0, 1), parts)
+        return sr.view(len(lr), -1, *sr.shape[2:])
+
+    def _guide_parts(self, guide: Tensor) -> list[GuideParts]:
+        """What depends on the guide alone: for the beta branch and, if there is one, the alpha branch."""
+        parts = [self.inter_body_x2[0].guide_parts(self.rgb_head_x2(guide))]
+        if self.mii or self.lfcc:
+            parts.append(self.inter_body[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2])))
+        return parts
+
+    def _network(self, bands: Tensor, parts: list[GuideParts]) -> tuple[Tensor, Tensor | None]:
+        x2 = _nearest(bands, self.scale)
+        x2 = self._encoded(self.hsi_head_x2(x2), parts[0], self.inter_body_x2, self.reduce_x2)
+        difference = None
+        if self.mii or self.lfcc:
+            x = _nearest(bands, self.scale // 2)
+            x = self._encoded(self.hsi_head(x), parts[1], self.inter_body, self.reduce)
+        if self.mii:
+            q = self._shared_factor(x, x2)
+            x, x2 = x + q, self.up(q).add_(x2)
+        if self.lfcc:
+            x, x2 = self.uint(x), self.uint_x2(x2)
+            difference = self.optimize_down(x2).sub_(x)
+            x2 = self.optimize_up(difference).add_(x2)
+        sr = self.end_x2(x2)
+        if self.skip:
+            # Bicubic, aligned with block centres: exact where LR pixels are averages around their blocks' centres.
+            sr = sr + functional.interpolate(bands[:, 2:], scale_factor=self.scale, mode="bicubic")
+        return sr, difference
+
+    def _encoded(self, hsi: Tensor, parts: GuideParts, body: nn.ModuleList, reduce: nn.Module) -> Tensor:
+        """Steps 2 and 3 of a branch: guided blocks, then both paths reduced to one map."""
+        hsi, rgb = body[0](hsi, parts)
+        for block in body[1:]:
+            hsi, rgb = block(hsi, block.guide_parts(rgb))
+        return reduce(torch.cat([hsi, rgb], dim=1))
+
+    def _shared_factor(self, x: Tensor, x2: Tensor) -> Tensor:
+        """MII: what both scales have in common, at the lower one."""
+        q = self.cross_reduce(torch.cat([self.down(x2), x], dim=1))
+        if self.dsca:
+            q = _channels_last(directional_aggregation(q, self.DULR[0].parts(), self.DULR[1].parts()))
+        return q
+
+
+def _triplets(bands: int) -> Tensor:
+    """Bands that the network sees of each band: (bands, 3) numbers, two neighbours and itself."""
+    rows = [(i - 1, i + 1, i) for i in range(bands)]
+    rows[0], rows[-1] = (1, 2, 0), (bands - 2, bands - 3, bands - 1)
+    return torch.tensor(rows)
+
+
+def _channels_last(maps: Tensor) -> Tensor:
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
+def _nearest(bands: Tensor, factor: int) -> Tensor:
+    return functional.interpolate(bands, scale_factor=factor, mode="nearest")
+
+
+def _add_shared(maps: Tensor, shared: Tensor) -> Tensor:
+    """maps (N, ...) + shared (M, ...), each shared map serving N / M maps in a row; may overwrite `maps`."""
+    if len(shared) in (1, len(maps)):
+        return maps.add_(shared)
+    return (maps.unflatten(0, (len(shared), -1)) + shared.unsqueeze(1)).flatten(0, 1)
+
+
+class Folded(nn.Module, ABC):
+    """A layer that computes with other weights than it stores."""
+
+    _ready: tuple[Tensor, ...] | None = None
+
+    @abstractmethod
+    def fold(self) -> tuple[Tensor, ...]:
+        """The weights to compute with, made of the stored ones; differentiable."""
+
+    def folded(self) -> tuple[Tensor, ...]:
+        """The same, made only once inside `_folded`."""
+        return self.fold() if self._ready is None else self._ready
+
+
+@contextmanager
+def _folded(model: nn.Module) -> Iterator[None]:
+    """Make the folded weights of a model once and use them until the end of the block."""
+    layers = [layer for layer in model.modules() if isinstance(layer, Folded)]
+    try:
+        for layer in layers:
+            layer._ready = layer.fold()
+        yield
+    finally:
+        for layer in layers:
+            layer._ready = None
+
+
+class WeightNormed(nn.Module):
+    """Parameters of a weight-normalised convolution: `weight_g` per filter, `weight_v`, `bias`."""
+
+    def __init__(self, conv: nn.Conv2d | nn.Conv3d) -> None:
+        super().__init__()
+        weight = conv.weight.detach()
+        self.weight_g = nn.Parameter(torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True))
+        self.weight_v = nn.Parameter(weight)
+        self.bias = nn.Parameter(conv.bias.detach())
+
+    def weight(self) -> Tensor:
+        """weight_g * weight_v / |weight_v| per filter, in one kernel: the one behind `torch.nn.utils.weight_norm`."""
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+
+
+class Conv(WeightNormed, Folded):
+    """Weight-normalised 2-D convolution that keeps the size (at stride 1); zero padding.
+
+    layout: memory format of weight and maps, on which the choice of a kernel depends.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, size: int, stride: int = 1, layout: torch.memory_format = torch.channels_last
+    ) -> None:
+        super().__init__(nn.Conv2d(inputs, outputs, size))
+        self.stride, self.padding, self.layout = stride, size // 2, layout
+
+    def fold(self) -> tuple[Tensor, ...]:
+        return (self.weight().contiguous(memory_format=self.layout),)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        maps = maps.contiguous(memory_format=self.layout)
+        return functional.conv2d(maps, *self.folded(), self.bias, self.stride, self.padding)
+
+
+class Unit(nn.Module):
+    """unit(u) = C3(relu(C3(u))) + u."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.m = nn.Sequential(Conv(width, width, 3), nn.ReLU(inplace=True), Conv(width, width, 3))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.m(maps).add_(maps)
+
+
+class GuidedBlock(nn.Module):
+    """Symmetrical guided encoder block (SGE): hyperspectral and guide features exchange what they have."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.crossFusion = CrossFusion(width)
+        self.rgb_first, self.hsi_first = Unit(width), Unit(width)
+        self.rgb_end, self.hsi_end = Unit(width), Unit(width)
+
+    def guide_parts(self, rgb: Tensor) -> GuideParts:
+        """What the block computes of the guide's features alone."""
+        first = self.rgb_first(rgb)
+        return rgb, first, self.crossFusion.guide_part(first)
+
+    def forward(self, hsi: Tensor, parts: GuideParts) -> tuple[Tensor, Tensor]:
+        """hsi (N, width, H, W), parts of M guides, N a multiple of M -> hsi, rgb of N samples."""
+        rgb, rgb_first, rgb_fusion = parts
+        hsi_first = self.hsi_first(hsi)
+        fused = self.crossFusion(hsi_first, rgb_fusion)
+        hsi = self.hsi_end(hsi_first + fused).add_(hsi)
+        return hsi, _add_shared(self.rgb_end(_add_shared(fused, rgb_first)), rgb)
+
+
+class CrossFusion(Folded):
+    """cross(s, r) of a guided block; stores the published layers, computes with the folded ones."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.group = 2 * (width + 8) // 3
+        self.gamma = nn.Parameter(torch.ones(3))
+        self.conv_diff, self.reduce_D = Conv(width, width + 8, 3), Conv(2 * width, width + 8, 3)
+        self.conv3D = nn.ModuleList(
+            WeightNormed(nn.Conv3d(self.group, self.group, size)) for size in ((1, 3, 3), (3, 1, 1))
+        )
+        self.conv = Conv(3 * self.group, width, 3)
+
+    def fold(self) -> tuple[Tensor, ...]:
+        """Weights of s and of r with their bias; of the three groups; of the mix between groups."""
+        gamma = self.gamma.repeat_interleave(self.group)
+        of_s, of_r = self.reduce_D.weight().chunk(2, dim=1)
+        difference = self.conv_diff.weight()
+        scale = gamma.view(-1, 1, 1, 1)
+        of_s, of_r = torch.cat([of_s, difference]) * scale, torch.cat([of_r, -difference]) * scale
+        bias = torch.cat([self.reduce_D.bias, self.conv_diff.bias]) * gamma
+
+        within, between = self.conv3D
+        groups = within.weight().squeeze(2).repeat(3, 1, 1, 1)
+        before, same, after = between.weight().flatten(2).unbind(2)
+        none = torch.zeros_like(same)
+        rows = [[same, after, none], [before, same, after], [none, before, same]]
+        mix = torch.cat([torch.cat(row, dim=1) for row in rows])[:, :, None, None]
+        return (
+            _channels_last(of_s),
+            _channels_last(of_r),
+            bias,
+            _channels_last(groups),
+            within.bias.repeat(3),
+            mix,
+            between.bias.repeat(3),
+        )
+
+    def guide_part(self, r: Tensor) -> Tensor:
+        """r (M, width, H, W) -> its half of the three groups side by side (M, 3 group, H, W), bias included."""
+        _, of_r, bias, *_ = self.folded()
+        return functional.conv2d(r, of_r, bias, padding=1)
+
+    def forward(self, s: Tensor, guide_part: Tensor) -> Tensor:
+        """s (N, width, H, W), guide part of M samples -> (N, width, H, W)."""
+        of_s, _, _, groups, groups_bias, mix, mix_bias = self.folded()
+        stack = _add_shared(functional.conv2d(s, of_s, padding=1), guide_part)
+        maps = functional.conv2d(stack, groups, groups_bias, padding=1, groups=3)
+        maps = functional.conv2d(maps, mix, mix_bias).add_(stack)
+        return self.conv(maps)
+
+
+class Direction(nn.Module):
+    """Parameters of one half of DSCA, under their published keys."""
+
+    def __init__(self, width: int, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(nn.Conv2d(width, width, size), nn.PReLU())
+
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Kernel, bias and slope."""
+        return self.conv[0].weight, self.conv[0].bias, self.conv[1].weight

@@ -1,0 +1,96 @@
+"""The papers' own checkpoints: read by their own keys, checked key by key, and never by running what they hold."""
+
+import os
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from hsisr.errors import HsisrError
+
+Model = TypeVar("Model", bound=nn.Module)
+
+#: What `torch.nn.DataParallel` puts in front of every key.
+_PARALLEL_PREFIX = "module."
+
+
+def load_official(model: Model, state_dict_or_path: Mapping[str, Any] | str | os.PathLike) -> Model:
+    """Copy the weights of a published checkpoint into a model and return it.
+
+    state_dict_or_path: a mapping key -> tensor or numpy array, or the path of a file that `torch.save` wrote; flat,
+    or with the weights under `model` (and an optimiser beside them), with or without the prefix `module.`. Weight
+    norm stays as stored, in `weight_g` and `weight_v`. Values are cast to the model's type.
+    Raises HsisrError, and leaves the model as it was, if the file is damaged, is no checkpoint or holds anything but
+    tensors and plain containers (nothing of it is run), and if a key is missing, left over, or of the wrong shape.
+    """
+    if isinstance(state_dict_or_path, Mapping):
+        content, where = state_dict_or_path, "state dict"
+    else:
+        where = os.fspath(state_dict_or_path)
+        content = _read(Path(where))
+    weights = _weights(content, where)
+    _check(weights, model.state_dict(), f"{where} does not fit {type(model).__name__}")
+    model.load_state_dict(weights)
+    return model
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise HsisrError(f"{path}: no such checkpoint file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch muses on pickle protocols; what is wrong is said below
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "global" not in str(error).lower():
+            raise _damaged(path) from error
+        raise HsisrError(
+            f"{path}: holds Python objects, not only tensors; none of it was run. If it is a whole network, then in "
+            f"the authors' environment: python -c \"import torch; torch.save(torch.load('{path.name}').state_dict(), "
+            f"'{path.stem}_weights.pth')\""
+        ) from error
+    except Exception as error:  # bytes at random reach every line of the reader, so they raise almost any type
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> HsisrError:
+    return HsisrError(f"{path}: not a PyTorch checkpoint, or damaged or cut short; download it again")
+
+
+def _weights(content: Any, where: str) -> dict[str, Tensor]:
+    """The flat key -> tensor mapping inside a checkpoint's content."""
+    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
+        content = content["model"]
+    if not isinstance(content, Mapping) or not content:
+        raise HsisrError(f"{where}: holds no weights; expected key -> tensor, flat or under the key `model`")
+    weights = {}
+    for key, value in content.items():
+        try:
+            weights[str(key).removeprefix(_PARALLEL_PREFIX)] = torch.as_tensor(value)
+        except (TypeError, ValueError, RuntimeError):
+            raise HsisrError(
+                f"{where}: {key} is {type(value).__name__}, not a tensor; expected key -> tensor, flat or under `model`"
+            ) from None
+    return weights
+
+
+def _check(weights: dict[str, Tensor], expected: dict[str, Tensor], what: str) -> None:
+    """Raise HsisrError naming every key that is missing, left over, of another shape, or not finite."""
+    shared = [key for key in expected if key in weights]
+    problems = {
+        "missing": [key for key in expected if key not in weights],
+        "unexpected": [key for key in weights if key not in expected],
+        "wrong shape": [
+            f"{key} {tuple(weights[key].shape)} instead of {tuple(expected[key].shape)}"
+            for key in shared
+            if weights[key].shape != expected[key].shape
+        ],
+        "NaN or infinite": [key for key in shared if not weights[key].isfinite().all()],
+    }
+    found = [f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys]
+    if found:
+        raise HsisrError(f"{what}; {'; '.join(found)}")

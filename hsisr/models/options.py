@@ -1,0 +1,131 @@
+"""Options of every model as the configuration gives them, and the rules for their values; needs no torch."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from hsisr.errors import HsisrError
+
+
+class Options(BaseModel):
+    """A model's options: unknown keys are errors, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BicubicOptions(Options):
+    """Bicubic interpolation has no options."""
+
+
+class GsaOptions(Options):
+    """Options of `hsisr.models.gsa`."""
+
+    sigma_lr: float | None = Field(
+        None,
+        gt=0,
+        description="Sigma of the sensor's Gaussian PSF in LR pixels; 0.425 is a FWHM of one; none: block mean.",
+    )
+
+
+def _three_equal_groups(width: int) -> int:
+    if width < 1 or (width + 8) % 3:
+        raise ValueError("width + 8 must be a multiple of 3, to cut into three groups: 16, 28, 40, 52, 64, ...")
+    return width
+
+
+Width = Annotated[
+    int,
+    AfterValidator(_three_equal_groups),
+    Field(description="Features of every layer; width + 8 is a multiple of 3: 16, 28, 40, 52, 64, ..."),
+]
+Blocks = Annotated[int, Field(ge=1, description="Symmetrical guided encoder blocks in each branch.")]
+Skip = Annotated[bool, Field(description="Add the upsampled band to the output; off in the published network.")]
+
+
+class MulsrOptions(Options):
+    """Options of `hsisr.models.MulSR`; the defaults are the published network."""
+
+    width: Width = 64
+    blocks: Blocks = 4
+    dsca: bool = Field(True, description="Directional aggregation inside the multiscale interaction.")
+    lfcc: bool = Field(True, description="Feedback compensation from the full to the half scale.")
+    mii: bool = Field(True, description="Multiscale information interaction; without it there is no dsca either.")
+    skip: Skip = False
+
+
+class MulsrSmallOptions(MulsrOptions):
+    """MulSR for a small GPU or a patient CPU: a tenth of the parameters, a skip connection."""
+
+    width: Width = 28
+    blocks: Blocks = 2
+    skip: Skip = True
+
+
+class MulsrTinyOptions(MulsrOptions):
+    """MulSR that trains on a CPU in minutes: the network of the demo."""
+
+    width: Width = 16
+    blocks: Blocks = 1
+    skip: Skip = True
+
+
+#: Channels that RGB is mixed into for DeepShare's RGB path (`hsisr.degrade.RGB_TO_EIGHT`), as published.
+RGB_CHANNELS = 8
+
+
+def _sixteenths(width: int) -> int:
+    if width < 16 or width % 16:
+        raise ValueError("width must be a multiple of 16, as channel attention narrows to a sixteenth")
+    return width
+
+
+class DeepshareOptions(Options):
+    """Options of `hsisr.models.DeepShare` and of `hsisr.models.Sspsr`; the defaults are the published network."""
+
+    width: Annotated[int, AfterValidator(_sixteenths)] = Field(
+        256, description="Features of every layer, a multiple of 16."
+    )
+    group: int = Field(RGB_CHANNELS, ge=1, description="Bands that go through the branches together.")
+    overlap: int = Field(2, ge=0, description="Bands that neighbouring groups share; less than `group`.")
+    skip: bool = Field(False, description="Add the bicubic image to the output; off in the published network.")
+
+    @model_validator(mode="after")
+    def _groups_advance(self) -> "DeepshareOptions":
+        if self.overlap >= self.group:
+            raise ValueError(f"overlap must be less than group, and {self.overlap} is not less than {self.group}")
+        return self
+
+
+class DeepshareSmallOptions(DeepshareOptions):
+    """DeepShare that trains on a CPU in minutes: a sixtieth of the parameters, the bicubic image added."""
+
+    width: Annotated[int, AfterValidator(_sixteenths)] = Field(
+        32, description="Features of every layer, a multiple of 16."
+    )
+    skip: bool = Field(True, description="Add the bicubic image to the output; off in the published network.")
+
+
+#: Raises HsisrError unless a model can work at a scale.
+ScaleRule = Callable[[int], None]
+
+
+def whole_scale(scale: int) -> None:
+    """Any whole number >= 2."""
+    _check(scale, scale == int(scale) and scale >= 2, "a whole number >= 2")
+
+
+def even_scale(scale: int) -> None:
+    """Any even number >= 2: MulSR also works at half the scale."""
+    _check(scale, scale % 2 == 0 and scale >= 2, "an even number >= 2, as MulSR works at half the scale too")
+
+
+def deepshare_scale(scale: int) -> None:
+    """3, or twice 3, or a power of two: what DeepShare's pixel shuffles of 2 and 3 can make."""
+    power_of_two = scale >= 2 and scale & (scale - 1) == 0
+    _check(scale, scale in (3, 6) or power_of_two, "2, 3, 4, 6, 8, 16 or a higher power of two")
+
+
+def _check(scale: int, allowed: bool, expected: str) -> None:
+    if not allowed:
+        raise HsisrError(f"scale {scale} is not allowed; expected {expected}")

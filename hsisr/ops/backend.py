@@ -1,0 +1,168 @@
+"""Chooses the implementation of directional aggregation: asked for, possible, or else the fallback with one warning.
+
+The rule depends on the request, the tensors and the machine, never on what happens to be built already:
+
+* a CUDA tensor goes to the CUDA kernel;
+* a CPU map of at least `AUTO_CPU_PIXELS` pixels goes to the native CPU kernel, a smaller one to plain PyTorch: on small
+  maps the op is a few percent of a network's time, less than what building the kernel costs;
+* whatever cannot run (no compiler, no toolkit, no GPU, a size without kernel) goes to plain PyTorch, with a warning.
+"""
+
+import os
+import warnings
+
+import torch
+from torch import Tensor
+
+from hsisr.errors import HsisrError
+from hsisr.ops import build, plan
+
+NAMES = ("auto", "cuda", "cpu", "torch")
+VARIABLE = "HSISR_DSCA_BACKEND"
+#: H*W from which "auto" uses the native CPU kernel: 128 x 128.
+AUTO_CPU_PIXELS = 128 * 128
+
+_COST = {
+    "cuda": "plain PyTorch launches a few small kernels per row and column instead of one per direction",
+    "cpu": "plain PyTorch takes about 1.2 to 2 times as long",
+}
+_PRECISION = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+
+
+def choose(backend: str, x: Tensor, taps: tuple[int, int], training: bool) -> tuple[str, str]:
+    """Return the backend to run, "cuda", "cpu" or "torch", and the precision of the CUDA kernel's products.
+
+    backend: as asked for; "auto" looks at the environment variable `VARIABLE`. training: gradients will be wanted.
+    Raises HsisrError for a name that does not exist.
+    """
+    autocast = torch.is_autocast_enabled(x.device.type)
+    dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+    return _choose(backend, x.device.type, x.device.index, str(x.dtype), str(dtype), tuple(x.shape), taps, training)
+
+
+def describe() -> str:
+    """One line: what "auto" picks here and why. Builds nothing."""
+    asked = _asked("auto")
+    if asked != "auto":
+        return f"{asked}, because {VARIABLE} says so" + _because(_obstacle(asked))
+    side = int(AUTO_CPU_PIXELS**0.5)
+    native = f"native from {side} x {side} pixels on ({_state(build.cpu_library())}), plain PyTorch below"
+    why = _cuda_obstacle()
+    gpu = "CUDA kernel (built on first use)" if why is None else f"none ({why})"
+    return f"auto: on the CPU {native}; on a GPU {gpu}"
+
+
+_warned: set[tuple[str, str]] = set()
+
+
+def _choose(
+    backend: str,
+    device: str,
+    index: int | None,
+    storage: str,
+    operands: str,
+    shape: tuple[int, ...],
+    taps: tuple[int, int],
+    training: bool,
+) -> tuple[str, str]:
+    asked = _asked(backend)
+    wanted = asked
+    if asked == "auto":
+        large = shape[2] * shape[3] >= AUTO_CPU_PIXELS
+        wanted = "cuda" if device == "cuda" else "cpu" if device == "cpu" and large else "torch"
+    if wanted == "torch":
+        return "torch", ""
+    precision = _precision(operands, training)
+    why = _unfit(wanted, device, storage, shape) or _unbuildable(wanted, index, shape, taps, precision)
+    if why is None:
+        return wanted, precision
+    _warn_once(wanted, why)
+    return "torch", ""
+
+
+# torch.compile runs this once while tracing and keeps the answer: what torch.compiler.assume_constant_result sets,
+# without the second that importing the compiler for it would take
+_choose._dynamo_marked_constant = True
+
+
+def _asked(backend: str) -> str:
+    name = os.environ.get(VARIABLE, "auto") if backend == "auto" else backend
+    if name not in NAMES:
+        place = VARIABLE if backend == "auto" else "directional_aggregation"
+        raise HsisrError(f"{place}: unknown backend {name!r}; choose from {', '.join(NAMES)}")
+    return name
+
+
+def _precision(operands: str, training: bool) -> str:
+    """Half precision as the map or autocast has it; else exact for training, and as torch's convolutions otherwise."""
+    for dtype, name in _PRECISION.items():
+        if operands == str(dtype):
+            return name
+    return "tf32" if torch.backends.cudnn.allow_tf32 and not training else "fp32"
+
+
+def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...]) -> str | None:
+    if device != backend:
+        return (_cuda_obstacle() if backend == "cuda" else None) or f"the map is on {device}"
+    if backend == "cuda" and storage == str(torch.float64):
+        return "the CUDA kernel has no double precision"
+    if backend == "cpu" and shape[1] > plan.MAX_CHANNELS:
+        return f"the kernel takes up to {plan.MAX_CHANNELS} channels, not {shape[1]}"
+    return None
+
+
+def _unbuildable(
+    backend: str, index: int | None, shape: tuple[int, ...], taps: tuple[int, int], precision: str
+) -> str | None:
+    """Build and load what the map needs; None, or why that fails."""
+    try:
+        if backend == "cpu":
+            build.load(build.cpu_library())
+        else:
+            capability = torch.cuda.get_device_capability(index)
+            for count, pixels in zip(taps, (shape[3], shape[2]), strict=True):
+                variant = plan.variant_for(shape[1], count, precision, capability)
+                plan.tiles_for(variant, pixels, plan.shared_limit(capability))
+                build.load(build.cuda_library(variant, capability))
+    except (build.Unavailable, plan.Refused) as error:
+        return str(error)
+    return None
+
+
+def _warn_once(backend: str, why: str) -> None:
+    """Say that `backend` does not run, why, and what that costs; the same reason is told once in a process."""
+    if (backend, why) not in _warned:
+        _warned.add((backend, why))
+        message = (
+            f"directional aggregation falls back to plain PyTorch, not the {backend} backend: {why}; {_COST[backend]}"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=4)
+
+
+def _state(library: build.Library) -> str:
+    why = build.obstacle(library)
+    if why is not None:
+        return f"not possible: {why}"
+    return "built" if build.cached_path(library).exists() else "built on first use, under a minute"
+
+
+def _obstacle(backend: str) -> str | None:
+    if backend == "cuda":
+        return _cuda_obstacle()
+    return build.obstacle(build.cpu_library()) if backend == "cpu" else None
+
+
+def _cuda_obstacle() -> str | None:
+    if torch.version.cuda is None:
+        return "this PyTorch is built without CUDA"
+    if not torch.cuda.is_available():
+        return "no GPU is visible"
+    try:
+        build.cuda_root()
+    except build.Unavailable as error:
+        return str(error)
+    return None
+
+
+def _because(why: str | None) -> str:
+    return "" if why is None else f", but it cannot run ({why}): plain PyTorch instead"
