@@ -38,7 +38,8 @@ class Scene:
     bad_bands: (bands,) True where a band holds no data. mask: (H, W) True where a pixel is valid; None: all are.
     labels: (H, W) integer classes, 0 = unlabelled; label_names: one name a class, from 0.
     crs: WKT or authority string; transform: affine (a, b, c, d, e, f) from (column, row) to CRS coordinates.
-    nodata: stored value of samples that hold no data; `cube` gives 0 for them. guide: the real sharp image of the same ground.
+    nodata: stored value of samples that hold no data; `cube` gives 0 for them.
+    guide: the real sharp image of the same ground.
     provenance: origin, hashes, licence: whatever is known of where the scene came from (JSON values).
     """
 
@@ -64,6 +65,8 @@ class Scene:
                 f"scene {self.name}: a cube must be (bands, rows, columns), none of them 0, not {self.stored.shape}"
             )
         bands, rows, columns = self.stored.shape
+        if not (np.isfinite(self.scale) and np.isfinite(self.offset) and self.scale):
+            raise HsisrError(f"scene {self.name}: scale {self.scale} and offset {self.offset} must be finite, not 0")
         expected = {
             "wavelengths_nm": (bands,),
             "fwhm_nm": (bands,),
@@ -171,7 +174,7 @@ class Scene:
     def save(self, path: str | os.PathLike, settings: Any = None) -> None:
         """Write the scene file, whole or not at all. settings: what made it; its hash goes into the file."""
         with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-            file.attrs.update(stamp("scene", settings))
+            _set_attributes(file, stamp("scene", settings))
             self._write(file)
 
     @staticmethod
@@ -185,7 +188,7 @@ class Scene:
             raise HsisrError(f"{path}: no such scene file")
         try:
             file = h5py.File(path, "r")
-            check_stamp(path, file.attrs, "scene")
+            check_stamp(path, {"schema": _text(file.attrs.get("schema", ""))}, "scene")
             return Scene._read(file)
         except _DAMAGE as error:
             raise HsisrError(f"{path}: damaged scene file ({error}); delete it and convert again") from error
@@ -235,9 +238,10 @@ class Scene:
             "nodata": self.nodata,
             "transform": None if self.transform is None else np.asarray(self.transform, dtype=float),
             "label_names": json.dumps(list(self.label_names)),
-            "provenance": json.dumps(self.provenance, sort_keys=True, default=str),
         }
-        group.attrs.update({key: value for key, value in attributes.items() if value is not None})
+        _set_attributes(group, {key: value for key, value in attributes.items() if value is not None})
+        provenance = json.dumps(self.provenance, sort_keys=True, default=str).encode()
+        group.create_dataset("provenance", data=provenance, dtype=h5py.string_dtype("utf-8", len(provenance)))
         if self.guide is not None:
             self.guide._write(group.create_group("guide"))
 
@@ -250,14 +254,31 @@ class Scene:
         transform = attrs.get("transform")
         return Scene(
             stored=group["cube"],
-            name=str(attrs["name"]),
+            name=_text(attrs["name"]),
             scale=float(attrs["scale"]),
             offset=float(attrs["offset"]),
-            crs=attrs.get("crs"),
+            crs=_text(attrs["crs"]) if "crs" in attrs else None,
             nodata=None if "nodata" not in attrs else float(attrs["nodata"]),
             transform=None if transform is None else tuple(float(v) for v in transform),
-            label_names=tuple(json.loads(attrs.get("label_names", "[]"))),
-            provenance=json.loads(attrs.get("provenance", "{}")),
+            label_names=tuple(json.loads(_text(attrs["label_names"]))),
+            provenance=json.loads(_text(group["provenance"][()])),
             guide=Scene._read(group["guide"]) if "guide" in group else None,
             **arrays,
         )
+
+
+def _set_attributes(group: h5py.Group, attributes: dict[str, Any]) -> None:
+    """Write attributes, strings with a fixed length.
+
+    Strings of variable length lie in HDF5's global heap, and a damaged heap sends the library into an endless loop.
+    """
+    for key, value in attributes.items():
+        if isinstance(value, str):
+            encoded = value.encode()
+            group.attrs.create(key, encoded, dtype=h5py.string_dtype("utf-8", max(len(encoded), 1)))
+        else:
+            group.attrs[key] = value
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

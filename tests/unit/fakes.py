@@ -17,12 +17,18 @@ def _load() -> ModuleType:
 #: The module tests/data/make_fakes.py.
 make_fakes = _load()
 
-#: What a fake set changes in its catalogue entry: fewer scenes, and no published hashes.
+#: What a fake set changes in its catalogue entry: fewer scenes, no published hashes and sizes.
 EXTRA = {
     "cave": {"scenes": list(make_fakes.CAVE_SCENES), "hashes": None},
     "harvard": {"scenes": [scene for scenes in make_fakes.HARVARD_SCENES.values() for scene in scenes]},
     "ntire2020": {"scenes": [scene for scenes in make_fakes.NTIRE_SCENES.values() for scene in scenes]},
     "chikusei": {"notes": ""},
-    "div2k": {"scenes": [scene for scenes in make_fakes.DIV2K_SCENES.values() for scene in scenes]},
+    "div2k": {
+        "scenes": [scene for scenes in make_fakes.DIV2K_SCENES.values() for scene in scenes],
+        "files": [
+            {"name": f"{archive}.zip", "urls": ["http://none.invalid/x"], "unpack": True}
+            for archive in make_fakes.DIV2K_SCENES
+        ],
+    },
     "roman_colosseum": {"notes": ""},
 }

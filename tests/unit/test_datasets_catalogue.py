@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -143,3 +144,11 @@ def test_catalogue_is_cheap_to_import():
         "print(sorted({'torch', 'h5py', 'rasterio', 'scipy', 'requests'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_documentation_has_a_section_with_the_commands(name):
+    text = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text()
+    section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+    assert f"hsisr fetch {name}" in section
+    assert f"hsisr convert {name}" in section

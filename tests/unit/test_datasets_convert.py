@@ -251,3 +251,32 @@ def test_real_cave_equals_its_png_files(extra_data, tmp_path, scene):
         image = imread(folder / f"{scene}_ms_{band + 1:02d}.png")
         plane = image[..., 0] / 255.0 if image.ndim == 3 else image / 65535.0
         assert np.array_equal(cube[band], plane.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("folder", "file", "cube", "guide", "shapes"),
+    [
+        ("worldview2", "imgWV2.mat", "I_MS", "I_PAN", [(8, 320, 320), (1, 1280, 1280)]),
+        ("paris_eo1", "paris_data_hs_pan.mat", "HSim", "PCim", [(128, 72, 58), (1, 216, 174)]),
+        ("paris_eo1", "paris_data_hs_ms.mat", "HSim", "MSim", [(128, 72, 72), (9, 72, 72)]),
+    ],
+)
+def test_real_pairs(extra_data, tmp_path, folder, file, cube, guide, shapes):
+    """WorldView-2 with its panchromatic band, Hyperion with ALI: real guides become scenes of their own."""
+    from scipy.io import loadmat
+
+    source = extra_data / "data" / folder
+    extra = own(
+        source,
+        layout=file,
+        reader="matlab",
+        reader_options={"variable": cube},
+        scale="scene_maximum",
+        guide={"layout": file, "reader_options": {"variable": guide}, "scale": "scene_maximum"},
+    )
+    found = converted("mine", "mine", tmp_path, extra, source=str(source))
+    assert [found.shape, found.guide.shape] == shapes
+    content = loadmat(source / file)
+    for scene, name in ((found, cube), (found.guide, guide)):
+        published = np.moveaxis(np.atleast_3d(content[name]), -1, 0).astype(float)
+        np.testing.assert_allclose(scene.cube, published / published.max(), rtol=1e-6)

@@ -193,6 +193,11 @@ CASES = {
         {"reader_options": {"variable": "x", "axes": "BP"}},
         "needs `rows`",
     ),
+    "matrix of no size": (
+        {"a.mat": lambda: matlab5(V=np.ones((6, 99)), nRow=np.nan, nCol=11)},
+        {},
+        r"rows must be a whole number of 1 or more, not \[nan\]",
+    ),
     "NaN in .mat": (
         {"a.mat": lambda: matlab5(x=with_nan())},
         {},

@@ -143,13 +143,33 @@ def test_what_is_not_a_scene_file_is_refused_in_one_line(scene, tmp_path):
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
     with h5py.File(tmp_path / "newer.h5", "w") as file:
-        file.attrs["schema"] = "hsisr/scene/99"
+        file.attrs["schema"] = "hsisr/scene/99"  # h5py's own strings are understood too
     (tmp_path / "half.h5").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.h5").write_text("text")
     for name in ("absent", "other", "newer", "half", "text"):
         with pytest.raises(HsisrError, match=f"{name}.h5") as caught:
             Scene.open(tmp_path / f"{name}.h5")
         assert "\n" not in str(caught.value)
+
+
+def test_file_has_no_heap_of_strings(scene, tmp_path):
+    """A damaged global heap sends the HDF5 library into an endless loop, so a scene file must not have one."""
+    scene.save(tmp_path / "s.h5")
+    assert b"GCOL" not in (tmp_path / "s.h5").read_bytes()
+
+
+def test_texts_beyond_ascii_and_beyond_64_kb(tmp_path):
+    provenance = {"origin": "Universit\u00e4t \u6771\u4eac", "sha256": {f"{i:04d}.png": "0" * 64 for i in range(2000)}}
+    Scene(np.ones((1, 2, 2)), "s", provenance=provenance, label_names=("Stra\u00dfe",)).save(tmp_path / "s.h5")
+    opened = Scene.open(tmp_path / "s.h5")
+    assert opened.provenance == provenance
+    assert opened.label_names == ("Stra\u00dfe",)
+
+
+@pytest.mark.parametrize("change", [{"scale": 0.0}, {"scale": np.nan}, {"offset": np.inf}])
+def test_scale_and_offset_are_numbers(change):
+    with pytest.raises(HsisrError, match="must be finite, not 0"):
+        Scene(np.ones((1, 2, 2)), **change)
 
 
 def test_damaged_pixels_are_one_line(scene, tmp_path):

@@ -1,0 +1,52 @@
+"""Data sets: the catalogue, fetching, reading any format into a Scene, writing, splits."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+#: Public name -> module that defines it; modules load, and h5py and rasterio with them, when a name is first used.
+_PUBLIC = {
+    "names": "catalogue",
+    "entry": "catalogue",
+    "DataSet": "catalogue",
+    "Region": "catalogue",
+    "Split": "catalogue",
+    "parts": "splits",
+    "split": "splits",
+    "Item": "splits",
+    "fetch": "fetching",
+    "convert": "conversion",
+    "present": "overview",
+    "read_scene": "readers",
+    "export": "writers",
+    "show": "quicklook",
+    "table": "overview",
+    "page": "overview",
+    "info": "overview",
+}
+
+__all__ = list(_PUBLIC)
+
+if TYPE_CHECKING:
+    from hsisr.datasets.catalogue import DataSet as DataSet
+    from hsisr.datasets.catalogue import Region as Region
+    from hsisr.datasets.catalogue import Split as Split
+    from hsisr.datasets.catalogue import entry as entry
+    from hsisr.datasets.catalogue import names as names
+    from hsisr.datasets.conversion import convert as convert
+    from hsisr.datasets.fetching import fetch as fetch
+    from hsisr.datasets.overview import info as info
+    from hsisr.datasets.overview import page as page
+    from hsisr.datasets.overview import present as present
+    from hsisr.datasets.overview import table as table
+    from hsisr.datasets.quicklook import show as show
+    from hsisr.datasets.readers import read_scene as read_scene
+    from hsisr.datasets.splits import Item as Item
+    from hsisr.datasets.splits import parts as parts
+    from hsisr.datasets.splits import split as split
+    from hsisr.datasets.writers import export as export
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"hsisr.datasets.{_PUBLIC[name]}"), name)
+    raise AttributeError(f"module 'hsisr.datasets' has no attribute {name!r}")

@@ -1,0 +1,182 @@
+"""Unpacking of zip and tar archives without leaving the folder: no outside paths, no links, no bombs, no litter."""
+
+import os
+import shutil
+import stat
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO
+
+from hsisr.datasets.layout import is_litter
+from hsisr.errors import HsisrError
+
+#: An archive may unpack to this many times its size, and to this many bytes in any case. Image and MATLAB archives
+#: stay below 10; deflate can reach 1,030.
+MOST_EXPANSION = 100
+MOST_BYTES_IN_ANY_CASE = 64 * 2**20
+MOST_MEMBERS = 1_000_000
+
+_BLOCK_BYTES = 2**20
+
+
+def is_archive(path: str | os.PathLike) -> bool:
+    """Whether a file is a zip, a gzip or a tar archive, by its content."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(264)
+    except OSError:
+        return False
+    return head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b")) or head[257:262] == b"ustar"
+
+
+def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
+    """Unpack a zip, tar or tar.gz archive into `folder`: all of it or nothing. Returns the files' paths.
+
+    Raises HsisrError for a damaged archive, and for one with a path that leaves the folder, a link, a device, an
+    encrypted or doubled member, or more bytes than declared or than an honest archive of its size has.
+    """
+    archive, folder = Path(archive), Path(folder)
+    with _staging(folder) as staging:
+        budget = _Budget(archive, folder)
+        with _damage(archive):
+            if zipfile.is_zipfile(archive):
+                names = _unpack_zip(archive, staging, budget)
+            else:
+                names = _unpack_tar(archive, staging, budget)
+        if not names:
+            raise HsisrError(f"{archive}: an archive without files")
+        return [_move(staging / name, folder / name) for name in names]
+
+
+class _Budget:
+    """Counts members and real bytes, and stops an archive that has too many of either."""
+
+    def __init__(self, archive: Path, folder: Path) -> None:
+        self._archive = archive
+        self._most = max(archive.stat().st_size * MOST_EXPANSION, MOST_BYTES_IN_ANY_CASE)
+        self._free = shutil.disk_usage(folder).free
+        self._bytes = self._members = 0
+
+    def check_declared(self, size: int) -> None:
+        if size > self._most:
+            raise HsisrError(
+                f"{self._archive}: declares {size:,} bytes in an archive of {self._archive.stat().st_size:,}; refused "
+                "as a decompression bomb"
+            )
+        if size > self._free:
+            raise HsisrError(f"{self._archive}: needs {size:,} bytes of disk, {self._free:,} are free")
+
+    def add_member(self) -> None:
+        self._members += 1
+        if self._members > MOST_MEMBERS:
+            raise HsisrError(f"{self._archive}: more than {MOST_MEMBERS:,} members; refused")
+
+    def add_bytes(self, count: int) -> None:
+        self._bytes += count
+        self.check_declared(self._bytes)
+
+
+def _unpack_zip(archive: Path, staging: Path, budget: _Budget) -> list[PurePosixPath]:
+    with zipfile.ZipFile(archive) as content:
+        members = {}
+        for member in content.infolist():
+            name = _safe_name(archive, member.filename)
+            budget.add_member()
+            if stat.S_ISLNK(member.external_attr >> 16):
+                raise HsisrError(f"{archive}: holds a link, {member.filename!r}; refused")
+            if member.flag_bits & 1:
+                raise HsisrError(f"{archive}: its member {member.filename!r} is encrypted")
+            if member.is_dir() or name is None:
+                continue
+            if name in members:
+                raise HsisrError(f"{archive}: holds {member.filename!r} twice; refused")
+            members[name] = member
+        budget.check_declared(sum(member.file_size for member in members.values()))
+        for name, member in members.items():
+            with content.open(member) as source:
+                _copy(archive, source, staging / name, member.file_size, budget)
+    return list(members)
+
+
+def _unpack_tar(archive: Path, staging: Path, budget: _Budget) -> list[PurePosixPath]:
+    names: dict[PurePosixPath, None] = {}  # in order, and quick to look up
+    with tarfile.open(archive, "r|*") as content:
+        for member in content:
+            name = _safe_name(archive, member.name)
+            budget.add_member()
+            if member.isdir():
+                continue
+            if not member.isreg():
+                kind = "link" if member.issym() or member.islnk() else "special file"
+                raise HsisrError(f"{archive}: holds a {kind}, {member.name!r}; refused")
+            if name is None:
+                continue
+            if name in names:
+                raise HsisrError(f"{archive}: holds {member.name!r} twice; refused")
+            budget.check_declared(member.size)
+            source = content.extractfile(member)
+            if source is not None:
+                _copy(archive, source, staging / name, member.size, budget)
+                names[name] = None
+    return list(names)
+
+
+def _safe_name(archive: Path, name: str) -> PurePosixPath | None:
+    """The member's path below the folder; None for litter. Raises HsisrError if it would lead elsewhere."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    outside = path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\0" in name
+    if outside or not path.parts:
+        raise HsisrError(f"{archive}: its member {name!r} would be written outside the folder; refused")
+    return None if any(is_litter(part) for part in path.parts) else path
+
+
+def _copy(archive: Path, source: IO[bytes], target: Path, declared: int, budget: _Budget) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with open(target, "wb") as file:
+        while block := source.read(_BLOCK_BYTES):
+            written += len(block)
+            budget.add_bytes(len(block))
+            if written > declared:
+                raise HsisrError(f"{archive}: a member holds more than the {declared:,} bytes it declares; refused")
+            file.write(block)
+    if written != declared:
+        raise HsisrError(f"{archive}: cut: a member holds {written:,} of the {declared:,} bytes it declares")
+
+
+def _move(source: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(source, target)
+    return target
+
+
+@contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """A hidden folder inside `folder`, on the same disk, that is gone afterwards."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=".unpack-", dir=folder))
+    except OSError as error:
+        raise HsisrError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def _damage(archive: Path) -> Iterator[None]:
+    """Turn what zipfile, tarfile and zlib raise into one line."""
+    try:
+        yield
+    except (
+        zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RuntimeError,
+        NotImplementedError, KeyError, OverflowError, IndexError,
+    ) as error:  # fmt: skip
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise HsisrError(f"{archive}: damaged or cut archive ({reason}); delete it and fetch again") from error

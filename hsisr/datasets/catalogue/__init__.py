@@ -1,0 +1,251 @@
+"""The catalogue: what hsisr knows of each data set, one YAML file a set beside this module.
+
+A user's own sets, and changes to catalogued ones, are passed as `extra`: the `datasets:` section of config.yaml.
+"""
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from hsisr.datasets.layout import list_scenes
+from hsisr.errors import HsisrError
+
+#: Parts of a split, in the order in which they are listed.
+PARTS = ("train", "validation", "test", "unlabelled")
+
+_FOLDER = Path(__file__).parent
+_SCENE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _fraction(value: Any) -> Any:
+    """`1/65535` in YAML is a number; it reads better than 1.5259e-05 and is exact."""
+    if isinstance(value, str) and re.fullmatch(r"\s*[\d.]+\s*/\s*[\d.]+\s*", value):
+        above, below = (Fraction(part.strip()) for part in value.split("/"))
+        return float(above / below) if below else value
+    return value
+
+
+_Layout = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_Scale = Annotated[float, BeforeValidator(_fraction), Field(gt=0)] | Literal["type_maximum", "scene_maximum"]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class RemoteFile(_Entry):
+    """One published file: `name` below the raw folder, mirrors in the order of trial, hash and size where known.
+
+    unpack: it is an archive. A set behind a form has no urls; its files are what a person puts into the raw folder.
+    """
+
+    name: str
+    urls: tuple[str, ...] = ()
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int | None = Field(None, gt=0)
+    unpack: bool = False
+
+
+class Region(_Entry):
+    """A part of a scene: rows r0..r1-1 and columns c0..c1-1 in HR pixels; `name` is what its pair file is called."""
+
+    scene: str
+    region: tuple[int, int, int, int]
+    name: str | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Region":
+        r0, r1, c0, c1 = self.region
+        if not (0 <= r0 < r1 and 0 <= c0 < c1):
+            raise ValueError(f"region {list(self.region)}: expected first row < end row, first column < end column")
+        return self
+
+
+class Split(_Entry):
+    """Which scenes, or regions of scenes, train, validate, test, or serve without their HR image.
+
+    guard_px: least distance in HR pixels between regions of different parts of one scene.
+    """
+
+    description: str = ""
+    guard_px: int = Field(0, ge=0)
+    train: tuple[str | Region, ...] = ()
+    validation: tuple[str | Region, ...] = ()
+    test: tuple[str | Region, ...] = ()
+    unlabelled: tuple[str | Region, ...] = ()
+
+
+class Guide(_Entry):
+    """The real sharp image that comes with each scene: its layout, reader (None: the scene's) and scale."""
+
+    layout: _Layout
+    reader: str | None = None
+    reader_options: dict[str, Any] = {}
+    scale: _Scale = 1.0
+    wavelengths_nm: tuple[float, ...] | None = None
+
+
+class Labels(_Entry):
+    """The land-cover map that comes with each scene: its layout, and the names of its classes from 0."""
+
+    layout: _Layout
+    names: tuple[str, ...] = ()
+
+
+class DataSet(_Entry):
+    """One data set: what it is, where it comes from, how it is read, and how it is split.
+
+    size: of the download, in words.
+    access: `download`, `package` (inside an installed Python package), `request` (behind a form or a mail),
+        `folder` (the user's own files below `path`).
+    instructions: for `request`, what to get and where. install: for `package`, the command that brings it.
+    hashes: name of a file of SHA-256 sums, by file name, beside the catalogue entry.
+    layout: glob of one scene's files in the published layout, `{scene}` standing for the scene's name; a file
+        matches if the end of its path does; of several globs the first that matches anything counts.
+    scale: value = stored * scale; `type_maximum` divides by the largest number of the stored integer type,
+        `scene_maximum` by the largest value of the scene.
+    black_level: stored value that means 0; lower ones are clipped to it.
+    wavelengths_nm: (bands,) band centres, in YAML a list or `{first, last}` for evenly spaced ones; None: the file's.
+    band_steps: what is done to the bands at conversion, see `hsisr.datasets.bands.apply`; `bands` counts before it.
+    protocol, response: the degradation protocol and the guide's spectral response when config names none.
+    auxiliary: RGB photographs for the auxiliary task: they train, nothing is tested on them.
+    """
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
+    title: str
+    licence: str
+    citation: str
+    homepage: str = ""
+    size: str = ""
+    notes: str = ""
+
+    access: Literal["download", "package", "request", "folder"]
+    files: tuple[RemoteFile, ...] = ()
+    hashes: str | None = None
+    package: str | None = None
+    package_folder: str = ""
+    install: str = ""
+    instructions: str = ""
+    path: str | None = None
+
+    reader: str = "auto"
+    reader_options: dict[str, Any] = {}
+    layout: _Layout
+    guide: Guide | None = None
+    labels: Labels | None = None
+
+    bands: int | None = Field(None, gt=0)
+    wavelengths_nm: tuple[float, ...] | None = None
+    scale: _Scale = 1.0
+    black_level: float = Field(0.0, ge=0)
+    band_steps: tuple[dict[str, Any], ...] = ()
+
+    scenes: tuple[str, ...] = ()
+    protocol: str = "wald"
+    response: str | None = None
+    auxiliary: bool = False
+    default_split: str | None = None
+    splits: dict[str, Split] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_wavelengths(cls, content: Any) -> Any:
+        rule = content.get("wavelengths_nm") if isinstance(content, dict) else None
+        if isinstance(rule, dict):
+            if set(rule) != {"first", "last"} or not isinstance(content.get("bands"), int):
+                raise ValueError("wavelengths_nm: a rule needs exactly `first` and `last`, and `bands` beside it")
+            values = np.linspace(rule["first"], rule["last"], content["bands"])
+            content = {**content, "wavelengths_nm": tuple(round(float(value), 4) for value in values)}
+        return content
+
+    @model_validator(mode="after")
+    def _agree(self) -> "DataSet":
+        if self.wavelengths_nm is not None and self.bands is not None and len(self.wavelengths_nm) != self.bands:
+            raise ValueError(f"wavelengths_nm: {len(self.wavelengths_nm)} values for {self.bands} bands")
+        if len(set(self.scenes)) != len(self.scenes):
+            raise ValueError("scenes: a name stands twice")
+        for scene in self.scenes:
+            if not _SCENE_NAME.fullmatch(scene):
+                raise ValueError(f"scenes: {scene!r} may hold only letters, digits, _ and -")
+        if self.default_split is not None and self.default_split not in self.splits:
+            raise ValueError(f"default_split: {self.default_split!r} is not among {sorted(self.splits)}")
+        return self
+
+    @property
+    def layouts(self) -> tuple[tuple[str, ...], ...]:
+        """The layouts of a scene's cube, guide and labels, those that the data set has."""
+        others = [part.layout for part in (self.guide, self.labels) if part is not None]
+        return (self.layout, *others)
+
+
+def names(extra: Mapping[str, Mapping] | None = None) -> list[str]:
+    """Names of all data sets, the catalogue's (without the model entry `folder`) and those of `extra`, sorted."""
+    return sorted((_catalogued_names() - {"folder"}) | set(extra or {}))
+
+
+def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
+    """The entry of one data set.
+
+    extra: name -> settings, as in the `datasets:` section of config.yaml. For a catalogued name they replace single
+    keys of its entry; any other name is a set of the user's own, made from the entry `folder`: its scenes, unless
+    given, are those found below its `path`.
+    Raises HsisrError for an unknown name, or for settings that make no sense.
+    """
+    settings = (extra or {}).get(name)
+    if settings is None:
+        if name not in _catalogued_names():
+            raise HsisrError(
+                f"unknown data set {name!r}; known: {', '.join(names(extra))}; add your own under `datasets:`"
+            )
+        return _catalogued(name)
+    where = f"datasets.{name}"
+    if name in _catalogued_names():
+        return _validated({**_load(name), **settings}, where)
+    return _own(name, {**_load("folder"), "title": name, **settings, "name": name}, where)
+
+
+def _own(name: str, content: dict, where: str) -> DataSet:
+    """Entry of a user's own set: scenes found, and the first of its splits the default."""
+    if not content.get("path"):
+        raise HsisrError(f"{where}: needs `path`, the folder that holds the scenes")
+    if content.get("splits") and not content.get("default_split"):
+        content["default_split"] = next(iter(content["splits"]))
+    if not content.get("scenes"):
+        layouts = _listed(content["layout"])
+        content["scenes"] = list_scenes(content["path"], layouts) if "{scene}" in "".join(layouts) else (name,)
+    return _validated(content, where)
+
+
+def _catalogued_names() -> set[str]:
+    return {path.stem for path in _FOLDER.glob("*.yaml")}
+
+
+@cache
+def _catalogued(name: str) -> DataSet:
+    return _validated(_load(name), f"catalogue entry {name}")
+
+
+@cache
+def _load(name: str) -> dict:
+    return {"name": name, **yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))}
+
+
+def _validated(content: dict, where: str) -> DataSet:
+    try:
+        return DataSet.model_validate(content)
+    except ValidationError as error:
+        # of a value that may have several types, the complaint about the type that it nearly has
+        first = min(error.errors(), key=lambda fault: fault["type"] in ("string_type", "literal_error"))
+        key = ".".join(str(part) for part in first["loc"])
+        raise HsisrError(f"{where}: {key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,142 @@
+"""Conversion: one scene of a fetched data set, from its published files to a scene file."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from hsisr.datasets import manifest
+from hsisr.datasets.bands import apply
+from hsisr.datasets.catalogue import DataSet, entry
+from hsisr.datasets.layout import CUBE_SUFFIXES, IMAGE_SUFFIXES, find, listing
+from hsisr.datasets.manifest import RawFiles
+from hsisr.datasets.readers import read_plane, read_scene
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+_BAND_SUFFIXES = IMAGE_SUFFIXES | {".tif", ".tiff"}
+
+
+def convert(
+    name: str,
+    scene: str,
+    raw_folder: str | os.PathLike,
+    out_path: str | os.PathLike,
+    settings: Any = None,
+    extra: Mapping[str, Mapping] | None = None,
+) -> Scene:
+    """Write the scene file of one scene of a data set that `fetch` brought to `raw_folder`, and return the scene.
+
+    settings: what the file's config hash is made of. extra: see `entry`.
+    Raises HsisrError, leaving no file, if the scene is not there, changed since it was fetched, or cannot be read.
+    """
+    data_set = entry(name, extra)
+    if scene not in data_set.scenes:
+        raise HsisrError(f"{name}: no scene {scene!r}; known: {', '.join(data_set.scenes[:40])}")
+    raw = manifest.read(raw_folder, name)
+    result = _assembled(data_set, scene, raw)
+    result.save(out_path, settings)
+    return result
+
+
+def read_raw(data_set: DataSet, scene: str, root: str | os.PathLike) -> Scene:
+    """One scene of a data set straight from the folder that holds its files: no manifest, no scaling, no guide."""
+    paths = find(listing(root), data_set.layout, scene)
+    if not paths:
+        raise HsisrError(f"{root}: has no scene {scene}; expected {' or '.join(data_set.layout)}")
+    return _read([Path(root) / path for path in paths], data_set.reader, data_set.reader_options)
+
+
+def _assembled(data_set: DataSet, scene: str, raw: RawFiles) -> Scene:
+    paths = _paths(data_set, scene, raw, data_set.layout)
+    result = _read(paths, data_set.reader, data_set.reader_options)
+    if data_set.bands is not None and result.shape[0] != data_set.bands:
+        raise HsisrError(f"{paths[0]}: {result.shape[0]} bands, expected {data_set.bands}")
+    used = list(paths)
+    facts: dict[str, Any] = {"name": scene}
+    if data_set.wavelengths_nm is not None:
+        facts["wavelengths_nm"] = np.asarray(data_set.wavelengths_nm)
+    if data_set.labels is not None:
+        label_paths = _paths(data_set, scene, raw, data_set.labels.layout)
+        facts |= {"labels": read_plane(label_paths[0]), "label_names": data_set.labels.names}
+        used += label_paths
+    if data_set.guide is not None:
+        guide_paths = _paths(data_set, scene, raw, data_set.guide.layout)
+        facts["guide"] = _guide(data_set, scene, guide_paths)
+        used += guide_paths
+    facts["provenance"] = {**result.provenance, **_provenance(data_set, scene, raw, used)}
+    result = replace(_scaled(_above_black(result, data_set.black_level), data_set.scale), **facts)
+    return apply(result, data_set.band_steps)
+
+
+def _guide(data_set: DataSet, scene: str, paths: list[Path]) -> Scene:
+    guide = data_set.guide
+    result = _scaled(_read(paths, guide.reader or data_set.reader, guide.reader_options), guide.scale)
+    wavelengths = result.wavelengths_nm if guide.wavelengths_nm is None else np.asarray(guide.wavelengths_nm)
+    return replace(result, name=f"{scene}-guide", wavelengths_nm=wavelengths)
+
+
+def _paths(data_set: DataSet, scene: str, raw: RawFiles, layout: tuple[str, ...]) -> list[Path]:
+    """The scene's files in one layout, their hashes verified."""
+    found = find(raw.files, layout, scene)
+    if not found:
+        present = [s for s in data_set.scenes if find(raw.files, layout, s)]
+        raise HsisrError(
+            f"{data_set.name}: {raw.root} has no {' or '.join(layout)} of scene {scene}; it has those of "
+            f"{len(present)} of {len(data_set.scenes)}: {', '.join(present[:40])}; restrict the set to them by "
+            f"scenes: {{{data_set.name}: [...]}} in the config, or get the rest"
+        )
+    return [raw.verified(path) for path in found]
+
+
+def _read(paths: list[Path], reader: str, options: dict[str, Any]) -> Scene:
+    """A scene from its files: an ENVI pair is its header, several images are its bands, side files are left out."""
+    header = [path for path in paths if path.suffix.lower() == ".hdr"]
+    data = header or [path for path in paths if path.suffix.lower() in CUBE_SUFFIXES | IMAGE_SUFFIXES] or paths
+    if reader == "band_images" or (reader == "auto" and len(data) > 1 and data[0].suffix.lower() in _BAND_SUFFIXES):
+        return read_scene(data[0].parent, "band_images", names=[path.name for path in data], **options)
+    if len(data) > 1:
+        raise HsisrError(
+            f"{data[0]}: {len(data)} files match, also {data[1].name}; keep one, or give a closer `layout`"
+        )
+    return read_scene(data[0], reader, **options)
+
+
+def _above_black(scene: Scene, level: float) -> Scene:
+    """The scene with stored values counted from the black level, lower ones clipped to it."""
+    if not level:
+        return scene
+    scene = scene.load()
+    dark = scene.stored.dtype.type(level)
+    return replace(scene, stored=np.maximum(scene.stored, dark) - dark)
+
+
+def _scaled(scene: Scene, scale: float | str) -> Scene:
+    """The scene with its scale multiplied by a number, or by what a rule makes of it (see DataSet.scale)."""
+    if scale == "type_maximum":
+        if scene.stored.dtype.kind not in "ui":
+            raise HsisrError(f"scene {scene.name}: stored as {scene.stored.dtype}; `type_maximum` is for integers")
+        return replace(scene, scale=1.0 / np.iinfo(scene.stored.dtype).max)
+    if scale == "scene_maximum":
+        largest = max(float(replace(scene, stored=block, mask=None).cube.max()) for _, block in scene.strips())
+        if largest <= 0:
+            raise HsisrError(f"scene {scene.name}: its largest value is {largest:g}; it cannot be scaled by it")
+        scale = 1.0 / largest
+    return replace(scene, scale=scene.scale * float(scale), offset=scene.offset * float(scale))
+
+
+def _provenance(data_set: DataSet, scene: str, raw: RawFiles, used: list[Path]) -> dict[str, Any]:
+    names = [path.relative_to(raw.root).as_posix() for path in used]
+    return {
+        "dataset": data_set.name,
+        "scene": scene,
+        "title": data_set.title,
+        "licence": data_set.licence,
+        "citation": data_set.citation,
+        "origin": raw.manifest["origin"],
+        "fetched": raw.manifest["date"],
+        "sha256": {PurePosixPath(name).name: raw.files[name]["sha256"] for name in names},
+    }

@@ -1,0 +1,48 @@
+"""The manifest of a raw folder: what lies there, where it came from, its hashes. Written last, so it means whole."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsisr.errors import HsisrError
+from hsisr.files import file_hash, read_json, stamp, write_json
+
+NAME = "manifest.json"
+
+
+@dataclass(frozen=True)
+class RawFiles:
+    """The raw files of a data set: the folder they lie in, and name -> {sha256, size_bytes, checked}."""
+
+    root: Path
+    files: dict[str, dict[str, Any]]
+    manifest: dict[str, Any]
+
+    def verified(self, name: str) -> Path:
+        """Path of one file, after its size and hash were found to be those of the manifest."""
+        path = self.root / name
+        recorded = self.files[name]
+        if not path.is_file():
+            raise HsisrError(f"{path}: is gone since it was fetched; fetch {self.manifest['dataset']} again")
+        if path.stat().st_size != recorded["size_bytes"] or file_hash(path) != recorded["sha256"]:
+            raise HsisrError(f"{path}: changed since it was fetched (its SHA-256 differs); get it again")
+        return path
+
+
+def write(folder: Path, dataset: str, root: str, files: dict[str, dict[str, Any]], facts: dict[str, Any]) -> dict:
+    """Write `folder`/manifest.json and return its content. root: "." or the absolute path of a local copy."""
+    content = {**stamp("manifest", {"dataset": dataset}), "dataset": dataset, "root": root, **facts, "files": files}
+    write_json(folder / NAME, content)
+    return content
+
+
+def read(folder: str | os.PathLike, dataset: str) -> RawFiles:
+    """Open the raw folder of a data set. Raises HsisrError if it was not fetched, or holds another set."""
+    folder = Path(folder)
+    if not (folder / NAME).is_file():
+        raise HsisrError(f"{folder}: {dataset} is not there yet (no {NAME}); run `hsisr fetch {dataset}`")
+    content = read_json(folder / NAME, "manifest")
+    if content.get("dataset") != dataset:
+        raise HsisrError(f"{folder}: holds the data set {content.get('dataset')!r}, expected {dataset!r}")
+    return RawFiles((folder / content["root"]).resolve(), content["files"], content)

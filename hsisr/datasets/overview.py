@@ -1,0 +1,152 @@
+"""What `hsisr datasets` and `hsisr info` print: the catalogue with what is here, one data set, one file."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr import paths
+from hsisr.datasets import manifest
+from hsisr.datasets.catalogue import PARTS, DataSet, Split, entry, names
+from hsisr.datasets.layout import find
+from hsisr.errors import HsisrError
+
+_COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", "title")
+
+
+def table(extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
+    """All data sets, a line each, with what is present below the working folder `root`."""
+    rows = [_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS) - 1)]
+    widths.append(0)  # titles end the lines
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
+    """Everything that is known of one data set, and where it lies."""
+    data_set = entry(name, extra)
+    facts = {
+        "title": data_set.title,
+        "licence": data_set.licence,
+        "cite": data_set.citation,
+        "homepage": data_set.homepage,
+        "notes": data_set.notes,
+        "comes from": _origin(data_set),
+        "size": data_set.size,
+        "or from": f"a folder, archive or URL given as sources: {{{name}: ...}} or HSISR_SOURCE_{name.upper()}",
+        "fetched": _fetched(name, data_set, Path(root)),
+        "converted": f"{_converted(name, data_set, Path(root))} of {len(data_set.scenes)} scenes",
+        "read by": _reading(data_set),
+        "bands": _bands(data_set),
+        "value": _value(data_set),
+        "guide": _guide(data_set),
+        "protocol": data_set.protocol,
+        "scenes": ", ".join(data_set.scenes),
+    }
+    for split, content in data_set.splits.items():
+        default = ", the default" if split == data_set.default_split else ""
+        facts[f"split {split}"] = f"{content.description or 'your own'}{default}; {_counts(content)}"
+    return _lines(name, facts)
+
+
+def info(path: str | os.PathLike) -> str:
+    """What is in a file, or folder of band images, of any format that can be read. Raises HsisrError otherwise."""
+    from hsisr.datasets.readers import describe
+
+    return _lines(str(path), describe(path))
+
+
+def present(name: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mapping] | None = None) -> list[str]:
+    """The scenes of a data set that its raw folder holds. Raises HsisrError if it was not fetched."""
+    data_set = entry(name, extra)
+    raw = manifest.read(raw_folder, name)
+    return [scene for scene in data_set.scenes if find(raw.files, data_set.layout, scene)]
+
+
+def _row(name: str, extra: Mapping[str, Mapping] | None, root: Path) -> tuple[str, ...]:
+    data_set = entry(name, extra)
+    return (
+        name,
+        str(len(data_set.scenes)),
+        "" if data_set.bands is None else str(data_set.bands),
+        _range(data_set),
+        data_set.access,
+        _fetched(name, data_set, root).partition(" in ")[0],
+        str(_converted(name, data_set, root) or ""),
+        data_set.title,
+    )
+
+
+def _fetched(name: str, data_set: DataSet, root: Path) -> str:
+    folder = (root / paths.RAW.format(dataset=name)).parent
+    try:
+        raw = manifest.read(folder, name)
+    except HsisrError:
+        return "no"
+    count = sum(bool(find(raw.files, data_set.layout, scene)) for scene in data_set.scenes)
+    return f"{count} of {len(data_set.scenes)} in {raw.root}, {raw.manifest['date'][:10]}"
+
+
+def _converted(name: str, data_set: DataSet, root: Path) -> int:
+    return sum((root / paths.SCENE.format(dataset=name, scene=scene)).is_file() for scene in data_set.scenes)
+
+
+def _origin(data_set: DataSet) -> str:
+    if data_set.access == "package":
+        return f"the package {data_set.package} ({data_set.install})"
+    if data_set.access == "folder":
+        return str(data_set.path or "your own folder")
+    if data_set.access == "request":
+        return f"a person: {' '.join(data_set.instructions.split())}"
+    return "; ".join(f"{file.name}: {' or '.join(file.urls)}" for file in data_set.files)
+
+
+def _reading(data_set: DataSet) -> str:
+    options = ", ".join(f"{key} {value}" for key, value in data_set.reader_options.items())
+    return f"{data_set.reader} from {' or '.join(data_set.layout)}{f' ({options})' if options else ''}"
+
+
+def _bands(data_set: DataSet) -> str:
+    count = "as in the file" if data_set.bands is None else str(data_set.bands)
+    steps = f"then {list(data_set.band_steps)}" if data_set.band_steps else ""
+    return ", ".join(filter(None, (count, _range(data_set), steps)))
+
+
+def _range(data_set: DataSet) -> str:
+    centres = data_set.wavelengths_nm
+    return "" if centres is None else f"{min(centres):.0f}-{max(centres):.0f} nm"
+
+
+def _value(data_set: DataSet) -> str:
+    black = f" above {data_set.black_level:g}" if data_set.black_level else ""
+    if data_set.scale == "type_maximum":
+        return f"stored{black} / largest number of the stored type"
+    if data_set.scale == "scene_maximum":
+        return f"stored{black} / largest value of the scene"
+    return f"stored{black} * {data_set.scale:.6g}"
+
+
+def _guide(data_set: DataSet) -> str:
+    if data_set.guide is not None:
+        return f"real, from {' or '.join(data_set.guide.layout)}"
+    return f"simulated by {data_set.response}" if data_set.response else ""
+
+
+def _counts(split: Split) -> str:
+    counts = {part: len(getattr(split, part)) for part in PARTS}
+    return ", ".join(f"{count} {part}" for part, count in counts.items() if count)
+
+
+def _lines(title: str, facts: Mapping[str, Any]) -> str:
+    shown = {key: _text(value) for key, value in facts.items() if value not in ("", None, ())}
+    width = max((len(key) for key in shown), default=0)
+    return "\n".join([title, *(f"  {key.ljust(width)}  {value}" for key, value in shown.items())])
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float | np.floating):
+        return f"{value:.10g}"
+    return " ".join(str(value).split())

@@ -1,0 +1,76 @@
+"""Quicklook: a scene as an RGB picture, to see what it is."""
+
+import os
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.files import atomic_path
+from hsisr.scene import Scene
+
+#: Centres of red, green and blue in a true-colour composite, in nanometres.
+RGB_NM = (640.0, 550.0, 460.0)
+#: Grey levels are stretched between these percentiles of the valid pixels, all three channels alike.
+_PERCENTILES = (1.0, 99.0)
+
+
+def quicklook(scene: Scene, bands: Sequence[int] | None = None) -> np.ndarray:
+    """RGB picture (H, W, 3) uint8 of a scene; invalid pixels are black.
+
+    bands: three bands for red, green and blue (from 0), or one for grey. By default those nearest to 640, 550 and
+    460 nm; an image of three bands is taken as it is, one of one band as grey.
+    Raises HsisrError if wavelengths are unknown or not visible and bands are not given.
+    """
+    chosen = _default_bands(scene) if bands is None else list(bands)
+    if len(chosen) not in (1, 3) or any(not 0 <= band < scene.shape[0] for band in chosen):
+        raise HsisrError(
+            f"scene {scene.name}: bands {chosen} make no picture; give 3, or 1, of 0 to {scene.shape[0] - 1}"
+        )
+    picked = scene.bands(chosen)
+    values = picked.cube
+    valid = np.ones(scene.shape[1:], bool) if scene.mask is None else np.asarray(scene.mask, bool)
+    missing = picked.without_data(picked.stored)
+    if missing is not None:
+        valid = valid & ~missing.any(axis=0)
+    if not valid.any():
+        raise HsisrError(f"scene {scene.name}: no pixel is valid in bands {chosen}")
+    low, high = np.percentile(values[:, valid], _PERCENTILES)
+    stretched = np.clip((values - low) / max(high - low, np.finfo(np.float32).tiny), 0, 1)
+    picture = np.where(valid, np.rint(stretched * 255), 0).astype(np.uint8)
+    return np.moveaxis(np.broadcast_to(picture, (3, *scene.shape[1:])), 0, -1).copy()
+
+
+def show(scene: Scene, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
+    """Write the quicklook of a scene as PNG."""
+    write_png(out, quicklook(scene, bands))
+
+
+def write_png(out: str | os.PathLike, picture: np.ndarray) -> None:
+    """Write a picture (H, W, 3) uint8 as PNG."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    height, width, _ = picture.shape
+    profile = {"driver": "PNG", "count": 3, "height": height, "width": width, "dtype": "uint8"}
+    with atomic_path(out, suffix=".png") as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(temporary, "w", **profile) as image:
+            image.write(np.moveaxis(picture, -1, 0))
+
+
+def _default_bands(scene: Scene) -> list[int]:
+    if scene.wavelengths_nm is None:
+        if scene.shape[0] in (1, 3):
+            return list(range(scene.shape[0]))
+        raise HsisrError(
+            f"scene {scene.name}: its wavelengths are not known; say which of its {scene.shape[0]} bands make red, "
+            "green and blue"
+        )
+    chosen = [scene.nearest_band(wavelength) for wavelength in RGB_NM]
+    if len(set(chosen)) < 3:
+        raise HsisrError(
+            f"scene {scene.name}: its {scene.shape[0]} bands do not cover the visible; say which make red, green, blue"
+        )
+    return chosen

@@ -1,0 +1,93 @@
+"""Readers: any supported file, or folder of band images, into a Scene. One module a format, chosen by content.
+
+A reader module has `matches(path, head)`, which looks at the path and the first bytes, `read(path, **options)`,
+which gives a Scene named after the path, and `describe(path)`, which gives what `hsisr info` prints. To add a
+format, write its module and add it to READERS.
+"""
+
+import importlib
+import inspect
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+#: Names of readers, as in `reader:` of a catalogue entry, in the order in which content is tried.
+READERS = ("scene", "band_images", "numpy", "matlab", "hdf5", "rgb", "raster")
+
+_HEAD_BYTES = 1024
+
+
+def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) -> Scene:
+    """Read a file, or a folder of band images, into a Scene.
+
+    reader: one of READERS; `auto` looks at the content, never at the file's ending. options: the reader's own, such
+    as `variable`, `axes` or `wavelengths_nm`; see the `read` function of its module.
+    Raises HsisrError, naming file and fault, for anything that cannot be read.
+    """
+    path = Path(path)
+    module = _module(reader) if reader != "auto" else _recognised(path)
+    known = inspect.signature(module.read).parameters
+    for key in options:
+        if key not in known:
+            name = module.__name__.rpartition(".")[2]
+            raise HsisrError(f"{path}: the reader {name} has no option {key!r}; it knows {', '.join(list(known)[1:])}")
+    if not path.exists():
+        raise HsisrError(f"{path}: no such file or folder")
+    return module.read(path, **options)
+
+
+def read_plane(path: str | os.PathLike) -> np.ndarray:
+    """One layer (H, W) of a file, such as labels or a mask: the only array with two axes, or the only band."""
+    path = Path(path)
+    module = _recognised(path)
+    if not hasattr(module, "read_plane"):
+        raise HsisrError(f"{path}: cannot be read as a layer of labels; expected .npy, .mat or a raster")
+    return module.read_plane(path)
+
+
+def describe(path: str | os.PathLike) -> dict[str, Any]:
+    """What is in a file or a folder of band images, without reading its pixels where the format allows it."""
+    path = Path(path)
+    return _recognised(path).describe(path)
+
+
+def _module(name: str) -> ModuleType:
+    if name not in READERS:
+        raise HsisrError(f"unknown reader {name!r}; known: {', '.join(READERS)}, auto")
+    return importlib.import_module(f"hsisr.datasets.readers.{name}")
+
+
+def _recognised(path: Path) -> ModuleType:
+    if not path.exists():
+        raise HsisrError(f"{path}: no such file or folder")
+    head = b""
+    if path.is_file():
+        try:
+            with open(path, "rb") as file:
+                head = file.read(_HEAD_BYTES)
+        except OSError as error:
+            raise HsisrError(f"{path}: cannot be read ({error.strerror})") from error
+        if not head:
+            raise HsisrError(f"{path}: empty file (0 bytes); get it again")
+    for name in READERS:
+        module = _module(name)
+        if module.matches(path, head):
+            return module
+    raise HsisrError(f"{path}: {_guess(head)}; expected one of the formats {', '.join(READERS)}")
+
+
+def _guess(head: bytes) -> str:
+    start = head.lstrip()[:64].lower()
+    if start.startswith((b"<!doctype html", b"<html")):
+        return "an HTML page, not data (an error page of the server, saved under this name); download it again"
+    if head.startswith(b"PK\x03\x04"):
+        return "a zip archive; unpack it first"
+    if head.startswith(b"\x1f\x8b"):
+        return "a gzip archive; unpack it first"
+    return "content not recognised"

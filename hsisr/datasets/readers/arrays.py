@@ -1,0 +1,168 @@
+"""What the readers of arrays share: which variable is the cube, which axis is which, and the Scene made of it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+#: Axis letters: rows, columns, bands.
+AXES = "HWB"
+#: Cubes up to this size are read into memory; larger ones stay on the disk and are read by windows.
+IN_MEMORY_BYTES = 512 * 2**20
+#: A file that claims more bytes of pixels than this many times its size is damaged (deflate reaches 1,030).
+_MOST_EXPANSION = 10_000
+
+
+class LazyCube:
+    """(bands, H, W) view of an array on disk, whatever the order of its axes; reads what it is indexed with.
+
+    source: has `shape` and `dtype` and takes a tuple of slices, as h5py datasets and memory maps do.
+    order: the axes of `source` that are bands, rows and columns. Every block read is checked for NaN and infinity,
+    which count as damage unless NaN is the declared nodata value.
+    """
+
+    def __init__(self, path: Path, source: Any, order: Sequence[int], nodata: float | None) -> None:
+        self._path, self._source, self._order, self._nodata = path, source, tuple(order), nodata
+        self.shape = tuple(int(source.shape[axis]) for axis in order)
+        self.dtype = np.dtype(source.dtype).newbyteorder("=")
+        self.nbytes = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        slices = (slice(None),) * 3 if key is Ellipsis else key
+        source_key: list[Any] = [0] * len(self._source.shape)
+        for axis, part in zip(self._order, slices, strict=True):
+            source_key[axis] = part
+        block = np.asarray(self._source[tuple(source_key)])
+        block = np.ascontiguousarray(block.transpose(self._order), dtype=self.dtype)
+        check_finite(self._path, block, self._nodata)
+        return block
+
+
+def build(path: Path, source: Any, order: Sequence[int], nodata: float | None = None, **facts: Any) -> Scene:
+    """Scene of an array on disk (see LazyCube), named after the file, with masks made from its nodata value.
+
+    facts: further fields of Scene. Raises HsisrError for types that are not real numbers, sizes that the file cannot
+    hold, values that are not finite, and scenes without any data.
+    """
+    check_numeric(path, "the cube", np.dtype(source.dtype))
+    cube = LazyCube(path, source, order, nodata)
+    if 0 in cube.shape:
+        raise HsisrError(f"{path}: the cube is empty (bands, rows, columns: {cube.shape})")
+    check_claim(path, cube.nbytes)
+    scene = Scene(cube, name=scene_name(path), nodata=nodata, **facts)
+    if cube.nbytes <= IN_MEMORY_BYTES:
+        scene = scene.load()
+    return _with_missing(path, scene)
+
+
+def choose_variable(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: str | None) -> str:
+    """Name of the variable that is the cube: the wanted one, or the only one with three axes.
+
+    shapes: name -> shape of every numeric variable. Raises HsisrError when it is absent or not the only one.
+    """
+    listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items()) or "nothing numeric"
+    if wanted is not None:
+        if wanted not in shapes:
+            raise HsisrError(f"{path}: has no variable {wanted!r}; it holds {listed}")
+        return wanted
+    cubes = [name for name, shape in shapes.items() if len(shape) == 3]
+    if len(cubes) != 1:
+        problem = "no variable with three axes" if not cubes else f"{len(cubes)} variables with three axes"
+        raise HsisrError(f"{path}: {problem}; it holds {listed}; name the cube with `variable`")
+    return cubes[0]
+
+
+def band_first_order(path: Path, axes: str | None, shape: Sequence[int]) -> tuple[int, int, int]:
+    """The axes of an array that are bands, rows and columns.
+
+    axes: the letters H (rows), W (columns), B (bands) in the array's order. Raises HsisrError unless they fit.
+    """
+    if len(shape) != 3:
+        raise HsisrError(f"{path}: the cube has shape {tuple(shape)}; expected three axes")
+    if axes is None:
+        raise HsisrError(
+            f"{path}: the order of the axes of {'x'.join(map(str, shape))} is not known; give `axes`: HWB for rows, "
+            "columns, bands; BHW for bands, rows, columns"
+        )
+    letters = str(axes).upper()
+    if sorted(letters) != sorted(AXES):
+        raise HsisrError(f"{path}: axes {axes!r} must hold each of H (rows), W (columns), B (bands) once, as in HWB")
+    return letters.index("B"), letters.index("H"), letters.index("W")
+
+
+def check_numeric(path: Path, what: str, dtype: np.dtype) -> None:
+    """Raise HsisrError unless the type is a real number of at most 64 bits."""
+    if dtype.kind not in "uif" or dtype.itemsize > 8:
+        raise HsisrError(f"{path}: {what} has type {dtype}; expected integers or real numbers of up to 64 bits")
+
+
+def check_claim(path: Path, claimed_bytes: int) -> None:
+    """Raise HsisrError if a file claims more pixels than one of its size can hold, however well compressed."""
+    size = path.stat().st_size if path.is_file() else 0
+    if size and claimed_bytes > max(size * _MOST_EXPANSION, 2**26):
+        raise HsisrError(f"{path}: damaged: claims {claimed_bytes:,} bytes of pixels in a file of {size:,}")
+
+
+def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:
+    """Raise HsisrError if (bands, H, W) values hold NaN or infinity, unless NaN is the declared nodata value."""
+    if values.dtype.kind != "f":
+        return
+    finite = np.isfinite(values)
+    if nodata is not None:
+        finite |= np.isnan(values) if np.isnan(nodata) else values == nodata
+    if not finite.all():
+        band, row, column = (int(i) for i in np.argwhere(~finite)[0])
+        raise HsisrError(
+            f"{path}: {int((~finite).sum())} values are not finite, the first in band {band + 1} at row {row}, "
+            f"column {column}; declare `nodata: .nan` if NaN marks missing data, else repair the file"
+        )
+
+
+def vector(path: Path, values: Any, what: str, count: int) -> np.ndarray | None:
+    """`values` as float64 (count,), or None; raises HsisrError if their number differs or one is not finite."""
+    if values is None:
+        return None
+    try:
+        result = np.asarray(values, dtype=float).ravel()
+    except (TypeError, ValueError):
+        raise HsisrError(f"{path}: {what} must be numbers, not {values!r}") from None
+    if result.size != count:
+        raise HsisrError(f"{path}: {result.size} {what} for {count} bands")
+    if not np.isfinite(result).all():
+        raise HsisrError(f"{path}: {what} must be finite")
+    return result
+
+
+def scene_name(path: Path) -> str:
+    """A scene's name from a path: its stem, with anything but letters, digits, `_` and `-` replaced by `_`."""
+    stem = path.name if path.is_dir() else path.stem
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_") or "scene"
+
+
+def _with_missing(path: Path, scene: Scene) -> Scene:
+    """The scene with `bad_bands` and `mask` completed by what its nodata value marks.
+
+    A band without any data is bad; a pixel is valid if all other bands have data there.
+    """
+    if scene.nodata is None:
+        return scene
+    bands, height, width = scene.shape
+    declared_bad = np.zeros(bands, bool) if scene.bad_bands is None else np.asarray(scene.bad_bands, bool)
+    has_data = np.zeros(bands, bool)
+    missing_bands = np.zeros((height, width), np.int32)
+    for rows, block in scene.strips():
+        missing = scene.without_data(block)
+        has_data |= ~missing.all(axis=(1, 2))
+        missing_bands[rows] = missing[~declared_bad].sum(axis=0)
+    bad = declared_bad | ~has_data
+    if bad.all():
+        raise HsisrError(f"{path}: holds no data: every sample is the nodata value {scene.nodata:g}")
+    valid = missing_bands == int((~has_data & ~declared_bad).sum())
+    mask = valid if scene.mask is None else valid & scene.mask
+    return replace(scene, bad_bands=bad if bad.any() else None, mask=None if mask.all() else mask)

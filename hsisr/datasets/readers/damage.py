@@ -1,0 +1,23 @@
+"""Turning what a damaged file makes a library raise into one line that names the file."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hsisr.errors import HsisrError
+
+
+@contextmanager
+def damage(path: Path, kind: str) -> Iterator[None]:
+    """Around calls into a library that parses `path`, a `kind` of file: any exception of it becomes an HsisrError.
+
+    Any, because parsers raise whatever the bytes lead them to: zlib.error, tokenize.TokenError, SystemError,
+    MemoryError and twenty more were seen. So only the library's calls belong inside.
+    """
+    try:
+        yield
+    except HsisrError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise HsisrError(f"{path}: damaged or cut {kind} ({reason}); get it again") from error

@@ -1,0 +1,92 @@
+"""Reader of plain HDF5 files, such as NASA's and ISRO's products or a laboratory's own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.datasets.readers.arrays import band_first_order, build, choose_variable, vector
+from hsisr.datasets.readers.damage import damage
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+#: One row of chunks of a 3 GB scene; the number of slots is a prime, a hundred times the chunks that fit, as HDF5 asks.
+_CACHE_BYTES = 384 * 2**20
+_CACHE_SLOTS = 100_003
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """True for any HDF5 file, also behind a user block of 512 bytes."""
+    return _HDF5 in (head[:8], head[512:520])
+
+
+def read(
+    path: Path,
+    variable: str | None = None,
+    axes: str | None = None,
+    wavelengths_nm: Any = None,
+    nodata: float | None = None,
+) -> Scene:
+    """Scene of a dataset with three axes.
+
+    variable: its path in the file; by default the only one with three axes. axes: what they are, e.g. BHW; the file
+    does not say, so it must be given. wavelengths_nm: numbers, or the path of a vector in the file.
+    """
+    datasets = _datasets(path)
+    name = choose_variable(path, {key: item.shape for key, item in datasets.items()}, _clean(variable))
+    order = band_first_order(path, axes, datasets[name].shape)
+    if isinstance(wavelengths_nm, str):
+        if _clean(wavelengths_nm) not in datasets:
+            raise HsisrError(f"{path}: has no dataset {wavelengths_nm!r} for the wavelengths")
+        wavelengths_nm = GuardedDataset(path, datasets[_clean(wavelengths_nm)])[...]
+    wavelengths = vector(path, wavelengths_nm, "wavelengths", datasets[name].shape[order[0]])
+    return build(path, GuardedDataset(path, datasets[name]), order, nodata, wavelengths_nm=wavelengths)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Path, shape and type of each numeric dataset."""
+    found = {name: f"{'x'.join(map(str, item.shape))} {item.dtype}" for name, item in _datasets(path).items()}
+    return {"format": "HDF5", **found}
+
+
+class GuardedDataset:
+    """An h5py dataset whose read errors are HsisrErrors that name the file."""
+
+    def __init__(self, path: Path, dataset: Any) -> None:
+        self._path, self._dataset = path, dataset
+        self.shape, self.dtype = dataset.shape, dataset.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        with damage(self._path, "HDF5 file"):
+            return self._dataset[key]
+
+
+def open_for_strips(path: Path) -> Any:
+    """An open h5py.File whose cache holds the chunks that a strip of rows shares with the next.
+
+    Without it, a scene read by strips of 64 rows would decompress a chunk of 315 rows five times.
+    """
+    import h5py
+
+    return h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
+
+
+def _datasets(path: Path) -> dict[str, Any]:
+    """Every numeric dataset that lies in the file itself, by its path."""
+    import h5py
+
+    found: dict[str, Any] = {}
+
+    def collect(name: str, item: Any) -> None:
+        inside = isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external
+        if inside and item.dtype.kind in "uifc" and item.shape is not None:
+            found[name] = item
+
+    with damage(path, "HDF5 file"):
+        open_for_strips(path).visititems(collect)
+    return found
+
+
+def _clean(name: str | None) -> str | None:
+    return None if name is None else name.strip("/")

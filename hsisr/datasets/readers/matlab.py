@@ -1,0 +1,235 @@
+"""Reader of MATLAB files: version 5 through scipy, version 7.3 (HDF5) through h5py.
+
+MATLAB's axes are rows, columns, bands unless `axes` says otherwise. A 7.3 file holds them in reverse, which is undone
+here: the same variable saved in either version gives the same Scene.
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hsisr.datasets.readers.arrays import band_first_order, build, check_claim, choose_variable, vector
+from hsisr.datasets.readers.damage import damage
+from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_NUMERIC = {"double", "single", "logical"} | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """True for a MATLAB header of version 5 or 7.3, and for an HDF5 file whose variables carry MATLAB classes."""
+    if head.startswith(_HDF5):
+        return _has_matlab_classes(path)
+    return head[:6] == b"MATLAB" or (len(head) > 128 and head[124:128] in (b"\x00\x01IM", b"\x01\x00MI"))
+
+
+def read(
+    path: Path,
+    variable: str | None = None,
+    axes: str | None = None,
+    rows: int | str | None = None,
+    columns: int | str | None = None,
+    wavelengths_nm: Any = None,
+    mask: str | None = None,
+    nodata: float | None = None,
+) -> Scene:
+    """Scene of a variable with three axes, of one layer, or of a matrix of spectra.
+
+    variable: its name; by default the only one with three axes. axes: HWB by default; BP or PB for a matrix of bands
+    and pixels, whose pixels run down the columns as MATLAB's do, with rows and columns given as numbers or as names
+    of variables. Without `variable` and `axes`, a file that states nRow and nCol and holds one such matrix is
+    understood. wavelengths_nm: numbers or the name of a variable. mask: variable that is 0 at invalid pixels.
+    Variables named wavelengths_nm, fwhm_nm and valid, as `hsisr export` writes them, are read unless these say
+    otherwise.
+    """
+    file = _open(path)
+    if variable is None and axes is None:
+        variable, axes, rows, columns = _stated_matrix(file) or (None, None, None, None)
+    name = choose_variable(path, file.shapes, variable)
+    source, order = _as_cube(path, file, name, axes, rows, columns)
+    bands = source.shape[order[0]]
+    mask, wavelengths_nm, fwhm_nm = _named_as_exported(file, bands, mask, wavelengths_nm)
+    wavelengths = vector(path, wavelengths_nm, "wavelengths", bands)
+    widths = vector(path, fwhm_nm, "band widths", bands)
+    valid = None
+    if mask is not None:
+        valid = file.values(_known(path, file, mask)) != 0
+        if valid.shape != (source.shape[order[1]], source.shape[order[2]]):
+            raise HsisrError(f"{path}: the mask {mask} is {'x'.join(map(str, valid.shape))}, the cube is not")
+        valid = None if valid.all() else np.ascontiguousarray(valid)
+    return build(path, source, order, nodata, wavelengths_nm=wavelengths, fwhm_nm=widths, mask=valid)
+
+
+def read_plane(path: Path) -> np.ndarray:
+    """The only variable of the file with two axes, both longer than 1."""
+    file = _open(path)
+    planes = [name for name, shape in file.shapes.items() if len(shape) == 2 and min(shape) > 1]
+    if len(planes) != 1:
+        raise HsisrError(f"{path}: expected one variable with two axes (rows, columns), found {len(planes)}")
+    return np.ascontiguousarray(file.values(planes[0]))
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Version, and the MATLAB shape and type of each numeric variable."""
+    file = _open(path)
+    variables = {name: f"{'x'.join(map(str, shape))} {file.types[name]}" for name, shape in file.shapes.items()}
+    return {"format": file.version, **variables}
+
+
+class _MatFile(Protocol):
+    path: Path
+    version: str
+    shapes: dict[str, tuple[int, ...]]  # of numeric variables, in MATLAB's order of axes
+    types: dict[str, str]
+
+    def values(self, name: str) -> np.ndarray:
+        """The variable in memory, in MATLAB's order of axes."""
+
+    def source(self, name: str) -> tuple[Any, bool]:
+        """The variable to read from, and whether its axes stand in reverse."""
+
+
+class _Version5:
+    version = "MATLAB version 5"
+
+    def __init__(self, path: Path) -> None:
+        from scipy.io import whosmat
+
+        self.path = path
+        with damage(path, "MATLAB file"):
+            listed = whosmat(str(path), appendmat=False)
+        numeric = [(name, shape, kind) for name, shape, kind in listed if kind in _NUMERIC]
+        self.shapes = {name: tuple(int(n) for n in shape) for name, shape, _ in numeric}
+        self.types = {name: kind for name, _, kind in numeric}
+
+    def values(self, name: str) -> np.ndarray:
+        from scipy.io import loadmat
+
+        check_claim(self.path, int(np.prod(self.shapes[name], dtype=object)))
+        with damage(self.path, "MATLAB file"):
+            content = loadmat(str(self.path), appendmat=False, variable_names=[name])
+        array = content.get(name)
+        if not isinstance(array, np.ndarray):
+            raise HsisrError(f"{self.path}: damaged MATLAB file (the variable {name} cannot be read)")
+        return array
+
+    def source(self, name: str) -> tuple[Any, bool]:
+        return self.values(name), False
+
+
+class _Version73:
+    version = "MATLAB version 7.3 (HDF5)"
+
+    def __init__(self, path: Path) -> None:
+        import h5py
+
+        self.path = path
+        with damage(path, "MATLAB file"):
+            file = open_for_strips(path)
+            self._variables = {
+                name: item
+                for name, item in file.items()
+                if isinstance(item, h5py.Dataset) and item.dtype.kind in "uifb" and not _is_text(item)
+            }
+            self.shapes = {name: item.shape[::-1] for name, item in self._variables.items()}
+            self.types = {name: str(item.dtype) for name, item in self._variables.items()}
+
+    def values(self, name: str) -> np.ndarray:
+        dataset = self._variables[name]
+        check_claim(self.path, dataset.size * dataset.dtype.itemsize)
+        with damage(self.path, "MATLAB file"):
+            return dataset[...].T
+
+    def source(self, name: str) -> tuple[Any, bool]:
+        return GuardedDataset(self.path, self._variables[name]), True
+
+
+def _open(path: Path) -> _MatFile:
+    with open(path, "rb") as file:
+        head = file.read(1024)
+    return _Version73(path) if head[:10] == b"MATLAB 7.3" or head.startswith(_HDF5) else _Version5(path)
+
+
+def _known(path: Path, file: _MatFile, name: str) -> str:
+    if name not in file.shapes:
+        raise HsisrError(f"{path}: has no numeric variable {name!r}; it holds {', '.join(file.shapes)}")
+    return name
+
+
+def _stated_matrix(file: _MatFile) -> tuple[str, str, str, str] | None:
+    """(variable, axes, rows, columns) of the one matrix that has the stated nRow x nCol pixels, or None."""
+    stated = ("nRow", "nCol")
+    if any(len(shape) == 3 for shape in file.shapes.values()) or any(file.shapes.get(n) != (1, 1) for n in stated):
+        return None
+    pixels = _number(file, "rows", "nRow") * _number(file, "columns", "nCol")
+    matrices = {name: shape for name, shape in file.shapes.items() if len(shape) == 2 and pixels in shape}
+    if len(matrices) != 1:
+        return None
+    name, shape = matrices.popitem()
+    return name, "BP" if shape[1] == pixels else "PB", *stated
+
+
+def _as_cube(
+    path: Path, file: _MatFile, name: str, axes: str | None, rows: int | str | None, columns: int | str | None
+) -> tuple[Any, tuple[int, ...]]:
+    """What the cube is read from, and which of its axes are bands, rows and columns."""
+    shape = file.shapes[name]
+    if axes is not None and sorted(axes.upper()) == ["B", "P"]:
+        return _from_matrix(path, file, name, axes.upper(), rows, columns)
+    if len(shape) == 2:
+        if axes not in (None, "HW"):
+            raise HsisrError(f"{path}: {name} has two axes, {axes} does not fit; give HW, BP or PB")
+        return file.values(name)[..., np.newaxis], (2, 0, 1)
+    order = band_first_order(path, axes or "HWB", shape)
+    source, reverse = file.source(name)
+    return source, tuple(len(shape) - 1 - axis for axis in order) if reverse else order
+
+
+def _from_matrix(
+    path: Path, file: _MatFile, name: str, axes: str, rows: int | str | None, columns: int | str | None
+) -> tuple[np.ndarray, tuple[int, int, int]]:
+    height, width = _number(file, "rows", rows), _number(file, "columns", columns)
+    matrix = file.values(name)
+    spectra = matrix if axes == "BP" else matrix.T
+    if spectra.ndim != 2 or spectra.shape[1] != height * width:
+        raise HsisrError(f"{path}: {name} is {'x'.join(map(str, matrix.shape))}, not {height} x {width} pixels")
+    return spectra.reshape(-1, width, height), (0, 2, 1)  # pixels run down the columns
+
+
+def _named_as_exported(file: _MatFile, bands: int, mask: str | None, wavelengths_nm: Any) -> tuple[Any, Any, Any]:
+    """(name of the mask, wavelengths, widths): as asked for, else from the variables that our writer names."""
+    if isinstance(wavelengths_nm, str):
+        wavelengths_nm = file.values(_known(file.path, file, wavelengths_nm))
+
+    def exported(name: str) -> Any:
+        return file.values(name) if file.shapes.get(name) in ((1, bands), (bands, 1)) else None
+
+    wavelengths_nm = exported("wavelengths_nm") if wavelengths_nm is None else wavelengths_nm
+    return mask or ("valid" if "valid" in file.shapes else None), wavelengths_nm, exported("fwhm_nm")
+
+
+def _number(file: _MatFile, key: str, value: int | str | None) -> int:
+    """A number of rows or columns, given as such or as the name of a variable."""
+    if value is None:
+        raise HsisrError(f"{file.path}: a matrix of spectra needs `{key}`: a number, or the name of a variable")
+    given = np.ravel(file.values(_known(file.path, file, value)) if isinstance(value, str) else value)
+    if given.size != 1 or not np.isfinite(given[0]) or given[0] < 1 or given[0] != int(given[0]):
+        raise HsisrError(f"{file.path}: {key} must be a whole number of 1 or more, not {given[:3].tolist()}")
+    return int(given[0])
+
+
+def _is_text(dataset: Any) -> bool:
+    return dataset.attrs.get("MATLAB_class") in (b"char", b"cell", b"struct", b"function_handle")
+
+
+def _has_matlab_classes(path: Path) -> bool:
+    import h5py
+
+    try:
+        with damage(path, "HDF5 file"), h5py.File(path, "r") as file:
+            return len(file) > 0 and all("MATLAB_class" in item.attrs for item in file.values())
+    except HsisrError:
+        return False

@@ -1,0 +1,36 @@
+"""Reader of photographs: PNG, JPEG, BMP or TIFF of one or three channels of 8 or 16 bits."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.datasets.readers.arrays import scene_name
+from hsisr.datasets.readers.images import decode, driver_of
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """True for PNG, JPEG and BMP. A TIFF is read as a raster unless this reader is asked for."""
+    return driver_of(head) in ("PNG", "JPEG", "BMP")
+
+
+def read(path: Path) -> Scene:
+    """Scene of the channels red, green and blue (or grey), in [0, 1] of the type's range; transparency is left out.
+
+    Raises HsisrError for a damaged image and for other numbers of channels.
+    """
+    pixels = decode(path)
+    if len(pixels) not in (1, 3, 4):
+        raise HsisrError(f"{path}: {len(pixels)} channels; a photograph has 1 (grey), 3 or 4 (with transparency)")
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise HsisrError(f"{path}: stored as {pixels.dtype}; a photograph has 8 or 16 bits")
+    return Scene(pixels[:3], name=scene_name(path), scale=1.0 / np.iinfo(pixels.dtype).max)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Channels, size and type."""
+    pixels = decode(path)
+    channels, rows, columns = pixels.shape
+    return {"format": "image", "channels": channels, "rows": rows, "columns": columns, "type": str(pixels.dtype)}

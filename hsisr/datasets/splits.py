@@ -1,0 +1,209 @@
+"""Splits: which scenes, or regions of scenes, train, validate and test; checked for overlap before anything is made.
+
+A published split without a validation part gives up a tenth of its training scenes for it, at least one: of n scenes
+in the split's order, k = max(1, round(n / 10)), those at positions floor((i + 1/2) n / k), i = 0 .. k-1. A choice of
+scenes is applied first, so the tenth is one of the scenes in use. A user's set without a split is split by its last
+fifth, or by regions if it has one scene.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+from hsisr.datasets.catalogue import PARTS, DataSet, Region, Split, entry
+from hsisr.errors import HsisrError
+from hsisr.files import stamp, write_json
+
+#: Sizes of regions made by `region_split` are multiples of this, so that they divide by every usual scale.
+REGION_MULTIPLE_PX = 16
+
+
+@dataclass(frozen=True)
+class Item:
+    """One image of a split: the whole scene, or its region (r0, r1, c0, c1) in HR pixels, end excluded.
+
+    name: what the pair file of the item is called, unique over all parts.
+    """
+
+    name: str
+    scene: str
+    region: tuple[int, int, int, int] | None = None
+
+
+def parts(
+    name: str,
+    scenes: Sequence[str] | None = None,
+    split: str | None = None,
+    extra: Mapping[str, Mapping] | None = None,
+    guard_px: int | None = None,
+) -> dict[str, list[Item]]:
+    """The items of each part of a data set, by part: train, validation, test, unlabelled (in this order, all present).
+
+    scenes: use only these. split: name of one of the data set's splits; None: its default. extra: see `entry`.
+    guard_px: least distance in HR pixels between regions of different parts of one scene, for instance the diameter
+    of the blur in use; None: what the split declares.
+    Raises HsisrError for names that do not exist, parts that overlap or come too near, or when no training or no
+    test scene is left (auxiliary RGB sets need no test).
+    """
+    data_set = entry(name, extra)
+    _, chosen = _chosen_split(data_set, split)
+    items = {part: [_item(source, part) for source in getattr(chosen, part)] for part in PARTS}
+    items = _restricted(data_set, items, scenes)
+    if not items["validation"] and not data_set.auxiliary:
+        items["train"], items["validation"] = _tenth(name, items["train"])
+    needed = ("train",) if data_set.auxiliary else ("train", "test")
+    for part in needed:
+        if not items[part]:
+            raise HsisrError(f"{name}: no {part} scene is left by scenes: {sorted(scenes or [])}; add one")
+    check_parts(name, items, chosen.guard_px if guard_px is None else guard_px)
+    return items
+
+
+def split(
+    name: str,
+    out_path: str | os.PathLike,
+    scenes: Sequence[str] | None = None,
+    split: str | None = None,
+    extra: Mapping[str, Mapping] | None = None,
+) -> dict:
+    """Write the parts of a data set (see `parts`) as JSON and return what was written."""
+    data_set = entry(name, extra)
+    chosen_name, chosen = _chosen_split(data_set, split)
+    settings = {"dataset": name, "scenes": None if scenes is None else sorted(scenes), "split": chosen_name}
+    items = parts(name, scenes, split, extra=extra)
+    content = {
+        **stamp("split", settings),
+        "dataset": name,
+        "split": chosen_name,
+        "description": chosen.description,
+        "guard_px": chosen.guard_px,
+        "parts": {part: [asdict(item) for item in members] for part, members in items.items()},
+    }
+    write_json(out_path, content)
+    return content
+
+
+def region_split(scene: str, height: int, width: int, guard_px: int = REGION_MULTIPLE_PX) -> Split:
+    """Split one scene of height x width pixels: the left 3/5 trains; of the right, the upper 2/3 tests, the rest
+    validates; guard_px between them. Sizes are cut to multiples of 16 pixels.
+
+    Raises HsisrError if the scene is too small for three regions.
+    """
+    multiple = REGION_MULTIPLE_PX
+    rows, columns = height // multiple * multiple, width // multiple * multiple
+    train = round(columns * 0.6 / multiple) * multiple
+    right = train + -(-guard_px // multiple) * multiple
+    below = -(-guard_px // multiple) * multiple
+    test = round((rows - below) * 2 / 3 / multiple) * multiple
+    if train <= 0 or right >= columns or test <= 0 or test + below >= rows:
+        raise HsisrError(
+            f"scene {scene}: {height} x {width} pixels are too few for three regions {guard_px} pixels apart; "
+            "give more scenes or regions of your own under splits"
+        )
+    return Split(
+        description=f"left part trains, upper right tests, lower right validates; {guard_px} pixels between them",
+        guard_px=guard_px,
+        train=(Region(scene=scene, region=(0, rows, 0, train)),),
+        validation=(Region(scene=scene, region=(test + below, rows, right, columns)),),
+        test=(Region(scene=scene, region=(0, test, right, columns)),),
+    )
+
+
+def check_parts(name: str, items: Mapping[str, Sequence[Item]], guard_px: int = 0) -> None:
+    """Raise HsisrError if an item name stands twice, or if two parts share ground or come nearer than guard_px."""
+    listed = [(part, item) for part, members in items.items() for item in members]
+    seen: set[str] = set()
+    for _, item in listed:
+        if item.name in seen:
+            raise HsisrError(f"{name}: the item {item.name!r} stands twice in its split; give each its own name")
+        seen.add(item.name)
+    by_scene: dict[str, list[tuple[str, Item]]] = {}
+    for part, item in listed:
+        by_scene.setdefault(item.scene, []).append((part, item))
+    for scene, members in by_scene.items():
+        for i, (part, item) in enumerate(members):
+            for other_part, other in members[i + 1 :]:
+                gap = _gap(item.region, other.region)
+                if gap < 0 or (part != other_part and gap < guard_px):
+                    raise HsisrError(
+                        f"{name}: {part} ({item.name}) and {other_part} ({other.name}) of scene {scene} "
+                        + ("overlap" if gap < 0 else f"lie {gap} pixels apart, expected at least {guard_px}")
+                    )
+
+
+def _chosen_split(data_set: DataSet, wanted: str | None) -> tuple[str, Split]:
+    """Name and content of a split: the wanted one, the default one, or for a set without any, the rule `last_fifth`."""
+    wanted = wanted or data_set.default_split
+    if wanted in data_set.splits:
+        return wanted, data_set.splits[wanted]
+    if wanted is not None:
+        known = ", ".join(sorted(data_set.splits)) or "none"
+        raise HsisrError(f"{data_set.name}: unknown split {wanted!r}; known: {known}")
+    if len(data_set.scenes) == 1:
+        return "regions", region_split(data_set.scenes[0], *_size(data_set))
+    if len(data_set.scenes) < 3:
+        raise HsisrError(
+            f"{data_set.name}: 2 scenes are too few to split; say how under datasets.{data_set.name}.splits"
+        )
+    tests = max(1, round(len(data_set.scenes) / 5))
+    return "last_fifth", Split(
+        description="the last fifth of the scenes in natural order tests",
+        train=data_set.scenes[:-tests],
+        test=data_set.scenes[-tests:],
+    )
+
+
+def _size(data_set: DataSet) -> tuple[int, int]:
+    """(rows, columns) of the only scene of a user's own set."""
+    from hsisr.datasets.conversion import read_raw
+
+    if data_set.path is None:
+        raise HsisrError(f"{data_set.name}: has no split; give one under datasets.{data_set.name}.splits")
+    return read_raw(data_set, data_set.scenes[0], data_set.path).shape[1:]
+
+
+def _item(source: str | Region, part: str) -> Item:
+    if isinstance(source, str):
+        return Item(source, source)
+    return Item(source.name or f"{source.scene}-{part}", source.scene, source.region)
+
+
+def _restricted(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequence[str] | None) -> dict[str, list[Item]]:
+    known = set(data_set.scenes)
+    for members in items.values():
+        for item in members:
+            if item.scene not in known:
+                raise HsisrError(f"{data_set.name}: its split names the scene {item.scene!r}, which it does not have")
+    if scenes is None:
+        return items
+    unknown = sorted(set(scenes) - known)
+    if unknown:
+        raise HsisrError(
+            f"{data_set.name}: no scene {', '.join(map(repr, unknown))}; known: {_shortened(data_set.scenes)}"
+        )
+    return {part: [item for item in members if item.scene in set(scenes)] for part, members in items.items()}
+
+
+def _tenth(name: str, train: list[Item]) -> tuple[list[Item], list[Item]]:
+    """Training items less a tenth, and that tenth."""
+    if len(train) < 2:
+        raise HsisrError(f"{name}: {len(train)} training scenes; at least 2 are needed, as one goes to validation")
+    count = max(1, round(len(train) / 10))
+    taken = {(2 * i + 1) * len(train) // (2 * count) for i in range(count)}
+    return (
+        [item for i, item in enumerate(train) if i not in taken],
+        [item for i, item in enumerate(train) if i in taken],
+    )
+
+
+def _gap(a: tuple[int, int, int, int] | None, b: tuple[int, int, int, int] | None) -> int:
+    """Pixels between two regions (0 when they touch, negative when they overlap; None is the whole scene)."""
+    if a is None or b is None:
+        return -1
+    rows = max(a[0], b[0]) - min(a[1], b[1])
+    columns = max(a[2], b[2]) - min(a[3], b[3])
+    return max(rows, columns)
+
+
+def _shortened(names: Sequence[str], most: int = 40) -> str:
+    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")

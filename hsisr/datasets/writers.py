@@ -1,0 +1,228 @@
+"""Writers: a Scene to GeoTIFF (also cloud-optimised), ENVI, MATLAB 5 and 7.3, or .npy, by strips.
+
+GeoTIFF and ENVI keep stored values with scale and offset, CRS, transform, nodata, wavelengths, widths and bad bands.
+MATLAB files and .npy hold values (float32); a MATLAB file also wavelengths, widths, valid pixels and the scene's name.
+"""
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.files import atomic_path
+from hsisr.scene import Scene
+
+#: Ending of the target -> format.
+FORMATS = {
+    ".tif": "geotiff", ".tiff": "geotiff", ".hdr": "envi", ".img": "envi", ".dat": "envi", ".bsq": "envi",
+    ".mat": "matlab5", ".npy": "npy", ".h5": "scene",
+}  # fmt: skip
+#: Formats that an ending alone does not choose.
+_BY_NAME = ("cog", "matlab7.3", *dict.fromkeys(FORMATS.values()))
+#: Side of a GeoTIFF tile in pixels.
+_TILE = 128
+_MATLAB5_MOST_BYTES = 2**31 - 1
+
+
+def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> Path:
+    """Write a scene to `out` and return the path of its data.
+
+    format: geotiff, cog, envi, matlab5, matlab7.3, npy or scene; by default what the ending says.
+    ENVI makes two files, `out` and its header; given .hdr, the data get the ending .img.
+    Raises HsisrError for an unknown ending, or if the scene does not fit into the format.
+    """
+    out = Path(out)
+    chosen = format or FORMATS.get(out.suffix.lower())
+    if chosen not in _BY_NAME:
+        known = f"{', '.join(FORMATS)}; formats: {', '.join(_BY_NAME)}"
+        raise HsisrError(f"{out}: no format {chosen or out.suffix!r}; endings: {known}")
+    if chosen == "envi":
+        return _write_envi(scene, out)
+    writers = {
+        "geotiff": _write_geotiff, "cog": _write_cog, "matlab5": _write_matlab5, "matlab7.3": _write_matlab73,
+        "npy": _write_npy, "scene": Scene.save,
+    }  # fmt: skip
+    writers[chosen](scene, out)
+    return out
+
+
+def _write_geotiff(scene: Scene, out: Path) -> None:
+    with atomic_path(out, suffix=".tif") as temporary, _quiet(out):
+        _write_raster(scene, temporary, driver="GTiff", **_tiff_options(scene))
+
+
+def _write_cog(scene: Scene, out: Path) -> None:
+    """Cloud-optimised GeoTIFF: GDAL's COG driver copies a plain one, adding overviews."""
+    import rasterio.shutil
+
+    plain_options = _tiff_options(scene)
+    options = {key: plain_options[key] for key in ("compress", "bigtiff", "interleave")}
+    with _temporary_folder(out.parent) as folder, atomic_path(out, suffix=".tif") as temporary, _quiet(out):
+        _write_raster(scene, folder / "plain.tif", driver="GTiff", **plain_options)
+        rasterio.shutil.copy(folder / "plain.tif", temporary, driver="COG", **options)
+
+
+def _write_envi(scene: Scene, out: Path) -> Path:
+    data = out.with_suffix(".img") if out.suffix.lower() == ".hdr" else out
+    header = data.with_suffix(".hdr")
+    with (
+        _temporary_folder(out.parent) as folder,
+        atomic_path(data) as data_file,
+        atomic_path(header) as header_file,
+        _quiet(out),
+    ):
+        _write_raster(scene, folder / "cube.img", driver="ENVI", interleave="bsq")
+        os.replace(folder / "cube.img", data_file)
+        text = (folder / "cube.hdr").read_text(encoding="utf-8")
+        header_file.write_text(text.replace(str(folder / "cube.img"), scene.name), encoding="utf-8")
+    return data
+
+
+def _write_raster(scene: Scene, path: Path, **options: Any) -> None:
+    import rasterio
+    from rasterio.windows import Window
+
+    bands, height, width = scene.shape
+    dtype = np.dtype(scene.stored.dtype)
+    if dtype == np.bool_ or dtype.kind not in "uif" or dtype == np.float16:
+        raise HsisrError(f"scene {scene.name}: stored as {dtype}, which rasters do not have; convert it first")
+    georeference = {"crs": scene.crs} if scene.crs else {}
+    if scene.transform is not None:
+        georeference["transform"] = rasterio.Affine(*scene.transform)
+    with (
+        rasterio.Env(GDAL_PAM_ENABLED="NO"),
+        rasterio.open(
+            path, "w", count=bands, height=height, width=width, dtype=dtype.name, nodata=scene.nodata,
+            **georeference, **options,
+        ) as image,
+    ):  # fmt: skip
+        image.scales, image.offsets = (scene.scale,) * bands, (scene.offset,) * bands
+        _write_band_metadata(scene, image, options["driver"])
+        for rows, block in scene.strips():
+            image.write(block, window=Window(0, rows.start, width, rows.stop - rows.start))
+        if scene.mask is not None and scene.nodata is None and options["driver"] == "GTiff":
+            image.write_mask(np.asarray(scene.mask, bool))
+
+
+def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:
+    centres = None if scene.wavelengths_nm is None else [str(round(float(nm), 6)) for nm in scene.wavelengths_nm]
+    widths = None if scene.fwhm_nm is None else [str(round(float(nm), 6)) for nm in scene.fwhm_nm]
+    good = None if scene.bad_bands is None else [str(int(not bad)) for bad in scene.bad_bands]
+    columns = {"wavelength": centres, "fwhm": widths, "bbl": good}
+    columns = {key: values for key, values in columns.items() if values is not None}
+    units = {} if centres is None else {"wavelength_units": "Nanometers"}
+    if driver == "ENVI":
+        image.update_tags(ns="ENVI", **{key: "{" + ", ".join(values) + "}" for key, values in columns.items()}, **units)
+        return
+    image.update_tags(**scene.provenance.get("tags", {}))
+    for index in range(1, image.count + 1):
+        image.update_tags(index, **{key: values[index - 1] for key, values in columns.items()}, **units)
+        if centres is not None:
+            image.set_band_description(index, f"band {index} ({centres[index - 1]} Nanometers)")
+
+
+def _write_matlab5(scene: Scene, out: Path) -> None:
+    from scipy.io import savemat
+
+    if int(np.prod(scene.shape, dtype=object)) * 4 > _MATLAB5_MOST_BYTES:
+        raise HsisrError(f"{out}: version 5 of .mat holds at most 2 GB a variable; export as matlab7.3")
+    content = {"cube": np.moveaxis(scene.cube, 0, -1), **_matlab_extras(scene)}
+    with atomic_path(out, suffix=".mat") as temporary:
+        savemat(temporary, content, do_compression=True)
+
+
+def _write_matlab73(scene: Scene, out: Path) -> None:
+    """HDF5 with MATLAB's 512-byte header and classes; axes stand in reverse, as MATLAB writes them."""
+    import h5py
+
+    bands, height, width = scene.shape
+    with atomic_path(out, suffix=".mat") as temporary:
+        with h5py.File(temporary, "w", userblock_size=512) as file:
+            chunks = (1, min(width, 256), min(height, 256))
+            cube = file.create_dataset("cube", (bands, width, height), np.float32, chunks=chunks, compression=1)
+            cube.attrs["MATLAB_class"] = np.bytes_("single")
+            for rows, values in _value_strips(scene):
+                cube[:, :, rows] = values.transpose(0, 2, 1)
+            for name, value in _matlab_extras(scene).items():
+                _write_matlab73_variable(file, name, value)
+        with open(temporary, "rb+") as file:
+            header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, written by hsisr HDF5 schema 1.00 ."
+            file.write(header.ljust(116) + bytes(8) + b"\x00\x02IM")
+
+
+def _write_matlab73_variable(file: Any, name: str, value: Any) -> None:
+    if isinstance(value, str):
+        dataset = file.create_dataset(name, data=np.frombuffer(value.encode("utf-16-le"), np.uint16)[:, None])
+        dataset.attrs["MATLAB_class"] = np.bytes_("char")
+        dataset.attrs["MATLAB_int_decode"] = np.int32(2)
+        return
+    dataset = file.create_dataset(name, data=value.T)
+    dataset.attrs["MATLAB_class"] = np.bytes_({"float64": "double"}.get(value.dtype.name, value.dtype.name))
+
+
+def _matlab_extras(scene: Scene) -> dict[str, Any]:
+    extras: dict[str, Any] = {"name": scene.name}
+    if scene.wavelengths_nm is not None:
+        extras["wavelengths_nm"] = np.asarray(scene.wavelengths_nm, float)[None]
+    if scene.fwhm_nm is not None:
+        extras["fwhm_nm"] = np.asarray(scene.fwhm_nm, float)[None]
+    if scene.mask is not None:
+        extras["valid"] = np.asarray(scene.mask, np.uint8)
+    return extras
+
+
+def _write_npy(scene: Scene, out: Path) -> None:
+    with atomic_path(out, suffix=".npy") as temporary:
+        array = np.lib.format.open_memmap(temporary, "w+", np.float32, scene.shape)
+        for rows, values in _value_strips(scene):
+            array[:, rows] = values
+        array.flush()
+
+
+def _value_strips(scene: Scene) -> Iterator[tuple[slice, np.ndarray]]:
+    """Like `Scene.strips`, with values in place of stored numbers."""
+    for rows, block in scene.strips():
+        yield rows, replace(scene, stored=block, mask=None, labels=None, guide=None).cube
+
+
+def _tiff_options(scene: Scene) -> dict[str, Any]:
+    kind = np.dtype(scene.stored.dtype).kind
+    tiled = min(scene.shape[1:]) >= _TILE
+    blocks = {"tiled": True, "blockxsize": _TILE, "blockysize": _TILE} if tiled else {}
+    predictor = 3 if kind == "f" else 2
+    return {"compress": "deflate", "predictor": predictor, "interleave": "band", "bigtiff": "if_safer", **blocks}
+
+
+@contextmanager
+def _temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder beside the target, so that renaming out of it stays on one disk; removed afterwards."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".export-", dir=parent))
+    except OSError as error:
+        raise HsisrError(f"{parent}: cannot write there ({error.strerror}); choose another folder") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _quiet(path: Path) -> Iterator[None]:
+    """GDAL's errors as one line; no warning that a scene has no georeference."""
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            yield
+    except (RasterioError, ValueError) as error:
+        raise HsisrError(f"{path}: cannot be written ({' '.join(str(error).split())})") from error
