@@ -76,13 +76,18 @@ def make_pairs(
 
 
 @app.command("patches")
-def make_patches(benchmark: BenchmarkName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
+def make_patches(
+    benchmark: BenchmarkName,
+    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="The LR-only scenes instead.")] = False,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
     """Cut the training part of a benchmark into its patch file."""
     from hsisr import patches, paths
 
     chosen = _resolve(config, benchmark)
-    count = patches.make(chosen, chosen.path(paths.PATCHES))
-    print(f"{chosen.path(paths.PATCHES)}: {count} patches in an epoch")
+    out = chosen.path(paths.UNLABELLED if unlabelled else paths.PATCHES)
+    count = patches.make(chosen, out, "unlabelled" if unlabelled else "train")
+    print(f"{out}: {count} patches in an epoch")
 
 
 @app.command()

@@ -23,6 +23,48 @@ def doctor() -> None:
     raise typer.Exit(0 if report() else 1)
 
 
+@app.command("ops")
+def check_ops(
+    build: Annotated[
+        bool, typer.Option("--build", help="Compile the native backends that this machine can use.")
+    ] = False,
+) -> None:
+    """Print which backend of the directional aggregation op is used here and why, and check it."""
+    from hsisr import ops
+
+    print(ops.describe_backend())
+    ops.check(build_missing=build)
+
+
+@app.command()
+def import_weights(
+    checkpoint: Annotated[Path, typer.Argument(help="A paper's own checkpoint (.pth).")],
+    model: Annotated[str, typer.Option(help="Registered network, such as mulsr.")],
+    scale: Annotated[int, typer.Option(help="Scale that it was trained for.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Model file (.safetensors) to write.")],
+    bands: Annotated[int, typer.Option(help="Bands of the images it was trained on.")] = 31,
+) -> None:
+    """Turn a paper's own checkpoint into a model file; it reads tensors only and never runs code."""
+    from hsisr import inference
+    from hsisr.files import file_hash
+    from hsisr.models import load_official, registry
+
+    entry = registry.entry(model)
+    channels = 3 if entry.needs_guide else 0
+    network = load_official(registry.build(model, scale, bands, channels), checkpoint)
+    metadata = {
+        "base": model,
+        "options": {},
+        "scale": scale,
+        "bands": bands,
+        "guide_channels": channels,
+        "source": checkpoint.name,
+        "source_sha256": file_hash(checkpoint),
+    }
+    inference.save_model(out, network, metadata, {"imported": metadata["source_sha256"]})
+    print(out)
+
+
 @app.command("datasets")
 def list_datasets(
     dataset: Annotated[str | None, typer.Argument(help="Everything about one; a table of all if left out.")] = None,

@@ -84,7 +84,7 @@ def project(tmp_path: Path) -> Project:
     return copy_project(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A copy in which the whole demo has run; tests that use it leave it as they found it."""
     project = copy_project(tmp_path_factory.mktemp("finished"))

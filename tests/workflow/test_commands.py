@@ -80,7 +80,9 @@ def test_help_of_every_command_starts_without_torch(finished):
 
 
 def test_readme_python_runs_as_printed(finished):
-    program = "import torch, hsisr; torch.save({'model': hsisr.models.MulSR(8).state_dict()}, 'published-checkpoint.pth')"
+    program = (
+        "import torch, hsisr; torch.save({'model': hsisr.models.MulSR(8).state_dict()}, 'published-checkpoint.pth')"
+    )
     finished.run([sys.executable, "-c", program])
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
     assert len(blocks) == 2
