@@ -11,7 +11,7 @@ import numpy as np
 from hsisr.metrics.inputs import Pair
 
 #: Rows of a strip.
-STRIP_ROWS = 32
+STRIP_ROWS = 48
 
 
 class Strip:

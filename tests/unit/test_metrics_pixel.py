@@ -13,7 +13,7 @@ from hsisr.metrics.pixel import mean_band_psnr, whole_cube_psnr
 @pytest.fixture
 def pair():
     rng = np.random.default_rng(1)
-    reference = rng.uniform(0.1, 1, (4, 70, 23))  # three strips, the last one short
+    reference = rng.uniform(0.1, 1, (4, 70, 23))  # two strips, the last one short
     return reference, reference + 0.1 * rng.normal(size=reference.shape)
 
 
