@@ -91,7 +91,14 @@ def test_reference_vectors(extra_data, backend):
 @pytest.mark.parametrize("backend", COMPILED)
 @pytest.mark.parametrize(
     ("shape", "taps"),
-    [((2, 8, 6, 9), 5), ((1, 4, 1, 7), 3), ((3, 20, 7, 1), 7), ((1, 40, 1, 1), 3), ((2, 16, 25, 3), 11), ((1, 5, 8, 70), 3)],
+    [
+        ((2, 8, 6, 9), 5),
+        ((1, 4, 1, 7), 3),
+        ((3, 20, 7, 1), 7),
+        ((1, 40, 1, 1), 3),
+        ((2, 16, 25, 3), 11),
+        ((1, 5, 8, 70), 3),
+    ],
 )
 def test_equals_the_slice_by_slice_definition(backend, shape, taps):
     x, (vertical, horizontal) = feature_map(*shape), directions(shape[1], taps)
@@ -232,7 +239,9 @@ def test_environment_names_the_backend(monkeypatch):
     assert choice.choose("auto", x, (3, 3), False)[0] == "cpu"
     assert choice.choose("torch", x, (3, 3), False)[0] == "torch"
     monkeypatch.setenv(choice.VARIABLE, "gpu")
-    with pytest.raises(HsisrError, match=r"HSISR_DSCA_BACKEND: unknown backend 'gpu'; choose from auto, cuda, cpu, torch"):
+    with pytest.raises(
+        HsisrError, match=r"HSISR_DSCA_BACKEND: unknown backend 'gpu'; choose from auto, cuda, cpu, torch"
+    ):
         choice.choose("auto", x, (3, 3), False)
 
 
@@ -307,4 +316,3 @@ def test_even_kernels_are_refused():
 def test_unknown_backend_is_refused():
     with pytest.raises(HsisrError, match="unknown backend 'opencl'"):
         ops.directional_aggregation(torch.zeros(1, 4, 5, 5), *directions(4, 3), backend="opencl")
-
