@@ -11,14 +11,18 @@ from functools import cached_property
 from typing import Any
 
 from hsisr import datasets, degrade, paths
-from hsisr.config import BenchmarkChoice, Config, Recipe, Training, checked
+from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Training, checked
 from hsisr.errors import HsisrError
 from hsisr.models import registry
+from hsisr.models.options import RGB_CHANNELS
 
 NAME = re.compile(r"^(?P<dataset>[a-z][a-z0-9_]*?)_x(?P<scale>\d+)(?:_(?P<protocol>[a-z][a-z-]*))?$")
 
 #: Compared where the configuration names no models: a floor, a strong classical method, the published network.
 DEFAULT_MODELS = ("bicubic", "gsa", "mulsr")
+
+#: The same under a protocol that makes no guide.
+SINGLE_IMAGE_MODELS = ("bicubic", "deepshare")
 
 #: The protocol at which networks learn what `full` applies at full resolution (Wald).
 REDUCED_RESOLUTION = "wald"
@@ -86,6 +90,43 @@ class Benchmark:
         sibling = resolve(self.config, f"{self.dataset}_x{self.scale}{suffix}")
         return replace(sibling, models=self.models)
 
+    @property
+    def patches(self) -> Patches:
+        """How training patches are cut here."""
+        return self.choice.patches or self.config.patches
+
+    @property
+    def draws_crops(self) -> bool:
+        """Whether training patches are cut where the random numbers say and degraded when they are read.
+
+        So it is where the degradation is random, and for photographs, of which there are too many patches to store.
+        """
+        return self.rule.random_training or datasets.entry(self.dataset, self.config.datasets).auxiliary
+
+    def photographs(self, model: str) -> "Benchmark | None":
+        """The benchmark whose training patches a model's RGB task takes: same scale, same protocol; None without."""
+        task = self.model(model).training.objectives.rgb
+        if task is None:
+            return None
+        default = datasets.entry(task.dataset, self.config.datasets).protocol
+        suffix = "" if default == self.protocol else f"_{self.protocol}"
+        return resolve(self.config, f"{task.dataset}_x{self.scale}{suffix}")
+
+    def auxiliary_patches(self, model: str) -> dict[str, str]:
+        """Objective -> the patch file that it takes beside the labelled one, of those that a model is trained with."""
+        found = {}
+        photographs = self.photographs(model)
+        if photographs is not None:
+            found["rgb"] = photographs.path(paths.PATCHES)
+        if self.model(model).training.objectives.unlabelled is not None:
+            if not self.parts["unlabelled"]:
+                raise HsisrError(
+                    f"{self.name}: {model} trains on unlabelled scenes, and the split has none; choose another under "
+                    f"splits: {self.dataset}, or leave out training.objectives.unlabelled"
+                )
+            found["unlabelled"] = self.path(paths.UNLABELLED)
+        return found
+
     def item(self, name: str) -> datasets.Item:
         """The item of that name. Raises HsisrError listing the known ones."""
         items = {item.name: item for part in self.parts.values() for item in part}
@@ -124,7 +165,7 @@ class Benchmark:
             return settings
         settings["parts"] = {part: [item.name for item in items] for part, items in self.parts.items()}
         if step in ("patches", "train"):
-            settings["patches"] = self.config.patches.model_dump()
+            settings["patches"] = self.patches.model_dump()
         if step == "patches":
             return settings
         entry = self.model(model)
@@ -135,6 +176,9 @@ class Benchmark:
         if entry.is_network:
             settings["training"] = entry.training.model_dump()
             settings["seeds"] = list(entry.seeds) if seed is None else [seed]
+            photographs = self.photographs(model)
+            if photographs is not None:
+                settings["photographs"] = photographs.settings("patches")
         return settings
 
 
@@ -158,11 +202,17 @@ def resolve(config: Config, name: str) -> Benchmark:
     guide_response = choice.response or entry.response
     # a guide that comes with the scenes is used as it is, unless the benchmark names a response
     response = (choice.response if entry.guide and rule.real_guide else guide_response) if rule.needs_guide else None
-    names = choice.models or list(DEFAULT_MODELS)
+    has_guide = rule.needs_guide or rule.real_guide
+    names = choice.models or list(DEFAULT_MODELS if has_guide else SINGLE_IMAGE_MODELS)
+    if entry.auxiliary:  # photographs have no guide, and nothing is tested on them
+        guide_response, response, names = None, None, []
     repeated = sorted({n for n in names if names.count(n) > 1})
     if repeated:
         raise HsisrError(f"benchmarks.{name}.models: {repeated[0]} is listed twice")
     models = {model: _model(config, model, scale, f"benchmarks.{name}.models") for model in names}
+    blind = [model for model, chosen in models.items() if registry.entry(chosen.base).needs_guide and not has_guide]
+    if blind:
+        raise HsisrError(f"benchmarks.{name}.models: {blind[0]} needs a guide, and protocol {protocol} makes none")
     return Benchmark(name, dataset, scale, protocol, response, guide_response, choice, models, config)
 
 
@@ -176,7 +226,10 @@ def check(config: Config) -> None:
     for name in config.models:
         _model(config, name, None, "models")
     for name in config.benchmarks:
-        resolve(config, name).parts  # noqa: B018  (a split that cannot be is found here)
+        chosen = resolve(config, name)
+        chosen.parts  # noqa: B018  (a split that cannot be is found here)
+        for model in chosen.models:
+            chosen.auxiliary_patches(model)
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:
@@ -203,9 +256,32 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     training = checked(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
         raise HsisrError(f"models.{name}.training: epochs or max_steps must say when training ends; both are none")
+    if entry.kind == "network":
+        _check_objectives(config, entry, options, training, f"models.{name}.training.objectives")
     if scale is not None:
         try:
             entry.check_scale(scale)
         except HsisrError as error:
             raise HsisrError(f"{where}: {name}: {error}") from None
     return Model(name, recipe.base, options, tuple(recipe.seeds), training)
+
+
+def _check_objectives(
+    config: Config, entry: registry.Entry, options: dict[str, Any], training: Training, where: str
+) -> None:
+    """Raise HsisrError if a network cannot be trained with its objectives, or on those photographs."""
+    chosen = training.objectives
+    for objective in ("rgb", "unlabelled"):
+        if getattr(chosen, objective) is None:
+            continue
+        if not entry.rgb_path:
+            able = ", ".join(name for name in registry.names() if registry.entry(name).rgb_path)
+            raise HsisrError(f"{where}.{objective}: needs a network with an RGB path: {able}")
+        if options["group"] != RGB_CHANNELS:
+            raise HsisrError(
+                f"{where}.{objective}: RGB is mixed into {RGB_CHANNELS} channels, so that group must be "
+                f"{RGB_CHANNELS}, not {options['group']}"
+            )
+    if chosen.rgb is not None and not datasets.entry(chosen.rgb.dataset, config.datasets).auxiliary:
+        known = ", ".join(n for n in datasets.names(config.datasets) if datasets.entry(n, config.datasets).auxiliary)
+        raise HsisrError(f"{where}.rgb.dataset: {chosen.rgb.dataset} holds no photographs; known sets that do: {known}")

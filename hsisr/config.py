@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hsisr.errors import HsisrError
 
@@ -46,17 +46,85 @@ class Patches(Section):
 class Schedule(Section):
     """Learning rate over the run."""
 
-    kind: Literal["constant", "halving", "cosine"] = Field(
-        "halving", description="constant; halved every `every_epochs`; or one half cosine down to 1 % at the end."
+    kind: Literal["constant", "halving", "cosine", "mixup"] = Field(
+        "halving",
+        description="constant; halved every `every_epochs`; one half cosine down to 1 % at the end; or Spectral "
+        "Mixup's: times 0.3^floor(n / every_epochs) in epoch n, counted from 1, and times 0.3 more in the last.",
     )
-    every_epochs: float = Field(30, gt=0, description="Epochs between halvings.")
+    every_epochs: float = Field(30, gt=0, description="Epochs between halvings; Spectral Mixup's published value is 5.")
     warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear rise at the start.")
 
 
-class Training(Section):
-    """How a network is trained. The defaults are MulSR's published protocol (spec: IEEE TGRS 2023)."""
+class TotalVariation(Section):
+    """Smoothness of the output, added to every objective's L1 distance: SSPSR's and Spectral Mixup's loss."""
 
-    epochs: float | None = Field(200, gt=0, description="Passes over the patches; ends earlier at `max_steps`.")
+    space: float = Field(
+        0, ge=0, description="Weight of the mean squared difference of neighbouring pixels; published: 1e-3."
+    )
+    bands: float = Field(
+        0, ge=0, description="Weight of the mean squared difference of neighbouring bands; published: 2e-3."
+    )
+
+
+class Objective(Section):
+    """An objective beside the labelled one."""
+
+    count: Positive = Field(1, description="Times in an iteration.")
+    weight: float = Field(
+        1,
+        gt=0,
+        description="Factor on its loss. Adam evens out the scale of a gradient, so with steps of its own it acts "
+        "through Adam's moments only, which all objectives share.",
+    )
+    start_epoch: float = Field(0, ge=0, description="Epochs, from 0, after which it begins.")
+    stop_epoch: float | None = Field(None, gt=0, description="Epochs, from 0, after which it ends; none: never.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "Objective":
+        if self.stop_epoch is not None and self.stop_epoch <= self.start_epoch:
+            raise ValueError(f"stop_epoch {self.stop_epoch:g} must lie after start_epoch {self.start_epoch:g}")
+        return self
+
+
+class RgbObjective(Objective):
+    """The auxiliary task on photographs."""
+
+    dataset: str = Field("rgb_photos", description="Data set of photographs: rgb_photos, div2k, or one of your own.")
+
+
+class Objectives(Section):
+    """Spectral Mixup's three components (arXiv 2101.07589), in the order in which an iteration visits them."""
+
+    mixup: Objective | None = Field(
+        None, description="Virtual spectra: bands of the labelled batch mixed at random; `count` mixtures. Any network."
+    )
+    rgb: RgbObjective | None = Field(
+        None, description="Super-resolve `count` batches of photographs; needs a network with an RGB path: deepshare."
+    )
+    unlabelled: Objective | None = Field(
+        None,
+        description="On `count` batches of LR-only scenes both paths must agree; needs an RGB path, wavelengths, and "
+        "a split with an unlabelled part.",
+    )
+    step: Literal["each", "together"] = Field(
+        "each",
+        description="each: every loss has its own optimiser step (published); together: one step an iteration, on the "
+        "weighted sum of all losses.",
+    )
+
+
+class Training(Section):
+    """How a network is trained. The defaults are MulSR's published protocol (spec: IEEE TGRS 2023).
+
+    An iteration is a batch of labelled patches and what `objectives` adds to it.
+    """
+
+    epochs: float | None = Field(
+        200,
+        gt=0,
+        description="Passes over the patches, or over those of an objective that runs out of them earlier; ends "
+        "earlier at `max_steps`.",
+    )
     max_steps: Positive | None = Field(None, description="Optimiser steps after which training ends.")
     batch_size: Positive = Field(32, description="Patches in a batch.")
     bands_per_step: Positive = Field(1, description="Bands of each patch in one optimiser step; published: 1.")
@@ -70,7 +138,16 @@ class Training(Section):
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay: 0.99 in the paper, 0.999 in its program.")
     clip_gradient: float | None = Field(None, gt=0, description="Largest norm of the gradient; none as published.")
     schedule: Schedule = Schedule()
-    augment: bool = Field(True, description="Flips, roll by half the height and rotations, each with probability 1/2.")
+    labelled_scenes: Positive | None = Field(
+        None, description="Train on the first so many scenes of the training part only, for ablations; none: all."
+    )
+    total_variation: TotalVariation = TotalVariation()
+    objectives: Objectives = Objectives()
+    augment: bool | Literal["dihedral"] = Field(
+        True,
+        description="true: flips, roll by half the height and rotations, each with probability 1/2 (MulSR); dihedral: "
+        "every patch in its 8 flips and rotations in every epoch, crops in one of them at random (Spectral Mixup).",
+    )
     validate_every_steps: Positive = Field(1000, description="Optimiser steps between scores of the validation part.")
     save_every_seconds: float = Field(30, gt=0, description="Time between states from which a stopped run resumes.")
     select: Literal["validation", "last"] = Field(
@@ -104,6 +181,7 @@ class BenchmarkChoice(Section):
     response: str | None = Field(None, description="Spectral response of the simulated guide.")
     noise: float | None = Field(None, ge=0, description="Noise sigma on the LR image, range [0, 1].")
     seed: int = Field(0, ge=0, description="Seed of the degradation's noise.")
+    patches: Patches | None = Field(None, description="Training patches, where they differ from the section `patches`.")
 
 
 class Report(Section):

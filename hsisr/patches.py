@@ -1,20 +1,22 @@
 """Training patches: the patch file, and the samples that a trainer draws from it.
 
 Two layouts (design: random access in 13-50 us a patch):
-* protocols with a fixed degradation: `/lr /guide /hr`, contiguous (N, ...) arrays cut from the training pairs;
-* protocols that degrade at random while training: `/scenes/<k>`, the training scenes contiguous in their stored
-  type; crops are drawn and degraded when a sample is read.
+* protocols with a fixed degradation: `/lr /guide /hr`, contiguous (N, ...) arrays cut from the training pairs; of
+  scenes of the unlabelled part `/lr` alone;
+* protocols that degrade at random while training, and photographs: `/scenes/<k>`, the training scenes contiguous in
+  their stored type; crops are drawn and degraded when a sample is read.
 Flips and rotations are never stored.
 
 A sample is a pure function of (seed, number of the sample in the run): any worker can make any sample, and a run
 that stops resumes at exactly the sample where it was.
 """
 
+import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -28,23 +30,29 @@ from hsisr.scene import Scene
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp)."""
+    """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp) or None."""
 
     lr: np.ndarray
     guide: np.ndarray | None
-    hr: np.ndarray
+    hr: np.ndarray | None
 
 
-def make(benchmark: Benchmark, out: str | os.PathLike) -> int:
-    """Write the patch file of a benchmark's training part; returns the number of patches in one epoch.
+def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "unlabelled"] = "train") -> int:
+    """Write the patch file of one part of a benchmark; returns the number of patches in one epoch.
 
-    Raises HsisrError if a training scene is smaller than a patch.
+    Of the unlabelled part only LR images are kept, and no guide.
+    Raises HsisrError if the part has no scenes, or one that is smaller than a patch.
     """
-    items = benchmark.parts["train"]
+    items = benchmark.parts[part]
+    if not items:
+        raise HsisrError(f"{benchmark.name}: the split has no {part} scenes; choose another under splits:")
     with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(stamp("patches", benchmark.settings("patches")))
         file.attrs.update(scale=benchmark.scale, protocol=benchmark.protocol, names=[item.name for item in items])
-        if benchmark.rule.random_training:
+        if isinstance(benchmark.rule, degrade.CustomProtocol):
+            file.attrs["rule"] = json.dumps(benchmark.config.protocols[benchmark.protocol])
+        file.attrs["labelled"] = part == "train"
+        if benchmark.draws_crops:
             return _write_scenes(file, benchmark, items)
         return _write_patches(file, benchmark, items)
 
@@ -52,12 +60,20 @@ def make(benchmark: Benchmark, out: str | os.PathLike) -> int:
 class PatchFile:
     """The samples of a patch file, as a map-style data set that any number of workers can read.
 
-    seed: every sample follows from it. augment: flips, roll by half the height and rotations, each with
-    probability 1/2, as published (spec: MulSR, training).
+    seed: every sample follows from it. augment: True for flips, roll by half the height and rotations, each with
+    probability 1/2, as MulSR has them; `dihedral` for every patch in its 8 flips and rotations in an epoch, of which a
+    crop that is drawn takes one at random, as Spectral Mixup has them; False for none.
+    scenes: only patches of so many scenes, the first ones of the part; None: all.
     The file is opened once in each process that reads it: HDF5 handles do not survive a fork.
     """
 
-    def __init__(self, path: str | os.PathLike, seed: int = 0, augment: bool = True) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        seed: int = 0,
+        augment: bool | Literal["dihedral"] = True,
+        scenes: int | None = None,
+    ) -> None:
         self.path = Path(path)
         self.seed = seed
         self.augment = augment
@@ -68,30 +84,38 @@ class PatchFile:
         with self._open() as file:
             self.scale = int(file.attrs["scale"])
             self.protocol = str(file.attrs["protocol"])
+            self.rule = _rule(self.protocol, file.attrs.get("rule"))
+            self.labelled = bool(file.attrs["labelled"])
             self.names = [str(name) for name in file.attrs["names"]]
-            self.per_epoch = int(file.attrs["per_epoch"])
+            if scenes is not None and scenes > len(self.names):
+                raise HsisrError(f"{self.path}: holds {len(self.names)} scenes, fewer than labelled_scenes: {scenes}")
+            self.patches = int(file.attrs["per_epoch"])
+            if scenes is not None:
+                self.patches = _patches_of_first(file, scenes, len(self.names))
+                self.names = self.names[:scenes]
             self.size_lr_px = int(file.attrs["size_lr_px"])
             self.bands = int(file.attrs["bands"])
             self.guide_channels = int(file.attrs["guide_channels"])
             self.random = "scenes" in file
+            self.orientations = 8 if augment == "dihedral" and not self.random else 1
             self.wavelengths_nm = file["wavelengths_nm"][...] if "wavelengths_nm" in file else None
 
     def __len__(self) -> int:
         """Samples in one epoch."""
-        return self.per_epoch
+        return self.patches * self.orientations
 
     def __getitem__(self, number: int) -> Sample:
         """Sample of that number, counted over the whole run from 0."""
-        epoch, place = divmod(number, self.per_epoch)
-        patch = int(self._order(epoch)[place])
+        patch, orientation = self._place(number)
         rng = np.random.default_rng([self.seed, 1, number])
         sample = self._crop(patch, rng) if self.random else self._stored(patch)
+        if self.augment == "dihedral":
+            return oriented(sample, int(rng.integers(8)) if self.random else orientation)
         return augmented(sample, rng) if self.augment else sample
 
     def scene_of(self, number: int) -> str:
         """Name of the scene or region that sample `number` comes from."""
-        epoch, place = divmod(number, self.per_epoch)
-        patch = int(self._order(epoch)[place])
+        patch, _ = self._place(number)
         return self.names[patch % len(self.names) if self.random else int(self._handle()["scene"][patch])]
 
     def batches(self, size: int, start: int = 0) -> Iterator[list[Sample]]:
@@ -101,16 +125,17 @@ class PatchFile:
             yield [self[k] for k in range(number, number + size)]
             number += size
 
-    def _order(self, epoch: int) -> np.ndarray:
-        """Patches of an epoch in the order of their visit: every patch once."""
+    def _place(self, number: int) -> tuple[int, int]:
+        """Patch and orientation of a sample: an epoch visits every patch once in each of its orientations."""
+        epoch, place = divmod(number, len(self))
         if getattr(self, "_epoch", None) != epoch:
-            self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(self.per_epoch)
+            self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self))
             self._epoch = epoch
-        return self._permutation
+        return divmod(int(self._permutation[place]), self.orientations)
 
     def _stored(self, patch: int) -> Sample:
         file = self._handle()
-        return Sample(file["lr"][patch], file["guide"][patch] if "guide" in file else None, file["hr"][patch])
+        return Sample(*(file[key][patch] if key in file else None for key in ("lr", "guide", "hr")))
 
     def _crop(self, patch: int, rng: np.random.Generator) -> Sample:
         group = self._handle()[f"scenes/{patch % len(self.names)}"]
@@ -123,8 +148,8 @@ class PatchFile:
         if "response" in group:
             guide = degrade.apply_response(group["response"][...], hr)
         seed = int(rng.integers(2**31))
-        lr = degrade.degrade(hr, self.protocol, self.scale, seed=seed, training=True)
-        return Sample(lr.astype(np.float32, copy=False), guide, hr)
+        lr = degrade.degrade(hr, self.rule, self.scale, seed=seed, training=True)
+        return Sample(lr.astype(np.float32, copy=False), guide, hr if self.labelled else None)
 
     def _handle(self) -> h5py.File:
         if self._file is None or self._pid != os.getpid():
@@ -168,35 +193,55 @@ def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
     return Sample(transform(sample.lr), transform(sample.guide), transform(sample.hr))
 
 
+def oriented(sample: Sample, orientation: int) -> Sample:
+    """The sample in one of its 8 flips and rotations (0: as it is), the same for LR image, guide and HR image."""
+
+    def transform(image: np.ndarray | None) -> np.ndarray | None:
+        if image is None:
+            return None
+        turned = np.rot90(image, orientation % 4, axes=(1, 2))
+        return np.ascontiguousarray(turned[:, :, ::-1] if orientation >= 4 else turned)
+
+    return Sample(transform(sample.lr), transform(sample.guide), transform(sample.hr))
+
+
 def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
-    size, stride, scale = benchmark.config.patches.size_lr_px, benchmark.config.patches.stride_lr_px, benchmark.scale
-    corners: list[tuple[int, int, int]] = []
-    for index, item in enumerate(items):
+    size, stride = benchmark.patches.size_lr_px, benchmark.patches.stride_lr_px
+    corners = []
+    for item in items:
         with h5py.File(_pair_path(benchmark, item), "r") as pair:
-            corners += [(index, r, c) for r, c in _corners(pair["lr"].shape[1:], size, stride, item.name)]
-    datasets: dict[str, h5py.Dataset] = {}
-    for index, item in enumerate(items):
+            corners.append(_corners(pair["lr"].shape[1:], size, stride, item.name))
+    count, number = sum(map(len, corners)), 0
+    for item, mine in zip(items, corners, strict=True):
         pair = pairs.read(_pair_path(benchmark, item), ("lr", "guide", "hr"))
-        mine = [n for n, (owner, _, _) in enumerate(corners) if owner == index]
-        for key, factor in (("lr", 1), ("guide", scale), ("hr", scale)):
-            image = getattr(pair, key)
-            if image is None:
-                continue
-            side = size * factor
-            if key not in datasets:
-                datasets[key] = file.create_dataset(key, (len(corners), image.shape[0], side, side), np.float32)
-            for n in mine:
-                r, c = corners[n][1] * factor, corners[n][2] * factor
-                datasets[key][n] = image[:, r : r + side, c : c + side]
-    file["scene"] = np.array([corner[0] for corner in corners], np.int32)
-    file["yx"] = np.array([corner[1:] for corner in corners], np.int32)
-    guide_channels = datasets["guide"].shape[1] if "guide" in datasets else 0
-    _describe(file, len(corners), size, datasets["lr"].shape[1], guide_channels, pair.wavelengths_nm)
-    return len(corners)
+        for row, column in mine:
+            for key, patch in _cut(benchmark, pair, row, column, number).items():
+                if key == "lr" or file.attrs["labelled"]:
+                    file.require_dataset(key, (count, *patch.shape), np.float32, exact=True)[number] = patch
+            number += 1
+    file["scene"] = np.repeat(np.arange(len(items), dtype=np.int32), list(map(len, corners)))
+    file["yx"] = np.array([corner for mine in corners for corner in mine], np.int32)
+    guide_channels = file["guide"].shape[1] if "guide" in file else 0
+    _describe(file, count, size, file["lr"].shape[1], guide_channels, pair.wavelengths_nm)
+    return count
+
+
+def _cut(benchmark: Benchmark, pair: pairs.PairFile, row: int, column: int, number: int) -> dict[str, np.ndarray]:
+    """The patch of a pair whose LR part begins at (row, column); number: of the patch in its file."""
+    size, scale = benchmark.patches.size_lr_px, benchmark.scale
+    patch = {}
+    for key, factor in (("lr", 1), ("guide", scale), ("hr", scale)):
+        image, r, c, side = getattr(pair, key), row * factor, column * factor, size * factor
+        if image is not None:
+            patch[key] = image[:, r : r + side, c : c + side]
+    if benchmark.rule.patch_first:
+        seed = [benchmark.choice.seed, number]
+        patch["lr"] = degrade.degrade(patch["hr"], benchmark.rule, scale, benchmark.choice.noise, seed)
+    return patch
 
 
 def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
-    size = benchmark.config.patches.size_lr_px
+    size = benchmark.patches.size_lr_px
     for index, item in enumerate(items):
         scene = Scene.open(benchmark.scene_path(item))
         if item.region is not None:
@@ -205,9 +250,9 @@ def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int
         group = file.create_group(f"scenes/{index}")
         group["cube"] = scene.stored[...]
         group.attrs.update(scale=scene.scale, offset=scene.offset)
-        if benchmark.response is not None:
+        if benchmark.response is not None and file.attrs["labelled"]:
             group["response"] = degrade.scene_response(scene, benchmark.response)
-    per_epoch = benchmark.config.patches.crops_per_scene * len(items)
+    per_epoch = benchmark.patches.crops_per_scene * len(items)
     guide_channels = len(group["response"]) if "response" in group else 0
     _describe(file, per_epoch, size, scene.shape[0], guide_channels, scene.wavelengths_nm)
     return per_epoch
@@ -232,3 +277,15 @@ def _corners(shape: Sequence[int], size: int, stride: int, name: str) -> list[tu
 
 def _pair_path(benchmark: Benchmark, item: Any) -> str:
     return benchmark.path(paths.PAIR, item=item.name)
+
+
+def _patches_of_first(file: h5py.File, scenes: int, of: int) -> int:
+    """Patches of the first scenes: they lie scene by scene, and crops are drawn of all scenes in turn."""
+    if "scene" in file:
+        return int(np.searchsorted(file["scene"][...], scenes))
+    return int(file.attrs["per_epoch"]) // of * scenes
+
+
+def _rule(name: str, settings: str | None) -> degrade.Protocol:
+    """The protocol of a patch file: a named one, or a user's own with the settings that stand in the file."""
+    return degrade.PROTOCOLS[name] if settings is None else degrade.CustomProtocol(name, json.loads(settings))

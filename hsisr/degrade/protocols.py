@@ -36,6 +36,8 @@ class Protocol:
     sampling, phase: see `hsisr.degrade.sampling`. noise: on the LR image. clips: whether LR is clipped to [0, 1].
     needs_guide: whether a guide is simulated for a scene that has none. response: the default one, or None.
     real_guide: whether a scene's own guide goes before a simulated one. convention: of the scores; None: no reference.
+    patch_first: whether a training patch is cut out of the HR scene and then degraded, which differs at its border from
+    a patch of the degraded scene.
     training: draws a random degradation (rng, scale) for training patches, or None where training is as the test.
     """
 
@@ -50,6 +52,7 @@ class Protocol:
     response: str | None = None
     real_guide: bool = False
     convention: str | None = "mulsr"
+    patch_first: bool = False
     training: Callable[[np.random.Generator, int], Degradation] | None = None
 
     @property
@@ -147,6 +150,7 @@ PROTOCOLS: dict[str, Protocol] = {
             sampling="imresize",
             needs_guide=False,
             convention="mixup",
+            patch_first=True,
         ),
         Protocol(
             "wald",

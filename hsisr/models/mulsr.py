@@ -90,8 +90,8 @@ class MulSR(nn.Module):
             self.uint, self.uint_x2 = Unit(width), Unit(width)
             self.optimize_down = Conv(width, width, 3, stride=2)
             self.optimize_up = nn.Sequential(Conv(width, 4 * width, 1), nn.PixelShuffle(2))
-        # In float32, oneDNN's channels-last kernels round twice as much. Most of that is made up for on the way, but
-        # nothing comes after these two: plain layout, at 1 % of the time, keeps the error that of the literal form.
+        # oneDNN's float32 kernels for channels-last maps round twice as much as those for plain ones, and the last two
+        # layers make most of the output's rounding error: in plain layout they halve it, for 1 % of the time.
         plain = torch.contiguous_format
         self.end_x2 = nn.Sequential(Conv(width, width, 3, layout=plain), Conv(width, 1, 3, layout=plain))
         if skip:

@@ -45,25 +45,29 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     from hsisr.inference import save_model
     from hsisr.models import registry
     from hsisr.patches import PatchFile
-    from hsisr.training import state
+    from hsisr.training import objectives, state
     from hsisr.training.engine import Run
-    from hsisr.training.objectives import Supervised
 
     folder = Path(benchmark.path(paths.RUN, model=model.name, seed=seed))
     settings = benchmark.settings("train", model.name, seed)
     with state.run_lock(folder):
-        fix_threads(model.training.threads)
+        training = model.training
+        fix_threads(training.threads)
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True, warn_only=True)
-        patches = PatchFile(benchmark.path(paths.PATCHES), seed, model.training.augment)
+        patches = PatchFile(benchmark.path(paths.PATCHES), seed, training.augment, training.labelled_scenes)
+        others = {
+            name: PatchFile(path, seed, training.augment)
+            for name, path in benchmark.auxiliary_patches(model.name).items()
+        }
         network = registry.build(model.base, benchmark.scale, patches.bands, patches.guide_channels, model.options)
-        device = choose_device(model.training.device)
+        device = choose_device(training.device)
         run = Run(
             folder=folder,
             model=network.to(device),
             patches=patches,
-            objective=Supervised(model.training, seed),
-            training=model.training,
+            objective=objectives.build(training, seed, network, patches, others),
+            training=training,
             settings=settings,
             validate=_validation(benchmark),
         )

@@ -19,7 +19,7 @@ from hsisr.errors import HsisrError
 from hsisr.files import write_text
 from hsisr.patches import PatchFile
 from hsisr.training import state
-from hsisr.training.objectives import Batch, Supervised
+from hsisr.training.objectives import Batch, Iteration
 from hsisr.training.progress import Progress
 from hsisr.training.schedules import learning_rate
 
@@ -34,14 +34,15 @@ class Interrupted(HsisrError):
 class Run:
     """A training run that can stop after any batch and go on from there with the same result.
 
-    model: the network, on its device. patches: the samples. settings: what defines the run; a state of other
-    settings is not used. validate: PSNR in dB of the validation part, called with the model in eval mode.
+    model: the network, on its device. patches: the labelled samples. objective: what is done with a batch of them.
+    settings: what defines the run; a state of other settings is not used. validate: PSNR in dB of the validation
+    part, called with the model in eval mode.
     """
 
     folder: Path
     model: nn.Module
     patches: PatchFile
-    objective: Supervised
+    objective: Iteration
     training: Training
     settings: dict[str, Any]
     validate: Callable[[nn.Module], float]
@@ -59,10 +60,10 @@ class Run:
             self.model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True
         )
         self.device = next(self.model.parameters()).device
-        self.steps_per_batch = self.objective.steps_per_batch(self.model, self.patches.bands)
-        per_epoch = len(self.patches) / settings.batch_size * self.steps_per_batch
-        limits = [settings.max_steps, None if settings.epochs is None else math.ceil(settings.epochs * per_epoch)]
-        self.total_steps = min(limit for limit in limits if limit is not None)
+        self.samples_per_epoch = self.objective.samples_per_epoch(len(self.patches))
+        self.fraction_done = 0.0  # of the batch under way
+        self.total_steps = self._count_steps()
+        self.total_epochs = math.inf if settings.epochs is None else settings.epochs
         self.losses_since_row: list[float] = []
 
     def train(self) -> None:
@@ -104,36 +105,67 @@ class Run:
 
     def _train_on(self, batch: Batch) -> None:
         self.model.train()
-        for loss in self.objective.losses(self.model, batch, self.batch):
-            value = loss.item()
-            if not math.isfinite(value):
-                first = self.batch * self.training.batch_size
-                scenes = {self.patches.scene_of(first + n) for n in range(self.training.batch_size)}
-                raise HsisrError(
-                    f"{self.folder}: the loss became {value} at step {self.step}, on patches of "
-                    f"{', '.join(sorted(scenes))}; lower training.learning_rate or check the data"
-                )
+        count = self.objective.step_count(self.model, self.patches.bands, self.epoch)
+        for done, losses in enumerate(self.objective.steps(self.model, batch, self.batch, self.epoch)):
+            self.fraction_done = done / count
             for group in self.optimiser.param_groups:
                 group["lr"] = self._learning_rate()
             self.optimiser.zero_grad(set_to_none=True)
-            loss.backward()
+            for name, loss in losses:
+                self._record(name, loss.item())
+                loss.backward()
             if self.training.clip_gradient is not None:
                 nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_gradient)
             self.optimiser.step()
-            self.losses_since_row.append(value)
             self.step += 1
             if self.step >= self.total_steps:
                 break
         self.batch += 1
+        self.fraction_done = 0.0
+
+    def _record(self, objective: str, loss: float) -> None:
+        """Keep the losses on labelled patches, the ones to compare runs by. Raises HsisrError if it is no number."""
+        if objective == "labelled":
+            self.losses_since_row.append(loss)
+        if math.isfinite(loss):
+            return
+        if objective == "labelled":
+            first = self.batch * self.training.batch_size
+            scenes = {self.patches.scene_of(first + n) for n in range(self.training.batch_size)}
+            where = f"on patches of {', '.join(sorted(scenes))}"
+        else:
+            where = f"in the objective {objective}"
+        raise HsisrError(
+            f"{self.folder}: the loss became {loss} at step {self.step}, {where}; lower training.learning_rate or "
+            "check the data"
+        )
 
     @property
     def epoch(self) -> float:
         """Epochs done, with the fraction of the one under way."""
-        return self.step / self.steps_per_batch * self.training.batch_size / len(self.patches)
+        return (self.batch + self.fraction_done) * self.training.batch_size / self.samples_per_epoch
+
+    def _count_steps(self) -> int:
+        """Optimiser steps of the whole run; objectives that start or stop make their number differ between batches."""
+        settings = self.training
+        if settings.epochs is None:
+            return settings.max_steps
+        epochs_per_batch = settings.batch_size / self.samples_per_epoch
+        batches = round(settings.epochs / epochs_per_batch, 9)
+        steps = [
+            self.objective.step_count(self.model, self.patches.bands, number * epochs_per_batch)
+            for number in range(math.ceil(batches))
+        ]
+        total = sum(steps[: math.floor(batches)])
+        if len(steps) > math.floor(batches):  # the last batch ends with its epoch
+            total += math.ceil((batches - math.floor(batches)) * steps[-1])
+        return total if settings.max_steps is None else min(total, settings.max_steps)
 
     def _learning_rate(self) -> float:
         training = self.training
-        return learning_rate(training.learning_rate, training.schedule, self.step, self.epoch, self.total_steps)
+        return learning_rate(
+            training.learning_rate, training.schedule, self.step, self.epoch, self.total_steps, self.total_epochs
+        )
 
     def _validation_due(self) -> bool:
         done = self.history[-1][0] if self.history else 0

@@ -4,17 +4,27 @@ import math
 
 from hsisr.config import Schedule
 
+#: Forgives rounding: 30.0 epochs may come as 29.999999.
+_EPS = 1e-9
 
-def learning_rate(base: float, schedule: Schedule, step: int, epoch: float, total_steps: int) -> float:
+
+def learning_rate(
+    base: float, schedule: Schedule, step: int, epoch: float, total_steps: int, total_epochs: float = math.inf
+) -> float:
     """Learning rate of optimiser step `step` (from 0), which begins at `epoch` (a fraction is allowed).
 
-    base: the rate before any decay. total_steps: length of the run, which the cosine ends at.
+    base: the rate before any decay. total_steps, total_epochs: length of the run, which the cosine ends at and whose
+    last epoch Spectral Mixup's schedule treats apart.
     """
     if step < schedule.warmup_steps:
         return base * (step + 1) / schedule.warmup_steps
     if schedule.kind == "halving":
-        return base * 0.5 ** math.floor(epoch / schedule.every_epochs + 1e-9)  # 30.0 may come as 29.999999
+        return base * 0.5 ** math.floor(epoch / schedule.every_epochs + _EPS)
     if schedule.kind == "cosine":
         progress = (step - schedule.warmup_steps) / max(1, total_steps - schedule.warmup_steps)
         return base * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+    if schedule.kind == "mixup":
+        number = math.floor(epoch + _EPS) + 1
+        last = number >= total_epochs - _EPS
+        return base * 0.3 ** (math.floor(number / schedule.every_epochs) + last)
     return base

@@ -1,4 +1,4 @@
-"""DeepShare written literally from its definition, group by group: the oracle of tests, the baseline of the benchmark."""
+"""DeepShare literally as defined, group by group: the oracle of tests, the baseline of the benchmark."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""hsisr.models.DeepShare: against vectors of the paper's program, and against the literal form in other configurations."""
+"""hsisr.models.DeepShare: against vectors of the paper's program, and against the literal form elsewhere."""
 
 import json
 

@@ -5,6 +5,8 @@ Every case goes the way that a user's data go: fetch, then convert.
 
 import io
 import shutil
+import subprocess
+import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -375,3 +377,14 @@ def test_damaged_cave_band_inside_a_whole_archive(tmp_path):
     (source / "balloons_ms_01.png").write_bytes(png())
     with pytest.raises(HsisrError, match=r"balloons_ms_01\.png: is not the published file"):
         datasets.fetch("cave", tmp_path / "raw", str(source))
+
+
+def test_hdf5_index_that_points_to_itself(tmp_path):
+    """The library's own visit of such a file never ends, so it runs in a process that can be stopped."""
+    content = bytearray(hdf5(**{"group/cube": CUBE}))
+    tree = content.index(b"TREE")
+    content[tree + 16 : tree + 24] = tree.to_bytes(8, "little")  # the right neighbour of the root's index
+    (tmp_path / "a.h5").write_bytes(content)
+    code = f"from hsisr import read_scene; print(read_scene({str(tmp_path / 'a.h5')!r}, axes='BHW').shape)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "(6, 40, 36)\n" or "HsisrError" in done.stderr

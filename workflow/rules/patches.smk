@@ -1,15 +1,19 @@
-def patch_sources(wildcards):
-    """Pairs where the degradation is fixed; scenes where patches are degraded when they are read."""
-    chosen = bench(wildcards)
-    items = chosen.parts["train"]
-    if chosen.rule.random_training:
-        return sorted({chosen.scene_path(item) for item in items})
-    return [chosen.path(paths.PAIR, item=item.name) for item in items]
+def patch_sources(part):
+    """Pairs where patches are cut beforehand; scenes where crops are drawn and degraded when they are read."""
+
+    def sources(wildcards):
+        chosen = bench(wildcards)
+        items = chosen.parts[part]
+        if chosen.draws_crops:
+            return sorted({chosen.scene_path(item) for item in items})
+        return [chosen.path(paths.PAIR, item=item.name) for item in items]
+
+    return sources
 
 
 rule patches:
     input:
-        sources=patch_sources,
+        sources=patch_sources("train"),
         split=lambda wildcards: bench(wildcards).path(paths.SPLIT),
     output:
         paths.PATCHES,
@@ -27,3 +31,25 @@ rule patches:
         "Cutting training patches for {wildcards.benchmark}"
     shell:
         "{HSISR} patches {wildcards.benchmark} --config {CONFIG_FILE} > {log} 2>&1"
+
+
+rule unlabelled:
+    input:
+        sources=patch_sources("unlabelled"),
+        split=lambda wildcards: bench(wildcards).path(paths.SPLIT),
+    output:
+        paths.UNLABELLED,
+    log:
+        "logs/unlabelled/{benchmark}.log",
+    benchmark:
+        "logs/benchmark/unlabelled/{benchmark}.tsv"
+    threads: 1
+    resources:
+        mem_mb=4000,
+    params:
+        settings=lambda wildcards: bench(wildcards).settings("patches"),
+        code=code("hsisr/patches.py"),
+    message:
+        "Cutting patches of LR-only scenes for {wildcards.benchmark}"
+    shell:
+        "{HSISR} patches {wildcards.benchmark} --unlabelled --config {CONFIG_FILE} > {log} 2>&1"

@@ -1,6 +1,7 @@
 rule train:
     input:
         patches=paths.PATCHES,
+        auxiliary=lambda wildcards: list(bench(wildcards).auxiliary_patches(wildcards.model).values()),
         validation=lambda wildcards: [
             bench(wildcards).path(paths.PAIR, item=item.name) for item in bench(wildcards).parts["validation"]
         ],
@@ -20,7 +21,7 @@ rule train:
         runtime=lambda wildcards, attempt: 1440 * attempt,
     params:
         settings=lambda wildcards: bench(wildcards).settings("train", wildcards.model, int(wildcards.seed)),
-        code=code("hsisr/training/*.py", "hsisr/models/**/*.py", "hsisr/ops/*.py", "csrc/**/*", "hsisr/patches.py"),
+        code=code("hsisr/training/**/*.py", "hsisr/models/**/*.py", "hsisr/ops/*.py", "csrc/**/*", "hsisr/patches.py"),
     message:
         "Training {wildcards.model} on {wildcards.benchmark}, seed {wildcards.seed}"
     shell:

@@ -1,5 +1,6 @@
 """Reader of plain HDF5 files, such as NASA's and ISRO's products or a laboratory's own."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: One row of chunks of a 3 GB scene; the number of slots is a prime, a hundred times the chunks that fit, as HDF5 asks.
 _CACHE_BYTES = 384 * 2**20
 _CACHE_SLOTS = 100_003
+#: Groups within groups are searched this deep; hard links may go round in circles.
+_MOST_DEPTH = 8
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -76,16 +79,27 @@ def _datasets(path: Path) -> dict[str, Any]:
     """Every numeric dataset that lies in the file itself, by its path."""
     import h5py
 
-    found: dict[str, Any] = {}
-
-    def collect(name: str, item: Any) -> None:
-        inside = isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external
-        if inside and item.dtype.kind in "uifc" and item.shape is not None:
-            found[name] = item
-
     with damage(path, "HDF5 file"):
-        open_for_strips(path).visititems(collect)
-    return found
+        items = list(_walk(open_for_strips(path), "", _MOST_DEPTH))
+        return {
+            name: item
+            for name, item in items
+            if isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external
+            if item.shape is not None and item.dtype.kind in "uifc"
+        }
+
+
+def _walk(group: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
+    """All objects below a group. By hand: the library's own visit never ends where a damaged index points to itself."""
+    import h5py
+
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            continue
+        item = group[name]
+        yield prefix + name, item
+        if isinstance(item, h5py.Group) and depth > 1:
+            yield from _walk(item, f"{prefix}{name}/", depth - 1)
 
 
 def _clean(name: str | None) -> str | None:

@@ -1,0 +1,51 @@
+"""Spectral Mixup: virtual spectra, made by mixing the bands of labelled patches (arXiv 2101.07589)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hsisr.config import Objective, Training
+from hsisr.training.objectives.batch import Batch, across_bands
+from hsisr.training.objectives.supervised import Supervised
+
+#: Seeds of mixtures are (run's seed, this, number of the batch, number of the mixture).
+_STREAM = 3
+
+
+class SpectralMixup:
+    """The labelled objective on `count` mixtures of the same batch, each with a matrix of its own.
+
+    LR and HR image are mixed alike. A guide stays as it is: its pixels still lie where the mixed spectra do. A network
+    that works band by band visits the bands of every mixture as it visits those of the batch.
+    """
+
+    name = "mixup"
+
+    def __init__(self, setting: Objective, training: Training, seed: int) -> None:
+        self.setting, self.seed = setting, seed
+        self.supervised = Supervised(training, seed)
+
+    def steps_per_batch(self, model: nn.Module, bands: int) -> int:
+        """Losses that one batch gives."""
+        return self.setting.count * self.supervised.steps_per_batch(model, bands)
+
+    def losses(self, model: nn.Module, batch: Batch, number: int) -> Iterator[Tensor]:
+        """Losses of batch `number` of the run, one after the other."""
+        for mixture in range(1, self.setting.count + 1):
+            rng = np.random.default_rng([self.seed, _STREAM, number, mixture])
+            matrix = mixing_matrix(batch.lr.shape[1], rng).to(batch.lr)
+            virtual = Batch(mixed(batch.lr, matrix), batch.guide, mixed(batch.hr, matrix))
+            yield from self.supervised.losses(model, virtual, number, mixture)
+
+
+def mixing_matrix(bands: int, rng: np.random.Generator) -> Tensor:
+    """M (bands, bands), float64: uniform in [0, 1), divided by the mean of its column sums."""
+    matrix = rng.random((bands, bands))
+    return torch.from_numpy(matrix / matrix.sum(axis=0).mean())
+
+
+def mixed(images: Tensor, matrix: Tensor) -> Tensor:
+    """(x + x M) / 2 along the bands of images (N, C, H, W); columns of matrix (C, C) are outputs."""
+    return (images + across_bands(images, matrix)) / 2

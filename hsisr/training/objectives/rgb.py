@@ -1,0 +1,39 @@
+"""The auxiliary task: super-resolve photographs, through the branches that both paths share (arXiv 2101.07589)."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from hsisr.config import RgbObjective, Training
+from hsisr.degrade import RGB_TO_EIGHT
+from hsisr.errors import HsisrError
+from hsisr.patches import PatchFile
+from hsisr.training.objectives.batch import Batch, across_bands, drawn
+from hsisr.training.objectives.loss import distance
+
+
+class RgbTask:
+    """Distance between super-resolved and HR photographs in eight channels, on `count` batches of their own.
+
+    patches: of photographs of three channels. Raises HsisrError for other images.
+    """
+
+    name = "rgb"
+
+    def __init__(self, setting: RgbObjective, training: Training, patches: PatchFile) -> None:
+        if patches.bands != len(RGB_TO_EIGHT):
+            raise HsisrError(f"{patches.path}: {patches.bands} channels; the objective rgb takes photographs of 3")
+        self.setting, self.training, self.patches = setting, training, patches
+
+    def steps_per_batch(self, model: nn.Module, bands: int) -> int:
+        """Losses that one batch of labelled patches brings with it."""
+        return self.setting.count
+
+    def losses(self, model: nn.Module, batch: Batch, number: int) -> Iterator[Tensor]:
+        """Losses that come with batch `number` of the run, one after the other."""
+        matrix = torch.from_numpy(RGB_TO_EIGHT).to(batch.lr)
+        for k in range(self.setting.count):
+            photos = drawn(self.patches, self.training.batch_size, number * self.setting.count + k, batch.lr.device)
+            estimate = model(across_bands(photos.lr, matrix), modality="rgb")
+            yield distance(estimate, across_bands(photos.hr, matrix), self.training.total_variation)

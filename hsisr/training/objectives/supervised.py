@@ -1,0 +1,67 @@
+"""The labelled objective: the output should equal the HR image."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hsisr.config import Training
+from hsisr.training.objectives.batch import Batch
+from hsisr.training.objectives.loss import distance
+
+#: Seeds of random bands are (run's seed, this, number of the batch, number of the mixture).
+_STREAM = 2
+
+
+class Supervised:
+    """Distance between super-resolved and HR bands, as published (spec: MulSR, training and test).
+
+    A network that super-resolves band by band (it has `super_resolve_bands`) takes `bands_per_step` bands of every
+    patch in an optimiser step: all bands in order, one step after the other, or one step on bands drawn at random.
+    Any other network takes all bands at once.
+    """
+
+    name = "labelled"
+    setting = None
+
+    def __init__(self, training: Training, seed: int) -> None:
+        self.training = training
+        self.seed = seed
+
+    def steps_per_batch(self, model: nn.Module, bands: int) -> int:
+        """Losses that one batch gives."""
+        if not takes_bands(model) or self.training.visit == "random":
+            return 1
+        return -(-bands // self.training.bands_per_step)
+
+    def losses(self, model: nn.Module, batch: Batch, number: int, mixture: int = 0) -> Iterator[Tensor]:
+        """Losses of batch `number` of the run, one after the other.
+
+        mixture: 0 for the batch itself, k for the k-th mixture of its bands; randomly drawn bands depend on it.
+        """
+        variation = self.training.total_variation
+        if not takes_bands(model):
+            yield distance(model(*_inputs(model, batch)), batch.hr, variation)
+            return
+        for bands in self._bands(batch.lr.shape[1], number, mixture):
+            estimate = model.super_resolve_bands(batch.lr, batch.guide, bands)
+            yield distance(estimate, batch.hr[:, bands], variation)
+
+    def _bands(self, bands: int, number: int, mixture: int = 0) -> list[Tensor]:
+        size = min(self.training.bands_per_step, bands)
+        if self.training.visit == "all":
+            return list(torch.arange(bands).split(size))
+        rng = np.random.default_rng([self.seed, _STREAM, number, mixture])
+        return [torch.from_numpy(np.sort(rng.choice(bands, size, replace=False)))]
+
+
+def takes_bands(model: nn.Module) -> bool:
+    """Whether a network super-resolves band by band."""
+    return hasattr(model, "super_resolve_bands")
+
+
+def _inputs(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
+    """LR image, and the guide where there is one and the network has not said that it takes none."""
+    takes_guide = getattr(model, "guide_channels", None) != 0
+    return (batch.lr, batch.guide) if batch.guide is not None and takes_guide else (batch.lr,)

@@ -1,0 +1,49 @@
+"""Semi-supervision: on scenes without HR image the spectral and the RGB path must agree (arXiv 2101.07589)."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hsisr import degrade
+from hsisr.config import Objective, Training
+from hsisr.errors import HsisrError
+from hsisr.patches import PatchFile
+from hsisr.training.objectives.batch import Batch, across_bands, drawn
+from hsisr.training.objectives.loss import distance
+
+
+class Unlabelled:
+    """Distance between V(net(LR)) and net_rgb(V LR) on `count` batches of LR-only scenes; V maps bands to channels.
+
+    The gradient flows through both paths; the total variation is that of V(net(LR)).
+    patches: of the LR-only scenes. wavelengths_nm: (bands,) of their bands, from which V is made.
+    Raises HsisrError where they are not known.
+    """
+
+    name = "unlabelled"
+
+    def __init__(
+        self, setting: Objective, training: Training, patches: PatchFile, wavelengths_nm: np.ndarray | None
+    ) -> None:
+        if wavelengths_nm is None:
+            raise HsisrError(
+                "training.objectives.unlabelled: needs the wavelengths of the bands, which are not known; give "
+                "wavelengths_nm under datasets: or leave it out"
+            )
+        self.setting, self.training, self.patches = setting, training, patches
+        self.matrix = torch.from_numpy(degrade.spectral_mixup_matrix(wavelengths_nm))
+
+    def steps_per_batch(self, model: nn.Module, bands: int) -> int:
+        """Losses that one batch of labelled patches brings with it."""
+        return self.setting.count
+
+    def losses(self, model: nn.Module, batch: Batch, number: int) -> Iterator[Tensor]:
+        """Losses that come with batch `number` of the run, one after the other."""
+        matrix = self.matrix.to(batch.lr)
+        for k in range(self.setting.count):
+            lr = drawn(self.patches, self.training.batch_size, number * self.setting.count + k, batch.lr.device).lr
+            spectral = across_bands(model(lr), matrix)
+            rgb = model(across_bands(lr, matrix), modality="rgb")
+            yield distance(spectral, rgb, self.training.total_variation)
