@@ -131,7 +131,7 @@ class Training(Section):
     visit: Literal["all", "random"] = Field(
         "all",
         description="`all`: every band of a batch in order, one step after the other (published); "
-        "`random`: one step a batch, on bands drawn at random.",
+        "`random`: one step a batch, on bands drawn at random for each patch.",
     )
     learning_rate: float = Field(1e-4, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)

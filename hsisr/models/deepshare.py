@@ -28,6 +28,11 @@ _RESIDUAL = 0.1
 #: time, and faulting their pages in costs more than batching gains.
 _CPU_MAP_BYTES = 32 << 20
 
+#: On a GPU, groups are batched while their maps fit into this part of its memory; a group holds about so many maps of
+#: the largest size at once: before and after the pixel shuffle, and what the tail works in.
+_GPU_MEMORY_PART = 0.4
+_MAPS_PER_GROUP = 3
+
 
 class Sspsr(nn.Module):
     """The spectral path alone, which is SSPSR's design.
@@ -112,11 +117,14 @@ class Sspsr(nn.Module):
 
     def _batch(self, lr: Tensor) -> int:
         """Groups in a batch: from sizes alone, so that equal runs on equal machines give equal bytes."""
-        if lr.device.type != "cpu":
-            return len(lr) * len(self._band_of)
-        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else lr.dtype
+        kind = lr.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else lr.dtype
         largest = self.final.in_channels * self.scale**2 * lr.shape[2] * lr.shape[3] * dtype.itemsize
-        return max(1, _CPU_MAP_BYTES // largest)
+        budget = _CPU_MAP_BYTES
+        if kind == "cuda":
+            memory = torch.cuda.get_device_properties(lr.device).total_memory
+            budget = int(_GPU_MEMORY_PART * memory) // _MAPS_PER_GROUP
+        return max(1, budget // largest)
 
     def _output(self, detail: Tensor, bicubic: Tensor) -> Tensor:
         return detail + bicubic if self.skip else detail

@@ -127,7 +127,8 @@ class MulSR(nn.Module):
     def super_resolve_bands(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> Tensor:
         """Super-resolve K bands of N images in one pass, as training does.
 
-        lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). bands: K band numbers, from 0.
+        lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). bands: K band numbers, from 0, or (N, K), those
+        of each image.
         Returns (N, K, H, W). Raises HsisrError for shapes that do not fit.
         """
         self._check(lr, guide, None)
@@ -157,7 +158,8 @@ class MulSR(nn.Module):
 
     def _bands(self, lr: Tensor, parts: list[GuideParts], bands: Tensor) -> Tensor:
         """Bands `bands` of lr (N, B, h, w), given what the guide contributes: (N, K, H, W)."""
-        triplets = lr[:, _triplets(lr.shape[1])[bands]]
+        images = torch.arange(len(lr)).view(-1, 1, 1)
+        triplets = lr[images, _triplets(lr.shape[1])[bands]]
         sr, _ = self._network(triplets.flatten(0, 1), parts)
         return sr.view(len(lr), -1, *sr.shape[2:])
 

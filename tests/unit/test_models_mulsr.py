@@ -233,3 +233,14 @@ def test_shapes_that_do_not_fit(bands, guide, message):
 def test_images_that_do_not_fit(lr):
     with pytest.raises(HsisrError, match=r"at least 3 bands|2 samples of bands do not go with 1 guides"):
         MulSR(4, 16, 1).super_resolve(torch.zeros(lr), torch.zeros(1, 3, 16, 16))
+
+
+def test_bands_of_each_image_may_differ():
+    torch.manual_seed(0)
+    model = MulSR(4, width=16, blocks=1)
+    lr, guide = torch.rand(2, 7, 4, 4), torch.rand(2, 3, 16, 16)
+    chosen = torch.tensor([[0, 6, 3], [2, 1, 5]])
+    found = model.super_resolve_bands(lr, guide, chosen)
+    for image in range(2):
+        alone = model.super_resolve_bands(lr[image : image + 1], guide[image : image + 1], chosen[image])
+        torch.testing.assert_close(found[image : image + 1], alone, rtol=1e-5, atol=1e-6)

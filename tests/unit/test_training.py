@@ -38,15 +38,16 @@ def test_learning_rate(schedule, step, epoch, expected):
 
 def test_published_steps_visit_every_band_of_a_batch_in_order():
     objective = Supervised(Training(bands_per_step=2), seed=0)
-    visited = [bands.tolist() for bands in objective._bands(5, number=3)]
+    visited = [bands.tolist() for bands in objective._bands(2, 5, number=3)]
     assert visited == [[0, 1], [2, 3], [4]]
 
 
 def test_random_visit_draws_without_repetition_and_can_be_drawn_again():
     objective = Supervised(Training(bands_per_step=3, visit="random"), seed=0)
-    draws = [objective._bands(9, number)[0].tolist() for number in range(50)]
-    assert all(len(set(draw)) == 3 for draw in draws) and len({tuple(draw) for draw in draws}) > 20
-    assert draws[17] == objective._bands(9, 17)[0].tolist()
+    draws = [objective._bands(4, 9, number)[0].tolist() for number in range(50)]
+    assert all(len(set(patch)) == 3 for draw in draws for patch in draw)
+    assert len({tuple(patch) for draw in draws for patch in draw}) > 60  # of 84
+    assert draws[17] == objective._bands(4, 9, 17)[0].tolist()
 
 
 def test_any_module_that_takes_all_bands_can_be_trained():

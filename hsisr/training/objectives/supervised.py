@@ -18,7 +18,8 @@ class Supervised:
     """Distance between super-resolved and HR bands, as published (spec: MulSR, training and test).
 
     A network that super-resolves band by band (it has `super_resolve_bands`) takes `bands_per_step` bands of every
-    patch in an optimiser step: all bands in order, one step after the other, or one step on bands drawn at random.
+    patch in an optimiser step: all bands in order, one step after the other, or one step on bands drawn at random
+    for each patch.
     Any other network takes all bands at once.
     """
 
@@ -44,16 +45,19 @@ class Supervised:
         if not takes_bands(model):
             yield distance(model(*_inputs(model, batch)), batch.hr, variation)
             return
-        for bands in self._bands(batch.lr.shape[1], number, mixture):
+        patches = torch.arange(len(batch.lr)).view(-1, 1)
+        for bands in self._bands(*batch.lr.shape[:2], number, mixture):
             estimate = model.super_resolve_bands(batch.lr, batch.guide, bands)
-            yield distance(estimate, batch.hr[:, bands], variation)
+            yield distance(estimate, batch.hr[patches, bands], variation)
 
-    def _bands(self, bands: int, number: int, mixture: int = 0) -> list[Tensor]:
+    def _bands(self, patches: int, bands: int, number: int, mixture: int = 0) -> list[Tensor]:
+        """Bands of each optimiser step: (K,), the same of every patch, or (patches, K), drawn for each patch."""
         size = min(self.training.bands_per_step, bands)
         if self.training.visit == "all":
             return list(torch.arange(bands).split(size))
         rng = np.random.default_rng([self.seed, _STREAM, number, mixture])
-        return [torch.from_numpy(np.sort(rng.choice(bands, size, replace=False)))]
+        drawn = rng.permuted(np.tile(np.arange(bands), (patches, 1)), axis=1)[:, :size]
+        return [torch.from_numpy(np.sort(drawn, axis=1))]
 
 
 def takes_bands(model: nn.Module) -> bool:
