@@ -18,5 +18,5 @@ def filled(folder: Path, state_dict: str, seed: int = 0) -> dict[str, np.ndarray
 
 def relative(a: torch.Tensor, b: torch.Tensor | np.ndarray) -> float:
     """max |a - b| / max |b|."""
-    b = torch.as_tensor(b)
+    b = torch.as_tensor(b).detach()
     return float((a.detach() - b).abs().max() / b.abs().max())
