@@ -7,10 +7,12 @@ small valid files are made. Every input is reproducible from its number. Exit st
 """
 
 import argparse
+import faulthandler
 import multiprocessing
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -25,8 +27,8 @@ from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
-#: An input that takes longer counts as a hang.
-SECONDS_PER_INPUT = 30
+#: An input that takes longer counts as a hang; generous, as a busy machine may stall a process for half a minute.
+SECONDS_PER_INPUT = 120
 #: Address space of a worker: a file that claims terabytes must not bring the machine down.
 WORKER_BYTES = 8 * 2**30
 
@@ -205,8 +207,8 @@ def _run_worker(
     while number < last:
         try:
             if not ours.poll(SECONDS_PER_INPUT):
+                outcome, text = "hang", _where(worker, folder.with_name("stack"))
                 worker.kill()
-                outcome, text = "hang", ""
             else:
                 outcome, text = ours.recv()
         except EOFError:
@@ -222,9 +224,22 @@ def _run_worker(
     return number
 
 
+def _where(worker: multiprocessing.Process, stack: Path) -> str:
+    """The innermost lines of a worker's stack."""
+    os.kill(worker.pid, signal.SIGUSR1)
+    time.sleep(1)
+    return " <- ".join(line.strip() for line in stack.read_text().splitlines()[1:5])
+
+
 def _work(reader: str, seeds: list, seed: int, first: int, last: int, folder: Path, pipe) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (WORKER_BYTES, WORKER_BYTES))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    with open(folder.with_name("stack"), "w") as stack:
+        faulthandler.register(signal.SIGUSR1, file=stack)
+        _read_all(reader, seeds, seed, first, last, folder, pipe)
+
+
+def _read_all(reader: str, seeds: list, seed: int, first: int, last: int, folder: Path, pipe) -> None:
     for number in range(first, last):
         rng = np.random.default_rng((seed, number))
         to_read, to_mutate = seeds[number % len(seeds)]

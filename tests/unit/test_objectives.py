@@ -222,7 +222,7 @@ def test_mixup_of_a_network_that_works_band_by_band(visit, steps):
     iteration = build(training, 0, net, Patches(7, 0), {})
     losses = [loss for step in iteration.steps(net, batch, 0, 0.0) for _, loss in step]
     assert len(losses) == steps == iteration.step_count(net, 7, 0.0)
-    assert len({float(loss) for loss in losses}) == steps
+    assert len({loss.item() for loss in losses}) == steps
     bands = [Supervised(training, 0)._bands(2, 7, 4, mixture)[0].tolist() for mixture in range(3)]
     assert visit == "all" or len({str(b) for b in bands}) > 1
 

@@ -1,12 +1,9 @@
 """The cache of built libraries: names, locks, failures, and where the sources are looked for."""
 
-import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -85,46 +82,45 @@ def test_each_variant_and_device_has_its_own_library():
     assert len(libraries) == 16
 
 
-def _slow_build(cache, counter):
-    os.environ["XDG_CACHE_HOME"] = str(cache)
+#: A process of its own that builds slowly: says so, waits, and leaves a file where the library should be.
+SLOW_BUILD = """
+import time, torch
+from hsisr.ops import build
 
-    def compile_library(library, folder):
-        with counter.get_lock():
-            counter.value += 1
-        time.sleep(1)
-        (folder / f"{library.name}.so").write_text("library")
+def compile_library(library, folder):
+    print("building", flush=True)
+    time.sleep({seconds})
+    (folder / f"{{library.name}}.so").write_text("library")
 
-    build._compile = compile_library
-    torch.ops.load_library = lambda path: None
-    build.load(build.cpu_library())
+build._compile = compile_library
+torch.ops.load_library = lambda path: None
+build.load(build.cpu_library())
+"""
+
+
+def start_slow_build(cache, seconds):
+    return subprocess.Popen(
+        [sys.executable, "-c", SLOW_BUILD.format(seconds=seconds)],
+        env=os.environ | {"XDG_CACHE_HOME": str(cache)}, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
 
 
 def test_two_processes_at_once_build_once(tmp_path):
-    context = multiprocessing.get_context("fork")
-    counter = context.Value("i", 0)
-    processes = [context.Process(target=_slow_build, args=(tmp_path, counter)) for _ in range(3)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert counter.value == 1
+    processes = [start_slow_build(tmp_path, 3) for _ in range(2)]
+    said = [process.communicate(timeout=120)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(said) == ["", "building\n"]
 
 
 def test_a_killed_build_blocks_nobody(tmp_path):
-    context = multiprocessing.get_context("fork")
-    counter = context.Value("i", 0)
-    victim = context.Process(target=_slow_build, args=(tmp_path, counter))
-    victim.start()
-    while counter.value == 0:
-        time.sleep(0.01)
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.join()
+    victim = start_slow_build(tmp_path, 1000)
+    assert victim.stdout.readline() == "building\n"
+    victim.kill()
+    victim.communicate()
     assert not list((tmp_path / "hsisr").glob("*.so")), "nothing unfinished lies under the library's name"
-    survivor = context.Process(target=_slow_build, args=(tmp_path, counter))
-    survivor.start()
-    survivor.join(60)
-    assert survivor.exitcode == 0 and counter.value == 2
+    survivor = start_slow_build(tmp_path, 0)
+    assert survivor.communicate(timeout=120)[0] == "building\n"
+    assert survivor.returncode == 0
 
 
 def test_no_compiler(fresh, monkeypatch):

@@ -129,3 +129,9 @@ def test_corner_sizes(channels, taps, precision, tmp_path):
             plan.variant_for(channels, taps, precision, (8, 0))
         return
     check(channels, taps, precision, (8, 0), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("channels", "taps"), [(16, 11), (64, 9), (96, 3)])
+def test_corner_sizes_without_tensor_cores(channels, taps, tmp_path):
+    check(channels, taps, "fp32", (7, 5), tmp_path)
