@@ -20,8 +20,13 @@ _REGISTERS_PER_THREAD = 255
 _WORK_REGISTERS = 56
 _SPLIT_REGISTERS = 40
 _SPARE_REGISTERS = 11
-#: The published size fits more than the model says: (padded channels, taps, arithmetic) -> tiles.
-_MEASURED_TILES = {(64, 7, "tf32"): 6, (64, 7, "tf32x3"): 3, (64, 7, "bf16"): 4, (64, 7, "fp16"): 4}
+#: The published size fits more than the model says: (padded channels, taps, arithmetic, row tiles, K splits) -> tiles.
+_MEASURED_TILES = {
+    (64, 7, "tf32", 2, 4): 6,
+    (64, 7, "tf32x3", 2, 4): 3,
+    (64, 7, "bf16", 2, 2): 4,
+    (64, 7, "fp16", 2, 2): 4,
+}
 _WARPS = 8
 #: Fewer tiles at a time than this mean a barrier for too little work.
 _GOOD_TILES = 3
@@ -74,8 +79,9 @@ class Variant:
     @property
     def max_tiles(self) -> int:
         """Most tiles a warp can take at a time before the registers run out; 0 if not even one."""
-        if measured := _MEASURED_TILES.get((self.padded_channels, self.taps, self.arithmetic)):
-            return measured
+        split = (self.padded_channels, self.taps, self.arithmetic, self.row_tiles, self.k_splits)
+        if split in _MEASURED_TILES:
+            return _MEASURED_TILES[split]
         if self.arithmetic == "ffma":
             most, work, a_tile = 3, _WORK_REGISTERS, 14  # longer unrolled code outgrows the instruction cache
         else:
