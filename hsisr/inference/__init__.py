@@ -81,5 +81,5 @@ def _as_scene(image: Any) -> "Scene":
     if isinstance(image, Scene):
         return image
     if isinstance(image, (str, os.PathLike)):
-        return Scene.open(image) if str(image).endswith(".h5") else read_scene(image)
+        return read_scene(image)
     return Scene(np.asarray(image))

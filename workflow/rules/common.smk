@@ -1,4 +1,5 @@
 # What the rules share: the checked configuration, the Python that runs, and the hashes that decide reruns.
+import functools
 import hashlib
 import os
 import shlex
@@ -45,8 +46,14 @@ CONFIG_FILE = resolved_config()
 
 def bench(wildcards):
     """The benchmark that a job belongs to."""
+    return resolved(wildcards.benchmark)
+
+
+@functools.cache  # every input, parameter and resource of every job asks for its benchmark
+def resolved(name):
+    """The benchmark of a name."""
     try:
-        return benchmarks.resolve(CONFIG, wildcards.benchmark)
+        return benchmarks.resolve(CONFIG, name)
     except HsisrError as error:
         fail(error)
 

@@ -4,7 +4,7 @@ rule report:
         previews=[
             paths.PREVIEW.format(benchmark=name, model=model)
             for name in CONFIG.benchmarks
-            for model in benchmarks.resolve(CONFIG, name).models
+            for model in resolved(name).models
         ],
     output:
         paths.REPORT,
