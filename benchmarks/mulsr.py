@@ -10,6 +10,7 @@ The ceilings are the same count for one convolution of the network's size and fo
 
 import argparse
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -35,23 +36,34 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--bands", type=int, default=31, help="bands of the cube that inference super-resolves")
     parser.add_argument("--batch", type=int, default=4, help="patches of 12 x 12 LR pixels in a training step")
-    parser.add_argument("--only", choices=("accuracy", "inference", "training"))
+    parser.add_argument("--only", choices=("accuracy", "inference", "training", "memory"))
+    parser.add_argument(
+        "--memory", type=int, default=1024, metavar="MIB", help="limit that `memory` measures beside none"
+    )
+    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--blocks", type=int, default=4)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    plain = PlainMulSR(SCALE)
-    forms = {"plain": plain, "fast": load_official(MulSR(SCALE), plain.state_dict())}
+    size = {"width": options.width, "blocks": options.blocks}
+    plain = PlainMulSR(SCALE, **size)
+    forms = {"plain": plain, "fast": load_official(MulSR(SCALE, **size), plain.state_dict())}
 
     print(f"torch {torch.__version__}, {options.threads} threads, median of {options.repeats}")
     print_ceilings(options.repeats)
     if options.only in (None, "accuracy"):
         print_accuracy(forms)
     if options.only in (None, "inference"):
-        print(f"\ninference: LR 16 x 16, guide 128 x 128, {options.bands} bands, x{SCALE}, width 64")
+        print(f"\ninference: LR 16 x 16, guide 128 x 128, {options.bands} bands, x{SCALE}, width {options.width}")
         print_comparison(forms, inference(options.bands), options.repeats)
     if options.only in (None, "training"):
         print(f"\ntraining step: {options.batch} patches of 12 x 12 LR pixels, forward, backward and Adam")
         print_comparison(forms, training(options.batch), options.repeats)
+    if options.only in (None, "memory"):
+        print(f"\npeak memory: guide 512 x 512, 3 bands, x{SCALE}, float32, beside that of a 64 x 64 image")
+        for limit in (None, options.memory):
+            told = "default" if limit is None else f"--memory {limit} MiB"
+            print(f"{told:18} {peak_memory(size, limit, options.threads):6.0f} MiB")
 
 
 def print_ceilings(repeats: int) -> None:
@@ -72,7 +84,7 @@ def print_ceilings(repeats: int) -> None:
 def print_accuracy(forms: dict[str, nn.Module]) -> None:
     """Errors of the float32 forms relative to the literal form in float64."""
     lr, guide = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8 * SCALE, 8 * SCALE)
-    with torch.inference_mode():
+    with torch.no_grad():  # not inference mode, in which parameters that change their type cannot be trained later
         estimates = {name: form.super_resolve(lr, guide).double() for name, form in forms.items()}
         truth = forms["plain"].double().super_resolve(lr.double(), guide.double())
         forms["plain"].float()
@@ -128,6 +140,28 @@ def print_comparison(forms: dict[str, nn.Module], run: Callable[[nn.Module], Non
         print(
             f"{name_of(dtype):9} {name:6} {value:7.2f}  {flops[name] / value / 1e9:7.0f}  {same:28.2f}  {single:25.2f}"
         )
+
+
+def peak_memory(size: dict[str, int], limit: int | None, threads: int) -> float:
+    """MiB that a 512 x 512 image takes in a process of its own, as the peak of a process never falls; Linux only."""
+    code = f"""
+import re, torch
+from hsisr.models import MulSR
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1]) / 1024
+
+torch.set_num_threads({threads})
+model = MulSR({SCALE}, **{size})
+lr, guide = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 512, 512)
+with torch.inference_mode():
+    model.super_resolve(lr[:, :, :8, :8], guide[:, :, :64, :64])
+    before = peak()
+    model.super_resolve(lr, guide, memory={None if limit is None else limit << 20})
+    print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
 
 
 def median(run: Callable[[], Tensor], repeats: int) -> float:

@@ -23,6 +23,7 @@ from torch.nn import functional
 
 from hsisr.config import checked
 from hsisr.errors import HsisrError
+from hsisr.models import tiled
 from hsisr.models.options import MulsrOptions, even_scale
 from hsisr.ops import directional_aggregation
 
@@ -109,19 +110,25 @@ class MulSR(nn.Module):
         self._check(bands, guide, 3)
         return self._network(bands, self._guide_parts(guide))
 
-    def super_resolve(self, lr: Tensor, guide: Tensor, band_batch: int | None = None) -> Tensor:
+    def super_resolve(
+        self, lr: Tensor, guide: Tensor, band_batch: int | None = None, memory: int | None = None
+    ) -> Tensor:
         """Super-resolve all bands of N images.
 
         lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). band_batch: bands that go through the network
         at once; None: as many as pay off on a CPU or fit on a GPU. Another batch changes rounding, not the result.
+        memory: bytes that the maps may take at once, lr, guide and result apart; None: 3 GiB on a CPU, less than half
+        of a GPU's. An image that needs more goes through in tiles (`hsisr.models.tiled`), which changes rounding,
+        not the result; where gradients are recorded it goes through whole.
         Returns (N, B, H, W). Gradients flow; wrap the call in `torch.inference_mode()` where they are not wanted.
-        Raises HsisrError for shapes that do not fit.
+        Raises HsisrError for shapes that do not fit, and for a memory that is too small for the smallest tile.
         """
         self._check(lr, guide, None)
-        batch = band_batch or self._band_batch(guide)
-        with _folded(self):
+        with folded(self):
+            if not torch.is_grad_enabled() and (plan := tiled.plan(self, guide, memory)):
+                return tiled.super_resolve(self, lr, guide, plan)
             parts = self._guide_parts(guide)
-            chunks = torch.arange(lr.shape[1]).split(batch)
+            chunks = torch.arange(lr.shape[1]).split(band_batch or self.band_batch(guide))
             return torch.cat([self._bands(lr, parts, chunk) for chunk in chunks], dim=1)
 
     def super_resolve_bands(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> Tensor:
@@ -147,8 +154,8 @@ class MulSR(nn.Module):
         if len(bands) != len(guide) and (channels is None or len(bands) % len(guide)):
             raise HsisrError(f"MulSR: {len(bands)} samples of bands do not go with {len(guide)} guides")
 
-    def _band_batch(self, guide: Tensor) -> int:
-        """Bands in a batch: from sizes alone, so that equal runs on equal machines give equal bytes."""
+    def band_batch(self, guide: Tensor) -> int:
+        """Bands that pay off in one batch: from sizes alone, so that equal runs on equal machines give equal bytes."""
         pixels = guide.shape[0] * guide.shape[2] * guide.shape[3]
         if guide.device.type == "cuda":
             memory = torch.cuda.get_device_properties(guide.device).total_memory
@@ -159,53 +166,77 @@ class MulSR(nn.Module):
     def _bands(self, lr: Tensor, parts: list[GuideParts], bands: Tensor) -> Tensor:
         """Bands `bands` of lr (N, B, h, w), given what the guide contributes: (N, K, H, W)."""
         images = torch.arange(len(lr)).view(-1, 1, 1)
-        triplets = lr[images, _triplets(lr.shape[1])[bands]]
+        triplets = lr[images, triplet_numbers(lr.shape[1])[bands]]
         sr, _ = self._network(triplets.flatten(0, 1), parts)
         return sr.view(len(lr), -1, *sr.shape[2:])
 
     def _guide_parts(self, guide: Tensor) -> list[GuideParts]:
         """What depends on the guide alone: for the beta branch and, if there is one, the alpha branch."""
-        parts = [self.inter_body_x2[0].guide_parts(self.rgb_head_x2(guide))]
+        parts = [self.fine_guide(guide)]
         if self.mii or self.lfcc:
-            parts.append(self.inter_body[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2])))
+            parts.append(self.coarse_guide(guide))
         return parts
 
     def _network(self, bands: Tensor, parts: list[GuideParts]) -> tuple[Tensor, Tensor | None]:
-        x2 = _nearest(bands, self.scale)
-        x2 = self._encoded(self.hsi_head_x2(x2), parts[0], self.inter_body_x2, self.reduce_x2)
-        difference = None
-        if self.mii or self.lfcc:
-            x = _nearest(bands, self.scale // 2)
-            x = self._encoded(self.hsi_head(x), parts[1], self.inter_body, self.reduce)
-        if self.mii:
-            q = self._shared_factor(x, x2)
-            x, x2 = x + q, self.up(q).add_(x2)
-        if self.lfcc:
-            x, x2 = self.uint(x), self.uint_x2(x2)
-            difference = self.optimize_down(x2).sub_(x)
-            x2 = self.optimize_up(difference).add_(x2)
-        sr = self.end_x2(x2)
-        if self.skip:
-            # Bicubic, aligned with block centres: exact where LR pixels are averages around their blocks' centres.
-            sr = sr + functional.interpolate(bands[:, 2:], scale_factor=self.scale, mode="bicubic")
-        return sr, difference
+        x2 = self.fine(bands, parts[0])
+        x = self.coarse(bands, parts[1]) if self.mii or self.lfcc else None
+        q = self.shared_factor(self.down(x2), x) if self.mii else None
+        sr, difference = self.finish(x, x2, q)
+        return self.with_skip(sr, bands), difference
+
+    # The stages of the network. `tiled` calls them too, on windows: all but `shared_factor` see a neighbourhood only.
+
+    def fine_guide(self, guide: Tensor) -> GuideParts:
+        """guide (M, G, H, W) -> what the beta branch needs of it."""
+        return self.inter_body_x2[0].guide_parts(self.rgb_head_x2(guide))
+
+    def coarse_guide(self, guide: Tensor) -> GuideParts:
+        """guide (M, G, H, W) -> what the alpha branch needs of it, of every second pixel."""
+        return self.inter_body[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]))
+
+    def fine(self, bands: Tensor, parts: GuideParts) -> Tensor:
+        """Heads and encoder of the beta branch: bands (N, 3, h, w) -> (N, width, H, W)."""
+        maps = self.hsi_head_x2(_nearest(bands, self.scale))
+        return self._encoded(maps, parts, self.inter_body_x2, self.reduce_x2)
+
+    def coarse(self, bands: Tensor, parts: GuideParts) -> Tensor:
+        """Heads and encoder of the alpha branch: bands (N, 3, h, w) -> (N, width, H/2, W/2)."""
+        maps = self.hsi_head(_nearest(bands, self.scale // 2))
+        return self._encoded(maps, parts, self.inter_body, self.reduce)
 
     def _encoded(self, hsi: Tensor, parts: GuideParts, body: nn.ModuleList, reduce: nn.Module) -> Tensor:
-        """Steps 2 and 3 of a branch: guided blocks, then both paths reduced to one map."""
         hsi, rgb = body[0](hsi, parts)
         for block in body[1:]:
             hsi, rgb = block(hsi, block.guide_parts(rgb))
         return reduce(torch.cat([hsi, rgb], dim=1))
 
-    def _shared_factor(self, x: Tensor, x2: Tensor) -> Tensor:
-        """MII: what both scales have in common, at the lower one."""
-        q = self.cross_reduce(torch.cat([self.down(x2), x], dim=1))
+    def shared_factor(self, reduced: Tensor, x: Tensor) -> Tensor:
+        """MII: what both scales have in common, at the lower one: from down(x2) and x, both (N, width, H/2, W/2)."""
+        q = self.cross_reduce(torch.cat([reduced, x], dim=1))
         if self.dsca:
             q = _channels_last(directional_aggregation(q, self.DULR[0].parts(), self.DULR[1].parts()))
         return q
 
+    def finish(self, x: Tensor | None, x2: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The shared factor handed back, LFCC and the end: sr (N, 1, H, W) without skip, and LFCC's difference."""
+        difference = None
+        if self.mii:
+            x, x2 = x + q, self.up(q).add_(x2)
+        if self.lfcc:
+            x, x2 = self.uint(x), self.uint_x2(x2)
+            difference = self.optimize_down(x2).sub_(x)
+            x2 = self.optimize_up(difference).add_(x2)
+        return self.end_x2(x2), difference
 
-def _triplets(bands: int) -> Tensor:
+    def with_skip(self, sr: Tensor, bands: Tensor) -> Tensor:
+        """sr (N, 1, H, W), plus the upsampled band if the network has a skip."""
+        if not self.skip:
+            return sr
+        # Bicubic, aligned with block centres: exact where LR pixels are averages around their blocks' centres.
+        return sr + functional.interpolate(bands[:, 2:], scale_factor=self.scale, mode="bicubic")
+
+
+def triplet_numbers(bands: int) -> Tensor:
     """Bands that the network sees of each band: (bands, 3) numbers, two neighbours and itself."""
     rows = [(i - 1, i + 1, i) for i in range(bands)]
     rows[0], rows[-1] = (1, 2, 0), (bands - 2, bands - 3, bands - 1)
@@ -237,12 +268,12 @@ class Folded(nn.Module, ABC):
         """The weights to compute with, made of the stored ones; differentiable."""
 
     def folded(self) -> tuple[Tensor, ...]:
-        """The same, made only once inside `_folded`."""
+        """The same, made only once inside `folded`."""
         return self.fold() if self._ready is None else self._ready
 
 
 @contextmanager
-def _folded(model: nn.Module) -> Iterator[None]:
+def folded(model: nn.Module) -> Iterator[None]:
     """Make the folded weights of a model once and use them until the end of the block."""
     layers = [layer for layer in model.modules() if isinstance(layer, Folded)]
     try:
