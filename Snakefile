@@ -22,6 +22,7 @@ include: "workflow/rules/degrade.smk"
 include: "workflow/rules/patches.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/predict.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -29,4 +30,5 @@ rule all:
     default_target: True
     input:
         [paths.RESULTS.format(benchmark=name) for name in CONFIG.benchmarks],
+        [paths.PREDICTION.format(scene=name) for name in CONFIG.predict],
         paths.REPORT,

@@ -5,6 +5,7 @@
 
 Prints medians of interleaved repeats in this process, the ratio, and the peak memory in cubes (of the given dtype).
 Given float32 cubes, scikit-image computes in float32 and hsisr in float64; --dtype float64 compares like with like.
+hsisr takes the threads it is given, OMP_NUM_THREADS or all cores; the others have no such choice and take one.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from statistics import median
 import numpy as np
 
 from hsisr.metrics import CONVENTIONS, score
+from hsisr.threads import available_threads
 
 
 def main() -> None:
@@ -28,7 +30,8 @@ def main() -> None:
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32", help="of the cubes")
     options = parser.parse_args()
     reference, estimate = cubes(options.bands, options.size, options.dtype)
-    print(f"{options.bands} x {options.size} x {options.size} {options.dtype}, {options.repeats} repeats")
+    size = f"{options.bands} x {options.size} x {options.size} {options.dtype}"
+    print(f"{size}, {options.repeats} repeats, hsisr with {available_threads()} threads")
     for convention in CONVENTIONS:
         rivals = rivals_one_by_one(convention, reference, estimate, options.scale)
         programs = {"hsisr": lambda name=convention: score(reference, estimate, options.scale, name), **rivals}

@@ -24,6 +24,9 @@ DEFAULT_MODELS = ("bicubic", "gsa", "mulsr")
 #: The same under a protocol that makes no guide.
 SINGLE_IMAGE_MODELS = ("bicubic", "deepshare")
 
+#: Keys of the section `training` that change no result beyond rounding.
+_WITHOUT_EFFECT = {"workers", "devices", "nodes", "save_every_seconds"}
+
 #: The protocol at which networks learn what `full` applies at full resolution (Wald).
 REDUCED_RESOLUTION = "wald"
 
@@ -79,6 +82,17 @@ class Benchmark:
     def convention(self) -> str | None:
         """Metric convention of the protocol; None where there is no reference."""
         return self.rule.convention
+
+    @property
+    def classifies(self) -> bool:
+        """Whether land cover is classified: where scenes have labels and there is a reference."""
+        labels = datasets.entry(self.dataset, self.config.datasets).labels
+        return self.config.evaluation.classification and labels is not None and self.convention is not None
+
+    @property
+    def measures_runtime(self) -> bool:
+        """Whether the costs of its models are compared."""
+        return self.config.evaluation.runtime
 
     @cached_property
     def trained_on(self) -> "Benchmark":
@@ -174,7 +188,7 @@ class Benchmark:
             settings["guide_response"] = self.guide_response
             settings["preview_scenes"] = self.config.report.scenes
         if entry.is_network:
-            settings["training"] = entry.training.model_dump()
+            settings["training"] = entry.training.model_dump(exclude=_WITHOUT_EFFECT)
             settings["seeds"] = list(entry.seeds) if seed is None else [seed]
             photographs = self.photographs(model)
             if photographs is not None:

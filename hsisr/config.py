@@ -126,7 +126,21 @@ class Training(Section):
         "earlier at `max_steps`.",
     )
     max_steps: Positive | None = Field(None, description="Optimiser steps after which training ends.")
-    batch_size: Positive = Field(32, description="Patches in a batch.")
+    max_minutes: float | None = Field(
+        None,
+        gt=0,
+        description="Minutes of training, over all its interruptions, after which it ends. Raised later, training goes "
+        "on. Where a run ends then depends on the machine.",
+    )
+    patience_validations: Positive | None = Field(
+        None, description="Validations in a row without a new best after which training ends; none: never."
+    )
+    batch_size: Positive = Field(32, description="Patches in a batch, over all devices.")
+    accumulate: Positive = Field(
+        1,
+        description="Parts that a batch is taken in, one after the other, where it does not fit into memory; the same "
+        "result but for rounding.",
+    )
     bands_per_step: Positive = Field(1, description="Bands of each patch in one optimiser step; published: 1.")
     visit: Literal["all", "random"] = Field(
         "all",
@@ -137,6 +151,13 @@ class Training(Section):
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay: 0.99 in the paper, 0.999 in its program.")
     clip_gradient: float | None = Field(None, gt=0, description="Largest norm of the gradient; none as published.")
+    ema_decay: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Decay of an exponential moving average of the weights, such as 0.999, which is then what is "
+        "validated and kept; none: the weights themselves.",
+    )
     schedule: Schedule = Schedule()
     labelled_scenes: Positive | None = Field(
         None, description="Train on the first so many scenes of the training part only, for ablations; none: all."
@@ -156,7 +177,19 @@ class Training(Section):
     threads: Positive | None = Field(
         None, description="CPU threads; none: what the job was given. Fix it for byte-identical results."
     )
+    workers: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Processes that prepare batches; 0: the trainer itself; none: all but one of `threads` where a GPU "
+        "computes, else 0. The batches are the same ones.",
+    )
     device: str = Field("auto", pattern=_DEVICE, description="auto, cpu, cuda or cuda:<index>.")
+    devices: Positive = Field(
+        1, description="GPUs, or CPU processes, of each node that share every batch; the same result but for rounding."
+    )
+    nodes: Positive = Field(1, description="Nodes that share every batch, started by srun or torchrun.")
+    precision: Literal[32, "bf16", "fp16"] = Field(
+        32, description="32; or bf16, fp16 (GPUs only): mixed with 32, weights and scores stay in 32."
+    )
 
 
 class Recipe(Section):
@@ -182,6 +215,48 @@ class BenchmarkChoice(Section):
     noise: float | None = Field(None, ge=0, description="Noise sigma on the LR image, range [0, 1].")
     seed: int = Field(0, ge=0, description="Seed of the degradation's noise.")
     patches: Patches | None = Field(None, description="Training patches, where they differ from the section `patches`.")
+
+
+class Evaluation(Section):
+    """What is measured beside the scores."""
+
+    runtime: bool = Field(
+        True, description="Time, memory and operations of all models of a benchmark, in turns, on one crop."
+    )
+    classification: bool = Field(True, description="Land cover, where a data set has labels.")
+
+
+class Prediction(Section):
+    """A scene of the user's own to super-resolve; the keys are the options of `hsisr predict`."""
+
+    lr: str = Field(description="The scene: any file that hsisr reads.")
+    guide: str | None = Field(None, description="Sharp image of the same ground.")
+    model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
+    scale: Positive | None = Field(None, description="HR pixels per LR pixel; none: as model or guide say.")
+    align: bool = Field(False, description="Reproject or resample the guide onto the scene's grid.")
+    correct_shift: bool = Field(False, description="Move the guide by the shift that is measured.")
+    exact: bool = Field(False, description="The whole scene at once, without tiles.")
+    cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
+    tile: Positive | None = Field(None, description="Side of a tile in LR pixels; none: as memory allows.")
+    halo: Annotated[int, Field(ge=0)] | None = Field(None, description="LR pixels around a tile; none: measured.")
+    memory: str = Field("768M", description="Memory for the work of one tile.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")
+    precision: Literal["32", "bf16", "fp16"] = "32"
+    peak: float | None = Field(None, gt=0, description="Value of the scene that the model is shown as 1.")
+    guide_peak: float | None = Field(None, gt=0, description="The same for the guide.")
+    read: dict[str, Any] = Field({}, description="Options of the reader of `lr`, such as variable or nodata.")
+    read_guide: dict[str, Any] = Field({}, description="The same for the guide.")
+
+    def words(self) -> list[str]:
+        """The arguments of `hsisr predict` that say the same, less the output."""
+        words = [self.lr]
+        for key, value in self.model_dump(exclude_defaults=True, exclude={"lr"}).items():
+            option = f"--{key.replace('_', '-')}"
+            if isinstance(value, dict):
+                words += [word for name, entry in value.items() for word in (option, f"{name}={entry}")]
+            else:
+                words += [option] if value is True else [option, str(value)]
+        return words
 
 
 class Report(Section):
@@ -210,9 +285,15 @@ class Config(Section):
     )
     patches: Patches = Patches()
     training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    predict: dict[Name, Prediction] = Field(
+        {}, description="Scenes of your own: name -> what makes predictions/<name>.tif; see docs/your-own-scene.md."
+    )
     report: Report = Report()
 
-    @field_validator("benchmarks", "scenes", "sources", "models", "splits", "datasets", "protocols", mode="before")
+    @field_validator(
+        "benchmarks", "scenes", "sources", "models", "splits", "datasets", "protocols", "predict", mode="before"
+    )
     @classmethod
     def _empty_section(cls, value: Any) -> Any:
         return {} if value is None else value  # `models:` with everything below it commented out

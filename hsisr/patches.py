@@ -9,12 +9,16 @@ Flips and rotations are never stored.
 
 A sample is a pure function of (seed, number of the sample in the run): any worker can make any sample, and a run
 that stops resumes at exactly the sample where it was.
+
+The arrays are mapped into memory, not read through HDF5: a patch is a view, a batch one copy out of the system's page
+cache, and processes that read the same file share it.
 """
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,11 +34,24 @@ from hsisr.scene import Scene
 
 @dataclass(frozen=True)
 class Sample:
-    """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp) or None."""
+    """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp) or None.
+
+    Of `PatchFile.stacked`: several of them, with a first axis N.
+    """
 
     lr: np.ndarray
     guide: np.ndarray | None
     hr: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class _StoredScene:
+    """A scene of a random protocol: cube (bands, H, W) as stored, mapped; value = stored * scale + offset."""
+
+    cube: np.ndarray
+    scale: float
+    offset: float
+    response: np.ndarray | None
 
 
 def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "unlabelled"] = "train") -> int:
@@ -64,7 +81,7 @@ class PatchFile:
     probability 1/2, as MulSR has them; `dihedral` for every patch in its 8 flips and rotations in an epoch, of which a
     crop that is drawn takes one at random, as Spectral Mixup has them; False for none.
     scenes: only patches of so many scenes, the first ones of the part; None: all.
-    The file is opened once in each process that reads it: HDF5 handles do not survive a fork.
+    Each process maps the file for itself, when it reads the first sample.
     """
 
     def __init__(
@@ -77,8 +94,6 @@ class PatchFile:
         self.path = Path(path)
         self.seed = seed
         self.augment = augment
-        self._file: h5py.File | None = None
-        self._pid: int | None = None
         if not self.path.is_file():
             raise HsisrError(f"{self.path}: no such patch file; `hsisr patches` makes it")
         with self._open() as file:
@@ -99,24 +114,29 @@ class PatchFile:
             self.random = "scenes" in file
             self.orientations = 8 if augment == "dihedral" and not self.random else 1
             self.wavelengths_nm = file["wavelengths_nm"][...] if "wavelengths_nm" in file else None
+            self._scene_of_patch = None if self.random else file["scene"][...]
 
     def __len__(self) -> int:
         """Samples in one epoch."""
         return self.patches * self.orientations
 
     def __getitem__(self, number: int) -> Sample:
-        """Sample of that number, counted over the whole run from 0."""
-        patch, orientation = self._place(number)
-        rng = np.random.default_rng([self.seed, 1, number])
-        sample = self._crop(patch, rng) if self.random else self._stored(patch)
-        if self.augment == "dihedral":
-            return oriented(sample, int(rng.integers(8)) if self.random else orientation)
-        return augmented(sample, rng) if self.augment else sample
+        """Sample of that number, counted over the whole run from 0.
+
+        An image that did not have to be turned or computed is the file itself, mapped: read-only, and read from the
+        disk when it is looked at. `stacked` gives arrays of the caller's own.
+        """
+        return Sample(*_each(self._images(number), np.ascontiguousarray))
+
+    def stacked(self, numbers: Iterable[int]) -> Sample:
+        """Samples of those numbers, stacked along a new first axis in one copy."""
+        columns = zip(*(self._images(number) for number in numbers), strict=True)
+        return Sample(*(None if images[0] is None else np.stack(images) for images in columns))
 
     def scene_of(self, number: int) -> str:
         """Name of the scene or region that sample `number` comes from."""
         patch, _ = self._place(number)
-        return self.names[patch % len(self.names) if self.random else int(self._handle()["scene"][patch])]
+        return self.names[patch % len(self.names) if self.random else int(self._scene_of_patch[patch])]
 
     def batches(self, size: int, start: int = 0) -> Iterator[list[Sample]]:
         """Batches of `size` samples without end, from batch number `start`."""
@@ -133,28 +153,56 @@ class PatchFile:
             self._epoch = epoch
         return divmod(int(self._permutation[place]), self.orientations)
 
-    def _stored(self, patch: int) -> Sample:
-        file = self._handle()
-        return Sample(*(file[key][patch] if key in file else None for key in ("lr", "guide", "hr")))
+    def _images(self, number: int) -> tuple[np.ndarray | None, ...]:
+        """LR image, guide and HR image of a sample; views of the file where nothing had to be computed."""
+        patch, orientation = self._place(number)
+        rng = np.random.default_rng([self.seed, 1, number])
+        images = self._crop(patch, rng) if self.random else self._stored(patch)
+        if self.augment == "dihedral":
+            turn = int(rng.integers(8)) if self.random else orientation
+            return _each(images, lambda image: _oriented(image, turn))
+        return _augmented(images, rng) if self.augment else images
 
-    def _crop(self, patch: int, rng: np.random.Generator) -> Sample:
-        group = self._handle()[f"scenes/{patch % len(self.names)}"]
-        cube = group["cube"]
+    def _stored(self, patch: int) -> tuple[np.ndarray | None, ...]:
+        return tuple(None if array is None else array[patch] for array in self._mapped)
+
+    def _crop(self, patch: int, rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
+        scene = self._mapped[patch % len(self.names)]
         side = self.size_lr_px * self.scale
-        row, column = (int(rng.integers(n - side + 1)) for n in cube.shape[1:])
-        window = cube[:, row : row + side, column : column + side].astype(np.float64)
-        hr = (window * group.attrs["scale"] + group.attrs["offset"]).astype(np.float32)
-        guide = None
-        if "response" in group:
-            guide = degrade.apply_response(group["response"][...], hr)
+        row, column = (int(rng.integers(n - side + 1)) for n in scene.cube.shape[1:])
+        window = scene.cube[:, row : row + side, column : column + side].astype(np.float64)
+        hr = (window * scene.scale + scene.offset).astype(np.float32)
+        guide = None if scene.response is None else degrade.apply_response(scene.response, hr)
         seed = int(rng.integers(2**31))
         lr = degrade.degrade(hr, self.rule, self.scale, seed=seed, training=True)
-        return Sample(lr.astype(np.float32, copy=False), guide, hr if self.labelled else None)
+        return lr.astype(np.float32, copy=False), guide, hr if self.labelled else None
 
-    def _handle(self) -> h5py.File:
-        if self._file is None or self._pid != os.getpid():
-            self._file, self._pid = self._open(), os.getpid()
-        return self._file
+    @cached_property
+    def _mapped(self) -> list:
+        """The scenes of a random protocol; else LR images, guides and HR images, None for what is not there."""
+        with self._open() as file:
+            if not self.random:
+                return [self._map(file[key]) if key in file else None for key in ("lr", "guide", "hr")]
+            groups = [file[f"scenes/{index}"] for index in range(len(self.names))]
+            return [
+                _StoredScene(
+                    self._map(group["cube"]),
+                    group.attrs["scale"],
+                    group.attrs["offset"],
+                    group["response"][...] if "response" in group else None,
+                )
+                for group in groups
+            ]
+
+    def _map(self, array: h5py.Dataset) -> np.ndarray:
+        """An HDF5 array as it lies in the file, read-only."""
+        offset = array.id.get_offset()
+        if offset is None:
+            raise HsisrError(f"{self.path}: {array.name} is not stored in one piece; delete the file and make it again")
+        try:
+            return np.asarray(np.memmap(self.path, array.dtype, "r", offset, array.shape))
+        except (OSError, ValueError) as error:
+            raise HsisrError(f"{self.path}: damaged patch file ({error}); delete it and make it again") from error
 
     def _open(self) -> h5py.File:
         try:
@@ -165,7 +213,7 @@ class PatchFile:
         return file
 
     def __getstate__(self) -> dict:
-        return self.__dict__ | {"_file": None, "_pid": None}
+        return {key: value for key, value in self.__dict__.items() if key != "_mapped"}
 
 
 def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
@@ -174,12 +222,25 @@ def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
     Each with probability 1/2: horizontal flip, vertical flip, roll by half the height along rows, rotation by +90
     and by -90 degrees. The roll needs an even LR side and is left out otherwise, so that no LR pixel is split.
     """
-    flip_columns, flip_rows, roll, left, right = rng.random(5) < 0.5
-    roll = roll and sample.lr.shape[1] % 2 == 0
+    images = _augmented((sample.lr, sample.guide, sample.hr), rng)
+    return Sample(*_each(images, np.ascontiguousarray))
 
-    def transform(image: np.ndarray | None) -> np.ndarray | None:
-        if image is None:
-            return None
+
+def oriented(sample: Sample, orientation: int) -> Sample:
+    """The sample in one of its 8 flips and rotations (0: as it is), the same for LR image, guide and HR image."""
+    images = (sample.lr, sample.guide, sample.hr)
+    return Sample(*_each(images, lambda image: np.ascontiguousarray(_oriented(image, orientation))))
+
+
+def _each(images: Sequence[np.ndarray | None], change: Callable) -> tuple[np.ndarray | None, ...]:
+    return tuple(None if image is None else change(image) for image in images)
+
+
+def _augmented(images: Sequence[np.ndarray | None], rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
+    flip_columns, flip_rows, roll, left, right = rng.random(5) < 0.5
+    roll = roll and images[0].shape[1] % 2 == 0
+
+    def change(image: np.ndarray) -> np.ndarray:
         if flip_columns:
             image = image[:, :, ::-1]
         if flip_rows:
@@ -188,21 +249,14 @@ def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
             image = np.roll(image, image.shape[1] // 2, axis=1)
         if left != right:  # both together undo each other
             image = np.rot90(image, 1 if left else -1, axes=(1, 2))
-        return np.ascontiguousarray(image)
+        return image
 
-    return Sample(transform(sample.lr), transform(sample.guide), transform(sample.hr))
+    return _each(images, change)
 
 
-def oriented(sample: Sample, orientation: int) -> Sample:
-    """The sample in one of its 8 flips and rotations (0: as it is), the same for LR image, guide and HR image."""
-
-    def transform(image: np.ndarray | None) -> np.ndarray | None:
-        if image is None:
-            return None
-        turned = np.rot90(image, orientation % 4, axes=(1, 2))
-        return np.ascontiguousarray(turned[:, :, ::-1] if orientation >= 4 else turned)
-
-    return Sample(transform(sample.lr), transform(sample.guide), transform(sample.hr))
+def _oriented(image: np.ndarray, orientation: int) -> np.ndarray:
+    turned = np.rot90(image, orientation % 4, axes=(1, 2))
+    return turned[:, :, ::-1] if orientation >= 4 else turned
 
 
 def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,24 @@ ConfigFiles = Annotated[
 BenchmarkName = Annotated[str, typer.Argument(help="<dataset>_x<scale>[_<protocol>], such as indian_pines_x4.")]
 DatasetName = Annotated[str, typer.Argument(help="Data set, such as cave; `hsisr datasets` lists them.")]
 DEFAULT_CONFIG = [Path("config.yaml")]
+Reading = Annotated[
+    list[str] | None,
+    typer.Option("--read", help="Option of the reader, such as variable=I_MS, axes=HWB or nodata=0."),
+]
+
+
+def reader_options(words: list[str] | None) -> dict[str, Any]:
+    """Options of a reader out of key=value words; numbers are numbers. Raises HsisrError for other words."""
+    options: dict[str, Any] = {}
+    for word in words or []:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise HsisrError(f"--read {word}: expected key=value, such as variable=I_MS")
+        try:
+            options[key] = float(value) if key == "nodata" else int(value)
+        except ValueError:
+            options[key] = value
+    return options
 
 
 def main() -> None:

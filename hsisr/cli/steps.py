@@ -95,13 +95,14 @@ def train(
     benchmark: BenchmarkName,
     model: Annotated[str | None, typer.Argument(help="One model; every network if left out.")] = None,
     seed: Annotated[int | None, typer.Option(help="One seed; all of the model's if left out.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="GPUs at most, of training.devices; 0: no limit.")] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Train networks; stopped in any way, the same command goes on where it was."""
     from hsisr.config import load
     from hsisr.training import train
 
-    for folder in train(load(config), benchmark, model, seed):
+    for folder in train(load(config), benchmark, model, seed, gpus):
         print(folder)
 
 
@@ -119,11 +120,37 @@ def evaluate(
     chosen = _resolve(config, benchmark)
     command = command or " ".join(["hsisr", *map(shlex.quote, sys.argv[1:])])
     if model is None:
-        for name in chosen.models:
-            evaluation.evaluate_model(chosen, name, command)
-        print_table({benchmark: evaluation.merge(chosen, command)})
+        print_table({benchmark: evaluation.evaluate_benchmark(chosen, command)})
     else:
         evaluation.evaluate_model(chosen, model, command)
+
+
+@app.command()
+def runtime(
+    benchmark: BenchmarkName,
+    command: Annotated[str | None, typer.Option(hidden=True)] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Measure time, memory and operations of all models of a benchmark, in turns; nothing else should run."""
+    from hsisr import evaluation
+
+    command = command or " ".join(["hsisr", *map(shlex.quote, sys.argv[1:])])
+    for name, costs in evaluation.measure_runtime(_resolve(config, benchmark), command).timing.items():
+        print(name, *(f"{key} {value:.3g}" for key, value in costs.items()))
+
+
+@app.command()
+def classify(
+    benchmark: BenchmarkName,
+    command: Annotated[str | None, typer.Option(hidden=True)] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Classify land cover in the reference and in every model's result; needs labels, and scores made before."""
+    from hsisr import evaluation
+
+    command = command or " ".join(["hsisr", *map(shlex.quote, sys.argv[1:])])
+    for name, found in evaluation.classify(_resolve(config, benchmark), command).models.items():
+        print(name, *(f"{classifier} OA {scores['blocks']['oa']:.4f}" for classifier, scores in found.items()))
 
 
 @app.command()
@@ -156,13 +183,13 @@ def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
 
 @app.command()
 def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
-    """Write the self-contained HTML report of the configuration's benchmarks."""
+    """Write the self-contained HTML report of the configuration's benchmarks, and its figures as files."""
     from hsisr import paths
     from hsisr.benchmark import resolve
     from hsisr.report import build
 
     settings = _load(config)
-    build([resolve(settings, name) for name in settings.benchmarks], paths.REPORT, settings.report)
+    build([resolve(settings, name) for name in settings.benchmarks], paths.REPORT, settings.report, paths.FIGURES)
     print(f"report: {Path(paths.REPORT).resolve()}")
 
 

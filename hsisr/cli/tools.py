@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import DEFAULT_CONFIG, ConfigFiles, app
+from hsisr.cli.app import DEFAULT_CONFIG, ConfigFiles, Reading, app, reader_options
 from hsisr.errors import HsisrError
 
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
@@ -45,23 +45,32 @@ def import_weights(
     bands: Annotated[int, typer.Option(help="Bands of the images it was trained on.")] = 31,
 ) -> None:
     """Turn a paper's own checkpoint into a model file; it reads tensors only and never runs code."""
-    from hsisr import inference
-    from hsisr.files import file_hash
-    from hsisr.models import load_official, registry
+    from hsisr.inference import import_checkpoint
 
-    entry = registry.entry(model)
-    channels = 3 if entry.needs_guide else 0
-    network = load_official(registry.build(model, scale, bands, channels), checkpoint)
-    metadata = {
-        "base": model,
-        "options": {},
-        "scale": scale,
-        "bands": bands,
-        "guide_channels": channels,
-        "source": checkpoint.name,
-        "source_sha256": file_hash(checkpoint),
-    }
-    inference.save_model(out, network, metadata, {"imported": metadata["source_sha256"]})
+    import_checkpoint(checkpoint, model, scale, bands, out)
+    print(out)
+
+
+@app.command()
+def weights(
+    name: Annotated[str | None, typer.Argument(help="Weights to fetch and import; a table if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Model file to write; <name>.safetensors if left out.")
+    ] = None,
+) -> None:
+    """List the weights that the papers' authors published, or fetch some and turn them into a model file.
+
+    The file as published stays in the folder `published` beside the model file.
+    """
+    from hsisr.inference import import_checkpoint
+    from hsisr.models import published
+
+    if name is None:
+        print(published.table())
+        return
+    entry = published.checkpoint(name)
+    out = out or Path(f"{name}.safetensors")
+    import_checkpoint(published.fetch(entry, out.parent / "published"), entry.base, entry.scale, entry.bands, out)
     print(out)
 
 
@@ -91,6 +100,7 @@ def show(
     file: AnyFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")],
     bands: Bands = None,
+    read: Reading = None,
 ) -> None:
     """Write a picture of a scene, or of a pair's LR image, guide and HR reference side by side."""
     from hsisr import datasets, pairs
@@ -99,7 +109,7 @@ def show(
     if pairs.is_pair(file):
         pairs.show(pairs.read(file), out, bands)
     else:
-        quicklook.show(datasets.read_scene(file), out, bands)
+        quicklook.show(datasets.read_scene(file, **reader_options(read)), out, bands)
 
 
 @app.command()
@@ -107,12 +117,13 @@ def export(
     file: AnyFile,
     out: Annotated[Path, typer.Argument(help="Target; its ending chooses the format.")],
     format: Annotated[str | None, typer.Option(help="Format where the ending does not choose it, such as cog.")] = None,
+    read: Reading = None,
 ) -> None:
     """Write a scene in another format: GeoTIFF, COG, ENVI, MATLAB v5 or v7.3, .npy, scene file."""
     from hsisr import datasets
     from hsisr.datasets import writers
 
-    print(writers.export(datasets.read_scene(file), out, format))
+    print(writers.export(datasets.read_scene(file, **reader_options(read)), out, format))
 
 
 @app.command("degrade")
@@ -126,11 +137,12 @@ def degrade_scene(
     ] = None,
     noise: Annotated[float | None, typer.Option(help="Noise sigma, range [0, 1]; else the protocol's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    read: Reading = None,
 ) -> None:
     """Degrade any scene to a pair of LR image, guide and HR reference."""
     from hsisr import datasets, degrade, pairs
 
-    scene = datasets.read_scene(file)
+    scene = datasets.read_scene(file, **reader_options(read))
     pair = degrade.pair(scene, protocol, scale, seed=seed, response=response, noise=noise)
     settings = {"protocol": protocol, "scale": scale, "response": response, "noise": noise, "seed": seed}
     pairs.write(out, scene.name, pair, scene, settings)
@@ -169,6 +181,17 @@ def score(
     print(f"convention {convention}, scale {scale:g}")
     for name, value in scores.items():
         print(f"{name:<6} {value:.6f}")
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="Results file, such as results/cave_x8.json.")],
+    second: Annotated[Path, typer.Argument(help="Results file of the same benchmark.")],
+) -> None:
+    """Print two results files side by side; refused where protocol, convention or test scenes differ."""
+    from hsisr.evaluation.compare import print_comparison
+
+    print_comparison(first, second)
 
 
 @app.command()

@@ -23,7 +23,7 @@ def quicklook(scene: Scene, bands: Sequence[int] | None = None) -> np.ndarray:
     460 nm; an image of three bands is taken as it is, one of one band as grey.
     Raises HsisrError if wavelengths are unknown or not visible and bands are not given.
     """
-    chosen = _default_bands(scene) if bands is None else list(bands)
+    chosen = default_bands(scene) if bands is None else list(bands)
     if len(chosen) not in (1, 3) or any(not 0 <= band < scene.shape[0] for band in chosen):
         raise HsisrError(
             f"scene {scene.name}: bands {chosen} make no picture; give 3, or 1, of 0 to {scene.shape[0] - 1}"
@@ -36,10 +36,18 @@ def quicklook(scene: Scene, bands: Sequence[int] | None = None) -> np.ndarray:
         valid = valid & ~missing.any(axis=0)
     if not valid.any():
         raise HsisrError(f"scene {scene.name}: no pixel is valid in bands {chosen}")
-    low, high = np.percentile(values[:, valid], _PERCENTILES)
+    return stretch(values, valid, values[:, valid])
+
+
+def stretch(values: np.ndarray, valid: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """RGB picture (H, W, 3) uint8 of values (3 or 1, H, W): from black to white between two percentiles of `reference`.
+
+    valid: (H, W); invalid pixels are black.
+    """
+    low, high = np.percentile(reference, _PERCENTILES) if np.size(reference) else (0.0, 1.0)
     stretched = np.clip((values - low) / max(high - low, np.finfo(np.float32).tiny), 0, 1)
     picture = np.where(valid, np.rint(stretched * 255), 0).astype(np.uint8)
-    return np.moveaxis(np.broadcast_to(picture, (3, *scene.shape[1:])), 0, -1).copy()
+    return np.moveaxis(np.broadcast_to(picture, (3, *valid.shape)), 0, -1).copy()
 
 
 def show(scene: Scene, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
@@ -60,7 +68,8 @@ def write_png(out: str | os.PathLike, picture: np.ndarray) -> None:
             image.write(np.moveaxis(picture, -1, 0))
 
 
-def _default_bands(scene: Scene) -> list[int]:
+def default_bands(scene: Scene) -> list[int]:
+    """Bands shown as red, green and blue, or as grey, where the user names none; errors as `quicklook`."""
     if scene.wavelengths_nm is None:
         if scene.shape[0] in (1, 3):
             return list(range(scene.shape[0]))

@@ -40,10 +40,7 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
     Raises HsisrError for an unknown ending, or if the scene does not fit into the format.
     """
     out = Path(out)
-    chosen = format or FORMATS.get(out.suffix.lower())
-    if chosen not in _BY_NAME:
-        known = f"{', '.join(FORMATS)}; formats: {', '.join(_BY_NAME)}"
-        raise HsisrError(f"{out}: no format {chosen or out.suffix!r}; endings: {known}")
+    chosen = format_of(out, format)
     if chosen == "envi":
         return _write_envi(scene, out)
     writers = {
@@ -52,6 +49,15 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
     }  # fmt: skip
     writers[chosen](scene, out)
     return out
+
+
+def format_of(out: str | os.PathLike, format: str | None = None) -> str:
+    """The format that `export` would write: the one that is named, or what the ending says. Raises HsisrError."""
+    chosen = format or FORMATS.get(Path(out).suffix.lower())
+    if chosen not in _BY_NAME:
+        known = f"{', '.join(FORMATS)}; formats: {', '.join(_BY_NAME)}"
+        raise HsisrError(f"{out}: no format {chosen or Path(out).suffix!r}; endings: {known}")
+    return chosen
 
 
 def _write_geotiff(scene: Scene, out: Path) -> None:

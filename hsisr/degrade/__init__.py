@@ -2,33 +2,44 @@
 
 from hsisr.degrade.alignment import Registration, measure_shift, registration, shift_of
 from hsisr.degrade.custom import CustomProtocol
+from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, noise_level, spectral_subspace
 from hsisr.degrade.noise import Noise, scene_seed
 from hsisr.degrade.pairs import Pair, degrade, pair, scene_response
 from hsisr.degrade.protocols import PROTOCOLS, Protocol
 from hsisr.degrade.psf import anisotropic_gaussian
 from hsisr.degrade.response import RESPONSES, RGB_TO_EIGHT, apply_response, response, spectral_mixup_matrix
 from hsisr.degrade.sampling import imresize, interpolate
+from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, sensor_of
 
 __all__ = [
     "PROTOCOLS",
     "RESPONSES",
     "RGB_TO_EIGHT",
     "CustomProtocol",
+    "Footprint",
     "Noise",
     "Pair",
     "Protocol",
     "Registration",
+    "Sensor",
+    "Subspace",
     "anisotropic_gaussian",
     "apply_response",
     "degrade",
+    "estimate_footprint",
+    "estimate_sensor",
+    "gaussian_footprint",
     "imresize",
     "interpolate",
     "measure_shift",
+    "noise_level",
     "pair",
     "registration",
     "response",
     "scene_response",
     "scene_seed",
+    "sensor_of",
     "shift_of",
     "spectral_mixup_matrix",
+    "spectral_subspace",
 ]

@@ -32,11 +32,13 @@ class Registration:
     """How an LR image lies against its guide.
 
     shift_px: (rows, columns), HR pixels. sigma_px: width of the best-fitting PSF, (rows, columns), HR pixels.
+    skew: its third-order skew, (rows, columns).
     unexplained: share of the guide's variance, at LR resolution, that the fit leaves; near 1 the shift means nothing.
     """
 
     shift_px: tuple[float, float]
     sigma_px: tuple[float, float]
+    skew: tuple[float, float]
     unexplained: float
 
 
@@ -62,7 +64,7 @@ def shift_of(protocol: str | Protocol, scale: int) -> tuple[float, float]:
 
 def measure_shift(lr: np.ndarray, guide: np.ndarray, scale: int) -> tuple[float, float]:
     """The shift of an LR image (B, h, w) against its guide (G, h s, w s), measured; see `registration`."""
-    return _register(lr, guide, scale, None).shift_px
+    return register(lr, guide, scale).shift_px
 
 
 def registration(pair: Pair) -> Registration:
@@ -74,10 +76,11 @@ def registration(pair: Pair) -> Registration:
     """
     if pair.guide is None:
         raise HsisrError("registration: this pair has no guide to measure against")
-    return _register(pair.lr, pair.guide, pair.metadata["scale"], pair.mask)
+    return register(pair.lr, pair.guide, pair.metadata["scale"], pair.mask)
 
 
-def _register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None) -> Registration:
+def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Registration:
+    """`registration` of an LR image (B, h, w) and a guide (G, h s, w s); mask: (h s, w s), True where valid."""
     lr, guide = check_cube(lr, 1), check_cube(guide, 1)
     height, width = lr.shape[1:]
     if guide.shape[1:] != (height * scale, width * scale):
@@ -98,6 +101,7 @@ def _register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | 
     return Registration(
         shift_px=(float(fitted[0] * scale), float(fitted[1] * scale)),
         sigma_px=(math.exp(fitted[2]), math.exp(fitted[3])),
+        skew=(float(fitted[4]), float(fitted[5])),
         unexplained=unexplained,
     )
 

@@ -20,8 +20,8 @@ class Pair:
 
     lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), or None under `full`.
     mask: (h s, w s), True where valid, or None: all are. All images float32.
-    metadata: protocol, scale, psf and sampling (words), kernel (array or None), noise_sigma, response (name or None),
-    response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene.
+    metadata: protocol, scale, psf and sampling (words), kernel (array or None), phase, noise_sigma, response (name or
+    None), response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene.
     """
 
     lr: np.ndarray
@@ -173,6 +173,7 @@ def _simulated(
         "psf": "none" if protocol.psf is None else protocol.psf.description,
         "sampling": protocol.sampling,
         "kernel": degradation.kernel,
+        "phase": degradation.phase,
         "noise_sigma": sigma,
         "response": name,
         "response_matrix": matrix,
@@ -253,6 +254,7 @@ def _full_resolution(
         "psf": "none",
         "sampling": "none: the scene is the LR image",
         "kernel": None,
+        "phase": 0,
         "noise_sigma": 0.0,
         "response": None,
         "response_matrix": None,

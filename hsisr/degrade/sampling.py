@@ -80,16 +80,23 @@ def correlation_axis(size: int, step: int, start: int, taps: np.ndarray, border:
     return _matrix(fold(reads, size), np.broadcast_to(taps, reads.shape), size)
 
 
-def interpolate(array: np.ndarray, factor: float, kind: str = "bicubic") -> np.ndarray:
+def interpolate(
+    array: np.ndarray, factor: float, kind: str = "bicubic", shift_px: tuple[float, float] = (0.0, 0.0)
+) -> np.ndarray:
     """Resize the last two axes by `factor` as torch's interpolate does (align_corners=False, no antialiasing).
 
     array: (..., H, W), float. kind: `bicubic` (a = -0.75) or `bilinear`. Returns (..., floor(factor H),
     floor(factor W)) in the array's type; computed in float64. Bicubic values may overshoot the input's range.
+    shift_px: (rows, columns) of the result by which the array's samples lie beside the centres of their blocks.
     Raises HsisrError for an unknown kind, a factor that is not a positive number or an empty result.
     """
     if kind not in _TORCH_KERNELS:
         raise HsisrError(f"interpolate: unknown kind {kind!r}; choose one of {', '.join(_TORCH_KERNELS)}")
-    return _resize(array, factor, lambda size: _torch_axis(size, math.floor(size * factor + _EPS), 1 / factor, kind))
+
+    def axis_matrix(size: int, axis: int) -> Any:
+        return _torch_axis(size, math.floor(size * factor + _EPS), 1 / factor, kind, shift_px[axis])
+
+    return _resize(array, factor, axis_matrix)
 
 
 def imresize(array: np.ndarray, factor: float, antialiasing: bool = True) -> np.ndarray:
@@ -100,7 +107,11 @@ def imresize(array: np.ndarray, factor: float, antialiasing: bool = True) -> np.
     input's range. Raises HsisrError for a factor that is not a positive number.
     """
     stretch = max(1.0, 1 / factor) if antialiasing and factor > 0 else 1.0
-    return _resize(array, factor, lambda size: _matlab_axis(size, math.ceil(size * factor - _EPS), 1 / factor, stretch))
+
+    def axis_matrix(size: int, axis: int) -> Any:
+        return _matlab_axis(size, math.ceil(size * factor - _EPS), 1 / factor, stretch)
+
+    return _resize(array, factor, axis_matrix)
 
 
 #: Forgives the rounding of factor * size, so that 49 * (1 / 49) makes one pixel, not none.
@@ -130,9 +141,12 @@ def _axis(size: int, scale: int, taps: np.ndarray, sampling: str, border: str, p
     raise HsisrError(f"unknown sampling {sampling!r}; choose one of {', '.join(SAMPLINGS)}")
 
 
-def _torch_axis(size: int, out: int, step: float, kind: str) -> Any:
-    """torch's interpolation along one axis, sparse (out, size): i reads at (i + 1/2) step - 1/2, edges clamped."""
-    centres = (np.arange(out) + 0.5) * step - 0.5
+def _torch_axis(size: int, out: int, step: float, kind: str, shift: float = 0.0) -> Any:
+    """torch's interpolation along one axis, sparse (out, size); edges clamped.
+
+    Output i reads at (i - shift + 1/2) step - 1/2.
+    """
+    centres = (np.arange(out) - shift + 0.5) * step - 0.5
     if kind == "bilinear":
         centres = np.maximum(centres, 0)
     reach, kernel = _TORCH_KERNELS[kind]
@@ -148,7 +162,8 @@ def _matlab_axis(size: int, out: int, step: float, stretch: float) -> Any:
     return _matrix(_reflect(reads, size), weights / weights.sum(axis=1, keepdims=True), size)
 
 
-def _resize(array: np.ndarray, factor: float, axis_matrix: Callable[[int], Any]) -> np.ndarray:
+def _resize(array: np.ndarray, factor: float, axis_matrix: Callable[[int, int], Any]) -> np.ndarray:
+    """axis_matrix: (size, axis) -> sparse (out, size), for the axes 0 (rows) and 1 (columns)."""
     array = np.asarray(array)
     if not (math.isfinite(factor) and factor > 0):
         raise HsisrError(f"resize: the factor must be a positive number, not {factor}")
@@ -156,7 +171,7 @@ def _resize(array: np.ndarray, factor: float, axis_matrix: Callable[[int], Any])
         raise HsisrError(f"resize: expected a float array (..., H, W), got {array.dtype} {array.shape}")
     if not np.isfinite(array).all():
         raise HsisrError("resize: the array holds NaN or infinite values; replace them first")
-    rows, columns = (axis_matrix(size) for size in array.shape[-2:])
+    rows, columns = (axis_matrix(size, axis) for axis, size in enumerate(array.shape[-2:]))
     if 0 in (rows.shape[0], columns.shape[0]):
         raise HsisrError(f"resize: factor {factor:g} leaves no pixel of an image of {array.shape[-2:]}")
     planes = array.reshape(-1, *array.shape[-2:])

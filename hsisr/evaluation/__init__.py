@@ -9,10 +9,16 @@ import numpy as np
 
 from hsisr import pairs, paths
 from hsisr.benchmark import Benchmark, Model, resolve
-from hsisr.config import Config, load
+from hsisr.config import Config
+from hsisr.config import load as load_config
 from hsisr.errors import HsisrError
 from hsisr.evaluation import preview, results
+from hsisr.evaluation.first_seed import FirstSeed
 from hsisr.evaluation.full_resolution import score_full
+from hsisr.evaluation.method import load
+from hsisr.evaluation.steps import classify as classify
+from hsisr.evaluation.steps import everything, header
+from hsisr.evaluation.steps import measure_runtime as measure_runtime
 from hsisr.files import stamp
 from hsisr.metrics import json_ready
 from hsisr.metrics import score as score
@@ -26,15 +32,27 @@ def evaluate(
     config: a Config or the path of a config.yaml. benchmark: only this one. Writes results/<benchmark>.json and
     what lies under it. Runs must be trained and pairs made. Raises HsisrError for what is missing or does not fit.
     """
-    config = config if isinstance(config, Config) else load(config)
+    config = config if isinstance(config, Config) else load_config(config)
     found = {}
     for name in [benchmark] if benchmark else config.benchmarks:
         chosen = resolve(config, name)
         command = f"hsisr evaluate {name}"
-        for model in chosen.models:
-            evaluate_model(chosen, model, command)
-        found[name] = merge(chosen, command)
+        found[name] = evaluate_benchmark(chosen, command)
     return found
+
+
+def evaluate_benchmark(benchmark: Benchmark, command: str) -> results.Results:
+    """Score every model of a benchmark, compare their costs and what can be classified, and gather all of it.
+
+    command: what makes the files again, written into them. Errors as `evaluate`.
+    """
+    for model in benchmark.models:
+        evaluate_model(benchmark, model, command)
+    if benchmark.measures_runtime:
+        measure_runtime(benchmark, command)
+    if benchmark.classifies:
+        classify(benchmark, command)
+    return merge(benchmark, command)
 
 
 def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.ModelScores:
@@ -46,23 +64,30 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
 
     model = benchmark.model(name)
     settings = benchmark.settings("evaluate", name)
-    methods = {seed: _method(benchmark, model, seed) for seed in model.seeds}
+    items = benchmark.parts["test"]
+    methods = {seed: load(benchmark, model, seed) for seed in model.seeds}
     scores: dict[int, dict[str, dict[str, float]]] = {seed: {} for seed in methods}
-    previews, seconds = {}, 0.0
-    for number, item in enumerate(benchmark.parts["test"]):
+    made_with = environment()  # before the clock runs: it loads torch
+    first_seed, seconds = FirstSeed(benchmark, len(items)), 0.0
+    for item in items:
         pair = pairs.read(benchmark.path(paths.PAIR, item=item.name))
-        for seed, predict in methods.items():
+        for seed, super_resolve in methods.items():
             started = time.perf_counter()
-            estimate = predict(pair)
+            estimate = super_resolve(pair)
             seconds += time.perf_counter() - started
             scores[seed][item.name] = _scores(benchmark, pair, estimate)
-            if pair.hr is not None and seed == model.seeds[0] and number < benchmark.config.report.scenes:
-                previews[item.name] = preview.make(pair.lr, estimate, pair.hr, pair.wavelengths_nm)
-    result = _summary(benchmark, model, scores, seconds)
+            if pair.hr is not None and seed == model.seeds[0]:
+                first_seed.add(pair, estimate)
+    chosen, reference = first_seed.bands()
     content = results.ModelScores(
-        **stamp("scores", settings), **_header(benchmark, command), model=name, result=result, environment=environment()
+        **stamp("scores", settings),
+        **header(benchmark, command),
+        model=name,
+        result=_summary(benchmark, model, scores, seconds, chosen),
+        reference_bands=reference,
+        environment=made_with,
     )
-    preview.write(benchmark.path(paths.PREVIEW, model=name), previews, settings)
+    preview.write(benchmark.path(paths.PREVIEW, model=name), first_seed.previews, settings, first_seed.labelled)
     results.write(benchmark.path(paths.SCORES, model=name), content)
     return content
 
@@ -72,25 +97,42 @@ def merge(benchmark: Benchmark, command: str) -> results.Results:
 
     Raises HsisrError if a model's scores are missing or were made with other settings.
     """
-    models, environment = {}, {}
+    models, reference_bands, environment = {}, {}, {}
     for name in benchmark.models:
         path = benchmark.path(paths.SCORES, model=name)
-        scores = results.read(path, results.ModelScores)
-        expected = stamp("scores", benchmark.settings("evaluate", name))["config_hash"]
-        if scores.config_hash != expected:
-            raise HsisrError(f"{path}: made with other settings ({scores.config_hash}, now {expected}); evaluate again")
-        models[name], environment = scores.result, scores.environment
-    everything = {name: benchmark.settings("evaluate", name) for name in benchmark.models}
+        scores = _read(path, results.ModelScores, benchmark.settings("evaluate", name))
+        models[name], reference_bands, environment = scores.result, scores.reference_bands, scores.environment
+    classified = None
+    if benchmark.measures_runtime:
+        costs = _read(benchmark.path(paths.RUNTIME), results.RuntimeScores, everything(benchmark))
+        for name, model in models.items():
+            model.flops_per_value = costs.flops_per_value[name]
+            model.timing |= costs.timing[name]
+    if benchmark.classifies:
+        classified = _read(benchmark.path(paths.CLASSIFICATION), results.ClassificationScores, everything(benchmark))
+        for name, model in models.items():
+            model.classification = classified.models[name]
     content = results.Results(
-        **stamp("results", everything),
-        **_header(benchmark, command),
+        **stamp("results", everything(benchmark)),
+        **header(benchmark, command),
         parts={part: [item.name for item in items] for part, items in benchmark.parts.items()},
         response=benchmark.response,
+        reference_bands=reference_bands,
+        classification=classified.setup if classified else None,
         models=models,
         environment=environment,
     )
     results.write(benchmark.path(paths.RESULTS), content)
     return content
+
+
+def _read(path: str, kind: type, settings: Any) -> Any:
+    """A file of scores, refused if it was made with other settings."""
+    found = results.read(path, kind)
+    expected = stamp("", settings)["config_hash"]
+    if found.config_hash != expected:
+        raise HsisrError(f"{path}: made with other settings ({found.config_hash}, now {expected}); evaluate again")
+    return found
 
 
 def _scores(benchmark: Benchmark, pair: pairs.PairFile, estimate: np.ndarray) -> results.Scores:
@@ -99,32 +141,9 @@ def _scores(benchmark: Benchmark, pair: pairs.PairFile, estimate: np.ndarray) ->
     return json_ready(score(pair.hr, estimate, benchmark.scale, benchmark.convention, mask=pair.mask))
 
 
-def _method(benchmark: Benchmark, model: Model, seed: int) -> Callable[[pairs.PairFile], np.ndarray]:
-    """A function that super-resolves a pair file with the model."""
-    from hsisr import inference
-    from hsisr.models import registry
-
-    if not model.is_network:
-
-        def classical(pair: pairs.PairFile) -> np.ndarray:
-            channels = 0 if pair.guide is None else len(pair.guide)
-            method = registry.build(model.base, benchmark.scale, len(pair.lr), channels, model.options)
-            return inference.predict(method, pair.lr, pair.guide)
-
-        return classical
-    from hsisr.training import choose_device, fix_threads
-
-    path = benchmark.trained_on.path(paths.WEIGHTS, model=model.name, seed=seed)
-    expected = stamp("model", benchmark.trained_on.settings("train", model.name, seed))["config_hash"]
-    found = inference.read_metadata(path)["config_hash"]
-    if found != expected:
-        raise HsisrError(f"{path}: trained with other settings ({found}, now {expected}); train again")
-    fix_threads(model.training.threads)
-    network = inference.load_model(path, choose_device(model.training.device))
-    return lambda pair: inference.predict(network, pair.lr, pair.guide)
-
-
-def _summary(benchmark: Benchmark, model: Model, scores: dict, seconds: float) -> results.ModelResult:
+def _summary(
+    benchmark: Benchmark, model: Model, scores: dict, seconds: float, bands: dict[str, results.BandChoice]
+) -> results.ModelResult:
     per_scene = {scene: _mean([scores[seed][scene] for seed in scores]) for scene in scores[model.seeds[0]]}
     per_seed = {str(seed): _mean(list(scores[seed].values())) for seed in scores} if model.is_network else {}
     runs = []
@@ -149,17 +168,8 @@ def _summary(benchmark: Benchmark, model: Model, scores: dict, seconds: float) -
         parameters=runs[0]["parameters"] if runs else 0,
         training_steps=runs[0]["steps"] if runs else 0,
         timing=timing,
+        bands=bands,
     )
-
-
-def _header(benchmark: Benchmark, command: str) -> dict[str, Any]:
-    return {
-        "dataset": benchmark.dataset,
-        "scale": benchmark.scale,
-        "protocol": benchmark.protocol,
-        "convention": benchmark.convention,
-        "command": command,
-    }
 
 
 def _mean(scores: list[results.Scores]) -> results.Scores:

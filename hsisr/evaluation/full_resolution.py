@@ -14,8 +14,9 @@ def score_full(pair: PairFile, estimate: np.ndarray, scale: int, guide_response:
     """Score an estimate (bands, H, W) against the inputs that it was made from, brought to one another's resolution.
 
     The estimate is degraded to the LR grid as protocol `wald` does. guide_response: name of the guide's spectral
-    response; None if unknown. Scores: consistency_lr, consistency_guide (RMSE, 0 is best; none without a guide or
-    its response), d_lambda (Khan), d_s and qnr (none unless the guide has one channel).
+    response; None if unknown. Scores: consistency_lr, consistency_guide (RMSE, 0 is best; none without a guide, its
+    response or its wavelengths, and for a guide of other channels than the response), d_lambda (Khan), d_s and qnr
+    (none unless the guide has one channel).
     """
     estimate = np.clip(estimate, 0, 1)
     degraded = degrade.degrade(estimate, "wald", scale, noise=0)
@@ -30,8 +31,10 @@ def score_full(pair: PairFile, estimate: np.ndarray, scale: int, guide_response:
         "qnr": None,
     }
     if pair.guide is not None and guide_response is not None and pair.wavelengths_nm is not None:
-        seen = degrade.apply_response(degrade.response(guide_response, pair.wavelengths_nm), estimate)
-        scores["consistency_guide"] = metrics.consistency_guide(seen, pair.guide)
+        matrix = degrade.response(guide_response, pair.wavelengths_nm)
+        if len(matrix) == len(pair.guide):
+            seen = degrade.apply_response(matrix, estimate)
+            scores["consistency_guide"] = metrics.consistency_guide(seen, pair.guide)
     if pair.guide is not None and len(pair.guide) == 1:
         guide_lr = degrade.degrade(pair.guide, "wald", scale, noise=0)
         scores["d_s"] = metrics.d_s(estimate, pair.guide, pair.lr, guide_lr, block=block)

@@ -1,7 +1,8 @@
 """Preview files: the small part of a model's output that the report draws, so that it need not super-resolve."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -22,7 +23,9 @@ class Preview:
 
     composite (H, W, 3) float32 values of three bands; reference_composite and lr_composite the same of the HR and
     the LR image (LR size); composite_bands their 0-based numbers; error (H, W) RMSE over bands; spectral_angle
-    (H, W) degrees; points (n, 2) rows and columns; spectra and reference_spectra (n, bands); band_psnr (bands,) dB.
+    (H, W) degrees; points (n, 2) rows and columns; spectra and reference_spectra (n, bands); worst_point (2,) row and
+    column of the largest error, worst_spectra (2, bands) of the estimate and the reference there; band_psnr (bands,)
+    dB.
     """
 
     composite: np.ndarray
@@ -34,6 +37,8 @@ class Preview:
     points: np.ndarray
     spectra: np.ndarray
     reference_spectra: np.ndarray
+    worst_point: np.ndarray
+    worst_spectra: np.ndarray
     band_psnr: np.ndarray
     wavelengths_nm: np.ndarray
 
@@ -54,6 +59,7 @@ def make(lr: np.ndarray, estimate: np.ndarray, reference: np.ndarray, wavelength
     cosine = dot / np.sqrt(np.maximum(norm_x * norm_y, np.finfo(float).tiny))
     points = typical_points(reference)
     rows, columns = points.T
+    worst = np.unravel_index(np.argmax(squared), squared.shape)
     return Preview(
         composite=_channels_last(estimate, shown),
         reference_composite=_channels_last(reference, shown),
@@ -64,6 +70,8 @@ def make(lr: np.ndarray, estimate: np.ndarray, reference: np.ndarray, wavelength
         points=points,
         spectra=estimate[:, rows, columns].T.astype(np.float32),
         reference_spectra=reference[:, rows, columns].T.astype(np.float32),
+        worst_point=np.array(worst),
+        worst_spectra=np.stack([estimate[:, *worst], reference[:, *worst]]).astype(np.float32),
         band_psnr=-10 * np.log10(np.maximum(band_mse, 1e-12)),
         wavelengths_nm=np.arange(1, bands + 1) if wavelengths_nm is None else wavelengths_nm,
     )
@@ -90,28 +98,52 @@ def typical_points(reference: np.ndarray, count: int = 3) -> np.ndarray:
     return np.stack(np.unravel_index(chosen, brightness.shape), axis=1)
 
 
-def write(path: str | os.PathLike, previews: dict[str, Preview], settings: object = None) -> None:
-    """Write the previews of a model: one group a scene."""
+def write(
+    path: str | os.PathLike,
+    previews: dict[str, Preview],
+    settings: object = None,
+    labelled: dict[str, np.ndarray] | None = None,
+) -> None:
+    """Write the previews of a model, one group a scene; labelled: scene -> (n, bands) spectra of labelled pixels."""
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(stamp("preview", settings))
         for name, preview in previews.items():
             group = file.create_group(name)
             for key in fields(Preview):
                 group[key.name] = getattr(preview, key.name)
+        for name, spectra in (labelled or {}).items():
+            file.create_dataset(f"{_LABELLED}/{name}", data=spectra)
 
 
 def read(path: str | os.PathLike) -> dict[str, Preview]:
     """Scene -> preview. Raises HsisrError if the file is absent, damaged or of another kind."""
+    with _opened(path) as file:
+        return {
+            name: Preview(**{key.name: group[key.name][...] for key in fields(Preview)})
+            for name, group in file.items()
+            if name != _LABELLED
+        }
+
+
+def read_labelled(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Scene -> (n, bands) spectra of labelled pixels; empty where there are no labels. Errors as `read`."""
+    with _opened(path) as file:
+        return {name: spectra[...] for name, spectra in file.get(_LABELLED, {}).items()}
+
+
+#: Group of the labelled pixels; scenes have no such names.
+_LABELLED = "_labelled"
+
+
+@contextmanager
+def _opened(path: str | os.PathLike) -> Iterator[h5py.File]:
     path = Path(path)
     if not path.is_file():
         raise HsisrError(f"{path}: no such preview file; `hsisr evaluate` makes it")
     try:
         with h5py.File(path, "r") as file:
             check_stamp(path, file.attrs, "preview")
-            return {
-                name: Preview(**{key.name: group[key.name][...] for key in fields(Preview)})
-                for name, group in file.items()
-            }
+            yield file
     except (OSError, KeyError, RuntimeError) as error:
         raise HsisrError(f"{path}: damaged preview file ({error}); delete it and evaluate again") from error
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hsisr.errors import HsisrError
+from hsisr.evaluation.classification import Accuracies
 from hsisr.files import read_json, write_json
 
 #: Score -> value; none for the PSNR of identical images, which is infinite and has no place in JSON.
@@ -18,6 +19,27 @@ Scores = dict[str, float | None]
 
 class _Block(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+class BandChoice(_Block):
+    """Bands that a selection method recommends of a model's result, against those of the reference."""
+
+    bands: list[int] = Field(description="Recommended bands, 0-based, rising.")
+    overlap: float = Field(description="Share of the reference's bands among them, 0 to 1.")
+    distance: float = Field(
+        description="Mean distance to the reference's bands, paired in order: nm; bands where wavelengths are unknown."
+    )
+
+
+class Classification(_Block):
+    """How land cover was classified, and what the reference and the interpolated LR image give."""
+
+    classes: dict[str, int] = Field(description="Class -> its labelled pixels in the test part.")
+    dropped: dict[str, str] = Field(description="Class that was left out -> why.")
+    splits: int = Field(description="Random divisions into training and test pixels.")
+    block_px: int = Field(description="Side of the blocks that train or test as a whole, HR pixels.")
+    reference: Accuracies = Field(description="Accuracies on the reference; empty if fewer than two classes remain.")
+    lr: Accuracies = Field(description="Accuracies on the LR image, interpolated bicubically.")
 
 
 class ModelResult(_Block):
@@ -32,7 +54,18 @@ class ModelResult(_Block):
     seed_std: Scores = Field(description="Standard deviation over seeds, 0 for one.")
     parameters: int = Field(description="Trainable numbers; 0 for classical methods.")
     training_steps: int = Field(description="Optimiser steps of one run; 0 for classical methods.")
-    timing: dict[str, float] = Field(description="Seconds: of super-resolving the test part, of training.")
+    flops_per_value: float | None = Field(
+        None, description="Floating-point operations per value of the result, counted; none for classical methods."
+    )
+    timing: dict[str, float] = Field(
+        description="seconds: of super-resolving the test part; training_seconds; and of `hsisr runtime`, all models "
+        "in turns on one crop: seconds_per_megapixel_band, peak_memory_mb."
+    )
+    bands: dict[str, BandChoice] = Field({}, description="Selection method -> recommended bands; first seed.")
+    classification: Accuracies | None = Field(
+        None,
+        description="Classifier -> blocks or random division -> oa, aa, kappa, 0 to 1, and their spread; first seed.",
+    )
 
 
 class _Header(_Block):
@@ -51,6 +84,8 @@ class Results(_Header):
 
     parts: dict[str, list[str]] = Field(description="Part -> scenes or regions that were used.")
     response: str | None = Field(description="Spectral response of the simulated guide.")
+    reference_bands: dict[str, list[int]] = Field({}, description="Selection method -> bands of the reference.")
+    classification: Classification | None = Field(None, description="Where the data set has labels.")
     models: dict[str, ModelResult]
     environment: dict[str, Any]
 
@@ -60,17 +95,42 @@ class ModelScores(_Header):
 
     model: str
     result: ModelResult
+    reference_bands: dict[str, list[int]] = {}
     environment: dict[str, Any]
 
 
-def write(path: str | os.PathLike, content: Results | ModelScores) -> None:
+class ClassificationScores(_Header):
+    """results/<benchmark>/_classification.json: accuracies on the reference and on every model's result."""
+
+    setup: Classification
+    models: dict[str, Accuracies]
+
+
+class RuntimeScores(_Header):
+    """results/<benchmark>/_runtime.json: what every model costs; see `hsisr.evaluation.runtime.Cost`."""
+
+    flops_per_value: dict[str, float | None]
+    timing: dict[str, dict[str, float]]
+    environment: dict[str, Any]
+
+
+#: Kind of file, as its stamp says.
+_KINDS: dict[type[_Header], str] = {
+    Results: "results",
+    ModelScores: "scores",
+    ClassificationScores: "classification",
+    RuntimeScores: "runtime",
+}
+
+
+def write(path: str | os.PathLike, content: _Header) -> None:
     """Write a results file."""
     write_json(path, content.model_dump(by_alias=True))
 
 
-def read(path: str | os.PathLike, kind: type[Results] | type[ModelScores]) -> Any:
+def read(path: str | os.PathLike, kind: type[_Header]) -> Any:
     """Read a results file. Raises HsisrError if it is absent, not JSON, or does not follow its schema."""
-    name = {Results: "results", ModelScores: "scores"}[kind]
+    name = _KINDS[kind]
     try:
         return kind.model_validate(read_json(Path(path), name))
     except ValidationError as error:

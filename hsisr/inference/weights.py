@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path, check_stamp, stamp
+from hsisr.files import atomic_path, check_stamp, file_hash, stamp
 
 
 def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], settings: Any = None) -> None:
@@ -54,6 +54,21 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
     except RuntimeError as error:
         raise HsisrError(f"{path}: its weights do not fit {metadata['base']} ({str(error).splitlines()[0]})") from error
     return network.to(device).eval()
+
+
+def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, bands: int, out: str | os.PathLike) -> None:
+    """Turn a paper's own checkpoint into a model file that says where it comes from; none of its code is run.
+
+    base: registered network that it fits. scale, bands: it was trained for. Raises HsisrError as `load_official`.
+    """
+    from hsisr.models import load_official, registry
+
+    checkpoint = Path(checkpoint)
+    channels = 3 if registry.entry(base).needs_guide else 0
+    network = load_official(registry.build(base, scale, bands, channels), checkpoint)
+    source = {"source": checkpoint.name, "source_sha256": file_hash(checkpoint)}
+    metadata = {"base": base, "options": {}, "scale": scale, "bands": bands, "guide_channels": channels, **source}
+    save_model(out, network, metadata, {"imported": source["source_sha256"]})
 
 
 def model_path(path: str | os.PathLike) -> Path:

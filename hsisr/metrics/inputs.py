@@ -31,21 +31,27 @@ class Pair:
         """(bands, rows, columns)."""
         return self.reference.shape
 
-    def read(self, bands: int | slice, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    def read(
+        self, bands: int | slice, start: int, stop: int, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Rows start:stop of one band (rows, W) or of several (bands, rows, W), float64; masked pixels are 0.
 
+        out: (2, ...) float64 that takes the values of both images; None: new arrays.
         Raises HsisrError if a valid pixel is NaN or infinite.
         """
-        x = self._read(self.reference, "reference", bands, start, stop)
-        y = self._read(self.estimate, "estimate", bands, start, stop)
-        if self.clip is not None:
-            np.clip(y, *self.clip, out=y)
+        x = self._read(self.reference, "reference", (bands, slice(start, stop)), None if out is None else out[0])
+        y = self._read(self.estimate, "estimate", (bands, slice(start, stop)), None if out is None else out[1])
+        if self.clip is not None:  # in half the time of np.clip
+            np.maximum(y, self.clip[0], out=y)
+            np.minimum(y, self.clip[1], out=y)
         return x, y
 
-    def _read(self, cube: np.ndarray, name: str, bands: int | slice, start: int, stop: int) -> np.ndarray:
-        values = cube[bands, start:stop].astype(np.float64)
+    def _read(self, cube: np.ndarray, name: str, where: tuple, out: np.ndarray | None) -> np.ndarray:
+        bands, rows = where
+        values = np.empty(cube[where].shape) if out is None else out
+        np.copyto(values, cube[where])
         if self.mask is not None:
-            values[..., ~self.mask[start:stop]] = 0
+            values[..., ~self.mask[rows]] = 0
         if not np.isfinite(values.sum()):  # a quarter of the time of isfinite on every value
             bad = bands if values.ndim == 2 else int(np.argmin(np.isfinite(values).all(axis=(1, 2))))
             raise HsisrError(

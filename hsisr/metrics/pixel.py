@@ -67,29 +67,45 @@ class BandMoments(Gatherer):
     """
 
     def __init__(self, bands: int) -> None:
+        self._scratch = np.empty((2, 0))
         self._pixels = np.zeros(bands)
         self._errors = np.zeros((2, bands))  # sums of squared and absolute errors
         self._means = np.zeros((2, bands))  # of X, Y
         self._spread = np.zeros((3, bands))  # centred sums of XX, YY, XY
+
+    def fresh(self) -> "BandMoments":
+        """One that has gathered nothing."""
+        return BandMoments(self._pixels.size)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         """Take one band of a strip."""
         x, y = strip.pixels(x), strip.pixels(y)
         if x.size == 0:
             return
-        error = x - y
-        self._errors[0, band] += inner(error, error)
-        self._errors[1, band] += np.abs(error, out=error).sum()
-        mean_x, mean_y = x.sum() / x.size, y.sum() / y.size
-        dx, dy = np.subtract(x, mean_x, out=error), y - mean_y
-        n, more = self._pixels[band], x.size
-        step_x, step_y = mean_x - self._means[0, band], mean_y - self._means[1, band]
+        if self._scratch.shape[1] != x.size:
+            self._scratch = np.empty((2, x.size))
+        dx, dy = self._scratch
+        error = np.subtract(x, y, out=dx)
+        self._errors[0, band] = inner(error, error)
+        self._errors[1, band] = np.abs(error, out=error).sum()
+        means = x.sum() / x.size, y.sum() / y.size
+        np.subtract(x, means[0], out=dx)
+        np.subtract(y, means[1], out=dy)
+        self._spread[:, band] = inner(dx, dx), inner(dy, dy), inner(dx, dy)
+        self._means[:, band] = means
+        self._pixels[band] = x.size
+
+    def merge(self, later: "BandMoments") -> None:
+        """Take the moments of other pixels."""
+        if not later.pixels:
+            return
+        n, more = self._pixels, later._pixels
+        step = later._means - self._means
         between = n * more / (n + more)
-        self._spread[0, band] += inner(dx, dx) + between * step_x * step_x
-        self._spread[1, band] += inner(dy, dy) + between * step_y * step_y
-        self._spread[2, band] += inner(dx, dy) + between * step_x * step_y
-        self._means[:, band] += np.array((step_x, step_y)) * (more / (n + more))
-        self._pixels[band] = n + more
+        self._errors += later._errors
+        self._spread += later._spread + between * np.stack((step[0] ** 2, step[1] ** 2, step[0] * step[1]))
+        self._means += step * (more / (n + more))
+        self._pixels = n + more
 
     @property
     def pixels(self) -> int:

@@ -77,8 +77,12 @@ class SpectralAngles(Gatherer):
 
     def __init__(self, epsilon: float | None = None) -> None:
         self._epsilon = epsilon
-        self._products: np.ndarray | None = None  # of the open strip, per pixel: <x, x>, <y, y>, <x, y>
+        self._products: np.ndarray | None = None  # of each pixel: <x, x>, <y, y>, <x, y>
         self._sum, self._pixels = 0.0, 0
+
+    def fresh(self) -> "SpectralAngles":
+        """One that has gathered nothing."""
+        return SpectralAngles(self._epsilon)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         """Take one band of a strip."""
@@ -87,22 +91,26 @@ class SpectralAngles(Gatherer):
             x, y = _without_zeros(x, self._epsilon), _without_zeros(y, self._epsilon)
         if self._products is None:
             self._products = np.zeros((3, x.size))
-        product = np.empty_like(x)
+            self._product = np.empty_like(x)
         for total, a, b in zip(self._products, (x, y, x), (x, y, y), strict=True):
-            total += np.multiply(a, b, out=product)
+            total += np.multiply(a, b, out=self._product)
 
-    def close(self, strip: Strip) -> None:
-        """Turn the products of the strip into angles."""
+    def close(self) -> None:
+        """Turn the products into angles."""
         xx, yy, xy = self._products
-        self._products = None
         norms = np.sqrt(xx * yy)
         if self._epsilon is None:
             valid = norms > 0
             cosines = xy[valid] / norms[valid]
         else:
             cosines = xy / (norms + self._epsilon)
-        self._sum += np.arccos(np.clip(cosines, -1, 1)).sum()
-        self._pixels += cosines.size
+        self._sum = np.arccos(np.clip(cosines, -1, 1)).sum()
+        self._pixels = cosines.size
+
+    def merge(self, later: "SpectralAngles") -> None:
+        """Take the angles of other pixels."""
+        self._sum += later._sum
+        self._pixels += later._pixels
 
     def mean_degrees(self) -> float:
         """Mean angle over pixels. Raises HsisrError if no pixel has one."""
@@ -120,9 +128,12 @@ class _Divergence(Gatherer):
 
     def __init__(self, floor: float) -> None:
         self._floor = floor
-        self._sums: np.ndarray | None = None  # of the open strip, per pixel: x, y, x l, y l
-        self._lit: np.ndarray | None = None  # of the open strip: X, Y have a value above floor
+        self._sums: np.ndarray | None = None  # of each pixel: x, y, x l, y l
+        self._lit: np.ndarray | None = None  # of each pixel: X, Y have a value above floor
         self._total, self._pixels = 0.0, 0
+
+    def fresh(self) -> "_Divergence":
+        return _Divergence(self._floor)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         x, y = strip.pixels(x), strip.pixels(y)
@@ -133,12 +144,15 @@ class _Divergence(Gatherer):
         ratio = np.log(x / y)
         self._sums += (x, y, x * ratio, y * ratio)
 
-    def close(self, strip: Strip) -> None:
+    def close(self) -> None:
         lit = self._lit.all(axis=0)
         x, y, x_ratio, y_ratio = self._sums[:, lit]
-        self._total += (x_ratio / x - y_ratio / y).sum()
-        self._pixels += x.size
-        self._sums = self._lit = None
+        self._total = (x_ratio / x - y_ratio / y).sum()
+        self._pixels = x.size
+
+    def merge(self, later: "_Divergence") -> None:
+        self._total += later._total
+        self._pixels += later._pixels
 
     def mean(self) -> float:
         if not self._pixels:

@@ -123,11 +123,16 @@ class Ssim(Gatherer):
 
     def __init__(self, pair: Pair, window: Window, peak: float = 1.0) -> None:
         check_window(pair, window.size, "SSIM")
+        self._made_of = pair, window, peak
         self.halo, self._window_size = window.size - 1, window.size
         self._moments = _WindowMoments(window)
         # Doubled, as u and v double the moments; the bias of covariances, a factor on both sides, has gone into C2.
         self._c1, self._c2 = 2 * (0.01 * peak) ** 2, 2 * (0.03 * peak) ** 2 / window.bias
         self._average = _Average(pair.shape[0], window.size, "SSIM")
+
+    def fresh(self) -> "Ssim":
+        """One that has gathered nothing."""
+        return Ssim(*self._made_of)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         """Take one band of a strip."""
@@ -147,6 +152,10 @@ class Ssim(Gatherer):
         a, b = (a.reshape(-1), b.reshape(-1)) if whole is None else (a[whole], b[whole])
         self._average.add(band, a.size - 2 * a.sum() - 2 * b.sum() + 4 * inner(a, b), a.size)
 
+    def merge(self, later: "Ssim") -> None:
+        """Take the windows of another strip."""
+        self._average.merge(later._average)
+
     def per_band(self) -> np.ndarray:
         """(B,) SSIM. Raises HsisrError if every window holds a masked pixel."""
         return self._average.per_band()
@@ -157,9 +166,13 @@ class _Uiqi(Gatherer):
 
     def __init__(self, pair: Pair, block: int, stride: int) -> None:
         check_window(pair, block, "UIQI")
+        self._made_of = pair, block, stride
         self.halo, self._block, self._stride = block - 1, block, check_whole("stride", stride)
         self._moments = _WindowMoments(uniform_window(block))
         self._average = _Average(pair.shape[0], block, "UIQI")
+
+    def fresh(self) -> "_Uiqi":
+        return _Uiqi(*self._made_of)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         found = self._moments(x, y, strip)
@@ -173,6 +186,9 @@ class _Uiqi(Gatherer):
         quality = quality if whole is None else quality[whole[step]]
         self._average.add(band, quality.sum(), quality.size)
 
+    def merge(self, later: "_Uiqi") -> None:
+        self._average.merge(later._average)
+
     def per_band(self) -> np.ndarray:
         return self._average.per_band()
 
@@ -182,14 +198,20 @@ class _Detail(Gatherer):
 
     def __init__(self, pair: Pair) -> None:
         check_window(pair, 3, "SCC")
-        self.halo = 2
+        self.halo, self._pair = 2, pair
         self.moments = BandMoments(pair.shape[0])
+
+    def fresh(self) -> "_Detail":
+        return _Detail(self._pair)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         x, y = (_laplacian(strip.for_windows(plane, 3)) for plane in (x, y))
         if x.size:
             inside = Strip(strip.start, len(x), strip.whole_windows(3))
             self.moments.add(band, x, y, inside)
+
+    def merge(self, later: "_Detail") -> None:
+        self.moments.merge(later.moments)
 
 
 class _Average:
@@ -203,6 +225,10 @@ class _Average:
         self._sums[band] += total
         self._counts[band] += windows
 
+    def merge(self, other: "_Average") -> None:
+        self._sums += other._sums
+        self._counts += other._counts
+
     def per_band(self) -> np.ndarray:
         if not self._counts.all():
             raise _every_window_masked(self._what, self._size)
@@ -213,7 +239,7 @@ class _WindowMoments:
     """Moments of two planes over sliding windows, in buffers that are reused from call to call."""
 
     def __init__(self, window: Window) -> None:
-        self._size, self._means = window.size, WindowMeans(window.weights)
+        self._size, self._weights = window.size, window.weights
         self._planes = np.empty((4, 0, 0))
 
     def __call__(self, x: np.ndarray, y: np.ndarray, strip: Strip) -> tuple[np.ndarray, ...] | None:
@@ -227,11 +253,12 @@ class _WindowMoments:
             return None
         if self._planes.shape[1:] != x.shape:
             self._planes = np.empty((4, *x.shape))
+            self._means = WindowMeans(self._weights, self._planes)
         u, v, _, _ = self._planes
         np.add(x, y, out=u)
         np.subtract(x, y, out=v)
         np.multiply(self._planes[:2], self._planes[:2], out=self._planes[2:])
-        means = self._means(self._planes)
+        means = self._means()
         means[:2] *= means[:2]
         means[2:] -= means[:2]
         return tuple(means)

@@ -4,6 +4,7 @@ Faster than running filters in float64, and exact where it matters: every window
 of a bright area leaks into a black one as it does with running sums.
 """
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -15,46 +16,52 @@ _DOWN, _ACROSS, _COLUMNS = 8, 16, 512
 
 
 class WindowMeans:
-    """Means over every window inside a stack of planes. Its buffers are reused from call to call.
+    """Means over every window inside a stack of planes, written over the planes to stay in the cache.
 
     weights: of one axis, summing to 1; a window is len(weights) pixels high and wide.
+    planes: (k, rows, columns) float64 in one piece of memory, filled anew before every call.
     """
 
-    def __init__(self, weights: tuple[float, ...]) -> None:
-        self._weights, self._reach = weights, len(weights) - 1
-        self._vertical = self._means = np.empty((0, 0, 0))
-        self._across: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []  # factors and result of each product
-
-    def __call__(self, planes: np.ndarray) -> np.ndarray:
-        """planes: (k, rows, columns) float64 -> (k, rows - len(weights) + 1, columns - len(weights) + 1).
-
-        The result may be written to; it is overwritten by the next call.
-        """
+    def __init__(self, weights: tuple[float, ...], planes: np.ndarray) -> None:
         k, rows, columns = planes.shape
-        if self._vertical.shape != (k, rows - self._reach, columns):
-            self._allocate(k, rows - self._reach, columns)
-        for top in range(0, rows - self._reach, _DOWN):
-            inner = slice(top, min(top + _DOWN, rows - self._reach))
-            matrix = _banded(self._weights, inner.stop - top).T
-            for left in range(0, columns, _COLUMNS):
-                part = slice(left, left + _COLUMNS)
-                np.matmul(matrix, planes[:, top : inner.stop + self._reach, part], out=self._vertical[:, inner, part])
-        for windows, matrix, result in self._across:
-            np.matmul(windows, matrix, out=result)
+        rows, width = rows - len(weights) + 1, columns - len(weights) + 1
+        self._vertical = np.empty((k, rows, columns))
+        self._means = planes.reshape(-1)[: k * rows * width].reshape(k, rows, width)
+        self._products = list(_down(planes, self._vertical, weights))
+        self._products += _across(self._vertical.reshape(k * rows, columns), self._means.reshape(k * rows, -1), weights)
+
+    def __call__(self) -> np.ndarray:
+        """(k, rows - len(weights) + 1, columns - len(weights) + 1) means, in the memory of the planes."""
+        for left, right, result in self._products:
+            np.matmul(left, right, out=result)
         return self._means
 
-    def _allocate(self, k: int, rows: int, columns: int) -> None:
-        self._vertical = np.empty((k, rows, columns))
-        self._means = np.empty((k, rows, columns - self._reach))
-        whole = self._means.shape[-1] // _ACROSS * _ACROSS
-        self._across = []
-        for start, stop, count in ((0, whole, _ACROSS), (whole, self._means.shape[-1], self._means.shape[-1] - whole)):
-            if stop > start:
-                source = self._vertical.reshape(k * rows, columns)[:, start : stop + self._reach]
-                target = self._means.reshape(k * rows, -1)[:, start:stop].reshape(k * rows, -1, count)
-                windows = sliding_window_view(source, count + self._reach, axis=1)[:, ::count]
-                matrix = _banded(self._weights, count)
-                self._across.append((windows.swapaxes(0, 1), matrix, target.swapaxes(0, 1)))
+
+#: Factors of a matrix product and the array that takes it.
+_Product = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def _down(planes: np.ndarray, means: np.ndarray, weights: tuple[float, ...]) -> Iterator[_Product]:
+    """Products that take means along the columns."""
+    rows, columns = means.shape[1:]
+    for top in range(0, rows, _DOWN):
+        inner = slice(top, min(top + _DOWN, rows))
+        matrix = _banded(weights, inner.stop - top).T
+        for left in range(0, columns, _COLUMNS):
+            part = slice(left, left + _COLUMNS)
+            yield matrix, planes[:, top : inner.stop + len(weights) - 1, part], means[:, inner, part]
+
+
+def _across(planes: np.ndarray, means: np.ndarray, weights: tuple[float, ...]) -> Iterator[_Product]:
+    """Products that take means along the rows of (rows, columns) planes."""
+    rows, width = means.shape
+    whole = width // _ACROSS * _ACROSS
+    for start, stop, count in ((0, whole, _ACROSS), (whole, width, width - whole)):
+        if stop > start:
+            source = planes[:, start : stop + len(weights) - 1]
+            windows = sliding_window_view(source, count + len(weights) - 1, axis=1)[:, ::count]
+            target = means[:, start:stop].reshape(rows, -1, count)
+            yield windows.swapaxes(0, 1), _banded(weights, count), target.swapaxes(0, 1)
 
 
 @lru_cache(maxsize=16)

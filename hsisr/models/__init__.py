@@ -9,20 +9,34 @@ from typing import TYPE_CHECKING, Any
 #: Public name -> module that defines it.
 _PUBLIC = {
     "DeepShare": "hsisr.models.deepshare",
+    "Hybrid": "hsisr.models.hybrid",
     "MulSR": "hsisr.models.mulsr",
     "Sspsr": "hsisr.models.deepshare",
     "bicubic": "hsisr.models.classical.bicubic",
+    "bicubic_ibp": "hsisr.models.classical.back_projection",
+    "cnmf": "hsisr.models.classical.cnmf",
+    "glp_hs": "hsisr.models.classical.hypersharpening",
     "gsa": "hsisr.models.classical.gsa",
+    "hysure": "hsisr.models.classical.hysure",
     "load_official": "hsisr.models.official",
+    "nearest": "hsisr.models.classical.nearest",
+    "sfim_hs": "hsisr.models.classical.hypersharpening",
 }
 
 __all__ = list(_PUBLIC)
 
 if TYPE_CHECKING:
+    from hsisr.models.classical.back_projection import bicubic_ibp as bicubic_ibp
     from hsisr.models.classical.bicubic import bicubic as bicubic
+    from hsisr.models.classical.cnmf import cnmf as cnmf
     from hsisr.models.classical.gsa import gsa as gsa
+    from hsisr.models.classical.hypersharpening import glp_hs as glp_hs
+    from hsisr.models.classical.hypersharpening import sfim_hs as sfim_hs
+    from hsisr.models.classical.hysure import hysure as hysure
+    from hsisr.models.classical.nearest import nearest as nearest
     from hsisr.models.deepshare import DeepShare as DeepShare
     from hsisr.models.deepshare import Sspsr as Sspsr
+    from hsisr.models.hybrid import Hybrid as Hybrid
     from hsisr.models.mulsr import MulSR as MulSR
     from hsisr.models.official import load_official as load_official
 

@@ -50,6 +50,8 @@ class MulSR(nn.Module):
     Without both `mii` and `lfcc` nothing reads the alpha branch, and it is gone as well.
     skip: add the band, interpolated bicubically between block centres, to the output, and start with that output
     alone (the last convolution's gain is 0 at first): what is left to learn is the detail. Not in the paper.
+    alpha_weight: of the distance at the scale alpha in the training loss; above 0 there is a head for it, `end`, on
+    LFCC's features of that scale. Not in the paper.
     The other weights start as torch's convolutions do.
     Raises HsisrError for an argument that is not allowed.
     """
@@ -64,15 +66,16 @@ class MulSR(nn.Module):
         lfcc: bool = True,
         mii: bool = True,
         skip: bool = False,
+        alpha_weight: float = 0,
     ) -> None:
         super().__init__()
         options = {"width": width, "blocks": blocks, "dsca": dsca, "lfcc": lfcc, "mii": mii, "skip": skip}
-        checked(MulsrOptions, options, "MulSR")
+        checked(MulsrOptions, {**options, "alpha_weight": alpha_weight}, "MulSR")
         even_scale(scale)
         if guide_channels < 1:
             raise HsisrError(f"MulSR: guide_channels must be at least 1, not {guide_channels}")
         self.scale, self.width, self.guide_channels = scale, width, guide_channels
-        self.dsca, self.lfcc, self.mii, self.skip = dsca, lfcc, mii, skip
+        self.dsca, self.lfcc, self.mii, self.skip, self.alpha_weight = dsca, lfcc, mii, skip, alpha_weight
 
         self.hsi_head_x2, self.rgb_head_x2 = Conv(3, width, 3), Conv(guide_channels, width, 3)
         self.inter_body_x2 = nn.ModuleList(GuidedBlock(width) for _ in range(blocks))
@@ -95,9 +98,12 @@ class MulSR(nn.Module):
         # layers make most of the output's rounding error: in plain layout they halve it, for 1 % of the time.
         plain = torch.contiguous_format
         self.end_x2 = nn.Sequential(Conv(width, width, 3, layout=plain), Conv(width, 1, 3, layout=plain))
+        if alpha_weight:
+            self.end = nn.Sequential(Conv(width, width, 3, layout=plain), Conv(width, 1, 3, layout=plain))
         if skip:
-            nn.init.zeros_(self.end_x2[1].weight_g)
-            nn.init.zeros_(self.end_x2[1].bias)
+            for end in (self.end_x2, *([self.end] if alpha_weight else [])):
+                nn.init.zeros_(end[1].weight_g)
+                nn.init.zeros_(end[1].bias)
 
     def forward(self, bands: Tensor, guide: Tensor) -> tuple[Tensor, Tensor | None]:
         """Super-resolve one band per sample.
@@ -108,7 +114,8 @@ class MulSR(nn.Module):
         Raises HsisrError for shapes that do not fit.
         """
         self._check(bands, guide, 3)
-        return self._network(bands, self._guide_parts(guide))
+        sr, difference, _ = self._network(bands, self._guide_parts(guide))
+        return sr, difference
 
     def super_resolve(
         self, lr: Tensor, guide: Tensor, band_batch: int | None = None, memory: int | None = None
@@ -129,7 +136,7 @@ class MulSR(nn.Module):
                 return tiled.super_resolve(self, lr, guide, plan)
             parts = self._guide_parts(guide)
             chunks = torch.arange(lr.shape[1]).split(band_batch or self.band_batch(guide))
-            return torch.cat([self._bands(lr, parts, chunk) for chunk in chunks], dim=1)
+            return torch.cat([self._bands(lr, parts, chunk)[0] for chunk in chunks], dim=1)
 
     def super_resolve_bands(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> Tensor:
         """Super-resolve K bands of N images in one pass, as training does.
@@ -139,7 +146,17 @@ class MulSR(nn.Module):
         Returns (N, K, H, W). Raises HsisrError for shapes that do not fit.
         """
         self._check(lr, guide, None)
-        return self._bands(lr, self._guide_parts(guide), torch.as_tensor(bands))
+        return self._bands(lr, self._guide_parts(guide), torch.as_tensor(bands))[0]
+
+    def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
+        """The same at both scales, for training with `alpha_weight`: (N, K, H, W) and (N, K, H/2, W/2)."""
+        self._check(lr, guide, None)
+        sr, x = self._bands(lr, self._guide_parts(guide), torch.as_tensor(bands))
+        half = self.end(x)
+        if self.skip:
+            triplets = self._triplets(lr, torch.as_tensor(bands))
+            half = half + functional.interpolate(triplets[:, 2:], scale_factor=self.scale / 2, mode="bicubic")
+        return sr, half.view(*sr.shape[:2], *half.shape[2:])
 
     def _check(self, bands: Tensor, guide: Tensor, channels: int | None) -> None:
         if bands.ndim != 4 or (channels is not None and bands.shape[1] != channels) or bands.shape[1] < 3:
@@ -163,12 +180,15 @@ class MulSR(nn.Module):
             return max(1, int(_GPU_MEMORY_PART * memory) // band_bytes)
         return max(1, _CPU_MAP_BYTES // (2 * (self.width + 8) * pixels * guide.element_size()))
 
-    def _bands(self, lr: Tensor, parts: list[GuideParts], bands: Tensor) -> Tensor:
-        """Bands `bands` of lr (N, B, h, w), given what the guide contributes: (N, K, H, W)."""
+    def _bands(self, lr: Tensor, parts: list[GuideParts], bands: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Bands `bands` of lr (N, B, h, w), given what the guide contributes: (N, K, H, W), and LFCC's x."""
+        sr, _, x = self._network(self._triplets(lr, bands), parts)
+        return sr.view(len(lr), -1, *sr.shape[2:]), x
+
+    def _triplets(self, lr: Tensor, bands: Tensor) -> Tensor:
+        """What the network sees of bands (K,) or (N, K) of lr (N, B, h, w): (N K, 3, h, w)."""
         images = torch.arange(len(lr)).view(-1, 1, 1)
-        triplets = lr[images, triplet_numbers(lr.shape[1])[bands]]
-        sr, _ = self._network(triplets.flatten(0, 1), parts)
-        return sr.view(len(lr), -1, *sr.shape[2:])
+        return lr[images, triplet_numbers(lr.shape[1])[bands]].flatten(0, 1)
 
     def _guide_parts(self, guide: Tensor) -> list[GuideParts]:
         """What depends on the guide alone: for the beta branch and, if there is one, the alpha branch."""
@@ -177,12 +197,13 @@ class MulSR(nn.Module):
             parts.append(self.coarse_guide(guide))
         return parts
 
-    def _network(self, bands: Tensor, parts: list[GuideParts]) -> tuple[Tensor, Tensor | None]:
+    def _network(self, bands: Tensor, parts: list[GuideParts]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """bands (N, 3, h, w) -> sr (N, 1, H, W), and LFCC's difference and x, both (N, width, H/2, W/2)."""
         x2 = self.fine(bands, parts[0])
         x = self.coarse(bands, parts[1]) if self.mii or self.lfcc else None
         q = self.shared_factor(self.down(x2), x) if self.mii else None
-        sr, difference = self.finish(x, x2, q)
-        return self.with_skip(sr, bands), difference
+        sr, *of_lfcc = self.finish(x, x2, q)
+        return self.with_skip(sr, bands), *of_lfcc
 
     # The stages of the network. `tiled` calls them too, on windows: all but `shared_factor` see a neighbourhood only.
 
@@ -217,8 +238,8 @@ class MulSR(nn.Module):
             q = _channels_last(directional_aggregation(q, self.DULR[0].parts(), self.DULR[1].parts()))
         return q
 
-    def finish(self, x: Tensor | None, x2: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """The shared factor handed back, LFCC and the end: sr (N, 1, H, W) without skip, and LFCC's difference."""
+    def finish(self, x: Tensor | None, x2: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The shared factor handed back, LFCC and the end: sr (N, 1, H, W) without skip, LFCC's difference and x."""
         difference = None
         if self.mii:
             x, x2 = x + q, self.up(q).add_(x2)
@@ -226,7 +247,7 @@ class MulSR(nn.Module):
             x, x2 = self.uint(x), self.uint_x2(x2)
             difference = self.optimize_down(x2).sub_(x)
             x2 = self.optimize_up(difference).add_(x2)
-        return self.end_x2(x2), difference
+        return self.end_x2(x2), difference, x
 
     def with_skip(self, sr: Tensor, bands: Tensor) -> Tensor:
         """sr (N, 1, H, W), plus the upsampled band if the network has a skip."""

@@ -1,7 +1,7 @@
 """Options of every model as the configuration gives them, and the rules for their values; needs no torch."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -14,18 +14,44 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class NearestOptions(Options):
+    """Nearest neighbour has no options."""
+
+
 class BicubicOptions(Options):
     """Bicubic interpolation has no options."""
 
 
-class GsaOptions(Options):
-    """Options of `hsisr.models.gsa`."""
+class SensorOptions(Options):
+    """Options of a method that works with the sensor's PSF, shift, response and noise."""
 
-    sigma_lr: float | None = Field(
-        None,
-        gt=0,
-        description="Sigma of the sensor's Gaussian PSF in LR pixels; 0.425 is a FWHM of one; none: block mean.",
+    sensor: Literal["estimated", "known"] = Field(
+        "estimated",
+        description="PSF, shift, response and noise: measured from LR image and guide, or, in a benchmark, those that "
+        "the pairs were made with.",
     )
+
+
+class CnmfOptions(SensorOptions):
+    """Options of `hsisr.models.cnmf`."""
+
+    endmembers: int = Field(10, ge=2, description="Pure spectra that a scene is mixed of.")
+    rounds: int = Field(2, ge=1, description="Times that guide and LR image are unmixed in turn.")
+
+
+class HysureOptions(SensorOptions):
+    """Options of `hsisr.models.hysure`."""
+
+    components: int = Field(10, ge=1, description="Dimension of the spectral subspace.")
+    guide_weight: float = Field(1.0, gt=0, description="Weight of agreeing with the guide.")
+    smoothness: float = Field(5e-4, ge=0, description="Weight of the vector total variation.")
+    iterations: int = Field(40, ge=1, description="Of the alternating direction method.")
+
+
+class PriorOptions(SensorOptions):
+    """Options of `hsisr.models.prior`."""
+
+    waves: int = Field(512, ge=1, description="Random features of colour and place; more are finer and slower.")
 
 
 def _three_equal_groups(width: int) -> int:
@@ -52,6 +78,18 @@ class MulsrOptions(Options):
     lfcc: bool = Field(True, description="Feedback compensation from the full to the half scale.")
     mii: bool = Field(True, description="Multiscale information interaction; without it there is no dsca either.")
     skip: Skip = False
+    alpha_weight: float = Field(
+        0,
+        ge=0,
+        description="Weight in training of the L1 distance at half the scale, between a head of its own and HR reduced "
+        "by 2 as the protocol does; 0: no such head, the published network.",
+    )
+
+    @model_validator(mode="after")
+    def _alpha_needs_lfcc(self) -> "MulsrOptions":
+        if self.alpha_weight and not self.lfcc:
+            raise ValueError("alpha_weight needs lfcc, whose features of the half scale it supervises")
+        return self
 
 
 class MulsrSmallOptions(MulsrOptions):
@@ -68,6 +106,14 @@ class MulsrTinyOptions(MulsrOptions):
     width: Width = 16
     blocks: Blocks = 1
     skip: Skip = True
+
+
+class HybridOptions(Options):
+    """Options of `hsisr.models.Hybrid`."""
+
+    width: int = Field(32, ge=2, multiple_of=2, description="Features of every layer, an even number.")
+    blocks: int = Field(3, ge=0, description="Residual blocks, at half the image's size.")
+    components: int = Field(12, ge=1, description="Spectral coefficients that are corrected, at most the bands.")
 
 
 #: Channels that RGB is mixed into for DeepShare's RGB path (`hsisr.degrade.RGB_TO_EIGHT`), as published.

@@ -11,17 +11,23 @@ from typing import Any, Literal
 import numpy as np
 
 from hsisr.config import checked
+from hsisr.degrade import Sensor
 from hsisr.errors import HsisrError
 from hsisr.models.options import (
     BicubicOptions,
+    CnmfOptions,
     DeepshareOptions,
     DeepshareSmallOptions,
-    GsaOptions,
+    HybridOptions,
+    HysureOptions,
     MulsrOptions,
     MulsrSmallOptions,
     MulsrTinyOptions,
+    NearestOptions,
     Options,
+    PriorOptions,
     ScaleRule,
+    SensorOptions,
     deepshare_scale,
     even_scale,
     whole_scale,
@@ -54,8 +60,20 @@ _DEEPSHARE = "hsisr.models.deepshare:DeepShare"
 _SSPSR = "hsisr.models.deepshare:Sspsr"
 
 _ENTRIES = {
+    "nearest": Entry("classical", False, NearestOptions, whole_scale, "hsisr.models.classical.nearest:nearest"),
     "bicubic": Entry("classical", False, BicubicOptions, whole_scale, "hsisr.models.classical.bicubic:bicubic"),
-    "gsa": Entry("classical", True, GsaOptions, whole_scale, "hsisr.models.classical.gsa:gsa"),
+    "bicubic-ibp": Entry(
+        "classical", False, SensorOptions, whole_scale, "hsisr.models.classical.back_projection:bicubic_ibp"
+    ),
+    "sfim-hs": Entry("classical", True, SensorOptions, whole_scale, "hsisr.models.classical.hypersharpening:sfim_hs"),
+    "glp-hs": Entry("classical", True, SensorOptions, whole_scale, "hsisr.models.classical.hypersharpening:glp_hs"),
+    "gsa": Entry("classical", True, SensorOptions, whole_scale, "hsisr.models.classical.gsa:gsa"),
+    "cnmf": Entry("classical", True, CnmfOptions, whole_scale, "hsisr.models.classical.cnmf:cnmf"),
+    "hysure": Entry("classical", True, HysureOptions, whole_scale, "hsisr.models.classical.hysure:hysure"),
+    "prior": Entry("classical", True, PriorOptions, whole_scale, "hsisr.models.prior:prior"),
+    "hybrid": Entry(
+        "network", True, HybridOptions, whole_scale, "hsisr.models.hybrid:Hybrid", ("bands", "guide_channels")
+    ),
     "mulsr": Entry("network", True, MulsrOptions, even_scale, _MULSR),
     "mulsr-s": Entry("network", True, MulsrSmallOptions, even_scale, _MULSR),
     "mulsr-xs": Entry("network", True, MulsrTinyOptions, even_scale, _MULSR),
@@ -92,12 +110,21 @@ def entry(base: str) -> Entry:
     return _ENTRIES[base]
 
 
-def build(base: str, scale: int, bands: int, guide_channels: int, options: Mapping[str, Any] | None = None) -> Any:
+def build(
+    base: str,
+    scale: int,
+    bands: int,
+    guide_channels: int,
+    options: Mapping[str, Any] | None = None,
+    sensor: Sensor | None = None,
+) -> Any:
     """Make a model: a torch module with fresh weights, or a `Classical`; both have `super_resolve(lr, guide)`.
 
     bands, guide_channels: of the images that it will see; guide_channels is 0 where there is no guide.
-    options: those that differ from the defaults. Raises HsisrError for an unknown model or option, for a value or a
-    scale that is not allowed, and for a missing guide.
+    options: those that differ from the defaults. sensor: what is known of how the images were taken, for classical
+    methods with the option `sensor`: all of it reaches them where that is `known`, else the mask of valid pixels only.
+    Raises HsisrError for an unknown model or option, for a value or a scale that is not allowed, for a missing guide,
+    and for `sensor: known` where nothing is known.
     """
     chosen = entry(base)
     values = checked(chosen.options, options or {}, base).model_dump()
@@ -107,6 +134,17 @@ def build(base: str, scale: int, bands: int, guide_channels: int, options: Mappi
     module, attribute = chosen.factory.split(":")
     factory = getattr(importlib.import_module(module), attribute)
     if chosen.kind == "classical":
+        if "sensor" in values:
+            values["sensor"] = _told(base, values["sensor"], sensor)
         return Classical(factory, scale, values)
     facts = {"bands": bands, "guide_channels": guide_channels}
     return factory(scale=scale, **{name: facts[name] for name in chosen.facts}, **values)
+
+
+def _told(base: str, choice: str, sensor: Sensor | None) -> Sensor | None:
+    """What a method is told of the sensor: all, or the mask alone."""
+    if choice == "estimated":
+        return None if sensor is None else Sensor(mask=sensor.mask)
+    if sensor is None:
+        raise HsisrError(f"{base}.sensor: nothing is known of how these images were taken; choose estimated")
+    return sensor

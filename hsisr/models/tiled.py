@@ -121,7 +121,7 @@ def _bands(model: "MulSR", bands: Tensor, guide: Tensor, tile: int) -> Tensor:
         for k in range(len(bands)):
             whole = ((maps.x, model.scale // 2), (maps.x2, model.scale), (q, model.scale // 2))
             parts = (m if m is None else m[(slice(k, k + 1), slice(None), *window.outer(f))] for m, f in whole)
-            end, _ = model.finish(*parts)
+            end, *_ = model.finish(*parts)
             sr[(k, slice(None), *window.inner(model.scale))] = window.crop(end, model.scale)[0]
     return model.with_skip(sr, bands).transpose(0, 1)
 

@@ -8,11 +8,15 @@ from hsisr.benchmark import Benchmark
 from hsisr.config import Report
 from hsisr.errors import HsisrError
 from hsisr.files import write_text
-from hsisr.report import content, page, tables
+from hsisr.report import content, export, page, tables
 
 
-def build(benchmarks: Sequence[Benchmark], out: str | os.PathLike, settings: Report) -> None:
-    """Write the report of evaluated benchmarks: `out` (HTML), and beside it `index.md` and `scores.csv`.
+def build(
+    benchmarks: Sequence[Benchmark], out: str | os.PathLike, settings: Report, figures: str | os.PathLike | None = None
+) -> None:
+    """Write the report of evaluated benchmarks: `out` (HTML), and beside it `index.md`, `scores.csv` and `scores.tex`.
+
+    figures: folder for the plots and pictures as files of their own, a folder a benchmark; it is emptied first.
 
     Reads results/<benchmark>.json, results/<benchmark>/<model>.h5 and runs/<benchmark>/<model>/seed<k>/history.csv
     below the current folder. The page holds everything it shows; it is kept below about 25 MB by the encoding of its
@@ -22,10 +26,16 @@ def build(benchmarks: Sequence[Benchmark], out: str | os.PathLike, settings: Rep
         raise HsisrError("nothing to report: the configuration names no benchmarks; add one under benchmarks:")
     out = Path(out)
     sections, found = [], {}
+    if figures is not None:
+        export.start(figures)
     for benchmark in benchmarks:  # one at a time: the pictures of one are in memory, of the others only their HTML
         read = content.read(benchmark, settings.scenes)
-        sections.append(page.section(read, share=1 / len(benchmarks)))
+        section = page.section(read, share=1 / len(benchmarks))
+        sections.append(section.html)
+        if figures is not None:
+            export.write(Path(figures) / benchmark.name, section.plots, section.galleries)
         found[benchmark.name] = read.results
     write_text(out, page.render(settings.title, sections, found))
     write_text(out.with_suffix(".md"), tables.markdown(settings.title, found))
     write_text(out.with_name("scores.csv"), tables.scores_csv(found))
+    write_text(out.with_name("scores.tex"), tables.latex(found))

@@ -23,13 +23,16 @@ class ModelView:
     """One model on one scene.
 
     composite (H, W, 3) uint8; error (H, W) RMSE over bands; spectral_angle (H, W) degrees; spectra (n, bands) at
-    the scene's points; band_psnr (bands,) dB.
+    the scene's points; worst_point (row, column) of its largest error and worst_spectra (2, bands), its own and the
+    reference's there; band_psnr (bands,) dB.
     """
 
     composite: np.ndarray
     error: np.ndarray
     spectral_angle: np.ndarray
     spectra: np.ndarray
+    worst_point: tuple[int, int]
+    worst_spectra: np.ndarray
     band_psnr: np.ndarray
 
 
@@ -142,11 +145,19 @@ def _same_reference(one: Preview, other: Preview) -> bool:
 
 
 def _model_view(found: Preview, where: str, command: str) -> ModelView:
-    arrays = (found.composite, found.error, found.spectral_angle, found.spectra, found.band_psnr)
+    arrays = (found.composite, found.error, found.spectral_angle, found.spectra, found.worst_spectra, found.band_psnr)
     if not all(np.isfinite(array).all() for array in arrays):
         raise HsisrError(f"{where} holds values that are no numbers; {command} again")
     stretch = Stretch.of(found.reference_composite)
-    return ModelView(stretch(found.composite), found.error, found.spectral_angle, found.spectra, found.band_psnr)
+    return ModelView(
+        composite=stretch(found.composite),
+        error=found.error,
+        spectral_angle=found.spectral_angle,
+        spectra=found.spectra,
+        worst_point=(int(found.worst_point[0]), int(found.worst_point[1])),
+        worst_spectra=found.worst_spectra,
+        band_psnr=found.band_psnr,
+    )
 
 
 def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> SceneView:

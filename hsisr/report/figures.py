@@ -54,6 +54,7 @@ _STYLE = {
     "axes.grid": True,
     "axes.grid.axis": "y",
     "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
     "grid.color": _RULE,
     "grid.linewidth": 0.6,
     "text.color": _TEXT,
@@ -110,6 +111,55 @@ def spectra(scene: SceneView, point: int, styles: dict[str, LineStyle], label: s
         errors.axhline(0, color=_REFERENCE, linewidth=1, zorder=1)
         values.set(xlabel="", ylabel="Value")
         errors.set_ylabel("Error")
+        return _svg(figure, label)
+
+
+def worst_spectrum(scene: SceneView, model: str, styles: dict[str, LineStyle], label: str) -> str:
+    """A model and the reference at the pixel where the model is furthest off, as SVG."""
+    estimate, reference = scene.models[model].worst_spectra
+    with _figure() as (figure, (axes,)):
+        _curve(axes, scene.wavelengths_nm, reference, color=_REFERENCE, linewidth=3.5, gid="m-reference")
+        _curves(axes, scene, {model: estimate}, styles)
+        axes.set_ylabel("Value")
+        return _svg(figure, label)
+
+
+def quality_against_time(
+    points: dict[str, tuple[float, float]], heading: str, styles: dict[str, LineStyle], label: str
+) -> str:
+    """A dot a model: seconds per megapixel and band on a logarithmic axis against a score, as SVG.
+
+    points: model -> (seconds, score). heading: of the score.
+    """
+    with _figure(height_in=2.6) as (figure, (axes,)):
+        middle = float(np.exp(np.mean([np.log(seconds) for seconds, _ in points.values()])))
+        for name, (seconds, score) in points.items():
+            axes.plot([seconds] * 2, [score] * 2, color=styles[name].color, linewidth=7, clip_on=False, gid=f"m-{name}")
+            left = seconds < middle  # labels point to the middle, so that none leaves the figure
+            offset, side = ((6, 0), "left") if left else ((-6, 0), "right")
+            axes.annotate(name, (seconds, score), offset, textcoords="offset points", ha=side, va="center")
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1,)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.margins(x=0.12, y=0.15)
+        axes.set(xlabel="Seconds per megapixel and band", ylabel=heading)
+        return _svg(figure, label)
+
+
+def chosen_bands(choices: dict[str, list[int]], wavelengths_nm: np.ndarray | None, label: str) -> str:
+    """A row of marks an image, one at each of its recommended bands, as SVG. choices: image -> 0-based bands."""
+    with _figure(height_in=0.75 + 0.22 * len(choices)) as (figure, (axes,)):
+        for row, bands in enumerate(choices.values()):
+            places = np.asarray(bands) + 1.0 if wavelengths_nm is None else np.asarray(wavelengths_nm)[bands]
+            axes.vlines(places, row - 0.32, row + 0.32, color=_TEXT, linewidth=1.6)
+        axes.set_yticks(range(len(choices)), list(choices))
+        axes.set_ylim(len(choices) - 0.4, -0.6)
+        axes.grid(False)
+        axes.tick_params(axis="y", labelsize=7.5)
+        longest = max(map(len, choices))
+        figure.subplots_adjust(left=min(0.03 + 0.026 * longest, 0.5))
+        axes.set_xlabel("Band" if wavelengths_nm is None else "Wavelength (nm)")
         return _svg(figure, label)
 
 
@@ -236,7 +286,8 @@ def _for_html(svg: str, label: str) -> str:
     svg = re.sub(r"<svg[^>]*>", f'<svg viewBox="{view_box}" role="img" aria-label="{escape(label)}">', svg, count=1)
     svg = re.sub(r' id="m-([^"]+)"', r' data-model="\1"', svg)
     svg = re.sub(r' (id|clip-path)="[^"]*"|<use [^>]*/>', "", svg)
-    svg = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", svg)
+    # coordinates to a hundredth of a point; the text between tags stays as it is
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", tag[0]), svg)
     for index, (light, _) in enumerate(LINE_COLORS):
         svg = svg.replace(light, f"var(--line-{index})")
     for color, name in ((_REFERENCE, "--reference"), (_TEXT, "--muted"), (_RULE, "--rule")):

@@ -4,17 +4,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
+from hsisr.evaluation.table import columns_of
 from hsisr.report import figures, gallery, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
 from hsisr.report.gallery import LR_INPUT, REFERENCE, Row
 from hsisr.report.pictures import choose_encoding
+
+#: Scores of which the overview has a table each.
+OVERVIEW = ("psnr", "ssim", "sam", "ergas")
+
+#: Selection method -> what the page says of it.
+SELECTIONS_IN_WORDS = {
+    "neighbourhood_grouping": "neighbourhood grouping",
+    "entropy_and_correlation": "entropy and correlation",
+}
 
 #: What the pictures of all benchmarks may take together; in base64 they grow by a third.
 PICTURE_BYTES = 14e6
@@ -55,15 +66,29 @@ class SceneBlock:
     best: str
 
 
-def section(content: Content, share: float) -> Markup:
-    """The HTML of one benchmark; share: what its pictures may take of PICTURE_BYTES, 0 to 1."""
+@dataclass(frozen=True)
+class Section:
+    """One benchmark: its HTML; its plots by name (see `hsisr.report.figures`); the pictures of its scenes."""
+
+    html: Markup
+    plots: dict[str, str]
+    galleries: dict[str, list[Row]]
+
+
+def section(content: Content, share: float) -> Section:
+    """What the report shows of one benchmark; share: what its pictures may take of PICTURE_BYTES, 0 to 1."""
     benchmark, results = content.benchmark, content.results
     styles = figures.line_styles({name: model.is_network for name, model in benchmark.models.items()})
     scenes = [_scene_block(scene, results, styles) for scene in content.scenes]
     pictures = [picture.image for scene in scenes for row in scene.rows for picture in row.pictures]
     encoding = choose_encoding(pictures, PICTURE_BYTES * share)
     several = len(results.parts["test"]) > 1
-    return _render(
+    wavelengths_nm = content.scenes[0].wavelengths_nm if content.scenes else None
+    quality, band_plots = _quality(results, styles), _band_plots(results, wavelengths_nm)
+    training = _training(content, styles)
+    plots = {plot.heading: plot.svg for plot in (*([quality] if quality else []), *band_plots, *training)}
+    plots |= {f"{scene.name} {plot.heading}": plot.svg for scene in scenes for plot in scene.plots}
+    html = _render(
         "section.html.j2",
         name=benchmark.name,
         entry=datasets.entry(benchmark.dataset, benchmark.config.datasets),
@@ -72,14 +97,22 @@ def section(content: Content, share: float) -> Markup:
         facts=words.facts(benchmark, results),
         scores=tables.scores(results),
         several_seeds=any(len(model.seeds) > 1 for model in results.models.values()),
+        costs=tables.costs(results),
+        quality=quality,
+        published=tables.published_scores(results),
+        papers={paper.source: paper.degradation for paper in tables.rivals(results)},
+        classification=tables.classification(results),
+        bands=tables.bands(results, wavelengths_nm),
+        band_plots=band_plots,
         scene_tables=[tables.scenes(results, key) for key in tables.keys(results)] if several else [],
         styles=styles,
         scenes=scenes,
         test_count=len(results.parts["test"]),
         encoding=encoding,
-        training=_training(content, styles),
+        training=training,
         missing_histories=content.missing_histories,
     )
+    return Section(html, plots, {scene.name: scene.rows for scene in scenes})
 
 
 def render(title: str, sections: Sequence[Markup], benchmarks: Mapping[str, Results]) -> str:
@@ -88,7 +121,7 @@ def render(title: str, sections: Sequence[Markup], benchmarks: Mapping[str, Resu
         "page.html.j2",
         title=title,
         version=hsisr.__version__,
-        overview=tables.overview(benchmarks) if len(benchmarks) > 1 else None,
+        overviews=[tables.overview(benchmarks, key) for key in OVERVIEW] if len(benchmarks) > 1 else [],
         sections=sections,
         line_colors=LINE_COLORS,
         style=Markup(_text("style.css")),
@@ -113,6 +146,7 @@ def _scene_block(scene: SceneView, results: Results, styles: dict[str, LineStyle
     psnr_label = f"PSNR of every band of {scene.name}: {', '.join(scene.models)}"
     psnr = Plot("PSNR of each band", Markup(figures.band_psnr(scene, styles, psnr_label)))
     scores = {model: results.models[model].scenes[scene.name] for model in scene.models}
+    best = max(scores, key=lambda model: tables.value(scores[model], "psnr"))
     return SceneBlock(
         name=scene.name,
         about=f"{height} x {width} pixels, {len(scene.reference_spectra[0])} bands; {_composite_words(scene)}",
@@ -124,9 +158,46 @@ def _scene_block(scene: SceneView, results: Results, styles: dict[str, LineStyle
             Marker(number, 100 * (row + 0.5) / height, 100 * (column + 0.5) / width)
             for number, (row, column) in enumerate(scene.points.tolist(), start=1)
         ],
-        plots=[*(_spectrum(scene, number, styles) for number in range(1, len(scene.points) + 1)), psnr],
-        best=max(scores, key=lambda model: tables.value(scores[model], "psnr")),
+        plots=[
+            *(_spectrum(scene, number, styles) for number in range(1, len(scene.points) + 1)),
+            _worst(scene, best, styles),
+            psnr,
+        ],
+        best=best,
     )
+
+
+def _worst(scene: SceneView, model: str, styles: dict[str, LineStyle]) -> Plot:
+    row, column = scene.models[model].worst_point
+    heading = f"Worst pixel of {model} (row {row}, column {column})"
+    return Plot(heading, Markup(figures.worst_spectrum(scene, model, styles, f"{heading} of {scene.name}")))
+
+
+def _quality(results: Results, styles: dict[str, LineStyle]) -> Plot | None:
+    """Quality against time, where both are known of several models."""
+    key = tables.leading_key(results)
+    points = {}
+    for name, model in results.models.items():
+        seconds, score = model.timing.get("seconds_per_megapixel_band"), model.mean.get(key)
+        if seconds and score is not None:
+            points[name] = (seconds, score)
+    if len(points) < 2:
+        return None
+    heading = columns_of(results)[key][0]
+    said = ", ".join(f"{name} {seconds:.2g} s, {score:.4g}" for name, (seconds, score) in points.items())
+    label = f"{heading} against seconds per megapixel and band: {said}"
+    return Plot("Quality against time", Markup(figures.quality_against_time(points, heading, styles, label)))
+
+
+def _band_plots(results: Results, wavelengths_nm: np.ndarray | None) -> list[Plot]:
+    """Where the recommended bands of the reference and of every model lie, a plot a selection method."""
+    plots = []
+    for method, reference in results.reference_bands.items():
+        choices = {"Reference": reference}
+        choices |= {name: model.bands[method].bands for name, model in results.models.items() if model.bands}
+        heading = f"Recommended bands: {SELECTIONS_IN_WORDS[method]}"
+        plots.append(Plot(heading, Markup(figures.chosen_bands(choices, wavelengths_nm, heading))))
+    return plots
 
 
 def _training(content: Content, styles: dict[str, LineStyle]) -> list[Plot]:

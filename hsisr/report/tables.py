@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from hsisr.evaluation.results import ModelResult, Results, Scores
 from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text
+from hsisr.models.registry import entry
+from hsisr.report.published import Published, published
 
 #: Marks of the two leading values, as papers do: best bold, second underlined.
 BEST, SECOND = "best", "second"
@@ -19,6 +21,22 @@ NOTHING = "\u2013"
 _LEADING = ("psnr", "qnr", "consistency_lr")
 
 _COLUMNS = {**COLUMNS, **FULL_COLUMNS}
+
+#: Rows of the classification table that are no model's.
+REFERENCE_ROW, LR_ROW = "Reference", "LR, interpolated"
+
+#: Classifier, band selection -> what the page calls it.
+CLASSIFIERS = {"svm": "SVM", "forest": "Forest"}
+SELECTIONS = {"neighbourhood_grouping": "Grouping", "entropy_and_correlation": "Entropy"}
+
+#: Kind of division, accuracy -> what the page calls it.
+_ACCURACIES = (
+    ("blocks", "oa", "OA"),
+    ("blocks", "aa", "AA"),
+    ("blocks", "kappa", "\u03ba"),
+    ("random", "oa", "OA, optimistic"),
+)
+_PERCENT_DECIMALS = 1
 
 
 @dataclass(frozen=True)
@@ -66,18 +84,88 @@ def value(scores: Scores, key: str) -> float | None:
 
 
 def scores(results: Results) -> Table:
-    """Models against scores and costs; the spread of networks with several seeds stands beside the score."""
+    """Models against scores; the spread of networks with several seeds stands beside the score."""
     models = results.models
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     for key in keys(results):
         marks = ranks({name: value(model.mean, key) for name, model in models.items()}, key)
         for name, model in models.items():
             rows[name].append(Cell(text(model.mean, key), _spread(model, key), marks.get(name, "")))
-    for name, model in models.items():
-        rows[name] += map(Cell, _costs(model))
     columns = [Column(_COLUMNS[key][0], _direction(key)) for key in keys(results)]
-    columns += [Column("Parameters"), Column("Steps"), Column("Training"), Column("Inference")]
     return Table("Mean scores over the test part", "Model", columns, rows)
+
+
+def costs(results: Results) -> Table:
+    """Models against what they cost: size, training, and inference on the test part and per million values."""
+    columns = [
+        "Parameters",
+        "Steps",
+        "Training",
+        "Inference",
+        "Per megapixel and band",
+        "Operations per value",
+        "Memory",
+    ]
+    rows = {name: [Cell(text) for text in _costs(model)] for name, model in results.models.items()}
+    return Table("Size, time and memory of each model", "Model", [Column(heading) for heading in columns], rows)
+
+
+def published_scores(results: Results) -> Table | None:
+    """Our models above what papers print for this data set and scale; None where nothing is known."""
+    theirs = rivals(results)
+    if not theirs:
+        return None
+    shown = [key for key in keys(results) if any(key in paper.scores for paper in theirs)]
+    rows = {f"{name}, here": [Cell(text(model.mean, key)) for key in shown] for name, model in results.models.items()}
+    for paper in theirs:
+        rows[f"{paper.method}, as printed by {paper.short}"] = [Cell(text(paper.scores, key)) for key in shown]
+    columns = [Column(_COLUMNS[key][0], _direction(key)) for key in shown]
+    return Table("Scores here and as papers print them", "Method", columns, rows)
+
+
+def rivals(results: Results) -> list[Published]:
+    """What papers print for this data set and scale, of methods that are given as much as ours: a guide, or none."""
+    guide = results.response is not None or any(entry(model.base).needs_guide for model in results.models.values())
+    return published(results.dataset, results.scale, guide)
+
+
+def classification(results: Results) -> Table | None:
+    """Images against accuracies of land-cover classes; None where nothing was classified.
+
+    The reference stands on top and does not compete; of the others the leaders are marked.
+    """
+    if results.classification is None or not results.classification.reference:
+        return None
+    setup = results.classification
+    images = {REFERENCE_ROW: setup.reference, LR_ROW: setup.lr}
+    images |= {name: model.classification for name, model in results.models.items() if model.classification}
+    columns, rows = [], {name: [] for name in images}
+    for classifier, heading in CLASSIFIERS.items():
+        for kind, key, title in _ACCURACIES:
+            columns.append(Column(f"{heading} {title}", "higher"))
+            means = {name: 100 * image[classifier][kind][key] for name, image in images.items()}
+            marks = _leaders({name: mean for name, mean in means.items() if name != REFERENCE_ROW}, _PERCENT_DECIMALS)
+            for name, image in images.items():
+                spread = f"\u00b1 {100 * image[classifier][kind][f'{key}_std']:.{_PERCENT_DECIMALS}f}"
+                rows[name].append(Cell(f"{means[name]:.{_PERCENT_DECIMALS}f}", spread, marks.get(name, "")))
+    return Table("Accuracy of land-cover classification, percent", "Image", columns, rows)
+
+
+def bands(results: Results, wavelengths_nm: Sequence[float] | None) -> Table | None:
+    """Models against overlap and distance of their recommended bands to the reference's; None without any."""
+    rows = {name: [] for name, model in results.models.items() if model.bands}
+    if not rows:
+        return None
+    columns, unit = [], "bands" if wavelengths_nm is None else "nm"
+    for method, heading in SELECTIONS.items():
+        columns += [Column(f"{heading}: overlap", "higher"), Column(f"{heading}: distance, {unit}", "lower")]
+        found = {name: results.models[name].bands[method] for name in rows}
+        overlaps = _leaders({name: choice.overlap for name, choice in found.items()}, 2)
+        distances = _leaders({name: -choice.distance for name, choice in found.items()}, 1)
+        for name, choice in found.items():
+            rows[name].append(Cell(f"{choice.overlap:.2f}", mark=overlaps.get(name, "")))
+            rows[name].append(Cell(f"{choice.distance:.1f}", mark=distances.get(name, "")))
+    return Table("Recommended bands against those of the reference", "Model", columns, rows)
 
 
 def scenes(results: Results, key: str) -> Table:
@@ -108,8 +196,14 @@ def ranks(values: Mapping[str, float | None], key: str) -> dict[str, str]:
     """Name -> BEST or SECOND among values of one score, by the rounded numbers that the reader sees: equal numbers
     share their rank, None has none. Of a single number nothing leads."""
     _, decimals, higher = _COLUMNS[key]
-    rounded = {name: round(number, decimals) for name, number in values.items() if number is not None}
-    order = sorted(set(rounded.values()), reverse=higher)
+    known = {name: number if higher else -number for name, number in values.items() if number is not None}
+    return _leaders(known, decimals)
+
+
+def _leaders(values: Mapping[str, float], decimals: int) -> dict[str, str]:
+    """As `ranks`, of numbers of which higher ones are better."""
+    rounded = {name: round(number, decimals) for name, number in values.items()}
+    order = sorted(set(rounded.values()), reverse=True)
     if len(order) < 2:
         return {}
     return {name: (BEST, SECOND)[order.index(number)] for name, number in rounded.items() if number in order[:2]}
@@ -122,6 +216,8 @@ def text(scores: Scores, key: str) -> str:
 
 def duration(seconds: float) -> str:
     """Seconds in words: `0.35 s`, `12 s`, `4 min 10 s`, `2 h 5 min`."""
+    if seconds < 0.1:
+        return f"{1000 * seconds:.2g} ms"
     if seconds < 10:
         return f"{seconds:.2g} s"
     whole = round(seconds)
@@ -136,13 +232,46 @@ def markdown(title: str, benchmarks: Mapping[str, Results]) -> str:
     """The score tables of all benchmarks as Markdown: best in bold, second underlined."""
     parts = [f"# {title}"]
     for name, results in benchmarks.items():
-        table = scores(results)
-        head = [table.corner, *(column.heading for column in table.columns)]
-        lines = [_markdown_row(head), _markdown_row(["---", *["---:"] * len(table.columns)])]
-        lines += [_markdown_row([row, *map(_markdown_cell, cells)]) for row, cells in table.rows.items()]
         scored = f"convention {results.convention}" if results.convention else "no reference"
-        about = f"Protocol {results.protocol}, {scored}; made by `{results.command}`."
-        parts += [f"## {name}", about, "\n".join(lines)]
+        parts += [f"## {name}", f"Protocol {results.protocol}, {scored}; made by `{results.command}`."]
+        for table in (
+            scores(results),
+            costs(results),
+            classification(results),
+            bands(results, None),
+            published_scores(results),
+        ):
+            if table is not None:
+                parts += [f"{table.caption}:", _markdown_table(table)]
+    return "\n\n".join(parts) + "\n"
+
+
+def latex(benchmarks: Mapping[str, Results]) -> str:
+    """The score tables of all benchmarks as LaTeX (package booktabs): best in bold, second underlined."""
+    parts = ["% needs \\usepackage{booktabs}"]
+    for name, results in benchmarks.items():
+        table = scores(results)
+        arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
+        heads = [_latex_text(column.heading) + arrows[column.direction] for column in table.columns]
+        rows = [" & ".join([_latex_text(row), *map(_latex_cell, cells)]) for row, cells in table.rows.items()]
+        scored = f"convention {results.convention}" if results.convention else "no reference"
+        caption = _latex_text(f"{name}: protocol {results.protocol}, {scored}.")
+        parts.append(
+            "\n".join(
+                [
+                    "\\begin{table}",
+                    f"  \\caption{{{caption}}}",
+                    f"  \\begin{{tabular}}{{l{'r' * len(heads)}}}",
+                    "    \\toprule",
+                    f"    {table.corner} & {' & '.join(heads)} \\\\",
+                    "    \\midrule",
+                    *(f"    {row} \\\\" for row in rows),
+                    "    \\bottomrule",
+                    "  \\end{tabular}",
+                    "\\end{table}",
+                ]
+            )
+        )
     return "\n\n".join(parts) + "\n"
 
 
@@ -171,14 +300,44 @@ def _spread(model: ModelResult, key: str) -> str:
 
 
 def _costs(model: ModelResult) -> list[str]:
-    """Parameters, training steps, time of training, time of super-resolving the test part."""
-    training = model.timing.get("training_seconds")
+    """What stands in the row of a model in `costs`."""
+    training, memory = model.timing.get("training_seconds"), model.timing.get("peak_memory_mb")
+    each, operations = model.timing.get("seconds_per_megapixel_band"), model.flops_per_value
     return [
         f"{model.parameters:,}" if model.parameters else NOTHING,
         f"{model.training_steps:,}" if model.training_steps else NOTHING,
         NOTHING if training is None else duration(training),
         duration(model.timing["seconds"]),
+        NOTHING if each is None else duration(each),
+        NOTHING if operations is None else _with_prefix(operations),
+        NOTHING if memory is None else f"{memory:.0f} MB",
     ]
+
+
+def _with_prefix(number: float) -> str:
+    """Three digits and a prefix: 1,250,000 is `1.25 M`."""
+    for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {prefix}"
+    return f"{number:.3g}"
+
+
+def _latex_text(text: str) -> str:
+    special = {"&": "\\&", "%": "\\%", "_": "\\_", "#": "\\#", "$": "\\$", "\u221e": "$\\infty$"}
+    return "".join(special.get(letter, letter) for letter in text)
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = "--" if cell.text == NOTHING else _latex_text(cell.text)
+    marked = {BEST: f"\\textbf{{{text}}}", SECOND: f"\\underline{{{text}}}"}.get(cell.mark, text)
+    return f"{marked} $\\pm$ {cell.addition.removeprefix(chr(0xB1)).strip()}" if cell.addition else marked
+
+
+def _markdown_table(table: Table) -> str:
+    head = [table.corner, *(column.heading for column in table.columns)]
+    lines = [_markdown_row(head), _markdown_row(["---", *["---:"] * len(table.columns)])]
+    lines += [_markdown_row([row, *map(_markdown_cell, cells)]) for row, cells in table.rows.items()]
+    return "\n".join(lines)
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -1,149 +1,220 @@
 """The training loop: batches in, optimiser steps, validation, a state to resume from, the finished model out."""
 
-import csv
-import io
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
-from hsisr.files import write_text
 from hsisr.patches import PatchFile
 from hsisr.training import state
-from hsisr.training.objectives import Batch, Iteration
-from hsisr.training.progress import Progress
+from hsisr.training.average import Average
+from hsisr.training.feeding import Feed
+from hsisr.training.generators import Before, generators, set_generators
+from hsisr.training.gradients import average_over_processes
+from hsisr.training.history import HISTORY_COLUMNS as HISTORY_COLUMNS
+from hsisr.training.history import History
+from hsisr.training.losses import Losses, NotFinite
+from hsisr.training.objectives import Iteration
+from hsisr.training.progress import Progress, memory_mb
 from hsisr.training.schedules import learning_rate
+from hsisr.training.stopping import Interrupted as Interrupted
+from hsisr.training.stopping import StopRequested, StopRequests
 
-HISTORY_COLUMNS = ("step", "epoch", "loss", "validation_psnr", "learning_rate", "seconds")
-
-
-class Interrupted(HsisrError):
-    """Training was asked to stop (SIGINT or SIGTERM) and left a state to resume from."""
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass
 class Run:
-    """A training run that can stop after any batch and go on from there with the same result.
+    """A training run that can stop after any optimiser step and go on from there with the same result.
 
-    model: the network, on its device. patches: the labelled samples. objective: what is done with a batch of them.
-    settings: what defines the run; a state of other settings is not used. validate: PSNR in dB of the validation
-    part, called with the model in eval mode.
+    fabric: device, precision and processes. model: the network, on the device. patches: the labelled samples, feed:
+    their batches. objective: what is done with a batch of them. settings: what defines the run; a state of other
+    settings is not used. validate: PSNR in dB of the validation part, called with a network; None: there is none.
+    export: called with a path and a network, to write a checkpoint; None: none are written.
     """
 
+    fabric: "Fabric"
     folder: Path
     model: nn.Module
     patches: PatchFile
+    feed: Feed
     objective: Iteration
     training: Training
     settings: dict[str, Any]
-    validate: Callable[[nn.Module], float]
+    validate: Callable[[nn.Module], float] | None = None
+    export: Callable[[Path, nn.Module], None] | None = None
     batch: int = 0
+    steps_of_batch: int = 0
     step: int = 0
     seconds: float = 0.0
+    out_of_time: bool = False
     best_psnr: float = -math.inf
     best_step: int = 0
-    best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
-    history: list[list[float]] = field(default_factory=list)
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    validations_since_best: int = 0
 
     def __post_init__(self) -> None:
         settings = self.training
-        self.optimiser = torch.optim.Adam(
-            self.model.parameters(), lr=settings.learning_rate, betas=(settings.beta1, settings.beta2), fused=True
-        )
         self.device = next(self.model.parameters()).device
+        optimiser = torch.optim.Adam(
+            self.model.parameters(),
+            lr=settings.learning_rate,
+            betas=(settings.beta1, settings.beta2),
+            fused=settings.precision != "fp16",  # the fused form unscales gradients itself, too late for clipping
+        )
+        self.optimiser = self.fabric.setup_optimizers(optimiser)
+        self.average = None if settings.ema_decay is None else Average(self.model, settings.ema_decay)
+        self.losses = Losses()
+        self.history = History(self.folder, [])
+        self.stop = StopRequests(at_once=self.fabric.world_size == 1)
         self.samples_per_epoch = self.objective.samples_per_epoch(len(self.patches))
-        self.fraction_done = 0.0  # of the batch under way
         self.total_steps = self._count_steps()
         self.total_epochs = math.inf if settings.epochs is None else settings.epochs
-        self.losses_since_row: list[float] = []
+        self._before: Before | None = None
+        self._stop_agreed = False
+        self._saved = self._clock = time.monotonic()
 
     def train(self) -> None:
         """Train to the end; afterwards the model holds the selected weights.
 
-        Raises Interrupted after SIGINT or SIGTERM, and HsisrError if the loss is not a number.
+        Raises Interrupted after SIGINT or SIGTERM, and HsisrError if the loss is no number or the disk is full.
         """
         self._resume()
-        last_save = time.monotonic()
-        with _stop_requests() as stop, Progress(self.total_steps, self.step) as progress:
-            for samples in self.patches.batches(self.training.batch_size, self.batch):
-                if self.step >= self.total_steps:
-                    break
-                started = time.monotonic()
-                self._train_on(Batch.of(samples, self.device))
-                if self._validation_due() or self.step >= self.total_steps:
-                    self._validate()
-                self.seconds += time.monotonic() - started
-                progress.update(self.step, self.losses_since_row or [self.history[-1][2]], self.history)
-                if stop:
-                    self._save()
-                    raise Interrupted(
-                        f"{self.folder}: stopped at step {self.step} of {self.total_steps}; the same command resumes"
-                    )
-                if time.monotonic() - last_save > self.training.save_every_seconds:
-                    self._save()
-                    last_save = time.monotonic()
+        with self.stop, Progress(self.total_steps, self.step, self.device, self.fabric.is_global_zero) as self.progress:
+            try:
+                while True:
+                    if self._validation_due():
+                        self._validate()
+                    if self.finished:
+                        break
+                    self._train_on_batch()
+            except StopRequested:
+                self._leave()
+            finally:
+                self.feed.close()
         self._save()
-        if self.training.select == "validation":
-            self.model.load_state_dict(self.best_weights)
+        self.model.load_state_dict(self._selected())
 
-    def history_csv(self) -> str:
-        """The rows of the history: one per validation."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(HISTORY_COLUMNS)
-        writer.writerows(self.history)
-        return text.getvalue()
-
-    def _train_on(self, batch: Batch) -> None:
-        self.model.train()
-        count = self.objective.step_count(self.model, self.patches.bands, self.epoch)
-        for done, losses in enumerate(self.objective.steps(self.model, batch, self.batch, self.epoch)):
-            self.fraction_done = done / count
-            for group in self.optimiser.param_groups:
-                group["lr"] = self._learning_rate()
-            self.optimiser.zero_grad(set_to_none=True)
-            for name, loss in losses:
-                self._record(name, loss.item())
-                loss.backward()
-            if self.training.clip_gradient is not None:
-                nn.utils.clip_grad_norm_(self.model.parameters(), self.training.clip_gradient)
-            self.optimiser.step()
-            self.step += 1
-            if self.step >= self.total_steps:
-                break
-        self.batch += 1
-        self.fraction_done = 0.0
-
-    def _record(self, objective: str, loss: float) -> None:
-        """Keep the losses on labelled patches, the ones to compare runs by. Raises HsisrError if it is no number."""
-        if objective == "labelled":
-            self.losses_since_row.append(loss)
-        if math.isfinite(loss):
-            return
-        if objective == "labelled":
-            first = self.batch * self.training.batch_size
-            scenes = {self.patches.scene_of(first + n) for n in range(self.training.batch_size)}
-            where = f"on patches of {', '.join(sorted(scenes))}"
-        else:
-            where = f"in the objective {objective}"
-        raise HsisrError(
-            f"{self.folder}: the loss became {loss} at step {self.step}, {where}; lower training.learning_rate or "
-            "check the data"
-        )
+    @property
+    def network(self) -> nn.Module:
+        """The network that is validated and kept: the one that is trained, or its moving average."""
+        return self.model if self.average is None else self.average.network
 
     @property
     def epoch(self) -> float:
         """Epochs done, with the fraction of the one under way."""
-        return (self.batch + self.fraction_done) * self.training.batch_size / self.samples_per_epoch
+        done = self.steps_of_batch and self.steps_of_batch / self._steps_in_batch()
+        return (self.batch + done) * self.training.batch_size / self.samples_per_epoch
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has come to its end: of its steps, its time or its patience."""
+        patience = self.training.patience_validations
+        tired = patience is not None and self.validations_since_best >= patience
+        return self.step >= self.total_steps or self.out_of_time or tired
+
+    def _train_on_batch(self) -> None:
+        with self.stop.interruptible():
+            batch = self.feed.batch(self.batch, self.device)
+        count, shares = self._steps_in_batch(), self.training.accumulate
+        steps = self.objective.steps(self.model, batch, self.batch, self._epoch_of_batch(), self.steps_of_batch, shares)
+        for losses in steps:
+            self._take_step(losses, shares)
+            self.step += 1
+            self.steps_of_batch += 1
+            if self.steps_of_batch >= count:
+                self.batch, self.steps_of_batch = self.batch + 1, 0
+            self._before = None
+            self._after_step()
+            if self.finished:
+                break
+
+    def _take_step(self, losses: Iterable[tuple[str, Tensor]], shares: int) -> None:
+        """One move of the optimiser. Until it moves, all that has changed can be put back."""
+        self._before = Before(self.model, self.device)
+        self.optimiser.zero_grad(set_to_none=True)
+        taken = []
+        with self.stop.interruptible():
+            losses = iter(losses)
+            while True:
+                with self.fabric.autocast():
+                    name, loss = next(losses, (None, None))  # computes it
+                if loss is None:
+                    break
+                taken.append((name, loss.detach()))
+                self.fabric.backward(loss if shares == 1 else loss / shares)
+        if self.fabric.world_size > 1:
+            signs = [float(self.stop.requested), float(self._time_is_up())]
+            taken, (stop, up) = average_over_processes(self.fabric, self.model, taken, signs)
+            self._stop_agreed, self.out_of_time = stop > 0, up > 0
+        self._record(taken)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._learning_rate()
+        if self.training.clip_gradient is not None:
+            self.fabric.clip_gradients(
+                self.model, self.optimiser, max_norm=self.training.clip_gradient, error_if_nonfinite=False
+            )
+        self.optimiser.step()
+        if self.average is not None:
+            self.average.update(self.model, self.step + 1)
+
+    def _after_step(self) -> None:
+        """What is due after a step, at a moment from which the run could go on."""
+        now = time.monotonic()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+        if self.fabric.world_size == 1:
+            self.out_of_time = self._time_is_up()
+        if self.progress.due(self.step):
+            self._read_losses()
+            rows = self.history.rows
+            loss = self.losses.mean() if self.losses.row or not rows else rows[-1][2]
+            self.progress.update(self.step, loss, rows[-1][3] if rows else None)
+        if self._stop_agreed or (self.stop.requested and self.fabric.world_size == 1):
+            raise StopRequested
+        if now - self._saved > self.training.save_every_seconds:
+            self._save()
+
+    def _record(self, losses: list[tuple[str, Tensor]]) -> None:
+        """Take note of the losses of a step. Raises HsisrError if one is no number."""
+        try:
+            self.losses.add(losses, self.step, self.batch)
+        except NotFinite as error:
+            raise self._not_finite(error) from None
+
+    def _read_losses(self) -> None:
+        try:
+            self.losses.read()
+        except NotFinite as error:
+            raise self._not_finite(error) from None
+
+    def _not_finite(self, error: NotFinite) -> HsisrError:
+        where = f"in the objective {error.name}"
+        if error.name == "labelled":
+            first = error.batch * self.training.batch_size
+            scenes = {self.patches.scene_of(first + n) for n in range(self.training.batch_size)}
+            where = f"on patches of {', '.join(sorted(scenes))}"
+        return HsisrError(
+            f"{self.folder}: {error}, {where}; lower training.learning_rate or check the data; the state before it is "
+            "kept"
+        )
+
+    def _time_is_up(self) -> bool:
+        limit = self.training.max_minutes
+        return limit is not None and self.seconds >= 60 * limit
+
+    def _epoch_of_batch(self) -> float:
+        return self.batch * self.training.batch_size / self.samples_per_epoch
+
+    def _steps_in_batch(self) -> int:
+        return self.objective.step_count(self.model, self.patches.bands, self._epoch_of_batch())
 
     def _count_steps(self) -> int:
         """Optimiser steps of the whole run; objectives that start or stop make their number differ between batches."""
@@ -168,68 +239,117 @@ class Run:
         )
 
     def _validation_due(self) -> bool:
-        done = self.history[-1][0] if self.history else 0
-        return self.step // self.training.validate_every_steps > done // self.training.validate_every_steps
+        """After the batch in which a multiple of `validate_every_steps` was reached, and at the end."""
+        done = self.history.rows[-1][0] if self.history.rows else 0
+        if self.finished:
+            return self.step > done
+        every = self.training.validate_every_steps
+        return self.steps_of_batch == 0 and self.step // every > done // every
 
     def _validate(self) -> None:
-        self.model.eval()
-        psnr = self.validate(self.model)
-        if psnr > self.best_psnr:
+        self._read_losses()
+        self._before = Before(self.model, self.device)
+        psnr = None
+        if self.validate is not None:
+            with self.stop.interruptible():
+                self.network.eval()
+                psnr = self.validate(self.network) if self.fabric.is_global_zero else 0.0
+                psnr = self.fabric.broadcast(psnr)
+            self.model.train()
+            self._before.restore(self.model)  # validation leaves no trace in what follows
+        self._before = None
+        self._keep(psnr)
+        self._add_row(psnr)
+
+    def _keep(self, psnr: float | None) -> None:
+        """Keep the weights if they are the best ones so far."""
+        better = psnr is not None and psnr > self.best_psnr
+        self.validations_since_best = 0 if better or psnr is None else self.validations_since_best + 1
+        if better:
             self.best_psnr, self.best_step = psnr, self.step
-            self.best_weights = {key: value.detach().cpu().clone() for key, value in self.model.state_dict().items()}
-        loss = sum(self.losses_since_row) / max(1, len(self.losses_since_row))
-        rate = self._learning_rate()
-        self.history.append([self.step, round(self.epoch, 4), loss, psnr, rate, round(self.seconds, 1)])
-        self.losses_since_row = []
-        write_text(self.folder / "history.csv", self.history_csv())
+            self.best_weights = _copied(self.network)
+        if self.export is not None and self.fabric.is_global_zero:
+            self.export(self.folder / "checkpoints" / "last.safetensors", self.network)
+            if better:
+                self.export(self.folder / "checkpoints" / "best.safetensors", self.network)
+
+    def _add_row(self, psnr: float | None) -> None:
+        now = time.monotonic()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+        patches, seconds = self.epoch * self.samples_per_epoch, self.seconds
+        rate = (patches - self._at_row[0]) / max(1e-9, seconds - self._at_row[1])
+        self._at_row = (patches, seconds)
+        row = [self.step, round(self.epoch, 4), self.losses.mean(), psnr, self._learning_rate()]
+        row += [round(self.seconds, 1), round(rate, 1), round(memory_mb(self.device), 1)]
+        if self.fabric.is_global_zero:
+            self.history.add(row, last=self.finished)
+        else:
+            self.history.rows.append(row)
+        self.losses.row.clear()
+
+    def _selected(self) -> dict[str, Tensor]:
+        if self.training.select == "validation" and self.validate is not None:
+            return self.best_weights
+        return _copied(self.network)
+
+    def _leave(self) -> None:
+        """Save and end, from wherever a signal came. Raises Interrupted."""
+        if self._before is not None:
+            self._before.restore(self.model)
+        self._save()
+        raise Interrupted(
+            f"{self.folder}: stopped at step {self.step} of {self.total_steps}; the same command resumes"
+        ) from None
 
     def _save(self) -> None:
+        self._read_losses()
+        self._saved = time.monotonic()
+        if not self.fabric.is_global_zero:
+            return
         content = {
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "torch_rng": torch.get_rng_state(),
+            "precision": self.fabric.strategy.precision.state_dict(),
+            "average": None if self.average is None else self.average.network.state_dict(),
+            "generators": generators(self.device),
+            "history": self.history.rows,
+            "losses": self.losses.row,
             **{name: getattr(self, name) for name in _PROGRESS},
         }
         state.save(self.folder, self.settings, content)
 
     def _resume(self) -> None:
-        content = state.load(self.folder, self.settings)
+        content = state.load(self.folder, self.settings) if self.fabric.is_global_zero else None
+        content = self.fabric.broadcast(content) if self.fabric.world_size > 1 else content
+        self._clock = time.monotonic()
+        self._at_row = (0.0, 0.0)
         if content is None:
             return
         self.model.load_state_dict(content["model"])
         self.optimiser.load_state_dict(content["optimiser"])
-        torch.set_rng_state(content["torch_rng"])
+        self.fabric.strategy.precision.load_state_dict(content["precision"])
+        if self.average is not None:
+            self.average.network.load_state_dict(content["average"])
+        set_generators(content["generators"], self.device)
+        self.history.rows, self.losses.row = content["history"], content["losses"]
         for name in _PROGRESS:
             setattr(self, name, content[name])
+        self.out_of_time = self._time_is_up()
+        self._at_row = (self.epoch * self.samples_per_epoch, self.seconds)
 
 
 #: Attributes of a run that its state holds beside weights and optimiser.
 _PROGRESS = (
     "batch",
+    "steps_of_batch",
     "step",
     "seconds",
     "best_psnr",
     "best_step",
     "best_weights",
-    "history",
-    "losses_since_row",
+    "validations_since_best",
 )
 
 
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """A list that receives SIGINT and SIGTERM instead of the process, so that a batch can end first."""
-    received: list[int] = []
-    try:
-        previous = {
-            number: signal.signal(number, lambda signum, frame: received.append(signum))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
-    except ValueError:  # not the main thread: the program that called us handles its signals
-        yield received
-        return
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}

@@ -1,22 +1,29 @@
 """What a user sees of a running training: a bar on a terminal, a line now and then in a log."""
 
+import resource
 import sys
 import time
-from collections.abc import Sequence
 
+import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-#: Seconds between lines where there is no terminal.
-LINE_EVERY_SECONDS = 10
+#: Seconds between lines where there is no terminal, and between looks at the bar where there is one.
+LINE_EVERY_SECONDS = 10.0
+BAR_EVERY_SECONDS = 0.1
 
 
 class Progress:
-    """Show step, loss, validation PSNR, rate and time left. A context manager."""
+    """Show step, loss, validation PSNR, rate, memory and time left. A context manager.
 
-    def __init__(self, total_steps: int, done: int = 0) -> None:
-        self.total, self.first, self.started, self.last_line = total_steps, done, time.monotonic(), time.monotonic()
+    shown: False for all processes but the first of several. A closed terminal or log does not stop training.
+    """
+
+    def __init__(self, total_steps: int, done: int, device: torch.device, shown: bool = True) -> None:
+        self.total, self.first, self.device, self.shown = total_steps, done, device, shown
+        self.started = self.looked = time.monotonic()
+        self.on_terminal = shown and sys.stderr.isatty()
         self.bar = Bar(
             TextColumn("training"),
             BarColumn(),
@@ -24,29 +31,52 @@ class Progress:
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            disable=not self.on_terminal,
         )
         self.task = self.bar.add_task("", total=total_steps, completed=done, text="")
 
     def __enter__(self) -> "Progress":
         self.bar.start()
         if self.first:
-            print(f"training: resumes at step {self.first} of {self.total}", file=sys.stderr, flush=True)
+            self._say(f"training: resumes at step {self.first} of {self.total}")
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.bar.stop()
+        try:
+            self.bar.stop()
+        except OSError:
+            self.shown = False
 
-    def update(self, step: int, losses: Sequence[float], history: Sequence[Sequence[float]]) -> None:
-        """Show the state after `step`; losses since the last validation; history rows of the run."""
-        now = time.monotonic()
-        rate = (step - self.first) / max(1e-9, now - self.started)
-        text = f"loss {sum(losses) / len(losses):.5f}"
-        if history:
-            text += f", validation {history[-1][3]:.2f} dB"
-        text += f", {rate:.1f} steps/s"
-        self.bar.update(self.task, completed=step, text=text)
-        if self.bar.disable and (now - self.last_line > LINE_EVERY_SECONDS or step >= self.total):
+    def due(self, step: int) -> bool:
+        """Whether it is time to look; asking costs next to nothing."""
+        every = BAR_EVERY_SECONDS if self.on_terminal else LINE_EVERY_SECONDS
+        return self.shown and (step >= self.total or time.monotonic() - self.looked > every)
+
+    def update(self, step: int, loss: float, psnr: float | None) -> None:
+        """Show the state after `step`; loss: mean since the last validation, psnr: of the last one."""
+        self.looked = time.monotonic()
+        rate = (step - self.first) / max(1e-9, self.looked - self.started)
+        text = f"loss {loss:.5f}"
+        if psnr is not None:
+            text += f", validation {psnr:.2f} dB"
+        text += f", {rate:.1f} steps/s, {memory_mb(self.device):.0f} MB"
+        if self.on_terminal:
+            self.bar.update(self.task, completed=step, text=text)
+        else:
             left = (self.total - step) / max(rate, 1e-9)
-            print(f"training: step {step}/{self.total}, {text}, {left:.0f} s left", file=sys.stderr, flush=True)
-            self.last_line = now
+            self._say(f"training: step {step}/{self.total}, {text}, {left:.0f} s left")
+
+    def _say(self, line: str) -> None:
+        if not self.shown:
+            return
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except OSError:  # the reader of our log has gone, as it does when Ctrl-C ends a whole pipe
+            self.shown = False
+
+
+def memory_mb(device: torch.device) -> float:
+    """Largest memory in use so far, in MB: of the GPU, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -51,6 +51,7 @@ def test_metadata_says_how(scene):
         "protocol": "mulsr",
         "scale": 4,
         "sampling": "bicubic",
+        "phase": 0,
         "response": "nikon_d700",
         "seed": 5,
         "part": "test",

@@ -1,18 +1,30 @@
 """Evaluation: results files and previews, made by the functions that the pipeline runs."""
 
+import dataclasses
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 import hsisr
 from hsisr import benchmark, evaluation, pairs, paths
-from hsisr.config import Config
+from hsisr.config import Config, Evaluation
 from hsisr.errors import HsisrError
-from hsisr.evaluation import preview, results
+from hsisr.evaluation import classification, compare, preview, results, runtime
+from hsisr.evaluation.full_resolution import score_full
+from hsisr.files import stamp
 from hsisr.training import train_one
 from tests.unit.conftest import CONFIG
+
+
+@pytest.fixture(autouse=True)
+def few_splits(monkeypatch):
+    """Classification in two divisions and runtimes of one round: enough to see that they are there."""
+    monkeypatch.setattr(classification, "SPLITS", 2)
+    monkeypatch.setattr(classification, "RANDOM_SPLITS", 1)
+    monkeypatch.setattr(runtime, "ROUNDS", 1)
 
 
 @pytest.fixture
@@ -111,3 +123,102 @@ def test_super_resolve_takes_arrays_scenes_and_files(trained, tmp_path):
         hsisr.super_resolve(pair.lr, model=folder)
     with pytest.raises(HsisrError, match="guide"):
         hsisr.super_resolve(pair.lr, pair.guide[:, :-4], model=folder)
+
+
+def test_results_hold_costs_bands_and_classification(trained):
+    found = evaluation.evaluate_benchmark(trained, "a command")
+    tiny, bicubic = found.models["tiny"], found.models["bicubic"]
+    assert tiny.flops_per_value > 0 and bicubic.flops_per_value is None
+    for model in found.models.values():
+        assert model.timing["seconds_per_megapixel_band"] > 0
+        assert set(model.bands) == set(found.reference_bands) == {"neighbourhood_grouping", "entropy_and_correlation"}
+        assert set(model.classification) == set(found.classification.reference) == {"svm", "forest"}
+    assert bicubic.classification == found.classification.lr  # the same image
+    assert list(found.classification.classes) == ["alfalfa", "corn-notill"]
+    changed = trained.config.model_copy(update={"evaluation": Evaluation(runtime=False, classification=False)})
+    for path in (paths.RUNTIME, paths.CLASSIFICATION):
+        Path(trained.path(path)).unlink()
+    plain = evaluation.merge(dataclasses.replace(trained, config=changed), "a command")
+    assert plain.classification is None and "peak_memory_mb" not in plain.models["tiny"].timing
+
+
+def test_equal_runs_differ_in_timing_and_environment_only(small):
+    def run() -> dict:
+        evaluation.evaluate_model(small, "gsa", "a command")
+        evaluation.evaluate_model(small, "bicubic", "a command")
+        without = {"bicubic": small.models["bicubic"], "gsa": small.models["gsa"]}
+        chosen = dataclasses.replace(small, models=without)
+        evaluation.measure_runtime(chosen, "a command")
+        evaluation.classify(chosen, "a command")
+        content = evaluation.merge(chosen, "a command").model_dump()
+        content.pop("environment")
+        for model in content["models"].values():
+            assert model.pop("timing")
+        return content
+
+    assert run() == run()
+
+
+def test_labels_are_needed_to_classify(small):
+    evaluation.evaluate_model(small, "bicubic", "")
+    evaluation.evaluate_model(small, "gsa", "")
+    path = small.path(paths.PAIR, item="indian_pines-test")
+    with h5py.File(path, "r+") as file:
+        del file["labels"]
+    with pytest.raises(HsisrError, match="the pair of indian_pines-test holds no labels"):
+        evaluation.classify(small, "")
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes results files that differ as told; returns their paths."""
+
+    def write(name: str, models: tuple[str, ...] = ("bicubic",), **changes) -> Path:
+        scores = {"psnr": 30.0, "ssim": 0.9, "sam": 2.0, "ergas": 3.0, "rmse": 0.03, "cc": 0.9}
+        model = {"base": "bicubic", "options": {}, "mean": scores, "std": scores, "scenes": {}, "seeds": {}}
+        model |= {"seed_std": {}, "parameters": 0, "training_steps": 0, "timing": {"seconds": 1.0}}
+        content = {
+            **stamp("results"),
+            **{"dataset": "cave", "scale": 8, "protocol": "mulsr", "convention": "mulsr", "command": ""},
+            **{"parts": {"test": ["paints"]}, "response": "nikon_d700", "environment": {}},
+            "models": {key: model for key in models},
+        }
+        results.write(tmp_path / name, results.Results.model_validate(content | changes))
+        return tmp_path / name
+
+    return write
+
+
+def test_results_of_one_kind_are_compared(written):
+    table = compare.compare(written("a.json"), written("b.json", models=("bicubic", "gsa")))
+    assert list(table.columns[0].cells) == ["bicubic", "bicubic", "", "gsa"]
+    assert list(table.columns[1].cells) == ["first", "second", "change", "second"]
+    assert list(table.columns[2].cells) == ["30.00", "30.00", "+0.00", "30.00"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"protocol": "wald"}, "protocol is mulsr in the first and wald in the second$"),
+        ({"convention": "mixup"}, "convention is mulsr in the first and mixup in the second$"),
+        (
+            {"protocol": "full", "convention": None},
+            "protocol is .* full .*; convention is mulsr .* and none in the second",
+        ),
+        ({"dataset": "harvard"}, "data set is cave in the first and harvard"),
+        ({"scale": 4}, "scale is 8 in the first and 4"),
+        ({"response": "pan"}, "response of the guide is nikon_d700 in the first and pan"),
+        ({"parts": {"test": ["paints", "beads"]}}, r"different scenes \(beads in one only\)"),
+    ],
+)
+def test_results_of_different_kinds_are_not_compared(written, changes, said):
+    with pytest.raises(HsisrError, match=f"a.json and .*b.json cannot be compared: .*{said}") as caught:
+        compare.compare(written("a.json"), written("b.json", **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_guides_of_other_channels_than_the_response_get_no_consistency(small):
+    pair = pairs.read(small.path(paths.PAIR, item="indian_pines-test"))
+    scored = score_full(pair, pair.hr, 4, "pan")  # one channel; the guide has three
+    assert scored["consistency_guide"] is None and scored["consistency_lr"] is not None
+    assert score_full(pair, pair.hr, 4, "color_infrared")["consistency_guide"] == pytest.approx(0, abs=1e-6)

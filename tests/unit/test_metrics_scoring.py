@@ -198,3 +198,19 @@ def test_conventions_describe_themselves():
     for name, convention in metrics.CONVENTIONS.items():
         assert metrics.find_convention(name) is convention
         assert convention.name == name and convention.description
+
+
+@pytest.mark.parametrize("convention", metrics.CONVENTIONS)
+def test_threads_change_no_digit(monkeypatch, convention):
+    rng = np.random.default_rng(6)
+    reference = rng.random((8, 400, 330), dtype=np.float32)  # large enough for threads
+    estimate = reference + 0.1 * rng.standard_normal(reference.shape, dtype=np.float32)
+    mask = rng.random(reference.shape[1:]) > 1e-3
+    found = {}
+    for threads in ("1", "2", "3", ""):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found[threads] = metrics.score(reference, estimate, 4, convention, mask=mask)
+    assert found["2"] == found["3"] == found[""] == found["1"]
+    estimate[5, 300, 200], mask[300, 200] = np.nan, True
+    with pytest.raises(HsisrError, match="estimate holds NaN or infinity in band 5"):
+        metrics.score(reference, estimate, 4, convention, mask=mask)

@@ -244,3 +244,29 @@ def test_bands_of_each_image_may_differ():
     for image in range(2):
         alone = model.super_resolve_bands(lr[image : image + 1], guide[image : image + 1], chosen[image])
         torch.testing.assert_close(found[image : image + 1], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_alpha_head_leaves_the_published_network_as_it_is():
+    torch.manual_seed(3)
+    published = MulSR(4, 16, 1)
+    torch.manual_seed(3)
+    supervised = MulSR(4, 16, 1, alpha_weight=0.5)
+    own = set(supervised.state_dict()) - set(published.state_dict())
+    assert {key.split(".")[0] for key in own} == {"end"}
+    supervised.load_state_dict({**supervised.state_dict(), **published.state_dict()})
+    lr, guide = torch.rand(2, 4, 3, 5), torch.rand(2, 3, 12, 20)
+    sr, half = supervised.super_resolve_scales(lr, guide, [3, 1])
+    assert torch.equal(sr, published.super_resolve_bands(lr, guide, [3, 1]))
+    assert half.shape == (2, 2, 6, 10)
+
+
+def test_alpha_head_starts_at_the_interpolated_band():
+    model = MulSR(4, 16, 1, skip=True, alpha_weight=1)
+    lr = torch.rand(1, 3, 4, 5)
+    _, half = model.super_resolve_scales(lr, torch.rand(1, 3, 16, 20), [0, 1, 2])
+    assert torch.allclose(half, torch.nn.functional.interpolate(lr, scale_factor=2, mode="bicubic"))
+
+
+def test_alpha_weight_needs_lfcc():
+    with pytest.raises(HsisrError, match="alpha_weight needs lfcc"):
+        MulSR(4, 16, 1, lfcc=False, alpha_weight=1)

@@ -34,6 +34,7 @@ class Patches:
     """Samples by number, as a patch file gives them, in float64."""
 
     path = "patches.h5"
+    rule = degrade.PROTOCOLS["wald"]
 
     def __init__(self, bands: int, seed: int, labelled: bool = True, count: int = 40) -> None:
         self.bands, self.count, self.labelled, self.seed = bands, count, labelled, seed
@@ -45,6 +46,12 @@ class Patches:
     def __getitem__(self, number: int) -> Sample:
         hr = np.random.default_rng([self.seed, number]).random((self.bands, SIZE * SCALE, SIZE * SCALE))
         return Sample(degrade.imresize(hr, 1 / SCALE), None, hr if self.labelled else None)
+
+    def stacked(self, numbers) -> Sample:
+        samples = [self[k] for k in numbers]
+        return Sample(
+            np.stack([s.lr for s in samples]), None, np.stack([s.hr for s in samples]) if self.labelled else None
+        )
 
 
 def literal_h(y: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -277,3 +284,19 @@ def test_what_an_objective_needs_is_told_in_one_line():
     with pytest.raises(HsisrError, match="unlabelled: needs the wavelengths"):
         Unlabelled(Objective(), Training(), Patches(BANDS, 0), None)
     assert Objectives() == Objectives(mixup=None, rgb=None, unlabelled=None, step="each")
+
+
+def test_alpha_weight_adds_the_distance_at_half_the_scale():
+    torch.manual_seed(0)
+    hr, guide = torch.rand(2, BANDS, 16, 16), torch.rand(2, 3, 16, 16)
+    batch = Batch(torch.rand(2, BANDS, 4, 4), guide, hr)
+    model = MulSR(4, 16, 1, alpha_weight=0.25)
+    rule = degrade.PROTOCOLS["wald"]
+    loss = next(Supervised(Training(bands_per_step=3), 0, rule).losses(model, batch, 0))
+    sr, half = model.super_resolve_scales(batch.lr, guide, [0, 1, 2])
+    reduced = np.stack([degrade.degrade(image.numpy(), "wald", 2, noise=0) for image in hr])[:, :3]
+    l1_loss = torch.nn.functional.l1_loss
+    expected = l1_loss(sr, hr[:, :3]) + 0.25 * l1_loss(half, torch.from_numpy(reduced))
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    loss.backward()
+    assert model.end[1].weight_g.grad.abs().sum() > 0

@@ -161,7 +161,9 @@ def test_first_scenes_only(mixup, part):
 def test_run_takes_its_steps_in_the_published_order_and_leaves_objectives_out_when_they_end(mixup, monkeypatch):
     order = []
     record = engine.Run._record
-    monkeypatch.setattr(engine.Run, "_record", lambda run, name, loss: (order.append(name), record(run, name, loss)))
+    monkeypatch.setattr(
+        engine.Run, "_record", lambda run, taken: (order.extend(name for name, _ in taken), record(run, taken))
+    )
     epoch = 20 / 2  # batches of 2 out of the 2 x 10 photographs, which run out first
     objectives = {"mixup": {"count": 2}, "rgb": {}, "unlabelled": {"stop_epoch": 2 / epoch}}
     config = changed(max_steps=None, epochs=3 / epoch, objectives=objectives)
@@ -188,18 +190,18 @@ def test_stopped_and_resumed_equals_uninterrupted(mixup, monkeypatch):
     assert not torch.equal(network.final_RGB.weight, torch.zeros_like(network.final_RGB.weight))
     (folder / "state/last.pt").unlink()
     (folder / "model.safetensors").unlink()
-    train_on = engine.Run._train_on
+    train_on = engine.Run._train_on_batch
 
-    def stopping(run, batch):
-        train_on(run, batch)
+    def stopping(run):
+        train_on(run)
         if run.batch == 1:
             run._save()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(engine.Run, "_train_on", stopping)
+    monkeypatch.setattr(engine.Run, "_train_on_batch", stopping)
     with pytest.raises(KeyboardInterrupt):
         train_one(mixup, model, seed=1)
-    monkeypatch.setattr(engine.Run, "_train_on", train_on)
+    monkeypatch.setattr(engine.Run, "_train_on_batch", train_on)
     train_one(mixup, model, seed=1)
     assert (folder / "model.safetensors").read_bytes() == expected
 

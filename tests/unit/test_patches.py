@@ -2,6 +2,7 @@
 
 import itertools
 import multiprocessing
+import shutil
 
 import numpy as np
 import pytest
@@ -61,6 +62,34 @@ def test_sample_depends_on_its_number_only(small):
         np.testing.assert_array_equal(backward[k].hr, forward[k])
     resumed = next(PatchFile(path, seed=1).batches(4, start=7))
     np.testing.assert_array_equal(resumed[2].hr, forward[30])
+
+
+def test_samples_are_views_and_stacks_of_them_the_callers_own(small):
+    file = PatchFile(small.path(paths.PATCHES), seed=1)
+    stacked = file.stacked(range(5, 9))
+    for k in range(4):
+        for name in ("lr", "guide", "hr"):
+            np.testing.assert_array_equal(getattr(stacked, name)[k], getattr(file[5 + k], name))
+    assert all(file[k].hr.flags.c_contiguous for k in range(20))
+    mapped = PatchFile(small.path(paths.PATCHES), seed=1, augment=False)
+    with pytest.raises(ValueError, match="read-only"):
+        mapped[5].hr[...] = 0
+    own = mapped.stacked([5])
+    own.hr[...] = 0
+    assert mapped[5].hr.any()
+
+
+def test_file_that_is_not_in_one_piece_is_one_line(small, tmp_path):
+    import h5py
+
+    path = tmp_path / "chunked.h5"
+    shutil.copy(small.path(paths.PATCHES), path)
+    with h5py.File(path, "r+") as file:
+        lr = file["lr"][...]
+        del file["lr"]
+        file.create_dataset("lr", data=lr, chunks=True)
+    with pytest.raises(HsisrError, match="lr is not stored in one piece; delete the file and make it again"):
+        PatchFile(path)[0]
 
 
 def test_workers_that_fork_read_the_same_samples(small):

@@ -8,6 +8,7 @@ from scipy.io import savemat
 
 import hsisr
 from hsisr import datasets
+from hsisr.cli.app import app
 from hsisr.datasets.readers import arrays, describe, images, matlab, read_plane, read_scene
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
@@ -264,6 +265,16 @@ def test_band_images_are_in_the_order_of_their_numbers(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_folder_that_only_holds_a_folder_stands_for_it(tmp_path):
+    (tmp_path / "balloons_ms").mkdir()
+    inner = write_band_images(tmp_path / "balloons_ms" / "balloons_ms")
+    np.testing.assert_array_equal(read_scene(tmp_path / "balloons_ms").stored, read_scene(inner).stored)
+    assert describe(tmp_path / "balloons_ms")["bands"] == len(CUBE)
+    (tmp_path / "balloons_ms" / "notes.txt").write_text("not alone")
+    with pytest.raises(HsisrError, match="content not recognised"):
+        read_scene(tmp_path / "balloons_ms")
+
+
 def test_band_images_with_channels(tmp_path):
     (tmp_path / "a").mkdir()
     for number in (1, 2):
@@ -316,6 +327,15 @@ def test_hdf5_behind_a_user_block(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w", userblock_size=512) as file:
         file["x"] = CUBE
     assert np.array_equal(read_scene(tmp_path / "a.h5", axes="BHW").stored, CUBE)
+
+
+def test_tools_hand_options_to_the_reader(tmp_path):
+    savemat(tmp_path / "two.mat", {"a": CUBE.transpose(1, 2, 0), "b": CUBE.transpose(1, 2, 0)[::-1]})
+    words = ["--read", "variable=b", "--read", "axes=HWB"]
+    app(["export", str(tmp_path / "two.mat"), str(tmp_path / "b.npy"), *words], standalone_mode=False)
+    np.testing.assert_array_equal(read_scene(tmp_path / "b.npy", axes="BHW").stored, CUBE[:, ::-1])
+    with pytest.raises(HsisrError, match="--read variable: expected key=value"):
+        app(["export", str(tmp_path / "two.mat"), str(tmp_path / "c.npy"), "--read", "variable"], standalone_mode=False)
 
 
 def test_options_are_checked(tmp_path):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -67,6 +68,15 @@ def fabricate(benchmark: Benchmark, height: int, width: int) -> None:
         command=f"snakemake results/{benchmark.name}.json --cores all",
         parts=parts,
         response=benchmark.response,
+        reference_bands=dict.fromkeys(("neighbourhood_grouping", "entropy_and_correlation"), [1, 8]),
+        classification=results.Classification(
+            classes={"corn": 40, "woods": 30},
+            dropped={"oats": "4 pixels, fewer than 10"},
+            splits=10,
+            block_px=8,
+            reference=accuracies(0.9),
+            lr=accuracies(0.65),
+        ),
         models=found,
         environment={"python": "3.11", "processor": "a processor", "gpu": None},
     )
@@ -105,8 +115,25 @@ def fabricate_model(
         seed_std=dict.fromkeys(mean, 0.25) if seeds else {},
         parameters=12345 if seeds else 0,
         training_steps=3000 if seeds else 0,
-        timing={"seconds": 0.5, "training_seconds": 250.0} if seeds else {"seconds": 0.5},
+        flops_per_value=1.25e6 if seeds else None,
+        timing={"seconds": 0.5, "training_seconds": 250.0, "seconds_per_megapixel_band": 1.2, "peak_memory_mb": 300.0}
+        if seeds
+        else {"seconds": 0.5, "seconds_per_megapixel_band": 0.03, "peak_memory_mb": 50.0},
+        bands={method: BANDS[name] for method in ("neighbourhood_grouping", "entropy_and_correlation")},
+        classification=accuracies({"bicubic": 0.7, "gsa": 0.8, "net": 0.85}[name]),
     )
+
+
+BANDS = {
+    "bicubic": results.BandChoice(bands=[0, 9], overlap=0.0, distance=25.0),
+    "gsa": results.BandChoice(bands=[1, 9], overlap=0.5, distance=5.0),
+    "net": results.BandChoice(bands=[1, 8], overlap=1.0, distance=0.0),
+}
+
+
+def accuracies(oa: float) -> dict:
+    scores = {"oa": oa, "aa": oa - 0.05, "kappa": oa - 0.1, "oa_std": 0.01, "aa_std": 0.02, "kappa_std": 0.015}
+    return {classifier: {"blocks": scores, "random": scores | {"oa": oa + 0.05}} for classifier in ("svm", "forest")}
 
 
 def write_history(path: str, psnr: list[float]) -> None:
@@ -128,7 +155,7 @@ def built(tmp_path_factory) -> Path:
         chosen, config = benchmarks_of(CONFIG)
         for benchmark in chosen:
             fabricate(benchmark, *SIZES[benchmark.name])
-        report.build(chosen, paths.REPORT, config.report)
+        report.build(chosen, paths.REPORT, config.report, paths.FIGURES)
     return folder
 
 
@@ -261,8 +288,17 @@ def test_best_is_bold_and_second_underlined(built, parsed):
     table = tables.scores(read)
     assert [cell.mark for cell in table.rows["net"][:6]] == ["best"] * 6
     assert table.rows["net"][0].addition == "\u00b1 0.25" and table.rows["gsa"][0].addition == ""
-    assert [cell.text for cell in table.rows["net"][6:]] == ["12,345", "3,000", "4 min 10 s", "0.5 s"]
-    assert [cell.text for cell in table.rows["gsa"][6:]] == [tables.NOTHING] * 3 + ["0.5 s"]
+    costs = tables.costs(read).rows
+    assert [cell.text for cell in costs["net"]] == [
+        "12,345",
+        "3,000",
+        "4 min 10 s",
+        "0.5 s",
+        "1.2 s",
+        "1.25 M",
+        "300 MB",
+    ]
+    assert [cell.text for cell in costs["gsa"]] == [tables.NOTHING] * 3 + ["0.5 s", "30 ms", tables.NOTHING, "50 MB"]
 
 
 @pytest.mark.parametrize(
@@ -282,6 +318,7 @@ def test_ranks(values, key, expected):
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
+        (0.0123, "12 ms"),
         (0.123, "0.12 s"),
         (9.96, "10 s"),
         (59.4, "59 s"),
@@ -374,6 +411,55 @@ def test_same_results_same_bytes(project):
     chosen, config = benchmarks_of(CONFIG)
     report.build(chosen, paths.REPORT, config.report)
     assert Path(paths.REPORT).read_bytes() == before
+
+
+def test_every_table_marks_its_leaders(built):
+    read = results.read(built / "results/indian_pines_x4.json", results.Results)
+    classified = tables.classification(read)
+    assert list(classified.rows) == [tables.REFERENCE_ROW, tables.LR_ROW, "bicubic", "gsa", "net"]
+    assert [cell.text for cell in classified.rows["net"][:4]] == ["85.0", "80.0", "75.0", "90.0"]
+    assert classified.rows["net"][0].addition == "\u00b1 1.0"
+    assert {name: cells[0].mark for name, cells in classified.rows.items()} == {
+        tables.REFERENCE_ROW: "",
+        tables.LR_ROW: "",
+        "bicubic": "",
+        "gsa": "second",
+        "net": "best",
+    }
+    rows = tables.bands(read, [400.0, 410.0]).rows
+    assert [cell.text for cell in rows["gsa"]] == ["0.50", "5.0"] * 2
+    assert [cell.mark for cell in rows["net"]] == ["best"] * 4
+
+
+def test_published_numbers_are_marked_as_theirs(built, parsed):
+    read = results.read(built / "results/cave_x8.json", results.Results)
+    rows = tables.published_scores(read).rows
+    assert rows["MulSR, as printed by MulSR 2023"][0].text == "45.44"
+    assert all(cell.mark == "" for cells in rows.values() for cell in cells)
+    assert rows["net, here"][0].text == f"{read.models['net'].mean['psnr']:.2f}"
+    assert tables.published_scores(results.read(built / "results/indian_pines_x4.json", results.Results)) is None
+    html = (built / paths.REPORT).read_text()
+    assert "Li et al., MulSR, IEEE TGRS 2023, Tables V and VI" in html
+    assert "as printed by SSPSR 2020" not in html  # single images; ours have a guide
+    alone = read.model_copy(update={"response": None, "models": {"bicubic": read.models["bicubic"]}})
+    assert "SSPSR, as printed by SSPSR 2020" in tables.published_scores(alone).rows
+
+
+def test_page_says_what_was_classified_and_what_was_not(built):
+    html = (built / paths.REPORT).read_text()
+    assert "corn (40 pixels), woods (30 pixels)." in html and "oats (4 pixels, fewer than 10)." in html
+    assert "different blocks of 8 x 8 pixels" in html and "SVM OA, optimistic" in html
+    assert html.count("Recommended bands: neighbourhood grouping") >= 2  # a section each
+    assert "Quality against time" in html and "Worst pixel of net" in html
+
+
+def test_latex_of_the_scores(built):
+    text = (built / "results/report/scores.tex").read_text()
+    read = results.read(built / "results/cave_x8.json", results.Results)
+    assert f"\\textbf{{{read.models['net'].mean['psnr']:.2f}}} $\\pm$ 0.25" in text
+    assert "\\caption{cave\\_x8: protocol mulsr, convention mulsr.}" in text
+    assert text.count("\\toprule") == 2 and text.count("\\begin{table}") == text.count("\\end{table}") == 2
+    assert "PSNR dB $\\uparrow$" in text
 
 
 # --- pictures
@@ -491,6 +577,13 @@ def test_plots_are_svg_for_the_page(pines):
     assert "Wavelength (nm)" in svg and ">Error<" in svg
 
 
+def test_ticks_keep_their_digits(pines):
+    scene = replace(pines.scenes[0], reference_spectra=np.full((3, 200), 0.1))
+    view = replace(next(iter(scene.models.values())), spectra=np.linspace(0.1, 0.2, 600).reshape(3, 200))
+    svg = figures.spectra(replace(scene, models={"net": view}), 0, figures.line_styles({"net": True}), "")
+    assert ">0.104<" in svg and ">0.112<" in svg and not re.search(r' d="[^"]*\.\d{3,}', svg)
+
+
 def test_bands_without_wavelengths_are_numbered(pines):
     scene = replace(pines.scenes[0], wavelengths_nm=None)
     svg = figures.band_psnr(scene, figures.line_styles({"bicubic": False, "gsa": False, "net": True}), "")
@@ -507,7 +600,7 @@ def test_preview_without_wavelengths_counts_bands(project):
         preview.write(path, numbered)
     read = content.read(benchmark, 1)
     assert read.scenes[0].wavelengths_nm is None
-    assert "red, green and blue show bands" in page.section(read, 1.0)
+    assert "red, green and blue show bands" in page.section(read, 1.0).html
 
 
 def test_training_curves_and_kept_weights(pines):
@@ -539,6 +632,25 @@ def contrast(one: str, other: str) -> float:
 
     bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (bright + 0.05) / (dark + 0.05)
+
+
+def test_figures_are_files_of_their_own(built, project):
+    folder = built / "results/figures/indian_pines_x4"
+    names = {path.name for path in folder.iterdir()}
+    assert {"quality-against-time.svg", "training-loss.svg", "indian-pines-test.png"} <= names
+    assert "recommended-bands-neighbourhood-grouping.svg" in names and len(names) == 11
+    for path in folder.glob("*.svg"):
+        root = ElementTree.fromstring(path.read_text())
+        assert root.tag == "{http://www.w3.org/2000/svg}svg" and root[0].text and "var(" not in path.read_text()
+    sheet = np.asarray(Image.open(folder / "indian-pines-test.png"))
+    height, width = 256, round(256 * 48 / 80)
+    assert sheet.shape == (18 + 3 * (height + 6) - 6, 5 * (width + 6) - 6, 3)
+    reference = sheet[18 : 18 + height, -width:]
+    assert np.ptp(reference) > 100 and (sheet[18 + height + 6 :, -width:] == 255).all()
+    Path("results/figures/old_x4").mkdir()
+    chosen, config = benchmarks_of(CONFIG)
+    report.build(chosen, paths.REPORT, config.report, paths.FIGURES)
+    assert not Path("results/figures/old_x4").exists()
 
 
 # --- what can be missing
@@ -768,7 +880,7 @@ def test_twelve_scenes_and_eight_models(tmp_path, monkeypatch):
     )
     results.write(benchmark.path(paths.RESULTS), whole)
     started = time.process_time()  # of this process: what else runs on the machine does not count
-    report.build([benchmark], paths.REPORT, parsed.report)
+    report.build([benchmark], paths.REPORT, parsed.report, paths.FIGURES)
     assert time.process_time() - started < 60
     assert Path(paths.REPORT).stat().st_size < 25e6
 
@@ -795,6 +907,8 @@ def busy_preview(
         points=points,
         spectra=spectra + noise,
         reference_spectra=np.ones((3, 31), np.float32) * 0.5,
+        worst_point=np.array([100, 400]),
+        worst_spectra=spectra[:2],
         band_psnr=40 - 100 * noise + rng.random(31),
         wavelengths_nm=wavelengths_nm,
     )

@@ -2,19 +2,27 @@
 
 import json
 import math
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import hsisr
 from hsisr import inference, metrics, pairs, paths
 from hsisr.config import Schedule, Training
 from hsisr.errors import HsisrError
 from hsisr.files import read_json
-from hsisr.training import engine, state, train_one
+from hsisr.patches import PatchFile
+from hsisr.training import engine, fit, state, train_one
+from hsisr.training.lock import run_lock
 from hsisr.training.objectives import Batch, Supervised
 from hsisr.training.schedules import learning_rate
 
@@ -81,19 +89,18 @@ def test_stopped_and_resumed_equals_uninterrupted(small, monkeypatch):
     for stop_after in (1, 3, 5):
         (whole / "state/last.pt").unlink()
         (whole / "model.safetensors").unlink()
-        train_on = engine.Run._train_on
+        train_on = engine.Run._train_on_batch
 
-        def stopping(run, batch, train_on=train_on, stop_after=stop_after):
-            train_on(run, batch)
+        def stopping(run, train_on=train_on, stop_after=stop_after):
+            train_on(run)
             if run.batch == stop_after:
-                run._validate() if run._validation_due() else None
                 run._save()
                 raise KeyboardInterrupt
 
-        monkeypatch.setattr(engine.Run, "_train_on", stopping)
+        monkeypatch.setattr(engine.Run, "_train_on_batch", stopping)
         with pytest.raises(KeyboardInterrupt):
             train_one(small, model, seed=0)
-        monkeypatch.setattr(engine.Run, "_train_on", train_on)
+        monkeypatch.setattr(engine.Run, "_train_on_batch", train_on)
         train_one(small, model, seed=0)
         assert (whole / "model.safetensors").read_bytes() == expected
 
@@ -111,8 +118,8 @@ def test_last_weights_are_kept_when_asked_for(small):
 def test_loss_that_is_no_number_names_scene_and_step(small, monkeypatch):
     losses = Supervised.losses
 
-    def broken(self, model, batch, number):
-        for loss in losses(self, model, batch, number):
+    def broken(self, model, batch, number, **more):
+        for loss in losses(self, model, batch, number, **more):
             yield loss * math.nan if number == 2 else loss
 
     monkeypatch.setattr(Supervised, "losses", broken)
@@ -122,24 +129,25 @@ def test_loss_that_is_no_number_names_scene_and_step(small, monkeypatch):
 
 def test_second_trainer_is_refused_and_a_dead_ones_lock_is_free(tmp_path):
     program = f"""
-from hsisr.training.state import run_lock
+from hsisr.training.lock import run_lock
 with run_lock({str(tmp_path)!r}):
     print("held", flush=True)
     input()
 """
     holder = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
-    with pytest.raises(HsisrError, match=f"process {holder.pid} is training here"), state.run_lock(tmp_path):
+    with pytest.raises(HsisrError, match=f"process {holder.pid} is training here"), run_lock(tmp_path):
         pass
     holder.kill()
     holder.wait()
-    with state.run_lock(tmp_path):
+    with run_lock(tmp_path), pytest.raises(HsisrError, match="is training here"), run_lock(tmp_path):
         pass
 
 
-def test_state_of_other_settings_is_not_used(tmp_path):
+def test_state_of_other_settings_is_not_used_and_the_difference_named(tmp_path, capsys):
     state.save(tmp_path, {"a": 1}, {"step": 3})
     assert state.load(tmp_path, {"a": 2}) is None
+    assert "belongs to other settings (a: 1, now 2); kept as last.pt." in capsys.readouterr().err
     assert state.load(tmp_path, {"a": 1}) is None  # set aside under another name
     state.save(tmp_path, {"a": 1}, {"step": 3})
     assert state.load(tmp_path, {"a": 1})["step"] == 3
@@ -185,3 +193,182 @@ def test_train_by_configuration(small, tmp_path):
     assert [str(folder) for folder in folders] == ["runs/indian_pines_x4/tiny/seed0"]
     with pytest.raises(HsisrError, match="holds? no network"):
         hsisr.train(path, model="bicubic")
+
+
+def test_time_may_be_added_to_a_state(tmp_path):
+    settings = {"training": {"max_minutes": 1, "learning_rate": 0.1}}
+    state.save(tmp_path, settings, {"step": 3})
+    assert state.load(tmp_path, {"training": {"max_minutes": 2, "learning_rate": 0.1}})["step"] == 3
+    told = state.difference(settings, {"training": {"max_minutes": 1, "learning_rate": 0.2}, "seed": 1})
+    assert told == "seed: None, now 1; training.learning_rate: 0.1, now 0.2"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_full_disk_is_one_line_and_keeps_the_last_good_state(small_disk):
+    state.save(small_disk, {}, {"step": 3, "weights": torch.zeros(100_000)})
+    with pytest.raises(
+        HsisrError, match=r"last.pt: cannot be written \(No space left on device\); the state before it"
+    ):
+        state.save(small_disk, {}, {"step": 4, "weights": torch.zeros(200_000)})
+    assert state.load(small_disk, {})["step"] == 3
+    assert [path.name for path in (small_disk / "state").iterdir()] == ["last.pt"]
+
+
+def test_training_on_a_full_disk_is_one_line(small, small_disk):
+    rest = small_disk / "rest"
+    with pytest.raises(HsisrError, match="No space left on device") as error:
+        rest.write_bytes(bytes(900_000))
+        fit_nearest(small, small_disk)
+    assert "\n" not in str(error.value)
+    rest.unlink()
+    assert fit_nearest(small, small_disk).steps == 4
+
+
+def fit_nearest(small, folder, validate=None, **change):
+    """Train a tiny network of the user's own for 4 steps."""
+    fields = {"epochs": None, "max_steps": 4, "batch_size": 2, "validate_every_steps": 1, "threads": 1, "device": "cpu"}
+    network = Tiny(small.scale)
+    return fit(network, PatchFile(small.path(paths.PATCHES)), folder, Training(**fields | change), validate=validate)
+
+
+class Tiny(torch.nn.Module):
+    """Nearest neighbours, times a weight."""
+
+    guide_channels = 0
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+        self.weight = torch.nn.Parameter(torch.ones(50_000))
+
+    def forward(self, lr):
+        return torch.nn.functional.interpolate(lr, scale_factor=self.scale) * self.weight[0]
+
+
+def test_patience_ends_training_at_the_best(small, tmp_path):
+    scores = iter([20.0, 21.0, 20.5, 20.9, 30.0])
+    outcome = fit_nearest(small, tmp_path, lambda net: next(scores), max_steps=100, patience_validations=2)
+    assert (outcome.steps, outcome.kept_step, outcome.validation_psnr) == (4, 2, 21.0)
+
+
+def test_time_ends_training_and_more_time_goes_on(small, tmp_path):
+    outcome = fit_nearest(small, tmp_path, max_steps=10**6, max_minutes=1e-9)
+    assert outcome.steps == 1
+    again = fit_nearest(small, tmp_path, max_steps=10**6, max_minutes=1e-9)
+    assert again.steps == 1
+    more = fit_nearest(small, tmp_path, max_steps=10**6, max_minutes=(again.seconds + 0.3) / 60)
+    assert more.steps > 1 and more.seconds > again.seconds
+
+
+def test_average_follows_the_weights_and_is_what_is_kept(small, tmp_path):
+    seen = []
+    network = Tiny(small.scale)
+    training = Training(
+        epochs=None, max_steps=3, batch_size=2, ema_decay=0.5, learning_rate=0.1, threads=1, device="cpu"
+    )
+    step = torch.optim.Adam.step
+    patches = PatchFile(small.path(paths.PATCHES))
+
+    def spy(optimiser, *words, **more):
+        step(optimiser, *words, **more)
+        seen.append(float(optimiser.param_groups[0]["params"][0][0].detach()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.Adam, "step", spy)
+        fit(network, patches, tmp_path, training)
+    expected, decays = 1.0, (1 / 10, 2 / 11, 3 / 12)
+    for value, decay in zip(seen, decays, strict=True):
+        expected = decay * expected + (1 - decay) * value
+    assert float(network.weight[0].detach()) == pytest.approx(expected, rel=1e-6)
+
+
+def test_bf16_trains_close_to_32_and_fp16_asks_for_a_gpu(small, tmp_path):
+    model = small.model("tiny")
+    losses = {}
+    for precision in (32, "bf16"):
+        training = model.training.model_copy(update={"precision": precision, "device": "cpu"})
+        (tmp_path / "runs").exists() and shutil.rmtree(tmp_path / "runs")
+        folder = train_one(small, replace(model, training=training), seed=0)
+        losses[precision] = np.genfromtxt(folder / "history.csv", delimiter=",", names=True)["loss"]
+        assert all(value.dtype == torch.float32 for value in inference.load_model(folder).state_dict().values())
+    assert np.abs(losses["bf16"] - losses[32]).max() > 0
+    np.testing.assert_allclose(losses["bf16"], losses[32], rtol=0.05)
+    with pytest.raises(HsisrError, match="precision: 'fp16' needs a GPU"):
+        fit_nearest(small, tmp_path / "fp16", precision="fp16")
+
+
+def test_several_nodes_need_a_launcher(small, tmp_path):
+    with pytest.raises(HsisrError, match="nodes: 2 nodes need srun or torchrun"):
+        fit_nearest(small, tmp_path, nodes=2)
+
+
+def test_what_a_run_leaves(small, tmp_path):
+    scores = iter([20.0, 21.0, 20.5, 20.9])
+
+    def export(path, network):
+        path.parent.mkdir(exist_ok=True)
+        save_file(network.state_dict(), path)
+
+    training = Training(epochs=None, max_steps=4, batch_size=2, validate_every_steps=1, threads=1, device="cpu")
+    patches = PatchFile(small.path(paths.PATCHES))
+    network = Tiny(small.scale)
+    fit(network, patches, tmp_path, training, validate=lambda net: next(scores), export=export)
+    best, last = (load_file(tmp_path / f"checkpoints/{name}.safetensors") for name in ("best", "last"))
+    torch.testing.assert_close(network.weight.detach(), best["weight"], rtol=0, atol=0)
+    assert not torch.equal(best["weight"], last["weight"])
+    assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
+    history = np.genfromtxt(tmp_path / "history.csv", delimiter=",", names=True)
+    assert history.dtype.names == engine.HISTORY_COLUMNS
+    assert (history["patches_per_second"] > 0).all() and (history["memory_mb"] > 50).all()
+
+
+def test_tensorboard_shows_the_history(small, tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    fit_nearest(small, tmp_path, lambda net: 20.0)
+    events = accumulator.EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
+    assert [event.value for event in events.Scalars("validation_psnr")] == [20.0] * 4
+
+
+def test_gpus_that_others_hold_are_left_alone(monkeypatch):
+    program = """
+import types, sys
+torch = sys.modules["torch"] = types.ModuleType("torch")
+torch.cuda = types.SimpleNamespace(
+    device_count=lambda: 3,
+    get_device_properties=lambda index: types.SimpleNamespace(uuid=f"{sys.argv[1]}-{index}"),
+    mem_get_info=lambda index: (index, 3),
+)
+from hsisr.training.gpus import take_gpus
+print(take_gpus(int(sys.argv[2])), flush=True)
+input()
+"""
+    mark = f"test-{os.getpid()}"
+
+    def take(count):
+        words = [sys.executable, "-c", program, mark, str(count)]
+        process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return process, json.loads(process.stdout.readline())
+
+    first, one = take(1)
+    second, two = take(1)
+    third, most = take(3)
+    assert (one, two, most) == ([0], [1], [0, 1, 2])
+    for process in (first, third):
+        process.communicate("")
+    fourth, again = take(1)
+    assert again == [0]
+    for process in (second, fourth):
+        process.communicate("")
+    for file in Path(tempfile.gettempdir()).glob(f"hsisr-gpu-{mark}-*.lock"):
+        file.unlink()

@@ -41,6 +41,7 @@ def test_published_benchmark_is_planned_down_to_the_raw_files(finished):
         "patches": 1,
         "train": 1,
         "evaluate": 3,
+        "runtime": 1,
         "merge": 1,
     }
 

@@ -37,9 +37,9 @@ def wait_for(condition, seconds: float = 120) -> None:
 def trainer_pid(project: Project) -> int | None:
     """Process that trains in the project now."""
     lock = project.folder / RUN / "state/lock"
-    if not lock.is_file() or not (text := lock.read_text().strip()):
+    if not lock.is_file() or not (words := lock.read_text().split()):
         return None
-    return int(text) if Path(f"/proc/{text}").exists() else None
+    return int(words[0]) if Path(f"/proc/{words[0]}").exists() else None
 
 
 def steps_saved(project: Project) -> bool:

@@ -6,8 +6,17 @@ rule report:
             for name in CONFIG.benchmarks
             for model in resolved(name).models
         ],
+    # what `snakemake --report` shows
     output:
-        paths.REPORT,
+        page=report(paths.REPORT, caption="../report/page.rst", category="Report"),
+        scores=report(paths.SCORES_CSV, caption="../report/scores.rst", category="Report"),
+        figures=report(
+            directory(paths.FIGURES),
+            patterns=["{benchmark}/{figure}.svg", "{benchmark}/{figure}.png"],
+            caption="../report/figure.rst",
+            category="Figures",
+            subcategory="{benchmark}",
+        ),
     log:
         "logs/report.log",
     benchmark:

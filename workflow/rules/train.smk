@@ -1,3 +1,11 @@
+from hsisr.training import estimates
+
+
+def network(wildcards):
+    """The model that a job trains."""
+    return bench(wildcards).model(wildcards.model)
+
+
 rule train:
     input:
         patches=paths.PATCHES,
@@ -14,16 +22,18 @@ rule train:
         "logs/train/{benchmark}/{model}/seed{seed}.log",
     benchmark:
         "logs/benchmark/train/{benchmark}/{model}/seed{seed}.tsv"
-    threads: lambda wildcards, attempt: bench(wildcards).model(wildcards.model).training.threads or workflow.cores
+    threads: lambda wildcards, attempt: network(wildcards).training.threads or workflow.cores
     resources:
-        gpu=1,
-        mem_mb=8000,
-        runtime=lambda wildcards, attempt: 1440 * attempt,
+        gpu=lambda wildcards: estimates.gpus(network(wildcards)),
+        nodes=lambda wildcards: network(wildcards).training.nodes,
+        mem_mb=lambda wildcards, attempt: estimates.memory_mb(bench(wildcards), network(wildcards), attempt),
+        runtime=lambda wildcards, attempt: estimates.runtime_minutes(network(wildcards), attempt),
     params:
         settings=lambda wildcards: bench(wildcards).settings("train", wildcards.model, int(wildcards.seed)),
         code=code("hsisr/training/**/*.py", "hsisr/models/**/*.py", "hsisr/ops/*.py", "csrc/**/*", "hsisr/patches.py"),
     message:
         "Training {wildcards.model} on {wildcards.benchmark}, seed {wildcards.seed}"
     shell:
-        "{HSISR} train {wildcards.benchmark} {wildcards.model} --seed {wildcards.seed} --config {CONFIG_FILE}"
-        " 2>&1 | tee {log}"
+        # -i: Ctrl-C reaches tee too, which is to live as long as the trainer has something to say
+        "{HSISR} train {wildcards.benchmark} {wildcards.model} --seed {wildcards.seed} --gpus {resources.gpu}"
+        " --config {CONFIG_FILE} 2>&1 | tee -i {log}"

@@ -28,9 +28,10 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
 
     reader: one of READERS; `auto` looks at the content, never at the file's ending. options: the reader's own, such
     as `variable`, `axes` or `wavelengths_nm`; see the `read` function of its module.
+    A folder with nothing but one folder in it stands for that one, as CAVE's archive unpacks.
     Raises HsisrError, naming file and fault, for anything that cannot be read.
     """
-    path = Path(path)
+    path = _innermost(Path(path))
     module = _module(reader) if reader != "auto" else _recognised(path)
     known = inspect.signature(module.read).parameters
     for key in options:
@@ -53,8 +54,18 @@ def read_plane(path: str | os.PathLike) -> np.ndarray:
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
     """What is in a file or a folder of band images, without reading its pixels where the format allows it."""
-    path = Path(path)
+    path = _innermost(Path(path))
     return _recognised(path).describe(path)
+
+
+def _innermost(path: Path) -> Path:
+    """The folder that holds something, where folders hold nothing but each other."""
+    while path.is_dir():
+        inside = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        if len(inside) != 1 or not inside[0].is_dir():
+            break
+        path = inside[0]
+    return path
 
 
 def _module(name: str) -> ModuleType:

@@ -1,7 +1,9 @@
 """What the readers of arrays share: which variable is the cube, which axis is which, and the Scene made of it."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,20 @@ AXES = "HWB"
 IN_MEMORY_BYTES = 512 * 2**20
 #: A file that claims more bytes of pixels than this many times its size is damaged (deflate reaches 1,030).
 _MOST_EXPANSION = 10_000
+_stay_on_disk = ContextVar("_stay_on_disk", default=False)
+
+
+@contextmanager
+def left_on_disk() -> Iterator[None]:
+    """Inside, scenes stay on the disk whatever their size, and nobody looks through them for their nodata value.
+
+    For work by windows, in memory that does not depend on the scene: no mask, and only declared bad bands.
+    """
+    token = _stay_on_disk.set(True)
+    try:
+        yield
+    finally:
+        _stay_on_disk.reset(token)
 
 
 class LazyCube:
@@ -56,6 +72,8 @@ def build(path: Path, source: Any, order: Sequence[int], nodata: float | None = 
         raise HsisrError(f"{path}: the cube is empty (bands, rows, columns: {cube.shape})")
     check_claim(path, cube.nbytes)
     scene = Scene(cube, name=scene_name(path), nodata=nodata, **facts)
+    if _stay_on_disk.get():
+        return scene
     if cube.nbytes <= IN_MEMORY_BYTES:
         scene = scene.load()
     return _with_missing(path, scene)

@@ -10,7 +10,7 @@ from torch import nn
 from hsisr.config import Training
 from hsisr.errors import HsisrError
 from hsisr.patches import PatchFile
-from hsisr.training.objectives.batch import Batch
+from hsisr.training.batch import Batch
 from hsisr.training.objectives.iteration import Iteration
 from hsisr.training.objectives.loss import distance
 from hsisr.training.objectives.mixup import SpectralMixup, mixed, mixing_matrix
@@ -46,9 +46,9 @@ def build(
             f"{labelled.bands} in a step, not always neighbours; set it to 0, or bands_per_step to {labelled.bands}"
         )
     chosen = training.objectives
-    parts = [Supervised(training, seed)]
+    parts = [Supervised(training, seed, labelled.rule)]
     if chosen.mixup is not None:
-        parts.append(SpectralMixup(chosen.mixup, training, seed))
+        parts.append(SpectralMixup(chosen.mixup, training, seed, labelled.rule))
     if chosen.rgb is not None:
         parts.append(RgbTask(chosen.rgb, training, others["rgb"]))
     if chosen.unlabelled is not None:

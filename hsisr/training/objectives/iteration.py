@@ -1,5 +1,6 @@
 """One iteration: which objectives are active, in which order, and where the optimiser steps."""
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
@@ -7,7 +8,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from hsisr import config
-from hsisr.training.objectives.batch import Batch
+from hsisr.training.batch import Batch
+from hsisr.training.feeding import Feed, Share
 
 #: Forgives rounding: 6.0 epochs may come as 5.999999.
 _EPS = 1e-9
@@ -17,14 +19,18 @@ Loss = tuple[str, Tensor]
 
 
 class Objective(Protocol):
-    """What an iteration is made of; setting: its section of the configuration, or None for the labelled one."""
+    """What an iteration is made of; setting: its section of the configuration, or None for the labelled one.
+
+    `losses` is given `first`, the number of losses that were taken before an interruption, only where it is not 0: an
+    objective with one loss a batch need not know it.
+    """
 
     name: str
     setting: config.Objective | None
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int: ...
 
-    def losses(self, model: nn.Module, batch: Batch, number: int) -> Iterator[Tensor]: ...
+    def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]: ...
 
 
 class Iteration:
@@ -36,17 +42,21 @@ class Iteration:
     def __init__(self, parts: Sequence[Objective], together: bool = False) -> None:
         self.parts, self.together = list(parts), together
 
-    def steps(self, model: nn.Module, batch: Batch, number: int, epoch: float) -> Iterator[Iterable[Loss]]:
+    def steps(
+        self, model: nn.Module, batch: Batch, number: int, epoch: float, first: int = 0, shares: int = 1
+    ) -> Iterator[Iterable[Loss]]:
         """The optimiser steps of batch `number` of the run, which begins at `epoch`: the weighted losses of each.
 
-        The gradients of a step's losses are to be added up before the optimiser moves.
+        The gradients of a step's losses are to be added up before the optimiser moves; a loss is computed when it is
+        asked for. first: steps of the batch that were taken before. shares: equal parts that the batch is taken in,
+        one after the other within each step; each gives losses of its own.
         """
-        losses = self._losses(model, batch, number, epoch)
+        streams = [self._losses(model, share, number, epoch, first) for share in batch.shares(shares)]
         if self.together:
-            yield losses
-        else:
-            for loss in losses:
-                yield (loss,)
+            yield itertools.chain(*streams)
+            return
+        for _ in range(first, self.step_count(model, batch.lr.shape[1], epoch)):
+            yield map(next, streams)
 
     def step_count(self, model: nn.Module, bands: int, epoch: float) -> int:
         """Optimiser steps of an iteration that begins at `epoch`."""
@@ -54,16 +64,28 @@ class Iteration:
             return 1
         return sum(part.steps_per_batch(model, bands) for part in self.parts if _active(part, epoch))
 
+    def feed_with(self, workers: int, share: Share) -> None:
+        """Let objectives that draw patches of their own draw them with workers, and a share of each batch."""
+        for part in self.parts:
+            if hasattr(part, "feed"):
+                part.feed = Feed(part.patches, part.feed.size, workers, share)
+
     def samples_per_epoch(self, labelled: int) -> float:
         """Labelled samples in an epoch: all of them, or fewer where another objective runs out of samples first."""
         others = [part for part in self.parts if hasattr(part, "patches")]
         return min([labelled, *(len(part.patches) / part.setting.count for part in others)])
 
-    def _losses(self, model: nn.Module, batch: Batch, number: int, epoch: float) -> Iterator[Loss]:
+    def _losses(self, model: nn.Module, batch: Batch, number: int, epoch: float, first: int) -> Iterator[Loss]:
         for part in self.parts:
-            if _active(part, epoch):
-                for loss in part.losses(model, batch, number):
-                    yield part.name, loss if part.setting is None else part.setting.weight * loss
+            if not _active(part, epoch):
+                continue
+            count = part.steps_per_batch(model, batch.lr.shape[1])
+            if first >= count:
+                first -= count
+                continue
+            for loss in part.losses(model, batch, number, **({"first": first} if first else {})):
+                yield part.name, loss if part.setting is None else part.setting.weight * loss
+            first = 0
 
 
 def _active(part: Objective, epoch: float) -> bool:

@@ -1,13 +1,15 @@
 """Spectral Mixup: virtual spectra, made by mixing the bands of labelled patches (arXiv 2101.07589)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from hsisr.config import Objective, Training
-from hsisr.training.objectives.batch import Batch, across_bands
+from hsisr.degrade import Protocol
+from hsisr.training.batch import Batch, across_bands
 from hsisr.training.objectives.supervised import Supervised
 
 #: Seeds of mixtures are (run's seed, this, number of the batch, number of the mixture).
@@ -23,21 +25,24 @@ class SpectralMixup:
 
     name = "mixup"
 
-    def __init__(self, setting: Objective, training: Training, seed: int) -> None:
+    def __init__(self, setting: Objective, training: Training, seed: int, rule: Protocol | None = None) -> None:
         self.setting, self.seed = setting, seed
-        self.supervised = Supervised(training, seed)
+        self.supervised = Supervised(training, seed, rule)
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int:
         """Losses that one batch gives."""
         return self.setting.count * self.supervised.steps_per_batch(model, bands)
 
-    def losses(self, model: nn.Module, batch: Batch, number: int) -> Iterator[Tensor]:
-        """Losses of batch `number` of the run, one after the other."""
-        for mixture in range(1, self.setting.count + 1):
+    def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]:
+        """Losses of batch `number` of the run, one after the other, from number `first`."""
+        bands = batch.lr.shape[1]
+        done, first = divmod(first, self.supervised.steps_per_batch(model, bands))
+        for mixture in range(1 + done, self.setting.count + 1):
             rng = np.random.default_rng([self.seed, _STREAM, number, mixture])
-            matrix = mixing_matrix(batch.lr.shape[1], rng).to(batch.lr)
-            virtual = Batch(mixed(batch.lr, matrix), batch.guide, mixed(batch.hr, matrix))
-            yield from self.supervised.losses(model, virtual, number, mixture)
+            matrix = mixing_matrix(bands, rng).to(batch.lr)
+            virtual = replace(batch, lr=mixed(batch.lr, matrix), hr=mixed(batch.hr, matrix))
+            yield from self.supervised.losses(model, virtual, number, mixture, first)
+            first = 0
 
 
 def mixing_matrix(bands: int, rng: np.random.Generator) -> Tensor:

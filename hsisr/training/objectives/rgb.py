@@ -9,7 +9,8 @@ from hsisr.config import RgbObjective, Training
 from hsisr.degrade import RGB_TO_EIGHT
 from hsisr.errors import HsisrError
 from hsisr.patches import PatchFile
-from hsisr.training.objectives.batch import Batch, across_bands, drawn
+from hsisr.training.batch import Batch, across_bands
+from hsisr.training.feeding import Feed
 from hsisr.training.objectives.loss import distance
 
 
@@ -25,15 +26,16 @@ class RgbTask:
         if patches.bands != len(RGB_TO_EIGHT):
             raise HsisrError(f"{patches.path}: {patches.bands} channels; the objective rgb takes photographs of 3")
         self.setting, self.training, self.patches = setting, training, patches
+        self.feed = Feed(patches, training.batch_size)
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int:
         """Losses that one batch of labelled patches brings with it."""
         return self.setting.count
 
-    def losses(self, model: nn.Module, batch: Batch, number: int) -> Iterator[Tensor]:
-        """Losses that come with batch `number` of the run, one after the other."""
+    def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]:
+        """Losses that come with batch `number` of the run, one after the other, from number `first`."""
         matrix = torch.from_numpy(RGB_TO_EIGHT).to(batch.lr)
-        for k in range(self.setting.count):
-            photos = drawn(self.patches, self.training.batch_size, number * self.setting.count + k, batch.lr.device)
+        for k in range(first, self.setting.count):
+            photos = self.feed.like(batch, number * self.setting.count + k)
             estimate = model(across_bands(photos.lr, matrix), modality="rgb")
             yield distance(estimate, across_bands(photos.hr, matrix), self.training.total_variation)

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import l1_loss
 
 from hsisr.config import Training
-from hsisr.training.objectives.batch import Batch
+from hsisr.degrade import Protocol, degrade
+from hsisr.training.batch import Batch
 from hsisr.training.objectives.loss import distance
 
 #: Seeds of random bands are (run's seed, this, number of the batch, number of the mixture).
@@ -21,14 +23,17 @@ class Supervised:
     patch in an optimiser step: all bands in order, one step after the other, or one step on bands drawn at random
     for each patch.
     Any other network takes all bands at once.
+    A network with an `alpha_weight` is also measured at half the scale, by L1 against HR reduced by 2 as `rule`, the
+    protocol of the patches, does, without noise.
     """
 
     name = "labelled"
     setting = None
 
-    def __init__(self, training: Training, seed: int) -> None:
+    def __init__(self, training: Training, seed: int, rule: Protocol | None = None) -> None:
         self.training = training
         self.seed = seed
+        self.rule = rule
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int:
         """Losses that one batch gives."""
@@ -36,8 +41,8 @@ class Supervised:
             return 1
         return -(-bands // self.training.bands_per_step)
 
-    def losses(self, model: nn.Module, batch: Batch, number: int, mixture: int = 0) -> Iterator[Tensor]:
-        """Losses of batch `number` of the run, one after the other.
+    def losses(self, model: nn.Module, batch: Batch, number: int, mixture: int = 0, first: int = 0) -> Iterator[Tensor]:
+        """Losses of batch `number` of the run, one after the other, from number `first`.
 
         mixture: 0 for the batch itself, k for the k-th mixture of its bands; randomly drawn bands depend on it.
         """
@@ -46,9 +51,17 @@ class Supervised:
             yield distance(model(*_inputs(model, batch)), batch.hr, variation)
             return
         patches = torch.arange(len(batch.lr)).view(-1, 1)
-        for bands in self._bands(*batch.lr.shape[:2], number, mixture):
-            estimate = model.super_resolve_bands(batch.lr, batch.guide, bands)
-            yield distance(estimate, batch.hr[patches, bands], variation)
+        alpha_weight = getattr(model, "alpha_weight", 0)
+        half = _halved(batch.hr, self.rule) if alpha_weight else None
+        for drawn in self._bands(batch.total, batch.lr.shape[1], number, mixture)[first:]:
+            bands = drawn if drawn.ndim == 1 else drawn[batch.rows]
+            if half is None:
+                estimate = model.super_resolve_bands(batch.lr, batch.guide, bands)
+                yield distance(estimate, batch.hr[patches, bands], variation)
+            else:
+                estimate, alpha = model.super_resolve_scales(batch.lr, batch.guide, bands)
+                loss = distance(estimate, batch.hr[patches, bands], variation)
+                yield loss + alpha_weight * l1_loss(alpha, half[patches, bands])
 
     def _bands(self, patches: int, bands: int, number: int, mixture: int = 0) -> list[Tensor]:
         """Bands of each optimiser step: (K,), the same of every patch, or (patches, K), drawn for each patch."""
@@ -58,6 +71,12 @@ class Supervised:
         rng = np.random.default_rng([self.seed, _STREAM, number, mixture])
         drawn = rng.permuted(np.tile(np.arange(bands), (patches, 1)), axis=1)[:, :size]
         return [torch.from_numpy(np.sort(drawn, axis=1))]
+
+
+def _halved(hr: Tensor, rule: Protocol) -> Tensor:
+    """hr (N, B, H, W) -> (N, B, H/2, W/2), as the protocol reduces a scene by 2."""
+    images = [degrade(image, rule, 2, noise=0) for image in hr.cpu().numpy()]
+    return torch.from_numpy(np.stack(images)).to(hr)
 
 
 def takes_bands(model: nn.Module) -> bool:

@@ -10,7 +10,8 @@ from hsisr import degrade
 from hsisr.config import Objective, Training
 from hsisr.errors import HsisrError
 from hsisr.patches import PatchFile
-from hsisr.training.objectives.batch import Batch, across_bands, drawn
+from hsisr.training.batch import Batch, across_bands
+from hsisr.training.feeding import Feed
 from hsisr.training.objectives.loss import distance
 
 
@@ -33,17 +34,18 @@ class Unlabelled:
                 "wavelengths_nm under datasets: or leave it out"
             )
         self.setting, self.training, self.patches = setting, training, patches
+        self.feed = Feed(patches, training.batch_size)
         self.matrix = torch.from_numpy(degrade.spectral_mixup_matrix(wavelengths_nm))
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int:
         """Losses that one batch of labelled patches brings with it."""
         return self.setting.count
 
-    def losses(self, model: nn.Module, batch: Batch, number: int) -> Iterator[Tensor]:
-        """Losses that come with batch `number` of the run, one after the other."""
+    def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]:
+        """Losses that come with batch `number` of the run, one after the other, from number `first`."""
         matrix = self.matrix.to(batch.lr)
-        for k in range(self.setting.count):
-            lr = drawn(self.patches, self.training.batch_size, number * self.setting.count + k, batch.lr.device).lr
+        for k in range(first, self.setting.count):
+            lr = self.feed.like(batch, number * self.setting.count + k).lr
             spectral = across_bands(model(lr), matrix)
             rgb = model(across_bands(lr, matrix), modality="rgb")
             yield distance(spectral, rgb, self.training.total_variation)

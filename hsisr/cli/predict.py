@@ -1,0 +1,125 @@
+"""Commands for a user's own scenes: `predict` super-resolves them, `finetune` adapts a model to one."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsisr.cli.app import Reading, app, reader_options
+from hsisr.errors import HsisrError
+
+LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
+ReadingGuide = Annotated[list[str] | None, typer.Option("--read-guide", help="The same for the guide.")]
+Align = Annotated[bool, typer.Option("--align", help="Reproject or resample the guide onto the scene's grid.")]
+CorrectShift = Annotated[
+    bool, typer.Option("--correct-shift", help="Move the guide by the shift that is measured, if above 0.5 LR pixel.")
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")]
+Peak = Annotated[float | None, typer.Option(help="Value of the scene that the model is shown as 1.")]
+GuidePeak = Annotated[float | None, typer.Option("--guide-peak", help="The same for the guide.")]
+Bands = Annotated[str | None, typer.Option("--bands", help="Bands to use, from 0, such as 0-30,40.")]
+GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of the guide to use.")]
+
+
+@app.command()
+def predict(
+    lr: LrFile,
+    model: Annotated[str, typer.Option(help="Run folder, model.safetensors, or bicubic, gsa, ...")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; a folder, where the scene is one.")],
+    guide: Annotated[
+        Path | None, typer.Option(help="Sharp image of the same ground; a folder of them, named as the scenes.")
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
+    align: Align = False,
+    correct_shift: CorrectShift = False,
+    preview: Annotated[Path | None, typer.Option(help="PNG of scene, result and guide side by side.")] = None,
+    exact: Annotated[bool, typer.Option("--exact", help="The whole scene at once: no tiles, no borders.")] = False,
+    tile: Annotated[int | None, typer.Option(min=8, help="Side of a tile in LR pixels; else as memory allows.")] = None,
+    halo: Annotated[int | None, typer.Option(min=0, help="LR pixels read around a tile; else measured.")] = None,
+    memory: Annotated[str, typer.Option(help="Memory for the work of one tile.")] = "768M",
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="32, bf16 or fp16.")] = "32",
+    format: Annotated[str | None, typer.Option(help="Format where the ending does not choose it.")] = None,
+    cog: Annotated[bool, typer.Option("--cog", help="Write a cloud-optimised GeoTIFF.")] = False,
+    peak: Peak = None,
+    guide_peak: GuidePeak = None,
+    bands: Bands = None,
+    guide_bands: GuideBands = None,
+    read: Reading = None,
+    read_guide: ReadingGuide = None,
+) -> None:
+    """Super-resolve a scene: read, computed and written by tiles, with its georeference.
+
+    Stopped in any way, the same command goes on where it was.
+    """
+    from hsisr.inference.folder import is_collection, super_resolve_folder
+    from hsisr.inference.plan import parse_memory
+    from hsisr.inference.scenes import Options, super_resolve_file
+
+    options = Options(
+        scale=scale, tile=tile, halo=halo, memory=parse_memory(memory), device=device, precision=precision,
+        exact=exact, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
+        bands=_bands(bands), guide_bands=_bands(guide_bands), read=reader_options(read),
+        read_guide=reader_options(read_guide),
+        format="cog" if cog else format,
+    )  # fmt: skip
+    if is_collection(lr):
+        for path in super_resolve_folder(lr, guide, model, out, options, preview is not None):
+            print(path)
+    else:
+        print(super_resolve_file(lr, guide, model, out, options, preview))
+
+
+@app.command()
+def finetune(
+    lr: Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")],
+    guide: Annotated[
+        Path | None, typer.Argument(help="Sharp image of the same ground, for models that use one.")
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Run folder or model file to start from, or a network to start fresh.")
+    ] = "mulsr-xs",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write; --model of `hsisr predict`.")] = Path(
+        "runs/own-scene"
+    ),
+    minutes: Annotated[float, typer.Option(help="Minutes of training.")] = 3.0,
+    steps: Annotated[int | None, typer.Option(help="Optimiser steps, in place of a time.")] = None,
+    hold_out: Annotated[
+        float, typer.Option("--hold-out", help="Part of the scene that training never sees and scores come from.")
+    ] = 0.25,
+    seed: Annotated[int, typer.Option(help="Seed of weights and order of patches.")] = 0,
+    scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
+    align: Align = False,
+    correct_shift: CorrectShift = False,
+    device: Device = "auto",
+    peak: Peak = None,
+    guide_peak: GuidePeak = None,
+    bands: Bands = None,
+    guide_bands: GuideBands = None,
+    read: Reading = None,
+    read_guide: ReadingGuide = None,
+) -> None:
+    """Adapt a model to a scene of your own, without a sharp reference, and score it on a part it has not seen."""
+    from hsisr.inference.adaptation import finetune as adapt
+    from hsisr.inference.adaptation import table
+    from hsisr.inference.scenes import Options
+
+    options = Options(
+        scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
+        bands=_bands(bands), guide_bands=_bands(guide_bands), read=reader_options(read),
+        read_guide=reader_options(read_guide),
+    )  # fmt: skip
+    summary = adapt(lr, guide, model, out, minutes, steps, hold_out, seed, options)
+    print(table(summary))
+    print(out)
+
+
+def _bands(text: str | None) -> tuple[int, ...] | None:
+    """Numbers of `0-30,40`."""
+    if text is None:
+        return None
+    try:
+        ranges = [[int(number) for number in part.split("-", 1)] for part in text.split(",")]
+    except ValueError:
+        raise HsisrError(f"bands {text!r}: expected numbers from 0 and ranges of them, such as 0-30,40") from None
+    return tuple(band for part in ranges for band in range(part[0], part[-1] + 1))

@@ -1,0 +1,160 @@
+"""Blind estimation: from an LR image and its guide alone, how both were taken and where the spectra lie."""
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hsisr.degrade.alignment import register
+from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint
+from hsisr.errors import HsisrError
+
+#: A guide of whose variance, at LR resolution, more than this is left unexplained says nothing of the PSF.
+_UNRELATED = 0.6
+#: Ridge parameters that are tried, relative to the mean variance of a band.
+_RIDGES = 10.0 ** np.arange(-10, 1)
+#: Noise samples nearer than this many standard deviations to 0 or 1 may have been clipped.
+_CLIP_SIGMAS = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """Where the spectra of a scene lie: mean + basis @ coefficients, up to noise.
+
+    mean: (B, 1). basis: (B, K), orthonormal, strongest component first.
+    """
+
+    mean: np.ndarray
+    basis: np.ndarray
+
+    def coefficients(self, spectra: np.ndarray) -> np.ndarray:
+        """(B, n) -> (K, n)."""
+        return self.basis.T @ (spectra - self.mean)
+
+    def spectra(self, coefficients: np.ndarray) -> np.ndarray:
+        """(K, n) -> (B, n), in the type of the coefficients."""
+        kind = coefficients.dtype
+        return self.basis.astype(kind) @ coefficients + self.mean.astype(kind)
+
+
+def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor | None = None) -> Sensor:
+    """How an LR image (B, h, w) and its guide (G, h s, w s) were taken; what is known already is kept.
+
+    The footprint comes from `register`, the response from `fit_response`, the noise from `noise_level`.
+    Where the pair cannot tell the footprint (fewer than 16 x 16 LR pixels, or a guide that has nothing to do with the
+    LR image) a warning says so, and it is a centred Gaussian with a full width at half maximum of one LR pixel.
+    Raises HsisrError for images that do not fit.
+    """
+    known = known or Sensor()
+    footprint = known.footprint or estimate_footprint(lr, guide, scale, known.mask)
+    found = replace(known, footprint=footprint)
+    if known.response is None:
+        valid = valid_lr_pixels(lr, scale, known.mask)
+        low = footprint.sampler(scale, guide.shape[1:])(guide)
+        response, offset = fit_response(lr[:, valid], low[:, valid])
+        found = replace(found, response=response, offset=offset)
+    if known.noise_sigma is None:
+        found = replace(found, noise_sigma=noise_level(lr.reshape(len(lr), -1)))
+    return found
+
+
+def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Footprint:
+    """The footprint of an LR pixel, measured against the guide; see `estimate_sensor`."""
+    try:
+        found = register(lr, guide, scale, mask)
+        reason = f"{found.unexplained:.0%} of the guide's variance unexplained"
+    except HsisrError as error:
+        found, reason = None, str(error)
+    if found is None or found.unexplained > _UNRELATED:
+        warnings.warn(
+            f"the PSF cannot be measured ({reason}); a centred Gaussian with a FWHM of one LR pixel is used",
+            stacklevel=2,
+        )
+        return gaussian_footprint(scale)
+    return gaussian_footprint(scale, found.shift_px, found.sigma_px, found.skew)
+
+
+def valid_lr_pixels(lr: np.ndarray, scale: int, mask: np.ndarray | None) -> np.ndarray:
+    """LR pixels (h, w) whose HR pixels are all valid. Raises HsisrError if there is none."""
+    if mask is None:
+        return np.ones(lr.shape[1:], dtype=bool)
+    valid = mask.reshape(lr.shape[1], scale, lr.shape[2], scale).all(axis=(1, 3))
+    if not valid.any():
+        raise HsisrError("estimation: the mask leaves no LR pixel whole; nothing can be learnt from this pair")
+    return valid
+
+
+def fit_response(bands: np.ndarray, guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Spectral response (G, B) and offset (G,) that make the guide's channels (G, n) of the bands (B, n).
+
+    Ridge regression; the ridge is that of the least generalised cross-validation (Golub, Heath, Wahba, Technometrics
+    1979). Where spectra do not span all bands, of all responses that fit it is the shortest.
+    """
+    n = bands.shape[1]
+    mean, target_mean = bands.mean(axis=1), guide.mean(axis=1)
+    centred, targets = bands - mean[:, None], guide - target_mean[:, None]
+    values, vectors = np.linalg.eigh(centred @ centred.T / n)
+    values = np.maximum(values, 0.0)
+    cross = vectors.T @ (centred @ targets.T) / n
+    power = (targets**2).mean(axis=1)
+    best, response = np.inf, np.zeros((len(guide), len(bands)))
+    for ridge in _RIDGES * max(values.mean(), np.finfo(float).tiny):
+        shrunk = cross / (values + ridge)[:, None]
+        residual = np.maximum(power - 2 * (shrunk * cross).sum(0) + (shrunk**2 * values[:, None]).sum(0), 0.0)
+        freedom = 1 - (values / (values + ridge)).sum() / n
+        criterion = residual.sum() / max(freedom, 1 / n) ** 2
+        if criterion < best:
+            best, response = criterion, (vectors @ shrunk).T
+    return response, target_mean - response @ mean
+
+
+def fit_positive_response(bands: np.ndarray, guide: np.ndarray) -> np.ndarray:
+    """Spectral response (G, B) without negative weights or offset that makes the guide (G, n) of bands (B, n) best."""
+    from scipy.optimize import nnls
+
+    # the triangle poses the same least-squares problem with B + G rows instead of n
+    triangle = np.linalg.qr(np.concatenate([bands, guide]).T.astype(np.float64), mode="r")
+    known, wanted = triangle[:, : len(bands)], triangle[:, len(bands) :]
+    return np.stack([nnls(known, channel)[0] for channel in wanted.T])
+
+
+def noise_level(bands: np.ndarray) -> float:
+    """Standard deviation of the noise of bands (B, n), taken to be white and equal in all bands.
+
+    From the spectra outside the signal's subspace, at samples that clipping to [0, 1] has not touched; 0 where the
+    subspace fills all bands.
+    """
+    count, n = bands.shape
+    mean = bands.mean(axis=1, keepdims=True)
+    values, vectors = np.linalg.eigh((bands - mean) @ (bands - mean).T / n)
+    rank = _signal_rank(np.maximum(values, 0.0), n)
+    if rank == count:
+        return 0.0
+    basis = vectors[:, count - rank :]
+    signal = mean + basis @ (basis.T @ (bands - mean))
+    share = 1 - rank / count
+    noise = bands - signal
+    sigma = float(np.sqrt((noise**2).mean() / share))
+    untouched = (signal > _CLIP_SIGMAS * sigma) & (signal < 1 - _CLIP_SIGMAS * sigma)
+    return float(np.sqrt((noise[untouched] ** 2).mean() / share)) if untouched.mean() > 0.01 else sigma
+
+
+def spectral_subspace(bands: np.ndarray, margin: int = 2, least: int = 1, most: int | None = None) -> Subspace:
+    """The subspace of the bands (B, n): principal components above the noise, and `margin` more.
+
+    least, most: dimensions that it has at least and at most, as far as there are bands.
+    """
+    mean = bands.mean(axis=1, keepdims=True)
+    values, vectors = np.linalg.eigh((bands - mean) @ (bands - mean).T / bands.shape[1])
+    rank = max(_signal_rank(np.maximum(values, 0.0), bands.shape[1]) + margin, least)
+    return Subspace(mean, vectors[:, ::-1][:, : min(rank, most or len(values), len(values))])
+
+
+def _signal_rank(values: np.ndarray, n: int) -> int:
+    """How many eigenvalues (ascending) of a covariance over n samples stand out of white noise.
+
+    The noise is the median of the lower half; it reaches sigma^2 (1 + sqrt(B / n))^2 (Marchenko and Pastur, 1967).
+    """
+    noise = np.median(values[: max(1, len(values) // 2)])
+    edge = noise * (1 + np.sqrt(len(values) / n)) ** 2
+    return int((values > max(1.1 * edge, 1e-12 * values[-1])).sum())

@@ -1,0 +1,120 @@
+"""What is known of how an LR image and its guide were taken: footprint of an LR pixel, response, noise, mask."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hsisr.degrade.protocols import Degradation
+from hsisr.degrade.psf import FWHM_PER_SIGMA, REACH_SIGMA
+from hsisr.degrade.sampling import Sampler, correlation_axis
+
+
+@dataclass(frozen=True, eq=False)
+class Footprint:
+    """The weights with which LR pixel i reads the HR pixels: PSF, sampling and shift in one, separable.
+
+    rows, columns: taps along each axis, sum 1. start: (row, column) of the first tap, HR pixels counted from the first
+    pixel i scale of the block that the LR pixel covers.
+    """
+
+    rows: np.ndarray
+    columns: np.ndarray
+    start: tuple[int, int]
+
+    def sampler(self, scale: int, shape: tuple[int, int]) -> Sampler:
+        """What the sensor makes of images of `shape` = (H, W): (C, H, W) -> (C, h, w); borders are mirrored."""
+        axes = zip(shape, self.start, (self.rows, self.columns), strict=True)
+        rows, columns = (correlation_axis(size, scale, first, taps) for size, first, taps in axes)
+        return Sampler(rows, columns, 1)
+
+    def shift_px(self, scale: int) -> tuple[float, float]:
+        """Centroid of the weights less the centre of the block, (rows, columns) in HR pixels."""
+        centre = (scale - 1) / 2
+        return tuple(
+            float((first + np.arange(len(taps))) @ taps - centre)
+            for first, taps in zip(self.start, (self.rows, self.columns), strict=True)
+        )
+
+    def sigma_px(self) -> tuple[float, float]:
+        """Standard deviation of the weights along rows and columns, HR pixels."""
+        return tuple(_spread(taps) for taps in (self.rows, self.columns))
+
+
+@dataclass(frozen=True, eq=False)
+class Sensor:
+    """How LR image and guide were taken; None where it is not known.
+
+    footprint: of an LR pixel. response: (G, B), guide = response @ bands + offset. offset: (G,), None: 0.
+    noise_sigma: standard deviation of the LR image's noise. mask: (H, W), True where a pixel is valid.
+    """
+
+    footprint: Footprint | None = None
+    response: np.ndarray | None = None
+    offset: np.ndarray | None = None
+    noise_sigma: float | None = None
+    mask: np.ndarray | None = None
+
+
+def sensor_of(metadata: Mapping[str, Any], mask: np.ndarray | None = None) -> Sensor:
+    """The sensor that the metadata of a pair or of a pair file describes; under `full` only the mask is known."""
+    if str(metadata["sampling"]).startswith("none"):
+        return Sensor(mask=mask)
+    kernel = None if metadata["kernel"] is None else np.asarray(metadata["kernel"], dtype=float)
+    degradation = Degradation(kernel, metadata["sampling"], phase=metadata.get("phase", 0))
+    matrix = metadata["response_matrix"]
+    return Sensor(
+        footprint=footprint_of(degradation, metadata["scale"]),
+        response=None if matrix is None else np.asarray(matrix, dtype=float),
+        noise_sigma=metadata["noise_sigma"],
+        mask=mask,
+    )
+
+
+def footprint_of(degradation: Degradation, scale: int) -> Footprint:
+    """The footprint of a degradation away from the borders.
+
+    A kernel that is not separable is replaced by its best separable approximation in the least-squares sense.
+    """
+    taps = 1 if degradation.kernel is None else max(degradation.kernel.shape)
+    middle = math.ceil(taps / scale) + 3  # LR pixels that keep this one clear of the borders
+    weights = degradation.sampler(scale, ((2 * middle + 1) * scale,) * 2).impulse_response(middle, middle)
+    left, _, right = np.linalg.svd(weights)
+    axes, start = [], []
+    for vector in (left[:, 0], right[0]):
+        vector = vector / vector.sum()
+        used = np.flatnonzero(np.abs(vector) > 1e-12 * np.abs(vector).max())
+        axes.append(vector[used[0] : used[-1] + 1])
+        start.append(int(used[0]) - middle * scale)
+    return Footprint(axes[0], axes[1], (start[0], start[1]))
+
+
+def gaussian_footprint(
+    scale: int,
+    shift_px: tuple[float, float] = (0.0, 0.0),
+    sigma_px: tuple[float, float] | None = None,
+    skew: tuple[float, float] = (0.0, 0.0),
+) -> Footprint:
+    """A Gaussian footprint with its centroid `shift_px` beside the block's centre.
+
+    sigma_px: (rows, columns); None: a full width at half maximum of one LR pixel. skew: weight of the third Hermite
+    polynomial (Gram-Charlier) on each axis, which leaves the centroid where it is.
+    """
+    if sigma_px is None:
+        sigma_px = (scale / FWHM_PER_SIGMA,) * 2
+    axes, start = [], []
+    for shift, sigma, third in zip(shift_px, sigma_px, skew, strict=True):
+        centre = (scale - 1) / 2 + shift
+        reads = np.arange(math.floor(centre - REACH_SIGMA * sigma), math.ceil(centre + REACH_SIGMA * sigma) + 1)
+        z = (reads - centre) / sigma
+        taps = np.exp(-0.5 * z**2) * (1 + third / 6 * (z**3 - 3 * z))
+        axes.append(taps / taps.sum())
+        start.append(int(reads[0]))
+    return Footprint(axes[0], axes[1], (start[0], start[1]))
+
+
+def _spread(taps: np.ndarray) -> float:
+    places = np.arange(len(taps))
+    return math.sqrt(max(0.0, float(taps @ (places - taps @ places) ** 2)))

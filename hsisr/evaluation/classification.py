@@ -1,0 +1,225 @@
+"""Classification of land cover: is a super-resolved image as good as the reference for what such images are used for?
+
+A support vector machine and a random forest learn the classes of some pixels and are scored on others: on the
+reference, on the LR image interpolated to the reference's grid, and on every model's result. All of them see the
+same pixels. The pixels come from the test part, which no super-resolution model was trained on.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+
+#: Random divisions into training and test pixels; scores are means over them.
+SPLITS = 10
+#: Divisions of single pixels, whose scores stand beside for comparison only.
+RANDOM_SPLITS = 3
+#: Pixels without which a class is left out.
+FEWEST_PIXELS = 10
+#: Labelled pixels of a scene at most.
+MOST_PIXELS = 100_000
+#: Training pixels of a class at most; the others of its training blocks are not used.
+MOST_TRAINING_PIXELS = 50
+#: Test pixels of a division at most: a random choice of them.
+MOST_TEST_PIXELS = 20_000
+#: Trees of the random forest.
+TREES = 30
+#: Draws among which a division is looked for that has every class on both sides.
+_DRAWS = 50
+
+
+#: Classifier -> `blocks` and `random`, the kind of division -> oa, aa and kappa (see `accuracy`), means over the
+#: divisions, and their standard deviations oa_std, aa_std, kappa_std.
+Accuracies = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Labelled pixels of the test part, in one order for every image.
+
+    labels (n,) class numbers, 0 being none; blocks (n,) number of the square block, and scene, that a pixel lies in.
+    block_px: side of a block in HR pixels.
+    """
+
+    labels: np.ndarray
+    blocks: np.ndarray
+    block_px: int
+
+
+@dataclass(frozen=True)
+class Division:
+    """One division of the pixels: indices that train and indices that test."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def labelled(labels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+    """(n, 2) rows and columns of the pixels that have a label and are valid, every k-th where there are very many.
+
+    labels, mask: (H, W).
+    """
+    found = np.asarray(labels) > 0
+    places = np.argwhere(found if mask is None else found & mask)
+    return places[:: -(-len(places) // MOST_PIXELS) or 1]
+
+
+def gather(label_maps: Sequence[np.ndarray], places: Sequence[np.ndarray], scale: int) -> Pixels:
+    """The labelled pixels of several scenes, block by block.
+
+    label_maps: (H, W) each. places: from `labelled`. Blocks have a side of 2 x scale HR pixels, the reach over which
+    super-resolution mixes pixels.
+    """
+    labels, blocks, block_px, before = [], [], 2 * scale, 0
+    for label_map, place in zip(label_maps, places, strict=True):
+        rows, columns = np.asarray(place).T
+        across = -(-label_map.shape[1] // block_px)
+        labels.append(label_map[rows, columns].astype(int))
+        blocks.append(before + rows // block_px * across + columns // block_px)
+        before += -(-label_map.shape[0] // block_px) * across
+    return Pixels(np.concatenate(labels), np.concatenate(blocks), block_px)
+
+
+def choose_classes(pixels: Pixels) -> tuple[list[int], dict[int, str]]:
+    """Classes that are scored, and those that are left out with the reason.
+
+    A class is left out with fewer than FEWEST_PIXELS pixels, or if all of them lie in one block.
+    """
+    kept, dropped = [], {}
+    for label in np.unique(pixels.labels).tolist():
+        here = pixels.labels == label
+        if here.sum() < FEWEST_PIXELS:
+            dropped[label] = f"{here.sum()} pixels, fewer than {FEWEST_PIXELS}"
+        elif len(np.unique(pixels.blocks[here])) < 2:
+            dropped[label] = f"in one block of {pixels.block_px} x {pixels.block_px} pixels only"
+        else:
+            kept.append(label)
+    return kept, dropped
+
+
+def block_division(pixels: Pixels, classes: Sequence[int], seed: int) -> Division:
+    """Divide the blocks at random into two halves; one trains, the other tests.
+
+    Of several draws the first is taken that leaves every class on both sides, or else the one that does for most.
+    """
+    rng = np.random.default_rng([seed, 0])
+    blocks = np.unique(pixels.blocks)
+    usable = np.isin(pixels.labels, classes)
+    best, most = np.zeros(len(usable), bool), -1
+    for _ in range(_DRAWS):
+        training = np.isin(pixels.blocks, rng.permutation(blocks)[: len(blocks) // 2])
+        both = [len(np.unique(training[pixels.labels == label])) == 2 for label in classes]
+        if sum(both) > most:
+            best, most = training, sum(both)
+        if all(both):
+            break
+    return _capped(pixels, usable & best, usable & ~best, rng)
+
+
+def random_division(pixels: Pixels, classes: Sequence[int], seed: int) -> Division:
+    """Divide single pixels at random into halves: what many papers do, and optimistic, as neighbours are alike."""
+    rng = np.random.default_rng([seed, 1])
+    usable = np.isin(pixels.labels, classes)
+    training = np.zeros(len(usable), bool)
+    for label in classes:
+        members = rng.permutation(np.flatnonzero(pixels.labels == label))
+        training[members[: len(members) // 2]] = True
+    return _capped(pixels, usable & training, usable & ~training, rng)
+
+
+def accuracy(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """Overall accuracy `oa`, mean of the classes' accuracies `aa`, Cohen's `kappa`; of labels (n,), 0 to 1."""
+    classes, true_index = np.unique(truth, return_inverse=True)
+    hits = predicted == truth
+    oa = float(hits.mean())
+    aa = float(np.mean([hits[true_index == index].mean() for index in range(len(classes))]))
+    shares = (np.mean(truth == label) * np.mean(predicted == label) for label in classes)
+    by_chance = float(sum(shares))
+    return {"oa": oa, "aa": aa, "kappa": (oa - by_chance) / (1 - by_chance) if by_chance < 1 else 1.0}
+
+
+def classify(spectra: Mapping[str, np.ndarray], pixels: Pixels, threads: int = 1) -> dict[str, Accuracies]:
+    """Image -> accuracies of each classifier.
+
+    spectra: image -> (n, B) spectra of `pixels`. An image equal to the reference scores exactly as it does, whatever
+    the number of threads. Raises HsisrError if fewer than two classes remain (see `choose_classes`).
+    """
+    classes, dropped = choose_classes(pixels)
+    if len(classes) < 2:
+        raise HsisrError(
+            f"classification: {len(classes)} classes remain in the test part, at least 2 are needed; left out: "
+            f"{', '.join(f'{label} ({reason})' for label, reason in dropped.items()) or 'none'}"
+        )
+    kinds: dict[str, Callable] = {"blocks": block_division, "random": random_division}
+    counts = {"blocks": SPLITS, "random": RANDOM_SPLITS}
+    divisions = {kind: [divide(pixels, classes, k) for k in range(counts[kind])] for kind, divide in kinds.items()}
+    tasks = [
+        (image, name, kind, k)
+        for image in spectra
+        for name in CLASSIFIERS
+        for kind in kinds
+        for k in range(counts[kind])
+    ]
+
+    def score(task: tuple[str, str, str, int]) -> dict[str, float]:
+        image, name, kind, k = task
+        return _score(name, spectra[image], pixels, divisions[kind][k], k)
+
+    with ThreadPoolExecutor(threads) as pool:
+        scores = dict(zip(tasks, pool.map(score, tasks), strict=True))
+    return {
+        image: {
+            name: {
+                kind: _mean_and_spread([scores[image, name, kind, k] for k in range(counts[kind])]) for kind in kinds
+            }
+            for name in CLASSIFIERS
+        }
+        for image in spectra
+    }
+
+
+def _support_vector_machine(seed: int) -> Any:
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    return make_pipeline(StandardScaler(), SVC(C=100, gamma="scale"))
+
+
+def _random_forest(seed: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return RandomForestClassifier(n_estimators=TREES, random_state=seed)
+
+
+#: Name in results files -> function of a seed that makes the classifier.
+CLASSIFIERS: dict[str, Callable[[int], Any]] = {
+    "svm": _support_vector_machine,
+    "forest": _random_forest,
+}
+
+
+def _score(name: str, spectra: np.ndarray, pixels: Pixels, division: Division, seed: int) -> dict[str, float]:
+    classifier = CLASSIFIERS[name](seed)
+    classifier.fit(spectra[division.train], pixels.labels[division.train])
+    return accuracy(pixels.labels[division.test], classifier.predict(spectra[division.test]))
+
+
+def _mean_and_spread(scores: list[dict[str, float]]) -> dict[str, float]:
+    keys = scores[0]
+    means = {key: float(np.mean([entry[key] for entry in scores])) for key in keys}
+    return means | {f"{key}_std": float(np.std([entry[key] for entry in scores])) for key in keys}
+
+
+def _capped(pixels: Pixels, train: np.ndarray, test: np.ndarray, rng: np.random.Generator) -> Division:
+    """At most so many pixels of each kind; what tests has a class that trains."""
+    known = np.unique(pixels.labels[train])
+    chosen = [
+        rng.permutation(np.flatnonzero(train & (pixels.labels == label)))[:MOST_TRAINING_PIXELS] for label in known
+    ]
+    tested = rng.permutation(np.flatnonzero(test & np.isin(pixels.labels, known)))[:MOST_TEST_PIXELS]
+    return Division(np.sort(np.concatenate(chosen)), np.sort(tested))

@@ -1,0 +1,73 @@
+"""Two results files side by side: refused unless their numbers mean the same."""
+
+import os
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.table import Table
+
+from hsisr.errors import HsisrError
+from hsisr.evaluation import results
+from hsisr.evaluation.table import columns_of, score_text
+
+#: What must be equal, as the file and the user name it.
+_EQUAL = {
+    "dataset": "data set",
+    "scale": "scale",
+    "protocol": "protocol",
+    "convention": "convention",
+    "response": "response of the guide",
+}
+
+
+def compare(first: str | os.PathLike, second: str | os.PathLike) -> Table:
+    """A table of the models of two results files; of models that both have, the change from the first to the second.
+
+    Raises HsisrError, naming every difference, if data set, scale, protocol, convention, guide response or test
+    scenes differ, and for files that are no results files.
+    """
+    a, b = (results.read(path, results.Results) for path in (first, second))
+    differences = list(_differences(a, b))
+    if differences:
+        raise HsisrError(f"{first} and {second} cannot be compared: {'; '.join(differences)}")
+    return _table(a, b)
+
+
+def print_comparison(first: str | os.PathLike, second: str | os.PathLike) -> None:
+    """Print what `compare` finds."""
+    Console().print(compare(first, second))
+
+
+def _differences(a: results.Results, b: results.Results) -> Iterator[str]:
+    for key, name in _EQUAL.items():
+        values = getattr(a, key), getattr(b, key)
+        if values[0] != values[1]:
+            yield f"{name} is {values[0] or 'none'} in the first and {values[1] or 'none'} in the second"
+    tested = set(a.parts["test"]), set(b.parts["test"])
+    if tested[0] != tested[1]:
+        odd = sorted(tested[0] ^ tested[1])
+        yield f"they test on different scenes ({', '.join(odd[:5])}{', ...' if len(odd) > 5 else ''} in one only)"
+
+
+def _table(a: results.Results, b: results.Results) -> Table:
+    table = Table(
+        title=f"{a.dataset} x{a.scale}   protocol {a.protocol}, convention {a.convention}", title_justify="left"
+    )
+    columns = columns_of(a)
+    for heading in ("model", "file", *(heading for heading, _, _ in columns.values())):
+        table.add_column(heading, justify="left" if heading in ("model", "file") else "right")
+    for name in dict.fromkeys([*a.models, *b.models]):
+        means = {
+            label: found.models[name].mean for label, found in (("first", a), ("second", b)) if name in found.models
+        }
+        for label, mean in means.items():
+            table.add_row(name, label, *(score_text(mean[key], columns[key][1], key) for key in columns))
+        if len(means) == 2:
+            changes = (_change(means["first"][key], means["second"][key], columns[key][1]) for key in columns)
+            table.add_row("", "change", *changes)
+        table.add_section()
+    return table
+
+
+def _change(before: float | None, after: float | None, decimals: int) -> str:
+    return "-" if before is None or after is None else f"{after - before:+.{decimals}f}"

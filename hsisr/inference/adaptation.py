@@ -1,0 +1,285 @@
+"""Adapting a model to one scene, without a sharp reference: it learns to restore the scene's own LR image.
+
+Wald's protocol (see `hsisr.inference.reduced`). A part of the scene is held out of training and selection; on it the
+adapted model is compared with bicubic interpolation and GSA.
+"""
+
+import copy
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hsisr import metrics
+from hsisr.config import Training
+from hsisr.degrade.estimation import estimate_footprint
+from hsisr.degrade.sensor import Sensor
+from hsisr.errors import HsisrError
+from hsisr.files import atomic_path, stamp, write_json
+from hsisr.inference import job, scenes
+from hsisr.inference.feed import Feed
+from hsisr.inference.method import Method, choose_device, open_method, predict
+from hsisr.inference.quality import compare
+from hsisr.inference.reduced import Part, parts
+from hsisr.inference.scenes import Options, say
+from hsisr.inference.weights import read_metadata, save_model
+
+#: Part of the scene that selects the weights.
+_VALIDATION = 0.15
+#: Side of a training patch in degraded LR pixels, and the smallest that a scene may force.
+_PATCH_PX, _LEAST_PATCH_PX = 6, 4
+#: Side of the smallest image that can be scored: SSIM's window.
+_LEAST_SCORED_PX = 11
+#: Bytes of patches; and steps on which the speed of training is measured, and fewest that are taken.
+_PATCH_BYTES, _TIMED_STEPS, _LEAST_STEPS = 512 * 2**20, 6, 20
+#: Validations over a run.
+_VALIDATIONS = 10
+_FRESH_RATE, _ADAPTING_RATE = 4e-3, 1e-3
+
+
+def finetune(
+    lr: str | os.PathLike,
+    guide: str | os.PathLike | None,
+    model: str | os.PathLike,
+    out: str | os.PathLike,
+    minutes: float = 3.0,
+    steps: int | None = None,
+    hold_out: float = 0.25,
+    seed: int = 0,
+    options: Options | None = None,
+) -> dict[str, Any]:
+    """Adapt a model to a scene; writes `out`/model.safetensors, which `predict` takes, and returns its scores.
+
+    lr, guide, options: as for `super_resolve_file`. model: a run folder or model file to start from, or the name of a
+    network, such as mulsr-xs, to start fresh. minutes: of training; steps: so many instead. hold_out: part of the
+    scene's longer side that training never sees and scores are taken on; 0 takes none.
+    Returns what stands in `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
+    Raises HsisrError for images that do not fit together and for a scene that is too small.
+    """
+    import torch
+
+    out, options = Path(out), options or Options()
+    if not 0 <= hold_out <= 0.5:
+        raise HsisrError(f"--hold-out {hold_out}: expected a part of the scene from 0 to 0.5")
+    if not minutes > 0 or (steps is not None and steps < 1):
+        raise HsisrError("finetune: give a time, or a number of steps, above 0")
+    with job.work_folder(out / "model.safetensors") as folder:
+        torch.manual_seed(seed)
+        feed, metadata, fresh = _start(lr, guide, model, options, folder)
+        least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
+        cut = parts(feed, _shares(hold_out), least)
+        patch_px = _write_patches(folder / "patches.h5", feed, cut["training"])
+        metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
+        training = _recipe(feed, fresh, options)
+        settings = {"lr": job.state_of(lr), "guide": job.state_of(guide), "model": str(model), "seed": seed}
+        outcome = _train(feed, cut["validation"], folder / "patches.h5", out, training, minutes, steps, seed, settings)
+        save_model(out / "model.safetensors", feed.method.model, metadata, settings)
+        summary = {
+            **stamp("finetune", settings),
+            "base": metadata["base"],
+            "scale": metadata["scale"],
+            "patch_px": patch_px,
+            "steps": outcome.steps,
+            "seconds": round(outcome.seconds, 1),
+            "validation_psnr": outcome.validation_psnr,
+        }
+        if hold_out:
+            summary |= compare(cut["test"], cut["training"], feed.method.scale, _methods(feed, cut["training"]))
+        write_json(out / "finetune.json", summary)
+    return summary
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """The scores of a `finetune` summary as text: one line a method, best first by PSNR."""
+    lines = []
+    for kind, title in (("reduced", "held-out part, reduced resolution"), ("full", "held-out part, full resolution")):
+        rows = summary.get(kind, {})
+        if not rows:
+            continue
+        columns = list(next(iter(rows.values())))
+        order = sorted(rows, key=lambda name: -rows[name]["psnr"]) if kind == "reduced" else list(rows)
+        lines.append(f"{title:34}" + "".join(f"{column:>19}" for column in columns))
+        for name in order:
+            values = "".join(f"{rows[name][column]:19.4f}" if column in rows[name] else " " * 19 for column in columns)
+            lines.append(f"  {name:32}{values}")
+    return "\n".join(lines)
+
+
+def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> tuple[Feed, dict[str, Any], bool]:
+    """The images with the network to adapt, what its file will say of it, and whether it is fresh."""
+    from hsisr.models import registry
+
+    low, sharp = scenes.open_images(lr, guide, options)
+    channels = 0 if sharp is None else sharp.shape[0]
+    scale, fresh = options.scale, not Path(model).exists()
+    if not fresh:
+        method = open_method(model, scale, channels)
+        metadata = {**read_metadata(model)}
+        for key in ("schema", "hsisr_version", "config_hash", "peak", "guide_peak"):
+            metadata.pop(key, None)
+        method = replace(method, metadata={})  # its range is that of this scene now
+    else:
+        if scale is None and sharp is not None:
+            scale = scenes.scale_of(low, sharp)
+        if scale is None:
+            raise HsisrError("finetune: there is no guide that says the scale; give --scale")
+        entry = registry.entry(str(model))
+        if entry.kind != "network":
+            raise HsisrError(f"model {model}: has nothing to learn; `hsisr predict --model {model}` uses it as it is")
+        network = registry.build(str(model), scale, low.shape[0], channels)
+        bands = low.shape[0] if "bands" in entry.facts else None
+        method = Method(str(model), scale, entry.needs_guide, network, bands, channels)
+        metadata = {"base": str(model), "options": {}, "scale": scale}
+    wavelengths = low.wavelengths_nm
+    metadata |= {
+        "bands": low.shape[0],
+        "guide_channels": channels if method.needs_guide else 0,
+        "protocol": "wald",
+        "wavelengths_nm": None if wavelengths is None else wavelengths.tolist(),
+        "adapted_to": low.label,
+    }
+    on_grid = scenes.on_grid(low, sharp, method, options, folder) if sharp is not None and method.needs_guide else None
+    return scenes.make_feed(method, low, on_grid, options), metadata, fresh
+
+
+def _recipe(feed: Feed, fresh: bool, options: Options) -> Training:
+    """How the network is trained, all but the number of steps."""
+    return Training(
+        epochs=None,
+        max_steps=1,
+        batch_size=8,
+        bands_per_step=min(2, feed.lr.shape[0]),
+        visit="random",
+        learning_rate=_FRESH_RATE if fresh else _ADAPTING_RATE,
+        schedule={"kind": "cosine"},
+        augment="dihedral",
+        clip_gradient=1.0,
+        device=choose_device(options.device.split(",")[0]),
+    )
+
+
+def _shares(hold_out: float) -> dict[str, float]:
+    shares = {"training": 1 - hold_out - _VALIDATION, "validation": _VALIDATION}
+    return shares | ({"test": hold_out} if hold_out else {})
+
+
+def _write_patches(path: Path, feed: Feed, part: Part) -> int:
+    """Write the patch file of a part, without patches that hold an invalid pixel; returns their side."""
+    scale = feed.method.scale
+    height, width = part.low_lr.shape[1:]
+    side = min(_PATCH_PX, height, width)
+    per_patch = 4 * side**2 * (len(part.lr) * (1 + scale**2) + feed.guide_channels * scale**2)
+    places: list[tuple[int, int]] = []
+    for stride in range(1, side + 1):
+        places = [
+            (row, column)
+            for row in range(0, height - side + 1, stride)
+            for column in range(0, width - side + 1, stride)
+            if part.mask[row * scale : (row + side) * scale, column * scale : (column + side) * scale].all()
+        ]
+        if len(places) * per_patch <= _PATCH_BYTES:
+            break
+    places = places[: max(1, _PATCH_BYTES // per_patch)]
+    if not places:
+        raise HsisrError(
+            f"{feed.lr.label}: no {side * scale} x {side * scale} pixels without a hole to learn from; crop the scene"
+        )
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(stamp("patches"))
+        file.attrs.update(scale=scale, protocol="wald", names=[feed.lr.label], labelled=True, per_epoch=len(places))
+        file.attrs.update(size_lr_px=side, bands=len(part.lr), guide_channels=feed.guide_channels)
+        for key, image, factor in (("lr", part.low_lr, 1), ("guide", part.low_guide, scale), ("hr", part.lr, scale)):
+            if image is None:
+                continue
+            n = side * factor
+            data = file.create_dataset(key, (len(places), len(image), n, n), np.float32)
+            for number, (row, column) in enumerate(places):
+                y, x = row * factor, column * factor
+                data[number] = image[:, y : y + n, x : x + n]
+        file["scene"] = np.zeros(len(places), np.int32)
+        file["yx"] = np.array(places, np.int32)
+    return side
+
+
+@dataclass(frozen=True, eq=False)
+class _Validation:
+    """PSNR of a network on the part that selects its weights."""
+
+    part: Part
+    scale: int
+    needs_guide: bool
+
+    def __call__(self, network: Any) -> float:
+        part = self.part
+        estimate = predict(network, part.low_lr, part.low_guide if self.needs_guide else None)
+        mask = None if part.mask.all() else part.mask
+        return float(metrics.score(part.lr, estimate, self.scale, "mulsr", mask=mask)["psnr"])
+
+
+def _train(
+    feed: Feed,
+    validation: Part,
+    patches: Path,
+    out: Path,
+    training: Training,
+    minutes: float,
+    steps: int | None,
+    seed: int,
+    settings: dict[str, Any],
+) -> Any:
+    """Train for the budget: its steps, or those that fit into its minutes at the speed that is measured first."""
+    from hsisr.patches import PatchFile
+    from hsisr.training import fit
+
+    samples = PatchFile(patches, seed, training.augment)
+    validate = _Validation(validation, feed.method.scale, feed.method.needs_guide)
+    if steps is None:
+        timing = tempfile.mkdtemp(dir=patches.parent)
+        trial = training.model_copy(update={"max_steps": _TIMED_STEPS, "select": "last"})
+        seconds = fit(copy.deepcopy(feed.method.model), samples, timing, trial, seed=seed).seconds / _TIMED_STEPS
+        shutil.rmtree(timing)
+        started = time.perf_counter()
+        validate(feed.method.model)
+        left = minutes * 60 - _VALIDATIONS * (time.perf_counter() - started)
+        steps = max(_LEAST_STEPS, int(0.95 * left / seconds))
+    say(f"{feed.lr.label}: training {feed.method.name} for {steps} steps on {len(samples)} patches")
+    chosen = training.model_copy(
+        update={
+            "max_steps": steps,
+            "validate_every_steps": max(1, steps // _VALIDATIONS),
+            "schedule": training.schedule.model_copy(update={"warmup_steps": steps // 20}),
+        }
+    )
+    return fit(feed.method.model, samples, out, chosen, seed=seed, validate=validate, settings=settings)
+
+
+def _methods(feed: Feed, training: Part) -> dict[str, dict[str, Any]]:
+    """Reduced and full: the adapted model and what it is compared with, each a function of LR image and guide.
+
+    GSA's PSF is measured on the training part, at either resolution: the held-out part may be too small for that.
+    """
+    scale = feed.method.scale
+    plain = {feed.method.name: feed.method, "bicubic": open_method("bicubic", scale, 0)}
+    if feed.guide is None or not feed.method.needs_guide:
+        return {"reduced": plain, "full": plain}
+    gsa = open_method("gsa", scale, feed.guide_channels)
+    pairs = {
+        "reduced": (training.low_lr, training.low_guide, training.mask),
+        "full": (training.lr, training.guide, training.guide_mask),
+    }
+    found = {}
+    for kind, (lr, guide, valid) in pairs.items():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # where a part is too small to measure on, Wald's PSF is the right guess
+            known = Sensor(footprint=estimate_footprint(lr, guide, scale, valid))
+        found[kind] = {**plain, "gsa": partial(gsa, sensor=known)}
+    return found

@@ -1,0 +1,160 @@
+"""Aligning a guide: reprojecting or resampling it onto the LR image's grid, and measuring how far it lies off."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr import degrade
+from hsisr.degrade.estimation import estimate_footprint
+from hsisr.degrade.sensor import Footprint
+from hsisr.errors import HsisrError
+from hsisr.inference.guide import Guide, georeferenced
+from hsisr.inference.sources import Source, filled, spread
+from hsisr.inference.transforms import finer
+from hsisr.scene import Scene
+
+#: A shift above this part of an LR pixel is worth a warning.
+WORTH_CORRECTING_LR_PX = 0.5
+#: Above this part of the guide's variance unexplained by the LR image, a measured shift means nothing.
+_UNRELATED = 0.6
+#: LR pixels a side of the window that the shift is measured in, and of places tried along an axis.
+_WINDOW_LR_PX, _PLACES = 128, 3
+#: Stands in where neither image has a CRS: the warper wants one, and the same for both changes nothing.
+_ANY_CRS = "EPSG:3857"
+
+
+@dataclass(frozen=True)
+class Offset:
+    """How far the LR image lies off its guide: shift_px (rows, columns) in guide pixels; unexplained as measured."""
+
+    shift_px: tuple[float, float]
+    scale: int
+    unexplained: float
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the two images have enough in common for the shift to mean something."""
+        return self.unexplained < _UNRELATED
+
+    @property
+    def lr_px(self) -> float:
+        """Length of the larger component in LR pixels."""
+        return max(map(abs, self.shift_px)) / self.scale
+
+    def __str__(self) -> str:
+        rows, columns = (shift / self.scale for shift in self.shift_px)
+        return f"{rows:+.2f} rows, {columns:+.2f} columns of the LR image"
+
+
+def resampled(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
+    """The guide, warped onto the grid `scale` times as fine as the LR image's, read by windows.
+
+    By georeference where both have one, else stretched to the same ground. Cubic convolution, which averages where
+    the guide is finer than the grid. folder: for a copy of the guide that GDAL can read.
+    Raises HsisrError if the two have no ground in common.
+    """
+    import rasterio
+    from rasterio.enums import Resampling
+    from rasterio.vrt import WarpedVRT
+
+    from hsisr.datasets.readers.images import quiet_gdal
+    from hsisr.datasets.writers import export
+
+    low, sharp = lr.scene, guide.scene
+    rows, columns = (scale * size for size in low.shape[1:])
+    if not georeferenced(low, sharp):
+        low = replace(low, crs=_ANY_CRS, transform=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
+        step = (low.shape[2] / sharp.shape[2], low.shape[1] / sharp.shape[1])
+        sharp = replace(sharp, crs=_ANY_CRS, transform=(step[0], 0.0, 0.0, 0.0, -step[1], 0.0))
+    elif low.crs is None:
+        low, sharp = replace(low, crs=_ANY_CRS), replace(sharp, crs=_ANY_CRS)
+    copy = export(replace(sharp, bad_bands=None), folder / "guide.tif", "geotiff")
+    target = finer(low.transform, scale)
+    with quiet_gdal():
+        image = WarpedVRT(
+            rasterio.open(copy), crs=low.crs, transform=rasterio.Affine(*target), width=columns, height=rows,
+            dtype="float32", nodata=np.nan, src_nodata=sharp.nodata, resampling=Resampling.cubic,
+        )  # fmt: skip
+    scene = replace(sharp, stored=_Warped(image), crs=low.crs, transform=target, nodata=np.nan, mask=None, labels=None)
+    warped = Source(scene, guide.label)
+    if not _overlaps(lr.scene, scene, image):
+        raise HsisrError(f"{guide.label}: has no ground in common with {lr.label}")
+    return Guide(warped, (0, 0), (rows, columns))
+
+
+def measure(lr: Source, guide: Guide, scale: int) -> Offset | None:
+    """How far the LR image lies off its guide, in the place where both are most complete.
+
+    None where no place has detail, or enough valid pixels, to measure on.
+    """
+    pair = _most_complete(lr, guide, scale)
+    if pair is None:
+        return None
+    try:
+        found = degrade.registration(pair)
+    except HsisrError:  # too small, or without detail: there is nothing to measure
+        return None
+    return Offset(found.shift_px, scale, found.unexplained)
+
+
+def measure_footprint(lr: Source, guide: Guide, scale: int) -> Footprint | None:
+    """The weights with which an LR pixel reads the guide's grid, measured in the same place; None without one."""
+    pair = _most_complete(lr, guide, scale)
+    return None if pair is None else estimate_footprint(pair.lr, pair.guide, scale, pair.mask)
+
+
+def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:
+    """LR image, guide and mask in the place where most pixels of both are valid; None if there is no such place."""
+    best: tuple[float, Any, Any] = (0.0, None, None)
+    for rows in spread(lr.scene.shape[1], _PLACES, _WINDOW_LR_PX):
+        for columns in spread(lr.scene.shape[2], _PLACES, _WINDOW_LR_PX):
+            share = _both_valid(lr, guide, scale, rows, columns).mean()
+            if share > best[0]:
+                best = (share, rows, columns)
+    if best[1] is None:
+        return None
+    rows, columns = best[1:]
+    low, low_valid = lr.window(rows, columns)
+    sharp, sharp_valid = guide.window(_times(rows, scale), _times(columns, scale))
+    mask = _both_valid(lr, guide, scale, rows, columns).repeat(scale, axis=0).repeat(scale, axis=1)
+    return degrade.Pair(filled(low, low_valid), filled(sharp, sharp_valid), None, mask, {"scale": scale})
+
+
+class _Warped:
+    """A warped raster: takes (bands, rows, columns) slices, as an array does."""
+
+    def __init__(self, image: Any) -> None:
+        self._image = image
+        self.shape = (image.count, image.height, image.width)
+        self.dtype = np.dtype(np.float32)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        from rasterio.windows import Window
+
+        from hsisr.datasets.readers.damage import damage
+        from hsisr.datasets.readers.images import quiet_gdal
+
+        bands, rows, columns = (slice(None),) * 3 if key is Ellipsis else key
+        r0, r1, _ = rows.indices(self.shape[1])
+        c0, c1, _ = columns.indices(self.shape[2])
+        indexes = [index + 1 for index in range(*bands.indices(self.shape[0]))]
+        with quiet_gdal(), damage(Path(self._image.name), "warped guide"):
+            return self._image.read(indexes, window=Window(c0, r0, c1 - c0, r1 - r0))
+
+
+def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
+    """Whether a coarse look at the warped guide shows any data."""
+    rows, columns = (min(size, 256) for size in warped.shape[1:])
+    return bool(np.isfinite(image.read(1, out_shape=(rows, columns))).any())
+
+
+def _both_valid(lr: Source, guide: Guide, scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+    low = lr.window(rows, columns)[1]
+    sharp = guide.window(_times(rows, scale), _times(columns, scale))[1]
+    return low & sharp.reshape(low.shape[0], scale, low.shape[1], scale).all(axis=(1, 3))
+
+
+def _times(span: tuple[int, int], scale: int) -> tuple[int, int]:
+    return span[0] * scale, span[1] * scale

@@ -1,0 +1,79 @@
+"""Feeding a method: windows of the LR image and the guide, as it was trained to see them, and its result in values."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hsisr.degrade.sensor import Footprint, Sensor
+from hsisr.inference.guide import Guide
+from hsisr.inference.method import Method
+from hsisr.inference.sources import Source, filled
+
+
+@dataclass(frozen=True)
+class Feed:
+    """A method with its images.
+
+    peak, guide_peak: values that it is shown as 1. memory: bytes for one window's work. footprint: of an LR pixel,
+    measured once for the whole scene, for methods that would else measure it in every window.
+    """
+
+    method: Method
+    lr: Source
+    guide: Guide | None
+    peak: float = 1.0
+    guide_peak: float = 1.0
+    memory: int | None = None
+    footprint: Footprint | None = None
+
+    @property
+    def guide_channels(self) -> int:
+        """Bands of the guide, 0 without one."""
+        return 0 if self.guide is None else self.guide.channels
+
+    @property
+    def may_lack_pixels(self) -> bool:
+        """Whether a pixel of the result may lack a value, for one of its inputs may lack it."""
+        images = [self.lr.scene]
+        if self.guide is not None:
+            if self.guide.coverage < 1 or any(self.guide.shift_px):
+                return True
+            images.append(self.guide.source.scene)
+        return any(scene.nodata is not None or scene.mask is not None for scene in images)
+
+    @cached_property
+    def range(self) -> float:
+        """Largest less smallest value of the LR image."""
+        low, high = self.lr.reach
+        return high - low or 1.0
+
+    def __call__(
+        self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values (bands, scale n, scale m) float32 and valid pixels, of [start, stop) LR rows and columns.
+
+        bands: those of the good bands to do; None: all. Pixels without data, in the LR image or the guide, are replaced
+        by their nearest neighbours for the method, and NaN in its result; where all lack data it is not asked.
+        """
+        scale = self.method.scale
+        low, low_valid = self.lr.window(rows, columns, bands)
+        valid = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
+        sharp = None
+        if self.guide is not None and self.method.needs_guide:
+            sharp, sharp_valid = self.guide.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
+            valid &= sharp_valid
+            sharp = filled(sharp, sharp_valid) / np.float32(self.guide_peak)
+        if not valid.any():
+            return np.full((len(low), *valid.shape), np.nan, np.float32), valid
+        low = filled(low, low_valid) / np.float32(self.peak)
+        estimate = self.method(low, sharp, self.memory, self._sensor(valid)) * np.float32(self.peak)
+        estimate[:, ~valid] = np.nan
+        return estimate, valid
+
+    def _sensor(self, valid: np.ndarray) -> Sensor:
+        """What is known of the sensor in a window whose HR pixels are valid or not (H, W)."""
+        scale = self.method.scale
+        whole = valid.reshape(valid.shape[0] // scale, scale, -1, scale).all(axis=(1, 3))
+        # where no LR pixel is complete, the filled ones are all there is to learn from
+        return Sensor(footprint=self.footprint, mask=valid if whole.any() and not valid.all() else None)

@@ -1,0 +1,212 @@
+"""The guide on the LR image's ground: whether the two cover the same place, and reading one where the other lies."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.inference.sources import Source
+from hsisr.inference.transforms import Transform, applied, chained, inverse
+from hsisr.scene import Scene
+
+#: Guide pixels that grids may lie apart and still count as the same; more is resampled under --align.
+TOLERANCE_PX = 0.1
+#: Relative difference of a ratio of pixel sizes from a whole number that counts as none.
+_RATIO_TOLERANCE = 2e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Guide:
+    """A guide whose pixels are `scale` times as fine as the LR image's and lie on its grid.
+
+    offset_px: row and column of the guide at the LR image's first corner. ground_px: (rows, columns) of the LR image's
+    ground in guide pixels. shift_px: how far the guide is moved, in its pixels: what it shows at (row, column) is
+    taken from (row, column) + shift.
+    """
+
+    source: Source
+    offset_px: tuple[int, int]
+    ground_px: tuple[int, int]
+    shift_px: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def channels(self) -> int:
+        """Good bands of the guide."""
+        return self.source.shape[0]
+
+    @property
+    def coverage(self) -> float:
+        """Part of the LR image's ground that lies inside the guide, 0 to 1."""
+        parts = []
+        for offset, ground, size in zip(self.offset_px, self.ground_px, self.source.scene.shape[1:], strict=True):
+            parts.append(max(0, min(offset + ground, size) - max(offset, 0)) / ground)
+        return parts[0] * parts[1]
+
+    def moved(self, shift_px: tuple[float, float]) -> "Guide":
+        """The guide, moved by a measured shift; see `hsisr.degrade.registration` for its sign."""
+        return replace(self, shift_px=shift_px)
+
+    def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Values (G, n, m) and valid pixels (n, m) of rows and columns counted from the LR image's first corner."""
+        if self.shift_px == (0.0, 0.0):
+            return self.source.window(*_moved(rows, columns, self.offset_px))
+        whole = tuple(math.floor(shift) for shift in self.shift_px)
+        start = tuple(offset + step - 1 for offset, step in zip(self.offset_px, whole, strict=True))
+        wide = ((rows[0], rows[1] + 3), (columns[0], columns[1] + 3))
+        values, valid = self.source.window(*_moved(*wide, start))
+        for axis, (shift, step) in enumerate(zip(self.shift_px, whole, strict=True)):
+            values, valid = _between_pixels(values, valid, shift - step, axis)
+        return values, valid
+
+
+def fit(lr: Source, guide: Source, scale: int) -> Guide:
+    """The guide, on the LR image's grid at this scale, by georeference where both have one, else by size.
+
+    Raises HsisrError, in one line that says what to do: CRS that differ, no common ground, a ratio of pixel sizes that
+    is not the scale, grids that are turned or lie beside each other, sizes that do not fit.
+    """
+    low, sharp = lr.scene, guide.scene
+    ground = (low.shape[1] * scale, low.shape[2] * scale)
+    if georeferenced(low, sharp):
+        return _fit_by_georeference(lr, guide, scale, ground)
+    if sharp.shape[1:] != ground:
+        raise HsisrError(
+            f"{guide.label}: {sharp.shape[1]} x {sharp.shape[2]} pixels, expected {ground[0]} x {ground[1]}, "
+            f"{scale} times those of {lr.label}, as they have no georeference in common; crop them to the same "
+            "ground, or let --align stretch the guide to it"
+        )
+    return Guide(guide, (0, 0), ground)
+
+
+def scale_between(lr: Source, guide: Source) -> int:
+    """How many times as fine the guide's pixels are, a whole number. Raises HsisrError if there is none."""
+    low, sharp = lr.scene, guide.scene
+    if georeferenced(low, sharp):
+        _check_crs(lr, guide)
+        ratios = _ratios(relation(low, sharp))
+    else:
+        ratios = tuple(sharp.shape[axis] / low.shape[axis] for axis in (1, 2))
+    scale = round(ratios[0])
+    if scale < 1 or any(abs(ratio / max(scale, 1) - 1) > _RATIO_TOLERANCE for ratio in ratios):
+        raise HsisrError(
+            f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, not a whole number "
+            "of times; say --scale, and --align to resample the guide to it"
+        )
+    return scale
+
+
+def georeferenced(first: Scene, second: Scene) -> bool:
+    """Whether both say where they lie, in a CRS or both in plain coordinates."""
+    known = first.transform is not None and second.transform is not None
+    return known and (first.crs is None) == (second.crs is None)
+
+
+def relation(lr: Scene, guide: Scene) -> Transform:
+    """From (column, row) of the LR image to those of the guide."""
+    return chained(inverse(guide.transform), lr.transform)
+
+
+def same_crs(first: Scene, second: Scene) -> bool:
+    """Whether two scenes lie in the same CRS, however it is written."""
+    from rasterio.crs import CRS
+
+    if first.crs is None or second.crs is None:
+        return first.crs is second.crs
+    return CRS.from_user_input(first.crs) == CRS.from_user_input(second.crs)
+
+
+def _fit_by_georeference(lr: Source, guide: Source, scale: int, ground: tuple[int, int]) -> Guide:
+    _check_crs(lr, guide)
+    place = relation(lr.scene, guide.scene)
+    ratios = _ratios(place)
+    if any(abs(ratio / scale - 1) > _RATIO_TOLERANCE for ratio in ratios):
+        raise HsisrError(
+            f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, expected {scale}; "
+            f"use a model of that scale, or --align to resample the guide to scale {scale}"
+        )
+    corners = [(y, x) for y in (0, ground[0]) for x in (0, ground[1])]
+    exact = [_guide_pixel(place, y / scale, x / scale) for y, x in corners]
+    offset = (round(exact[0][0]), round(exact[0][1]))
+    apart = max(
+        max(abs(y - offset[0] - row), abs(x - offset[1] - column))
+        for (y, x), (row, column) in zip(exact, corners, strict=True)
+    )
+    if apart > TOLERANCE_PX:
+        raise HsisrError(
+            f"{guide.label}: its grid lies up to {apart:.2f} guide pixels beside that of {lr.label}, or is turned "
+            "against it; --align resamples the guide onto it"
+        )
+    found = Guide(guide, offset, ground)
+    if found.coverage == 0:
+        raise HsisrError(_no_overlap(lr, guide))
+    return found
+
+
+def _check_crs(lr: Source, guide: Source) -> None:
+    if not same_crs(lr.scene, guide.scene):
+        raise HsisrError(
+            f"{guide.label}: lies in {_crs_name(guide.scene)}, {lr.label} in {_crs_name(lr.scene)}; "
+            "--align reprojects the guide"
+        )
+
+
+def _crs_name(scene: Scene) -> str:
+    from rasterio.crs import CRS
+
+    crs = CRS.from_user_input(scene.crs)
+    code = crs.to_epsg()
+    return f"EPSG:{code}" if code else crs.to_wkt().split('"')[1]
+
+
+def _ratios(place: Transform) -> tuple[float, float]:
+    """Guide pixels per LR pixel along rows and along columns."""
+    a, b, _, d, e, _ = place
+    return math.hypot(b, e), math.hypot(a, d)
+
+
+def _guide_pixel(place: Transform, row: float, column: float) -> tuple[float, float]:
+    x, y = applied(place, column, row)
+    return y, x
+
+
+def _number(ratios: tuple[float, float]) -> str:
+    rows, columns = (f"{ratio:.3f}".rstrip("0").rstrip(".") for ratio in ratios)
+    return rows if rows == columns else f"{rows} (rows) and {columns} (columns)"
+
+
+def _no_overlap(lr: Source, guide: Source) -> str:
+    return (
+        f"{guide.label}: covers {_extent(guide.scene)}, {lr.label} {_extent(lr.scene)}: they have no ground in common"
+    )
+
+
+def _extent(scene: Scene) -> str:
+    height, width = scene.shape[1:]
+    corners = [applied(scene.transform, *corner) for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+    (x0, x1), (y0, y1) = ((min(values), max(values)) for values in zip(*corners, strict=True))
+    return f"x {x0:.10g} to {x1:.10g}, y {y0:.10g} to {y1:.10g}"
+
+
+def _moved(rows: tuple[int, int], columns: tuple[int, int], by: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    return (rows[0] + by[0], rows[1] + by[0]), (columns[0] + by[1], columns[1] + by[1])
+
+
+def _between_pixels(values: np.ndarray, valid: np.ndarray, part: float, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keys' cubic convolution at `part` (0 to 1) behind the second of every four neighbours along an axis."""
+    taps = _keys(np.array([1 + part, part, 1 - part, 2 - part]))
+    count = valid.shape[axis] - 3
+    pieces = [_part(valid, axis, k, count) for k in range(4)]
+    used = [piece for piece, tap in zip(pieces, taps, strict=True) if tap]
+    total = sum(np.float32(tap) * _part(values, axis + 1, k, count) for k, tap in enumerate(taps) if tap)
+    return np.asarray(total, np.float32), np.logical_and.reduce(used)
+
+
+def _part(array: np.ndarray, axis: int, start: int, count: int) -> np.ndarray:
+    return array.take(range(start, start + count), axis=axis)
+
+
+def _keys(distance: np.ndarray) -> np.ndarray:
+    x, a = np.abs(distance), -0.5
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    return np.where(x <= 1, near, np.where(x < 2, a * (((x - 5) * x + 8) * x - 4), 0.0))

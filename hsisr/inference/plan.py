@@ -1,0 +1,148 @@
+"""The plan of a run: how the scene is cut into tiles, what that costs in disk and time, said before it starts."""
+
+import math
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.inference import halo as halos
+from hsisr.inference.feed import Feed
+from hsisr.inference.staging import Staging
+from hsisr.inference.tiles import Tiling, cores
+
+#: LR pixels on either side of a border in which two tiles fade into each other.
+BLEND = 4
+#: Largest side of a tile's window in pixels of the output: larger ones save little halo, and a stop loses more.
+_MOST_WINDOW_PX = 1536
+#: Smallest tile that is chosen, in LR pixels.
+_LEAST_TILE = 4 * BLEND
+#: LR pixels a side of the window on which a run of one tile is timed.
+_TIMED_PX = 24
+_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Tiles of a run, the measured error at their borders (part of the scene's range; 0 for one tile), its cost."""
+
+    tiling: Tiling
+    error: float
+    seconds: float
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return len(self.tiling.rows) * len(self.tiling.columns)
+
+
+def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: bool, note: Callable[[str], None]) -> Plan:
+    """Choose what the user left open, and measure.
+
+    tile, halo: in LR pixels; None: as large as memory allows, and as the probe says. exact: one tile, the scene.
+    note: receives one line for the user where no halo in reach makes borders vanish.
+    """
+    height, width = feed.lr.shape[1:]
+    whole = Tiling(height, width, max(height, width), 0, 0)
+    if exact or (tile is None and _fits(feed, max(height, 1) * max(width, 1), memory)):
+        return Plan(whole, 0.0, _seconds(feed, whole, _rate(feed)))
+    found = halos.probe(feed, memory) if halo is None else None
+    halo = found.halo if found is not None else halo
+    side = tile or _tile_side(feed, memory, halo)
+    shortest = min(stop - start for length in (height, width) for start, stop in cores(length, side))
+    blend = min(BLEND, shortest // 2)
+    tiling = Tiling(height, width, side, blend, halo)
+    if tile is None and len(tiling.rows) * len(tiling.columns) == 1:
+        return Plan(whole, 0.0, _seconds(feed, whole, _rate(feed)))
+    if found is not None and not found.within:
+        note(
+            f"tiles of {feed.method.name} differ from the whole scene by up to {found.error:.1e} of its range even "
+            f"with a halo of {halo} LR pixels; borders are blended over {2 * blend} LR pixels; --exact avoids them"
+        )
+    rate = found.seconds_per_pixel if found is not None else _rate(feed)
+    return Plan(tiling, 0.0 if found is None else found.error, _seconds(feed, tiling, rate))
+
+
+def check_disk(staging: Staging, out: Path, out_bytes: int) -> int:
+    """Bytes that a run needs beside `out`, if they are there. Raises HsisrError with the numbers if they are not."""
+    missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
+    needed = staging.bytes_needed * len(missing) // len(staging.tiling.rows) + out_bytes
+    free = shutil.disk_usage(out.parent).free
+    if needed > free:
+        raise HsisrError(
+            f"{out}: needs {size(needed)} of disk while it is made, and {size(free)} are free there; make room or "
+            "choose another place"
+        )
+    return needed
+
+
+def size(count: int) -> str:
+    """Bytes as a person reads them."""
+    for unit, step in (("GB", 10**9), ("MB", 10**6)):
+        if count >= step:
+            return f"{count / step:.1f} {unit}"
+    return f"{max(1, round(count / 1000))} kB"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def parse_memory(text: str | int) -> int:
+    """Bytes of `1G`, `512M` or a number. Raises HsisrError for anything else."""
+    if isinstance(text, int):
+        return text
+    word = text.strip().lower().removesuffix("b").removesuffix("i")
+    try:
+        count = float(word[:-1]) * _UNITS[word[-1]] if word[-1:] in _UNITS else float(word)
+    except ValueError:
+        count = -1
+    if not count > 0:
+        raise HsisrError(f"--memory {text}: expected a size such as 512M or 2G")
+    return int(count)
+
+
+def _per_lr_pixel(feed: Feed) -> int:
+    return feed.method.bytes_per_pixel(feed.lr.shape[0], feed.guide_channels) * feed.method.scale**2
+
+
+def _fits(feed: Feed, lr_pixels: int, memory: int) -> bool:
+    return lr_pixels * _per_lr_pixel(feed) <= memory and lr_pixels * feed.method.scale**2 <= _MOST_WINDOW_PX**2
+
+
+def _tile_side(feed: Feed, memory: int, halo: int) -> int:
+    """The largest tile whose window fits into memory. Raises HsisrError if even the smallest does not."""
+    window = min(math.isqrt(memory // _per_lr_pixel(feed)), _MOST_WINDOW_PX // feed.method.scale)
+    side = window - 2 * (halo + BLEND)
+    if side < _LEAST_TILE:
+        least = (_LEAST_TILE + 2 * (halo + BLEND)) ** 2 * _per_lr_pixel(feed)
+        if side < 1:
+            raise HsisrError(
+                f"--memory {size(memory)}: too little for a tile with its halo of {halo} LR pixels; give at least "
+                f"{size(least)}, or a smaller --halo"
+            )
+        return _LEAST_TILE
+    return side
+
+
+def _rate(feed: Feed) -> float:
+    """Seconds for one band of one pixel of output, timed on a small window."""
+    spans, bands = [], None if feed.method.bands is not None else slice(0, min(3, feed.lr.shape[0]))
+    for length in feed.lr.shape[1:]:
+        start = max(0, (length - _TIMED_PX) // 2)
+        spans.append((start, min(length, start + _TIMED_PX)))
+    feed(*spans, bands)  # the first call loads libraries
+    started = time.perf_counter()
+    estimate, _ = feed(*spans, bands)
+    return (time.perf_counter() - started) / max(1, estimate.size)
+
+
+def _seconds(feed: Feed, tiling: Tiling, rate: float) -> float:
+    return float(np.float64(tiling.computed_pixels) * feed.method.scale**2 * feed.lr.shape[0] * rate)

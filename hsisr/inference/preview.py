@@ -1,0 +1,70 @@
+"""Preview: a cut of the LR image, the result and the guide side by side, as PNG."""
+
+import os
+from dataclasses import replace
+
+import numpy as np
+
+from hsisr.datasets.quicklook import default_bands, stretch, write_png
+from hsisr.errors import HsisrError
+from hsisr.inference.feed import Feed
+from hsisr.scene import Scene
+
+#: LR pixels a side of what is shown, and pixels between the pictures.
+_SHOWN_LR_PX, _GAP_PX = 96, 6
+
+
+def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
+    """Write LR image (enlarged without interpolation), result and, where there is one, guide, of the scene's middle.
+
+    LR image and result share their stretch. Bands as `quicklook` chooses them; where it cannot, the first, middle and
+    last good ones.
+    """
+    scale = feed.method.scale
+    rows, columns = (_middle(size) for size in feed.lr.shape[1:])
+    low, low_valid = feed.lr.window(rows, columns)
+    place = [slice(span[0] * scale, span[1] * scale) for span in (rows, columns)]
+    sharp = replace(result, stored=result.stored[:, *place], mask=None)
+    missing = sharp.without_data(sharp.stored[feed.lr.good])
+    valid = np.ones(sharp.shape[1:], bool) if missing is None else ~missing.any(axis=0)
+    bands, natural = _bands(feed)
+    both = [low[bands], sharp.cube[feed.lr.good][bands]]
+    masks = (low_valid, valid)
+    reference = np.concatenate([image[:, mask].T for image, mask in zip(both, masks, strict=True)]).T
+    coarse, fine = (_picture(image, mask, reference, natural) for image, mask in zip(both, masks, strict=True))
+    pictures = [coarse.repeat(scale, axis=0).repeat(scale, axis=1), fine]
+    if feed.guide is not None:
+        values, seen = feed.guide.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
+        values = values[_spread(len(values))]
+        pictures.append(_picture(values, seen, values[:, seen], natural=False))
+    gap = np.full((pictures[0].shape[0], _GAP_PX, 3), 255, np.uint8)
+    write_png(out, np.concatenate([part for picture in pictures for part in (gap, picture)][1:], axis=1))
+
+
+def _middle(size: int) -> tuple[int, int]:
+    length = min(size, _SHOWN_LR_PX)
+    return (size - length) // 2, (size - length) // 2 + length
+
+
+def _bands(feed: Feed) -> tuple[list[int], bool]:
+    """Places, among the good bands, of those shown as red, green and blue, or as grey; whether in natural colours."""
+    try:
+        chosen = default_bands(feed.lr.scene)
+    except HsisrError:
+        return _spread(feed.lr.shape[0]), False
+    places = {int(band): place for place, band in enumerate(feed.lr.good)}
+    if not set(chosen) <= set(places):
+        return _spread(feed.lr.shape[0]), False
+    return [places[band] for band in chosen], feed.lr.scene.wavelengths_nm is not None
+
+
+def _picture(image: np.ndarray, valid: np.ndarray, reference: np.ndarray, natural: bool) -> np.ndarray:
+    """RGB picture: channels stretched alike in natural colours, each for itself in others."""
+    if natural:
+        return stretch(image, valid, reference)
+    channels = [stretch(image[k : k + 1], valid, reference[k])[..., 0] for k in range(len(image))]
+    return np.stack(channels * (3 // len(channels)), axis=-1)
+
+
+def _spread(count: int) -> list[int]:
+    return [count - 1, count // 2, 0] if count >= 3 else [0]

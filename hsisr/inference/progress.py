@@ -1,0 +1,48 @@
+"""What a user sees of a running prediction: a bar on a terminal, a line now and then in a log."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from hsisr.inference.plan import duration
+
+#: Seconds between lines where there is no terminal.
+LINE_EVERY_SECONDS = 10
+
+
+class Progress:
+    """Show tiles done and time left. A context manager."""
+
+    def __init__(self, total: int, done: int) -> None:
+        self.total, self.done, self.first = total, done, done
+        self.started = self.last_line = time.monotonic()
+        self.bar = Bar(
+            TextColumn("super-resolving"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("tiles"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self.task = self.bar.add_task("", total=total, completed=done)
+
+    def __enter__(self) -> "Progress":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def advance(self) -> None:
+        """One more tile is done."""
+        self.done += 1
+        self.bar.update(self.task, completed=self.done)
+        now = time.monotonic()
+        if self.bar.disable and (now - self.last_line > LINE_EVERY_SECONDS or self.done == self.total > 1):
+            left = (self.total - self.done) * (now - self.started) / (self.done - self.first)
+            print(f"tile {self.done} of {self.total}, {duration(left)} left", file=sys.stderr, flush=True)
+            self.last_line = now

@@ -1,0 +1,121 @@
+"""The result as a scene: stored as the input was, with its georeference, wavelengths, nodata, scale, and its origin."""
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+
+import hsisr
+from hsisr.inference.sources import Source
+from hsisr.inference.transforms import finer
+from hsisr.scene import Scene
+
+#: Bytes of float values that are turned into stored numbers at a time.
+_VALUES_BYTES = 16 * 2**20
+
+
+class Estimates(Protocol):
+    """Where the values come from: (good bands, n, m) float32 of HR rows and columns, NaN where there are none."""
+
+    def read(self, rows: slice, columns: slice) -> np.ndarray: ...
+
+
+def result_scene(
+    lr: Source, estimates: Estimates, scale: int, origin: dict[str, str], may_lack_pixels: bool = False
+) -> Scene:
+    """The super-resolved scene, lazy: type, scale, offset, nodata, wavelengths and bad bands as the LR image's.
+
+    Its transform is the LR one's, divided by the scale. origin: what made it; kept as provenance tags.
+    may_lack_pixels: whether a mask or the guide leaves pixels without a value; a scene without a nodata value gets one
+    for them: NaN for floats, the type's smallest number for integers.
+    """
+    scene = lr.scene
+    nodata = scene.nodata
+    if nodata is None and may_lack_pixels:
+        nodata = _spare(np.dtype(scene.stored.dtype))
+    stored = ResultCube(lr, estimates, scale, nodata)
+    tags = dict(scene.provenance.get("tags", {})) | {"HSISR_VERSION": hsisr.__version__, **origin}
+    bad = np.setdiff1d(np.arange(scene.shape[0]), lr.good)
+    return replace(
+        scene,
+        stored=stored,
+        transform=None if scene.transform is None else finer(scene.transform, scale),
+        nodata=nodata,
+        bad_bands=np.isin(np.arange(scene.shape[0]), bad) if len(bad) else None,
+        mask=None,
+        labels=None,
+        label_names=(),
+        guide=None,
+        provenance={**scene.provenance, "tags": tags},
+    )
+
+
+def to_stored(values: np.ndarray, scale: float, offset: float, dtype: np.dtype, nodata: float | None) -> np.ndarray:
+    """Values as numbers of a stored type; integers are rounded and cut to its range, NaN becomes nodata.
+
+    A value that would be stored as the nodata number becomes its neighbour.
+    """
+    missing = np.isnan(values)
+    if scale == 1.0 and offset == 0.0 and dtype == np.float32:
+        stored = values.astype(dtype)
+    else:
+        numbers = (values.astype(np.float64) - offset) / scale
+        if dtype.kind in "ui":
+            limits = np.iinfo(dtype)
+            numbers = np.clip(np.rint(np.where(missing, 0, numbers)), limits.min, limits.max)
+            if nodata is not None and not np.isnan(nodata):
+                beside = nodata + 1 if nodata < limits.max else nodata - 1
+                numbers[numbers == nodata] = beside
+        stored = numbers.astype(dtype)
+    if nodata is not None and missing.any():
+        stored[missing] = np.asarray(nodata).astype(dtype)
+    return stored
+
+
+class ResultCube:
+    """(bands, H, W) of stored numbers: good bands from estimates, the others passed through, pixel by pixel."""
+
+    def __init__(self, lr: Source, estimates: Estimates, scale: int, nodata: float | None) -> None:
+        bands, height, width = lr.scene.shape
+        self._lr, self._estimates, self._scale = lr, estimates, scale
+        self._other = np.setdiff1d(np.arange(bands), lr.good)
+        self._nodata = nodata
+        self.shape = (bands, height * scale, width * scale)
+        self.dtype = np.dtype(lr.scene.stored.dtype).newbyteorder("=")
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        bands, rows, columns = (slice(None),) * 3 if key is Ellipsis else key
+        rows, columns = (
+            slice(*part.indices(size)[:2]) for part, size in zip((rows, columns), self.shape[1:], strict=True)
+        )
+        result = np.empty((self.shape[0], rows.stop - rows.start, columns.stop - columns.start), self.dtype)
+        step = max(1, _VALUES_BYTES // (4 * len(self._lr.good) * result.shape[2]))
+        for first in range(rows.start, rows.stop, step):
+            part = slice(first, min(first + step, rows.stop))
+            self._fill(result[:, part.start - rows.start : part.stop - rows.start], part, columns)
+        return result[bands]
+
+    def _fill(self, result: np.ndarray, rows: slice, columns: slice) -> None:
+        scene = self._lr.scene
+        values = self._estimates.read(rows, columns)
+        for number, band in enumerate(self._lr.good):
+            result[band] = to_stored(values[number], scene.scale, scene.offset, self.dtype, self._nodata)
+        if len(self._other):
+            result[self._other] = self._passed_through(rows, columns)
+
+    def _passed_through(self, rows: slice, columns: slice) -> np.ndarray:
+        """Bands without data as they are stored, every pixel repeated."""
+        scale = self._scale
+        low = self._lr.stored(
+            self._other,
+            slice(rows.start // scale, -(-rows.stop // scale)),
+            slice(columns.start // scale, -(-columns.stop // scale)),
+        )
+        wide = low.repeat(scale, axis=1).repeat(scale, axis=2)
+        top, left = rows.start % scale, columns.start % scale
+        return wide[:, top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
+
+
+def _spare(dtype: np.dtype) -> float | None:
+    """A nodata value for a type whose scene declares none."""
+    return float("nan") if dtype.kind == "f" else float(np.iinfo(dtype).min)

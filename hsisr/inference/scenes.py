@@ -1,0 +1,296 @@
+"""Super-resolving a scene on the disk: read, computed and written by tiles, resumable, in memory that stays bounded."""
+
+import contextlib
+import ctypes
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hsisr
+from hsisr.datasets import writers
+from hsisr.inference import align, guide, job, plan, suitability
+from hsisr.inference.feed import Feed
+from hsisr.inference.method import Method, choose_device, open_method
+from hsisr.inference.progress import Progress
+from hsisr.inference.result import result_scene
+from hsisr.inference.sources import Source, chosen_bands
+from hsisr.inference.staging import Staging
+from hsisr.inference.tiles import Tiling
+from hsisr.scene import Scene
+
+#: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
+_GDAL_CACHE_MB = 32
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a scene is super-resolved; the defaults choose for themselves.
+
+    scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
+    work of one tile. device: auto, cpu, cuda, cuda:<index>, or several with commas: each takes tile rows.
+    precision: 32, bf16 or fp16. exact: the whole scene at once, without tiles. align: reproject or resample the guide
+    onto the LR image's grid. correct_shift: move the guide by the shift that is measured. peak, guide_peak: values that
+    the model is shown as 1. bands, guide_bands: to use, from 0; the result has these bands. read, read_guide: options
+    of the readers (`variable`, `axes`, `nodata`, ...). format: of the output where its ending does not choose it.
+    """
+
+    scale: int | None = None
+    tile: int | None = None
+    halo: int | None = None
+    memory: int = 768 * 2**20
+    device: str = "auto"
+    precision: str = "32"
+    exact: bool = False
+    align: bool = False
+    correct_shift: bool = False
+    peak: float | None = None
+    guide_peak: float | None = None
+    bands: tuple[int, ...] | None = None
+    guide_bands: tuple[int, ...] | None = None
+    read: Mapping[str, Any] = field(default_factory=dict)
+    read_guide: Mapping[str, Any] = field(default_factory=dict)
+    format: str | None = None
+
+
+def say(line: str) -> None:
+    """Print one line for the user on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def warn(line: str) -> None:
+    """Print one warning for the user on stderr."""
+    say(f"hsisr: warning: {line}")
+
+
+def super_resolve_file(
+    lr: str | os.PathLike,
+    guide: str | os.PathLike | None,
+    model: str | os.PathLike,
+    out: str | os.PathLike,
+    options: Options | None = None,
+    preview: str | os.PathLike | None = None,
+) -> Path:
+    """Super-resolve a scene file to `out`; returns the path of the result's data.
+
+    lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other. model: a run
+    folder, a model file, or an untrained method such as bicubic. preview: a PNG to write as well.
+    A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
+    Raises HsisrError for input that cannot be read or does not fit together, and for a disk that is full.
+    """
+    import rasterio
+
+    out, options = Path(out), options or Options()
+    writers.format_of(out, options.format)
+    with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), job.work_folder(out) as folder:
+        prepared = _prepare(lr, guide, model, options, folder)
+        identity = {
+            "version": hsisr.__version__,
+            "inputs": [job.state_of(lr), job.state_of(guide)],
+            "model": prepared.methods[0].sha256 or prepared.methods[0].name,
+            "options": asdict(options),
+        }
+        chosen, staging = _plan(prepared, identity, folder, options)
+        result = result_scene(
+            prepared.feed.lr, staging, prepared.scale, prepared.origin(str(model)), prepared.feed.may_lack_pixels
+        )
+        _announce(prepared, chosen, staging, result, out)
+        _compute(prepared, staging)
+        path = writers.export(result, out, options.format)
+        if preview is not None:
+            from hsisr.inference.preview import write_preview
+
+            write_preview(preview, prepared.feed, result)
+        return path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run works with: one feed, and a method for each device."""
+
+    feed: Feed
+    methods: tuple[Method, ...]
+
+    @property
+    def scale(self) -> int:
+        """HR over LR size."""
+        return self.methods[0].scale
+
+    def origin(self, model: str) -> dict[str, str]:
+        """Provenance tags of the result."""
+        method, feed = self.methods[0], self.feed
+        tags = {"HSISR_MODEL": model if method.sha256 is None else method.name, "HSISR_SCALE": str(method.scale)}
+        if method.sha256 is not None:
+            tags["HSISR_MODEL_SHA256"] = method.sha256
+        tags["HSISR_LR"] = feed.lr.label
+        if feed.guide is not None and method.needs_guide:
+            tags["HSISR_GUIDE"] = feed.guide.source.label
+            if any(feed.guide.shift_px):
+                tags["HSISR_GUIDE_SHIFT_PX"] = ", ".join(f"{shift:.3f}" for shift in feed.guide.shift_px)
+        return tags
+
+
+def _prepare(
+    lr: str | os.PathLike, guide_path: str | os.PathLike | None, model: Any, options: Options, folder: Path
+) -> Prepared:
+    """Open everything, check that it fits together, and warn of what fits badly."""
+    low, sharp = open_images(lr, guide_path, options)
+    methods = _methods(model, low, sharp, options)
+    found = None
+    if sharp is not None and methods[0].needs_guide:
+        found = on_grid(low, sharp, methods[0], options, folder)
+    elif guide_path is not None:
+        warn(f"{methods[0].name} uses no guide; {sharp.label} is not read")
+    return Prepared(make_feed(methods[0], low, found, options), methods)
+
+
+def open_images(lr: Any, guide_path: Any, options: Options) -> tuple[Source, Source | None]:
+    """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
+    whole = Source.of(lr, "LR", options.read)
+    low = chosen_bands(whole, options.bands)
+    sharp = whole.scene.guide if guide_path is None else guide_path
+    if sharp is None:
+        return low, None
+    return low, chosen_bands(Source.of(sharp, "guide", options.read_guide), options.guide_bands)
+
+
+def scale_of(low: Source, sharp: Source) -> int:
+    """How many times as fine the guide is; see `hsisr.inference.guide.scale_between`."""
+    return guide.scale_between(low, sharp)
+
+
+def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options) -> Feed:
+    """A method with its images, after a look at whether it was trained for such ones."""
+    trained = method.metadata
+    peak, note = suitability.peak_of(lr, options.peak, trained.get("peak"))
+    notes = [note, *suitability.check_bands(method, lr)]
+    guide_peak = 1.0
+    if sharp is not None:
+        guide_peak, note = suitability.peak_of(sharp.source, options.guide_peak, trained.get("guide_peak"))
+        notes.append(note)
+    for line in filter(None, notes):
+        warn(line)
+    footprint = None
+    if sharp is not None and method.takes_sensor:
+        with warnings.catch_warnings(record=True) as found:
+            footprint = align.measure_footprint(lr, sharp, method.scale)
+        for line in found:
+            warn(f"{lr.label}: {line.message}")
+    return Feed(method, lr, sharp, peak, guide_peak, options.memory if options.exact else None, footprint)
+
+
+def _methods(model: Any, low: Source, sharp: Source | None, options: Options) -> tuple[Method, ...]:
+    from hsisr.models import registry
+
+    channels = 0 if sharp is None else sharp.shape[0]
+    scale = options.scale
+    untrained = str(model) in registry.names() and not Path(model).exists()
+    if untrained and scale is None and sharp is not None:
+        scale = guide.scale_between(low, sharp)
+    devices = [str(choose_device(name.strip())) for name in options.device.split(",")]
+    return tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
+
+
+def on_grid(low: Source, sharp: Source, method: Method, options: Options, folder: Path) -> guide.Guide:
+    """The guide on the LR image's grid: as it lies, or aligned; with a warning where it does not lie well.
+
+    folder: for files that aligning needs. Raises HsisrError as `guide.fit`.
+    """
+    scale = method.scale
+    known = [image for image in (low, sharp) if image.scene.transform is not None]
+    if known and not guide.georeferenced(low.scene, sharp.scene):
+        lacking = min((low, sharp), key=lambda image: (image.scene.transform is not None, image.scene.crs is not None))
+        warn(f"{lacking.label}: has no georeference; the two images are taken to cover the same ground")
+    if options.align:
+        found = align.resampled(low, sharp, scale, folder)
+    else:
+        found = guide.fit(low, sharp, scale)
+        if found.coverage < 1:
+            warn(
+                f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
+                "no data"
+            )
+    offset = align.measure(low, found, scale)
+    if offset is None or not offset.trusted or offset.lr_px <= align.WORTH_CORRECTING_LR_PX:
+        return found
+    if options.correct_shift:
+        say(f"{sharp.label}: moved by the measured shift, {offset}")
+        return found.moved(offset.shift_px)
+    warn(f"{sharp.label}: {low.label} lies {offset} off it; --correct-shift moves the guide by that")
+    return found
+
+
+def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options) -> tuple[plan.Plan, Staging]:
+    """The tiles of the run: those of the run that is resumed, or new ones."""
+    feed = prepared.feed
+    known = job.resumed(folder, identity)
+    if known is None:
+        chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, warn)
+        job.record(folder, identity, asdict(chosen))
+    else:
+        chosen = plan.Plan(Tiling(**known["tiling"]), known["error"], known["seconds"])
+    return chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)
+
+
+def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: Scene, out: Path) -> None:
+    """Say what will be done and what it needs, and check that the disk has it."""
+    feed, tiling = prepared.feed, staging.tiling
+    rows = len(tiling.rows)
+    done = sum(staging.finished(row) for row in range(rows))
+    out_bytes = int(np.prod(result.shape, dtype=object)) * np.dtype(result.stored.dtype).itemsize
+    needed = plan.check_disk(staging, out, out_bytes)
+    bands, height, width = result.shape
+    guided = f", guide {feed.guide.source.label}" if feed.guide is not None else ""
+    say(f"{feed.lr.label}{guided}: {feed.method.name} x{prepared.scale} to {height} x {width} pixels, {bands} bands")
+    count = chosen.tiles
+    tiles = f"{count} tiles of {tiling.tile} LR pixels, halo {tiling.halo}" if count > 1 else "one tile"
+    if chosen.error:
+        tiles += f" (measured error {chosen.error:.0e} of the scene's range)"
+    left = chosen.seconds * (rows - done) / rows / len(prepared.methods)
+    say(f"{tiles}; about {plan.duration(left)}, {plan.size(needed)} of disk while it works")
+    if done:
+        say(f"resumes: {done} of {rows} tile rows are done")
+
+
+def _compute(prepared: Prepared, staging: Staging) -> None:
+    """Make the tile rows that are missing; several devices take them in turn."""
+    columns = len(staging.tiling.columns)
+    missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
+    done = (len(staging.tiling.rows) - len(missing)) * columns
+    with Progress(len(staging.tiling.rows) * columns, done) as progress:
+        feeds = [replace(prepared.feed, method=method) for method in prepared.methods]
+        shares = [missing[k :: len(feeds)] for k in range(len(feeds))]
+
+        def work(feed: Feed, share: Sequence[int]) -> None:
+            for row in share:
+                staging.write_row(row, _tiles(feed, staging.tiling, row, progress.advance))
+
+        if len(feeds) == 1:
+            work(feeds[0], missing)
+            return
+        with ThreadPoolExecutor(len(feeds)) as pool:
+            list(pool.map(work, feeds, shares))
+
+
+def _tiles(feed: Feed, tiling: Tiling, row: int, done: Callable[[], None]) -> Iterator[np.ndarray]:
+    """Results of a tile row, from left to right: (bands, kept rows, kept columns) of HR pixels."""
+    scale, span = feed.method.scale, tiling.rows[row]
+    for column in tiling.columns:
+        estimate, _ = feed(span.window, column.window)
+        inside = [slice(part.inside.start * scale, part.inside.stop * scale) for part in (span, column)]
+        yield estimate[:, *inside]
+        del estimate
+        _return_freed_memory()
+        done()
+
+
+def _return_freed_memory() -> None:
+    """Give freed memory back to the system where glibc would keep it: what fragments pile up over many tiles."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)

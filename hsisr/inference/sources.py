@@ -1,0 +1,184 @@
+"""Sources: a user's images, read by windows as values, with what of them is valid; nothing is loaded whole."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+#: Windows a side of the grid on which an image's range is measured, and their side in pixels.
+_SAMPLES, _SAMPLE_PX = 6, 96
+#: GDAL works in every thread of a run through one open file.
+_LOCK = Lock()
+
+
+def open_lazily(path: str | os.PathLike, **options: Any) -> Scene:
+    """The scene of a file, by whatever reader fits it, with its pixels left on the disk.
+
+    options: the reader's own (`variable`, `axes`, `nodata`, ...). Its mask lacks the pixels that hold the nodata value,
+    and its bad bands those without data. Raises HsisrError as `read_scene` does.
+    """
+    from hsisr.datasets import read_scene
+    from hsisr.datasets.readers.arrays import left_on_disk
+
+    with left_on_disk():
+        return read_scene(path, **options)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """An image that is read by windows. scene: it, lazy or in memory. label: what messages call it."""
+
+    scene: Scene
+    label: str
+
+    @classmethod
+    def of(cls, image: Any, label: str, options: Mapping[str, Any] | None = None) -> "Source":
+        """A source of a path, a Scene or an array (bands, H, W)."""
+        if isinstance(image, Scene):
+            return cls(image, label)
+        if isinstance(image, (str, os.PathLike)):
+            return cls(open_lazily(image, **(options or {})), Path(image).name)
+        return cls(Scene(np.asarray(image)), label)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(good bands, rows, columns)."""
+        return (len(self.good), *self.scene.shape[1:])
+
+    @cached_property
+    def good(self) -> np.ndarray:
+        """Numbers of the bands that hold data: neither marked bad nor without a single valid sample.
+
+        Reads until every band has shown data. Raises HsisrError if none does.
+        """
+        scene = self.scene
+        good = np.ones(scene.shape[0], bool) if scene.bad_bands is None else ~np.asarray(scene.bad_bands, bool)
+        if scene.nodata is not None:
+            empty = good.copy()
+            for _, block in scene.strips():
+                empty &= scene.without_data(block).all(axis=(1, 2))
+                if not empty.any():
+                    break
+            good &= ~empty
+        if not good.any():
+            raise HsisrError(f"{self.label}: holds no data: every band is bad or filled with nodata {scene.nodata}")
+        return np.flatnonzero(good)
+
+    @property
+    def wavelengths_nm(self) -> np.ndarray | None:
+        """Of the good bands."""
+        return None if self.scene.wavelengths_nm is None else np.asarray(self.scene.wavelengths_nm, float)[self.good]
+
+    def window(
+        self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Values (bands, n, m) float32 and valid pixels (n, m) of [start, stop) rows and columns.
+
+        bands: those of the good bands to read; None: all. The part outside the image is invalid; invalid pixels are 0.
+        """
+        (r0, r1), (c0, c1) = rows, columns
+        height, width = self.scene.shape[1:]
+        good = self.good if bands is None else self.good[bands]
+        values = np.zeros((len(good), r1 - r0, c1 - c0), np.float32)
+        valid = np.zeros(values.shape[1:], bool)
+        y0, y1, x0, x1 = max(r0, 0), min(r1, height), max(c0, 0), min(c1, width)
+        if y0 < y1 and x0 < x1:
+            place = (slice(y0 - r0, y1 - r0), slice(x0 - c0, x1 - c0))
+            values[:, *place], valid[place] = self._read(good, slice(y0, y1), slice(x0, x1))
+        return values, valid
+
+    def stored(self, bands: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """Stored numbers (bands, n, m) of these bands."""
+        with _LOCK:
+            if len(bands) and np.array_equal(bands, np.arange(bands[0], bands[-1] + 1)):
+                return self.scene.stored[slice(int(bands[0]), int(bands[-1]) + 1), rows, columns]
+            return self.scene.stored[slice(None), rows, columns][bands]
+
+    @cached_property
+    def reach(self) -> tuple[float, float]:
+        """Smallest and largest valid value, over windows spread evenly over the image.
+
+        Raises HsisrError if none of them holds a valid pixel.
+        """
+        low, high = np.inf, -np.inf
+        for rows in spread(self.scene.shape[1], _SAMPLES, _SAMPLE_PX):
+            for columns in spread(self.scene.shape[2], _SAMPLES, _SAMPLE_PX):
+                values, valid = self.window(rows, columns)
+                if valid.any():
+                    inside = values[:, valid]
+                    low, high = min(low, float(inside.min())), max(high, float(inside.max()))
+        if low > high:
+            raise HsisrError(f"{self.label}: holds no valid pixel: all are nodata or masked")
+        return low, high
+
+    def _read(self, bands: np.ndarray, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+        scene = self.scene
+        block = self.stored(bands, rows, columns)
+        part = replace(scene, stored=block, mask=None, labels=None, guide=None, **_NO_BANDS)
+        missing = scene.without_data(block)
+        valid = np.ones(block.shape[1:], bool) if missing is None else ~missing.any(axis=0)
+        if scene.mask is not None:
+            valid &= np.asarray(scene.mask[rows, columns], bool)
+        values = part.cube
+        values[:, ~valid] = 0
+        return values, valid
+
+
+def spread(size: int, count: int, length: int) -> list[tuple[int, int]]:
+    """At most `count` pieces [start, stop) of `length` pixels, spread evenly over an axis, the ends included."""
+    if size <= length:
+        return [(0, size)]
+    starts = sorted({round(start) for start in np.linspace(0, size - length, count)})
+    return [(start, start + length) for start in starts]
+
+
+def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(bands, n, m) with every invalid pixel replaced by the valid one nearest to it, so that none bleeds."""
+    if valid.all() or not valid.any():
+        return values
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    return values[:, rows, columns]
+
+
+_NO_BANDS: dict[str, Any] = {"wavelengths_nm": None, "fwhm_nm": None, "bad_bands": None}
+
+
+def chosen_bands(image: Source, bands: tuple[int, ...] | None) -> Source:
+    """The image with these bands alone (from 0, in this order), still lazy; None: all of them.
+
+    Raises HsisrError for a band that does not exist.
+    """
+    if bands is None:
+        return image
+    scene, count = image.scene, image.scene.shape[0]
+    wrong = [band for band in bands if not 0 <= band < count]
+    if wrong or not bands:
+        raise HsisrError(f"{image.label}: bands {wrong} do not exist; it has 0 to {count - 1}")
+    picked = np.asarray(bands)
+    facts = {key: getattr(scene, key) for key in _NO_BANDS}
+    facts = {key: None if value is None else np.asarray(value)[picked] for key, value in facts.items()}
+    return Source(replace(scene, stored=_Chosen(scene.stored, picked), guide=None, **facts), image.label)
+
+
+class _Chosen:
+    """Some bands of a lazy cube."""
+
+    def __init__(self, stored: Any, bands: np.ndarray) -> None:
+        self._stored, self._bands = stored, bands
+        self.shape, self.dtype = (len(bands), *stored.shape[1:]), stored.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        bands, rows, columns = (slice(None),) * 3 if key is Ellipsis else key
+        wanted = self._bands[bands]
+        low = int(wanted.min())
+        return self._stored[slice(low, int(wanted.max()) + 1), rows, columns][wanted - low]

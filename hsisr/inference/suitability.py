@@ -1,0 +1,92 @@
+"""Whether a scene is what a model was trained for: the range of values it is given, bands and wavelengths."""
+
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.inference.method import Method
+from hsisr.inference.sources import Source
+
+#: Values up to here are taken for [0, 1] with a few brighter ones; beyond, they are divided by their largest.
+_UNIT_RANGE = 1.5
+#: A model that sees less than this part of its range works where it was hardly trained.
+_FAINT = 0.05
+#: Values this many times larger or smaller than those a model was adapted to are worth a warning.
+_OTHER_RANGE = 3.0
+#: Band centres may lie so far outside, or apart from, those of the training.
+_WAVELENGTH_TOLERANCE_NM = 15.0
+
+
+def peak_of(image: Source, given: float | None, trained: float | None) -> tuple[float, str | None]:
+    """The value that a model is shown as 1, with a note for the user where it is not plain 1.
+
+    given: by the user. trained: of the model, where it says so. Otherwise 1 for values that lie in [0, 1], and the
+    largest sampled value for others.
+    """
+    if given is not None:
+        if not (np.isfinite(given) and given > 0):
+            raise HsisrError(f"{image.label}: the peak must be a positive number, not {given}")
+        return float(given), None
+    low, high = image.reach
+    size = max(abs(low), abs(high))
+    if trained is not None:
+        if size and not 1 / _OTHER_RANGE <= size / trained <= _OTHER_RANGE:
+            return trained, (
+                f"{image.label}: its values reach {size:g}, and the model was trained with up to {trained:g}; "
+                "give --peak if their units differ"
+            )
+        return trained, None
+    if size > _UNIT_RANGE:
+        return size, (
+            f"{image.label}: its values reach {size:g}; they are divided by that for the model, which takes [0, 1]; "
+            "--peak and --guide-peak say otherwise"
+        )
+    if 0 < size < _FAINT:
+        return (
+            1.0,
+            f"{image.label}: its values only reach {size:.3g} of the model's range of 1; --peak stretches them",
+        )
+    return 1.0, None
+
+
+def check_bands(method: Method, lr: Source) -> list[str]:
+    """Notes for the user where a scene's bands are not those of the training.
+
+    Raises HsisrError if the model takes another number of bands.
+    """
+    count = lr.shape[0]
+    if method.bands is not None and method.bands != count:
+        raise HsisrError(
+            f"{lr.label}: {count} good bands, and {method.name} was trained for {method.bands}; choose bands with "
+            "--bands, or adapt the model to this scene with `hsisr finetune`"
+        )
+    trained, found = method.metadata.get("wavelengths_nm"), lr.wavelengths_nm
+    if trained is None or found is None:
+        return []
+    trained = np.asarray(trained, float)
+    if method.bands is not None:
+        return _same_bands(method, lr, trained, found)
+    low, high = trained.min() - _WAVELENGTH_TOLERANCE_NM, trained.max() + _WAVELENGTH_TOLERANCE_NM
+    outside = int(((found < low) | (found > high)).sum())
+    if not outside:
+        return []
+    return [
+        f"{lr.label}: {outside} of its {count} bands lie outside the {trained.min():.0f} to {trained.max():.0f} nm "
+        f"that {method.name} was trained on ({found.min():.0f} to {found.max():.0f} nm here); hsisr finetune adapts it"
+    ]
+
+
+def _same_bands(method: Method, lr: Source, trained: np.ndarray, found: np.ndarray) -> list[str]:
+    apart = float(np.abs(trained - found).max())
+    if apart <= _WAVELENGTH_TOLERANCE_NM:
+        return []
+    return [
+        f"{lr.label}: its band centres lie up to {apart:.0f} nm from those {method.name} was trained on; the model "
+        "treats each band as the one it knows"
+    ]
+
+
+def metadata_of(lr_peak: float, guide_peak: float | None) -> dict[str, Any]:
+    """What a model file says of the values that it was trained with."""
+    return {"peak": lr_peak, "guide_peak": guide_peak}

@@ -1,0 +1,34 @@
+"""Affine transforms as Scene keeps them: (a, b, c, d, e, f) takes (column, row) to (a column + b row + c, d .. + f)."""
+
+from hsisr.errors import HsisrError
+
+#: From (column, row) of a pixel's corner to coordinates.
+Transform = tuple[float, ...]
+
+
+def chained(outer: Transform, inner: Transform) -> Transform:
+    """The transform that applies `inner`, then `outer`."""
+    a, b, c, d, e, f = outer
+    p, q, r, s, t, u = inner
+    return (a * p + b * s, a * q + b * t, a * r + b * u + c, d * p + e * s, d * q + e * t, d * r + e * u + f)
+
+
+def inverse(transform: Transform) -> Transform:
+    """The transform back. Raises HsisrError for one that takes an area to a line."""
+    a, b, c, d, e, f = transform
+    area = a * e - b * d
+    if not area:
+        raise HsisrError(f"transform {transform}: its pixels have no area; the georeference is damaged")
+    p, q, s, t = e / area, -b / area, -d / area, a / area
+    return (p, q, -(p * c + q * f), s, t, -(s * c + t * f))
+
+
+def applied(transform: Transform, column: float, row: float) -> tuple[float, float]:
+    """Where a place lies: (x, y)."""
+    a, b, c, d, e, f = transform
+    return a * column + b * row + c, d * column + e * row + f
+
+
+def finer(transform: Transform, factor: float) -> Transform:
+    """The transform of pixels `factor` times as fine, from the same corner."""
+    return chained(transform, (1 / factor, 0.0, 0.0, 0.0, 1 / factor, 0.0))

@@ -1,0 +1,98 @@
+"""Coupled non-negative matrix factorisation (CNMF): one set of spectra and abundances that explains both images.
+
+Source: Yokoya, Yairi, Iwasaki, "Coupled nonnegative matrix factorization unmixing for hyperspectral and multispectral
+data fusion", IEEE TGRS 50(2), 2012. First spectra: Nascimento, Bioucas-Dias, "Vertex component analysis", IEEE TGRS
+43(4), 2005.
+"""
+
+import numpy as np
+
+from hsisr.degrade.estimation import estimate_footprint, fit_positive_response, spectral_subspace
+from hsisr.degrade.sampling import interpolate
+from hsisr.degrade.sensor import Sensor
+from hsisr.models.classical.checks import check_pair
+
+#: Multiplicative updates: first at LR, then at LR and at HR in every round.
+_FIRST_UPDATES, _LR_UPDATES, _HR_UPDATES = 500, 100, 30
+_TINY = 1e-9
+
+
+def cnmf(
+    lr: np.ndarray,
+    guide: np.ndarray,
+    *,
+    scale: int,
+    sensor: Sensor | None = None,
+    endmembers: int = 10,
+    rounds: int = 2,
+) -> np.ndarray:
+    """Unmix LR image and guide in turn, each starting from what the other found, then mix sharp.
+
+    lr: (bands, h, w), float, not negative but for noise. guide: (G, scale h, scale w), float. sensor: footprint and
+    response are estimated where they are not known. endmembers: pure spectra M. rounds: times back and forth.
+    Returns (bands, scale h, scale w) in the type of lr.
+
+    1. Spectra E (bands, M) by vertex component analysis, then spectra and abundances by multiplicative updates at LR.
+    2. At HR, with the guide's view of the spectra, R E: abundances S. At LR, from what the sensor sees of S: abundances
+       and E. `rounds` times.
+    3. E S.
+
+    Abundances are not made to sum to one, as the light on a scene is not the same everywhere.
+    Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
+    """
+    check_pair("cnmf", lr, guide, scale)
+    sensor = sensor or Sensor()
+    footprint = sensor.footprint or estimate_footprint(lr, guide, scale, sensor.mask)
+    sampler = footprint.sampler(scale, guide.shape[1:])
+    low = np.maximum(lr.reshape(len(lr), -1).astype(np.float64), 0)
+    high = np.maximum(guide.reshape(len(guide), -1), 0).astype(np.float32)
+    response = sensor.response
+    if response is None:
+        response = fit_positive_response(low, sampler(guide).reshape(len(guide), -1))
+    spectra = np.maximum(vertex_components(low, min(endmembers, len(low))), _TINY)
+    count = spectra.shape[1]
+    seen = np.full((count, low.shape[1]), low.mean() / spectra.mean() / count)
+    _unmix(seen, spectra, low, _FIRST_UPDATES)
+    seen_image = seen.reshape(count, *lr.shape[1:])
+    sharp = interpolate(seen_image, scale, "bilinear", footprint.shift_px(scale)).astype(np.float32)
+    sharp = np.maximum(sharp.reshape(count, -1), _TINY)
+    for number in range(rounds):
+        view = np.maximum(response @ spectra, _TINY).astype(np.float32)
+        for _ in range(_HR_UPDATES):
+            _update_abundances(sharp, view, high)
+        if number < rounds - 1:
+            seen = np.maximum(sampler(sharp.reshape(count, *guide.shape[1:])).reshape(count, -1), _TINY)
+            _unmix(seen, spectra, low, _LR_UPDATES)
+    return (spectra.astype(np.float32) @ sharp).reshape(-1, *guide.shape[1:]).astype(lr.dtype)
+
+
+def vertex_components(bands: np.ndarray, count: int) -> np.ndarray:
+    """The `count` pixels (B, count) of bands (B, n) that span the others best: vertex component analysis.
+
+    Pixels are projected onto the `count` - 1 strongest components, denoised; again and again the one that is
+    farthest out along a direction orthogonal to those already found is taken.
+    """
+    subspace = spectral_subspace(bands, margin=len(bands), most=max(count - 1, 1))
+    coefficients = subspace.coefficients(bands)
+    lifted = np.concatenate([coefficients, np.full((1, bands.shape[1]), np.abs(coefficients).max())])
+    rng = np.random.default_rng(0)
+    found: list[int] = []
+    basis = np.zeros((len(lifted), 0))
+    for _ in range(count):
+        direction = rng.standard_normal(len(lifted))
+        direction -= basis @ (basis.T @ direction)
+        found.append(int(np.abs(direction @ lifted).argmax()))
+        basis = np.linalg.qr(lifted[:, found])[0]
+    return subspace.spectra(coefficients[:, found])
+
+
+def _unmix(abundances: np.ndarray, spectra: np.ndarray, image: np.ndarray, updates: int) -> None:
+    """Improve spectra (C, M) and abundances (M, n) in turn, in place, towards image (C, n) ~ spectra @ abundances."""
+    for _ in range(updates):
+        _update_abundances(abundances, spectra, image)
+        spectra *= (image @ abundances.T) / np.maximum(spectra @ (abundances @ abundances.T), _TINY)
+
+
+def _update_abundances(abundances: np.ndarray, spectra: np.ndarray, image: np.ndarray) -> None:
+    """One multiplicative update (Lee and Seung, Algorithms for non-negative matrix factorization, NIPS 2001)."""
+    abundances *= (spectra.T @ image) / np.maximum((spectra.T @ spectra) @ abundances, _TINY)

@@ -1,0 +1,59 @@
+"""Hypersharpening: multiresolution pansharpening with a sharp band of its own made for each band, out of the guide.
+
+Sources: Selva, Aiazzi, Butera, Chiarantini, Baronti, "Hyper-sharpening: a first approach on SIM-GA data", IEEE JSTARS
+8(6), 2015 (the synthetic bands; GLP-HS); Aiazzi, Alparone, Baronti, Garzelli, Selva, "MTF-tailored multiscale fusion
+of high-resolution MS and Pan imagery", PE&RS 72(5), 2006 (the pyramid whose filter is the sensor's); Liu,
+"Smoothing filter-based intensity modulation", Int. J. Remote Sensing 21(18), 2000 (SFIM).
+"""
+
+import numpy as np
+
+from hsisr.degrade.estimation import estimate_footprint, valid_lr_pixels
+from hsisr.degrade.sampling import interpolate
+from hsisr.degrade.sensor import Sensor
+from hsisr.models.classical.checks import check_pair
+from hsisr.models.classical.regression import fitted
+
+#: SFIM divides by the blurred sharp band; ratios are kept within these limits, as dark pixels make them arbitrary.
+_RATIOS = (0.1, 10.0)
+
+
+def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
+    """Add to each interpolated band the high frequencies of its synthetic sharp band (generalised Laplacian pyramid).
+
+    lr: (bands, h, w), float. guide: (G, scale h, scale w), float. sensor: the pyramid's low-pass filter is its
+    footprint, measured where it is not known. Returns (bands, scale h, scale w) in the type of lr.
+    The injection gain of the paper, cov(band, sharp band) / var(sharp band) at LR, is 1, as the sharp band is the
+    band's least-squares fit. Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
+    """
+    band, sharp, blurred = _bands("glp-hs", lr, guide, scale, sensor)
+    return (band + sharp - blurred).astype(lr.dtype)
+
+
+def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
+    """Multiply each interpolated band by the ratio of its synthetic sharp band to the same, blurred.
+
+    Arguments, result and errors as `glp_hs`; meant for images that are not negative.
+    """
+    band, sharp, blurred = _bands("sfim-hs", lr, guide, scale, sensor)
+    floor = 1e-3 * np.abs(blurred).mean(axis=(1, 2), keepdims=True) + np.finfo(np.float32).tiny
+    ratio = np.maximum(sharp, 0) / np.maximum(blurred, floor)
+    return (band * np.clip(ratio, *_RATIOS)).astype(lr.dtype)
+
+
+def _bands(
+    method: str, lr: np.ndarray, guide: np.ndarray, scale: int, sensor: Sensor | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """At HR: the interpolated bands, the synthetic sharp bands, and those blurred by the sensor and interpolated."""
+    check_pair(method, lr, guide, scale)
+    sensor = sensor or Sensor()
+    footprint = sensor.footprint or estimate_footprint(lr, guide, scale, sensor.mask)
+    valid = valid_lr_pixels(lr, scale, sensor.mask).ravel()
+    low = footprint.sampler(scale, guide.shape[1:])(guide).reshape(len(guide), -1)
+    bands = lr.reshape(len(lr), -1).astype(np.float64)
+    sharp = fitted(bands[:, valid], low[:, valid], at=guide.reshape(len(guide), -1).astype(np.float64))
+    blurred = fitted(bands[:, valid], low[:, valid], at=low).reshape(lr.shape)
+    shift = footprint.shift_px(scale)
+    enlarged = (interpolate(image, scale, shift_px=shift) for image in (lr.astype(np.float64), blurred))
+    band, blurred = enlarged
+    return band, sharp.reshape(band.shape), blurred

@@ -1,0 +1,11 @@
+"""Nearest neighbour: every LR pixel as a block, the LR image as it is."""
+
+import numpy as np
+
+
+def nearest(lr: np.ndarray, guide: np.ndarray | None = None, *, scale: int) -> np.ndarray:
+    """Repeat each LR pixel scale x scale times.
+
+    lr: (bands, h, w). guide: not used; every classical method takes one. Returns (bands, scale h, scale w).
+    """
+    return lr.repeat(scale, axis=1).repeat(scale, axis=2)

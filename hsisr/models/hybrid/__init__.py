@@ -1,0 +1,110 @@
+"""`hybrid`: the prior, and a small network that learns what it leaves.
+
+docs/model-hybrid.md derives it. The network sees the guide, the prior's result and the prior's own errors in
+coordinates of smooth spectra, and says what to add there, so that its cost does not grow with the number of bands.
+"""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
+
+from hsisr.models.hybrid.maps import Stack, cosines, stack
+
+#: Typical size of a correction, by which the network's output is multiplied.
+_CORRECTION = 0.02
+#: Solved pairs that are kept, as validation asks for the same ones again and again.
+_KEPT = 8
+
+
+class Hybrid(nn.Module):
+    """Correction of the prior's coefficients.
+
+    scale: any whole number >= 2. bands: of the images. guide_channels: G. width: features. blocks: residual blocks at
+    half the size. components: K, coefficients that are corrected. The last layer starts at zero: untrained, it is the
+    prior.
+    """
+
+    def __init__(
+        self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
+    ) -> None:
+        super().__init__()
+        self.scale, self.guide_channels, self.width = scale, guide_channels, width
+        count = min(components, bands)
+        self.basis = cosines(count, bands)
+        maps = guide_channels + 2 * count + 1
+        self.first = nn.Conv2d(4 * maps, width, 1)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
+        self.up = nn.Conv2d(width, 2 * width, 1)
+        self.fine = nn.Conv2d(maps + width // 2, width, 3, padding=1)
+        self.last = nn.Conv2d(width, count, 1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)
+        self._solved: dict[str, Stack] = {}
+
+    def forward(self, lr: Tensor, maps: Tensor) -> Tensor:
+        """What to add to the prior's coefficients (N, K, H, W).
+
+        lr: not read; it stands in the place where every network gets the LR image. maps: (N, G + 2 K + 1, H, W), as
+        `hsisr.models.hybrid.maps` lays them out; H and W even.
+        """
+        coarse = self.first(pixel_unshuffle(maps, 2))
+        for block in self.blocks:
+            coarse = block(coarse)
+        fine = torch.cat([maps, relu(pixel_shuffle(self.up(coarse), 2))], dim=1)
+        return _CORRECTION * self.last(relu(self.fine(fine)))
+
+    def super_resolve(self, lr: Tensor, guide: Tensor) -> Tensor:
+        """lr (N, B, h, w) and guide (N, G, H, W) to (N, B, H, W): solved blind, then corrected where no guide looks."""
+        images = [self._corrected(*pair) for pair in zip(lr, guide, strict=True)]
+        return torch.stack(images).to(lr)
+
+    def training_patches(self, benchmark: Any, seed: int = 0) -> Any:
+        """The samples that this network trains on: the benchmark's whole training scenes, solved by the prior."""
+        from hsisr.models.hybrid.samples import solved, training_pairs
+
+        return solved(training_pairs(benchmark), self.scale, self.basis, seed=seed)
+
+    def forget(self) -> None:
+        """Drop the solved pairs that are kept for the next call with the same images."""
+        self._solved.clear()
+
+    def _corrected(self, lr: Tensor, guide: Tensor) -> Tensor:
+        found = self._solve(lr.float().cpu().numpy(), guide.float().cpu().numpy())
+        maps = torch.from_numpy(found.maps)[None].to(guide)
+        height, width = maps.shape[2:]
+        even = nn.functional.pad(maps, (0, width % 2, 0, height % 2), mode="replicate")
+        correction = self(lr[None], even)[0, :, :height, :width].float().cpu().numpy()
+        correction = invisible(correction, found.solution.sensor.response @ self.basis.T)
+        image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
+        return torch.from_numpy(image)
+
+    def _solve(self, lr: np.ndarray, guide: np.ndarray) -> Stack:
+        key = hashlib.sha256(lr.tobytes() + guide.tobytes()).hexdigest()
+        if key not in self._solved:
+            if len(self._solved) >= _KEPT:
+                del self._solved[next(iter(self._solved))]
+            self._solved[key] = stack(lr, guide, self.scale, self.basis)
+        return self._solved[key]
+
+
+def invisible(correction: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """The part of a correction (K, H, W) that the guide cannot see, response (G, K): the prior agrees with it."""
+    visible = np.linalg.pinv(response, rcond=1e-3) @ response
+    flat = correction.reshape(len(correction), -1)
+    return (flat - visible.astype(flat.dtype) @ flat).reshape(correction.shape)
+
+
+class _Block(nn.Module):
+    """Two 3 x 3 convolutions beside an identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(width, width, 3, padding=1)
+        self.two = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.two(relu(self.one(x)))

@@ -1,0 +1,94 @@
+"""Batches by number, made ahead by worker processes: the same ones whatever the number of workers."""
+
+import itertools
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hsisr.patches import PatchFile
+from hsisr.training.batch import Batch
+
+#: Batches that each worker keeps ready.
+PREFETCHED = 2
+
+
+@dataclass(frozen=True)
+class Share:
+    """The part of every batch that one of several processes takes: number `rank` of `of` equal ones."""
+
+    rank: int = 0
+    of: int = 1
+
+
+class Feed:
+    """The batches of a run, by number; asked for in order, they are ready when they are needed.
+
+    patches: where samples come from. size: samples in a batch, over all processes. workers: processes that read and
+    degrade; 0: the caller's. A worker hands tensors over in shared memory; nothing is copied in the caller. Batch k
+    holds samples k * size to (k + 1) * size, so that a run resumes at any of them.
+    """
+
+    def __init__(self, patches: PatchFile, size: int, workers: int = 0, share: Share | None = None) -> None:
+        self.patches, self.size, self.workers, self.share = patches, size, workers, share or Share()
+        self._ahead: Iterator | None = None
+        self._number, self._batch = -1, None
+
+    def batch(self, number: int, device: torch.device) -> Batch:
+        """This process's share of batch `number`, on a device."""
+        if number != self._number:
+            if self._ahead is None or number != self._number + 1:
+                self._ahead = iter(self._loader(number, device.type == "cuda"))
+            images = next(self._ahead)
+            tensors = (None if x is None else x.to(device, non_blocking=True) for x in images)
+            self._batch = Batch(*tensors, self.share.rank * len(images[0]), self.size)
+            self._number = number
+        return self._batch
+
+    def like(self, other: Batch, number: int) -> Batch:
+        """The samples of batch `number` that stand where those of `other` do in theirs, in its type and place."""
+        whole = self.batch(number, other.lr.device)
+        shares = whole.shares(max(1, len(whole.lr) // len(other.lr)))
+        return next((share for share in shares if share.first == other.first), whole)
+
+    def close(self) -> None:
+        """End the workers."""
+        self._ahead, self._number = None, -1
+
+    def _loader(self, first: int, pinned: bool) -> DataLoader:
+        return DataLoader(
+            _Batches(self.patches, self.size, self.share),
+            batch_size=None,
+            sampler=itertools.count(first),
+            num_workers=self.workers,
+            # children of the trainer itself: those of a fork server would outlive a trainer that is killed
+            multiprocessing_context="fork" if self.workers else None,
+            prefetch_factor=PREFETCHED if self.workers else None,
+            pin_memory=pinned,
+            worker_init_fn=_leave_signals_to_the_trainer,
+            # the order of a run's random numbers does not depend on its workers
+            generator=torch.Generator(),
+        )
+
+
+class _Batches(Dataset):
+    """Map-style: number of a batch -> LR images, guides and HR images of a share of it."""
+
+    def __init__(self, patches: PatchFile, size: int, share: Share) -> None:
+        self.patches, self.share, self.size = patches, share, size
+
+    def __getitem__(self, number: int) -> list[torch.Tensor | None]:
+        mine = self.size // self.share.of
+        first = number * self.size + self.share.rank * mine
+        samples = self.patches.stacked(range(first, first + mine))
+        images = (samples.lr, samples.guide, samples.hr)
+        return [None if x is None else torch.from_numpy(x) for x in images]
+
+
+def _leave_signals_to_the_trainer(worker: Any) -> None:
+    """Ctrl-C reaches the whole process group; the trainer saves, then ends its workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,33 @@
+"""Validation: the mean PSNR of a network over pair files, by the convention of their benchmark."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from hsisr import pairs
+
+
+class Validation:
+    """Scores a network on pair files: call it with the network.
+
+    scale: of the pairs. convention: of `hsisr.metrics`. The files are read once, when the first network is scored.
+    """
+
+    def __init__(self, files: Sequence[str | os.PathLike], scale: int, convention: str) -> None:
+        self.files, self.scale, self.convention = list(files), scale, convention
+
+    def __call__(self, network: Any) -> float:
+        """PSNR in dB, the mean over the pairs. Raises HsisrError for files that are absent or damaged."""
+        from hsisr.inference import predict
+        from hsisr.metrics import score
+
+        scores = [
+            score(pair.hr, predict(network, pair.lr, pair.guide), self.scale, self.convention, mask=pair.mask)
+            for pair in self._pairs
+        ]
+        return sum(entry["psnr"] for entry in scores) / len(scores)
+
+    @cached_property
+    def _pairs(self) -> list[pairs.PairFile]:
+        return [pairs.read(file) for file in self.files]

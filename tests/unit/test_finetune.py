@@ -1,0 +1,119 @@
+"""Adapting a model to one scene: parts that stay apart, a folder that predict takes, scores."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from hsisr import degrade
+from hsisr.datasets import read_scene
+from hsisr.datasets.writers import export
+from hsisr.errors import HsisrError
+from hsisr.inference import Options, finetune, read_metadata, super_resolve_file
+from hsisr.inference.adaptation import table
+from hsisr.inference.feed import Feed
+from hsisr.inference.guide import fit
+from hsisr.inference.method import open_method
+from hsisr.inference.quality import compare
+from hsisr.inference.reduced import parts
+from hsisr.inference.sources import Source
+from tests.unit import own_scene
+from tests.unit.own_scene import SCALE
+
+CPU = Options(device="cpu")
+SHARES = {"training": 0.5, "validation": 0.25, "test": 0.25}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def feed_of(lr, guide) -> Feed:
+    low, sharp = Source.of(lr, "lr"), Source.of(guide, "guide")
+    return Feed(open_method("gsa", SCALE, 3), low, fit(low, sharp, SCALE))
+
+
+def test_parts_are_cut_before_they_are_degraded(tmp_path):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 64, 32)
+    found = parts(feed_of(lr, guide), SHARES, 4)
+    whole = read_scene(lr).cube
+    assert [part.lr.shape[1] for part in found.values()] == [32, 16, 16]
+    np.testing.assert_allclose(np.concatenate([part.lr for part in found.values()], axis=1), whole, atol=1e-6)
+    test = found["test"]
+    np.testing.assert_allclose(test.low_lr, degrade.degrade(whole[:, 48:], "wald", SCALE, noise=0), atol=1e-6)
+    changed = read_scene(lr).load()
+    changed.stored[:, 48:] = 9000  # what lies in one part leaves the others as they are
+    export(changed, tmp_path / "changed.tif")
+    again = parts(feed_of(tmp_path / "changed.tif", guide), SHARES, 4)
+    np.testing.assert_array_equal(again["training"].low_lr, found["training"].low_lr)
+    np.testing.assert_array_equal(again["validation"].low_lr, found["validation"].low_lr)
+    assert np.abs(again["test"].low_lr - test.low_lr).max() > 0.1
+
+
+def test_scores_of_a_perfect_result_are_perfect(tmp_path):
+    lr, guide, sharp = own_scene.write_pair(tmp_path, 64, 64)
+    cut = parts(feed_of(lr, guide), SHARES, 4)
+    test = cut["test"]
+    # the truth at either resolution; LR images here are block means, which Wald's PSF does not quite undo
+    truth = {test.low_lr.shape: test.lr, test.lr.shape: sharp[:, 48 * SCALE :]}
+    methods = {"truth": lambda low, _: truth[low.shape], "zero": _zero}
+    scores = compare(test, cut["training"], SCALE, {"reduced": methods, "full": methods})
+    assert scores["reduced"]["truth"]["psnr"] > 100 > scores["reduced"]["zero"]["psnr"]
+    assert scores["full"]["truth"]["consistency_guide"] < 0.02 < scores["full"]["zero"]["consistency_guide"]
+    assert scores["full"]["truth"]["consistency_lr"] < 0.02 < scores["full"]["zero"]["consistency_lr"]
+
+
+def _zero(low, _):
+    return np.zeros((len(low), low.shape[1] * SCALE, low.shape[2] * SCALE), np.float32)
+
+
+def test_the_folder_it_writes_is_a_model_for_that_scene(tmp_path, capsys):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
+    summary = finetune(lr, guide, "mulsr-xs", tmp_path / "run", steps=6, options=CPU)
+    assert summary == json.loads((tmp_path / "run" / "finetune.json").read_text())
+    assert set(summary["reduced"]) == {"mulsr-xs", "bicubic", "gsa"}
+    assert summary["full"]["mulsr-xs"]["consistency_guide"] > 0
+    said = read_metadata(tmp_path / "run")
+    assert said["wavelengths_nm"] == list(own_scene.WAVELENGTHS_NM) and said["peak"] == 1 and said["scale"] == SCALE
+    assert "held-out part, reduced resolution" in table(summary)
+    capsys.readouterr()
+    out = super_resolve_file(lr, guide, tmp_path / "run", tmp_path / "sr.tif", CPU)
+    assert "warning" not in capsys.readouterr().err
+    assert read_scene(out).shape == (4, 96 * SCALE, 48 * SCALE)
+    again = finetune(lr, guide, tmp_path / "run", tmp_path / "more", steps=2, hold_out=0, options=CPU)
+    assert again["base"] == "mulsr-xs" and "reduced" not in again
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 32)
+    for run in ("a", "b"):
+        finetune(lr, guide, "mulsr-xs", tmp_path / run, steps=3, hold_out=0, options=CPU)
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+
+
+def test_numbers_of_any_range_are_brought_to_the_models(tmp_path):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 32)
+    for path in (lr, guide):
+        export(replace(read_scene(path).load(), scale=1.0), path.with_name(f"dn_{path.name}"))
+    finetune(tmp_path / "dn_lr.tif", tmp_path / "dn_guide.tif", "mulsr-xs", tmp_path / "run", steps=2, options=CPU)
+    said = read_metadata(tmp_path / "run")
+    assert 5000 < said["peak"] < 10_000 and 5000 < said["guide_peak"] < 10_000
+
+
+def test_scenes_that_are_too_small_and_models_that_cannot_learn(tmp_path):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 24, 24)
+    with pytest.raises(HsisrError, match="leave 3 for training after degrading by 4"):
+        finetune(lr, guide, "mulsr-xs", tmp_path / "run", options=CPU)
+    with pytest.raises(HsisrError, match="has nothing to learn"):
+        finetune(lr, guide, "gsa", tmp_path / "run", options=CPU)
+    with pytest.raises(HsisrError, match="give --scale"):
+        finetune(lr, None, "deepshare-s", tmp_path / "run", options=CPU)
+    with pytest.raises(HsisrError, match="unknown model"):
+        finetune(lr, guide, "none", tmp_path / "run", options=CPU)

@@ -1,0 +1,193 @@
+"""hsisr.models.prior: each part against brute force, the whole where the right answer is known."""
+
+import numpy as np
+import pytest
+
+from hsisr import degrade
+from hsisr.degrade import Sensor, gaussian_footprint, sensor_of
+from hsisr.errors import HsisrError
+from hsisr.models import registry
+from hsisr.models.classical.bicubic import bicubic
+from hsisr.models.classical.gsa import gsa
+from hsisr.models.prior import agree_with_guide, prior, solve
+from hsisr.models.prior.clipping import clipping_bias, is_clipped
+from hsisr.models.prior.features import GuideFeatures
+from hsisr.models.prior.kriging import SmoothFields, whitened
+from hsisr.models.prior.regression import Regression
+from hsisr.scene import Scene
+from tests.unit.conftest import small_scene
+from tests.unit.test_degrade_estimation import scene
+
+WAVELENGTHS_NM = np.linspace(400, 700, 31)
+
+
+def psnr(reference: np.ndarray, estimate: np.ndarray) -> float:
+    return float(-10 * np.log10(((reference - estimate) ** 2).mean()))
+
+
+def test_regression_is_the_gaussian_process_of_greatest_evidence():
+    """Against the textbook: covariance over the samples, evidence on a grid, mean and variance by n x n matrices."""
+    rng = np.random.default_rng(0)
+    features, new = rng.standard_normal((5, 60)), rng.standard_normal((5, 7))
+    targets = np.stack([rng.standard_normal(5) @ features + 3, rng.standard_normal(5) @ features])
+    targets += np.array([[0.1], [2.0]]) * rng.standard_normal((2, 60))
+    fit = Regression(features).fit(targets)
+    mean = features.mean(axis=1, keepdims=True)
+    z, z_new = features - mean, new - mean
+    for k, target in enumerate(targets - targets.mean(axis=1, keepdims=True)):
+        best = np.inf
+        for ridge in 10.0 ** np.arange(-12, 1.5, 0.5):
+            covariance = np.eye(60) + z.T @ z / (ridge * 60)  # over the noise's variance
+            noise = target @ np.linalg.solve(covariance, target) / 60
+            surprise = 60 * np.log(noise) + np.linalg.slogdet(covariance)[1]
+            if surprise < best:
+                gain = z_new.T @ z / (ridge * 60) @ np.linalg.inv(covariance)
+                best, expected, level = surprise, gain @ target, noise
+                spread = noise * (z_new.T @ z_new / (ridge * 60) - gain @ z.T @ z_new / (ridge * 60))
+        np.testing.assert_allclose(fit(new)[k] - targets[k].mean(), expected, atol=1e-9)
+        np.testing.assert_allclose(fit.noise[k], level, rtol=1e-9)
+        np.testing.assert_allclose(fit.variance(new)[k], np.diag(spread), rtol=1e-6)
+
+
+def test_regression_in_other_coordinates_is_generalised_least_squares():
+    rng = np.random.default_rng(1)
+    features, root = rng.standard_normal((2, 30)), np.linalg.cholesky(np.eye(30) + 0.9)
+    target = np.array([[2.0, -1.0]]) @ features + 5
+    turn = np.linalg.inv(root).T
+    fit = Regression(features @ turn, np.ones((1, 30)) @ turn).fit(target @ turn)
+    np.testing.assert_allclose(fit.weights, [[2, -1]], rtol=1e-6)
+    np.testing.assert_allclose(fit(features), target, rtol=1e-6)
+
+
+def test_kriging_is_the_posterior_mean_of_greatest_evidence():
+    scale, shape = 2, (12, 10)
+    sampler = gaussian_footprint(scale, shift_px=(0.5, 0.0)).sampler(scale, shape)
+    observed = np.random.default_rng(0).standard_normal((1, 6, 5)).cumsum(axis=1)
+    matrix = np.kron(sampler.rows.toarray(), sampler.columns.toarray())
+    places = np.stack(np.mgrid[: shape[0], : shape[1]]).reshape(2, -1)
+    distances = ((places[:, :, None] - places[:, None]) ** 2).sum(axis=0)
+    best = np.inf
+    for length in (0.5, 1, 2, 4):
+        field = np.exp(-0.5 * distances / (length * scale) ** 2)
+        for ratio in 10.0 ** np.arange(-4, 4.5, 0.5):
+            covariance = matrix @ field @ matrix.T + ratio * np.eye(30)
+            solved = np.linalg.solve(covariance, observed.ravel())
+            surprise = np.log(observed.ravel() @ solved / 30) + np.linalg.slogdet(covariance)[1] / 30
+            if surprise < best:
+                best, expected = surprise, (field @ matrix.T @ solved).reshape(shape)
+    np.testing.assert_allclose(SmoothFields(sampler, scale).kriged(observed)[0], expected, atol=1e-5)
+
+
+def test_whitening_whitens():
+    scale, rng = 4, np.random.default_rng(0)
+    sampler = gaussian_footprint(scale).sampler(scale, (64, 64))
+    rough = rng.standard_normal((40, 20, 20)).repeat(4, axis=1).repeat(4, axis=2)[:, :64, :64]
+    observed = np.stack([sampler(image[None])[0] for image in rough]) + 0.05 * rng.standard_normal((40, 16, 16))
+    correlation = SmoothFields(sampler, scale).shared_correlation(observed)
+    white = whitened(observed, correlation).reshape(40, -1)
+    spectrum = (white**2).mean(axis=0)
+    raw = (correlation.turned(observed) ** 2).mean(axis=0)
+    assert spectrum.std() / spectrum.mean() < 0.6 < raw.std() / raw.mean()
+
+
+def test_features_are_seen_as_they_are_made():
+    """What the sensor sees of the features is the sampler on the features of all rows; strips fit together."""
+    guide = np.random.default_rng(0).random((2, 24, 20))
+    features = GuideFeatures(guide, waves=40)
+    sampler = gaussian_footprint(4).sampler(4, (24, 20))
+    whole = features.rows(slice(0, 24)).reshape(len(features), 24, 20)
+    assert len(features) == 2 + 3 + 40
+    np.testing.assert_allclose(features.seen_by(sampler), sampler(whole).reshape(len(features), -1), atol=1e-5)
+    np.testing.assert_array_equal(features.rows(slice(7, 11)), whole[:, 7:11].reshape(len(features), -1))
+    np.testing.assert_allclose(whole[:5].std(axis=(1, 2)), 1, rtol=1e-4)
+
+
+def test_clipping_bias_is_the_mean_of_clipped_noise():
+    values = np.array([-0.02, 0.0, 0.01, 0.5, 0.995, 1.0])
+    noisy = values[:, None] + 0.01 * np.random.default_rng(0).standard_normal((6, 400_000))
+    np.testing.assert_allclose(clipping_bias(values, 0.01), np.clip(noisy, 0, 1).mean(axis=1) - values, atol=1e-4)
+    assert is_clipped(np.clip(noisy, 0, 1)) and not is_clipped(noisy) and not is_clipped(np.array([0.2, 0.8]))
+
+
+def test_agreement_with_the_guide_is_exact_where_the_response_is():
+    rng = np.random.default_rng(0)
+    response, true = rng.standard_normal((2, 4)), rng.standard_normal((4, 8, 8))
+    guide = np.tensordot(response, true, 1) + 0.5
+    coefficients = (true + 0.1 * rng.standard_normal(true.shape)).astype(np.float32)
+    before = ((coefficients - true) ** 2).mean()
+    agree_with_guide(coefficients, guide, response, np.array([[0.5], [0.5]]), 1e-12)
+    np.testing.assert_allclose(np.tensordot(response, coefficients, 1) + 0.5, guide, atol=1e-4)
+    assert ((coefficients - true) ** 2).mean() < 0.7 * before
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_bands_that_are_functions_of_colour_come_out_sharp(known):
+    """Noise-free, bands cubic in one colour: far beyond what bicubic and a linear map can do."""
+    colour = scene(3, 128, rank=3)
+    hr = np.concatenate([colour, colour**2, colour[:1] ** 3, np.sin(3 * colour)]).astype(np.float32)
+    sensor = Sensor(footprint=gaussian_footprint(4, shift_px=(1.0, -0.5)))
+    lr = sensor.footprint.sampler(4, (128, 128))(hr).astype(np.float32)
+    estimate = prior(lr, colour, scale=4, sensor=sensor if known else None)
+    assert estimate.dtype == np.float32
+    assert psnr(hr, estimate) > max(50, psnr(hr, bicubic(lr, scale=4)) + 15)
+
+
+@pytest.mark.parametrize(("channels", "bands"), [(1, 4), (3, 31), (4, 60), (13, 20)])
+@pytest.mark.parametrize("scale", [2, 3, 8])
+def test_any_number_of_bands_and_channels_at_any_scale(channels, bands, scale):
+    hr = scene(bands, 18 * scale, rank=3)
+    weights = np.random.default_rng(1).random((channels, bands))
+    guide = np.tensordot(weights / weights.sum(1, keepdims=True), hr, 1).astype(np.float32)
+    lr = gaussian_footprint(scale).sampler(scale, hr.shape[1:])(hr).astype(np.float32)
+    assert psnr(hr, prior(lr, guide, scale=scale, waves=64)) > psnr(hr, bicubic(lr, scale=scale)) + 2
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_few_bands_without_noise_lose_nothing(known):
+    """Eigenvalues of five bands do not tell noise from signal; what is cut off would be forced onto the guide."""
+    hr = small_scene().cube[:, :96, :96]
+    response = np.kron(np.eye(2), [[0.5, 0.5]])
+    pair = degrade.pair(Scene(hr[:4], "s"), "wald", 4, response=response)
+    sensor = sensor_of(pair.metadata) if known else None
+    fused = [psnr(pair.hr, method(pair.lr, pair.guide, scale=4, sensor=sensor)) for method in (prior, gsa)]
+    assert fused[0] > fused[1] - 0.3 > psnr(pair.hr, bicubic(pair.lr, scale=4)) + 3
+
+
+def test_masked_pixels_are_ignored():
+    hr = scene(31, 128)
+    mask = np.ones((128, 128), bool)
+    mask[:40, :40] = False
+    pair = degrade.pair(Scene(hr, "s", wavelengths_nm=WAVELENGTHS_NM, mask=mask), "wald", 4)
+    lr = pair.lr.copy()
+    lr[:, :9, :9] = 1.0
+    far = (slice(None), slice(64, None), slice(64, None))
+    spoilt = prior(lr, pair.guide, scale=4, sensor=Sensor(mask=mask))
+    assert psnr(hr[far], spoilt[far]) > psnr(hr[far], bicubic(pair.lr, scale=4)[far]) + 7
+
+
+def test_noise_and_shift_of_mulsr_are_dealt_with_blind():
+    pair = degrade.pair(Scene(scene(31), "s", wavelengths_nm=WAVELENGTHS_NM), "mulsr", 8)
+    blind, known = (solve(pair.lr, pair.guide, 8, sensor) for sensor in (None, sensor_of(pair.metadata)))
+    floor = psnr(pair.hr, bicubic(pair.lr, scale=8))
+    assert psnr(pair.hr, blind.image()) > floor + 7
+    assert abs(psnr(pair.hr, blind.image()) - psnr(pair.hr, known.image())) < 1
+    seen = np.tensordot(known.response, known.coefficients, 1) + known.offset[:, :, None]
+    assert np.abs(seen - pair.guide).mean() < 5e-4
+
+
+def test_uncertainty_comes_on_request_and_tells_where_errors_are():
+    pair = degrade.pair(Scene(scene(31), "s", wavelengths_nm=WAVELENGTHS_NM), "mulsr", 8)
+    found = solve(pair.lr, pair.guide, 8, variance=True)
+    assert found.variance.shape == pair.hr.shape[1:] and (found.variance > 0).all()
+    error = ((found.image() - pair.hr) ** 2).mean(axis=0)
+    worst = found.variance > np.quantile(found.variance, 0.9)
+    assert error[worst].mean() > error[~worst].mean()
+    assert solve(pair.lr, pair.guide, 8).variance is None
+
+
+def test_it_is_registered_and_repeatable():
+    pair = degrade.pair(Scene(scene(31, 128), "s", wavelengths_nm=WAVELENGTHS_NM), "mulsr", 4)
+    method = registry.build("prior", 4, 31, 3, {"waves": 32})
+    np.testing.assert_array_equal(*(method.super_resolve(pair.lr, pair.guide) for _ in range(2)))
+    with pytest.raises(HsisrError, match=r"prior: lr .* and guide .* do not fit"):
+        method.super_resolve(pair.lr, pair.guide[:, :-4])

@@ -1,0 +1,35 @@
+"""Snakemake super-resolves scenes of the user's own, as the section `predict` of the configuration says."""
+
+import rasterio
+import yaml
+
+from tests.unit import own_scene
+
+
+def configure(project, **predict):
+    path = project.folder / "config.yaml"
+    config = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(config | {"predict": predict}, sort_keys=False))
+
+
+def test_a_scene_of_ones_own_is_a_target(project):
+    own_scene.write_pair(project.folder, 24, 20)
+    scene = {"lr": "lr.tif", "guide": "guide.tif", "model": "gsa", "tile": 16, "halo": 4, "device": "cpu"}
+    configure(project, field=scene)
+    project.snakemake("predictions/field.tif", "--cores", "1")
+    with rasterio.open(project.folder / "predictions/field.tif") as image:
+        assert image.shape == (96, 80) and image.crs.to_string() == own_scene.CRS
+    assert project.planned("predictions/field.tif") == {}
+
+
+def test_its_model_is_trained_first(project):
+    own_scene.write_pair(project.folder, 24, 20)
+    run = "runs/indian_pines_x4/mulsr-demo/seed0"
+    configure(project, field={"lr": "lr.tif", "guide": "guide.tif", "model": run})
+    jobs = project.planned("predictions/field.tif")
+    assert jobs["train"] == 1 and jobs["predict"] == 1
+
+
+def test_an_unknown_scene_is_named(project):
+    done = project.snakemake("predictions/none.tif", "--cores", "1", check=False)
+    assert done.returncode != 0 and "no scene 'none'" in done.stdout
