@@ -1,8 +1,8 @@
 """Adapt a network to real scenes for a few minutes, super-resolve them, and score parts that training never saw.
 
-    python benchmarks/own_scene.py enmap --data ../shared/data --work /tmp/own
-    python benchmarks/own_scene.py worldview2 --data ../shared/data --work /tmp/own
-    python benchmarks/own_scene.py paris --data ../shared/data --work /tmp/own
+    python benchmarks/own_scene.py enmap --data DATA --work WORK
+    python benchmarks/own_scene.py worldview2 --data DATA --work WORK
+    python benchmarks/own_scene.py paris --data DATA --work WORK
 
 enmap: EnMAP tiles over Potsdam, mosaicked to one GeoTIFF with holes; degraded by 2 (Wald's protocol), beside a guide of
 four Sentinel-2 bands simulated from it. worldview2: multispectral and panchromatic image, ratio 4. paris: Hyperion and

@@ -57,11 +57,13 @@ class Project:
             jobs[rule] = int(count)
         return {rule: count for rule, count in jobs.items() if rule not in ("total", "all")}
 
-    def configure(self, **training) -> None:
-        """Change how the demo's network is trained."""
+    def configure(self, scores_only: bool = False, **training) -> None:
+        """Change how the demo's network is trained; scores_only: leave out what is measured beside the scores."""
         path = self.folder / "config.yaml"
         config = yaml.safe_load(path.read_text())
         config["models"]["mulsr-demo"]["training"] |= training
+        if scores_only:
+            config["evaluation"] = {"runtime": False, "classification": False}
         path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 

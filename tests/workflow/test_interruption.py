@@ -56,7 +56,7 @@ def reference(tmp_path_factory) -> str:
 
 def slow_down(project: Project) -> Project:
     """Let it train for some seconds and save its state after every batch."""
-    project.configure(max_steps=40, validate_every_steps=10, save_every_seconds=1e-6)
+    project.configure(scores_only=True, max_steps=40, validate_every_steps=10, save_every_seconds=1e-6)
     return project
 
 
