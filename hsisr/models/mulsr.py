@@ -34,11 +34,6 @@ GuideParts = tuple[Tensor, Tensor, Tensor]
 #: time, and faulting their pages in costs more than batching gains.
 _CPU_MAP_BYTES = 32 << 20
 
-#: On a GPU, bands are batched while their maps fit into this part of its memory; a band holds about so many maps of
-#: `width` channels at the HR size at once.
-_GPU_MEMORY_PART = 0.4
-_MAPS_PER_BAND = 16
-
 
 class MulSR(nn.Module):
     """The published network; with its defaults it has the published 4,635,548 parameters.
@@ -133,10 +128,11 @@ class MulSR(nn.Module):
         self._check(lr, guide, None)
         with folded(self):
             if not torch.is_grad_enabled() and (plan := tiled.plan(self, guide, memory)):
-                return tiled.super_resolve(self, lr, guide, plan)
+                triplets = self._triplets(lr, torch.arange(lr.shape[1])).unflatten(0, (len(lr), -1))
+                return tiled.super_resolve(self, triplets, guide, plan)
             parts = self._guide_parts(guide)
-            chunks = torch.arange(lr.shape[1]).split(band_batch or self.band_batch(guide))
-            return torch.cat([self._bands(lr, parts, chunk)[0] for chunk in chunks], dim=1)
+            chunks = torch.arange(lr.shape[1]).split(band_batch or self._band_batch(guide, memory))
+            return torch.cat([self._bands(lr, parts, chunk) for chunk in chunks], dim=1)
 
     def super_resolve_bands(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> Tensor:
         """Super-resolve K bands of N images in one pass, as training does.
@@ -146,17 +142,15 @@ class MulSR(nn.Module):
         Returns (N, K, H, W). Raises HsisrError for shapes that do not fit.
         """
         self._check(lr, guide, None)
-        return self._bands(lr, self._guide_parts(guide), torch.as_tensor(bands))[0]
+        return self._bands(lr, self._guide_parts(guide), torch.as_tensor(bands))
 
     def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """The same at both scales, for training with `alpha_weight`: (N, K, H, W) and (N, K, H/2, W/2)."""
         self._check(lr, guide, None)
-        sr, x = self._bands(lr, self._guide_parts(guide), torch.as_tensor(bands))
-        half = self.end(x)
-        if self.skip:
-            triplets = self._triplets(lr, torch.as_tensor(bands))
-            half = half + functional.interpolate(triplets[:, 2:], scale_factor=self.scale / 2, mode="bicubic")
-        return sr, half.view(*sr.shape[:2], *half.shape[2:])
+        triplets = self._triplets(lr, torch.as_tensor(bands))
+        sr, _, x = self._network(triplets, self._guide_parts(guide))
+        half = self.with_skip(self.end(x), triplets, self.scale / 2)
+        return tuple(image.view(len(lr), -1, *image.shape[2:]) for image in (sr, half))
 
     def _check(self, bands: Tensor, guide: Tensor, channels: int | None) -> None:
         if bands.ndim != 4 or (channels is not None and bands.shape[1] != channels) or bands.shape[1] < 3:
@@ -171,24 +165,23 @@ class MulSR(nn.Module):
         if len(bands) != len(guide) and (channels is None or len(bands) % len(guide)):
             raise HsisrError(f"MulSR: {len(bands)} samples of bands do not go with {len(guide)} guides")
 
-    def band_batch(self, guide: Tensor) -> int:
-        """Bands that pay off in one batch: from sizes alone, so that equal runs on equal machines give equal bytes."""
-        pixels = guide.shape[0] * guide.shape[2] * guide.shape[3]
-        if guide.device.type == "cuda":
-            memory = torch.cuda.get_device_properties(guide.device).total_memory
-            band_bytes = _MAPS_PER_BAND * self.width * pixels * guide.element_size()
-            return max(1, int(_GPU_MEMORY_PART * memory) // band_bytes)
-        return max(1, _CPU_MAP_BYTES // (2 * (self.width + 8) * pixels * guide.element_size()))
+    def _band_batch(self, guide: Tensor, memory: int | None) -> int:
+        """Bands in a batch: from sizes alone, so that equal runs on equal machines give equal bytes."""
+        fitting = tiled.bands_that_fit(self, guide, memory)
+        if guide.device.type == "cpu":
+            pixels = guide.shape[0] * guide.shape[2] * guide.shape[3]
+            fitting = min(fitting, _CPU_MAP_BYTES // (2 * (self.width + 8) * pixels * guide.element_size()))
+        return max(1, fitting)
 
-    def _bands(self, lr: Tensor, parts: list[GuideParts], bands: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Bands `bands` of lr (N, B, h, w), given what the guide contributes: (N, K, H, W), and LFCC's x."""
-        sr, _, x = self._network(self._triplets(lr, bands), parts)
-        return sr.view(len(lr), -1, *sr.shape[2:]), x
+    def _bands(self, lr: Tensor, parts: list[GuideParts], bands: Tensor) -> Tensor:
+        """Bands `bands` of lr (N, B, h, w), given what the guide contributes: (N, K, H, W)."""
+        sr, *_ = self._network(self._triplets(lr, bands), parts)
+        return sr.view(len(lr), -1, *sr.shape[2:])
 
     def _triplets(self, lr: Tensor, bands: Tensor) -> Tensor:
         """What the network sees of bands (K,) or (N, K) of lr (N, B, h, w): (N K, 3, h, w)."""
         images = torch.arange(len(lr)).view(-1, 1, 1)
-        return lr[images, triplet_numbers(lr.shape[1])[bands]].flatten(0, 1)
+        return lr[images, _triplet_numbers(lr.shape[1])[bands]].flatten(0, 1)
 
     def _guide_parts(self, guide: Tensor) -> list[GuideParts]:
         """What depends on the guide alone: for the beta branch and, if there is one, the alpha branch."""
@@ -203,7 +196,7 @@ class MulSR(nn.Module):
         x = self.coarse(bands, parts[1]) if self.mii or self.lfcc else None
         q = self.shared_factor(self.down(x2), x) if self.mii else None
         sr, *of_lfcc = self.finish(x, x2, q)
-        return self.with_skip(sr, bands), *of_lfcc
+        return self.with_skip(sr, bands, self.scale), *of_lfcc
 
     # The stages of the network. `tiled` calls them too, on windows: all but `shared_factor` see a neighbourhood only.
 
@@ -249,15 +242,15 @@ class MulSR(nn.Module):
             x2 = self.optimize_up(difference).add_(x2)
         return self.end_x2(x2), difference, x
 
-    def with_skip(self, sr: Tensor, bands: Tensor) -> Tensor:
-        """sr (N, 1, H, W), plus the upsampled band if the network has a skip."""
+    def with_skip(self, image: Tensor, bands: Tensor, factor: float) -> Tensor:
+        """image (N, 1, factor h, factor w), plus the upsampled band of bands (N, 3, h, w) if there is a skip."""
         if not self.skip:
-            return sr
+            return image
         # Bicubic, aligned with block centres: exact where LR pixels are averages around their blocks' centres.
-        return sr + functional.interpolate(bands[:, 2:], scale_factor=self.scale, mode="bicubic")
+        return image + functional.interpolate(bands[:, 2:], scale_factor=factor, mode="bicubic")
 
 
-def triplet_numbers(bands: int) -> Tensor:
+def _triplet_numbers(bands: int) -> Tensor:
     """Bands that the network sees of each band: (bands, 3) numbers, two neighbours and itself."""
     rows = [(i - 1, i + 1, i) for i in range(bands)]
     rows[0], rows[-1] = (1, 2, 0), (bands - 2, bands - 3, bands - 1)

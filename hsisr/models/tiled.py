@@ -68,18 +68,24 @@ class Window:
         return maps[:, :, rows, columns]
 
 
+def bands_that_fit(model: "MulSR", guide: Tensor, memory: int | None) -> int:
+    """Bands of the whole images (N, G, H, W) whose maps fit into `memory` bytes at once; 0: not even one."""
+    limit = memory or _default_memory(guide)
+    maps = limit / (len(guide) * _pixel_bytes(model, guide) * guide.shape[2] * guide.shape[3])
+    return max(0, int((maps - _MAPS_OF_GUIDE) / _MAPS_OF_BAND))
+
+
 def plan(model: "MulSR", guide: Tensor, memory: int | None) -> Plan | None:
-    """The tiles that keep one of the images (N, G, H, W) within `memory` bytes, or None if it fits as a whole.
+    """The tiles that keep one of the images (N, G, H, W) within `memory` bytes, or None if a whole band fits.
 
     Raises HsisrError if the memory holds not even the smallest tile.
     """
-    limit = memory or _default_memory(guide)
-    element = 2 if torch.is_autocast_enabled(guide.device.type) else guide.element_size()
-    height, width = (n // model.scale for n in guide.shape[2:])
-    one_map = model.width * height * width * model.scale**2 * element
-    if len(guide) * (_MAPS_OF_GUIDE + model.band_batch(guide) * _MAPS_OF_BAND) * one_map <= limit:
+    if bands_that_fit(model, guide, memory):
         return None
-    lr_pixel = (_MAPS_OF_GUIDE + _MAPS_OF_BAND) * model.width * model.scale**2 * element
+    limit = memory or _default_memory(guide)
+    height, width = (n // model.scale for n in guide.shape[2:])
+    one_map = _pixel_bytes(model, guide) * guide.shape[2] * guide.shape[3]
+    lr_pixel = (_MAPS_OF_GUIDE + _MAPS_OF_BAND) * _pixel_bytes(model, guide) * model.scale**2
     margins = 2 * max(_margins(model))
     smallest = (_SMALLEST_TILE + margins) ** 2 * lr_pixel
     between = _MAPS_BETWEEN * one_map
@@ -93,14 +99,11 @@ def plan(model: "MulSR", guide: Tensor, memory: int | None) -> Plan | None:
     return Plan(min(tile, max(height, width)), bands)
 
 
-def super_resolve(model: "MulSR", lr: Tensor, guide: Tensor, chosen: Plan) -> Tensor:
-    """lr (N, B, h, w), guide (N, G, scale h, scale w) -> (N, B, H, W), as `MulSR.super_resolve` gives it."""
-    from hsisr.models.mulsr import triplet_numbers
-
-    numbers = triplet_numbers(lr.shape[1]).split(chosen.bands)
+def super_resolve(model: "MulSR", triplets: Tensor, guide: Tensor, chosen: Plan) -> Tensor:
+    """triplets (N, B, 3, h, w), guide (N, G, scale h, scale w) -> (N, B, H, W), as `MulSR.super_resolve` gives it."""
     results = [
-        torch.cat([_bands(model, image[group], sharp[None], chosen.tile) for group in numbers], dim=1)
-        for image, sharp in zip(lr, guide, strict=True)
+        torch.cat([_bands(model, group, sharp[None], chosen.tile) for group in image.split(chosen.bands)], dim=1)
+        for image, sharp in zip(triplets, guide, strict=True)
     ]
     return torch.cat(results)
 
@@ -123,7 +126,7 @@ def _bands(model: "MulSR", bands: Tensor, guide: Tensor, tile: int) -> Tensor:
             parts = (m if m is None else m[(slice(k, k + 1), slice(None), *window.outer(f))] for m, f in whole)
             end, *_ = model.finish(*parts)
             sr[(k, slice(None), *window.inner(model.scale))] = window.crop(end, model.scale)[0]
-    return model.with_skip(sr, bands).transpose(0, 1)
+    return model.with_skip(sr, bands, model.scale).transpose(0, 1)
 
 
 class _Between:
@@ -180,6 +183,11 @@ def _margins(model: "MulSR") -> tuple[int, int, int]:
     """LR pixels around a tile that decide its value: in the beta branch, the alpha branch, and the end."""
     coarse = _BLOCK_RADIUS * len(model.inter_body_x2) + 1
     return tuple(ceil(pixels / model.scale) for pixels in (coarse + 1, 2 * coarse, _FINISH_RADIUS))
+
+
+def _pixel_bytes(model: "MulSR", guide: Tensor) -> int:
+    """Of a map of `width` channels."""
+    return model.width * (2 if torch.is_autocast_enabled(guide.device.type) else guide.element_size())
 
 
 def _default_memory(guide: Tensor) -> int:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -35,6 +36,11 @@ def network(scale, **options):
     return model
 
 
+def in_tiles(model, lr, guide, plan):
+    numbers = [(1, 2, 0), *((i - 1, i + 1, i) for i in range(1, lr.shape[1] - 1)), (-2, -3, -1)]
+    return tiled.super_resolve(model, torch.stack([lr[:, list(three)] for three in numbers], dim=1), guide, plan)
+
+
 @pytest.mark.parametrize(
     ("kind", "scale", "size"), [*((kind, 2, (17, 26)) for kind in KINDS), ("published", 8, (12, 9))]
 )
@@ -44,7 +50,7 @@ def test_tiles_do_not_show(kind, scale, size):
     with torch.inference_mode(), folded(model):
         whole = model.super_resolve(lr, guide)
         for plan in (tiled.Plan(tile=7, bands=2), tiled.Plan(tile=11, bands=3)):
-            assert (tiled.super_resolve(model, lr, guide, plan) - whole).abs().max() < 1e-12
+            assert (in_tiles(model, lr, guide, plan) - whole).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("stage", ["fine", "coarse", "finish"])
@@ -57,7 +63,7 @@ def test_a_margin_one_step_too_small_shows(monkeypatch, stage):
         margins = dict(zip(("fine", "coarse", "finish"), tiled._margins(model), strict=True))
         margins[stage] -= 1
         monkeypatch.setattr(tiled, "_margins", lambda model: tuple(margins.values()))
-        assert (tiled.super_resolve(model, lr, guide, tiled.Plan(9, 3)) - whole).abs().max() > 1e-12
+        assert (in_tiles(model, lr, guide, tiled.Plan(9, 3)) - whole).abs().max() > 1e-12
 
 
 def test_autocast_goes_through_tiles():
@@ -66,7 +72,7 @@ def test_autocast_goes_through_tiles():
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         whole = model.super_resolve(lr, guide)
         with folded(model):
-            sr = tiled.super_resolve(model, lr, guide, tiled.Plan(5, 2))
+            sr = in_tiles(model, lr, guide, tiled.Plan(5, 2))
     assert sr.dtype == whole.dtype
     assert (sr - whole).abs().max() < 0.02 * whole.abs().max()
 
@@ -81,6 +87,35 @@ def test_memory_decides():
     assert tiled.plan(model, guide, 40 << 20).tile < chosen.tile
     with pytest.raises(HsisrError, match=r"MulSR: 1 MiB are too few for an image of 256 x 256 pixels; give at least"):
         tiled.plan(model, guide, 1 << 20)
+
+
+def test_bands_are_batched_less_before_an_image_is_cut():
+    model = network(4, blocks=1)
+    _, guide = images(4, (16, 16))
+    one_map = model.width * 64 * 64 * 8
+    for bands in (1, 3):
+        memory = (tiled._MAPS_OF_GUIDE + bands * tiled._MAPS_OF_BAND) * one_map
+        assert tiled.plan(model, guide, memory) is None
+        assert model._band_batch(guide, memory) == tiled.bands_that_fit(model, guide, memory) == bands
+
+
+def test_a_gpu_with_room_takes_images_whole(monkeypatch):
+    """Its batch fills the memory that it may use, which must not count as too little for that batch."""
+    model = network(4, blocks=1)
+
+    class Guide:
+        shape, device = (1, 3, 64, 64), torch.device("cuda")
+
+        def __len__(self):
+            return 1
+
+        def element_size(self):
+            return 4
+
+    guide = Guide()
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(total_memory=16 << 30))
+    assert tiled.plan(model, guide, None) is None
+    assert model._band_batch(guide, None) > 100
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from Linux's /proc")
