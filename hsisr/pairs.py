@@ -13,6 +13,7 @@ import numpy as np
 from hsisr import degrade
 from hsisr.benchmark import Benchmark
 from hsisr.datasets import quicklook
+from hsisr.datasets.splits import Item
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, stamp
 from hsisr.scene import Scene
@@ -42,10 +43,19 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     Raises HsisrError if the scene file is absent or damaged, or the region does not lie inside it.
     """
     item = benchmark.item(item_name)
+    scene = open_item(benchmark, item)
+    write(out, item.name, degraded(benchmark, item, scene), scene, benchmark.settings("pairs"))
+
+
+def open_item(benchmark: Benchmark, item: Item) -> Scene:
+    """The scene of an item, lazy, cut to its region. Raises HsisrError as `make`."""
     scene = Scene.open(benchmark.scene_path(item))
-    if item.region is not None:
-        scene = cut(scene, item.region)
-    pair = degrade.pair(
+    return scene if item.region is None else cut(scene, item.region)
+
+
+def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
+    """The pair that a benchmark makes of an item's scene."""
+    return degrade.pair(
         scene,
         benchmark.rule,
         benchmark.scale,
@@ -54,7 +64,6 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
         noise=benchmark.choice.noise,
         part=item.name,
     )
-    write(out, item.name, pair, scene, benchmark.settings("pairs"))
 
 
 def cut(scene: Scene, region: tuple[int, int, int, int]) -> Scene:

@@ -29,7 +29,6 @@ from hsisr import degrade, pairs, paths
 from hsisr.benchmark import Benchmark
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, stamp
-from hsisr.scene import Scene
 
 
 @dataclass(frozen=True)
@@ -297,9 +296,7 @@ def _cut(benchmark: Benchmark, pair: pairs.PairFile, row: int, column: int, numb
 def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
     size = benchmark.patches.size_lr_px
     for index, item in enumerate(items):
-        scene = Scene.open(benchmark.scene_path(item))
-        if item.region is not None:
-            scene = pairs.cut(scene, item.region)
+        scene = pairs.open_item(benchmark, item)
         _corners([n // benchmark.scale for n in scene.shape[1:]], size, size, item.name)
         group = file.create_group(f"scenes/{index}")
         group["cube"] = scene.stored[...]

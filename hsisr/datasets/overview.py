@@ -1,7 +1,7 @@
 """What `hsisr datasets` and `hsisr info` print: the catalogue with what is here, one data set, one file."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,12 @@ _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", 
 
 def table(extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
     """All data sets, a line each, with what is present below the working folder `root`."""
-    rows = [_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS) - 1)]
-    widths.append(0)  # titles end the lines
+    return aligned([_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells as lines with columns below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
 

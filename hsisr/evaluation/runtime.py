@@ -4,7 +4,6 @@ Times taken one model after the other differ by what else the machine did; here 
 and the median of the rounds counts.
 """
 
-import ctypes
 import gc
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.memory import return_freed_memory
 from hsisr.pairs import PairFile
 
 #: Side of the LR crop, at most: enough for a network to fill its kernels, little enough for slow ones.
@@ -112,7 +112,7 @@ class _Memory:
         import torch
 
         gc.collect()
-        _give_back_free_memory()
+        return_freed_memory()  # it would hide what a program takes
         self._gpu = torch.cuda if torch.cuda.is_available() else None
         if self._gpu is not None:
             self._gpu.reset_peak_memory_stats()
@@ -124,13 +124,6 @@ class _Memory:
         if self._gpu is not None and self._gpu.max_memory_allocated() > self._allocated:
             return (self._gpu.max_memory_allocated() - self._allocated) / 2**20
         return None if self._resident_mb is None else max(_status_mb("VmHWM") - self._resident_mb, 0.0)
-
-
-def _give_back_free_memory() -> None:
-    """Return what the allocator keeps for later to the system, or it would hide what a program takes."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _reset_peak() -> bool:

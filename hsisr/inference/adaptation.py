@@ -27,6 +27,7 @@ from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, stamp, write_json
 from hsisr.inference import job, scenes
 from hsisr.inference.feed import Feed
+from hsisr.inference.guide import scale_between
 from hsisr.inference.method import Method, choose_device, open_method, predict
 from hsisr.inference.quality import compare
 from hsisr.inference.reduced import Part, parts
@@ -129,7 +130,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         method = replace(method, metadata={})  # its range is that of this scene now
     else:
         if scale is None and sharp is not None:
-            scale = scenes.scale_of(low, sharp)
+            scale = scale_between(low, sharp)
         if scale is None:
             raise HsisrError("finetune: there is no guide that says the scale; give --scale")
         entry = registry.entry(str(model))

@@ -33,6 +33,11 @@ class Feed:
         return 0 if self.guide is None else self.guide.channels
 
     @property
+    def bytes_per_lr_pixel(self) -> int:
+        """Memory that the result of one LR pixel takes while it is made."""
+        return self.method.bytes_per_pixel(self.lr.shape[0], self.guide_channels) * self.method.scale**2
+
+    @property
     def may_lack_pixels(self) -> bool:
         """Whether a pixel of the result may lack a value, for one of its inputs may lack it."""
         images = [self.lr.scene]

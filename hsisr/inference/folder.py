@@ -1,7 +1,6 @@
 """Every scene of a folder, super-resolved with one model."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 from hsisr.errors import HsisrError
@@ -48,7 +47,7 @@ def super_resolve_folder(
         picture = target.with_suffix(".png") if preview else None
         try:
             sharp = _guide_of(scene, guide)
-            written.append(super_resolve_file(scene, sharp, model, target, replace(options), picture))
+            written.append(super_resolve_file(scene, sharp, model, target, options, picture))
         except HsisrError as error:
             say(f"hsisr: error: {error}")
             failed.append(scene.name)

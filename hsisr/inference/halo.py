@@ -72,8 +72,7 @@ def _candidates(most: int) -> list[int]:
 
 def _reference_halo(feed: Feed, memory: int) -> int:
     """Halo of the window that stands for the whole scene: as large as scene and memory allow."""
-    per_pixel = feed.method.bytes_per_pixel(feed.lr.shape[0], feed.guide_channels) * feed.method.scale**2
-    fitting = (int(np.sqrt(memory / per_pixel)) - _CORE) // 2
+    fitting = (int(np.sqrt(memory / feed.bytes_per_lr_pixel)) - _CORE) // 2
     return max(1, min(CANDIDATES[-1] + _BEYOND, fitting, max(feed.lr.shape[1:]) // 2))
 
 

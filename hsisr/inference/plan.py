@@ -109,20 +109,16 @@ def parse_memory(text: str | int) -> int:
     return int(count)
 
 
-def _per_lr_pixel(feed: Feed) -> int:
-    return feed.method.bytes_per_pixel(feed.lr.shape[0], feed.guide_channels) * feed.method.scale**2
-
-
 def _fits(feed: Feed, lr_pixels: int, memory: int) -> bool:
-    return lr_pixels * _per_lr_pixel(feed) <= memory and lr_pixels * feed.method.scale**2 <= _MOST_WINDOW_PX**2
+    return lr_pixels * feed.bytes_per_lr_pixel <= memory and lr_pixels * feed.method.scale**2 <= _MOST_WINDOW_PX**2
 
 
 def _tile_side(feed: Feed, memory: int, halo: int) -> int:
     """The largest tile whose window fits into memory. Raises HsisrError if even the smallest does not."""
-    window = min(math.isqrt(memory // _per_lr_pixel(feed)), _MOST_WINDOW_PX // feed.method.scale)
+    window = min(math.isqrt(memory // feed.bytes_per_lr_pixel), _MOST_WINDOW_PX // feed.method.scale)
     side = window - 2 * (halo + BLEND)
     if side < _LEAST_TILE:
-        least = (_LEAST_TILE + 2 * (halo + BLEND)) ** 2 * _per_lr_pixel(feed)
+        least = (_LEAST_TILE + 2 * (halo + BLEND)) ** 2 * feed.bytes_per_lr_pixel
         if side < 1:
             raise HsisrError(
                 f"--memory {size(memory)}: too little for a tile with its halo of {halo} LR pixels; give at least "

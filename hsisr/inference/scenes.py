@@ -1,7 +1,5 @@
 """Super-resolving a scene on the disk: read, computed and written by tiles, resumable, in memory that stays bounded."""
 
-import contextlib
-import ctypes
 import os
 import sys
 import warnings
@@ -23,6 +21,7 @@ from hsisr.inference.result import result_scene
 from hsisr.inference.sources import Source, chosen_bands
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
+from hsisr.memory import return_freed_memory
 from hsisr.scene import Scene
 
 #: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
@@ -160,11 +159,6 @@ def open_images(lr: Any, guide_path: Any, options: Options) -> tuple[Source, Sou
     return low, chosen_bands(Source.of(sharp, "guide", options.read_guide), options.guide_bands)
 
 
-def scale_of(low: Source, sharp: Source) -> int:
-    """How many times as fine the guide is; see `hsisr.inference.guide.scale_between`."""
-    return guide.scale_between(low, sharp)
-
-
 def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options) -> Feed:
     """A method with its images, after a look at whether it was trained for such ones."""
     trained = method.metadata
@@ -286,11 +280,5 @@ def _tiles(feed: Feed, tiling: Tiling, row: int, done: Callable[[], None]) -> It
         inside = [slice(part.inside.start * scale, part.inside.stop * scale) for part in (span, column)]
         yield estimate[:, *inside]
         del estimate
-        _return_freed_memory()
+        return_freed_memory()  # what fragments pile up over many tiles
         done()
-
-
-def _return_freed_memory() -> None:
-    """Give freed memory back to the system where glibc would keep it: what fragments pile up over many tiles."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

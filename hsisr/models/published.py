@@ -11,6 +11,7 @@ from urllib.parse import quote
 import yaml
 
 from hsisr.datasets.download import download
+from hsisr.datasets.overview import aligned
 from hsisr.errors import HsisrError
 
 
@@ -65,9 +66,7 @@ def table() -> str:
         fetched = "yes" if entry.listing else "no"
         scale = f"x{entry.scale}" if entry.scale else "several"
         rows.append((entry.name, entry.base, entry.dataset, scale, entry.licence, fetched, entry.place))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    widths[-1] = 0  # ends the line
-    return "\n".join("  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)) for row in rows)
+    return aligned(rows)
 
 
 def fetch(entry: Checkpoint, folder: Path, progress: bool = True) -> Path:

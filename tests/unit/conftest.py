@@ -61,3 +61,14 @@ def small(tmp_path, monkeypatch) -> benchmark.Benchmark:
             pairs.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
     patches.make(chosen, chosen.path(paths.PATCHES))
     return chosen
+
+
+@pytest.fixture
+def one_thread():
+    """Small work on many threads only waits for them."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

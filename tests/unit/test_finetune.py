@@ -21,18 +21,10 @@ from hsisr.inference.sources import Source
 from tests.unit import own_scene
 from tests.unit.own_scene import SCALE
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = Options(device="cpu")
 SHARES = {"training": 0.5, "validation": 0.25, "test": 0.25}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def feed_of(lr, guide) -> Feed:

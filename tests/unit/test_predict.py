@@ -20,17 +20,9 @@ from hsisr.scene import Scene
 from tests.unit import own_scene
 from tests.unit.own_scene import SCALE, TRANSFORM, TURNED
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = Options(device="cpu")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(("size", "tile", "blend"), [(40, 12, 4), (41, 9, 2), (17, 17, 4), (100, 33, 0)])

@@ -40,6 +40,14 @@ def resolved_config():
     return path
 
 
+#: Sources of what super-resolves with a finished model; untrained methods estimate the sensor in hsisr/degrade.
+INFERENCE = (
+    "hsisr/inference/*.py",
+    "hsisr/models/**/*.py",
+    "hsisr/degrade/*.py",
+    "hsisr/ops/*.py",
+    "csrc/**/*",
+)
 #: How every rule calls a step.
 HSISR = f"{PY} -m hsisr"
 CONFIG_FILE = resolved_config()

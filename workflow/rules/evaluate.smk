@@ -1,7 +1,3 @@
-#: What super-resolves a pair with a finished model.
-INFERENCE = ("hsisr/inference/*.py", "hsisr/models/**/*.py", "hsisr/ops/*.py", "csrc/**/*")
-
-
 def finished_runs(wildcards, name):
     """The finished runs of a network, one a seed; nothing for a classical method."""
     chosen = bench(wildcards)
@@ -68,7 +64,7 @@ rule runtime:
         mem_mb=8000,
     params:
         settings=every_model,
-        code=code("hsisr/evaluation/runtime.py", *INFERENCE),
+        code=code("hsisr/evaluation/runtime.py", "hsisr/evaluation/steps.py", *INFERENCE),
         command=lambda wildcards: command(paths.RUNTIME.format(**wildcards)),
     message:
         "Measuring what the models of {wildcards.benchmark} cost"
@@ -93,7 +89,7 @@ rule classify:
         mem_mb=4000,
     params:
         settings=every_model,
-        code=code("hsisr/evaluation/classification.py"),
+        code=code("hsisr/evaluation/classification.py", "hsisr/evaluation/steps.py"),
         command=lambda wildcards: command(paths.CLASSIFICATION.format(**wildcards)),
     message:
         "Classifying land cover in the results of {wildcards.benchmark}"

@@ -31,7 +31,7 @@ rule predict:
         mem_mb=4000,
     params:
         words=lambda wildcards: shlex.join(own_scene(wildcards).words()),
-        code=code("hsisr/inference/*.py", "hsisr/models/**/*.py", "hsisr/ops/*.py", "csrc/**/*"),
+        code=code(*INFERENCE),
     message:
         "Super-resolving {wildcards.scene}"
     shell:

@@ -1,7 +1,9 @@
-"""What every method that takes a guide asks of its images."""
+"""What every method that takes a guide asks of its images, and how it brings them together."""
 
 import numpy as np
 
+from hsisr.degrade.estimation import estimate_footprint, valid_lr_pixels
+from hsisr.degrade.sensor import Footprint, Sensor
 from hsisr.errors import HsisrError
 
 
@@ -19,3 +21,14 @@ def check_pair(method: str, lr: np.ndarray, guide: np.ndarray | None, scale: int
             raise HsisrError(f"{method}: expected a {name} of floats, not {image.dtype} {image.shape}")
         if not np.isfinite(image).all():
             raise HsisrError(f"{method}: the {name} holds NaN or infinite values; replace them first")
+
+
+def at_lr(
+    lr: np.ndarray, guide: np.ndarray, scale: int, sensor: Sensor | None
+) -> tuple[Footprint, np.ndarray, np.ndarray, np.ndarray]:
+    """Footprint, measured where the sensor does not say it; bands (B, n), guide (G, n) at the LR grid; valid (n,)."""
+    sensor = sensor or Sensor()
+    footprint = sensor.footprint or estimate_footprint(lr, guide, scale, sensor.mask)
+    low = footprint.sampler(scale, guide.shape[1:])(guide).reshape(len(guide), -1)
+    valid = valid_lr_pixels(lr, scale, sensor.mask).ravel()
+    return footprint, lr.reshape(len(lr), -1).astype(np.float64), low, valid

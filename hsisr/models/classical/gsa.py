@@ -6,10 +6,9 @@ MS+Pan data", IEEE TGRS 45(10), 2007. With one guide channel this is the paper's
 
 import numpy as np
 
-from hsisr.degrade.estimation import estimate_footprint, valid_lr_pixels
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
-from hsisr.models.classical.checks import check_pair
+from hsisr.models.classical.checks import at_lr, check_pair
 from hsisr.models.classical.regression import coefficients, fitted
 
 
@@ -27,11 +26,7 @@ def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None 
     Raises HsisrError if the guide is not `scale` times the LR image in size, or an image is empty or holds NaN.
     """
     check_pair("gsa", lr, guide, scale)
-    sensor = sensor or Sensor()
-    footprint = sensor.footprint or estimate_footprint(lr, guide, scale, sensor.mask)
-    valid = valid_lr_pixels(lr, scale, sensor.mask).ravel()
-    low = footprint.sampler(scale, guide.shape[1:])(guide).reshape(len(guide), -1)
-    bands = lr.reshape(len(lr), -1).astype(np.float64)
+    footprint, bands, low, valid = at_lr(lr, guide, scale, sensor)
     components = fitted(low[:, valid], bands[:, valid], at=bands)
     gains = coefficients(bands[:, valid], components[:, valid])
     shift = footprint.shift_px(scale)

@@ -8,10 +8,9 @@ of high-resolution MS and Pan imagery", PE&RS 72(5), 2006 (the pyramid whose fil
 
 import numpy as np
 
-from hsisr.degrade.estimation import estimate_footprint, valid_lr_pixels
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
-from hsisr.models.classical.checks import check_pair
+from hsisr.models.classical.checks import at_lr, check_pair
 from hsisr.models.classical.regression import fitted
 
 #: SFIM divides by the blurred sharp band; ratios are kept within these limits, as dark pixels make them arbitrary.
@@ -46,11 +45,7 @@ def _bands(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """At HR: the interpolated bands, the synthetic sharp bands, and those blurred by the sensor and interpolated."""
     check_pair(method, lr, guide, scale)
-    sensor = sensor or Sensor()
-    footprint = sensor.footprint or estimate_footprint(lr, guide, scale, sensor.mask)
-    valid = valid_lr_pixels(lr, scale, sensor.mask).ravel()
-    low = footprint.sampler(scale, guide.shape[1:])(guide).reshape(len(guide), -1)
-    bands = lr.reshape(len(lr), -1).astype(np.float64)
+    footprint, bands, low, valid = at_lr(lr, guide, scale, sensor)
     sharp = fitted(bands[:, valid], low[:, valid], at=guide.reshape(len(guide), -1).astype(np.float64))
     blurred = fitted(bands[:, valid], low[:, valid], at=low).reshape(lr.shape)
     shift = footprint.shift_px(scale)

@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from hsisr import degrade
 from hsisr.models.hybrid.maps import missing, stack
 from hsisr.patches import Sample, oriented
-from hsisr.scene import Scene
 
 
 @dataclass(eq=False)
@@ -78,19 +76,8 @@ def solved(
 
 def training_pairs(benchmark: Any) -> Iterable[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
     """Pairs (name, lr, guide, hr) of a benchmark's whole training scenes, degraded as its test scenes are."""
-    from hsisr.pairs import cut
+    from hsisr import pairs
 
     for item in benchmark.parts["train"]:
-        scene = Scene.open(benchmark.scene_path(item))
-        if item.region is not None:
-            scene = cut(scene, item.region)
-        made = degrade.pair(
-            scene,
-            benchmark.rule,
-            benchmark.scale,
-            seed=benchmark.choice.seed,
-            response=benchmark.response,
-            noise=benchmark.choice.noise,
-            part=item.name,
-        )
+        made = pairs.degraded(benchmark, item, pairs.open_item(benchmark, item))
         yield item.name, made.lr, made.guide, made.hr
