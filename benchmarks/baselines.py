@@ -6,35 +6,26 @@ Prints Markdown tables of PSNR (dB) / SAM (degrees), a column a scene, and the m
 PSF, shift, response and noise are measured from the pair. `known`: those that the pair was made with are given.
 """
 
-import argparse
 import statistics
-import tempfile
 import time
-from pathlib import Path
 
+import cave
 import numpy as np
 
-from hsisr import datasets, degrade, metrics
+from hsisr import degrade, metrics
 from hsisr.models import registry
 
-SCENES = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 MODELS = ("nearest", "bicubic", "bicubic-ibp", "sfim-hs", "glp-hs", "gsa", "cnmf", "hysure", "prior")
 PROTOCOLS = ("mulsr", "mulsr-aligned", "wald")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="local copy of CAVE, whole or in part")
-    parser.add_argument("--scale", type=int, default=8)
-    parser.add_argument("--scenes", nargs="+", default=SCENES)
+    parser = cave.arguments(__doc__)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--protocols", nargs="+", default=PROTOCOLS)
     parser.add_argument("--sensor", nargs="+", default=("estimated", "known"), choices=("estimated", "known"))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "raw"
-        datasets.fetch("cave", raw, source=str(options.data), progress=False)
-        scenes = [datasets.convert("cave", name, raw, f"{folder}/{name}.h5") for name in options.scenes]
+    scenes = cave.read(options.data, options.scenes)
     for protocol in options.protocols:
         pairs = [degrade.pair(scene, protocol, options.scale) for scene in scenes]
         print(f"\n`{protocol}` x{options.scale}, PSNR / SAM\n")

@@ -14,11 +14,12 @@ import tempfile
 import time
 from pathlib import Path
 
+import cave
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hsisr import datasets, degrade, metrics
+from hsisr import degrade, metrics
 from hsisr.config import Training
 from hsisr.inference import predict
 from hsisr.models import registry
@@ -100,12 +101,9 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _pairs(data: Path, protocol: str, scale: int) -> dict[str, degrade.Pair]:
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "raw"
-        datasets.fetch("cave", raw, source=str(data), progress=False)
-        names = (*TRAIN, *VALIDATE, *TEST)
-        scenes = {name: datasets.convert("cave", name, raw, f"{folder}/{name}.h5") for name in names}
-        return {name: degrade.pair(scene, protocol, scale) for name, scene in scenes.items()}
+    names = (*TRAIN, *VALIDATE, *TEST)
+    scenes = zip(names, cave.read(data, names), strict=True)
+    return {name: degrade.pair(scene, protocol, scale) for name, scene in scenes}
 
 
 def _scores(estimate: np.ndarray, pair: degrade.Pair) -> tuple[float, float]:

@@ -5,15 +5,13 @@
 Prints a Markdown table of PSNR (dB) / SAM (degrees), mean over the scenes.
 """
 
-import argparse
-import tempfile
 from contextlib import ExitStack
-from pathlib import Path
 from unittest.mock import patch
 
+import cave
 import numpy as np
 
-from hsisr import datasets, degrade, metrics
+from hsisr import degrade, metrics
 from hsisr.degrade import Pair, Sensor, gaussian_footprint, sensor_of
 from hsisr.models.prior import solve
 from hsisr.models.prior.kriging import SmoothFields
@@ -39,16 +37,10 @@ WITHOUT = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="local copy of CAVE, whole or in part")
-    parser.add_argument("--scale", type=int, default=8)
+    parser = cave.arguments(__doc__, SCENES)
     parser.add_argument("--protocols", nargs="+", default=("mulsr", "wald"))
-    parser.add_argument("--scenes", nargs="+", default=SCENES)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "raw"
-        datasets.fetch("cave", raw, source=str(options.data), progress=False)
-        scenes = [datasets.convert("cave", name, raw, f"{folder}/{name}.h5") for name in options.scenes]
+    scenes = cave.read(options.data, options.scenes)
     pairs = {protocol: [degrade.pair(s, protocol, options.scale) for s in scenes] for protocol in options.protocols}
     columns = " | ".join(f"`{protocol}` x{options.scale}" for protocol in pairs)
     print(f"| {', '.join(options.scenes)} | {columns} |\n| --- |{' --- |' * len(pairs)}")

@@ -6,28 +6,17 @@ Prints a Markdown table of mean scores over CAVE scenes. Nothing but the names i
 between rows.
 """
 
-import argparse
-import tempfile
-from pathlib import Path
-
+import cave
 import numpy as np
 
-from hsisr import datasets, degrade, metrics
+from hsisr import degrade, metrics
 from hsisr.models import bicubic
-
-SCENES = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="local copy of CAVE, whole or in part")
-    parser.add_argument("--scale", type=int, default=8)
-    parser.add_argument("--scenes", nargs="+", default=SCENES)
+    parser = cave.arguments(__doc__)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "raw"
-        datasets.fetch("cave", raw, source=str(options.data), progress=False)
-        scenes = [datasets.convert("cave", name, raw, f"{folder}/{name}.h5") for name in options.scenes]
+    scenes = cave.read(options.data, options.scenes)
     print(f"bicubic, x{options.scale}, mean over {', '.join(options.scenes)}\n")
     print("| protocol | convention | shift (rows, columns) HR px | PSNR dB | SSIM | SAM deg | ERGAS |")
     print("| --- | --- | --- | --- | --- | --- | --- |")

@@ -7,17 +7,16 @@ measure PSF, shift, response and noise themselves, but for the rows "told": ther
 --run: run folders of trained networks, which join the table (they are told nothing).
 """
 
-import argparse
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cave
 import numpy as np
 from scipy.ndimage import shift as shifted
 
-from hsisr import datasets, degrade, metrics
+from hsisr import degrade, metrics
 from hsisr.degrade import Pair, Sensor
 from hsisr.inference import load_model, predict
 from hsisr.models import registry
@@ -38,18 +37,12 @@ class Case:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="local copy of CAVE, whole or in part")
-    parser.add_argument("--scale", type=int, default=8)
-    parser.add_argument("--scenes", nargs="+", default=SCENES)
+    parser = cave.arguments(__doc__, SCENES)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--run", nargs="+", type=Path, default=[])
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    with tempfile.TemporaryDirectory() as folder:
-        raw = Path(folder) / "raw"
-        datasets.fetch("cave", raw, source=str(options.data), progress=False)
-        scenes = [datasets.convert("cave", name, raw, f"{folder}/{name}.h5") for name in options.scenes]
+    scenes = cave.read(options.data, options.scenes)
     networks = {run.name: load_model(run) for run in options.run}
     names = [*options.models, *networks]
     print(f"| x{options.scale} | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
