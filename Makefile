@@ -22,7 +22,7 @@ demo: $(VENV)/.demo
 	@$(BIN)/hsisr table
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--bands", type=int, default=31, help="bands of the cube that inference super-resolves")
     parser.add_argument("--batch", type=int, default=4, help="patches of 12 x 12 LR pixels in a training step")
+    parser.add_argument("--step-bands", type=int, default=4, help="bands of one image in the other training step")
     parser.add_argument("--only", choices=("accuracy", "inference", "training", "memory"))
     parser.add_argument(
         "--memory", type=int, default=1024, metavar="MIB", help="limit that `memory` measures beside none"
@@ -57,7 +58,9 @@ def main() -> None:
         print(f"\ninference: LR 16 x 16, guide 128 x 128, {options.bands} bands, x{SCALE}, width {options.width}")
         print_comparison(forms, inference(options.bands), options.repeats)
     if options.only in (None, "training"):
-        print(f"\ntraining step: {options.batch} patches of 12 x 12 LR pixels, forward, backward and Adam")
+        print(f"\ntraining step: LR 16 x 16, {options.step_bands} bands of one image, forward, backward and Adam")
+        print_comparison(forms, training_on_bands(options.step_bands), options.repeats)
+        print(f"\ntraining step: one band of {options.batch} patches of 12 x 12 LR pixels, the same")
         print_comparison(forms, training(options.batch), options.repeats)
     if options.only in (None, "memory"):
         print(f"\npeak memory: guide 512 x 512, 3 bands, x{SCALE}, float32, beside that of a 64 x 64 image")
@@ -108,14 +111,37 @@ def training(batch: int) -> Callable[[nn.Module], None]:
     """One optimiser step on one band of a batch of patches."""
     bands, guide = torch.rand(batch, 3, 12, 12), torch.rand(batch, 3, 12 * SCALE, 12 * SCALE)
     hr = torch.rand(batch, 1, 12 * SCALE, 12 * SCALE)
+    return step(lambda form: [nn.functional.l1_loss(form(bands, guide)[0], hr)])
+
+
+def training_on_bands(count: int) -> Callable[[nn.Module], None]:
+    """One optimiser step on bands of one image: together where the form can, else one after the other, as published."""
+    lr, guide = torch.rand(1, count + 2, 16, 16), torch.rand(1, 3, 16 * SCALE, 16 * SCALE)
+    hr = torch.rand(1, count, 16 * SCALE, 16 * SCALE)
+    bands = range(1, count + 1)
+
+    def losses(form: nn.Module) -> Iterator[Tensor]:
+        if isinstance(form, MulSR):
+            yield nn.functional.l1_loss(form.super_resolve_bands(lr, guide, list(bands)), hr)
+            return
+        for band in bands:
+            sr, _ = form(lr[:, [band - 1, band + 1, band]], guide)
+            yield nn.functional.l1_loss(sr, hr[:, band - 1 : band]) / count
+
+    return step(losses)
+
+
+def step(losses: Callable[[nn.Module], Iterable[Tensor]]) -> Callable[[nn.Module], None]:
+    """An optimiser step on the sum of a form's losses."""
     optimisers: dict[nn.Module, torch.optim.Optimizer] = {}
 
     def run(form: nn.Module) -> None:
         optimiser = optimisers.setdefault(form, torch.optim.Adam(form.parameters(), lr=1e-4))
         optimiser.zero_grad()
-        loss = nn.functional.l1_loss(form(bands, guide)[0], hr)
+        for loss in losses(form):
+            with torch.autocast("cpu", enabled=False):
+                loss.backward()
         with torch.autocast("cpu", enabled=False):
-            loss.backward()
             optimiser.step()
 
     return run

@@ -8,7 +8,7 @@ from importlib import metadata
 
 #: Free disk below which the demo would not fit, GiB: its files take about 0.5.
 NEEDED_DISK_GIB = 2.0
-#: Package -> why the demo needs it.
+#: Installed distribution -> why the demo needs it.
 NEEDED = {
     "torch": "networks",
     "snakemake": "the workflow",
@@ -17,27 +17,30 @@ NEEDED = {
     "h5py": "scene files",
     "rasterio": "GeoTIFF and ENVI",
     "tensorly": 'the embedded scene: pip install "hsisr[demo]"',
+    "scikit-image": 'photographs that help training: pip install "hsisr[demo]"',
 }
 
 
 def report() -> bool:
     """Print the findings, one a line; True if the demo can run."""
     fine = True
-    print(f"python      {sys.version.split()[0]}")
+    print(f"python       {sys.version.split()[0]}")
     for package, purpose in NEEDED.items():
-        present = importlib.util.find_spec(package) is not None
-        print(f"{package:<11} {metadata.version(package) if present else f'MISSING: needed for {purpose}'}")
-        fine &= present
+        try:
+            print(f"{package:<12} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            print(f"{package:<12} MISSING: needed for {purpose}")
+            fine = False
     if importlib.util.find_spec("torch") is not None:
         _devices()
     compiler = next((path for name in ("c++", "g++", "clang++") if (path := shutil.which(name))), None)
-    print(f"compiler    {compiler or 'none: the directional aggregation op runs as plain PyTorch, which is slower'}")
-    print(f"nvcc        {shutil.which('nvcc') or 'none: no CUDA op can be built'}")
+    print(f"compiler     {compiler or 'none: the directional aggregation op runs as plain PyTorch, which is slower'}")
+    print(f"nvcc         {shutil.which('nvcc') or 'none: no CUDA op can be built'}")
     _op()
-    print(f"cores       {os.cpu_count()}")
+    print(f"cores        {os.cpu_count()}")
     free = shutil.disk_usage(".").free / 2**30
     enough = free >= NEEDED_DISK_GIB
-    print(f"free disk   {free:.1f} GiB" + ("" if enough else f": TOO LITTLE, the demo needs {NEEDED_DISK_GIB} GiB"))
+    print(f"free disk    {free:.1f} GiB" + ("" if enough else f": TOO LITTLE, the demo needs {NEEDED_DISK_GIB} GiB"))
     fine &= enough
     print("the demo can run: make demo" if fine else "the demo cannot run: see the lines in capitals")
     return fine
@@ -49,12 +52,12 @@ def _devices() -> None:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index in range(count):
         properties = torch.cuda.get_device_properties(index)
-        print(f"gpu {index}       {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
+        print(f"gpu {index}        {properties.name}, {properties.total_memory / 2**30:.0f} GiB")
     if not count:
-        print("gpu         none visible to torch: training runs on the CPU")
+        print("gpu          none visible to torch: training runs on the CPU")
 
 
 def _op() -> None:
     from hsisr import ops
 
-    print(f"op backend  {ops.describe_backend()}")
+    print(f"op backend   {ops.describe_backend()}")

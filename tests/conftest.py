@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# Tests share the cores as processes; threads on top of them would only wait for one another. Before numpy is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 #: Real scenes and reference vectors, outside the repository; tests that need them skip where they are absent.
 EXTRA_DATA = Path(os.environ.get("HSISR_EXTRA_DATA", Path(__file__).parents[1] / "../shared")).resolve()
 _NO_EXTRA_DATA = "needs real scenes and reference vectors: set HSISR_EXTRA_DATA to the folder that holds them"

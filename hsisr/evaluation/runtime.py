@@ -80,22 +80,29 @@ def _counted(program: Callable[[], np.ndarray]) -> tuple[int, int]:
     """Values of the result, and floating-point operations that torch did for it."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False, custom_mapping=_own_operations()) as counter:
+    with FlopCounterMode(display=False, custom_mapping=_more_operations()) as counter:
         result = program()
     return result.size, counter.get_total_flops()
 
 
-def _own_operations() -> dict[Any, Callable[..., int]]:
-    """Operations of hsisr's own kernels, which torch cannot know: one C x C x k product a pixel."""
+def _more_operations() -> dict[Any, Callable[..., int]]:
+    """Operations of kernels that torch does not count: its attention on a CPU, and hsisr's own."""
     import torch
+    from torch.utils.flop_counter import sdpa_flop_count
 
     from hsisr.ops import scan  # noqa: F401 - registers them
 
+    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return sdpa_flop_count(query, key, value)
+
     def conv_scan(x: Any, weight: Any, *_: Any, **__: Any) -> int:
-        batch, _, rows, columns = x
+        batch, _, rows, columns = x  # one C x C x k product a pixel
         return 2 * batch * rows * columns * int(np.prod(weight))
 
-    return {torch.ops.hsisr.conv_scan: conv_scan}
+    return {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention,
+        torch.ops.hsisr.conv_scan: conv_scan,
+    }
 
 
 def _timed(program: Callable[[], np.ndarray]) -> float:

@@ -162,8 +162,8 @@ def mean_band_psnr(mse: np.ndarray, peak: float = 1.0) -> float:
 def inner(a: np.ndarray, b: np.ndarray) -> float:
     """Sum of products of one-dimensional arrays, in pieces for which a BLAS stays on the calling thread."""
     whole = a.size // _PIECE * _PIECE
-    pieces = np.vecdot(a[:whole].reshape(-1, _PIECE), b[:whole].reshape(-1, _PIECE))
-    return pieces.sum() + np.vecdot(a[whole:], b[whole:])
+    rest = np.vecdot(a[whole:], b[whole:]) if whole < a.size else 0.0
+    return rest + np.vecdot(a[:whole].reshape(-1, _PIECE), b[:whole].reshape(-1, _PIECE)).sum()
 
 
 def _decibels(mse: Any, peak: float) -> Any:

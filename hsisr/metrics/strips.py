@@ -15,8 +15,9 @@ import numpy as np
 from hsisr.metrics.inputs import Pair
 from hsisr.threads import available_threads
 
-#: Rows of a strip: with them a band, its windows' moments and their means fit into 2 MB for images of usual width.
-STRIP_ROWS = 32
+#: Rows of a strip: few enough for a band of it to stay in the cache, enough for Python, which runs one thread at a
+#: time, and for the rows that windows of two strips read to weigh little.
+STRIP_ROWS = 64
 #: Values below which threads cost more than they bring.
 _SMALL = 1 << 20
 #: Threads beyond which Python, which runs one at a time, is what they wait for.

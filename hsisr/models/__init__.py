@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 #: Public name -> module that defines it.
 _PUBLIC = {
     "DeepShare": "hsisr.models.deepshare",
+    "FusionTransformer": "hsisr.models.transformer",
     "Hybrid": "hsisr.models.hybrid",
     "MulSR": "hsisr.models.mulsr",
     "Sspsr": "hsisr.models.deepshare",
+    "TwoStream": "hsisr.models.two_stream",
     "bicubic": "hsisr.models.classical.bicubic",
     "bicubic_ibp": "hsisr.models.classical.back_projection",
     "cnmf": "hsisr.models.classical.cnmf",
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from hsisr.models.hybrid import Hybrid as Hybrid
     from hsisr.models.mulsr import MulSR as MulSR
     from hsisr.models.official import load_official as load_official
+    from hsisr.models.transformer import FusionTransformer as FusionTransformer
+    from hsisr.models.two_stream import TwoStream as TwoStream
 
 
 def __getattr__(name: str) -> Any:

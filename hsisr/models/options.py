@@ -116,6 +116,29 @@ class HybridOptions(Options):
     components: int = Field(12, ge=1, description="Spectral coefficients that are corrected, at most the bands.")
 
 
+class TwoStreamOptions(Options):
+    """Options of `hsisr.models.TwoStream`."""
+
+    width: int = Field(64, ge=2, multiple_of=2, description="Features of a stream at half the size, an even number.")
+    skip: bool = Field(True, description="Add the upsampled image to the output; off in the paper's network.")
+
+
+class TransformerOptions(Options):
+    """Options of `hsisr.models.FusionTransformer`."""
+
+    width: int = Field(64, ge=2, multiple_of=2, description="Features of every layer, even, a multiple of `heads`.")
+    blocks: int = Field(6, ge=1, description="Blocks of window attention; every second one has its windows shifted.")
+    heads: int = Field(4, ge=1, description="Attention heads.")
+    window: int = Field(8, ge=2, multiple_of=2, description="Side of a window in tokens of 2 x 2 pixels, even.")
+    skip: bool = Field(True, description="Add the upsampled image to the output.")
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "TransformerOptions":
+        if self.width % self.heads:
+            raise ValueError(f"width must be a multiple of heads, and {self.width} is not one of {self.heads}")
+        return self
+
+
 #: Channels that RGB is mixed into for DeepShare's RGB path (`hsisr.degrade.RGB_TO_EIGHT`), as published.
 RGB_CHANNELS = 8
 

@@ -28,6 +28,8 @@ from hsisr.models.options import (
     PriorOptions,
     ScaleRule,
     SensorOptions,
+    TransformerOptions,
+    TwoStreamOptions,
     deepshare_scale,
     even_scale,
     whole_scale,
@@ -82,6 +84,22 @@ _ENTRIES = {
         "network", False, DeepshareSmallOptions, deepshare_scale, _DEEPSHARE, ("bands",), rgb_path=True
     ),
     "sspsr": Entry("network", False, DeepshareOptions, deepshare_scale, _SSPSR, ("bands",)),
+    "two-stream": Entry(
+        "network",
+        True,
+        TwoStreamOptions,
+        whole_scale,
+        "hsisr.models.two_stream:TwoStream",
+        ("bands", "guide_channels"),
+    ),
+    "transformer": Entry(
+        "network",
+        True,
+        TransformerOptions,
+        whole_scale,
+        "hsisr.models.transformer:FusionTransformer",
+        ("bands", "guide_channels"),
+    ),
 }
 
 

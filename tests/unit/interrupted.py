@@ -68,7 +68,8 @@ class Told:
     @property
     def phase(self) -> str:
         """Where the run is."""
-        return next(name for name, sign in PHASES.items() if sign == self.value.value)
+        now = self.value.value  # read once: it changes while it is compared
+        return next(name for name, sign in PHASES.items() if sign == now)
 
     @contextlib.contextmanager
     def during(self, phase: str):

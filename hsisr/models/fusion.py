@@ -1,0 +1,87 @@
+"""What networks share that see a whole cube, upsampled to the guide's size, beside the guide."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, channels_last, nn
+from torch.nn import functional
+
+from hsisr.config import checked
+from hsisr.errors import HsisrError
+from hsisr.models.options import Options, whole_scale
+
+
+class Fusion(nn.Module, ABC):
+    """A network that turns the upsampled image and the guide into all bands at once.
+
+    scale: HR over LR size, a whole number >= 2. bands, guide_channels: of the images, at least 1. options: the
+    network's own, checked as `schema`, with `width` and `skip` among them. multiple: of pixels, to which images are
+    padded at their far sides by repeating the last pixel; the result is cut back.
+    skip: add the upsampled image to the output, and start with that output alone (`last` is 0 at first): what is left
+    to learn is the detail. The other weights start as torch's layers do.
+    Raises HsisrError for an argument that is not allowed.
+    """
+
+    def __init__(
+        self,
+        schema: type[Options],
+        scale: int,
+        bands: int,
+        guide_channels: int,
+        options: dict[str, Any],
+        multiple: int,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        chosen = checked(schema, options, name)
+        whole_scale(scale)
+        for what, count in (("bands", bands), ("guide_channels", guide_channels)):
+            if count < 1:
+                raise HsisrError(f"{name}: {what} must be at least 1, not {count}")
+        self.scale, self.bands, self.guide_channels, self.multiple = scale, bands, guide_channels, multiple
+        self.width, self.skip = chosen.width, chosen.skip
+
+    @abstractmethod
+    def detail(self, image: Tensor, guide: Tensor) -> Tensor:
+        """image (N, bands, H, W), upsampled, and guide (N, G, H, W), both padded -> (N, bands, H, W)."""
+
+    def forward(self, lr: Tensor, guide: Tensor) -> Tensor:
+        """Super-resolve N images.
+
+        lr: (N, bands, h, w). guide: (N, G, scale h, scale w). Returns (N, bands, H, W).
+        Raises HsisrError for shapes that do not fit.
+        """
+        self._check(lr, guide)
+        # aligned with block centres: exact where LR pixels are averages around their blocks' centres
+        image = functional.interpolate(lr, scale_factor=self.scale, mode="bicubic")
+        height, width = guide.shape[2:]
+        beyond = (0, -width % self.multiple, 0, -height % self.multiple)
+        padded = (
+            functional.pad(maps, beyond, mode="replicate").contiguous(memory_format=channels_last)
+            for maps in (image, guide)
+        )
+        detail = self.detail(*padded)[:, :, :height, :width]
+        return image + detail if self.skip else detail
+
+    def super_resolve(self, lr: Tensor, guide: Tensor) -> Tensor:
+        """lr (N, bands, h, w), guide (N, G, H, W) -> (N, bands, H, W)."""
+        return self(lr, guide)
+
+    def last_conv(self) -> nn.Conv2d:
+        """The convolution that makes the output of `width` maps."""
+        conv = nn.Conv2d(self.width, self.bands, 3, padding=1)
+        if self.skip:
+            nn.init.zeros_(conv.weight)
+            nn.init.zeros_(conv.bias)
+        return conv
+
+    def _check(self, lr: Tensor, guide: Tensor) -> None:
+        name = type(self).__name__
+        if lr.ndim != 4 or lr.shape[1] != self.bands:
+            raise HsisrError(f"{name}: the image has shape {tuple(lr.shape)}, expected (N, {self.bands}, h, w)")
+        expected = (len(lr), self.guide_channels, *(self.scale * size for size in lr.shape[2:]))
+        if guide.shape != expected:
+            raise HsisrError(
+                f"{name}: the guide has shape {tuple(guide.shape)}, expected {expected} for an image of "
+                f"{tuple(lr.shape[2:])} at scale {self.scale}"
+            )
