@@ -61,6 +61,15 @@ class Feed:
         bands: those of the good bands to do; None: all. Pixels without data, in the LR image or the guide, are replaced
         by their nearest neighbours for the method, and NaN in its result; where all lack data it is not asked.
         """
+        before = rows[0] % self.method.lr_period, columns[0] % self.method.lr_period
+        estimate, valid = self._computed((rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1]), bands)
+        top, left = (count * self.method.scale for count in before)
+        return estimate[:, top:, left:], valid[top:, left:]
+
+    def _computed(
+        self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same of a window whose start suits the method."""
         scale = self.method.scale
         low, low_valid = self.lr.window(rows, columns, bands)
         valid = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)

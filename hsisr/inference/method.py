@@ -1,6 +1,7 @@
 """Methods: a finished network or an untrained method, with what is known of it, applied to arrays."""
 
 import inspect
+import math
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -53,6 +54,11 @@ class Method:
         if self.takes_sensor and sensor is not None:
             model = replace(model, options={**model.options, "sensor": sensor})
         return predict(model, lr, guide if self.needs_guide else None, self.precision, memory)
+
+    @property
+    def lr_period(self) -> int:
+        """LR pixels at whose multiples windows of a larger scene must start to be computed as the whole is."""
+        return math.lcm(getattr(self.model, "period_px", 1), self.scale) // self.scale
 
     @property
     def takes_sensor(self) -> bool:

@@ -15,8 +15,9 @@ class Fusion(nn.Module, ABC):
     """A network that turns the upsampled image and the guide into all bands at once.
 
     scale: HR over LR size, a whole number >= 2. bands, guide_channels: of the images, at least 1. options: the
-    network's own, checked as `schema`, with `width` and `skip` among them. multiple: of pixels, to which images are
-    padded at their far sides by repeating the last pixel; the result is cut back.
+    network's own, checked as `schema`, with `width` and `skip` among them. period_px: pixels after which the network's
+    grid of tokens or strides repeats. Images are padded to a multiple of it at their far sides, by repeating the last
+    pixel, and the result is cut back; windows of a larger scene are to start at multiples of it.
     skip: add the upsampled image to the output, and start with that output alone (`last` is 0 at first): what is left
     to learn is the detail. The other weights start as torch's layers do.
     Raises HsisrError for an argument that is not allowed.
@@ -29,7 +30,7 @@ class Fusion(nn.Module, ABC):
         bands: int,
         guide_channels: int,
         options: dict[str, Any],
-        multiple: int,
+        period_px: int,
     ) -> None:
         super().__init__()
         name = type(self).__name__
@@ -38,7 +39,7 @@ class Fusion(nn.Module, ABC):
         for what, count in (("bands", bands), ("guide_channels", guide_channels)):
             if count < 1:
                 raise HsisrError(f"{name}: {what} must be at least 1, not {count}")
-        self.scale, self.bands, self.guide_channels, self.multiple = scale, bands, guide_channels, multiple
+        self.scale, self.bands, self.guide_channels, self.period_px = scale, bands, guide_channels, period_px
         self.width, self.skip = chosen.width, chosen.skip
 
     @abstractmethod
@@ -55,7 +56,7 @@ class Fusion(nn.Module, ABC):
         # aligned with block centres: exact where LR pixels are averages around their blocks' centres
         image = functional.interpolate(lr, scale_factor=self.scale, mode="bicubic")
         height, width = guide.shape[2:]
-        beyond = (0, -width % self.multiple, 0, -height % self.multiple)
+        beyond = (0, -width % self.period_px, 0, -height % self.period_px)
         padded = (
             functional.pad(maps, beyond, mode="replicate").contiguous(memory_format=channels_last)
             for maps in (image, guide)

@@ -38,7 +38,7 @@ class FusionTransformer(Fusion):
         skip: bool = True,
     ) -> None:
         options = {"width": width, "blocks": blocks, "heads": heads, "window": window, "skip": skip}
-        super().__init__(TransformerOptions, scale, bands, guide_channels, options, multiple=_TOKEN_PX * window)
+        super().__init__(TransformerOptions, scale, bands, guide_channels, options, period_px=_TOKEN_PX * window)
         channels = bands + guide_channels
         self.embed = nn.Conv2d(_TOKEN_PX**2 * channels, width, 3, padding=1)
         shifts = (number % 2 * (window // 2) for number in range(blocks))

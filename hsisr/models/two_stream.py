@@ -24,7 +24,7 @@ class TwoStream(Fusion):
     """
 
     def __init__(self, scale: int, bands: int, guide_channels: int = 3, width: int = 64, skip: bool = True) -> None:
-        super().__init__(TwoStreamOptions, scale, bands, guide_channels, {"width": width, "skip": skip}, multiple=4)
+        super().__init__(TwoStreamOptions, scale, bands, guide_channels, {"width": width, "skip": skip}, period_px=4)
         self.image_stream, self.guide_stream = Stream(bands, width), Stream(guide_channels, width)
         self.at_half = Residual(2 * width)
         self.down = nn.Conv2d(2 * width, 4 * width, 2, stride=2)

@@ -28,6 +28,9 @@ class Hybrid(nn.Module):
     prior.
     """
 
+    #: Pixels after which the network's strides repeat; windows of a larger scene are to start at multiples of it.
+    period_px = 2
+
     def __init__(
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
     ) -> None:
@@ -76,7 +79,8 @@ class Hybrid(nn.Module):
         found = self._solve(lr.float().cpu().numpy(), guide.float().cpu().numpy())
         maps = torch.from_numpy(found.maps)[None].to(guide)
         height, width = maps.shape[2:]
-        even = nn.functional.pad(maps, (0, width % 2, 0, height % 2), mode="replicate")
+        beyond = (0, -width % self.period_px, 0, -height % self.period_px)
+        even = nn.functional.pad(maps, beyond, mode="replicate")
         correction = self(lr[None], even)[0, :, :height, :width].float().cpu().numpy()
         correction = invisible(correction, found.solution.sensor.response @ self.basis.T)
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
