@@ -16,7 +16,7 @@ cache, and processes that read the same file share it.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,25 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
         if benchmark.draws_crops:
             return _write_scenes(file, benchmark, items)
         return _write_patches(file, benchmark, items)
+
+
+def cut(
+    out: str | os.PathLike, name: str, images: Mapping[str, np.ndarray], places: Sequence, size: int, scale: int
+) -> None:
+    """Write the patch file of one scene that is in memory.
+
+    images: `lr` (bands, h, w), `hr` (bands, scale h, scale w) and, where there is one, `guide` (G, scale h, scale w).
+    places: first LR row and column of each patch. size: of a patch in LR pixels.
+    """
+    with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(stamp("patches"))
+        file.attrs.update(scale=scale, protocol="wald", names=[name], labelled=True)
+        for number, (row, column) in enumerate(places):
+            _store(file, number, len(places), _window(images, row, column, size, scale))
+        file["scene"] = np.zeros(len(places), np.int32)
+        file["yx"] = np.array(places, np.int32)
+        guide_channels = len(images["guide"]) if "guide" in images else 0
+        _describe(file, len(places), size, len(images["lr"]), guide_channels, None)
 
 
 class PatchFile:
@@ -268,9 +287,8 @@ def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> in
     for item, mine in zip(items, corners, strict=True):
         pair = pairs.read(_pair_path(benchmark, item), ("lr", "guide", "hr"))
         for row, column in mine:
-            for key, patch in _cut(benchmark, pair, row, column, number).items():
-                if key == "lr" or file.attrs["labelled"]:
-                    file.require_dataset(key, (count, *patch.shape), np.float32, exact=True)[number] = patch
+            patch = _cut(benchmark, pair, row, column, number)
+            _store(file, number, count, patch if file.attrs["labelled"] else {"lr": patch["lr"]})
             number += 1
     file["scene"] = np.repeat(np.arange(len(items), dtype=np.int32), list(map(len, corners)))
     file["yx"] = np.array([corner for mine in corners for corner in mine], np.int32)
@@ -281,16 +299,28 @@ def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> in
 
 def _cut(benchmark: Benchmark, pair: pairs.PairFile, row: int, column: int, number: int) -> dict[str, np.ndarray]:
     """The patch of a pair whose LR part begins at (row, column); number: of the patch in its file."""
-    size, scale = benchmark.patches.size_lr_px, benchmark.scale
-    patch = {}
-    for key, factor in (("lr", 1), ("guide", scale), ("hr", scale)):
-        image, r, c, side = getattr(pair, key), row * factor, column * factor, size * factor
-        if image is not None:
-            patch[key] = image[:, r : r + side, c : c + side]
+    images = {key: image for key in ("lr", "guide", "hr") if (image := getattr(pair, key)) is not None}
+    patch = _window(images, row, column, benchmark.patches.size_lr_px, benchmark.scale)
     if benchmark.rule.patch_first:
         seed = [benchmark.choice.seed, number]
-        patch["lr"] = degrade.degrade(patch["hr"], benchmark.rule, scale, benchmark.choice.noise, seed)
+        patch["lr"] = degrade.degrade(patch["hr"], benchmark.rule, benchmark.scale, benchmark.choice.noise, seed)
     return patch
+
+
+def _window(images: Mapping[str, np.ndarray], row: int, column: int, size: int, scale: int) -> dict[str, np.ndarray]:
+    """The patch whose LR part begins at (row, column): `lr`, and of the others the same ground."""
+    patch = {}
+    for key, image in images.items():
+        factor = 1 if key == "lr" else scale
+        r, c, side = row * factor, column * factor, size * factor
+        patch[key] = image[:, r : r + side, c : c + side]
+    return patch
+
+
+def _store(file: h5py.File, number: int, count: int, patch: Mapping[str, np.ndarray]) -> None:
+    """Put patch `number` of `count` where it belongs."""
+    for key, image in patch.items():
+        file.require_dataset(key, (count, *image.shape), np.float32, exact=True)[number] = image
 
 
 def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:

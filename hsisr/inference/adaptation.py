@@ -16,15 +16,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import h5py
-import numpy as np
-
-from hsisr import metrics
+from hsisr import metrics, patches
 from hsisr.config import Training
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Sensor
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path, stamp, write_json
+from hsisr.files import stamp, write_json
 from hsisr.inference import job, scenes
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import scale_between
@@ -194,20 +191,9 @@ def _write_patches(path: Path, feed: Feed, part: Part) -> int:
         raise HsisrError(
             f"{feed.lr.label}: no {side * scale} x {side * scale} pixels without a hole to learn from; crop the scene"
         )
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(stamp("patches"))
-        file.attrs.update(scale=scale, protocol="wald", names=[feed.lr.label], labelled=True, per_epoch=len(places))
-        file.attrs.update(size_lr_px=side, bands=len(part.lr), guide_channels=feed.guide_channels)
-        for key, image, factor in (("lr", part.low_lr, 1), ("guide", part.low_guide, scale), ("hr", part.lr, scale)):
-            if image is None:
-                continue
-            n = side * factor
-            data = file.create_dataset(key, (len(places), len(image), n, n), np.float32)
-            for number, (row, column) in enumerate(places):
-                y, x = row * factor, column * factor
-                data[number] = image[:, y : y + n, x : x + n]
-        file["scene"] = np.zeros(len(places), np.int32)
-        file["yx"] = np.array(places, np.int32)
+    images = {"lr": part.low_lr, "guide": part.low_guide, "hr": part.lr}
+    images = {key: image for key, image in images.items() if image is not None}
+    patches.cut(path, feed.lr.label, images, places, side, scale)
     return side
 
 
@@ -229,7 +215,7 @@ class _Validation:
 def _train(
     feed: Feed,
     validation: Part,
-    patches: Path,
+    patch_file: Path,
     out: Path,
     training: Training,
     minutes: float,
@@ -238,13 +224,12 @@ def _train(
     settings: dict[str, Any],
 ) -> Any:
     """Train for the budget: its steps, or those that fit into its minutes at the speed that is measured first."""
-    from hsisr.patches import PatchFile
     from hsisr.training import fit
 
-    samples = PatchFile(patches, seed, training.augment)
+    samples = patches.PatchFile(patch_file, seed, training.augment)
     validate = _Validation(validation, feed.method.scale, feed.method.needs_guide)
     if steps is None:
-        timing = tempfile.mkdtemp(dir=patches.parent)
+        timing = tempfile.mkdtemp(dir=patch_file.parent)
         trial = training.model_copy(update={"max_steps": _TIMED_STEPS, "select": "last"})
         seconds = fit(copy.deepcopy(feed.method.model), samples, timing, trial, seed=seed).seconds / _TIMED_STEPS
         shutil.rmtree(timing)
