@@ -147,18 +147,25 @@ def quality_against_time(
         return _svg(figure, label)
 
 
+def seed_scores(seeds: dict[str, list[float]], heading: str, styles: dict[str, LineStyle], label: str) -> str:
+    """A row a model: a dot for the score of each seed, a stroke at their mean, as SVG. heading: of the score."""
+    with _rows(list(seeds)) as (figure, axes):
+        for row, (name, scores) in enumerate(seeds.items()):
+            style = {"color": styles[name].color, "clip_on": False, "gid": f"m-{name}"}
+            axes.vlines(np.mean(scores), row - 0.32, row + 0.32, color=_TEXT, linewidth=1.6)
+            for score in scores:
+                axes.plot([score] * 2, [row] * 2, linewidth=6, **style)
+        axes.margins(x=0.06)
+        axes.set_xlabel(heading)
+        return _svg(figure, label)
+
+
 def chosen_bands(choices: dict[str, list[int]], wavelengths_nm: np.ndarray | None, label: str) -> str:
     """A row of marks an image, one at each of its recommended bands, as SVG. choices: image -> 0-based bands."""
-    with _figure(height_in=0.75 + 0.22 * len(choices)) as (figure, (axes,)):
+    with _rows(list(choices)) as (figure, axes):
         for row, bands in enumerate(choices.values()):
             places = np.asarray(bands) + 1.0 if wavelengths_nm is None else np.asarray(wavelengths_nm)[bands]
             axes.vlines(places, row - 0.32, row + 0.32, color=_TEXT, linewidth=1.6)
-        axes.set_yticks(range(len(choices)), list(choices))
-        axes.set_ylim(len(choices) - 0.4, -0.6)
-        axes.grid(False)
-        axes.tick_params(axis="y", labelsize=7.5)
-        longest = max(map(len, choices))
-        figure.subplots_adjust(left=min(0.03 + 0.026 * longest, 0.5))
         axes.set_xlabel("Band" if wavelengths_nm is None else "Wavelength (nm)")
         return _svg(figure, label)
 
@@ -251,6 +258,18 @@ def _run(
 def _visible(values: np.ndarray, alone: bool) -> list[float]:
     """The values; a single one twice: a line of no length with round ends is a dot, without SVG's markers and ids."""
     return [*values, *values] if alone else [*values]
+
+
+@contextmanager
+def _rows(names: list[str]) -> Iterator[tuple[Figure, Axes]]:
+    """A figure with a row a name, from top to bottom."""
+    with _figure(height_in=0.75 + 0.22 * len(names)) as (figure, (axes,)):
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.grid(False)
+        axes.tick_params(axis="y", labelsize=7.5)
+        figure.subplots_adjust(left=min(0.03 + 0.026 * max(map(len, names)), 0.5))
+        yield figure, axes
 
 
 @contextmanager

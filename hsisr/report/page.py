@@ -85,8 +85,9 @@ def section(content: Content, share: float) -> Section:
     several = len(results.parts["test"]) > 1
     wavelengths_nm = content.scenes[0].wavelengths_nm if content.scenes else None
     quality, band_plots = _quality(results, styles), _band_plots(results, wavelengths_nm)
-    training = _training(content, styles)
-    plots = {plot.heading: plot.svg for plot in (*([quality] if quality else []), *band_plots, *training)}
+    training, seeds = _training(content, styles), _seeds(results, styles)
+    alone = [plot for plot in (seeds, quality) if plot]
+    plots = {plot.heading: plot.svg for plot in (*alone, *band_plots, *training)}
     plots |= {f"{scene.name} {plot.heading}": plot.svg for scene in scenes for plot in scene.plots}
     html = _render(
         "section.html.j2",
@@ -96,7 +97,7 @@ def section(content: Content, share: float) -> Section:
         finding=words.finding(results),
         facts=words.facts(benchmark, results),
         scores=tables.scores(results),
-        several_seeds=any(len(model.seeds) > 1 for model in results.models.values()),
+        seeds=seeds,
         costs=tables.costs(results),
         quality=quality,
         published=tables.published_scores(results),
@@ -171,6 +172,20 @@ def _worst(scene: SceneView, model: str, styles: dict[str, LineStyle]) -> Plot:
     row, column = scene.models[model].worst_point
     heading = f"Worst pixel of {model} (row {row}, column {column})"
     return Plot(heading, Markup(figures.worst_spectrum(scene, model, styles, f"{heading} of {scene.name}")))
+
+
+def _seeds(results: Results, styles: dict[str, LineStyle]) -> Plot | None:
+    """What every seed scored, where a model was trained with several."""
+    key = tables.leading_key(results)
+    if not any(len(model.seeds) > 1 for model in results.models.values()):
+        return None
+    found = {name: model.seeds.values() or [model.mean] for name, model in results.models.items()}
+    points = {name: [score for seed in seeds if (score := seed.get(key)) is not None] for name, seeds in found.items()}
+    points = {name: scores for name, scores in points.items() if scores}
+    heading = columns_of(results)[key][0]
+    said = ", ".join(f"{name} {', '.join(f'{score:.4g}' for score in scores)}" for name, scores in points.items())
+    label = f"{heading} of every seed: {said}"
+    return Plot(f"{heading} of every seed", Markup(figures.seed_scores(points, heading, styles, label)))
 
 
 def _quality(results: Results, styles: dict[str, LineStyle]) -> Plot | None:

@@ -451,6 +451,9 @@ def test_page_says_what_was_classified_and_what_was_not(built):
     assert "different blocks of 8 x 8 pixels" in html and "SVM OA, optimistic" in html
     assert html.count("Recommended bands: neighbourhood grouping") >= 2  # a section each
     assert "Quality against time" in html and "Worst pixel of net" in html
+    read = results.read(built / "results/cave_x8.json", results.Results)
+    scores = [f"{seed['psnr']:.4g}" for seed in read.models["net"].seeds.values()]
+    assert len(scores) > 1 and f"net {', '.join(scores)}" in html  # said of the plot with a dot a seed
 
 
 def test_latex_of_the_scores(built):
