@@ -641,7 +641,7 @@ def test_figures_are_files_of_their_own(built, project):
     folder = built / "results/figures/indian_pines_x4"
     names = {path.name for path in folder.iterdir()}
     assert {"quality-against-time.svg", "training-loss.svg", "indian-pines-test.png"} <= names
-    assert "recommended-bands-neighbourhood-grouping.svg" in names and len(names) == 11
+    assert "recommended-bands-neighbourhood-grouping.svg" in names and len(names) == 12
     for path in folder.glob("*.svg"):
         root = ElementTree.fromstring(path.read_text())
         assert root.tag == "{http://www.w3.org/2000/svg}svg" and root[0].text and "var(" not in path.read_text()
