@@ -48,7 +48,8 @@ class Schedule(Section):
 
     kind: Literal["constant", "halving", "cosine", "mixup"] = Field(
         "halving",
-        description="constant; halved every `every_epochs`; one half cosine down to 1 % at the end; or Spectral "
+        description="constant; halved every `every_epochs`; one half cosine down to 1 % at the end, of steps or of "
+        "`max_minutes`, whichever comes first; or Spectral "
         "Mixup's: times 0.3^floor(n / every_epochs) in epoch n, counted from 1, and times 0.3 more in the last.",
     )
     every_epochs: float = Field(30, gt=0, description="Epochs between halvings; Spectral Mixup's published value is 5.")

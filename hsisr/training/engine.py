@@ -55,7 +55,8 @@ class Run:
     steps_of_batch: int = 0
     step: int = 0
     seconds: float = 0.0
-    out_of_time: bool = False
+    #: Of `max_minutes`, the part that is used up; the same in all processes.
+    time_used: float = 0.0
     best_psnr: float = -math.inf
     best_step: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -119,7 +120,7 @@ class Run:
         """Whether training has come to its end: of its steps, its time or its patience."""
         patience = self.training.patience_validations
         tired = patience is not None and self.validations_since_best >= patience
-        return self.step >= self.total_steps or self.out_of_time or tired
+        return self.step >= self.total_steps or self.time_used >= 1 or tired
 
     def _train_on_batch(self) -> None:
         with self.stop.interruptible():
@@ -152,9 +153,9 @@ class Run:
                 taken.append((name, loss.detach()))
                 self.fabric.backward(loss if shares == 1 else loss / shares)
         if self.fabric.world_size > 1:
-            signs = [float(self.stop.requested), float(self._time_is_up())]
-            taken, (stop, up) = average_over_processes(self.fabric, self.model, taken, signs)
-            self._stop_agreed, self.out_of_time = stop > 0, up > 0
+            signs = [float(self.stop.requested), self._time_used()]
+            taken, (stop, self.time_used) = average_over_processes(self.fabric, self.model, taken, signs)
+            self._stop_agreed = stop > 0
         self._record(taken)
         for group in self.optimiser.param_groups:
             group["lr"] = self._learning_rate()
@@ -171,12 +172,12 @@ class Run:
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
         if self.fabric.world_size == 1:
-            self.out_of_time = self._time_is_up()
+            self.time_used = self._time_used()
         if self.progress.due(self.step):
             self._read_losses()
             rows = self.history.rows
             loss = self.losses.mean() if self.losses.row or not rows else rows[-1][2]
-            self.progress.update(self.step, loss, rows[-1][3] if rows else None)
+            self.progress.update(self.step, loss, rows[-1][3] if rows else None, self._seconds_left())
         if self._stop_agreed or (self.stop.requested and self.fabric.world_size == 1):
             raise StopRequested
         if now - self._saved > self.training.save_every_seconds:
@@ -206,9 +207,13 @@ class Run:
             "kept"
         )
 
-    def _time_is_up(self) -> bool:
+    def _time_used(self) -> float:
         limit = self.training.max_minutes
-        return limit is not None and self.seconds >= 60 * limit
+        return 0.0 if limit is None else self.seconds / (60 * limit)
+
+    def _seconds_left(self) -> float:
+        limit = self.training.max_minutes
+        return math.inf if limit is None else 60 * limit - self.seconds
 
     def _epoch_of_batch(self) -> float:
         return self.batch * self.training.batch_size / self.samples_per_epoch
@@ -235,7 +240,13 @@ class Run:
     def _learning_rate(self) -> float:
         training = self.training
         return learning_rate(
-            training.learning_rate, training.schedule, self.step, self.epoch, self.total_steps, self.total_epochs
+            training.learning_rate,
+            training.schedule,
+            self.step,
+            self.epoch,
+            self.total_steps,
+            self.total_epochs,
+            self.time_used,
         )
 
     def _validation_due(self) -> bool:
@@ -334,7 +345,7 @@ class Run:
         self.history.rows, self.losses.row = content["history"], content["losses"]
         for name in _PROGRESS:
             setattr(self, name, content[name])
-        self.out_of_time = self._time_is_up()
+        self.time_used = self._time_used()
         self._at_row = (self.epoch * self.samples_per_epoch, self.seconds)
 
 

@@ -1,5 +1,6 @@
 """What a user sees of a running training: a bar on a terminal, a line now and then in a log."""
 
+import math
 import resource
 import sys
 import time
@@ -52,19 +53,23 @@ class Progress:
         every = BAR_EVERY_SECONDS if self.on_terminal else LINE_EVERY_SECONDS
         return self.shown and (step >= self.total or time.monotonic() - self.looked > every)
 
-    def update(self, step: int, loss: float, psnr: float | None) -> None:
-        """Show the state after `step`; loss: mean since the last validation, psnr: of the last one."""
+    def update(self, step: int, loss: float, psnr: float | None, seconds_left: float = math.inf) -> None:
+        """Show the state after `step`; loss: mean since the last validation, psnr: of the last one.
+
+        seconds_left: of a budget of time, in which fewer steps may fit than are left.
+        """
         self.looked = time.monotonic()
         rate = (step - self.first) / max(1e-9, self.looked - self.started)
+        total = int(min(self.total, step + rate * max(0.0, seconds_left)))
         text = f"loss {loss:.5f}"
         if psnr is not None:
             text += f", validation {psnr:.2f} dB"
         text += f", {rate:.1f} steps/s, {memory_mb(self.device):.0f} MB"
         if self.on_terminal:
-            self.bar.update(self.task, completed=step, text=text)
+            self.bar.update(self.task, completed=step, total=total, text=text)
         else:
-            left = (self.total - step) / max(rate, 1e-9)
-            self._say(f"training: step {step}/{self.total}, {text}, {left:.0f} s left")
+            left = (total - step) / max(rate, 1e-9)
+            self._say(f"training: step {step}/{total}, {text}, {left:.0f} s left")
 
     def _say(self, line: str) -> None:
         if not self.shown:

@@ -9,12 +9,19 @@ _EPS = 1e-9
 
 
 def learning_rate(
-    base: float, schedule: Schedule, step: int, epoch: float, total_steps: int, total_epochs: float = math.inf
+    base: float,
+    schedule: Schedule,
+    step: int,
+    epoch: float,
+    total_steps: int,
+    total_epochs: float = math.inf,
+    time_used: float = 0.0,
 ) -> float:
     """Learning rate of optimiser step `step` (from 0), which begins at `epoch` (a fraction is allowed).
 
     base: the rate before any decay. total_steps, total_epochs: length of the run, which the cosine ends at and whose
-    last epoch Spectral Mixup's schedule treats apart.
+    last epoch Spectral Mixup's schedule treats apart. time_used: part of the run's time that has passed; the cosine
+    ends with steps or time, whichever ends first.
     """
     if step < schedule.warmup_steps:
         return base * (step + 1) / schedule.warmup_steps
@@ -22,7 +29,7 @@ def learning_rate(
         return base * 0.5 ** math.floor(epoch / schedule.every_epochs + _EPS)
     if schedule.kind == "cosine":
         progress = (step - schedule.warmup_steps) / max(1, total_steps - schedule.warmup_steps)
-        return base * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+        return base * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, max(progress, time_used)))))
     if schedule.kind == "mixup":
         number = math.floor(epoch + _EPS) + 1
         last = number >= total_epochs - _EPS

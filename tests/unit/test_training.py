@@ -27,6 +27,13 @@ from hsisr.training.objectives import Batch, Supervised
 from hsisr.training.schedules import learning_rate
 
 
+def test_cosine_ends_with_the_time_where_that_is_shorter():
+    schedule = Schedule(kind="cosine")
+    assert learning_rate(1.0, schedule, 100, 0.0, 1000, time_used=0.5) == pytest.approx(0.01 + 0.99 * 0.5)
+    assert learning_rate(1.0, schedule, 100, 0.0, 1000, time_used=1.2) == pytest.approx(0.01)
+    assert learning_rate(1.0, schedule, 500, 0.0, 1000, time_used=0.1) == pytest.approx(0.01 + 0.99 * 0.5)
+
+
 @pytest.mark.parametrize(
     ("schedule", "step", "epoch", "expected"),
     [
