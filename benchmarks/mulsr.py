@@ -1,6 +1,6 @@
 """Measure the fast form of MulSR against the literal one, and both against what the machine can do.
 
-    python benchmarks/mulsr.py                     # all of it, about ten minutes on two cores
+    python benchmarks/mulsr.py                     # all of it, about twenty minutes on two cores
     python benchmarks/mulsr.py --only inference --bands 4 --repeats 3
 
 The forms take turns in one process; every number is the median over the repeats. GFLOP/s count the multiplications
@@ -9,23 +9,20 @@ The ceilings are the same count for one convolution of the network's size and fo
 """
 
 import argparse
-import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import torch
+from forms import print_ceilings, print_comparison
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hsisr.models import MulSR, load_official
 from tests.unit.plain_mulsr import PlainMulSR
 
-TYPES = (torch.float32, torch.bfloat16)
 SCALE = 8
 
 
@@ -34,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--bands", type=int, default=31, help="bands of the cube that inference super-resolves")
+    parser.add_argument("--bands", type=int, default=31, help="bands of the cube in `inference` and `memory`")
     parser.add_argument("--batch", type=int, default=4, help="patches of 12 x 12 LR pixels in a training step")
     parser.add_argument("--step-bands", type=int, default=4, help="bands of one image in the other training step")
     parser.add_argument("--only", choices=("accuracy", "inference", "training", "memory"))
@@ -51,7 +48,7 @@ def main() -> None:
     forms = {"plain": plain, "fast": load_official(MulSR(SCALE, **size), plain.state_dict())}
 
     print(f"torch {torch.__version__}, {options.threads} threads, median of {options.repeats}")
-    print_ceilings(options.repeats)
+    print_ceilings(64, 128, options.repeats)
     if options.only in (None, "accuracy"):
         print_accuracy(forms)
     if options.only in (None, "inference"):
@@ -63,25 +60,11 @@ def main() -> None:
         print(f"\ntraining step: one band of {options.batch} patches of 12 x 12 LR pixels, the same")
         print_comparison(forms, training(options.batch), options.repeats)
     if options.only in (None, "memory"):
-        print(f"\npeak memory: guide 512 x 512, 3 bands, x{SCALE}, float32, beside that of a 64 x 64 image")
+        what = f"guide 512 x 512, {options.bands} bands, x{SCALE}, float32"
+        print(f"\npeak memory: {what}, beside that of a 64 x 64 image")
         for limit in (None, options.memory):
             told = "default" if limit is None else f"--memory {limit} MiB"
-            print(f"{told:18} {peak_memory(size, limit, options.threads):6.0f} MiB")
-
-
-def print_ceilings(repeats: int) -> None:
-    """What a 3x3 convolution of 64 to 64 channels and a matrix product reach."""
-    for dtype in TYPES:
-        matrix = torch.randn(2048, 2048, dtype=dtype)
-        maps = torch.randn(1, 64, 128, 128, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        kernel = torch.randn(64, 64, 3, 3, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        products = {
-            "matmul": (2 * 2048**3, lambda m=matrix: m @ m),
-            "conv2d": (2 * 9 * 64 * 64 * 128**2, lambda m=maps, k=kernel: nn.functional.conv2d(m, k, padding=1)),
-        }
-        with torch.inference_mode():
-            rates = {name: flop / median(run, 4 * repeats) / 1e9 for name, (flop, run) in products.items()}
-        print(f"ceiling {name_of(dtype)}: " + ", ".join(f"{name} {rate:.0f} GFLOP/s" for name, rate in rates.items()))
+            print(f"{told:18} {peak_memory(size, options.bands, limit, options.threads):6.0f} MiB")
 
 
 def print_accuracy(forms: dict[str, nn.Module]) -> None:
@@ -147,28 +130,7 @@ def step(losses: Callable[[nn.Module], Iterable[Tensor]]) -> Callable[[nn.Module
     return run
 
 
-def print_comparison(forms: dict[str, nn.Module], run: Callable[[nn.Module], None], repeats: int) -> None:
-    """Time both forms in both types, in turns."""
-    flops, seconds = {}, {}
-    for name, form in forms.items():
-        with FlopCounterMode(display=False) as counter:
-            run(form)
-        flops[name] = counter.get_total_flops()
-    for _ in range(repeats):
-        for dtype in TYPES:
-            for name, form in forms.items():
-                with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-                    seconds.setdefault((dtype, name), []).append(elapsed(lambda form=form: run(form)))
-    medians = {key: statistics.median(values) for key, values in seconds.items()}
-    print("type      form   seconds  GFLOP/s  faster than plain, same type  faster than plain float32")
-    for (dtype, name), value in medians.items():
-        same, single = (medians[other, "plain"] / value for other in (dtype, torch.float32))
-        print(
-            f"{name_of(dtype):9} {name:6} {value:7.2f}  {flops[name] / value / 1e9:7.0f}  {same:28.2f}  {single:25.2f}"
-        )
-
-
-def peak_memory(size: dict[str, int], limit: int | None, threads: int) -> float:
+def peak_memory(size: dict[str, int], bands: int, limit: int | None, threads: int) -> float:
     """MiB that a 512 x 512 image takes in a process of its own, as the peak of a process never falls; Linux only."""
     code = f"""
 import re, torch
@@ -179,7 +141,7 @@ def peak():
 
 torch.set_num_threads({threads})
 model = MulSR({SCALE}, **{size})
-lr, guide = torch.rand(1, 3, 64, 64), torch.rand(1, 3, 512, 512)
+lr, guide = torch.rand(1, {bands}, 64, 64), torch.rand(1, 3, 512, 512)
 with torch.inference_mode():
     model.super_resolve(lr[:, :, :8, :8], guide[:, :, :64, :64])
     before = peak()
@@ -188,24 +150,6 @@ with torch.inference_mode():
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)
-
-
-def median(run: Callable[[], Tensor], repeats: int) -> float:
-    """Median seconds of a call, after one to warm up."""
-    run()
-    return statistics.median(elapsed(run) for _ in range(repeats))
-
-
-def elapsed(run: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-def name_of(dtype: torch.dtype) -> str:
-    """float32, bfloat16."""
-    return str(dtype).removeprefix("torch.")
 
 
 if __name__ == "__main__":
