@@ -4,7 +4,8 @@
     python benchmarks/deepshare.py --widths 64 --bands 31 --repeats 3
 
 The forms take turns in one process; every number is the median over the repeats. GFLOP/s count the convolutions that a
-form runs; the ceilings are the same count for one convolution of each width and one matrix product. A training step is forward, backward and Adam on the L1 loss; the bicubic image is given in all cases.
+form runs; the ceilings are the same count for one convolution of each width and one matrix product. A training step is
+forward, backward and Adam on the L1 loss; the bicubic image is given in all cases.
 """
 
 import argparse
