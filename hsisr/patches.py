@@ -84,8 +84,9 @@ def cut(
     with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
         file.attrs.update(stamp("patches"))
         file.attrs.update(scale=scale, protocol="wald", names=[name], labelled=True)
+        arrays = _Arrays(file, len(places))
         for number, (row, column) in enumerate(places):
-            _store(file, number, len(places), _window(images, row, column, size, scale))
+            arrays.put(number, _window(images, row, column, size, scale))
         file["scene"] = np.zeros(len(places), np.int32)
         file["yx"] = np.array(places, np.int32)
         guide_channels = len(images["guide"]) if "guide" in images else 0
@@ -284,11 +285,12 @@ def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> in
         with h5py.File(_pair_path(benchmark, item), "r") as pair:
             corners.append(_corners(pair["lr"].shape[1:], size, stride, item.name))
     count, number = sum(map(len, corners)), 0
+    arrays, labelled = _Arrays(file, count), file.attrs["labelled"]
     for item, mine in zip(items, corners, strict=True):
         pair = pairs.read(_pair_path(benchmark, item), ("lr", "guide", "hr"))
         for row, column in mine:
             patch = _cut(benchmark, pair, row, column, number)
-            _store(file, number, count, patch if file.attrs["labelled"] else {"lr": patch["lr"]})
+            arrays.put(number, patch if labelled else {"lr": patch["lr"]})
             number += 1
     file["scene"] = np.repeat(np.arange(len(items), dtype=np.int32), list(map(len, corners)))
     file["yx"] = np.array([corner for mine in corners for corner in mine], np.int32)
@@ -317,10 +319,21 @@ def _window(images: Mapping[str, np.ndarray], row: int, column: int, size: int, 
     return patch
 
 
-def _store(file: h5py.File, number: int, count: int, patch: Mapping[str, np.ndarray]) -> None:
-    """Put patch `number` of `count` where it belongs."""
-    for key, image in patch.items():
-        file.require_dataset(key, (count, *image.shape), np.float32, exact=True)[number] = image
+class _Arrays:
+    """Arrays of `count` patches in a patch file; kept, as to look one up takes longer than to write a patch."""
+
+    def __init__(self, file: h5py.File, count: int) -> None:
+        self._file, self._count = file, count
+        self._found: dict[tuple, h5py.Dataset] = {}
+
+    def put(self, number: int, patch: Mapping[str, np.ndarray]) -> None:
+        """Store a patch; of every key, all must have one shape."""
+        for key, image in patch.items():
+            place = key, image.shape
+            if place not in self._found:
+                shape = (self._count, *image.shape)
+                self._found[place] = self._file.require_dataset(key, shape, np.float32, exact=True)
+            self._found[place][number] = image
 
 
 def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:

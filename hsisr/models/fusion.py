@@ -56,12 +56,8 @@ class Fusion(nn.Module, ABC):
         # aligned with block centres: exact where LR pixels are averages around their blocks' centres
         image = functional.interpolate(lr, scale_factor=self.scale, mode="bicubic")
         height, width = guide.shape[2:]
-        beyond = (0, -width % self.period_px, 0, -height % self.period_px)
-        padded = (
-            functional.pad(maps, beyond, mode="replicate").contiguous(memory_format=channels_last)
-            for maps in (image, guide)
-        )
-        detail = self.detail(*padded)[:, :, :height, :width]
+        whole = (padded(maps, self.period_px).contiguous(memory_format=channels_last) for maps in (image, guide))
+        detail = self.detail(*whole)[:, :, :height, :width]
         return image + detail if self.skip else detail
 
     def super_resolve(self, lr: Tensor, guide: Tensor) -> Tensor:
@@ -86,3 +82,9 @@ class Fusion(nn.Module, ABC):
                 f"{name}: the guide has shape {tuple(guide.shape)}, expected {expected} for an image of "
                 f"{tuple(lr.shape[2:])} at scale {self.scale}"
             )
+
+
+def padded(maps: Tensor, period_px: int) -> Tensor:
+    """maps (N, C, H, W) with H and W raised to multiples of `period_px`, by repeating the last pixel."""
+    height, width = maps.shape[2:]
+    return functional.pad(maps, (0, -width % period_px, 0, -height % period_px), mode="replicate")

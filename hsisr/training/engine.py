@@ -79,6 +79,7 @@ class Run:
         self.samples_per_epoch = self.objective.samples_per_epoch(len(self.patches))
         self.total_steps = self._count_steps()
         self.total_epochs = math.inf if settings.epochs is None else settings.epochs
+        self.total_seconds = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
         self._before: Before | None = None
         self._stop_agreed = False
         self._saved = self._clock = time.monotonic()
@@ -153,7 +154,7 @@ class Run:
                 taken.append((name, loss.detach()))
                 self.fabric.backward(loss if shares == 1 else loss / shares)
         if self.fabric.world_size > 1:
-            signs = [float(self.stop.requested), self._time_used()]
+            signs = [float(self.stop.requested), self.seconds / self.total_seconds]
             taken, (stop, self.time_used) = average_over_processes(self.fabric, self.model, taken, signs)
             self._stop_agreed = stop > 0
         self._record(taken)
@@ -172,12 +173,12 @@ class Run:
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
         if self.fabric.world_size == 1:
-            self.time_used = self._time_used()
+            self.time_used = self.seconds / self.total_seconds
         if self.progress.due(self.step):
             self._read_losses()
             rows = self.history.rows
             loss = self.losses.mean() if self.losses.row or not rows else rows[-1][2]
-            self.progress.update(self.step, loss, rows[-1][3] if rows else None, self._seconds_left())
+            self.progress.update(self.step, loss, rows[-1][3] if rows else None, self.total_seconds - self.seconds)
         if self._stop_agreed or (self.stop.requested and self.fabric.world_size == 1):
             raise StopRequested
         if now - self._saved > self.training.save_every_seconds:
@@ -206,14 +207,6 @@ class Run:
             f"{self.folder}: {error}, {where}; lower training.learning_rate or check the data; the state before it is "
             "kept"
         )
-
-    def _time_used(self) -> float:
-        limit = self.training.max_minutes
-        return 0.0 if limit is None else self.seconds / (60 * limit)
-
-    def _seconds_left(self) -> float:
-        limit = self.training.max_minutes
-        return math.inf if limit is None else 60 * limit - self.seconds
 
     def _epoch_of_batch(self) -> float:
         return self.batch * self.training.batch_size / self.samples_per_epoch
@@ -345,7 +338,7 @@ class Run:
         self.history.rows, self.losses.row = content["history"], content["losses"]
         for name in _PROGRESS:
             setattr(self, name, content[name])
-        self.time_used = self._time_used()
+        self.time_used = self.seconds / self.total_seconds
         self._at_row = (self.epoch * self.samples_per_epoch, self.seconds)
 
 

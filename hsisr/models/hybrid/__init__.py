@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
+from hsisr.models.fusion import padded
 from hsisr.models.hybrid.maps import Stack, cosines, stack
 
 #: Typical size of a correction, by which the network's output is multiplied.
@@ -79,9 +80,7 @@ class Hybrid(nn.Module):
         found = self._solve(lr.float().cpu().numpy(), guide.float().cpu().numpy())
         maps = torch.from_numpy(found.maps)[None].to(guide)
         height, width = maps.shape[2:]
-        beyond = (0, -width % self.period_px, 0, -height % self.period_px)
-        even = nn.functional.pad(maps, beyond, mode="replicate")
-        correction = self(lr[None], even)[0, :, :height, :width].float().cpu().numpy()
+        correction = self(lr[None], padded(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
         correction = invisible(correction, found.solution.sensor.response @ self.basis.T)
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
         return torch.from_numpy(image)
