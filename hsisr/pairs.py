@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,12 @@ def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
         noise=benchmark.choice.noise,
         part=item.name,
     )
+
+
+def training_pairs(benchmark: Benchmark) -> Iterator[tuple[str, degrade.Pair]]:
+    """Name and pair of a benchmark's whole training scenes, degraded as its test scenes are."""
+    for item in benchmark.parts["train"]:
+        yield item.name, degraded(benchmark, item, open_item(benchmark, item))
 
 
 def cut(scene: Scene, region: tuple[int, int, int, int]) -> Scene:

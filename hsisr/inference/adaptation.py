@@ -18,6 +18,7 @@ from typing import Any
 
 from hsisr import metrics, patches
 from hsisr.config import Training
+from hsisr.degrade import Pair
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Sensor
 from hsisr.errors import HsisrError
@@ -75,11 +76,11 @@ def finetune(
         feed, metadata, fresh = _start(lr, guide, model, options, folder)
         least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
         cut = parts(feed, _shares(hold_out), least)
-        patch_px = _write_patches(folder / "patches.h5", feed, cut["training"])
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
         training = _recipe(feed, fresh, options)
         settings = {"lr": job.state_of(lr), "guide": job.state_of(guide), "model": str(model), "seed": seed}
-        outcome = _train(feed, cut["validation"], folder / "patches.h5", out, training, minutes, steps, seed, settings)
+        samples, patch_px = _samples(feed, cut["training"], folder / "patches.h5", training, seed)
+        outcome = _train(feed, cut["validation"], samples, folder, out, training, minutes, steps, seed, settings)
         save_model(out / "model.safetensors", feed.method.model, metadata, settings)
         summary = {
             **stamp("finetune", settings),
@@ -170,6 +171,17 @@ def _shares(hold_out: float) -> dict[str, float]:
     return shares | ({"test": hold_out} if hold_out else {})
 
 
+def _samples(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> tuple[Any, int]:
+    """What the network learns from, and the side of a patch in degraded LR pixels."""
+    network = feed.method.model
+    if hasattr(network, "training_patches"):  # it learns from whole scenes, which it prepares itself
+        pair = Pair(part.low_lr, part.low_guide, part.lr, None if part.mask.all() else part.mask)
+        samples = network.training_patches([(feed.lr.label, pair)], seed)
+        return samples, samples.size_px // feed.method.scale
+    side = _write_patches(path, feed, part)
+    return patches.PatchFile(path, seed, training.augment), side
+
+
 def _write_patches(path: Path, feed: Feed, part: Part) -> int:
     """Write the patch file of a part, without patches that hold an invalid pixel; returns their side."""
     scale = feed.method.scale
@@ -215,7 +227,8 @@ class _Validation:
 def _train(
     feed: Feed,
     validation: Part,
-    patch_file: Path,
+    samples: Any,
+    folder: Path,
     out: Path,
     training: Training,
     minutes: float,
@@ -226,10 +239,9 @@ def _train(
     """Train for the budget: its steps, or those that fit into its minutes at the speed that is measured first."""
     from hsisr.training import fit
 
-    samples = patches.PatchFile(patch_file, seed, training.augment)
     validate = _Validation(validation, feed.method.scale, feed.method.needs_guide)
     if steps is None:
-        timing = tempfile.mkdtemp(dir=patch_file.parent)
+        timing = tempfile.mkdtemp(dir=folder)
         trial = training.model_copy(update={"max_steps": _TIMED_STEPS, "select": "last"})
         seconds = fit(copy.deepcopy(feed.method.model), samples, timing, trial, seed=seed).seconds / _TIMED_STEPS
         shutil.rmtree(timing)

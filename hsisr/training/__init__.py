@@ -79,6 +79,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     import torch
 
     from hsisr.models import registry
+    from hsisr.pairs import training_pairs
     from hsisr.patches import PatchFile
     from hsisr.training.validation import Validation
 
@@ -95,7 +96,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     settings = benchmark.settings("train", model.name, seed)
     export = _Export(_metadata(benchmark, model, patches), settings)
     if hasattr(network, "training_patches"):  # it learns from whole scenes, which it prepares itself
-        patches = network.training_patches(benchmark, seed)
+        patches = network.training_patches(training_pairs(benchmark), seed)
     folder = Path(benchmark.path(paths.RUN, **fields))
     outcome = fit(
         network,
@@ -148,6 +149,8 @@ def fit(
     from hsisr.training import devices
 
     training = training or Training()
+    if training.epochs is None and training.max_steps is None:
+        raise HsisrError("training: epochs or max_steps must say when training ends; both are none")
     if settings is None:
         settings = {"training": training.model_dump(), "seed": seed, "patches": str(patches.path)}
     processes = training.devices * training.nodes

@@ -83,6 +83,15 @@ def test_the_folder_it_writes_is_a_model_for_that_scene(tmp_path, capsys):
     assert again["base"] == "mulsr-xs" and "reduced" not in again
 
 
+def test_a_network_that_prepares_its_own_samples_is_adapted_too(tmp_path):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
+    summary = finetune(lr, guide, "hybrid", tmp_path / "run", steps=2, options=CPU)
+    assert summary["reduced"]["hybrid"]["psnr"] > summary["reduced"]["bicubic"]["psnr"]
+    assert finetune(lr, guide, tmp_path / "run", tmp_path / "more", steps=1, hold_out=0, options=CPU)["steps"] == 1
+    out = super_resolve_file(lr, guide, tmp_path / "run", tmp_path / "sr.tif", CPU)
+    assert read_scene(out).shape == (4, 96 * SCALE, 48 * SCALE)
+
+
 def test_the_same_seed_gives_the_same_model(tmp_path):
     lr, guide, _ = own_scene.write_pair(tmp_path, 96, 32)
     for run in ("a", "b"):

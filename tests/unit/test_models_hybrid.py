@@ -8,10 +8,11 @@ from hsisr import benchmark, degrade, evaluation, pairs, paths
 from hsisr.config import Config, Training
 from hsisr.inference import load_model, predict
 from hsisr.models import registry
-from hsisr.models.hybrid import invisible
+from hsisr.models.hybrid import agreed
+from hsisr.models.hybrid.filters import Details, Moments, filter_length, fitted, locally_affine
 from hsisr.models.hybrid.maps import cosines, stack
 from hsisr.models.hybrid.samples import PriorPatches, solved
-from hsisr.models.prior import prior
+from hsisr.models.prior import prior, solve
 from hsisr.scene import Scene
 from hsisr.training import train_one
 from tests.unit.conftest import CONFIG
@@ -46,28 +47,101 @@ def test_cosines_are_orthonormal_and_slowest_first():
     assert [(np.diff(np.sign(row)) != 0).sum() for row in basis] == list(range(6))
 
 
-def test_a_correction_cannot_be_seen_in_the_guide():
+def test_the_result_contradicts_the_guide_no_more_than_the_prior(pair):
+    solution = solve(pair.lr, pair.guide, 4)
+    image = solution.image()
+    np.testing.assert_array_equal(agreed(image, pair.guide, solution), image)
+    noise = np.random.default_rng(0).normal(0, 0.05, (len(solution.coefficients), *image.shape[1:]))
+    wrong = image + np.tensordot(solution.subspace.basis, noise, 1).astype(np.float32)
+    assert contradiction(agreed(wrong, pair.guide, solution), pair.guide, solution) < 0.2 * contradiction(
+        wrong, pair.guide, solution
+    )
+
+
+def contradiction(image, guide, solution) -> float:
+    flat = solution.subspace.coefficients(image.reshape(len(image), -1))
+    return float(np.abs(solution.response @ flat + solution.offset - guide.reshape(len(guide), -1)).mean())
+
+
+@pytest.mark.parametrize("size", [5, 9])
+def test_mixtures_of_two_materials_are_locally_affine(size):
+    """Where guide and image mix the same two spectra, the fit gives the image back."""
+    share = scene(1, 40)[0]
+    guide = np.stack([0.2 + 0.5 * share, 0.7 - 0.3 * share])
+    image = np.stack([0.9 * share, 0.1 + 0.2 * share, 0.4 - 0.4 * share])
+    np.testing.assert_allclose(locally_affine(image, guide, size), image, atol=2e-3)
+    alike = np.full_like(guide, 0.3)  # a guide that says nothing: the mean of the window is left
+    inner = locally_affine(image, alike, 3)[:, 1:-1, 1:-1]
+    windows = np.lib.stride_tricks.sliding_window_view(image, (3, 3), axis=(1, 2))
+    np.testing.assert_allclose(inner, windows.mean(axis=(-1, -2)), atol=1e-6)
+
+
+def test_filters_are_those_of_least_squares(pair):
+    """What known filters make of a scene is found again, from all of it and from the parts of it."""
+    details = Details(solve(pair.lr, pair.guide, 4), pair.guide, 4)
+    assert details.of_band(3).shape == (filter_length(3), pair.hr[0].size)
     rng = np.random.default_rng(0)
-    correction, response = rng.standard_normal((6, 4, 4)).astype(np.float32), rng.random((3, 6))
-    left = invisible(correction, response)
-    assert np.abs(np.tensordot(response, left, 1)).max() < 1e-5 and np.abs(left).max() > 0.1
-    np.testing.assert_allclose(invisible(left, response), left, atol=1e-5)
+    true = 0.1 * rng.standard_normal((31, filter_length(3)))
+    wanted = details.filtered(true)
+    np.testing.assert_allclose(wanted[7].ravel(), true[7] @ details.of_band(7), atol=1e-5)
+    filters, (same,) = fitted([Moments.of(details, wanted)], np.zeros_like(true))
+    assert ((details.filtered(filters) - wanted) ** 2).mean() < 1e-3 * (wanted**2).mean()
+    assert same is filters
+
+
+def test_filters_for_a_scene_have_not_seen_it_and_what_does_not_hold_elsewhere_is_not_learnt():
+    rng = np.random.default_rng(0)
+    features = [rng.standard_normal((50, 4)) for _ in range(3)]
+
+    def parts(truths):
+        return [
+            [Moments((f.T @ f)[None], (f.T @ (f @ w))[None], np.array([(f @ w) @ (f @ w)]))]
+            for f, w in zip(features, truths, strict=True)
+        ]
+
+    common = np.array([1.0, -2.0, 0.5, 0.0])
+    filters, unseen = fitted(parts([common, common, common]), np.zeros((1, 4)))
+    np.testing.assert_allclose([filters, *unseen], np.broadcast_to(common, (4, 1, 4)), atol=1e-3)
+    changed = fitted(parts([common, common, 5 - common]), np.zeros((1, 4)))[1]
+    np.testing.assert_allclose(changed[2], common[None], atol=0.1)
+    start = np.ones((1, 4))
+    kept, unseen = fitted(parts([common + 1, 1 - common]), start)  # what one says is wrong in the other
+    assert kept is start and unseen == [start, start]
+
+
+def test_invalid_pixels_teach_nothing(pair):
+    solution = solve(pair.lr, pair.guide, 4)
+    details = Details(solution, pair.guide, 4)
+    valid = np.ones(pair.hr.shape[1:], bool)
+    valid[40:60, 20:80] = False
+    spoilt = pair.hr - details.image
+    clean = [Moments.of(details, image, valid) for image in (spoilt, np.where(valid, spoilt, 1e3))]
+    for one, other in zip(*clean, strict=True):
+        np.testing.assert_array_equal(one.cross, other.cross)
 
 
 def test_samples_are_the_same_whenever_they_are_asked_for(pair):
-    patches = solved([("s", pair.lr, pair.guide, pair.hr)], 4, cosines(5, 31), size_px=32, patches_per_scene=10)
-    assert (len(patches), patches.guide_channels, patches.bands) == (10, 3 + 5 + 5 + 1, 5)
+    none = np.zeros((31, filter_length(3)))
+    patches, filters = solved([("s", pair)], 4, cosines(5, 31), none, size_px=32, patches_per_scene=10)
+    assert (len(patches), patches.guide_channels, patches.bands) == (10, 3 + 3 * 5 + 1, 5)
     stacked = patches.stacked([3, 4])
     np.testing.assert_array_equal(stacked.hr[1], patches[4].hr)
-    assert stacked.guide.shape == (2, 14, 32, 32) and patches.scene_of(7) == "s"
+    assert stacked.guide.shape == (2, 19, 32, 32) and patches.scene_of(7) == "s"
+    assert filters.shape == none.shape and not none.any()
 
 
-def test_maps_say_what_the_prior_knows(pair):
+def test_maps_say_what_is_known_after_the_filters(pair):
     basis = cosines(5, 31)
-    found = stack(pair.lr, pair.guide, 4, basis)
+    solution = solve(pair.lr, pair.guide, 4, variance=True)
+    filters = np.zeros((31, filter_length(3)))
+    filters[:, 9 * 3 + 4] = 0.1  # the band's own pixel
+    found = stack(solution, pair.lr, pair.guide, 4, basis, filters)
+    np.testing.assert_allclose(found.image, 1.1 * solution.image(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.maps[:3], pair.guide)
-    expected = np.tensordot(basis, found.image, 1) / np.sqrt(31)
+    expected = np.tensordot(basis, found.image, 1) / np.sqrt(31) * np.arange(1, 6)[:, None, None]
     np.testing.assert_allclose(found.maps[3:8], expected, atol=1e-5)
+    added = np.tensordot(basis, found.image - solution.image(), 1) / 0.02
+    np.testing.assert_allclose(found.maps[8:13], added, atol=1e-4)
 
 
 def test_the_engine_teaches_it(tmp_path):
@@ -76,7 +150,7 @@ def test_the_engine_teaches_it(tmp_path):
 
     torch.manual_seed(0)
     network = registry.build("hybrid", 4, 31, 3, {"width": 16, "blocks": 1, "components": 4})
-    maps = scene(3 + 4 + 4 + 1, 64)
+    maps = scene(3 + 3 * 4 + 1, 64)
     wanted = 0.05 * (maps[3:7] - 0.5)
     patches = PriorPatches([(maps, wanted)], ["s"], size_px=32, per_epoch=100)
     settings = Training(epochs=None, max_steps=150, batch_size=4, learning_rate=1e-2, device="cpu")

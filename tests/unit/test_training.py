@@ -122,6 +122,11 @@ def test_last_weights_are_kept_when_asked_for(small):
         torch.testing.assert_close(kept[key], value, rtol=0, atol=0)
 
 
+def test_training_that_nothing_ends_is_refused(tmp_path):
+    with pytest.raises(HsisrError, match="epochs or max_steps must say when training ends"):
+        fit(torch.nn.Identity(), None, tmp_path, Training(epochs=None, max_minutes=1))
+
+
 def test_loss_that_is_no_number_names_scene_and_step(small, monkeypatch):
     losses = Supervised.losses
 

@@ -1,11 +1,13 @@
 """`hybrid`: the prior, and a small network that learns what it leaves.
 
-docs/model-hybrid.md derives it. The network sees the guide, the prior's result and the prior's own errors in
-coordinates of smooth spectra, and says what to add there, so that its cost does not grow with the number of bands.
+docs/model-hybrid.md derives it. What is linear in the pixels around is learnt first and in closed form, as filters of
+every band. The network sees the guide, the filtered result and the prior's own errors in coordinates of smooth spectra,
+and says what to add there, so that its cost does not grow with the number of bands.
 """
 
 import hashlib
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,7 +15,13 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from hsisr.models.fusion import padded
+from hsisr.models.hybrid.filters import filter_length
 from hsisr.models.hybrid.maps import Stack, cosines, stack
+from hsisr.models.prior import Solution, agree_with_guide, solve
+
+if TYPE_CHECKING:
+    from hsisr.degrade import Pair
+    from hsisr.models.hybrid.samples import PriorPatches
 
 #: Typical size of a correction, by which the network's output is multiplied.
 _CORRECTION = 0.02
@@ -25,8 +33,8 @@ class Hybrid(nn.Module):
     """Correction of the prior's coefficients.
 
     scale: any whole number >= 2. bands: of the images. guide_channels: G. width: features. blocks: residual blocks at
-    half the size. components: K, coefficients that are corrected. The last layer starts at zero: untrained, it is the
-    prior.
+    half the size. components: K, coefficients that are corrected. Filters and last layer start at zero: untrained, it
+    is the prior.
     """
 
     #: Pixels after which the network's strides repeat; windows of a larger scene are to start at multiples of it.
@@ -39,7 +47,7 @@ class Hybrid(nn.Module):
         self.scale, self.guide_channels, self.width = scale, guide_channels, width
         count = min(components, bands)
         self.basis = cosines(count, bands)
-        maps = guide_channels + 2 * count + 1
+        maps = guide_channels + 3 * count + 1
         self.first = nn.Conv2d(4 * maps, width, 1)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.up = nn.Conv2d(width, 2 * width, 1)
@@ -47,12 +55,13 @@ class Hybrid(nn.Module):
         self.last = nn.Conv2d(width, count, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
+        self.register_buffer("filters", torch.zeros(bands, filter_length(guide_channels), dtype=torch.float64))
         self._solved: dict[str, Stack] = {}
 
     def forward(self, lr: Tensor, maps: Tensor) -> Tensor:
         """What to add to the prior's coefficients (N, K, H, W).
 
-        lr: not read; it stands in the place where every network gets the LR image. maps: (N, G + 2 K + 1, H, W), as
+        lr: not read; it stands in the place where every network gets the LR image. maps: (N, G + 3 K + 1, H, W), as
         `hsisr.models.hybrid.maps` lays them out; H and W even.
         """
         coarse = self.first(pixel_unshuffle(maps, 2))
@@ -66,11 +75,16 @@ class Hybrid(nn.Module):
         images = [self._corrected(*pair) for pair in zip(lr, guide, strict=True)]
         return torch.stack(images).to(lr)
 
-    def training_patches(self, benchmark: Any, seed: int = 0) -> Any:
-        """The samples that this network trains on: the benchmark's whole training scenes, solved by the prior."""
-        from hsisr.models.hybrid.samples import solved, training_pairs
+    def training_patches(self, pairs: "Iterable[tuple[str, Pair]]", seed: int = 0) -> "PriorPatches":
+        """The samples that this network trains on, cut from named pairs with HR image, solved by the prior.
 
-        return solved(training_pairs(benchmark), self.scale, self.basis, seed=seed)
+        Learns the filters by the way, from those that it has.
+        """
+        from hsisr.models.hybrid.samples import solved
+
+        patches, filters = solved(pairs, self.scale, self.basis, self.filters.cpu().numpy(), seed=seed)
+        self.filters.copy_(torch.from_numpy(filters))
+        return patches
 
     def forget(self) -> None:
         """Drop the solved pairs that are kept for the next call with the same images."""
@@ -81,24 +95,29 @@ class Hybrid(nn.Module):
         maps = torch.from_numpy(found.maps)[None].to(guide)
         height, width = maps.shape[2:]
         correction = self(lr[None], padded(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
-        correction = invisible(correction, found.solution.sensor.response @ self.basis.T)
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
-        return torch.from_numpy(image)
+        return torch.from_numpy(agreed(image, guide.float().cpu().numpy(), found.solution))
 
     def _solve(self, lr: np.ndarray, guide: np.ndarray) -> Stack:
-        key = hashlib.sha256(lr.tobytes() + guide.tobytes()).hexdigest()
+        filters = self.filters.cpu().numpy()
+        key = hashlib.sha256(lr.tobytes() + guide.tobytes() + filters.tobytes()).hexdigest()
         if key not in self._solved:
             if len(self._solved) >= _KEPT:
                 del self._solved[next(iter(self._solved))]
-            self._solved[key] = stack(lr, guide, self.scale, self.basis)
+            solution = solve(lr, guide, self.scale, variance=True)
+            self._solved[key] = stack(solution, lr, guide, self.scale, self.basis, filters)
         return self._solved[key]
 
 
-def invisible(correction: np.ndarray, response: np.ndarray) -> np.ndarray:
-    """The part of a correction (K, H, W) that the guide cannot see, response (G, K): the prior agrees with it."""
-    visible = np.linalg.pinv(response, rcond=1e-3) @ response
-    flat = correction.reshape(len(correction), -1)
-    return (flat - visible.astype(flat.dtype) @ flat).reshape(correction.shape)
+def agreed(image: np.ndarray, guide: np.ndarray, solution: Solution) -> np.ndarray:
+    """The image (B, H, W), moved within the scene's subspace where it contradicts the guide more than the prior did."""
+    subspace, response, offset = solution.subspace, solution.response, solution.offset
+    by_prior = response @ solution.coefficients.reshape(response.shape[1], -1) + offset
+    left = float(((guide.reshape(len(guide), -1) - by_prior) ** 2).mean())
+    before = subspace.coefficients(image.reshape(len(image), -1)).astype(np.float32).reshape(-1, *image.shape[1:])
+    after = before.copy()
+    agree_with_guide(after, guide, response, offset, max(solution.mismatch, left))
+    return image + np.tensordot(subspace.basis.astype(image.dtype), after - before, 1)
 
 
 class _Block(nn.Module):

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.degrade.sampling import interpolate
-from hsisr.models.prior import Solution, solve
+from hsisr.models.hybrid.filters import Details
+from hsisr.models.prior import Solution
 
 #: Typical sizes, by which the maps are divided so that the network sees numbers near one.
-_RESIDUAL, _DEVIATION = 0.05, 0.02
+_RESIDUAL, _DEVIATION, _FILTERED = 0.05, 0.02, 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A solved pair. image: (B, H, W), the prior's. maps: (G + 2 K + 1, H, W) float32, the network's input."""
+    """A solved pair. image: (B, H, W), the prior's after the filters. maps: (G + 3 K + 1, H, W) float32, the input."""
 
     solution: Solution
     image: np.ndarray
@@ -30,27 +31,27 @@ def cosines(count: int, bands: int) -> np.ndarray:
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 
-def stack(lr: np.ndarray, guide: np.ndarray, scale: int, basis: np.ndarray) -> Stack:
-    """Solve a pair, lr (B, h, w) and guide (G, H, W), blind, and lay out what the network needs.
+def stack(
+    solution: Solution, lr: np.ndarray, guide: np.ndarray, scale: int, basis: np.ndarray, filters: np.ndarray
+) -> Stack:
+    """Filter what the prior found for lr (B, h, w) and guide (G, H, W), and lay out what the network needs.
 
-    basis: (K, B). Maps: the guide; the prior's coefficients in the basis; those of the LR image's remainder,
-    interpolated at the right phase; the regression's own standard deviation.
+    basis: (K, B). filters: (B, T). The solution holds its variance. Maps: the guide; coefficients in the basis of the
+    filtered image, the higher ones enlarged as they are smaller; of what the filters added; of the LR image's
+    remainder after the prior, interpolated at the right phase; and the regression's own standard deviation.
     """
-    solution = solve(lr, guide, scale, variance=True)
-    image = solution.image()
+    details = Details(solution, guide, scale)
+    added = details.filtered(filters)
     footprint = solution.sensor.footprint
-    remainder = _in_basis(basis, lr - footprint.sampler(scale, guide.shape[1:])(image))
+    remainder = in_basis(basis, lr - footprint.sampler(scale, guide.shape[1:])(details.image))
     remainder = interpolate(remainder, scale, shift_px=footprint.shift_px(scale))
-    level = _in_basis(basis, image) / np.sqrt(len(image))
+    image = details.image + added
+    level = in_basis(basis, image) / np.sqrt(len(image)) * np.arange(1, len(basis) + 1)[:, None, None]
     deviation = np.sqrt(solution.variance)[None]
-    maps = np.concatenate([guide, level, remainder / _RESIDUAL, deviation / _DEVIATION]).astype(np.float32)
-    return Stack(solution, image, maps)
+    parts = [guide, level, in_basis(basis, added) / _FILTERED, remainder / _RESIDUAL, deviation / _DEVIATION]
+    return Stack(solution, image, np.concatenate(parts).astype(np.float32))
 
 
-def missing(hr: np.ndarray, found: Stack, basis: np.ndarray) -> np.ndarray:
-    """What the network should add, (K, H, W) float32: coefficients of HR image less the prior's."""
-    return _in_basis(basis, hr - found.image).astype(np.float32)
-
-
-def _in_basis(basis: np.ndarray, image: np.ndarray) -> np.ndarray:
+def in_basis(basis: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Coefficients (K, H, W) of an image (B, H, W)."""
     return (basis @ image.reshape(len(image), -1)).reshape(len(basis), *image.shape[1:])

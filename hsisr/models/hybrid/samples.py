@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from hsisr.models.hybrid.maps import missing, stack
+from hsisr.degrade import Pair
+from hsisr.models.hybrid.filters import Details, Moments, fitted
+from hsisr.models.hybrid.maps import in_basis, stack
+from hsisr.models.prior import solve
 from hsisr.patches import Sample, oriented
 
 
@@ -14,7 +16,7 @@ from hsisr.patches import Sample, oriented
 class PriorPatches:
     """Patches of solved scenes; goes where a `PatchFile` goes (`hsisr.training.fit`).
 
-    Of a sample, `guide` is the network's input (G + 2 K + 1, p, p), `hr` what it should add (K, p, p), and `lr` the
+    Of a sample, `guide` is the network's input (G + 3 K + 1, p, p), `hr` what it should add (K, p, p), and `lr` the
     first channel of the input, which the network does not read.
     scenes: (maps, missing) of every solved scene. size_px: side of a patch, HR pixels. per_epoch: patches of an epoch.
     Sample `number` follows from `seed`; flips and rotations are drawn with it.
@@ -57,27 +59,31 @@ class PriorPatches:
 
 
 def solved(
-    pairs: Iterable[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
+    pairs: Iterable[tuple[str, Pair]],
     scale: int,
     basis: np.ndarray,
+    filters: np.ndarray,
     size_px: int = 96,
     patches_per_scene: int = 1000,
     seed: int = 0,
-) -> PriorPatches:
-    """Solve pairs (name, lr, guide, hr) and cut patches of them. basis: the network's, (K, B)."""
-    names, scenes = [], []
-    for name, lr, guide, hr in pairs:
-        found = stack(lr, guide, scale, basis)
+) -> tuple[PriorPatches, np.ndarray]:
+    """Solve named pairs, learn filters from them, and cut patches of what the filters leave; returns both.
+
+    basis: the network's, (K, B). filters: (B, T), to which the new ones are drawn. The patches of a scene are made with
+    filters that have not seen it, so that the network learns what it will find in other scenes.
+    """
+    names, kept, moments = [], [], []
+    for name, pair in pairs:
+        solution = solve(pair.lr, pair.guide, scale, variance=True)
+        details = Details(solution, pair.guide, scale)
         names.append(name)
-        scenes.append((found.maps, missing(hr, found, basis)))
+        kept.append((pair, solution))
+        moments.append(Moments.of(details, pair.hr - details.image, pair.mask))
+    filters, unseen = fitted(moments, filters)
+    scenes = []
+    for (pair, solution), theirs in zip(kept, unseen, strict=True):
+        found = stack(solution, pair.lr, pair.guide, scale, basis, theirs)
+        missing = in_basis(basis, pair.hr - found.image).astype(np.float32)
+        scenes.append((found.maps, missing if pair.mask is None else missing * pair.mask))
     size = min(size_px, *(n for maps, _ in scenes for n in maps.shape[1:]))
-    return PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed)
-
-
-def training_pairs(benchmark: Any) -> Iterable[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
-    """Pairs (name, lr, guide, hr) of a benchmark's whole training scenes, degraded as its test scenes are."""
-    from hsisr import pairs
-
-    for item in benchmark.parts["train"]:
-        made = pairs.degraded(benchmark, item, pairs.open_item(benchmark, item))
-        yield item.name, made.lr, made.guide, made.hr
+    return PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed), filters

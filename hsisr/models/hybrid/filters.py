@@ -1,0 +1,172 @@
+"""Filters of every band, learnt in closed form: the part of what the prior leaves that is linear in the pixels around.
+
+Bands that a camera takes one after the other differ in sharpness and place (focus and magnification depend on the
+wavelength), and at edges between two materials the prior's function of colour takes mixtures for other materials. Both
+are linear in what is seen here, and learnt from a few scenes, where a network learns them slowly and badly.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsisr.models.prior import Solution
+
+#: Windows, in LR pixels, in which the prior's image is compared with an affine function of the guide.
+_WINDOWS_LR_PX = (0.5, 1.5)
+#: Ridge of that comparison over the guide's variance.
+_AFFINE_RIDGE = 5e-5
+#: Ridges that are tried, over the features' mean power; the last leaves the filters as they are.
+_RIDGES = (*10.0 ** np.arange(-7.0, 1.0), np.inf)
+#: Parts that a lone scene is cut into, so that filters can be tried on what they have not seen.
+_PARTS = 4
+#: Pixels whose systems of equations are solved at a time.
+_CHUNK_PX = 1 << 15
+#: Pixels around that a filter weighs, itself included.
+_AROUND = 9
+
+
+def filter_length(guide_channels: int) -> int:
+    """T, weights of a band's filter: 3 x 3 pixels of the band and of each channel, and one for every window."""
+    return _AROUND * (1 + guide_channels) + len(_WINDOWS_LR_PX)
+
+
+class Details:
+    """What a band's filter weighs at every pixel of the prior's image (B, H, W): T values.
+
+    The guide's channels and the band itself, 3 x 3 pixels around, and what the band lacks to a function that is affine
+    in the guide within a window (He et al., Guided image filtering, ECCV 2010): mixtures of two materials are affine.
+    """
+
+    def __init__(self, solution: Solution, guide: np.ndarray, scale: int) -> None:
+        self.image = solution.image()
+        self._guide = np.concatenate([_around(channel) for channel in guide]).reshape(-1, guide[0].size)
+        sizes = (2 * max(1, round(window * scale / 2)) + 1 for window in _WINDOWS_LR_PX)
+        missing = [locally_affine(solution.coefficients, guide, size) - solution.coefficients for size in sizes]
+        self._affine = [np.tensordot(solution.subspace.basis.astype(np.float32), part, 1) for part in missing]
+
+    def of_band(self, band: int) -> np.ndarray:
+        """(T, H W) float32."""
+        own = _around(self.image[band]).reshape(_AROUND, -1)
+        return np.concatenate([self._guide, own, [part[band].ravel() for part in self._affine]])
+
+    def filtered(self, filters: np.ndarray) -> np.ndarray:
+        """What filters (B, T) add to the image: (B, H, W) float32."""
+        if not filters.any():
+            return np.zeros_like(self.image)
+        added = [weights @ self.of_band(band) for band, weights in enumerate(filters.astype(np.float32))]
+        return np.stack(added).reshape(self.image.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What a least-squares fit needs to know of some pixels. gram: (B, T, T). cross: (B, T). power: (B,)."""
+
+    gram: np.ndarray
+    cross: np.ndarray
+    power: np.ndarray
+
+    @classmethod
+    def of(cls, details: Details, missing: np.ndarray, valid: np.ndarray | None = None) -> "list[Moments]":
+        """Of `_PARTS` horizontal parts of a scene. missing: (B, H, W), what is to be added. valid: (H, W) or None."""
+        rows = np.arange(missing.shape[1]) * _PARTS // missing.shape[1]
+        part = np.broadcast_to(rows[:, None], missing.shape[1:]).ravel()
+        part = part if valid is None else np.where(valid.ravel(), part, -1)
+        places = [np.flatnonzero(part == number) for number in range(_PARTS)]
+        found = [([], [], []) for _ in places]
+        for band, wanted in enumerate(missing.reshape(len(missing), -1)):
+            values = details.of_band(band)
+            for place, (gram, cross, power) in zip(places, found, strict=True):
+                seen, target = values[:, place], wanted[place]
+                gram.append((seen @ seen.T).astype(np.float64))
+                cross.append((seen @ target).astype(np.float64))
+                power.append(float(target.astype(np.float64) @ target))
+        return [cls(*(np.array(values) for values in moments)) for moments in found]
+
+    def __add__(self, other: "Moments") -> "Moments":
+        return Moments(self.gram + other.gram, self.cross + other.cross, self.power + other.power)
+
+    def normalised(self) -> "Moments":
+        """In units of the power of each band, so that every scene and band counts for its decibels."""
+        scale = 1 / np.maximum(self.power, np.finfo(float).tiny)
+        return Moments(self.gram * scale[:, None, None], self.cross * scale[:, None], self.power * scale)
+
+    def left(self, filters: np.ndarray) -> np.ndarray:
+        """Power (B,) of what filters (B, T) leave."""
+        applied = (self.gram @ filters[..., None])[..., 0]
+        return self.power + ((applied - 2 * self.cross) * filters).sum(axis=1)
+
+
+def fitted(scenes: Sequence[list[Moments]], start: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Filters (B, T) learnt from scenes, each given by its parts, and for each scene filters that have not seen it.
+
+    start: (B, T), filters to which the fit is drawn. The ridge is the one whose filters do best, in decibels, on what
+    was left out of their fit: a scene, or a part of the only one, whose own filters are then those of all of it.
+    """
+    wholes = [sum(parts[1:], parts[0]) for parts in scenes]
+    groups = [group.normalised() for group in (wholes if len(wholes) > 1 else scenes[0])]
+    total = sum(groups[1:], groups[0])
+    best, kept = np.inf, [start] * len(groups)
+    chosen = np.inf
+    for ridge in _RIDGES:
+        tried = [_solved(total, group, start, ridge) for group in groups]
+        score = np.mean([np.log(_ratio(group, filters)).mean() for group, filters in zip(groups, tried, strict=True)])
+        if score < best:
+            best, kept, chosen = score, tried, ridge
+    filters = _solved(total, None, start, chosen)
+    return filters, kept if len(wholes) > 1 else [filters]
+
+
+def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarray:
+    """Images (K, H, W) as affine functions of the guide (G, H, W), fitted in the window of size x size around a pixel
+    and read at that pixel: (K, H, W) float32."""
+    from scipy.ndimage import uniform_filter
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return uniform_filter(values, (1, size, size), mode="nearest")
+
+    guide = guide.astype(np.float64)
+    channels = len(guide)
+    level = mean(guide)
+    rows, columns = np.triu_indices(channels)
+    products = mean(guide[rows] * guide[columns]) - level[rows] * level[columns]
+    ridge = max(_AFFINE_RIDGE * float(guide.var(axis=(1, 2)).mean()), np.finfo(float).tiny)
+    weights = np.empty((channels, level[0].size))
+    for first in range(0, weights.shape[1], _CHUNK_PX):
+        part = slice(first, first + _CHUNK_PX)
+        here = products.reshape(len(products), -1)[:, part]
+        covariance = np.empty((here.shape[1], channels, channels))
+        covariance[:, rows, columns] = covariance[:, columns, rows] = here.T
+        covariance += ridge * np.eye(channels)
+        away = (guide - level).reshape(channels, -1)[:, part]
+        weights[:, part] = np.linalg.solve(covariance, away.T[..., None])[..., 0].T
+    weights = weights.reshape(guide.shape)
+    found = np.empty(images.shape, np.float32)
+    for image, plane in zip(images, found, strict=True):
+        image = image.astype(np.float64)
+        middle = mean(image[None])[0]
+        plane[...] = middle + (weights * (mean(guide * image) - level * middle)).sum(axis=0)
+    return found
+
+
+def _around(plane: np.ndarray) -> np.ndarray:
+    """The 3 x 3 pixels around each pixel of (H, W): (9, H, W)."""
+    height, width = plane.shape
+    wide = np.pad(plane, 1, mode="edge")
+    return np.stack([wide[row : row + height, column : column + width] for row in range(3) for column in range(3)])
+
+
+def _solved(total: Moments, without: Moments | None, start: np.ndarray, ridge: float) -> np.ndarray:
+    if np.isinf(ridge):
+        return start
+    gram, cross = total.gram, total.cross
+    if without is not None:
+        gram, cross = gram - without.gram, cross - without.cross
+    power = np.trace(gram, axis1=1, axis2=2) / gram.shape[1]
+    system = gram + np.maximum(ridge * power, np.finfo(float).tiny)[:, None, None] * np.eye(gram.shape[1])
+    return start + np.linalg.solve(system, (cross - (gram @ start[..., None])[..., 0])[..., None])[..., 0]
+
+
+def _ratio(group: Moments, filters: np.ndarray) -> np.ndarray:
+    """Share (B,) of a group's power that filters leave."""
+    return np.maximum(group.left(filters), np.finfo(float).tiny) / np.maximum(group.power, np.finfo(float).tiny)
