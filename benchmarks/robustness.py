@@ -16,10 +16,11 @@ import cave
 import numpy as np
 from scipy.ndimage import shift as shifted
 
-from hsisr import degrade, metrics
+from hsisr import degrade, metrics, pairs
 from hsisr.degrade import Pair, Sensor
 from hsisr.inference import load_model, predict
 from hsisr.models import registry
+from hsisr.scene import Scene
 
 #: Scenes of the training part: what is learnt here may be used.
 SCENES = ("feathers", "flowers")
@@ -40,9 +41,10 @@ def main() -> None:
     parser = cave.arguments(__doc__, SCENES)
     parser.add_argument("--models", nargs="+", default=MODELS)
     parser.add_argument("--run", nargs="+", type=Path, default=[])
+    parser.add_argument("--size", type=int, help="side of the middle of a scene that is used; default: all of it")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    scenes = cave.read(options.data, options.scenes)
+    scenes = [_middle(scene, options.size) for scene in cave.read(options.data, options.scenes)]
     networks = {run.name: load_model(run) for run in options.run}
     names = [*options.models, *networks]
     print(f"| x{options.scale} | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
@@ -53,6 +55,13 @@ def main() -> None:
             psnr, sam = np.mean(scores, axis=0)
             cells.append(f"{psnr:.2f} / {sam:.2f}")
         print(f"| {rows[0].name} | {' | '.join(cells)} |", flush=True)
+
+
+def _middle(scene: Scene, size: int | None) -> Scene:
+    if size is None:
+        return scene
+    row, column = ((length - size) // 2 for length in scene.shape[1:])
+    return pairs.cut(scene, (row, row + size, column, column + size))
 
 
 def _cases(scene, scale: int) -> Iterator[Case]:

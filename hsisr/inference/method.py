@@ -70,7 +70,8 @@ class Method:
         images = 4 * (4 * bands + 2 * guide_channels)
         if not hasattr(self.model, "parameters"):
             return images + 8 * _COPIES * bands
-        return images + 4 * _MAPS * int(getattr(self.model, "width", 0) or _first_width(self.model))
+        maps = getattr(self.model, "maps_in_memory", _MAPS)
+        return images + 4 * maps * int(getattr(self.model, "width", 0) or _first_width(self.model))
 
 
 def open_method(

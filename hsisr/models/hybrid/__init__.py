@@ -39,6 +39,8 @@ class Hybrid(nn.Module):
 
     #: Pixels after which the network's strides repeat; windows of a larger scene are to start at multiples of it.
     period_px = 2
+    #: Maps of `width` features that a scene takes at once, the prior's included; measured at 8 to 128 bands.
+    maps_in_memory = 12
 
     def __init__(
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12

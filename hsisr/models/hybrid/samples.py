@@ -1,5 +1,7 @@
 """Training samples of `hybrid`: whole training scenes, solved by the prior once, cut into patches as they are drawn."""
 
+import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -74,11 +76,14 @@ def solved(
     """
     names, kept, moments = [], [], []
     for name, pair in pairs:
+        started = time.perf_counter()
         solution = solve(pair.lr, pair.guide, scale, variance=True)
         details = Details(solution, pair.guide, scale)
         names.append(name)
         kept.append((pair, solution))
         moments.append(Moments.of(details, pair.hr - details.image, pair.mask))
+        seconds = time.perf_counter() - started
+        print(f"{name}: training scene {len(names)} solved in {seconds:.1f} s", file=sys.stderr, flush=True)
     filters, unseen = fitted(moments, filters)
     scenes = []
     for (pair, solution), theirs in zip(kept, unseen, strict=True):
