@@ -79,8 +79,12 @@ def finetune(
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
         training = _recipe(feed, fresh, options)
         settings = {"lr": job.state_of(lr), "guide": job.state_of(guide), "model": str(model), "seed": seed}
+        starts = {"as it was": _weights(feed)}
         samples, patch_px = _samples(feed, cut["training"], folder / "patches.h5", training, seed)
+        if hasattr(feed.method.model, "training_patches"):  # that taught it something already
+            starts["before its first step"] = _weights(feed)
         outcome = _train(feed, cut["validation"], samples, folder, out, training, minutes, steps, seed, settings)
+        validation_psnr = _keep_best(feed, cut["validation"], starts, outcome.validation_psnr)
         save_model(out / "model.safetensors", feed.method.model, metadata, settings)
         summary = {
             **stamp("finetune", settings),
@@ -89,7 +93,7 @@ def finetune(
             "patch_px": patch_px,
             "steps": outcome.steps,
             "seconds": round(outcome.seconds, 1),
-            "validation_psnr": outcome.validation_psnr,
+            "validation_psnr": validation_psnr,
         }
         if hold_out:
             summary |= compare(cut["test"], cut["training"], feed.method.scale, _methods(feed, cut["training"]))
@@ -258,6 +262,32 @@ def _train(
         }
     )
     return fit(feed.method.model, samples, out, chosen, seed=seed, validate=validate, settings=settings)
+
+
+def _weights(feed: Feed) -> dict[str, Any]:
+    return copy.deepcopy(feed.method.model.state_dict())
+
+
+def _keep_best(feed: Feed, validation: Part, starts: dict[str, dict[str, Any]], trained_psnr: float) -> float:
+    """Go back to a start, name -> weights, that does better where weights are selected; returns the PSNR there.
+
+    A scene that teaches little can mislead a network that was good before it.
+    """
+    validate = _Validation(validation, feed.method.scale, feed.method.needs_guide)
+    network, best = feed.method.model, (trained_psnr, _weights(feed), "")
+    for name, weights in starts.items():
+        network.load_state_dict(weights)
+        found = validate(network)
+        if found > best[0]:
+            best = (found, weights, name)
+    psnr, weights, name = best
+    network.load_state_dict(weights)
+    if name:
+        say(
+            f"{feed.lr.label}: {feed.method.name} is better {name}, {psnr:.2f} dB against {trained_psnr:.2f} on the "
+            "part that selects; that is kept"
+        )
+    return psnr
 
 
 def _methods(feed: Feed, training: Part) -> dict[str, dict[str, Any]]:

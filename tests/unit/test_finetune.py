@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from hsisr import degrade
 from hsisr.datasets import read_scene
@@ -90,6 +92,16 @@ def test_a_network_that_prepares_its_own_samples_is_adapted_too(tmp_path):
     assert finetune(lr, guide, tmp_path / "run", tmp_path / "more", steps=1, hold_out=0, options=CPU)["steps"] == 1
     out = super_resolve_file(lr, guide, tmp_path / "run", tmp_path / "sr.tif", CPU)
     assert read_scene(out).shape == (4, 96 * SCALE, 48 * SCALE)
+
+
+def test_training_that_does_harm_is_undone(tmp_path, monkeypatch, capsys):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
+    finetune(lr, guide, "mulsr-xs", tmp_path / "run", steps=6, hold_out=0, options=CPU)
+    monkeypatch.setattr("hsisr.inference.adaptation._ADAPTING_RATE", 0.05)
+    finetune(lr, guide, tmp_path / "run", tmp_path / "more", steps=4, hold_out=0, options=CPU)
+    assert "mulsr-xs is better as it was" in capsys.readouterr().err
+    before, after = (load_file(tmp_path / run / "model.safetensors") for run in ("run", "more"))
+    assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path):
