@@ -96,7 +96,7 @@ def test_filters_for_a_scene_have_not_seen_it_and_what_does_not_hold_elsewhere_i
     def parts(truths):
         return [
             [Moments((f.T @ f)[None], (f.T @ (f @ w))[None], np.array([(f @ w) @ (f @ w)]))]
-            for f, w in zip(features, truths, strict=True)
+            for f, w in zip(features, truths, strict=False)
         ]
 
     common = np.array([1.0, -2.0, 0.5, 0.0])
