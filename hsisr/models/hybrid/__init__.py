@@ -73,7 +73,7 @@ class Hybrid(nn.Module):
         return _CORRECTION * self.last(relu(self.fine(fine)))
 
     def super_resolve(self, lr: Tensor, guide: Tensor) -> Tensor:
-        """lr (N, B, h, w) and guide (N, G, H, W) to (N, B, H, W): solved blind, then corrected where no guide looks."""
+        """lr (N, B, h, w) and guide (N, G, H, W) to (N, B, H, W): solved blind, filtered, corrected."""
         images = [self._corrected(*pair) for pair in zip(lr, guide, strict=True)]
         return torch.stack(images).to(lr)
 
