@@ -79,9 +79,11 @@ def finetune(
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
         training = _recipe(feed, fresh, options)
         settings = {"lr": job.state_of(lr), "guide": job.state_of(guide), "model": str(model), "seed": seed}
-        starts = {"as it was": _weights(feed)}
+        # it can do something before it is trained; other fresh networks cannot
+        prepared = hasattr(feed.method.model, "training_patches")
+        starts = {"as it was": _weights(feed)} if prepared or not fresh else {}
         samples, patch_px = _samples(feed, cut["training"], folder / "patches.h5", training, seed)
-        if hasattr(feed.method.model, "training_patches"):  # that taught it something already
+        if prepared:
             starts["before its first step"] = _weights(feed)
         outcome = _train(feed, cut["validation"], samples, folder, out, training, minutes, steps, seed, settings)
         validation_psnr = _keep_best(feed, cut["validation"], starts, outcome.validation_psnr)
