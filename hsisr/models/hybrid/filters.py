@@ -47,15 +47,21 @@ class Details:
 
     def of_band(self, band: int) -> np.ndarray:
         """(T, H W) float32."""
-        own = _around(self.image[band]).reshape(_AROUND, -1)
-        return np.concatenate([self._guide, own, [part[band].ravel() for part in self._affine]])
+        return np.concatenate([self._guide, self._own(band)])
 
     def filtered(self, filters: np.ndarray) -> np.ndarray:
         """What filters (B, T) add to the image: (B, H, W) float32."""
         if not filters.any():
             return np.zeros_like(self.image)
-        added = [weights @ self.of_band(band) for band, weights in enumerate(filters.astype(np.float32))]
-        return np.stack(added).reshape(self.image.shape)
+        filters, shared = filters.astype(np.float32), len(self._guide)
+        added = filters[:, :shared] @ self._guide
+        for band, weights in enumerate(filters[:, shared:]):
+            added[band] += weights @ self._own(band)
+        return added.reshape(self.image.shape)
+
+    def _own(self, band: int) -> np.ndarray:
+        around = _around(self.image[band]).reshape(_AROUND, -1)
+        return np.concatenate([around, [part[band].ravel() for part in self._affine]])
 
 
 @dataclass(frozen=True, eq=False)
