@@ -8,8 +8,16 @@ from hsisr import benchmark, degrade, evaluation, pairs, paths
 from hsisr.config import Config, Training
 from hsisr.inference import load_model, predict
 from hsisr.models import registry
-from hsisr.models.hybrid import agreed
-from hsisr.models.hybrid.filters import Details, Moments, filter_length, fitted, locally_affine
+from hsisr.models.hybrid.agreement import agreed, contradiction
+from hsisr.models.hybrid.filters import (
+    Details,
+    Moments,
+    as_by_camera,
+    filter_length,
+    fitted,
+    locally_affine,
+    response_of,
+)
 from hsisr.models.hybrid.maps import cosines, stack
 from hsisr.models.hybrid.samples import PriorPatches, solved
 from hsisr.models.prior import prior, solve
@@ -47,20 +55,29 @@ def test_cosines_are_orthonormal_and_slowest_first():
     assert [(np.diff(np.sign(row)) != 0).sum() for row in basis] == list(range(6))
 
 
-def test_the_result_contradicts_the_guide_no_more_than_the_prior(pair):
+def test_the_result_contradicts_the_guide_no_more_than_is_usual(pair):
     solution = solve(pair.lr, pair.guide, 4)
-    image = solution.image()
-    np.testing.assert_array_equal(agreed(image, pair.guide, solution), image)
+    image, response = solution.image(), response_of([(pair.hr, pair.guide, None)])
+    np.testing.assert_array_equal(agreed(image, pair.guide, response, solution), image)
     noise = np.random.default_rng(0).normal(0, 0.05, (len(solution.coefficients), *image.shape[1:]))
     wrong = image + np.tensordot(solution.subspace.basis, noise, 1).astype(np.float32)
-    assert contradiction(agreed(wrong, pair.guide, solution), pair.guide, solution) < 0.2 * contradiction(
-        wrong, pair.guide, solution
-    )
+    before = contradiction(wrong, pair.guide, response)
+    right = agreed(wrong, pair.guide, response, solution)
+    assert contradiction(right, pair.guide, response) < 0.05 * before
+    assert ((right - pair.hr) ** 2).mean() < ((wrong - pair.hr) ** 2).mean()
+    np.testing.assert_array_equal(agreed(wrong, pair.guide, response, solution, usual=before), wrong)
+    assert agreed(wrong, pair.guide, 0 * response, solution) is wrong  # no camera is known
 
 
-def contradiction(image, guide, solution) -> float:
-    flat = solution.subspace.coefficients(image.reshape(len(image), -1))
-    return float(np.abs(solution.response @ flat + solution.offset - guide.reshape(len(guide), -1)).mean())
+def test_contradiction_counts_valid_pixels_in_units_of_the_guide(pair):
+    response = np.random.default_rng(0).random((3, 32))
+    made = np.tensordot(response[:, :-1], pair.hr.astype(np.float64), 1) + response[:, -1:, None]
+    assert contradiction(pair.hr, made, response) < 1e-10
+    assert contradiction(pair.hr, made / 0.9, response) == pytest.approx(0.01, rel=1e-3)
+    valid = np.ones(made.shape[1:], bool)
+    valid[:10] = False
+    made[:, :10] = 7
+    assert contradiction(pair.hr, made, response, valid) < 1e-10
 
 
 @pytest.mark.parametrize("size", [5, 9])
@@ -78,7 +95,7 @@ def test_mixtures_of_two_materials_are_locally_affine(size):
 
 def test_filters_are_those_of_least_squares(pair):
     """What known filters make of a scene is found again, from all of it and from the parts of it."""
-    details = Details(solve(pair.lr, pair.guide, 4), pair.guide, 4)
+    details = Details(solve(pair.lr, pair.guide, 4), pair.lr, pair.guide, 4)
     assert details.of_band(3).shape == (filter_length(3), pair.hr[0].size)
     rng = np.random.default_rng(0)
     true = 0.1 * rng.standard_normal((31, filter_length(3)))
@@ -109,9 +126,46 @@ def test_filters_for_a_scene_have_not_seen_it_and_what_does_not_hold_elsewhere_i
     assert kept is start and unseen == [start, start]
 
 
+def test_response_of_the_camera_is_found_again_from_valid_pixels(pair):
+    rng = np.random.default_rng(0)
+    true = np.concatenate([rng.random((3, 31)), [[0.1], [0.0], [-0.2]]], axis=1)
+    image = rng.random((31, 20, 20))
+    guide = np.tensordot(true[:, :-1], image, 1) + true[:, -1:, None]
+    valid = np.ones((20, 20), bool)
+    valid[3:8] = False
+    spoilt = np.where(valid, guide, 9.0)
+    found = response_of([(image[:, :10], spoilt[:, :10], valid[:10]), (image[:, 10:], spoilt[:, 10:], None)])
+    np.testing.assert_allclose(found, true, atol=1e-3)
+
+
+def test_another_exposure_or_tone_curve_of_the_guide_is_undone(pair):
+    """The same camera's guide is left as it is; what another exposure or a gamma made of it is brought back."""
+    image = solve(pair.lr, pair.guide, 4).image()
+    response = response_of([(pair.hr, pair.guide, None)])
+    assert as_by_camera(pair.guide, image, response) is pair.guide
+    assert as_by_camera(0.6 * pair.guide, image, 0 * response).max() < 0.61
+    for changed, tolerance in ((0.6 * pair.guide, 1e-3), (pair.guide**0.45, 0.01), (pair.guide**2.2, 0.02)):
+        found = as_by_camera(changed, image, response)
+        assert np.sqrt(((found - pair.guide) ** 2).mean()) < tolerance
+        assert found.dtype == pair.guide.dtype
+
+
+def test_another_exposure_of_the_guide_costs_little(pair):
+    network = registry.build("hybrid", 4, 31, 3)
+    network.training_patches([("s", pair)])
+    assert network.filters.any()
+
+    def error(gain):
+        return ((predict(network, pair.lr, np.float32(gain) * pair.guide) - pair.hr) ** 2).mean()
+
+    plain, exposed = error(1), error(0.6)
+    network.response.zero_()
+    assert exposed - plain < 0.1 * (error(0.6) - plain)
+
+
 def test_invalid_pixels_teach_nothing(pair):
     solution = solve(pair.lr, pair.guide, 4)
-    details = Details(solution, pair.guide, 4)
+    details = Details(solution, pair.lr, pair.guide, 4)
     valid = np.ones(pair.hr.shape[1:], bool)
     valid[40:60, 20:80] = False
     spoilt = pair.hr - details.image
@@ -122,12 +176,16 @@ def test_invalid_pixels_teach_nothing(pair):
 
 def test_samples_are_the_same_whenever_they_are_asked_for(pair):
     none = np.zeros((31, filter_length(3)))
-    patches, filters = solved([("s", pair)], 4, cosines(5, 31), none, size_px=32, patches_per_scene=10)
+    unknown = np.zeros((3, 32))
+    patches, learnt = solved([("s", pair)], 4, cosines(5, 31), none, unknown, size_px=32, patches_per_scene=10)
     assert (len(patches), patches.guide_channels, patches.bands) == (10, 3 + 3 * 5 + 1, 5)
     stacked = patches.stacked([3, 4])
     np.testing.assert_array_equal(stacked.hr[1], patches[4].hr)
     assert stacked.guide.shape == (2, 19, 32, 32) and patches.scene_of(7) == "s"
-    assert filters.shape == none.shape and not none.any()
+    assert learnt["filters"].shape == none.shape and not none.any()
+    assert learnt["response"].any() and not unknown.any() and learnt["contradiction"] < 1e-6
+    again = solved([("s", pair)], 4, cosines(5, 31), none, np.ones((3, 32)), size_px=32, patches_per_scene=10)[1]
+    np.testing.assert_array_equal(again["response"], 1)  # of a camera that is known, filters are for that one
 
 
 def test_maps_say_what_is_known_after_the_filters(pair):
@@ -135,7 +193,7 @@ def test_maps_say_what_is_known_after_the_filters(pair):
     solution = solve(pair.lr, pair.guide, 4, variance=True)
     filters = np.zeros((31, filter_length(3)))
     filters[:, 9 * 3 + 4] = 0.1  # the band's own pixel
-    found = stack(solution, pair.lr, pair.guide, 4, basis, filters)
+    found = stack(solution, pair.lr, pair.guide, 4, basis, filters, np.zeros((3, 32)))
     np.testing.assert_allclose(found.image, 1.1 * solution.image(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.maps[:3], pair.guide)
     expected = np.tensordot(basis, found.image, 1) / np.sqrt(31) * np.arange(1, 6)[:, None, None]

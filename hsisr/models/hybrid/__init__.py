@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from hsisr.models.fusion import padded
+from hsisr.models.hybrid.agreement import agreed
 from hsisr.models.hybrid.filters import filter_length
 from hsisr.models.hybrid.maps import Stack, cosines, stack
-from hsisr.models.prior import Solution, agree_with_guide, solve
+from hsisr.models.prior import solve
 
 if TYPE_CHECKING:
     from hsisr.degrade import Pair
@@ -58,6 +59,8 @@ class Hybrid(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
         self.register_buffer("filters", torch.zeros(bands, filter_length(guide_channels), dtype=torch.float64))
+        self.register_buffer("response", torch.zeros(guide_channels, bands + 1, dtype=torch.float64))
+        self.register_buffer("contradiction", torch.zeros((), dtype=torch.float64))
         self._solved: dict[str, Stack] = {}
 
     def forward(self, lr: Tensor, maps: Tensor) -> Tensor:
@@ -80,12 +83,14 @@ class Hybrid(nn.Module):
     def training_patches(self, pairs: "Iterable[tuple[str, Pair]]", seed: int = 0) -> "PriorPatches":
         """The samples that this network trains on, cut from named pairs with HR image, solved by the prior.
 
-        Learns the filters by the way, from those that it has.
+        Learns by the way what is learnt in closed form: filters, from those that it has; at first the response of the
+        camera that took the guides; how much a true image contradicts its guide.
         """
         from hsisr.models.hybrid.samples import solved
 
-        patches, filters = solved(pairs, self.scale, self.basis, self.filters.cpu().numpy(), seed=seed)
-        self.filters.copy_(torch.from_numpy(filters))
+        patches, learnt = solved(pairs, self.scale, self.basis, *self._learnt(), seed=seed)
+        for name, values in learnt.items():
+            getattr(self, name).copy_(torch.from_numpy(values))
         return patches
 
     def forget(self) -> None:
@@ -98,28 +103,22 @@ class Hybrid(nn.Module):
         height, width = maps.shape[2:]
         correction = self(lr[None], padded(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
-        return torch.from_numpy(agreed(image, guide.float().cpu().numpy(), found.solution))
+        by_camera, usual = found.maps[: self.guide_channels], float(self.contradiction)
+        return torch.from_numpy(agreed(image, by_camera, self._learnt()[1], found.solution, usual))
 
     def _solve(self, lr: np.ndarray, guide: np.ndarray) -> Stack:
-        filters = self.filters.cpu().numpy()
-        key = hashlib.sha256(lr.tobytes() + guide.tobytes() + filters.tobytes()).hexdigest()
+        learnt = self._learnt()
+        key = hashlib.sha256(b"".join(part.tobytes() for part in (lr, guide, *learnt))).hexdigest()
         if key not in self._solved:
             if len(self._solved) >= _KEPT:
                 del self._solved[next(iter(self._solved))]
             solution = solve(lr, guide, self.scale, variance=True)
-            self._solved[key] = stack(solution, lr, guide, self.scale, self.basis, filters)
+            self._solved[key] = stack(solution, lr, guide, self.scale, self.basis, *learnt)
         return self._solved[key]
 
-
-def agreed(image: np.ndarray, guide: np.ndarray, solution: Solution) -> np.ndarray:
-    """The image (B, H, W), moved within the scene's subspace where it contradicts the guide more than the prior did."""
-    subspace, response, offset = solution.subspace, solution.response, solution.offset
-    by_prior = response @ solution.coefficients.reshape(response.shape[1], -1) + offset
-    left = float(((guide.reshape(len(guide), -1) - by_prior) ** 2).mean())
-    before = subspace.coefficients(image.reshape(len(image), -1)).astype(np.float32).reshape(-1, *image.shape[1:])
-    after = before.copy()
-    agree_with_guide(after, guide, response, offset, max(solution.mismatch, left))
-    return image + np.tensordot(subspace.basis.astype(image.dtype), after - before, 1)
+    def _learnt(self) -> tuple[np.ndarray, np.ndarray]:
+        """Filters (B, T) and the response (G, B + 1) of the camera that they are for."""
+        return self.filters.cpu().numpy(), self.response.cpu().numpy()
 
 
 class _Block(nn.Module):

@@ -5,17 +5,25 @@ wavelength), and at edges between two materials the prior's function of colour t
 are linear in what is seen here, and learnt from a few scenes, where a network learns them slowly and badly.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from hsisr.degrade.sampling import interpolate
 from hsisr.models.prior import Solution
 
 #: Windows, in LR pixels, in which the prior's image is compared with an affine function of the guide.
 _WINDOWS_LR_PX = (0.5, 1.5)
 #: Ridge of that comparison over the guide's variance.
 _AFFINE_RIDGE = 5e-5
+#: Window, in LR pixels, of the mean that the guide modulates, and what is added to the guide's own mean there, over its
+#: mean in the whole image.
+_MODULATED_LR_PX, _DARK = 1.0, 0.2
+#: Ridge, over the spectra's mean power, with which a camera's response is learnt.
+_RESPONSE_RIDGE = 1e-6
+#: Share of a guide's contradiction to what a camera would see that a tone curve has to leave, at most, to be applied.
+_OTHER_CAMERA = 0.25
 #: Ridges that are tried, over the features' mean power; the last leaves the filters as they are.
 _RIDGES = (*10.0 ** np.arange(-7.0, 1.0), np.inf)
 #: Parts that a lone scene is cut into, so that filters can be tried on what they have not seen.
@@ -27,23 +35,37 @@ _AROUND = 9
 
 
 def filter_length(guide_channels: int) -> int:
-    """T, weights of a band's filter: 3 x 3 pixels of the band and of each channel, and one for every window."""
-    return _AROUND * (1 + guide_channels) + len(_WINDOWS_LR_PX)
+    """T, weights of a band's filter: 3 x 3 pixels of each channel and of the band; one for every window, for the
+    LR image's remainder, and for the modulation by each channel."""
+    return _AROUND * (guide_channels + 1) + len(_WINDOWS_LR_PX) + 1 + guide_channels
 
 
 class Details:
     """What a band's filter weighs at every pixel of the prior's image (B, H, W): T values.
 
-    The guide's channels and the band itself, 3 x 3 pixels around, and what the band lacks to a function that is affine
-    in the guide within a window (He et al., Guided image filtering, ECCV 2010): mixtures of two materials are affine.
+    * The guide's channels and the band itself, 3 x 3 pixels around.
+    * What the band lacks to a function that is affine in the guide within a window (He et al., Guided image filtering,
+      ECCV 2010): mixtures of two materials are affine.
+    * What the LR image has beyond what the sensor sees of the band, interpolated at the right phase.
+    * The band's local mean, modulated as the guide's channel is modulated about its own: shade and texture change all
+      bands in proportion.
+
+    lr: (B, h, w). guide: (G, H, W), of the camera that filters are for (`as_by_camera`).
     """
 
-    def __init__(self, solution: Solution, guide: np.ndarray, scale: int) -> None:
+    def __init__(self, solution: Solution, lr: np.ndarray, guide: np.ndarray, scale: int) -> None:
         self.image = solution.image()
+        footprint = solution.sensor.footprint
+        remainder = (lr - footprint.sampler(scale, guide.shape[1:])(self.image)).astype(np.float32)
+        self.remainder = interpolate(remainder, scale, shift_px=footprint.shift_px(scale)).astype(np.float32)
         self._guide = np.concatenate([_around(channel) for channel in guide]).reshape(-1, guide[0].size)
-        sizes = (2 * max(1, round(window * scale / 2)) + 1 for window in _WINDOWS_LR_PX)
+        sizes = (_odd(window, scale) for window in _WINDOWS_LR_PX)
         missing = [locally_affine(solution.coefficients, guide, size) - solution.coefficients for size in sizes]
         self._affine = [np.tensordot(solution.subspace.basis.astype(np.float32), part, 1) for part in missing]
+        self._size = _odd(_MODULATED_LR_PX, scale)
+        level = _mean(guide, self._size)
+        dark = max(_DARK * float(np.abs(guide).mean()), float(np.finfo(np.float32).tiny))
+        self._modulation = ((guide - level) / (np.maximum(level, 0) + dark)).astype(np.float32)
 
     def of_band(self, band: int) -> np.ndarray:
         """(T, H W) float32."""
@@ -60,8 +82,9 @@ class Details:
         return added.reshape(self.image.shape)
 
     def _own(self, band: int) -> np.ndarray:
-        around = _around(self.image[band]).reshape(_AROUND, -1)
-        return np.concatenate([around, [part[band].ravel() for part in self._affine]])
+        modulated = _mean(self.image[band][None], self._size) * self._modulation
+        maps = [_around(self.image[band]), *(part[band][None] for part in self._affine), self.remainder[band][None]]
+        return np.concatenate([*maps, modulated]).reshape(-1, self._guide.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,16 +149,11 @@ def fitted(scenes: Sequence[list[Moments]], start: np.ndarray) -> tuple[np.ndarr
 def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarray:
     """Images (K, H, W) as affine functions of the guide (G, H, W), fitted in the window of size x size around a pixel
     and read at that pixel: (K, H, W) float32."""
-    from scipy.ndimage import uniform_filter
-
-    def mean(values: np.ndarray) -> np.ndarray:
-        return uniform_filter(values, (1, size, size), mode="nearest")
-
     guide = guide.astype(np.float64)
     channels = len(guide)
-    level = mean(guide)
+    level = _mean(guide, size)
     rows, columns = np.triu_indices(channels)
-    products = mean(guide[rows] * guide[columns]) - level[rows] * level[columns]
+    products = _mean(guide[rows] * guide[columns], size) - level[rows] * level[columns]
     ridge = max(_AFFINE_RIDGE * float(guide.var(axis=(1, 2)).mean()), np.finfo(float).tiny)
     weights = np.empty((channels, level[0].size))
     for first in range(0, weights.shape[1], _CHUNK_PX):
@@ -150,9 +168,56 @@ def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarr
     found = np.empty(images.shape, np.float32)
     for image, plane in zip(images, found, strict=True):
         image = image.astype(np.float64)
-        middle = mean(image[None])[0]
-        plane[...] = middle + (weights * (mean(guide * image) - level * middle)).sum(axis=0)
+        middle = _mean(image[None], size)[0]
+        plane[...] = middle + (weights * (_mean(guide * image, size) - level * middle)).sum(axis=0)
     return found
+
+
+def response_of(scenes: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> np.ndarray:
+    """Response of the camera that took the guides, and its offset: (G, B + 1).
+
+    scenes: HR image (B, H, W), guide (G, H, W), valid pixels (H, W) or None for all.
+    """
+    power, cross = 0.0, 0.0
+    for image, guide, valid in scenes:
+        kept = slice(None) if valid is None else np.flatnonzero(valid)
+        spectra, colours = (part.reshape(len(part), -1)[:, kept].astype(np.float64) for part in (image, guide))
+        spectra = np.concatenate([spectra, np.ones_like(spectra[:1])])
+        power, cross = power + spectra @ spectra.T, cross + colours @ spectra.T
+    ridge = max(_RESPONSE_RIDGE * float(np.trace(power)) / len(power), np.finfo(float).tiny)
+    return np.linalg.solve(power + ridge * np.eye(len(power)), cross.T).T
+
+
+def as_by_camera(guide: np.ndarray, image: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """The guide (G, H, W) as the camera of that response (G, B + 1) would have taken it, with its exposure and tones.
+
+    Each channel becomes the combination of itself, its square, its root and a constant that comes nearest to what the
+    camera would see of the image (B, H, W); but only where the guide as it is contradicts the image far more than
+    that. A response of zeros, of filters that have not learnt yet, changes nothing.
+    """
+    if not response.any():
+        return guide
+    flat = guide.reshape(len(guide), -1).astype(np.float64)
+    wanted = response[:, :-1] @ image.reshape(len(image), -1) + response[:, -1:]
+    taken = np.empty_like(flat)
+    for channel, target, result in zip(flat, wanted, taken, strict=True):
+        curve = np.stack([np.ones_like(channel), np.sqrt(np.maximum(channel, 0)), channel, channel**2])
+        result[...] = (np.linalg.pinv(curve @ curve.T, hermitian=True) @ (curve @ target)) @ curve
+    if ((taken - wanted) ** 2).sum() > _OTHER_CAMERA * ((flat - wanted) ** 2).sum():
+        return guide
+    return taken.reshape(guide.shape).astype(guide.dtype)
+
+
+def _odd(window_lr_px: float, scale: int) -> int:
+    """Side of a window in HR pixels."""
+    return 2 * max(1, round(window_lr_px * scale / 2)) + 1
+
+
+def _mean(images: np.ndarray, size: int) -> np.ndarray:
+    """Means of images (K, H, W) in the window of size x size around each pixel."""
+    from scipy.ndimage import uniform_filter
+
+    return uniform_filter(images, (1, size, size), mode="nearest")
 
 
 def _around(plane: np.ndarray) -> np.ndarray:

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsisr.degrade.sampling import interpolate
-from hsisr.models.hybrid.filters import Details
+from hsisr.models.hybrid.filters import Details, as_by_camera
 from hsisr.models.prior import Solution
 
 #: Typical sizes, by which the maps are divided so that the network sees numbers near one.
@@ -32,21 +31,27 @@ def cosines(count: int, bands: int) -> np.ndarray:
 
 
 def stack(
-    solution: Solution, lr: np.ndarray, guide: np.ndarray, scale: int, basis: np.ndarray, filters: np.ndarray
+    solution: Solution,
+    lr: np.ndarray,
+    guide: np.ndarray,
+    scale: int,
+    basis: np.ndarray,
+    filters: np.ndarray,
+    response: np.ndarray,
 ) -> Stack:
     """Filter what the prior found for lr (B, h, w) and guide (G, H, W), and lay out what the network needs.
 
-    basis: (K, B). filters: (B, T). The solution holds its variance. Maps: the guide; coefficients in the basis of the
-    filtered image, the higher ones enlarged as they are smaller; of what the filters added; of the LR image's
-    remainder after the prior, interpolated at the right phase; and the regression's own standard deviation.
+    basis: (K, B). filters: (B, T), for a camera of that response (G, B + 1). The solution holds its variance. Maps: the
+    guide as by that camera; coefficients in the basis of the filtered image, the higher ones enlarged as they are
+    smaller; of what the filters added; of the LR image's remainder after the prior, interpolated at the right phase;
+    and the regression's own standard deviation.
     """
-    details = Details(solution, guide, scale)
+    guide = as_by_camera(guide, solution.image(), response)
+    details = Details(solution, lr, guide, scale)
     added = details.filtered(filters)
-    footprint = solution.sensor.footprint
-    remainder = in_basis(basis, lr - footprint.sampler(scale, guide.shape[1:])(details.image))
-    remainder = interpolate(remainder, scale, shift_px=footprint.shift_px(scale))
     image = details.image + added
     level = in_basis(basis, image) / np.sqrt(len(image)) * np.arange(1, len(basis) + 1)[:, None, None]
+    remainder = in_basis(basis, details.remainder)
     deviation = np.sqrt(solution.variance)[None]
     parts = [guide, level, in_basis(basis, added) / _FILTERED, remainder / _RESIDUAL, deviation / _DEVIATION]
     return Stack(solution, image, np.concatenate(parts).astype(np.float32))

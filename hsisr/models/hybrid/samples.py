@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hsisr.degrade import Pair
-from hsisr.models.hybrid.filters import Details, Moments, fitted
+from hsisr.models.hybrid.agreement import contradiction
+from hsisr.models.hybrid.filters import Details, Moments, as_by_camera, fitted, response_of
 from hsisr.models.hybrid.maps import in_basis, stack
 from hsisr.models.prior import solve
 from hsisr.patches import Sample, oriented
@@ -65,30 +66,38 @@ def solved(
     scale: int,
     basis: np.ndarray,
     filters: np.ndarray,
+    response: np.ndarray,
     size_px: int = 96,
     patches_per_scene: int = 1000,
     seed: int = 0,
-) -> tuple[PriorPatches, np.ndarray]:
-    """Solve named pairs, learn filters from them, and cut patches of what the filters leave; returns both.
+) -> tuple[PriorPatches, dict[str, np.ndarray]]:
+    """Solve named pairs, learn filters from them, and cut patches of what the filters leave.
 
-    basis: the network's, (K, B). filters: (B, T), to which the new ones are drawn. The patches of a scene are made with
-    filters that have not seen it, so that the network learns what it will find in other scenes.
+    basis: the network's, (K, B). filters: (B, T), to which the new ones are drawn. response: (G, B + 1), of the camera
+    that they are for; learnt too where it is zero. The patches of a scene are made with filters that have not seen it,
+    so that the network learns what it will find in other scenes. Returns the patches and what was learnt in closed
+    form, by the names of the network's buffers.
     """
-    names, kept, moments = [], [], []
+    pairs = list(pairs)
+    if not response.any():
+        response = response_of((pair.hr, pair.guide, pair.mask) for _, pair in pairs)
+    names, kept, moments, contradictions = [], [], [], []
     for name, pair in pairs:
         started = time.perf_counter()
         solution = solve(pair.lr, pair.guide, scale, variance=True)
-        details = Details(solution, pair.guide, scale)
+        details = Details(solution, pair.lr, as_by_camera(pair.guide, solution.image(), response), scale)
         names.append(name)
         kept.append((pair, solution))
+        contradictions.append(contradiction(pair.hr, pair.guide, response, pair.mask))
         moments.append(Moments.of(details, pair.hr - details.image, pair.mask))
         seconds = time.perf_counter() - started
         print(f"{name}: training scene {len(names)} solved in {seconds:.1f} s", file=sys.stderr, flush=True)
     filters, unseen = fitted(moments, filters)
     scenes = []
     for (pair, solution), theirs in zip(kept, unseen, strict=True):
-        found = stack(solution, pair.lr, pair.guide, scale, basis, theirs)
+        found = stack(solution, pair.lr, pair.guide, scale, basis, theirs, response)
         missing = in_basis(basis, pair.hr - found.image).astype(np.float32)
         scenes.append((found.maps, missing if pair.mask is None else missing * pair.mask))
     size = min(size_px, *(n for maps, _ in scenes for n in maps.shape[1:]))
-    return PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed), filters
+    learnt = {"filters": filters, "response": response, "contradiction": np.array(max(contradictions))}
+    return PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed), learnt

@@ -79,7 +79,7 @@ def solve(
     features = GuideFeatures(guide, waves)
     low = features.seen_by(sampler)
     fields = SmoothFields(sampler, scale)
-    bands, subspace, fit = _regressed(lr, low, valid, sensor.noise_sigma, fields)
+    bands, subspace, fit = _regressed(lr, low, valid, sensor.noise_sigma, features.simpler, fields)
     coefficients, uncertainty = _applied(fit, features, guide.shape[1:], variance)
     residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0)
     coefficients += fields.kriged(residuals.reshape(-1, *lr.shape[1:]))
@@ -107,11 +107,16 @@ def agree_with_guide(
 
 
 def _regressed(
-    lr: np.ndarray, low: np.ndarray, valid: np.ndarray, noise_sigma: float, fields: SmoothFields
+    lr: np.ndarray,
+    low: np.ndarray,
+    valid: np.ndarray,
+    noise_sigma: float,
+    simpler: tuple[int, int],
+    fields: SmoothFields,
 ) -> tuple[np.ndarray, Subspace, Fit]:
     """The bands (B, h w) without the bias of clipping, their subspace, and its regression on the features."""
     bands = lr.reshape(len(lr), -1)
-    regression = Regression(low[:, valid])
+    regression = Regression(low[:, valid], simpler=simpler)
     subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
     fit = regression.fit(subspace.coefficients(bands[:, valid]))
     if is_clipped(bands) and noise_sigma > 0:
@@ -119,12 +124,17 @@ def _regressed(
         subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
         fit = regression.fit(subspace.coefficients(bands[:, valid]))
     if valid.all():
-        fit = _generalised(fit, low, subspace.coefficients(bands), lr.shape[1:], fields)
+        fit = _generalised(fit, low, subspace.coefficients(bands), lr.shape[1:], simpler, fields)
     return bands, subspace, fit
 
 
 def _generalised(
-    fit: Fit, low: np.ndarray, coefficients: np.ndarray, shape: tuple[int, int], fields: SmoothFields
+    fit: Fit,
+    low: np.ndarray,
+    coefficients: np.ndarray,
+    shape: tuple[int, int],
+    simpler: tuple[int, int],
+    fields: SmoothFields,
 ) -> Fit:
     """Generalised least squares: where the regression leaves a smooth field, regress on what is not smooth.
 
@@ -138,7 +148,7 @@ def _generalised(
         constant, features, targets = (
             whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), low, coefficients)
         )
-        fit = Regression(features, constant).fit(targets)
+        fit = Regression(features, constant, simpler).fit(targets)
     return fit
 
 

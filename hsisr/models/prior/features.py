@@ -47,6 +47,11 @@ class GuideFeatures:
     def __len__(self) -> int:
         return len(self._guide) + len(self._pairs) + self._waves
 
+    @property
+    def simpler(self) -> tuple[int, int]:
+        """Numbers of leading features that may do alone: the channels; the channels and their products."""
+        return len(self._guide), len(self._guide) + len(self._pairs)
+
     def rows(self, part: slice) -> np.ndarray:
         """All features at the HR rows `part`: (len(self), pixels), float32."""
         guide = self._guide[:, part]

@@ -1,6 +1,8 @@
-"""Bayesian linear regression with several targets, each with the ridge of greatest evidence."""
+"""Bayesian linear regression with several targets, each with the features and the ridge of greatest evidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 
@@ -38,19 +40,27 @@ class Regression:
     """Regression on given features (D, n) and a constant: decomposed once, fitted to as many targets as one likes.
 
     constant: (1, n), what the constant looks like in the coordinates of features and targets; ones if not given.
+    simpler: numbers of leading features that may do alone.
 
-    Weights have independent normal priors of equal variance, the offset none. Of each target, the ratio of noise to
-    weights is the one that maximises the evidence with the noise's level integrated out by its best value (MacKay,
-    Bayesian interpolation, Neural Computation 1992).
+    Weights have independent normal priors of equal variance, the offset none. Of each target, the features that take
+    part, all or the first so many, and the ratio of noise to weights are those that maximise the evidence with the
+    noise's level integrated out by its best value (MacKay, Bayesian interpolation, Neural Computation 1992).
     """
 
-    def __init__(self, features: np.ndarray, constant: np.ndarray | None = None) -> None:
+    def __init__(self, features: np.ndarray, constant: np.ndarray | None = None, simpler: Sequence[int] = ()) -> None:
         self._count = features.shape[1]
         self._constant = np.ones((1, self._count)) if constant is None else constant
         self._mean = self._level(features)
         self._features = features - self._mean @ self._constant
-        values, self._vectors = np.linalg.eigh(self._features @ self._features.T / self._count)
-        self._values = np.maximum(values, 0.0)
+        gram = self._features @ self._features.T / self._count
+        sizes = (len(features), *simpler)
+        self._vectors = np.zeros((len(features), sum(sizes)))
+        self._values = np.empty(sum(sizes))
+        #: The columns of `_vectors` that belong to each choice of features.
+        self._choices = [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
+        for size, columns in zip(sizes, self._choices, strict=True):
+            values, self._vectors[:size, columns] = np.linalg.eigh(gram[:size, :size])
+            self._values[columns] = np.maximum(values, 0.0)
 
     def fit(self, targets: np.ndarray) -> Fit:
         """Fit targets (K, n)."""
@@ -59,14 +69,17 @@ class Regression:
         cross = self._vectors.T @ (self._features @ targets.T) / self._count
         power = (targets**2).mean(axis=1)
         floor = np.maximum(1e-14 * power, np.finfo(float).tiny)
-        best = np.full(len(targets), np.inf)
-        ridges, noise = np.ones(len(targets)), power.copy()
-        for ridge in _RIDGES:
-            left = np.maximum(power - (cross**2 / (self._values + ridge)[:, None]).sum(axis=0), floor)
-            surprise = self._count * np.log(left) + np.log1p(self._values / ridge).sum()
-            better = surprise < best
-            best[better], ridges[better], noise[better] = surprise[better], ridge, left[better]
-        shrunk = 1 / (self._values[:, None] + ridges)
+        best, noise = np.full(len(targets), np.inf), power.copy()
+        shrunk = np.zeros_like(cross)
+        for columns in self._choices:
+            values, explained = self._values[columns, None], cross[columns] ** 2
+            for ridge in _RIDGES:
+                left = np.maximum(power - (explained / (values + ridge)).sum(axis=0), floor)
+                surprise = self._count * np.log(left) + np.log1p(values / ridge).sum()
+                better = surprise < best
+                best[better], noise[better] = surprise[better], left[better]
+                shrunk[:, better] = 0
+                shrunk[columns, better] = 1 / (values + ridge)
         weights = (self._vectors @ (shrunk * cross)).T
         shrinkage = shrunk * noise / self._count
         return Fit(weights, mean - weights @ self._mean, noise, self._mean, self._vectors, shrinkage)
