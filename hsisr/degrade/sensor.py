@@ -58,6 +58,15 @@ class Sensor:
     mask: np.ndarray | None = None
 
 
+def sensor_in(footprint: Footprint | None, valid: np.ndarray, scale: int) -> Sensor:
+    """What is known of the sensor in a part of a scene whose HR pixels are valid or not, (H, W).
+
+    Where no LR pixel is complete, the mask is left out: what invalid pixels were filled with is all there is then.
+    """
+    whole = valid.reshape(valid.shape[0] // scale, scale, -1, scale).all(axis=(1, 3))
+    return Sensor(footprint=footprint, mask=valid if whole.any() and not valid.all() else None)
+
+
 def sensor_of(metadata: Mapping[str, Any], mask: np.ndarray | None = None) -> Sensor:
     """The sensor that the metadata of a pair or of a pair file describes; under `full` only the mask is known."""
     if str(metadata["sampling"]).startswith("none"):

@@ -6,7 +6,7 @@ import numpy as np
 
 from hsisr import paths
 from hsisr.benchmark import Benchmark, Model
-from hsisr.degrade import sensor_of
+from hsisr.degrade import Sensor, sensor_of
 from hsisr.errors import HsisrError
 from hsisr.files import stamp
 from hsisr.pairs import PairFile
@@ -47,4 +47,4 @@ def _network(benchmark: Benchmark, model: Model, seed: int) -> Method:
         raise HsisrError(f"{path}: trained with other settings ({found}, now {expected}); train again")
     fix_threads(model.training.threads)
     network = inference.load_model(path, choose_device(model.training.device))
-    return lambda pair: inference.predict(network, pair.lr, pair.guide)
+    return lambda pair: inference.predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))

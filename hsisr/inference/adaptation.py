@@ -16,18 +16,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hsisr import metrics, patches
 from hsisr.config import Training
 from hsisr.degrade import Pair
 from hsisr.degrade.estimation import estimate_footprint
-from hsisr.degrade.sensor import Sensor
+from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.errors import HsisrError
 from hsisr.files import stamp, write_json
 from hsisr.inference import job, scenes
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import scale_between
 from hsisr.inference.method import Method, choose_device, open_method, predict
-from hsisr.inference.quality import compare
+from hsisr.inference.quality import Apply, compare
 from hsisr.inference.reduced import Part, parts
 from hsisr.inference.scenes import Options, say
 from hsisr.inference.weights import read_metadata, save_model
@@ -85,8 +87,10 @@ def finetune(
         samples, patch_px = _samples(feed, cut["training"], folder / "patches.h5", training, seed)
         if prepared:
             starts["before its first step"] = _weights(feed)
-        outcome = _train(feed, cut["validation"], samples, folder, out, training, minutes, steps, seed, settings)
-        validation_psnr = _keep_best(feed, cut["validation"], starts, outcome.validation_psnr)
+        footprints = _footprints(feed, cut["training"])
+        validate = _Validation(cut["validation"], feed.method.scale, feed.method.needs_guide, footprints["reduced"])
+        outcome = _train(feed, validate, samples, folder, out, training, minutes, steps, seed, settings)
+        validation_psnr = _keep_best(feed, validate, starts, outcome.validation_psnr)
         save_model(out / "model.safetensors", feed.method.model, metadata, settings)
         summary = {
             **stamp("finetune", settings),
@@ -98,7 +102,7 @@ def finetune(
             "validation_psnr": validation_psnr,
         }
         if hold_out:
-            summary |= compare(cut["test"], cut["training"], feed.method.scale, _methods(feed, cut["training"]))
+            summary |= compare(cut["test"], cut["training"], feed.method.scale, _methods(feed, footprints))
         write_json(out / "finetune.json", summary)
     return summary
 
@@ -222,17 +226,19 @@ class _Validation:
     part: Part
     scale: int
     needs_guide: bool
+    footprint: Footprint | None
 
     def __call__(self, network: Any) -> float:
         part = self.part
-        estimate = predict(network, part.low_lr, part.low_guide if self.needs_guide else None)
+        guide = part.low_guide if self.needs_guide else None
+        estimate = predict(network, part.low_lr, guide, sensor=sensor_in(self.footprint, part.mask, self.scale))
         mask = None if part.mask.all() else part.mask
         return float(metrics.score(part.lr, estimate, self.scale, "mulsr", mask=mask)["psnr"])
 
 
 def _train(
     feed: Feed,
-    validation: Part,
+    validate: _Validation,
     samples: Any,
     folder: Path,
     out: Path,
@@ -245,7 +251,6 @@ def _train(
     """Train for the budget: its steps, or those that fit into its minutes at the speed that is measured first."""
     from hsisr.training import fit
 
-    validate = _Validation(validation, feed.method.scale, feed.method.needs_guide)
     if steps is None:
         timing = tempfile.mkdtemp(dir=folder)
         trial = training.model_copy(update={"max_steps": _TIMED_STEPS, "select": "last"})
@@ -270,12 +275,11 @@ def _weights(feed: Feed) -> dict[str, Any]:
     return copy.deepcopy(feed.method.model.state_dict())
 
 
-def _keep_best(feed: Feed, validation: Part, starts: dict[str, dict[str, Any]], trained_psnr: float) -> float:
+def _keep_best(feed: Feed, validate: _Validation, starts: dict[str, dict[str, Any]], trained_psnr: float) -> float:
     """Go back to a start, name -> weights, that does better where weights are selected; returns the PSNR there.
 
     A scene that teaches little can mislead a network that was good before it.
     """
-    validate = _Validation(validation, feed.method.scale, feed.method.needs_guide)
     network, best = feed.method.model, (trained_psnr, _weights(feed), "")
     for name, weights in starts.items():
         network.load_state_dict(weights)
@@ -292,24 +296,33 @@ def _keep_best(feed: Feed, validation: Part, starts: dict[str, dict[str, Any]], 
     return psnr
 
 
-def _methods(feed: Feed, training: Part) -> dict[str, dict[str, Any]]:
-    """Reduced and full: the adapted model and what it is compared with, each a function of LR image and guide.
-
-    GSA's PSF is measured on the training part, at either resolution: the held-out part may be too small for that.
-    """
-    scale = feed.method.scale
-    plain = {feed.method.name: feed.method, "bicubic": open_method("bicubic", scale, 0)}
+def _footprints(feed: Feed, training: Part) -> dict[str, Footprint | None]:
+    """Of an LR pixel, `reduced` and `full`: measured on the training part, as the others may be too small for that."""
     if feed.guide is None or not feed.method.needs_guide:
-        return {"reduced": plain, "full": plain}
-    gsa = open_method("gsa", scale, feed.guide_channels)
+        return {"reduced": None, "full": None}
     pairs = {
         "reduced": (training.low_lr, training.low_guide, training.mask),
         "full": (training.lr, training.guide, training.guide_mask),
     }
-    found = {}
-    for kind, (lr, guide, valid) in pairs.items():
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # where a part is too small to measure on, Wald's PSF is the right guess
-            known = Sensor(footprint=estimate_footprint(lr, guide, scale, valid))
-        found[kind] = {**plain, "gsa": partial(gsa, sensor=known)}
-    return found
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where that is too small as well, Wald's PSF is the right guess
+        return {
+            kind: estimate_footprint(lr, sharp, feed.method.scale, mask) for kind, (lr, sharp, mask) in pairs.items()
+        }
+
+
+def _methods(feed: Feed, footprints: Mapping[str, Footprint | None]) -> dict[str, dict[str, Apply]]:
+    """Reduced and full: the adapted model and what it is compared with."""
+    methods = {feed.method.name: feed.method, "bicubic": open_method("bicubic", feed.method.scale, 0)}
+    if feed.guide is not None and feed.method.needs_guide:
+        methods["gsa"] = open_method("gsa", feed.method.scale, feed.guide_channels)
+    return {
+        kind: {name: partial(_apply, method, footprint) for name, method in methods.items()}
+        for kind, footprint in footprints.items()
+    }
+
+
+def _apply(
+    method: Method, footprint: Footprint | None, lr: np.ndarray, guide: np.ndarray | None, valid: np.ndarray
+) -> np.ndarray:
+    return method(lr, guide, sensor=sensor_in(footprint, valid, method.scale))

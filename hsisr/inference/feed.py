@@ -5,7 +5,7 @@ from functools import cached_property
 
 import numpy as np
 
-from hsisr.degrade.sensor import Footprint, Sensor
+from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
 from hsisr.inference.method import Method
 from hsisr.inference.sources import Source, filled
@@ -81,13 +81,7 @@ class Feed:
         if not valid.any():
             return np.full((len(low), *valid.shape), np.nan, np.float32), valid
         low = filled(low, low_valid) / np.float32(self.peak)
-        estimate = self.method(low, sharp, self.memory, self._sensor(valid)) * np.float32(self.peak)
+        sensor = sensor_in(self.footprint, valid, scale)
+        estimate = self.method(low, sharp, self.memory, sensor) * np.float32(self.peak)
         estimate[:, ~valid] = np.nan
         return estimate, valid
-
-    def _sensor(self, valid: np.ndarray) -> Sensor:
-        """What is known of the sensor in a window whose HR pixels are valid or not (H, W)."""
-        scale = self.method.scale
-        whole = valid.reshape(valid.shape[0] // scale, scale, -1, scale).all(axis=(1, 3))
-        # where no LR pixel is complete, the filled ones are all there is to learn from
-        return Sensor(footprint=self.footprint, mask=valid if whole.any() and not valid.all() else None)

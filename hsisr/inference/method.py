@@ -3,6 +3,7 @@
 import inspect
 import math
 import os
+from collections.abc import Container
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,12 @@ class Method:
         """lr (bands, h, w), guide (G, H, W) or None, both as the model was trained -> (bands, H, W) float32.
 
         memory: bytes that the work may take, for models that know how to keep to it. sensor: what is known of the
-        images, for untrained methods that ask.
+        images, for models that ask.
         """
         model = self.model
-        if self.takes_sensor and sensor is not None:
+        if sensor is not None and "sensor" in getattr(model, "options", {}):
             model = replace(model, options={**model.options, "sensor": sensor})
-        return predict(model, lr, guide if self.needs_guide else None, self.precision, memory)
+        return predict(model, lr, guide if self.needs_guide else None, self.precision, memory, sensor)
 
     @property
     def lr_period(self) -> int:
@@ -63,7 +64,7 @@ class Method:
     @property
     def takes_sensor(self) -> bool:
         """Whether the method works with what is known of the sensor: its PSF, and which pixels are valid."""
-        return "sensor" in getattr(self.model, "options", {})
+        return "sensor" in getattr(self.model, "options", {}) or "sensor" in _asked(self.model)
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Memory that one pixel of the output takes while it is made: images, and the maps of a network."""
@@ -128,22 +129,28 @@ def open_method(
 
 
 def predict(
-    model: Any, lr: np.ndarray, guide: np.ndarray | None = None, precision: str = "32", memory: int | None = None
+    model: Any,
+    lr: np.ndarray,
+    guide: np.ndarray | None = None,
+    precision: str = "32",
+    memory: int | None = None,
+    sensor: Sensor | None = None,
 ) -> np.ndarray:
     """Super-resolve one image in memory.
 
     model: a network (it is used as it stands, in eval mode and without gradients) or a classical method from
     `registry.build`. lr: (bands, h, w) in [0, 1]. guide: (G, H, W) in [0, 1], or None. precision: 32, bf16 or fp16.
-    memory: bytes that the work may take, for models whose `super_resolve` has an argument of that name.
+    memory: bytes that the work may take; sensor: what is known of how the images were taken; both for models whose
+    `super_resolve` has an argument of that name.
     Returns (bands, H, W) float32. Raises HsisrError if the model needs a guide and there is none, or the guide's size
     does not fit.
     """
     from torch import nn
 
-    bounded = memory is not None and "memory" in inspect.signature(model.super_resolve).parameters
-    limit = {"memory": memory} if bounded else {}
+    told = {"memory": memory, "sensor": sensor}
+    told = {name: value for name, value in told.items() if value is not None and name in _asked(model)}
     if not isinstance(model, nn.Module):
-        return np.asarray(model.super_resolve(lr, guide, **limit), dtype=np.float32)
+        return np.asarray(model.super_resolve(lr, guide, **told), dtype=np.float32)
     import torch
 
     if guide is None and getattr(model, "guide_channels", 0):
@@ -157,7 +164,7 @@ def predict(
     low = {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     try:
         with torch.inference_mode(), torch.autocast(device.type, low, enabled=precision != "32"):
-            return model.super_resolve(*inputs, **limit)[0].float().cpu().numpy()
+            return model.super_resolve(*inputs, **told)[0].float().cpu().numpy()
     finally:
         model.train(training)
 
@@ -178,6 +185,11 @@ def choose_device(name: str) -> str:
     if kind == "cuda" and int(index or 0) >= count:
         raise HsisrError(f"--device {name!r}: torch sees {count} GPUs here; use auto or cpu")
     return name
+
+
+def _asked(model: Any) -> Container[str]:
+    """Names of the arguments that a model's `super_resolve` takes."""
+    return inspect.signature(model.super_resolve).parameters
 
 
 def _untrained(name: str, scale: int | None, guide_channels: int, precision: str) -> Method:

@@ -10,8 +10,8 @@ from hsisr.inference.reduced import Part
 #: Side of a quality-index tile in LR pixels, the field's; halved until it fits into a small image.
 _BLOCK_LR_PX = 32
 
-#: A method, applied: (lr, guide) -> estimate.
-Apply = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
+#: A method, applied: (lr, guide, valid pixels of the result) -> estimate.
+Apply = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
 Scores = dict[str, float]
 
 
@@ -27,15 +27,16 @@ def compare(
     response = None if part.guide is None else _fitted_response(training)
     found: dict[str, dict[str, Scores]] = {"reduced": {}, "full": {}}
     for name, apply in methods["reduced"].items():
-        low = apply(part.low_lr, part.low_guide)
-        scores = metrics.score(part.lr, low, scale, "mulsr", mask=None if part.mask.all() else part.mask)
+        mask = None if part.mask.all() else part.mask
+        scores = metrics.score(part.lr, apply(part.low_lr, part.low_guide, part.mask), scale, "mulsr", mask=mask)
         found["reduced"][name] = {key: float(scores[key]) for key in ("psnr", "sam", "ergas")}
     for name, apply in methods["full"].items():
-        found["full"][name] = _full(part, apply(part.lr, part.guide), scale, response)
+        found["full"][name] = _full(part, apply, scale, response)
     return found
 
 
-def _full(part: Part, estimate: np.ndarray, scale: int, response: tuple[np.ndarray, np.ndarray] | None) -> Scores:
+def _full(part: Part, apply: Apply, scale: int, response: tuple[np.ndarray, np.ndarray] | None) -> Scores:
+    estimate = apply(part.lr, part.guide, part.guide_mask)
     degraded = degrade.degrade(estimate, "wald", scale, noise=0)
     block = _BLOCK_LR_PX
     while block > min(part.lr.shape[1:]):

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from hsisr import pairs
+from hsisr.degrade import Sensor
 
 
 class Validation:
@@ -22,10 +23,10 @@ class Validation:
         from hsisr.inference import predict
         from hsisr.metrics import score
 
-        scores = [
-            score(pair.hr, predict(network, pair.lr, pair.guide), self.scale, self.convention, mask=pair.mask)
-            for pair in self._pairs
-        ]
+        scores = []
+        for pair in self._pairs:
+            estimate = predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))
+            scores.append(score(pair.hr, estimate, self.scale, self.convention, mask=pair.mask))
         return sum(entry["psnr"] for entry in scores) / len(scores)
 
     @cached_property

@@ -57,14 +57,14 @@ def test_scores_of_a_perfect_result_are_perfect(tmp_path):
     test = cut["test"]
     # the truth at either resolution; LR images here are block means, which Wald's PSF does not quite undo
     truth = {test.low_lr.shape: test.lr, test.lr.shape: sharp[:, 48 * SCALE :]}
-    methods = {"truth": lambda low, _: truth[low.shape], "zero": _zero}
+    methods = {"truth": lambda low, *_: truth[low.shape], "zero": _zero}
     scores = compare(test, cut["training"], SCALE, {"reduced": methods, "full": methods})
     assert scores["reduced"]["truth"]["psnr"] > 100 > scores["reduced"]["zero"]["psnr"]
     assert scores["full"]["truth"]["consistency_guide"] < 0.02 < scores["full"]["zero"]["consistency_guide"]
     assert scores["full"]["truth"]["consistency_lr"] < 0.02 < scores["full"]["zero"]["consistency_lr"]
 
 
-def _zero(low, _):
+def _zero(low, *_):
     return np.zeros((len(low), low.shape[1] * SCALE, low.shape[2] * SCALE), np.float32)
 
 

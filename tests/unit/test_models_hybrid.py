@@ -6,7 +6,9 @@ import torch
 
 from hsisr import benchmark, degrade, evaluation, pairs, paths
 from hsisr.config import Config, Training
+from hsisr.degrade import Sensor
 from hsisr.inference import load_model, predict
+from hsisr.inference.method import Method
 from hsisr.models import registry
 from hsisr.models.hybrid.agreement import agreed, contradiction
 from hsisr.models.hybrid.filters import (
@@ -36,6 +38,21 @@ def test_untrained_it_is_the_prior(pair):
     network = registry.build("hybrid", 4, 31, 3)
     found = predict(network, pair.lr, pair.guide)
     np.testing.assert_allclose(found, prior(pair.lr, pair.guide, scale=4), atol=1e-6)
+
+
+def test_it_is_told_what_is_known_of_the_sensor(pair):
+    network = registry.build("hybrid", 4, 31, 3)
+    mask = np.ones(pair.hr.shape[1:], bool)
+    mask[:, :40] = False
+    footprint = degrade.gaussian_footprint(4)
+    method = Method("hybrid", 4, True, network)
+    assert method.takes_sensor
+    found = method(pair.lr, pair.guide, sensor=Sensor(footprint=footprint, mask=mask))
+    expected = prior(pair.lr, pair.guide, scale=4, sensor=Sensor(footprint=footprint, mask=mask))
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    blind = method(pair.lr, pair.guide)  # not the pair that is kept, though the images are the same
+    np.testing.assert_allclose(blind, prior(pair.lr, pair.guide, scale=4), atol=1e-6)
+    assert np.abs(found - blind).max() > 1e-3
 
 
 @pytest.mark.parametrize(("bands", "channels", "size"), [(8, 1, 48), (40, 4, 50), (5, 2, 51)])

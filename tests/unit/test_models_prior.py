@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from hsisr import degrade
 from hsisr.degrade import Sensor, gaussian_footprint, sensor_of
@@ -47,6 +48,21 @@ def test_regression_is_the_gaussian_process_of_greatest_evidence():
         np.testing.assert_allclose(fit(new)[k] - targets[k].mean(), expected, atol=1e-9)
         np.testing.assert_allclose(fit.noise[k], level, rtol=1e-9)
         np.testing.assert_allclose(fit.variance(new)[k], np.diag(spread), rtol=1e-6)
+
+
+def test_evidence_leaves_out_what_is_not_needed():
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((40, 60))
+    linear = rng.standard_normal((2, 2)) @ features[:2] + 0.1 * rng.standard_normal((2, 60))
+    rich = rng.standard_normal((1, 40)) @ features + 0.1 * rng.standard_normal((1, 60))
+    fit = Regression(features, simpler=(2, 10)).fit(np.concatenate([linear, rich]))
+    alone, all_of_them = Regression(features[:2]).fit(linear), Regression(features).fit(rich)
+    np.testing.assert_allclose(fit.weights[:2, :2], alone.weights, rtol=1e-9)
+    assert not fit.weights[:2, 2:].any()
+    np.testing.assert_allclose(fit.weights[2:], all_of_them.weights, rtol=1e-9)
+    others = rng.standard_normal((40, 7))
+    expected = np.concatenate([alone.variance(others[:2]), all_of_them.variance(others)])
+    np.testing.assert_allclose(fit.variance(others), expected, rtol=1e-6)
 
 
 def test_regression_in_other_coordinates_is_generalised_least_squares():
@@ -163,6 +179,24 @@ def test_masked_pixels_are_ignored():
     far = (slice(None), slice(64, None), slice(64, None))
     spoilt = prior(lr, pair.guide, scale=4, sensor=Sensor(mask=mask))
     assert psnr(hr[far], spoilt[far]) > psnr(hr[far], bicubic(pair.lr, scale=4)[far]) + 7
+
+
+def test_a_hole_costs_little_where_one_channel_explains_little():
+    rng = np.random.default_rng(0)
+    detail = scene(1, 128)[0]
+    fields = gaussian_filter(rng.standard_normal((6, 128, 128)), (0, 12, 12), mode="mirror")
+    hr = (0.5 + 0.2 * detail + 2 * fields).astype(np.float32)
+    lr = gaussian_footprint(4).sampler(4, (128, 128))(hr).astype(np.float32)
+    mask = np.ones((128, 128), bool)
+    mask[20:80, :60] = False
+    spoilt = lr.copy()
+    spoilt[:, 5:20, :15] = 1.0
+    whole, holed = (
+        prior(image, detail[None], scale=4, sensor=Sensor(footprint=gaussian_footprint(4), mask=known))
+        for image, known in ((lr, None), (spoilt, mask))
+    )
+    far = (slice(None), slice(96, None), slice(None))
+    assert psnr(hr[far], holed[far]) > psnr(hr[far], whole[far]) - 1
 
 
 def test_noise_and_shift_of_mulsr_are_dealt_with_blind():

@@ -12,7 +12,9 @@ import hsisr
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.inference import Options, halo, super_resolve_file, super_resolve_folder
+from hsisr.inference.feed import Feed
 from hsisr.inference.folder import is_collection
+from hsisr.inference.method import open_method
 from hsisr.inference.sources import Source
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling, weights
@@ -139,6 +141,24 @@ def test_a_halo_that_cannot_reach_is_warned_of(tmp_path, capsys, monkeypatch):
     model = _deepshare(tmp_path / "model.safetensors")
     super_resolve_file(lr, None, model, tmp_path / "sr.tif", replace(CPU, tile=30))
     assert "differ from the whole scene by up to" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("errors", "chosen"),
+    [
+        ({4: 1e-2, 8: 1e-5, 12: 1e-7}, 8),  # the first that is good enough
+        ({4: 9e-2, 8: 2.4e-2, 12: 3e-2, 16: 2e-2, 24: 2e-2}, 8),  # none is; larger ones do no better
+        ({4: 9e-2, 8: 5e-2, 12: 3e-2, 16: 1e-2, 24: 5e-3}, 24),  # none is; each does better than the one before
+    ],
+)
+def test_the_halo_is_no_larger_than_it_helps(tmp_path, monkeypatch, errors, chosen):
+    monkeypatch.setattr(halo, "CANDIDATES", tuple(errors))
+    monkeypatch.setattr(halo, "_core", lambda feed, place, size, bands: (np.full((1, 1, 1), errors.get(size, 0.0)), 1))
+    lr, guide, _ = own_scene.write_pair(tmp_path, 200, 200)
+    model = own_scene.random_network(tmp_path / "model.safetensors")
+    feed = Feed(open_method(model, SCALE, 3), Source.of(lr, "LR", {}), None)
+    found = halo.probe(feed, memory=2**34)
+    assert found.halo == chosen and found.error == pytest.approx(errors[chosen] / feed.range)
 
 
 def _deepshare(path):

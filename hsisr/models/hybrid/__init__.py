@@ -6,6 +6,7 @@ and says what to add there, so that its cost does not grow with the number of ba
 """
 
 import hashlib
+import pickle
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
+from hsisr.degrade import Sensor
 from hsisr.models.fusion import padded
 from hsisr.models.hybrid.agreement import agreed
 from hsisr.models.hybrid.filters import filter_length
@@ -75,9 +77,12 @@ class Hybrid(nn.Module):
         fine = torch.cat([maps, relu(pixel_shuffle(self.up(coarse), 2))], dim=1)
         return _CORRECTION * self.last(relu(self.fine(fine)))
 
-    def super_resolve(self, lr: Tensor, guide: Tensor) -> Tensor:
-        """lr (N, B, h, w) and guide (N, G, H, W) to (N, B, H, W): solved blind, filtered, corrected."""
-        images = [self._corrected(*pair) for pair in zip(lr, guide, strict=True)]
+    def super_resolve(self, lr: Tensor, guide: Tensor, sensor: Sensor | None = None) -> Tensor:
+        """lr (N, B, h, w) and guide (N, G, H, W) to (N, B, H, W): solved, filtered, corrected.
+
+        sensor: what is known of how they were taken; the rest is estimated.
+        """
+        images = [self._corrected(*pair, sensor) for pair in zip(lr, guide, strict=True)]
         return torch.stack(images).to(lr)
 
     def training_patches(self, pairs: "Iterable[tuple[str, Pair]]", seed: int = 0) -> "PriorPatches":
@@ -97,8 +102,8 @@ class Hybrid(nn.Module):
         """Drop the solved pairs that are kept for the next call with the same images."""
         self._solved.clear()
 
-    def _corrected(self, lr: Tensor, guide: Tensor) -> Tensor:
-        found = self._solve(lr.float().cpu().numpy(), guide.float().cpu().numpy())
+    def _corrected(self, lr: Tensor, guide: Tensor, sensor: Sensor | None) -> Tensor:
+        found = self._solve(lr.float().cpu().numpy(), guide.float().cpu().numpy(), sensor)
         maps = torch.from_numpy(found.maps)[None].to(guide)
         height, width = maps.shape[2:]
         correction = self(lr[None], padded(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
@@ -106,13 +111,14 @@ class Hybrid(nn.Module):
         by_camera, usual = found.maps[: self.guide_channels], float(self.contradiction)
         return torch.from_numpy(agreed(image, by_camera, self._learnt()[1], found.solution, usual))
 
-    def _solve(self, lr: np.ndarray, guide: np.ndarray) -> Stack:
+    def _solve(self, lr: np.ndarray, guide: np.ndarray, sensor: Sensor | None) -> Stack:
         learnt = self._learnt()
-        key = hashlib.sha256(b"".join(part.tobytes() for part in (lr, guide, *learnt))).hexdigest()
+        given = b"".join(part.tobytes() for part in (lr, guide, *learnt)) + pickle.dumps(sensor)
+        key = hashlib.sha256(given).hexdigest()
         if key not in self._solved:
             if len(self._solved) >= _KEPT:
                 del self._solved[next(iter(self._solved))]
-            solution = solve(lr, guide, self.scale, variance=True)
+            solution = solve(lr, guide, self.scale, sensor, variance=True)
             self._solved[key] = stack(solution, lr, guide, self.scale, self.basis, *learnt)
         return self._solved[key]
 

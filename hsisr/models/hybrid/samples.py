@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hsisr.degrade import Pair
+from hsisr.degrade import Pair, Sensor
 from hsisr.models.hybrid.agreement import contradiction
 from hsisr.models.hybrid.filters import Details, Moments, as_by_camera, fitted, response_of
 from hsisr.models.hybrid.maps import in_basis, stack
@@ -84,7 +84,7 @@ def solved(
     names, kept, moments, contradictions = [], [], [], []
     for name, pair in pairs:
         started = time.perf_counter()
-        solution = solve(pair.lr, pair.guide, scale, variance=True)
+        solution = solve(pair.lr, pair.guide, scale, Sensor(mask=pair.mask), variance=True)
         details = Details(solution, pair.lr, as_by_camera(pair.guide, solution.image(), response), scale)
         names.append(name)
         kept.append((pair, solution))

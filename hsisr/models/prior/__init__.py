@@ -123,8 +123,7 @@ def _regressed(
         bands = bands - clipping_bias(subspace.spectra(fit(low)), noise_sigma)
         subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
         fit = regression.fit(subspace.coefficients(bands[:, valid]))
-    if valid.all():
-        fit = _generalised(fit, low, subspace.coefficients(bands), lr.shape[1:], simpler, fields)
+    fit = _generalised(fit, low, subspace.coefficients(bands), valid, lr.shape[1:], simpler, fields)
     return bands, subspace, fit
 
 
@@ -132,6 +131,7 @@ def _generalised(
     fit: Fit,
     low: np.ndarray,
     coefficients: np.ndarray,
+    valid: np.ndarray,
     shape: tuple[int, int],
     simpler: tuple[int, int],
     fields: SmoothFields,
@@ -139,14 +139,15 @@ def _generalised(
     """Generalised least squares: where the regression leaves a smooth field, regress on what is not smooth.
 
     Otherwise waves of place and colour imitate the field, which kriging knows better, and the weights that matter,
-    those of the guide's detail, come out wrong.
+    those of the guide's detail, come out wrong. Pixels that are not valid are taken to be as the fit before has them.
     """
     for _ in range(_REFITS):
-        correlation = fields.shared_correlation((coefficients - fit(low)).reshape(-1, *shape))
+        targets = np.where(valid, coefficients, fit(low))
+        correlation = fields.shared_correlation((targets - fit(low)).reshape(-1, *shape))
         if correlation.ratio > _WHITE:
             break
         constant, features, targets = (
-            whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), low, coefficients)
+            whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), low, targets)
         )
         fit = Regression(features, constant, simpler).fit(targets)
     return fit
