@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsisr.degrade import Pair
+from hsisr.degrade.estimation import valid_lr_pixels
 from hsisr.degrade.sampling import interpolate
 from hsisr.models.prior import Solution
 
@@ -173,39 +175,45 @@ def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarr
     return found
 
 
-def response_of(scenes: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> np.ndarray:
-    """Response of the camera that took the guides, and its offset: (G, B + 1).
+def response_of(scenes: Iterable[tuple[Pair, Solution, int]]) -> np.ndarray:
+    """Response of the camera that took the guides of solved pairs, and its offset: (G, B + 1).
 
-    scenes: HR image (B, H, W), guide (G, H, W), valid pixels (H, W) or None for all.
+    Learnt at the LR image's resolution, at which it is asked for, from HR images seen through the sensor, which are
+    free of noise. scenes: pair, its solution, scale.
     """
     power, cross = 0.0, 0.0
-    for image, guide, valid in scenes:
-        kept = slice(None) if valid is None else np.flatnonzero(valid)
-        spectra, colours = (part.reshape(len(part), -1)[:, kept].astype(np.float64) for part in (image, guide))
+    for pair, solution, scale in scenes:
+        sampler = solution.sensor.footprint.sampler(scale, pair.guide.shape[1:])
+        valid = valid_lr_pixels(pair.lr, scale, pair.mask)
+        spectra, colours = (sampler(image.astype(np.float64))[:, valid] for image in (pair.hr, pair.guide))
         spectra = np.concatenate([spectra, np.ones_like(spectra[:1])])
         power, cross = power + spectra @ spectra.T, cross + colours @ spectra.T
     ridge = max(_RESPONSE_RIDGE * float(np.trace(power)) / len(power), np.finfo(float).tiny)
     return np.linalg.solve(power + ridge * np.eye(len(power)), cross.T).T
 
 
-def as_by_camera(guide: np.ndarray, image: np.ndarray, response: np.ndarray) -> np.ndarray:
+def as_by_camera(guide: np.ndarray, lr: np.ndarray, solution: Solution, scale: int, response: np.ndarray) -> np.ndarray:
     """The guide (G, H, W) as the camera of that response (G, B + 1) would have taken it, with its exposure and tones.
 
-    Each channel becomes the combination of itself, its square, its root and a constant that comes nearest to what the
-    camera would see of the image (B, H, W); but only where the guide as it is contradicts the image far more than
-    that. A response of zeros, of filters that have not learnt yet, changes nothing.
+    Each channel becomes the combination of itself, its square, its root and a constant that, seen through the sensor,
+    comes nearest to what the camera would see of the LR image (B, h, w); but only where the guide as it is contradicts
+    that image far more. A response of zeros, of filters that have not learnt yet, changes nothing.
     """
     if not response.any():
         return guide
-    flat = guide.reshape(len(guide), -1).astype(np.float64)
-    wanted = response[:, :-1] @ image.reshape(len(image), -1) + response[:, -1:]
-    taken = np.empty_like(flat)
-    for channel, target, result in zip(flat, wanted, taken, strict=True):
-        curve = np.stack([np.ones_like(channel), np.sqrt(np.maximum(channel, 0)), channel, channel**2])
-        result[...] = (np.linalg.pinv(curve @ curve.T, hermitian=True) @ (curve @ target)) @ curve
-    if ((taken - wanted) ** 2).sum() > _OTHER_CAMERA * ((flat - wanted) ** 2).sum():
+    sensor = solution.sensor
+    valid = valid_lr_pixels(lr, scale, sensor.mask)
+    wanted = response[:, :-1] @ lr[:, valid] + response[:, -1:]
+    curves = [np.stack([np.ones_like(g), np.sqrt(np.maximum(g, 0)), g, g**2]) for g in guide.astype(np.float64)]
+    seen = [sensor.footprint.sampler(scale, guide.shape[1:])(curve)[:, valid] for curve in curves]
+    weights = [
+        np.linalg.pinv(low @ low.T, hermitian=True) @ (low @ target) for low, target in zip(seen, wanted, strict=True)
+    ]
+    before = sum(float(((low[2] - target) ** 2).sum()) for low, target in zip(seen, wanted, strict=True))
+    after = sum(float(((w @ low - target) ** 2).sum()) for w, low, target in zip(weights, seen, wanted, strict=True))
+    if after > _OTHER_CAMERA * before:
         return guide
-    return taken.reshape(guide.shape).astype(guide.dtype)
+    return np.stack([np.tensordot(w, curve, 1) for w, curve in zip(weights, curves, strict=True)]).astype(guide.dtype)
 
 
 def _odd(window_lr_px: float, scale: int) -> int:

@@ -46,7 +46,7 @@ def stack(
     smaller; of what the filters added; of the LR image's remainder after the prior, interpolated at the right phase;
     and the regression's own standard deviation.
     """
-    guide = as_by_camera(guide, solution.image(), response)
+    guide = as_by_camera(guide, lr, solution, scale, response)
     details = Details(solution, lr, guide, scale)
     added = details.filtered(filters)
     image = details.image + added

@@ -78,20 +78,20 @@ def solved(
     so that the network learns what it will find in other scenes. Returns the patches and what was learnt in closed
     form, by the names of the network's buffers.
     """
-    pairs = list(pairs)
-    if not response.any():
-        response = response_of((pair.hr, pair.guide, pair.mask) for _, pair in pairs)
-    names, kept, moments, contradictions = [], [], [], []
+    names, kept = [], []
     for name, pair in pairs:
         started = time.perf_counter()
-        solution = solve(pair.lr, pair.guide, scale, Sensor(mask=pair.mask), variance=True)
-        details = Details(solution, pair.lr, as_by_camera(pair.guide, solution.image(), response), scale)
+        kept.append((pair, solve(pair.lr, pair.guide, scale, Sensor(mask=pair.mask), variance=True)))
         names.append(name)
-        kept.append((pair, solution))
-        contradictions.append(contradiction(pair.hr, pair.guide, response, pair.mask))
-        moments.append(Moments.of(details, pair.hr - details.image, pair.mask))
         seconds = time.perf_counter() - started
         print(f"{name}: training scene {len(names)} solved in {seconds:.1f} s", file=sys.stderr, flush=True)
+    if not response.any():
+        response = response_of((pair, solution, scale) for pair, solution in kept)
+    moments = []
+    for pair, solution in kept:
+        guide = as_by_camera(pair.guide, pair.lr, solution, scale, response)
+        details = Details(solution, pair.lr, guide, scale)
+        moments.append(Moments.of(details, pair.hr - details.image, pair.mask))
     filters, unseen = fitted(moments, filters)
     scenes = []
     for (pair, solution), theirs in zip(kept, unseen, strict=True):
@@ -99,5 +99,6 @@ def solved(
         missing = in_basis(basis, pair.hr - found.image).astype(np.float32)
         scenes.append((found.maps, missing if pair.mask is None else missing * pair.mask))
     size = min(size_px, *(n for maps, _ in scenes for n in maps.shape[1:]))
+    contradictions = [contradiction(pair.hr, pair.guide, response, pair.mask) for pair, _ in kept]
     learnt = {"filters": filters, "response": response, "contradiction": np.array(max(contradictions))}
     return PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed), learnt
