@@ -6,6 +6,7 @@ and says what to add there, so that its cost does not grow with the number of ba
 """
 
 import hashlib
+import math
 import pickle
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -42,8 +43,9 @@ class Hybrid(nn.Module):
 
     #: Pixels after which the network's strides repeat; windows of a larger scene are to start at multiples of it.
     period_px = 2
-    #: Maps of `width` features that a scene takes at once, the prior's included; measured at 8 to 128 bands.
-    maps_in_memory = 12
+    #: Maps of `width` features of the output's size that a scene takes at once, measured and rounded up: the network's;
+    #: what filters see of a guide's channel; the prior's features at LR, which the square of the scale divides.
+    _MAPS, _MAPS_PER_CHANNEL, _MAPS_AT_LR = 12, 0.3, 64
 
     def __init__(
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
@@ -52,6 +54,8 @@ class Hybrid(nn.Module):
         self.scale, self.guide_channels, self.width = scale, guide_channels, width
         count = min(components, bands)
         self.basis = cosines(count, bands)
+        in_memory = self._MAPS + self._MAPS_PER_CHANNEL * guide_channels + self._MAPS_AT_LR / scale**2
+        self.maps_in_memory = math.ceil(in_memory)
         maps = guide_channels + 3 * count + 1
         self.first = nn.Conv2d(4 * maps, width, 1)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))

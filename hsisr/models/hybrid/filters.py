@@ -7,6 +7,7 @@ are linear in what is seen here, and learnt from a few scenes, where a network l
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -52,18 +53,19 @@ class Details:
     * The band's local mean, modulated as the guide's channel is modulated about its own: shade and texture change all
       bands in proportion.
 
-    lr: (B, h, w). guide: (G, H, W), of the camera that filters are for (`as_by_camera`).
+    lr: (B, h, w). guide: (G, H, W), of the camera that filters are for (`as_by_camera`). image: the prior's.
+    remainder: (B, h, w), of the LR image. enlarged: takes images (K, h, w) to HR, at the right phase.
     """
 
     def __init__(self, solution: Solution, lr: np.ndarray, guide: np.ndarray, scale: int) -> None:
         self.image = solution.image()
         footprint = solution.sensor.footprint
-        remainder = (lr - footprint.sampler(scale, guide.shape[1:])(self.image)).astype(np.float32)
-        self.remainder = interpolate(remainder, scale, shift_px=footprint.shift_px(scale)).astype(np.float32)
+        self.remainder = (lr - footprint.sampler(scale, guide.shape[1:])(self.image)).astype(np.float32)
+        self.enlarged = partial(interpolate, factor=scale, shift_px=footprint.shift_px(scale))
         self._guide = np.concatenate([_around(channel) for channel in guide]).reshape(-1, guide[0].size)
         sizes = (_odd(window, scale) for window in _WINDOWS_LR_PX)
-        missing = [locally_affine(solution.coefficients, guide, size) - solution.coefficients for size in sizes]
-        self._affine = [np.tensordot(solution.subspace.basis.astype(np.float32), part, 1) for part in missing]
+        self._affine = [locally_affine(solution.coefficients, guide, size) - solution.coefficients for size in sizes]
+        self._basis = solution.subspace.basis.astype(np.float32)
         self._size = _odd(_MODULATED_LR_PX, scale)
         level = _mean(guide, self._size)
         dark = max(_DARK * float(np.abs(guide).mean()), float(np.finfo(np.float32).tiny))
@@ -85,8 +87,9 @@ class Details:
 
     def _own(self, band: int) -> np.ndarray:
         modulated = _mean(self.image[band][None], self._size) * self._modulation
-        maps = [_around(self.image[band]), *(part[band][None] for part in self._affine), self.remainder[band][None]]
-        return np.concatenate([*maps, modulated]).reshape(-1, self._guide.shape[1])
+        affine = [np.tensordot(self._basis[band], part, 1)[None] for part in self._affine]
+        remainder = self.enlarged(self.remainder[band][None])
+        return np.concatenate([_around(self.image[band]), *affine, remainder, modulated]).reshape(-1, modulated[0].size)
 
 
 @dataclass(frozen=True, eq=False)

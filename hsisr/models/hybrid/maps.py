@@ -51,7 +51,7 @@ def stack(
     added = details.filtered(filters)
     image = details.image + added
     level = in_basis(basis, image) / np.sqrt(len(image)) * np.arange(1, len(basis) + 1)[:, None, None]
-    remainder = in_basis(basis, details.remainder)
+    remainder = details.enlarged(in_basis(basis, details.remainder))
     deviation = np.sqrt(solution.variance)[None]
     parts = [guide, level, in_basis(basis, added) / _FILTERED, remainder / _RESIDUAL, deviation / _DEVIATION]
     return Stack(solution, image, np.concatenate(parts).astype(np.float32))
