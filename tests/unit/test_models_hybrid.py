@@ -17,10 +17,12 @@ from hsisr.models.hybrid.filters import (
     Details,
     Moments,
     as_by_camera,
+    believed,
     filter_length,
     fitted,
     locally_affine,
     response_of,
+    strength,
 )
 from hsisr.models.hybrid.maps import cosines, stack
 from hsisr.models.hybrid.samples import PriorPatches, solved
@@ -202,6 +204,27 @@ def test_invalid_pixels_teach_nothing(pair):
         np.testing.assert_array_equal(one.cross, other.cross)
 
 
+def test_filters_are_believed_less_where_they_add_far_more_than_they_did(pair):
+    rng = np.random.default_rng(0)
+    image, added = rng.standard_normal((2, 3, 40, 40))
+    valid = np.ones((40, 40), bool)
+    valid[:9] = False
+    spoilt = np.where(valid, added, 50)
+    found = strength(spoilt, np.where(valid, image, 50), valid)
+    np.testing.assert_allclose(found, [1, 1, 1], atol=0.06)
+    np.testing.assert_allclose(strength(0.3 * added, 3 * image), 0.1 * strength(added, image))
+    less = believed(added, np.array([1.0, 1.5, 3.0]), np.ones(3))
+    np.testing.assert_allclose(less, added * np.array([1, 1, 0.25])[:, None, None])
+    network = registry.build("hybrid", 4, 31, 3)
+    network.training_patches([("s", pair)])
+    full = predict(network, pair.lr, pair.guide)
+    assert network.strength.min() > 0
+    network.strength.zero_()  # nothing is usual
+    network.response.zero_()
+    np.testing.assert_allclose(predict(network, pair.lr, pair.guide), prior(pair.lr, pair.guide, scale=4), atol=1e-6)
+    assert np.abs(full - prior(pair.lr, pair.guide, scale=4)).max() > 1e-3
+
+
 def test_samples_are_the_same_whenever_they_are_asked_for(pair):
     none = np.zeros((31, filter_length(3)))
     unknown = np.zeros((3, 32))
@@ -221,7 +244,7 @@ def test_maps_say_what_is_known_after_the_filters(pair):
     solution = solve(pair.lr, pair.guide, 4, variance=True)
     filters = np.zeros((31, filter_length(3)))
     filters[:, 9 * 3 + 4] = 0.1  # the band's own pixel
-    found = stack(solution, pair.lr, pair.guide, 4, basis, filters, np.zeros((3, 32)))
+    found = stack(solution, pair.lr, pair.guide, 4, basis, filters, np.zeros((3, 32)), np.ones(31))
     np.testing.assert_allclose(found.image, 1.1 * solution.image(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.maps[:3], pair.guide)
     expected = np.tensordot(basis, found.image, 1) / np.sqrt(31) * np.arange(1, 6)[:, None, None]

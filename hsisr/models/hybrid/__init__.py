@@ -65,6 +65,7 @@ class Hybrid(nn.Module):
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
         self.register_buffer("filters", torch.zeros(bands, filter_length(guide_channels), dtype=torch.float64))
+        self.register_buffer("strength", torch.zeros(bands, dtype=torch.float64))
         self.register_buffer("response", torch.zeros(guide_channels, bands + 1, dtype=torch.float64))
         self.register_buffer("contradiction", torch.zeros((), dtype=torch.float64))
         self._solved: dict[str, Stack] = {}
@@ -92,8 +93,8 @@ class Hybrid(nn.Module):
     def training_patches(self, pairs: "Iterable[tuple[str, Pair]]", seed: int = 0) -> "PriorPatches":
         """The samples that this network trains on, cut from named pairs with HR image, solved by the prior.
 
-        Learns by the way what is learnt in closed form: filters, from those that it has; at first the response of the
-        camera that took the guides; how much a true image contradicts its guide.
+        Learns by the way what is learnt in closed form: filters, from those that it has, and how much they add; how
+        much a true image contradicts its guide; and, at first, the response of the camera that took the guides.
         """
         from hsisr.models.hybrid.samples import solved
 
@@ -116,7 +117,7 @@ class Hybrid(nn.Module):
         return torch.from_numpy(agreed(image, by_camera, self._learnt()[1], found.solution, usual))
 
     def _solve(self, lr: np.ndarray, guide: np.ndarray, sensor: Sensor | None) -> Stack:
-        learnt = self._learnt()
+        learnt = (*self._learnt(), self.strength.cpu().numpy())
         given = b"".join(part.tobytes() for part in (lr, guide, *learnt)) + pickle.dumps(sensor)
         key = hashlib.sha256(given).hexdigest()
         if key not in self._solved:

@@ -27,6 +27,8 @@ _MODULATED_LR_PX, _DARK = 1.0, 0.2
 _RESPONSE_RIDGE = 1e-6
 #: Share of a guide's contradiction to what a camera would see that a tone curve has to leave, at most, to be applied.
 _OTHER_CAMERA = 0.25
+#: Strength of what filters add, over the usual one, from which on they are believed less.
+_BEYOND_USUAL = 1.5
 #: Ridges that are tried, over the features' mean power; the last leaves the filters as they are.
 _RIDGES = (*10.0 ** np.arange(-7.0, 1.0), np.inf)
 #: Parts that a lone scene is cut into, so that filters can be tried on what they have not seen.
@@ -176,6 +178,26 @@ def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarr
         middle = _mean(image[None], size)[0]
         plane[...] = middle + (weights * (_mean(guide * image, size) - level * middle)).sum(axis=0)
     return found
+
+
+def strength(added: np.ndarray, image: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
+    """Size (B,) of what filters add to an image (B, H, W), RMS, over the spread of the image, all bands together.
+
+    valid: (H, W), the pixels that count, or None for all.
+    """
+    kept = slice(None) if valid is None else np.flatnonzero(valid)
+    added, image = (part.reshape(len(part), -1)[:, kept] for part in (added, image))
+    spread = np.sqrt(image.var(axis=1).mean())
+    return np.sqrt((added**2).mean(axis=1)) / max(float(spread), np.finfo(np.float32).tiny)
+
+
+def believed(added: np.ndarray, found: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """What filters add (B, H, W), less where its strength `found` (B,) goes far beyond what is `usual` (B,).
+
+    There they weigh what they have not been learnt from, such as the solution of a pair of very few pixels.
+    """
+    share = np.minimum(1, _BEYOND_USUAL * usual / np.maximum(found, np.finfo(np.float32).tiny)) ** 2
+    return added * share.astype(added.dtype)[:, None, None]
 
 
 def response_of(scenes: Iterable[tuple[Pair, Solution, int]]) -> np.ndarray:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsisr.models.hybrid.filters import Details, as_by_camera
+from hsisr.models.hybrid.filters import Details, as_by_camera, believed, strength
 from hsisr.models.prior import Solution
 
 #: Typical sizes, by which the maps are divided so that the network sees numbers near one.
@@ -13,11 +13,15 @@ _RESIDUAL, _DEVIATION, _FILTERED = 0.05, 0.02, 0.02
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A solved pair. image: (B, H, W), the prior's after the filters. maps: (G + 3 K + 1, H, W) float32, the input."""
+    """A solved pair. image: (B, H, W), the prior's after the filters. maps: (G + 3 K + 1, H, W) float32, the input.
+
+    strength: (B,), of what the filters would add.
+    """
 
     solution: Solution
     image: np.ndarray
     maps: np.ndarray
+    strength: np.ndarray
 
 
 def cosines(count: int, bands: int) -> np.ndarray:
@@ -38,10 +42,12 @@ def stack(
     basis: np.ndarray,
     filters: np.ndarray,
     response: np.ndarray,
+    usual: np.ndarray,
 ) -> Stack:
     """Filter what the prior found for lr (B, h, w) and guide (G, H, W), and lay out what the network needs.
 
-    basis: (K, B). filters: (B, T), for a camera of that response (G, B + 1). The solution holds its variance. Maps: the
+    basis: (K, B). filters: (B, T), for a camera of that response (G, B + 1). usual: (B,), the strength up to which they
+    are believed. The solution holds its variance. Maps: the
     guide as by that camera; coefficients in the basis of the filtered image, the higher ones enlarged as they are
     smaller; of what the filters added; of the LR image's remainder after the prior, interpolated at the right phase;
     and the regression's own standard deviation.
@@ -49,12 +55,14 @@ def stack(
     guide = as_by_camera(guide, lr, solution, scale, response)
     details = Details(solution, lr, guide, scale)
     added = details.filtered(filters)
+    found = strength(added, details.image, solution.sensor.mask)
+    added = believed(added, found, usual)
     image = details.image + added
     level = in_basis(basis, image) / np.sqrt(len(image)) * np.arange(1, len(basis) + 1)[:, None, None]
     remainder = details.enlarged(in_basis(basis, details.remainder))
     deviation = np.sqrt(solution.variance)[None]
     parts = [guide, level, in_basis(basis, added) / _FILTERED, remainder / _RESIDUAL, deviation / _DEVIATION]
-    return Stack(solution, image, np.concatenate(parts).astype(np.float32))
+    return Stack(solution, image, np.concatenate(parts).astype(np.float32), found)
 
 
 def in_basis(basis: np.ndarray, image: np.ndarray) -> np.ndarray:

@@ -93,12 +93,18 @@ def solved(
         details = Details(solution, pair.lr, guide, scale)
         moments.append(Moments.of(details, pair.hr - details.image, pair.mask))
     filters, unseen = fitted(moments, filters)
-    scenes = []
+    scenes, strengths = [], []
     for (pair, solution), theirs in zip(kept, unseen, strict=True):
-        found = stack(solution, pair.lr, pair.guide, scale, basis, theirs, response)
+        found = stack(solution, pair.lr, pair.guide, scale, basis, theirs, response, np.full(len(filters), np.inf))
+        strengths.append(found.strength)
         missing = in_basis(basis, pair.hr - found.image).astype(np.float32)
         scenes.append((found.maps, missing if pair.mask is None else missing * pair.mask))
     size = min(size_px, *(n for maps, _ in scenes for n in maps.shape[1:]))
     contradictions = [contradiction(pair.hr, pair.guide, response, pair.mask) for pair, _ in kept]
-    learnt = {"filters": filters, "response": response, "contradiction": np.array(max(contradictions))}
+    learnt = {
+        "filters": filters,
+        "strength": np.max(strengths, axis=0),
+        "response": response,
+        "contradiction": np.array(max(contradictions)),
+    }
     return PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed), learnt
