@@ -47,10 +47,10 @@ def stack(
     """Filter what the prior found for lr (B, h, w) and guide (G, H, W), and lay out what the network needs.
 
     basis: (K, B). filters: (B, T), for a camera of that response (G, B + 1). usual: (B,), the strength up to which they
-    are believed. The solution holds its variance. Maps: the
-    guide as by that camera; coefficients in the basis of the filtered image, the higher ones enlarged as they are
-    smaller; of what the filters added; of the LR image's remainder after the prior, interpolated at the right phase;
-    and the regression's own standard deviation.
+    are believed. The solution holds its variance.
+    Maps: the guide as by that camera; coefficients in the basis of the filtered image, the higher ones enlarged as they
+    are smaller; of what the filters added; of the LR image's remainder after the prior, interpolated at the right
+    phase; and the regression's own standard deviation.
     """
     guide = as_by_camera(guide, lr, solution, scale, response)
     details = Details(solution, lr, guide, scale)
