@@ -14,7 +14,6 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,11 +67,7 @@ def _pair(scene: Scene, scale: int, response: str | None, thirds: slice = slice(
     """The pair of some thirds of a scene's rows, cut before it is degraded."""
     units = scene.shape[1] // scale
     rows = slice(units * thirds.start // 3 * scale, units * thirds.stop // 3 * scale)
-    guide = scene.guide
-    if guide is not None:
-        finer = guide.shape[1] // scene.shape[1]
-        guide = Scene(guide.cube[:, rows.start * finer : rows.stop * finer], guide.name)
-    part = replace(scene, stored=scene.stored[:, rows], guide=guide, mask=None, labels=None)
+    part = scene.window(rows, slice(None))
     return degrade.pair(part, "wald", scale, response=response)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from hsisr.degrade.pairs import Pair, check_cube, check_scale
 from hsisr.degrade.protocols import Protocol, find_protocol
 from hsisr.degrade.sampling import Sampler, correlation_axis
+from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError
 
 #: LR pixels at each edge that are left out, as their footprints reach beyond the image.
@@ -93,7 +94,7 @@ def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | N
     inside = np.zeros(lr.shape[1:], dtype=bool)
     inside[_BORDER_LR_PX:-_BORDER_LR_PX, _BORDER_LR_PX:-_BORDER_LR_PX] = True
     if mask is not None:
-        inside &= mask[rows_hr, columns_hr].reshape(len(inside), scale, -1, scale).all(axis=(1, 3))
+        inside &= whole_lr_pixels(mask[rows_hr, columns_hr], scale)
         if inside.sum() < _INTERIOR_LR_PX**2:
             raise HsisrError(f"registration: the mask leaves {inside.sum()} LR pixels; {_INTERIOR_LR_PX**2} are needed")
     first = _fit_smoothed(lr, guide, scale, inside)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hsisr.degrade.alignment import register
-from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint
+from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 
 #: A guide of whose variance, at LR resolution, more than this is left unexplained says nothing of the PSF.
@@ -78,7 +78,7 @@ def valid_lr_pixels(lr: np.ndarray, scale: int, mask: np.ndarray | None) -> np.n
     """LR pixels (h, w) whose HR pixels are all valid. Raises HsisrError if there is none."""
     if mask is None:
         return np.ones(lr.shape[1:], dtype=bool)
-    valid = mask.reshape(lr.shape[1], scale, lr.shape[2], scale).all(axis=(1, 3))
+    valid = whole_lr_pixels(mask, scale)
     if not valid.any():
         raise HsisrError("estimation: the mask leaves no LR pixel whole; nothing can be learnt from this pair")
     return valid

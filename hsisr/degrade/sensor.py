@@ -58,13 +58,19 @@ class Sensor:
     mask: np.ndarray | None = None
 
 
+def whole_lr_pixels(valid: np.ndarray, scale: int) -> np.ndarray:
+    """LR pixels (h, w) whose HR pixels are all valid; valid: (scale h, scale w)."""
+    height, width = valid.shape
+    return valid.reshape(height // scale, scale, width // scale, scale).all(axis=(1, 3))
+
+
 def sensor_in(footprint: Footprint | None, valid: np.ndarray, scale: int) -> Sensor:
     """What is known of the sensor in a part of a scene whose HR pixels are valid or not, (H, W).
 
     Where no LR pixel is complete, the mask is left out: what invalid pixels were filled with is all there is then.
     """
-    whole = valid.reshape(valid.shape[0] // scale, scale, -1, scale).all(axis=(1, 3))
-    return Sensor(footprint=footprint, mask=valid if whole.any() and not valid.all() else None)
+    some = whole_lr_pixels(valid, scale).any() and not valid.all()
+    return Sensor(footprint=footprint, mask=valid if some else None)
 
 
 def sensor_of(metadata: Mapping[str, Any], mask: np.ndarray | None = None) -> Sensor:

@@ -10,9 +10,9 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,9 @@ def finetune(
         samples, patch_px = _samples(feed, cut["training"], folder / "patches.h5", training, seed)
         if prepared:
             starts["before its first step"] = _weights(feed)
-        footprints = _footprints(feed, cut["training"])
-        validate = _Validation(cut["validation"], feed.method.scale, feed.method.needs_guide, footprints["reduced"])
+        footprint = cache(partial(_footprint, feed, cut["training"]))
+        known = footprint("reduced") if feed.method.takes_sensor else None
+        validate = _Validation(cut["validation"], feed.method.scale, feed.method.needs_guide, known)
         outcome = _train(feed, validate, samples, folder, out, training, minutes, steps, seed, settings)
         validation_psnr = _keep_best(feed, validate, starts, outcome.validation_psnr)
         save_model(out / "model.safetensors", feed.method.model, metadata, settings)
@@ -102,7 +103,7 @@ def finetune(
             "validation_psnr": validation_psnr,
         }
         if hold_out:
-            summary |= compare(cut["test"], cut["training"], feed.method.scale, _methods(feed, footprints))
+            summary |= compare(cut["test"], cut["training"], feed.method.scale, _methods(feed, footprint))
         write_json(out / "finetune.json", summary)
     return summary
 
@@ -296,29 +297,28 @@ def _keep_best(feed: Feed, validate: _Validation, starts: dict[str, dict[str, An
     return psnr
 
 
-def _footprints(feed: Feed, training: Part) -> dict[str, Footprint | None]:
-    """Of an LR pixel, `reduced` and `full`: measured on the training part, as the others may be too small for that."""
+def _footprint(feed: Feed, training: Part, kind: str) -> Footprint | None:
+    """Of an LR pixel, `reduced` or `full`: measured on the training part, as the others may be too small for that."""
     if feed.guide is None or not feed.method.needs_guide:
-        return {"reduced": None, "full": None}
-    pairs = {
+        return None
+    pair = {
         "reduced": (training.low_lr, training.low_guide, training.mask),
         "full": (training.lr, training.guide, training.guide_mask),
     }
+    lr, guide, valid = pair[kind]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where that is too small as well, Wald's PSF is the right guess
-        return {
-            kind: estimate_footprint(lr, sharp, feed.method.scale, mask) for kind, (lr, sharp, mask) in pairs.items()
-        }
+        return estimate_footprint(lr, guide, feed.method.scale, valid)
 
 
-def _methods(feed: Feed, footprints: Mapping[str, Footprint | None]) -> dict[str, dict[str, Apply]]:
-    """Reduced and full: the adapted model and what it is compared with."""
+def _methods(feed: Feed, footprint: Callable[[str], Footprint | None]) -> dict[str, dict[str, Apply]]:
+    """Reduced and full: the adapted model and what it is compared with. footprint: of either kind."""
     methods = {feed.method.name: feed.method, "bicubic": open_method("bicubic", feed.method.scale, 0)}
     if feed.guide is not None and feed.method.needs_guide:
         methods["gsa"] = open_method("gsa", feed.method.scale, feed.guide_channels)
     return {
-        kind: {name: partial(_apply, method, footprint) for name, method in methods.items()}
-        for kind, footprint in footprints.items()
+        kind: {name: partial(_apply, method, footprint(kind)) for name, method in methods.items()}
+        for kind in ("reduced", "full")
     }
 
 

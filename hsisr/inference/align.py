@@ -8,7 +8,7 @@ import numpy as np
 
 from hsisr import degrade
 from hsisr.degrade.estimation import estimate_footprint
-from hsisr.degrade.sensor import Footprint
+from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide, georeferenced
 from hsisr.inference.sources import Source, filled, spread
@@ -153,7 +153,7 @@ def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
 def _both_valid(lr: Source, guide: Guide, scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     low = lr.window(rows, columns)[1]
     sharp = guide.window(_times(rows, scale), _times(columns, scale))[1]
-    return low & sharp.reshape(low.shape[0], scale, low.shape[1], scale).all(axis=(1, 3))
+    return low & whole_lr_pixels(sharp, scale)
 
 
 def _times(span: tuple[int, int], scale: int) -> tuple[int, int]:

@@ -3,8 +3,7 @@
 import inspect
 import math
 import os
-from collections.abc import Container
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +48,9 @@ class Method:
         """lr (bands, h, w), guide (G, H, W) or None, both as the model was trained -> (bands, H, W) float32.
 
         memory: bytes that the work may take, for models that know how to keep to it. sensor: what is known of the
-        images, for models that ask.
+        images, for models that take it.
         """
-        model = self.model
-        if sensor is not None and "sensor" in getattr(model, "options", {}):
-            model = replace(model, options={**model.options, "sensor": sensor})
-        return predict(model, lr, guide if self.needs_guide else None, self.precision, memory, sensor)
+        return predict(self.model, lr, guide if self.needs_guide else None, self.precision, memory, sensor)
 
     @property
     def lr_period(self) -> int:
@@ -64,7 +60,7 @@ class Method:
     @property
     def takes_sensor(self) -> bool:
         """Whether the method works with what is known of the sensor: its PSF, and which pixels are valid."""
-        return "sensor" in getattr(self.model, "options", {}) or "sensor" in _asked(self.model)
+        return getattr(self.model, "takes_sensor", False)
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Memory that one pixel of the output takes while it is made: images, and the maps of a network."""
@@ -140,15 +136,18 @@ def predict(
 
     model: a network (it is used as it stands, in eval mode and without gradients) or a classical method from
     `registry.build`. lr: (bands, h, w) in [0, 1]. guide: (G, H, W) in [0, 1], or None. precision: 32, bf16 or fp16.
-    memory: bytes that the work may take; sensor: what is known of how the images were taken; both for models whose
-    `super_resolve` has an argument of that name.
+    memory: bytes that the work may take, for models whose `super_resolve` has an argument of that name. sensor: what is
+    known of how the images were taken, for models that say that they take it (`takes_sensor`).
     Returns (bands, H, W) float32. Raises HsisrError if the model needs a guide and there is none, or the guide's size
     does not fit.
     """
     from torch import nn
 
-    told = {"memory": memory, "sensor": sensor}
-    told = {name: value for name, value in told.items() if value is not None and name in _asked(model)}
+    told: dict[str, Any] = {}
+    if memory is not None and "memory" in inspect.signature(model.super_resolve).parameters:
+        told["memory"] = memory
+    if sensor is not None and getattr(model, "takes_sensor", False):
+        told["sensor"] = sensor
     if not isinstance(model, nn.Module):
         return np.asarray(model.super_resolve(lr, guide, **told), dtype=np.float32)
     import torch
@@ -185,11 +184,6 @@ def choose_device(name: str) -> str:
     if kind == "cuda" and int(index or 0) >= count:
         raise HsisrError(f"--device {name!r}: torch sees {count} GPUs here; use auto or cpu")
     return name
-
-
-def _asked(model: Any) -> Container[str]:
-    """Names of the arguments that a model's `super_resolve` takes."""
-    return inspect.signature(model.super_resolve).parameters
 
 
 def _untrained(name: str, scale: int | None, guide_channels: int, precision: str) -> Method:

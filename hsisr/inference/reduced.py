@@ -11,6 +11,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 
 from hsisr import degrade
+from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
 from hsisr.inference.sources import filled
@@ -79,7 +80,7 @@ def _part(feed: Feed, name: str, rows: tuple[int, int], columns: tuple[int, int]
     if feed.guide is not None:
         guide, seen = feed.guide.window(*sharp_place)
         guide_mask = guide_mask & seen
-        mask = mask & seen.reshape(mask.shape[0], scale, -1, scale).all(axis=(1, 3))
+        mask = mask & whole_lr_pixels(seen, scale)
         guide = filled(guide, seen) / np.float32(feed.guide_peak)
     if not mask.any():
         raise HsisrError(f"{feed.lr.label}: the part for {name}, rows {rows}, columns {columns}, has no valid pixel")

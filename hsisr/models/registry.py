@@ -111,9 +111,20 @@ class Classical:
     scale: int
     options: Mapping[str, Any]
 
-    def super_resolve(self, lr: np.ndarray, guide: np.ndarray | None = None) -> np.ndarray:
-        """lr: (bands, h, w). guide: (G, H, W), or None where the method needs none. Returns (bands, H, W)."""
-        return self.method(lr, guide, scale=self.scale, **self.options)
+    @property
+    def takes_sensor(self) -> bool:
+        """Whether the method works with what is known of the sensor."""
+        return "sensor" in self.options
+
+    def super_resolve(
+        self, lr: np.ndarray, guide: np.ndarray | None = None, sensor: Sensor | None = None
+    ) -> np.ndarray:
+        """lr: (bands, h, w). guide: (G, H, W), or None where the method needs none. Returns (bands, H, W).
+
+        sensor: what is known of it, in place of what the method was built with; only for methods that take it.
+        """
+        options = self.options if sensor is None else {**self.options, "sensor": sensor}
+        return self.method(lr, guide, scale=self.scale, **options)
 
 
 def names() -> list[str]:

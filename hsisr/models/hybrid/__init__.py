@@ -9,6 +9,7 @@ import hashlib
 import math
 import pickle
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 from hsisr.degrade import Sensor
 from hsisr.models.fusion import padded
 from hsisr.models.hybrid.agreement import agreed
-from hsisr.models.hybrid.filters import filter_length
+from hsisr.models.hybrid.filters import Learnt
 from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.prior import solve
 
@@ -43,6 +44,8 @@ class Hybrid(nn.Module):
 
     #: Pixels after which the network's strides repeat; windows of a larger scene are to start at multiples of it.
     period_px = 2
+    #: What is known of the sensor is of use to it.
+    takes_sensor = True
     #: Maps of `width` features of the output's size that a scene takes at once, measured and rounded up: the network's;
     #: what filters see of a guide's channel; the prior's features at LR, which the square of the scale divides.
     _MAPS, _MAPS_PER_CHANNEL, _MAPS_AT_LR = 12, 0.3, 64
@@ -64,10 +67,8 @@ class Hybrid(nn.Module):
         self.last = nn.Conv2d(width, count, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
-        self.register_buffer("filters", torch.zeros(bands, filter_length(guide_channels), dtype=torch.float64))
-        self.register_buffer("strength", torch.zeros(bands, dtype=torch.float64))
-        self.register_buffer("response", torch.zeros(guide_channels, bands + 1, dtype=torch.float64))
-        self.register_buffer("contradiction", torch.zeros((), dtype=torch.float64))
+        for name, values in vars(Learnt.nothing(bands, guide_channels)).items():
+            self.register_buffer(name, torch.from_numpy(values))
         self._solved: dict[str, Stack] = {}
 
     def forward(self, lr: Tensor, maps: Tensor) -> Tensor:
@@ -98,8 +99,8 @@ class Hybrid(nn.Module):
         """
         from hsisr.models.hybrid.samples import solved
 
-        patches, learnt = solved(pairs, self.scale, self.basis, *self._learnt(), seed=seed)
-        for name, values in learnt.items():
+        patches, learnt = solved(pairs, self.scale, self.basis, self._learnt(), seed=seed)
+        for name, values in vars(learnt).items():
             getattr(self, name).copy_(torch.from_numpy(values))
         return patches
 
@@ -113,23 +114,21 @@ class Hybrid(nn.Module):
         height, width = maps.shape[2:]
         correction = self(lr[None], padded(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
-        by_camera, usual = found.maps[: self.guide_channels], float(self.contradiction)
-        return torch.from_numpy(agreed(image, by_camera, self._learnt()[1], found.solution, usual))
+        learnt, by_camera = self._learnt(), found.maps[: self.guide_channels]
+        return torch.from_numpy(agreed(image, by_camera, learnt.response, found.solution, float(learnt.contradiction)))
 
     def _solve(self, lr: np.ndarray, guide: np.ndarray, sensor: Sensor | None) -> Stack:
-        learnt = (*self._learnt(), self.strength.cpu().numpy())
-        given = b"".join(part.tobytes() for part in (lr, guide, *learnt)) + pickle.dumps(sensor)
-        key = hashlib.sha256(given).hexdigest()
+        learnt = self._learnt()
+        key = hashlib.sha256(pickle.dumps((lr, guide, sensor, learnt))).hexdigest()
         if key not in self._solved:
             if len(self._solved) >= _KEPT:
                 del self._solved[next(iter(self._solved))]
             solution = solve(lr, guide, self.scale, sensor, variance=True)
-            self._solved[key] = stack(solution, lr, guide, self.scale, self.basis, *learnt)
+            self._solved[key] = stack(solution, lr, guide, self.scale, self.basis, learnt)
         return self._solved[key]
 
-    def _learnt(self) -> tuple[np.ndarray, np.ndarray]:
-        """Filters (B, T) and the response (G, B + 1) of the camera that they are for."""
-        return self.filters.cpu().numpy(), self.response.cpu().numpy()
+    def _learnt(self) -> Learnt:
+        return Learnt(*(getattr(self, field.name).cpu().numpy() for field in fields(Learnt)))
 
 
 class _Block(nn.Module):

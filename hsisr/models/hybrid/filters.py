@@ -45,6 +45,27 @@ def filter_length(guide_channels: int) -> int:
     return _AROUND * (guide_channels + 1) + len(_WINDOWS_LR_PX) + 1 + guide_channels
 
 
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """What `hybrid` learns in closed form.
+
+    filters: (B, T), for every band. strength: (B,), the greatest of what they add to an image in training (`strength`).
+    response: (G, B + 1), of the camera that they are for, the last column an offset. contradiction: (), the greatest of
+    a true HR image to its guide (`hsisr.models.hybrid.agreement`).
+    """
+
+    filters: np.ndarray
+    strength: np.ndarray
+    response: np.ndarray
+    contradiction: np.ndarray
+
+    @classmethod
+    def nothing(cls, bands: int, guide_channels: int) -> "Learnt":
+        """All zero, as it is before training."""
+        shapes = (bands, filter_length(guide_channels)), (bands,), (guide_channels, bands + 1), ()
+        return cls(*(np.zeros(shape) for shape in shapes))
+
+
 class Details:
     """What a band's filter weighs at every pixel of the prior's image (B, H, W): T values.
 
@@ -55,11 +76,13 @@ class Details:
     * The band's local mean, modulated as the guide's channel is modulated about its own: shade and texture change all
       bands in proportion.
 
-    lr: (B, h, w). guide: (G, H, W), of the camera that filters are for (`as_by_camera`). image: the prior's.
-    remainder: (B, h, w), of the LR image. enlarged: takes images (K, h, w) to HR, at the right phase.
+    lr: (B, h, w). guide: (G, H, W), kept as the camera of that response (G, B + 1) would have taken it.
+    image: the prior's. remainder: (B, h, w), of the LR image. enlarged: takes images (K, h, w) to HR, at the right
+    phase.
     """
 
-    def __init__(self, solution: Solution, lr: np.ndarray, guide: np.ndarray, scale: int) -> None:
+    def __init__(self, solution: Solution, lr: np.ndarray, guide: np.ndarray, scale: int, response: np.ndarray) -> None:
+        self.guide = guide = as_by_camera(guide, lr, solution, scale, response)
         self.image = solution.image()
         footprint = solution.sensor.footprint
         self.remainder = (lr - footprint.sampler(scale, guide.shape[1:])(self.image)).astype(np.float32)
@@ -229,17 +252,17 @@ def as_by_camera(guide: np.ndarray, lr: np.ndarray, solution: Solution, scale: i
     sensor = solution.sensor
     valid = valid_lr_pixels(lr, scale, sensor.mask)
     wanted = response[:, :-1] @ lr[:, valid] + response[:, -1:]
-    curves = [np.stack([np.ones_like(g), np.sqrt(np.maximum(g, 0)), g, g**2]) for g in guide.astype(np.float64)]
-    seen = [sensor.footprint.sampler(scale, guide.shape[1:])(curve)[:, valid] for curve in curves]
-    weights = [
-        np.linalg.pinv(low @ low.T, hermitian=True) @ (low @ target) for low, target in zip(seen, wanted, strict=True)
-    ]
-    before = sum(float(((low[2] - target) ** 2).sum()) for low, target in zip(seen, wanted, strict=True))
-    after = sum(float(((w @ low - target) ** 2).sum()) for w, low, target in zip(weights, seen, wanted, strict=True))
+    sampler = sensor.footprint.sampler(scale, guide.shape[1:])
+    taken, before, after = np.empty_like(guide), 0.0, 0.0
+    for channel, target, result in zip(guide.astype(np.float64), wanted, taken, strict=True):
+        curve = np.stack([np.ones_like(channel), np.sqrt(np.maximum(channel, 0)), channel, channel**2])
+        seen = sampler(curve)[:, valid]
+        weights = np.linalg.pinv(seen @ seen.T, hermitian=True) @ (seen @ target)
+        before += float(((seen[2] - target) ** 2).sum())
+        after += float(((weights @ seen - target) ** 2).sum())
+        result[...] = np.tensordot(weights, curve, 1)
     free = 1 - 4 / max(4, wanted.shape[1])  # four weights a channel fit few pixels by chance
-    if after >= _OTHER_CAMERA * free * before:
-        return guide
-    return np.stack([np.tensordot(w, curve, 1) for w, curve in zip(weights, curves, strict=True)]).astype(guide.dtype)
+    return guide if after >= _OTHER_CAMERA * free * before else taken
 
 
 def _odd(window_lr_px: float, scale: int) -> int:

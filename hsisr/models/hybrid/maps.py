@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsisr.models.hybrid.filters import Details, as_by_camera, believed, strength
+from hsisr.models.hybrid.filters import Details, Learnt, believed, strength
 from hsisr.models.prior import Solution
 
 #: Typical sizes, by which the maps are divided so that the network sees numbers near one.
@@ -35,33 +35,24 @@ def cosines(count: int, bands: int) -> np.ndarray:
 
 
 def stack(
-    solution: Solution,
-    lr: np.ndarray,
-    guide: np.ndarray,
-    scale: int,
-    basis: np.ndarray,
-    filters: np.ndarray,
-    response: np.ndarray,
-    usual: np.ndarray,
+    solution: Solution, lr: np.ndarray, guide: np.ndarray, scale: int, basis: np.ndarray, learnt: Learnt
 ) -> Stack:
     """Filter what the prior found for lr (B, h, w) and guide (G, H, W), and lay out what the network needs.
 
-    basis: (K, B). filters: (B, T), for a camera of that response (G, B + 1). usual: (B,), the strength up to which they
-    are believed. The solution holds its variance.
-    Maps: the guide as by that camera; coefficients in the basis of the filtered image, the higher ones enlarged as they
-    are smaller; of what the filters added; of the LR image's remainder after the prior, interpolated at the right
-    phase; and the regression's own standard deviation.
+    basis: (K, B). The solution holds its variance.
+    Maps: the guide as by the camera of training; coefficients in the basis of the filtered image, the higher ones
+    enlarged as they are smaller; of what the filters added; of the LR image's remainder after the prior, interpolated
+    at the right phase; and the regression's own standard deviation.
     """
-    guide = as_by_camera(guide, lr, solution, scale, response)
-    details = Details(solution, lr, guide, scale)
-    added = details.filtered(filters)
+    details = Details(solution, lr, guide, scale, learnt.response)
+    added = details.filtered(learnt.filters)
     found = strength(added, details.image, solution.sensor.mask)
-    added = believed(added, found, usual)
+    added = believed(added, found, learnt.strength)
     image = details.image + added
     level = in_basis(basis, image) / np.sqrt(len(image)) * np.arange(1, len(basis) + 1)[:, None, None]
     remainder = details.enlarged(in_basis(basis, details.remainder))
     deviation = np.sqrt(solution.variance)[None]
-    parts = [guide, level, in_basis(basis, added) / _FILTERED, remainder / _RESIDUAL, deviation / _DEVIATION]
+    parts = [details.guide, level, in_basis(basis, added) / _FILTERED, remainder / _RESIDUAL, deviation / _DEVIATION]
     return Stack(solution, image, np.concatenate(parts).astype(np.float32), found)
 
 

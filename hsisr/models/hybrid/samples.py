@@ -3,13 +3,13 @@
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hsisr.degrade import Pair, Sensor
 from hsisr.models.hybrid.agreement import contradiction
-from hsisr.models.hybrid.filters import Details, Moments, as_by_camera, fitted, response_of
+from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, response_of
 from hsisr.models.hybrid.maps import in_basis, stack
 from hsisr.models.prior import solve
 from hsisr.patches import Sample, oriented
@@ -65,18 +65,16 @@ def solved(
     pairs: Iterable[tuple[str, Pair]],
     scale: int,
     basis: np.ndarray,
-    filters: np.ndarray,
-    response: np.ndarray,
+    learnt: Learnt,
     size_px: int = 96,
     patches_per_scene: int = 1000,
     seed: int = 0,
-) -> tuple[PriorPatches, dict[str, np.ndarray]]:
-    """Solve named pairs, learn filters from them, and cut patches of what the filters leave.
+) -> tuple[PriorPatches, Learnt]:
+    """Solve named pairs, learn filters from them, and cut patches of what the filters leave; returns both.
 
-    basis: the network's, (K, B). filters: (B, T), to which the new ones are drawn. response: (G, B + 1), of the camera
-    that they are for; learnt too where it is zero. The patches of a scene are made with filters that have not seen it,
-    so that the network learns what it will find in other scenes. Returns the patches and what was learnt in closed
-    form, by the names of the network's buffers.
+    basis: the network's, (K, B). learnt: filters to which the new ones are drawn, and the response of the camera that
+    they are for, which is learnt too where it is zero. The patches of a scene are made with filters that have not seen
+    it, so that the network learns what it will find in other scenes.
     """
     names, kept = [], []
     for name, pair in pairs:
@@ -85,26 +83,23 @@ def solved(
         names.append(name)
         seconds = time.perf_counter() - started
         print(f"{name}: training scene {len(names)} solved in {seconds:.1f} s", file=sys.stderr, flush=True)
+    response = learnt.response
     if not response.any():
         response = response_of((pair, solution, scale) for pair, solution in kept)
     moments = []
     for pair, solution in kept:
-        guide = as_by_camera(pair.guide, pair.lr, solution, scale, response)
-        details = Details(solution, pair.lr, guide, scale)
+        details = Details(solution, pair.lr, pair.guide, scale, response)
         moments.append(Moments.of(details, pair.hr - details.image, pair.mask))
-    filters, unseen = fitted(moments, filters)
+    filters, unseen = fitted(moments, learnt.filters)
+    contradictions = [contradiction(pair.hr, pair.guide, response, pair.mask) for pair, _ in kept]
+    # all of what the filters add is believed here, for it is what says how strong that is usually
+    learnt = Learnt(filters, np.full(len(filters), np.inf), response, np.array(max(contradictions)))
     scenes, strengths = [], []
     for (pair, solution), theirs in zip(kept, unseen, strict=True):
-        found = stack(solution, pair.lr, pair.guide, scale, basis, theirs, response, np.full(len(filters), np.inf))
+        found = stack(solution, pair.lr, pair.guide, scale, basis, replace(learnt, filters=theirs))
         strengths.append(found.strength)
         missing = in_basis(basis, pair.hr - found.image).astype(np.float32)
         scenes.append((found.maps, missing if pair.mask is None else missing * pair.mask))
     size = min(size_px, *(n for maps, _ in scenes for n in maps.shape[1:]))
-    contradictions = [contradiction(pair.hr, pair.guide, response, pair.mask) for pair, _ in kept]
-    learnt = {
-        "filters": filters,
-        "strength": np.max(strengths, axis=0),
-        "response": response,
-        "contradiction": np.array(max(contradictions)),
-    }
-    return PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed), learnt
+    patches = PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed)
+    return patches, replace(learnt, strength=np.max(strengths, axis=0))

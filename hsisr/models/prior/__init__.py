@@ -142,8 +142,9 @@ def _generalised(
     those of the guide's detail, come out wrong. Pixels that are not valid are taken to be as the fit before has them.
     """
     for _ in range(_REFITS):
-        targets = np.where(valid, coefficients, fit(low))
-        correlation = fields.shared_correlation((targets - fit(low)).reshape(-1, *shape))
+        fitted = fit(low)
+        targets = np.where(valid, coefficients, fitted)
+        correlation = fields.shared_correlation((targets - fitted).reshape(-1, *shape))
         if correlation.ratio > _WHITE:
             break
         constant, features, targets = (
