@@ -127,9 +127,8 @@ class Source:
         valid = np.ones(block.shape[1:], bool) if missing is None else ~missing.any(axis=0)
         if scene.mask is not None:
             valid &= np.asarray(scene.mask[rows, columns], bool)
-        values = part.cube
-        values[:, ~valid] = 0
-        return values, valid
+        values = part.cube  # may be the file itself, mapped read-only, or the array that the scene holds
+        return values if valid.all() else np.where(valid, values, np.float32(0)), valid
 
 
 def spread(size: int, count: int, length: int) -> list[tuple[int, int]]:

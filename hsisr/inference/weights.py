@@ -52,7 +52,9 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
     try:
         network.load_state_dict(load_file(path))
     except RuntimeError as error:
-        raise HsisrError(f"{path}: its weights do not fit {metadata['base']} ({str(error).splitlines()[0]})") from error
+        raise HsisrError(
+            f"{path}: its weights do not fit {metadata['base']} as this version of hsisr builds it; train it again"
+        ) from error
     return network.to(device).eval()
 
 

@@ -9,7 +9,8 @@ import torch
 from hsisr import benchmark, degrade, evaluation, pairs, paths
 from hsisr.config import Config, Training
 from hsisr.degrade import Sensor
-from hsisr.inference import load_model, predict
+from hsisr.errors import HsisrError
+from hsisr.inference import load_model, predict, save_model
 from hsisr.inference.method import Method
 from hsisr.models import registry
 from hsisr.models.hybrid.agreement import agreed, contradiction
@@ -58,6 +59,15 @@ def test_it_is_told_what_is_known_of_the_sensor(pair):
     blind = method(pair.lr, pair.guide)  # not the pair that is kept, though the images are the same
     np.testing.assert_allclose(blind, prior(pair.lr, pair.guide, scale=4), atol=1e-6)
     assert np.abs(found - blind).max() > 1e-3
+
+
+def test_a_file_of_another_version_is_refused_in_one_line(tmp_path):
+    network = registry.build("hybrid", 4, 8, 1)
+    network.strength = network.strength[:-1]
+    said = {"base": "hybrid", "options": {}, "scale": 4, "bands": 8, "guide_channels": 1, "wavelengths_nm": None}
+    save_model(tmp_path / "model.safetensors", network, said)
+    with pytest.raises(HsisrError, match="do not fit hybrid as this version of hsisr builds it; train it again$"):
+        load_model(tmp_path)
 
 
 @pytest.mark.parametrize(("bands", "channels", "size"), [(8, 1, 48), (40, 4, 50), (5, 2, 51)])

@@ -84,6 +84,23 @@ def test_every_format_holds_the_same_values(tmp_path, suffix):
     np.testing.assert_array_equal(read_scene(again, **axes).cube, read_scene(out, **axes).cube)
 
 
+def test_an_array_file_of_floats_is_read_as_it_lies(tmp_path):
+    """Float32 bands first is mapped from the file, and may not be written to."""
+    lr, guide, _ = own_scene.write_pair(tmp_path, 20, 20)
+    np.save(tmp_path / "lr.npy", read_scene(lr).cube)
+    options = replace(CPU, read={"axes": "BHW"})
+    out = super_resolve_file(tmp_path / "lr.npy", guide, "gsa", tmp_path / "sr.tif", options)
+    np.testing.assert_allclose(read_scene(out).cube, hsisr.super_resolve(lr, guide, model="gsa"), atol=6e-5)
+
+
+def test_masked_pixels_of_a_scene_in_memory_stay_as_they_are(tmp_path):
+    stored = np.ones((2, 8, 8), np.float32)
+    mask = np.ones((8, 8), bool)
+    mask[3] = False
+    values, valid = Source.of(Scene(stored, mask=mask), "LR", {}).window((0, 8), (0, 8))
+    assert (values[:, 3] == 0).all() and not valid[3].any() and (stored == 1).all()
+
+
 def test_cog_is_tiled_with_overviews(tmp_path):
     lr, guide, _ = own_scene.write_pair(tmp_path, 160, 160)
     out = super_resolve_file(lr, guide, "bicubic", tmp_path / "sr.tif", replace(CPU, format="cog", scale=4))
