@@ -100,8 +100,8 @@ def finetune(
     read_guide: ReadingGuide = None,
 ) -> None:
     """Adapt a model to a scene of your own, without a sharp reference, and score it on a part it has not seen."""
-    from hsisr.inference.adaptation import finetune as adapt
-    from hsisr.inference.adaptation import table
+    from hsisr.finetuning.adaptation import finetune as adapt
+    from hsisr.finetuning.adaptation import table
     from hsisr.inference.scenes import Options
 
     options = Options(

@@ -17,8 +17,9 @@ def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
 
     HSISR_SOURCE_<DATASET> and `sources:` in the configuration, in this order, replace the place it comes from.
     """
-    from hsisr import datasets, paths
+    from hsisr import datasets
     from hsisr.config import load
+    from hsisr.pipeline import paths
 
     settings = load(config)
     folder = Path(paths.RAW.format(dataset=dataset)).parent
@@ -33,8 +34,9 @@ def convert(
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Convert scenes of a fetched data set to data/scenes/<dataset>/<scene>.h5."""
-    from hsisr import datasets, paths
+    from hsisr import datasets
     from hsisr.config import load
+    from hsisr.pipeline import paths
 
     settings = load(config)
     raw = Path(paths.RAW.format(dataset=dataset)).parent
@@ -47,8 +49,9 @@ def convert(
 @app.command()
 def split(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Write which scenes or regions train, validate and test to data/splits/<dataset>.json."""
-    from hsisr import datasets, paths
+    from hsisr import datasets
     from hsisr.config import load
+    from hsisr.pipeline import paths
 
     settings = load(config)
     datasets.split(
@@ -67,12 +70,12 @@ def make_pairs(
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Degrade scenes to pairs of LR image, guide and HR reference."""
-    from hsisr import pairs, paths
+    from hsisr.pipeline import pair_files, paths
 
     chosen = _resolve(config, benchmark)
     names = [item] if item else [entry.name for part in chosen.parts.values() for entry in part]
     for name in names:
-        pairs.make(chosen, name, chosen.path(paths.PAIR, item=name))
+        pair_files.make(chosen, name, chosen.path(paths.PAIR, item=name))
 
 
 @app.command("patches")
@@ -82,11 +85,11 @@ def make_patches(
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Cut the training part of a benchmark into its patch file."""
-    from hsisr import patches, paths
+    from hsisr.pipeline import patch_files, paths
 
     chosen = _resolve(config, benchmark)
     out = chosen.path(paths.UNLABELLED if unlabelled else paths.PATCHES)
-    count = patches.make(chosen, out, "unlabelled" if unlabelled else "train")
+    count = patch_files.make(chosen, out, "unlabelled" if unlabelled else "train")
     print(f"{out}: {count} patches in an epoch")
 
 
@@ -171,8 +174,9 @@ def merge(
 @app.command()
 def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Print the scores of every benchmark of the configuration, and where the report is."""
-    from hsisr import evaluation, paths
+    from hsisr import evaluation
     from hsisr.evaluation.table import print_table
+    from hsisr.pipeline import paths
 
     names = _load(config).benchmarks
     read = evaluation.results.read
@@ -184,8 +188,8 @@ def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
 @app.command()
 def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Write the self-contained HTML report of the configuration's benchmarks, and its figures as files."""
-    from hsisr import paths
-    from hsisr.benchmark import resolve
+    from hsisr.pipeline import paths
+    from hsisr.pipeline.benchmark import resolve
     from hsisr.report import build
 
     settings = _load(config)
@@ -200,6 +204,6 @@ def _load(files: list[Path]):
 
 
 def _resolve(files: list[Path], name: str):
-    from hsisr.benchmark import resolve
+    from hsisr.pipeline.benchmark import resolve
 
     return resolve(_load(files), name)

@@ -63,7 +63,7 @@ def weights(
     The file as published stays in the folder `published` beside the model file.
     """
     from hsisr.inference import import_checkpoint
-    from hsisr.models import published
+    from hsisr.models.checkpoints import published
 
     if name is None:
         print(published.table())
@@ -103,11 +103,12 @@ def show(
     read: Reading = None,
 ) -> None:
     """Write a picture of a scene, or of a pair's LR image, guide and HR reference side by side."""
-    from hsisr import datasets, pairs
+    from hsisr import datasets
     from hsisr.datasets import quicklook
+    from hsisr.pipeline import pair_files
 
-    if pairs.is_pair(file):
-        pairs.show(pairs.read(file), out, bands)
+    if pair_files.is_pair(file):
+        pair_files.show(pair_files.read(file), out, bands)
     else:
         quicklook.show(datasets.read_scene(file, **reader_options(read)), out, bands)
 
@@ -140,21 +141,23 @@ def degrade_scene(
     read: Reading = None,
 ) -> None:
     """Degrade any scene to a pair of LR image, guide and HR reference."""
-    from hsisr import datasets, degrade, pairs
+    from hsisr import datasets, degrade
+    from hsisr.pipeline import pair_files
 
     scene = datasets.read_scene(file, **reader_options(read))
     pair = degrade.pair(scene, protocol, scale, seed=seed, response=response, noise=noise)
     settings = {"protocol": protocol, "scale": scale, "response": response, "noise": noise, "seed": seed}
-    pairs.write(out, scene.name, pair, scene, settings)
+    pair_files.write(out, scene.name, pair, scene, settings)
     print(out)
 
 
 @app.command()
 def registration(pair: Annotated[Path, typer.Argument(help="Pair file.")]) -> None:
     """Measure how far the LR image of a pair lies off its guide."""
-    from hsisr import degrade, pairs
+    from hsisr import degrade
+    from hsisr.pipeline import pair_files
 
-    found = degrade.registration(pairs.read(pair))
+    found = degrade.registration(pair_files.read(pair))
     rows, columns = found.shift_px
     print(f"shift: {rows:+.2f} rows, {columns:+.2f} columns, in HR pixels; positive is down and right")
     print(f"PSF: sigma {found.sigma_px[0]:.2f} rows, {found.sigma_px[1]:.2f} columns, in HR pixels")

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from hsisr import paths
 from hsisr.datasets import manifest
 from hsisr.datasets.catalogue import PARTS, DataSet, Split, entry, names
 from hsisr.datasets.layout import find
 from hsisr.errors import HsisrError
+from hsisr.pipeline import paths
 
 _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", "title")
 

@@ -1,15 +1,15 @@
 """Degradation: scenes to pairs of a low-resolution image, a guide and the reference, under named protocols."""
 
-from hsisr.degrade.alignment import Registration, measure_shift, registration, shift_of
 from hsisr.degrade.custom import CustomProtocol
 from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, noise_level, spectral_subspace
 from hsisr.degrade.noise import Noise, scene_seed
-from hsisr.degrade.pairs import Pair, degrade, pair, scene_response
 from hsisr.degrade.protocols import PROTOCOLS, Protocol
 from hsisr.degrade.psf import anisotropic_gaussian
+from hsisr.degrade.registration import Registration, measure_shift, registration, shift_of
 from hsisr.degrade.response import RESPONSES, RGB_TO_EIGHT, apply_response, response, spectral_mixup_matrix
 from hsisr.degrade.sampling import imresize, interpolate
 from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, sensor_of
+from hsisr.degrade.simulate import Pair, degrade, pair, scene_response
 
 __all__ = [
     "PROTOCOLS",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hsisr.degrade.alignment import register
+from hsisr.degrade.registration import register
 from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from hsisr import pairs, paths
-from hsisr.benchmark import Benchmark, Model, resolve
 from hsisr.config import Config
 from hsisr.config import load as load_config
 from hsisr.errors import HsisrError
@@ -22,6 +20,8 @@ from hsisr.evaluation.steps import measure_runtime as measure_runtime
 from hsisr.files import stamp
 from hsisr.metrics import json_ready
 from hsisr.metrics import score as score
+from hsisr.pipeline import pair_files, paths
+from hsisr.pipeline.benchmark import Benchmark, Model, resolve
 
 
 def evaluate(
@@ -70,7 +70,7 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
     made_with = environment()  # before the clock runs: it loads torch
     first_seed, seconds = FirstSeed(benchmark, len(items)), 0.0
     for item in items:
-        pair = pairs.read(benchmark.path(paths.PAIR, item=item.name))
+        pair = pair_files.read(benchmark.path(paths.PAIR, item=item.name))
         for seed, super_resolve in methods.items():
             started = time.perf_counter()
             estimate = super_resolve(pair)
@@ -135,7 +135,7 @@ def _read(path: str, kind: type, settings: Any) -> Any:
     return found
 
 
-def _scores(benchmark: Benchmark, pair: pairs.PairFile, estimate: np.ndarray) -> results.Scores:
+def _scores(benchmark: Benchmark, pair: pair_files.PairFile, estimate: np.ndarray) -> results.Scores:
     if benchmark.convention is None:
         return score_full(pair, estimate, benchmark.scale, benchmark.guide_response)
     return json_ready(score(pair.hr, estimate, benchmark.scale, benchmark.convention, mask=pair.mask))

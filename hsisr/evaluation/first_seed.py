@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from hsisr.benchmark import Benchmark
-from hsisr.evaluation import bands, classification, preview
+from hsisr.evaluation import preview
+from hsisr.evaluation.analysis import bands, classification
 from hsisr.evaluation.results import BandChoice
-from hsisr.pairs import PairFile
+from hsisr.pipeline.benchmark import Benchmark
+from hsisr.pipeline.pair_files import PairFile
 
 
 class FirstSeed:

@@ -4,7 +4,7 @@ import numpy as np
 
 from hsisr import degrade, metrics
 from hsisr.evaluation.results import Scores
-from hsisr.pairs import PairFile
+from hsisr.pipeline.pair_files import PairFile
 
 #: Side of a quality-index tile in LR pixels, the field's; halved until it fits into a small image.
 BLOCK_LR_PX = 32

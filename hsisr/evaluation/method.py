@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hsisr import paths
-from hsisr.benchmark import Benchmark, Model
 from hsisr.degrade import Sensor, sensor_of
 from hsisr.errors import HsisrError
 from hsisr.files import stamp
-from hsisr.pairs import PairFile
+from hsisr.pipeline import paths
+from hsisr.pipeline.benchmark import Benchmark, Model
+from hsisr.pipeline.pair_files import PairFile
 
 #: Pair -> estimate (B, H, W) float32.
 Method = Callable[[PairFile], np.ndarray]

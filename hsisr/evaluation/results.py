@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hsisr.errors import HsisrError
-from hsisr.evaluation.classification import Accuracies
+from hsisr.evaluation.analysis.classification import Accuracies
 from hsisr.files import read_json, write_json
 
 #: Score -> value; none for the PSNR of identical images, which is infinite and has no place in JSON.
@@ -107,7 +107,7 @@ class ClassificationScores(_Header):
 
 
 class RuntimeScores(_Header):
-    """results/<benchmark>/_runtime.json: what every model costs; see `hsisr.evaluation.runtime.Cost`."""
+    """results/<benchmark>/_runtime.json: what every model costs; see `hsisr.evaluation.analysis.runtime.Cost`."""
 
     flops_per_value: dict[str, float | None]
     timing: dict[str, dict[str, float]]

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from hsisr import datasets, pairs, paths
-from hsisr.benchmark import Benchmark
+from hsisr import datasets
 from hsisr.errors import HsisrError
-from hsisr.evaluation import classification, method, preview, results, runtime
+from hsisr.evaluation import method, preview, results
+from hsisr.evaluation.analysis import classification, runtime
 from hsisr.files import stamp
-from hsisr.threads import available_threads
+from hsisr.pipeline import pair_files, paths
+from hsisr.pipeline.benchmark import Benchmark
+from hsisr.system import available_threads
 
 
 def measure_runtime(benchmark: Benchmark, command: str) -> results.RuntimeScores:
@@ -23,7 +25,7 @@ def measure_runtime(benchmark: Benchmark, command: str) -> results.RuntimeScores
     from hsisr.evaluation.environment import environment
     from hsisr.training import fix_threads
 
-    pair = pairs.read(benchmark.path(paths.PAIR, item=benchmark.parts["test"][0].name))
+    pair = pair_files.read(benchmark.path(paths.PAIR, item=benchmark.parts["test"][0].name))
     pair = runtime.crop(pair, benchmark.scale)
     methods = {name: method.load(benchmark, model, model.seeds[0]) for name, model in benchmark.models.items()}
     fix_threads(available_threads())
@@ -51,7 +53,7 @@ def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores
     """
     from hsisr.models import bicubic
 
-    found = [pairs.read(benchmark.path(paths.PAIR, item=item.name)) for item in benchmark.parts["test"]]
+    found = [pair_files.read(benchmark.path(paths.PAIR, item=item.name)) for item in benchmark.parts["test"]]
     missing = [pair.name for pair in found if pair.labels is None or pair.hr is None]
     if missing:
         raise HsisrError(

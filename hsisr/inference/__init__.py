@@ -3,16 +3,16 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from hsisr.inference.weights import import_checkpoint as import_checkpoint
-from hsisr.inference.weights import load_model as load_model
-from hsisr.inference.weights import read_metadata as read_metadata
-from hsisr.inference.weights import save_model as save_model
+from hsisr.models.model_files import import_checkpoint as import_checkpoint
+from hsisr.models.model_files import load_model as load_model
+from hsisr.models.model_files import read_metadata as read_metadata
+from hsisr.models.model_files import save_model as save_model
 
 #: Public name -> module that defines it; loaded when first used, as `hsisr.training` is imported by one of them.
 _PUBLIC = {
     "Options": "hsisr.inference.scenes",
-    "finetune": "hsisr.inference.adaptation",
-    "predict": "hsisr.inference.method",
+    "finetune": "hsisr.finetuning.adaptation",
+    "predict": "hsisr.models.apply",
     "super_resolve": "hsisr.inference.whole",
     "super_resolve_file": "hsisr.inference.scenes",
     "super_resolve_folder": "hsisr.inference.folder",
@@ -21,12 +21,12 @@ _PUBLIC = {
 __all__ = ["load_model", "read_metadata", "save_model", *_PUBLIC]
 
 if TYPE_CHECKING:
-    from hsisr.inference.adaptation import finetune as finetune
+    from hsisr.finetuning.adaptation import finetune as finetune
     from hsisr.inference.folder import super_resolve_folder as super_resolve_folder
-    from hsisr.inference.method import predict as predict
     from hsisr.inference.scenes import Options as Options
     from hsisr.inference.scenes import super_resolve_file as super_resolve_file
     from hsisr.inference.whole import super_resolve as super_resolve
+    from hsisr.models.apply import predict as predict
 
 
 def __getattr__(name: str) -> Any:

@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from hsisr import degrade
+from hsisr.affine import finer
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide, georeferenced
-from hsisr.inference.sources import Source, filled, spread
-from hsisr.inference.transforms import finer
+from hsisr.inference.images import Source, filled, spread
 from hsisr.scene import Scene
 
 #: A shift above this part of an LR pixel is worth a warning.

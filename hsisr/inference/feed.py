@@ -7,8 +7,8 @@ import numpy as np
 
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
-from hsisr.inference.method import Method
-from hsisr.inference.sources import Source, filled
+from hsisr.inference.images import Source, filled
+from hsisr.models.apply import Method
 
 
 @dataclass(frozen=True)

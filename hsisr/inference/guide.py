@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hsisr.affine import Transform, applied, chained, inverse
 from hsisr.errors import HsisrError
-from hsisr.inference.sources import Source
-from hsisr.inference.transforms import Transform, applied, chained, inverse
+from hsisr.inference.images import Source
 from hsisr.scene import Scene
 
 #: Guide pixels that grids may lie apart and still count as the same; more is resampled under --align.

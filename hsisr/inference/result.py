@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 
 import hsisr
-from hsisr.inference.sources import Source
-from hsisr.inference.transforms import finer
+from hsisr.affine import finer
+from hsisr.inference.images import Source
 from hsisr.scene import Scene
 
 #: Bytes of float values that are turned into stored numbers at a time.

@@ -13,16 +13,16 @@ import numpy as np
 
 import hsisr
 from hsisr.datasets import writers
-from hsisr.inference import align, guide, job, plan, suitability
+from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
-from hsisr.inference.method import Method, choose_device, open_method
+from hsisr.inference.images import Source, chosen_bands
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import result_scene
-from hsisr.inference.sources import Source, chosen_bands
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
-from hsisr.memory import return_freed_memory
+from hsisr.models.apply import Method, choose_device, open_method
 from hsisr.scene import Scene
+from hsisr.system import return_freed_memory
 
 #: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
 _GDAL_CACHE_MB = 32
@@ -87,11 +87,11 @@ def super_resolve_file(
 
     out, options = Path(out), options or Options()
     writers.format_of(out, options.format)
-    with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), job.work_folder(out) as folder:
+    with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), run.work_folder(out) as folder:
         prepared = _prepare(lr, guide, model, options, folder)
         identity = {
             "version": hsisr.__version__,
-            "inputs": [job.state_of(lr), job.state_of(guide)],
+            "inputs": [run.state_of(lr), run.state_of(guide)],
             "model": prepared.methods[0].sha256 or prepared.methods[0].name,
             "options": asdict(options),
         }
@@ -223,10 +223,10 @@ def on_grid(low: Source, sharp: Source, method: Method, options: Options, folder
 def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options) -> tuple[plan.Plan, Staging]:
     """The tiles of the run: those of the run that is resumed, or new ones."""
     feed = prepared.feed
-    known = job.resumed(folder, identity)
+    known = run.resumed(folder, identity)
     if known is None:
         chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, warn)
-        job.record(folder, identity, asdict(chosen))
+        run.record(folder, identity, asdict(chosen))
     else:
         chosen = plan.Plan(Tiling(**known["tiling"]), known["error"], known["seconds"])
     return chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)

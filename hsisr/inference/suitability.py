@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
-from hsisr.inference.method import Method
-from hsisr.inference.sources import Source
+from hsisr.inference.images import Source
+from hsisr.models.apply import Method
 
 #: Values up to here are taken for [0, 1] with a few brighter ones; beyond, they are divided by their largest.
 _UNIT_RANGE = 1.5

@@ -10,9 +10,9 @@ import numpy as np
 from hsisr.inference import guide as guides
 from hsisr.inference.align import measure_footprint
 from hsisr.inference.feed import Feed
-from hsisr.inference.method import Method, open_method
+from hsisr.inference.images import Source
 from hsisr.inference.result import result_scene
-from hsisr.inference.sources import Source
+from hsisr.models.apply import Method, open_method
 from hsisr.scene import Scene
 
 

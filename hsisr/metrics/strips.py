@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 
 from hsisr.metrics.inputs import Pair
-from hsisr.threads import available_threads
+from hsisr.system import available_threads
 
 #: Rows of a strip: few enough for a band of it to stay in the cache, enough for Python, which runs one thread at a
 #: time, and for the rows that windows of two strips read to weigh little.

@@ -20,7 +20,7 @@ _PUBLIC = {
     "glp_hs": "hsisr.models.classical.hypersharpening",
     "gsa": "hsisr.models.classical.gsa",
     "hysure": "hsisr.models.classical.hysure",
-    "load_official": "hsisr.models.official",
+    "load_official": "hsisr.models.checkpoints.official",
     "nearest": "hsisr.models.classical.nearest",
     "sfim_hs": "hsisr.models.classical.hypersharpening",
 }
@@ -28,6 +28,7 @@ _PUBLIC = {
 __all__ = list(_PUBLIC)
 
 if TYPE_CHECKING:
+    from hsisr.models.checkpoints.official import load_official as load_official
     from hsisr.models.classical.back_projection import bicubic_ibp as bicubic_ibp
     from hsisr.models.classical.bicubic import bicubic as bicubic
     from hsisr.models.classical.cnmf import cnmf as cnmf
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from hsisr.models.deepshare import Sspsr as Sspsr
     from hsisr.models.hybrid import Hybrid as Hybrid
     from hsisr.models.mulsr import MulSR as MulSR
-    from hsisr.models.official import load_official as load_official
     from hsisr.models.transformer import FusionTransformer as FusionTransformer
     from hsisr.models.two_stream import TwoStream as TwoStream
 

@@ -7,7 +7,7 @@ and state-dict keys are the published ones; what differs is how the function is 
 * The bicubic image that the network adds to its features is made inside where it is not given.
 * Maps lie channels-last in memory, the layout in which convolutions run fastest on CPUs and on tensor cores.
 
-tests/unit/plain_deepshare.py holds the literal form; benchmarks/deepshare.py measures the one against the other.
+tests/unit/plain_deepshare.py holds the literal form; studies/deepshare.py measures the one against the other.
 """
 
 from collections.abc import Iterator

@@ -4,10 +4,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from hsisr.benchmark import Benchmark
 from hsisr.config import Report
 from hsisr.errors import HsisrError
 from hsisr.files import write_text
+from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report import content, export, page, tables
 
 

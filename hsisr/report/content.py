@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
-from hsisr import paths
-from hsisr.benchmark import Benchmark
 from hsisr.errors import HsisrError
 from hsisr.evaluation import preview
 from hsisr.evaluation.preview import Preview
 from hsisr.evaluation.results import Results
 from hsisr.evaluation.results import read as read_results
 from hsisr.files import stamp
+from hsisr.pipeline import paths
+from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report.pictures import Stretch
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from hsisr import datasets
-from hsisr.benchmark import Benchmark
 from hsisr.degrade.response import load_response
 from hsisr.evaluation.results import Results
 from hsisr.evaluation.table import columns_of
 from hsisr.metrics import find_convention
+from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report import tables
 
 #: Names listed before a long part is cut short.

@@ -15,17 +15,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hsisr import paths
-from hsisr.benchmark import Benchmark, Model, resolve
 from hsisr.config import Config, Training, load
 from hsisr.errors import HsisrError
 from hsisr.files import stamp, write_json
+from hsisr.pipeline import paths
+from hsisr.pipeline.benchmark import Benchmark, Model, resolve
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from hsisr.patches import PatchFile
+    from hsisr.pipeline.patch_files import PatchFile
     from hsisr.training.objectives import Iteration
 
 
@@ -79,8 +79,8 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     import torch
 
     from hsisr.models import registry
-    from hsisr.pairs import training_pairs
-    from hsisr.patches import PatchFile
+    from hsisr.pipeline.pair_files import training_pairs
+    from hsisr.pipeline.patch_files import PatchFile
     from hsisr.training.validation import Validation
 
     training = model.training
@@ -218,10 +218,10 @@ def _fit(
 
     import torch
 
+    from hsisr.locks import run_lock
     from hsisr.training import devices, objectives
     from hsisr.training.engine import Run
     from hsisr.training.feeding import Feed, Share
-    from hsisr.training.lock import run_lock
 
     share = Share(fabric.global_rank, fabric.world_size)
     threads = devices.fix_threads(training.threads, training.devices)

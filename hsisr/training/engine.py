@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
-from hsisr.patches import PatchFile
+from hsisr.pipeline.patch_files import PatchFile
 from hsisr.training import state
 from hsisr.training.average import Average
 from hsisr.training.feeding import Feed

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hsisr.patches import PatchFile
-from hsisr.training.batch import Batch
+from hsisr.pipeline.patch_files import PatchFile
+from hsisr.training.batches import Batch
 
 #: Batches that each worker keeps ready.
 PREFETCHED = 2

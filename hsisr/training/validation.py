@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
-from hsisr import pairs
 from hsisr.degrade import Sensor
+from hsisr.pipeline import pair_files
 
 
 class Validation:
@@ -30,5 +30,5 @@ class Validation:
         return sum(entry["psnr"] for entry in scores) / len(scores)
 
     @cached_property
-    def _pairs(self) -> list[pairs.PairFile]:
-        return [pairs.read(file) for file in self.files]
+    def _pairs(self) -> list[pair_files.PairFile]:
+        return [pair_files.read(file) for file in self.files]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from hsisr import benchmark, pairs, patches, paths
 from hsisr.config import Config
+from hsisr.pipeline import benchmark, pair_files, patch_files, paths
 from hsisr.scene import Scene
 
 CONFIG = {
@@ -58,8 +58,8 @@ def small(tmp_path, monkeypatch) -> benchmark.Benchmark:
     small_scene().save(paths.SCENE.format(dataset="indian_pines", scene="indian_pines"))
     for items in chosen.parts.values():
         for item in items:
-            pairs.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
-    patches.make(chosen, chosen.path(paths.PATCHES))
+            pair_files.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
     return chosen
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from hsisr import files
 from hsisr.config import Training
-from hsisr.patches import PatchFile
+from hsisr.pipeline.patch_files import PatchFile
 from hsisr.training import engine, fit, state
 from hsisr.training.stopping import Interrupted
 

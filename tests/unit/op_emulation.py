@@ -1,4 +1,4 @@
-"""Builds the CUDA scan kernel for the host emulation (csrc/emulation) and runs it on arrays; and the float64 truth."""
+"""Builds the CUDA scan kernel for the host emulation (tests/emulation) and runs it on arrays; and the float64 truth."""
 
 import ctypes
 import hashlib
@@ -11,6 +11,7 @@ import numpy as np
 from hsisr.ops.plan import Variant
 
 CSRC = Path(__file__).parents[2] / "csrc"
+EMULATION = Path(__file__).parents[1] / "emulation"
 FLAGS = ["-std=c++17", "-O1", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", "-Wall", "-Wno-unknown-pragmas"]
 DEADLOCK, OUT_OF_BOUNDS = 1, 2
 
@@ -70,6 +71,11 @@ def defines(variant: Variant, max_tiles: int | None = None) -> list[str]:
     return [*(d for d in variant.defines if "MAX_TILES" not in d), f"-DHSISR_MAX_TILES={max_tiles}"]
 
 
+def includes(csrc: Path) -> list[str]:
+    """Where a compiler finds the kernel's sources, and what stands for a GPU in them."""
+    return [f"-I{csrc}", f"-I{EMULATION.parent}"]
+
+
 def compile_variant(
     variant: Variant, folder: Path, exact: bool = True, csrc: Path = CSRC, max_tiles: int | None = None
 ) -> Emulator:
@@ -78,8 +84,9 @@ def compile_variant(
     key = hashlib.sha256(repr((str(csrc), flags)).encode()).hexdigest()[:16]
     path = folder / f"{variant.name}_{key}.so"
     if not path.exists():
-        source = csrc / "emulation" / "conv_scan_emulated.cpp"
-        done = subprocess.run(["g++", *flags, str(source), "-o", str(path)], capture_output=True, text=True)
+        source = EMULATION / "conv_scan_emulated.cpp"
+        words = ["g++", *flags, *includes(csrc), str(source), "-o", str(path)]
+        done = subprocess.run(words, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert not done.stderr, done.stderr
     library = ctypes.CDLL(str(path))

@@ -7,9 +7,10 @@ import jsonschema
 import pytest
 import yaml
 
-from hsisr import benchmark, config
+from hsisr import config
 from hsisr.errors import HsisrError
 from hsisr.evaluation import results
+from hsisr.pipeline import benchmark
 
 ROOT = Path(__file__).parents[2]
 PRESETS = sorted((ROOT / "workflow/presets").glob("*.yaml"))

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hsisr import datasets, paths
+from hsisr import datasets
+from hsisr.pipeline import paths
 
 from .fakes import EXTRA, FOLDER
 

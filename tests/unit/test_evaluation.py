@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import hsisr
-from hsisr import benchmark, evaluation, pairs, paths
+from hsisr import evaluation
 from hsisr.config import Config, Evaluation
 from hsisr.errors import HsisrError
-from hsisr.evaluation import classification, compare, preview, results, runtime
+from hsisr.evaluation import compare, preview, results
+from hsisr.evaluation.analysis import classification, runtime
 from hsisr.evaluation.full_resolution import score_full
 from hsisr.files import stamp
+from hsisr.pipeline import benchmark, pair_files, paths
 from hsisr.training import train_one
 from tests.unit.conftest import CONFIG
 
@@ -48,7 +50,7 @@ def test_results_hold_every_model_and_seed(trained, tmp_path):
 
 def test_scores_are_those_of_the_method_on_the_test_part(small):
     scores = evaluation.evaluate_model(small, "bicubic", "a command")
-    pair = pairs.read(small.path(paths.PAIR, item="indian_pines-test"))
+    pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
     estimate = hsisr.models.bicubic(pair.lr, None, scale=4)
     expected = hsisr.metrics.score(pair.hr, estimate, 4, "mulsr")
     assert scores.result.scenes["indian_pines-test"] == pytest.approx(expected, rel=1e-6)
@@ -83,7 +85,7 @@ def test_missing_scores_and_foreign_files_are_one_line(small):
 def test_preview_shows_the_error_where_it_is(small):
     evaluation.evaluate_model(small, "gsa", "")
     found = preview.read(small.path(paths.PREVIEW, model="gsa"))["indian_pines-test"]
-    pair = pairs.read(small.path(paths.PAIR, item="indian_pines-test"))
+    pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
     assert found.composite.shape == (80, 48, 3) and found.lr_composite.shape == (20, 12, 3)
     np.testing.assert_array_equal(found.reference_composite[..., 1], pair.hr[found.composite_bands[1]])
     rows, columns = found.points.T
@@ -109,7 +111,7 @@ def test_composites_are_natural_or_colour_infrared(wavelengths, expected):
 
 
 def test_super_resolve_takes_arrays_scenes_and_files(trained, tmp_path):
-    pair = pairs.read(trained.path(paths.PAIR, item="indian_pines-test"))
+    pair = pair_files.read(trained.path(paths.PAIR, item="indian_pines-test"))
     folder = trained.path(paths.RUN, model="tiny", seed=0)
     expected = hsisr.super_resolve(pair.lr, pair.guide, model=folder)
     scene = hsisr.Scene(pair.lr, transform=(20.0, 0.0, 100.0, 0.0, -20.0, 500.0), crs="EPSG:32616")
@@ -218,7 +220,7 @@ def test_results_of_different_kinds_are_not_compared(written, changes, said):
 
 
 def test_guides_of_other_channels_than_the_response_get_no_consistency(small):
-    pair = pairs.read(small.path(paths.PAIR, item="indian_pines-test"))
+    pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
     scored = score_full(pair, pair.hr, 4, "pan")  # one channel; the guide has three
     assert scored["consistency_guide"] is None and scored["consistency_lr"] is not None
     assert score_full(pair, pair.hr, 4, "color_infrared")["consistency_guide"] == pytest.approx(0, abs=1e-6)

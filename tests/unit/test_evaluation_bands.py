@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hsisr.errors import HsisrError
-from hsisr.evaluation import bands
+from hsisr.evaluation.analysis import bands
 
 
 def blocks(sizes: list[int], pixels: int = 4000, noise: float = 0.02) -> np.ndarray:

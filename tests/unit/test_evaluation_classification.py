@@ -5,8 +5,8 @@ import pytest
 from sklearn import metrics as oracle
 
 from hsisr.errors import HsisrError
-from hsisr.evaluation import classification
-from hsisr.evaluation.classification import Pixels
+from hsisr.evaluation.analysis import classification
+from hsisr.evaluation.analysis.classification import Pixels
 
 
 def fields(size: int = 48, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

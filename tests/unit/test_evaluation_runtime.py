@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from hsisr.evaluation import runtime
+from hsisr.evaluation.analysis import runtime
 from hsisr.ops import scan
-from hsisr.pairs import PairFile
+from hsisr.pipeline.pair_files import PairFile
 
 
 def program(values: int, seconds: float = 0.0, megabytes: int = 0):

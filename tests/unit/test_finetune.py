@@ -12,14 +12,14 @@ from hsisr import degrade
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
+from hsisr.finetuning.adaptation import table
+from hsisr.finetuning.quality import compare
+from hsisr.finetuning.reduced import parts
 from hsisr.inference import Options, finetune, read_metadata, super_resolve_file
-from hsisr.inference.adaptation import table
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import fit
-from hsisr.inference.method import open_method
-from hsisr.inference.quality import compare
-from hsisr.inference.reduced import parts
-from hsisr.inference.sources import Source
+from hsisr.inference.images import Source
+from hsisr.models.apply import open_method
 from tests.unit import own_scene
 from tests.unit.own_scene import SCALE
 
@@ -97,7 +97,7 @@ def test_a_network_that_prepares_its_own_samples_is_adapted_too(tmp_path):
 def test_training_that_does_harm_is_undone(tmp_path, monkeypatch, capsys):
     lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
     finetune(lr, guide, "mulsr-xs", tmp_path / "run", steps=6, hold_out=0, options=CPU)
-    monkeypatch.setattr("hsisr.inference.adaptation._ADAPTING_RATE", 0.05)
+    monkeypatch.setattr("hsisr.finetuning.adaptation._ADAPTING_RATE", 0.05)
     finetune(lr, guide, tmp_path / "run", tmp_path / "more", steps=4, hold_out=0, options=CPU)
     assert "mulsr-xs is better as it was" in capsys.readouterr().err
     before, after = (load_file(tmp_path / run / "model.safetensors") for run in ("run", "more"))

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from hsisr import benchmark, degrade, evaluation, pairs, paths
+from hsisr import degrade, evaluation
 from hsisr.config import Config, Training
 from hsisr.degrade import Sensor
 from hsisr.errors import HsisrError
 from hsisr.inference import load_model, predict, save_model
-from hsisr.inference.method import Method
 from hsisr.models import registry
+from hsisr.models.apply import Method
 from hsisr.models.hybrid.agreement import agreed, contradiction
 from hsisr.models.hybrid.filters import (
     Details,
@@ -29,6 +29,7 @@ from hsisr.models.hybrid.filters import (
 from hsisr.models.hybrid.maps import cosines, stack
 from hsisr.models.hybrid.samples import PriorPatches, solved
 from hsisr.models.prior import prior, solve
+from hsisr.pipeline import benchmark, pair_files, paths
 from hsisr.scene import Scene
 from hsisr.training import train_one
 from tests.unit.conftest import CONFIG
@@ -302,5 +303,5 @@ def test_the_pipeline_trains_and_scores_it_and_tells_methods_the_sensor(small):
 
 
 def images(chosen: benchmark.Benchmark) -> tuple[np.ndarray, np.ndarray]:
-    pair = pairs.read(chosen.path(paths.PAIR, item=chosen.parts["test"][0].name))
+    pair = pair_files.read(chosen.path(paths.PAIR, item=chosen.parts["test"][0].name))
     return pair.lr, pair.guide

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import interpolate, l1_loss
 
 from hsisr.errors import HsisrError
-from hsisr.evaluation import runtime
+from hsisr.evaluation.analysis import runtime
 from hsisr.inference import Options, finetune, load_model, predict
 from hsisr.models import FusionTransformer, TwoStream, registry
 from hsisr.models.transformer import WindowAttention

@@ -9,7 +9,8 @@ import torch
 from hsisr.cli.app import app
 from hsisr.errors import HsisrError
 from hsisr.inference import load_model, read_metadata
-from hsisr.models import DeepShare, published, registry
+from hsisr.models import DeepShare, registry
+from hsisr.models.checkpoints import published
 
 from .test_datasets_download import Server, server  # noqa: F401  (a fixture)
 

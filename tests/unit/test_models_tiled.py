@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from hsisr.errors import HsisrError
-from hsisr.models import MulSR, tiled
-from hsisr.models.mulsr import folded
+from hsisr.models import MulSR
+from hsisr.models.mulsr import tiled
+from hsisr.models.mulsr.layers import folded
 
 KINDS = {
     "published": {"blocks": 2},

@@ -10,7 +10,7 @@ from hsisr import degrade
 from hsisr.config import Objective, Objectives, RgbObjective, Schedule, TotalVariation, Training
 from hsisr.errors import HsisrError
 from hsisr.models import DeepShare, MulSR
-from hsisr.patches import Sample
+from hsisr.pipeline.patch_files import Sample
 from hsisr.training.objectives import (
     Batch,
     Iteration,

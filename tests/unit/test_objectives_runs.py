@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from hsisr import benchmark, degrade, inference, pairs, patches, paths
+from hsisr import degrade, inference
 from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.files import read_json
-from hsisr.patches import PatchFile, Sample, oriented
+from hsisr.pipeline import benchmark, pair_files, patch_files, paths
+from hsisr.pipeline.patch_files import PatchFile, Sample, oriented
 from hsisr.scene import Scene
 from hsisr.training import engine, train_one
 from tests.unit.conftest import small_scene
@@ -68,11 +69,11 @@ def mixup(tmp_path, monkeypatch) -> benchmark.Benchmark:
         Scene(pixels, name, scale=1 / 255).save(paths.SCENE.format(dataset="rgb_photos", scene=name))
     for items in chosen.parts.values():
         for item in items:
-            pairs.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
-    patches.make(chosen, chosen.path(paths.PATCHES))
-    patches.make(chosen, chosen.path(paths.UNLABELLED), "unlabelled")
+            pair_files.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
+    patch_files.make(chosen, chosen.path(paths.UNLABELLED), "unlabelled")
     photographs = chosen.photographs("tiny")
-    patches.make(photographs, photographs.path(paths.PATCHES))
+    patch_files.make(photographs, photographs.path(paths.PATCHES))
     return chosen
 
 
@@ -84,7 +85,7 @@ def changed(**training) -> Config:
 
 def test_patches_are_cut_first_and_degraded_then(mixup):
     file = PatchFile(mixup.path(paths.PATCHES), augment=False)
-    pair = pairs.read(mixup.path(paths.PAIR, item="one"))
+    pair = pair_files.read(mixup.path(paths.PAIR, item="one"))
     assert len(file) == 2 * 3 + 2 * 2
     whole = [pair.lr[:, r : r + SIZE, c : c + SIZE].tobytes() for r in (0, 4) for c in (0, 4, 8)]
     for sample in (file[k] for k in range(len(file))):
@@ -122,7 +123,7 @@ def test_photographs_under_a_protocol_of_ones_own(tmp_path, monkeypatch):
     settings = {"psf": {"kind": "mean"}}
     content = CONFIG | {"benchmarks": {}, "protocols": {"mine": settings}, "scenes": {"rgb_photos": ["coffee"]}}
     chosen = benchmark.resolve(Config.parse(content), "rgb_photos_x2_mine")
-    patches.make(chosen, "photos.h5")
+    patch_files.make(chosen, "photos.h5")
     sample = PatchFile("photos.h5", augment=False)[0]
     mean = sample.hr.reshape(3, SIZE, SCALE, SIZE, SCALE).mean((2, 4))
     np.testing.assert_allclose(sample.lr, mean, rtol=0, atol=1e-6)
@@ -263,7 +264,7 @@ def test_split_without_unlabelled_scenes_is_told_before_anything_runs(tmp_path):
         benchmark.check(Config.parse(CONFIG | {"datasets": {}}))
     chosen = benchmark.resolve(Config(), "indian_pines_x4_mixup")
     with pytest.raises(HsisrError, match="the split has no unlabelled scenes"):
-        patches.make(chosen, tmp_path / "out.h5", "unlabelled")
+        patch_files.make(chosen, tmp_path / "out.h5", "unlabelled")
 
 
 def test_benchmark_may_have_patches_of_its_own():

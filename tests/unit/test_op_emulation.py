@@ -1,4 +1,4 @@
-"""The CUDA scan kernel, run on the host by csrc/emulation, against the definition in float64.
+"""The CUDA scan kernel, run on the host by tests/emulation, against the definition in float64.
 
 Exact mode leaves tf32 operands unrounded, so what remains of an error is float32 rounding: an index, a layout or a
 barrier that is wrong shows as an error of order one.

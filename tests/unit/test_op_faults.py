@@ -13,9 +13,11 @@ import pytest
 from hsisr.ops.plan import Variant
 from tests.unit.op_emulation import (
     CSRC,
+    EMULATION,
     EmulationError,
     compile_variant,
     defines,
+    includes,
     relative_error,
     true_backward,
     true_forward,
@@ -112,10 +114,11 @@ def test_fault_is_found(fault, tmp_path):
 
 def run_sanitized(csrc, folder):
     program = folder / "sanitized_run"
-    sources = [csrc / "emulation" / "sanitized_run.cpp", csrc / "conv_scan_cpu.cpp"]
+    sources = [EMULATION / "sanitized_run.cpp", csrc / "conv_scan_cpu.cpp"]
     flags = ["-std=c++17", "-g", "-U_FORTIFY_SOURCE", "-w", "-fopenmp", "-DHSISR_EXACT", *defines(VARIANT, 2)]
     flags += ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
-    done = subprocess.run(["g++", *flags, *map(str, sources), "-o", str(program)], capture_output=True, text=True)
+    words = ["g++", *flags, *includes(csrc), *map(str, sources), "-o", str(program)]
+    done = subprocess.run(words, capture_output=True, text=True)
     if "cannot find -lasan" in done.stderr or "cannot find -lubsan" in done.stderr:
         pytest.skip("the compiler comes without sanitizer libraries")
     assert done.returncode == 0, done.stderr

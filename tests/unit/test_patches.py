@@ -7,17 +7,18 @@ import shutil
 import numpy as np
 import pytest
 
-from hsisr import benchmark, degrade, pairs, patches, paths
+from hsisr import degrade
 from hsisr.config import Config
 from hsisr.errors import HsisrError
-from hsisr.patches import PatchFile, Sample, augmented
+from hsisr.pipeline import benchmark, pair_files, patch_files, paths
+from hsisr.pipeline.patch_files import PatchFile, Sample, augmented
 from hsisr.scene import Scene
 from tests.unit.conftest import CONFIG, small_scene
 
 
 def test_pair_is_the_degraded_region_and_nothing_of_its_neighbours(small):
     scene = Scene.open(small.scene_path(small.item("indian_pines-test")))
-    pair = pairs.read(small.path(paths.PAIR, item="indian_pines-test"))
+    pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
     hr = scene.cube[:, 0:80, 96:144]
     np.testing.assert_array_equal(pair.hr, hr)
     np.testing.assert_allclose(pair.lr, degrade.degrade(hr, "wald", 4), rtol=0, atol=1e-7)
@@ -27,7 +28,7 @@ def test_pair_is_the_degraded_region_and_nothing_of_its_neighbours(small):
 
 def test_patches_lie_where_they_say(small):
     file = PatchFile(small.path(paths.PATCHES), augment=False)
-    pair = pairs.read(small.path(paths.PAIR, item="indian_pines-train"))
+    pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-train"))
     corners = list(itertools.product(range(0, 33, 4), range(0, 17, 4)))
     assert len(file) == len(corners) == 45
     found = {tuple(map(tuple, file[k].lr[:, :, 0])) for k in range(len(file))}
@@ -43,7 +44,7 @@ def test_patches_lie_where_they_say(small):
 
 
 def test_last_patches_reach_the_far_border():
-    assert patches._corners((10, 4), size=4, stride=4, name="x") == [(0, 0), (4, 0), (6, 0)]
+    assert patch_files._corners((10, 4), size=4, stride=4, name="x") == [(0, 0), (4, 0), (6, 0)]
 
 
 def test_every_epoch_visits_every_patch_once_in_its_own_order(small):
@@ -127,7 +128,7 @@ def test_random_protocol_keeps_scenes_and_degrades_when_read(tmp_path, monkeypat
     small_scene().save(paths.SCENE.format(dataset="indian_pines", scene="indian_pines"))
     config = Config.parse(CONFIG | {"patches": {"size_lr_px": 4, "crops_per_scene": 12}})
     chosen = benchmark.resolve(config, "indian_pines_x4_mulsr")
-    assert patches.make(chosen, chosen.path(paths.PATCHES)) == 12
+    assert patch_files.make(chosen, chosen.path(paths.PATCHES)) == 12
     file = PatchFile(chosen.path(paths.PATCHES), seed=2, augment=False)
     samples = [file[k] for k in range(12)]
     train = small_scene().cube[:, 0:144, 0:80]
@@ -146,14 +147,14 @@ def test_patch_larger_than_the_scene_is_one_line(small):
     with pytest.raises(
         HsisrError, match=r"size_lr_px: 30 is larger than training scene indian_pines-train, 36 x 20 LR"
     ):
-        patches.make(chosen, "out.h5")
+        patch_files.make(chosen, "out.h5")
 
 
-@pytest.mark.parametrize("read", [pairs.read, PatchFile, Scene.open])
+@pytest.mark.parametrize("read", [pair_files.read, PatchFile, Scene.open])
 def test_absent_damaged_and_foreign_files_are_one_line(small, tmp_path, read):
     damaged = tmp_path / "damaged.h5"
     damaged.write_bytes(b"\x89HDF\r\n\x1a\n" + b"x" * 500)
-    foreign = {pairs.read: paths.PATCHES, PatchFile: paths.SCENE, Scene.open: paths.PATCHES}[read]
+    foreign = {pair_files.read: paths.PATCHES, PatchFile: paths.SCENE, Scene.open: paths.PATCHES}[read]
     for path in ("absent.h5", damaged, small.path(foreign, scene="indian_pines")):
         with pytest.raises(HsisrError, match=r"no such|damaged|not an hsisr"):
             read(path)

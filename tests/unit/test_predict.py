@@ -14,10 +14,10 @@ from hsisr.datasets.writers import export
 from hsisr.inference import Options, halo, super_resolve_file, super_resolve_folder
 from hsisr.inference.feed import Feed
 from hsisr.inference.folder import is_collection
-from hsisr.inference.method import open_method
-from hsisr.inference.sources import Source
+from hsisr.inference.images import Source
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling, weights
+from hsisr.models.apply import open_method
 from hsisr.scene import Scene
 from tests.unit import own_scene
 from tests.unit.own_scene import SCALE, TRANSFORM, TURNED
@@ -249,7 +249,7 @@ import torch
 torch.set_num_threads(1)
 from hsisr.inference import Options, halo, super_resolve_file
 from hsisr.inference.folder import is_collection
-from hsisr.inference.sources import Source
+from hsisr.inference.images import Source
 from hsisr.inference.staging import Staging
 write, count = Staging.write_row, int(sys.argv[1])
 def dying(self, row, tiles):

@@ -20,12 +20,13 @@ from matplotlib import colormaps
 from PIL import Image
 from scipy.ndimage import gaussian_filter, zoom
 
-from hsisr import datasets, metrics, paths, report
-from hsisr.benchmark import Benchmark, resolve
+from hsisr import datasets, metrics, report
 from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.evaluation import preview, results
 from hsisr.files import stamp, write_text
+from hsisr.pipeline import paths
+from hsisr.pipeline.benchmark import Benchmark, resolve
 from hsisr.report import content, figures, page, pictures, tables, words
 from hsisr.training.engine import HISTORY_COLUMNS
 

@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import hsisr
-from hsisr import inference, metrics, pairs, paths
+from hsisr import inference, metrics
 from hsisr.config import Schedule, Training
 from hsisr.errors import HsisrError
 from hsisr.files import read_json
-from hsisr.patches import PatchFile
+from hsisr.locks import run_lock
+from hsisr.pipeline import pair_files, paths
+from hsisr.pipeline.patch_files import PatchFile
 from hsisr.training import engine, fit, state, train_one
-from hsisr.training.lock import run_lock
 from hsisr.training.objectives import Batch, Supervised
 from hsisr.training.schedules import learning_rate
 
@@ -79,7 +80,7 @@ def test_trained_model_comes_back_from_its_file(small):
     summary = read_json(folder / "train.json", "training")
     assert summary["steps"] == 6 and summary["settings"]["seeds"] == [3]
     network = inference.load_model(folder)
-    pair = pairs.read(small.path(paths.PAIR, item="indian_pines-validation"))
+    pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-validation"))
     estimate = inference.predict(network, pair.lr, pair.guide)
     psnr = metrics.score(pair.hr, estimate, 4, "mulsr")["psnr"]
     assert psnr == pytest.approx(summary["validation_psnr"], abs=1e-9)
@@ -141,7 +142,7 @@ def test_loss_that_is_no_number_names_scene_and_step(small, monkeypatch):
 
 def test_second_trainer_is_refused_and_a_dead_ones_lock_is_free(tmp_path):
     program = f"""
-from hsisr.training.lock import run_lock
+from hsisr.locks import run_lock
 with run_lock({str(tmp_path)!r}):
     print("held", flush=True)
     input()

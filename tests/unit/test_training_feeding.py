@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from hsisr import benchmark, patches, paths
 from hsisr.config import Config
-from hsisr.patches import PatchFile
+from hsisr.pipeline import benchmark, patch_files, paths
+from hsisr.pipeline.patch_files import PatchFile
 from hsisr.training.feeding import Feed, Share
 from tests.unit.conftest import CONFIG, small_scene
 
@@ -20,7 +20,7 @@ def file(request, small, tmp_path):
     small_scene().save(paths.SCENE.format(dataset="indian_pines", scene="indian_pines"))
     config = Config.parse(CONFIG | {"patches": {"size_lr_px": 4, "crops_per_scene": 12}})
     chosen = benchmark.resolve(config, "indian_pines_x4_mulsr")
-    patches.make(chosen, tmp_path / "random.h5")
+    patch_files.make(chosen, tmp_path / "random.h5")
     return PatchFile(tmp_path / "random.h5", seed=3)
 
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from hsisr import paths
 from hsisr.config import Training
 from hsisr.errors import HsisrError
-from hsisr.patches import PatchFile
+from hsisr.pipeline import paths
+from hsisr.pipeline.patch_files import PatchFile
 from hsisr.training import fit
 
 

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import torch
 
-from hsisr import paths
+from hsisr.pipeline import paths
 from tests.unit import interrupted
 from tests.unit.interrupted import Told, context
 

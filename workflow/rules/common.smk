@@ -6,11 +6,11 @@ import shlex
 import sys
 from pathlib import Path
 
-from hsisr import benchmark as benchmarks, datasets, paths
 from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_text
 from hsisr.models import registry
+from hsisr.pipeline import benchmark as benchmarks, paths
 
 #: The interpreter that runs Snakemake: the one where hsisr is installed, whatever `python` is on PATH.
 PY = shlex.quote(sys.executable)

@@ -13,7 +13,7 @@ rule pairs:
         mem_mb=2000,
     params:
         settings=lambda wildcards: bench(wildcards).settings("pairs"),
-        code=code("hsisr/pairs.py", "hsisr/degrade/**/*"),
+        code=code("hsisr/pipeline/*.py", "hsisr/degrade/**/*"),
     message:
         "Degrading {wildcards.item} for {wildcards.benchmark}"
     shell:

@@ -64,7 +64,7 @@ rule runtime:
         mem_mb=8000,
     params:
         settings=every_model,
-        code=code("hsisr/evaluation/runtime.py", "hsisr/evaluation/steps.py", *INFERENCE),
+        code=code("hsisr/evaluation/**/*.py", "hsisr/evaluation/steps.py", *INFERENCE),
         command=lambda wildcards: command(paths.RUNTIME.format(**wildcards)),
     message:
         "Measuring what the models of {wildcards.benchmark} cost"
@@ -89,7 +89,7 @@ rule classify:
         mem_mb=4000,
     params:
         settings=every_model,
-        code=code("hsisr/evaluation/classification.py", "hsisr/evaluation/steps.py"),
+        code=code("hsisr/evaluation/**/*.py", "hsisr/evaluation/steps.py"),
         command=lambda wildcards: command(paths.CLASSIFICATION.format(**wildcards)),
     message:
         "Classifying land cover in the results of {wildcards.benchmark}"

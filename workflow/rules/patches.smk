@@ -26,7 +26,7 @@ rule patches:
         mem_mb=4000,
     params:
         settings=lambda wildcards: bench(wildcards).settings("patches"),
-        code=code("hsisr/patches.py"),
+        code=code("hsisr/pipeline/*.py"),
     message:
         "Cutting training patches for {wildcards.benchmark}"
     shell:
@@ -48,7 +48,7 @@ rule unlabelled:
         mem_mb=4000,
     params:
         settings=lambda wildcards: bench(wildcards).settings("patches"),
-        code=code("hsisr/patches.py"),
+        code=code("hsisr/pipeline/*.py"),
     message:
         "Cutting patches of LR-only scenes for {wildcards.benchmark}"
     shell:

@@ -1,4 +1,4 @@
-from hsisr.training import estimates
+from hsisr.pipeline import resources as estimates
 
 
 def network(wildcards):
@@ -30,7 +30,7 @@ rule train:
         runtime=lambda wildcards, attempt: estimates.runtime_minutes(network(wildcards), attempt),
     params:
         settings=lambda wildcards: bench(wildcards).settings("train", wildcards.model, int(wildcards.seed)),
-        code=code("hsisr/training/**/*.py", "hsisr/models/**/*.py", "hsisr/ops/*.py", "csrc/**/*", "hsisr/patches.py"),
+        code=code("hsisr/training/**/*.py", "hsisr/models/**/*.py", "hsisr/ops/*.py", "csrc/**/*", "hsisr/pipeline/*.py"),
     message:
         "Training {wildcards.model} on {wildcards.benchmark}, seed {wildcards.seed}"
     shell:

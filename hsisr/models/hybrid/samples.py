@@ -12,7 +12,7 @@ from hsisr.models.hybrid.agreement import contradiction
 from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, response_of
 from hsisr.models.hybrid.maps import in_basis, stack
 from hsisr.models.prior import solve
-from hsisr.patches import Sample, oriented
+from hsisr.pipeline.patch_files import Sample, oriented
 
 
 @dataclass(eq=False)

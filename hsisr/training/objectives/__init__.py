@@ -9,8 +9,8 @@ from torch import nn
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
-from hsisr.patches import PatchFile
-from hsisr.training.batch import Batch
+from hsisr.pipeline.patch_files import PatchFile
+from hsisr.training.batches import Batch
 from hsisr.training.objectives.iteration import Iteration
 from hsisr.training.objectives.loss import distance
 from hsisr.training.objectives.mixup import SpectralMixup, mixed, mixing_matrix

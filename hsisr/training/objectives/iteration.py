@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from hsisr import config
-from hsisr.training.batch import Batch
+from hsisr.training.batches import Batch
 from hsisr.training.feeding import Feed, Share
 
 #: Forgives rounding: 6.0 epochs may come as 5.999999.

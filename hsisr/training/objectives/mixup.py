@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hsisr.config import Objective, Training
 from hsisr.degrade import Protocol
-from hsisr.training.batch import Batch, across_bands
+from hsisr.training.batches import Batch, across_bands
 from hsisr.training.objectives.supervised import Supervised
 
 #: Seeds of mixtures are (run's seed, this, number of the batch, number of the mixture).

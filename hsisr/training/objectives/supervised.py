@@ -9,7 +9,7 @@ from torch.nn.functional import l1_loss
 
 from hsisr.config import Training
 from hsisr.degrade import Protocol, degrade
-from hsisr.training.batch import Batch
+from hsisr.training.batches import Batch
 from hsisr.training.objectives.loss import distance
 
 #: Seeds of random bands are (run's seed, this, number of the batch, number of the mixture).

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from hsisr import degrade
 from hsisr.config import Objective, Training
 from hsisr.errors import HsisrError
-from hsisr.patches import PatchFile
-from hsisr.training.batch import Batch, across_bands
+from hsisr.pipeline.patch_files import PatchFile
+from hsisr.training.batches import Batch, across_bands
 from hsisr.training.feeding import Feed
 from hsisr.training.objectives.loss import distance
 

@@ -1,0 +1,186 @@
+"""Alignment: how far an LR image reads its scene beside the true place, exactly for a protocol, measured for a pair.
+
+A shift is (rows, columns) in HR pixels from the centre of the scale x scale pixels that an LR pixel covers to
+the centroid of the weights with which it reads them; positive is down and right.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from hsisr.degrade.protocols import Protocol, find_protocol
+from hsisr.degrade.sampling import Sampler, correlation_axis
+from hsisr.degrade.sensor import whole_lr_pixels
+from hsisr.degrade.simulate import Pair, check_cube, check_scale
+from hsisr.errors import HsisrError
+
+#: LR pixels at each edge that are left out, as their footprints reach beyond the image.
+_BORDER_LR_PX = 4
+#: Fewest LR pixels a side that are left to measure on.
+_INTERIOR_LR_PX = 8
+#: Most LR pixels a side that are used; more take time and change nothing.
+_WINDOW_LR_PX = 128
+#: Principal components of the LR image that explain the guide; more would begin to explain its shift.
+_COMPONENTS = 10
+#: Widest shift that is searched, in LR pixels.
+_REACH_LR_PX = 4.0
+
+
+@dataclass(frozen=True)
+class Registration:
+    """How an LR image lies against its guide.
+
+    shift_px: (rows, columns), HR pixels. sigma_px: width of the best-fitting PSF, (rows, columns), HR pixels.
+    skew: its third-order skew, (rows, columns).
+    unexplained: share of the guide's variance, at LR resolution, that the fit leaves; near 1 the shift means nothing.
+    """
+
+    shift_px: tuple[float, float]
+    sigma_px: tuple[float, float]
+    skew: tuple[float, float]
+    unexplained: float
+
+
+def shift_of(protocol: str | Protocol, scale: int) -> tuple[float, float]:
+    """The shift of a protocol's test degradation at this scale: centroid of an LR pixel's weights, less its centre.
+
+    (0, 0) under `full`, which degrades nothing. Raises HsisrError for an unknown protocol.
+    """
+    protocol = find_protocol(protocol)
+    check_scale(scale)
+    if protocol.sampling is None:
+        return (0.0, 0.0)
+    degradation = protocol.degradation(scale)
+    taps = 1 if degradation.kernel is None else max(degradation.kernel.shape)
+    reach = math.ceil(taps / scale) + 3  # LR pixels that keep the middle one clear of the borders
+    sampler = degradation.sampler(scale, ((2 * reach + 1) * scale,) * 2)
+    weights = sampler.impulse_response(reach, reach)
+    centre = reach * scale + (scale - 1) / 2
+    places = np.arange(len(weights)) - centre
+    total = weights.sum()
+    return float(weights.sum(axis=1) @ places / total), float(weights.sum(axis=0) @ places / total)
+
+
+def measure_shift(lr: np.ndarray, guide: np.ndarray, scale: int) -> tuple[float, float]:
+    """The shift of an LR image (B, h, w) against its guide (G, h s, w s), measured; see `registration`."""
+    return register(lr, guide, scale).shift_px
+
+
+def registration(pair: Pair) -> Registration:
+    """Measure how a pair's LR image lies against its guide, without knowing how either was made.
+
+    A separable PSF, Gaussian with a third-order skew, brings the guide to the LR grid; its position, widths and skews
+    are fitted such that the LR image's principal components explain the result best. At most the middle 128 x 128 LR
+    pixels are used. Raises HsisrError for a pair without guide, without detail, or smaller than 16 x 16 LR pixels.
+    """
+    if pair.guide is None:
+        raise HsisrError("registration: this pair has no guide to measure against")
+    return register(pair.lr, pair.guide, pair.metadata["scale"], pair.mask)
+
+
+def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Registration:
+    """`registration` of an LR image (B, h, w) and a guide (G, h s, w s); mask: (h s, w s), True where valid."""
+    lr, guide = check_cube(lr, 1), check_cube(guide, 1)
+    height, width = lr.shape[1:]
+    if guide.shape[1:] != (height * scale, width * scale):
+        raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")
+    if min(height, width) < 2 * _BORDER_LR_PX + _INTERIOR_LR_PX:
+        raise HsisrError(f"registration: {height} x {width} LR pixels are too few; 16 x 16 or more are needed")
+    rows, columns = _middle(height), _middle(width)
+    rows_hr, columns_hr = (slice(part.start * scale, part.stop * scale) for part in (rows, columns))
+    lr, guide = lr[:, rows, columns], guide[:, rows_hr, columns_hr]
+    inside = np.zeros(lr.shape[1:], dtype=bool)
+    inside[_BORDER_LR_PX:-_BORDER_LR_PX, _BORDER_LR_PX:-_BORDER_LR_PX] = True
+    if mask is not None:
+        inside &= whole_lr_pixels(mask[rows_hr, columns_hr], scale)
+        if inside.sum() < _INTERIOR_LR_PX**2:
+            raise HsisrError(f"registration: the mask leaves {inside.sum()} LR pixels; {_INTERIOR_LR_PX**2} are needed")
+    first = _fit_smoothed(lr, guide, scale, inside)
+    fitted, unexplained = _fit_psf(lr, guide, scale, inside, first)
+    return Registration(
+        shift_px=(float(fitted[0] * scale), float(fitted[1] * scale)),
+        sigma_px=(math.exp(fitted[2]), math.exp(fitted[3])),
+        skew=(float(fitted[4]), float(fitted[5])),
+        unexplained=unexplained,
+    )
+
+
+def _middle(size: int) -> slice:
+    """The middle of an axis of `size` LR pixels, at most as long as the window."""
+    length = min(size, _WINDOW_LR_PX)
+    start = (size - length) // 2
+    return slice(start, start + length)
+
+
+def _fit_smoothed(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray) -> np.ndarray:
+    """A first shift (rows, columns) in LR pixels: both images smoothed so far that only their position matters."""
+    from scipy.optimize import least_squares
+
+    axes = [_gaussian_axis(size, 1, 1.0, 0.0, 0.0) for size in lr.shape[1:]]
+    basis = _basis(Sampler(*axes, 1)(lr), inside)
+    # A smoothing of one LR pixel beside a PSF of the usual width, FWHM one LR pixel.
+    log_sigma = math.log(scale * math.hypot(1.0, 0.425))
+
+    def residual(shift: np.ndarray) -> np.ndarray:
+        return _residual(guide, scale, inside, basis, (*shift, log_sigma, log_sigma, 0.0, 0.0))
+
+    return least_squares(residual, np.zeros(2), bounds=(-_REACH_LR_PX, _REACH_LR_PX)).x
+
+
+def _fit_psf(
+    lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Shift (LR pixels), log sigma (HR pixels) and skew, each for rows and columns; and the unexplained share."""
+    from scipy.optimize import least_squares
+
+    basis = _basis(lr, inside)
+    first = np.array([*start, *[math.log(0.425 * scale)] * 2, 0.0, 0.0])
+    reach = _REACH_LR_PX + 1
+    low = [-reach, -reach, math.log(0.25), math.log(0.25), -2.0, -2.0]
+    high = [reach, reach, math.log(2.0 * scale), math.log(2.0 * scale), 2.0, 2.0]
+    found = least_squares(
+        lambda psf: _residual(guide, scale, inside, basis, psf), first, bounds=(low, high), xtol=1e-4, ftol=1e-6
+    )
+    return found.x, float(2 * found.cost)
+
+
+def _basis(lr: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Orthonormal columns (pixels, components) that span the LR image's strongest principal components."""
+    pixels, has_detail = _centred(lr[:, inside])
+    if not has_detail.any():
+        raise HsisrError("registration: the LR image has no detail to measure on")
+    values, vectors = np.linalg.eigh(pixels @ pixels.T)
+    kept = min(_COMPONENTS, int(np.sum(values > 1e-12 * values[-1])))
+    return np.linalg.qr((vectors[:, -kept:].T @ pixels).T)[0]
+
+
+def _centred(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Channels (C, pixels) less their means, and which of them (C,) vary by more than rounding."""
+    pixels = pixels.astype(np.float64)
+    level = np.linalg.norm(pixels, axis=1)
+    pixels -= pixels.mean(axis=1, keepdims=True)
+    return pixels, np.linalg.norm(pixels, axis=1) > 1e-10 * level
+
+
+def _residual(guide: np.ndarray, scale: int, inside: np.ndarray, basis: np.ndarray, psf: Any) -> np.ndarray:
+    """What `basis` leaves of the guide brought to the LR grid; its square sums to the unexplained share."""
+    axes = [_gaussian_axis(guide.shape[1 + k], scale, math.exp(psf[2 + k]), psf[k] * scale, psf[4 + k]) for k in (0, 1)]
+    low, has_detail = _centred(Sampler(*axes, 1)(guide)[:, inside])
+    if not has_detail.all():
+        raise HsisrError("registration: a channel of the guide has no detail to measure on")
+    left = low - (low @ basis) @ basis.T
+    return (left / np.linalg.norm(low, axis=1, keepdims=True) / math.sqrt(len(guide))).ravel()
+
+
+def _gaussian_axis(size: int, scale: int, sigma_px: float, shift_px: float, skew: float) -> Any:
+    """Sparse (size // scale, size): a Gaussian of centroid `shift_px` beside each LR pixel's centre.
+
+    skew: weight of the third Hermite polynomial (Gram-Charlier), which leaves the centroid where it is.
+    """
+    centre = (scale - 1) / 2 + shift_px
+    reads = np.arange(math.floor(centre - 4 * sigma_px), math.ceil(centre + 4 * sigma_px) + 1)
+    z = (reads - centre) / sigma_px
+    taps = np.exp(-0.5 * z**2) * (1 + skew / 6 * (z**3 - 3 * z))
+    return correlation_axis(size, scale, int(reads[0]), taps / taps.sum())

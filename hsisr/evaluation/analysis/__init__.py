@@ -1,0 +1,1 @@
+"""What is measured beside the scores: recommended bands, land cover, costs."""

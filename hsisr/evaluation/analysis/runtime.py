@@ -1,0 +1,149 @@
+"""What super-resolution costs: time, memory and arithmetic of several models, on one crop, on one machine, in turns.
+
+Times taken one model after the other differ by what else the machine did; here every round runs every model once,
+and the median of the rounds counts.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from hsisr.pipeline.pair_files import PairFile
+from hsisr.system import return_freed_memory
+
+#: Side of the LR crop, at most: enough for a network to fill its kernels, little enough for slow ones.
+CROP_LR_PX = 16
+#: Rounds that are timed at most, after one that is not.
+ROUNDS = 3
+#: Seconds after which no further round begins.
+BUDGET_S = 8.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one model takes.
+
+    seconds_per_megapixel_band: of wall time, per million values of the result. peak_memory_mb: above what was in use
+    before, on the device that computes; None where the system does not tell. flops_per_value: floating-point
+    operations per value of the result, 2 a multiply-add, counted while the network runs; None for what is no network.
+    """
+
+    seconds_per_megapixel_band: float
+    peak_memory_mb: float | None
+    flops_per_value: float | None
+
+
+def crop(pair: PairFile, scale: int) -> PairFile:
+    """The middle of a pair, at most CROP_LR_PX a side, without its reference."""
+    rows, columns = (_middle(size) for size in pair.lr.shape[1:])
+    fine = (..., *(slice(part.start * scale, part.stop * scale) for part in (rows, columns)))
+    guide, mask = (None if full is None else np.ascontiguousarray(full[fine]) for full in (pair.guide, pair.mask))
+    lr = np.ascontiguousarray(pair.lr[:, rows, columns])
+    return replace(pair, lr=lr, guide=guide, mask=mask, hr=None, labels=None)
+
+
+def measure(programs: Mapping[str, Callable[[], np.ndarray]], budget_s: float = BUDGET_S) -> dict[str, Cost]:
+    """Cost of every program; each returns the super-resolved crop (B, H, W).
+
+    The first round, in which libraries load and kernels are built, counts operations and is not timed.
+    """
+    counted = {name: _counted(program) for name, program in programs.items()}
+    begun = time.perf_counter()
+    seconds, peaks = {}, {}
+    for name, program in programs.items():
+        memory = _Memory()
+        seconds[name] = [_timed(program)]
+        peaks[name] = memory.peak_mb()
+    for _ in range(ROUNDS - 1):
+        if time.perf_counter() - begun > budget_s:
+            break
+        for name, program in programs.items():
+            seconds[name].append(_timed(program))
+    found = {}
+    for name, (values, operations) in counted.items():
+        per_value = operations / values if operations else None
+        found[name] = Cost(median(seconds[name]) / values * 1e6, peaks[name], per_value)
+    return found
+
+
+def _middle(size: int) -> slice:
+    length = min(size, CROP_LR_PX)
+    return slice((size - length) // 2, (size - length) // 2 + length)
+
+
+def _counted(program: Callable[[], np.ndarray]) -> tuple[int, int]:
+    """Values of the result, and floating-point operations that torch did for it."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False, custom_mapping=_more_operations()) as counter:
+        result = program()
+    return result.size, counter.get_total_flops()
+
+
+def _more_operations() -> dict[Any, Callable[..., int]]:
+    """Operations of kernels that torch does not count: its attention on a CPU, and hsisr's own."""
+    import torch
+    from torch.utils.flop_counter import sdpa_flop_count
+
+    from hsisr.ops import scan  # noqa: F401 - registers them
+
+    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+        return sdpa_flop_count(query, key, value)
+
+    def conv_scan(x: Any, weight: Any, *_: Any, **__: Any) -> int:
+        batch, _, rows, columns = x  # one C x C x k product a pixel
+        return 2 * batch * rows * columns * int(np.prod(weight))
+
+    return {
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention,
+        torch.ops.hsisr.conv_scan: conv_scan,
+    }
+
+
+def _timed(program: Callable[[], np.ndarray]) -> float:
+    """Seconds of wall time."""
+    started = time.perf_counter()
+    program()
+    return time.perf_counter() - started
+
+
+class _Memory:
+    """Watches memory from when it is made: of the GPU if one computes, else of the process."""
+
+    def __init__(self) -> None:
+        import torch
+
+        gc.collect()
+        return_freed_memory()  # it would hide what a program takes
+        self._gpu = torch.cuda if torch.cuda.is_available() else None
+        if self._gpu is not None:
+            self._gpu.reset_peak_memory_stats()
+            self._allocated = self._gpu.memory_allocated()
+        self._resident_mb = _status_mb("VmRSS") if _reset_peak() else None
+
+    def peak_mb(self) -> float | None:
+        """The largest since then above what there was; None where the system does not tell."""
+        if self._gpu is not None and self._gpu.max_memory_allocated() > self._allocated:
+            return (self._gpu.max_memory_allocated() - self._allocated) / 2**20
+        return None if self._resident_mb is None else max(_status_mb("VmHWM") - self._resident_mb, 0.0)
+
+
+def _reset_peak() -> bool:
+    """Let the process's peak begin at what it has now; False where the system does not allow it."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        return False
+    return True
+
+
+def _status_mb(key: str) -> float:
+    with open("/proc/self/status", encoding="ascii") as file:
+        line = next(line for line in file if line.startswith(f"{key}:"))
+    return int(line.split()[1]) / 1024

@@ -1,0 +1,1 @@
+"""Fine-tuning: a model adapted to one scene, without a sharp reference."""

@@ -1,0 +1,329 @@
+"""Adapting a model to one scene, without a sharp reference: it learns to restore the scene's own LR image.
+
+Wald's protocol (see `hsisr.finetuning.reduced`). A part of the scene is held out of training and selection; on it the
+adapted model is compared with bicubic interpolation and GSA.
+"""
+
+import copy
+import os
+import shutil
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr import metrics
+from hsisr.config import Training
+from hsisr.degrade import Pair
+from hsisr.degrade.estimation import estimate_footprint
+from hsisr.degrade.sensor import Footprint, sensor_in
+from hsisr.errors import HsisrError
+from hsisr.files import stamp, write_json
+from hsisr.finetuning.quality import Apply, compare
+from hsisr.finetuning.reduced import Part, parts
+from hsisr.inference import run, scenes
+from hsisr.inference.feed import Feed
+from hsisr.inference.guide import scale_between
+from hsisr.inference.scenes import Options, say
+from hsisr.models.apply import Method, choose_device, open_method, predict
+from hsisr.models.model_files import read_metadata, save_model
+from hsisr.pipeline import patch_files
+
+#: Part of the scene that selects the weights.
+_VALIDATION = 0.15
+#: Side of a training patch in degraded LR pixels, and the smallest that a scene may force.
+_PATCH_PX, _LEAST_PATCH_PX = 6, 4
+#: Side of the smallest image that can be scored: SSIM's window.
+_LEAST_SCORED_PX = 11
+#: Bytes of patches; and steps on which the speed of training is measured, and fewest that are taken.
+_PATCH_BYTES, _TIMED_STEPS, _LEAST_STEPS = 512 * 2**20, 6, 20
+#: Validations over a run.
+_VALIDATIONS = 10
+_FRESH_RATE, _ADAPTING_RATE = 4e-3, 1e-3
+
+
+def finetune(
+    lr: str | os.PathLike,
+    guide: str | os.PathLike | None,
+    model: str | os.PathLike,
+    out: str | os.PathLike,
+    minutes: float = 3.0,
+    steps: int | None = None,
+    hold_out: float = 0.25,
+    seed: int = 0,
+    options: Options | None = None,
+) -> dict[str, Any]:
+    """Adapt a model to a scene; writes `out`/model.safetensors, which `predict` takes, and returns its scores.
+
+    lr, guide, options: as for `super_resolve_file`. model: a run folder or model file to start from, or the name of a
+    network, such as mulsr-xs, to start fresh. minutes: of training; steps: so many instead. hold_out: part of the
+    scene's longer side that training never sees and scores are taken on; 0 takes none.
+    Returns what stands in `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
+    Raises HsisrError for images that do not fit together and for a scene that is too small.
+    """
+    import torch
+
+    out, options = Path(out), options or Options()
+    if not 0 <= hold_out <= 0.5:
+        raise HsisrError(f"--hold-out {hold_out}: expected a part of the scene from 0 to 0.5")
+    if not minutes > 0 or (steps is not None and steps < 1):
+        raise HsisrError("finetune: give a time, or a number of steps, above 0")
+    with run.work_folder(out / "model.safetensors") as folder:
+        torch.manual_seed(seed)
+        feed, metadata, fresh = _start(lr, guide, model, options, folder)
+        least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
+        cut = parts(feed, _shares(hold_out), least)
+        metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
+        training = _recipe(feed, fresh, options)
+        settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed}
+        # it can do something before it is trained; other fresh networks cannot
+        prepared = hasattr(feed.method.model, "training_patches")
+        starts = {"as it was": _weights(feed)} if prepared or not fresh else {}
+        samples, patch_px = _samples(feed, cut["training"], folder / "patches.h5", training, seed)
+        if prepared:
+            starts["before its first step"] = _weights(feed)
+        footprint = cache(partial(_footprint, feed, cut["training"]))
+        known = footprint("reduced") if feed.method.takes_sensor else None
+        validate = _Validation(cut["validation"], feed.method.scale, feed.method.needs_guide, known)
+        outcome = _train(feed, validate, samples, folder, out, training, minutes, steps, seed, settings)
+        validation_psnr = _keep_best(feed, validate, starts, outcome.validation_psnr)
+        save_model(out / "model.safetensors", feed.method.model, metadata, settings)
+        summary = {
+            **stamp("finetune", settings),
+            "base": metadata["base"],
+            "scale": metadata["scale"],
+            "patch_px": patch_px,
+            "steps": outcome.steps,
+            "seconds": round(outcome.seconds, 1),
+            "validation_psnr": validation_psnr,
+        }
+        if hold_out:
+            summary |= compare(cut["test"], cut["training"], feed.method.scale, _methods(feed, footprint))
+        write_json(out / "finetune.json", summary)
+    return summary
+
+
+def table(summary: Mapping[str, Any]) -> str:
+    """The scores of a `finetune` summary as text: one line a method, best first by PSNR."""
+    lines = []
+    for kind, title in (("reduced", "held-out part, reduced resolution"), ("full", "held-out part, full resolution")):
+        rows = summary.get(kind, {})
+        if not rows:
+            continue
+        columns = list(next(iter(rows.values())))
+        order = sorted(rows, key=lambda name: -rows[name]["psnr"]) if kind == "reduced" else list(rows)
+        lines.append(f"{title:34}" + "".join(f"{column:>19}" for column in columns))
+        for name in order:
+            values = "".join(f"{rows[name][column]:19.4f}" if column in rows[name] else " " * 19 for column in columns)
+            lines.append(f"  {name:32}{values}")
+    return "\n".join(lines)
+
+
+def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> tuple[Feed, dict[str, Any], bool]:
+    """The images with the network to adapt, what its file will say of it, and whether it is fresh."""
+    from hsisr.models import registry
+
+    low, sharp = scenes.open_images(lr, guide, options)
+    channels = 0 if sharp is None else sharp.shape[0]
+    scale, fresh = options.scale, not Path(model).exists()
+    if not fresh:
+        method = open_method(model, scale, channels)
+        metadata = {**read_metadata(model)}
+        for key in ("schema", "hsisr_version", "config_hash", "peak", "guide_peak"):
+            metadata.pop(key, None)
+        method = replace(method, metadata={})  # its range is that of this scene now
+    else:
+        if scale is None and sharp is not None:
+            scale = scale_between(low, sharp)
+        if scale is None:
+            raise HsisrError("finetune: there is no guide that says the scale; give --scale")
+        entry = registry.entry(str(model))
+        if entry.kind != "network":
+            raise HsisrError(f"model {model}: has nothing to learn; `hsisr predict --model {model}` uses it as it is")
+        network = registry.build(str(model), scale, low.shape[0], channels)
+        bands = low.shape[0] if "bands" in entry.facts else None
+        method = Method(str(model), scale, entry.needs_guide, network, bands, channels)
+        metadata = {"base": str(model), "options": {}, "scale": scale}
+    wavelengths = low.wavelengths_nm
+    metadata |= {
+        "bands": low.shape[0],
+        "guide_channels": channels if method.needs_guide else 0,
+        "protocol": "wald",
+        "wavelengths_nm": None if wavelengths is None else wavelengths.tolist(),
+        "adapted_to": low.label,
+    }
+    on_grid = scenes.on_grid(low, sharp, method, options, folder) if sharp is not None and method.needs_guide else None
+    return scenes.make_feed(method, low, on_grid, options), metadata, fresh
+
+
+def _recipe(feed: Feed, fresh: bool, options: Options) -> Training:
+    """How the network is trained, all but the number of steps."""
+    return Training(
+        epochs=None,
+        max_steps=1,
+        batch_size=8,
+        bands_per_step=min(2, feed.lr.shape[0]),
+        visit="random",
+        learning_rate=_FRESH_RATE if fresh else _ADAPTING_RATE,
+        schedule={"kind": "cosine"},
+        augment="dihedral",
+        clip_gradient=1.0,
+        device=choose_device(options.device.split(",")[0]),
+    )
+
+
+def _shares(hold_out: float) -> dict[str, float]:
+    shares = {"training": 1 - hold_out - _VALIDATION, "validation": _VALIDATION}
+    return shares | ({"test": hold_out} if hold_out else {})
+
+
+def _samples(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> tuple[Any, int]:
+    """What the network learns from, and the side of a patch in degraded LR pixels."""
+    network = feed.method.model
+    if hasattr(network, "training_patches"):  # it learns from whole scenes, which it prepares itself
+        pair = Pair(part.low_lr, part.low_guide, part.lr, None if part.mask.all() else part.mask)
+        samples = network.training_patches([(feed.lr.label, pair)], seed)
+        return samples, samples.size_px // feed.method.scale
+    side = _write_patches(path, feed, part)
+    return patch_files.PatchFile(path, seed, training.augment), side
+
+
+def _write_patches(path: Path, feed: Feed, part: Part) -> int:
+    """Write the patch file of a part, without patches that hold an invalid pixel; returns their side."""
+    scale = feed.method.scale
+    height, width = part.low_lr.shape[1:]
+    side = min(_PATCH_PX, height, width)
+    per_patch = 4 * side**2 * (len(part.lr) * (1 + scale**2) + feed.guide_channels * scale**2)
+    places: list[tuple[int, int]] = []
+    for stride in range(1, side + 1):
+        places = [
+            (row, column)
+            for row in range(0, height - side + 1, stride)
+            for column in range(0, width - side + 1, stride)
+            if part.mask[row * scale : (row + side) * scale, column * scale : (column + side) * scale].all()
+        ]
+        if len(places) * per_patch <= _PATCH_BYTES:
+            break
+    places = places[: max(1, _PATCH_BYTES // per_patch)]
+    if not places:
+        raise HsisrError(
+            f"{feed.lr.label}: no {side * scale} x {side * scale} pixels without a hole to learn from; crop the scene"
+        )
+    images = {"lr": part.low_lr, "guide": part.low_guide, "hr": part.lr}
+    images = {key: image for key, image in images.items() if image is not None}
+    patch_files.cut(path, feed.lr.label, images, places, side, scale)
+    return side
+
+
+@dataclass(frozen=True, eq=False)
+class _Validation:
+    """PSNR of a network on the part that selects its weights."""
+
+    part: Part
+    scale: int
+    needs_guide: bool
+    footprint: Footprint | None
+
+    def __call__(self, network: Any) -> float:
+        part = self.part
+        guide = part.low_guide if self.needs_guide else None
+        estimate = predict(network, part.low_lr, guide, sensor=sensor_in(self.footprint, part.mask, self.scale))
+        mask = None if part.mask.all() else part.mask
+        return float(metrics.score(part.lr, estimate, self.scale, "mulsr", mask=mask)["psnr"])
+
+
+def _train(
+    feed: Feed,
+    validate: _Validation,
+    samples: Any,
+    folder: Path,
+    out: Path,
+    training: Training,
+    minutes: float,
+    steps: int | None,
+    seed: int,
+    settings: dict[str, Any],
+) -> Any:
+    """Train for the budget: its steps, or those that fit into its minutes at the speed that is measured first."""
+    from hsisr.training import fit
+
+    if steps is None:
+        timing = tempfile.mkdtemp(dir=folder)
+        trial = training.model_copy(update={"max_steps": _TIMED_STEPS, "select": "last"})
+        seconds = fit(copy.deepcopy(feed.method.model), samples, timing, trial, seed=seed).seconds / _TIMED_STEPS
+        shutil.rmtree(timing)
+        started = time.perf_counter()
+        validate(feed.method.model)
+        left = minutes * 60 - _VALIDATIONS * (time.perf_counter() - started)
+        steps = max(_LEAST_STEPS, int(0.95 * left / seconds))
+    say(f"{feed.lr.label}: training {feed.method.name} for {steps} steps on {len(samples)} patches")
+    chosen = training.model_copy(
+        update={
+            "max_steps": steps,
+            "validate_every_steps": max(1, steps // _VALIDATIONS),
+            "schedule": training.schedule.model_copy(update={"warmup_steps": steps // 20}),
+        }
+    )
+    return fit(feed.method.model, samples, out, chosen, seed=seed, validate=validate, settings=settings)
+
+
+def _weights(feed: Feed) -> dict[str, Any]:
+    return copy.deepcopy(feed.method.model.state_dict())
+
+
+def _keep_best(feed: Feed, validate: _Validation, starts: dict[str, dict[str, Any]], trained_psnr: float) -> float:
+    """Go back to a start, name -> weights, that does better where weights are selected; returns the PSNR there.
+
+    A scene that teaches little can mislead a network that was good before it.
+    """
+    network, best = feed.method.model, (trained_psnr, _weights(feed), "")
+    for name, weights in starts.items():
+        network.load_state_dict(weights)
+        found = validate(network)
+        if found > best[0]:
+            best = (found, weights, name)
+    psnr, weights, name = best
+    network.load_state_dict(weights)
+    if name:
+        say(
+            f"{feed.lr.label}: {feed.method.name} is better {name}, {psnr:.2f} dB against {trained_psnr:.2f} on the "
+            "part that selects; that is kept"
+        )
+    return psnr
+
+
+def _footprint(feed: Feed, training: Part, kind: str) -> Footprint | None:
+    """Of an LR pixel, `reduced` or `full`: measured on the training part, as the others may be too small for that."""
+    if feed.guide is None or not feed.method.needs_guide:
+        return None
+    pair = {
+        "reduced": (training.low_lr, training.low_guide, training.mask),
+        "full": (training.lr, training.guide, training.guide_mask),
+    }
+    lr, guide, valid = pair[kind]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where that is too small as well, Wald's PSF is the right guess
+        return estimate_footprint(lr, guide, feed.method.scale, valid)
+
+
+def _methods(feed: Feed, footprint: Callable[[str], Footprint | None]) -> dict[str, dict[str, Apply]]:
+    """Reduced and full: the adapted model and what it is compared with. footprint: of either kind."""
+    methods = {feed.method.name: feed.method, "bicubic": open_method("bicubic", feed.method.scale, 0)}
+    if feed.guide is not None and feed.method.needs_guide:
+        methods["gsa"] = open_method("gsa", feed.method.scale, feed.guide_channels)
+    return {
+        kind: {name: partial(_apply, method, footprint(kind)) for name, method in methods.items()}
+        for kind in ("reduced", "full")
+    }
+
+
+def _apply(
+    method: Method, footprint: Footprint | None, lr: np.ndarray, guide: np.ndarray | None, valid: np.ndarray
+) -> np.ndarray:
+    return method(lr, guide, sensor=sensor_in(footprint, valid, method.scale))

@@ -1,0 +1,104 @@
+"""Reduced resolution: a user's own images, degraded once more by the scale, so that the scene is its own reference.
+
+Wald's protocol: LR image and guide are both degraded by the scale; a model that restores the LR image from them is then
+applied to the LR image itself. Parts for training, validation and test are cut before they are degraded, so that no
+pixel of one has been seen in another.
+"""
+
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+
+import numpy as np
+
+from hsisr import degrade
+from hsisr.degrade.sensor import whole_lr_pixels
+from hsisr.errors import HsisrError
+from hsisr.inference.feed import Feed
+from hsisr.inference.images import filled
+
+#: Samples of the LR image that are held in memory; of larger scenes the middle is used.
+_MOST_SAMPLES = 2**27
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of a scene at both resolutions, as the model sees values (divided by their peaks).
+
+    lr: (B, h, w). guide: (G, s h, s w) or None. mask: (h, w), guide_mask: (s h, s w), valid pixels.
+    low_lr, low_guide: the same, degraded once more: (B, h / s, w / s), (G, h, w).
+    """
+
+    lr: np.ndarray
+    guide: np.ndarray | None
+    mask: np.ndarray
+    guide_mask: np.ndarray
+    low_lr: np.ndarray
+    low_guide: np.ndarray | None
+
+
+def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, Part]:
+    """Cut a scene into parts along its longer side and degrade each; shares: name -> part of it, which add up to 1.
+
+    least_lr_px: pixels that the degraded part needs on either side; one that would have fewer takes them from the
+    longest. Raises HsisrError for a scene that is too small,
+    or a part without a valid pixel.
+    """
+    scale = feed.method.scale
+    rows, columns = _middle(feed)
+    along_rows = rows[1] - rows[0] >= columns[1] - columns[0]
+    start, stop = rows if along_rows else columns
+    lengths = _lengths((stop - start) // scale, list(shares.values()), least_lr_px)
+    edges = [start + scale * edge for edge in accumulate(lengths, initial=0)]
+    found = {}
+    for name, span in zip(shares, pairwise(edges), strict=True):
+        place = (span, columns) if along_rows else (rows, span)
+        short = min(span[1] - span[0] for span in place) // scale
+        if short < least_lr_px:
+            raise HsisrError(
+                f"{feed.lr.label}: {feed.lr.shape[1]} x {feed.lr.shape[2]} pixels leave {short} for {name} after "
+                f"degrading by {scale}, and {least_lr_px} are needed; choose a smaller scale or a smaller --hold-out"
+            )
+        found[name] = _part(feed, name, *place)
+    return found
+
+
+def _lengths(total: int, shares: list[float], least: int) -> list[int]:
+    lengths = [round(share * total) for share in shares]
+    lengths[0] += total - sum(lengths)
+    for part, length in enumerate(lengths):
+        missing = max(0, least - length)
+        lengths[part] += missing
+        lengths[max(range(len(lengths)), key=lengths.__getitem__)] -= missing
+    return lengths
+
+
+def _part(feed: Feed, name: str, rows: tuple[int, int], columns: tuple[int, int]) -> Part:
+    scale = feed.method.scale
+    lr, mask = feed.lr.window(rows, columns)
+    sharp_place = [(span[0] * scale, span[1] * scale) for span in (rows, columns)]
+    guide, guide_mask = None, mask.repeat(scale, axis=0).repeat(scale, axis=1)
+    if feed.guide is not None:
+        guide, seen = feed.guide.window(*sharp_place)
+        guide_mask = guide_mask & seen
+        mask = mask & whole_lr_pixels(seen, scale)
+        guide = filled(guide, seen) / np.float32(feed.guide_peak)
+    if not mask.any():
+        raise HsisrError(f"{feed.lr.label}: the part for {name}, rows {rows}, columns {columns}, has no valid pixel")
+    lr = filled(lr, mask) / np.float32(feed.peak)
+    low = degrade.degrade(lr, "wald", scale, noise=0)
+    low_guide = None if guide is None else degrade.degrade(guide, "wald", scale, noise=0)
+    return Part(lr, guide, mask, guide_mask, low, low_guide)
+
+
+def _middle(feed: Feed) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The scene, cut to a multiple of the scale, or the middle of one that is too large to be held."""
+    bands, *sizes = feed.lr.shape
+    scale = feed.method.scale
+    per_pixel = bands + feed.guide_channels * scale**2
+    shrink = min(1.0, (_MOST_SAMPLES / (per_pixel * sizes[0] * sizes[1])) ** 0.5)
+    spans = []
+    for size in sizes:
+        length = int(size * shrink) // scale * scale
+        start = (size - length) // 2
+        spans.append((start, start + length))
+    return spans[0], spans[1]

@@ -1,0 +1,1 @@
+"""The papers' own checkpoints: which there are, and how they are read."""

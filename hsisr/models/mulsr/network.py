@@ -1,0 +1,257 @@
+"""MulSR: multiscale factor joint learning, the published network in a form that runs fast.
+
+Source: Multiscale Factor Joint Learning for Hyperspectral Image Super-Resolution, IEEE TGRS 2023. The function and
+the state-dict keys are the published ones; what differs is how the function is computed:
+
+* Weight norm is folded into plain convolution weights, once for all bands of `super_resolve`.
+* The cross fusion convolves (s - r) and concat(s, r). Both are linear, so that they become one convolution of s plus
+  one of r. In the first block r comes from the guide alone, and all bands share its half.
+* The Conv3d of 1x3x3 over three groups of channels is a 2-D convolution in three groups with the same weights; the
+  Conv3d of 3x1x1 is a 1x1 convolution with a block-banded weight. The gammas are folded into weights.
+* Maps lie channels-last in memory, the layout in which convolutions run fastest on CPUs and on tensor cores.
+
+tests/unit/plain_mulsr.py holds the literal form; studies/mulsr.py measures the one against the other.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from hsisr.config import checked
+from hsisr.errors import HsisrError
+from hsisr.models.mulsr import tiled
+from hsisr.models.mulsr.layers import Conv, Direction, GuidedBlock, GuideParts, Unit, channels_last, folded
+from hsisr.models.options import MulsrOptions, even_scale
+from hsisr.ops import directional_aggregation
+
+#: Bands are batched on a CPU while the largest map stays below this: glibc asks the kernel for larger blocks every
+#: time, and faulting their pages in costs more than batching gains.
+_CPU_MAP_BYTES = 32 << 20
+
+
+class MulSR(nn.Module):
+    """The published network; with its defaults it has the published 4,635,548 parameters.
+
+    scale: HR over LR size, even, >= 2; the network works at the scales alpha = scale / 2 and beta = scale.
+    width: features of every layer; width + 8 must be a multiple of 3. blocks: symmetrical guided encoder blocks in
+    each branch. guide_channels: of the guide image.
+    mii, dsca, lfcc: ablations; without one, its parameters are gone from the state dict. `dsca` is a part of `mii`.
+    Without both `mii` and `lfcc` nothing reads the alpha branch, and it is gone as well.
+    skip: add the band, interpolated bicubically between block centres, to the output, and start with that output
+    alone (the last convolution's gain is 0 at first): what is left to learn is the detail. Not in the paper.
+    alpha_weight: of the distance at the scale alpha in the training loss; above 0 there is a head for it, `end`, on
+    LFCC's features of that scale. Not in the paper.
+    The other weights start as torch's convolutions do.
+    Raises HsisrError for an argument that is not allowed.
+    """
+
+    def __init__(
+        self,
+        scale: int,
+        width: int = 64,
+        blocks: int = 4,
+        guide_channels: int = 3,
+        dsca: bool = True,
+        lfcc: bool = True,
+        mii: bool = True,
+        skip: bool = False,
+        alpha_weight: float = 0,
+    ) -> None:
+        super().__init__()
+        options = {"width": width, "blocks": blocks, "dsca": dsca, "lfcc": lfcc, "mii": mii, "skip": skip}
+        checked(MulsrOptions, {**options, "alpha_weight": alpha_weight}, "MulSR")
+        even_scale(scale)
+        if guide_channels < 1:
+            raise HsisrError(f"MulSR: guide_channels must be at least 1, not {guide_channels}")
+        self.scale, self.width, self.guide_channels = scale, width, guide_channels
+        self.dsca, self.lfcc, self.mii, self.skip, self.alpha_weight = dsca, lfcc, mii, skip, alpha_weight
+
+        self.hsi_head_x2, self.rgb_head_x2 = Conv(3, width, 3), Conv(guide_channels, width, 3)
+        self.inter_body_x2 = nn.ModuleList(GuidedBlock(width) for _ in range(blocks))
+        self.reduce_x2 = Conv(2 * width, width, 1)
+        if mii or lfcc:
+            self.hsi_head, self.rgb_head = Conv(3, width, 3), Conv(guide_channels, width, 3)
+            self.inter_body = nn.ModuleList(GuidedBlock(width) for _ in range(blocks))
+            self.reduce = Conv(2 * width, width, 1)
+        if mii:
+            self.down = nn.Conv2d(width, width, 3, stride=2, padding=1)
+            self.cross_reduce = Conv(2 * width, width, 1)
+            self.up = nn.Sequential(Conv(width, 4 * width, 1), nn.PixelShuffle(2))
+        if mii and dsca:
+            self.DULR = nn.ModuleList([Direction(width, (1, 7)), Direction(width, (7, 1))])
+        if lfcc:
+            self.uint, self.uint_x2 = Unit(width), Unit(width)
+            self.optimize_down = Conv(width, width, 3, stride=2)
+            self.optimize_up = nn.Sequential(Conv(width, 4 * width, 1), nn.PixelShuffle(2))
+        # oneDNN's float32 kernels for channels-last maps round twice as much as those for plain ones, and the last two
+        # layers make most of the output's rounding error: in plain layout they halve it, for 1 % of the time.
+        plain = torch.contiguous_format
+        self.end_x2 = nn.Sequential(Conv(width, width, 3, layout=plain), Conv(width, 1, 3, layout=plain))
+        if alpha_weight:
+            self.end = nn.Sequential(Conv(width, width, 3, layout=plain), Conv(width, 1, 3, layout=plain))
+        if skip:
+            for end in (self.end_x2, *([self.end] if alpha_weight else [])):
+                nn.init.zeros_(end[1].weight_g)
+                nn.init.zeros_(end[1].bias)
+
+    def forward(self, bands: Tensor, guide: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Super-resolve one band per sample.
+
+        bands: (N, 3, h, w), neighbours and band in the order (i - 1, i + 1, i). guide: (M, G, scale h, scale w), in
+        which N is a multiple of M: each guide serves N / M samples in a row.
+        Returns sr (N, 1, H, W) and the feature difference of LFCC (N, width, H/2, W/2), None without LFCC.
+        Raises HsisrError for shapes that do not fit.
+        """
+        self._check(bands, guide, 3)
+        sr, difference, _ = self._network(bands, self._guide_parts(guide))
+        return sr, difference
+
+    def super_resolve(
+        self, lr: Tensor, guide: Tensor, band_batch: int | None = None, memory: int | None = None
+    ) -> Tensor:
+        """Super-resolve all bands of N images.
+
+        lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). band_batch: bands that go through the network
+        at once; None: as many as pay off on a CPU or fit on a GPU. Another batch changes rounding, not the result.
+        memory: bytes that the maps may take at once, lr, guide and result apart; None: 3 GiB on a CPU, less than half
+        of a GPU's. An image that needs more goes through in tiles (`hsisr.models.mulsr.tiled`), which changes rounding,
+        not the result; where gradients are recorded it goes through whole.
+        Returns (N, B, H, W). Gradients flow; wrap the call in `torch.inference_mode()` where they are not wanted.
+        Raises HsisrError for shapes that do not fit, and for a memory that is too small for the smallest tile.
+        """
+        self._check(lr, guide, None)
+        with folded(self):
+            if not torch.is_grad_enabled() and (plan := tiled.plan(self, guide, memory)):
+                triplets = self._triplets(lr, torch.arange(lr.shape[1])).unflatten(0, (len(lr), -1))
+                return tiled.super_resolve(self, triplets, guide, plan)
+            parts = self._guide_parts(guide)
+            chunks = torch.arange(lr.shape[1]).split(band_batch or self._band_batch(guide, memory))
+            return torch.cat([self._bands(lr, parts, chunk) for chunk in chunks], dim=1)
+
+    def super_resolve_bands(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> Tensor:
+        """Super-resolve K bands of N images in one pass, as training does.
+
+        lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). bands: K band numbers, from 0, or (N, K), those
+        of each image.
+        Returns (N, K, H, W). Raises HsisrError for shapes that do not fit.
+        """
+        self._check(lr, guide, None)
+        return self._bands(lr, self._guide_parts(guide), torch.as_tensor(bands))
+
+    def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
+        """The same at both scales, for training with `alpha_weight`: (N, K, H, W) and (N, K, H/2, W/2)."""
+        self._check(lr, guide, None)
+        triplets = self._triplets(lr, torch.as_tensor(bands))
+        sr, _, x = self._network(triplets, self._guide_parts(guide))
+        half = self.with_skip(self.end(x), triplets, self.scale / 2)
+        return tuple(image.view(len(lr), -1, *image.shape[2:]) for image in (sr, half))
+
+    def _check(self, bands: Tensor, guide: Tensor, channels: int | None) -> None:
+        if bands.ndim != 4 or (channels is not None and bands.shape[1] != channels) or bands.shape[1] < 3:
+            wanted = "(N, 3, h, w)" if channels else "(N, B, h, w) with at least 3 bands, as each needs two neighbours"
+            raise HsisrError(f"MulSR: the bands have shape {tuple(bands.shape)}, expected {wanted}")
+        wanted = (self.guide_channels, *(self.scale * n for n in bands.shape[2:]))
+        if guide.ndim != 4 or guide.shape[1:] != wanted:
+            raise HsisrError(
+                f"MulSR: the guide has shape {tuple(guide.shape)}, expected (N, {', '.join(map(str, wanted))}) for "
+                f"bands of {tuple(bands.shape[2:])} at scale {self.scale}"
+            )
+        if len(bands) != len(guide) and (channels is None or len(bands) % len(guide)):
+            raise HsisrError(f"MulSR: {len(bands)} samples of bands do not go with {len(guide)} guides")
+
+    def _band_batch(self, guide: Tensor, memory: int | None) -> int:
+        """Bands in a batch: from sizes alone, so that equal runs on equal machines give equal bytes."""
+        fitting = tiled.bands_that_fit(self, guide, memory)
+        if guide.device.type == "cpu":
+            pixels = guide.shape[0] * guide.shape[2] * guide.shape[3]
+            fitting = min(fitting, _CPU_MAP_BYTES // (2 * (self.width + 8) * pixels * guide.element_size()))
+        return max(1, fitting)
+
+    def _bands(self, lr: Tensor, parts: list[GuideParts], bands: Tensor) -> Tensor:
+        """Bands `bands` of lr (N, B, h, w), given what the guide contributes: (N, K, H, W)."""
+        sr, *_ = self._network(self._triplets(lr, bands), parts)
+        return sr.view(len(lr), -1, *sr.shape[2:])
+
+    def _triplets(self, lr: Tensor, bands: Tensor) -> Tensor:
+        """What the network sees of bands (K,) or (N, K) of lr (N, B, h, w): (N K, 3, h, w)."""
+        images = torch.arange(len(lr)).view(-1, 1, 1)
+        return lr[images, _triplet_numbers(lr.shape[1])[bands]].flatten(0, 1)
+
+    def _guide_parts(self, guide: Tensor) -> list[GuideParts]:
+        """What depends on the guide alone: for the beta branch and, if there is one, the alpha branch."""
+        parts = [self.fine_guide(guide)]
+        if self.mii or self.lfcc:
+            parts.append(self.coarse_guide(guide))
+        return parts
+
+    def _network(self, bands: Tensor, parts: list[GuideParts]) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """bands (N, 3, h, w) -> sr (N, 1, H, W), and LFCC's difference and x, both (N, width, H/2, W/2)."""
+        x2 = self.fine(bands, parts[0])
+        x = self.coarse(bands, parts[1]) if self.mii or self.lfcc else None
+        q = self.shared_factor(self.down(x2), x) if self.mii else None
+        sr, *of_lfcc = self.finish(x, x2, q)
+        return self.with_skip(sr, bands, self.scale), *of_lfcc
+
+    # The stages of the network. `tiled` calls them too, on windows: all but `shared_factor` see a neighbourhood only.
+
+    def fine_guide(self, guide: Tensor) -> GuideParts:
+        """guide (M, G, H, W) -> what the beta branch needs of it."""
+        return self.inter_body_x2[0].guide_parts(self.rgb_head_x2(guide))
+
+    def coarse_guide(self, guide: Tensor) -> GuideParts:
+        """guide (M, G, H, W) -> what the alpha branch needs of it, of every second pixel."""
+        return self.inter_body[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]))
+
+    def fine(self, bands: Tensor, parts: GuideParts) -> Tensor:
+        """Heads and encoder of the beta branch: bands (N, 3, h, w) -> (N, width, H, W)."""
+        maps = self.hsi_head_x2(_nearest(bands, self.scale))
+        return self._encoded(maps, parts, self.inter_body_x2, self.reduce_x2)
+
+    def coarse(self, bands: Tensor, parts: GuideParts) -> Tensor:
+        """Heads and encoder of the alpha branch: bands (N, 3, h, w) -> (N, width, H/2, W/2)."""
+        maps = self.hsi_head(_nearest(bands, self.scale // 2))
+        return self._encoded(maps, parts, self.inter_body, self.reduce)
+
+    def _encoded(self, hsi: Tensor, parts: GuideParts, body: nn.ModuleList, reduce: nn.Module) -> Tensor:
+        hsi, rgb = body[0](hsi, parts)
+        for block in body[1:]:
+            hsi, rgb = block(hsi, block.guide_parts(rgb))
+        return reduce(torch.cat([hsi, rgb], dim=1))
+
+    def shared_factor(self, reduced: Tensor, x: Tensor) -> Tensor:
+        """MII: what both scales have in common, at the lower one: from down(x2) and x, both (N, width, H/2, W/2)."""
+        q = self.cross_reduce(torch.cat([reduced, x], dim=1))
+        if self.dsca:
+            q = channels_last(directional_aggregation(q, self.DULR[0].parts(), self.DULR[1].parts()))
+        return q
+
+    def finish(self, x: Tensor | None, x2: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """The shared factor handed back, LFCC and the end: sr (N, 1, H, W) without skip, LFCC's difference and x."""
+        difference = None
+        if self.mii:
+            x, x2 = x + q, self.up(q).add_(x2)
+        if self.lfcc:
+            x, x2 = self.uint(x), self.uint_x2(x2)
+            difference = self.optimize_down(x2).sub_(x)
+            x2 = self.optimize_up(difference).add_(x2)
+        return self.end_x2(x2), difference, x
+
+    def with_skip(self, image: Tensor, bands: Tensor, factor: float) -> Tensor:
+        """image (N, 1, factor h, factor w), plus the upsampled band of bands (N, 3, h, w) if there is a skip."""
+        if not self.skip:
+            return image
+        # Bicubic, aligned with block centres: exact where LR pixels are averages around their blocks' centres.
+        return image + functional.interpolate(bands[:, 2:], scale_factor=factor, mode="bicubic")
+
+
+def _triplet_numbers(bands: int) -> Tensor:
+    """Bands that the network sees of each band: (bands, 3) numbers, two neighbours and itself."""
+    rows = [(i - 1, i + 1, i) for i in range(bands)]
+    rows[0], rows[-1] = (1, 2, 0), (bands - 2, bands - 3, bands - 1)
+    return torch.tensor(rows)
+
+
+def _nearest(bands: Tensor, factor: int) -> Tensor:
+    return functional.interpolate(bands, scale_factor=factor, mode="nearest")

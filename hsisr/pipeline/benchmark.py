@@ -1,0 +1,302 @@
+"""A benchmark: one data set, one scale, one protocol, and the models compared on it, put together from the
+configuration, the catalogue and the registry.
+
+`resolve` is the one place that knows how a name such as `cave_x8` becomes work; the Snakefile plans with it and
+every sub-command runs with it, so the two cannot differ.
+"""
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from hsisr import datasets, degrade
+from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Training, checked
+from hsisr.errors import HsisrError
+from hsisr.models import registry
+from hsisr.models.options import RGB_CHANNELS
+from hsisr.pipeline import paths
+
+NAME = re.compile(r"^(?P<dataset>[a-z][a-z0-9_]*?)_x(?P<scale>\d+)(?:_(?P<protocol>[a-z][a-z-]*))?$")
+
+#: Compared where the configuration names no models: a floor, a strong classical method, the published network.
+DEFAULT_MODELS = ("bicubic", "gsa", "mulsr")
+
+#: The same under a protocol that makes no guide.
+SINGLE_IMAGE_MODELS = ("bicubic", "deepshare")
+
+#: Keys of the section `training` that change no result beyond rounding.
+_WITHOUT_EFFECT = {"workers", "devices", "nodes", "save_every_seconds"}
+
+#: The protocol at which networks learn what `full` applies at full resolution (Wald).
+REDUCED_RESOLUTION = "wald"
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a benchmark: a registered base, its checked options, its seeds and how it is trained."""
+
+    name: str
+    base: str
+    options: dict[str, Any]
+    seeds: tuple[int, ...]
+    training: Training
+
+    @property
+    def is_network(self) -> bool:
+        """True if it has weights to train."""
+        return registry.entry(self.base).kind == "network"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A benchmark with everything resolved. Made by `resolve`.
+
+    response: what simulates the guide; None where there is none or a real one is used. guide_response: what is known
+    of the guide's sensor, real or simulated.
+    """
+
+    name: str
+    dataset: str
+    scale: int
+    protocol: str
+    response: str | None
+    guide_response: str | None
+    choice: BenchmarkChoice
+    models: dict[str, Model]
+    config: Config
+
+    @cached_property
+    def parts(self) -> dict[str, list[datasets.Item]]:
+        """Part (train, validation, test, unlabelled) -> items: scenes, or regions of a scene."""
+        config = self.config
+        return datasets.parts(
+            self.dataset, config.scenes.get(self.dataset), config.splits.get(self.dataset), extra=config.datasets
+        )
+
+    @cached_property
+    def rule(self) -> degrade.Protocol:
+        """The protocol itself: one of the named ones, or the configuration's own."""
+        return _protocol(self.config, self.protocol)
+
+    @property
+    def convention(self) -> str | None:
+        """Metric convention of the protocol; None where there is no reference."""
+        return self.rule.convention
+
+    @property
+    def classifies(self) -> bool:
+        """Whether land cover is classified: where scenes have labels and there is a reference."""
+        labels = datasets.entry(self.dataset, self.config.datasets).labels
+        return self.config.evaluation.classification and labels is not None and self.convention is not None
+
+    @property
+    def measures_runtime(self) -> bool:
+        """Whether the costs of its models are compared."""
+        return self.config.evaluation.runtime
+
+    @cached_property
+    def trained_on(self) -> "Benchmark":
+        """Where this benchmark's networks are trained: here, or at reduced resolution where there is no reference."""
+        if self.convention is not None:
+            return self
+        default = datasets.entry(self.dataset, self.config.datasets).protocol
+        suffix = "" if default == REDUCED_RESOLUTION else f"_{REDUCED_RESOLUTION}"
+        sibling = resolve(self.config, f"{self.dataset}_x{self.scale}{suffix}")
+        return replace(sibling, models=self.models)
+
+    @property
+    def patches(self) -> Patches:
+        """How training patches are cut here."""
+        return self.choice.patches or self.config.patches
+
+    @property
+    def draws_crops(self) -> bool:
+        """Whether training patches are cut where the random numbers say and degraded when they are read.
+
+        So it is where the degradation is random, and for photographs, of which there are too many patches to store.
+        """
+        return self.rule.random_training or datasets.entry(self.dataset, self.config.datasets).auxiliary
+
+    def photographs(self, model: str) -> "Benchmark | None":
+        """The benchmark whose training patches a model's RGB task takes: same scale, same protocol; None without."""
+        task = self.model(model).training.objectives.rgb
+        if task is None:
+            return None
+        default = datasets.entry(task.dataset, self.config.datasets).protocol
+        suffix = "" if default == self.protocol else f"_{self.protocol}"
+        return resolve(self.config, f"{task.dataset}_x{self.scale}{suffix}")
+
+    def auxiliary_patches(self, model: str) -> dict[str, str]:
+        """Objective -> the patch file that it takes beside the labelled one, of those that a model is trained with."""
+        found = {}
+        photographs = self.photographs(model)
+        if photographs is not None:
+            found["rgb"] = photographs.path(paths.PATCHES)
+        if self.model(model).training.objectives.unlabelled is not None:
+            if not self.parts["unlabelled"]:
+                raise HsisrError(
+                    f"{self.name}: {model} trains on unlabelled scenes, and the split has none; choose another under "
+                    f"splits: {self.dataset}, or leave out training.objectives.unlabelled"
+                )
+            found["unlabelled"] = self.path(paths.UNLABELLED)
+        return found
+
+    def item(self, name: str) -> datasets.Item:
+        """The item of that name. Raises HsisrError listing the known ones."""
+        items = {item.name: item for part in self.parts.values() for item in part}
+        if name not in items:
+            raise HsisrError(f"{self.name}: no scene or region {name!r}; there are {', '.join(sorted(items))}")
+        return items[name]
+
+    def model(self, name: str) -> Model:
+        """The model of that name. Raises HsisrError listing the known ones."""
+        if name not in self.models:
+            raise HsisrError(f"{self.name}: no model {name!r} in this benchmark; there are {', '.join(self.models)}")
+        return self.models[name]
+
+    def path(self, pattern: str, **fields: Any) -> str:
+        """A path of `hsisr.pipeline.paths` for this benchmark."""
+        return pattern.format(benchmark=self.name, dataset=self.dataset, **fields)
+
+    def scene_path(self, item: datasets.Item) -> str:
+        """The scene file that an item is cut from."""
+        return self.path(paths.SCENE, scene=item.scene)
+
+    def settings(self, step: str, model: str | None = None, seed: int | None = None) -> dict[str, Any]:
+        """What the step reads of the configuration: its hash names files, its change reruns the step.
+
+        step: pairs, patches, train or evaluate; model for the last two, seed for train.
+        """
+        settings: dict[str, Any] = {
+            "dataset": self.dataset,
+            "scale": self.scale,
+            "protocol": self.config.protocols.get(self.protocol, self.protocol),
+            "response": self.response,
+            "noise": self.choice.noise,
+            "seed": self.choice.seed,
+        }
+        if step == "pairs":
+            return settings
+        settings["parts"] = {part: [item.name for item in items] for part, items in self.parts.items()}
+        if step in ("patches", "train"):
+            settings["patches"] = self.patches.model_dump()
+        if step == "patches":
+            return settings
+        entry = self.model(model)
+        settings["model"] = {"base": entry.base, **entry.options}
+        if step == "evaluate":
+            settings["guide_response"] = self.guide_response
+            settings["preview_scenes"] = self.config.report.scenes
+        if entry.is_network:
+            settings["training"] = entry.training.model_dump(exclude=_WITHOUT_EFFECT)
+            settings["seeds"] = list(entry.seeds) if seed is None else [seed]
+            photographs = self.photographs(model)
+            if photographs is not None:
+                settings["photographs"] = photographs.settings("patches")
+        return settings
+
+
+def resolve(config: Config, name: str) -> Benchmark:
+    """Put a benchmark together. Raises HsisrError for a name, scale, protocol, model or option that cannot be."""
+    match = NAME.match(name)
+    if match is None:
+        raise HsisrError(f"{name!r} is not a benchmark; expected <dataset>_x<scale>[_<protocol>], such as cave_x8")
+    where = f"benchmark {name}"
+    dataset = match["dataset"]
+    entry = datasets.entry(dataset, config.datasets)
+    scale = int(match["scale"])
+    if scale < 2:
+        raise HsisrError(f"{where}: scale {scale} is not allowed; a scale is a whole number of at least 2")
+    protocol = match["protocol"] or entry.protocol
+    try:
+        rule = _protocol(config, protocol)
+    except HsisrError as error:
+        raise HsisrError(f"{where}: {error}") from None
+    choice = config.benchmarks.get(name, BenchmarkChoice())
+    guide_response = choice.response or entry.response
+    # a guide that comes with the scenes is used as it is, unless the benchmark names a response
+    response = (choice.response if entry.guide and rule.real_guide else guide_response) if rule.needs_guide else None
+    has_guide = rule.needs_guide or rule.real_guide
+    names = choice.models or list(DEFAULT_MODELS if has_guide else SINGLE_IMAGE_MODELS)
+    if entry.auxiliary:  # photographs have no guide, and nothing is tested on them
+        guide_response, response, names = None, None, []
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    if repeated:
+        raise HsisrError(f"benchmarks.{name}.models: {repeated[0]} is listed twice")
+    models = {model: _model(config, model, scale, f"benchmarks.{name}.models") for model in names}
+    blind = [model for model, chosen in models.items() if registry.entry(chosen.base).needs_guide and not has_guide]
+    if blind:
+        raise HsisrError(f"benchmarks.{name}.models: {blind[0]} needs a guide, and protocol {protocol} makes none")
+    return Benchmark(name, dataset, scale, protocol, response, guide_response, choice, models, config)
+
+
+def check(config: Config) -> None:
+    """Check all that the configuration names: its benchmarks, its models, its data sets. Raises HsisrError."""
+    for section in ("sources", "scenes", "splits"):
+        for dataset in getattr(config, section):
+            datasets.entry(dataset, config.datasets)
+    for name in config.protocols:
+        _protocol(config, name)
+    for name in config.models:
+        _model(config, name, None, "models")
+    for name in config.benchmarks:
+        chosen = resolve(config, name)
+        chosen.parts  # noqa: B018  (a split that cannot be is found here)
+        for model in chosen.models:
+            chosen.auxiliary_patches(model)
+
+
+def _protocol(config: Config, name: str) -> degrade.Protocol:
+    if name in config.protocols:
+        return degrade.CustomProtocol(name, config.protocols[name])
+    if name not in degrade.PROTOCOLS:
+        known = ", ".join([*degrade.PROTOCOLS, *config.protocols])
+        raise HsisrError(f"unknown protocol {name!r}; known: {known}")
+    return degrade.PROTOCOLS[name]
+
+
+def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
+    recipe = config.models.get(name)
+    if recipe is None:
+        if name not in registry.names():
+            known = ", ".join([*config.models, *registry.names()])
+            raise HsisrError(f"{where}: unknown model {name!r}; known: {known}")
+        recipe = Recipe(base=name)
+    try:
+        entry = registry.entry(recipe.base)
+    except HsisrError as error:
+        raise HsisrError(f"models.{name}.base: {error}") from None
+    options = checked(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
+    training = checked(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
+    if training.epochs is None and training.max_steps is None:
+        raise HsisrError(f"models.{name}.training: epochs or max_steps must say when training ends; both are none")
+    if entry.kind == "network":
+        _check_objectives(config, entry, options, training, f"models.{name}.training.objectives")
+    if scale is not None:
+        try:
+            entry.check_scale(scale)
+        except HsisrError as error:
+            raise HsisrError(f"{where}: {name}: {error}") from None
+    return Model(name, recipe.base, options, tuple(recipe.seeds), training)
+
+
+def _check_objectives(
+    config: Config, entry: registry.Entry, options: dict[str, Any], training: Training, where: str
+) -> None:
+    """Raise HsisrError if a network cannot be trained with its objectives, or on those photographs."""
+    chosen = training.objectives
+    for objective in ("rgb", "unlabelled"):
+        if getattr(chosen, objective) is None:
+            continue
+        if not entry.rgb_path:
+            able = ", ".join(name for name in registry.names() if registry.entry(name).rgb_path)
+            raise HsisrError(f"{where}.{objective}: needs a network with an RGB path: {able}")
+        if options["group"] != RGB_CHANNELS:
+            raise HsisrError(
+                f"{where}.{objective}: RGB is mixed into {RGB_CHANNELS} channels, so that group must be "
+                f"{RGB_CHANNELS}, not {options['group']}"
+            )
+    if chosen.rgb is not None and not datasets.entry(chosen.rgb.dataset, config.datasets).auxiliary:
+        known = ", ".join(n for n in datasets.names(config.datasets) if datasets.entry(n, config.datasets).auxiliary)
+        raise HsisrError(f"{where}.rgb.dataset: {chosen.rgb.dataset} holds no photographs; known sets that do: {known}")

@@ -1,0 +1,166 @@
+"""Pair files: the LR image, the guide and the HR reference of one scene or region, and how they were made."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from hsisr import degrade
+from hsisr.datasets import quicklook
+from hsisr.datasets.splits import Item
+from hsisr.errors import HsisrError
+from hsisr.files import atomic_path, check_stamp, stamp
+from hsisr.pipeline.benchmark import Benchmark
+from hsisr.scene import Scene
+
+
+@dataclass(frozen=True)
+class PairFile:
+    """What a pair file holds.
+
+    lr (bands, h, w), guide (G, H, W) or None, hr (bands, H, W) or None under protocol `full`: float32.
+    mask (H, W) bool or None; labels (H, W) or None; wavelengths_nm (bands,) or None; metadata: how it was made.
+    """
+
+    name: str
+    lr: np.ndarray
+    guide: np.ndarray | None
+    hr: np.ndarray | None
+    mask: np.ndarray | None
+    labels: np.ndarray | None
+    wavelengths_nm: np.ndarray | None
+    metadata: dict[str, Any]
+
+
+def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
+    """Degrade one item (a scene, or a region cut from it before anything else) and write its pair file.
+
+    Raises HsisrError if the scene file is absent or damaged, or the region does not lie inside it.
+    """
+    item = benchmark.item(item_name)
+    scene = open_item(benchmark, item)
+    write(out, item.name, degraded(benchmark, item, scene), scene, benchmark.settings("pairs"))
+
+
+def open_item(benchmark: Benchmark, item: Item) -> Scene:
+    """The scene of an item, lazy, cut to its region. Raises HsisrError as `make`."""
+    scene = Scene.open(benchmark.scene_path(item))
+    return scene if item.region is None else cut(scene, item.region)
+
+
+def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
+    """The pair that a benchmark makes of an item's scene."""
+    return degrade.pair(
+        scene,
+        benchmark.rule,
+        benchmark.scale,
+        seed=benchmark.choice.seed,
+        response=benchmark.response,
+        noise=benchmark.choice.noise,
+        part=item.name,
+    )
+
+
+def training_pairs(benchmark: Benchmark) -> Iterator[tuple[str, degrade.Pair]]:
+    """Name and pair of a benchmark's whole training scenes, degraded as its test scenes are."""
+    for item in benchmark.parts["train"]:
+        yield item.name, degraded(benchmark, item, open_item(benchmark, item))
+
+
+def cut(scene: Scene, region: tuple[int, int, int, int]) -> Scene:
+    """The region (first row, end row, first column, end column) of a scene. Raises HsisrError if it sticks out."""
+    r0, r1, c0, c1 = region
+    rows, columns = scene.shape[1:]
+    if not (0 <= r0 < r1 <= rows and 0 <= c0 < c1 <= columns):
+        raise HsisrError(f"scene {scene.name}: region {region} does not lie inside its {rows} x {columns} pixels")
+    return scene.window(slice(r0, r1), slice(c0, c1))
+
+
+def write(path: str | os.PathLike, name: str, pair: degrade.Pair, scene: Scene, settings: Any = None) -> None:
+    """Write a pair file. scene: where wavelengths and labels come from."""
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(stamp("pair", settings))
+        file.attrs["name"] = name
+        file.attrs["metadata"] = json.dumps(_plain(pair.metadata), sort_keys=True)
+        arrays = {"lr": pair.lr, "guide": pair.guide, "hr": pair.hr, "mask": pair.mask}
+        if scene.wavelengths_nm is not None:
+            arrays["wavelengths_nm"] = scene.wavelengths_nm
+        if scene.labels is not None and pair.hr is not None:
+            rows, columns = pair.hr.shape[1:]
+            arrays["labels"] = scene.labels[:rows, :columns]
+        for key, value in arrays.items():
+            if value is not None:
+                file.create_dataset(key, data=value)
+
+
+def read(path: str | os.PathLike, what: tuple[str, ...] = ("lr", "guide", "hr", "mask", "labels")) -> PairFile:
+    """Read a pair file; `what` names the arrays to load, the others are None.
+
+    Raises HsisrError if the file is absent, damaged or of another kind.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise HsisrError(f"{path}: no such pair file; `hsisr pairs` makes it")
+    try:
+        with h5py.File(path, "r") as file:
+            check_stamp(path, file.attrs, "pair")
+            arrays = {key: file[key][...] if key in file and key in what else None for key in _ARRAYS}
+            wavelengths = file["wavelengths_nm"][...] if "wavelengths_nm" in file else None
+            return PairFile(
+                name=str(file.attrs["name"]),
+                metadata=json.loads(file.attrs["metadata"]),
+                wavelengths_nm=wavelengths,
+                **arrays,
+            )
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise HsisrError(f"{path}: damaged pair file ({error}); delete it and make it again") from error
+
+
+def is_pair(path: str | os.PathLike) -> bool:
+    """Whether a file is a pair file."""
+    if not h5py.is_hdf5(path):
+        return False
+    with h5py.File(path, "r") as file:
+        return str(file.attrs.get("schema", "")).startswith("hsisr/pair/")
+
+
+def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
+    """Write LR image (enlarged without interpolation), guide and HR reference side by side as PNG.
+
+    bands: three of the scene's for red, green and blue, or one for grey; None: by wavelength.
+    """
+    lr = quicklook.quicklook(_as_scene(pair, pair.lr), bands)
+    images = []
+    if pair.guide is not None:
+        channels = list(range(3)) if len(pair.guide) >= 3 else [0]
+        images.append(quicklook.quicklook(Scene(pair.guide, "guide"), channels))
+    if pair.hr is not None:
+        images.append(quicklook.quicklook(_as_scene(pair, pair.hr), bands))
+    scale = images[0].shape[0] // lr.shape[0] if images else 1
+    panels = [lr.repeat(scale, axis=0).repeat(scale, axis=1), *images]
+    gap = np.full((panels[0].shape[0], 4, 3), 255, np.uint8)
+    row = [part for panel in panels for part in (gap, panel)][1:]
+    quicklook.write_png(out, np.concatenate(row, axis=1))
+
+
+def _as_scene(pair: PairFile, cube: np.ndarray) -> Scene:
+    return Scene(cube, pair.name, wavelengths_nm=pair.wavelengths_nm)
+
+
+_ARRAYS = ("lr", "guide", "hr", "mask", "labels")
+
+
+def _plain(value: Any) -> Any:
+    """Metadata as JSON takes it: arrays become lists, numpy numbers become numbers."""
+    if isinstance(value, dict):
+        return {str(key): _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return value.tolist()
+    return value

@@ -1,0 +1,386 @@
+"""Training patches: the patch file, and the samples that a trainer draws from it.
+
+Two layouts (design: random access in 13-50 us a patch):
+* protocols with a fixed degradation: `/lr /guide /hr`, contiguous (N, ...) arrays cut from the training pairs; of
+  scenes of the unlabelled part `/lr` alone;
+* protocols that degrade at random while training, and photographs: `/scenes/<k>`, the training scenes contiguous in
+  their stored type; crops are drawn and degraded when a sample is read.
+Flips and rotations are never stored.
+
+A sample is a pure function of (seed, number of the sample in the run): any worker can make any sample, and a run
+that stops resumes at exactly the sample where it was.
+
+The arrays are mapped into memory, not read through HDF5: a patch is a view, a batch one copy out of the system's page
+cache, and processes that read the same file share it.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+
+from hsisr import degrade
+from hsisr.errors import HsisrError
+from hsisr.files import atomic_path, check_stamp, stamp
+from hsisr.pipeline import pair_files, paths
+from hsisr.pipeline.benchmark import Benchmark
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp) or None.
+
+    Of `PatchFile.stacked`: several of them, with a first axis N.
+    """
+
+    lr: np.ndarray
+    guide: np.ndarray | None
+    hr: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class _StoredScene:
+    """A scene of a random protocol: cube (bands, H, W) as stored, mapped; value = stored * scale + offset."""
+
+    cube: np.ndarray
+    scale: float
+    offset: float
+    response: np.ndarray | None
+
+
+def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "unlabelled"] = "train") -> int:
+    """Write the patch file of one part of a benchmark; returns the number of patches in one epoch.
+
+    Of the unlabelled part only LR images are kept, and no guide.
+    Raises HsisrError if the part has no scenes, or one that is smaller than a patch.
+    """
+    items = benchmark.parts[part]
+    if not items:
+        raise HsisrError(f"{benchmark.name}: the split has no {part} scenes; choose another under splits:")
+    with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(stamp("patches", benchmark.settings("patches")))
+        file.attrs.update(scale=benchmark.scale, protocol=benchmark.protocol, names=[item.name for item in items])
+        if isinstance(benchmark.rule, degrade.CustomProtocol):
+            file.attrs["rule"] = json.dumps(benchmark.config.protocols[benchmark.protocol])
+        file.attrs["labelled"] = part == "train"
+        if benchmark.draws_crops:
+            return _write_scenes(file, benchmark, items)
+        return _write_patches(file, benchmark, items)
+
+
+def cut(
+    out: str | os.PathLike, name: str, images: Mapping[str, np.ndarray], places: Sequence, size: int, scale: int
+) -> None:
+    """Write the patch file of one scene that is in memory.
+
+    images: `lr` (bands, h, w), `hr` (bands, scale h, scale w) and, where there is one, `guide` (G, scale h, scale w).
+    places: first LR row and column of each patch. size: of a patch in LR pixels.
+    """
+    with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(stamp("patches"))
+        file.attrs.update(scale=scale, protocol="wald", names=[name], labelled=True)
+        arrays = _Arrays(file, len(places))
+        for number, (row, column) in enumerate(places):
+            arrays.put(number, _window(images, row, column, size, scale))
+        file["scene"] = np.zeros(len(places), np.int32)
+        file["yx"] = np.array(places, np.int32)
+        guide_channels = len(images["guide"]) if "guide" in images else 0
+        _describe(file, len(places), size, len(images["lr"]), guide_channels, None)
+
+
+class PatchFile:
+    """The samples of a patch file, as a map-style data set that any number of workers can read.
+
+    seed: every sample follows from it. augment: True for flips, roll by half the height and rotations, each with
+    probability 1/2, as MulSR has them; `dihedral` for every patch in its 8 flips and rotations in an epoch, of which a
+    crop that is drawn takes one at random, as Spectral Mixup has them; False for none.
+    scenes: only patches of so many scenes, the first ones of the part; None: all.
+    Each process maps the file for itself, when it reads the first sample.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        seed: int = 0,
+        augment: bool | Literal["dihedral"] = True,
+        scenes: int | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.seed = seed
+        self.augment = augment
+        if not self.path.is_file():
+            raise HsisrError(f"{self.path}: no such patch file; `hsisr patches` makes it")
+        with self._open() as file:
+            self.scale = int(file.attrs["scale"])
+            self.protocol = str(file.attrs["protocol"])
+            self.rule = _rule(self.protocol, file.attrs.get("rule"))
+            self.labelled = bool(file.attrs["labelled"])
+            self.names = [str(name) for name in file.attrs["names"]]
+            if scenes is not None and scenes > len(self.names):
+                raise HsisrError(f"{self.path}: holds {len(self.names)} scenes, fewer than labelled_scenes: {scenes}")
+            self.patches = int(file.attrs["per_epoch"])
+            if scenes is not None:
+                self.patches = _patches_of_first(file, scenes, len(self.names))
+                self.names = self.names[:scenes]
+            self.size_lr_px = int(file.attrs["size_lr_px"])
+            self.bands = int(file.attrs["bands"])
+            self.guide_channels = int(file.attrs["guide_channels"])
+            self.random = "scenes" in file
+            self.orientations = 8 if augment == "dihedral" and not self.random else 1
+            self.wavelengths_nm = file["wavelengths_nm"][...] if "wavelengths_nm" in file else None
+            self._scene_of_patch = None if self.random else file["scene"][...]
+
+    def __len__(self) -> int:
+        """Samples in one epoch."""
+        return self.patches * self.orientations
+
+    def __getitem__(self, number: int) -> Sample:
+        """Sample of that number, counted over the whole run from 0.
+
+        An image that did not have to be turned or computed is the file itself, mapped: read-only, and read from the
+        disk when it is looked at. `stacked` gives arrays of the caller's own.
+        """
+        return Sample(*_each(self._images(number), np.ascontiguousarray))
+
+    def stacked(self, numbers: Iterable[int]) -> Sample:
+        """Samples of those numbers, stacked along a new first axis in one copy."""
+        columns = zip(*(self._images(number) for number in numbers), strict=True)
+        return Sample(*(None if images[0] is None else np.stack(images) for images in columns))
+
+    def scene_of(self, number: int) -> str:
+        """Name of the scene or region that sample `number` comes from."""
+        patch, _ = self._place(number)
+        return self.names[patch % len(self.names) if self.random else int(self._scene_of_patch[patch])]
+
+    def batches(self, size: int, start: int = 0) -> Iterator[list[Sample]]:
+        """Batches of `size` samples without end, from batch number `start`."""
+        number = start * size
+        while True:
+            yield [self[k] for k in range(number, number + size)]
+            number += size
+
+    def _place(self, number: int) -> tuple[int, int]:
+        """Patch and orientation of a sample: an epoch visits every patch once in each of its orientations."""
+        epoch, place = divmod(number, len(self))
+        if getattr(self, "_epoch", None) != epoch:
+            self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self))
+            self._epoch = epoch
+        return divmod(int(self._permutation[place]), self.orientations)
+
+    def _images(self, number: int) -> tuple[np.ndarray | None, ...]:
+        """LR image, guide and HR image of a sample; views of the file where nothing had to be computed."""
+        patch, orientation = self._place(number)
+        rng = np.random.default_rng([self.seed, 1, number])
+        images = self._crop(patch, rng) if self.random else self._stored(patch)
+        if self.augment == "dihedral":
+            turn = int(rng.integers(8)) if self.random else orientation
+            return _each(images, lambda image: _oriented(image, turn))
+        return _augmented(images, rng) if self.augment else images
+
+    def _stored(self, patch: int) -> tuple[np.ndarray | None, ...]:
+        return tuple(None if array is None else array[patch] for array in self._mapped)
+
+    def _crop(self, patch: int, rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
+        scene = self._mapped[patch % len(self.names)]
+        side = self.size_lr_px * self.scale
+        row, column = (int(rng.integers(n - side + 1)) for n in scene.cube.shape[1:])
+        window = scene.cube[:, row : row + side, column : column + side].astype(np.float64)
+        hr = (window * scene.scale + scene.offset).astype(np.float32)
+        guide = None if scene.response is None else degrade.apply_response(scene.response, hr)
+        seed = int(rng.integers(2**31))
+        lr = degrade.degrade(hr, self.rule, self.scale, seed=seed, training=True)
+        return lr.astype(np.float32, copy=False), guide, hr if self.labelled else None
+
+    @cached_property
+    def _mapped(self) -> list:
+        """The scenes of a random protocol; else LR images, guides and HR images, None for what is not there."""
+        with self._open() as file:
+            if not self.random:
+                return [self._map(file[key]) if key in file else None for key in ("lr", "guide", "hr")]
+            groups = [file[f"scenes/{index}"] for index in range(len(self.names))]
+            return [
+                _StoredScene(
+                    self._map(group["cube"]),
+                    group.attrs["scale"],
+                    group.attrs["offset"],
+                    group["response"][...] if "response" in group else None,
+                )
+                for group in groups
+            ]
+
+    def _map(self, array: h5py.Dataset) -> np.ndarray:
+        """An HDF5 array as it lies in the file, read-only."""
+        offset = array.id.get_offset()
+        if offset is None:
+            raise HsisrError(f"{self.path}: {array.name} is not stored in one piece; delete the file and make it again")
+        try:
+            return np.asarray(np.memmap(self.path, array.dtype, "r", offset, array.shape))
+        except (OSError, ValueError) as error:
+            raise HsisrError(f"{self.path}: damaged patch file ({error}); delete it and make it again") from error
+
+    def _open(self) -> h5py.File:
+        try:
+            file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise HsisrError(f"{self.path}: damaged patch file ({error}); delete it and make it again") from error
+        check_stamp(self.path, file.attrs, "patches")
+        return file
+
+    def __getstate__(self) -> dict:
+        return {key: value for key, value in self.__dict__.items() if key != "_mapped"}
+
+
+def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
+    """The sample after the published augmentations, the same for its LR image, guide and HR image.
+
+    Each with probability 1/2: horizontal flip, vertical flip, roll by half the height along rows, rotation by +90
+    and by -90 degrees. The roll needs an even LR side and is left out otherwise, so that no LR pixel is split.
+    """
+    images = _augmented((sample.lr, sample.guide, sample.hr), rng)
+    return Sample(*_each(images, np.ascontiguousarray))
+
+
+def oriented(sample: Sample, orientation: int) -> Sample:
+    """The sample in one of its 8 flips and rotations (0: as it is), the same for LR image, guide and HR image."""
+    images = (sample.lr, sample.guide, sample.hr)
+    return Sample(*_each(images, lambda image: np.ascontiguousarray(_oriented(image, orientation))))
+
+
+def _each(images: Sequence[np.ndarray | None], change: Callable) -> tuple[np.ndarray | None, ...]:
+    return tuple(None if image is None else change(image) for image in images)
+
+
+def _augmented(images: Sequence[np.ndarray | None], rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
+    flip_columns, flip_rows, roll, left, right = rng.random(5) < 0.5
+    roll = roll and images[0].shape[1] % 2 == 0
+
+    def change(image: np.ndarray) -> np.ndarray:
+        if flip_columns:
+            image = image[:, :, ::-1]
+        if flip_rows:
+            image = image[:, ::-1]
+        if roll:
+            image = np.roll(image, image.shape[1] // 2, axis=1)
+        if left != right:  # both together undo each other
+            image = np.rot90(image, 1 if left else -1, axes=(1, 2))
+        return image
+
+    return _each(images, change)
+
+
+def _oriented(image: np.ndarray, orientation: int) -> np.ndarray:
+    turned = np.rot90(image, orientation % 4, axes=(1, 2))
+    return turned[:, :, ::-1] if orientation >= 4 else turned
+
+
+def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
+    size, stride = benchmark.patches.size_lr_px, benchmark.patches.stride_lr_px
+    corners = []
+    for item in items:
+        with h5py.File(_pair_path(benchmark, item), "r") as pair:
+            corners.append(_corners(pair["lr"].shape[1:], size, stride, item.name))
+    count, number = sum(map(len, corners)), 0
+    arrays, labelled = _Arrays(file, count), file.attrs["labelled"]
+    for item, mine in zip(items, corners, strict=True):
+        pair = pair_files.read(_pair_path(benchmark, item), ("lr", "guide", "hr"))
+        for row, column in mine:
+            patch = _cut(benchmark, pair, row, column, number)
+            arrays.put(number, patch if labelled else {"lr": patch["lr"]})
+            number += 1
+    file["scene"] = np.repeat(np.arange(len(items), dtype=np.int32), list(map(len, corners)))
+    file["yx"] = np.array([corner for mine in corners for corner in mine], np.int32)
+    guide_channels = file["guide"].shape[1] if "guide" in file else 0
+    _describe(file, count, size, file["lr"].shape[1], guide_channels, pair.wavelengths_nm)
+    return count
+
+
+def _cut(benchmark: Benchmark, pair: pair_files.PairFile, row: int, column: int, number: int) -> dict[str, np.ndarray]:
+    """The patch of a pair whose LR part begins at (row, column); number: of the patch in its file."""
+    images = {key: image for key in ("lr", "guide", "hr") if (image := getattr(pair, key)) is not None}
+    patch = _window(images, row, column, benchmark.patches.size_lr_px, benchmark.scale)
+    if benchmark.rule.patch_first:
+        seed = [benchmark.choice.seed, number]
+        patch["lr"] = degrade.degrade(patch["hr"], benchmark.rule, benchmark.scale, benchmark.choice.noise, seed)
+    return patch
+
+
+def _window(images: Mapping[str, np.ndarray], row: int, column: int, size: int, scale: int) -> dict[str, np.ndarray]:
+    """The patch whose LR part begins at (row, column): `lr`, and of the others the same ground."""
+    patch = {}
+    for key, image in images.items():
+        factor = 1 if key == "lr" else scale
+        r, c, side = row * factor, column * factor, size * factor
+        patch[key] = image[:, r : r + side, c : c + side]
+    return patch
+
+
+class _Arrays:
+    """Arrays of `count` patches in a patch file; kept, as to look one up takes longer than to write a patch."""
+
+    def __init__(self, file: h5py.File, count: int) -> None:
+        self._file, self._count = file, count
+        self._found: dict[tuple, h5py.Dataset] = {}
+
+    def put(self, number: int, patch: Mapping[str, np.ndarray]) -> None:
+        """Store a patch; of every key, all must have one shape."""
+        for key, image in patch.items():
+            place = key, image.shape
+            if place not in self._found:
+                shape = (self._count, *image.shape)
+                self._found[place] = self._file.require_dataset(key, shape, np.float32, exact=True)
+            self._found[place][number] = image
+
+
+def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
+    size = benchmark.patches.size_lr_px
+    for index, item in enumerate(items):
+        scene = pair_files.open_item(benchmark, item)
+        _corners([n // benchmark.scale for n in scene.shape[1:]], size, size, item.name)
+        group = file.create_group(f"scenes/{index}")
+        group["cube"] = scene.stored[...]
+        group.attrs.update(scale=scene.scale, offset=scene.offset)
+        if benchmark.response is not None and file.attrs["labelled"]:
+            group["response"] = degrade.scene_response(scene, benchmark.response)
+    per_epoch = benchmark.patches.crops_per_scene * len(items)
+    guide_channels = len(group["response"]) if "response" in group else 0
+    _describe(file, per_epoch, size, scene.shape[0], guide_channels, scene.wavelengths_nm)
+    return per_epoch
+
+
+def _describe(file: h5py.File, per_epoch: int, size: int, bands: int, guide_channels: int, wavelengths_nm: Any) -> None:
+    file.attrs.update(per_epoch=per_epoch, size_lr_px=size, bands=bands, guide_channels=guide_channels)
+    if wavelengths_nm is not None:
+        file["wavelengths_nm"] = wavelengths_nm
+
+
+def _corners(shape: Sequence[int], size: int, stride: int, name: str) -> list[tuple[int, int]]:
+    """First row and column of every patch in an LR image of this shape; the last ones touch the far border."""
+    if min(shape) < size:
+        raise HsisrError(
+            f"patches.size_lr_px: {size} is larger than training scene {name}, {shape[0]} x {shape[1]} LR pixels; "
+            "choose smaller patches"
+        )
+    starts = [sorted({*range(0, n - size + 1, stride), n - size}) for n in shape]
+    return [(row, column) for row in starts[0] for column in starts[1]]
+
+
+def _pair_path(benchmark: Benchmark, item: Any) -> str:
+    return benchmark.path(paths.PAIR, item=item.name)
+
+
+def _patches_of_first(file: h5py.File, scenes: int, of: int) -> int:
+    """Patches of the first scenes: they lie scene by scene, and crops are drawn of all scenes in turn."""
+    if "scene" in file:
+        return int(np.searchsorted(file["scene"][...], scenes))
+    return int(file.attrs["per_epoch"]) // of * scenes
+
+
+def _rule(name: str, settings: str | None) -> degrade.Protocol:
+    """The protocol of a patch file: a named one, or a user's own with the settings that stand in the file."""
+    return degrade.PROTOCOLS[name] if settings is None else degrade.CustomProtocol(name, json.loads(settings))

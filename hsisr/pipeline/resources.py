@@ -1,0 +1,43 @@
+"""What a training job asks a scheduler for: GPUs, memory, time. Without torch, for the rules of the workflow."""
+
+from collections.abc import Iterable
+
+from hsisr.pipeline.benchmark import Benchmark, Model
+
+#: Memory of a process that has loaded torch and small files, and what a full patch file may add, in MB.
+_BASE_MB = 2000
+
+#: Feature maps that a forward pass of MulSR keeps for the backward one, in units of its width at HR size: 58 measured
+#: with one block, 116 to 138 with four.
+_MAPS_PER_BLOCK = 30
+
+#: Minutes of a job that has no budget of its own, and what a job needs beside its budget.
+_MINUTES, _MORE_MINUTES = 1440, 30
+
+
+def gpus(model: Model) -> int:
+    """GPUs of each node for a training of this model: none for one that is not trained, or on a CPU."""
+    return 0 if not model.is_network or model.training.device == "cpu" else model.training.devices
+
+
+def scoring_gpus(models: Iterable[Model]) -> int:
+    """GPUs of a job that applies these models: one, if one of them may use it."""
+    return int(any(gpus(model) for model in models))
+
+
+def memory_mb(benchmark: Benchmark, model: Model, attempt: int = 1) -> int:
+    """Memory in MB, made from what MulSR's forward and backward pass were measured to take; more at each attempt.
+
+    Batch, patch, scale and width decide: 13 GB with the published ones.
+    """
+    training, options = model.training, model.options
+    images = -(-training.batch_size // training.accumulate) * training.bands_per_step
+    pixels = (benchmark.patches.size_lr_px * benchmark.scale) ** 2
+    maps = options.get("width", 64) * _MAPS_PER_BLOCK * (1 + options.get("blocks", 4))
+    return (_BASE_MB + round(images * pixels * maps * 4 / 2**20)) * attempt
+
+
+def runtime_minutes(model: Model, attempt: int = 1) -> int:
+    """Minutes: the model's budget and a reserve, or a day; a job that a scheduler ends resumes in the next attempt."""
+    budget = model.training.max_minutes
+    return _MINUTES * attempt if budget is None else round(budget + _MORE_MINUTES) * attempt

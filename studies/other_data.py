@@ -1,0 +1,155 @@
+"""Methods on data other than CAVE, at reduced resolution (protocol `wald`), sensor measured.
+
+    python studies/other_data.py --data <folder with worldview2, paris_eo1, enmap_potsdam> [--models ...]
+    python studies/other_data.py --data <folder> --train hybrid mulsr-xs [--minutes 2] [--threads 1]
+
+With --train, the upper two thirds of every scene train these networks for the minutes, preparation included, and all
+methods are scored on the lower third; scales that a network cannot do are left empty.
+Prints a Markdown table of PSNR (dB) / SAM (degrees). WorldView-2 with its PAN, Hyperion with ALI and ALI PAN: real
+guides; EnMAP with a Sentinel-2 guide and Indian Pines (embedded in tensorly) with a WorldView-2 guide: simulated ones.
+"""
+
+import argparse
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import torch
+from scipy.io import loadmat
+
+from hsisr import datasets, degrade, metrics
+from hsisr.config import Training
+from hsisr.degrade import Pair
+from hsisr.errors import HsisrError
+from hsisr.inference import predict
+from hsisr.models import registry
+from hsisr.pipeline import patch_files
+from hsisr.scene import Scene
+from hsisr.training import fit
+
+#: Side of a network's training patch, LR pixels.
+PATCH_PX = 6
+MODELS = ("bicubic", "gsa", "glp-hs", "cnmf", "hysure", "prior")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--train", nargs="+", default=(), help="networks")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of training, for each network and scene")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--scenes", nargs="+", help="only these")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(options.threads)
+    columns = " | ".join([*options.models, *options.train])
+    print(f"| data | scale, bands, guide channels | {columns} |")
+    print(f"| --- | --- |{' --- |' * (len(options.models) + len(options.train))}")
+    for scene, scale, response in _scenes(options.data):
+        if options.scenes and scene.name not in options.scenes:
+            continue
+        test = _pair(scene, scale, response, slice(2, 3)) if options.train else _pair(scene, scale, response)
+        bands, channels = len(test.lr), len(test.guide)
+        methods = [registry.build(name, scale, bands, channels) for name in options.models]
+        if options.train:
+            train = _pair(scene, scale, response, slice(0, 2))
+            methods += [_trained(name, train, scale, options) for name in options.train]
+        cells = [_cell(method, test, scale) for method in methods]
+        print(f"| {scene.name} | x{scale}, {bands}, {channels} | {' | '.join(cells)} |", flush=True)
+
+
+def _pair(scene: Scene, scale: int, response: str | None, thirds: slice = slice(0, 3)) -> Pair:
+    """The pair of some thirds of a scene's rows, cut before it is degraded."""
+    units = scene.shape[1] // scale
+    rows = slice(units * thirds.start // 3 * scale, units * thirds.stop // 3 * scale)
+    part = scene.window(rows, slice(None))
+    return degrade.pair(part, "wald", scale, response=response)
+
+
+def _trained(name: str, pair: Pair, scale: int, options: argparse.Namespace) -> Any:
+    """A network after its minutes, or None where it cannot do the scale."""
+    started = time.perf_counter()
+    torch.manual_seed(0)
+    try:
+        network = registry.build(name, scale, len(pair.lr), len(pair.guide))
+    except HsisrError:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        if hasattr(network, "training_patches"):
+            samples = network.training_patches([("scene", pair)])
+        else:
+            height, width = (size - PATCH_PX + 1 for size in pair.lr.shape[1:])
+            places = [(row, column) for row in range(height) for column in range(width)]
+            images = {"lr": pair.lr, "guide": pair.guide, "hr": pair.hr}
+            patch_files.cut(Path(folder) / "patches.h5", "scene", images, places, PATCH_PX, scale)
+            samples = patch_files.PatchFile(Path(folder) / "patches.h5", 0, "dihedral")
+        settings = Training(
+            epochs=None,
+            max_steps=100_000,  # the minutes end it
+            max_minutes=options.minutes - (time.perf_counter() - started) / 60,
+            batch_size=8,
+            bands_per_step=2,
+            visit="random",
+            learning_rate=4e-3,
+            schedule={"kind": "cosine"},
+            augment="dihedral",
+            clip_gradient=1.0,
+            select="last",
+            threads=options.threads,
+            device="cpu",
+        )
+        fit(network, samples, folder, settings)
+    return network
+
+
+def _cell(method: Any, pair: Pair, scale: int) -> str:
+    if method is None:
+        return ""
+    found = metrics.score(pair.hr, predict(method, pair.lr, pair.guide), scale, "mulsr")
+    return f"{found['psnr']:.2f} / {found['sam']:.2f}"
+
+
+def _scenes(data: Path) -> Iterator[tuple[Scene, int, str | None]]:
+    """Scene, scale, response of a simulated guide or None."""
+    stored = loadmat(data / "worldview2/imgWV2.mat")
+    guide = Scene(_unit(stored["I_PAN"][..., None], 2047), "pan")
+    yield Scene(_unit(stored["I_MS"], 2047), "worldview2", guide=guide), 4, None
+    for file, key, scale in (("paris_data_hs_ms", "MSim", 4), ("paris_data_hs_pan", "PCim", 3)):
+        stored = loadmat(data / f"paris_eo1/{file}.mat")
+        sharp = np.atleast_3d(stored[key])
+        guide = Scene(_unit(sharp, sharp.max()), "guide")
+        yield Scene(_unit(stored["HSim"], stored["HSim"].max()), file, guide=guide), scale, None
+    yield _enmap(data / "enmap_potsdam"), 4, "sentinel2"
+    with tempfile.TemporaryDirectory() as folder:
+        datasets.fetch("indian_pines", Path(folder) / "raw", progress=False)
+        pines = datasets.convert("indian_pines", "indian_pines", Path(folder) / "raw", f"{folder}/scene.h5").load()
+    for scale in (4, 8):
+        yield pines, scale, "worldview2"
+
+
+def _unit(image: np.ndarray, peak: float) -> np.ndarray:
+    """(H, W, bands), as stored, to (bands, H, W) in [0, 1], float32."""
+    return np.clip(image.transpose(2, 0, 1).astype(np.float32) / np.float32(peak), 0, 1)
+
+
+def _enmap(folder: Path) -> Scene:
+    """Four neighbouring tiles of 32 x 32 pixels side by side; bands without data left out."""
+    rows = []
+    for row in (96, 128):
+        tiles = [rasterio.open(folder / f"enmap_potsdam_tile_{row}_{column}.tif") for column in (96, 128)]
+        rows.append(np.concatenate([tile.read() for tile in tiles], axis=2))
+        centres = np.array([float(text.split("(")[1].split()[0]) for text in tiles[0].descriptions])
+    image = np.concatenate(rows, axis=1)
+    good = (image > -1000).all(axis=(1, 2))
+    reflectance = np.clip(image[good] / np.float32(10000), 0, 1)
+    return Scene(reflectance, "enmap_potsdam", wavelengths_nm=centres[good])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Bicubic interpolation under every protocol and convention: how far the same method's numbers lie apart.
+
+    python studies/protocols.py --data <folder with complete_ms_data> [--scale 8] [--scenes ...]
+
+Prints a Markdown table of mean scores over CAVE scenes. Nothing but the names in its first two columns differs
+between rows.
+"""
+
+import cave
+import numpy as np
+
+from hsisr import degrade, metrics
+from hsisr.models import bicubic
+
+
+def main() -> None:
+    parser = cave.arguments(__doc__)
+    options = parser.parse_args()
+    scenes = cave.read(options.data, options.scenes)
+    print(f"bicubic, x{options.scale}, mean over {', '.join(options.scenes)}\n")
+    print("| protocol | convention | shift (rows, columns) HR px | PSNR dB | SSIM | SAM deg | ERGAS |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for name in degrade.PROTOCOLS:
+        if name == "full":  # nothing to score against
+            continue
+        pairs = [degrade.pair(scene, name, options.scale, response="none") for scene in scenes]
+        estimates = [bicubic(pair.lr, None, scale=options.scale) for pair in pairs]
+        rows, columns = degrade.shift_of(name, options.scale)
+        for convention in metrics.CONVENTIONS:
+            scores = [
+                metrics.score(pair.hr, estimate, options.scale, convention)
+                for pair, estimate in zip(pairs, estimates, strict=True)
+            ]
+            mean = {key: np.mean([entry[key] for entry in scores]) for key in scores[0]}
+            print(
+                f"| `{name}` | `{convention}` | {abs(rows):.2f}, {abs(columns):.2f} | {mean['psnr']:.2f} "
+                f"| {mean['ssim']:.4f} | {mean['sam']:.2f} | {mean['ergas']:.2f} |",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
