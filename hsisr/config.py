@@ -130,8 +130,8 @@ class Training(Section):
     max_minutes: float | None = Field(
         None,
         gt=0,
-        description="Minutes of training, over all its interruptions, after which it ends. Raised later, training goes "
-        "on. Where a run ends then depends on the machine.",
+        description="Minutes of training, over all its interruptions, after which it ends. Raised before it has ended, "
+        "training goes on to the later end. Where a run ends then depends on the machine.",
     )
     patience_validations: Positive | None = Field(
         None, description="Validations in a row without a new best after which training ends; none: never."

@@ -103,9 +103,13 @@ def settings_hash(settings: Any) -> str:
 
 
 def file_hash(path: str | os.PathLike) -> str:
-    """SHA-256 of a file, as hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """SHA-256 of a file, as hex. Raises HsisrError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        reason = error.strerror or error
+        raise HsisrError(f"{path}: cannot be read ({reason}); make it first, or check its permissions") from error
 
 
 def natural_key(text: str) -> list:

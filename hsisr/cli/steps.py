@@ -10,6 +10,9 @@ import typer
 
 from hsisr.cli.app import DEFAULT_CONFIG, BenchmarkName, ConfigFiles, DatasetName, app
 
+#: What the rules pass on, so that a results file can say which command makes it again.
+Given = Annotated[str | None, typer.Option("--given", hidden=True)]
+
 
 @app.command()
 def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
@@ -36,14 +39,14 @@ def convert(
     """Convert scenes of a fetched data set to data/scenes/<dataset>/<scene>.h5."""
     from hsisr import datasets
     from hsisr.config import load
-    from hsisr.pipeline import paths
+    from hsisr.pipeline import paths, steps
 
     settings = load(config)
     raw = Path(paths.RAW.format(dataset=dataset)).parent
     known = datasets.entry(dataset, settings.datasets).scenes
     for name in [scene] if scene else settings.scenes.get(dataset, known):
         out = paths.SCENE.format(dataset=dataset, scene=name)
-        datasets.convert(dataset, name, raw, out, extra=settings.datasets)
+        datasets.convert(dataset, name, raw, out, steps.conversion(settings, dataset).identity, settings.datasets)
 
 
 @app.command()
@@ -51,12 +54,13 @@ def split(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Write which scenes or regions train, validate and test to data/splits/<dataset>.json."""
     from hsisr import datasets
     from hsisr.config import load
-    from hsisr.pipeline import paths
+    from hsisr.pipeline import paths, steps
 
     settings = load(config)
     datasets.split(
         dataset,
         paths.SPLIT.format(dataset=dataset),
+        settings=steps.splitting(settings, dataset).identity,
         scenes=settings.scenes.get(dataset),
         split=settings.splits.get(dataset),
         extra=settings.datasets,
@@ -113,31 +117,32 @@ def train(
 def evaluate(
     benchmark: BenchmarkName,
     model: Annotated[str | None, typer.Argument(help="One model; all, and their table, if left out.")] = None,
-    command: Annotated[str | None, typer.Option(hidden=True)] = None,
+    given: Given = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Score models on the test part of a benchmark."""
     from hsisr import evaluation
     from hsisr.evaluation.table import print_table
+    from hsisr.pipeline import paths
 
     chosen = _resolve(config, benchmark)
-    command = command or " ".join(["hsisr", *map(shlex.quote, sys.argv[1:])])
     if model is None:
-        print_table({benchmark: evaluation.evaluate_benchmark(chosen, command)})
+        print_table({benchmark: evaluation.evaluate_benchmark(chosen, _command(given, paths.RESULTS, benchmark))})
     else:
-        evaluation.evaluate_model(chosen, model, command)
+        evaluation.evaluate_model(chosen, model, _command(given, paths.SCORES, benchmark, model))
 
 
 @app.command()
 def runtime(
     benchmark: BenchmarkName,
-    command: Annotated[str | None, typer.Option(hidden=True)] = None,
+    given: Given = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Measure time, memory and operations of all models of a benchmark, in turns; nothing else should run."""
     from hsisr import evaluation
+    from hsisr.pipeline import paths
 
-    command = command or " ".join(["hsisr", *map(shlex.quote, sys.argv[1:])])
+    command = _command(given, paths.RUNTIME, benchmark)
     for name, costs in evaluation.measure_runtime(_resolve(config, benchmark), command).timing.items():
         print(name, *(f"{key} {value:.3g}" for key, value in costs.items()))
 
@@ -145,13 +150,14 @@ def runtime(
 @app.command()
 def classify(
     benchmark: BenchmarkName,
-    command: Annotated[str | None, typer.Option(hidden=True)] = None,
+    given: Given = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Classify land cover in the reference and in every model's result; needs labels, and scores made before."""
     from hsisr import evaluation
+    from hsisr.pipeline import paths
 
-    command = command or " ".join(["hsisr", *map(shlex.quote, sys.argv[1:])])
+    command = _command(given, paths.CLASSIFICATION, benchmark)
     for name, found in evaluation.classify(_resolve(config, benchmark), command).models.items():
         print(name, *(f"{classifier} OA {scores['blocks']['oa']:.4f}" for classifier, scores in found.items()))
 
@@ -159,28 +165,27 @@ def classify(
 @app.command()
 def merge(
     benchmark: BenchmarkName,
-    command: Annotated[str | None, typer.Option(hidden=True)] = None,
+    given: Given = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Gather the scores of a benchmark's models into results/<benchmark>.json."""
     from hsisr import evaluation
     from hsisr.evaluation.table import print_table
+    from hsisr.pipeline import paths
 
-    chosen = _resolve(config, benchmark)
-    merged = evaluation.merge(chosen, command or " ".join(["hsisr", *map(shlex.quote, sys.argv[1:])]))
+    merged = evaluation.merge(_resolve(config, benchmark), _command(given, paths.RESULTS, benchmark))
     print_table({benchmark: merged})
 
 
 @app.command()
 def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Print the scores of every benchmark of the configuration, and where the report is."""
-    from hsisr import evaluation
+    from hsisr.evaluation import results
     from hsisr.evaluation.table import print_table
     from hsisr.pipeline import paths
 
     names = _load(config).benchmarks
-    read = evaluation.results.read
-    print_table({name: read(paths.RESULTS.format(benchmark=name), evaluation.results.Results) for name in names})
+    print_table({name: results.read(paths.RESULTS.format(benchmark=name), results.Results) for name in names})
     if Path(paths.REPORT).is_file():
         print(f"report: {Path(paths.REPORT).resolve()}")
 
@@ -195,6 +200,13 @@ def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     settings = _load(config)
     build([resolve(settings, name) for name in settings.benchmarks], paths.REPORT, settings.report, paths.FIGURES)
     print(f"report: {Path(paths.REPORT).resolve()}")
+
+
+def _command(given: str | None, target: str, benchmark: str, model: str | None = None) -> str:
+    """What makes a file again. given: of a rule, what its Snakemake was told of the configuration."""
+    if given is None:
+        return shlex.join(["hsisr", *sys.argv[1:]])
+    return f"snakemake {target.format(benchmark=benchmark, model=model)} --cores all {given}".rstrip()
 
 
 def _load(files: list[Path]):

@@ -5,23 +5,24 @@ from typing import TYPE_CHECKING, Any
 
 #: Public name -> module that defines it; modules load, and h5py and rasterio with them, when a name is first used.
 _PUBLIC = {
-    "names": "catalogue",
-    "entry": "catalogue",
-    "DataSet": "catalogue",
-    "Region": "catalogue",
-    "Split": "catalogue",
-    "parts": "splits",
-    "split": "splits",
-    "Item": "splits",
-    "fetch": "fetching",
-    "convert": "conversion",
-    "present": "overview",
-    "read_scene": "readers",
-    "export": "writers",
-    "show": "quicklook",
-    "table": "overview",
-    "page": "overview",
-    "info": "overview",
+    "names": "hsisr.datasets.catalogue",
+    "entry": "hsisr.datasets.catalogue",
+    "DataSet": "hsisr.datasets.catalogue",
+    "Region": "hsisr.datasets.catalogue",
+    "Split": "hsisr.datasets.catalogue",
+    "parts": "hsisr.datasets.splits",
+    "split": "hsisr.datasets.splits",
+    "Item": "hsisr.datasets.splits",
+    "fetch": "hsisr.datasets.fetching",
+    "convert": "hsisr.datasets.conversion",
+    "present": "hsisr.datasets.overview",
+    "READERS": "hsisr.datasets.readers",
+    "read_scene": "hsisr.datasets.readers",
+    "export": "hsisr.datasets.writers",
+    "show": "hsisr.datasets.quicklook",
+    "table": "hsisr.datasets.overview",
+    "page": "hsisr.datasets.overview",
+    "info": "hsisr.datasets.overview",
 }
 
 __all__ = list(_PUBLIC)
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from hsisr.datasets.overview import present as present
     from hsisr.datasets.overview import table as table
     from hsisr.datasets.quicklook import show as show
+    from hsisr.datasets.readers import READERS as READERS
     from hsisr.datasets.readers import read_scene as read_scene
     from hsisr.datasets.splits import Item as Item
     from hsisr.datasets.splits import parts as parts
@@ -48,5 +50,5 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(importlib.import_module(f"hsisr.datasets.{_PUBLIC[name]}"), name)
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'hsisr.datasets' has no attribute {name!r}")

@@ -9,6 +9,7 @@ fifth, or by regions if it has one scene.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from hsisr.datasets.catalogue import PARTS, DataSet, Region, Split, entry
 from hsisr.errors import HsisrError
@@ -65,11 +66,14 @@ def split(
     scenes: Sequence[str] | None = None,
     split: str | None = None,
     extra: Mapping[str, Mapping] | None = None,
+    settings: Any = None,
 ) -> dict:
-    """Write the parts of a data set (see `parts`) as JSON and return what was written."""
+    """Write the parts of a data set (see `parts`) as JSON and return what was written.
+
+    settings: what the file's config hash is made of.
+    """
     data_set = entry(name, extra)
     chosen_name, chosen = _chosen_split(data_set, split)
-    settings = {"dataset": name, "scenes": None if scenes is None else sorted(scenes), "split": chosen_name}
     items = parts(name, scenes, split, extra=extra)
     content = {
         **stamp("split", settings),

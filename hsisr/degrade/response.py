@@ -27,6 +27,9 @@ RGB_TO_EIGHT = np.array(
     ]
 )
 
+#: The table that Spectral Mixup's V (arXiv 2101.07589) is made of.
+MIXUP_RESPONSE = "cie1964"
+
 #: Factor per nm of band spacing that makes Spectral Mixup's published 31 x 8 matrix from the CIE 1964 functions.
 _MIXUP_GAIN_PER_NM = 0.008472997
 
@@ -107,7 +110,7 @@ def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
     order = np.argsort(centres, kind="stable")
     spacing = np.empty_like(centres)
     spacing[order] = np.gradient(centres[order])
-    matching = _interpolate(load_response("cie1964"), centres).T
+    matching = _interpolate(load_response(MIXUP_RESPONSE), centres).T
     if not matching.any():
         raise HsisrError(f"spectral mixup matrix: no band of {_span(centres)} lies in the visible range, 360-830 nm")
     return _MIXUP_GAIN_PER_NM * spacing[:, None] * (matching @ RGB_TO_EIGHT)

@@ -13,7 +13,7 @@ class FirstSeed:
     """Takes the estimates of the test scenes, one after the other, and keeps a small part of each.
 
     scenes: how many there will be. previews: of the scenes that the report shows. labelled: scene -> (n, B) spectra
-    of labelled pixels, where the benchmark classifies.
+    of labelled pixels, where scenes have labels.
     """
 
     def __init__(self, benchmark: Benchmark, scenes: int) -> None:
@@ -27,7 +27,7 @@ class FirstSeed:
         """Take the estimate (B, H, W) of a pair that has a reference."""
         if len(self.previews) < self._benchmark.config.report.scenes:
             self.previews[pair.name] = preview.make(pair.lr, estimate, pair.hr, pair.wavelengths_nm)
-        if self._benchmark.classifies and pair.labels is not None:
+        if pair.labels is not None:
             rows, columns = classification.labelled(pair.labels, pair.mask).T
             self.labelled[pair.name] = estimate[:, rows, columns].T
         for kept, cube in zip(self._sampled, (estimate, pair.hr), strict=True):

@@ -1,15 +1,18 @@
 """A model of a benchmark, ready to super-resolve its pairs."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
 from hsisr.degrade import Sensor, sensor_of
 from hsisr.errors import HsisrError
-from hsisr.files import stamp
-from hsisr.pipeline import paths
+from hsisr.files import file_hash, read_json
+from hsisr.models.model_files import read_metadata
+from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model
 from hsisr.pipeline.pair_files import PairFile
+from hsisr.pipeline.steps import difference
 
 #: Pair -> estimate (B, H, W) float32.
 Method = Callable[[PairFile], np.ndarray]
@@ -38,13 +41,25 @@ def _classical(benchmark: Benchmark, model: Model) -> Method:
 
 def _network(benchmark: Benchmark, model: Model, seed: int) -> Method:
     from hsisr import inference
-    from hsisr.training import choose_device, fix_threads
+    from hsisr.training.devices import choose_device, fix_threads
 
     path = benchmark.trained_on.path(paths.WEIGHTS, model=model.name, seed=seed)
-    expected = stamp("model", benchmark.trained_on.settings("train", model.name, seed))["config_hash"]
-    found = inference.read_metadata(path)["config_hash"]
-    if found != expected:
-        raise HsisrError(f"{path}: trained with other settings ({found}, now {expected}); train again")
+    _check_current(path, steps.training(benchmark.trained_on, model.name, seed), benchmark.trained_on, model, seed)
     fix_threads(model.training.threads)
     network = inference.load_model(path, choose_device(model.training.device))
     return lambda pair: inference.predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))
+
+
+def _check_current(path: str, step: steps.Step, benchmark: Benchmark, model: Model, seed: int) -> None:
+    """Raise HsisrError, naming what differs, if weights were trained otherwise than they would be now."""
+    found = read_metadata(path)
+    summary = benchmark.path(paths.TRAINING, model=model.name, seed=seed)
+    run = read_json(summary, "training") if Path(summary).is_file() else {}
+    if found["config_hash"] != step.digest:
+        now = {"settings": step.settings, "code": step.code}
+        told = difference({key: run[key] for key in now}, now) if now.keys() <= run.keys() else "not known what"
+        raise HsisrError(f"{path}: trained with other settings or code ({told}); train again")
+    for files in run.get("data", {}).values():
+        for file, before in files.items():
+            if Path(file).is_file() and file_hash(file) != before:
+                raise HsisrError(f"{path}: trained before {file} changed; train again")

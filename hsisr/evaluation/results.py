@@ -4,6 +4,7 @@ Only `timing` and `environment` may differ between two runs of the same configur
 """
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hsisr.errors import HsisrError
 from hsisr.evaluation.analysis.classification import Accuracies
-from hsisr.files import read_json, write_json
+from hsisr.files import file_hash, read_json, write_json
+from hsisr.pipeline.benchmark import Benchmark
+from hsisr.pipeline.steps import Step
 
 #: Score -> value; none for the PSNR of identical images, which is infinite and has no place in JSON.
 Scores = dict[str, float | None]
@@ -71,7 +74,8 @@ class ModelResult(_Block):
 class _Header(_Block):
     schema_: str = Field(alias="schema")
     hsisr_version: str
-    config_hash: str
+    config_hash: str = Field(description="Identity of the step: its settings and its code.")
+    inputs: dict[str, str] = Field({}, description="File that the step read -> SHA-256 of what it held.")
     dataset: str
     scale: int
     protocol: str
@@ -121,6 +125,30 @@ _KINDS: dict[type[_Header], str] = {
     ClassificationScores: "classification",
     RuntimeScores: "runtime",
 }
+
+
+def header(benchmark: Benchmark, command: str, inputs: Iterable[str | os.PathLike]) -> dict[str, Any]:
+    """What every results file says of its benchmark. inputs: files that made it, which are hashed."""
+    return {
+        "inputs": {os.fspath(file): file_hash(file) for file in inputs},
+        "dataset": benchmark.dataset,
+        "scale": benchmark.scale,
+        "protocol": benchmark.protocol,
+        "convention": benchmark.convention,
+        "command": command,
+    }
+
+
+def check_current(path: str | os.PathLike, found: _Header, step: Step) -> None:
+    """Raise HsisrError if a results file was made by other code, with other settings, or of other files than now."""
+    if found.config_hash != step.digest:
+        raise HsisrError(
+            f"{path}: made with other settings or by another version of the program ({found.config_hash}, now "
+            f"{step.digest}); make it again with the step {step.name}"
+        )
+    for file, before in found.inputs.items():
+        if Path(file).is_file() and file_hash(file) != before:
+            raise HsisrError(f"{path}: made before {file} changed; make it again with the step {step.name}")
 
 
 def write(path: str | os.PathLike, content: _Header) -> None:

@@ -46,6 +46,7 @@ class Entry:
     classical one is the method itself, (lr, guide, scale=..., **options) -> (bands, H, W).
     facts: what a network's factory is told of the images: `bands`, `guide_channels`.
     rgb_path: it can be called with modality="rgb", as the objectives `rgb` and `unlabelled` do.
+    whole_scenes: it learns from whole training scenes, beside what it learns from patches.
     """
 
     kind: Literal["classical", "network"]
@@ -55,6 +56,7 @@ class Entry:
     factory: str
     facts: tuple[Literal["bands", "guide_channels"], ...] = ("guide_channels",)
     rgb_path: bool = False
+    whole_scenes: bool = False
 
 
 _MULSR = "hsisr.models.mulsr:MulSR"
@@ -74,7 +76,13 @@ _ENTRIES = {
     "hysure": Entry("classical", True, HysureOptions, whole_scale, "hsisr.models.classical.hysure:hysure"),
     "prior": Entry("classical", True, PriorOptions, whole_scale, "hsisr.models.prior:prior"),
     "hybrid": Entry(
-        "network", True, HybridOptions, whole_scale, "hsisr.models.hybrid:Hybrid", ("bands", "guide_channels")
+        "network",
+        True,
+        HybridOptions,
+        whole_scale,
+        "hsisr.models.hybrid:Hybrid",
+        ("bands", "guide_channels"),
+        whole_scenes=True,
     ),
     "mulsr": Entry("network", True, MulsrOptions, even_scale, _MULSR),
     "mulsr-s": Entry("network", True, MulsrSmallOptions, even_scale, _MULSR),

@@ -25,9 +25,6 @@ DEFAULT_MODELS = ("bicubic", "gsa", "mulsr")
 #: The same under a protocol that makes no guide.
 SINGLE_IMAGE_MODELS = ("bicubic", "deepshare")
 
-#: Keys of the section `training` that change no result beyond rounding.
-_WITHOUT_EFFECT = {"workers", "devices", "nodes", "save_every_seconds"}
-
 #: The protocol at which networks learn what `full` applies at full resolution (Wald).
 REDUCED_RESOLUTION = "wald"
 
@@ -162,39 +159,6 @@ class Benchmark:
     def scene_path(self, item: datasets.Item) -> str:
         """The scene file that an item is cut from."""
         return self.path(paths.SCENE, scene=item.scene)
-
-    def settings(self, step: str, model: str | None = None, seed: int | None = None) -> dict[str, Any]:
-        """What the step reads of the configuration: its hash names files, its change reruns the step.
-
-        step: pairs, patches, train or evaluate; model for the last two, seed for train.
-        """
-        settings: dict[str, Any] = {
-            "dataset": self.dataset,
-            "scale": self.scale,
-            "protocol": self.config.protocols.get(self.protocol, self.protocol),
-            "response": self.response,
-            "noise": self.choice.noise,
-            "seed": self.choice.seed,
-        }
-        if step == "pairs":
-            return settings
-        settings["parts"] = {part: [item.name for item in items] for part, items in self.parts.items()}
-        if step in ("patches", "train"):
-            settings["patches"] = self.patches.model_dump()
-        if step == "patches":
-            return settings
-        entry = self.model(model)
-        settings["model"] = {"base": entry.base, **entry.options}
-        if step == "evaluate":
-            settings["guide_response"] = self.guide_response
-            settings["preview_scenes"] = self.config.report.scenes
-        if entry.is_network:
-            settings["training"] = entry.training.model_dump(exclude=_WITHOUT_EFFECT)
-            settings["seeds"] = list(entry.seeds) if seed is None else [seed]
-            photographs = self.photographs(model)
-            if photographs is not None:
-                settings["photographs"] = photographs.settings("patches")
-        return settings
 
 
 def resolve(config: Config, name: str) -> Benchmark:

@@ -15,6 +15,7 @@ from hsisr.datasets import quicklook
 from hsisr.datasets.splits import Item
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, stamp
+from hsisr.pipeline import steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.scene import Scene
 
@@ -44,7 +45,7 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     """
     item = benchmark.item(item_name)
     scene = open_item(benchmark, item)
-    write(out, item.name, degraded(benchmark, item, scene), scene, benchmark.settings("pairs"))
+    write(out, item.name, degraded(benchmark, item, scene), scene, steps.pairing(benchmark, item_name).identity)
 
 
 def open_item(benchmark: Benchmark, item: Item) -> Scene:

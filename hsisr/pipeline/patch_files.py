@@ -27,8 +27,8 @@ import numpy as np
 
 from hsisr import degrade
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path, check_stamp, stamp
-from hsisr.pipeline import pair_files, paths
+from hsisr.files import atomic_path, check_stamp, file_hash, stamp
+from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 
 
@@ -64,7 +64,7 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
     if not items:
         raise HsisrError(f"{benchmark.name}: the split has no {part} scenes; choose another under splits:")
     with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(stamp("patches", benchmark.settings("patches")))
+        file.attrs.update(stamp("patches", steps.cutting(benchmark, part).identity))
         file.attrs.update(scale=benchmark.scale, protocol=benchmark.protocol, names=[item.name for item in items])
         if isinstance(benchmark.rule, degrade.CustomProtocol):
             file.attrs["rule"] = json.dumps(benchmark.config.protocols[benchmark.protocol])
@@ -157,6 +157,15 @@ class PatchFile:
         """Name of the scene or region that sample `number` comes from."""
         patch, _ = self._place(number)
         return self.names[patch % len(self.names) if self.random else int(self._scene_of_patch[patch])]
+
+    def identity(self) -> dict[str, Any]:
+        """What the samples are, plain values: the file by its content, and how they are drawn from it."""
+        return {
+            "sha256": file_hash(self.path),
+            "seed": self.seed,
+            "augment": self.augment,
+            "scenes": list(self.names),
+        }
 
     def batches(self, size: int, start: int = 0) -> Iterator[list[Sample]]:
         """Batches of `size` samples without end, from batch number `start`."""

@@ -10,10 +10,9 @@ import numpy as np
 from hsisr.errors import HsisrError
 from hsisr.evaluation import preview
 from hsisr.evaluation.preview import Preview
-from hsisr.evaluation.results import Results
+from hsisr.evaluation.results import Results, check_current
 from hsisr.evaluation.results import read as read_results
-from hsisr.files import stamp
-from hsisr.pipeline import paths
+from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report.pictures import Stretch
 
@@ -127,13 +126,7 @@ def _results(benchmark: Benchmark) -> Results:
     if not Path(path).is_file():
         raise HsisrError(f"{path}: no such results file; `hsisr evaluate {benchmark.name}` makes it")
     results = read_results(path, Results)
-    settings = {name: benchmark.settings("evaluate", name) for name in benchmark.models}
-    expected = stamp("results", settings)["config_hash"]
-    if results.config_hash != expected:
-        raise HsisrError(
-            f"{path}: made with other settings ({results.config_hash}, now {expected}); "
-            f"`hsisr evaluate {benchmark.name}` makes it again"
-        )
+    check_current(path, results, steps.merging(benchmark))
     return results
 
 

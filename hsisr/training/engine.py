@@ -36,8 +36,9 @@ class Run:
     """A training run that can stop after any optimiser step and go on from there with the same result.
 
     fabric: device, precision and processes. model: the network, on the device. patches: the labelled samples, feed:
-    their batches. objective: what is done with a batch of them. settings: what defines the run; a state of other
-    settings is not used. validate: PSNR in dB of the validation part, called with a network; None: there is none.
+    their batches. objective: what is done with a batch of them. identity: what makes the run this one, plain values; a
+    state of another one is not used. unreadable: classes whose source it lacks. validate: PSNR in dB of the validation
+    part, called with a network; None: there is none.
     export: called with a path and a network, to write a checkpoint; None: none are written.
     """
 
@@ -48,9 +49,10 @@ class Run:
     feed: Feed
     objective: Iteration
     training: Training
-    settings: dict[str, Any]
+    identity: dict[str, Any]
     validate: Callable[[nn.Module], float] | None = None
     export: Callable[[Path, nn.Module], None] | None = None
+    unreadable: tuple[str, ...] = ()
     batch: int = 0
     steps_of_batch: int = 0
     step: int = 0
@@ -320,10 +322,10 @@ class Run:
             "losses": self.losses.row,
             **{name: getattr(self, name) for name in _PROGRESS},
         }
-        state.save(self.folder, self.settings, content)
+        state.save(self.folder, self.identity, content)
 
     def _resume(self) -> None:
-        content = state.load(self.folder, self.settings) if self.fabric.is_global_zero else None
+        content = state.load(self.folder, self.identity, self.unreadable) if self.fabric.is_global_zero else None
         content = self.fabric.broadcast(content) if self.fabric.world_size > 1 else content
         self._clock = time.monotonic()
         self._at_row = (0.0, 0.0)

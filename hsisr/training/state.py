@@ -1,4 +1,4 @@
-"""The state from which a run resumes: written whole, keyed by the settings that it belongs to."""
+"""The state from which a run resumes: written whole, and used by a run of the same identity only."""
 
 import io
 import os
@@ -11,18 +11,20 @@ import torch
 
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, settings_hash
+from hsisr.pipeline.steps import difference, plain
 
 #: Keys of the section `training` that may change between two parts of a run.
 _MAY_CHANGE = ("max_minutes",)
 
 
-def save(folder: str | os.PathLike, settings: Any, content: dict[str, Any]) -> None:
+def save(folder: str | os.PathLike, identity: dict[str, Any], content: dict[str, Any]) -> None:
     """Write the state of a run: tensors, numbers, text, and lists and dictionaries of them.
 
+    identity: what makes the run this one, plain values: its sections `settings`, `code`, `data` and others.
     Raises HsisrError if it cannot be written, on a full disk for instance; the state before it is still there then.
     """
     buffer = io.BytesIO()  # torch's own writer ends a full disk with a page of C++
-    torch.save({"settings_hash": settings_hash(_key(settings)), "settings": _key(settings), **content}, buffer)
+    torch.save({"identity": _key(identity), **content}, buffer)
     path = _path(folder)
     try:
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
@@ -32,11 +34,14 @@ def save(folder: str | os.PathLike, settings: Any, content: dict[str, Any]) -> N
         raise HsisrError(f"{error}{kept}; make room, then the same command resumes") from error
 
 
-def load(folder: str | os.PathLike, settings: Any) -> dict[str, Any] | None:
+def load(
+    folder: str | os.PathLike, identity: dict[str, Any], unreadable: tuple[str, ...] = ()
+) -> dict[str, Any] | None:
     """The state to resume from; None if there is none.
 
-    A state of other settings is set aside (`last.pt.<its hash>`) with a line that names the difference: its weights
-    are not mixed into this run. Call it with the run's lock held: what writes that were killed have left is removed.
+    A state of another identity is set aside (`last.pt.<its hash>`) with a line that names the difference: its weights
+    are not mixed into this run. unreadable: classes whose source the identity lacks, which a line says too.
+    Call it with the run's lock held: what writes that were killed have left is removed.
     Raises HsisrError if the file is damaged.
     """
     path = _path(folder)
@@ -46,34 +51,38 @@ def load(folder: str | os.PathLike, settings: Any) -> dict[str, Any] | None:
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        found = content["settings_hash"]
-    except (RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        before = content.get("identity")  # none in files of version 0.1
+    except (RuntimeError, OSError, EOFError, AttributeError, TypeError, ValueError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HsisrError(f"{path}: damaged training state ({reason}); delete it to train from the start") from error
-    if found != settings_hash(_key(settings)):
-        aside = path.with_name(f"{path.name}.{found}")
+    now = _key(identity)
+    lacking = f"; no source of {', '.join(unreadable)} can be read: compiled code was compared" if unreadable else ""
+    if before != now:
+        aside = path.with_name(f"{path.name}.{settings_hash(before)}")
         path.replace(aside)
-        told = difference(content.get("settings"), _key(settings))
-        print(f"hsisr: {path}: belongs to other settings ({told}); kept as {aside.name}, not used", file=sys.stderr)
+        told = difference(before, now)
+        print(
+            f"hsisr: {path}: belongs to another run ({told}){lacking}; kept as {aside.name}, not used; training starts "
+            "anew",
+            file=sys.stderr,
+        )
         return None
+    if unreadable:
+        print(f"hsisr: {path}: belongs to this run{lacking}", file=sys.stderr)
     return content
 
 
-def difference(before: Any, now: Any, where: str = "") -> str:
-    """What differs between two settings, as `training.learning_rate: 0.001, now 0.002`, for all keys that do."""
-    if not (isinstance(before, dict) and isinstance(now, dict)):
-        return "" if before == now else f"{where or 'settings'}: {before!r}, now {now!r}"
-    keys = sorted({*before, *now}, key=str)
-    told = (difference(before.get(key), now.get(key), f"{where}.{key}" if where else str(key)) for key in keys)
-    return "; ".join(filter(None, told))
+def remove(folder: str | os.PathLike) -> None:
+    """Remove the state of a run that is finished; what was set aside stays."""
+    _path(folder).unlink(missing_ok=True)
 
 
-def _key(settings: Any) -> Any:
-    """What a state must share with the run that takes it."""
-    if not isinstance(settings, dict) or not isinstance(settings.get("training"), dict):
-        return settings
-    training = {key: value for key, value in settings["training"].items() if key not in _MAY_CHANGE}
-    return settings | {"training": training}
+def _key(identity: dict[str, Any]) -> dict[str, Any]:
+    """What a state must share with the run that takes it, as it comes back out of a file."""
+    settings = dict(identity.get("settings", {}))
+    if isinstance(settings.get("training"), dict):
+        settings["training"] = {key: v for key, v in settings["training"].items() if key not in _MAY_CHANGE}
+    return plain(identity | {"settings": settings})
 
 
 def _path(folder: str | os.PathLike) -> Path:

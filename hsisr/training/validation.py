@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from hsisr.degrade import Sensor
+from hsisr.files import file_hash
 from hsisr.pipeline import pair_files
 
 
@@ -20,14 +21,22 @@ class Validation:
 
     def __call__(self, network: Any) -> float:
         """PSNR in dB, the mean over the pairs. Raises HsisrError for files that are absent or damaged."""
-        from hsisr.inference import predict
         from hsisr.metrics import score
+        from hsisr.models.apply import predict
 
         scores = []
         for pair in self._pairs:
             estimate = predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))
             scores.append(score(pair.hr, estimate, self.scale, self.convention, mask=pair.mask))
         return sum(entry["psnr"] for entry in scores) / len(scores)
+
+    def identity(self) -> dict[str, Any]:
+        """What it scores on and how, plain values: files by their content."""
+        return {
+            "files": [file_hash(file) for file in self.files],
+            "scale": self.scale,
+            "convention": self.convention,
+        }
 
     @cached_property
     def _pairs(self) -> list[pair_files.PairFile]:

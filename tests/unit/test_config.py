@@ -10,7 +10,7 @@ import yaml
 from hsisr import config
 from hsisr.errors import HsisrError
 from hsisr.evaluation import results
-from hsisr.pipeline import benchmark
+from hsisr.pipeline import benchmark, steps
 
 ROOT = Path(__file__).parents[2]
 PRESETS = sorted((ROOT / "workflow/presets").glob("*.yaml"))
@@ -72,7 +72,13 @@ def test_data_set_names_may_hold_what_looks_like_a_scale():
 def test_settings_change_with_what_the_step_reads_and_with_nothing_else():
     def settings(step, **change):
         parsed = config.Config.parse({"models": {"m": {"base": "mulsr"}}, **change})
-        return benchmark.resolve(parsed, "cave_x8").settings(step, "mulsr", 0)
+        chosen = benchmark.resolve(parsed, "cave_x8")
+        made = {
+            "pairs": lambda: steps.pairing(chosen, "balloons"),
+            "patches": lambda: steps.cutting(chosen),
+            "train": lambda: steps.training(chosen, "mulsr", 0),
+        }
+        return made[step]().settings
 
     other_training = {"training": {"batch_size": 1}}
     assert settings("pairs") == settings("pairs", **other_training)

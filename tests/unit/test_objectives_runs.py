@@ -8,7 +8,7 @@ from hsisr import degrade, inference
 from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.files import read_json
-from hsisr.pipeline import benchmark, pair_files, patch_files, paths
+from hsisr.pipeline import benchmark, pair_files, patch_files, paths, steps
 from hsisr.pipeline.patch_files import PatchFile, Sample, oriented
 from hsisr.scene import Scene
 from hsisr.training import engine, train_one
@@ -189,7 +189,7 @@ def test_stopped_and_resumed_equals_uninterrupted(mixup, monkeypatch):
     expected = (folder / "model.safetensors").read_bytes()
     network = inference.load_model(folder)
     assert not torch.equal(network.final_RGB.weight, torch.zeros_like(network.final_RGB.weight))
-    (folder / "state/last.pt").unlink()
+    assert not (folder / "state/last.pt").exists()
     (folder / "model.safetensors").unlink()
     train_on = engine.Run._train_on_batch
 
@@ -218,11 +218,12 @@ def test_loss_that_is_no_number_names_its_objective(mixup, monkeypatch):
 
 def test_settings_of_a_run_follow_the_objectives_and_the_photographs():
     def settings(**change):
-        return benchmark.resolve(Config.parse(CONFIG | change), NAME).settings("train", "tiny", 0)
+        return steps.training(benchmark.resolve(Config.parse(CONFIG | change), NAME), "tiny", 0).settings
 
     assert settings() == settings()
     assert settings() != settings(scenes={"rgb_photos": ["astronaut"]})
-    less = benchmark.resolve(changed(objectives={"mixup": {"count": 1}}), NAME).settings("train", "tiny", 0)
+    fewer = benchmark.resolve(changed(objectives={"mixup": {"count": 1}}), NAME)
+    less = steps.training(fewer, "tiny", 0).settings
     assert less != settings() and "photographs" not in less
 
 
@@ -272,4 +273,4 @@ def test_benchmark_may_have_patches_of_its_own():
     chosen = benchmark.resolve(Config.parse(CONFIG | {"benchmarks": {NAME: choice}}), NAME)
     other = benchmark.resolve(Config.parse(CONFIG), "indian_pines_x2")
     assert (chosen.patches.size_lr_px, other.patches.size_lr_px) == (12, SIZE)
-    assert chosen.settings("patches")["patches"]["size_lr_px"] == 12
+    assert steps.cutting(chosen).settings["patches"]["size_lr_px"] == 12

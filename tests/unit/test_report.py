@@ -25,7 +25,7 @@ from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.evaluation import preview, results
 from hsisr.files import stamp, write_text
-from hsisr.pipeline import paths
+from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark, resolve
 from hsisr.report import content, figures, page, pictures, tables, words
 from hsisr.training.engine import HISTORY_COLUMNS
@@ -58,10 +58,9 @@ def fabricate(benchmark: Benchmark, height: int, width: int) -> None:
     items = [item.name for item in benchmark.parts["test"]]
     cubes = {name: smooth_cube(len(wavelengths_nm), height, width, seed) for seed, name in enumerate(items)}
     found = {name: fabricate_model(benchmark, name, cubes, wavelengths_nm) for name in benchmark.models}
-    settings = {name: benchmark.settings("evaluate", name) for name in benchmark.models}
     parts = {part: [item.name for item in members] for part, members in benchmark.parts.items()}
     merged = results.Results(
-        **stamp("results", settings),
+        **stamp("results", steps.merging(benchmark).identity),
         dataset=benchmark.dataset,
         scale=benchmark.scale,
         protocol=benchmark.protocol,
@@ -374,8 +373,8 @@ def test_scores_without_a_reference(project):
         found.seed_std = dict.fromkeys(scores)
         read.models[model] = found
         preview.write(benchmark.path(paths.PREVIEW, model=model), {})
-    settings = {name: benchmark.settings("evaluate", name) for name in benchmark.models}
-    content = {**read.model_dump(by_alias=True), **stamp("results", settings), "convention": None, "protocol": "full"}
+    stamped = stamp("results", steps.merging(benchmark).identity)
+    content = {**read.model_dump(by_alias=True), **stamped, "convention": None, "protocol": "full"}
     results.write(benchmark.path(paths.RESULTS), results.Results.model_validate(content))
     report.build([benchmark], paths.REPORT, parsed_config.report)
     html = Path(paths.REPORT).read_text()
@@ -716,7 +715,7 @@ def test_missing_or_damaged_files_are_named(project, path, change, said):
 def test_results_of_other_settings_are_refused(project):
     config = CONFIG | {"benchmarks": {"cave_x8": {"models": ["bicubic", "gsa", "net"], "noise": 0.5}}}
     chosen, settings = benchmarks_of(config)
-    with pytest.raises(HsisrError, match=r"results/cave_x8.json: made with other settings .* `hsisr evaluate cave_x8`"):
+    with pytest.raises(HsisrError, match=r"results/cave_x8.json: made with other settings or .* with the step merge"):
         report.build(chosen, paths.REPORT, settings.report)
 
 
@@ -876,11 +875,15 @@ def test_twelve_scenes_and_eight_models(tmp_path, monkeypatch):
         )
         if model.is_network:
             write_history(benchmark.path(paths.HISTORY, model=name, seed=0), [20.0, 30.0])
-    settings = {name: benchmark.settings("evaluate", name) for name in benchmark.models}
     header = {"dataset": "cave", "scale": 8, "protocol": "mulsr", "convention": "mulsr", "command": ""}
     parts = {part: [item.name for item in items] for part, items in benchmark.parts.items()}
     whole = results.Results(
-        **stamp("results", settings), **header, parts=parts, response=None, models=models, environment={}
+        **stamp("results", steps.merging(benchmark).identity),
+        **header,
+        parts=parts,
+        response=None,
+        models=models,
+        environment={},
     )
     results.write(benchmark.path(paths.RESULTS), whole)
     started = time.process_time()  # of this process: what else runs on the machine does not count

@@ -21,7 +21,7 @@ from hsisr.config import Schedule, Training
 from hsisr.errors import HsisrError
 from hsisr.files import read_json
 from hsisr.locks import run_lock
-from hsisr.pipeline import pair_files, paths
+from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.patch_files import PatchFile
 from hsisr.training import engine, fit, state, train_one
 from hsisr.training.objectives import Batch, Supervised
@@ -95,7 +95,7 @@ def test_stopped_and_resumed_equals_uninterrupted(small, monkeypatch):
     whole = train_one(small, model, seed=0)
     expected = (whole / "model.safetensors").read_bytes()
     for stop_after in (1, 3, 5):
-        (whole / "state/last.pt").unlink()
+        assert not (whole / "state/last.pt").exists()
         (whole / "model.safetensors").unlink()
         train_on = engine.Run._train_on_batch
 
@@ -119,7 +119,7 @@ def test_last_weights_are_kept_when_asked_for(small):
     folder = train_one(small, last, seed=0)
     assert read_json(folder / "train.json", "training")["kept_step"] == 6
     kept = inference.load_model(folder).state_dict()
-    for key, value in torch.load(folder / "state/last.pt", weights_only=True)["model"].items():
+    for key, value in inference.load_model(folder / "checkpoints" / "last.safetensors").state_dict().items():
         torch.testing.assert_close(kept[key], value, rtol=0, atol=0)
 
 
@@ -158,12 +158,20 @@ with run_lock({str(tmp_path)!r}):
 
 
 def test_state_of_other_settings_is_not_used_and_the_difference_named(tmp_path, capsys):
-    state.save(tmp_path, {"a": 1}, {"step": 3})
-    assert state.load(tmp_path, {"a": 2}) is None
-    assert "belongs to other settings (a: 1, now 2); kept as last.pt." in capsys.readouterr().err
-    assert state.load(tmp_path, {"a": 1}) is None  # set aside under another name
-    state.save(tmp_path, {"a": 1}, {"step": 3})
-    assert state.load(tmp_path, {"a": 1})["step"] == 3
+    first = {"settings": {"a": 1}, "code": {"x.py": "0"}, "data": {"patches": {"x.h5": "0"}}}
+    for other, told in (
+        ({"settings": {"a": 2}}, "a: 1, now 2"),
+        ({"code": {"x.py": "1", "y.py": "0"}}, "code: x.py, y.py"),
+        ({"data": {"patches": {"x.h5": "1"}}}, "data: patches"),
+    ):
+        state.save(tmp_path, first, {"step": 3})
+        assert state.load(tmp_path, first | other) is None
+        assert f"belongs to another run ({told}); kept as last.pt." in capsys.readouterr().err
+        assert state.load(tmp_path, first) is None  # set aside under another name
+    state.save(tmp_path, first, {"step": 3})
+    assert state.load(tmp_path, first)["step"] == 3
+    state.remove(tmp_path)
+    assert state.load(tmp_path, first) is None
 
 
 def test_state_with_code_in_it_is_not_run(tmp_path):
@@ -172,7 +180,7 @@ def test_state_with_code_in_it_is_not_run(tmp_path):
             return (open, (str(tmp_path / "owned"), "w"))
 
     (tmp_path / "state").mkdir()
-    torch.save({"settings_hash": Evil()}, tmp_path / "state/last.pt")
+    torch.save({"identity": Evil()}, tmp_path / "state/last.pt")
     with pytest.raises(HsisrError, match="damaged training state"):
         state.load(tmp_path, {})
     assert not (tmp_path / "owned").exists()
@@ -209,10 +217,12 @@ def test_train_by_configuration(small, tmp_path):
 
 
 def test_time_may_be_added_to_a_state(tmp_path):
-    settings = {"training": {"max_minutes": 1, "learning_rate": 0.1}}
-    state.save(tmp_path, settings, {"step": 3})
-    assert state.load(tmp_path, {"training": {"max_minutes": 2, "learning_rate": 0.1}})["step"] == 3
-    told = state.difference(settings, {"training": {"max_minutes": 1, "learning_rate": 0.2}, "seed": 1})
+    before = {"settings": {"training": {"max_minutes": 1, "learning_rate": 0.1}}}
+    state.save(tmp_path, before, {"step": 3})
+    after = {"settings": {"training": {"max_minutes": 2, "learning_rate": 0.1}}}
+    assert state.load(tmp_path, after)["step"] == 3
+    after = {"settings": {"training": {"max_minutes": 1, "learning_rate": 0.2}, "seed": 1}}
+    told = steps.difference(before, after)
     assert told == "seed: None, now 1; training.learning_rate: 0.1, now 0.2"
 
 
@@ -274,11 +284,15 @@ def test_patience_ends_training_at_the_best(small, tmp_path):
     assert (outcome.steps, outcome.kept_step, outcome.validation_psnr) == (4, 2, 21.0)
 
 
-def test_time_ends_training_and_more_time_goes_on(small, tmp_path):
+def test_time_ends_training_and_more_time_goes_on(small, tmp_path, monkeypatch):
     outcome = fit_nearest(small, tmp_path, max_steps=10**6, max_minutes=1e-9)
     assert outcome.steps == 1
+    assert not (tmp_path / "state/last.pt").exists()  # a finished run keeps no state
     again = fit_nearest(small, tmp_path, max_steps=10**6, max_minutes=1e-9)
     assert again.steps == 1
+    with monkeypatch.context() as patch:  # ended before the state of the finished run was removed
+        patch.setattr(state, "remove", lambda folder: None)
+        fit_nearest(small, tmp_path, max_steps=10**6, max_minutes=1e-9)
     more = fit_nearest(small, tmp_path, max_steps=10**6, max_minutes=(again.seconds + 0.3) / 60)
     assert more.steps > 1 and more.seconds > again.seconds
 

@@ -1,6 +1,5 @@
-# What the rules share: the checked configuration, the Python that runs, and the hashes that decide reruns.
+# What the rules share: the checked configuration, the Python that runs, and what decides reruns.
 import functools
-import hashlib
 import os
 import shlex
 import sys
@@ -9,8 +8,7 @@ from pathlib import Path
 from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_text
-from hsisr.models import registry
-from hsisr.pipeline import benchmark as benchmarks, paths
+from hsisr.pipeline import benchmark as benchmarks, paths, steps
 
 #: The interpreter that runs Snakemake: the one where hsisr is installed, whatever `python` is on PATH.
 PY = shlex.quote(sys.executable)
@@ -40,14 +38,6 @@ def resolved_config():
     return path
 
 
-#: Sources of what super-resolves with a finished model; untrained methods estimate the sensor in hsisr/degrade.
-INFERENCE = (
-    "hsisr/inference/*.py",
-    "hsisr/models/**/*.py",
-    "hsisr/degrade/*.py",
-    "hsisr/ops/*.py",
-    "csrc/**/*",
-)
 #: How every rule calls a step.
 HSISR = f"{PY} -m hsisr"
 CONFIG_FILE = resolved_config()
@@ -67,25 +57,37 @@ def resolved(name):
         fail(error)
 
 
-def code(*globs):
-    """Hash of package sources: Snakemake does not see edits inside a package, a parameter it does."""
-    digest = hashlib.sha256()
-    for pattern in globs:
-        for file in sorted(Path(workflow.basedir).glob(pattern)):
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(file.read_bytes())
-    return digest.hexdigest()[:12]
+def told(make, wildcards):
+    """The step that a rule asks `hsisr.pipeline.steps` for; a mistake of the user ends with its line."""
+    try:
+        return make(wildcards)
+    except HsisrError as error:
+        fail(error)
 
 
-def command(target):
-    """The command that makes a results file again, with what the command line said of the configuration."""
-    given = workflow.config_settings
-    words = ["snakemake", target, "--cores", "all"]
-    if given.configfiles:
-        words += ["--configfile", *(os.path.relpath(file) for file in given.configfiles)]
-    if given.config_args:
-        words += ["--config", *given.config_args]
+def inputs(make):
+    """The input files of a step. make: wildcards -> step."""
+    return lambda wildcards: {label: list(files) for label, files in told(make, wildcards).inputs.items()}
+
+
+def identity(make):
+    """The identity of a step: a parameter, so that Snakemake reruns it when its settings or its code change."""
+    return lambda wildcards: told(make, wildcards).digest
+
+
+def given():
+    """What the command line said of the configuration, as it stands in the command that makes a results file again."""
+    settings = workflow.config_settings
+    words = []
+    if settings.configfiles:
+        words += ["--configfile", *(os.path.relpath(file) for file in settings.configfiles)]
+    if settings.config_args:
+        words += ["--config", *settings.config_args]
     return shlex.join(words)
+
+
+#: No parameter of a rule: what a file says of the command that made it is no reason to make it again.
+GIVEN = given()
 
 
 wildcard_constraints:

@@ -1,6 +1,16 @@
+def conversion(wildcards):
+    """The step that converts a scene."""
+    return steps.conversion(CONFIG, wildcards.dataset)
+
+
+def splitting(wildcards):
+    """The step that splits a data set."""
+    return steps.splitting(CONFIG, wildcards.dataset)
+
+
 rule convert:
     input:
-        paths.RAW,
+        unpack(inputs(conversion)),
     output:
         paths.SCENE,
     log:
@@ -11,8 +21,7 @@ rule convert:
     resources:
         mem_mb=2000,
     params:
-        dataset=lambda wildcards: CONFIG.datasets.get(wildcards.dataset),
-        code=code("hsisr/scene.py", "hsisr/datasets/readers/*.py", "hsisr/datasets/conversion.py"),
+        identity=identity(conversion),
     message:
         "Converting {wildcards.dataset} {wildcards.scene}"
     shell:
@@ -28,9 +37,7 @@ rule split:
         "logs/benchmark/split/{dataset}.tsv"
     threads: 1
     params:
-        scenes=lambda wildcards: CONFIG.scenes.get(wildcards.dataset),
-        split=lambda wildcards: CONFIG.splits.get(wildcards.dataset),
-        code=code("hsisr/datasets/splits.py", "hsisr/datasets/catalogue/*"),
+        identity=identity(splitting),
     message:
         "Splitting {wildcards.dataset}"
     shell:

@@ -1,7 +1,11 @@
+def pairing(wildcards):
+    """The step that degrades a scene or region."""
+    return steps.pairing(bench(wildcards), wildcards.item)
+
+
 rule pairs:
     input:
-        scene=lambda wildcards: bench(wildcards).scene_path(bench(wildcards).item(wildcards.item)),
-        split=lambda wildcards: bench(wildcards).path(paths.SPLIT),
+        unpack(inputs(pairing)),
     output:
         paths.PAIR,
     log:
@@ -12,8 +16,7 @@ rule pairs:
     resources:
         mem_mb=2000,
     params:
-        settings=lambda wildcards: bench(wildcards).settings("pairs"),
-        code=code("hsisr/pipeline/*.py", "hsisr/degrade/**/*"),
+        identity=identity(pairing),
     message:
         "Degrading {wildcards.item} for {wildcards.benchmark}"
     shell:

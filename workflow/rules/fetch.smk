@@ -1,3 +1,8 @@
+def fetching(wildcards):
+    """The step that fetches a data set."""
+    return steps.fetching(CONFIG, wildcards.dataset)
+
+
 rule fetch:
     output:
         paths.RAW,
@@ -10,8 +15,7 @@ rule fetch:
     resources:
         runtime=600,
     params:
-        source=lambda wildcards: CONFIG.sources.get(wildcards.dataset),
-        code=code("hsisr/datasets/fetching.py", "hsisr/datasets/manifest.py"),
+        identity=identity(fetching),
     message:
         "Fetching {wildcards.dataset}"
     shell:

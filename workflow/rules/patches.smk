@@ -1,20 +1,11 @@
-def patch_sources(part):
-    """Pairs where patches are cut beforehand; scenes where crops are drawn and degraded when they are read."""
-
-    def sources(wildcards):
-        chosen = bench(wildcards)
-        items = chosen.parts[part]
-        if chosen.draws_crops:
-            return sorted({chosen.scene_path(item) for item in items})
-        return [chosen.path(paths.PAIR, item=item.name) for item in items]
-
-    return sources
+def cutting(part):
+    """The step that cuts the patches of a part, by its wildcards."""
+    return lambda wildcards: steps.cutting(bench(wildcards), part)
 
 
 rule patches:
     input:
-        sources=patch_sources("train"),
-        split=lambda wildcards: bench(wildcards).path(paths.SPLIT),
+        unpack(inputs(cutting("train"))),
     output:
         paths.PATCHES,
     log:
@@ -25,8 +16,7 @@ rule patches:
     resources:
         mem_mb=4000,
     params:
-        settings=lambda wildcards: bench(wildcards).settings("patches"),
-        code=code("hsisr/pipeline/*.py"),
+        identity=identity(cutting("train")),
     message:
         "Cutting training patches for {wildcards.benchmark}"
     shell:
@@ -35,8 +25,7 @@ rule patches:
 
 rule unlabelled:
     input:
-        sources=patch_sources("unlabelled"),
-        split=lambda wildcards: bench(wildcards).path(paths.SPLIT),
+        unpack(inputs(cutting("unlabelled"))),
     output:
         paths.UNLABELLED,
     log:
@@ -47,8 +36,7 @@ rule unlabelled:
     resources:
         mem_mb=4000,
     params:
-        settings=lambda wildcards: bench(wildcards).settings("patches"),
-        code=code("hsisr/pipeline/*.py"),
+        identity=identity(cutting("unlabelled")),
     message:
         "Cutting patches of LR-only scenes for {wildcards.benchmark}"
     shell:

@@ -1,24 +1,11 @@
-def own_scene(wildcards):
-    """What the configuration says of a scene of the user's own."""
-    if wildcards.scene not in CONFIG.predict:
-        known = ", ".join(CONFIG.predict) or "none"
-        fail(HsisrError(f"predict: no scene {wildcards.scene!r}; config.yaml names {known}"))
-    return CONFIG.predict[wildcards.scene]
-
-
-def own_model(wildcards):
-    """The model file of a scene, which rule train may make; nothing for an untrained method."""
-    model = Path(own_scene(wildcards).model)
-    if str(model) in registry.names():
-        return []
-    return model if model.suffix == ".safetensors" else model / "model.safetensors"
+def predicting(wildcards):
+    """The step that super-resolves a scene of the user's own."""
+    return steps.predicting(CONFIG, wildcards.scene)
 
 
 rule predict:
     input:
-        lr=lambda wildcards: own_scene(wildcards).lr,
-        guide=lambda wildcards: own_scene(wildcards).guide or [],
-        model=own_model,
+        unpack(inputs(predicting)),
     output:
         paths.PREDICTION,
     log:
@@ -27,11 +14,11 @@ rule predict:
         "logs/benchmark/predict/{scene}.tsv"
     threads: workflow.cores
     resources:
-        gpu=lambda wildcards: int(bool(own_model(wildcards))),
+        gpu=lambda wildcards: int(bool(told(predicting, wildcards).inputs["model"])),
         mem_mb=4000,
     params:
-        words=lambda wildcards: shlex.join(own_scene(wildcards).words()),
-        code=code(*INFERENCE),
+        identity=identity(predicting),
+        words=lambda wildcards: shlex.join(CONFIG.predict[wildcards.scene].words()),
     message:
         "Super-resolving {wildcards.scene}"
     shell:

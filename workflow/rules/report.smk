@@ -1,11 +1,9 @@
+REPORTING = steps.reporting(CONFIG, [resolved(name) for name in CONFIG.benchmarks])
+
+
 rule report:
     input:
-        results=[paths.RESULTS.format(benchmark=name) for name in CONFIG.benchmarks],
-        previews=[
-            paths.PREVIEW.format(benchmark=name, model=model)
-            for name in CONFIG.benchmarks
-            for model in resolved(name).models
-        ],
+        **REPORTING.inputs,
     # what `snakemake --report` shows
     output:
         page=report(paths.REPORT, caption="../report/page.rst", category="Report"),
@@ -23,8 +21,7 @@ rule report:
         "logs/benchmark/report.tsv"
     threads: 1
     params:
-        settings=CONFIG.report.model_dump(),
-        code=code("hsisr/report/**/*"),
+        identity=REPORTING.digest,
     message:
         "Writing the report"
     shell:

@@ -6,13 +6,14 @@ def network(wildcards):
     return bench(wildcards).model(wildcards.model)
 
 
+def training(wildcards):
+    """The step that trains a network with one seed."""
+    return steps.training(bench(wildcards), wildcards.model, int(wildcards.seed))
+
+
 rule train:
     input:
-        patches=paths.PATCHES,
-        auxiliary=lambda wildcards: list(bench(wildcards).auxiliary_patches(wildcards.model).values()),
-        validation=lambda wildcards: [
-            bench(wildcards).path(paths.PAIR, item=item.name) for item in bench(wildcards).parts["validation"]
-        ],
+        unpack(inputs(training)),
     # only finished files are declared: Snakemake deletes the outputs of a job that fails, and the state in
     # runs/.../state, from which the next try resumes, must stay
     output:
@@ -29,8 +30,7 @@ rule train:
         mem_mb=lambda wildcards, attempt: estimates.memory_mb(bench(wildcards), network(wildcards), attempt),
         runtime=lambda wildcards, attempt: estimates.runtime_minutes(network(wildcards), attempt),
     params:
-        settings=lambda wildcards: bench(wildcards).settings("train", wildcards.model, int(wildcards.seed)),
-        code=code("hsisr/training/**/*.py", "hsisr/models/**/*.py", "hsisr/ops/*.py", "csrc/**/*", "hsisr/pipeline/*.py"),
+        identity=identity(training),
     message:
         "Training {wildcards.model} on {wildcards.benchmark}, seed {wildcards.seed}"
     shell:

@@ -1,5 +1,6 @@
 """Training samples of `hybrid`: whole training scenes, solved by the prior once, cut into patches as they are drawn."""
 
+import hashlib
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -55,6 +56,13 @@ class PriorPatches:
         """Samples of those numbers, stacked along a new first axis."""
         samples = [self[number] for number in numbers]
         return Sample(*(np.stack([getattr(sample, key) for sample in samples]) for key in ("lr", "guide", "hr")))
+
+    def identity(self) -> dict[str, object]:
+        """What the samples are, plain values: the scenes by their content, and how they are drawn."""
+        digest = hashlib.sha256()
+        for image in (image for scene in self.scenes for image in scene):
+            digest.update(np.ascontiguousarray(image))
+        return {"sha256": digest.hexdigest(), "seed": self.seed, "size_px": self.size_px, "per_epoch": self.per_epoch}
 
     def scene_of(self, number: int) -> str:
         """Name of the scene that sample `number` comes from."""

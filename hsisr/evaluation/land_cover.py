@@ -1,49 +1,17 @@
-"""Steps that compare all models of a benchmark at once: what they cost, and classification of what they made."""
+"""The step that classifies land cover in the reference and in what the models of a benchmark made."""
 
-from collections.abc import Mapping
-from functools import partial
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 
 from hsisr import datasets
 from hsisr.errors import HsisrError
-from hsisr.evaluation import method, preview, results
-from hsisr.evaluation.analysis import classification, runtime
+from hsisr.evaluation import preview, results
+from hsisr.evaluation.analysis import classification
 from hsisr.files import stamp
-from hsisr.pipeline import pair_files, paths
+from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.system import available_threads
-
-
-def measure_runtime(benchmark: Benchmark, command: str) -> results.RuntimeScores:
-    """Measure what every model costs, in turns, on the middle of the first test pair; write and return it.
-
-    command: what makes the file again, written into it. Networks run with their first seed, and all with the threads
-    that this process was given. Raises HsisrError for a network that is not trained.
-    """
-    from hsisr.evaluation.environment import environment
-    from hsisr.training import fix_threads
-
-    pair = pair_files.read(benchmark.path(paths.PAIR, item=benchmark.parts["test"][0].name))
-    pair = runtime.crop(pair, benchmark.scale)
-    methods = {name: method.load(benchmark, model, model.seeds[0]) for name, model in benchmark.models.items()}
-    fix_threads(available_threads())
-    costs = runtime.measure({name: partial(super_resolve, pair) for name, super_resolve in methods.items()})
-    timing = {}
-    for name, cost in costs.items():
-        timing[name] = {"seconds_per_megapixel_band": cost.seconds_per_megapixel_band}
-        if cost.peak_memory_mb is not None:
-            timing[name]["peak_memory_mb"] = cost.peak_memory_mb
-    content = results.RuntimeScores(
-        **stamp("runtime", everything(benchmark)),
-        **header(benchmark, command),
-        flops_per_value={name: cost.flops_per_value for name, cost in costs.items()},
-        timing=timing,
-        environment=environment(),
-    )
-    results.write(benchmark.path(paths.RUNTIME), content)
-    return content
 
 
 def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores:
@@ -78,30 +46,15 @@ def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores
         reference=accuracies.get(_REFERENCE, {}),
         lr=accuracies.get(_LR, {}),
     )
+    step = steps.classifying(benchmark)
     content = results.ClassificationScores(
-        **stamp("classification", everything(benchmark)),
-        **header(benchmark, command),
+        **stamp("classification", step.identity),
+        **results.header(benchmark, command, step.inputs["previews"]),
         setup=setup,
         models={name: accuracies.get(name, {}) for name in benchmark.models},
     )
     results.write(benchmark.path(paths.CLASSIFICATION), content)
     return content
-
-
-def header(benchmark: Benchmark, command: str) -> dict[str, Any]:
-    """What every results file says of its benchmark."""
-    return {
-        "dataset": benchmark.dataset,
-        "scale": benchmark.scale,
-        "protocol": benchmark.protocol,
-        "convention": benchmark.convention,
-        "command": command,
-    }
-
-
-def everything(benchmark: Benchmark) -> Mapping[str, Any]:
-    """The settings of all models, which files about all of them are stamped with."""
-    return {name: benchmark.settings("evaluate", name) for name in benchmark.models}
 
 
 #: Images that are classified beside the models' results; no model has such a name.
@@ -121,7 +74,7 @@ def _spectra(path: str, scenes: list[str]) -> np.ndarray:
     return np.concatenate([found[scene] for scene in scenes])
 
 
-def _class_names(benchmark: Benchmark):
+def _class_names(benchmark: Benchmark) -> Callable[[int], str]:
     """A function from a class number to its name, or to the number where the data set names none."""
     labels = datasets.entry(benchmark.dataset, benchmark.config.datasets).labels
     names = labels.names if labels is not None else ()

@@ -1,0 +1,41 @@
+"""The step that compares what the models of a benchmark cost."""
+
+from functools import partial
+
+from hsisr.evaluation import method, results
+from hsisr.evaluation.analysis import runtime
+from hsisr.files import stamp
+from hsisr.pipeline import pair_files, paths, steps
+from hsisr.pipeline.benchmark import Benchmark
+from hsisr.system import available_threads
+
+
+def measure_runtime(benchmark: Benchmark, command: str) -> results.RuntimeScores:
+    """Measure what every model costs, in turns, on the middle of the first test pair; write and return it.
+
+    command: what makes the file again, written into it. Networks run with their first seed, and all with the threads
+    that this process was given. Raises HsisrError for a network that is not trained.
+    """
+    from hsisr.evaluation.environment import environment
+    from hsisr.training.devices import fix_threads
+
+    pair = pair_files.read(benchmark.path(paths.PAIR, item=benchmark.parts["test"][0].name))
+    pair = runtime.crop(pair, benchmark.scale)
+    methods = {name: method.load(benchmark, model, model.seeds[0]) for name, model in benchmark.models.items()}
+    fix_threads(available_threads())
+    costs = runtime.measure({name: partial(super_resolve, pair) for name, super_resolve in methods.items()})
+    timing = {}
+    for name, cost in costs.items():
+        timing[name] = {"seconds_per_megapixel_band": cost.seconds_per_megapixel_band}
+        if cost.peak_memory_mb is not None:
+            timing[name]["peak_memory_mb"] = cost.peak_memory_mb
+    step = steps.costing(benchmark)
+    content = results.RuntimeScores(
+        **stamp("runtime", step.identity),
+        **results.header(benchmark, command, step.inputs["weights"]),
+        flops_per_value={name: cost.flops_per_value for name, cost in costs.items()},
+        timing=timing,
+        environment=environment(),
+    )
+    results.write(benchmark.path(paths.RUNTIME), content)
+    return content

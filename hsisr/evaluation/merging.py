@@ -1,0 +1,51 @@
+"""The step that gathers the scores of all models of a benchmark, and what was measured beside them."""
+
+from typing import Any
+
+from hsisr.evaluation import results
+from hsisr.files import stamp
+from hsisr.pipeline import paths, steps
+from hsisr.pipeline.benchmark import Benchmark
+
+
+def merge(benchmark: Benchmark, command: str) -> results.Results:
+    """Gather the scores of a benchmark's models into results/<benchmark>.json.
+
+    Raises HsisrError if a model's scores are missing, or were made with other settings, code or weights than now.
+    """
+    models, reference_bands, environment = {}, {}, {}
+    weights = [file for name in benchmark.models for file in steps.scoring(benchmark, name).inputs["weights"]]
+    for name in benchmark.models:
+        scores = _read(benchmark.path(paths.SCORES, model=name), results.ModelScores, steps.scoring(benchmark, name))
+        models[name], reference_bands, environment = scores.result, scores.reference_bands, scores.environment
+    classified = None
+    if benchmark.measures_runtime:
+        costs = _read(benchmark.path(paths.RUNTIME), results.RuntimeScores, steps.costing(benchmark))
+        for name, model in models.items():
+            model.flops_per_value = costs.flops_per_value[name]
+            model.timing |= costs.timing[name]
+    if benchmark.classifies:
+        path = benchmark.path(paths.CLASSIFICATION)
+        classified = _read(path, results.ClassificationScores, steps.classifying(benchmark))
+        for name, model in models.items():
+            model.classification = classified.models[name]
+    step = steps.merging(benchmark)
+    content = results.Results(
+        **stamp("results", step.identity),
+        **results.header(benchmark, command, weights),
+        parts={part: [item.name for item in items] for part, items in benchmark.parts.items()},
+        response=benchmark.response,
+        reference_bands=reference_bands,
+        classification=classified.setup if classified else None,
+        models=models,
+        environment=environment,
+    )
+    results.write(benchmark.path(paths.RESULTS), content)
+    return content
+
+
+def _read(path: str, kind: type, step: steps.Step) -> Any:
+    """A file of scores, refused if it is not what its step would make now."""
+    found = results.read(path, kind)
+    results.check_current(path, found, step)
+    return found

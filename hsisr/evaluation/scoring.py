@@ -1,0 +1,101 @@
+"""The step that scores one model: the test part super-resolved, and scored by the protocol's convention."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from hsisr.evaluation import preview, results
+from hsisr.evaluation.first_seed import FirstSeed
+from hsisr.evaluation.full_resolution import score_full
+from hsisr.evaluation.method import load
+from hsisr.files import read_json, stamp
+from hsisr.metrics import json_ready, score
+from hsisr.pipeline import pair_files, paths, steps
+from hsisr.pipeline.benchmark import Benchmark, Model
+
+
+def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.ModelScores:
+    """Score one model with all its seeds on the test part; write its scores and its preview file.
+
+    command: what makes the file again, written into it. Errors as `evaluate`.
+    """
+    from hsisr.evaluation.environment import environment
+
+    model = benchmark.model(name)
+    step = steps.scoring(benchmark, name)
+    items = benchmark.parts["test"]
+    methods = {seed: load(benchmark, model, seed) for seed in model.seeds}
+    scores: dict[int, dict[str, dict[str, float]]] = {seed: {} for seed in methods}
+    made_with = environment()  # before the clock runs: it loads torch
+    first_seed, seconds = FirstSeed(benchmark, len(items)), 0.0
+    for item in items:
+        pair = pair_files.read(benchmark.path(paths.PAIR, item=item.name))
+        for seed, super_resolve in methods.items():
+            started = time.perf_counter()
+            estimate = super_resolve(pair)
+            seconds += time.perf_counter() - started
+            scores[seed][item.name] = _scores(benchmark, pair, estimate)
+            if pair.hr is not None and seed == model.seeds[0]:
+                first_seed.add(pair, estimate)
+    chosen, reference = first_seed.bands()
+    content = results.ModelScores(
+        **stamp("scores", step.identity),
+        **results.header(benchmark, command, step.inputs["weights"]),
+        model=name,
+        result=_summary(benchmark, model, scores, seconds, chosen),
+        reference_bands=reference,
+        environment=made_with,
+    )
+    preview.write(benchmark.path(paths.PREVIEW, model=name), first_seed.previews, step.identity, first_seed.labelled)
+    results.write(benchmark.path(paths.SCORES, model=name), content)
+    return content
+
+
+def _scores(benchmark: Benchmark, pair: pair_files.PairFile, estimate: np.ndarray) -> results.Scores:
+    if benchmark.convention is None:
+        return score_full(pair, estimate, benchmark.scale, benchmark.guide_response)
+    return json_ready(score(pair.hr, estimate, benchmark.scale, benchmark.convention, mask=pair.mask))
+
+
+def _summary(
+    benchmark: Benchmark, model: Model, scores: dict, seconds: float, bands: dict[str, results.BandChoice]
+) -> results.ModelResult:
+    per_scene = {scene: _mean([scores[seed][scene] for seed in scores]) for scene in scores[model.seeds[0]]}
+    per_seed = {str(seed): _mean(list(scores[seed].values())) for seed in scores} if model.is_network else {}
+    runs = []
+    if model.is_network:
+        runs = [
+            read_json(benchmark.trained_on.path(paths.TRAINING, model=model.name, seed=seed), "training")
+            for seed in model.seeds
+        ]
+    timing = {"seconds": seconds / len(scores)}
+    if runs:
+        timing["training_seconds"] = sum(run["timing"]["seconds"] for run in runs) / len(runs)
+    return results.ModelResult(
+        base=model.base,
+        options=model.options,
+        mean=_mean(list(per_scene.values())),
+        std=_std(list(per_scene.values())),
+        scenes=per_scene,
+        seeds=per_seed,
+        seed_std=_std(list(per_seed.values())),
+        parameters=runs[0]["parameters"] if runs else 0,
+        training_steps=runs[0]["steps"] if runs else 0,
+        timing=timing,
+        bands=bands,
+    )
+
+
+def _mean(scores: list[results.Scores]) -> results.Scores:
+    return _over(np.mean, scores)
+
+
+def _std(scores: list[results.Scores]) -> results.Scores:
+    return _over(np.std, scores)
+
+
+def _over(statistic: Callable, scores: list[results.Scores]) -> results.Scores:
+    """A statistic of each score; none where one of the values is none."""
+    columns = {key: [entry[key] for entry in scores] for key in (scores[0] if scores else ())}
+    return {key: None if None in values else float(statistic(values)) for key, values in columns.items()}

@@ -1,0 +1,151 @@
+"""The package's own sources: which modules a function can reach, and hashes of their text.
+
+What a function reaches is read from the sources, not from what happens to be loaded: every import in every module,
+also those inside functions, is followed; imports for type checkers are not. A module that is loaded by its name alone
+(a model, a reader) cannot be seen that way; who loads it says which one it is.
+"""
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+
+#: Name of the dictionary in an `__init__` that says which module a public name is loaded from when it is first used.
+_LAZY_TABLE = "_PUBLIC"
+
+
+class Sources:
+    """The sources of one package. folder: that of the package; its name is the package's.
+
+    What was read is kept: a process asks for the program that it started with.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._imports: dict[str, frozenset[str]] = {}
+        self._lazy: dict[str, dict[str, str]] = {}
+        self._hashes: dict[Path, str] = {}
+
+    def path(self, module: str) -> Path | None:
+        """The file of a module; None if the package has none of that name."""
+        package, *parts = module.split(".")
+        if package != self.folder.name:
+            return None
+        place = self.folder.joinpath(*parts)
+        candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+        return next((file for file in candidates if file.is_file()), None)
+
+    @cached_property
+    def modules(self) -> tuple[str, ...]:
+        """All modules of the package, sorted."""
+        found = []
+        for file in self.folder.rglob("*.py"):
+            parts = file.relative_to(self.folder.parent).with_suffix("").parts
+            found.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+        return tuple(sorted(found))
+
+    def provider(self, package: str, name: str) -> str:
+        """The module that `from package import name` brings, or takes the name from."""
+        if self.path(f"{package}.{name}") is not None:
+            return f"{package}.{name}"
+        return self._lazy_table(package).get(name, package)
+
+    def closure(self, roots: Iterable[str]) -> tuple[str, ...]:
+        """Modules that the modules `roots` can reach, themselves included, sorted. Raises KeyError for unknown ones."""
+        found: set[str] = set()
+        waiting = list(roots)
+        while waiting:
+            module = waiting.pop()
+            if module not in found:
+                found.add(module)
+                waiting += self.imports(module)
+        return tuple(sorted(found))
+
+    def imports(self, module: str) -> frozenset[str]:
+        """Modules of the package that one imports, or loads through the lazy table of a package, and its parents."""
+        if module not in self._imports:
+            path = self.path(module)
+            if path is None:
+                raise KeyError(f"{self.folder.name} has no module {module}")
+            parents = module.split(".")
+            found = {".".join(parents[:count]) for count in range(1, len(parents))}
+            self._imports[module] = frozenset(found | set(self._imported(_parsed(path))))
+        return self._imports[module]
+
+    def hashes(self, modules: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
+        """Path -> 12 hex digits of its SHA-256, of modules and other files; paths from the folder above the package."""
+        paths = [path for module in modules if (path := self.path(module)) is not None]
+        return {self._name(path): self._hash(path) for path in sorted({*paths, *files})}
+
+    def _name(self, path: Path) -> str:
+        above = self.folder.parent
+        return path.relative_to(above).as_posix() if path.is_relative_to(above) else path.name
+
+    def _hash(self, path: Path) -> str:
+        if path not in self._hashes:
+            self._hashes[path] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        return self._hashes[path]
+
+    def _imported(self, tree: ast.Module) -> Iterator[str]:
+        packages: dict[str, str] = {}  # local name -> package whose attributes are looked at
+        nodes = list(_executed(tree))
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                for alias in node.names:
+                    if self.path(alias.name) is not None:
+                        yield alias.name
+                        packages[alias.asname or alias.name.partition(".")[0]] = (
+                            alias.name if alias.asname else alias.name.partition(".")[0]
+                        )
+            elif isinstance(node, ast.ImportFrom) and node.module and self.path(node.module) is not None:
+                for alias in node.names:
+                    found = self.provider(node.module, alias.name)
+                    yield found
+                    if found == f"{node.module}.{alias.name}":
+                        packages[alias.asname or alias.name] = found
+        for node in nodes:
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in packages:
+                yield self.provider(packages[node.value.id], node.attr)
+
+    def _lazy_table(self, package: str) -> dict[str, str]:
+        if package not in self._lazy:
+            path, found = self.path(package), {}
+            if path is not None and path.name == "__init__.py":
+                for node in _parsed(path).body:
+                    if isinstance(node, ast.Assign) and any(_is_named(target, _LAZY_TABLE) for target in node.targets):
+                        found = ast.literal_eval(node.value)
+            self._lazy[package] = found
+        return self._lazy[package]
+
+
+#: The sources of hsisr itself.
+PACKAGE = Sources(Path(__file__).parent)
+
+
+def csrc_folder() -> Path | None:
+    """The folder of the C++ and CUDA sources: inside an installed package, or beside it in a checkout."""
+    for folder in (PACKAGE.folder / "_csrc", PACKAGE.folder.parent / "csrc"):
+        if (folder / "binding.cpp").is_file():
+            return folder
+    return None
+
+
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _executed(node: ast.AST) -> Iterator[ast.AST]:
+    """The nodes of a tree without what only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and _is_named(child.test, "TYPE_CHECKING"):
+            for other in child.orelse:
+                yield other
+                yield from _executed(other)
+            continue
+        yield child
+        yield from _executed(child)
+
+
+def _is_named(node: ast.AST, name: str) -> bool:
+    return isinstance(node, ast.Name) and node.id == name

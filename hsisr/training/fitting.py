@@ -1,0 +1,216 @@
+"""Fitting: any network, trained on any samples, resumable at any moment."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsisr.config import Training
+from hsisr.errors import HsisrError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hsisr.pipeline.patch_files import PatchFile
+    from hsisr.training.objectives import Iteration
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    steps, epochs: taken. kept_step: the step whose weights are kept; validation_psnr: theirs in dB, None without
+    validation. seconds: of training, over all interruptions.
+    """
+
+    steps: int
+    epochs: float
+    kept_step: int
+    validation_psnr: float | None
+    seconds: float
+
+
+def fit(
+    model: "nn.Module",
+    patches: "PatchFile",
+    folder: str | os.PathLike,
+    training: Training | None = None,
+    *,
+    seed: int = 0,
+    objective: "Iteration | None" = None,
+    others: "Mapping[str, PatchFile] | None" = None,
+    validate: "Callable[[nn.Module], float] | None" = None,
+    settings: Any = None,
+    export: "Callable[[Path, nn.Module], None] | None" = None,
+) -> Outcome:
+    """Train a given network on a given patch file; afterwards it holds the selected weights, on the training device.
+
+    model: any module that maps lr (N, bands, p, p), and the guide (N, G, sp, sp) where the patches hold one, to
+    (N, bands, sp, sp); one with `super_resolve_bands` is trained band by band. Its weights are the start, so a
+    finished network is fine-tuned. A module that takes no guide says so with `guide_channels = 0`.
+    folder: where history.csv, training.png and state/ go.
+    training: the section `training` of a configuration; None: its defaults.
+    objective: what is done with a batch; None: what `training` says (`hsisr.training.objectives`).
+    others: patches of the objectives `rgb` and `unlabelled`. validate: PSNR in dB of a network, called at every
+    validation (`hsisr.training.validation.Validation` scores pair files); None: the last weights are kept.
+    settings: plain values that make this run another one than its folder's last, beside all that follows.
+    export: writes a network to a path; called for checkpoints/{best,last}.safetensors at every validation.
+
+    A run that was interrupted goes on with the same call. The same is: `training`, seed, settings, the content of
+    patches and validation, the network's layers, and the code of hsisr, of the network and of the objective. Where one
+    of them differs, the state is set aside with a line that names the difference, and training starts anew. The weights
+    that the network comes with are not compared. A finished run keeps no state: the same call trains again.
+
+    With several devices (`training.devices`) this function starts processes: call it under
+    `if __name__ == "__main__":`, with a model and functions that can be pickled.
+    Raises HsisrError for what cannot be, if another process trains in the folder, if the loss is no number and if the
+    disk is full; Interrupted, which is one, after SIGINT or SIGTERM, with the state saved.
+    """
+    from hsisr.training import state
+
+    _check(training or Training())
+    training, others = training or Training(), dict(others or {})
+    identity, unreadable = _identity(model, patches, training, seed, objective, others, validate, settings)
+    outcome = run(model, patches, folder, training, identity, seed, objective, others, validate, export, unreadable)
+    state.remove(folder)
+    return outcome
+
+
+def run(
+    model: "nn.Module",
+    patches: "PatchFile",
+    folder: str | os.PathLike,
+    training: Training,
+    identity: dict[str, Any],
+    seed: int,
+    objective: "Iteration | None",
+    others: "Mapping[str, PatchFile]",
+    validate: "Callable[[nn.Module], float] | None",
+    export: "Callable[[Path, nn.Module], None] | None",
+    unreadable: tuple[str, ...] = (),
+) -> Outcome:
+    """`fit` for a caller that knows the run's identity; the finished state stays until the caller removes it.
+
+    identity: what makes the run this one, plain values. unreadable: classes whose source it lacks.
+    """
+    from hsisr.training import devices
+
+    _check(training)
+    outcome, weights = devices.launch(
+        training,
+        _fit,
+        *(model, patches, Path(folder), training, seed, objective, dict(others), validate, identity, export),
+        unreadable,
+    )
+    model.load_state_dict(weights)
+    return Outcome(**outcome)
+
+
+def _check(training: Training) -> None:
+    """Raise HsisrError for a section `training` that never ends, or whose batches cannot be shared."""
+    if training.epochs is None and training.max_steps is None:
+        raise HsisrError("training: epochs or max_steps must say when training ends; both are none")
+    processes = training.devices * training.nodes
+    if training.batch_size % (processes * training.accumulate):
+        raise HsisrError(
+            f"training.batch_size: {training.batch_size} cannot be shared equally by {processes} processes in "
+            f"{training.accumulate} parts; choose a multiple of {processes * training.accumulate}"
+        )
+
+
+def _identity(
+    model: "nn.Module",
+    patches: "PatchFile",
+    training: Training,
+    seed: int,
+    objective: "Iteration | None",
+    others: "Mapping[str, PatchFile]",
+    validate: "Callable[[nn.Module], float] | None",
+    settings: Any,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """What makes a run this one, and the names of classes whose source cannot be read."""
+    from hsisr.pipeline.steps import WITHOUT_EFFECT
+    from hsisr.sources import PACKAGE
+    from hsisr.training.own_code import architecture, code_of, settings_of
+    from hsisr.training.validation import Validation
+
+    code = code_of(model, objective, validate)
+    training_code = PACKAGE.hashes(PACKAGE.closure(["hsisr.training.fitting"]))
+    data = {name: samples.identity() for name, samples in {"patches": patches, **others}.items()}
+    if isinstance(validate, Validation):
+        data["validation"] = validate.identity()
+    identity = {
+        "settings": {
+            "training": training.model_dump(exclude=WITHOUT_EFFECT),
+            "seed": seed,
+            "objective": settings_of(objective),
+            "settings": settings,
+        },
+        "network": architecture(model),
+        "code": training_code | code.hashes,
+        "data": data,
+    }
+    return identity, code.unreadable
+
+
+def _fit(
+    fabric: Any,
+    model: "nn.Module",
+    patches: "PatchFile",
+    folder: Path,
+    training: Training,
+    seed: int,
+    objective: "Iteration | None",
+    others: dict,
+    validate: Any,
+    identity: dict[str, Any],
+    export: Any,
+    unreadable: tuple[str, ...],
+) -> tuple[dict, dict]:
+    """`fit` in one of its processes: the fields of the outcome, and the weights, since the caller's model may live in
+    another process."""
+    import contextlib
+
+    import torch
+
+    from hsisr.locks import run_lock
+    from hsisr.training import devices, objectives
+    from hsisr.training.engine import Run
+    from hsisr.training.feeding import Feed, Share
+
+    share = Share(fabric.global_rank, fabric.world_size)
+    threads = devices.fix_threads(training.threads, training.devices)
+    workers = training.workers
+    if workers is None:  # on a CPU they would only take threads from the network
+        workers = max(0, threads - 1) if fabric.device.type == "cuda" else 0
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # equal runs on a GPU
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.manual_seed(seed)
+    model.to(fabric.device)
+    iteration = objective or objectives.build(training, seed, model, patches, others)
+    iteration.feed_with(workers, share)
+    with run_lock(folder) if fabric.is_global_zero else contextlib.nullcontext():
+        run = Run(
+            fabric=fabric,
+            folder=folder,
+            model=model,
+            patches=patches,
+            feed=Feed(patches, training.batch_size, workers, share),
+            objective=iteration,
+            training=training,
+            identity=identity,
+            unreadable=unreadable,
+            validate=validate,
+            export=export,
+        )
+        run.train()
+    validated = training.select == "validation" and validate is not None
+    outcome = {
+        "steps": run.step,
+        "epochs": run.epoch,
+        "kept_step": run.best_step if validated else run.step,
+        "validation_psnr": run.best_psnr if validated else run.history.rows[-1][3],
+        "seconds": run.seconds,
+    }
+    return outcome, model.state_dict()

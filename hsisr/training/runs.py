@@ -1,0 +1,144 @@
+"""Training what a configuration describes: one run for every network and seed, in a folder of its own."""
+
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hsisr.config import Config, load
+from hsisr.errors import HsisrError
+from hsisr.files import settings_hash, stamp, write_json
+from hsisr.pipeline import paths, steps
+from hsisr.pipeline.benchmark import Benchmark, Model, resolve
+from hsisr.training.fitting import Outcome
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from hsisr.pipeline.patch_files import PatchFile
+
+
+def train(
+    config: Config | str | os.PathLike = "config.yaml",
+    benchmark: str | None = None,
+    model: str | None = None,
+    seed: int | None = None,
+    gpus: int | None = None,
+) -> list[Path]:
+    """Train networks of the configuration; returns the folders of the runs.
+
+    config: a Config or the path of a config.yaml. benchmark, model, seed: only these; None means all of them.
+    gpus: at most so many of `training.devices`, as a scheduler gave them; 0 or None: no limit. No result depends on it
+    but for rounding.
+    The patch file and the validation pairs must exist (`snakemake` or `hsisr pairs` and `hsisr patches` make them).
+    Raises HsisrError for a configuration or a name that cannot be, for missing or damaged files, and for a run
+    folder that another process trains in.
+    """
+    config = config if isinstance(config, Config) else load(config)
+    folders = []
+    for name in [benchmark] if benchmark else config.benchmarks:
+        chosen = resolve(config, name)
+        for entry in [chosen.model(model)] if model else chosen.models.values():
+            if entry.is_network:
+                entry = _limited(entry, gpus)
+                for number in entry.seeds if seed is None else [seed]:
+                    folders.append(train_one(chosen, entry, number))
+    if not folders:
+        raise HsisrError("nothing to train: the chosen benchmarks hold no network")
+    return folders
+
+
+def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
+    """Train one network with one seed; returns its run folder. Errors as `train`.
+
+    model: one of the benchmark's, or a changed one under its name.
+
+    A run that was interrupted goes on, if its state is of the same identity (`hsisr.pipeline.steps`) and of the same
+    data; a finished one is trained again.
+    """
+    import torch
+
+    from hsisr.models import registry
+    from hsisr.pipeline.pair_files import training_pairs
+    from hsisr.pipeline.patch_files import PatchFile
+    from hsisr.training import devices, fitting, state
+    from hsisr.training.validation import Validation
+
+    training = model.training
+    benchmark = replace(benchmark, models={**benchmark.models, model.name: model})
+    step = steps.training(benchmark, model.name, seed)
+    patches = PatchFile(benchmark.path(paths.PATCHES), seed, training.augment, training.labelled_scenes)
+    others = {
+        name: PatchFile(path, seed, training.augment) for name, path in benchmark.auxiliary_patches(model.name).items()
+    }
+    devices.fix_threads(training.threads)
+    torch.manual_seed(seed)
+    network = registry.build(model.base, benchmark.scale, patches.bands, patches.guide_channels, model.options)
+    validate = Validation(step.inputs["validation"], benchmark.scale, benchmark.convention)
+    identity = {**step.identity, "data": step.contents()}
+    fields = {"model": model.name, "seed": seed}
+    export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)
+    if hasattr(network, "training_patches"):  # it learns from whole scenes, which it prepares itself
+        patches = network.training_patches(training_pairs(benchmark), seed)
+    folder = Path(benchmark.path(paths.RUN, **fields))
+    outcome = fitting.run(network, patches, folder, training, identity, seed, None, others, validate, export)
+    if is_first_process():
+        export(benchmark.path(paths.WEIGHTS, **fields), network)
+        _write_summary(benchmark.path(paths.TRAINING, **fields), outcome, network, identity)
+        state.remove(folder)
+    return folder
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes files, of those that torchrun or srun have started."""
+    import torch
+
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def _limited(model: Model, gpus: int | None) -> Model:
+    if not gpus or model.training.device == "cpu":
+        return model
+    devices = min(gpus, model.training.devices)
+    return replace(model, training=model.training.model_copy(update={"devices": devices}))
+
+
+@dataclass(frozen=True)
+class _Export:
+    """Writes a network to a model file; called in whatever process trains."""
+
+    metadata: dict[str, Any]
+    identity: dict[str, Any]
+
+    def __call__(self, path: str | os.PathLike, network: "nn.Module") -> None:
+        from hsisr.models.model_files import save_model
+
+        save_model(path, network, self.metadata, self.identity)
+
+
+def _metadata(benchmark: Benchmark, model: Model, patches: "PatchFile") -> dict[str, Any]:
+    """What a model file says of its network."""
+    return {
+        "base": model.base,
+        "options": model.options,
+        "scale": benchmark.scale,
+        "bands": patches.bands,
+        "guide_channels": patches.guide_channels,
+        "protocol": benchmark.protocol,
+        "wavelengths_nm": None if patches.wavelengths_nm is None else patches.wavelengths_nm.tolist(),
+    }
+
+
+def _write_summary(path: str, outcome: Outcome, network: "nn.Module", identity: dict[str, Any]) -> None:
+    summary = {
+        **stamp("training", {key: identity[key] for key in ("step", "settings", "code")}),
+        **{key: identity[key] for key in ("settings", "code", "data")},
+        "steps": outcome.steps,
+        "epochs": outcome.epochs,
+        "kept_step": outcome.kept_step,
+        "validation_psnr": outcome.validation_psnr,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "timing": {"seconds": outcome.seconds, "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+    }
+    write_json(path, summary)
