@@ -360,7 +360,7 @@ def _module_of(entry: registry.Entry) -> str:
 
 def _responses(benchmark: Benchmark) -> tuple[Path, ...]:
     """The tables of spectral responses that a benchmark uses."""
-    names = {benchmark.response, benchmark.guide_response, benchmark.rule.response} & set(degrade.RESPONSES)
+    names = {benchmark.response or benchmark.rule.response, benchmark.guide_response} & set(degrade.RESPONSES)
     if any(model.training.objectives.unlabelled is not None for model in benchmark.models.values()):
         names.add(degrade.MIXUP_RESPONSE)
     return tuple(PACKAGE.folder / "degrade" / "responses" / f"{name}.csv" for name in sorted(names))

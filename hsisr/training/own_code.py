@@ -1,8 +1,8 @@
 """The code behind a caller's network and objective, in a form that can be compared: an edited one is another one.
 
-Of hsisr's own classes it is the files that they can reach. Of anybody else's it is the source of the class or
-function, and of what it names in its own module; libraries are left out. A class typed into a shell has no source that
-can be read: then its compiled methods are compared.
+Of hsisr's own classes it is the files that they can reach. Of anybody else's it is the class or function as it is
+loaded, compiled, with its source, and the same of what it names outside itself; libraries are left out. A class typed
+into a shell may have no source that can be read: then what is compiled stands alone.
 """
 
 import hashlib
@@ -110,11 +110,13 @@ class _Search:
         if _is_library(thing.__module__):
             return
         name = f"{thing.__module__}.{thing.__qualname__}"
+        text = "\n".join(_compiled(function.__code__) for function in functions)
+        if isinstance(thing, type):
+            text += repr([(key, v) for key, v in vars(thing).items() if key[:2] != "__" and isinstance(v, _PLAIN)])
         try:
-            text = inspect.getsource(thing)
+            text += inspect.getsource(thing)
         except (OSError, TypeError):
             self.unreadable.add(thing.__qualname__)
-            text = "\n".join(_compiled(function.__code__) for function in functions)
         self.hashes[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
         for function in functions:
             for named, value in _named(function):
@@ -181,9 +183,9 @@ def _plain_attributes(layer: nn.Module) -> dict[str, Any]:
 def _is_library(module: str) -> bool:
     """Whether a module is Python's own or installed; one without a file is somebody's shell or notebook."""
     top = module.partition(".")[0]
-    if top == PACKAGE.folder.name:
+    if top in (PACKAGE.folder.name, "__main__"):
         return False
-    if top in sys.stdlib_module_names and top != "__main__":
+    if top in sys.stdlib_module_names:
         return True
     file = vars(sys.modules[module]).get("__file__") if module in sys.modules else None
     if file is None:

@@ -27,12 +27,18 @@ class Project:
         """Run a sub-command there."""
         return self.run([sys.executable, "-m", "hsisr", *words], check)
 
-    def run(self, words: list[str], check: bool = True) -> subprocess.CompletedProcess:
+    def run_in(self, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess:
+        """Run a module there, in another environment than usual."""
+        return self.run([sys.executable, "-m", *words], environment=environment)
+
+    def run(
+        self, words: list[str], check: bool = True, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess:
         """Run a program there; stdout and stderr come together in `stdout`."""
         done = subprocess.run(
             words,
             cwd=self.folder,
-            env=self.environment(),
+            env=environment or self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

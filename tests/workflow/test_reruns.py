@@ -1,9 +1,43 @@
-"""An edit reruns what it must, and nothing else."""
+"""An edit reruns what it must, and nothing else: plans, and real runs whose files are compared."""
+
+import json
+import shutil
+from pathlib import Path
 
 import pytest
 
+from hsisr.config import load
+from hsisr.files import file_hash
+from hsisr.pipeline import benchmark, steps
+
+from .conftest import Project
+
+NAME = "indian_pines_x4"
+WEIGHTS = f"runs/{NAME}/mulsr-demo/seed0/model.safetensors"
+PATCHES = f"data/patches/{NAME}/train.h5"
+
 #: Jobs that see all models of a benchmark at once.
 COMPARED = {"runtime": 1, "classify": 1}
+
+#: Put on the path of every job as `sitecustomize`: says which modules and files of the package it has used.
+TRACE = """
+import atexit, json, os, sys, uuid
+from pathlib import Path
+
+opened = set()
+
+def see(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)):
+        opened.add(os.path.abspath(os.fsdecode(arguments[0])))
+
+def tell():
+    modules = sorted(name for name in sys.modules if name.split(".")[0] == "hsisr")
+    content = {"words": sys.argv[1:], "modules": modules, "files": sorted(opened)}
+    (Path(__file__).parent / f"{uuid.uuid4()}.json").write_text(json.dumps(content))
+
+sys.addaudithook(see)
+atexit.register(tell)
+"""
 
 
 @pytest.fixture
@@ -34,9 +68,9 @@ def test_edit_of_a_reader_reruns_from_convert_on(finished, edited):
     assert jobs["convert"] == 1 and jobs["pairs"] == 3 and jobs["train"] == 1 and jobs["evaluate"] == 3
 
 
-def test_edit_of_metrics_reruns_scores_only(finished, edited):
+def test_edit_of_metrics_reruns_scores_and_the_training_that_is_validated_by_them(finished, edited):
     edited("hsisr/metrics/__init__.py", '"""', '"""Edited. ')
-    assert finished.planned("all") == {"evaluate": 3, "classify": 1, "merge": 1, "report": 1}
+    assert finished.planned("all") == {"train": 1, "evaluate": 3, **COMPARED, "merge": 1, "report": 1}
 
 
 def test_edit_of_a_models_training_reruns_that_model(finished, edited):
@@ -47,3 +81,155 @@ def test_edit_of_a_models_training_reruns_that_model(finished, edited):
 def test_edit_of_the_report_section_rewrites_the_report_only(finished, edited):
     edited("config.yaml", "title: Hyperspectral", "title: My hyperspectral")
     assert finished.planned("all") == {"report": 1}
+
+
+def test_title_on_the_command_line_rewrites_the_report_only(finished):
+    assert finished.planned("all", "--config", "report={title: x}") == {"report": 1}
+
+
+def test_what_no_step_uses_reruns_nothing(finished, edited):
+    edited("hsisr/cli/tools.py", '"""', '"""Edited. ')
+    edited("hsisr/models/two_stream.py", '"""', '"""Edited. ')
+    edited("hsisr/datasets/catalogue/cave.yaml", "title: CAVE", "title: The CAVE")
+    edited("hsisr/degrade/responses/nikon_d700.csv", "# source:", "# source: edited,")
+    assert finished.planned("all") == {}
+
+
+def test_an_entry_of_the_catalogue_reruns_its_own_data_set(finished, edited):
+    edited("hsisr/datasets/catalogue/indian_pines.yaml", "black_level: 1000", "black_level: 999")
+    jobs = finished.planned("all")
+    assert jobs["convert"] == 1 and jobs["train"] == 1 and "fetch" not in jobs and "split" not in jobs
+
+
+def test_changed_programs_and_data_give_other_weights(finished_copy):
+    """The loss, then the data: trained anew, never taken from before; put back, the same bytes again."""
+    project = finished_copy
+    loss = project.folder / "hsisr/training/objectives/loss.py"
+    conversion = project.folder / "hsisr/datasets/conversion.py"
+    first = file_hash(project.folder / WEIGHTS)
+    patches = file_hash(project.folder / PATCHES)
+
+    def run(*words: str) -> str:
+        said = project.snakemake("--cores", "2", WEIGHTS, *words).stdout
+        assert "resumes" not in said
+        return file_hash(project.folder / WEIGHTS)
+
+    before = loss.read_text()
+    loss.write_text(before.replace("loss = l1_loss(estimate, target)", "loss = 10 * mse_loss(estimate, target)"))
+    assert loss.read_text() != before
+    weights = weights_of(project)
+    assert run() != first and weights_of(project) != weights
+    loss.write_text(before)
+    assert run() == first
+
+    before = conversion.read_text()
+    halved = "    return apply(result, data_set.band_steps)"
+    assert halved in before
+    conversion.write_text(before.replace(halved, "    result = replace(result, scale=result.scale / 2)\n" + halved))
+    assert run() != first and file_hash(project.folder / PATCHES) != patches
+    conversion.write_text(before)
+    assert run() == first and file_hash(project.folder / PATCHES) == patches
+
+    assert run("--forcerun", "train") == first
+    (project.folder / WEIGHTS).unlink()
+    assert run() == first
+    assert not (project.folder / WEIGHTS).with_name("state").joinpath("last.pt").exists()
+
+
+def weights_of(project: Project) -> dict[str, list]:
+    """The weights of a model file, without what it says of itself."""
+    from safetensors.numpy import load_file
+
+    return {key: value.tolist() for key, value in load_file(project.folder / WEIGHTS).items()}
+
+
+def test_an_edit_between_two_parts_of_a_training_starts_it_anew(finished_copy):
+    """A state of another program is set aside, with a line that names the file."""
+    project = finished_copy
+    expected = file_hash(project.folder / WEIGHTS)
+    words = ("train", NAME, "mulsr-demo")
+    engine = project.folder / "hsisr/training/engine.py"
+    before = engine.read_text()
+    due = "        if self.progress.due(self.step):\n"
+    assert due in before
+    stop = "        if self.step == 4:\n            self._save()\n            raise SystemExit(9)\n"
+    engine.write_text(before.replace(due, stop + due))
+    assert project.hsisr(*words, check=False).returncode == 9
+    assert (project.folder / WEIGHTS).with_name("state").joinpath("last.pt").is_file()
+    engine.write_text(before)
+    said = project.hsisr(*words).stdout
+    assert "belongs to another run (code: hsisr/training/engine.py)" in said and "resumes" not in said
+    assert file_hash(project.folder / WEIGHTS) == expected
+
+
+def test_scores_of_other_weights_are_refused(finished_copy):
+    """By hand: weights that were trained again, or another program, are not merged with the scores of before."""
+    project = finished_copy
+    config = (project.folder / "config.yaml").read_text()
+    (project.folder / "config.yaml").write_text(config.replace("max_steps: 6", "max_steps: 3"))
+    said = project.hsisr("evaluate", NAME, "mulsr-demo", check=False).stdout
+    assert "trained with other settings or code (training.max_steps: 6, now 3); train again" in said
+    (project.folder / "config.yaml").write_text(config)
+    with open(project.folder / WEIGHTS, "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x00")
+    said = project.hsisr("merge", NAME, check=False).stdout
+    assert f"made before {WEIGHTS} changed; make it again with the step evaluate" in said
+    with open(project.folder / PATCHES, "ab") as file:
+        file.write(b"\x00")
+    said = project.hsisr("evaluate", NAME, "mulsr-demo", check=False).stdout
+    assert f"trained before {PATCHES} changed; train again" in said
+
+
+@pytest.fixture(scope="module")
+def traces(finished, tmp_path_factory) -> tuple[Project, list[dict]]:
+    """What the jobs of a whole run use of the package, as the interpreter sees it."""
+    folder = tmp_path_factory.mktemp("traced")
+    project = Project(folder / "project")
+    shutil.copytree(finished.folder, project.folder, symlinks=True)
+    (folder / "sitecustomize.py").write_text(TRACE)
+    environment = project.environment() | {"PYTHONPATH": str(folder)}
+    project.run_in(environment, "snakemake", "--cores", "2", "--forceall")
+    found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    return project, [trace for trace in found if trace["words"][:1] and trace["words"][0] in STEPS]
+
+
+#: Sub-command -> the step that it does, of a benchmark and the words of the command.
+STEPS = {
+    "fetch": lambda config, chosen, words: steps.fetching(config, words[1]),
+    "convert": lambda config, chosen, words: steps.conversion(config, words[1]),
+    "split": lambda config, chosen, words: steps.splitting(config, words[1]),
+    "pairs": lambda config, chosen, words: steps.pairing(chosen, words[2]),
+    "patches": lambda config, chosen, words: steps.cutting(chosen),
+    "train": lambda config, chosen, words: steps.training(chosen, words[2], 0),
+    "evaluate": lambda config, chosen, words: steps.scoring(chosen, words[2]),
+    "runtime": lambda config, chosen, words: steps.costing(chosen),
+    "classify": lambda config, chosen, words: steps.classifying(chosen),
+    "merge": lambda config, chosen, words: steps.merging(chosen),
+    "report": lambda config, chosen, words: steps.reporting(config, [chosen]),
+}
+
+#: What every command loads beside its step: the command line, and what it makes the step's arguments with.
+COMMAND_LINE = ("hsisr.cli", "hsisr.__main__", "hsisr.config", "hsisr.pipeline", "hsisr.sources")
+
+
+def test_every_step_knows_all_that_it_uses(traces):
+    """Modules that were loaded, and files of the package that were opened, are in the step's identity."""
+    project, found = traces
+    config = load(project.folder / "config.yaml")
+    chosen = benchmark.resolve(config, NAME)
+    assert {trace["words"][0] for trace in found} == set(STEPS)
+    for trace in found:
+        step = STEPS[trace["words"][0]](config, chosen, trace["words"])
+        known = set(step.closure) | set(BY_THE_COMMAND.get(step.name, ()))
+        unknown = {name for name in trace["modules"] if name not in known and not name.startswith(COMMAND_LINE)}
+        assert not unknown, (trace["words"], sorted(unknown))
+        for path in map(Path, trace["files"]):
+            inside = path.is_relative_to(project.folder / "hsisr") or path.is_relative_to(project.folder / "csrc")
+            if inside and path.suffix not in (".py", ".pyc") and path.is_file() and path.parent.name != "catalogue":
+                name = path.relative_to(project.folder).as_posix()
+                assert name in step.code, (trace["words"], name)
+
+
+#: Modules that the commands load for what they print.
+BY_THE_COMMAND = {"merge": ("hsisr.evaluation.table",), "evaluate": ("hsisr.evaluation.table",)}

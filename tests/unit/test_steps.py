@@ -1,0 +1,151 @@
+"""Every step has one identity: what it reads changes it, nothing else does."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from hsisr.config import Config
+from hsisr.pipeline import benchmark, steps
+from hsisr.sources import PACKAGE, Sources
+
+CONFIG = {
+    "benchmarks": {"indian_pines_x4": {"models": ["bicubic", "gsa", "small", "hybrid"]}},
+    "models": {"small": {"base": "mulsr", "width": 16, "blocks": 1}},
+}
+
+
+def all_steps(config: dict) -> dict[str, steps.Step]:
+    """The steps of a benchmark, by name."""
+    parsed = Config.parse(config)
+    chosen = benchmark.resolve(parsed, "indian_pines_x4")
+    return {
+        "fetch": steps.fetching(parsed, "indian_pines"),
+        "fetch cave": steps.fetching(parsed, "cave"),
+        "convert": steps.conversion(parsed, "indian_pines"),
+        "convert cave": steps.conversion(parsed, "cave"),
+        "split": steps.splitting(parsed, "indian_pines"),
+        "pairs": steps.pairing(chosen, "indian_pines-train"),
+        "patches": steps.cutting(chosen),
+        "train": steps.training(chosen, "small", 0),
+        "train hybrid": steps.training(chosen, "hybrid", 0),
+        "evaluate": steps.scoring(chosen, "small"),
+        "evaluate gsa": steps.scoring(chosen, "gsa"),
+        "runtime": steps.costing(chosen),
+        "classify": steps.classifying(chosen),
+        "merge": steps.merging(chosen),
+        "report": steps.reporting(parsed, [chosen]),
+    }
+
+
+@pytest.fixture
+def copy(tmp_path, monkeypatch):
+    """A copy of the package's sources, which the steps ask; returns a function that reads it anew."""
+    shutil.copytree(PACKAGE.folder, tmp_path / "hsisr", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(PACKAGE.folder.parent / "csrc", tmp_path / "csrc")
+
+    monkeypatch.setattr(steps, "PACKAGE", Sources(tmp_path / "hsisr"))
+    monkeypatch.setattr(steps, "csrc_folder", lambda: tmp_path / "csrc")
+
+    def read() -> dict[str, steps.Step]:
+        steps.PACKAGE._hashes.clear()  # comments are all that is edited, so that imports are still the same ones
+        found = all_steps(CONFIG)
+        for step in found.values():
+            step.digest  # noqa: B018  (kept by the step)
+        return found
+
+    return read
+
+
+def changed(before: dict[str, steps.Step], after: dict[str, steps.Step]) -> set[str]:
+    return {name for name in before if before[name].digest != after[name].digest}
+
+
+def test_an_edit_of_any_module_changes_the_steps_that_can_reach_it(copy, tmp_path):
+    """Every module in turn; the steps that change are those whose closure holds it, and no other."""
+    before = copy()
+    assert changed(before, copy()) == set()
+    for module in PACKAGE.modules:
+        path = tmp_path / PACKAGE.path(module).relative_to(PACKAGE.folder.parent)
+        text = path.read_text()
+        path.write_text(text + "# edited\n")
+        expected = {name for name, step in before.items() if module in step.closure}
+        assert changed(before, copy()) == expected, module
+        path.write_text(text)
+
+
+REACHED = {
+    "hsisr/training/objectives/loss.py": {"train", "train hybrid"},
+    "hsisr/models/hybrid/filters.py": {"train hybrid", "runtime"},
+    "hsisr/models/two_stream.py": set(),
+    "hsisr/models/classical/gsa.py": {"evaluate gsa", "runtime"},
+    "hsisr/datasets/conversion.py": {"convert", "convert cave"},
+    "hsisr/datasets/catalogue/cave.yaml": set(),  # a comment; what it says is a setting
+    "hsisr/datasets/catalogue/cave.sha256": {"fetch cave"},
+    "hsisr/degrade/responses/color_infrared.csv": {
+        *("pairs", "patches", "train", "train hybrid", "evaluate", "evaluate gsa", "runtime", "report")
+    },
+    "hsisr/degrade/responses/nikon_d700.csv": set(),
+    "hsisr/report/templates/style.css": {"report"},
+    "hsisr/cli/steps.py": set(),
+    "csrc/conv_scan.h": {"train", "evaluate", "runtime"},
+}
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_an_edit_changes_what_uses_the_file(copy, tmp_path, name):
+    before = copy()
+    with open(tmp_path / name, "a") as file:
+        file.write("# edited\n")
+    found = changed(before, copy())
+    assert REACHED[name] <= found <= REACHED[name] | ALLOWED.get(name, set())
+
+
+#: Steps that a file reaches beside those that matter to the test.
+ALLOWED = {
+    "hsisr/datasets/conversion.py": set(all_steps(CONFIG)) - {"fetch", "fetch cave"},  # the split asks for sizes
+}
+
+
+def test_an_entry_of_the_catalogue_belongs_to_its_own_data_set(copy, tmp_path):
+    before = copy()
+
+    def edited(entry: str, old: str, new: str) -> set[str]:
+        change = {"cave": {}, "indian_pines": {}}
+        change[entry] = {old: new}
+        config = CONFIG | {"datasets": {name: facts for name, facts in change.items() if facts}}
+        return {name for name, step in all_steps(config).items() if step.digest != before[name].digest}
+
+    assert edited("cave", "black_level", 3) == {"convert cave"}
+    assert edited("indian_pines", "black_level", 3) == {"convert"}
+    assert edited("indian_pines", "title", "A title.") == {"fetch", "convert", "report"}
+    assert edited("indian_pines", "notes", "A note.") == set()
+
+
+def test_settings_reach_the_steps_that_read_them(copy):
+    before = copy()
+
+    def edited(change: dict) -> set[str]:
+        return {name for name, step in all_steps(CONFIG | change).items() if step.digest != before[name].digest}
+
+    assert edited({"report": {"title": "x"}}) == {"report"}
+    assert edited({"evaluation": {"classification": False}}) == {"merge"}
+    assert edited({"patches": {"stride_lr_px": 3}}) == {"patches", "train", "train hybrid"}
+    assert edited({"training": {"workers": 3, "save_every_seconds": 1}}) == set()
+    scored = {"evaluate", "runtime", "classify", "merge"}
+    assert edited({"training": {"learning_rate": 0.5}}) == {"train", "train hybrid", *scored}
+
+
+def test_inputs_name_every_file():
+    found = all_steps(CONFIG)
+    scene = "data/scenes/indian_pines/indian_pines.h5"
+    assert found["train hybrid"].inputs["scenes"] == [scene] and "scenes" not in found["train"].inputs
+    assert found["train"].inputs["patches"] == ["data/patches/indian_pines_x4/train.h5"]
+    assert found["evaluate"].inputs["weights"] == ["runs/indian_pines_x4/small/seed0/model.safetensors"]
+    assert found["evaluate gsa"].inputs["weights"] == []
+
+
+def test_code_names_files_of_the_package():
+    code = all_steps(CONFIG)["train"].code
+    assert "hsisr/training/objectives/loss.py" in code and "csrc/conv_scan.h" in code
+    assert not [name for name in code if Path(name).is_absolute() or "emulation" in name]
