@@ -8,22 +8,29 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from hsisr import hdf5
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path, check_stamp, stamp
 
 #: Chunk side in pixels: a 64 x 64 window of all bands is one read.
 CHUNK = 64
 #: Most bytes that are held at a time where a scene passes through without being loaded whole.
 STRIP_BYTES = 128 * 2**20
 
-#: What h5py and numpy raise for a damaged file.
-_DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, MemoryError, OverflowError)
+#: Name -> numpy's letters of types and number of axes, of what a scene file may hold beside its cube.
+_ARRAYS = {
+    "wavelengths_nm": ("iuf", 1),
+    "fwhm_nm": ("iuf", 1),
+    "bad_bands": ("b", 1),
+    "mask": ("b", 2),
+    "labels": ("iu", 2),
+}
+#: Guides within guides: there is one, and it has none.
+_MOST_DEPTH = 2
 
 
 @dataclass(frozen=True)
@@ -173,8 +180,7 @@ class Scene:
 
     def save(self, path: str | os.PathLike, settings: Any = None) -> None:
         """Write the scene file, whole or not at all. settings: what made it; its hash goes into the file."""
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-            _set_attributes(file, stamp("scene", settings))
+        with hdf5.writing(path, "scene", settings) as file:
             self._write(file)
 
     @staticmethod
@@ -183,22 +189,22 @@ class Scene:
 
         Raises HsisrError if the file is absent, damaged or not a scene file.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise HsisrError(f"{path}: no such scene file")
+        file = hdf5.opened(path, "scene")
         try:
-            file = h5py.File(path, "r")
-            check_stamp(path, {"schema": _text(file.attrs.get("schema", ""))}, "scene")
-            return Scene._read(file)
-        except _DAMAGE as error:
-            raise HsisrError(f"{path}: damaged scene file ({error}); delete it and convert again") from error
+            with hdf5.told(path, "scene"):
+                try:
+                    return Scene._read(file)
+                except HsisrError as error:  # parts that do not fit together
+                    raise ValueError(error) from None
+        except BaseException:
+            file.close()
+            raise
 
     def _block(self, key: Any) -> np.ndarray:
-        try:
+        if not isinstance(self.stored, h5py.Dataset):
             return self.stored[key]
-        except _DAMAGE as error:
-            where = self.stored.file.filename if isinstance(self.stored, h5py.Dataset) else f"scene {self.name}"
-            raise HsisrError(f"{where}: damaged pixels ({error}); delete it and convert again") from error
+        with hdf5.told(self.stored.file.filename, "scene"):
+            return self.stored[key]
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
         if self.scale == 1.0 and self.offset == 0.0:
@@ -226,7 +232,7 @@ class Scene:
         )
         for strip, values in self.strips():
             cube[:, strip] = values
-        for key in ("wavelengths_nm", "fwhm_nm", "bad_bands", "mask", "labels"):
+        for key in _ARRAYS:
             value = getattr(self, key)
             if value is not None:
                 group.create_dataset(key, data=value)
@@ -239,46 +245,32 @@ class Scene:
             "transform": None if self.transform is None else np.asarray(self.transform, dtype=float),
             "label_names": json.dumps(list(self.label_names)),
         }
-        _set_attributes(group, {key: value for key, value in attributes.items() if value is not None})
-        provenance = json.dumps(self.provenance, sort_keys=True, default=str).encode()
-        group.create_dataset("provenance", data=provenance, dtype=h5py.string_dtype("utf-8", len(provenance)))
+        hdf5.set_attributes(group, {key: value for key, value in attributes.items() if value is not None})
+        hdf5.write_text(group, "provenance", json.dumps(self.provenance, sort_keys=True, default=str))
         if self.guide is not None:
             self.guide._write(group.create_group("guide"))
 
     @staticmethod
-    def _read(group: h5py.Group) -> "Scene":
-        arrays = {
-            key: group[key][...] for key in ("wavelengths_nm", "fwhm_nm", "bad_bands", "mask", "labels") if key in group
-        }
-        attrs = group.attrs
-        transform = attrs.get("transform")
+    def _read(group: h5py.Group, depth: int = 1) -> "Scene":
+        if depth > _MOST_DEPTH:
+            raise ValueError("a guide has a guide")
+        arrays = {key: hdf5.dataset(group, key, *kind)[...] for key, kind in _ARRAYS.items() if key in group}
+        transform = hdf5.attribute(group, "transform", list) if "transform" in group.attrs else None
+        if transform is not None and (len(transform) != 6 or not np.isfinite(transform).all()):
+            raise ValueError(f"transform {transform}: expected six finite numbers")
+        provenance = json.loads(hdf5.read_text(group, "provenance"))
+        if not isinstance(provenance, dict):
+            raise ValueError("provenance holds no names and values")
         return Scene(
-            stored=group["cube"],
-            name=_text(attrs["name"]),
-            scale=float(attrs["scale"]),
-            offset=float(attrs["offset"]),
-            crs=_text(attrs["crs"]) if "crs" in attrs else None,
-            nodata=None if "nodata" not in attrs else float(attrs["nodata"]),
-            transform=None if transform is None else tuple(float(v) for v in transform),
-            label_names=tuple(json.loads(_text(attrs["label_names"]))),
-            provenance=json.loads(_text(group["provenance"][()])),
-            guide=Scene._read(group["guide"]) if "guide" in group else None,
+            stored=hdf5.dataset(group, "cube", "iuf", 3),
+            name=hdf5.attribute(group, "name", str),
+            scale=hdf5.attribute(group, "scale", float),
+            offset=hdf5.attribute(group, "offset", float),
+            crs=hdf5.attribute(group, "crs", str) if "crs" in group.attrs else None,
+            nodata=hdf5.attribute(group, "nodata", float) if "nodata" in group.attrs else None,
+            transform=None if transform is None else tuple(transform),
+            label_names=tuple(str(name) for name in json.loads(hdf5.attribute(group, "label_names", str))),
+            provenance=provenance,
+            guide=Scene._read(hdf5.group(group, "guide"), depth + 1) if "guide" in group else None,
             **arrays,
         )
-
-
-def _set_attributes(group: h5py.Group, attributes: dict[str, Any]) -> None:
-    """Write attributes, strings with a fixed length.
-
-    Strings of variable length lie in HDF5's global heap, and a damaged heap sends the library into an endless loop.
-    """
-    for key, value in attributes.items():
-        if isinstance(value, str):
-            encoded = value.encode()
-            group.attrs.create(key, encoded, dtype=h5py.string_dtype("utf-8", max(len(encoded), 1)))
-        else:
-            group.attrs[key] = value
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,16 +1,13 @@
 """Preview files: the small part of a model's output that the report draws, so that it need not super-resolve."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import h5py
 import numpy as np
 
-from hsisr.errors import HsisrError
-from hsisr.files import atomic_path, check_stamp, stamp
+from hsisr import hdf5
 
 #: Composite channels, red, green, blue: nanometres for scenes that the eye sees, colour infrared beyond.
 VISIBLE_NM = (650.0, 550.0, 450.0)
@@ -105,8 +102,7 @@ def write(
     labelled: dict[str, np.ndarray] | None = None,
 ) -> None:
     """Write the previews of a model, one group a scene; labelled: scene -> (n, bands) spectra of labelled pixels."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(stamp("preview", settings))
+    with hdf5.writing(path, "preview", settings) as file:
         for name, preview in previews.items():
             group = file.create_group(name)
             for key in fields(Preview):
@@ -117,35 +113,43 @@ def write(
 
 def read(path: str | os.PathLike) -> dict[str, Preview]:
     """Scene -> preview. Raises HsisrError if the file is absent, damaged or of another kind."""
-    with _opened(path) as file:
-        return {
-            name: Preview(**{key.name: group[key.name][...] for key in fields(Preview)})
-            for name, group in file.items()
-            if name != _LABELLED
-        }
+    with hdf5.reading(path, "preview") as file:
+        return {name: _preview(hdf5.group(file, name)) for name in file if name != _LABELLED}
 
 
 def read_labelled(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Scene -> (n, bands) spectra of labelled pixels; empty where there are no labels. Errors as `read`."""
-    with _opened(path) as file:
-        return {name: spectra[...] for name, spectra in file.get(_LABELLED, {}).items()}
+    with hdf5.reading(path, "preview") as file:
+        if _LABELLED not in file:
+            return {}
+        labelled = hdf5.group(file, _LABELLED)
+        return {name: hdf5.dataset(labelled, name, "f", 2)[...] for name in labelled}
 
 
 #: Group of the labelled pixels; scenes have no such names.
 _LABELLED = "_labelled"
 
 
-@contextmanager
-def _opened(path: str | os.PathLike) -> Iterator[h5py.File]:
-    path = Path(path)
-    if not path.is_file():
-        raise HsisrError(f"{path}: no such preview file; `hsisr evaluate` makes it")
-    try:
-        with h5py.File(path, "r") as file:
-            check_stamp(path, file.attrs, "preview")
-            yield file
-    except (OSError, KeyError, RuntimeError) as error:
-        raise HsisrError(f"{path}: damaged preview file ({error}); delete it and evaluate again") from error
+#: Number of axes of each part of a preview, all of which hold numbers.
+_AXES = {
+    "composite": 3,
+    "reference_composite": 3,
+    "lr_composite": 3,
+    "composite_bands": 1,
+    "error": 2,
+    "spectral_angle": 2,
+    "points": 2,
+    "spectra": 2,
+    "reference_spectra": 2,
+    "worst_point": 1,
+    "worst_spectra": 2,
+    "band_psnr": 1,
+    "wavelengths_nm": 1,
+}
+
+
+def _preview(group: h5py.Group) -> Preview:
+    return Preview(**{name: hdf5.dataset(group, name, "iuf", axes)[...] for name, axes in _AXES.items()})
 
 
 def _channels_last(cube: np.ndarray, bands: Sequence[int]) -> np.ndarray:

@@ -10,11 +10,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from hsisr import degrade
+from hsisr import degrade, hdf5
 from hsisr.datasets import quicklook
 from hsisr.datasets.splits import Item
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path, check_stamp, stamp
 from hsisr.pipeline import steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.scene import Scene
@@ -84,10 +83,9 @@ def cut(scene: Scene, region: tuple[int, int, int, int]) -> Scene:
 
 def write(path: str | os.PathLike, name: str, pair: degrade.Pair, scene: Scene, settings: Any = None) -> None:
     """Write a pair file. scene: where wavelengths and labels come from."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(stamp("pair", settings))
-        file.attrs["name"] = name
-        file.attrs["metadata"] = json.dumps(_plain(pair.metadata), sort_keys=True)
+    with hdf5.writing(path, "pair", settings) as file:
+        hdf5.set_attributes(file, {"name": name})
+        _write_metadata(file, json.dumps(_plain(pair.metadata), sort_keys=True))
         arrays = {"lr": pair.lr, "guide": pair.guide, "hr": pair.hr, "mask": pair.mask}
         if scene.wavelengths_nm is not None:
             arrays["wavelengths_nm"] = scene.wavelengths_nm
@@ -104,30 +102,31 @@ def read(path: str | os.PathLike, what: tuple[str, ...] = ("lr", "guide", "hr", 
 
     Raises HsisrError if the file is absent, damaged or of another kind.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise HsisrError(f"{path}: no such pair file; `hsisr pairs` makes it")
-    try:
-        with h5py.File(path, "r") as file:
-            check_stamp(path, file.attrs, "pair")
-            arrays = {key: file[key][...] if key in file and key in what else None for key in _ARRAYS}
-            wavelengths = file["wavelengths_nm"][...] if "wavelengths_nm" in file else None
-            return PairFile(
-                name=str(file.attrs["name"]),
-                metadata=json.loads(file.attrs["metadata"]),
-                wavelengths_nm=wavelengths,
-                **arrays,
-            )
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise HsisrError(f"{path}: damaged pair file ({error}); delete it and make it again") from error
+    with hdf5.reading(path, "pair") as file:
+        here = [key for key in _ARRAYS if key in file]
+        arrays = dict.fromkeys(_ARRAYS)
+        for key in here:
+            found = hdf5.dataset(file, key, *_ARRAYS[key])
+            if key in what or key == "wavelengths_nm":
+                arrays[key] = found[...]
+        metadata = json.loads(_read_metadata(file))
+        if not isinstance(metadata, dict):
+            raise ValueError("metadata holds no names and values")
+        if "lr" not in here:
+            raise KeyError("lr is missing")
+        return PairFile(name=hdf5.attribute(file, "name", str), metadata=metadata, **arrays)
+
+
+def lr_shape(path: str | os.PathLike) -> tuple[int, int]:
+    """Rows and columns of the LR image of a pair file. Errors as `read`."""
+    with hdf5.reading(path, "pair") as file:
+        rows, columns = hdf5.dataset(file, "lr", "f", 3).shape[1:]
+        return int(rows), int(columns)
 
 
 def is_pair(path: str | os.PathLike) -> bool:
     """Whether a file is a pair file."""
-    if not h5py.is_hdf5(path):
-        return False
-    with h5py.File(path, "r") as file:
-        return str(file.attrs.get("schema", "")).startswith("hsisr/pair/")
+    return Path(path).is_file() and hdf5.schema_of(path).startswith("hsisr/pair/")
 
 
 def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
@@ -153,7 +152,28 @@ def _as_scene(pair: PairFile, cube: np.ndarray) -> Scene:
     return Scene(cube, pair.name, wavelengths_nm=pair.wavelengths_nm)
 
 
-_ARRAYS = ("lr", "guide", "hr", "mask", "labels")
+#: Name -> numpy's letters of types and number of axes, of what a pair file may hold.
+_ARRAYS = {
+    "lr": ("f", 3),
+    "guide": ("f", 3),
+    "hr": ("f", 3),
+    "mask": ("b", 2),
+    "labels": ("iu", 2),
+    "wavelengths_nm": ("iuf", 1),
+}
+#: Bytes of an attribute, at most.
+_MOST_OF_AN_ATTRIBUTE = 60_000
+
+
+def _write_metadata(file: h5py.File, text: str) -> None:
+    if len(text.encode()) > _MOST_OF_AN_ATTRIBUTE:  # a large kernel
+        hdf5.write_text(file, "metadata", text)
+    else:
+        hdf5.set_attributes(file, {"metadata": text})
+
+
+def _read_metadata(file: h5py.File) -> str:
+    return hdf5.read_text(file, "metadata") if "metadata" in file else hdf5.attribute(file, "metadata", str)
 
 
 def _plain(value: Any) -> Any:

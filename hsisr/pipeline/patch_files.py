@@ -25,9 +25,9 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from hsisr import degrade
+from hsisr import degrade, hdf5
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path, check_stamp, file_hash, stamp
+from hsisr.files import file_hash
 from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 
@@ -42,6 +42,12 @@ class Sample:
     lr: np.ndarray
     guide: np.ndarray | None
     hr: np.ndarray | None
+
+
+#: Patches, pixels and bands that a file may say it has: more would exhaust memory.
+_MOST = 10**8
+#: Arrays of a patch file whose degradation is fixed.
+_PATCH_ARRAYS = ("lr", "guide", "hr")
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,11 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
     items = benchmark.parts[part]
     if not items:
         raise HsisrError(f"{benchmark.name}: the split has no {part} scenes; choose another under splits:")
-    with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(stamp("patches", steps.cutting(benchmark, part).identity))
-        file.attrs.update(scale=benchmark.scale, protocol=benchmark.protocol, names=[item.name for item in items])
+    with hdf5.writing(out, "patches", steps.cutting(benchmark, part).identity) as file:
+        facts = {"scale": benchmark.scale, "protocol": benchmark.protocol, "names": [item.name for item in items]}
         if isinstance(benchmark.rule, degrade.CustomProtocol):
-            file.attrs["rule"] = json.dumps(benchmark.config.protocols[benchmark.protocol])
-        file.attrs["labelled"] = part == "train"
+            facts["rule"] = json.dumps(benchmark.config.protocols[benchmark.protocol])
+        hdf5.set_attributes(file, {**facts, "labelled": part == "train"})
         if benchmark.draws_crops:
             return _write_scenes(file, benchmark, items)
         return _write_patches(file, benchmark, items)
@@ -82,9 +87,8 @@ def cut(
     images: `lr` (bands, h, w), `hr` (bands, scale h, scale w) and, where there is one, `guide` (G, scale h, scale w).
     places: first LR row and column of each patch. size: of a patch in LR pixels.
     """
-    with atomic_path(out) as temporary, h5py.File(temporary, "w") as file:
-        file.attrs.update(stamp("patches"))
-        file.attrs.update(scale=scale, protocol="wald", names=[name], labelled=True)
+    with hdf5.writing(out, "patches") as file:
+        hdf5.set_attributes(file, {"scale": scale, "protocol": "wald", "names": [name], "labelled": True})
         arrays = _Arrays(file, len(places))
         for number, (row, column) in enumerate(places):
             arrays.put(number, _window(images, row, column, size, scale))
@@ -114,27 +118,27 @@ class PatchFile:
         self.path = Path(path)
         self.seed = seed
         self.augment = augment
-        if not self.path.is_file():
-            raise HsisrError(f"{self.path}: no such patch file; `hsisr patches` makes it")
-        with self._open() as file:
-            self.scale = int(file.attrs["scale"])
-            self.protocol = str(file.attrs["protocol"])
-            self.rule = _rule(self.protocol, file.attrs.get("rule"))
-            self.labelled = bool(file.attrs["labelled"])
-            self.names = [str(name) for name in file.attrs["names"]]
+        with hdf5.reading(self.path, "patches") as file:
+            self.scale = hdf5.attribute(file, "scale", int)
+            self.protocol = hdf5.attribute(file, "protocol", str)
+            self.rule = _rule(self.protocol, hdf5.attribute(file, "rule", str, ""))
+            self.labelled = hdf5.attribute(file, "labelled", bool)
+            self.names = [str(name) for name in hdf5.attribute(file, "names", list)]
             if scenes is not None and scenes > len(self.names):
                 raise HsisrError(f"{self.path}: holds {len(self.names)} scenes, fewer than labelled_scenes: {scenes}")
-            self.patches = int(file.attrs["per_epoch"])
+            self.patches = hdf5.attribute(file, "per_epoch", int)
             if scenes is not None:
                 self.patches = _patches_of_first(file, scenes, len(self.names))
                 self.names = self.names[:scenes]
-            self.size_lr_px = int(file.attrs["size_lr_px"])
-            self.bands = int(file.attrs["bands"])
-            self.guide_channels = int(file.attrs["guide_channels"])
+            self.size_lr_px = hdf5.attribute(file, "size_lr_px", int)
+            self.bands = hdf5.attribute(file, "bands", int)
+            self.guide_channels = hdf5.attribute(file, "guide_channels", int)
             self.random = "scenes" in file
             self.orientations = 8 if augment == "dihedral" and not self.random else 1
-            self.wavelengths_nm = file["wavelengths_nm"][...] if "wavelengths_nm" in file else None
-            self._scene_of_patch = None if self.random else file["scene"][...]
+            known = "wavelengths_nm" in file
+            self.wavelengths_nm = hdf5.dataset(file, "wavelengths_nm", "iuf", 1)[...] if known else None
+            self._scene_of_patch = None if self.random else hdf5.dataset(file, "scene", "iu", 1)[...]
+            self._check(file)
 
     def __len__(self) -> int:
         """Samples in one epoch."""
@@ -209,37 +213,49 @@ class PatchFile:
     @cached_property
     def _mapped(self) -> list:
         """The scenes of a random protocol; else LR images, guides and HR images, None for what is not there."""
-        with self._open() as file:
+        with hdf5.reading(self.path, "patches") as file:
             if not self.random:
-                return [self._map(file[key]) if key in file else None for key in ("lr", "guide", "hr")]
-            groups = [file[f"scenes/{index}"] for index in range(len(self.names))]
+                return [self._map(hdf5.dataset(file, key, "f", 4)) if key in file else None for key in _PATCH_ARRAYS]
+            groups = [hdf5.group(file, f"scenes/{index}") for index in range(len(self.names))]
             return [
                 _StoredScene(
-                    self._map(group["cube"]),
-                    group.attrs["scale"],
-                    group.attrs["offset"],
-                    group["response"][...] if "response" in group else None,
+                    self._map(hdf5.dataset(group, "cube", "iuf", 3)),
+                    hdf5.attribute(group, "scale", float),
+                    hdf5.attribute(group, "offset", float),
+                    hdf5.dataset(group, "response", "f", 2)[...] if "response" in group else None,
                 )
                 for group in groups
             ]
 
+    def _check(self, file: h5py.File) -> None:
+        """Raise ValueError or KeyError where a file holds other arrays than it says."""
+        counts = (self.patches, self.scale, self.size_lr_px, self.bands, len(self.names))
+        if not all(0 < count <= _MOST for count in counts) or not 0 <= self.guide_channels <= _MOST:
+            raise ValueError("a number of patches, pixels, bands or scenes makes no sense")
+        if self.random:
+            for index in range(len(self.names)):
+                shape = hdf5.dataset(file, f"scenes/{index}/cube", "iuf", 3).shape
+                if shape[0] != self.bands or min(shape[1:]) < self.size_lr_px * self.scale:
+                    raise ValueError(f"scene {index} has shape {shape}, too small for its patches or of other bands")
+            return
+        side = self.size_lr_px
+        sides = {"lr": (self.bands, side), "guide": (self.guide_channels, side * self.scale)}
+        sides["hr"] = (self.bands, side * self.scale)
+        count = hdf5.attribute(file, "per_epoch", int)
+        for key in _PATCH_ARRAYS:
+            if key in file or key == "lr" or (key == "hr" and self.labelled):
+                shape, (channels, edge) = hdf5.dataset(file, key, "f", 4).shape, sides[key]
+                if shape != (count, channels, edge, edge):
+                    raise ValueError(f"{key} has shape {shape}, expected {(count, channels, edge, edge)}")
+        if len(self._scene_of_patch) != count or not np.isin(self._scene_of_patch, range(len(self.names) + 1)).all():
+            raise ValueError("scene does not say of every patch which scene it is from")
+
     def _map(self, array: h5py.Dataset) -> np.ndarray:
         """An HDF5 array as it lies in the file, read-only."""
         offset = array.id.get_offset()
-        if offset is None:
-            raise HsisrError(f"{self.path}: {array.name} is not stored in one piece; delete the file and make it again")
-        try:
-            return np.asarray(np.memmap(self.path, array.dtype, "r", offset, array.shape))
-        except (OSError, ValueError) as error:
-            raise HsisrError(f"{self.path}: damaged patch file ({error}); delete it and make it again") from error
-
-    def _open(self) -> h5py.File:
-        try:
-            file = h5py.File(self.path, "r")
-        except OSError as error:
-            raise HsisrError(f"{self.path}: damaged patch file ({error}); delete it and make it again") from error
-        check_stamp(self.path, file.attrs, "patches")
-        return file
+        if offset is None or offset + array.size * array.dtype.itemsize > self.path.stat().st_size:
+            raise ValueError(f"{array.name} is not stored in one piece, or cut")
+        return np.asarray(np.memmap(self.path, array.dtype, "r", offset, array.shape))
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_mapped"}
@@ -292,8 +308,7 @@ def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> in
     size, stride = benchmark.patches.size_lr_px, benchmark.patches.stride_lr_px
     corners = []
     for item in items:
-        with h5py.File(_pair_path(benchmark, item), "r") as pair:
-            corners.append(_corners(pair["lr"].shape[1:], size, stride, item.name))
+        corners.append(_corners(pair_files.lr_shape(_pair_path(benchmark, item)), size, stride, item.name))
     count, number = sum(map(len, corners)), 0
     arrays, labelled = _Arrays(file, count), file.attrs["labelled"]
     for item, mine in zip(items, corners, strict=True):
@@ -390,6 +405,6 @@ def _patches_of_first(file: h5py.File, scenes: int, of: int) -> int:
     return int(file.attrs["per_epoch"]) // of * scenes
 
 
-def _rule(name: str, settings: str | None) -> degrade.Protocol:
+def _rule(name: str, settings: str) -> degrade.Protocol:
     """The protocol of a patch file: a named one, or a user's own with the settings that stand in the file."""
-    return degrade.PROTOCOLS[name] if settings is None else degrade.CustomProtocol(name, json.loads(settings))
+    return degrade.CustomProtocol(name, json.loads(settings)) if settings else degrade.PROTOCOLS[name]

@@ -89,7 +89,7 @@ def test_file_that_is_not_in_one_piece_is_one_line(small, tmp_path):
         lr = file["lr"][...]
         del file["lr"]
         file.create_dataset("lr", data=lr, chunks=True)
-    with pytest.raises(HsisrError, match="lr is not stored in one piece; delete the file and make it again"):
+    with pytest.raises(HsisrError, match="lr is not stored in one piece, or cut.; delete it and make it again"):
         PatchFile(path)[0]
 
 
