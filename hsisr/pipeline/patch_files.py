@@ -220,8 +220,8 @@ class PatchFile:
             return [
                 _StoredScene(
                     self._map(hdf5.dataset(group, "cube", "iuf", 3)),
-                    hdf5.attribute(group, "scale", float),
-                    hdf5.attribute(group, "offset", float),
+                    _finite(hdf5.attribute(group, "scale", float)),
+                    _finite(hdf5.attribute(group, "offset", float)),
                     hdf5.dataset(group, "response", "f", 2)[...] if "response" in group else None,
                 )
                 for group in groups
@@ -403,6 +403,13 @@ def _patches_of_first(file: h5py.File, scenes: int, of: int) -> int:
     if "scene" in file:
         return int(np.searchsorted(file["scene"][...], scenes))
     return int(file.attrs["per_epoch"]) // of * scenes
+
+
+def _finite(value: float) -> float:
+    with np.errstate(over="ignore"):
+        if not np.isfinite(np.float32(value)):
+            raise ValueError(f"scale or offset {value} makes no finite values")
+    return value
 
 
 def _rule(name: str, settings: str) -> degrade.Protocol:
