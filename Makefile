@@ -10,7 +10,7 @@ help:
 	@echo "make demo     install, then run the pipeline on the embedded scene and show its scores"
 	@echo "make test     install, then run all tests"
 	@echo "make setup    install into $(VENV)"
-	@echo "make lint     check the style of Python and Snakemake files"
+	@echo "make lint     check style, spelling and types"
 	@echo "make report   write the report again"
 	@echo "make unlock   after Snakemake was killed: remove its lock"
 	@echo "make clean    remove everything that the pipeline made; data/raw stays"
@@ -28,6 +28,8 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/codespell
+	$(BIN)/python .ci/mypy-ratchet
 
 report: $(VENV)/.demo
 	$(BIN)/snakemake results/report/index.html --cores all --forcerun report

@@ -6,7 +6,7 @@ Importing the package is cheap: sub-modules, and torch with them, load when a na
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from hsisr._version import __version__ as __version__
 
 #: Public name -> module that defines it.
 _PUBLIC = {

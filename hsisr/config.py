@@ -329,11 +329,11 @@ def load(paths: str | os.PathLike | Iterable[str | os.PathLike] = "config.yaml")
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    paths = [Path(path) for path in paths]
+    files = [Path(path) for path in paths]
     merged: dict = {}
-    for path in paths:
-        merged = _merge(merged, _read_yaml(path))
-    return Config.parse(merged, " + ".join(map(str, paths)))
+    for file in files:
+        merged = _merge(merged, _read_yaml(file))
+    return Config.parse(merged, " + ".join(map(str, files)))
 
 
 def checked(model: type[BaseModel], content: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> Any:

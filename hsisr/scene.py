@@ -64,7 +64,7 @@ class Scene:
     transform: tuple[float, ...] | None = None
     nodata: float | None = None
     guide: "Scene | None" = None
-    provenance: dict = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.stored.shape) != 3 or 0 in self.stored.shape:
@@ -89,7 +89,8 @@ class Scene:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(bands, rows, columns)."""
-        return tuple(int(n) for n in self.stored.shape)
+        bands, rows, columns = self.stored.shape
+        return int(bands), int(rows), int(columns)
 
     @property
     def cube(self) -> np.ndarray:
@@ -117,9 +118,11 @@ class Scene:
         if self.nodata is None:
             return None
         if np.isnan(self.nodata):
-            return np.isnan(stored)
+            missing: np.ndarray = np.isnan(stored)
+            return missing
         with np.errstate(over="ignore"):  # a value outside the stored type equals none of them
-            return stored == np.asarray(self.nodata).astype(stored.dtype if stored.dtype.kind == "f" else float)
+            missing = stored == np.asarray(self.nodata).astype(stored.dtype if stored.dtype.kind == "f" else float)
+        return missing
 
     def window(self, rows: slice, columns: slice) -> "Scene":
         """The part of the scene inside `rows` and `columns` (slices in pixels, step 1), read into memory.
@@ -154,16 +157,16 @@ class Scene:
             guide=guide,
         )
 
-    def bands(self, indices: Sequence[int]) -> "Scene":
+    def bands(self, indices: Sequence[int] | np.ndarray) -> "Scene":
         """The scene with only these bands (0-based, in this order), read into memory."""
-        indices = np.asarray(indices)
+        chosen = np.asarray(indices)
 
         def pick(values: np.ndarray | None) -> np.ndarray | None:
-            return None if values is None else np.asarray(values)[indices]
+            return None if values is None else np.asarray(values)[chosen]
 
         return replace(
             self,
-            stored=self._block(...)[indices],
+            stored=self._block(...)[chosen],
             wavelengths_nm=pick(self.wavelengths_nm),
             fwhm_nm=pick(self.fwhm_nm),
             bad_bands=pick(self.bad_bands),
@@ -178,13 +181,13 @@ class Scene:
             distance = np.where(self.bad_bands, np.inf, distance)
         return int(np.argmin(distance))
 
-    def save(self, path: str | os.PathLike, settings: Any = None) -> None:
+    def save(self, path: str | os.PathLike[str], settings: Any = None) -> None:
         """Write the scene file, whole or not at all. settings: what made it; its hash goes into the file."""
         with hdf5.writing(path, "scene", settings) as file:
             self._write(file)
 
     @staticmethod
-    def open(path: str | os.PathLike) -> "Scene":
+    def open(path: str | os.PathLike[str]) -> "Scene":
         """Open a scene file lazily: metadata now, pixels when asked for.
 
         Raises HsisrError if the file is absent, damaged or not a scene file.
@@ -201,10 +204,13 @@ class Scene:
             raise
 
     def _block(self, key: Any) -> np.ndarray:
-        if not isinstance(self.stored, h5py.Dataset):
-            return self.stored[key]
-        with hdf5.told(self.stored.file.filename, "scene"):
-            return self.stored[key]
+        block: np.ndarray
+        if isinstance(self.stored, h5py.Dataset):
+            with hdf5.told(self.stored.file.filename, "scene"):
+                block = self.stored[key]
+        else:
+            block = self.stored[key]
+        return block
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
         if self.scale == 1.0 and self.offset == 0.0:

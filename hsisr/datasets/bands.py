@@ -77,6 +77,8 @@ def apply(scene: Scene, steps: Sequence[Mapping[str, Any]]) -> Scene:
     `resample` also takes `{first, last, count}`. Raises HsisrError for a step that is not one of these.
     """
     for step in steps:
+        name: str | None
+        value: Any
         name, value = next(iter(step.items())) if len(step) == 1 else (None, None)
         if name == "drop" and value == "bad":
             scene = drop_bad(scene)

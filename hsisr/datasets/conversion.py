@@ -10,7 +10,7 @@ import numpy as np
 
 from hsisr.datasets import manifest
 from hsisr.datasets.bands import apply
-from hsisr.datasets.catalogue import DataSet, entry
+from hsisr.datasets.catalogue import DataSet, Guide, entry
 from hsisr.datasets.layout import CUBE_SUFFIXES, IMAGE_SUFFIXES, find, listing
 from hsisr.datasets.manifest import RawFiles
 from hsisr.datasets.readers import read_plane, read_scene
@@ -65,15 +65,14 @@ def _assembled(data_set: DataSet, scene: str, raw: RawFiles) -> Scene:
         used += label_paths
     if data_set.guide is not None:
         guide_paths = _paths(data_set, scene, raw, data_set.guide.layout)
-        facts["guide"] = _guide(data_set, scene, guide_paths)
+        facts["guide"] = _guide(data_set, data_set.guide, scene, guide_paths)
         used += guide_paths
     facts["provenance"] = {**result.provenance, **_provenance(data_set, scene, raw, used)}
     result = replace(_scaled(_above_black(result, data_set.black_level), data_set.scale), **facts)
     return apply(result, data_set.band_steps)
 
 
-def _guide(data_set: DataSet, scene: str, paths: list[Path]) -> Scene:
-    guide = data_set.guide
+def _guide(data_set: DataSet, guide: Guide, scene: str, paths: list[Path]) -> Scene:
     result = _scaled(_read(paths, guide.reader or data_set.reader, guide.reader_options), guide.scale)
     wavelengths = result.wavelengths_nm if guide.wavelengths_nm is None else np.asarray(guide.wavelengths_nm)
     return replace(result, name=f"{scene}-guide", wavelengths_nm=wavelengths)

@@ -58,7 +58,8 @@ def list_scenes(folder: str | os.PathLike, patterns: Sequence[str]) -> tuple[str
     root = Path(folder)
     if not root.is_dir():
         raise HsisrError(f"{folder}: no such folder; give the folder that holds the scenes")
-    found = {_scene_of(path, pattern) for path in listing(root) for pattern in patterns} - {None}
+    named = {_scene_of(path, pattern) for path in listing(root) for pattern in patterns}
+    found = {name for name in named if name is not None}
     if not found:
         raise HsisrError(f"{folder}: holds no scene that looks like {' or '.join(patterns)}")
     return tuple(sorted(found, key=natural_key))

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +43,7 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
     chosen = format_of(out, format)
     if chosen == "envi":
         return _write_envi(scene, out)
-    writers = {
+    writers: dict[str, Callable[[Scene, Path], None]] = {
         "geotiff": _write_geotiff, "cog": _write_cog, "matlab5": _write_matlab5, "matlab7.3": _write_matlab73,
         "npy": _write_npy, "scene": Scene.save,
     }  # fmt: skip
@@ -122,8 +122,8 @@ def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:
     centres = None if scene.wavelengths_nm is None else [str(round(float(nm), 6)) for nm in scene.wavelengths_nm]
     widths = None if scene.fwhm_nm is None else [str(round(float(nm), 6)) for nm in scene.fwhm_nm]
     good = None if scene.bad_bands is None else [str(int(not bad)) for bad in scene.bad_bands]
-    columns = {"wavelength": centres, "fwhm": widths, "bbl": good}
-    columns = {key: values for key, values in columns.items() if values is not None}
+    known = {"wavelength": centres, "fwhm": widths, "bbl": good}
+    columns = {key: values for key, values in known.items() if values is not None}
     units = {} if centres is None else {"wavelength_units": "Nanometers"}
     if driver == "ENVI":
         image.update_tags(ns="ENVI", **{key: "{" + ", ".join(values) + "}" for key, values in columns.items()}, **units)

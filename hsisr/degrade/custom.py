@@ -90,7 +90,7 @@ def _only(settings: Any, allowed: tuple[str, ...], where: str) -> None:
         raise HsisrError(f"{where}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
 
 
-def _one_of(value: Any, allowed: tuple, where: str) -> Any:
+def _one_of(value: Any, allowed: tuple[Any, ...], where: str) -> Any:
     if value not in allowed:
         raise HsisrError(f"{where} {value!r} is not known; choose one of {', '.join(str(entry) for entry in allowed)}")
     return value

@@ -29,12 +29,14 @@ class Subspace:
 
     def coefficients(self, spectra: np.ndarray) -> np.ndarray:
         """(B, n) -> (K, n)."""
-        return self.basis.T @ (spectra - self.mean)
+        coefficients: np.ndarray = self.basis.T @ (spectra - self.mean)
+        return coefficients
 
     def spectra(self, coefficients: np.ndarray) -> np.ndarray:
         """(K, n) -> (B, n), in the type of the coefficients."""
         kind = coefficients.dtype
-        return self.basis.astype(kind) @ coefficients + self.mean.astype(kind)
+        spectra: np.ndarray = self.basis.astype(kind) @ coefficients + self.mean.astype(kind)
+        return spectra
 
 
 def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor | None = None) -> Sensor:
@@ -113,7 +115,7 @@ def fit_positive_response(bands: np.ndarray, guide: np.ndarray) -> np.ndarray:
     from scipy.optimize import nnls
 
     # the triangle poses the same least-squares problem with B + G rows instead of n
-    triangle = np.linalg.qr(np.concatenate([bands, guide]).T.astype(np.float64), mode="r")
+    triangle = np.asarray(np.linalg.qr(np.concatenate([bands, guide]).T.astype(np.float64), mode="r"))
     known, wanted = triangle[:, : len(bands)], triangle[:, len(bands) :]
     return np.stack([nnls(known, channel)[0] for channel in wanted.T])
 

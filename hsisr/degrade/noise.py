@@ -32,7 +32,8 @@ class Noise:
 
     def sigma_for(self, cube: np.ndarray) -> float:
         """Standard deviation for this cube."""
-        if self.sigma is not None:
+        if self.snr_db is None:
+            assert self.sigma is not None  # one of the two is given
             return float(self.sigma)
         return math.sqrt(float(np.mean(np.square(cube, dtype=np.float64))) / 10 ** (self.snr_db / 10))
 
@@ -40,7 +41,7 @@ class Noise:
 NO_NOISE = Noise(sigma=0.0)
 
 
-def parse_noise(value: "float | Mapping | Noise | None") -> Noise | None:
+def parse_noise(value: "float | Mapping[str, float] | Noise | None") -> Noise | None:
     """Noise from what a user writes: a sigma, `{sigma: ..}`, `{snr_db: ..}`, a Noise, or None (left as None)."""
     if value is None or isinstance(value, Noise):
         return value

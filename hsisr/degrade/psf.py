@@ -47,7 +47,8 @@ def sampled_gaussian(rows: np.ndarray, columns: np.ndarray, l1: float, l2: float
     exponent = -0.5 * ((cos * x + sin * y) ** 2 / l1 + (cos * y - sin * x) ** 2 / l2)
     # The largest weight is made 1 first: a narrow kernel whose peak lies far outside its window would underflow to 0/0.
     kernel = np.exp(exponent - exponent.max())
-    return kernel / kernel.sum()
+    normalised: np.ndarray = kernel / kernel.sum()
+    return normalised
 
 
 def sigma_of_mtf(gain: float, scale: int) -> float:
@@ -77,8 +78,10 @@ def _check_shape(l1: float, l2: float, theta: float) -> None:
 class Psf(ABC):
     """A point spread function that can be sampled for any scale."""
 
-    #: What it is, in words, for result files.
-    description: str
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """What it is, in words, for result files."""
 
     @abstractmethod
     def kernel(self, scale: int, even: bool) -> np.ndarray:
@@ -119,6 +122,7 @@ class GaussianPsf(Psf):
             return self.sigma_px
         if self.sigma_lr is not None:
             return self.sigma_lr * scale
+        assert self.mtf_gain is not None  # one of the three is given
         return sigma_of_mtf(self.mtf_gain, scale)
 
     def kernel(self, scale: int, even: bool) -> np.ndarray:
@@ -200,7 +204,7 @@ class ArrayPsf(Psf):
             raise HsisrError("PSF array: not a rectangular table of numbers") from None
         if weights.ndim != 2 or weights.size == 0 or not np.isfinite(weights).all() or not weights.sum() > 0:
             raise HsisrError(f"PSF array: expected (rows, columns) of finite weights, sum > 0; got {weights.shape}")
-        self._weights = weights / weights.sum()
+        self._weights: np.ndarray = weights / weights.sum()
 
     def kernel(self, scale: int, even: bool) -> np.ndarray:
         """The weights; raises HsisrError if they cannot be centred on the sampling point."""

@@ -118,15 +118,16 @@ def _fit_smoothed(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndar
     """A first shift (rows, columns) in LR pixels: both images smoothed so far that only their position matters."""
     from scipy.optimize import least_squares
 
-    axes = [_gaussian_axis(size, 1, 1.0, 0.0, 0.0) for size in lr.shape[1:]]
-    basis = _basis(Sampler(*axes, 1)(lr), inside)
+    rows, columns = (_gaussian_axis(size, 1, 1.0, 0.0, 0.0) for size in lr.shape[1:])
+    basis = _basis(Sampler(rows, columns, 1)(lr), inside)
     # A smoothing of one LR pixel beside a PSF of the usual width, FWHM one LR pixel.
     log_sigma = math.log(scale * math.hypot(1.0, 0.425))
 
     def residual(shift: np.ndarray) -> np.ndarray:
         return _residual(guide, scale, inside, basis, (*shift, log_sigma, log_sigma, 0.0, 0.0))
 
-    return least_squares(residual, np.zeros(2), bounds=(-_REACH_LR_PX, _REACH_LR_PX)).x
+    shift: np.ndarray = least_squares(residual, np.zeros(2), bounds=(-_REACH_LR_PX, _REACH_LR_PX)).x
+    return shift
 
 
 def _fit_psf(
@@ -166,12 +167,15 @@ def _centred(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _residual(guide: np.ndarray, scale: int, inside: np.ndarray, basis: np.ndarray, psf: Any) -> np.ndarray:
     """What `basis` leaves of the guide brought to the LR grid; its square sums to the unexplained share."""
-    axes = [_gaussian_axis(guide.shape[1 + k], scale, math.exp(psf[2 + k]), psf[k] * scale, psf[4 + k]) for k in (0, 1)]
-    low, has_detail = _centred(Sampler(*axes, 1)(guide)[:, inside])
+    rows, columns = (
+        _gaussian_axis(guide.shape[1 + k], scale, math.exp(psf[2 + k]), psf[k] * scale, psf[4 + k]) for k in (0, 1)
+    )
+    low, has_detail = _centred(Sampler(rows, columns, 1)(guide)[:, inside])
     if not has_detail.all():
         raise HsisrError("registration: a channel of the guide has no detail to measure on")
     left = low - (low @ basis) @ basis.T
-    return (left / np.linalg.norm(low, axis=1, keepdims=True) / math.sqrt(len(guide))).ravel()
+    shares: np.ndarray = left / np.linalg.norm(low, axis=1, keepdims=True) / math.sqrt(len(guide))
+    return shares.ravel()
 
 
 def _gaussian_axis(size: int, scale: int, sigma_px: float, shift_px: float, skew: float) -> Any:

@@ -73,7 +73,8 @@ def response(name: str, wavelengths_nm: np.ndarray, fwhm_nm: np.ndarray | None =
             f"response {name}: {', '.join(empty)} (table {_span(table.wavelengths_nm)}) does not overlap the scene's "
             f"bands ({_span(centres)}); choose another response"
         )
-    return matrix / sums[:, None]
+    normalised: np.ndarray = matrix / sums[:, None]
+    return normalised
 
 
 @cache
@@ -113,7 +114,8 @@ def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
     matching = _interpolate(load_response(MIXUP_RESPONSE), centres).T
     if not matching.any():
         raise HsisrError(f"spectral mixup matrix: no band of {_span(centres)} lies in the visible range, 360-830 nm")
-    return _MIXUP_GAIN_PER_NM * spacing[:, None] * (matching @ RGB_TO_EIGHT)
+    mixed: np.ndarray = _MIXUP_GAIN_PER_NM * spacing[:, None] * (matching @ RGB_TO_EIGHT)
+    return mixed
 
 
 #: Rows that `apply_response` converts at a time.
@@ -140,7 +142,8 @@ def _band_average(table: ResponseTable, centres: np.ndarray, fwhm_nm: np.ndarray
     steps = np.linspace(-3, 3, 257)
     weights = np.exp(-0.5 * steps**2)
     samples = _interpolate(table, centres[:, None] + sigma[:, None] * steps)
-    return samples @ (weights / weights.sum())
+    means: np.ndarray = samples @ (weights / weights.sum())
+    return means
 
 
 def _span(wavelengths_nm: np.ndarray) -> str:

@@ -45,7 +45,8 @@ class Sampler:
         height = self.rows.shape[0] // self.terms
         vertical = self.rows[row::height].toarray()
         horizontal = self.columns[[column]].toarray().reshape(self.terms, -1)
-        return vertical.T @ horizontal
+        weights: np.ndarray = vertical.T @ horizontal
+        return weights
 
 
 def build_sampler(
@@ -190,11 +191,13 @@ def _matrix(reads: np.ndarray, weights: np.ndarray, size: int) -> Any:
 
 def _reflect(reads: np.ndarray, size: int) -> np.ndarray:
     folded = reads % (2 * size)
-    return np.minimum(folded, 2 * size - 1 - folded)
+    inside: np.ndarray = np.minimum(folded, 2 * size - 1 - folded)
+    return inside
 
 
 def _clamp(reads: np.ndarray, size: int) -> np.ndarray:
-    return np.clip(reads, 0, size - 1)
+    inside: np.ndarray = np.clip(reads, 0, size - 1)
+    return inside
 
 
 def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
@@ -206,8 +209,12 @@ def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
 
 
 def _linear(distance: np.ndarray) -> np.ndarray:
-    return np.maximum(0.0, 1 - np.abs(distance))
+    weights: np.ndarray = np.maximum(0.0, 1 - np.abs(distance))
+    return weights
 
 
 #: torch's interpolation kernels: half-width in pixels, weight at a distance.
-_TORCH_KERNELS = {"bicubic": (2, partial(_cubic, a=-0.75)), "bilinear": (1, _linear)}
+_TORCH_KERNELS: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
+    "bicubic": (2, partial(_cubic, a=-0.75)),
+    "bilinear": (1, _linear),
+}

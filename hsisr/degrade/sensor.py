@@ -33,14 +33,15 @@ class Footprint:
     def shift_px(self, scale: int) -> tuple[float, float]:
         """Centroid of the weights less the centre of the block, (rows, columns) in HR pixels."""
         centre = (scale - 1) / 2
-        return tuple(
+        rows, columns = (
             float((first + np.arange(len(taps))) @ taps - centre)
             for first, taps in zip(self.start, (self.rows, self.columns), strict=True)
         )
+        return rows, columns
 
     def sigma_px(self) -> tuple[float, float]:
         """Standard deviation of the weights along rows and columns, HR pixels."""
-        return tuple(_spread(taps) for taps in (self.rows, self.columns))
+        return _spread(self.rows), _spread(self.columns)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,7 @@ class Sensor:
 def whole_lr_pixels(valid: np.ndarray, scale: int) -> np.ndarray:
     """LR pixels (h, w) whose HR pixels are all valid; valid: (scale h, scale w)."""
     height, width = valid.shape
-    return valid.reshape(height // scale, scale, width // scale, scale).all(axis=(1, 3))
+    return np.asarray(valid.reshape(height // scale, scale, width // scale, scale).all(axis=(1, 3)))
 
 
 def sensor_in(footprint: Footprint | None, valid: np.ndarray, scale: int) -> Sensor:

@@ -35,7 +35,7 @@ def degrade(
     cube: np.ndarray,
     protocol: str | Protocol,
     scale: int,
-    noise: float | Mapping | Noise | None = None,
+    noise: float | Mapping[str, float] | Noise | None = None,
     seed: int | Sequence[int] = 0,
     training: bool = False,
 ) -> np.ndarray:
@@ -71,7 +71,7 @@ def pair(
     scale: int,
     seed: int = 0,
     response: str | np.ndarray | None = None,
-    noise: float | Mapping | Noise | None = None,
+    noise: float | Mapping[str, float] | Noise | None = None,
     part: str = "",
 ) -> Pair:
     """The pair that a protocol makes of a scene, cropped at the bottom and right to a multiple of `scale`.
@@ -157,7 +157,7 @@ def _simulated(
     scale: int,
     seed: int,
     response: str | np.ndarray | None,
-    noise: float | Mapping | Noise | None,
+    noise: float | Mapping[str, float] | Noise | None,
     part: str,
 ) -> Pair:
     hr = np.ascontiguousarray(_cropped(check_cube(scene.cube, scale), scale))
@@ -190,7 +190,7 @@ def _guide(
 ) -> tuple[np.ndarray | None, str | None, np.ndarray | None]:
     """The guide (G, H, W) on the grid of `hr`, with the name and matrix of the response that made it."""
     if response is None and protocol.real_guide and scene.guide is not None:
-        return _reduced_guide(scene, hr.shape[1:], protocol, scale), None, None
+        return _reduced_guide(scene, scene.guide, hr.shape[1:], protocol, scale), None, None
     if response is None:
         response = protocol.response
     if response is None or (isinstance(response, str) and response == "none"):
@@ -206,28 +206,29 @@ def _without_bad_bands(matrix: np.ndarray, bad_bands: np.ndarray) -> np.ndarray:
     sums = good.sum(axis=1, keepdims=True)
     if not (sums > 0).all():
         raise HsisrError("a channel of the response lies in bands without data only; choose another response")
-    return good * (matrix.sum(axis=1, keepdims=True) / sums)
+    kept: np.ndarray = good * (matrix.sum(axis=1, keepdims=True) / sums)
+    return kept
 
 
-def _reduced_guide(scene: Scene, shape: tuple[int, int], protocol: Protocol, scale: int) -> np.ndarray:
-    """The scene's own guide, degraded to the grid of the scene (Wald's reduced resolution)."""
-    ratio = _guide_ratio(scene)
+def _reduced_guide(scene: Scene, sharp: Scene, shape: tuple[int, int], protocol: Protocol, scale: int) -> np.ndarray:
+    """The scene's own guide `sharp`, degraded to the grid of the scene (Wald's reduced resolution)."""
+    ratio = _guide_ratio(scene, sharp)
     if ratio not in (1, scale):
         raise HsisrError(
             f"its guide is {ratio} times as sharp, which {protocol.name} tests at scale {ratio}, not {scale}"
         )
-    guide = scene.guide.cube[:, : shape[0] * ratio, : shape[1] * ratio]
+    guide = sharp.cube[:, : shape[0] * ratio, : shape[1] * ratio]
     if ratio == 1:
         return np.ascontiguousarray(check_cube(guide, 1))
     return degrade(guide, protocol, ratio, noise=0)
 
 
-def _guide_ratio(scene: Scene) -> int:
+def _guide_ratio(scene: Scene, sharp: Scene) -> int:
     """Guide pixels per scene pixel along an axis. Raises HsisrError unless it is one whole number for both."""
-    ratio = scene.guide.shape[1] // scene.shape[1]
-    if ratio < 1 or scene.guide.shape[1:] != (scene.shape[1] * ratio, scene.shape[2] * ratio):
+    ratio = sharp.shape[1] // scene.shape[1]
+    if ratio < 1 or sharp.shape[1:] != (scene.shape[1] * ratio, scene.shape[2] * ratio):
         raise HsisrError(
-            f"its guide is {scene.guide.shape[1]} x {scene.guide.shape[2]} pixels, expected a whole multiple of "
+            f"its guide is {sharp.shape[1]} x {sharp.shape[2]} pixels, expected a whole multiple of "
             f"{scene.shape[1]} x {scene.shape[2]}; crop the two to the same ground"
         )
     return ratio
@@ -242,7 +243,7 @@ def _full_resolution(
     lr = check_cube(scene.cube, 1)
     guide = None
     if scene.guide is not None:
-        ratio = _guide_ratio(scene)
+        ratio = _guide_ratio(scene, scene.guide)
         if ratio != scale:
             raise HsisrError(
                 f"its guide is {ratio} times as sharp; protocol {protocol.name} needs scale {ratio}, not {scale}"

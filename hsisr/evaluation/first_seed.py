@@ -23,14 +23,14 @@ class FirstSeed:
         self.previews: dict[str, preview.Preview] = {}
         self.labelled: dict[str, np.ndarray] = {}
 
-    def add(self, pair: PairFile, estimate: np.ndarray) -> None:
-        """Take the estimate (B, H, W) of a pair that has a reference."""
+    def add(self, pair: PairFile, reference: np.ndarray, estimate: np.ndarray) -> None:
+        """Take the estimate (B, H, W) of a pair that has a reference, its `hr`."""
         if len(self.previews) < self._benchmark.config.report.scenes:
-            self.previews[pair.name] = preview.make(pair.lr, estimate, pair.hr, pair.wavelengths_nm)
+            self.previews[pair.name] = preview.make(pair.lr, estimate, reference, pair.wavelengths_nm)
         if pair.labels is not None:
             rows, columns = classification.labelled(pair.labels, pair.mask).T
             self.labelled[pair.name] = estimate[:, rows, columns].T
-        for kept, cube in zip(self._sampled, (estimate, pair.hr), strict=True):
+        for kept, cube in zip(self._sampled, (estimate, reference), strict=True):
             kept.append(bands.sample(cube, self._scenes, pair.mask))
         self._wavelengths_nm = pair.wavelengths_nm
 

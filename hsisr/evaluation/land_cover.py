@@ -27,11 +27,12 @@ def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores
         raise HsisrError(
             f"{benchmark.name}: the pair of {missing[0]} holds no labels; convert the scene and pair again"
         )
-    places = [classification.labelled(pair.labels, pair.mask) for pair in found]
-    pixels = classification.gather([pair.labels for pair in found], places, benchmark.scale)
+    labels = [pair.labels for pair in found if pair.labels is not None]
+    places = [classification.labelled(chart, pair.mask) for chart, pair in zip(labels, found, strict=True)]
+    pixels = classification.gather(labels, places, benchmark.scale)
     kept, dropped = classification.choose_classes(pixels)
     spectra = {
-        _REFERENCE: _at([pair.hr for pair in found], places),
+        _REFERENCE: _at([pair.hr for pair in found if pair.hr is not None], places),
         _LR: _at([bicubic(pair.lr, None, scale=benchmark.scale) for pair in found], places),
     }
     for name in benchmark.models:

@@ -68,7 +68,7 @@ def make(lr: np.ndarray, estimate: np.ndarray, reference: np.ndarray, wavelength
         spectra=estimate[:, rows, columns].T.astype(np.float32),
         reference_spectra=reference[:, rows, columns].T.astype(np.float32),
         worst_point=np.array(worst),
-        worst_spectra=np.stack([estimate[:, *worst], reference[:, *worst]]).astype(np.float32),
+        worst_spectra=np.stack([estimate[:, worst[0], worst[1]], reference[:, worst[0], worst[1]]]).astype(np.float32),
         band_psnr=-10 * np.log10(np.maximum(band_mse, 1e-12)),
         wavelengths_nm=np.arange(1, bands + 1) if wavelengths_nm is None else wavelengths_nm,
     )
@@ -83,7 +83,8 @@ def composite_bands(bands: int, wavelengths_nm: np.ndarray | None) -> tuple[int,
         return (bands - 1, bands // 2, 0)
     wavelengths_nm = np.asarray(wavelengths_nm)
     centres = INFRARED_NM if wavelengths_nm.max() > 800 else VISIBLE_NM
-    return tuple(int(np.argmin(np.abs(wavelengths_nm - centre))) for centre in centres)
+    red, green, blue = (int(np.argmin(np.abs(wavelengths_nm - centre))) for centre in centres)
+    return red, green, blue
 
 
 def typical_points(reference: np.ndarray, count: int = 3) -> np.ndarray:

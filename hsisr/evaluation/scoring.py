@@ -26,7 +26,7 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
     step = steps.scoring(benchmark, name)
     items = benchmark.parts["test"]
     methods = {seed: load(benchmark, model, seed) for seed in model.seeds}
-    scores: dict[int, dict[str, dict[str, float]]] = {seed: {} for seed in methods}
+    scores: dict[int, dict[str, results.Scores]] = {seed: {} for seed in methods}
     made_with = environment()  # before the clock runs: it loads torch
     first_seed, seconds = FirstSeed(benchmark, len(items)), 0.0
     for item in items:
@@ -37,7 +37,7 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
             seconds += time.perf_counter() - started
             scores[seed][item.name] = _scores(benchmark, pair, estimate)
             if pair.hr is not None and seed == model.seeds[0]:
-                first_seed.add(pair, estimate)
+                first_seed.add(pair, pair.hr, estimate)
     chosen, reference = first_seed.bands()
     content = results.ModelScores(
         **stamp("scores", step.identity),

@@ -49,8 +49,8 @@ def _tile_quality(x: np.ndarray, y: np.ndarray, mean_x: np.ndarray, mean_y: np.n
     covariance = np.linalg.norm(_product_with_conjugate(x @ y.T / pixels))
     variances = (np.vdot(x, x) + np.vdot(y, y)) / pixels
     norm_x, norm_y = np.linalg.norm(mean_x), np.linalg.norm(mean_y)
-    moments = (2 * norm_x * norm_y, norm_x**2 + norm_y**2, 2 * covariance, variances)
-    return float(quality_index(*(np.asarray(moment) for moment in moments), ROUNDING))
+    product, squares = np.asarray(2 * norm_x * norm_y), np.asarray(norm_x**2 + norm_y**2)
+    return float(quality_index(product, squares, np.asarray(2 * covariance), np.asarray(variances), ROUNDING))
 
 
 def _product_with_conjugate(products: np.ndarray) -> np.ndarray:

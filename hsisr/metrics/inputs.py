@@ -46,7 +46,7 @@ class Pair:
             np.minimum(y, self.clip[1], out=y)
         return x, y
 
-    def _read(self, cube: np.ndarray, name: str, where: tuple, out: np.ndarray | None) -> np.ndarray:
+    def _read(self, cube: np.ndarray, name: str, where: tuple[Any, ...], out: np.ndarray | None) -> np.ndarray:
         bands, rows = where
         values = np.empty(cube[where].shape) if out is None else out
         np.copyto(values, cube[where])
@@ -169,4 +169,5 @@ def _checked_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
         raise HsisrError(
             f"metrics: the mask is {mask.shape} of {mask.dtype}; expected {shape} of bool, True where a pixel is valid"
         )
-    return mask.astype(bool)
+    valid: np.ndarray = mask.astype(bool)
+    return valid

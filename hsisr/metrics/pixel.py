@@ -33,7 +33,8 @@ def psnr(reference: Any, estimate: Any, *, peak: float = 1.0, mask: Any = None, 
 def psnr_per_band(reference: Any, estimate: Any, *, peak: float = 1.0, mask: Any = None, border: int = 0) -> np.ndarray:
     """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical."""
     peak = check_positive("peak", peak)
-    return per_image(lambda pair: _decibels(moments(pair).mse, peak), reference, estimate, mask, border)
+    found: np.ndarray = per_image(lambda pair: _decibels(moments(pair).mse, peak), reference, estimate, mask, border)
+    return found
 
 
 def rmse(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
@@ -43,7 +44,8 @@ def rmse(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) ->
 
 def rmse_per_band(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> np.ndarray:
     """(B,) root mean squared error of each band, in the values' unit."""
-    return per_image(lambda pair: np.sqrt(moments(pair).mse), reference, estimate, mask, border)
+    found: np.ndarray = per_image(lambda pair: np.sqrt(moments(pair).mse), reference, estimate, mask, border)
+    return found
 
 
 def mae(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
@@ -115,17 +117,20 @@ class BandMoments(Gatherer):
     @property
     def mse(self) -> np.ndarray:
         """Mean squared errors."""
-        return self._errors[0] / self._pixels
+        means: np.ndarray = self._errors[0] / self._pixels
+        return means
 
     @property
     def mae(self) -> np.ndarray:
         """Mean absolute errors."""
-        return self._errors[1] / self._pixels
+        means: np.ndarray = self._errors[1] / self._pixels
+        return means
 
     @property
     def mean_reference(self) -> np.ndarray:
         """Means of X."""
-        return self._means[0]
+        means: np.ndarray = self._means[0]
+        return means
 
     def mean_correlation(self) -> float:
         """Mean of Pearson's r over the bands whose reference varies; see `cc`."""
@@ -163,7 +168,8 @@ def inner(a: np.ndarray, b: np.ndarray) -> float:
     """Sum of products of one-dimensional arrays, in pieces for which a BLAS stays on the calling thread."""
     whole = a.size // _PIECE * _PIECE
     rest = np.vecdot(a[whole:], b[whole:]) if whole < a.size else 0.0
-    return rest + np.vecdot(a[:whole].reshape(-1, _PIECE), b[:whole].reshape(-1, _PIECE)).sum()
+    products: np.ndarray = np.vecdot(a[:whole].reshape(-1, _PIECE), b[:whole].reshape(-1, _PIECE))
+    return float(rest + products.sum())
 
 
 def _decibels(mse: Any, peak: float) -> Any:

@@ -77,7 +77,8 @@ class SpectralAngles(Gatherer):
 
     def __init__(self, epsilon: float | None = None) -> None:
         self._epsilon = epsilon
-        self._products: np.ndarray | None = None  # of each pixel: <x, x>, <y, y>, <x, y>
+        self._products = np.zeros((3, 0))  # of each pixel: <x, x>, <y, y>, <x, y>
+        self._product = np.zeros(0)
         self._sum, self._pixels = 0.0, 0
 
     def fresh(self) -> "SpectralAngles":
@@ -89,7 +90,7 @@ class SpectralAngles(Gatherer):
         x, y = strip.pixels(x), strip.pixels(y)
         if self._epsilon is not None:
             x, y = _without_zeros(x, self._epsilon), _without_zeros(y, self._epsilon)
-        if self._products is None:
+        if self._product.size != x.size:
             self._products = np.zeros((3, x.size))
             self._product = np.empty_like(x)
         for total, a, b in zip(self._products, (x, y, x), (x, y, y), strict=True):
@@ -128,8 +129,8 @@ class _Divergence(Gatherer):
 
     def __init__(self, floor: float) -> None:
         self._floor = floor
-        self._sums: np.ndarray | None = None  # of each pixel: x, y, x l, y l
-        self._lit: np.ndarray | None = None  # of each pixel: X, Y have a value above floor
+        self._sums = np.zeros((4, 0))  # of each pixel: x, y, x l, y l
+        self._lit = np.zeros((2, 0), bool)  # of each pixel: X, Y have a value above floor
         self._total, self._pixels = 0.0, 0
 
     def fresh(self) -> "_Divergence":
@@ -137,7 +138,7 @@ class _Divergence(Gatherer):
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         x, y = strip.pixels(x), strip.pixels(y)
-        if self._sums is None:
+        if self._sums.shape[1] != x.size:
             self._sums, self._lit = np.zeros((4, x.size)), np.zeros((2, x.size), bool)
         self._lit |= (x > self._floor, y > self._floor)
         x, y = np.maximum(x, self._floor), np.maximum(y, self._floor)

@@ -112,4 +112,5 @@ def _merge(gatherers: tuple[Gatherer, ...], strips: Iterable[list[Gatherer]]) ->
 def _all_in_window(mask: np.ndarray, size: int) -> np.ndarray:
     """Along the first axis: True where `size` samples in a row are all True."""
     count = max(len(mask) - size + 1, 0)
-    return np.logical_and.reduce([mask[shift : shift + count] for shift in range(size)])
+    everywhere: np.ndarray = np.logical_and.reduce([mask[shift : shift + count] for shift in range(size)])
+    return everywhere

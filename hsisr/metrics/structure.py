@@ -77,7 +77,8 @@ def ssim_per_band(
 ) -> np.ndarray:
     """(B,) structural similarity of each band; see `ssim`."""
     peak = check_positive("peak", peak)
-    return per_image(lambda pair: _ssim(pair, window, peak), reference, estimate, mask, border)
+    found: np.ndarray = per_image(lambda pair: _ssim(pair, window, peak), reference, estimate, mask, border)
+    return found
 
 
 def uiqi(reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask: Any = None, border: int = 0) -> Any:
@@ -94,7 +95,8 @@ def uiqi_per_band(
     reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask: Any = None, border: int = 0
 ) -> np.ndarray:
     """(B,) universal image quality index of each band; see `uiqi`."""
-    return per_image(lambda pair: _uiqi(pair, block, stride), reference, estimate, mask, border)
+    found: np.ndarray = per_image(lambda pair: _uiqi(pair, block, stride), reference, estimate, mask, border)
+    return found
 
 
 def scc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
@@ -115,7 +117,8 @@ def quality_index(
     bright, varies = mean_squares > 0, variances > rounding * mean_squares
     brightness = np.divide(mean_product, mean_squares, out=np.ones_like(mean_squares), where=bright)
     contrast = np.divide(covariance, variances, out=np.ones_like(variances), where=varies)
-    return brightness * contrast
+    quality: np.ndarray = brightness * contrast
+    return quality
 
 
 class Ssim(Gatherer):

@@ -46,7 +46,8 @@ def directional_aggregation(
     if name != "torch":
         return scan.directional_aggregation(x, vertical, horizontal, precision, checkpoint)
     if checkpoint and training:
-        return recompute(reference.directional_aggregation, x, vertical, horizontal, use_reentrant=False)
+        y: Tensor = recompute(reference.directional_aggregation, x, vertical, horizontal, use_reentrant=False)
+        return y
     return reference.directional_aggregation(x, vertical, horizontal)
 
 

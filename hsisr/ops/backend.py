@@ -82,7 +82,7 @@ def _choose(
 
 # torch.compile runs this once while tracing and keeps the answer: what torch.compiler.assume_constant_result sets,
 # without the second that importing the compiler for it would take
-_choose._dynamo_marked_constant = True
+vars(_choose)["_dynamo_marked_constant"] = True
 
 
 def _asked(backend: str) -> str:

@@ -4,6 +4,9 @@
 are registered here, without a compiler. Its kernels come from the libraries of csrc, built when first called.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,6 +16,8 @@ from hsisr.ops.reference import Direction
 
 _LIBRARY = torch.library.Library("hsisr", "DEF")
 _TAGS = (torch.Tag.pt2_compliant_tag,)
+_Two = tuple[Tensor, Tensor]
+_Three = tuple[Tensor, Tensor, Tensor]
 
 # z, the messages before PReLU, is for the backward pass alone; without save_z it is empty. Maps are channels-last.
 _LIBRARY.define(
@@ -58,54 +63,65 @@ def cuda_variant(x: Tensor, taps: int, precision: str) -> plan.Variant:
 
 
 @torch.library.register_fake("hsisr::conv_scan", lib=_LIBRARY)
-def _(x, weight, bias, slope, dim, reverse, precision, save_z):
+def _(
+    x: Tensor, weight: Tensor, bias: Tensor, slope: Tensor, dim: int, reverse: bool, precision: str, save_z: bool
+) -> _Two:
     h = torch.empty_like(x, memory_format=torch.channels_last)
     return h, torch.empty_like(h) if save_z else x.new_empty(0)
 
 
 @torch.library.register_fake("hsisr::conv_scan_backward", lib=_LIBRARY)
-def _(grad, z, weight, slope, dim, reverse, precision):
+def _(grad: Tensor, z: Tensor, weight: Tensor, slope: Tensor, dim: int, reverse: bool, precision: str) -> _Two:
     dx = torch.empty_like(grad, memory_format=torch.channels_last)
     return dx, torch.empty_like(dx)
 
 
 @torch.library.register_fake("hsisr::conv_scan_weight_gradients", lib=_LIBRARY)
-def _(h, dx, z, dz, weight, dim, reverse):
+def _(h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool) -> _Three:
     return weight.new_empty(weight.shape), weight.new_empty(weight.shape[0]), weight.new_empty(1)
 
 
 @torch.library.impl("hsisr::conv_scan", "CPU", lib=_LIBRARY)
-def _(x, weight, bias, slope, dim, reverse, precision, save_z):
+def _(
+    x: Tensor, weight: Tensor, bias: Tensor, slope: Tensor, dim: int, reverse: bool, precision: str, save_z: bool
+) -> _Two:
     kernels = build.load(build.cpu_library())
-    return kernels.forward(_channels_last(x), weight, bias, slope, dim, reverse, save_z)
+    outcome: _Two = kernels.forward(_channels_last(x), weight, bias, slope, dim, reverse, save_z)
+    return outcome
 
 
 @torch.library.impl("hsisr::conv_scan_backward", "CPU", lib=_LIBRARY)
-def _(grad, z, weight, slope, dim, reverse, precision):
+def _(grad: Tensor, z: Tensor, weight: Tensor, slope: Tensor, dim: int, reverse: bool, precision: str) -> _Two:
     kernels = build.load(build.cpu_library())
-    return kernels.backward(_channels_last(grad), _channels_last(z), weight, slope, dim, reverse)
+    outcome: _Two = kernels.backward(_channels_last(grad), _channels_last(z), weight, slope, dim, reverse)
+    return outcome
 
 
 @torch.library.impl("hsisr::conv_scan_weight_gradients", "CPU", lib=_LIBRARY)
-def _(h, dx, z, dz, weight, dim, reverse):
+def _(h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool) -> _Three:
     kernels = build.load(build.cpu_library())
-    return kernels.weight_gradients(*map(_channels_last, (h, dx, z, dz)), weight, dim, reverse)
+    outcome: _Three = kernels.weight_gradients(*map(_channels_last, (h, dx, z, dz)), weight, dim, reverse)
+    return outcome
 
 
 @torch.library.impl("hsisr::conv_scan", "CUDA", lib=_LIBRARY)
-def _(x, weight, bias, slope, dim, reverse, precision, save_z):
+def _(
+    x: Tensor, weight: Tensor, bias: Tensor, slope: Tensor, dim: int, reverse: bool, precision: str, save_z: bool
+) -> _Two:
     kernels, tiles = _cuda_kernels(x, weight, dim, precision)
-    return kernels.forward(_channels_last(x), weight, bias, slope, dim, reverse, save_z, tiles)
+    outcome: _Two = kernels.forward(_channels_last(x), weight, bias, slope, dim, reverse, save_z, tiles)
+    return outcome
 
 
 @torch.library.impl("hsisr::conv_scan_backward", "CUDA", lib=_LIBRARY)
-def _(grad, z, weight, slope, dim, reverse, precision):
+def _(grad: Tensor, z: Tensor, weight: Tensor, slope: Tensor, dim: int, reverse: bool, precision: str) -> _Two:
     kernels, tiles = _cuda_kernels(grad, weight, dim, precision)
-    return kernels.backward(_channels_last(grad), _channels_last(z), weight, slope, dim, reverse, tiles)
+    outcome: _Two = kernels.backward(_channels_last(grad), _channels_last(z), weight, slope, dim, reverse, tiles)
+    return outcome
 
 
 @torch.library.impl("hsisr::conv_scan_weight_gradients", "CUDA", lib=_LIBRARY)
-def _(h, dx, z, dz, weight, dim, reverse):
+def _(h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool) -> _Three:
     source, target = _source_and_target(h.shape[dim], reverse)
     dz_target = dz.narrow(dim, *target)
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
@@ -117,7 +133,7 @@ def _(h, dx, z, dz, weight, dim, reverse):
     return dweight.contiguous(), dbias, dslope
 
 
-def _setup_context(ctx, inputs, output):
+def _setup_context(ctx: Any, inputs: Sequence[Any], output: _Two) -> None:
     _, weight, bias, slope, ctx.dim, ctx.reverse, ctx.precision, ctx.save_z = inputs
     h, z = output
     ctx.save_for_backward(h, z, weight, bias, slope)
@@ -125,7 +141,7 @@ def _setup_context(ctx, inputs, output):
     ctx.set_materialize_grads(False)
 
 
-def _backward(ctx, grad, _):
+def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
     if grad is None:
         return (None,) * 8
     h, z, weight, bias, slope = ctx.saved_tensors
@@ -154,7 +170,7 @@ def _source_and_target(slices: int, reverse: bool) -> tuple[tuple[int, int], tup
     return (second, first) if reverse else (first, second)
 
 
-def _cuda_kernels(x: Tensor, weight: Tensor, dim: int, precision: str):
+def _cuda_kernels(x: Tensor, weight: Tensor, dim: int, precision: str) -> tuple[Any, int]:
     variant = cuda_variant(x, weight.shape[2] * weight.shape[3], precision)
     capability = torch.cuda.get_device_capability(x.device)
     tiles = plan.tiles_for(variant, x.shape[5 - dim], plan.shared_limit(capability))

@@ -59,7 +59,7 @@ def _largest_error(precision: str, device: str) -> float:
     inputs = _inputs()
     truth = _with_gradients(reference.directional_aggregation, [t.double().to(device) for t in inputs])
 
-    def run(x: Tensor, vertical, horizontal) -> Tensor:
+    def run(x: Tensor, vertical: reference.Direction, horizontal: reference.Direction) -> Tensor:
         return scan.directional_aggregation(
             x, vertical, horizontal, precision="fp32" if precision == "fp64" else precision
         )
@@ -82,7 +82,7 @@ def _inputs() -> list[Tensor]:
     return [numbers(2, _CHANNELS, 11, 27), *directions[0], *directions[1]]
 
 
-def _with_gradients(function, tensors: list[Tensor]) -> list[Tensor]:
+def _with_gradients(function: Callable[..., Tensor], tensors: list[Tensor]) -> list[Tensor]:
     leaves = [t.clone().requires_grad_() for t in tensors]
     y = function(leaves[0], tuple(leaves[1:4]), tuple(leaves[4:]))
     probe = torch.linspace(-1, 1, y.numel(), dtype=torch.float64).to(y).reshape(y.shape)

@@ -89,7 +89,7 @@ def read(benchmark: Benchmark, most_scenes: int) -> Content:
     results = _results(benchmark)
     shown = [] if benchmark.convention is None else results.parts["test"][:most_scenes]
     views: dict[str, dict[str, ModelView]] = {name: {} for name in shown}
-    scenes = {}
+    scenes: dict[str, Preview] = {}
     for model in results.models:
         path = benchmark.path(paths.PREVIEW, model=model)
         command = f"`hsisr evaluate {benchmark.name} {model}` makes it"
@@ -156,6 +156,7 @@ def _model_view(found: Preview, where: str, command: str) -> ModelView:
 def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> SceneView:
     stretch = Stretch.of(found.reference_composite)
     numbered = np.array_equal(found.wavelengths_nm, np.arange(1, len(found.wavelengths_nm) + 1))
+    red, green, blue = (int(band) for band in found.composite_bands)
     return SceneView(
         name=name,
         lr=stretch(found.lr_composite),
@@ -163,7 +164,7 @@ def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> Scen
         points=found.points,
         reference_spectra=found.reference_spectra,
         wavelengths_nm=None if numbered else found.wavelengths_nm,
-        composite_bands=tuple(int(band) for band in found.composite_bands),
+        composite_bands=(red, green, blue),
         models=models,
     )
 

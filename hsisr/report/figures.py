@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -19,6 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from hsisr.report.content import History, SceneView
+
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
 #: Colours of models in light and in dark: each at least 3:1 against the page, apart from each other to
 #: colour-blind eyes as far as eight can be.
@@ -40,7 +44,7 @@ _REFERENCE = "#010101"
 _TEXT = "#020202"
 _RULE = "#030303"
 _WIDTH_IN = 3.6
-_STYLE = {
+_STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hsisr",
     "path.simplify": False,
@@ -151,7 +155,7 @@ def seed_scores(seeds: dict[str, list[float]], heading: str, styles: dict[str, L
     """A row a model: a dot for the score of each seed, a stroke at their mean, as SVG. heading: of the score."""
     with _rows(list(seeds)) as (figure, axes):
         for row, (name, scores) in enumerate(seeds.items()):
-            style = {"color": styles[name].color, "clip_on": False, "gid": f"m-{name}"}
+            style: dict[str, Any] = {"color": styles[name].color, "clip_on": False, "gid": f"m-{name}"}
             axes.vlines(np.mean(scores), row - 0.32, row + 0.32, color=_TEXT, linewidth=1.6)
             for score in scores:
                 axes.plot([score] * 2, [row] * 2, linewidth=6, **style)
@@ -229,7 +233,7 @@ def _curves(axes: Axes, scene: SceneView, curves: dict[str, np.ndarray], styles:
     axes.set_xlabel("Band" if scene.wavelengths_nm is None else "Wavelength (nm)")
 
 
-def _curve(axes: Axes, wavelengths_nm: np.ndarray | None, values: np.ndarray, **style: object) -> None:
+def _curve(axes: Axes, wavelengths_nm: np.ndarray | None, values: np.ndarray, **style: Any) -> None:
     positions = np.arange(1, len(values) + 1) if wavelengths_nm is None else wavelengths_nm
     x, y = [], []
     for run in segments(positions):
@@ -301,7 +305,7 @@ def _for_html(svg: str, label: str) -> str:
     """An SVG file of matplotlib's as an element of a page: no prolog, no global style, no ids, colours by name."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<defs>.*?</defs>|<!--.*?-->", "", svg, flags=re.DOTALL)
-    view_box = re.search(r'viewBox="([^"]+)"', svg).group(1)
+    view_box = re.findall(r'viewBox="([^"]+)"', svg)[0]
     svg = re.sub(r"<svg[^>]*>", f'<svg viewBox="{view_box}" role="img" aria-label="{escape(label)}">', svg, count=1)
     svg = re.sub(r' id="m-([^"]+)"', r' data-model="\1"', svg)
     svg = re.sub(r' (id|clip-path)="[^"]*"|<use [^>]*/>', "", svg)

@@ -71,7 +71,7 @@ class Section:
     """One benchmark: its HTML; its plots by name (see `hsisr.report.figures`); the pictures of its scenes."""
 
     html: Markup
-    plots: dict[str, str]
+    plots: Mapping[str, str]
     galleries: dict[str, list[Row]]
 
 
@@ -147,7 +147,9 @@ def _scene_block(scene: SceneView, results: Results, styles: dict[str, LineStyle
     psnr_label = f"PSNR of every band of {scene.name}: {', '.join(scene.models)}"
     psnr = Plot("PSNR of each band", Markup(figures.band_psnr(scene, styles, psnr_label)))
     scores = {model: results.models[model].scenes[scene.name] for model in scene.models}
-    best = max(scores, key=lambda model: tables.value(scores[model], "psnr"))
+    values = {model: tables.value(found, "psnr") for model, found in scores.items()}
+    known = {model: value for model, value in values.items() if value is not None}
+    best = max(known, key=lambda model: known[model])
     return SceneBlock(
         name=scene.name,
         about=f"{height} x {width} pixels, {len(scene.reference_spectra[0])} bands; {_composite_words(scene)}",

@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from hsisr.evaluation.results import ModelResult, Results, Scores
+import numpy as np
+
+from hsisr.evaluation.results import ModelResult, Results
 from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text
 from hsisr.models.registry import entry
 from hsisr.report.published import Published, published
@@ -78,7 +80,7 @@ def leading_key(results: Results) -> str:
     return next(key for key in _LEADING if key in found)
 
 
-def value(scores: Scores, key: str) -> float | None:
+def value(scores: Mapping[str, float | None], key: str) -> float | None:
     """A score, infinity where PSNR is none in the file (identical images), None where a model has no such score."""
     return math.inf if key == "psnr" and key in scores and scores[key] is None else scores.get(key)
 
@@ -139,7 +141,8 @@ def classification(results: Results) -> Table | None:
     setup = results.classification
     images = {REFERENCE_ROW: setup.reference, LR_ROW: setup.lr}
     images |= {name: model.classification for name, model in results.models.items() if model.classification}
-    columns, rows = [], {name: [] for name in images}
+    rows: dict[str, list[Cell]] = {name: [] for name in images}
+    columns = []
     for classifier, heading in CLASSIFIERS.items():
         for kind, key, title in _ACCURACIES:
             columns.append(Column(f"{heading} {title}", "higher"))
@@ -151,9 +154,9 @@ def classification(results: Results) -> Table | None:
     return Table("Accuracy of land-cover classification, percent", "Image", columns, rows)
 
 
-def bands(results: Results, wavelengths_nm: Sequence[float] | None) -> Table | None:
+def bands(results: Results, wavelengths_nm: Sequence[float] | np.ndarray | None) -> Table | None:
     """Models against overlap and distance of their recommended bands to the reference's; None without any."""
-    rows = {name: [] for name, model in results.models.items() if model.bands}
+    rows: dict[str, list[Cell]] = {name: [] for name, model in results.models.items() if model.bands}
     if not rows:
         return None
     columns, unit = [], "bands" if wavelengths_nm is None else "nm"
@@ -209,7 +212,7 @@ def _leaders(values: Mapping[str, float], decimals: int) -> dict[str, str]:
     return {name: (BEST, SECOND)[order.index(number)] for name, number in rounded.items() if number in order[:2]}
 
 
-def text(scores: Scores, key: str) -> str:
+def text(scores: Mapping[str, float | None], key: str) -> str:
     """A score as it is printed, NOTHING where a model has no such score."""
     return NOTHING if value(scores, key) is None else score_text(scores[key], _COLUMNS[key][1], key)
 

@@ -35,9 +35,10 @@ def finding(results: Results) -> str:
     """Who leads and who follows, in one sentence."""
     key = tables.leading_key(results)
     heading, _, higher = columns_of(results)[key]
-    means = {name: model.mean for name, model in results.models.items() if tables.value(model.mean, key) is not None}
-    order = sorted(means, key=lambda name: tables.value(means[name], key), reverse=higher)
-    said = [f"{name} {tables.text(means[name], key)}{' dB' if key == 'psnr' else ''}" for name in order]
+    values = {name: tables.value(model.mean, key) for name, model in results.models.items()}
+    known = {name: value for name, value in values.items() if value is not None}
+    order = sorted(known, key=lambda name: known[name], reverse=higher)
+    said = [f"{name} {tables.text(results.models[name].mean, key)}{' dB' if key == 'psnr' else ''}" for name in order]
     followers = f", then {', '.join(said[1 : 1 + _MOST_FOLLOWERS])}" if len(said) > 1 else ""
     return f"Best {heading.removesuffix(' dB')}: {said[0]}{followers}."
 

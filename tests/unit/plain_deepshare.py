@@ -1,4 +1,4 @@
-"""DeepShare literally as defined, group by group: the oracle of tests, the baseline of the benchmark."""
+"""DeepShare literally as defined, group by group: the oracle of tests, the baseline of studies/deepshare.py."""
 
 import math
 

@@ -41,8 +41,11 @@ class Cost:
 def crop(pair: PairFile, scale: int) -> PairFile:
     """The middle of a pair, at most CROP_LR_PX a side, without its reference."""
     rows, columns = (_middle(size) for size in pair.lr.shape[1:])
-    fine = (..., *(slice(part.start * scale, part.stop * scale) for part in (rows, columns)))
-    guide, mask = (None if full is None else np.ascontiguousarray(full[fine]) for full in (pair.guide, pair.mask))
+    fine_rows, fine_columns = (slice(part.start * scale, part.stop * scale) for part in (rows, columns))
+    guide, mask = (
+        None if full is None else np.ascontiguousarray(full[..., fine_rows, fine_columns])
+        for full in (pair.guide, pair.mask)
+    )
     lr = np.ascontiguousarray(pair.lr[:, rows, columns])
     return replace(pair, lr=lr, guide=guide, mask=mask, hr=None, labels=None)
 
