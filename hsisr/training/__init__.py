@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from hsisr.pipeline.patch_files import PatchFile
+    from hsisr.samples import TrainingSamples
     from hsisr.training.objectives import Iteration
 
 
@@ -95,12 +95,11 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     fields = {"model": model.name, "seed": seed}
     settings = benchmark.settings("train", model.name, seed)
     export = _Export(_metadata(benchmark, model, patches), settings)
-    if hasattr(network, "training_patches"):  # it learns from whole scenes, which it prepares itself
-        patches = network.training_patches(training_pairs(benchmark), seed)
+    prepared = network.prepare_training(training_pairs(benchmark), seed)
     folder = Path(benchmark.path(paths.RUN, **fields))
     outcome = fit(
         network,
-        patches,
+        patches if prepared is None else prepared,
         folder,
         training,
         seed=seed,
@@ -117,22 +116,23 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
 
 def fit(
     model: "nn.Module",
-    patches: "PatchFile",
+    patches: "TrainingSamples",
     folder: str | os.PathLike,
     training: Training | None = None,
     *,
     seed: int = 0,
     objective: "Iteration | None" = None,
-    others: "Mapping[str, PatchFile] | None" = None,
+    others: "Mapping[str, TrainingSamples] | None" = None,
     validate: "Callable[[nn.Module], float] | None" = None,
     settings: Any = None,
     export: "Callable[[Path, nn.Module], None] | None" = None,
 ) -> Outcome:
-    """Train a given network on a given patch file; afterwards it holds the selected weights, on the training device.
+    """Train a given network on given samples; afterwards it holds the selected weights, on the training device.
 
     model: any module that maps lr (N, bands, p, p), and the guide (N, G, sp, sp) where the patches hold one, to
     (N, bands, sp, sp); one with `super_resolve_bands` is trained band by band. Its weights are the start, so a
     finished network is fine-tuned. A module that takes no guide says so with `guide_channels = 0`.
+    patches: a `PatchFile`, or other samples that keep `hsisr.samples.TrainingSamples`.
     folder: where history.csv, training.png and state/ go; a state there of the same settings is resumed.
     training: the section `training` of a configuration; None: its defaults.
     objective: what is done with a batch; None: what `training` says (`hsisr.training.objectives`).
@@ -152,7 +152,7 @@ def fit(
     if training.epochs is None and training.max_steps is None:
         raise HsisrError("training: epochs or max_steps must say when training ends; both are none")
     if settings is None:
-        settings = {"training": training.model_dump(), "seed": seed, "patches": str(patches.path)}
+        settings = {"training": training.model_dump(), "seed": seed, "patches": patches.identity()}
     processes = training.devices * training.nodes
     if training.batch_size % (processes * training.accumulate):
         raise HsisrError(
@@ -202,7 +202,7 @@ def _limited(model: Model, gpus: int | None) -> Model:
 def _fit(
     fabric: Any,
     model: "nn.Module",
-    patches: "PatchFile",
+    patches: "TrainingSamples",
     folder: Path,
     training: Training,
     seed: int,
@@ -272,7 +272,7 @@ class _Export:
         save_model(path, network, self.metadata, self.settings)
 
 
-def _metadata(benchmark: Benchmark, model: Model, patches: "PatchFile") -> dict[str, Any]:
+def _metadata(benchmark: Benchmark, model: Model, patches: "TrainingSamples") -> dict[str, Any]:
     """What a model file says of its network."""
     return {
         "base": model.base,
