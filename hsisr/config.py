@@ -8,7 +8,7 @@ import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -412,14 +412,14 @@ def _known_keys(model: type[BaseModel], location: tuple) -> list[str]:
         if field is None:
             break
         model = _section_of(field.annotation)
-    return sorted(getattr(model, "model_fields", {}))
+    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
 
 
 def _section_of(annotation: Any) -> Any:
     """The section inside an annotation such as `dict[str, Section]`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    for argument in getattr(annotation, "__args__", ()):
+    for argument in get_args(annotation):
         section = _section_of(argument)
         if section is not None:
             return section

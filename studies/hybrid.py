@@ -74,7 +74,7 @@ def _train(options: argparse.Namespace) -> None:
     pairs = _pairs(options.data, options.protocol, options.scale, (*TRAIN, *TEST))
     train = {name: pairs[name] for name in TRAIN if name not in scored}
     network = registry.build("hybrid", options.scale, 31, 3)
-    patches = network.training_patches(train.items())
+    patches = network.prepare_training(train.items())
     filters = copy.deepcopy(network)
     prepared = time.perf_counter() - started
     settings = Training(
@@ -135,7 +135,7 @@ def _cost(scale: int, rounds: int) -> None:
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
         for name, (model, lr, guide) in cases.items():
-            if hasattr(model, "forget"):
+            if name.startswith("hybrid"):
                 model.forget()
             started = time.perf_counter()
             predict(model, lr, guide)

@@ -81,9 +81,8 @@ def _trained(name: str, pair: Pair, scale: int, options: argparse.Namespace) -> 
     except HsisrError:
         return None
     with tempfile.TemporaryDirectory() as folder:
-        if hasattr(network, "training_patches"):
-            samples = network.training_patches([("scene", pair)])
-        else:
+        samples = network.prepare_training([("scene", pair)])
+        if samples is None:
             height, width = (size - PATCH_PX + 1 for size in pair.lr.shape[1:])
             places = [(row, column) for row in range(height) for column in range(width)]
             images = {"lr": pair.lr, "guide": pair.guide, "hr": pair.hr}

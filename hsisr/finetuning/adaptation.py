@@ -34,6 +34,7 @@ from hsisr.inference.scenes import Options, say
 from hsisr.models.apply import Method, choose_device, open_method, predict
 from hsisr.models.model_files import read_metadata, save_model
 from hsisr.pipeline import patch_files
+from hsisr.samples import TrainingSamples
 
 #: Part of the scene that selects the weights.
 _VALIDATION = 0.15
@@ -82,11 +83,11 @@ def finetune(
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
         training = _recipe(feed, fresh, options)
         settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed}
-        # it can do something before it is trained; other fresh networks cannot
-        prepared = hasattr(feed.method.model, "training_patches")
-        starts = {"as it was": _weights(feed)} if prepared or not fresh else {}
-        samples, patch_px = _samples(feed, cut["training"], folder / "patches.h5", training, seed)
-        if prepared:
+        starts = {"as it was": _weights(feed)} if feed.method.model.useful_untrained or not fresh else {}
+        samples = _prepared(feed, cut["training"], seed)
+        if samples is None:
+            samples = _patches(feed, cut["training"], folder / "patches.h5", training, seed)
+        else:
             starts["before its first step"] = _weights(feed)
         footprint = cache(partial(_footprint, feed, cut["training"]))
         known = footprint("reduced") if feed.method.takes_sensor else None
@@ -98,7 +99,7 @@ def finetune(
             **stamp("finetune", settings),
             "base": metadata["base"],
             "scale": metadata["scale"],
-            "patch_px": patch_px,
+            "patch_px": samples.size_px // feed.method.scale,
             "steps": outcome.steps,
             "seconds": round(outcome.seconds, 1),
             "validation_psnr": validation_psnr,
@@ -147,8 +148,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         if entry.kind != "network":
             raise HsisrError(f"model {model}: has nothing to learn; `hsisr predict --model {model}` uses it as it is")
         network = registry.build(str(model), scale, low.shape[0], channels)
-        bands = low.shape[0] if "bands" in entry.facts else None
-        method = Method(str(model), scale, entry.needs_guide, network, bands, channels)
+        method = Method(str(model), scale, network.needs_guide, network, network.bands, channels)
         metadata = {"base": str(model), "options": {}, "scale": scale}
     wavelengths = low.wavelengths_nm
     metadata |= {
@@ -183,19 +183,14 @@ def _shares(hold_out: float) -> dict[str, float]:
     return shares | ({"test": hold_out} if hold_out else {})
 
 
-def _samples(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> tuple[Any, int]:
-    """What the network learns from, and the side of a patch in degraded LR pixels."""
-    network = feed.method.model
-    if hasattr(network, "training_patches"):  # it learns from whole scenes, which it prepares itself
-        pair = Pair(part.low_lr, part.low_guide, part.lr, None if part.mask.all() else part.mask)
-        samples = network.training_patches([(feed.lr.label, pair)], seed)
-        return samples, samples.size_px // feed.method.scale
-    side = _write_patches(path, feed, part)
-    return patch_files.PatchFile(path, seed, training.augment), side
+def _prepared(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
+    """Samples that the network itself makes of a part, from which it learns by the way; None: it makes none."""
+    pair = Pair(part.low_lr, part.low_guide, part.lr, None if part.mask.all() else part.mask)
+    return feed.method.model.prepare_training([(feed.lr.label, pair)], seed)
 
 
-def _write_patches(path: Path, feed: Feed, part: Part) -> int:
-    """Write the patch file of a part, without patches that hold an invalid pixel; returns their side."""
+def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> TrainingSamples:
+    """Patches of a part, written to a patch file, without those that hold an invalid pixel."""
     scale = feed.method.scale
     height, width = part.low_lr.shape[1:]
     side = min(_PATCH_PX, height, width)
@@ -218,7 +213,7 @@ def _write_patches(path: Path, feed: Feed, part: Part) -> int:
     images = {"lr": part.low_lr, "guide": part.low_guide, "hr": part.lr}
     images = {key: image for key, image in images.items() if image is not None}
     patch_files.cut(path, feed.lr.label, images, places, side, scale)
-    return side
+    return patch_files.PatchFile(path, seed, training.augment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,7 +236,7 @@ class _Validation:
 def _train(
     feed: Feed,
     validate: _Validation,
-    samples: Any,
+    samples: TrainingSamples,
     folder: Path,
     out: Path,
     training: Training,

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.errors import HsisrError
 from hsisr.inference import guide as guides
 from hsisr.inference.align import measure_footprint
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source
 from hsisr.inference.result import result_scene
 from hsisr.models.apply import Method, open_method
+from hsisr.models.base import as_model
 from hsisr.scene import Scene
 
 
@@ -77,8 +79,12 @@ def _method(model: Any, low: Source, sharp: Source | None, scale: int | None) ->
     from hsisr.models import registry
 
     if not isinstance(model, (str, os.PathLike)):
-        needs = bool(getattr(model, "guide_channels", sharp is not None))
-        return Method(type(model).__name__, model.scale, needs, model)
+        contract = as_model(model)
+        scale = contract.scale or scale or (None if sharp is None else guides.scale_between(low, sharp))
+        if scale is None:
+            raise HsisrError(f"model {contract.name}: nothing says its scale, nor is there a guide; give scale=...")
+        guided = contract.needs_guide or (contract.takes_guide and sharp is not None)
+        return Method(contract.name, scale, guided, model, contract.bands)
     if str(model) in registry.names() and scale is None and sharp is not None:
         scale = guides.scale_between(low, sharp)
     return open_method(model, scale, 0 if sharp is None else sharp.shape[0])

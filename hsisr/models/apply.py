@@ -1,6 +1,5 @@
 """Methods: a finished network or an untrained method, with what is known of it, applied to arrays."""
 
-import inspect
 import math
 import os
 from dataclasses import dataclass, field
@@ -12,13 +11,10 @@ import numpy as np
 from hsisr.degrade.sensor import Sensor
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash
+from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
 
 PRECISIONS = ("32", "bf16", "fp16")
-#: Feature maps of the output's size that a network holds at once, per channel of its width; measured, rounded up.
-_MAPS = 20
-#: Copies of the image in float64 that an untrained method holds at once.
-_COPIES = 8
 
 
 @dataclass(frozen=True)
@@ -27,7 +23,8 @@ class Method:
 
     name: of the model. scale: HR over LR size. needs_guide: it cannot work without a sharp image.
     bands: those it takes, None: any number. guide_channels: of its guide, None: any number.
-    model: a network or a `registry.Classical`. device: torch's name of it. precision: 32, bf16 or fp16.
+    model: a network, also one of a user's own, or a `registry.Classical`; its contract is `as_model(model)`.
+    device: torch's name of it. precision: 32, bf16 or fp16.
     metadata: what a model file says of its training. sha256: of the model file, None for an untrained method.
     """
 
@@ -55,20 +52,16 @@ class Method:
     @property
     def lr_period(self) -> int:
         """LR pixels at whose multiples windows of a larger scene must start to be computed as the whole is."""
-        return math.lcm(getattr(self.model, "period_px", 1), self.scale) // self.scale
+        return math.lcm(as_model(self.model).period_px, self.scale) // self.scale
 
     @property
     def takes_sensor(self) -> bool:
         """Whether the method works with what is known of the sensor: its PSF, and which pixels are valid."""
-        return getattr(self.model, "takes_sensor", False)
+        return as_model(self.model).takes_sensor
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
-        """Memory that one pixel of the output takes while it is made: images, and the maps of a network."""
-        images = 4 * (4 * bands + 2 * guide_channels)
-        if not hasattr(self.model, "parameters"):
-            return images + 8 * _COPIES * bands
-        maps = getattr(self.model, "maps_in_memory", _MAPS)
-        return images + 4 * maps * int(getattr(self.model, "width", 0) or _first_width(self.model))
+        """Memory that one pixel of the output takes while it is made: images, and what the model works in."""
+        return as_model(self.model).bytes_per_pixel(bands, guide_channels)
 
 
 def open_method(
@@ -115,7 +108,7 @@ def open_method(
         metadata["scale"],
         entry.needs_guide,
         network,
-        metadata["bands"] if "bands" in entry.facts else None,
+        network.bands,
         channels,
         device,
         precision,
@@ -134,36 +127,37 @@ def predict(
 ) -> np.ndarray:
     """Super-resolve one image in memory.
 
-    model: a network (it is used as it stands, in eval mode and without gradients) or a classical method from
-    `registry.build`. lr: (bands, h, w) in [0, 1]. guide: (G, H, W) in [0, 1], or None. precision: 32, bf16 or fp16.
-    memory: bytes that the work may take, for models whose `super_resolve` has an argument of that name. sensor: what is
-    known of how the images were taken, for models that say that they take it (`takes_sensor`).
+    model: a network, also one of your own (it is used as it stands, in eval mode and without gradients), or a classical
+    method from `registry.build`. lr: (bands, h, w) in [0, 1]. guide: (G, H, W) in [0, 1], or None; a network that takes
+    none is not given one. precision: 32, bf16 or fp16. memory: bytes that the work may take, for models that take that
+    (`takes_memory`). sensor: what is known of how the images were taken, for models that take it (`takes_sensor`).
     Returns (bands, H, W) float32. Raises HsisrError if the model needs a guide and there is none, or the guide's size
     does not fit.
     """
-    from torch import nn
-
+    contract = as_model(model)
     told: dict[str, Any] = {}
-    if memory is not None and "memory" in inspect.signature(model.super_resolve).parameters:
+    if memory is not None and contract.takes_memory:
         told["memory"] = memory
-    if sensor is not None and getattr(model, "takes_sensor", False):
+    if sensor is not None and contract.takes_sensor:
         told["sensor"] = sensor
-    if not isinstance(model, nn.Module):
-        return np.asarray(model.super_resolve(lr, guide, **told), dtype=np.float32)
+    if contract.kind == "classical":
+        return np.asarray(contract.super_resolve(lr, guide, **told), dtype=np.float32)
     import torch
 
-    if guide is None and getattr(model, "guide_channels", 0):
-        raise HsisrError(f"{type(model).__name__} needs a guide, a sharp image of the same scene; give one")
-    device = next(model.parameters()).device
-    inputs = [torch.from_numpy(np.ascontiguousarray(lr, dtype=np.float32))[None].to(device)]
-    if guide is not None:
-        inputs.append(torch.from_numpy(np.ascontiguousarray(guide, dtype=np.float32))[None].to(device))
+    if guide is None and contract.needs_guide:
+        raise HsisrError(f"{contract.name} needs a guide, a sharp image of the same scene; give one")
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    given = (lr, guide if contract.takes_guide else None)
+    inputs = [
+        None if image is None else torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None].to(device)
+        for image in given
+    ]
     training = model.training
     model.eval()
     low = {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     try:
         with torch.inference_mode(), torch.autocast(device.type, low, enabled=precision != "32"):
-            return model.super_resolve(*inputs, **told)[0].float().cpu().numpy()
+            return contract.super_resolve(*inputs, **told)[0].float().cpu().numpy()
     finally:
         model.train(training)
 
@@ -199,8 +193,3 @@ def _untrained(name: str, scale: int | None, guide_channels: int, precision: str
         raise HsisrError(f"model {name}: works at any scale and there is no guide that says which; give --scale")
     model = registry.build(name, scale, 0, guide_channels)
     return Method(name, scale, entry.needs_guide, model, precision=precision)
-
-
-def _first_width(model: Any) -> int:
-    """Channels of the widest convolution of a network that does not say its width."""
-    return max((p.shape[0] for p in model.parameters() if p.ndim >= 4), default=64)

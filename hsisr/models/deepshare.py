@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from hsisr.config import checked
 from hsisr.errors import HsisrError
+from hsisr.models.network import Network
 from hsisr.models.options import RGB_CHANNELS, DeepshareOptions, deepshare_scale
 from hsisr.models.resize import bicubic_upsampled
 
@@ -34,7 +35,7 @@ _GPU_MEMORY_PART = 0.4
 _MAPS_PER_GROUP = 3
 
 
-class Sspsr(nn.Module):
+class Sspsr(Network):
     """The spectral path alone, which is SSPSR's design.
 
     bands: of the images; at least `group`. scale: HR over LR size: 2, 3, 4, 6, 8, 16, ... (3 is ours: the published
@@ -45,7 +46,8 @@ class Sspsr(nn.Module):
     Raises HsisrError for an argument that is not allowed.
     """
 
-    #: Bands of a guide: none, it is a single-image network.
+    check_scale = staticmethod(deepshare_scale)
+    #: None: it is a single-image network.
     guide_channels = 0
 
     def __init__(
@@ -54,7 +56,7 @@ class Sspsr(nn.Module):
         super().__init__()
         options = {"width": width, "group": group, "overlap": overlap, "skip": skip}
         checked(DeepshareOptions, options, type(self).__name__)
-        deepshare_scale(scale)
+        self.check_scale(scale)
         if bands < group:
             raise HsisrError(
                 f"{type(self).__name__}: {bands} bands are fewer than a group of {group}; choose a smaller group"
@@ -136,6 +138,8 @@ class DeepShare(Sspsr):
     With 31 bands, scale 4 and the other defaults it has the published 21,460,975 parameters. The RGB path takes
     `group` channels, which RGB mixed by `hsisr.degrade.RGB_TO_EIGHT` has when `group` is the published 8.
     """
+
+    rgb_path = True
 
     def __init__(
         self, bands: int, scale: int, width: int = 256, group: int = 8, overlap: int = 2, skip: bool = False

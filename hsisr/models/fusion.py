@@ -8,10 +8,11 @@ from torch.nn import functional
 
 from hsisr.config import checked
 from hsisr.errors import HsisrError
-from hsisr.models.options import Options, whole_scale
+from hsisr.models.network import Network
+from hsisr.models.options import Options
 
 
-class Fusion(nn.Module, ABC):
+class Fusion(Network, ABC):
     """A network that turns the upsampled image and the guide into all bands at once.
 
     scale: HR over LR size, a whole number >= 2. bands, guide_channels: of the images, at least 1. options: the
@@ -35,7 +36,7 @@ class Fusion(nn.Module, ABC):
         super().__init__()
         name = type(self).__name__
         chosen = checked(schema, options, name)
-        whole_scale(scale)
+        self.check_scale(scale)
         for what, count in (("bands", bands), ("guide_channels", guide_channels)):
             if count < 1:
                 raise HsisrError(f"{name}: {what} must be at least 1, not {count}")

@@ -13,6 +13,7 @@ import numpy as np
 from hsisr.config import checked
 from hsisr.degrade import Sensor
 from hsisr.errors import HsisrError
+from hsisr.models.base import Kind, Model
 from hsisr.models.options import (
     BicubicOptions,
     CnmfOptions,
@@ -38,7 +39,7 @@ from hsisr.models.options import (
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a model before it is built.
+    """What is known of a model before it is built; the model itself says the same (`hsisr.models.base.Model`).
 
     kind: "network" is trained, "classical" is not. needs_guide: it cannot work without a sharp image.
     options: the pydantic model of its options. check_scale: raises HsisrError for a scale that it cannot do.
@@ -49,7 +50,7 @@ class Entry:
     whole_scenes: it learns from whole training scenes, beside what it learns from patches.
     """
 
-    kind: Literal["classical", "network"]
+    kind: Kind
     needs_guide: bool
     options: type[Options]
     check_scale: ScaleRule
@@ -112,12 +113,20 @@ _ENTRIES = {
 
 
 @dataclass(frozen=True)
-class Classical:
-    """A classical method, bound to its scale and options."""
+class Classical(Model):
+    """A classical method, bound to its scale and options; needs_guide: it cannot work without a sharp image."""
 
     method: Callable[..., np.ndarray]
     scale: int
     options: Mapping[str, Any]
+    needs_guide: bool = False
+
+    kind = "classical"
+
+    @property
+    def name(self) -> str:
+        """Of the function."""
+        return self.method.__name__
 
     @property
     def takes_sensor(self) -> bool:
@@ -155,7 +164,7 @@ def build(
     options: Mapping[str, Any] | None = None,
     sensor: Sensor | None = None,
 ) -> Any:
-    """Make a model: a torch module with fresh weights, or a `Classical`; both have `super_resolve(lr, guide)`.
+    """Make a model: a `Network`, a torch module with fresh weights, or a `Classical`; both are a `Model`.
 
     bands, guide_channels: of the images that it will see; guide_channels is 0 where there is no guide.
     options: those that differ from the defaults. sensor: what is known of how the images were taken, for classical
@@ -173,7 +182,7 @@ def build(
     if chosen.kind == "classical":
         if "sensor" in values:
             values["sensor"] = _told(base, values["sensor"], sensor)
-        return Classical(factory, scale, values)
+        return Classical(factory, scale, values, chosen.needs_guide)
     facts = {"bands": bands, "guide_channels": guide_channels}
     return factory(scale=scale, **{name: facts[name] for name in chosen.facts}, **values)
 

@@ -16,7 +16,7 @@ cache, and processes that read the same file share it.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,19 +30,7 @@ from hsisr.errors import HsisrError
 from hsisr.files import file_hash
 from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp) or None.
-
-    Of `PatchFile.stacked`: several of them, with a first axis N.
-    """
-
-    lr: np.ndarray
-    guide: np.ndarray | None
-    hr: np.ndarray | None
-
+from hsisr.samples import Images, Sample, augmented_views, contiguous, oriented_views
 
 #: Patches, pixels and bands that a file may say it has: more would exhaust memory.
 _MOST = 10**8
@@ -116,8 +104,11 @@ class PatchFile:
         scenes: int | None = None,
     ) -> None:
         self.path = Path(path)
+        self.label = str(path)
         self.seed = seed
         self.augment = augment
+        self.scenes = scenes
+        self._epoch = -1  # whose order is kept
         with hdf5.reading(self.path, "patches") as file:
             self.scale = hdf5.attribute(file, "scale", int)
             self.protocol = hdf5.attribute(file, "protocol", str)
@@ -150,7 +141,7 @@ class PatchFile:
         An image that did not have to be turned or computed is the file itself, mapped: read-only, and read from the
         disk when it is looked at. `stacked` gives arrays of the caller's own.
         """
-        return Sample(*_each(self._images(number), np.ascontiguousarray))
+        return contiguous(self._images(number))
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, stacked along a new first axis in one copy."""
@@ -162,13 +153,18 @@ class PatchFile:
         patch, _ = self._place(number)
         return self.names[patch % len(self.names) if self.random else int(self._scene_of_patch[patch])]
 
+    @property
+    def size_px(self) -> int:
+        """Side of a patch in HR pixels."""
+        return self.size_lr_px * self.scale
+
     def identity(self) -> dict[str, Any]:
         """What the samples are, plain values: the file by its content, and how they are drawn from it."""
         return {
             "sha256": file_hash(self.path),
             "seed": self.seed,
             "augment": self.augment,
-            "scenes": list(self.names),
+            "scenes": self.scenes,
         }
 
     def batches(self, size: int, start: int = 0) -> Iterator[list[Sample]]:
@@ -181,25 +177,25 @@ class PatchFile:
     def _place(self, number: int) -> tuple[int, int]:
         """Patch and orientation of a sample: an epoch visits every patch once in each of its orientations."""
         epoch, place = divmod(number, len(self))
-        if getattr(self, "_epoch", None) != epoch:
+        if self._epoch != epoch:
             self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self))
             self._epoch = epoch
         return divmod(int(self._permutation[place]), self.orientations)
 
-    def _images(self, number: int) -> tuple[np.ndarray | None, ...]:
+    def _images(self, number: int) -> Images:
         """LR image, guide and HR image of a sample; views of the file where nothing had to be computed."""
         patch, orientation = self._place(number)
         rng = np.random.default_rng([self.seed, 1, number])
         images = self._crop(patch, rng) if self.random else self._stored(patch)
         if self.augment == "dihedral":
             turn = int(rng.integers(8)) if self.random else orientation
-            return _each(images, lambda image: _oriented(image, turn))
-        return _augmented(images, rng) if self.augment else images
+            return oriented_views(images, turn)
+        return augmented_views(images, rng) if self.augment else images
 
-    def _stored(self, patch: int) -> tuple[np.ndarray | None, ...]:
+    def _stored(self, patch: int) -> Images:
         return tuple(None if array is None else array[patch] for array in self._mapped)
 
-    def _crop(self, patch: int, rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
+    def _crop(self, patch: int, rng: np.random.Generator) -> Images:
         scene = self._mapped[patch % len(self.names)]
         side = self.size_lr_px * self.scale
         row, column = (int(rng.integers(n - side + 1)) for n in scene.cube.shape[1:])
@@ -259,49 +255,6 @@ class PatchFile:
 
     def __getstate__(self) -> dict:
         return {key: value for key, value in self.__dict__.items() if key != "_mapped"}
-
-
-def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
-    """The sample after the published augmentations, the same for its LR image, guide and HR image.
-
-    Each with probability 1/2: horizontal flip, vertical flip, roll by half the height along rows, rotation by +90
-    and by -90 degrees. The roll needs an even LR side and is left out otherwise, so that no LR pixel is split.
-    """
-    images = _augmented((sample.lr, sample.guide, sample.hr), rng)
-    return Sample(*_each(images, np.ascontiguousarray))
-
-
-def oriented(sample: Sample, orientation: int) -> Sample:
-    """The sample in one of its 8 flips and rotations (0: as it is), the same for LR image, guide and HR image."""
-    images = (sample.lr, sample.guide, sample.hr)
-    return Sample(*_each(images, lambda image: np.ascontiguousarray(_oriented(image, orientation))))
-
-
-def _each(images: Sequence[np.ndarray | None], change: Callable) -> tuple[np.ndarray | None, ...]:
-    return tuple(None if image is None else change(image) for image in images)
-
-
-def _augmented(images: Sequence[np.ndarray | None], rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
-    flip_columns, flip_rows, roll, left, right = rng.random(5) < 0.5
-    roll = roll and images[0].shape[1] % 2 == 0
-
-    def change(image: np.ndarray) -> np.ndarray:
-        if flip_columns:
-            image = image[:, :, ::-1]
-        if flip_rows:
-            image = image[:, ::-1]
-        if roll:
-            image = np.roll(image, image.shape[1] // 2, axis=1)
-        if left != right:  # both together undo each other
-            image = np.rot90(image, 1 if left else -1, axes=(1, 2))
-        return image
-
-    return _each(images, change)
-
-
-def _oriented(image: np.ndarray, orientation: int) -> np.ndarray:
-    turned = np.rot90(image, orientation % 4, axes=(1, 2))
-    return turned[:, :, ::-1] if orientation >= 4 else turned
 
 
 def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hsisr.pipeline.patch_files import Sample
+from hsisr.samples import Sample
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
-from hsisr.pipeline.patch_files import PatchFile
+from hsisr.samples import TrainingSamples
 from hsisr.training import state
 from hsisr.training.average import Average
 from hsisr.training.feeding import Feed
@@ -45,7 +45,7 @@ class Run:
     fabric: "Fabric"
     folder: Path
     model: nn.Module
-    patches: PatchFile
+    patches: TrainingSamples
     feed: Feed
     objective: Iteration
     training: Training

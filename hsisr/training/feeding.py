@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hsisr.pipeline.patch_files import PatchFile
+from hsisr.samples import TrainingSamples
 from hsisr.training.batches import Batch
 
 #: Batches that each worker keeps ready.
@@ -32,7 +32,7 @@ class Feed:
     holds samples k * size to (k + 1) * size, so that a run resumes at any of them.
     """
 
-    def __init__(self, patches: PatchFile, size: int, workers: int = 0, share: Share | None = None) -> None:
+    def __init__(self, patches: TrainingSamples, size: int, workers: int = 0, share: Share | None = None) -> None:
         self.patches, self.size, self.workers, self.share = patches, size, workers, share or Share()
         self._ahead: Iterator | None = None
         self._number, self._batch = -1, None
@@ -77,7 +77,7 @@ class Feed:
 class _Batches(Dataset):
     """Map-style: number of a batch -> LR images, guides and HR images of a share of it."""
 
-    def __init__(self, patches: PatchFile, size: int, share: Share) -> None:
+    def __init__(self, patches: TrainingSamples, size: int, share: Share) -> None:
         self.patches, self.share, self.size = patches, share, size
 
     def __getitem__(self, number: int) -> list[torch.Tensor | None]:

@@ -12,7 +12,7 @@ from hsisr.errors import HsisrError
 if TYPE_CHECKING:
     from torch import nn
 
-    from hsisr.pipeline.patch_files import PatchFile
+    from hsisr.samples import TrainingSamples
     from hsisr.training.objectives import Iteration
 
 
@@ -33,22 +33,23 @@ class Outcome:
 
 def fit(
     model: "nn.Module",
-    patches: "PatchFile",
+    patches: "TrainingSamples",
     folder: str | os.PathLike,
     training: Training | None = None,
     *,
     seed: int = 0,
     objective: "Iteration | None" = None,
-    others: "Mapping[str, PatchFile] | None" = None,
+    others: "Mapping[str, TrainingSamples] | None" = None,
     validate: "Callable[[nn.Module], float] | None" = None,
     settings: Any = None,
     export: "Callable[[Path, nn.Module], None] | None" = None,
 ) -> Outcome:
-    """Train a given network on a given patch file; afterwards it holds the selected weights, on the training device.
+    """Train a given network on given samples; afterwards it holds the selected weights, on the training device.
 
     model: any module that maps lr (N, bands, p, p), and the guide (N, G, sp, sp) where the patches hold one, to
     (N, bands, sp, sp); one with `super_resolve_bands` is trained band by band. Its weights are the start, so a
     finished network is fine-tuned. A module that takes no guide says so with `guide_channels = 0`.
+    patches: a `PatchFile`, or other samples that keep `hsisr.samples.TrainingSamples`.
     folder: where history.csv, training.png and state/ go.
     training: the section `training` of a configuration; None: its defaults.
     objective: what is done with a batch; None: what `training` says (`hsisr.training.objectives`).
@@ -79,13 +80,13 @@ def fit(
 
 def run(
     model: "nn.Module",
-    patches: "PatchFile",
+    patches: "TrainingSamples",
     folder: str | os.PathLike,
     training: Training,
     identity: dict[str, Any],
     seed: int,
     objective: "Iteration | None",
-    others: "Mapping[str, PatchFile]",
+    others: "Mapping[str, TrainingSamples]",
     validate: "Callable[[nn.Module], float] | None",
     export: "Callable[[Path, nn.Module], None] | None",
     unreadable: tuple[str, ...] = (),
@@ -121,11 +122,11 @@ def _check(training: Training) -> None:
 
 def _identity(
     model: "nn.Module",
-    patches: "PatchFile",
+    patches: "TrainingSamples",
     training: Training,
     seed: int,
     objective: "Iteration | None",
-    others: "Mapping[str, PatchFile]",
+    others: "Mapping[str, TrainingSamples]",
     validate: "Callable[[nn.Module], float] | None",
     settings: Any,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -157,7 +158,7 @@ def _identity(
 def _fit(
     fabric: Any,
     model: "nn.Module",
-    patches: "PatchFile",
+    patches: "TrainingSamples",
     folder: Path,
     training: Training,
     seed: int,

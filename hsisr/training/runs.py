@@ -79,10 +79,10 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     identity = {**step.identity, "data": step.contents()}
     fields = {"model": model.name, "seed": seed}
     export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)
-    if hasattr(network, "training_patches"):  # it learns from whole scenes, which it prepares itself
-        patches = network.training_patches(training_pairs(benchmark), seed)
+    prepared = network.prepare_training(training_pairs(benchmark), seed)
+    samples = patches if prepared is None else prepared
     folder = Path(benchmark.path(paths.RUN, **fields))
-    outcome = fitting.run(network, patches, folder, training, identity, seed, None, others, validate, export)
+    outcome = fitting.run(network, samples, folder, training, identity, seed, None, others, validate, export)
     if is_first_process():
         export(benchmark.path(paths.WEIGHTS, **fields), network)
         _write_summary(benchmark.path(paths.TRAINING, **fields), outcome, network, identity)

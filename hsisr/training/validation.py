@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from hsisr.degrade import Sensor
+from hsisr.errors import HsisrError
 from hsisr.files import file_hash
 from hsisr.pipeline import pair_files
 
@@ -13,11 +14,17 @@ from hsisr.pipeline import pair_files
 class Validation:
     """Scores a network on pair files: call it with the network.
 
-    scale: of the pairs. convention: of `hsisr.metrics`. The files are read once, when the first network is scored.
+    files: at least one. scale: of the pairs. convention: of `hsisr.metrics`. The files are read once, when the first
+    network is scored. Raises HsisrError without files.
     """
 
     def __init__(self, files: Sequence[str | os.PathLike], scale: int, convention: str) -> None:
         self.files, self.scale, self.convention = list(files), scale, convention
+        if not self.files:
+            raise HsisrError(
+                "validation: there are no pair files to score a network on; give at least one, or train without "
+                "validation, which keeps the last weights"
+            )
 
     def __call__(self, network: Any) -> float:
         """PSNR in dB, the mean over the pairs. Raises HsisrError for files that are absent or damaged."""

@@ -231,7 +231,7 @@ def test_filters_are_believed_less_where_they_add_far_more_than_they_did(pair):
     less = believed(added, np.array([1.0, 1.5, 3.0]), np.ones(3))
     np.testing.assert_allclose(less, added * np.array([1, 1, 0.25])[:, None, None])
     network = registry.build("hybrid", 4, 31, 3)
-    network.training_patches([("s", pair)])
+    network.prepare_training([("s", pair)])
     full = predict(network, pair.lr, pair.guide)
     assert network.strength.min() > 0
     network.strength.zero_()  # nothing is usual

@@ -10,7 +10,7 @@ from hsisr import degrade
 from hsisr.config import Objective, Objectives, RgbObjective, Schedule, TotalVariation, Training
 from hsisr.errors import HsisrError
 from hsisr.models import DeepShare, MulSR
-from hsisr.pipeline.patch_files import Sample
+from hsisr.samples import Sample
 from hsisr.training.objectives import (
     Batch,
     Iteration,
@@ -33,7 +33,7 @@ WAVELENGTHS = np.linspace(420, 680, BANDS)
 class Patches:
     """Samples by number, as a patch file gives them, in float64."""
 
-    path = "patches.h5"
+    label = "patches.h5"
     rule = degrade.PROTOCOLS["wald"]
 
     def __init__(self, bands: int, seed: int, labelled: bool = True, count: int = 40) -> None:

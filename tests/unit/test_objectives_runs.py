@@ -9,7 +9,8 @@ from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.files import read_json
 from hsisr.pipeline import benchmark, pair_files, patch_files, paths, steps
-from hsisr.pipeline.patch_files import PatchFile, Sample, oriented
+from hsisr.pipeline.patch_files import PatchFile
+from hsisr.samples import Sample, oriented
 from hsisr.scene import Scene
 from hsisr.training import engine, train_one
 from tests.unit.conftest import small_scene

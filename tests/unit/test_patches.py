@@ -11,7 +11,8 @@ from hsisr import degrade
 from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.pipeline import benchmark, pair_files, patch_files, paths
-from hsisr.pipeline.patch_files import PatchFile, Sample, augmented
+from hsisr.pipeline.patch_files import PatchFile
+from hsisr.samples import Sample, augmented
 from hsisr.scene import Scene
 from tests.unit.conftest import CONFIG, small_scene
 

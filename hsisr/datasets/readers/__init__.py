@@ -1,8 +1,9 @@
 """Readers: any supported file, or folder of band images, into a Scene. One module a format, chosen by content.
 
 A reader module has `matches(path, head)`, which looks at the path and the first bytes, `read(path, **options)`,
-which gives a Scene named after the path, and `describe(path)`, which gives what `hsisr info` prints. To add a
-format, write its module and add it to READERS.
+which gives a Scene named after the path, and `describe(path)`, which gives what `hsisr info` prints. Where a file may
+hold one layer, it has `read_plane(path)` as well. To add a format, write its module and add it to READERS, and to
+PLANE_READERS in that case.
 """
 
 import importlib
@@ -19,6 +20,8 @@ from hsisr.scene import Scene
 
 #: Names of readers, as in `reader:` of a catalogue entry, in the order in which content is tried.
 READERS = ("scene", "band_images", "numpy", "matlab", "hdf5", "rgb", "raster")
+#: Those that read a layer of labels or a mask.
+PLANE_READERS = ("numpy", "matlab", "raster")
 
 _HEAD_BYTES = 1024
 
@@ -36,8 +39,9 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
     known = inspect.signature(module.read).parameters
     for key in options:
         if key not in known:
-            name = module.__name__.rpartition(".")[2]
-            raise HsisrError(f"{path}: the reader {name} has no option {key!r}; it knows {', '.join(list(known)[1:])}")
+            raise HsisrError(
+                f"{path}: the reader {_name(module)} has no option {key!r}; it knows {', '.join(list(known)[1:])}"
+            )
     if not path.exists():
         raise HsisrError(f"{path}: no such file or folder")
     return module.read(path, **options)
@@ -47,7 +51,7 @@ def read_plane(path: str | os.PathLike) -> np.ndarray:
     """One layer (H, W) of a file, such as labels or a mask: the only array with two axes, or the only band."""
     path = Path(path)
     module = _recognised(path)
-    if not hasattr(module, "read_plane"):
+    if _name(module) not in PLANE_READERS:
         raise HsisrError(f"{path}: cannot be read as a layer of labels; expected .npy, .mat or a raster")
     return module.read_plane(path)
 
@@ -72,6 +76,10 @@ def _module(name: str) -> ModuleType:
     if name not in READERS:
         raise HsisrError(f"unknown reader {name!r}; known: {', '.join(READERS)}, auto")
     return importlib.import_module(f"hsisr.datasets.readers.{name}")
+
+
+def _name(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
 
 
 def _recognised(path: Path) -> ModuleType:

@@ -22,6 +22,7 @@ from hsisr.models.fusion import padded
 from hsisr.models.hybrid.agreement import agreed
 from hsisr.models.hybrid.filters import Learnt
 from hsisr.models.hybrid.maps import Stack, cosines, stack
+from hsisr.models.network import Network
 from hsisr.models.prior import solve
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _CORRECTION = 0.02
 _KEPT = 8
 
 
-class Hybrid(nn.Module):
+class Hybrid(Network):
     """Correction of the prior's coefficients.
 
     scale: any whole number >= 2. bands: of the images. guide_channels: G. width: features. blocks: residual blocks at
@@ -42,10 +43,9 @@ class Hybrid(nn.Module):
     is the prior.
     """
 
-    #: Pixels after which the network's strides repeat; windows of a larger scene are to start at multiples of it.
     period_px = 2
-    #: What is known of the sensor is of use to it.
     takes_sensor = True
+    useful_untrained = True
     #: Maps of `width` features of the output's size that a scene takes at once, measured and rounded up: the network's;
     #: what filters see of a guide's channel; the prior's features at LR, which the square of the scale divides.
     _MAPS, _MAPS_PER_CHANNEL, _MAPS_AT_LR = 12, 0.3, 64
@@ -54,7 +54,8 @@ class Hybrid(nn.Module):
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
     ) -> None:
         super().__init__()
-        self.scale, self.guide_channels, self.width = scale, guide_channels, width
+        self.check_scale(scale)
+        self.scale, self.bands, self.guide_channels, self.width = scale, bands, guide_channels, width
         count = min(components, bands)
         self.basis = cosines(count, bands)
         in_memory = self._MAPS + self._MAPS_PER_CHANNEL * guide_channels + self._MAPS_AT_LR / scale**2
@@ -91,11 +92,12 @@ class Hybrid(nn.Module):
         images = [self._corrected(*pair, sensor) for pair in zip(lr, guide, strict=True)]
         return torch.stack(images).to(lr)
 
-    def training_patches(self, pairs: "Iterable[tuple[str, Pair]]", seed: int = 0) -> "PriorPatches":
-        """The samples that this network trains on, cut from named pairs with HR image, solved by the prior.
+    def prepare_training(self, pairs: "Iterable[tuple[str, Pair]]", seed: int = 0) -> "PriorPatches":
+        """Learn what is learnt in closed form, from named pairs with HR image, and cut what is left into samples.
 
-        Learns by the way what is learnt in closed form: filters, from those that it has, and how much they add; how
-        much a true image contradicts its guide; and, at first, the response of the camera that took the guides.
+        That is: filters, drawn to those that it has, and how much they add; how much a true image contradicts its
+        guide; and, at first, the response of the camera that took the guides. The samples are patches of what prior
+        and filters leave of the pairs, of which `seed` draws places and turns.
         """
         from hsisr.models.hybrid.samples import solved
 

@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,12 @@ from hsisr.models.hybrid.agreement import contradiction
 from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, response_of
 from hsisr.models.hybrid.maps import in_basis, stack
 from hsisr.models.prior import solve
-from hsisr.pipeline.patch_files import Sample, oriented
+from hsisr.samples import Sample, oriented
 
 
 @dataclass(eq=False)
 class PriorPatches:
-    """Patches of solved scenes; goes where a `PatchFile` goes (`hsisr.training.fit`).
+    """Patches of solved scenes, as `hsisr.samples.TrainingSamples`.
 
     Of a sample, `guide` is the network's input (G + 3 K + 1, p, p), `hr` what it should add (K, p, p), and `lr` the
     first channel of the input, which the network does not read.
@@ -31,11 +32,11 @@ class PriorPatches:
     size_px: int
     per_epoch: int
     seed: int = 0
-    path: str = "patches of solved scenes"
     bands: int = field(init=False)
     guide_channels: int = field(init=False)
-    wavelengths_nm: None = None
-    rule: None = None
+
+    # its channels are coefficients and maps: they have no wavelengths, and no protocol makes the one of the other
+    label, wavelengths_nm, rule = "patches of solved scenes", None, None
 
     def __post_init__(self) -> None:
         maps, wanted = self.scenes[0]
@@ -54,19 +55,26 @@ class PriorPatches:
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, stacked along a new first axis."""
-        samples = [self[number] for number in numbers]
-        return Sample(*(np.stack([getattr(sample, key) for sample in samples]) for key in ("lr", "guide", "hr")))
-
-    def identity(self) -> dict[str, object]:
-        """What the samples are, plain values: the scenes by their content, and how they are drawn."""
-        digest = hashlib.sha256()
-        for image in (image for scene in self.scenes for image in scene):
-            digest.update(np.ascontiguousarray(image))
-        return {"sha256": digest.hexdigest(), "seed": self.seed, "size_px": self.size_px, "per_epoch": self.per_epoch}
+        columns = zip(*((sample.lr, sample.guide, sample.hr) for sample in map(self.__getitem__, numbers)), strict=True)
+        return Sample(*map(np.stack, columns))
 
     def scene_of(self, number: int) -> str:
         """Name of the scene that sample `number` comes from."""
         return self.names[number % len(self.scenes)]
+
+    def identity(self) -> dict[str, Any]:
+        """What the samples follow from: the solved scenes, and how they are cut."""
+        content = hashlib.sha256()
+        for maps, missing in self.scenes:
+            for array in (maps, missing):
+                content.update(f"{array.dtype} {array.shape} ".encode())
+                content.update(np.ascontiguousarray(array))
+        return {
+            "sha256": content.hexdigest(),
+            "size_px": self.size_px,
+            "per_epoch": self.per_epoch,
+            "seed": self.seed,
+        }
 
 
 def solved(

@@ -23,6 +23,7 @@ from hsisr.config import checked
 from hsisr.errors import HsisrError
 from hsisr.models.mulsr import tiled
 from hsisr.models.mulsr.layers import Conv, Direction, GuidedBlock, GuideParts, Unit, channels_last, folded
+from hsisr.models.network import Network
 from hsisr.models.options import MulsrOptions, even_scale
 from hsisr.ops import directional_aggregation
 
@@ -31,7 +32,7 @@ from hsisr.ops import directional_aggregation
 _CPU_MAP_BYTES = 32 << 20
 
 
-class MulSR(nn.Module):
+class MulSR(Network):
     """The published network; with its defaults it has the published 4,635,548 parameters.
 
     scale: HR over LR size, even, >= 2; the network works at the scales alpha = scale / 2 and beta = scale.
@@ -46,6 +47,10 @@ class MulSR(nn.Module):
     The other weights start as torch's convolutions do.
     Raises HsisrError for an argument that is not allowed.
     """
+
+    check_scale = staticmethod(even_scale)
+    band_wise = True
+    takes_memory = True
 
     def __init__(
         self,
@@ -62,7 +67,7 @@ class MulSR(nn.Module):
         super().__init__()
         options = {"width": width, "blocks": blocks, "dsca": dsca, "lfcc": lfcc, "mii": mii, "skip": skip}
         checked(MulsrOptions, {**options, "alpha_weight": alpha_weight}, "MulSR")
-        even_scale(scale)
+        self.check_scale(scale)
         if guide_channels < 1:
             raise HsisrError(f"MulSR: guide_channels must be at least 1, not {guide_channels}")
         self.scale, self.width, self.guide_channels = scale, width, guide_channels

@@ -9,16 +9,19 @@ from torch import nn
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
-from hsisr.pipeline.patch_files import PatchFile
+from hsisr.models.base import as_model
+from hsisr.samples import TrainingSamples
 from hsisr.training.batches import Batch
+from hsisr.training.objectives.auxiliary import Auxiliary
 from hsisr.training.objectives.iteration import Iteration
 from hsisr.training.objectives.loss import distance
 from hsisr.training.objectives.mixup import SpectralMixup, mixed, mixing_matrix
 from hsisr.training.objectives.rgb import RgbTask
-from hsisr.training.objectives.supervised import Supervised, takes_bands
+from hsisr.training.objectives.supervised import Supervised
 from hsisr.training.objectives.unlabelled import Unlabelled
 
 __all__ = [
+    "Auxiliary",
     "Batch",
     "Iteration",
     "RgbTask",
@@ -33,19 +36,25 @@ __all__ = [
 
 
 def build(
-    training: Training, seed: int, model: nn.Module, labelled: PatchFile, others: Mapping[str, PatchFile]
+    training: Training, seed: int, model: nn.Module, labelled: TrainingSamples, others: Mapping[str, TrainingSamples]
 ) -> Iteration:
     """The iteration that a training section describes.
 
     labelled: the patches of the benchmark. others: of the objectives `rgb` and `unlabelled`, those that are chosen.
     Raises HsisrError if an objective does not fit the model or its patches.
     """
-    if training.total_variation.bands and takes_bands(model) and training.bands_per_step < labelled.bands:
+    contract, chosen = as_model(model), training.objectives
+    if training.total_variation.bands and contract.band_wise and training.bands_per_step < labelled.bands:
         raise HsisrError(
-            f"training.total_variation.bands: {type(model).__name__} takes {training.bands_per_step} bands of "
+            f"training.total_variation.bands: {contract.name} takes {training.bands_per_step} bands of "
             f"{labelled.bands} in a step, not always neighbours; set it to 0, or bands_per_step to {labelled.bands}"
         )
-    chosen = training.objectives
+    for name, section in (("rgb", chosen.rgb), ("unlabelled", chosen.unlabelled)):
+        if section is not None and not contract.rgb_path:
+            raise HsisrError(
+                f"training.objectives.{name}: {contract.name} has no RGB path; it needs a `forward` that takes "
+                'modality="rgb", or the objective is to be left out'
+            )
     parts = [Supervised(training, seed, labelled.rule)]
     if chosen.mixup is not None:
         parts.append(SpectralMixup(chosen.mixup, training, seed, labelled.rule))

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from hsisr import config
 from hsisr.training.batches import Batch
-from hsisr.training.feeding import Feed, Share
+from hsisr.training.feeding import Share
+from hsisr.training.objectives.auxiliary import Auxiliary
 
 #: Forgives rounding: 6.0 epochs may come as 5.999999.
 _EPS = 1e-9
@@ -22,7 +23,7 @@ class Objective(Protocol):
     """What an iteration is made of; setting: its section of the configuration, or None for the labelled one.
 
     `losses` is given `first`, the number of losses that were taken before an interruption, only where it is not 0: an
-    objective with one loss a batch need not know it.
+    objective with one loss a batch need not know it. One that draws patches of its own is an `Auxiliary`.
     """
 
     name: str
@@ -66,14 +67,16 @@ class Iteration:
 
     def feed_with(self, workers: int, share: Share) -> None:
         """Let objectives that draw patches of their own draw them with workers, and a share of each batch."""
-        for part in self.parts:
-            if hasattr(part, "feed"):
-                part.feed = Feed(part.patches, part.feed.size, workers, share)
+        for part in self._auxiliary:
+            part.feed_with(workers, share)
 
     def samples_per_epoch(self, labelled: int) -> float:
         """Labelled samples in an epoch: all of them, or fewer where another objective runs out of samples first."""
-        others = [part for part in self.parts if hasattr(part, "patches")]
-        return min([labelled, *(len(part.patches) / part.setting.count for part in others)])
+        return min([labelled, *(len(part.patches) / part.setting.count for part in self._auxiliary)])
+
+    @property
+    def _auxiliary(self) -> list[Auxiliary]:
+        return [part for part in self.parts if isinstance(part, Auxiliary)]
 
     def _losses(self, model: nn.Module, batch: Batch, number: int, epoch: float, first: int) -> Iterator[Loss]:
         for part in self.parts:

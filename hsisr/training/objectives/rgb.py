@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from hsisr.config import RgbObjective, Training
 from hsisr.degrade import RGB_TO_EIGHT
 from hsisr.errors import HsisrError
-from hsisr.pipeline.patch_files import PatchFile
+from hsisr.samples import TrainingSamples
 from hsisr.training.batches import Batch, across_bands
-from hsisr.training.feeding import Feed
+from hsisr.training.objectives.auxiliary import Auxiliary
 from hsisr.training.objectives.loss import distance
 
 
-class RgbTask:
+class RgbTask(Auxiliary):
     """Distance between super-resolved and HR photographs in eight channels, on `count` batches of their own.
 
     patches: of photographs of three channels. Raises HsisrError for other images.
@@ -22,15 +22,10 @@ class RgbTask:
 
     name = "rgb"
 
-    def __init__(self, setting: RgbObjective, training: Training, patches: PatchFile) -> None:
+    def __init__(self, setting: RgbObjective, training: Training, patches: TrainingSamples) -> None:
         if patches.bands != len(RGB_TO_EIGHT):
-            raise HsisrError(f"{patches.path}: {patches.bands} channels; the objective rgb takes photographs of 3")
-        self.setting, self.training, self.patches = setting, training, patches
-        self.feed = Feed(patches, training.batch_size)
-
-    def steps_per_batch(self, model: nn.Module, bands: int) -> int:
-        """Losses that one batch of labelled patches brings with it."""
-        return self.setting.count
+            raise HsisrError(f"{patches.label}: {patches.bands} channels; the objective rgb takes photographs of 3")
+        super().__init__(setting, training, patches)
 
     def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]:
         """Losses that come with batch `number` of the run, one after the other, from number `first`."""

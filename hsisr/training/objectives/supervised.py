@@ -9,6 +9,7 @@ from torch.nn.functional import l1_loss
 
 from hsisr.config import Training
 from hsisr.degrade import Protocol, degrade
+from hsisr.models.base import as_model
 from hsisr.training.batches import Batch
 from hsisr.training.objectives.loss import distance
 
@@ -19,7 +20,7 @@ _STREAM = 2
 class Supervised:
     """Distance between super-resolved and HR bands, as published (spec: MulSR, training and test).
 
-    A network that super-resolves band by band (it has `super_resolve_bands`) takes `bands_per_step` bands of every
+    A network that is trained band by band (`band_wise`) takes `bands_per_step` bands of every
     patch in an optimiser step: all bands in order, one step after the other, or one step on bands drawn at random
     for each patch.
     Any other network takes all bands at once.
@@ -37,7 +38,7 @@ class Supervised:
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int:
         """Losses that one batch gives."""
-        if not takes_bands(model) or self.training.visit == "random":
+        if not as_model(model).band_wise or self.training.visit == "random":
             return 1
         return -(-bands // self.training.bands_per_step)
 
@@ -47,21 +48,22 @@ class Supervised:
         mixture: 0 for the batch itself, k for the k-th mixture of its bands; randomly drawn bands depend on it.
         """
         variation = self.training.total_variation
-        if not takes_bands(model):
-            yield distance(model(*_inputs(model, batch)), batch.hr, variation)
+        network = as_model(model)
+        if not network.band_wise:
+            guided = batch.guide is not None and network.takes_guide
+            yield distance(model(batch.lr, batch.guide) if guided else model(batch.lr), batch.hr, variation)
             return
         patches = torch.arange(len(batch.lr)).view(-1, 1)
-        alpha_weight = getattr(model, "alpha_weight", 0)
-        half = _halved(batch.hr, self.rule) if alpha_weight else None
+        half = _halved(batch.hr, self.rule) if network.alpha_weight else None
         for drawn in self._bands(batch.total, batch.lr.shape[1], number, mixture)[first:]:
             bands = drawn if drawn.ndim == 1 else drawn[batch.rows]
             if half is None:
-                estimate = model.super_resolve_bands(batch.lr, batch.guide, bands)
+                estimate = network.super_resolve_bands(batch.lr, batch.guide, bands)
                 yield distance(estimate, batch.hr[patches, bands], variation)
             else:
-                estimate, alpha = model.super_resolve_scales(batch.lr, batch.guide, bands)
+                estimate, alpha = network.super_resolve_scales(batch.lr, batch.guide, bands)
                 loss = distance(estimate, batch.hr[patches, bands], variation)
-                yield loss + alpha_weight * l1_loss(alpha, half[patches, bands])
+                yield loss + network.alpha_weight * l1_loss(alpha, half[patches, bands])
 
     def _bands(self, patches: int, bands: int, number: int, mixture: int = 0) -> list[Tensor]:
         """Bands of each optimiser step: (K,), the same of every patch, or (patches, K), drawn for each patch."""
@@ -77,14 +79,3 @@ def _halved(hr: Tensor, rule: Protocol) -> Tensor:
     """hr (N, B, H, W) -> (N, B, H/2, W/2), as the protocol reduces a scene by 2."""
     images = [degrade(image, rule, 2, noise=0) for image in hr.cpu().numpy()]
     return torch.from_numpy(np.stack(images)).to(hr)
-
-
-def takes_bands(model: nn.Module) -> bool:
-    """Whether a network super-resolves band by band."""
-    return hasattr(model, "super_resolve_bands")
-
-
-def _inputs(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
-    """LR image, and the guide where there is one and the network has not said that it takes none."""
-    takes_guide = getattr(model, "guide_channels", None) != 0
-    return (batch.lr, batch.guide) if batch.guide is not None and takes_guide else (batch.lr,)

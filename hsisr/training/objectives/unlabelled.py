@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from hsisr import degrade
 from hsisr.config import Objective, Training
 from hsisr.errors import HsisrError
-from hsisr.pipeline.patch_files import PatchFile
+from hsisr.samples import TrainingSamples
 from hsisr.training.batches import Batch, across_bands
-from hsisr.training.feeding import Feed
+from hsisr.training.objectives.auxiliary import Auxiliary
 from hsisr.training.objectives.loss import distance
 
 
-class Unlabelled:
+class Unlabelled(Auxiliary):
     """Distance between V(net(LR)) and net_rgb(V LR) on `count` batches of LR-only scenes; V maps bands to channels.
 
     The gradient flows through both paths; the total variation is that of V(net(LR)).
@@ -26,20 +26,15 @@ class Unlabelled:
     name = "unlabelled"
 
     def __init__(
-        self, setting: Objective, training: Training, patches: PatchFile, wavelengths_nm: np.ndarray | None
+        self, setting: Objective, training: Training, patches: TrainingSamples, wavelengths_nm: np.ndarray | None
     ) -> None:
         if wavelengths_nm is None:
             raise HsisrError(
                 "training.objectives.unlabelled: needs the wavelengths of the bands, which are not known; give "
                 "wavelengths_nm under datasets: or leave it out"
             )
-        self.setting, self.training, self.patches = setting, training, patches
-        self.feed = Feed(patches, training.batch_size)
+        super().__init__(setting, training, patches)
         self.matrix = torch.from_numpy(degrade.spectral_mixup_matrix(wavelengths_nm))
-
-    def steps_per_batch(self, model: nn.Module, bands: int) -> int:
-        """Losses that one batch of labelled patches brings with it."""
-        return self.setting.count
 
     def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]:
         """Losses that come with batch `number` of the run, one after the other, from number `first`."""

@@ -1,0 +1,19 @@
+"""The base class of our networks: a torch module that keeps the contract of models."""
+
+from torch import nn
+
+from hsisr.models.base import Model, map_bytes
+
+
+class Network(nn.Module, Model):
+    """A network. A subclass sets `scale` and `guide_channels`, and of `Model` what differs from the defaults.
+
+    `forward` is what training calls: lr (N, bands, h, w), and the guide (N, G, H, W) of one that takes a guide, to
+    (N, bands, H, W). It may differ where the network is `band_wise` or brings samples of its own (`prepare_training`).
+    """
+
+    kind = "network"
+
+    def working_bytes(self, bands: int) -> int:
+        """What its maps take."""
+        return map_bytes(self, (parameter.shape for parameter in self.parameters()))

@@ -1,0 +1,103 @@
+"""Training samples: what one is, what a training takes them from, and their flips and rotations."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+#: LR image, guide and HR image of a sample; None for what is not there.
+Images = Sequence[np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp) or None.
+
+    Of `TrainingSamples.stacked`: several of them, with a first axis N.
+    """
+
+    lr: np.ndarray
+    guide: np.ndarray | None
+    hr: np.ndarray | None
+
+
+class TrainingSamples(Protocol):
+    """What a training takes its samples from; any process can make any of them.
+
+    label: what messages call it. bands: of the LR image. guide_channels: 0 without a guide. wavelengths_nm: (bands,),
+    None where they are not known or the channels are no bands. rule: the `hsisr.degrade.Protocol` that made LR images
+    of HR images, None where the samples are no such images. size_px: side of an HR image.
+    """
+
+    label: str
+    bands: int
+    guide_channels: int
+    wavelengths_nm: np.ndarray | None
+    rule: Any
+    size_px: int
+
+    def __len__(self) -> int:
+        """Samples in one epoch."""
+
+    def stacked(self, numbers: Iterable[int]) -> Sample:
+        """Samples of those numbers, counted over the whole run from 0, stacked along a new first axis."""
+
+    def scene_of(self, number: int) -> str:
+        """Name of the scene or region that sample `number` comes from."""
+
+    def identity(self) -> dict[str, Any]:
+        """Plain values that are the same for the same samples: what they are made of, by content, never by a path."""
+
+
+def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
+    """The sample after the published augmentations, the same for its LR image, guide and HR image.
+
+    Each with probability 1/2: horizontal flip, vertical flip, roll by half the height along rows, rotation by +90
+    and by -90 degrees. The roll needs an even LR side and is left out otherwise, so that no LR pixel is split.
+    """
+    return contiguous(augmented_views((sample.lr, sample.guide, sample.hr), rng))
+
+
+def oriented(sample: Sample, orientation: int) -> Sample:
+    """The sample in one of its 8 flips and rotations (0: as it is), the same for LR image, guide and HR image."""
+    return contiguous(oriented_views((sample.lr, sample.guide, sample.hr), orientation))
+
+
+def contiguous(images: Images) -> Sample:
+    """Images as a sample whose arrays lie in one piece; those that do so already are not copied."""
+    lr, guide, hr = _each(images, np.ascontiguousarray)
+    return Sample(lr, guide, hr)
+
+
+def augmented_views(images: Images, rng: np.random.Generator) -> Images:
+    """The same as `augmented`, as views of the images where nothing has to be computed."""
+    flip_columns, flip_rows, roll, left, right = rng.random(5) < 0.5
+    roll = roll and images[0].shape[1] % 2 == 0
+
+    def change(image: np.ndarray) -> np.ndarray:
+        if flip_columns:
+            image = image[:, :, ::-1]
+        if flip_rows:
+            image = image[:, ::-1]
+        if roll:
+            image = np.roll(image, image.shape[1] // 2, axis=1)
+        if left != right:  # both together undo each other
+            image = np.rot90(image, 1 if left else -1, axes=(1, 2))
+        return image
+
+    return _each(images, change)
+
+
+def oriented_views(images: Images, orientation: int) -> Images:
+    """The same as `oriented`, as views of the images."""
+
+    def change(image: np.ndarray) -> np.ndarray:
+        turned = np.rot90(image, orientation % 4, axes=(1, 2))
+        return turned[:, :, ::-1] if orientation >= 4 else turned
+
+    return _each(images, change)
+
+
+def _each(images: Images, change: Callable[[np.ndarray], np.ndarray]) -> Images:
+    return tuple(None if image is None else change(image) for image in images)
