@@ -1,13 +1,15 @@
 """Fixtures that every test may use, and the line that says what the run could not check."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
-# Tests share the cores as processes; threads on top of them would only wait for one another. Before numpy is imported.
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests share the cores as processes; threads on top of them would only wait for one another, and where a test wants
+# some, those that wait shall sleep: by default they keep a core busy. Set before numpy and torch are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 #: Real scenes and reference vectors, outside the repository; tests that need them skip where they are absent.
 EXTRA_DATA = Path(os.environ.get("HSISR_EXTRA_DATA", Path(__file__).parents[1] / "../shared")).resolve()
@@ -22,7 +24,58 @@ def extra_data() -> Path:
     return EXTRA_DATA
 
 
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    """No test leaves the next one with other threads."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption(
+        "--cpu-durations",
+        type=int,
+        default=0,
+        metavar="N",
+        help="show the N tests that took most CPU time, that of the processes they started included",
+    )
+
+
+def _cpu_seconds() -> float:
+    """CPU time of this process so far, and of the processes that it started and waited for."""
+    return sum(os.times()[:4])
+
+
+_measured = _cpu_seconds()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Note at the end of each phase what it cost; a fixture counts for the test that asked for it first."""
+    global _measured
+    before, _measured = _measured, _cpu_seconds()
+    outcome = yield
+    outcome.get_result().user_properties.append(("cpu_s", _measured - before))
+
+
+def _show_cpu_durations(terminalreporter, count: int) -> None:
+    """The dearest tests, as `--durations` shows them by the clock."""
+    costs = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if isinstance(report, pytest.TestReport):
+                seconds = dict(report.user_properties)["cpu_s"]
+                costs[report.nodeid] = costs.get(report.nodeid, 0.0) + seconds
+    terminalreporter.section(f"{count} dearest tests of {sum(costs.values()):.0f} CPU seconds")
+    for name in sorted(costs, key=costs.get, reverse=True)[:count]:
+        terminalreporter.write_line(f"{costs[name]:8.2f} s {name}")
+
+
 def pytest_terminal_summary(terminalreporter) -> None:
+    count = terminalreporter.config.getoption("--cpu-durations")
+    if count:
+        _show_cpu_durations(terminalreporter, count)
     skipped = [r for r in terminalreporter.stats.get("skipped", []) if _NO_EXTRA_DATA in str(r.longrepr)]
     if skipped:
         terminalreporter.write_line(f"{len(skipped)} tests skipped: {_NO_EXTRA_DATA}")

@@ -13,8 +13,12 @@ from hsisr.errors import HsisrError
 from hsisr.ops import backend as choice
 from hsisr.ops import scan
 
-torch.set_num_threads(2)
 COMPILED = ["torch", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    torch.set_num_threads(2)
 
 
 def directions(channels=8, taps=5, dtype=torch.float64, requires_grad=False, seed=0):

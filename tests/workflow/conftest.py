@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,15 +71,16 @@ class Project:
         config = yaml.safe_load(path.read_text())
         config["benchmarks"] = {"indian_pines_x4": config["benchmarks"]["indian_pines_x4"]}
         config["models"]["mulsr-demo"]["training"] |= training
+        config["patches"]["stride_lr_px"] = 3
         if scores_only:
             config["evaluation"] = {"runtime": False, "classification": False}
         path.write_text(yaml.safe_dump(config, sort_keys=False))
 
 
 def copy_project(folder: Path) -> Project:
-    """Copy what the pipeline consists of; of the demo the half with a guide, which trains for a few steps only."""
+    """Copy what the pipeline consists of; of the demo the half with a guide, small: few patches, few steps."""
     for name in ("hsisr", "workflow", "profiles"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)  # with what Python has compiled
     if (ROOT / "csrc").is_dir():
         shutil.copytree(ROOT / "csrc", folder / "csrc")
     for name in ("Snakefile", "config.yaml"):
@@ -87,22 +90,71 @@ def copy_project(folder: Path) -> Project:
     return project
 
 
+def copy_of(project: Project, folder: Path) -> Project:
+    """Copy a project with everything that was made in it; its files keep their times, so nothing is made again."""
+    return Project(Path(shutil.copytree(project.folder, folder, symlinks=True)))
+
+
+def made_once(name: str, make: Callable[[Path], object], factory: pytest.TempPathFactory) -> Project:
+    """This worker's copy of a project that the first worker who needs it makes, while the others wait."""
+    run = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        run = run.parent
+    folder, made = run / name, run / f"{name}-made"
+    with FileLock(run / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            made.touch()
+    return copy_of(Project(folder), factory.mktemp(name) / "project")
+
+
+def make_finished(folder: Path) -> None:
+    """Run the whole demo."""
+    copy_project(folder).snakemake("--cores", "2")
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A fresh copy of the project."""
-    return copy_project(tmp_path)
+    """A fresh copy of the project, in which nothing is made."""
+    return copy_project(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy in which the whole demo has run; tests that use it leave it as they found it."""
-    project = copy_project(tmp_path_factory.mktemp("finished"))
-    project.snakemake("--cores", "2")
-    return project
+    """A project in which the whole demo has run; tests that use it leave it as they found it."""
+    return made_once("finished", make_finished, tmp_path_factory)
 
 
 @pytest.fixture
 def finished_copy(finished: Project, tmp_path: Path) -> Project:
     """A copy of the finished project, to do with as one likes."""
-    shutil.copytree(finished.folder, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
+    return copy_of(finished, tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def scored(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """As `finished`, without what is measured beside the scores: to make something of it again takes half the time."""
+
+    def make(folder: Path) -> None:
+        project = copy_of(finished, folder)
+        project.configure(scores_only=True)
+        project.snakemake("--cores", "2")
+
+    return made_once("scored", make, tmp_path_factory)
+
+
+@pytest.fixture
+def scored_copy(scored: Project, tmp_path: Path) -> Project:
+    """A copy of the scored project, to do with as one likes."""
+    return copy_of(scored, tmp_path / "project")
+
+
+@pytest.fixture
+def untrained(scored_copy: Project) -> Project:
+    """A copy of the scored project without the network's weights and what follows from them."""
+    folder = scored_copy.folder
+    shutil.rmtree(folder / "runs")
+    for path in ("results/indian_pines_x4/mulsr-demo.json", "results/indian_pines_x4.json"):
+        (folder / path).unlink()
+    return scored_copy

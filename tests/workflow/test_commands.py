@@ -60,11 +60,11 @@ def test_results_say_what_made_them(finished):
     assert json.loads((finished.folder / "results/indian_pines_x4.json").read_text()) == results
 
 
-def test_configfile_becomes_part_of_the_command(project):
-    (project.folder / "mine.yaml").write_text("report: {scenes: 1}\n")
+def test_configfile_becomes_part_of_the_command(scored_copy):
+    (scored_copy.folder / "mine.yaml").write_text("report: {scenes: 1}\n")
     words = ["results/indian_pines_x4/bicubic.json", "--cores", "2", "--configfile", "mine.yaml"]
-    project.snakemake(*words)
-    scores = json.loads((project.folder / words[0]).read_text())
+    scored_copy.snakemake(*words)
+    scores = json.loads((scored_copy.folder / words[0]).read_text())
     assert scores["command"].endswith("--cores all --configfile mine.yaml")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import Project, copy_project
+from tests.workflow.conftest import Project
 
 RESULTS = "results/indian_pines_x4.json"
 RUN = "runs/indian_pines_x4/mulsr-demo/seed0"
@@ -47,18 +47,11 @@ def steps_saved(project: Project) -> bool:
     return (project.folder / RUN / "state/last.pt").is_file()
 
 
-@pytest.fixture(scope="module")
-def reference(tmp_path_factory) -> str:
-    """The result of a run that nothing disturbs, with the settings of the disturbed ones."""
-    project = slow_down(copy_project(tmp_path_factory.mktemp("reference")))
-    project.snakemake(RESULTS, "--cores", "2")
-    return comparable(project)
-
-
-def slow_down(project: Project) -> Project:
-    """Let it train for some seconds and save its state after every batch."""
-    project.configure(scores_only=True, max_steps=40, validate_every_steps=10, save_every_seconds=1e-6)
-    return project
+@pytest.fixture
+def careful(untrained) -> Project:
+    """A project in which training saves its state after every batch, which changes no result."""
+    untrained.configure(save_every_seconds=1e-6)
+    return untrained
 
 
 def start(project: Project, *words: str) -> subprocess.Popen:
@@ -76,73 +69,66 @@ def test_equal_runs_give_equal_bytes(project, finished):
     assert comparable(project) == comparable(finished)
 
 
-def test_killed_trainer_ends_with_the_same_result(project, reference):
-    slow_down(project)
-    workflow = start(project, "snakemake", RESULTS, "--cores", "2")
-    wait_for(lambda: steps_saved(project) and trainer_pid(project))
-    os.kill(trainer_pid(project), signal.SIGKILL)
+def test_killed_trainer_ends_with_the_same_result(careful, scored):
+    workflow = start(careful, "snakemake", RESULTS, "--cores", "2")
+    wait_for(lambda: steps_saved(careful) and trainer_pid(careful))
+    os.kill(trainer_pid(careful), signal.SIGKILL)
     assert workflow.wait(120) != 0
-    assert not (project.folder / WEIGHTS).exists()
-    done = project.snakemake(RESULTS, "--cores", "2")
-    assert re.search(r"resumes at step \d+ of 40", done.stdout)
-    assert comparable(project) == reference
+    assert not (careful.folder / WEIGHTS).exists()
+    done = careful.snakemake(RESULTS, "--cores", "2")
+    assert re.search(r"resumes at step \d+ of 6", done.stdout)
+    assert comparable(careful) == comparable(scored)
 
 
-def test_killed_snakemake_leaves_an_orphan_that_is_not_joined(project, reference):
-    slow_down(project)
-    workflow = start(project, "snakemake", RESULTS, "--cores", "2")
-    wait_for(lambda: steps_saved(project) and trainer_pid(project))
-    orphan = trainer_pid(project)
+def test_killed_snakemake_leaves_an_orphan_that_is_not_joined(careful, scored):
+    workflow = start(careful, "snakemake", RESULTS, "--cores", "2")
+    wait_for(lambda: steps_saved(careful) and trainer_pid(careful))
+    orphan = trainer_pid(careful)
     os.kill(orphan, signal.SIGSTOP)  # keep it alive and in possession of the lock
     workflow.kill()
     workflow.wait(30)
 
-    locked = project.snakemake(RESULTS, "--cores", "2", check=False)
+    locked = careful.snakemake(RESULTS, "--cores", "2", check=False)
     assert locked.returncode != 0 and "unlock" in locked.stdout
-    project.snakemake("--unlock")
-    refused = project.snakemake(RESULTS, "--cores", "2", check=False)
+    careful.snakemake("--unlock")
+    refused = careful.snakemake(RESULTS, "--cores", "2", check=False)
     assert refused.returncode != 0
     assert f"process {orphan} is training here" in refused.stdout
 
     os.kill(orphan, signal.SIGKILL)
-    wait_for(lambda: trainer_pid(project) is None)
-    project.snakemake(RESULTS, "--cores", "2")
-    assert comparable(project) == reference
+    wait_for(lambda: trainer_pid(careful) is None)
+    careful.snakemake(RESULTS, "--cores", "2")
+    assert comparable(careful) == comparable(scored)
 
 
-def test_sigterm_saves_and_says_so(project):
-    project.configure(max_steps=10_000, validate_every_steps=5_000, save_every_seconds=3600)
-    project.snakemake(
-        "data/patches/indian_pines_x4/train.h5", "data/pairs/indian_pines_x4/indian_pines-validation.h5", "--cores", "2"
-    )
+def test_sigterm_saves_and_says_so(untrained):
+    untrained.configure(max_steps=10_000, validate_every_steps=5_000, save_every_seconds=3600)
     trainer = subprocess.Popen(
         [sys.executable, "-m", "hsisr", "train", "indian_pines_x4", "mulsr-demo"],
-        cwd=project.folder,
-        env=project.environment(),
+        cwd=untrained.folder,
+        env=untrained.environment(),
         stderr=subprocess.PIPE,
         text=True,
     )
-    wait_for(lambda: trainer_pid(project))
+    wait_for(lambda: trainer_pid(untrained))
     time.sleep(3)
     trainer.send_signal(signal.SIGTERM)
     _, errors = trainer.communicate(timeout=60)
     assert trainer.returncode == 1
     assert re.search(r"stopped at step \d+ of 10000; the same command resumes", errors)
-    assert "Traceback" not in errors and steps_saved(project)
+    assert "Traceback" not in errors and steps_saved(untrained)
 
 
-def test_half_written_state_is_refused_not_used(project):
-    project.snakemake(WEIGHTS, "--cores", "2")
-    state = project.folder / RUN / "state/last.pt"
+def test_half_written_state_is_refused_not_used(scored_copy):
+    state = scored_copy.folder / RUN / "state/last.pt"
     state.write_bytes(state.read_bytes()[:1000])
-    done = project.hsisr("train", "indian_pines_x4", "mulsr-demo", check=False)
+    done = scored_copy.hsisr("train", "indian_pines_x4", "mulsr-demo", check=False)
     assert done.returncode == 1 and "damaged training state" in done.stdout and "Traceback" not in done.stdout
 
 
-def test_state_of_other_settings_is_set_aside(project):
-    project.snakemake(WEIGHTS, "--cores", "2")
-    project.configure(max_steps=4)
-    project.hsisr("train", "indian_pines_x4", "mulsr-demo")
-    summary = json.loads((project.folder / RUN / "train.json").read_text())
+def test_state_of_other_settings_is_set_aside(scored_copy):
+    scored_copy.configure(max_steps=4)
+    scored_copy.hsisr("train", "indian_pines_x4", "mulsr-demo")
+    summary = json.loads((scored_copy.folder / RUN / "train.json").read_text())
     assert summary["steps"] == 4
-    assert len(list((project.folder / RUN / "state").glob("last.pt.*"))) == 1
+    assert len(list((scored_copy.folder / RUN / "state").glob("last.pt.*"))) == 1

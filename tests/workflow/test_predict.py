@@ -22,11 +22,11 @@ def test_a_scene_of_ones_own_is_a_target(project):
     assert project.planned("predictions/field.tif") == {}
 
 
-def test_its_model_is_trained_first(project):
-    own_scene.write_pair(project.folder, 24, 20)
+def test_its_model_is_trained_first(untrained):
+    own_scene.write_pair(untrained.folder, 24, 20)
     run = "runs/indian_pines_x4/mulsr-demo/seed0"
-    configure(project, field={"lr": "lr.tif", "guide": "guide.tif", "model": run})
-    jobs = project.planned("predictions/field.tif")
+    configure(untrained, field={"lr": "lr.tif", "guide": "guide.tif", "model": run})
+    jobs = untrained.planned("predictions/field.tif")
     assert jobs["train"] == 1 and jobs["predict"] == 1
 
 

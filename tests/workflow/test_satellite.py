@@ -35,6 +35,7 @@ def check_halves(project: Project, dataset: str) -> None:
 
 
 def test_worldview2_preset_at_reduced_and_full_resolution(project, extra_data):
+    project.configure(scores_only=True)
     incoming = project.folder / "data/incoming/worldview2"
     incoming.mkdir(parents=True)
     (incoming / "imgWV2.mat").symlink_to(extra_data / "data/worldview2/imgWV2.mat")

@@ -9,16 +9,17 @@ from tests.workflow.conftest import ROOT
 NAME = "indian_pines_x4_mixup"
 
 
-def test_image_alone_with_virtual_spectra_and_photographs(project):
+def test_image_alone_with_virtual_spectra_and_photographs(scored_copy):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     training = {"max_steps": 12, "validate_every_steps": 6, "threads": 1, "schedule": {"kind": "constant"}}
+    config["evaluation"] = {"runtime": False, "classification": False}
     config["models"]["deepshare-demo"]["training"] |= training
-    (project.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    project.snakemake(f"results/{NAME}.json", "--cores", "2")
+    (scored_copy.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    scored_copy.snakemake(f"results/{NAME}.json", "--cores", "2")
 
-    results = json.loads((project.folder / f"results/{NAME}.json").read_text())
+    results = json.loads((scored_copy.folder / f"results/{NAME}.json").read_text())
     assert list(results["models"]) == ["bicubic", "deepshare-demo"]
     assert (results["protocol"], results["convention"]) == ("mixup", "mixup")
     assert results["models"]["deepshare-demo"]["mean"]["psnr"] > 30
-    assert len(list((project.folder / "data/scenes/rgb_photos").glob("*.h5"))) == 5
-    assert (project.folder / "data/patches/rgb_photos_x4_mixup/train.h5").is_file()
+    assert len(list((scored_copy.folder / "data/scenes/rgb_photos").glob("*.h5"))) == 5
+    assert (scored_copy.folder / "data/patches/rgb_photos_x4_mixup/train.h5").is_file()
