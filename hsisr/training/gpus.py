@@ -1,16 +1,15 @@
 """Which GPU a job takes where several share a machine: a free one, held under a lock while the process lives."""
 
-import fcntl
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from hsisr.errors import HsisrError
+from hsisr.locks import Lock, Taken, take
 
-#: Lock files of the GPUs that this process holds, open as long as it lives; GPU -> file.
-_held: dict[int, Any] = {}
+#: Locks of the GPUs that this process holds as long as it lives.
+_held: dict[int, Lock] = {}
 
 
 def take_gpus(count: int) -> list[int]:
@@ -25,7 +24,7 @@ def take_gpus(count: int) -> list[int]:
         raise HsisrError(f"training.devices: {count} GPUs are asked for, torch sees {visible}; ask for fewer")
     free = [index for index in sorted(range(visible), key=lambda index: index not in _held) if _hold(index)]
     for index in free[count:]:
-        _held.pop(index).close()
+        _held.pop(index).release()
     shared = sorted(set(range(visible)) - set(free), key=_free_memory, reverse=True)
     return sorted(free[:count] + shared[: count - len(free[:count])])
 
@@ -33,16 +32,15 @@ def take_gpus(count: int) -> list[int]:
 def _hold(index: int) -> bool:
     if index in _held:
         return True
-    # several users may share a machine: a file that another one made is opened for reading, which a lock allows
     path = Path(tempfile.gettempdir()) / f"hsisr-gpu-{torch.cuda.get_device_properties(index).uuid}.lock"
-    path.touch(mode=0o666, exist_ok=True) if not path.exists() else None
-    file = open(path)  # noqa: SIM115  (held until the process ends)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
+        _held[index] = take(path, mode=0o666, advice="set TMPDIR to a folder on another one")
+    except Taken:
         return False
-    _held[index] = file
+    except HsisrError as error:
+        if isinstance(error.__cause__, PermissionError):  # another user's, of a version that let the umask rule
+            return False
+        raise
     return True
 
 
