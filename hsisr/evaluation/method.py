@@ -5,11 +5,13 @@ from collections.abc import Callable
 import numpy as np
 
 from hsisr.degrade import Sensor, sensor_of
+from hsisr.devices import choose_device
 from hsisr.errors import HsisrError
 from hsisr.files import stamp
 from hsisr.pipeline import paths
 from hsisr.pipeline.benchmark import Benchmark, Model
 from hsisr.pipeline.pair_files import PairFile
+from hsisr.system import fix_threads
 
 #: Pair -> estimate (B, H, W) float32.
 Method = Callable[[PairFile], np.ndarray]
@@ -38,7 +40,6 @@ def _classical(benchmark: Benchmark, model: Model) -> Method:
 
 def _network(benchmark: Benchmark, model: Model, seed: int) -> Method:
     from hsisr import inference
-    from hsisr.training import choose_device, fix_threads
 
     path = benchmark.trained_on.path(paths.WEIGHTS, model=model.name, seed=seed)
     expected = stamp("model", benchmark.trained_on.settings("train", model.name, seed))["config_hash"]
@@ -46,5 +47,5 @@ def _network(benchmark: Benchmark, model: Model, seed: int) -> Method:
     if found != expected:
         raise HsisrError(f"{path}: trained with other settings ({found}, now {expected}); train again")
     fix_threads(model.training.threads)
-    network = inference.load_model(path, choose_device(model.training.device))
+    network = inference.load_model(path, choose_device(model.training.device, "training.device"))
     return lambda pair: inference.predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))

@@ -13,6 +13,7 @@ import numpy as np
 
 import hsisr
 from hsisr.datasets import writers
+from hsisr.devices import choose_device
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands
@@ -20,7 +21,7 @@ from hsisr.inference.progress import Progress
 from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
-from hsisr.models.apply import Method, choose_device, open_method
+from hsisr.models.apply import Method, open_method
 from hsisr.scene import Scene
 from hsisr.system import return_freed_memory
 

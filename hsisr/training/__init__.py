@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsisr.config import Config, Training, load
+from hsisr.devices import choose_device as choose_device
 from hsisr.errors import HsisrError
 from hsisr.files import stamp, write_json
 from hsisr.pipeline import paths
 from hsisr.pipeline.benchmark import Benchmark, Model, resolve
+from hsisr.system import fix_threads
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
     from hsisr.pipeline.patch_files import PatchFile
@@ -166,23 +167,6 @@ def fit(
     )
     model.load_state_dict(weights)
     return Outcome(**outcome)
-
-
-def choose_device(name: str) -> "torch.device":
-    """The torch device for `auto`, `cpu`, `cuda` or `cuda:<index>`.
-
-    `auto` takes a free GPU where there is one, else the CPU. Raises HsisrError if a GPU is asked for and there is none.
-    """
-    from hsisr.training import devices
-
-    return devices.choose_device(name)
-
-
-def fix_threads(threads: int | None) -> None:
-    """Use this many CPU threads; None: what Snakemake gave the job, else torch's own choice."""
-    from hsisr.training import devices
-
-    devices.fix_threads(threads)
 
 
 def is_first_process() -> bool:

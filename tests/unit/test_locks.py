@@ -175,7 +175,7 @@ torch.cuda = types.SimpleNamespace(
     mem_get_info=lambda index: (index, 3),
 )
 import os
-from hsisr.training import gpus
+from hsisr import devices
 
 opened = os.open
 def refuse(path, *args):
@@ -183,7 +183,7 @@ def refuse(path, *args):
         raise PermissionError(13, "Permission denied")
     return opened(path, *args)
 os.open = refuse
-print(gpus.take_gpus(1), gpus.take_gpus(2))
+print(devices.take_gpus(1), devices.take_gpus(2))
 """
 
 
