@@ -7,11 +7,23 @@ imports torch: the Snakefile checks the configuration before it plans a job.
 import difflib
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
 from hsisr.errors import HsisrError
 
@@ -22,6 +34,8 @@ _PATTERNS = {
     _NAME: "small letters and digits, with single - between them",
     _DEVICE: "auto, cpu, cuda or cuda:<index>",
 }
+
+_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Positive = Annotated[int, Field(gt=0)]
@@ -227,35 +241,90 @@ class Evaluation(Section):
     classification: bool = Field(True, description="Land cover, where a data set has labels.")
 
 
-class Prediction(Section):
+def _bytes(value: Any) -> Any:
+    """Bytes of `1G`, `512M` or a number."""
+    word = str(value).strip().lower().removesuffix("b").removesuffix("i")
+    try:
+        count = float(word[:-1]) * _UNITS[word[-1]] if word[-1:] in _UNITS else float(word)
+    except ValueError:
+        count = 0
+    if not 0 < count < 2**63:
+        raise ValueError("expected a size such as 512M or 2G")
+    return int(count)
+
+
+def _bands(value: Any) -> Any:
+    """Numbers of `0-30,40`."""
+    if isinstance(value, int):
+        return (value,)
+    if not isinstance(value, str):
+        return value
+    try:
+        ranges = [[int(number) for number in part.split("-", 1)] for part in value.split(",")]
+    except ValueError:
+        raise ValueError("expected numbers from 0 and ranges of them, such as 0-30,40") from None
+    return tuple(band for part in ranges for band in range(part[0], part[-1] + 1))
+
+
+Bytes = Annotated[int, BeforeValidator(_bytes), WithJsonSchema({"type": ["string", "integer"]})]
+Bands = Annotated[
+    tuple[Annotated[int, Field(ge=0)], ...],
+    BeforeValidator(_bands),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": "integer"}}]}),
+]
+Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class SceneOptions:
+    """How a scene of the user's own is super-resolved: of `hsisr predict`, the section `predict` and Python alike."""
+
+    scale: Positive | None = Field(None, description="HR pixels per LR pixel; else as model or guide say.")
+    align: bool = Field(False, description="Reproject or resample the guide onto the scene's grid.")
+    correct_shift: bool = Field(
+        False, description="Move the guide by the shift that is measured, if above 0.5 LR pixel."
+    )
+    exact: bool = Field(False, description="The whole scene at once: no tiles, no borders.")
+    tile: Annotated[int, Field(ge=8)] | None = Field(
+        None, description="Side of a tile in LR pixels; else as memory allows."
+    )
+    halo: Annotated[int, Field(ge=0)] | None = Field(None, description="LR pixels read around a tile; else measured.")
+    memory: Bytes = Field(768 * 2**20, description="Memory for the work of one tile.")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")
+    precision: Literal["32", "bf16", "fp16"] = Field("32", description="32, bf16 or fp16.")
+    format: str | None = Field(None, description="Format where the ending does not choose it.")
+    peak: Peak | None = Field(None, description="Value of the scene that the model is shown as 1.")
+    guide_peak: Peak | None = Field(None, description="The same for the guide.")
+    bands: Bands | None = Field(None, description="Bands to use, from 0, such as 0-30,40.")
+    guide_bands: Bands | None = Field(None, description="Bands of the guide to use.")
+    read: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the scene's reader, such as variable=I_MS, axes=HWB or nodata=0."
+    )
+    read_guide: dict[str, Any] = Field(default_factory=dict, description="The same for the guide.")
+
+
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
+class Prediction(SceneOptions):
     """A scene of the user's own to super-resolve; the keys are the options of `hsisr predict`."""
 
     lr: str = Field(description="The scene: any file that hsisr reads.")
     guide: str | None = Field(None, description="Sharp image of the same ground.")
     model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
-    scale: Positive | None = Field(None, description="HR pixels per LR pixel; none: as model or guide say.")
-    align: bool = Field(False, description="Reproject or resample the guide onto the scene's grid.")
-    correct_shift: bool = Field(False, description="Move the guide by the shift that is measured.")
-    exact: bool = Field(False, description="The whole scene at once, without tiles.")
+    preview: str | None = Field(None, description="PNG of scene, result and guide side by side.")
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
-    tile: Positive | None = Field(None, description="Side of a tile in LR pixels; none: as memory allows.")
-    halo: Annotated[int, Field(ge=0)] | None = Field(None, description="LR pixels around a tile; none: measured.")
-    memory: str = Field("768M", description="Memory for the work of one tile.")
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")
-    precision: Literal["32", "bf16", "fp16"] = "32"
-    peak: float | None = Field(None, gt=0, description="Value of the scene that the model is shown as 1.")
-    guide_peak: float | None = Field(None, gt=0, description="The same for the guide.")
-    read: dict[str, Any] = Field({}, description="Options of the reader of `lr`, such as variable or nodata.")
-    read_guide: dict[str, Any] = Field({}, description="The same for the guide.")
+    format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 
     def words(self) -> list[str]:
         """The arguments of `hsisr predict` that say the same, less the output."""
         words = [self.lr]
-        for key, value in self.model_dump(exclude_defaults=True, exclude={"lr"}).items():
-            option = f"--{key.replace('_', '-')}"
+        for key in fields(self):
+            value, option = getattr(self, key.name), f"--{key.name.replace('_', '-')}"
             if isinstance(value, dict):
                 words += [word for name, entry in value.items() for word in (option, f"{name}={entry}")]
-            else:
+            elif isinstance(value, tuple):
+                words += [option, ",".join(map(str, value))]
+            elif key.name != "lr" and value != key.default.get_default():
                 words += [option] if value is True else [option, str(value)]
         return words
 
@@ -347,6 +416,14 @@ def checked(model: type[BaseModel], content: Mapping[str, Any], where: str, besi
         raise HsisrError(_one_line(model, error, where, ".", beside)) from None
 
 
+def checked_options(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a pydantic dataclass of options, checked and converted; errors name the option in one line."""
+    try:
+        return vars(TypeAdapter(kind).validate_python(dict(content)))
+    except ValidationError as error:
+        raise HsisrError(_one_line(kind, error, "option", " ")) from None
+
+
 def json_schema() -> dict:
     """JSON schema of config.yaml, for editors and for `workflow/schemas`."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
@@ -387,7 +464,7 @@ def _one_line(
     first = errors[0]
     key = ".".join(str(part) for part in first["loc"] if part != "[key]")
     value = first["input"]
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = sorted({*_known_keys(model, first["loc"][:-1]), *beside})
         close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
         reason = f"unknown key; {f'did you mean {close[0]}? ' if close else ''}allowed here: {', '.join(known)}"
@@ -404,20 +481,24 @@ def _one_line(
     return f"{where}{separator if key else ': '}{key}{': ' if key else ''}{' '.join(reason.split())}{more}"
 
 
-def _known_keys(model: type[BaseModel], location: tuple) -> list[str]:
+def _known_keys(model: Any, location: tuple) -> list[str]:
     for part in location:
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            break
-        field = model.model_fields.get(str(part))
+        field = _fields_of(model).get(str(part))
         if field is None:
             break
         model = _section_of(field.annotation)
-    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    return sorted(_fields_of(model))
+
+
+def _fields_of(section: Any) -> Mapping[str, Any]:
+    if isinstance(section, type) and issubclass(section, BaseModel):
+        return section.model_fields
+    return section.__pydantic_fields__ if is_pydantic_dataclass(section) else {}
 
 
 def _section_of(annotation: Any) -> Any:
     """The section inside an annotation such as `dict[str, Section]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    if _fields_of(annotation):
         return annotation
     for argument in get_args(annotation):
         section = _section_of(argument)

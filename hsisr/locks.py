@@ -1,77 +1,214 @@
-"""The lock of a run folder: one trainer at a time, on this host or, through a shared file system, on others."""
+"""One lock for everything that only one process may do at a time: run folders, work folders, builds, GPUs.
+
+The lock is the system's (POSIX, which NFS knows as well): it ends with the process, however that ends, and is not
+passed on to the workers that it starts. The library filelock is not used: it takes flock, which workers that are forked
+share in most of its versions and keep when their parent is killed, and it does not know who holds a lock.
+"""
 
 import contextlib
 import errno
-import fcntl
 import os
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from hsisr.errors import HsisrError
 
-#: Folders that this process holds: the system's lock would let it in twice.
+#: Lock files that this process holds: the system would let it in twice, and let go of both with the first.
 _held: set[Path] = set()
+_change = threading.Condition()
+#: What file systems say that know no locks.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+
+
+class Taken(HsisrError):
+    """Another process holds the lock, or this one does already. holder: who, as far as the lock file says."""
+
+    def __init__(self, path: Path, holder: "Holder") -> None:
+        super().__init__(f"{path}: held by {holder}")
+        self.holder = holder
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock: number of the process and name of its host, both `unknown` where the file does not say."""
+
+    pid: str = "unknown"
+    host: str = "unknown"
+
+    def __str__(self) -> str:
+        return f"process {self.pid}{'' if self.here else f' on {self.host}'}"
+
+    @property
+    def here(self) -> bool:
+        """Whether that is this host."""
+        return self.host == socket.gethostname()
+
+
+@dataclass(frozen=True, eq=False)
+class Lock:
+    """A lock that is held, until `release` or the end of this process."""
+
+    path: Path
+    _file: IO[str]
+
+    def release(self) -> None:
+        """Let go of the lock; the lock file stays, unless its folder has been removed."""
+        with contextlib.suppress(OSError):  # a full disk may refuse to close
+            self._file.close()
+        _give_back(self.path)
+
+
+def take(
+    path: str | os.PathLike, wait: bool = False, mode: int | None = None, advice: str = "choose another folder"
+) -> Lock:
+    """Take the lock that the file `path` stands for; its folder is made. The file then says who holds it.
+
+    wait: until it is free. mode: of a file that is made, whatever the umask says, as 0o666 for a lock that other users
+    have to take; None: as the umask says. advice: what the user may do where `path` cannot be locked.
+    Raises Taken, at once, if another process, or this one, holds it and `wait` is not set; HsisrError if the file
+    cannot be made or opened, and where its file system, or this operating system, has no locks.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path = path.parent.resolve() / path.name
+    except OSError as error:
+        raise _cannot_lock(path, error, advice) from error
+    _claim(path, wait)  # first of all: the system's lock ends when any file of this process on `path` is closed
+    try:
+        return Lock(path, _locked_file(path, wait, mode, advice))
+    except BaseException:
+        _give_back(path)
+        raise
+
+
+@contextmanager
+def held(path: str | os.PathLike, wait: bool = False, advice: str = "choose another folder") -> Iterator[None]:
+    """Hold a lock for a while; arguments and errors as `take`."""
+    lock = take(path, wait, advice=advice)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager
 def run_lock(folder: str | os.PathLike) -> Iterator[None]:
-    """Hold a run folder for this process alone; a lock whose process died is free.
+    """Hold a run folder for this process alone, by its file `state/lock`.
 
-    The lock is the system's (POSIX, which NFS knows as well): it ends with the process, however that ends, and is not
-    passed on to the workers that it starts. The file `state/lock` says who holds it: process and host.
     Raises HsisrError at once, naming the holder, if another process trains there, and if the folder cannot be locked.
     """
-    path = (Path(folder) / "state" / "lock").resolve()
-    with _opened(path) as file:
+    with contextlib.ExitStack() as stack:
         try:
-            if path in _held:
-                raise BlockingIOError
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            raise HsisrError(_taken(folder, file.read().split())) from None
-        except OSError as error:
-            raise _cannot_lock(path, error) from error
+            stack.enter_context(held(Path(folder) / "state" / "lock"))
+        except Taken as taken:
+            raise HsisrError(_trains_here(folder, taken.holder)) from None
+        yield
+
+
+def _claim(path: Path, wait: bool) -> None:
+    """Take the lock as against this process's other threads."""
+    with _change:
+        while path in _held:
+            if not wait:
+                raise Taken(path, Holder(str(os.getpid()), socket.gethostname()))
+            _change.wait()
         _held.add(path)
+
+
+def _give_back(path: Path) -> None:
+    with _change:
+        _held.discard(path)
+        _change.notify_all()
+
+
+def _locked_file(path: Path, wait: bool, mode: int | None, advice: str) -> IO[str]:
+    """The lock file, open and locked."""
+    lock = _system_lock(path)
+    while True:
         try:
-            file.seek(0)
-            file.truncate()
-            # a full disk does not matter here: the name of the holder is only for the message
-            with contextlib.suppress(OSError):
-                file.write(f"{os.getpid()} {socket.gethostname()}")
-                file.flush()
-            yield
-        finally:
-            _held.discard(path)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(path, "a+")  # noqa: SIM115  (closed below; a full disk may refuse that too)
-    except OSError as error:
-        raise _cannot_lock(path, error) from error
-    file.seek(0)
-    try:
-        yield file
-    finally:
-        with contextlib.suppress(OSError):
+            file = _opened(path, mode)
+        except OSError as error:
+            raise _cannot_lock(path, error, advice) from error
+        try:
+            lock(file, wait)
+            if _is_still(path, file):
+                _sign(file)
+                return file
+        except (BlockingIOError, PermissionError):
+            raise Taken(path, _holder(file)) from None
+        except OSError as error:
+            raise _cannot_lock(path, error, advice) from error
+        except BaseException:
             file.close()
+            raise
+        file.close()  # its holder has removed it meanwhile: this is no longer the lock that others see
 
 
-def _taken(folder: str | os.PathLike, holder: list[str]) -> str:
-    pid, host = holder if len(holder) == 2 else ("unknown", "unknown")
-    here = host == socket.gethostname()
-    stop = f"`kill {pid}`" if here else f"`kill {pid}` on {host}"
+def _system_lock(path: Path) -> Callable[[IO[str], bool], None]:
+    try:
+        import fcntl  # not at the top: there is none on Windows, where the rest of the package can be imported
+    except ImportError:
+        raise HsisrError(
+            f"{path}: this operating system has no POSIX locks; use Linux or macOS, on Windows its subsystem for Linux"
+        ) from None
+    return lambda file, wait: fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+
+
+def _opened(path: Path, mode: int | None) -> IO[str]:
+    """The file, open for reading and writing, which a lock takes.
+
+    One that is there is opened without O_CREAT, with which Linux refuses another user's file in a folder such as /tmp.
+    Links are not followed, as anybody can lay one there.
+    """
+    try:
+        number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        with contextlib.suppress(OSError):  # a file system without modes
+            if mode is not None:
+                os.fchmod(number, mode)
+    except FileExistsError:
+        number = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+    return open(number, "r+")
+
+
+def _is_still(path: Path, file: IO[str]) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
+
+
+def _sign(file: IO[str]) -> None:
+    # a full disk does not matter here: the name of the holder is only for the message
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        file.write(f"{os.getpid()} {socket.gethostname()}")
+        file.flush()
+
+
+def _holder(file: IO[str]) -> Holder:
+    with file:
+        words = file.read().split()
+    return Holder(*words) if len(words) == 2 else Holder()
+
+
+def _trains_here(folder: str | os.PathLike, holder: Holder) -> str:
+    stop = f"`kill {holder.pid}`" if holder.here else f"`kill {holder.pid}` on {holder.host}"
     return (
-        f"{folder}: process {pid} is training here{'' if here else f', on {host}'}; wait for it or stop it with "
-        f"{stop}, then run the same command again"
+        f"{folder}: process {holder.pid} is training here{'' if holder.here else f', on {holder.host}'}; wait for it "
+        f"or stop it with {stop}, then run the same command again"
     )
 
 
-def _cannot_lock(path: Path, error: OSError) -> HsisrError:
-    if error.errno in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-        return HsisrError(f"{path}: its file system has no locks; mount it with locks, or put runs/ on another one")
-    return HsisrError(f"{path}: cannot be locked ({error.strerror or error}); choose another folder")
+def _cannot_lock(path: Path, error: OSError, advice: str) -> HsisrError:
+    if error.errno in _NO_LOCKS:
+        return HsisrError(
+            f"{path}: its file system has no locks ({os.strerror(error.errno)}); mount it with locks (NFS without "
+            f"`nolock`, Lustre with `flock`), or {advice}"
+        )
+    return HsisrError(f"{path}: cannot be locked ({error.strerror or error}); {advice}")

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from hsisr import hdf5
+from hsisr.colours import nearest_bands
 from hsisr.errors import HsisrError
 
 #: Chunk side in pixels: a 64 x 64 window of all bands is one read.
@@ -176,10 +177,7 @@ class Scene:
         """Index of the good band whose centre is nearest to a wavelength. Raises HsisrError without wavelengths."""
         if self.wavelengths_nm is None:
             raise HsisrError(f"scene {self.name}: its wavelengths are not known; give band numbers instead")
-        distance = np.abs(np.asarray(self.wavelengths_nm, dtype=float) - wavelength_nm)
-        if self.bad_bands is not None:
-            distance = np.where(self.bad_bands, np.inf, distance)
-        return int(np.argmin(distance))
+        return nearest_bands(self.wavelengths_nm, [wavelength_nm], self.bad_bands)[0]
 
     def save(self, path: str | os.PathLike[str], settings: Any = None) -> None:
         """Write the scene file, whole or not at all. settings: what made it; its hash goes into the file."""

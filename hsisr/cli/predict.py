@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from hsisr.cli.app import Reading, app, reader_options
-from hsisr.errors import HsisrError
 
 LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
 ReadingGuide = Annotated[list[str] | None, typer.Option("--read-guide", help="The same for the guide.")]
@@ -53,13 +52,12 @@ def predict(
     Stopped in any way, the same command goes on where it was.
     """
     from hsisr.inference.folder import is_collection, super_resolve_folder
-    from hsisr.inference.plan import parse_memory
     from hsisr.inference.scenes import Options, super_resolve_file
 
     options = Options(
-        scale=scale, tile=tile, halo=halo, memory=parse_memory(memory), device=device, precision=precision,
+        scale=scale, tile=tile, halo=halo, memory=memory, device=device, precision=precision,
         exact=exact, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
-        bands=_bands(bands), guide_bands=_bands(guide_bands), read=reader_options(read),
+        bands=bands, guide_bands=guide_bands, read=reader_options(read),
         read_guide=reader_options(read_guide),
         format="cog" if cog else format,
     )  # fmt: skip
@@ -106,20 +104,9 @@ def finetune(
 
     options = Options(
         scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
-        bands=_bands(bands), guide_bands=_bands(guide_bands), read=reader_options(read),
+        bands=bands, guide_bands=guide_bands, read=reader_options(read),
         read_guide=reader_options(read_guide),
     )  # fmt: skip
     summary = adapt(lr, guide, model, out, minutes, steps, hold_out, seed, options)
     print(table(summary))
     print(out)
-
-
-def _bands(text: str | None) -> tuple[int, ...] | None:
-    """Numbers of `0-30,40`."""
-    if text is None:
-        return None
-    try:
-        ranges = [[int(number) for number in part.split("-", 1)] for part in text.split(",")]
-    except ValueError:
-        raise HsisrError(f"bands {text!r}: expected numbers from 0 and ranges of them, such as 0-30,40") from None
-    return tuple(band for part in ranges for band in range(part[0], part[-1] + 1))

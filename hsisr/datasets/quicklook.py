@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from hsisr.colours import NATURAL_NM
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path
 from hsisr.scene import Scene
 
-#: Centres of red, green and blue in a true-colour composite, in nanometres.
-RGB_NM = (640.0, 550.0, 460.0)
 #: Grey levels are stretched between these percentiles of the valid pixels, all three channels alike.
 _PERCENTILES = (1.0, 99.0)
 
@@ -19,8 +18,8 @@ _PERCENTILES = (1.0, 99.0)
 def quicklook(scene: Scene, bands: Sequence[int] | None = None) -> np.ndarray:
     """RGB picture (H, W, 3) uint8 of a scene; invalid pixels are black.
 
-    bands: three bands for red, green and blue (from 0), or one for grey. By default those nearest to 640, 550 and
-    460 nm; an image of three bands is taken as it is, one of one band as grey.
+    bands: three bands for red, green and blue (from 0), or one for grey. By default those nearest to 650, 550 and
+    450 nm; an image of three bands is taken as it is, one of one band as grey.
     Raises HsisrError if wavelengths are unknown or not visible and bands are not given.
     """
     chosen = default_bands(scene) if bands is None else list(bands)
@@ -77,7 +76,7 @@ def default_bands(scene: Scene) -> list[int]:
             f"scene {scene.name}: its wavelengths are not known; say which of its {scene.shape[0]} bands make red, "
             "green and blue"
         )
-    chosen = [scene.nearest_band(wavelength) for wavelength in RGB_NM]
+    chosen = [scene.nearest_band(wavelength) for wavelength in NATURAL_NM]
     if len(set(chosen)) < 3:
         raise HsisrError(
             f"scene {scene.name}: its {scene.shape[0]} bands do not cover the visible; say which make red, green, blue"

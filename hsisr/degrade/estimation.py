@@ -89,6 +89,8 @@ def valid_lr_pixels(lr: np.ndarray, scale: int, mask: np.ndarray | None) -> np.n
 def fit_response(bands: np.ndarray, guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Spectral response (G, B) and offset (G,) that make the guide's channels (G, n) of the bands (B, n).
 
+    Weights of either sign, as a sensor's model needs the best prediction; `fit_positive_response` gives what a camera
+    can have. `prior` fits on its subspace, by evidence, and `hybrid` to HR images of many scenes: other estimates.
     Ridge regression; the ridge is that of the least generalised cross-validation (Golub, Heath, Wahba, Technometrics
     1979). Where spectra do not span all bands, of all responses that fit it is the shortest.
     """

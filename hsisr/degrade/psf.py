@@ -51,6 +51,19 @@ def sampled_gaussian(rows: np.ndarray, columns: np.ndarray, l1: float, l2: float
     return normalised
 
 
+def skewed_gaussian(centre_px: float, sigma_px: float, skew: float = 0.0) -> tuple[int, np.ndarray]:
+    """A Gaussian along one axis, sampled at whole pixels out to REACH_SIGMA: number of the first pixel, and its taps.
+
+    centre_px: its centroid, any number. sigma_px: standard deviation. skew: weight of the third Hermite polynomial
+    (Gram-Charlier), which leaves the centroid where it is. The taps have sum 1.
+    """
+    reach = REACH_SIGMA * sigma_px
+    reads = np.arange(math.floor(centre_px - reach), math.ceil(centre_px + reach) + 1)
+    z = (reads - centre_px) / sigma_px
+    taps = np.exp(-0.5 * z**2) * (1 + skew / 6 * (z**3 - 3 * z))
+    return int(reads[0]), taps / taps.sum()
+
+
 def sigma_of_mtf(gain: float, scale: int) -> float:
     """Standard deviation (HR px) of the Gaussian whose transfer function is `gain` at the LR Nyquist frequency.
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.degrade.protocols import Protocol, find_protocol
+from hsisr.degrade.psf import skewed_gaussian
 from hsisr.degrade.sampling import Sampler, correlation_axis
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.degrade.simulate import Pair, check_cube, check_scale
@@ -179,12 +180,6 @@ def _residual(guide: np.ndarray, scale: int, inside: np.ndarray, basis: np.ndarr
 
 
 def _gaussian_axis(size: int, scale: int, sigma_px: float, shift_px: float, skew: float) -> Any:
-    """Sparse (size // scale, size): a Gaussian of centroid `shift_px` beside each LR pixel's centre.
-
-    skew: weight of the third Hermite polynomial (Gram-Charlier), which leaves the centroid where it is.
-    """
-    centre = (scale - 1) / 2 + shift_px
-    reads = np.arange(math.floor(centre - 4 * sigma_px), math.ceil(centre + 4 * sigma_px) + 1)
-    z = (reads - centre) / sigma_px
-    taps = np.exp(-0.5 * z**2) * (1 + skew / 6 * (z**3 - 3 * z))
-    return correlation_axis(size, scale, int(reads[0]), taps / taps.sum())
+    """Sparse (size // scale, size): a Gaussian of centroid `shift_px` beside each LR pixel's centre."""
+    first, taps = skewed_gaussian((scale - 1) / 2 + shift_px, sigma_px, skew)
+    return correlation_axis(size, scale, first, taps)

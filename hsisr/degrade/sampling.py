@@ -115,6 +115,17 @@ def imresize(array: np.ndarray, factor: float, antialiasing: bool = True) -> np.
     return _resize(array, factor, axis_matrix)
 
 
+def cubic_kernel(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
+    """Weights at a distance (pixels, any sign): Keys' cubic convolution (IEEE TASSP 1981) with slope parameter a.
+
+    a: -0.5 in MATLAB's imresize, -0.75 in torch's interpolation. Nothing beyond 2 pixels.
+    """
+    x = np.abs(distance)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = a * (((x - 5) * x + 8) * x - 4)
+    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
+
+
 #: Forgives the rounding of factor * size, so that 49 * (1 / 49) makes one pixel, not none.
 _EPS = 1e-9
 
@@ -159,7 +170,7 @@ def _matlab_axis(size: int, out: int, step: float, stretch: float) -> Any:
     """MATLAB's imresize along one axis: sparse (out, size); the cubic kernel is `stretch` times as wide as a pixel."""
     centres = (np.arange(out) + 0.5) * step - 0.5
     reads = np.floor(centres - 2 * stretch)[:, None].astype(int) + np.arange(math.ceil(4 * stretch) + 2)
-    weights = _cubic((centres[:, None] - reads) / stretch, a=-0.5)
+    weights = cubic_kernel((centres[:, None] - reads) / stretch, a=-0.5)
     return _matrix(_reflect(reads, size), weights / weights.sum(axis=1, keepdims=True), size)
 
 
@@ -200,14 +211,6 @@ def _clamp(reads: np.ndarray, size: int) -> np.ndarray:
     return inside
 
 
-def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
-    """Keys' cubic convolution kernel (IEEE TASSP 1981) with slope parameter a."""
-    x = np.abs(distance)
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = a * (((x - 5) * x + 8) * x - 4)
-    return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
-
-
 def _linear(distance: np.ndarray) -> np.ndarray:
     weights: np.ndarray = np.maximum(0.0, 1 - np.abs(distance))
     return weights
@@ -215,6 +218,6 @@ def _linear(distance: np.ndarray) -> np.ndarray:
 
 #: torch's interpolation kernels: half-width in pixels, weight at a distance.
 _TORCH_KERNELS: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
-    "bicubic": (2, partial(_cubic, a=-0.75)),
+    "bicubic": (2, partial(cubic_kernel, a=-0.75)),
     "bilinear": (1, _linear),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.degrade.protocols import Degradation
-from hsisr.degrade.psf import FWHM_PER_SIGMA, REACH_SIGMA
+from hsisr.degrade.psf import FWHM_PER_SIGMA, skewed_gaussian
 from hsisr.degrade.sampling import Sampler, correlation_axis
 
 
@@ -122,12 +122,9 @@ def gaussian_footprint(
         sigma_px = (scale / FWHM_PER_SIGMA,) * 2
     axes, start = [], []
     for shift, sigma, third in zip(shift_px, sigma_px, skew, strict=True):
-        centre = (scale - 1) / 2 + shift
-        reads = np.arange(math.floor(centre - REACH_SIGMA * sigma), math.ceil(centre + REACH_SIGMA * sigma) + 1)
-        z = (reads - centre) / sigma
-        taps = np.exp(-0.5 * z**2) * (1 + third / 6 * (z**3 - 3 * z))
-        axes.append(taps / taps.sum())
-        start.append(int(reads[0]))
+        first, taps = skewed_gaussian((scale - 1) / 2 + shift, sigma, third)
+        axes.append(taps)
+        start.append(first)
     return Footprint(axes[0], axes[1], (start[0], start[1]))
 
 

@@ -7,7 +7,7 @@ from hsisr.evaluation.analysis import runtime
 from hsisr.files import stamp
 from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark
-from hsisr.system import available_threads
+from hsisr.system import available_threads, fix_threads
 
 
 def measure_runtime(benchmark: Benchmark, command: str) -> results.RuntimeScores:
@@ -17,7 +17,6 @@ def measure_runtime(benchmark: Benchmark, command: str) -> results.RuntimeScores
     that this process was given. Raises HsisrError for a network that is not trained.
     """
     from hsisr.evaluation.environment import environment
-    from hsisr.training.devices import fix_threads
 
     pair = pair_files.read(benchmark.path(paths.PAIR, item=benchmark.parts["test"][0].name))
     pair = runtime.crop(pair, benchmark.scale)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from hsisr import degrade, metrics
+from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.evaluation.results import Scores
 from hsisr.pipeline.pair_files import PairFile
 
@@ -11,32 +12,63 @@ BLOCK_LR_PX = 32
 
 
 def score_full(pair: PairFile, estimate: np.ndarray, scale: int, guide_response: str | None) -> Scores:
-    """Score an estimate (bands, H, W) against the inputs that it was made from, brought to one another's resolution.
+    """Score an estimate (bands, H, W), clipped to [0, 1], against the pair that it was made from; see `full_scores`.
 
-    The estimate is degraded to the LR grid as protocol `wald` does. guide_response: name of the guide's spectral
-    response; None if unknown. Scores: consistency_lr, consistency_guide (RMSE, 0 is best; none without a guide, its
-    response or its wavelengths, and for a guide of other channels than the response), d_lambda (Khan), d_s and qnr
-    (none unless the guide has one channel).
+    guide_response: name of the guide's spectral response; None if unknown. Without it or the pair's wavelengths, and
+    for a guide of other channels than the response, consistency_guide is none. Pixels that the pair's mask leaves out
+    do not count.
     """
-    estimate = np.clip(estimate, 0, 1)
+    response = None
+    if pair.guide is not None and guide_response is not None and pair.wavelengths_nm is not None:
+        response = degrade.response(guide_response, pair.wavelengths_nm)
+        response = response if len(response) == len(pair.guide) else None
+    mask = pair.mask
+    lr_mask = None if mask is None else whole_lr_pixels(mask, scale)
+    return full_scores(np.clip(estimate, 0, 1), pair.lr, pair.guide, scale, response, mask=mask, lr_mask=lr_mask)
+
+
+def full_scores(
+    estimate: np.ndarray,
+    lr: np.ndarray,
+    guide: np.ndarray | None,
+    scale: int,
+    response: np.ndarray | None = None,
+    offset: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    lr_mask: np.ndarray | None = None,
+) -> Scores:
+    """Score an estimate (B, H, W) against its inputs, all brought to one another's resolution.
+
+    The estimate is degraded to the LR grid as protocol `wald` does. lr: (B, h, w). guide: (G, H, W) or None.
+    response: (G, B), offset: (G,) or None for 0, guide = response @ bands + offset. mask: (H, W), lr_mask: (h, w), True
+    where a pixel counts; None: everywhere.
+    Scores: consistency_lr, consistency_guide (RMSE, 0 is best; none without a guide or its response), d_lambda (Khan;
+    none where the mask leaves no tile whole), d_s and qnr (none unless the guide has one channel, or as d_lambda).
+    """
+    mask, lr_mask = (None if part is None or part.all() else part for part in (mask, lr_mask))
     degraded = degrade.degrade(estimate, "wald", scale, noise=0)
     block = BLOCK_LR_PX
-    while block > min(pair.lr.shape[1:]):
+    while block > min(lr.shape[1:]):
         block //= 2
-    scores: Scores = {
-        "consistency_lr": metrics.consistency_lr(degraded, pair.lr),
-        "consistency_guide": None,
-        "d_lambda": metrics.d_lambda(pair.lr, degraded, block=block),
-        "d_s": None,
-        "qnr": None,
-    }
-    if pair.guide is not None and guide_response is not None and pair.wavelengths_nm is not None:
-        matrix = degrade.response(guide_response, pair.wavelengths_nm)
-        if len(matrix) == len(pair.guide):
-            seen = degrade.apply_response(matrix, estimate)
-            scores["consistency_guide"] = metrics.consistency_guide(seen, pair.guide)
-    if pair.guide is not None and len(pair.guide) == 1:
-        guide_lr = degrade.degrade(pair.guide, "wald", scale, noise=0)
-        scores["d_s"] = metrics.d_s(estimate, pair.guide, pair.lr, guide_lr, block=block)
+    scores: Scores = dict.fromkeys(("consistency_lr", "consistency_guide", "d_lambda", "d_s", "qnr"))
+    scores["consistency_lr"] = metrics.consistency_lr(degraded, lr, mask=lr_mask)
+    tiled = _has_whole_tile(lr_mask, block)
+    if tiled:
+        scores["d_lambda"] = metrics.d_lambda(lr, degraded, block=block, mask=lr_mask)
+    if guide is not None and response is not None:
+        seen = degrade.apply_response(response, estimate)
+        seen = seen if offset is None else seen + offset[:, None, None]
+        scores["consistency_guide"] = metrics.consistency_guide(seen, guide, mask=mask)
+    if guide is not None and len(guide) == 1 and tiled and _has_whole_tile(mask, block):
+        guide_lr = degrade.degrade(guide, "wald", scale, noise=0)
+        scores["d_s"] = metrics.d_s(estimate, guide, lr, guide_lr, block=block, mask=mask, lr_mask=lr_mask)
         scores["qnr"] = metrics.qnr(scores["d_lambda"], scores["d_s"])
     return scores
+
+
+def _has_whole_tile(mask: np.ndarray | None, block: int) -> bool:
+    """Whether a tile of block x block pixels, side by side from the top left, has no pixel that does not count."""
+    if mask is None:
+        return True
+    rows, columns = (size // block for size in mask.shape)
+    return bool(mask[: rows * block, : columns * block].reshape(rows, block, columns, block).all(axis=(1, 3)).any())

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from hsisr.degrade import Sensor, sensor_of
+from hsisr.devices import choose_device
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash, read_json
 from hsisr.models.model_files import read_metadata
@@ -13,6 +14,7 @@ from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model
 from hsisr.pipeline.pair_files import PairFile
 from hsisr.pipeline.steps import difference
+from hsisr.system import fix_threads
 
 #: Pair -> estimate (B, H, W) float32.
 Method = Callable[[PairFile], np.ndarray]
@@ -41,12 +43,11 @@ def _classical(benchmark: Benchmark, model: Model) -> Method:
 
 def _network(benchmark: Benchmark, model: Model, seed: int) -> Method:
     from hsisr import inference
-    from hsisr.training.devices import choose_device, fix_threads
 
     path = benchmark.trained_on.path(paths.WEIGHTS, model=model.name, seed=seed)
     _check_current(path, steps.training(benchmark.trained_on, model.name, seed), benchmark.trained_on, model, seed)
     fix_threads(model.training.threads)
-    network = inference.load_model(path, choose_device(model.training.device))
+    network = inference.load_model(path, choose_device(model.training.device, "training.device"))
     return lambda pair: inference.predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))
 
 

@@ -8,10 +8,7 @@ import h5py
 import numpy as np
 
 from hsisr import hdf5
-
-#: Composite channels, red, green, blue: nanometres for scenes that the eye sees, colour infrared beyond.
-VISIBLE_NM = (650.0, 550.0, 450.0)
-INFRARED_NM = (830.0, 650.0, 550.0)
+from hsisr.colours import INFRARED_NM, NATURAL_NM, nearest_bands, spread_bands
 
 
 @dataclass(frozen=True)
@@ -74,16 +71,16 @@ def make(lr: np.ndarray, estimate: np.ndarray, reference: np.ndarray, wavelength
     )
 
 
-def composite_bands(bands: int, wavelengths_nm: np.ndarray | None) -> tuple[int, int, int]:
+def composite_bands(bands: int, wavelengths_nm: np.ndarray | None) -> tuple[int, ...]:
     """Bands shown as red, green, blue: natural colours, or colour infrared where the scene reaches 800 nm.
 
     Without wavelengths: three bands spread over the scene, last to first.
     """
     if wavelengths_nm is None:
-        return (bands - 1, bands // 2, 0)
-    wavelengths_nm = np.asarray(wavelengths_nm)
-    centres = INFRARED_NM if wavelengths_nm.max() > 800 else VISIBLE_NM
-    red, green, blue = (int(np.argmin(np.abs(wavelengths_nm - centre))) for centre in centres)
+        red, green, blue = spread_bands(bands)
+    else:
+        centres = INFRARED_NM if max(wavelengths_nm) > 800 else NATURAL_NM
+        red, green, blue = nearest_bands(wavelengths_nm, centres)
     return red, green, blue
 
 

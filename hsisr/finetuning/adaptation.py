@@ -23,6 +23,7 @@ from hsisr.config import Training
 from hsisr.degrade import Pair
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, sensor_in
+from hsisr.devices import choose_device
 from hsisr.errors import HsisrError
 from hsisr.files import stamp, write_json
 from hsisr.finetuning.quality import Apply, compare
@@ -31,7 +32,7 @@ from hsisr.inference import run, scenes
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import scale_between
 from hsisr.inference.scenes import Options, say
-from hsisr.models.apply import Method, choose_device, open_method, predict
+from hsisr.models.apply import Method, open_method, predict
 from hsisr.models.model_files import read_metadata, save_model
 from hsisr.pipeline import patch_files
 from hsisr.samples import TrainingSamples
@@ -174,7 +175,7 @@ def _recipe(feed: Feed, fresh: bool, options: Options) -> Training:
         schedule={"kind": "cosine"},
         augment="dihedral",
         clip_gradient=1.0,
-        device=choose_device(options.device.split(",")[0]),
+        device=str(choose_device(options.device.split(",")[0].strip())),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hsisr.affine import Transform, applied, chained, inverse
+from hsisr.degrade.sampling import cubic_kernel
 from hsisr.errors import HsisrError
 from hsisr.inference.images import Source
 from hsisr.scene import Scene
@@ -194,7 +195,7 @@ def _moved(rows: tuple[int, int], columns: tuple[int, int], by: tuple[int, ...])
 
 def _between_pixels(values: np.ndarray, valid: np.ndarray, part: float, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Keys' cubic convolution at `part` (0 to 1) behind the second of every four neighbours along an axis."""
-    taps = _keys(np.array([1 + part, part, 1 - part, 2 - part]))
+    taps = cubic_kernel(np.array([1 + part, part, 1 - part, 2 - part]))
     count = valid.shape[axis] - 3
     pieces = [_part(valid, axis, k, count) for k in range(4)]
     used = [piece for piece, tap in zip(pieces, taps, strict=True) if tap]
@@ -204,9 +205,3 @@ def _between_pixels(values: np.ndarray, valid: np.ndarray, part: float, axis: in
 
 def _part(array: np.ndarray, axis: int, start: int, count: int) -> np.ndarray:
     return array.take(range(start, start + count), axis=axis)
-
-
-def _keys(distance: np.ndarray) -> np.ndarray:
-    x, a = np.abs(distance), -0.5
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    return np.where(x <= 1, near, np.where(x < 2, a * (((x - 5) * x + 8) * x - 4), 0.0))

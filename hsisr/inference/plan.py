@@ -23,7 +23,6 @@ _MOST_WINDOW_PX = 1536
 _LEAST_TILE = 4 * BLEND
 #: LR pixels a side of the window on which a run of one tile is timed.
 _TIMED_PX = 24
-_UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
 @dataclass(frozen=True)
@@ -93,20 +92,6 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{math.ceil(seconds)} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def parse_memory(text: str | int) -> int:
-    """Bytes of `1G`, `512M` or a number. Raises HsisrError for anything else."""
-    if isinstance(text, int):
-        return text
-    word = text.strip().lower().removesuffix("b").removesuffix("i")
-    try:
-        count = float(word[:-1]) * _UNITS[word[-1]] if word[-1:] in _UNITS else float(word)
-    except ValueError:
-        count = -1
-    if not count > 0:
-        raise HsisrError(f"--memory {text}: expected a size such as 512M or 2G")
-    return int(count)
 
 
 def _fits(feed: Feed, lr_pixels: int, memory: int) -> bool:

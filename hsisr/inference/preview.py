@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from hsisr.colours import spread_bands
 from hsisr.datasets.quicklook import default_bands, stretch, write_png
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
@@ -67,4 +68,4 @@ def _picture(image: np.ndarray, valid: np.ndarray, reference: np.ndarray, natura
 
 
 def _spread(count: int) -> list[int]:
-    return [count - 1, count // 2, 0] if count >= 3 else [0]
+    return spread_bands(count) if count >= 3 else [0]

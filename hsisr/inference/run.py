@@ -1,18 +1,18 @@
 """A run's folder beside its output: what the run is, so that the same command goes on and another one starts anew."""
 
-import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_json
+from hsisr.locks import Taken, take
 
-_JOB = "job.json"
+_JOB, _LOCK = "job.json", "lock"
 
 
 @contextmanager
@@ -25,17 +25,21 @@ def work_folder(out: Path) -> Iterator[Path]:
     folder = out.parent / f".{out.name}.work"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise HsisrError(f"{out}: cannot write there ({error.strerror}); choose another folder") from error
     try:
-        _hold(lock, out)
+        lock = take(folder / _LOCK, advice="choose another output")
+    except Taken as taken:
+        raise HsisrError(f"{out}: {taken.holder} is writing it; wait for it, or choose another output") from None
+    try:
         for cut in out.parent.glob(f".{out.name}.tmp-*"):  # what a killed run was writing
             cut.unlink()
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     finally:
-        os.close(lock)
+        lock.release()
+        with suppress(OSError):  # another run has come in, or this one has failed
+            folder.rmdir()
 
 
 def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -69,8 +73,9 @@ def state_of(path: str | os.PathLike | None) -> list | None:
     return [str(Path(path).resolve()), facts.st_size, facts.st_mtime_ns]
 
 
-def _hold(lock: int, out: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise HsisrError(f"{out}: another process is writing it; wait for it, or choose another output") from None
+def _remove(folder: Path) -> None:
+    """Empty a folder; its lock goes last, as from then on another run may come in."""
+    for entry in folder.iterdir():
+        if entry.name != _LOCK:
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
+    (folder / _LOCK).unlink(missing_ok=True)

@@ -3,16 +3,18 @@
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import hsisr
+from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import writers
+from hsisr.devices import choose_device
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands
@@ -20,7 +22,7 @@ from hsisr.inference.progress import Progress
 from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
-from hsisr.models.apply import Method, choose_device, open_method
+from hsisr.models.apply import Method, open_method
 from hsisr.scene import Scene
 from hsisr.system import return_freed_memory
 
@@ -28,34 +30,20 @@ from hsisr.system import return_freed_memory
 _GDAL_CACHE_MB = 32
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(SceneOptions):
     """How a scene is super-resolved; the defaults choose for themselves.
 
     scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
-    work of one tile. device: auto, cpu, cuda, cuda:<index>, or several with commas: each takes tile rows.
-    precision: 32, bf16 or fp16. exact: the whole scene at once, without tiles. align: reproject or resample the guide
-    onto the LR image's grid. correct_shift: move the guide by the shift that is measured. peak, guide_peak: values that
-    the model is shown as 1. bands, guide_bands: to use, from 0; the result has these bands. read, read_guide: options
-    of the readers (`variable`, `axes`, `nodata`, ...). format: of the output where its ending does not choose it.
+    work of one tile, or a text such as 2G. device: auto, cpu, cuda, cuda:<index>, or several with commas: each takes
+    tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without tiles. align: reproject or resample
+    the guide onto the LR image's grid. correct_shift: move the guide by the shift that is measured. peak, guide_peak:
+    values that the model is shown as 1. bands, guide_bands: to use, from 0, numbers or a text such as 0-30,40; the
+    result has these bands. read, read_guide: options of the readers (`variable`, `axes`, `nodata`, ...). format: of the
+    output where its ending does not choose it. Raises HsisrError for a value that is not allowed.
     """
 
-    scale: int | None = None
-    tile: int | None = None
-    halo: int | None = None
-    memory: int = 768 * 2**20
-    device: str = "auto"
-    precision: str = "32"
-    exact: bool = False
-    align: bool = False
-    correct_shift: bool = False
-    peak: float | None = None
-    guide_peak: float | None = None
-    bands: tuple[int, ...] | None = None
-    guide_bands: tuple[int, ...] | None = None
-    read: Mapping[str, Any] = field(default_factory=dict)
-    read_guide: Mapping[str, Any] = field(default_factory=dict)
-    format: str | None = None
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**checked_options(SceneOptions, values))
 
 
 def say(line: str) -> None:

@@ -162,24 +162,6 @@ def predict(
         model.train(training)
 
 
-def choose_device(name: str) -> str:
-    """The torch device for `auto` (the first visible GPU, or the CPU), `cpu`, `cuda` or `cuda:<index>`.
-
-    Raises HsisrError for another name, and for a GPU that torch does not see.
-    """
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if name == "auto":
-        return "cuda" if count else "cpu"
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
-        raise HsisrError(f"--device {name!r}: expected auto, cpu, cuda or cuda:<index>, several with commas")
-    if kind == "cuda" and int(index or 0) >= count:
-        raise HsisrError(f"--device {name!r}: torch sees {count} GPUs here; use auto or cpu")
-    return name
-
-
 def _untrained(name: str, scale: int | None, guide_channels: int, precision: str) -> Method:
     from hsisr.models import registry
 

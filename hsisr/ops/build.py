@@ -8,7 +8,6 @@ The build takes a lock that the system gives back when its holder dies, and work
 finished library is moved to its name. A killed build or two processes at once leave nothing half done.
 """
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -24,6 +23,8 @@ from pathlib import Path
 
 import torch
 
+from hsisr.errors import HsisrError
+from hsisr.locks import held
 from hsisr.ops.plan import Variant
 
 _CPU_FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fopenmp")
@@ -133,7 +134,7 @@ def _load(library: Library):
         torch.ops.load_library(str(path))
     except Unavailable as error:
         return error
-    except (OSError, RuntimeError) as error:  # a full disk, a cache that cannot be written, a compiler that fails
+    except (OSError, RuntimeError, HsisrError) as error:  # a full disk, a cache without locks, a compiler that fails
         return Unavailable(_first_line(error))
     return getattr(torch.ops, library.name)
 
@@ -146,7 +147,7 @@ def _build(library: Library, path: Path) -> None:
     except OSError as error:
         raise Unavailable(f"the cache folder {path.parent} cannot be written ({error.strerror})") from None
     try:
-        with _lock(path.with_suffix(".lock")):
+        with held(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
             if not path.exists():  # else another process has built it while this one waited
                 _compile(library, folder)
                 os.replace(folder / f"{library.name}.so", path)
@@ -186,13 +187,6 @@ def _environment(library: Library) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _check_tools(library: Library) -> None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 #: Public name -> module that defines it; torch loads with them, when a name is first used.
 _PUBLIC = {
     "Outcome": "hsisr.training.fitting",
-    "choose_device": "hsisr.training.devices",
+    "choose_device": "hsisr.devices",
     "fit": "hsisr.training.fitting",
-    "fix_threads": "hsisr.training.devices",
+    "fix_threads": "hsisr.system",
     "train": "hsisr.training.runs",
     "train_one": "hsisr.training.runs",
 }
@@ -24,8 +24,8 @@ _PUBLIC = {
 __all__ = list(_PUBLIC)
 
 if TYPE_CHECKING:
-    from hsisr.training.devices import choose_device as choose_device
-    from hsisr.training.devices import fix_threads as fix_threads
+    from hsisr.devices import choose_device as choose_device
+    from hsisr.system import fix_threads as fix_threads
     from hsisr.training.fitting import Outcome as Outcome
     from hsisr.training.fitting import fit as fit
     from hsisr.training.runs import train as train

@@ -12,38 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hsisr.config import Training
+from hsisr.devices import choose_device, take_gpus
 from hsisr.errors import HsisrError
-from hsisr.training.gpus import take_gpus
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 #: Value of `training.precision` -> fabric's name of it.
 _PRECISIONS = {32: "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
-
-
-def choose_device(name: str) -> torch.device:
-    """The torch device for `auto`, `cpu`, `cuda` or `cuda:<index>`.
-
-    `auto` takes a GPU where there is one, else the CPU; of several GPUs one that no other process of ours holds.
-    Raises HsisrError if a GPU is asked for and there is none.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise HsisrError(f"training.device: {name!r} is not allowed here; torch sees no GPU; use auto or cpu")
-    return torch.device("cuda", take_gpus(1)[0]) if name == "cuda" else torch.device(name)
-
-
-def fix_threads(threads: int | None, processes: int = 1) -> int:
-    """Use this many CPU threads, shared by `processes`; None: what the job was given, else torch's own choice.
-
-    Returns the threads of each process.
-    """
-    threads = threads or int(os.environ.get("OMP_NUM_THREADS", 0))  # Snakemake exports the job's share
-    if threads:
-        torch.set_num_threads(max(1, threads // processes))
-    return torch.get_num_threads()
 
 
 def launch(training: Training, function: Callable, *args: Any) -> Any:
@@ -116,7 +92,7 @@ def _fabric(training: Training, started: Any) -> "Fabric":
     devices: Any = training.devices
     strategy: Any = "auto" if count == 1 else DDPStrategy()
     if count == 1 and cuda:
-        devices = [choose_device(training.device).index]
+        devices = [choose_device(training.device, "training.device").index]
     elif started is None and count > 1:
         strategy = DDPStrategy(start_method="spawn")
         devices = take_gpus(training.devices) if cuda else training.devices
@@ -135,7 +111,7 @@ def _on_gpu(training: Training) -> bool:
     if training.device == "cpu" or (training.device == "auto" and not torch.cuda.is_available()):
         return False
     if not torch.cuda.is_available():
-        choose_device(training.device)  # says so
+        choose_device(training.device, "training.device")  # says so
     if ":" in training.device and training.devices * training.nodes > 1:
         raise HsisrError(
             f"training.device: {training.device!r} names one GPU and training.devices {training.devices}; "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
+from hsisr.system import fix_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -176,12 +177,12 @@ def _fit(
     import torch
 
     from hsisr.locks import run_lock
-    from hsisr.training import devices, objectives
+    from hsisr.training import objectives
     from hsisr.training.engine import Run
     from hsisr.training.feeding import Feed, Share
 
     share = Share(fabric.global_rank, fabric.world_size)
-    threads = devices.fix_threads(training.threads, training.devices)
+    threads = fix_threads(training.threads, training.devices)
     workers = training.workers
     if workers is None:  # on a CPU they would only take threads from the network
         workers = max(0, threads - 1) if fabric.device.type == "cuda" else 0

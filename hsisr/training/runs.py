@@ -11,6 +11,7 @@ from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, stamp, write_json
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model, resolve
+from hsisr.system import fix_threads
 from hsisr.training.fitting import Outcome
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     from hsisr.models import registry
     from hsisr.pipeline.pair_files import training_pairs
     from hsisr.pipeline.patch_files import PatchFile
-    from hsisr.training import devices, fitting, state
+    from hsisr.training import fitting, state
     from hsisr.training.validation import Validation
 
     training = model.training
@@ -72,7 +73,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     others = {
         name: PatchFile(path, seed, training.augment) for name, path in benchmark.auxiliary_patches(model.name).items()
     }
-    devices.fix_threads(training.threads)
+    fix_threads(training.threads)
     torch.manual_seed(seed)
     network = registry.build(model.base, benchmark.scale, patches.bands, patches.guide_channels, model.options)
     validate = Validation(step.inputs["validation"], benchmark.scale, benchmark.convention)

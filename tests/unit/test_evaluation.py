@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hsisr
-from hsisr import evaluation
+from hsisr import degrade, evaluation
 from hsisr.config import Config, Evaluation
 from hsisr.errors import HsisrError
 from hsisr.evaluation import compare, preview, results
@@ -224,3 +224,20 @@ def test_guides_of_other_channels_than_the_response_get_no_consistency(small):
     scored = score_full(pair, pair.hr, 4, "pan")  # one channel; the guide has three
     assert scored["consistency_guide"] is None and scored["consistency_lr"] is not None
     assert score_full(pair, pair.hr, 4, "color_infrared")["consistency_guide"] == pytest.approx(0, abs=1e-6)
+
+
+def test_pixels_that_the_mask_leaves_out_do_not_count_at_full_resolution(small):
+    pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
+    estimate = degrade.imresize(pair.lr, 4)
+    spoilt, mask = estimate.copy(), np.ones(estimate.shape[1:], bool)
+    mask[:12, :12] = False
+    # not up to the mask's edge, as the PSF carries it into LR pixels that count
+    spoilt[:, :4, :4] = 1 - spoilt[:, :4, :4]
+    masked = dataclasses.replace(pair, mask=mask)
+    whole, changed = (score_full(masked, image, 4, "color_infrared") for image in (estimate, spoilt))
+    assert whole["consistency_guide"] == changed["consistency_guide"] > 0
+    assert whole["consistency_lr"] == pytest.approx(changed["consistency_lr"], rel=0.02)
+    assert score_full(pair, spoilt, 4, "color_infrared")["consistency_lr"] > 1.1 * whole["consistency_lr"]
+    nothing_whole = dataclasses.replace(pair, mask=np.arange(mask.size).reshape(mask.shape) % 61 != 0)
+    holed = score_full(nothing_whole, estimate, 4, "color_infrared")
+    assert holed["d_lambda"] is None and holed["consistency_lr"] is not None

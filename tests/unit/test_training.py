@@ -376,7 +376,7 @@ torch.cuda = types.SimpleNamespace(
     get_device_properties=lambda index: types.SimpleNamespace(uuid=f"{sys.argv[1]}-{index}"),
     mem_get_info=lambda index: (index, 3),
 )
-from hsisr.training.gpus import take_gpus
+from hsisr.devices import take_gpus
 print(take_gpus(int(sys.argv[2])), flush=True)
 input()
 """

@@ -1,0 +1,92 @@
+"""The options of a user's own scene: one model for the command line, the section `predict` and Python."""
+
+from dataclasses import MISSING, asdict, fields, replace
+
+import pytest
+import typer.main
+
+from hsisr import cli
+from hsisr.cli.app import app
+from hsisr.config import Config, Prediction, SceneOptions
+from hsisr.errors import HsisrError
+from hsisr.inference import Options
+
+assert cli
+COMMAND = typer.main.get_command(app).commands["predict"]
+PARAMETERS = {parameter.name: parameter for parameter in COMMAND.params}
+
+
+def described(kind):
+    return {field.name: field.default for field in fields(kind)}
+
+
+@pytest.mark.parametrize("name", sorted(described(Prediction)))
+def test_the_command_has_every_option_with_the_same_default_and_words(name):
+    parameter, field = PARAMETERS[name], described(Prediction)[name]
+    if name not in ("lr", "model", "read", "read_guide", "memory"):
+        assert parameter.default == field.get_default()
+    if name not in ("lr", "guide", "model", "format", "read"):
+        assert parameter.help == field.description
+
+
+def test_the_command_takes_nothing_else_but_where_to_write():
+    assert set(PARAMETERS) - set(described(Prediction)) <= {"out", "overwrite", "help"}
+    assert set(described(SceneOptions)) < set(described(Prediction))
+
+
+def test_memory_of_the_command_is_that_of_python():
+    assert Options(memory=PARAMETERS["memory"].default) == Options()
+
+
+SAID = {
+    "lr": "lr.tif", "guide": "guide.tif", "model": "gsa", "scale": 4, "align": True, "correct_shift": True,
+    "exact": True, "cog": True, "tile": 24, "halo": 3, "memory": "2G", "device": "cpu", "precision": "bf16",
+    "format": "cog", "peak": 2.5, "guide_peak": 3, "bands": "0-2,5", "guide_bands": [1], "preview": "p.png",
+    "read": {"variable": "I_MS"}, "read_guide": {"nodata": 0},
+}  # fmt: skip
+
+
+def test_the_words_of_a_section_are_a_command_that_says_the_same(monkeypatch):
+    assert set(SAID) == set(described(Prediction))
+    prediction = Config.parse({"predict": {"field": SAID}}).predict["field"]
+    called = {}
+    monkeypatch.setattr("hsisr.inference.folder.is_collection", lambda lr: False)
+    monkeypatch.setattr(
+        "hsisr.inference.scenes.super_resolve_file",
+        lambda lr, guide, model, out, options, preview, *more: called.update(options=options, preview=preview),
+    )
+    COMMAND.main([*prediction.words(), "--out", "sr.tif"], standalone_mode=False)
+    same = {key: value for key, value in asdict(prediction).items() if key in described(SceneOptions)}
+    assert asdict(called["options"]) == same and str(called["preview"]) == "p.png"
+    assert called["options"].bands == (0, 1, 2, 5) and called["options"].memory == 2 * 2**30
+
+
+def test_words_leave_out_what_is_as_it_would_be():
+    assert Config.parse({"predict": {"a": {"lr": "x", "model": "gsa"}}}).predict["a"].words() == ["x", "--model", "gsa"]
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ({"tile": 3}, "option tile: 3 is not allowed; must be greater than or equal to 8"),
+        ({"memory": "3X"}, "option memory: '3X' is not allowed; expected a size such as 512M or 2G"),
+        ({"memory": 0}, "option memory: 0 is not allowed; expected a size"),
+        ({"memory": "nan"}, "option memory: 'nan' is not allowed; expected a size"),
+        ({"bands": "a-b"}, "option bands: 'a-b' is not allowed; expected numbers from 0 and ranges of them"),
+        ({"bands": ()}, r"option bands: .* is not allowed; value should have at least 1 item"),
+        ({"peak": 0.0}, "option peak: 0.0 is not allowed; must be greater than 0"),
+        ({"peak": float("inf")}, "option peak: inf is not allowed"),
+        ({"precision": "16"}, "option precision: '16' is not allowed; must be '32', 'bf16' or 'fp16'"),
+        ({"tyle": 24}, "option tyle: unknown key; did you mean tile?"),
+    ],
+)
+def test_values_that_are_not_allowed(option, said):
+    with pytest.raises(HsisrError, match=said):
+        Options(**option)
+    with pytest.raises(HsisrError, match=said.replace("option ", "config.yaml: predict.a.")):
+        Config.parse({"predict": {"a": {"lr": "x", "model": "gsa", **option}}})
+
+
+def test_options_can_be_replaced_and_compared():
+    assert replace(Options(tile=24), halo=2) == Options(tile=24, halo=2) != Options()
+    assert all(field.default_factory is MISSING or asdict(Options())[field.name] == {} for field in fields(Options))
