@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from hsisr.degrade import Pair
 from hsisr.errors import HsisrError
-from hsisr.models.options import ScaleRule, whole_scale
+from hsisr.models.options import Options, ScaleRule, whole_scale
 from hsisr.samples import TrainingSamples
 
 Kind = Literal["classical", "network"]
@@ -51,10 +51,10 @@ class Model:
     alpha_weight: float = 0
     #: Whether a network super-resolves well with the weights that it starts from.
     useful_untrained: bool = False
-    #: Copies of the output in float64 that a classical method holds at once; measured, rounded up.
-    copies_in_memory: float = 8
-    #: Maps of `width` float32 channels and of the output's size that a network holds at once; measured, rounded up.
+    #: Maps of `width` float32 channels, and images of all bands, of the output's size, that a network holds at once;
+    #: measured (`studies/memory.py`), rounded up.
     maps_in_memory: float = 20
+    images_in_memory: float = 0
     #: Channels of most maps of a network; None: as many as its widest convolution makes.
     width: int | None = None
 
@@ -108,14 +108,14 @@ class Model:
         return 4 * (4 * bands + 2 * guide_channels) + self.working_bytes(bands)
 
     def working_bytes(self, bands: int) -> int:
-        """The model's own part of it."""
-        return int(8 * self.copies_in_memory * bands)
+        """The model's own part of it; as long as nothing else is known, that of a method on arrays."""
+        return Options().working_bytes(bands, self.scale or 1)
 
 
-def map_bytes(model: Model, shapes: Iterable[Sequence[int]]) -> int:
+def map_bytes(model: Model, bands: int, shapes: Iterable[Sequence[int]]) -> int:
     """`working_bytes` of a network. shapes: of its parameters."""
     width = model.width or max((shape[0] for shape in shapes if len(shape) >= 4), default=_WIDTH)
-    return int(4 * model.maps_in_memory * width)
+    return int(4 * (model.maps_in_memory * width + model.images_in_memory * bands))
 
 
 def as_model(given: Any) -> Model:
@@ -136,6 +136,7 @@ _TRAITS = {
     "takes_sensor": bool,
     "alpha_weight": Real,
     "maps_in_memory": Real,
+    "images_in_memory": Real,
     "width": Integral,
 }
 
@@ -183,18 +184,18 @@ class Adapted(Model):
         return function(lr, **told) if _takes(function, lr, **told) else function(lr, None, **told)
 
     def super_resolve_bands(self, lr: Any, guide: Any, bands: Sequence[int] | Any) -> Any:
-        """As the object does it."""
-        return self.own.super_resolve_bands(lr, guide, bands)
+        """As the object does it, if it does."""
+        return (self.own if self.band_wise else super()).super_resolve_bands(lr, guide, bands)
 
     def super_resolve_scales(self, lr: Any, guide: Any, bands: Sequence[int] | Any) -> tuple[Any, Any]:
-        """As the object does it."""
-        return self.own.super_resolve_scales(lr, guide, bands)
+        """As the object does it, if it does."""
+        return (self.own if self.alpha_weight else super()).super_resolve_scales(lr, guide, bands)
 
     def working_bytes(self, bands: int) -> int:
         """What a model of its kind takes."""
         if self.kind == "classical":
             return super().working_bytes(bands)
-        return map_bytes(self, (parameter.shape for parameter in self.own.parameters()))
+        return map_bytes(self, bands, (parameter.shape for parameter in self.own.parameters()))
 
     def _every_band(self, lr: Any, guide: Any = None) -> Any:
         import torch

@@ -49,6 +49,7 @@ class Sspsr(Network):
     check_scale = staticmethod(deepshare_scale)
     #: None: it is a single-image network.
     guide_channels = 0
+    maps_in_memory, images_in_memory = 5, 6
 
     def __init__(
         self, bands: int, scale: int, width: int = 256, group: int = 8, overlap: int = 2, skip: bool = False
@@ -61,7 +62,7 @@ class Sspsr(Network):
             raise HsisrError(
                 f"{type(self).__name__}: {bands} bands are fewer than a group of {group}; choose a smaller group"
             )
-        self.bands, self.scale, self.group, self.skip = bands, scale, group, skip
+        self.bands, self.scale, self.width, self.group, self.skip = bands, scale, width, group, skip
         groups = _groups(bands, group, overlap)
         self.register_buffer("_band_of", groups.flatten(), persistent=False)
         self.register_buffer("_cover", groups.flatten().bincount(minlength=bands)[:, None, None], persistent=False)

@@ -16,4 +16,4 @@ class Network(nn.Module, Model):
 
     def working_bytes(self, bands: int) -> int:
         """What its maps take."""
-        return map_bytes(self, (parameter.shape for parameter in self.parameters()))
+        return map_bytes(self, bands, (parameter.shape for parameter in self.parameters()))

@@ -13,6 +13,13 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    def working_bytes(self, bands: int, scale: int) -> int:
+        """Memory that an untrained method works in for a pixel of its output: eight copies in float64.
+
+        Measured (`studies/memory.py`), rounded up.
+        """
+        return 64 * bands
+
 
 class NearestOptions(Options):
     """Nearest neighbour has no options."""
@@ -52,6 +59,10 @@ class PriorOptions(SensorOptions):
     """Options of `hsisr.models.prior`."""
 
     waves: int = Field(512, ge=1, description="Random features of colour and place; more are finer and slower.")
+
+    def working_bytes(self, bands: int, scale: int) -> int:
+        """Four copies, and all features at every LR pixel."""
+        return 32 * bands + 43 * self.waves // scale**2
 
 
 def _three_equal_groups(width: int) -> int:

@@ -114,12 +114,17 @@ _ENTRIES = {
 
 @dataclass(frozen=True)
 class Classical(Model):
-    """A classical method, bound to its scale and options; needs_guide: it cannot work without a sharp image."""
+    """A classical method, bound to its scale and options.
+
+    options: as the method takes them. needs_guide: it cannot work without a sharp image. settings: the options as they
+    were chosen.
+    """
 
     method: Callable[..., np.ndarray]
     scale: int
     options: Mapping[str, Any]
     needs_guide: bool = False
+    settings: Options = Options()
 
     kind = "classical"
 
@@ -132,6 +137,10 @@ class Classical(Model):
     def takes_sensor(self) -> bool:
         """Whether the method works with what is known of the sensor."""
         return "sensor" in self.options
+
+    def working_bytes(self, bands: int) -> int:
+        """What the method works in."""
+        return self.settings.working_bytes(bands, self.scale)
 
     def super_resolve(
         self, lr: np.ndarray, guide: np.ndarray | None = None, sensor: Sensor | None = None
@@ -173,7 +182,8 @@ def build(
     and for `sensor: known` where nothing is known.
     """
     chosen = entry(base)
-    values = checked(chosen.options, options or {}, base).model_dump()
+    settings = checked(chosen.options, options or {}, base)
+    values = settings.model_dump()
     chosen.check_scale(scale)
     if chosen.needs_guide and not guide_channels:
         raise HsisrError(f"{base}: needs a guide, a sharp image of the same scene, and there is none")
@@ -182,7 +192,7 @@ def build(
     if chosen.kind == "classical":
         if "sensor" in values:
             values["sensor"] = _told(base, values["sensor"], sensor)
-        return Classical(factory, scale, values, chosen.needs_guide)
+        return Classical(factory, scale, values, chosen.needs_guide, settings)
     facts = {"bands": bands, "guide_channels": guide_channels}
     return factory(scale=scale, **{name: facts[name] for name in chosen.facts}, **values)
 

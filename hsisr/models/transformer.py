@@ -26,6 +26,8 @@ class FusionTransformer(Fusion):
     an even number. With 31 bands and a guide of 3 the defaults have 385,847 parameters.
     """
 
+    maps_in_memory, images_in_memory = 6, 4
+
     def __init__(
         self,
         scale: int,

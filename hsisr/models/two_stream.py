@@ -23,6 +23,8 @@ class TwoStream(Fusion):
     2,294,623 parameters. A pixel of the output sees 24 pixels around it at most.
     """
 
+    maps_in_memory, images_in_memory = 13, 2
+
     def __init__(self, scale: int, bands: int, guide_channels: int = 3, width: int = 64, skip: bool = True) -> None:
         super().__init__(TwoStreamOptions, scale, bands, guide_channels, {"width": width, "skip": skip}, period_px=4)
         self.image_stream, self.guide_stream = Stream(bands, width), Stream(guide_channels, width)

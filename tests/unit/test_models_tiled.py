@@ -95,7 +95,7 @@ def test_bands_are_batched_less_before_an_image_is_cut():
     _, guide = images(4, (16, 16))
     one_map = model.width * 64 * 64 * 8
     for bands in (1, 3):
-        memory = (tiled._MAPS_OF_GUIDE + bands * tiled._MAPS_OF_BAND) * one_map
+        memory = (tiled.MAPS_OF_GUIDE + bands * tiled.MAPS_OF_BAND) * one_map
         assert tiled.plan(model, guide, memory) is None
         assert model._band_batch(guide, memory) == tiled.bands_that_fit(model, guide, memory) == bands
 

@@ -6,7 +6,6 @@ and says what to add there, so that its cost does not grow with the number of ba
 """
 
 import hashlib
-import math
 import pickle
 from collections.abc import Iterable
 from dataclasses import fields
@@ -23,6 +22,7 @@ from hsisr.models.hybrid.agreement import agreed
 from hsisr.models.hybrid.filters import Learnt
 from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
+from hsisr.models.options import PriorOptions
 from hsisr.models.prior import solve
 
 if TYPE_CHECKING:
@@ -46,9 +46,8 @@ class Hybrid(Network):
     period_px = 2
     takes_sensor = True
     useful_untrained = True
-    #: Maps of `width` features of the output's size that a scene takes at once, measured and rounded up: the network's;
-    #: what filters see of a guide's channel; the prior's features at LR, which the square of the scale divides.
-    _MAPS, _MAPS_PER_CHANNEL, _MAPS_AT_LR = 12, 0.3, 64
+    #: Of `maps_in_memory`: the network's, and what filters see of a guide's channel.
+    _MAPS, _MAPS_PER_CHANNEL = 12, 0.3
 
     def __init__(
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
@@ -58,8 +57,7 @@ class Hybrid(Network):
         self.scale, self.bands, self.guide_channels, self.width = scale, bands, guide_channels, width
         count = min(components, bands)
         self.basis = cosines(count, bands)
-        in_memory = self._MAPS + self._MAPS_PER_CHANNEL * guide_channels + self._MAPS_AT_LR / scale**2
-        self.maps_in_memory = math.ceil(in_memory)
+        self.maps_in_memory = self._MAPS + self._MAPS_PER_CHANNEL * guide_channels
         maps = guide_channels + 3 * count + 1
         self.first = nn.Conv2d(4 * maps, width, 1)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
@@ -105,6 +103,10 @@ class Hybrid(Network):
         for name, values in vars(learnt).items():
             getattr(self, name).copy_(torch.from_numpy(values))
         return patches
+
+    def working_bytes(self, bands: int) -> int:
+        """What the prior takes, or the network after it."""
+        return max(PriorOptions().working_bytes(bands, self.scale), super().working_bytes(bands))
 
     def forget(self) -> None:
         """Drop the solved pairs that are kept for the next call with the same images."""

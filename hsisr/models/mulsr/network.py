@@ -51,6 +51,7 @@ class MulSR(Network):
     check_scale = staticmethod(even_scale)
     band_wise = True
     takes_memory = True
+    maps_in_memory = tiled.MAPS_OF_GUIDE + tiled.MAPS_OF_BAND
 
     def __init__(
         self,
@@ -147,6 +148,8 @@ class MulSR(Network):
 
     def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """The same at both scales, for training with `alpha_weight`: (N, K, H, W) and (N, K, H/2, W/2)."""
+        if not self.alpha_weight:
+            return super().super_resolve_scales(lr, guide, bands)  # says so
         self._check(lr, guide, None)
         triplets = self._triplets(lr, torch.as_tensor(bands))
         sr, _, x = self._network(triplets, self._guide_parts(guide))

@@ -26,8 +26,8 @@ _GPU_PART = 0.4
 
 #: Maps of `width` channels at HR size that the network holds at its peak, for one image and for each band of a batch
 #: (`studies/mulsr.py --only memory` measures them), and those that a band leaves between the stages.
-_MAPS_OF_GUIDE = 8
-_MAPS_OF_BAND = 20
+MAPS_OF_GUIDE = 8
+MAPS_OF_BAND = 20
 _MAPS_BETWEEN = 2
 
 #: Pixels that the stages see beyond a tile: a guided block in pixels of its own branch, heads and `down` one each;
@@ -72,7 +72,7 @@ def bands_that_fit(model: "MulSR", guide: Tensor, memory: int | None) -> int:
     """Bands of the whole images (N, G, H, W) whose maps fit into `memory` bytes at once; 0: not even one."""
     limit = memory or _default_memory(guide)
     maps = limit / (len(guide) * _pixel_bytes(model, guide) * guide.shape[2] * guide.shape[3])
-    return max(0, int((maps - _MAPS_OF_GUIDE) / _MAPS_OF_BAND))
+    return max(0, int((maps - MAPS_OF_GUIDE) / MAPS_OF_BAND))
 
 
 def plan(model: "MulSR", guide: Tensor, memory: int | None) -> Plan | None:
@@ -85,7 +85,7 @@ def plan(model: "MulSR", guide: Tensor, memory: int | None) -> Plan | None:
     limit = memory or _default_memory(guide)
     height, width = (n // model.scale for n in guide.shape[2:])
     one_map = _pixel_bytes(model, guide) * guide.shape[2] * guide.shape[3]
-    lr_pixel = (_MAPS_OF_GUIDE + _MAPS_OF_BAND) * _pixel_bytes(model, guide) * model.scale**2
+    lr_pixel = (MAPS_OF_GUIDE + MAPS_OF_BAND) * _pixel_bytes(model, guide) * model.scale**2
     margins = 2 * max(_margins(model))
     smallest = (_SMALLEST_TILE + margins) ** 2 * lr_pixel
     between = _MAPS_BETWEEN * one_map
