@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
+from hsisr.lazy_array import ChosenBands
 from hsisr.scene import Scene
 
 #: Windows a side of the grid on which an image's range is measured, and their side in pixels.
@@ -189,18 +190,4 @@ def chosen_bands(image: Source, bands: tuple[int, ...] | None) -> Source:
     picked = np.asarray(bands)
     facts = {key: getattr(scene, key) for key in _NO_BANDS}
     facts = {key: None if value is None else np.asarray(value)[picked] for key, value in facts.items()}
-    return Source(replace(scene, stored=_Chosen(scene.stored, picked), guide=None, **facts), image.label)
-
-
-class _Chosen:
-    """Some bands of a lazy cube."""
-
-    def __init__(self, stored: Any, bands: np.ndarray) -> None:
-        self._stored, self._bands = stored, bands
-        self.shape, self.dtype = (len(bands), *stored.shape[1:]), stored.dtype
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        bands, rows, columns = (slice(None),) * 3 if key is Ellipsis else key
-        wanted = self._bands[bands]
-        low = int(wanted.min())
-        return self._stored[slice(low, int(wanted.max()) + 1), rows, columns][wanted - low]
+    return Source(replace(scene, stored=ChosenBands(scene.stored, picked), guide=None, **facts), image.label)
