@@ -6,3 +6,11 @@ class HsisrError(Exception):
 
     The command line prints the text without a traceback and exits with status 1; programs catch it.
     """
+
+
+def option(name: str, value: object = "...") -> str:
+    """How a message names an option of a user's own scene, for the command line and for Python: option("align", True).
+
+    name: as in `hsisr.inference.Options`. value: what Python is to give it.
+    """
+    return f"--{name.replace('_', '-')} (in Python {name}={value})"

@@ -24,7 +24,7 @@ from hsisr.degrade import Pair
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.devices import choose_device
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, option
 from hsisr.files import stamp, write_json
 from hsisr.finetuning.quality import Apply, compare
 from hsisr.finetuning.reduced import Part, parts
@@ -73,7 +73,7 @@ def finetune(
 
     out, options = Path(out), options or Options()
     if not 0 <= hold_out <= 0.5:
-        raise HsisrError(f"--hold-out {hold_out}: expected a part of the scene from 0 to 0.5")
+        raise HsisrError(f"hold_out {hold_out}: expected a part of the scene from 0 to 0.5")
     if not minutes > 0 or (steps is not None and steps < 1):
         raise HsisrError("finetune: give a time, or a number of steps, above 0")
     with run.work_folder(out / "model.safetensors") as folder:
@@ -144,7 +144,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         if scale is None and sharp is not None:
             scale = scale_between(low, sharp)
         if scale is None:
-            raise HsisrError("finetune: there is no guide that says the scale; give --scale")
+            raise HsisrError(f"finetune: there is no guide that says the scale; give {option('scale')}")
         entry = registry.entry(str(model))
         if entry.kind != "network":
             raise HsisrError(f"model {model}: has nothing to learn; `hsisr predict --model {model}` uses it as it is")

@@ -12,7 +12,7 @@ import numpy as np
 
 from hsisr import degrade
 from hsisr.degrade.sensor import whole_lr_pixels
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, option
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import filled
 
@@ -56,7 +56,8 @@ def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, P
         if short < least_lr_px:
             raise HsisrError(
                 f"{feed.lr.label}: {feed.lr.shape[1]} x {feed.lr.shape[2]} pixels leave {short} for {name} after "
-                f"degrading by {scale}, and {least_lr_px} are needed; choose a smaller scale or a smaller --hold-out"
+                f"degrading by {scale}, and {least_lr_px} are needed; choose a smaller scale or a "
+                f"smaller {option('hold_out')}"
             )
         found[name] = _part(feed, name, *place)
     return found

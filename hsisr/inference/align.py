@@ -13,6 +13,7 @@ from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide, georeferenced
 from hsisr.inference.images import Source, filled, spread
+from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
 #: A shift above this part of an LR pixel is worth a warning.
@@ -122,26 +123,25 @@ def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:
     return degrade.Pair(filled(low, low_valid), filled(sharp, sharp_valid), None, mask, {"scale": scale})
 
 
-class _Warped:
-    """A warped raster: takes (bands, rows, columns) slices, as an array does."""
+class _Warped(LazyArray):
+    """A warped raster."""
 
     def __init__(self, image: Any) -> None:
         self._image = image
         self.shape = (image.count, image.height, image.width)
         self.dtype = np.dtype(np.float32)
 
-    def __getitem__(self, key: Any) -> np.ndarray:
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Pixels of a window, warped as they are read."""
         from rasterio.windows import Window
 
         from hsisr.datasets.readers.damage import damage
         from hsisr.datasets.readers.images import quiet_gdal
 
-        bands, rows, columns = (slice(None),) * 3 if key is Ellipsis else key
-        r0, r1, _ = rows.indices(self.shape[1])
-        c0, c1, _ = columns.indices(self.shape[2])
-        indexes = [index + 1 for index in range(*bands.indices(self.shape[0]))]
+        indexes = [index + 1 for index in range(bands.start, bands.stop, bands.step)]
+        window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         with quiet_gdal(), damage(Path(self._image.name), "warped guide"):
-            return self._image.read(indexes, window=Window(c0, r0, c1 - c0, r1 - r0))
+            return self._image.read(indexes, window=window)
 
 
 def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:

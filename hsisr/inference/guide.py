@@ -7,7 +7,7 @@ import numpy as np
 
 from hsisr.affine import Transform, applied, chained, inverse
 from hsisr.degrade.sampling import cubic_kernel
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, option
 from hsisr.inference.images import Source
 from hsisr.scene import Scene
 
@@ -75,7 +75,7 @@ def fit(lr: Source, guide: Source, scale: int) -> Guide:
         raise HsisrError(
             f"{guide.label}: {sharp.shape[1]} x {sharp.shape[2]} pixels, expected {ground[0]} x {ground[1]}, "
             f"{scale} times those of {lr.label}, as they have no georeference in common; crop them to the same "
-            "ground, or let --align stretch the guide to it"
+            f"ground, or let {option('align', True)} stretch the guide to it"
         )
     return Guide(guide, (0, 0), ground)
 
@@ -92,7 +92,7 @@ def scale_between(lr: Source, guide: Source) -> int:
     if scale < 1 or any(abs(ratio / max(scale, 1) - 1) > _RATIO_TOLERANCE for ratio in ratios):
         raise HsisrError(
             f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, not a whole number "
-            "of times; say --scale, and --align to resample the guide to it"
+            f"of times; give {option('scale')}, and {option('align', True)} to resample the guide to it"
         )
     return scale
 
@@ -124,7 +124,7 @@ def _fit_by_georeference(lr: Source, guide: Source, scale: int, ground: tuple[in
     if any(abs(ratio / scale - 1) > _RATIO_TOLERANCE for ratio in ratios):
         raise HsisrError(
             f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, expected {scale}; "
-            f"use a model of that scale, or --align to resample the guide to scale {scale}"
+            f"use a model of that scale, or {option('align', True)} to resample the guide to scale {scale}"
         )
     corners = [(y, x) for y in (0, ground[0]) for x in (0, ground[1])]
     exact = [_guide_pixel(place, y / scale, x / scale) for y, x in corners]
@@ -136,7 +136,7 @@ def _fit_by_georeference(lr: Source, guide: Source, scale: int, ground: tuple[in
     if apart > TOLERANCE_PX:
         raise HsisrError(
             f"{guide.label}: its grid lies up to {apart:.2f} guide pixels beside that of {lr.label}, or is turned "
-            "against it; --align resamples the guide onto it"
+            f"against it; {option('align', True)} resamples the guide onto it"
         )
     found = Guide(guide, offset, ground)
     if found.coverage == 0:
@@ -148,7 +148,7 @@ def _check_crs(lr: Source, guide: Source) -> None:
     if not same_crs(lr.scene, guide.scene):
         raise HsisrError(
             f"{guide.label}: lies in {_crs_name(guide.scene)}, {lr.label} in {_crs_name(lr.scene)}; "
-            "--align reprojects the guide"
+            f"{option('align', True)} reprojects the guide"
         )
 
 

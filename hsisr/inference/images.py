@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
+from hsisr.lazy_array import ChosenBands
 from hsisr.scene import Scene
 
 #: Windows a side of the grid on which an image's range is measured, and their side in pixels.
@@ -41,12 +42,15 @@ class Source:
 
     @classmethod
     def of(cls, image: Any, label: str, options: Mapping[str, Any] | None = None) -> "Source":
-        """A source of a path, a Scene or an array (bands, H, W)."""
+        """A source of a path, a Scene or an array (bands, H, W); of a masked one, masked samples hold no data.
+
+        Raises HsisrError for an array that is none of numbers, or has other axes, and as `open_lazily`.
+        """
         if isinstance(image, Scene):
             return cls(image, label)
         if isinstance(image, (str, os.PathLike)):
             return cls(open_lazily(image, **(options or {})), Path(image).name)
-        return cls(Scene(np.asarray(image)), label)
+        return cls(_scene_of(image, label), label)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -128,7 +132,27 @@ class Source:
         if scene.mask is not None:
             valid &= np.asarray(scene.mask[rows, columns], bool)
         values = part.cube  # may be the file itself, mapped read-only, or the array that the scene holds
-        return values if valid.all() else np.where(valid, values, np.float32(0)), valid
+        if not valid.all():
+            values = np.where(valid, values, np.float32(0))
+        if block.dtype.kind == "f" and not np.isfinite(values).all():
+            raise HsisrError(
+                f"{self.label}: holds NaN or infinite values; replace them, or mark them as missing: by a nodata value "
+                "in the file, by numpy.ma or Scene(mask=...) in Python"
+            )
+        return values, valid
+
+
+def _scene_of(array: Any, label: str) -> Scene:
+    """The scene of an array, masked or not: bands without a sample are bad, pixels that lack any other are invalid."""
+    values, missing = np.ma.getdata(array), np.ma.getmask(array)
+    if values.ndim != 3 or 0 in values.shape or values.dtype.kind not in "buif":
+        raise HsisrError(
+            f"{label}: an array of {values.dtype}, {values.shape}; expected numbers, (bands, rows, columns)"
+        )
+    if missing is np.ma.nomask:
+        return Scene(values)
+    bad = missing.all(axis=(1, 2))
+    return Scene(values, bad_bands=bad if bad.any() else None, mask=~missing[~bad].any(axis=0))
 
 
 def spread(size: int, count: int, length: int) -> list[tuple[int, int]]:
@@ -166,18 +190,4 @@ def chosen_bands(image: Source, bands: tuple[int, ...] | None) -> Source:
     picked = np.asarray(bands)
     facts = {key: getattr(scene, key) for key in _NO_BANDS}
     facts = {key: None if value is None else np.asarray(value)[picked] for key, value in facts.items()}
-    return Source(replace(scene, stored=_Chosen(scene.stored, picked), guide=None, **facts), image.label)
-
-
-class _Chosen:
-    """Some bands of a lazy cube."""
-
-    def __init__(self, stored: Any, bands: np.ndarray) -> None:
-        self._stored, self._bands = stored, bands
-        self.shape, self.dtype = (len(bands), *stored.shape[1:]), stored.dtype
-
-    def __getitem__(self, key: Any) -> np.ndarray:
-        bands, rows, columns = (slice(None),) * 3 if key is Ellipsis else key
-        wanted = self._bands[bands]
-        low = int(wanted.min())
-        return self._stored[slice(low, int(wanted.max()) + 1), rows, columns][wanted - low]
+    return Source(replace(scene, stored=ChosenBands(scene.stored, picked), guide=None, **facts), image.label)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, option
 from hsisr.inference import halo as halos
 from hsisr.inference.feed import Feed
 from hsisr.inference.staging import Staging
@@ -60,7 +60,8 @@ def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: boo
     if found is not None and not found.within:
         note(
             f"tiles of {feed.method.name} differ from the whole scene by up to {found.error:.1e} of its range even "
-            f"with a halo of {halo} LR pixels; borders are blended over {2 * blend} LR pixels; --exact avoids them"
+            f"with a halo of {halo} LR pixels; borders are blended over {2 * blend} LR pixels; "
+            f"{option('exact', True)} avoids them"
         )
     rate = found.seconds_per_pixel if found is not None else _rate(feed)
     return Plan(tiling, 0.0 if found is None else found.error, _seconds(feed, tiling, rate))
@@ -106,8 +107,8 @@ def _tile_side(feed: Feed, memory: int, halo: int) -> int:
         least = (_LEAST_TILE + 2 * (halo + BLEND)) ** 2 * feed.bytes_per_lr_pixel
         if side < 1:
             raise HsisrError(
-                f"--memory {size(memory)}: too little for a tile with its halo of {halo} LR pixels; give at least "
-                f"{size(least)}, or a smaller --halo"
+                f"memory {size(memory)}: too little for a tile with its halo of {halo} LR pixels; give at least "
+                f"{size(least)} with {option('memory')}, or a smaller {option('halo')}"
             )
         return _LEAST_TILE
     return side

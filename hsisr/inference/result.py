@@ -1,13 +1,14 @@
 """The result as a scene: stored as the input was, with its georeference, wavelengths, nodata, scale, and its origin."""
 
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 import hsisr
 from hsisr.affine import finer
 from hsisr.inference.images import Source
+from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
 #: Bytes of float values that are turned into stored numbers at a time.
@@ -72,7 +73,7 @@ def to_stored(values: np.ndarray, scale: float, offset: float, dtype: np.dtype, 
     return stored
 
 
-class ResultCube:
+class ResultCube(LazyArray):
     """(bands, H, W) of stored numbers: good bands from estimates, the others passed through, pixel by pixel."""
 
     def __init__(self, lr: Source, estimates: Estimates, scale: int, nodata: float | None) -> None:
@@ -83,11 +84,8 @@ class ResultCube:
         self.shape = (bands, height * scale, width * scale)
         self.dtype = np.dtype(lr.scene.stored.dtype).newbyteorder("=")
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        bands, rows, columns = (slice(None),) * 3 if key is Ellipsis else key
-        rows, columns = (
-            slice(*part.indices(size)[:2]) for part, size in zip((rows, columns), self.shape[1:], strict=True)
-        )
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Stored numbers, a few rows at a time; rows and columns without steps."""
         result = np.empty((self.shape[0], rows.stop - rows.start, columns.stop - columns.start), self.dtype)
         step = max(1, _VALUES_BYTES // (4 * len(self._lr.good) * result.shape[2]))
         for first in range(rows.start, rows.stop, step):

@@ -46,6 +46,10 @@ class Options(SceneOptions):
         super().__init__(**checked_options(SceneOptions, values))
 
 
+#: Takes a warning for the user, one line.
+Note = Callable[[str], None]
+
+
 def say(line: str) -> None:
     """Print one line for the user on stderr."""
     print(line, file=sys.stderr, flush=True)
@@ -76,7 +80,8 @@ def super_resolve_file(
     out, options = Path(out), options or Options()
     writers.format_of(out, options.format)
     with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), run.work_folder(out) as folder:
-        prepared = _prepare(lr, guide, model, options, folder)
+        low, sharp = open_images(lr, guide, options)
+        prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, folder)
         identity = {
             "version": hsisr.__version__,
             "inputs": [run.state_of(lr), run.state_of(guide)],
@@ -123,23 +128,32 @@ class Prepared:
         return tags
 
 
-def _prepare(
-    lr: str | os.PathLike, guide_path: str | os.PathLike | None, model: Any, options: Options, folder: Path
+def prepare(
+    low: Source,
+    sharp: Source | None,
+    methods: tuple[Method, ...],
+    options: Options,
+    guide_given: bool,
+    folder: Path | None = None,
+    note: Note = warn,
 ) -> Prepared:
-    """Open everything, check that it fits together, and warn of what fits badly."""
-    low, sharp = open_images(lr, guide_path, options)
-    methods = _methods(model, low, sharp, options)
+    """Check that images and method fit together, bring the guide onto the grid, and note what fits badly.
+
+    sharp: the guide, or None. guide_given: whether the user named it, rather than the scene held it. folder: for files
+    that aligning needs; without one the guide is not aligned. note: takes each warning, a line.
+    Raises HsisrError for what does not fit at all.
+    """
     found = None
     if sharp is not None and methods[0].needs_guide:
-        found = on_grid(low, sharp, methods[0], options, folder)
-    elif guide_path is not None:
-        warn(f"{methods[0].name} uses no guide; {sharp.label} is not read")
-    return Prepared(make_feed(methods[0], low, found, options), methods)
+        found = on_grid(low, sharp, methods[0], options, folder, note)
+    elif sharp is not None and guide_given:
+        note(f"{methods[0].name} uses no guide; {sharp.label} is not read")
+    return Prepared(make_feed(methods[0], low, found, options, note), methods)
 
 
 def open_images(lr: Any, guide_path: Any, options: Options) -> tuple[Source, Source | None]:
     """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
-    whole = Source.of(lr, "LR", options.read)
+    whole = Source.of(lr, "LR image", options.read)
     low = chosen_bands(whole, options.bands)
     sharp = whole.scene.guide if guide_path is None else guide_path
     if sharp is None:
@@ -147,27 +161,30 @@ def open_images(lr: Any, guide_path: Any, options: Options) -> tuple[Source, Sou
     return low, chosen_bands(Source.of(sharp, "guide", options.read_guide), options.guide_bands)
 
 
-def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options) -> Feed:
+def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = warn) -> Feed:
     """A method with its images, after a look at whether it was trained for such ones."""
     trained = method.metadata
-    peak, note = suitability.peak_of(lr, options.peak, trained.get("peak"))
-    notes = [note, *suitability.check_bands(method, lr)]
+    peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"))
+    lines = [line, *suitability.check_bands(method, lr)]
     guide_peak = 1.0
     if sharp is not None:
-        guide_peak, note = suitability.peak_of(sharp.source, options.guide_peak, trained.get("guide_peak"))
-        notes.append(note)
-    for line in filter(None, notes):
-        warn(line)
+        given, known = options.guide_peak, trained.get("guide_peak")
+        guide_peak, line = suitability.peak_of(sharp.source, given, known, "guide_peak")
+        lines.append(line)
+    for line in filter(None, lines):
+        note(line)
     footprint = None
     if sharp is not None and method.takes_sensor:
         with warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
             footprint = align.measure_footprint(lr, sharp, method.scale)
-        for line in found:
-            warn(f"{lr.label}: {line.message}")
+        for warning in found:
+            note(f"{lr.label}: {warning.message}")
     return Feed(method, lr, sharp, peak, guide_peak, options.memory if options.exact else None, footprint)
 
 
-def _methods(model: Any, low: Source, sharp: Source | None, options: Options) -> tuple[Method, ...]:
+def open_methods(model: Any, low: Source, sharp: Source | None, options: Options) -> tuple[Method, ...]:
+    """The method that a user names, once for each device; errors as `open_method` and `choose_device`."""
     from hsisr.models import registry
 
     channels = 0 if sharp is None else sharp.shape[0]
@@ -179,22 +196,24 @@ def _methods(model: Any, low: Source, sharp: Source | None, options: Options) ->
     return tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
 
 
-def on_grid(low: Source, sharp: Source, method: Method, options: Options, folder: Path) -> guide.Guide:
+def on_grid(
+    low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = warn
+) -> guide.Guide:
     """The guide on the LR image's grid: as it lies, or aligned; with a warning where it does not lie well.
 
-    folder: for files that aligning needs. Raises HsisrError as `guide.fit`.
+    folder: for files that aligning needs; None: it is not aligned. Raises HsisrError as `guide.fit`.
     """
     scale = method.scale
     known = [image for image in (low, sharp) if image.scene.transform is not None]
     if known and not guide.georeferenced(low.scene, sharp.scene):
         lacking = min((low, sharp), key=lambda image: (image.scene.transform is not None, image.scene.crs is not None))
-        warn(f"{lacking.label}: has no georeference; the two images are taken to cover the same ground")
-    if options.align:
+        note(f"{lacking.label}: has no georeference; the two images are taken to cover the same ground")
+    if options.align and folder is not None:
         found = align.resampled(low, sharp, scale, folder)
     else:
         found = guide.fit(low, sharp, scale)
         if found.coverage < 1:
-            warn(
+            note(
                 f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
                 "no data"
             )
@@ -204,7 +223,10 @@ def on_grid(low: Source, sharp: Source, method: Method, options: Options, folder
     if options.correct_shift:
         say(f"{sharp.label}: moved by the measured shift, {offset}")
         return found.moved(offset.shift_px)
-    warn(f"{sharp.label}: {low.label} lies {offset} off it; --correct-shift moves the guide by that")
+    note(
+        f"{sharp.label}: {low.label} lies {offset} off it; --correct-shift moves the guide by that "
+        "(in Python correct_shift=True)"
+    )
     return found
 
 

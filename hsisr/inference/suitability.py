@@ -1,10 +1,8 @@
 """Whether a scene is what a model was trained for: the range of values it is given, bands and wavelengths."""
 
-from typing import Any
-
 import numpy as np
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, option
 from hsisr.inference.images import Source
 from hsisr.models.apply import Method
 
@@ -18,11 +16,11 @@ _OTHER_RANGE = 3.0
 _WAVELENGTH_TOLERANCE_NM = 15.0
 
 
-def peak_of(image: Source, given: float | None, trained: float | None) -> tuple[float, str | None]:
+def peak_of(image: Source, given: float | None, trained: float | None, name: str = "peak") -> tuple[float, str | None]:
     """The value that a model is shown as 1, with a note for the user where it is not plain 1.
 
-    given: by the user. trained: of the model, where it says so. Otherwise 1 for values that lie in [0, 1], and the
-    largest sampled value for others.
+    given: by the user, as the option `name`. trained: of the model, where it says so. Otherwise 1 for values that lie
+    in [0, 1], and the largest sampled value for others.
     """
     if given is not None:
         if not (np.isfinite(given) and given > 0):
@@ -34,18 +32,18 @@ def peak_of(image: Source, given: float | None, trained: float | None) -> tuple[
         if size and not 1 / _OTHER_RANGE <= size / trained <= _OTHER_RANGE:
             return trained, (
                 f"{image.label}: its values reach {size:g}, and the model was trained with up to {trained:g}; "
-                "give --peak if their units differ"
+                f"give {option(name)} if their units differ"
             )
         return trained, None
     if size > _UNIT_RANGE:
         return size, (
             f"{image.label}: its values reach {size:g}; they are divided by that for the model, which takes [0, 1]; "
-            "--peak and --guide-peak say otherwise"
+            f"{option(name)} says otherwise"
         )
     if 0 < size < _FAINT:
         return (
             1.0,
-            f"{image.label}: its values only reach {size:.3g} of the model's range of 1; --peak stretches them",
+            f"{image.label}: its values only reach {size:.3g} of the model's range of 1; {option(name)} stretches them",
         )
     return 1.0, None
 
@@ -59,7 +57,7 @@ def check_bands(method: Method, lr: Source) -> list[str]:
     if method.bands is not None and method.bands != count:
         raise HsisrError(
             f"{lr.label}: {count} good bands, and {method.name} was trained for {method.bands}; choose bands with "
-            "--bands, or adapt the model to this scene with `hsisr finetune`"
+            f"{option('bands')}, or adapt the model to this scene with `hsisr finetune`"
         )
     trained, found = method.metadata.get("wavelengths_nm"), lr.wavelengths_nm
     if trained is None or found is None:
@@ -85,8 +83,3 @@ def _same_bands(method: Method, lr: Source, trained: np.ndarray, found: np.ndarr
         f"{lr.label}: its band centres lie up to {apart:.0f} nm from those {method.name} was trained on; the model "
         "treats each band as the one it knows"
     ]
-
-
-def metadata_of(lr_peak: float, guide_peak: float | None) -> dict[str, Any]:
-    """What a model file says of the values that it was trained with."""
-    return {"peak": lr_peak, "guide_peak": guide_peak}

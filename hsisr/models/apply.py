@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.degrade.sensor import Sensor
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, option
 from hsisr.files import file_hash
 from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
@@ -92,15 +92,19 @@ def open_method(
     if scale is not None and scale != metadata["scale"]:
         raise HsisrError(
             f"{model}: {metadata['base']} was trained for scale {metadata['scale']}, and these images differ by "
-            f"{scale}; use a model of scale {scale}, or --align to bring the guide to scale {metadata['scale']}"
+            f"{scale}; use a model of scale {scale}, or {option('align', True)} to bring the guide to scale "
+            f"{metadata['scale']}"
         )
     channels = metadata["guide_channels"] if entry.needs_guide else 0
     if entry.needs_guide and not guide_channels:
-        raise HsisrError(f"{model}: {metadata['base']} needs a guide, a sharp image of the same ground; give --guide")
+        raise HsisrError(
+            f"{model}: {metadata['base']} needs a guide, a sharp image of the same ground; give {option('guide')}"
+        )
     if channels and guide_channels != channels:
         raise HsisrError(
             f"{model}: {metadata['base']} was trained with a guide of {channels} bands, and this one has "
-            f"{guide_channels}; choose bands of it with --guide-bands, or adapt the model with `hsisr finetune`"
+            f"{guide_channels}; choose bands of it with {option('guide_bands')}, or adapt the model with "
+            "`hsisr finetune`"
         )
     network = load_model(model, device)
     return Method(
@@ -131,9 +135,12 @@ def predict(
     method from `registry.build`. lr: (bands, h, w) in [0, 1]. guide: (G, H, W) in [0, 1], or None; a network that takes
     none is not given one. precision: 32, bf16 or fp16. memory: bytes that the work may take, for models that take that
     (`takes_memory`). sensor: what is known of how the images were taken, for models that take it (`takes_sensor`).
-    Returns (bands, H, W) float32. Raises HsisrError if the model needs a guide and there is none, or the guide's size
-    does not fit.
+    Returns (bands, H, W) float32. Raises HsisrError if the model needs a guide and there is none, if the guide's size
+    does not fit, and for images that are masked, no cubes, or hold NaN or infinity.
     """
+    _check_image("LR image", lr)
+    if guide is not None:
+        _check_image("guide", guide)
     contract = as_model(model)
     told: dict[str, Any] = {}
     if memory is not None and contract.takes_memory:
@@ -162,6 +169,18 @@ def predict(
         model.train(training)
 
 
+def _check_image(what: str, image: np.ndarray) -> None:
+    if isinstance(image, np.ma.MaskedArray):
+        raise HsisrError(f"{what}: is a masked array, whose mask would be lost here; give it to hsisr.super_resolve")
+    image = np.asarray(image)
+    if image.ndim != 3 or image.dtype.kind not in "buif":
+        raise HsisrError(
+            f"{what}: an array of {image.dtype}, {image.shape}; expected (bands, rows, columns) of numbers"
+        )
+    if image.dtype.kind == "f" and not np.isfinite(image).all():
+        raise HsisrError(f"{what}: holds NaN or infinite values; replace them, or mask them for hsisr.super_resolve")
+
+
 def _untrained(name: str, scale: int | None, guide_channels: int, precision: str) -> Method:
     from hsisr.models import registry
 
@@ -172,6 +191,8 @@ def _untrained(name: str, scale: int | None, guide_channels: int, precision: str
             f"with `hsisr finetune LR GUIDE --model {name}`"
         )
     if scale is None:
-        raise HsisrError(f"model {name}: works at any scale and there is no guide that says which; give --scale")
+        raise HsisrError(
+            f"model {name}: works at any scale and there is no guide that says which; give {option('scale')}"
+        )
     model = registry.build(name, scale, 0, guide_channels)
     return Method(name, scale, entry.needs_guide, model, precision=precision)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
+from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
 #: Axis letters: rows, columns, bands.
@@ -35,7 +36,7 @@ def left_on_disk() -> Iterator[None]:
         _stay_on_disk.reset(token)
 
 
-class LazyCube:
+class LazyCube(LazyArray):
     """(bands, H, W) view of an array on disk, whatever the order of its axes; reads what it is indexed with.
 
     source: has `shape` and `dtype` and takes a tuple of slices, as h5py datasets and memory maps do.
@@ -47,12 +48,11 @@ class LazyCube:
         self._path, self._source, self._order, self._nodata = path, source, tuple(order), nodata
         self.shape = tuple(int(source.shape[axis]) for axis in order)
         self.dtype = np.dtype(source.dtype).newbyteorder("=")
-        self.nbytes = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        slices = (slice(None),) * 3 if key is Ellipsis else key
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """A block in its order here, checked."""
         source_key: list[Any] = [0] * len(self._source.shape)
-        for axis, part in zip(self._order, slices, strict=True):
+        for axis, part in zip(self._order, (bands, rows, columns), strict=True):
             source_key[axis] = part
         block = np.asarray(self._source[tuple(source_key)])
         block = np.ascontiguousarray(block.transpose(self._order), dtype=self.dtype)

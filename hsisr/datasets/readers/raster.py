@@ -15,6 +15,7 @@ from hsisr.datasets.readers.arrays import build, vector
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.images import driver_of, quiet_gdal
 from hsisr.errors import HsisrError
+from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
 _NM_PER_UNIT = {"nm": 1.0, "nanometer": 1.0, "nanometre": 1.0, "um": 1e3, "micron": 1e3, "micrometer": 1e3,
@@ -64,8 +65,8 @@ def describe(path: Path) -> dict[str, Any]:
     return found
 
 
-class _Raster:
-    """An open raster file: takes (bands, rows, columns) slices, as an array does."""
+class _Raster(LazyArray):
+    """An open raster file."""
 
     def __init__(self, path: Path) -> None:
         import rasterio
@@ -94,15 +95,14 @@ class _Raster:
         self._uniform = len(set(self.scales)) == 1 and len(set(self.offsets)) == 1
         self.dtype = np.dtype(types.pop()) if self._uniform else np.dtype(np.float32)
 
-    def __getitem__(self, key: Any) -> np.ndarray:
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Stored numbers of a window; values where the bands differ in scale or offset."""
         from rasterio.windows import Window
 
-        bands, rows, columns = (slice(None),) * 3 if key is Ellipsis else key
-        r0, r1, _ = rows.indices(self.shape[1])
-        c0, c1, _ = columns.indices(self.shape[2])
-        indexes = [index + 1 for index in range(*bands.indices(self.shape[0]))]
+        indexes = [index + 1 for index in range(bands.start, bands.stop, bands.step)]
+        window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         with self._guarded():
-            block = self._image.read(indexes, window=Window(c0, r0, c1 - c0, r1 - r0))
+            block = self._image.read(indexes, window=window)
         return block if self._uniform else self._in_values(block, [index - 1 for index in indexes])
 
     def facts(self) -> dict[str, Any]:

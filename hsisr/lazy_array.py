@@ -1,0 +1,48 @@
+"""Lazy cubes: (bands, H, W) arrays that are read, computed or put together when, and where, they are indexed."""
+
+from abc import ABC, abstractmethod
+from types import EllipsisType
+
+import numpy as np
+
+#: What a lazy cube is indexed with: everything, or a slice of bands, of rows and of columns.
+Key = EllipsisType | tuple[slice, slice, slice]
+
+
+class LazyArray(ABC):
+    """A cube that looks like an array as far as a `Scene` needs it. Subclasses set `shape`, `dtype` and read blocks.
+
+    shape: (bands, rows, columns). dtype: of the values.
+    """
+
+    shape: tuple[int, int, int]
+    dtype: np.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the whole cube would take."""
+        bands, rows, columns = (int(size) for size in self.shape)
+        return bands * rows * columns * np.dtype(self.dtype).itemsize
+
+    def __getitem__(self, key: Key) -> np.ndarray:
+        parts = (slice(None),) * 3 if key is Ellipsis else key
+        bands, rows, columns = (slice(*part.indices(int(size))) for part, size in zip(parts, self.shape, strict=True))
+        return self.block(bands, rows, columns)
+
+    @abstractmethod
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """The values (bands, n, m) of these slices, whose start, stop and step are numbers inside the cube."""
+
+
+class ChosenBands(LazyArray):
+    """Some bands of a cube, in an order of their own. cube: an array or a lazy one. bands: their numbers, from 0."""
+
+    def __init__(self, cube: "LazyArray | np.ndarray", bands: np.ndarray) -> None:
+        self._cube, self._bands = cube, bands
+        self.shape, self.dtype = (len(bands), *cube.shape[1:]), np.dtype(cube.dtype)
+
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Read from the first to the last of the wanted bands, which readers do in one go."""
+        wanted = self._bands[bands]
+        low = int(wanted.min())
+        return self._cube[slice(low, int(wanted.max()) + 1), rows, columns][wanted - low]
