@@ -26,11 +26,8 @@ def run(project: Project, kind: str, text: str, number: int) -> None:
         file.write_text(text)
         project.run([sys.executable, str(file)])
     elif kind == "yaml":
-        steps = "max_steps: 40", "validate_every_steps: 20"
-        assert all(words in text for words in steps)
-        for words in steps:  # a tenth of them shows as well that it runs
-            text = text.replace(words, words[:-1])
-        (project.folder / "mine.yaml").write_text(text)
+        assert "max_steps: 40" in text  # fewer show as well that it runs
+        (project.folder / "mine.yaml").write_text(text.replace("max_steps: 40", "max_steps: 4"))
     else:
         raise AssertionError(f"a block of {kind}, which this test cannot run")
 

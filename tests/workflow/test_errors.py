@@ -1,7 +1,14 @@
 """A wrong configuration is one line that names the key, the value and what is allowed; status 1, no traceback."""
 
+from pathlib import Path
+
 import pytest
 import yaml
+
+from hsisr import config
+from hsisr.errors import HsisrError
+from hsisr.pipeline import benchmark
+from tests.workflow.conftest import ROOT
 
 CASES = {
     "unknown section": ({"trainning": {}}, "trainning: unknown key; did you mean training?"),
@@ -24,11 +31,26 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_wrong_configuration_is_one_line(finished, tmp_path, case):
-    content, expected = CASES[case]
+#: Cases that Snakemake is given as well: one that the sections refuse, one that the benchmarks refuse, one of a model.
+THROUGH_SNAKEMAKE = ("unknown key", "missing data set", "unknown option")
+
+
+def written(tmp_path, case) -> Path:
     file = tmp_path / "wrong.yaml"
-    file.write_text(yaml.safe_dump(content))
+    file.write_text(yaml.safe_dump(CASES[case][0]))
+    return file
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wrong_configuration_is_refused(tmp_path, case):
+    with pytest.raises(HsisrError) as caught:
+        benchmark.check(config.load([ROOT / "config.yaml", written(tmp_path, case)]))
+    assert CASES[case][1] in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("case", THROUGH_SNAKEMAKE)
+def test_wrong_configuration_is_one_line(finished, tmp_path, case):
+    file, expected = written(tmp_path, case), CASES[case][1]
     planned = finished.snakemake("--dry-run", "--configfile", str(file), check=False)
     assert planned.returncode == 1
     lines = [line for line in planned.stdout.splitlines() if line.startswith("hsisr: error: ")]

@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.workflow.conftest import Project
 
 RESULTS = "results/indian_pines_x4.json"
 RUN = "runs/indian_pines_x4/mulsr-demo/seed0"
 WEIGHTS = f"{RUN}/model.safetensors"
+#: Training settings that save the state after every batch; no result depends on them.
+CAREFUL = {"save_every_seconds": 1e-6}
 
 
 def comparable(project: Project) -> str:
@@ -47,13 +47,6 @@ def steps_saved(project: Project) -> bool:
     return (project.folder / RUN / "state/last.pt").is_file()
 
 
-@pytest.fixture
-def careful(untrained) -> Project:
-    """A project in which training saves its state after every batch, which changes no result."""
-    untrained.configure(save_every_seconds=1e-6)
-    return untrained
-
-
 def start(project: Project, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", *words],
@@ -64,41 +57,38 @@ def start(project: Project, *words: str) -> subprocess.Popen:
     )
 
 
-def test_equal_runs_give_equal_bytes(project, finished):
-    project.snakemake(RESULTS, "--cores", "2")
+def test_a_second_run_gives_equal_bytes_even_if_its_trainer_is_killed(project, finished):
+    project.configure(**CAREFUL)
+    workflow = start(project, "snakemake", RESULTS, "--cores", "2")
+    wait_for(lambda: steps_saved(project) and trainer_pid(project))
+    os.kill(trainer_pid(project), signal.SIGKILL)
+    assert workflow.wait(120) != 0
+    assert not (project.folder / WEIGHTS).exists()
+    done = project.snakemake(RESULTS, "--cores", "2")
+    assert re.search(r"resumes at step \d+ of 6", done.stdout)
     assert comparable(project) == comparable(finished)
 
 
-def test_killed_trainer_ends_with_the_same_result(careful, scored):
-    workflow = start(careful, "snakemake", RESULTS, "--cores", "2")
-    wait_for(lambda: steps_saved(careful) and trainer_pid(careful))
-    os.kill(trainer_pid(careful), signal.SIGKILL)
-    assert workflow.wait(120) != 0
-    assert not (careful.folder / WEIGHTS).exists()
-    done = careful.snakemake(RESULTS, "--cores", "2")
-    assert re.search(r"resumes at step \d+ of 6", done.stdout)
-    assert comparable(careful) == comparable(scored)
-
-
-def test_killed_snakemake_leaves_an_orphan_that_is_not_joined(careful, scored):
-    workflow = start(careful, "snakemake", RESULTS, "--cores", "2")
-    wait_for(lambda: steps_saved(careful) and trainer_pid(careful))
-    orphan = trainer_pid(careful)
+def test_killed_snakemake_leaves_an_orphan_that_is_not_joined(untrained, scored):
+    untrained.configure(**CAREFUL)
+    workflow = start(untrained, "snakemake", RESULTS, "--cores", "2")
+    wait_for(lambda: steps_saved(untrained) and trainer_pid(untrained))
+    orphan = trainer_pid(untrained)
     os.kill(orphan, signal.SIGSTOP)  # keep it alive and in possession of the lock
     workflow.kill()
     workflow.wait(30)
 
-    locked = careful.snakemake(RESULTS, "--cores", "2", check=False)
+    locked = untrained.snakemake(RESULTS, "--cores", "2", check=False)
     assert locked.returncode != 0 and "unlock" in locked.stdout
-    careful.snakemake("--unlock")
-    refused = careful.snakemake(RESULTS, "--cores", "2", check=False)
+    untrained.snakemake("--unlock")
+    refused = untrained.snakemake(RESULTS, "--cores", "2", check=False)
     assert refused.returncode != 0
     assert f"process {orphan} is training here" in refused.stdout
 
     os.kill(orphan, signal.SIGKILL)
-    wait_for(lambda: trainer_pid(careful) is None)
-    careful.snakemake(RESULTS, "--cores", "2")
-    assert comparable(careful) == comparable(scored)
+    wait_for(lambda: trainer_pid(untrained) is None)
+    untrained.snakemake(RESULTS, "--cores", "2")
+    assert comparable(untrained) == comparable(scored)
 
 
 def test_sigterm_saves_and_says_so(untrained):
