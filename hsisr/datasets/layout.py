@@ -9,6 +9,10 @@ from pathlib import Path, PurePosixPath
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 
+#: Where the pipeline keeps what was fetched, and what was converted, below its folder.
+RAW = "data/raw/{dataset}/manifest.json"
+SCENE = "data/scenes/{dataset}/{scene}.h5"
+
 #: Litter of file managers, found inside published archives too.
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "manifest.json"})
 #: Endings by which a folder is searched for scenes; which format a file has is then decided by its content.

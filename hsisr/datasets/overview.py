@@ -9,9 +9,8 @@ import numpy as np
 
 from hsisr.datasets import manifest
 from hsisr.datasets.catalogue import PARTS, DataSet, Split, entry, names
-from hsisr.datasets.layout import find
+from hsisr.datasets.layout import RAW, SCENE, find
 from hsisr.errors import HsisrError
-from hsisr.pipeline import paths
 
 _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", "title")
 
@@ -84,7 +83,7 @@ def _row(name: str, extra: Mapping[str, Mapping] | None, root: Path) -> tuple[st
 
 
 def _fetched(name: str, data_set: DataSet, root: Path) -> str:
-    folder = (root / paths.RAW.format(dataset=name)).parent
+    folder = (root / RAW.format(dataset=name)).parent
     try:
         raw = manifest.read(folder, name)
     except HsisrError:
@@ -94,7 +93,7 @@ def _fetched(name: str, data_set: DataSet, root: Path) -> str:
 
 
 def _converted(name: str, data_set: DataSet, root: Path) -> int:
-    return sum((root / paths.SCENE.format(dataset=name, scene=scene)).is_file() for scene in data_set.scenes)
+    return sum((root / SCENE.format(dataset=name, scene=scene)).is_file() for scene in data_set.scenes)
 
 
 def _origin(data_set: DataSet) -> str:

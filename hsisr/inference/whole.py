@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.errors import HsisrError, option
+from hsisr.errors import HsisrError
 from hsisr.inference import guide as guides
 from hsisr.inference.images import Source
 from hsisr.inference.result import result_scene
@@ -74,7 +74,7 @@ def _method(model: Any, low: Source, sharp: Source | None, options: Options) -> 
     contract = as_model(model)
     scale = contract.scale or options.scale or (None if sharp is None else guides.scale_between(low, sharp))
     if scale is None:
-        raise HsisrError(f"model {contract.name}: nothing says its scale, nor is there a guide; give {option('scale')}")
+        raise HsisrError(f"model {contract.name}: nothing says its scale, nor is there a guide; give scale=...")
     guided = contract.needs_guide or (contract.takes_guide and sharp is not None)
     return Method(contract.name, scale, guided, model, contract.bands)
 

@@ -3,8 +3,9 @@
 The rules of the workflow and the sub-commands both take their paths from here; {fields} are the wildcards.
 """
 
-RAW = "data/raw/{dataset}/manifest.json"
-SCENE = "data/scenes/{dataset}/{scene}.h5"
+from hsisr.datasets.layout import RAW as RAW
+from hsisr.datasets.layout import SCENE as SCENE
+
 SPLIT = "data/splits/{dataset}.json"
 PAIR = "data/pairs/{benchmark}/{item}.h5"
 PATCHES = "data/patches/{benchmark}/train.h5"
