@@ -185,11 +185,16 @@ class Adapted(Model):
 
     def super_resolve_bands(self, lr: Any, guide: Any, bands: Sequence[int] | Any) -> Any:
         """As the object does it, if it does."""
-        return (self.own if self.band_wise else super()).super_resolve_bands(lr, guide, bands)
+        if not self.band_wise:
+            return super().super_resolve_bands(lr, guide, bands)
+        return self.own.super_resolve_bands(lr, guide, bands)
 
     def super_resolve_scales(self, lr: Any, guide: Any, bands: Sequence[int] | Any) -> tuple[Any, Any]:
         """As the object does it, if it does."""
-        return (self.own if self.alpha_weight else super()).super_resolve_scales(lr, guide, bands)
+        if not self.alpha_weight:
+            return super().super_resolve_scales(lr, guide, bands)
+        fine, half = self.own.super_resolve_scales(lr, guide, bands)
+        return fine, half
 
     def working_bytes(self, bands: int) -> int:
         """What a model of its kind takes."""
@@ -200,11 +205,11 @@ class Adapted(Model):
     def _every_band(self, lr: Any, guide: Any = None) -> Any:
         import torch
 
-        numbers = torch.arange(lr.shape[1]).split(1)
-        return torch.cat([self.own.super_resolve_bands(lr, guide, band) for band in numbers], dim=1)
+        images = [self.own.super_resolve_bands(lr, guide, torch.tensor([band])) for band in range(lr.shape[1])]
+        return torch.cat(images, dim=1)
 
 
-def _takes(function: Callable, *arguments: Any, **named: Any) -> bool:
+def _takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
     """Whether a function can be called with these arguments."""
     try:
         inspect.signature(function).bind(*arguments, **named)
