@@ -1,13 +1,13 @@
 """Training samples: what one is, what a training takes them from, and their flips and rotations."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 #: LR image, guide and HR image of a sample; None for what is not there.
-Images = Sequence[np.ndarray | None]
+Images = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -23,19 +23,31 @@ class Sample:
 
 
 class TrainingSamples(Protocol):
-    """What a training takes its samples from; any process can make any of them.
+    """What a training takes its samples from; any process can make any of them."""
 
-    label: what messages call it. bands: of the LR image. guide_channels: 0 without a guide. wavelengths_nm: (bands,),
-    None where they are not known or the channels are no bands. rule: the `hsisr.degrade.Protocol` that made LR images
-    of HR images, None where the samples are no such images. size_px: side of an HR image.
-    """
+    @property
+    def label(self) -> str:
+        """What messages call it."""
 
-    label: str
-    bands: int
-    guide_channels: int
-    wavelengths_nm: np.ndarray | None
-    rule: Any
-    size_px: int
+    @property
+    def bands(self) -> int:
+        """Of the LR image."""
+
+    @property
+    def guide_channels(self) -> int:
+        """0 without a guide."""
+
+    @property
+    def size_px(self) -> int:
+        """Side of an HR image."""
+
+    @property
+    def wavelengths_nm(self) -> np.ndarray | None:
+        """(bands,); None where they are not known, or the channels are no bands."""
+
+    @property
+    def rule(self) -> Any:
+        """The `hsisr.degrade.Protocol` that made LR images of HR images; None where the samples are no such images."""
 
     def __len__(self) -> int:
         """Samples in one epoch."""
@@ -66,8 +78,7 @@ def oriented(sample: Sample, orientation: int) -> Sample:
 
 def contiguous(images: Images) -> Sample:
     """Images as a sample whose arrays lie in one piece; those that do so already are not copied."""
-    lr, guide, hr = _each(images, np.ascontiguousarray)
-    return Sample(lr, guide, hr)
+    return Sample(*_each(images, np.ascontiguousarray))
 
 
 def augmented_views(images: Images, rng: np.random.Generator) -> Images:
@@ -100,4 +111,5 @@ def oriented_views(images: Images, orientation: int) -> Images:
 
 
 def _each(images: Images, change: Callable[[np.ndarray], np.ndarray]) -> Images:
-    return tuple(None if image is None else change(image) for image in images)
+    lr, guide, hr = images
+    return change(lr), None if guide is None else change(guide), None if hr is None else change(hr)

@@ -205,8 +205,8 @@ class Adapted(Model):
     def _every_band(self, lr: Any, guide: Any = None) -> Any:
         import torch
 
-        numbers = torch.arange(lr.shape[1]).split(1)
-        return torch.cat([self.own.super_resolve_bands(lr, guide, band) for band in numbers], dim=1)
+        images = [self.own.super_resolve_bands(lr, guide, torch.tensor([band])) for band in range(lr.shape[1])]
+        return torch.cat(images, dim=1)
 
 
 def _takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:

@@ -50,6 +50,8 @@ class Sspsr(Network):
     #: None: it is a single-image network.
     guide_channels = 0
     maps_in_memory, images_in_memory = 5, 6
+    bands: int
+    width: int
 
     def __init__(
         self, bands: int, scale: int, width: int = 256, group: int = 8, overlap: int = 2, skip: bool = False

@@ -24,6 +24,9 @@ class Fusion(Network, ABC):
     Raises HsisrError for an argument that is not allowed.
     """
 
+    bands: int
+    width: int
+
     def __init__(
         self,
         schema: type[Options],

@@ -13,6 +13,8 @@ class Network(nn.Module, Model):
     """
 
     kind = "network"
+    scale: int
+    guide_channels: int
 
     def working_bytes(self, bands: int) -> int:
         """What its maps take."""

@@ -134,7 +134,7 @@ class Classical(Model):
         return self.method.__name__
 
     @property
-    def takes_sensor(self) -> bool:
+    def takes_sensor(self) -> bool:  # type: ignore[override]  # it follows from the options
         """Whether the method works with what is known of the sensor."""
         return "sensor" in self.options
 

@@ -193,7 +193,8 @@ class PatchFile:
         return augmented_views(images, rng) if self.augment else images
 
     def _stored(self, patch: int) -> Images:
-        return tuple(None if array is None else array[patch] for array in self._mapped)
+        lr, guide, hr = self._mapped
+        return lr[patch], None if guide is None else guide[patch], None if hr is None else hr[patch]
 
     def _crop(self, patch: int, rng: np.random.Generator) -> Images:
         scene = self._mapped[patch % len(self.names)]

@@ -46,6 +46,8 @@ class Hybrid(Network):
     period_px = 2
     takes_sensor = True
     useful_untrained = True
+    bands: int
+    width: int
     #: Of `maps_in_memory`: the network's, and what filters see of a guide's channel.
     _MAPS, _MAPS_PER_CHANNEL = 12, 0.3
 
@@ -106,7 +108,7 @@ class Hybrid(Network):
 
     def working_bytes(self, bands: int) -> int:
         """What the prior takes, or the network after it."""
-        return max(PriorOptions().working_bytes(bands, self.scale), super().working_bytes(bands))
+        return max(PriorOptions.model_validate({}).working_bytes(bands, self.scale), super().working_bytes(bands))
 
     def forget(self) -> None:
         """Drop the solved pairs that are kept for the next call with the same images."""

@@ -68,7 +68,7 @@ class PriorPatches:
         for maps, missing in self.scenes:
             for array in (maps, missing):
                 content.update(f"{array.dtype} {array.shape} ".encode())
-                content.update(np.ascontiguousarray(array))
+                content.update(np.ascontiguousarray(array).data)
         return {
             "sha256": content.hexdigest(),
             "size_px": self.size_px,

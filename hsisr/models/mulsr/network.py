@@ -51,6 +51,7 @@ class MulSR(Network):
     check_scale = staticmethod(even_scale)
     band_wise = True
     takes_memory = True
+    width: int
     maps_in_memory = tiled.MAPS_OF_GUIDE + tiled.MAPS_OF_BAND
 
     def __init__(

@@ -67,16 +67,14 @@ class Iteration:
 
     def feed_with(self, workers: int, share: Share) -> None:
         """Let objectives that draw patches of their own draw them with workers, and a share of each batch."""
-        for part in self._auxiliary:
-            part.feed_with(workers, share)
+        for part in self.parts:
+            if isinstance(part, Auxiliary):
+                part.feed_with(workers, share)
 
     def samples_per_epoch(self, labelled: int) -> float:
         """Labelled samples in an epoch: all of them, or fewer where another objective runs out of samples first."""
-        return min([labelled, *(len(part.patches) / part.setting.count for part in self._auxiliary)])
-
-    @property
-    def _auxiliary(self) -> list[Auxiliary]:
-        return [part for part in self.parts if isinstance(part, Auxiliary)]
+        others = (len(part.patches) / part.setting.count for part in self.parts if isinstance(part, Auxiliary))
+        return min([labelled, *others])
 
     def _losses(self, model: nn.Module, batch: Batch, number: int, epoch: float, first: int) -> Iterator[Loss]:
         for part in self.parts:
