@@ -7,7 +7,6 @@ imports torch: the Snakefile checks the configuration before it plans a job.
 import difflib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -318,13 +317,13 @@ class Prediction(SceneOptions):
     def words(self) -> list[str]:
         """The arguments of `hsisr predict` that say the same, less the output."""
         words = [self.lr]
-        for key in fields(self):
-            value, option = getattr(self, key.name), f"--{key.name.replace('_', '-')}"
+        for key, field in _fields_of(Prediction).items():
+            value, option = getattr(self, key), f"--{key.replace('_', '-')}"
             if isinstance(value, dict):
                 words += [word for name, entry in value.items() for word in (option, f"{name}={entry}")]
             elif isinstance(value, tuple):
                 words += [option, ",".join(map(str, value))]
-            elif key.name != "lr" and value != key.default.get_default():
+            elif key != "lr" and value != field.get_default():
                 words += [option] if value is True else [option, str(value)]
         return words
 

@@ -15,7 +15,7 @@ class LazyArray(ABC):
     shape: (bands, rows, columns). dtype: of the values.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[int, ...]
     dtype: np.dtype
 
     @property
