@@ -63,8 +63,7 @@ def opened(path: str | os.PathLike, kind: str) -> h5py.File:
     if not path.is_file():
         raise HsisrError(f"{path}: no such {_word(kind)} file; {_REMEDIES[kind][1]}")
     try:
-        # without HDF5's own locks, which some network file systems do not have; nobody changes our files in place
-        file = h5py.File(path, "r", locking=False)
+        file = open_any(path)
     except OSError as error:
         # whether it was ever ours cannot be seen, so that nobody is told to delete it
         raise HsisrError(
@@ -83,10 +82,42 @@ def opened(path: str | os.PathLike, kind: str) -> h5py.File:
 def schema_of(path: str | os.PathLike) -> str:
     """The schema of a file's stamp, such as hsisr/pair/1; empty for any file that is not ours or cannot be opened."""
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with open_any(path) as file:
             return str(attribute(file, "schema", str, ""))
     except _DAMAGE:
         return ""
+
+
+def open_any(path: str | os.PathLike, **options: Any) -> h5py.File:
+    """Any HDF5 file, open for reading. options: of `h5py.File`. Raises what the library raises.
+
+    Without HDF5's own locks, which some network file systems do not have; nobody changes a file in place. Through the
+    driver `stdio`, since the library does not open one file both with and without locks through one driver.
+    """
+    return h5py.File(path, "r", driver="stdio", locking=False, **options)
+
+
+def members(parent: h5py.Group, depth: int = 8) -> Iterator[tuple[str, Any, str | None]]:
+    """Path, object and leak of all that lies below a group; of what leads out of the file the object is None.
+
+    depth: how many groups deep. By hand: the library's own visit never ends where a damaged index points to itself.
+    """
+    for name in parent:
+        reason = leak(parent, name)
+        item = None if reason else parent[name]
+        yield name, item, reason
+        if isinstance(item, h5py.Group) and depth > 1:
+            yield from ((f"{name}/{below}", *rest) for below, *rest in members(item, depth - 1))
+
+
+def leak(parent: h5py.Group, name: str) -> str | None:
+    """How a member of a group leads out of the file, in words; None if it lies in the file itself."""
+    if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
+        return "is a link, which may lead out of the file"
+    item = parent[name]
+    if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
+        return "lies in other files"
+    return None
 
 
 @contextmanager
@@ -130,19 +161,17 @@ def group(parent: h5py.Group, name: str) -> h5py.Group:
 def child(parent: h5py.Group, path: str) -> Any:
     """The object at a path below a group, every part of which lies in this file. Raises ValueError or KeyError."""
     for name in path.split("/"):
-        link = parent.get(name, getlink=True)
-        if link is None:
+        if parent.get(name, getlink=True) is None:
             raise KeyError(f"{name} is missing")
-        if not isinstance(link, h5py.HardLink):
-            raise ValueError(f"{name} is a link that may lead out of the file, which is refused")
+        reason = leak(parent, name)
+        if reason is not None:
+            raise ValueError(f"{name} {reason}, which is refused")
         parent = parent[name]
     return parent
 
 
 def check_storage(found: h5py.Dataset) -> None:
-    """Raise ValueError for a data set whose values lie in other files, or that says it holds more than it can."""
-    if found.is_virtual or found.external:
-        raise ValueError(f"{found.name} lies in other files, which is refused")
+    """Raise ValueError for a data set that says it holds more than it can."""
     claimed, stored = found.size * found.dtype.itemsize, found.id.get_storage_size()
     if claimed > (stored * _MOST_RATIO if found.chunks else stored):
         raise ValueError(f"{found.name} says that it holds {claimed} bytes, and {stored} are stored")

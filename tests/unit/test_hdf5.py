@@ -263,3 +263,27 @@ def test_a_large_kernel_fits_into_a_pair(tmp_path):
     large = degrade.Pair(pair.lr, pair.guide, pair.hr, pair.mask, {**pair.metadata, "kernel": kernel})
     pair_files.write(tmp_path / "p.h5", "s", large, whole)
     assert pair_files.read(tmp_path / "p.h5").metadata["kernel"] == kernel.tolist()
+
+
+@pytest.mark.parametrize("way", ["link", "soft", "virtual", "external"])
+@pytest.mark.parametrize("ending", ["h5", "mat"])
+def test_readers_of_foreign_files_do_not_follow_what_leads_out(tmp_path, way, ending):
+    """An HDF5 product or a MATLAB 7.3 file that names another file of the user gives none of its numbers."""
+    from hsisr.datasets import read_scene
+
+    secret = outside(tmp_path)
+    path = tmp_path / f"product.{ending}"
+    with h5py.File(path, "w") as file:
+        if way == "link":
+            file["cube"] = h5py.ExternalLink(str(secret), "/secret")
+        elif way == "soft":
+            file["cube"] = h5py.SoftLink("/cube")
+        elif way == "virtual":
+            virtual(file, "cube", secret)
+        else:
+            stored = [(str(secret.with_suffix(".bin")), 0, 5 * 32 * 32 * 4)]
+            file.create_dataset("cube", (5, 32, 32), "f4", external=stored)
+    options = {"axes": "BHW"} if ending == "h5" else {}
+    for more in ({}, {"variable": "cube"}):
+        with pytest.raises(HsisrError, match=r"product\.\w+: cube (is a link|lies in other files)"):
+            read_scene(path, "hdf5" if ending == "h5" else "matlab", **options, **more)

@@ -1,11 +1,11 @@
 """Reader of plain HDF5 files, such as NASA's and ISRO's products or a laboratory's own."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hsisr import hdf5
 from hsisr.datasets.readers.arrays import band_first_order, build, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
@@ -15,8 +15,6 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: One row of chunks of a 3 GB scene; the number of slots is a prime, a hundred times the chunks that fit, as HDF5 asks.
 _CACHE_BYTES = 384 * 2**20
 _CACHE_SLOTS = 100_003
-#: Groups within groups are searched this deep; hard links may go round in circles.
-_MOST_DEPTH = 8
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -36,7 +34,7 @@ def read(
     variable: its path in the file; by default the only one with three axes. axes: what they are, e.g. BHW; the file
     does not say, so it must be given. wavelengths_nm: numbers, or the path of a vector in the file.
     """
-    datasets = _datasets(path)
+    datasets = _datasets(path, _clean(variable))
     name = choose_variable(path, {key: item.shape for key, item in datasets.items()}, _clean(variable))
     order = band_first_order(path, axes, datasets[name].shape)
     if isinstance(wavelengths_nm, str):
@@ -70,36 +68,33 @@ def open_for_strips(path: Path) -> Any:
 
     Without it, a scene read by strips of 64 rows would decompress a chunk of 315 rows five times.
     """
+    return hdf5.open_any(path, rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
+
+
+def own(path: Path, file: Any, wanted: str | None = None, depth: int = 8) -> dict[str, Any]:
+    """Every dataset that lies in the file itself, by its path; what leads out of the file is left out.
+
+    wanted: the one that is asked for. depth: how many groups deep. Raises HsisrError if that one leads out, or all do.
+    """
     import h5py
 
-    return h5py.File(path, "r", rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
+    found, leaks = {}, {}
+    for name, item, leak in hdf5.members(file, depth):
+        if leak is not None:
+            leaks[name] = leak
+        elif isinstance(item, h5py.Dataset):
+            found[name] = item
+    refused = wanted if wanted in leaks else next(iter(leaks), None)
+    if refused is not None and (refused == wanted or not found):
+        raise HsisrError(f"{path}: {refused} {leaks[refused]}, which is not followed; copy its values into the file")
+    return found
 
 
-def _datasets(path: Path) -> dict[str, Any]:
+def _datasets(path: Path, wanted: str | None = None) -> dict[str, Any]:
     """Every numeric dataset that lies in the file itself, by its path."""
-    import h5py
-
     with damage(path, "HDF5 file"):
-        items = list(_walk(open_for_strips(path), "", _MOST_DEPTH))
-        return {
-            name: item
-            for name, item in items
-            if isinstance(item, h5py.Dataset) and not item.is_virtual and not item.external
-            if item.shape is not None and item.dtype.kind in "uifc"
-        }
-
-
-def _walk(group: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any]]:
-    """All objects below a group. By hand: the library's own visit never ends where a damaged index points to itself."""
-    import h5py
-
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            continue
-        item = group[name]
-        yield prefix + name, item
-        if isinstance(item, h5py.Group) and depth > 1:
-            yield from _walk(item, f"{prefix}{name}/", depth - 1)
+        found = own(path, open_for_strips(path), wanted)
+        return {name: item for name, item in found.items() if item.shape is not None and item.dtype.kind in "uifc"}
 
 
 def _clean(name: str | None) -> str | None:

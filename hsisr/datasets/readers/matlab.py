@@ -9,9 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from hsisr import hdf5
 from hsisr.datasets.readers.arrays import band_first_order, build, check_claim, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
-from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips
+from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips, own
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
@@ -45,7 +46,7 @@ def read(
     Variables named wavelengths_nm, fwhm_nm and valid, as `hsisr export` writes them, are read unless these say
     otherwise.
     """
-    file = _open(path)
+    file = _open(path, variable)
     if variable is None and axes is None:
         variable, axes, rows, columns = _stated_matrix(file) or (None, None, None, None)
     name = choose_variable(path, file.shapes, variable)
@@ -123,16 +124,13 @@ class _Version5:
 class _Version73:
     version = "MATLAB version 7.3 (HDF5)"
 
-    def __init__(self, path: Path) -> None:
-        import h5py
-
+    def __init__(self, path: Path, wanted: str | None = None) -> None:
         self.path = path
         with damage(path, "MATLAB file"):
-            file = open_for_strips(path)
             self._variables = {
                 name: item
-                for name, item in file.items()
-                if isinstance(item, h5py.Dataset) and item.dtype.kind in "uifb" and not _is_text(item)
+                for name, item in own(path, open_for_strips(path), wanted, depth=1).items()
+                if item.dtype.kind in "uifb" and not _is_text(item)
             }
             self.shapes = {name: item.shape[::-1] for name, item in self._variables.items()}
             self.types = {name: str(item.dtype) for name, item in self._variables.items()}
@@ -147,10 +145,12 @@ class _Version73:
         return GuardedDataset(self.path, self._variables[name]), True
 
 
-def _open(path: Path) -> _MatFile:
+def _open(path: Path, wanted: str | None = None) -> _MatFile:
     with open(path, "rb") as file:
         head = file.read(1024)
-    return _Version73(path) if head[:10] == b"MATLAB 7.3" or head.startswith(_HDF5) else _Version5(path)
+    if head[:10] == b"MATLAB 7.3" or head.startswith(_HDF5):
+        return _Version73(path, wanted)
+    return _Version5(path)
 
 
 def _known(path: Path, file: _MatFile, name: str) -> str:
@@ -226,10 +226,9 @@ def _is_text(dataset: Any) -> bool:
 
 
 def _has_matlab_classes(path: Path) -> bool:
-    import h5py
-
     try:
-        with damage(path, "HDF5 file"), h5py.File(path, "r") as file:
-            return len(file) > 0 and all("MATLAB_class" in item.attrs for item in file.values())
+        with damage(path, "HDF5 file"), hdf5.open_any(path) as file:
+            known = [item for _, item, _ in hdf5.members(file, 1) if item is not None]
+            return len(known) > 0 and all("MATLAB_class" in item.attrs for item in known)
     except HsisrError:
         return False

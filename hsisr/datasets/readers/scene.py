@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from hsisr.datasets.readers.damage import damage
-from hsisr.errors import HsisrError
+from hsisr import hdf5
 from hsisr.scene import Scene
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
@@ -14,14 +13,7 @@ def matches(path: Path, head: bytes) -> bool:
     """True for an HDF5 file that carries the stamp of a scene."""
     if not head.startswith(_HDF5):
         return False
-    import h5py
-
-    try:
-        with damage(path, "HDF5 file"), h5py.File(path, "r") as file:
-            schema = file.attrs.get("schema", b"")
-            return isinstance(schema, bytes) and schema.startswith(b"hsisr/scene/")
-    except HsisrError:
-        return False
+    return hdf5.schema_of(path).startswith("hsisr/scene/")
 
 
 def read(path: Path) -> Scene:
