@@ -13,6 +13,7 @@ from hsisr.degrade.sensor import Sensor
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash
 from hsisr.models.model_files import load_model, model_path, read_metadata
+from hsisr.system import gpu_is_full
 
 PRECISIONS = ("32", "bf16", "fp16")
 #: Feature maps of the output's size that a network holds at once, per channel of its width; measured, rounded up.
@@ -164,6 +165,8 @@ def predict(
     try:
         with torch.inference_mode(), torch.autocast(device.type, low, enabled=precision != "32"):
             return model.super_resolve(*inputs, **told)[0].float().cpu().numpy()
+    except torch.OutOfMemoryError:
+        raise gpu_is_full(device, "give less --memory or a smaller --tile to hsisr predict") from None
     finally:
         model.train(training)
 

@@ -6,10 +6,11 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
@@ -26,13 +27,20 @@ def choose_device(name: str) -> torch.device:
     """The torch device for `auto`, `cpu`, `cuda` or `cuda:<index>`.
 
     `auto` takes a GPU where there is one, else the CPU; of several GPUs one that no other process of ours holds.
-    Raises HsisrError if a GPU is asked for and there is none.
+    Raises HsisrError if a GPU is asked for that is not there.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise HsisrError(f"training.device: {name!r} is not allowed here; torch sees no GPU; use auto or cpu")
-    return torch.device("cuda", take_gpus(1)[0]) if name == "cuda" else torch.device(name)
+    if name == "cuda":
+        return torch.device("cuda", take_gpus(1)[0])
+    device = torch.device(name)
+    if device.type == "cuda" and device.index >= torch.cuda.device_count():
+        raise HsisrError(
+            f"training.device: {name!r} is not there; torch sees {torch.cuda.device_count()} GPUs, the first is cuda:0"
+        )
+    return device
 
 
 def fix_threads(threads: int | None, processes: int = 1) -> int:
@@ -44,6 +52,32 @@ def fix_threads(threads: int | None, processes: int = 1) -> int:
     if threads:
         torch.set_num_threads(max(1, threads // processes))
     return torch.get_num_threads()
+
+
+#: Processes that prepare batches where nobody says how many: more than these read faster than a GPU learns.
+_MOST_WORKERS = 8
+
+
+def workers(training: Training, threads: int, device: torch.device) -> int:
+    """Processes that prepare batches for a process that has `threads`."""
+    if training.workers is not None:
+        return training.workers
+    # on a CPU they would only take threads from the network
+    return min(_MOST_WORKERS, max(0, threads - 1)) if device.type == "cuda" else 0
+
+
+@contextmanager
+def equal_runs(device: torch.device) -> Iterator[None]:
+    """Equal runs give equal results on the device in here; afterwards PyTorch's switches are as they were."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        # where PyTorch only warns, the gradients of its other kinds of attention on a GPU differ from run to run
+        with sdpa_kernel(SDPBackend.MATH) if device.type == "cuda" else nullcontext():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def launch(training: Training, function: Callable, *args: Any) -> Any:
