@@ -190,7 +190,7 @@ def feed_in_small_shared_memory(values):
     script = f'{mount} && exec "$0" -c "$1"'
     words = ["unshare", "-m", "sh", "-c", script, sys.executable, FEED.format(values=values)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
+    return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60)
 
 
 @pytest.mark.skipif(not shutil.which("unshare"), reason="no unshare, which makes a small /dev/shm")
