@@ -1,9 +1,21 @@
-"""Threads and memory of this process."""
+"""Threads and memory of this process, and of its GPUs."""
 
 import ctypes
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from hsisr.errors import HsisrError
+
+if TYPE_CHECKING:
+    import torch
+
+#: Of a GPU's memory: the part that a network's maps may take, and that of what is free of it.
+_GPU_PART, _FREE_PART = 0.4, 0.8
+#: Times that work is tried again with half the memory.
+_HALVINGS = 5
 
 
 def available_threads() -> int:
@@ -31,3 +43,67 @@ def return_freed_memory() -> None:
     """Give memory that was freed back to the system, where glibc would keep the fragments for later."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def wait_for(device: "torch.device") -> None:
+    """Wait until a GPU has done what it was given; on a CPU it has."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def free_gpu_memory(device: "torch.device") -> int:
+    """Bytes that this process can still take of a GPU: those that nobody has, and those that it keeps unused."""
+    import torch
+
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def gpu_memory_for_maps(device: "torch.device") -> int:
+    """Bytes that a network may plan with for its maps.
+
+    A fixed part of the GPU, so that equal runs batch alike; without gradients less, where others use it.
+    """
+    import torch
+
+    part = int(_GPU_PART * torch.cuda.get_device_properties(device).total_memory)
+    return part if torch.is_grad_enabled() else min(part, int(_FREE_PART * free_gpu_memory(device)))
+
+
+def within_gpu_memory(work: Callable[[int | None], Any], memory: int | None, device: "torch.device") -> Any:
+    """work(memory), and again with half the memory each time that the GPU has no more to give.
+
+    memory: bytes that the work may take; None: what `gpu_memory_for_maps` says. Raises torch.OutOfMemoryError where
+    little does not help, and HsisrError as `work` does.
+    """
+    import torch
+
+    for _ in range(_HALVINGS):
+        try:
+            return work(memory)
+        except torch.OutOfMemoryError:
+            pass  # what the error holds on to is let go here
+        torch.cuda.empty_cache()
+        memory = (memory or gpu_memory_for_maps(device)) // 2
+    return work(memory)
+
+
+def gpu_is_full(device: "torch.device", advice: str) -> HsisrError:
+    """What to tell a user whose GPU has no memory left; advice: what to do about it."""
+    import torch
+
+    free, total = (n / 2**30 for n in torch.cuda.mem_get_info(device))
+    ours = torch.cuda.memory_reserved(device) / 2**30
+    return HsisrError(
+        f"{device}: out of memory, with {ours:.1f} GiB of {total:.1f} in use here and {total - free - ours:.1f} by "
+        f"others; {advice}, or another device"
+    )
+
+
+def gpus_in_use() -> list[int]:
+    """Numbers of the visible GPUs on which this process has, or had, something."""
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [index for index in range(count) if torch.cuda.max_memory_reserved(index) > 0]

@@ -5,13 +5,14 @@ import platform
 from importlib import metadata
 from typing import Any
 
+from hsisr.system import gpus_in_use
+
 
 def environment() -> dict[str, Any]:
-    """Versions of the packages that decide numbers, and the machine."""
+    """Versions of the packages that decide numbers, and the machine, with the GPUs that this process has used."""
     import torch
 
     versions = {name: metadata.version(name) for name in ("torch", "numpy", "scipy", "h5py", "snakemake")}
-    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     return {
         "python": platform.python_version(),
         **versions,
@@ -19,7 +20,7 @@ def environment() -> dict[str, Any]:
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "gpu": gpu,
+        "gpu": ", ".join(torch.cuda.get_device_name(index) for index in gpus_in_use()) or None,
     }
 
 

@@ -6,7 +6,6 @@ adapted model is compared with bicubic interpolation and GSA.
 
 import copy
 import os
-import shutil
 import tempfile
 import time
 import warnings
@@ -36,6 +35,7 @@ from hsisr.models.apply import Method, open_method, predict
 from hsisr.models.model_files import read_metadata, save_model
 from hsisr.pipeline import patch_files
 from hsisr.samples import TrainingSamples
+from hsisr.system import wait_for
 
 #: Part of the scene that selects the weights.
 _VALIDATION = 0.15
@@ -43,10 +43,16 @@ _VALIDATION = 0.15
 _PATCH_PX, _LEAST_PATCH_PX = 6, 4
 #: Side of the smallest image that can be scored: SSIM's window.
 _LEAST_SCORED_PX = 11
-#: Bytes of patches; and steps on which the speed of training is measured, and fewest that are taken.
-_PATCH_BYTES, _TIMED_STEPS, _LEAST_STEPS = 512 * 2**20, 6, 20
-#: Validations over a run.
-_VALIDATIONS = 10
+#: Bytes of patches.
+_PATCH_BYTES = 512 * 2**20
+#: Steps on which the speed of training is measured, after one in which a GPU starts and kernels are built.
+_TIMED_STEPS = 6
+#: Validations over a run: as many, or fewer, so that they take no more than this part of its time.
+_VALIDATIONS, _VALIDATING_PART = 10, 0.25
+#: A first validation that takes longer than this is not repeated to see what it takes without its start.
+_LONG_VALIDATION_S = 5.0
+#: More steps a minute than any machine takes: where a run has a time, that ends it.
+_MOST_STEPS_A_MINUTE = 10**6
 _FRESH_RATE, _ADAPTING_RATE = 4e-3, 1e-3
 
 
@@ -246,27 +252,55 @@ def _train(
     seed: int,
     settings: dict[str, Any],
 ) -> Any:
-    """Train for the budget: its steps, or those that fit into its minutes at the speed that is measured first."""
+    """Train for the budget: its steps, or its minutes, by which the learning rate falls as well.
+
+    How many steps fit into the minutes decides only when it is validated and how long the rate rises: an estimate that
+    is wrong by far does not end the training early.
+    """
     from hsisr.training import fit
 
+    budget, count = f"{steps} steps", _VALIDATIONS
+    change: dict[str, Any] = {"max_steps": steps}
     if steps is None:
-        timing = tempfile.mkdtemp(dir=folder)
-        trial = training.model_copy(update={"max_steps": _TIMED_STEPS, "select": "last"})
-        seconds = fit(copy.deepcopy(feed.method.model), samples, timing, trial, seed=seed).seconds / _TIMED_STEPS
-        shutil.rmtree(timing)
-        started = time.perf_counter()
-        validate(feed.method.model)
-        left = minutes * 60 - _VALIDATIONS * (time.perf_counter() - started)
-        steps = max(_LEAST_STEPS, int(0.95 * left / seconds))
-    say(f"{feed.lr.label}: training {feed.method.name} for {steps} steps on {len(samples)} patches")
-    chosen = training.model_copy(
-        update={
-            "max_steps": steps,
-            "validate_every_steps": max(1, steps // _VALIDATIONS),
-            "schedule": training.schedule.model_copy(update={"warmup_steps": steps // 20}),
-        }
-    )
+        seconds, validating = _speed(feed, validate, samples, folder, training, seed)
+        steps = max(1, int(60 * minutes / seconds))
+        count = max(1, min(_VALIDATIONS, int(_VALIDATING_PART * 60 * minutes / max(validating, 1e-9))))
+        budget = f"{minutes:g} minutes, about {steps} steps,"
+        change = {"max_minutes": minutes, "max_steps": max(1, int(_MOST_STEPS_A_MINUTE * minutes))}
+    say(f"{feed.lr.label}: training {feed.method.name} for {budget} on {len(samples)} patches")
+    change |= {
+        "validate_every_steps": max(1, steps // count),
+        "schedule": training.schedule.model_copy(update={"warmup_steps": steps // 20}),
+    }
+    chosen = training.model_copy(update=change)
     return fit(feed.method.model, samples, out, chosen, seed=seed, validate=validate, settings=settings)
+
+
+def _speed(
+    feed: Feed, validate: _Validation, samples: Any, folder: Path, training: Training, seed: int
+) -> tuple[float, float]:
+    """Seconds of a step, the median of a few after the first, and of a validation, all on the training device."""
+    from hsisr.training import fit
+
+    ends: list[float] = []
+
+    def end_of_step(network: Any) -> float:
+        wait_for(next(network.parameters()).device)
+        ends.append(time.perf_counter())
+        return 0.0
+
+    trial = training.model_copy(update={"max_steps": 1 + _TIMED_STEPS, "validate_every_steps": 1, "select": "last"})
+    network = copy.deepcopy(feed.method.model)
+    with tempfile.TemporaryDirectory(dir=folder) as timing:
+        fit(network, samples, timing, trial, seed=seed, validate=end_of_step)
+    validating = []
+    for _ in range(2):  # the first one builds kernels, too
+        started = time.perf_counter()
+        validate(network)
+        validating.append(time.perf_counter() - started)
+        if validating[0] > _LONG_VALIDATION_S:
+            break
+    return float(np.median(np.diff(ends))), min(validating)
 
 
 def _weights(feed: Feed) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from hsisr.errors import HsisrError, option
 from hsisr.files import file_hash
 from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
+from hsisr.system import gpu_is_full
 
 PRECISIONS = ("32", "bf16", "fp16")
 
@@ -165,6 +166,8 @@ def predict(
     try:
         with torch.inference_mode(), torch.autocast(device.type, low, enabled=precision != "32"):
             return contract.super_resolve(*inputs, **told)[0].float().cpu().numpy()
+    except torch.OutOfMemoryError:
+        raise gpu_is_full(device, "give less --memory or a smaller --tile to hsisr predict") from None
     finally:
         model.train(training)
 

@@ -21,6 +21,7 @@ from hsisr.errors import HsisrError
 from hsisr.models.network import Network
 from hsisr.models.options import RGB_CHANNELS, DeepshareOptions, deepshare_scale
 from hsisr.models.resize import bicubic_upsampled
+from hsisr.system import gpu_memory_for_maps
 
 #: Weight of a block's residual, as published.
 _RESIDUAL = 0.1
@@ -29,9 +30,8 @@ _RESIDUAL = 0.1
 #: time, and faulting their pages in costs more than batching gains.
 _CPU_MAP_BYTES = 32 << 20
 
-#: On a GPU, groups are batched while their maps fit into this part of its memory; a group holds about so many maps of
+#: On a GPU, groups are batched while their maps fit into a part of its memory; a group holds about so many maps of
 #: the largest size at once: before and after the pixel shuffle, and what the tail works in.
-_GPU_MEMORY_PART = 0.4
 _MAPS_PER_GROUP = 3
 
 
@@ -127,8 +127,7 @@ class Sspsr(Network):
         largest = self.final.in_channels * self.scale**2 * lr.shape[2] * lr.shape[3] * dtype.itemsize
         budget = _CPU_MAP_BYTES
         if kind == "cuda":
-            memory = torch.cuda.get_device_properties(lr.device).total_memory
-            budget = int(_GPU_MEMORY_PART * memory) // _MAPS_PER_GROUP
+            budget = gpu_memory_for_maps(lr.device) // _MAPS_PER_GROUP
         return max(1, budget // largest)
 
     def _output(self, detail: Tensor, bicubic: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hsisr.errors import HsisrError
-from hsisr.ops import build, plan
+from hsisr.ops import build, plan, tf32
 
 NAMES = ("auto", "cuda", "cpu", "torch")
 VARIABLE = "HSISR_DSCA_BACKEND"
@@ -98,7 +98,7 @@ def _precision(operands: str, training: bool) -> str:
     for dtype, name in _PRECISION.items():
         if operands == str(dtype):
             return name
-    return "tf32" if torch.backends.cudnn.allow_tf32 and not training else "fp32"
+    return "tf32" if tf32.allowed() and not training else "fp32"
 
 
 def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...]) -> str | None:
@@ -123,7 +123,7 @@ def _unbuildable(
             for count, pixels in zip(taps, (shape[3], shape[2]), strict=True):
                 variant = plan.variant_for(shape[1], count, precision, capability)
                 plan.tiles_for(variant, pixels, plan.shared_limit(capability))
-                build.load(build.cuda_library(variant, capability))
+                build.load(build.cuda_library(variant, capability), torch.device("cuda", index))
     except (build.Unavailable, plan.Refused) as error:
         return str(error)
     return None
@@ -158,7 +158,7 @@ def _cuda_obstacle() -> str | None:
     if not torch.cuda.is_available():
         return "no GPU is visible"
     try:
-        build.cuda_root()
+        build.check_toolkit()
     except build.Unavailable as error:
         return str(error)
     return None

@@ -11,6 +11,7 @@ finished library is moved to its name. A killed build or two processes at once l
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,7 @@ import torch
 from hsisr.errors import HsisrError
 from hsisr.locks import held
 from hsisr.ops.plan import Variant
+from hsisr.sources import PACKAGE, csrc_folder
 
 _CPU_FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fopenmp")
 _CUDA_FLAGS = ("-O3",)
@@ -37,13 +39,19 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Library:
-    """What to build: its name, which is also its namespace in torch.ops, sources in csrc, and flags."""
+    """What to build: its name, which is also its namespace in torch.ops, sources in csrc, and flags.
+
+    capability, channels, taps: of a CUDA library, the kind of GPU it is for and the sizes it takes.
+    """
 
     name: str
     sources: tuple[str, ...]
     flags: tuple[str, ...]
     cuda_flags: tuple[str, ...] = ()
     link_flags: tuple[str, ...] = ()
+    capability: tuple[int, int] = (0, 0)
+    channels: int = 0
+    taps: int = 0
 
     @property
     def cuda(self) -> bool:
@@ -63,13 +71,18 @@ def cuda_library(variant: Variant, capability: tuple[int, int]) -> Library:
     name = f"hsisr_scan_{variant.name}_sm{sm}"
     flags = ("-O2", "-DHSISR_WITH_CUDA", f"-DHSISR_LIBRARY={name}")
     cuda_flags = (*_CUDA_FLAGS, f"-gencode=arch=compute_{sm},code=sm_{sm}", *variant.defines)
-    return Library(name, ("conv_scan.cu", "binding.cpp"), flags, cuda_flags)
+    sources = ("conv_scan.cu", "binding.cpp")
+    return Library(name, sources, flags, cuda_flags, (), capability, variant.channels, variant.taps)
 
 
-def load(library: Library):
-    """Return the library's namespace in torch.ops; build it first if the cache has none. Raises Unavailable."""
+def load(library: Library, device: torch.device | None = None):
+    """Return the library's namespace in torch.ops; build it first if the cache has none.
+
+    device: the GPU on which a CUDA library has to show that its kernels start; None: it is not asked to.
+    Raises Unavailable.
+    """
     if library not in _loaded:
-        _loaded[library] = _load(library)
+        _loaded[library] = _load(library, device)
     outcome = _loaded[library]
     if isinstance(outcome, Unavailable):  # tried once; asking again would only cost the time again
         raise outcome
@@ -99,11 +112,12 @@ def cache_folder() -> Path:
 
 def source_folder() -> Path:
     """The folder csrc: inside an installed package, or beside it in a checkout. Raises Unavailable."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "_csrc", package.parent / "csrc"):
-        if (folder / "binding.cpp").is_file():
-            return folder
-    raise Unavailable(f"the C++ sources are missing: neither {package / '_csrc'} nor {package.parent / 'csrc'}")
+    folder = csrc_folder()
+    if folder is None:
+        raise Unavailable(
+            f"the C++ sources are missing: neither {PACKAGE.folder / '_csrc'} nor csrc beside the package"
+        )
+    return folder
 
 
 @cache
@@ -123,20 +137,53 @@ def cuda_root() -> Path:
     return Path(roots[0].strip()).resolve()
 
 
+def check_toolkit() -> None:
+    """Raise Unavailable if there is no CUDA toolkit, or one of another major version than PyTorch's.
+
+    A library of another version loads, brings a CUDA runtime of its own, and fails at its first launch.
+    """
+    root = cuda_root()
+    found = re.search(r"release (\d+)\.(\d+)", _version(_nvcc()))
+    if found is None:
+        raise Unavailable(f"{root / 'bin' / 'nvcc'} does not say its version: set CUDA_HOME to a CUDA toolkit")
+    wanted = torch.version.cuda.split(".")[0]
+    if found[1] != wanted:
+        raise Unavailable(
+            f"nvcc in {root} is of CUDA {found[1]}.{found[2]} and PyTorch of CUDA {torch.version.cuda}: install a "
+            f"toolkit of CUDA {wanted} and set CUDA_HOME to it"
+        )
+
+
 _loaded: dict[Library, object] = {}
 
 
-def _load(library: Library):
+def _load(library: Library, device: torch.device | None):
     try:
         path = cached_path(library)
         if not path.exists():
             _build(library, path)
         torch.ops.load_library(str(path))
+        kernels = getattr(torch.ops, library.name)
+        if device is not None and library.cuda:
+            _start_once(library, kernels, device)
     except Unavailable as error:
         return error
+    except torch.OutOfMemoryError:  # says nothing of the library
+        raise
     except (OSError, RuntimeError, HsisrError) as error:  # a full disk, a cache without locks, a compiler that fails
-        return Unavailable(_first_line(error))
-    return getattr(torch.ops, library.name)
+        return Unavailable(_cause(error))
+    return kernels
+
+
+def _start_once(library: Library, kernels, device: torch.device) -> None:
+    """Start a kernel on almost nothing: what does not fit the driver or the GPU fails there, not in a training."""
+    if torch.cuda.is_current_stream_capturing():  # a graph records launches and waits for none
+        return
+    with torch.inference_mode():
+        x = torch.zeros(1, library.channels, 2, 8, device=device).contiguous(memory_format=torch.channels_last)
+        weight = x.new_zeros(library.channels, library.channels, 1, library.taps)
+        kernels.forward(x, weight, x.new_zeros(library.channels), x.new_zeros(1), 2, False, False, 1)
+        torch.cuda.synchronize(device)
 
 
 def _build(library: Library, path: Path) -> None:
@@ -182,6 +229,8 @@ def _environment(library: Library) -> Iterator[None]:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     if library.cuda:
         os.environ["CUDA_HOME"] = str(cuda_root())
+        # containers preset it for all the GPUs that they may meet, some of which an older PyTorch does not know
+        os.environ["TORCH_CUDA_ARCH_LIST"] = "{}.{}".format(*library.capability)
     try:
         yield
     finally:
@@ -199,16 +248,24 @@ def _check_tools(library: Library) -> None:
     if library.cuda:
         if torch.version.cuda is None:
             raise Unavailable("this PyTorch is built without CUDA")
-        cuda_root()
+        check_toolkit()
 
 
 def _key(library: Library) -> str:
     facts = [repr(library), torch.__version__, str(torch.version.cuda), _version(_compiler())]
-    facts += [_version("nvcc")] if library.cuda else [platform.machine(), _cpu_features()]
+    facts += [_version(_nvcc())] if library.cuda else [platform.machine(), _cpu_features()]
     digest = hashlib.sha256("\n".join(facts).encode())
     for source in sorted(source_folder().glob("*.*")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
+
+
+def _nvcc() -> str:
+    """The compiler that a build would run: the one of the toolkit, which need not be the one on PATH."""
+    try:
+        return str(cuda_root() / "bin" / "nvcc")
+    except Unavailable:
+        return "nvcc"
 
 
 @cache
@@ -231,6 +288,17 @@ def _compiler() -> str:
     return os.environ.get("CXX", "c++")
 
 
-def _first_line(error: Exception) -> str:
-    errors = [line for line in str(error).splitlines() if "error" in line.lower()]
-    return (errors or str(error).splitlines() or [type(error).__name__])[0].strip()
+def _cause(error: Exception) -> str:
+    """The first line of an error that says what failed, without what ninja tells around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    after_failed = [False, *(line.startswith("FAILED: ") for line in lines)]  # there stands the command again
+    pairs = zip(lines, after_failed, strict=False)
+    said = [line for line, command in pairs if not command and not _NINJAS.match(line)]
+    told = [line for line in said if _TELLS.search(line)] or said or lines or [type(error).__name__]
+    return told[0] if len(told[0]) <= _LONGEST_CAUSE else told[0][:_LONGEST_CAUSE] + " ..."
+
+
+#: Title of the error, progress with the whole command, and ninja's own end.
+_NINJAS = re.compile(r"Error building extension|\[\d+/\d+\]|FAILED: |ninja: build stopped")
+_TELLS = re.compile(r"\berror\b|\bfatal\b|cannot |undefined |no space|not found|killed", re.IGNORECASE)
+_LONGEST_CAUSE = 300

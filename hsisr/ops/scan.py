@@ -5,13 +5,14 @@ are registered here, without a compiler. Its kernels come from the libraries of 
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hsisr.ops import build, plan
+from hsisr.ops import build, plan, tf32
 from hsisr.ops.reference import Direction
 
 _LIBRARY = torch.library.Library("hsisr", "DEF")
@@ -31,8 +32,12 @@ _LIBRARY.define(
     tags=_TAGS,
 )
 _LIBRARY.define(
-    "conv_scan_weight_gradients(Tensor h, Tensor dx, Tensor z, Tensor dz, Tensor weight, int dim, bool reverse)"
-    " -> (Tensor weight, Tensor bias, Tensor slope)",
+    "conv_scan_weight_gradients(Tensor h, Tensor dx, Tensor z, Tensor dz, Tensor weight, int dim, bool reverse,"
+    " str precision) -> (Tensor weight, Tensor bias, Tensor slope)",
+    tags=_TAGS,
+)
+_LIBRARY.define(
+    "conv_scan_messages(Tensor h, Tensor weight, Tensor bias, int dim, bool reverse, str precision) -> Tensor z",
     tags=_TAGS,
 )
 
@@ -77,8 +82,13 @@ def _(grad: Tensor, z: Tensor, weight: Tensor, slope: Tensor, dim: int, reverse:
 
 
 @torch.library.register_fake("hsisr::conv_scan_weight_gradients", lib=_LIBRARY)
-def _(h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool) -> _Three:
+def _(h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool, precision: str) -> _Three:
     return weight.new_empty(weight.shape), weight.new_empty(weight.shape[0]), weight.new_empty(1)
+
+
+@torch.library.register_fake("hsisr::conv_scan_messages", lib=_LIBRARY)
+def _(h: Tensor, weight: Tensor, bias: Tensor, dim: int, reverse: bool, precision: str) -> Tensor:
+    return torch.empty_like(h)
 
 
 @torch.library.impl("hsisr::conv_scan", "CPU", lib=_LIBRARY)
@@ -98,7 +108,7 @@ def _(grad: Tensor, z: Tensor, weight: Tensor, slope: Tensor, dim: int, reverse:
 
 
 @torch.library.impl("hsisr::conv_scan_weight_gradients", "CPU", lib=_LIBRARY)
-def _(h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool) -> _Three:
+def _(h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool, precision: str) -> _Three:
     kernels = build.load(build.cpu_library())
     outcome: _Three = kernels.weight_gradients(*map(_channels_last, (h, dx, z, dz)), weight, dim, reverse)
     return outcome
@@ -120,17 +130,39 @@ def _(grad: Tensor, z: Tensor, weight: Tensor, slope: Tensor, dim: int, reverse:
     return outcome
 
 
-@torch.library.impl("hsisr::conv_scan_weight_gradients", "CUDA", lib=_LIBRARY)
-def _(h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool) -> _Three:
+def _weight_gradients(
+    h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool, precision: str
+) -> _Three:
+    """By one convolution: the states are known, so that nothing is sequential. Works on any device."""
     source, target = _source_and_target(h.shape[dim], reverse)
-    dz_target = dz.narrow(dim, *target)
+    if not source[1]:  # a single slice sends no message
+        return weight.new_zeros(weight.shape), weight.new_zeros(weight.shape[0]), weight.new_zeros(1)
     padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-    dweight, dbias = torch.ops.aten.convolution_backward(
-        dz_target, h.narrow(dim, *source), weight, [weight.shape[0]], (1, 1), padding, (1, 1), False, (0, 0), 1,
-        (False, True, True),
-    )[1:]  # fmt: skip
+    with _rounding(precision):
+        dweight, dbias = torch.ops.aten.convolution_backward(
+            dz.narrow(dim, *target), h.narrow(dim, *source), weight, [weight.shape[0]], (1, 1), padding, (1, 1), False,
+            (0, 0), 1, (False, True, True),
+        )[1:]  # fmt: skip
     dslope = (dx.narrow(dim, *target) * z.narrow(dim, *target).clamp(max=0)).sum().reshape(1)
     return dweight.contiguous(), dbias, dslope
+
+
+torch.library.impl("hsisr::conv_scan_weight_gradients", "CUDA", _weight_gradients, lib=_LIBRARY)
+
+
+def _messages(h: Tensor, weight: Tensor, bias: Tensor, dim: int, reverse: bool, precision: str) -> Tensor:
+    """z again from h, by one convolution."""
+    source, target = _source_and_target(h.shape[dim], reverse)
+    z = torch.zeros_like(h)
+    if source[1]:
+        padding = (weight.shape[2] // 2, weight.shape[3] // 2)
+        # a backward pass may run where the caller has autocast on, which would round the operands
+        with _rounding(precision), torch.autocast(h.device.type, enabled=False):
+            z.narrow(dim, *target).copy_(functional.conv2d(h.narrow(dim, *source), weight, bias, padding=padding))
+    return z
+
+
+torch.library.impl("hsisr::conv_scan_messages", "CompositeExplicitAutograd", _messages, lib=_LIBRARY)
 
 
 def _setup_context(ctx: Any, inputs: Sequence[Any], output: _Two) -> None:
@@ -146,22 +178,19 @@ def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor |
         return (None,) * 8
     h, z, weight, bias, slope = ctx.saved_tensors
     if not ctx.save_z:
-        z = _messages(h, weight, bias, ctx.dim, ctx.reverse)
+        z = torch.ops.hsisr.conv_scan_messages(h, weight, bias, ctx.dim, ctx.reverse, ctx.precision)
     dx, dz = torch.ops.hsisr.conv_scan_backward(grad, z, weight, slope, ctx.dim, ctx.reverse, ctx.precision)
     gradients = (None, None, None)
     if any(ctx.needs_input_grad[1:4]):
-        gradients = torch.ops.hsisr.conv_scan_weight_gradients(h, dx, z, dz, weight, ctx.dim, ctx.reverse)
+        gradients = torch.ops.hsisr.conv_scan_weight_gradients(
+            h, dx, z, dz, weight, ctx.dim, ctx.reverse, ctx.precision
+        )
     return (dx, *gradients, None, None, None, None)
 
 
-def _messages(h: Tensor, weight: Tensor, bias: Tensor, dim: int, reverse: bool) -> Tensor:
-    """z again from h, by one convolution: where all states are known, nothing is sequential."""
-    source, target = _source_and_target(h.shape[dim], reverse)
-    z = torch.zeros_like(h)
-    if source[1]:
-        padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-        z.narrow(dim, *target).copy_(functional.conv2d(h.narrow(dim, *source), weight, bias, padding=padding))
-    return z
+def _rounding(precision: str) -> Any:
+    """Where PyTorch's own convolutions compute a part of the op: without TF32 if the products are to be exact."""
+    return tf32.without() if precision == "fp32" else nullcontext()
 
 
 def _source_and_target(slices: int, reverse: bool) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -174,7 +203,7 @@ def _cuda_kernels(x: Tensor, weight: Tensor, dim: int, precision: str) -> tuple[
     variant = cuda_variant(x, weight.shape[2] * weight.shape[3], precision)
     capability = torch.cuda.get_device_capability(x.device)
     tiles = plan.tiles_for(variant, x.shape[5 - dim], plan.shared_limit(capability))
-    return build.load(build.cuda_library(variant, capability)), tiles
+    return build.load(build.cuda_library(variant, capability), x.device), tiles
 
 
 def _channels_last(x: Tensor) -> Tensor:

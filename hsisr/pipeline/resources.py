@@ -1,6 +1,7 @@
 """What a training job asks a scheduler for: GPUs, memory, time. Without torch, for the rules of the workflow."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from hsisr.pipeline.benchmark import Benchmark, Model
 
@@ -23,6 +24,19 @@ def gpus(model: Model) -> int:
 def scoring_gpus(models: Iterable[Model]) -> int:
     """GPUs of a job that applies these models: one, if one of them may use it."""
     return int(any(gpus(model) for model in models))
+
+
+def threads(model: Model, workflow: Any) -> int:
+    """CPU threads of a job that trains or scores a model; workflow: Snakemake's.
+
+    Where the run's jobs share this machine and its limit on `gpu` lets several of them have one, each takes its part
+    of the cores, so that they do run at once. On a cluster `cores` are those of one job.
+    """
+    if model.training.threads:
+        return model.training.threads
+    limit, wanted = workflow.global_resources.get("gpu").value, gpus(model)
+    shared = workflow.local_exec and not workflow.remote_exec and limit and wanted
+    return max(1, workflow.cores * min(wanted, limit) // limit) if shared else workflow.cores
 
 
 def memory_mb(benchmark: Benchmark, model: Model, attempt: int = 1) -> int:

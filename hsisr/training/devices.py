@@ -6,10 +6,11 @@ import os
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hsisr.config import Training
 from hsisr.devices import choose_device, take_gpus
@@ -20,6 +21,32 @@ if TYPE_CHECKING:
 
 #: Value of `training.precision` -> fabric's name of it.
 _PRECISIONS = {32: "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+#: Processes that prepare batches where nobody says how many: more than these read faster than a GPU learns.
+_MOST_WORKERS = 8
+
+
+def workers(training: Training, threads: int, device: torch.device) -> int:
+    """Processes that prepare batches for a process that has `threads`."""
+    if training.workers is not None:
+        return training.workers
+    # on a CPU they would only take threads from the network
+    return min(_MOST_WORKERS, max(0, threads - 1)) if device.type == "cuda" else 0
+
+
+@contextmanager
+def equal_runs(device: torch.device) -> Iterator[None]:
+    """Equal runs give equal results on the device in here; afterwards PyTorch's switches are as they were."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        # where PyTorch only warns, the gradients of its other kinds of attention on a GPU differ from run to run
+        with sdpa_kernel(SDPBackend.MATH) if device.type == "cuda" else nullcontext():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def launch(training: Training, function: Callable, *args: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hsisr.config import Training
 from hsisr.errors import HsisrError
 from hsisr.samples import TrainingSamples
+from hsisr.system import gpu_is_full
 from hsisr.training import state
 from hsisr.training.average import Average
 from hsisr.training.feeding import Feed
@@ -102,6 +103,9 @@ class Run:
                     self._train_on_batch()
             except StopRequested:
                 self._leave()
+            except torch.OutOfMemoryError:
+                advice = "lower training.batch_size, or raise training.accumulate, which takes it in more parts"
+                raise gpu_is_full(self.device, advice) from None
             finally:
                 self.feed.close()
         self._save()

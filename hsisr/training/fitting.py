@@ -177,22 +177,19 @@ def _fit(
     import torch
 
     from hsisr.locks import run_lock
-    from hsisr.training import objectives
+    from hsisr.training import devices, objectives
     from hsisr.training.engine import Run
     from hsisr.training.feeding import Feed, Share
 
     share = Share(fabric.global_rank, fabric.world_size)
     threads = fix_threads(training.threads, training.devices)
-    workers = training.workers
-    if workers is None:  # on a CPU they would only take threads from the network
-        workers = max(0, threads - 1) if fabric.device.type == "cuda" else 0
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # equal runs on a GPU
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    workers = devices.workers(training, threads, fabric.device)
     torch.manual_seed(seed)
     model.to(fabric.device)
     iteration = objective or objectives.build(training, seed, model, patches, others)
     iteration.feed_with(workers, share)
-    with run_lock(folder) if fabric.is_global_zero else contextlib.nullcontext():
+    lock = run_lock(folder) if fabric.is_global_zero else contextlib.nullcontext()
+    with lock, devices.equal_runs(fabric.device):
         run = Run(
             fabric=fabric,
             folder=folder,

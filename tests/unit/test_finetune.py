@@ -1,6 +1,7 @@
 """Adapting a model to one scene: parts that stay apart, a folder that predict takes, scores."""
 
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from hsisr import degrade
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
+from hsisr.finetuning import adaptation
 from hsisr.finetuning.adaptation import table
 from hsisr.finetuning.quality import compare
 from hsisr.finetuning.reduced import parts
@@ -20,6 +22,7 @@ from hsisr.inference.feed import Feed
 from hsisr.inference.guide import fit
 from hsisr.inference.images import Source
 from hsisr.models.apply import open_method
+from hsisr.training import engine
 from tests.unit import own_scene
 from tests.unit.own_scene import SCALE
 
@@ -92,6 +95,42 @@ def test_a_network_that_prepares_its_own_samples_is_adapted_too(tmp_path):
     assert finetune(lr, guide, tmp_path / "run", tmp_path / "more", steps=1, hold_out=0, options=CPU)["steps"] == 1
     out = super_resolve_file(lr, guide, tmp_path / "run", tmp_path / "sr.tif", CPU)
     assert read_scene(out).shape == (4, 96 * SCALE, 48 * SCALE)
+
+
+def delayed(function, seconds):
+    """The function, which takes so much longer when it is called for the first time."""
+    waits = [seconds]
+
+    def slow(*words, **more):
+        time.sleep(waits.pop() if waits else 0)
+        return function(*words, **more)
+
+    return slow
+
+
+@pytest.mark.parametrize("slow", ["first step", "first validation"])
+def test_a_slow_start_does_not_shorten_the_training(tmp_path, monkeypatch, capsys, slow):
+    """As CUDA, workers and kernels that are built make it; they count, but nothing is planned from them."""
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
+    if slow == "first step":
+        monkeypatch.setattr(engine.Run, "_take_step", delayed(engine.Run._take_step, 4.0))
+    else:
+        monkeypatch.setattr(adaptation._Validation, "__call__", delayed(adaptation._Validation.__call__, 2.0))
+    summary = finetune(lr, guide, "mulsr-xs", tmp_path / "run", minutes=0.1, hold_out=0, options=CPU)
+    history = np.genfromtxt(tmp_path / "run" / "history.csv", delimiter=",", names=True)
+    assert 6 <= summary["seconds"] < 20, "it takes the time that it was given; planned from the slow start it took 2 s"
+    assert 2 <= history["step"].size <= 60, "and it validates over all of that time"
+    assert history["learning_rate"][-1] < 0.02 * history["learning_rate"].max(), "and the rate falls to its end"
+    assert "for 0.1 minutes, about" in capsys.readouterr().err
+
+
+def test_validation_that_takes_long_is_done_less_often(tmp_path, monkeypatch):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
+    validate = adaptation._Validation.__call__
+    monkeypatch.setattr(adaptation._Validation, "__call__", lambda *words: time.sleep(0.5) or validate(*words))
+    summary = finetune(lr, guide, "mulsr-xs", tmp_path / "run", minutes=0.1, hold_out=0, options=CPU)
+    history = np.genfromtxt(tmp_path / "run" / "history.csv", delimiter=",", names=True)
+    assert 1 <= history["step"].size <= 5 and summary["seconds"] >= 6
 
 
 def test_training_that_does_harm_is_undone(tmp_path, monkeypatch, capsys):

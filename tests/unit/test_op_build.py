@@ -141,14 +141,173 @@ def test_a_compiler_that_fails_is_told_and_not_tried_again(fresh, monkeypatch):
 
     def compile_library(library, folder):
         tries.append(library)
-        raise RuntimeError("Error building extension\nFAILED: x.o\nx.cpp:1:1: error: no such thing")
+        title = "Error building extension 'x': [1/2] c++ -c x.cpp"
+        raise RuntimeError(f"{title}\nFAILED: x.o\nc++ -c x.cpp\nx.cpp:1:1: error: no such thing")
 
     monkeypatch.setattr(build, "_compile", compile_library)
     for _ in range(2):
-        with pytest.raises(build.Unavailable, match="Error building extension"):
+        with pytest.raises(build.Unavailable, match="^x.cpp:1:1: error: no such thing$"):
             build.load(build.cpu_library())
     assert len(tries) == 1
     assert not list(fresh.glob(".*")), "the build folder is removed"
+
+
+#: What builds have printed, and the line that tells the cause.
+FAILURES = {
+    "nvcc fatal   : Unsupported gpu architecture 'compute_35'": (
+        "Error building extension 'x': [1/3] /cuda/bin/nvcc -gencode=arch=compute_35 -c x.cu\n"
+        "FAILED: [code=1] conv_scan.cuda.o \n/cuda/bin/nvcc -gencode=arch=compute_35 --Werror all-warnings -c x.cu\n"
+        "nvcc fatal   : Unsupported gpu architecture 'compute_35'\n"
+        "[2/3] c++ -MMD -c binding.cpp -o binding.o\nninja: build stopped: subcommand failed.\n"
+    ),
+    "/usr/bin/ld: cannot find -lcudart: No such file or directory": (
+        "Error building extension 'x': [1/1] c++ a.o -lcudart -o x.so\n"
+        "FAILED: [code=1] x.so\nc++ a.o -lcudart -o x.so\n"
+        "/usr/bin/ld: cannot find -lcudart: No such file or directory\ncollect2: error: ld returned 1 exit status\n"
+    ),
+    "a.cpp:7:10: fatal error: x.h: No such file or directory": (
+        "Error building extension 'x': [1/2] env CCACHE=1 my-errors -c a.cpp\nFAILED: a.o\nenv my-errors -c a.cpp\n"
+        "In file included from a.cpp:1:\na.cpp:7:10: fatal error: x.h: No such file or directory\n"
+    ),
+    "No module named ninja": "No module named ninja",
+    "RuntimeError": "",
+}
+
+
+@pytest.mark.parametrize("cause", FAILURES)
+def test_a_failed_build_tells_its_cause_not_its_commands(cause):
+    assert build._cause(RuntimeError(FAILURES[cause])) == cause
+
+
+def test_a_real_compiler_that_fails_tells_the_line_of_the_source(fresh, monkeypatch, tmp_path):
+    csrc = tmp_path / "csrc"
+    shutil.copytree(build.source_folder(), csrc)
+    (csrc / "binding.cpp").write_text("#error this does not compile\n")
+    monkeypatch.setattr(build, "source_folder", lambda: csrc)
+    library = build.Library("hsisr_broken", ("binding.cpp",), ())
+    with pytest.raises(build.Unavailable, match=r"binding\.cpp:1:2: error: #error this does not compile$") as told:
+        build.load(library)
+    assert "-isystem" not in str(told.value)
+
+
+def toolkit(folder: Path, release: str) -> Path:
+    """A CUDA toolkit whose nvcc only says its version."""
+    nvcc = folder / "bin" / "nvcc"
+    nvcc.parent.mkdir(parents=True)
+    nvcc.write_text(f"#!/bin/sh\necho 'Cuda compilation tools, release {release}, V{release}.88'\n")
+    nvcc.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def with_toolkit(monkeypatch, tmp_path):
+    """with_toolkit(release): puts CUDA_HOME there, and pretends that PyTorch is of CUDA 12.6."""
+    monkeypatch.setattr(torch.version, "cuda", "12.6")
+
+    def use(release: str) -> Path:
+        root = toolkit(tmp_path / f"cuda-{release}", release)
+        monkeypatch.setenv("CUDA_HOME", str(root))
+        build.cuda_root.cache_clear()
+        return root
+
+    yield use
+    build.cuda_root.cache_clear()
+
+
+def cuda_library() -> build.Library:
+    return build.cuda_library(plan.variant_for(64, 7, "fp32", (9, 0)), (9, 0))
+
+
+def test_a_toolkit_of_another_cuda_is_refused(fresh, pretend, with_toolkit):
+    root = with_toolkit("13.0")
+    with pytest.raises(build.Unavailable) as told:
+        build.load(cuda_library())
+    assert str(told.value) == (
+        f"nvcc in {root} is of CUDA 13.0 and PyTorch of CUDA 12.6: install a toolkit of CUDA 12 and set CUDA_HOME to it"
+    )
+    assert build.obstacle(cuda_library()) == str(told.value) and pretend == []
+    build._loaded.clear()
+    with_toolkit("12.9")
+    build.load(cuda_library())
+    assert pretend == [cuda_library().name]
+
+
+def test_an_nvcc_that_says_no_version_is_refused(fresh, with_toolkit):
+    root = with_toolkit("12.6")
+    (root / "bin" / "nvcc").unlink()
+    with pytest.raises(build.Unavailable, match="does not say its version: set CUDA_HOME"):
+        build.load(cuda_library())
+
+
+def test_the_toolkit_under_cuda_home_is_a_part_of_the_name(with_toolkit):
+    names = set()
+    for release in ("12.4", "12.6"):
+        with_toolkit(release)
+        names.add(build.cached_path(cuda_library()))
+    assert len(names) == 2
+
+
+def test_architectures_that_a_container_presets_do_not_reach_the_build(fresh, monkeypatch, with_toolkit):
+    from torch.utils import cpp_extension
+
+    seen = {}
+
+    def load(name, *_, build_directory, **__):
+        seen.update({key: os.environ[key] for key in ("TORCH_CUDA_ARCH_LIST", "CUDA_HOME")})
+        (Path(build_directory) / f"{name}.so").write_text("library")
+
+    root = with_toolkit("12.6")
+    monkeypatch.setenv("TORCH_CUDA_ARCH_LIST", "7.0 10.3+PTX 99.9")
+    monkeypatch.setattr(cpp_extension, "load", load)
+    monkeypatch.setattr(torch.ops, "load_library", lambda path: None)
+    build.load(cuda_library())
+    assert seen == {"TORCH_CUDA_ARCH_LIST": "9.0", "CUDA_HOME": str(root)}
+    assert os.environ["TORCH_CUDA_ARCH_LIST"] == "7.0 10.3+PTX 99.9"
+
+
+class FakeKernels:
+    """Takes the place of a loaded CUDA library: its forward raises `error`, if there is one."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error, self.calls = error, []
+
+    def forward(self, x, weight, bias, slope, dim, reverse, save_z, tiles):
+        self.calls.append((tuple(x.shape), tuple(weight.shape), tiles))
+        if self.error:
+            raise self.error
+
+
+@pytest.fixture
+def load_onto(monkeypatch, fresh, pretend, with_toolkit):
+    """load_onto(kernels): loads a CUDA library that is `kernels`; the CPU plays the GPU."""
+
+    def load(kernels: FakeKernels):
+        with_toolkit("12.6")
+        monkeypatch.setattr(torch.ops, cuda_library().name, kernels, raising=False)
+        monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+        monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+        return build.load(cuda_library(), torch.device("cpu"))
+
+    return load
+
+
+def test_a_library_shows_that_its_kernels_start_before_it_is_used(load_onto):
+    kernels = FakeKernels()
+    assert load_onto(kernels) is kernels
+    assert build.load(cuda_library(), torch.device("cpu")) is kernels
+    assert kernels.calls == [((1, 64, 2, 8), (64, 64, 1, 7), 1)]
+
+
+def test_kernels_that_do_not_start_are_a_reason_to_fall_back(load_onto):
+    reason = "the scan kernel did not start: CUDA driver version is insufficient for CUDA runtime version"
+    with pytest.raises(build.Unavailable, match=reason):
+        load_onto(FakeKernels(RuntimeError(reason)))
+
+
+def test_a_full_gpu_says_nothing_of_a_library(load_onto):
+    with pytest.raises(torch.OutOfMemoryError):
+        load_onto(FakeKernels(torch.OutOfMemoryError("CUDA out of memory")))
+    assert build._loaded == {}
 
 
 def test_cuda_library_without_cuda_in_torch(fresh, monkeypatch):
@@ -187,7 +346,7 @@ def test_sources_are_found_in_an_installed_package(tmp_path):
 
 
 def test_missing_sources_are_told(fresh, monkeypatch, tmp_path):
-    monkeypatch.setattr(build, "__file__", str(tmp_path / "site" / "hsisr" / "ops" / "build.py"))
+    monkeypatch.setattr(build, "csrc_folder", lambda: None)
     with pytest.raises(build.Unavailable, match=r"the C\+\+ sources are missing: neither .*_csrc nor .*csrc"):
         build.load(build.cpu_library())
 

@@ -7,11 +7,12 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from hsisr import ops
 from hsisr.errors import HsisrError
 from hsisr.ops import backend as choice
-from hsisr.ops import scan
+from hsisr.ops import scan, tf32
 
 COMPILED = ["torch", "cpu"]
 
@@ -159,7 +160,8 @@ def test_opcheck(dim, reverse):
         plain = weight.detach()
     tests = {
         torch.ops.hsisr.conv_scan_backward: (h, z, plain, slope.detach(), dim, reverse, "fp32"),
-        torch.ops.hsisr.conv_scan_weight_gradients: (h, dx, z, dz, plain, dim, reverse),
+        torch.ops.hsisr.conv_scan_weight_gradients: (h, dx, z, dz, plain, dim, reverse, "fp32"),
+        torch.ops.hsisr.conv_scan_messages: (h, plain, bias.detach(), dim, reverse, "fp32"),
     }
     for op, arguments in tests.items():
         assert set(torch.library.opcheck(op, arguments).values()) == {"SUCCESS"}
@@ -225,6 +227,78 @@ def test_checkpoint_keeps_fewer_maps():
             y = ops.directional_aggregation(x, vertical, horizontal, backend="cpu", checkpoint=checkpoint)
         sizes[checkpoint] = sum(n == y.numel() for n in kept.values())
     assert sizes == {False: 8, True: 4}
+
+
+def test_a_backward_pass_under_autocast_recomputes_messages_in_single_precision():
+    parameters = directions(8, 3, torch.float32)
+    x = feature_map(1, 8, 6, 7, dtype=torch.float32)
+    truth = with_gradients(ops.directional_aggregation, x, *parameters, backend="cpu")
+    with torch.autocast("cpu", torch.bfloat16):
+        found = with_gradients(ops.directional_aggregation, x, *parameters, backend="cpu", checkpoint=True)
+    assert largest_error(found, truth) < 1e-5
+
+
+class Switches(TorchDispatchMode):
+    """Notes whether TF32 was allowed when PyTorch's convolutions were called."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if "convolution" in func.name():
+            self.seen.append((func.name(), tf32.allowed()))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def default_switches():
+    """Put PyTorch's TF32 switches back, which can be set in more ways than read."""
+    yield
+    torch.backends.cudnn.allow_tf32 = True
+
+
+@pytest.mark.parametrize(("precision", "rounded"), [("fp32", False), ("tf32", True), ("bf16", True)])
+def test_exact_training_keeps_tf32_out_of_the_weight_gradient_and_the_recomputed_messages(
+    default_switches, precision, rounded
+):
+    """The parts that the CUDA backend leaves to cuDNN, here on the CPU."""
+    weight, bias, slope = directions(4, 3, torch.float32)[0]
+    h = feature_map(2, 4, 5, 6, dtype=torch.float32)
+    with Switches() as switches:
+        z = scan._messages(h, weight, bias, 2, False, precision)
+        scan._weight_gradients(h, h, z, h, weight, 2, False, precision)
+    assert switches.seen == [("aten::convolution", rounded), ("aten::convolution_backward", rounded)]
+    assert tf32.allowed(), "afterwards it is as it was"
+    with tf32.without(), tf32.without():
+        assert not tf32.allowed()
+    assert tf32.allowed()
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("size", [(5, 6), (1, 6), (5, 1), (1, 1)])
+def test_weight_gradients_by_one_convolution_are_those_of_the_kernel(size, reverse, dim):
+    """What the CUDA backend computes, also of maps of a single row or column."""
+    weight, bias, slope = directions(4, 3)[dim - 2]
+    x = feature_map(2, 4, *size).contiguous(memory_format=torch.channels_last)
+    h, z = torch.ops.hsisr.conv_scan(x, weight, bias, slope, dim, reverse, "fp32", True)
+    dx, dz = torch.ops.hsisr.conv_scan_backward(h, z, weight, slope, dim, reverse, "fp32")
+    truth = torch.ops.hsisr.conv_scan_weight_gradients(h, dx, z, dz, weight, dim, reverse, "fp32")
+    found = scan._weight_gradients(h, dx, z, dz, weight, dim, reverse, "fp32")
+    for a, b in zip(found, truth, strict=True):
+        assert a.shape == b.shape and a.is_contiguous()
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("value", ["ieee", "tf32", "none"])
+def test_the_new_tf32_switch_is_read_and_nothing_raises(default_switches, value):
+    torch.backends.cudnn.conv.fp32_precision = value
+    assert choice._precision("torch.float32", training=False) == ("tf32" if value == "tf32" else "fp32")
+    x, parameters = feature_map(1, 4, 5, 5, dtype=torch.float32), directions(4, 3, torch.float32)
+    for backend in COMPILED:
+        with_gradients(ops.directional_aggregation, x, *parameters, backend=backend, checkpoint=True)
+    assert torch.backends.cudnn.conv.fp32_precision == value
 
 
 @pytest.mark.parametrize("variable", [None, "auto"])

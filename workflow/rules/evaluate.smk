@@ -28,7 +28,7 @@ rule evaluate:
         "logs/evaluate/{benchmark}/{model}.log",
     benchmark:
         "logs/benchmark/evaluate/{benchmark}/{model}.tsv"
-    threads: lambda wildcards, attempt: bench(wildcards).model(wildcards.model).training.threads or workflow.cores
+    threads: lambda wildcards, attempt: estimates.threads(bench(wildcards).model(wildcards.model), workflow)
     resources:
         gpu=lambda wildcards: estimates.scoring_gpus([network(wildcards)]),
         mem_mb=8000,

@@ -23,10 +23,9 @@ rule train:
         "logs/train/{benchmark}/{model}/seed{seed}.log",
     benchmark:
         "logs/benchmark/train/{benchmark}/{model}/seed{seed}.tsv"
-    threads: lambda wildcards, attempt: network(wildcards).training.threads or workflow.cores
+    threads: lambda wildcards, attempt: estimates.threads(network(wildcards), workflow)
     resources:
         gpu=lambda wildcards: estimates.gpus(network(wildcards)),
-        nodes=lambda wildcards: network(wildcards).training.nodes,
         mem_mb=lambda wildcards, attempt: estimates.memory_mb(bench(wildcards), network(wildcards), attempt),
         runtime=lambda wildcards, attempt: estimates.runtime_minutes(network(wildcards), attempt),
     params:

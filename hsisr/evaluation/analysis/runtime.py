@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.pipeline.pair_files import PairFile
-from hsisr.system import return_freed_memory
+from hsisr.system import gpus_in_use, return_freed_memory
 
 #: Side of the LR crop, at most: enough for a network to fill its kernels, little enough for slow ones.
 CROP_LR_PX = 16
@@ -116,23 +116,25 @@ def _timed(program: Callable[[], np.ndarray]) -> float:
 
 
 class _Memory:
-    """Watches memory from when it is made: of the GPU if one computes, else of the process."""
+    """Watches memory from when it is made: of the GPUs if one computes, else of the process."""
 
     def __init__(self) -> None:
         import torch
 
         gc.collect()
         return_freed_memory()  # it would hide what a program takes
-        self._gpu = torch.cuda if torch.cuda.is_available() else None
-        if self._gpu is not None:
-            self._gpu.reset_peak_memory_stats()
-            self._allocated = self._gpu.memory_allocated()
+        self._allocated = {index: torch.cuda.memory_allocated(index) for index in gpus_in_use()}
+        for index in self._allocated:
+            torch.cuda.reset_peak_memory_stats(index)
         self._resident_mb = _status_mb("VmRSS") if _reset_peak() else None
 
     def peak_mb(self) -> float | None:
         """The largest since then above what there was; None where the system does not tell."""
-        if self._gpu is not None and self._gpu.max_memory_allocated() > self._allocated:
-            return (self._gpu.max_memory_allocated() - self._allocated) / 2**20
+        import torch
+
+        on_gpus = sum(torch.cuda.max_memory_allocated(gpu) - before for gpu, before in self._allocated.items())
+        if on_gpus:
+            return on_gpus / 2**20
         return None if self._resident_mb is None else max(_status_mb("VmHWM") - self._resident_mb, 0.0)
 
 

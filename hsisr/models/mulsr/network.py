@@ -26,6 +26,7 @@ from hsisr.models.mulsr.layers import Conv, Direction, GuidedBlock, GuideParts, 
 from hsisr.models.network import Network
 from hsisr.models.options import MulsrOptions, even_scale
 from hsisr.ops import directional_aggregation
+from hsisr.system import within_gpu_memory
 
 #: Bands are batched on a CPU while the largest map stays below this: glibc asks the kernel for larger blocks every
 #: time, and faulting their pages in costs more than batching gains.
@@ -123,19 +124,21 @@ class MulSR(Network):
         lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). band_batch: bands that go through the network
         at once; None: as many as pay off on a CPU or fit on a GPU. Another batch changes rounding, not the result.
         memory: bytes that the maps may take at once, lr, guide and result apart; None: 3 GiB on a CPU, less than half
-        of a GPU's. An image that needs more goes through in tiles (`hsisr.models.mulsr.tiled`), which changes rounding,
-        not the result; where gradients are recorded it goes through whole.
+        of a GPU's, and no more than is free of it. Where a GPU has less all the same, half as much is tried, and so on.
+        An image that needs more goes through in tiles (`hsisr.models.mulsr.tiled`), which changes rounding, not the
+        result; where gradients are recorded it goes through whole.
         Returns (N, B, H, W). Gradients flow; wrap the call in `torch.inference_mode()` where they are not wanted.
-        Raises HsisrError for shapes that do not fit, and for a memory that is too small for the smallest tile.
+        Raises HsisrError for shapes that do not fit, and for a memory that is too small for the smallest tile;
+        torch.OutOfMemoryError where a GPU is full.
         """
         self._check(lr, guide, None)
-        with folded(self):
-            if not torch.is_grad_enabled() and (plan := tiled.plan(self, guide, memory)):
-                triplets = self._triplets(lr, torch.arange(lr.shape[1])).unflatten(0, (len(lr), -1))
-                return tiled.super_resolve(self, triplets, guide, plan)
-            parts = self._guide_parts(guide)
-            chunks = torch.arange(lr.shape[1]).split(band_batch or self._band_batch(guide, memory))
-            return torch.cat([self._bands(lr, parts, chunk) for chunk in chunks], dim=1)
+        if guide.device.type == "cpu" or torch.is_grad_enabled():
+            return self._super_resolve(lr, guide, band_batch, memory)
+        return within_gpu_memory(
+            lambda less: self._super_resolve(lr, guide, band_batch if less == memory else None, less),
+            memory,
+            guide.device,
+        )
 
     def super_resolve_bands(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> Tensor:
         """Super-resolve K bands of N images in one pass, as training does.
@@ -156,6 +159,15 @@ class MulSR(Network):
         sr, _, x = self._network(triplets, self._guide_parts(guide))
         half = self.with_skip(self.end(x), triplets, self.scale / 2)
         return tuple(image.view(len(lr), -1, *image.shape[2:]) for image in (sr, half))
+
+    def _super_resolve(self, lr: Tensor, guide: Tensor, band_batch: int | None, memory: int | None) -> Tensor:
+        with folded(self):
+            if not torch.is_grad_enabled() and (plan := tiled.plan(self, guide, memory)):
+                triplets = self._triplets(lr, torch.arange(lr.shape[1])).unflatten(0, (len(lr), -1))
+                return tiled.super_resolve(self, triplets, guide, plan)
+            parts = self._guide_parts(guide)
+            chunks = torch.arange(lr.shape[1]).split(band_batch or self._band_batch(guide, memory))
+            return torch.cat([self._bands(lr, parts, chunk) for chunk in chunks], dim=1)
 
     def _check(self, bands: Tensor, guide: Tensor, channels: int | None) -> None:
         if bands.ndim != 4 or (channels is not None and bands.shape[1] != channels) or bands.shape[1] < 3:

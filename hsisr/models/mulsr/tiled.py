@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from hsisr.errors import HsisrError
+from hsisr.system import gpu_memory_for_maps
 
 if TYPE_CHECKING:
     from hsisr.models.mulsr.network import MulSR
 
-#: Memory for the maps where the caller sets none: on a CPU, and the part of a GPU's.
+#: Memory for the maps on a CPU where the caller sets none.
 _CPU_BYTES = 3 << 30
-_GPU_PART = 0.4
 
 #: Maps of `width` channels at HR size that the network holds at its peak, for one image and for each band of a batch
 #: (`studies/mulsr.py --only memory` measures them), and those that a band leaves between the stages.
@@ -192,7 +192,7 @@ def _pixel_bytes(model: "MulSR", guide: Tensor) -> int:
 
 def _default_memory(guide: Tensor) -> int:
     if guide.device.type == "cuda":
-        return int(_GPU_PART * torch.cuda.get_device_properties(guide.device).total_memory)
+        return gpu_memory_for_maps(guide.device)
     return _CPU_BYTES
 
 

@@ -1,0 +1,38 @@
+"""TF32 in PyTorch's own convolutions on a GPU: whether it is allowed, and work without it.
+
+cuDNN rounds the operands of float32 convolutions to TF32 unless it is told not to. PyTorch 2.9 has a new switch for
+that, and raises where the old one is read after the new one was set.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+_NEW_SWITCH = torch.__version__ >= "2.9"
+
+
+def allowed() -> bool:
+    """Whether float32 convolutions may round their operands to TF32."""
+    cudnn = torch.backends.cudnn
+    return cudnn.conv.fp32_precision == "tf32" if _NEW_SWITCH else cudnn.allow_tf32
+
+
+@contextmanager
+def without() -> Iterator[None]:
+    """Convolutions of this process, in all its threads, keep float32 in here."""
+    before = allowed()
+    if before:
+        _allow(False)
+    try:
+        yield
+    finally:
+        if before:
+            _allow(True)
+
+
+def _allow(wanted: bool) -> None:
+    if _NEW_SWITCH:
+        torch.backends.cudnn.conv.fp32_precision = "tf32" if wanted else "ieee"
+    else:
+        torch.backends.cudnn.allow_tf32 = wanted
