@@ -9,7 +9,7 @@ from hsisr.degrade.registration import Registration, measure_shift, registration
 from hsisr.degrade.response import RESPONSES, RGB_TO_EIGHT, apply_response, response, spectral_mixup_matrix
 from hsisr.degrade.sampling import imresize, interpolate
 from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, sensor_of
-from hsisr.degrade.simulate import Pair, degrade, pair, scene_response
+from hsisr.degrade.simulate import Pair, degrade, degrade_crop, pair, scene_response
 
 __all__ = [
     "PROTOCOLS",
@@ -26,6 +26,7 @@ __all__ = [
     "anisotropic_gaussian",
     "apply_response",
     "degrade",
+    "degrade_crop",
     "estimate_footprint",
     "estimate_sensor",
     "gaussian_footprint",

@@ -9,7 +9,7 @@ import numpy as np
 
 from hsisr.degrade.noise import NO_NOISE, Noise
 from hsisr.degrade.psf import FWHM_PER_SIGMA, AnisotropicPsf, BlockShiftedPsf, GaussianPsf, Psf
-from hsisr.degrade.sampling import Sampler, build_sampler
+from hsisr.degrade.sampling import CropSampler, Sampler, build_crop_sampler, build_sampler
 from hsisr.errors import HsisrError
 
 
@@ -26,6 +26,16 @@ class Degradation:
     def sampler(self, scale: int, shape: tuple[int, int]) -> Sampler:
         """The linear part, for images of `shape` = (H, W)."""
         return build_sampler(self.kernel, self.sampling, scale, shape, self.border, self.phase)
+
+    def crop_sampler(self, scale: int, shape: tuple[int, int]) -> Sampler | CropSampler:
+        """The linear part for a single image, which costs less to make where that image is a small one."""
+        if max(shape) > _LARGEST_CROP_PX:
+            return self.sampler(scale, shape)
+        return build_crop_sampler(self.kernel, self.sampling, scale, shape, self.border, self.phase)
+
+
+#: Side of an image, HR pixels, beyond which full matrices take longer than sparse ones.
+_LARGEST_CROP_PX = 256
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,10 @@ class Protocol:
     def random_training(self) -> bool:
         """Whether training patches are degraded at random when they are read."""
         return self.training is not None
+
+    def turns_with_scene(self, scale: int) -> bool:
+        """Whether the LR image of a scene that is turned or mirrored is its LR image, turned or mirrored alike."""
+        return _turns(self, scale)
 
     def degradation(self, scale: int) -> Degradation:
         """The fixed degradation of the test. Raises HsisrError for a protocol that degrades nothing."""
@@ -105,7 +119,7 @@ def _draw(rng: np.random.Generator, scale: int) -> tuple[int, float, float, floa
 
     The isotropic half draws a standard deviation, not a variance. Noise comes on four patches out of five.
     """
-    size = int(rng.choice(_MULSR_SIZES))
+    size = _MULSR_SIZES[rng.integers(len(_MULSR_SIZES))]
     isotropic = bool(rng.random() < 0.5)
     if isotropic:
         l1 = l2 = float(rng.uniform(0.2, scale)) ** 2
@@ -113,7 +127,7 @@ def _draw(rng: np.random.Generator, scale: int) -> tuple[int, float, float, floa
     else:
         l1, l2 = (float(value) for value in rng.uniform(0.2, scale, 2))
         theta = float(rng.uniform(0, math.pi))
-    sampling = str(rng.choice(_MULSR_SAMPLINGS))
+    sampling = _MULSR_SAMPLINGS[rng.integers(len(_MULSR_SAMPLINGS))]
     noisy = rng.random() < 0.8
     level = int(rng.integers(1, 5)) / 255
     return size, l1, l2, theta, isotropic, sampling, Noise(sigma=level if noisy else 0.0)
@@ -180,6 +194,21 @@ def find_protocol(protocol: str | Protocol) -> Protocol:
     if not isinstance(protocol, str) or protocol not in PROTOCOLS:
         raise HsisrError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[protocol]
+
+
+@lru_cache(maxsize=8)
+def _turns(protocol: Protocol, scale: int) -> bool:
+    degradation = protocol.degradation(scale)
+    reach = 1 if degradation.kernel is None else max(degradation.kernel.shape)
+    size = scale * (2 * math.ceil(reach / scale) + 7)
+    inner = degradation.sampler(scale, (size, size)).impulse_response(size // scale // 2, size // scale // 2)
+    largest = np.abs(inner).max()
+    turned = (inner[::-1], inner[:, ::-1], inner.T)
+    return all(float(np.abs(image - inner).max()) < _SAME * largest for image in turned)
+
+
+#: Part of the largest weight below which two weights are the same but for rounding.
+_SAME = 1e-9
 
 
 @lru_cache(maxsize=8)

@@ -87,6 +87,8 @@ def load_response(name: str) -> ResponseTable:
 
 def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
     """The guide that a response (G, B) makes of a cube (B, H, W): (G, H, W), in the cube's type."""
+    if cube.dtype == np.float64 and cube.flags.c_contiguous:  # nothing to convert
+        return (matrix @ cube.reshape(len(cube), -1)).reshape(-1, *cube.shape[1:])
     guide = np.empty((len(matrix), *cube.shape[1:]), cube.dtype)
     for row in range(0, cube.shape[1], _ROWS):  # a few rows at a time in float64, to round once at little memory
         block = cube[:, row : row + _ROWS].astype(np.float64)

@@ -50,19 +50,39 @@ def degrade(
     """
     protocol = find_protocol(protocol)
     cube = _cropped(check_cube(cube, scale), scale)
+    lr = _degraded(cube, protocol, scale, noise, seed, training)
+    return lr if cube.dtype == np.float64 else lr.astype(np.float32)
+
+
+def degrade_crop(crop: np.ndarray, protocol: Protocol, scale: int, seed: int | Sequence[int]) -> np.ndarray:
+    """The LR image of a training crop: `degrade` with `training`, for a crop that is known to be sound.
+
+    crop: (B, H, W) float64, finite, H and W multiples of `scale`. Returns float64.
+    """
+    return _degraded(crop, protocol, scale, None, seed, training=True)
+
+
+def _degraded(
+    cube: np.ndarray,
+    protocol: Protocol,
+    scale: int,
+    noise: float | Mapping | Noise | None,
+    seed: int | Sequence[int],
+    training: bool,
+) -> np.ndarray:
     try:
         rng = np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise HsisrError(f"seed: expected a whole number >= 0 or several, not {seed!r}") from None
     if training and protocol.training is not None:
         degradation = protocol.training(rng, scale)
-        sampler = degradation.sampler(scale, cube.shape[1:])
+        sampler = degradation.crop_sampler(scale, cube.shape[1:])
     else:
         degradation = protocol.degradation(scale)
         sampler = fixed_sampler(protocol, scale, cube.shape[1:])
     level = parse_noise(noise) or degradation.noise
     lr, _ = _observe(sampler(cube), level, rng, protocol.clips)
-    return lr if cube.dtype == np.float64 else lr.astype(np.float32)
+    return lr
 
 
 def pair(
@@ -130,8 +150,8 @@ def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
         raise HsisrError(f"a cube must hold floats in [0, 1], not {cube.dtype}; divide it by its peak value first")
     if min(cube.shape[1:]) < scale:
         raise HsisrError(f"an image of {cube.shape[1]} x {cube.shape[2]} pixels is smaller than the scale {scale}")
-    bad = sum(int(band.size - np.isfinite(band).sum()) for band in cube)
-    if bad:
+    if not all(np.isfinite(band).all() for band in cube):
+        bad = sum(int(band.size - np.isfinite(band).sum()) for band in cube)
         raise HsisrError(f"the cube holds {bad} NaN or infinite values; drop the bands or crop the pixels they are in")
     return cube
 

@@ -5,7 +5,9 @@ Two layouts (design: random access in 13-50 us a patch):
   scenes of the unlabelled part `/lr` alone;
 * protocols that degrade at random while training, and photographs: `/scenes/<k>`, the training scenes contiguous in
   their stored type; crops are drawn and degraded when a sample is read.
-Flips and rotations are never stored.
+Flips and rotations are never stored. A crop is augmented first and degraded then, as MulSR's program does: blur, shift
+and noise are the sensor's, and stand still when the scene is turned. So is a stored patch whose degradation does not
+turn with the scene.
 
 A sample is a pure function of (seed, number of the sample in the run): any worker can make any sample, and a run
 that stops resumes at exactly the sample where it was.
@@ -149,9 +151,17 @@ class PatchFile:
         return Sample(*_each(self._images(number), np.ascontiguousarray))
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
-        """Samples of those numbers, stacked along a new first axis in one copy."""
-        columns = zip(*(self._images(number) for number in numbers), strict=True)
-        return Sample(*(None if images[0] is None else np.stack(images) for images in columns))
+        """Samples of those numbers, one or more, stacked along a new first axis in one copy."""
+        numbers = list(numbers)
+        arrays = None
+        for k, number in enumerate(numbers):
+            images = self._images(number)
+            if arrays is None:
+                arrays = _each(images, lambda image: np.empty((len(numbers), *image.shape), image.dtype))
+            for array, image in zip(arrays, images, strict=True):
+                if array is not None:
+                    array[k] = image
+        return Sample(*arrays)
 
     def scene_of(self, number: int) -> str:
         """Name of the scene or region that sample `number` comes from."""
@@ -177,25 +187,43 @@ class PatchFile:
         """LR image, guide and HR image of a sample; views of the file where nothing had to be computed."""
         patch, orientation = self._place(number)
         rng = np.random.default_rng([self.seed, 1, number])
-        images = self._crop(patch, rng) if self.random else self._stored(patch)
+        if self.random:
+            return self._crop(patch, rng)
+        images = self._turned(self._stored(patch), rng, orientation)
+        if self.augment and self._keeps_orientation and images[2] is not None:
+            return degrade.degrade(images[2], self.rule, self.scale, seed=int(rng.integers(2**31))), *images[1:]
+        return images
+
+    def _turned(
+        self, images: Sequence[np.ndarray | None], rng: np.random.Generator, orientation: int | None = None
+    ) -> tuple[np.ndarray | None, ...]:
+        """The images of one sample, all augmented alike; orientation: None where a crop takes one at random."""
         if self.augment == "dihedral":
-            turn = int(rng.integers(8)) if self.random else orientation
+            turn = int(rng.integers(8)) if orientation is None else orientation
             return _each(images, lambda image: _oriented(image, turn))
-        return _augmented(images, rng) if self.augment else images
+        return _augmented(images, rng) if self.augment else tuple(images)
+
+    @cached_property
+    def _keeps_orientation(self) -> bool:
+        """Whether the LR image of a turned scene is another one than the turned LR image, so that LR is made last."""
+        return not self.rule.turns_with_scene(self.scale)
 
     def _stored(self, patch: int) -> tuple[np.ndarray | None, ...]:
         return tuple(None if array is None else array[patch] for array in self._mapped)
 
     def _crop(self, patch: int, rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
+        """A crop of a scene: augmented first, then seen by sensor and guide, whose blur and shift it does not turn."""
         scene = self._mapped[patch % len(self.names)]
         side = self.size_lr_px * self.scale
         row, column = (int(rng.integers(n - side + 1)) for n in scene.cube.shape[1:])
-        window = scene.cube[:, row : row + side, column : column + side].astype(np.float64)
-        hr = (window * scene.scale + scene.offset).astype(np.float32)
-        guide = None if scene.response is None else degrade.apply_response(scene.response, hr)
         seed = int(rng.integers(2**31))
-        lr = degrade.degrade(hr, self.rule, self.scale, seed=seed, training=True)
-        return lr.astype(np.float32, copy=False), guide, hr if self.labelled else None
+        window = scene.cube[:, row : row + side, column : column + side]
+        (hr,) = self._turned((_values(window, scene.scale, scene.offset),), rng)
+        hr = np.ascontiguousarray(hr)
+        exact = hr.astype(np.float64)  # once, for both that compute with it
+        guide = None if scene.response is None else degrade.apply_response(scene.response, exact).astype(np.float32)
+        lr = degrade.degrade_crop(exact, self.rule, self.scale, seed).astype(np.float32)
+        return lr, guide, hr if self.labelled else None
 
     @cached_property
     def _mapped(self) -> list:
@@ -240,7 +268,8 @@ def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
     """The sample after the published augmentations, the same for its LR image, guide and HR image.
 
     Each with probability 1/2: horizontal flip, vertical flip, roll by half the height along rows, rotation by +90
-    and by -90 degrees. The roll needs an even LR side and is left out otherwise, so that no LR pixel is split.
+    and by -90 degrees. The roll needs an even LR side and is left out otherwise, so that no LR pixel is split. For images
+    whose degradation turns with the scene (`Protocol.turns_with_scene`).
     """
     images = _augmented((sample.lr, sample.guide, sample.hr), rng)
     return Sample(*_each(images, np.ascontiguousarray))
@@ -256,17 +285,26 @@ def _each(images: Sequence[np.ndarray | None], change: Callable) -> tuple[np.nda
     return tuple(None if image is None else change(image) for image in images)
 
 
+def _values(stored: np.ndarray, scale: float, offset: float) -> np.ndarray:
+    """stored * scale + offset, computed in float64, as float32."""
+    values = np.ascontiguousarray(stored).astype(np.float64)  # of a mapped window, a copy is read sooner
+    values *= scale
+    if offset:
+        values += offset
+    return values.astype(np.float32)
+
+
 def _augmented(images: Sequence[np.ndarray | None], rng: np.random.Generator) -> tuple[np.ndarray | None, ...]:
     flip_columns, flip_rows, roll, left, right = rng.random(5) < 0.5
     roll = roll and images[0].shape[1] % 2 == 0
 
     def change(image: np.ndarray) -> np.ndarray:
+        if roll:  # before the flips, which makes no difference, as an image in one piece is rolled sooner
+            image = np.roll(image, image.shape[1] // 2, axis=1)
         if flip_columns:
             image = image[:, :, ::-1]
         if flip_rows:
             image = image[:, ::-1]
-        if roll:
-            image = np.roll(image, image.shape[1] // 2, axis=1)
         if left != right:  # both together undo each other
             image = np.rot90(image, 1 if left else -1, axes=(1, 2))
         return image
@@ -343,7 +381,9 @@ def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int
         scene = pair_files.open_item(benchmark, item)
         _corners([n // benchmark.scale for n in scene.shape[1:]], size, size, item.name)
         group = file.create_group(f"scenes/{index}")
-        group["cube"] = scene.stored[...]
+        group["cube"] = stored = scene.stored[...]
+        if not np.isfinite(stored).all():
+            raise HsisrError(f"scene {item.name}: holds NaN or infinite values; drop the bands or crop the pixels")
         group.attrs.update(scale=scene.scale, offset=scene.offset)
         if benchmark.response is not None and file.attrs["labelled"]:
             group["response"] = degrade.scene_response(scene, benchmark.response)

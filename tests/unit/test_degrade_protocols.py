@@ -247,6 +247,33 @@ def test_custom_protocols_do_as_told():
     np.testing.assert_allclose(degrade(CUBE, sensor, 4, noise=0), degrade(CUBE, same, 4), rtol=1e-12)
 
 
+TURNING = {
+    "wald": True,
+    "mixup": True,
+    "mulsr": False,  # shifted
+    "mulsr-aligned": False,  # longer along the rows
+    "corner": False,
+    "mean": True,
+    "smear": False,
+}
+
+
+@pytest.mark.parametrize("name", list(TURNING))
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_turning_is_what_happens_to_an_image(name, scale):
+    own = {
+        "corner": {"psf": "none", "sampling": "strided"},
+        "mean": {"psf": {"kind": "mean"}},
+        "smear": {"psf": {"kind": "anisotropic", "l1": 1.0, "l2": 4.0, "theta": 0.4, "taps": 9}},
+    }
+    protocol = CustomProtocol(name, own[name]) if name in own else PROTOCOLS[name]
+    cube = np.random.default_rng(0).random((1, 12 * scale, 12 * scale))
+    lr = degrade(cube, protocol, scale, noise=0)
+    turns = (lambda x: x[:, ::-1], lambda x: x[:, :, ::-1], lambda x: np.rot90(x, axes=(1, 2)))
+    found = all(np.allclose(degrade(turn(cube), protocol, scale, noise=0), turn(lr), atol=1e-6) for turn in turns)
+    assert found == TURNING[name] == protocol.turns_with_scene(scale)
+
+
 def test_custom_protocol_repeats_a_built_in_one():
     settings = {
         "psf": {"kind": "anisotropic", "l1": 2.0, "l2": 10.0, "theta": np.pi / 2, "taps": 13},

@@ -141,6 +141,31 @@ def test_random_protocol_keeps_scenes_and_degrades_when_read(tmp_path, monkeypat
     np.testing.assert_array_equal(file[3].lr, samples[3].lr)
 
 
+def test_patches_of_a_protocol_that_does_not_turn_are_degraded_after_they_are_turned(small):
+    corner = {"psf": "none", "sampling": "strided", "phase": 1}
+    chosen = benchmark.resolve(Config.parse(CONFIG | {"protocols": {"corner": corner}}), "indian_pines_x4_corner")
+    for item in chosen.parts["train"]:
+        pair_files.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
+    for augment in (True, "dihedral", False):
+        file = PatchFile(chosen.path(paths.PATCHES), augment=augment)
+        for sample in (file[k] for k in range(30)):
+            np.testing.assert_array_equal(sample.lr, sample.hr[:, 1::4, 1::4])
+
+
+def test_scene_with_nan_is_refused_when_crops_are_to_be_drawn(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scene = small_scene()
+    cube = scene.cube.astype(np.float32)
+    cube[2, 5, 5] = np.nan
+    Scene(cube, scene.name, wavelengths_nm=scene.wavelengths_nm, labels=scene.labels).save(
+        paths.SCENE.format(dataset="indian_pines", scene="indian_pines")
+    )
+    chosen = benchmark.resolve(Config.parse(CONFIG), "indian_pines_x4_mulsr")
+    with pytest.raises(HsisrError, match="indian_pines-train: holds NaN or infinite values"):
+        patch_files.make(chosen, chosen.path(paths.PATCHES))
+
+
 def test_patch_larger_than_the_scene_is_one_line(small):
     config = Config.parse(CONFIG | {"patches": {"size_lr_px": 30}})
     chosen = benchmark.resolve(config, small.name)
