@@ -268,8 +268,8 @@ def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
     """The sample after the published augmentations, the same for its LR image, guide and HR image.
 
     Each with probability 1/2: horizontal flip, vertical flip, roll by half the height along rows, rotation by +90
-    and by -90 degrees. The roll needs an even LR side and is left out otherwise, so that no LR pixel is split. For images
-    whose degradation turns with the scene (`Protocol.turns_with_scene`).
+    and by -90 degrees. The roll needs an even LR side and is left out otherwise, so that no LR pixel is split. Right
+    for a degradation that turns with the scene (`Protocol.turns_with_scene`).
     """
     images = _augmented((sample.lr, sample.guide, sample.hr), rng)
     return Sample(*_each(images, np.ascontiguousarray))
