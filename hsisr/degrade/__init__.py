@@ -6,12 +6,20 @@ from hsisr.degrade.noise import Noise, scene_seed
 from hsisr.degrade.protocols import PROTOCOLS, Protocol
 from hsisr.degrade.psf import anisotropic_gaussian
 from hsisr.degrade.registration import Registration, measure_shift, registration, shift_of
-from hsisr.degrade.response import RESPONSES, RGB_TO_EIGHT, apply_response, response, spectral_mixup_matrix
+from hsisr.degrade.response import (
+    MIXUP_WAVELENGTHS_NM,
+    RESPONSES,
+    RGB_TO_EIGHT,
+    apply_response,
+    response,
+    spectral_mixup_matrix,
+)
 from hsisr.degrade.sampling import imresize, interpolate
 from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, sensor_of
 from hsisr.degrade.simulate import Pair, degrade, degrade_crop, pair, scene_response
 
 __all__ = [
+    "MIXUP_WAVELENGTHS_NM",
     "PROTOCOLS",
     "RESPONSES",
     "RGB_TO_EIGHT",

@@ -8,20 +8,24 @@ from functools import lru_cache
 import numpy as np
 
 from hsisr.degrade.noise import NO_NOISE, Noise
-from hsisr.degrade.psf import FWHM_PER_SIGMA, AnisotropicPsf, BlockShiftedPsf, GaussianPsf, Psf
+from hsisr.degrade.psf import FWHM_PER_SIGMA, AnisotropicPsf, BlockShiftedPsf, GaussianPsf, Psf, sampled_gaussian
 from hsisr.degrade.sampling import CropSampler, Sampler, build_crop_sampler, build_sampler
 from hsisr.errors import HsisrError
 
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
-    """One way from HR to LR: kernel (None: no blur), sampling, border and phase as in `build_sampler`, then noise."""
+    """One way from HR to LR: kernel (None: no blur), sampling, border and phase as in `build_sampler`, then noise.
+
+    clips: whether LR is clipped to [0, 1] where the protocol clips.
+    """
 
     kernel: np.ndarray | None
     sampling: str
     border: str = "reflect"
     phase: int = 0
     noise: Noise = NO_NOISE
+    clips: bool = True
 
     def sampler(self, scale: int, shape: tuple[int, int]) -> Sampler:
         """The linear part, for images of `shape` = (H, W)."""
@@ -46,6 +50,8 @@ class Protocol:
     sampling, phase: see `hsisr.degrade.sampling`. noise: on the LR image. clips: whether LR is clipped to [0, 1].
     needs_guide: whether a guide is simulated for a scene that has none. response: the default one, or None.
     real_guide: whether a scene's own guide goes before a simulated one. convention: of the scores; None: no reference.
+    cuts_back: whether a size that does not divide by the scale gives one LR pixel more, and what is super-resolved is
+    cut back to the reference; else the scene is cropped at the bottom and right first.
     patch_first: whether a training patch is cut out of the HR scene and then degraded, which differs at its border from
     a patch of the degraded scene.
     training: draws a random degradation (rng, scale) for training patches, or None where training is as the test.
@@ -62,6 +68,7 @@ class Protocol:
     response: str | None = None
     real_guide: bool = False
     convention: str | None = "mulsr"
+    cuts_back: bool = False
     patch_first: bool = False
     training: Callable[[np.random.Generator, int], Degradation] | None = None
 
@@ -103,6 +110,21 @@ def _mulsr_training(rng: np.random.Generator, scale: int) -> Degradation:
     else:
         kernel = BlockShiftedPsf(l1, l2, theta, size).kernel(scale, even=False)
     return Degradation(kernel, sampling, border="nearest" if sampling == "strided" else "reflect", noise=noise)
+
+
+def _literal_training(rng: np.random.Generator, scale: int) -> Degradation:
+    """MulSR's random training degradation to the letter: the same draws as `_mulsr_training`.
+
+    An isotropic kernel is a quarter of a Gaussian, with its peak at index (0, 0), so that it moves the image by up to
+    half the kernel towards the upper left. LR without noise is not clipped.
+    """
+    size, l1, l2, theta, isotropic, sampling, noise = _draw(rng, scale)
+    if isotropic:
+        kernel = sampled_gaussian(np.arange(size), np.arange(size), l1, l2, theta)
+    else:
+        kernel = BlockShiftedPsf(l1, l2, theta, size).kernel(scale, even=False)
+    border = "nearest" if sampling == "strided" else "reflect"
+    return Degradation(kernel, sampling, border, noise=noise, clips=noise.sigma > 0)
 
 
 def _aligned_training(rng: np.random.Generator, scale: int) -> Degradation:
@@ -148,6 +170,16 @@ PROTOCOLS: dict[str, Protocol] = {
             training=_mulsr_training,
         ),
         Protocol(
+            "mulsr-literal",
+            "mulsr, with the program's isotropic training kernels, which are a quarter Gaussian; tests are the same",
+            psf=BlockShiftedPsf(l1=2.0, l2=10.0, theta=math.pi / 2, taps=13),
+            sampling="bicubic",
+            noise=_MULSR_NOISE,
+            clips=True,
+            response="nikon_d700",
+            training=_literal_training,
+        ),
+        Protocol(
             "mulsr-aligned",
             "MulSR's blur and noise, sampled at the centre of each LR pixel: no shift",
             psf=AnisotropicPsf(l1=2.0, l2=10.0, theta=math.pi / 2, taps=13),
@@ -164,6 +196,7 @@ PROTOCOLS: dict[str, Protocol] = {
             sampling="imresize",
             needs_guide=False,
             convention="mixup",
+            cuts_back=True,
             patch_first=True,
         ),
         Protocol(

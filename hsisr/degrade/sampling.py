@@ -81,7 +81,7 @@ def build_sampler(
     kernel: (rows, columns), read as a correlation. Before `centre` its middle lies on the LR pixel's centre, which
     takes an even number of taps at even scales and an odd one at odd scales; otherwise its tap n // 2 lies on the
     pixel that is read. border: what the blur reads outside the image: `reflect` (mirrored, edge sample repeated) or
-    `nearest`. phase: of `strided`, 0 .. scale - 1. H and W are multiples of scale.
+    `nearest`. phase: of `strided`, 0 .. scale - 1. H and W are multiples of scale, but for `imresize`, which rounds up.
     """
     left, right = _separated(kernel, np.finfo(float).eps)
     rows = [_axis(shape[0], scale, taps, sampling, border, phase) for taps in left]
@@ -194,7 +194,7 @@ def _axis(size: int, scale: int, taps: np.ndarray, sampling: str, border: str, p
         return correlation_axis(size, scale, phase - len(taps) // 2, taps, border)
     blur = correlation_axis(size, 1, -(len(taps) // 2), taps, border)
     if sampling == "imresize":
-        return _matlab_axis(size, size // scale, scale, scale) @ blur
+        return _matlab_axis(size, -(-size // scale), scale, scale) @ blur
     if sampling in _TORCH_KERNELS:
         return _torch_axis(size, size // scale, scale, sampling) @ blur
     raise HsisrError(f"unknown sampling {sampling!r}; choose one of {', '.join(SAMPLINGS)}")

@@ -142,6 +142,15 @@ class Benchmark:
             found["unlabelled"] = self.path(paths.UNLABELLED)
         return found
 
+    def check_validation(self, model: str) -> None:
+        """Raise HsisrError if a validation part is to choose a network's weights, and the split has none."""
+        entry = self.model(model)
+        if entry.is_network and entry.training.select == "validation" and not self.parts["validation"]:
+            raise HsisrError(
+                f"{self.name}: the split of {self.dataset} has no validation part to choose the weights of {model} by; "
+                "set training.select: last, or choose another under splits:"
+            )
+
     def item(self, name: str) -> datasets.Item:
         """The item of that name. Raises HsisrError listing the known ones."""
         items = {item.name: item for part in self.parts.values() for item in part}
@@ -245,6 +254,7 @@ def check(config: Config) -> None:
         chosen.parts  # noqa: B018  (a split that cannot be is found here)
         for model in chosen.models:
             chosen.auxiliary_patches(model)
+            chosen.trained_on.check_validation(model)
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:

@@ -36,6 +36,13 @@ class PairFile:
     wavelengths_nm: np.ndarray | None
     metadata: dict[str, Any]
 
+    def cut_back(self, estimate: np.ndarray) -> np.ndarray:
+        """estimate (bands, H, W) without what the reference lacks, where its size does not divide by the scale."""
+        if self.hr is None:
+            return estimate
+        rows, columns = self.hr.shape[1:]
+        return estimate[:, :rows, :columns]
+
 
 def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     """Degrade one item (a scene, or a region cut from it before anything else) and write its pair file.
@@ -141,8 +148,9 @@ def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = N
         images.append(quicklook.quicklook(Scene(pair.guide, "guide"), channels))
     if pair.hr is not None:
         images.append(quicklook.quicklook(_as_scene(pair, pair.hr), bands))
-    scale = images[0].shape[0] // lr.shape[0] if images else 1
-    panels = [lr.repeat(scale, axis=0).repeat(scale, axis=1), *images]
+    scale = -(-images[0].shape[0] // lr.shape[0]) if images else 1
+    rows, columns = images[0].shape[:2] if images else lr.shape[:2]
+    panels = [lr.repeat(scale, axis=0).repeat(scale, axis=1)[:rows, :columns], *images]
     gap = np.full((panels[0].shape[0], 4, 3), 255, np.uint8)
     row = [part for panel in panels for part in (gap, panel)][1:]
     quicklook.write_png(out, np.concatenate(row, axis=1))

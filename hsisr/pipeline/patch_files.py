@@ -28,6 +28,7 @@ import h5py
 import numpy as np
 
 from hsisr import degrade
+from hsisr.config import Patches
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, stamp
 from hsisr.pipeline import pair_files, paths
@@ -102,7 +103,8 @@ class PatchFile:
     seed: every sample follows from it. augment: True for flips, roll by half the height and rotations, each with
     probability 1/2, as MulSR has them; `dihedral` for every patch in its 8 flips and rotations in an epoch, of which a
     crop that is drawn takes one at random, as Spectral Mixup has them; False for none.
-    scenes: only patches of so many scenes, the first ones of the part; None: all.
+    scenes: only patches of so many scenes, the first ones of the part; None: all. per_epoch: samples in an epoch at
+    most, of all in the file, drawn anew for each epoch; None: all.
     Each process maps the file for itself, when it reads the first sample.
     """
 
@@ -112,6 +114,7 @@ class PatchFile:
         seed: int = 0,
         augment: bool | Literal["dihedral"] = True,
         scenes: int | None = None,
+        per_epoch: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.seed = seed
@@ -135,12 +138,14 @@ class PatchFile:
             self.guide_channels = int(file.attrs["guide_channels"])
             self.random = "scenes" in file
             self.orientations = 8 if augment == "dihedral" and not self.random else 1
+            self._samples = self.patches * self.orientations
+            self._visits = self._samples if per_epoch is None else min(per_epoch, self._samples)
             self.wavelengths_nm = file["wavelengths_nm"][...] if "wavelengths_nm" in file else None
             self._scene_of_patch = None if self.random else file["scene"][...]
 
     def __len__(self) -> int:
         """Samples in one epoch."""
-        return self.patches * self.orientations
+        return self._visits
 
     def __getitem__(self, number: int) -> Sample:
         """Sample of that number, counted over the whole run from 0.
@@ -176,10 +181,10 @@ class PatchFile:
             number += size
 
     def _place(self, number: int) -> tuple[int, int]:
-        """Patch and orientation of a sample: an epoch visits every patch once in each of its orientations."""
+        """Patch and orientation of a sample: an epoch visits each at most once."""
         epoch, place = divmod(number, len(self))
         if getattr(self, "_epoch", None) != epoch:
-            self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self))
+            self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(self._samples)
             self._epoch = epoch
         return divmod(int(self._permutation[place]), self.orientations)
 
@@ -318,11 +323,12 @@ def _oriented(image: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
-    size, stride = benchmark.patches.size_lr_px, benchmark.patches.stride_lr_px
-    corners = []
+    size, corners = benchmark.patches.size_lr_px, []
     for item in items:
         with h5py.File(_pair_path(benchmark, item), "r") as pair:
-            corners.append(_corners(pair["lr"].shape[1:], size, stride, item.name))
+            # an LR pixel that the reference does not cover wholly has no HR patch
+            shape = [n // benchmark.scale for n in pair["hr"].shape[1:]]
+            corners.append(_corners(shape, benchmark.patches, item.name, benchmark.choice.seed))
     count, number = sum(map(len, corners)), 0
     arrays, labelled = _Arrays(file, count), file.attrs["labelled"]
     for item, mine in zip(items, corners, strict=True):
@@ -379,7 +385,7 @@ def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int
     size = benchmark.patches.size_lr_px
     for index, item in enumerate(items):
         scene = pair_files.open_item(benchmark, item)
-        _corners([n // benchmark.scale for n in scene.shape[1:]], size, size, item.name)
+        _corners([n // benchmark.scale for n in scene.shape[1:]], benchmark.patches, item.name, 0)
         group = file.create_group(f"scenes/{index}")
         group["cube"] = stored = scene.stored[...]
         if not np.isfinite(stored).all():
@@ -399,14 +405,20 @@ def _describe(file: h5py.File, per_epoch: int, size: int, bands: int, guide_chan
         file["wavelengths_nm"] = wavelengths_nm
 
 
-def _corners(shape: Sequence[int], size: int, stride: int, name: str) -> list[tuple[int, int]]:
-    """First row and column of every patch in an LR image of this shape; the last ones touch the far border."""
+def _corners(shape: Sequence[int], patches: Patches, name: str, seed: int) -> list[tuple[int, int]]:
+    """First row and column of every patch in an LR image of this shape."""
+    size, stride = patches.size_lr_px, patches.stride_lr_px
     if min(shape) < size:
         raise HsisrError(
             f"patches.size_lr_px: {size} is larger than training scene {name}, {shape[0]} x {shape[1]} LR pixels; "
             "choose smaller patches"
         )
-    starts = [sorted({*range(0, n - size + 1, stride), n - size}) for n in shape]
+    if patches.places == "random":
+        rng = np.random.default_rng(degrade.scene_seed(seed, name, "places"))
+        drawn = rng.integers([n - size + 1 for n in shape], size=(patches.crops_per_scene, 2))
+        return [(int(row), int(column)) for row, column in drawn]
+    last = [{n - size} if patches.to_border else set() for n in shape]
+    starts = [sorted({*range(0, n - size + 1, stride), *more}) for n, more in zip(shape, last, strict=True)]
     return [(row, column) for row in starts[0] for column in starts[1]]
 
 

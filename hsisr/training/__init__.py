@@ -84,7 +84,9 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     from hsisr.training.validation import Validation
 
     training = model.training
-    patches = PatchFile(benchmark.path(paths.PATCHES), seed, training.augment, training.labelled_scenes)
+    benchmark.check_validation(model.name)
+    capped = {"scenes": training.labelled_scenes, "per_epoch": training.patches_per_epoch}
+    patches = PatchFile(benchmark.path(paths.PATCHES), seed, training.augment, **capped)
     others = {
         name: PatchFile(path, seed, training.augment) for name, path in benchmark.auxiliary_patches(model.name).items()
     }
@@ -105,7 +107,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
         training,
         seed=seed,
         others=others,
-        validate=Validation(files, benchmark.scale, benchmark.convention),
+        validate=Validation(files, benchmark.scale, benchmark.convention) if files else None,
         settings=settings,
         export=export,
     )
