@@ -226,6 +226,11 @@ class Recipe(Section):
     base: str = Field(description="Registered model: bicubic, gsa, mulsr, ...")
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One run a seed.")
     training: dict[str, Any] = Field({}, description="Changes to the section `training` for this model.")
+    weights: str | None = Field(
+        None,
+        description="Weights that exist, scored beside what is trained here: a paper's own checkpoint, or a model file "
+        "of hsisr; none: train. Of `training`, only device and threads count then.",
+    )
 
     @property
     def options(self) -> dict[str, Any]:

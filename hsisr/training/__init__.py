@@ -75,14 +75,17 @@ def train(
 
 
 def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
-    """Train one network with one seed; returns its run folder. Errors as `train`."""
+    """Train one network with one seed, or place the weights it comes with; returns its folder. Errors as `train`."""
     import torch
 
     from hsisr.models import registry
     from hsisr.pipeline.pair_files import training_pairs
     from hsisr.pipeline.patch_files import PatchFile
+    from hsisr.training.imported import place_weights
     from hsisr.training.validation import Validation
 
+    if model.weights is not None:
+        return place_weights(benchmark, model, seed)
     training = model.training
     benchmark.check_validation(model.name)
     capped = {"scenes": training.labelled_scenes, "per_epoch": training.patches_per_epoch}

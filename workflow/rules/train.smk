@@ -6,13 +6,18 @@ def network(wildcards):
     return bench(wildcards).model(wildcards.model)
 
 
+def learnt_from(wildcards):
+    """What a network is trained on and validated by; of weights that exist, the file and a pair that they are for."""
+    chosen, model = bench(wildcards), network(wildcards)
+    if model.weights is not None:
+        return [model.weights, chosen.path(paths.PAIR, item=chosen.parts["test"][0].name)]
+    validation = [chosen.path(paths.PAIR, item=item.name) for item in chosen.parts["validation"]]
+    return [chosen.path(paths.PATCHES), *chosen.auxiliary_patches(model.name).values(), *validation]
+
+
 rule train:
     input:
-        patches=paths.PATCHES,
-        auxiliary=lambda wildcards: list(bench(wildcards).auxiliary_patches(wildcards.model).values()),
-        validation=lambda wildcards: [
-            bench(wildcards).path(paths.PAIR, item=item.name) for item in bench(wildcards).parts["validation"]
-        ],
+        learnt_from,
     # only finished files are declared: Snakemake deletes the outputs of a job that fails, and the state in
     # runs/.../state, from which the next try resumes, must stay
     output:

@@ -29,18 +29,20 @@ _EXTRACTION = (
 )
 
 
-def load_official(model: Model, state_dict_or_path: Mapping[str, Any] | str | os.PathLike) -> Model:
+def load_official(
+    model: Model, state_dict_or_path: Mapping[str, Any] | str | os.PathLike, where: str = "state dict"
+) -> Model:
     """Copy the weights of a published checkpoint into a model and return it.
 
     state_dict_or_path: a mapping key -> tensor or numpy array, or the path of a file that `torch.save` wrote; flat,
     or with the weights under `model`, `state_dict`, `model_state_dict`, `net`, `params_ema` or `params` (and anything
     beside them), with or without the prefix `module.`. Weight norm stays as stored, in `weight_g` and `weight_v`.
-    Values are cast to the model's type.
+    Values are cast to the model's type. where: what errors call a mapping.
     Raises HsisrError, and leaves the model as it was, if the file is damaged, is no checkpoint or holds anything but
     tensors and plain containers (nothing of it is run), and if a key is missing, left over, or of the wrong shape.
     """
     if isinstance(state_dict_or_path, Mapping):
-        content, where = state_dict_or_path, "state dict"
+        content = state_dict_or_path
     else:
         where = os.fspath(state_dict_or_path)
         content = _read(Path(where))
