@@ -146,7 +146,7 @@ def _build(library: Library, path: Path) -> None:
     except OSError as error:
         raise Unavailable(f"the cache folder {path.parent} cannot be written ({error.strerror})") from None
     try:
-        with _lock(path.with_suffix(".lock")):
+        with lock(path.with_suffix(".lock")):
             if not path.exists():  # else another process has built it while this one waited
                 _compile(library, folder)
                 os.replace(folder / f"{library.name}.so", path)
@@ -189,7 +189,8 @@ def _environment(library: Library) -> Iterator[None]:
 
 
 @contextmanager
-def _lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[None]:
+    """Hold a file of the cache; the system lets it go when the process ends, however that ends."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
