@@ -5,6 +5,8 @@ import platform
 from importlib import metadata
 from typing import Any
 
+from hsisr.system import cpu_features
+
 
 def environment() -> dict[str, Any]:
     """Versions of the packages that decide numbers, and the machine."""
@@ -17,6 +19,7 @@ def environment() -> dict[str, Any]:
         **versions,
         "machine": platform.machine(),
         "processor": processor(),
+        "cpu_features": cpu_features(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": gpu,
