@@ -71,6 +71,8 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
         file.attrs.update(scale=benchmark.scale, protocol=benchmark.protocol, names=[item.name for item in items])
         if isinstance(benchmark.rule, degrade.CustomProtocol):
             file.attrs["rule"] = json.dumps(benchmark.config.protocols[benchmark.protocol])
+        if benchmark.choice.noise is not None:
+            file.attrs["noise"] = benchmark.choice.noise
         file.attrs["labelled"] = part == "train"
         if benchmark.draws_crops:
             return _write_scenes(file, benchmark, items)
@@ -125,6 +127,7 @@ class PatchFile:
             self.scale = int(file.attrs["scale"])
             self.protocol = str(file.attrs["protocol"])
             self.rule = _rule(self.protocol, file.attrs.get("rule"))
+            self.noise = float(file.attrs["noise"]) if "noise" in file.attrs else None
             self.labelled = bool(file.attrs["labelled"])
             self.names = [str(name) for name in file.attrs["names"]]
             if scenes is not None and scenes > len(self.names):
@@ -196,7 +199,8 @@ class PatchFile:
             return self._crop(patch, rng)
         images = self._turned(self._stored(patch), rng, orientation)
         if self.augment and self._keeps_orientation and images[2] is not None:
-            return degrade.degrade(images[2], self.rule, self.scale, seed=int(rng.integers(2**31))), *images[1:]
+            seed = int(rng.integers(2**31))
+            return degrade.degrade(images[2], self.rule, self.scale, self.noise, seed), *images[1:]
         return images
 
     def _turned(

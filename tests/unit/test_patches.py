@@ -162,6 +162,12 @@ def test_patches_of_a_protocol_that_does_not_turn_are_degraded_after_they_are_tu
         file = PatchFile(chosen.path(paths.PATCHES), augment=augment)
         for sample in (file[k] for k in range(30)):
             np.testing.assert_array_equal(sample.lr, sample.hr[:, 1::4, 1::4])
+    noisy = Config.parse(
+        CONFIG | {"protocols": {"corner": corner}, "benchmarks": {"indian_pines_x4_corner": {"noise": 0.05}}}
+    )
+    patch_files.make(benchmark.resolve(noisy, "indian_pines_x4_corner"), "noisy.h5")
+    sample = PatchFile("noisy.h5").stacked(range(20))
+    assert np.std(sample.lr - sample.hr[:, :, 1::4, 1::4]) == pytest.approx(0.05, rel=0.05)
 
 
 def test_scene_with_nan_is_refused_when_crops_are_to_be_drawn(tmp_path, monkeypatch):
