@@ -52,7 +52,18 @@ class Patches(Section):
     size_lr_px: Positive = Field(12, ge=4, description="Side of a training patch in LR pixels.")
     stride_lr_px: Positive = Field(6, description="Distance between patches in LR pixels, for fixed protocols.")
     crops_per_scene: Positive = Field(
-        1000, description="Random crops per scene and epoch, for protocols that degrade at random while training."
+        1000,
+        description="Random crops per scene and epoch, for protocols that degrade at random while training, and with "
+        "`places: random`.",
+    )
+    places: Literal["grid", "random"] = Field(
+        "grid",
+        description="For fixed protocols. grid: patches `stride_lr_px` apart; random: `crops_per_scene` of each scene, "
+        "at places that are drawn once.",
+    )
+    to_border: bool = Field(
+        True,
+        description="On a grid: also the patches that touch the far borders, where the stride leaves a rest over.",
     )
 
 
@@ -106,6 +117,16 @@ class RgbObjective(Objective):
     dataset: str = Field("rgb_photos", description="Data set of photographs: rgb_photos, div2k, or one of your own.")
 
 
+class UnlabelledObjective(Objective):
+    """Semi-supervision on LR-only scenes."""
+
+    response: Literal["cie1964", "cie1964@index"] = Field(
+        "cie1964",
+        description="How bands become eight channels: cie1964 for the scene's wavelengths; cie1964@index takes the "
+        "published matrix for 400-700 nm by number of the band, as the published program does on every data set.",
+    )
+
+
 class Objectives(Section):
     """Spectral Mixup's three components (arXiv 2101.07589), in the order in which an iteration visits them."""
 
@@ -115,7 +136,7 @@ class Objectives(Section):
     rgb: RgbObjective | None = Field(
         None, description="Super-resolve `count` batches of photographs; needs a network with an RGB path: deepshare."
     )
-    unlabelled: Objective | None = Field(
+    unlabelled: UnlabelledObjective | None = Field(
         None,
         description="On `count` batches of LR-only scenes both paths must agree; needs an RGB path, wavelengths, and "
         "a split with an unlabelled part.",
@@ -176,6 +197,10 @@ class Training(Section):
     labelled_scenes: Positive | None = Field(
         None, description="Train on the first so many scenes of the training part only, for ablations; none: all."
     )
+    patches_per_epoch: Positive | None = Field(
+        None,
+        description="Patches of an epoch at most, drawn anew for each: Spectral Mixup's --data_train_num; none: all.",
+    )
     total_variation: TotalVariation = TotalVariation()
     objectives: Objectives = Objectives()
     augment: bool | Literal["dihedral"] = Field(
@@ -214,6 +239,11 @@ class Recipe(Section):
     base: str = Field(description="Registered model: bicubic, gsa, mulsr, ...")
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One run a seed.")
     training: dict[str, Any] = Field({}, description="Changes to the section `training` for this model.")
+    weights: str | None = Field(
+        None,
+        description="Weights that exist, scored beside what is trained here: a paper's own checkpoint, or a model file "
+        "of hsisr; none: train. Of `training`, only device and threads count then.",
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -225,8 +255,14 @@ class BenchmarkChoice(Section):
     """What a benchmark compares, where it differs from its data set's defaults."""
 
     models: list[Name] | None = Field(None, min_length=1, description="Names from `models:` or of registered models.")
-    response: str | None = Field(None, description="Spectral response of the simulated guide.")
-    noise: float | None = Field(None, ge=0, description="Noise sigma on the LR image, range [0, 1].")
+    response: str | None = Field(
+        None,
+        description="Spectral response of the simulated guide; with @index behind its name it is applied by number of "
+        "the band, not by wavelength.",
+    )
+    noise: float | None = Field(
+        None, ge=0, description="Noise sigma on the LR image of the test, range [0, 1]; 0.0316 is variance 0.001."
+    )
     seed: int = Field(0, ge=0, description="Seed of the degradation's noise.")
     patches: Patches | None = Field(None, description="Training patches, where they differ from the section `patches`.")
 

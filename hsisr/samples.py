@@ -87,12 +87,12 @@ def augmented_views(images: Images, rng: np.random.Generator) -> Images:
     roll = roll and images[0].shape[1] % 2 == 0
 
     def change(image: np.ndarray) -> np.ndarray:
+        if roll:  # before the flips, which makes no difference, as an image in one piece is rolled sooner
+            image = np.roll(image, image.shape[1] // 2, axis=1)
         if flip_columns:
             image = image[:, :, ::-1]
         if flip_rows:
             image = image[:, ::-1]
-        if roll:
-            image = np.roll(image, image.shape[1] // 2, axis=1)
         if left != right:  # both together undo each other
             image = np.rot90(image, 1 if left else -1, axes=(1, 2))
         return image

@@ -1,18 +1,26 @@
 """Two forms of a network timed in turns, in float32 and under bfloat16, beside what the machine can do."""
 
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from hsisr.evaluation.environment import processor
+from hsisr.system import cpu_features
+
 TYPES = (torch.float32, torch.bfloat16)
 
 
 def print_ceilings(width: int, side: int, repeats: int) -> None:
-    """What a 3x3 convolution of `width` maps of side x side and a matrix product reach."""
+    """What a 3x3 convolution of `width` maps of side x side and a matrix product reach, and on which processor."""
+    print(f"processor: {processor()}, {' '.join(cpu_features())}")
     for dtype in TYPES:
         matrix = torch.randn(2048, 2048, dtype=dtype)
         maps = torch.randn(1, width, side, side, dtype=dtype).contiguous(memory_format=torch.channels_last)

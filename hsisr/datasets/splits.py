@@ -2,11 +2,16 @@
 
 A published split without a validation part gives up a tenth of its training scenes for it, at least one: of n scenes
 in the split's order, k = max(1, round(n / 10)), those at positions floor((i + 1/2) n / k), i = 0 .. k-1. A choice of
-scenes is applied first, so the tenth is one of the scenes in use. A user's set without a split is split by its last
-fifth, or by regions if it has one scene.
+scenes is applied first, so the tenth is one of the scenes in use; a split may say `tenth: false` and keep all. A user's
+set without a split is split by its last fifth, or by regions if it has one scene.
+
+Every set of several scenes has the split `eighty` too: 80 % of the scenes train, drawn by a seed, as MulSR's authors
+split; `eighty-1`, `eighty-2` and so on are other draws. The scenes are those of the set's own split, if it has one.
 """
 
+import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -47,10 +52,10 @@ def parts(
     test scene is left (auxiliary RGB sets need no test).
     """
     data_set = entry(name, extra)
-    _, chosen = _chosen_split(data_set, split)
+    _, chosen = _chosen_split(data_set, split, scenes)
     items = {part: [_item(source, part) for source in getattr(chosen, part)] for part in PARTS}
     items = _restricted(data_set, items, scenes)
-    if not items["validation"] and not data_set.auxiliary:
+    if chosen.tenth and not items["validation"] and not data_set.auxiliary:
         items["train"], items["validation"] = _tenth(name, items["train"])
     needed = ("train",) if data_set.auxiliary else ("train", "test")
     for part in needed:
@@ -73,7 +78,7 @@ def split(
     settings: what the file's config hash is made of.
     """
     data_set = entry(name, extra)
-    chosen_name, chosen = _chosen_split(data_set, split)
+    chosen_name, chosen = _chosen_split(data_set, split, scenes)
     items = parts(name, scenes, split, extra=extra)
     content = {
         **stamp("split", settings),
@@ -135,13 +140,22 @@ def check_parts(name: str, items: Mapping[str, Sequence[Item]], guard_px: int = 
                     )
 
 
-def _chosen_split(data_set: DataSet, wanted: str | None) -> tuple[str, Split]:
-    """Name and content of a split: the wanted one, the default one, or for a set without any, the rule `last_fifth`."""
+#: Name of a split that is drawn: its seed, 0 where none is given.
+_EIGHTY = re.compile(r"eighty(?:-(\d+))?")
+
+
+def _chosen_split(data_set: DataSet, wanted: str | None, scenes: Sequence[str] | None) -> tuple[str, Split]:
+    """Name and content of a split: the wanted one, the default one, or for a set without any, the rule `last_fifth`.
+
+    scenes: those in use, of which a split is drawn; None: all.
+    """
     wanted = wanted or data_set.default_split
     if wanted in data_set.splits:
         return wanted, data_set.splits[wanted]
+    if wanted is not None and (drawn := _EIGHTY.fullmatch(wanted)):
+        return wanted, _eighty(data_set, int(drawn[1] or 0), scenes)
     if wanted is not None:
-        known = ", ".join(sorted(data_set.splits)) or "none"
+        known = ", ".join([*sorted(data_set.splits), "eighty"])
         raise HsisrError(f"{data_set.name}: unknown split {wanted!r}; known: {known}")
     if len(data_set.scenes) == 1:
         return "regions", region_split(data_set.scenes[0], *_size(data_set))
@@ -155,6 +169,29 @@ def _chosen_split(data_set: DataSet, wanted: str | None) -> tuple[str, Split]:
         train=data_set.scenes[:-tests],
         test=data_set.scenes[-tests:],
     )
+
+
+def _eighty(data_set: DataSet, seed: int, scenes: Sequence[str] | None) -> Split:
+    """80 % of the scenes train and the others test, in an order that follows from the seed and their names alone."""
+    own = data_set.splits.get(data_set.default_split or "")
+    pool = data_set.scenes if own is None else _scenes_of(own, data_set.scenes)
+    pool = [scene for scene in pool if scenes is None or scene in set(scenes)]
+    count = round(0.8 * len(pool))
+    if len(pool) < 3:
+        raise HsisrError(f"{data_set.name}: split eighty: {len(pool)} scenes are too few; choose another split")
+    drawn = sorted(pool, key=lambda scene: hashlib.sha256(f"{seed} {scene}".encode()).digest())
+    train = set(drawn[:count])
+    return Split(
+        description=f"80 % of the scenes, drawn with seed {seed}, train and validate; the others test",
+        train=tuple(scene for scene in pool if scene in train),
+        test=tuple(scene for scene in pool if scene not in train),
+    )
+
+
+def _scenes_of(split: Split, order: Sequence[str]) -> list[str]:
+    """The scenes that a split names, whole or in part, in this order."""
+    named = {source if isinstance(source, str) else source.scene for part in PARTS for source in getattr(split, part)}
+    return [scene for scene in order if scene in named]
 
 
 def _size(data_set: DataSet) -> tuple[int, int]:

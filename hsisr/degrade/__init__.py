@@ -8,6 +8,7 @@ from hsisr.degrade.psf import anisotropic_gaussian
 from hsisr.degrade.registration import Registration, measure_shift, registration, shift_of
 from hsisr.degrade.response import (
     MIXUP_RESPONSE,
+    MIXUP_WAVELENGTHS_NM,
     RESPONSES,
     RGB_TO_EIGHT,
     apply_response,
@@ -16,10 +17,11 @@ from hsisr.degrade.response import (
 )
 from hsisr.degrade.sampling import imresize, interpolate
 from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, sensor_of
-from hsisr.degrade.simulate import Pair, degrade, pair, scene_response
+from hsisr.degrade.simulate import Pair, degrade, degrade_crop, pair, scene_response
 
 __all__ = [
     "MIXUP_RESPONSE",
+    "MIXUP_WAVELENGTHS_NM",
     "PROTOCOLS",
     "RESPONSES",
     "RGB_TO_EIGHT",
@@ -34,6 +36,7 @@ __all__ = [
     "anisotropic_gaussian",
     "apply_response",
     "degrade",
+    "degrade_crop",
     "estimate_footprint",
     "estimate_sensor",
     "gaussian_footprint",

@@ -7,7 +7,7 @@ from typing import Any
 from hsisr.degrade.noise import NO_NOISE, parse_noise
 from hsisr.degrade.protocols import PROTOCOLS, Protocol
 from hsisr.degrade.psf import AnisotropicPsf, ArrayPsf, BlockMeanPsf, GaussianPsf, Psf
-from hsisr.degrade.response import RESPONSES
+from hsisr.degrade.response import BY_INDEX, RESPONSES
 from hsisr.degrade.sampling import SAMPLINGS
 from hsisr.errors import HsisrError
 
@@ -30,7 +30,7 @@ class CustomProtocol(Protocol):
     `{kind: mean}`, `{kind: array, weights: [[..], ..]}`, or `none` (see `hsisr.degrade.psf`).
     sampling: one of SAMPLINGS, default `centre`. phase: of `strided`, in HR pixels, 0 .. scale - 1.
     noise: sigma, `{sigma: ..}` or `{snr_db: ..}`; default none. clip: whether LR is clipped to [0, 1]; default no.
-    response: name of the guide's response, or `none` for no guide; default nikon_d700.
+    response: name of the guide's response, which may end in `@index`, or `none` for no guide; default nikon_d700.
     convention: `mulsr` (default) or `mixup`. description: one line. Training patches are degraded as the test is.
     Raises HsisrError for a key or value it does not know.
     """
@@ -48,7 +48,9 @@ class CustomProtocol(Protocol):
             raise HsisrError(
                 f"{where}: phase must be a whole number >= 0, and 0 unless sampling is strided; not {phase!r}"
             )
-        response = _one_of(settings.get("response", "nikon_d700"), (*RESPONSES, "none", None), f"{where}: response")
+        response = settings.get("response", "nikon_d700")
+        by_wavelength = response.removesuffix(BY_INDEX) if isinstance(response, str) else response
+        _one_of(by_wavelength, (*RESPONSES, "none", None), f"{where}: response")
         clip = settings.get("clip", False)
         if not isinstance(clip, bool):
             raise HsisrError(f"{where}: clip must be true or false, not {clip!r}")

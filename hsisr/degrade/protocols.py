@@ -8,24 +8,38 @@ from functools import lru_cache
 import numpy as np
 
 from hsisr.degrade.noise import NO_NOISE, Noise
-from hsisr.degrade.psf import FWHM_PER_SIGMA, AnisotropicPsf, BlockShiftedPsf, GaussianPsf, Psf
-from hsisr.degrade.sampling import Sampler, build_sampler
+from hsisr.degrade.psf import FWHM_PER_SIGMA, AnisotropicPsf, BlockShiftedPsf, GaussianPsf, Psf, sampled_gaussian
+from hsisr.degrade.sampling import CropSampler, Sampler, build_crop_sampler, build_sampler
 from hsisr.errors import HsisrError
 
 
 @dataclass(frozen=True, eq=False)
 class Degradation:
-    """One way from HR to LR: kernel (None: no blur), sampling, border and phase as in `build_sampler`, then noise."""
+    """One way from HR to LR: kernel (None: no blur), sampling, border and phase as in `build_sampler`, then noise.
+
+    clips: whether LR is clipped to [0, 1] where the protocol clips.
+    """
 
     kernel: np.ndarray | None
     sampling: str
     border: str = "reflect"
     phase: int = 0
     noise: Noise = NO_NOISE
+    clips: bool = True
 
     def sampler(self, scale: int, shape: tuple[int, int]) -> Sampler:
         """The linear part, for images of `shape` = (H, W)."""
         return build_sampler(self.kernel, self.sampling, scale, shape, self.border, self.phase)
+
+    def crop_sampler(self, scale: int, shape: tuple[int, int]) -> Sampler | CropSampler:
+        """The linear part for a single image, which costs less to make where that image is a small one."""
+        if max(shape) > _LARGEST_CROP_PX:
+            return self.sampler(scale, shape)
+        return build_crop_sampler(self.kernel, self.sampling, scale, shape, self.border, self.phase)
+
+
+#: Side of an image, HR pixels, beyond which full matrices take longer than sparse ones.
+_LARGEST_CROP_PX = 256
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,8 @@ class Protocol:
     sampling, phase: see `hsisr.degrade.sampling`. noise: on the LR image. clips: whether LR is clipped to [0, 1].
     needs_guide: whether a guide is simulated for a scene that has none. response: the default one, or None.
     real_guide: whether a scene's own guide goes before a simulated one. convention: of the scores; None: no reference.
+    cuts_back: whether a size that does not divide by the scale gives one LR pixel more, and what is super-resolved is
+    cut back to the reference; else the scene is cropped at the bottom and right first.
     patch_first: whether a training patch is cut out of the HR scene and then degraded, which differs at its border from
     a patch of the degraded scene.
     training: draws a random degradation (rng, scale) for training patches, or None where training is as the test.
@@ -52,6 +68,7 @@ class Protocol:
     response: str | None = None
     real_guide: bool = False
     convention: str | None = "mulsr"
+    cuts_back: bool = False
     patch_first: bool = False
     training: Callable[[np.random.Generator, int], Degradation] | None = None
 
@@ -59,6 +76,10 @@ class Protocol:
     def random_training(self) -> bool:
         """Whether training patches are degraded at random when they are read."""
         return self.training is not None
+
+    def turns_with_scene(self, scale: int) -> bool:
+        """Whether the LR image of a scene that is turned or mirrored is its LR image, turned or mirrored alike."""
+        return _turns(self, scale)
 
     def degradation(self, scale: int) -> Degradation:
         """The fixed degradation of the test. Raises HsisrError for a protocol that degrades nothing."""
@@ -91,6 +112,21 @@ def _mulsr_training(rng: np.random.Generator, scale: int) -> Degradation:
     return Degradation(kernel, sampling, border="nearest" if sampling == "strided" else "reflect", noise=noise)
 
 
+def _literal_training(rng: np.random.Generator, scale: int) -> Degradation:
+    """MulSR's random training degradation to the letter: the same draws as `_mulsr_training`.
+
+    An isotropic kernel is a quarter of a Gaussian, with its peak at index (0, 0), so that it moves the image by up to
+    half the kernel towards the upper left. LR without noise is not clipped.
+    """
+    size, l1, l2, theta, isotropic, sampling, noise = _draw(rng, scale)
+    if isotropic:
+        kernel = sampled_gaussian(np.arange(size), np.arange(size), l1, l2, theta)
+    else:
+        kernel = BlockShiftedPsf(l1, l2, theta, size).kernel(scale, even=False)
+    border = "nearest" if sampling == "strided" else "reflect"
+    return Degradation(kernel, sampling, border, noise=noise, clips=noise.sigma > 0)
+
+
 def _aligned_training(rng: np.random.Generator, scale: int) -> Degradation:
     """The same draws as `_mulsr_training`, with every kernel centred on the LR pixel."""
     size, l1, l2, theta, _, sampling, noise = _draw(rng, scale)
@@ -105,7 +141,7 @@ def _draw(rng: np.random.Generator, scale: int) -> tuple[int, float, float, floa
 
     The isotropic half draws a standard deviation, not a variance. Noise comes on four patches out of five.
     """
-    size = int(rng.choice(_MULSR_SIZES))
+    size = _MULSR_SIZES[rng.integers(len(_MULSR_SIZES))]
     isotropic = bool(rng.random() < 0.5)
     if isotropic:
         l1 = l2 = float(rng.uniform(0.2, scale)) ** 2
@@ -113,7 +149,7 @@ def _draw(rng: np.random.Generator, scale: int) -> tuple[int, float, float, floa
     else:
         l1, l2 = (float(value) for value in rng.uniform(0.2, scale, 2))
         theta = float(rng.uniform(0, math.pi))
-    sampling = str(rng.choice(_MULSR_SAMPLINGS))
+    sampling = _MULSR_SAMPLINGS[rng.integers(len(_MULSR_SAMPLINGS))]
     noisy = rng.random() < 0.8
     level = int(rng.integers(1, 5)) / 255
     return size, l1, l2, theta, isotropic, sampling, Noise(sigma=level if noisy else 0.0)
@@ -134,6 +170,16 @@ PROTOCOLS: dict[str, Protocol] = {
             training=_mulsr_training,
         ),
         Protocol(
+            "mulsr-literal",
+            "mulsr, with the program's isotropic training kernels, which are a quarter Gaussian; tests are the same",
+            psf=BlockShiftedPsf(l1=2.0, l2=10.0, theta=math.pi / 2, taps=13),
+            sampling="bicubic",
+            noise=_MULSR_NOISE,
+            clips=True,
+            response="nikon_d700",
+            training=_literal_training,
+        ),
+        Protocol(
             "mulsr-aligned",
             "MulSR's blur and noise, sampled at the centre of each LR pixel: no shift",
             psf=AnisotropicPsf(l1=2.0, l2=10.0, theta=math.pi / 2, taps=13),
@@ -150,6 +196,7 @@ PROTOCOLS: dict[str, Protocol] = {
             sampling="imresize",
             needs_guide=False,
             convention="mixup",
+            cuts_back=True,
             patch_first=True,
         ),
         Protocol(
@@ -180,6 +227,21 @@ def find_protocol(protocol: str | Protocol) -> Protocol:
     if not isinstance(protocol, str) or protocol not in PROTOCOLS:
         raise HsisrError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
     return PROTOCOLS[protocol]
+
+
+@lru_cache(maxsize=8)
+def _turns(protocol: Protocol, scale: int) -> bool:
+    degradation = protocol.degradation(scale)
+    reach = 1 if degradation.kernel is None else max(degradation.kernel.shape)
+    size = scale * (2 * math.ceil(reach / scale) + 7)
+    inner = degradation.sampler(scale, (size, size)).impulse_response(size // scale // 2, size // scale // 2)
+    largest = np.abs(inner).max()
+    turned = (inner[::-1], inner[:, ::-1], inner.T)
+    return all(float(np.abs(image - inner).max()) < _SAME * largest for image in turned)
+
+
+#: Part of the largest weight below which two weights are the same but for rounding.
+_SAME = 1e-9
 
 
 @lru_cache(maxsize=8)

@@ -2,6 +2,9 @@
 
 A response is a table in `responses/<name>.csv`: comment lines `# source:` and `# kind:` (`measured`, or `boxcar`
 for flat between published band edges), then the wavelength in nanometres and one column a channel.
+
+A name that ends in `@index` asks for the table as it stands: its first row is for the first band, whatever the bands'
+wavelengths are. The papers' programs apply theirs so, also to Harvard, whose bands lie 20 nm beside the table's.
 """
 
 import math
@@ -18,6 +21,9 @@ _FOLDER = resources.files(__package__) / "responses"
 #: Names of the responses that come with the package.
 RESPONSES = tuple(sorted(file.name.removesuffix(".csv") for file in _FOLDER.iterdir() if file.name.endswith(".csv")))
 
+#: Ending of a name that asks for a response by number of the band instead of its wavelength.
+BY_INDEX = "@index"
+
 #: Mixing of R, G, B into the eight channels of Spectral Mixup (arXiv 2101.07589): rgb @ this, as published.
 RGB_TO_EIGHT = np.array(
     [
@@ -29,6 +35,8 @@ RGB_TO_EIGHT = np.array(
 
 #: The table that Spectral Mixup's V (arXiv 2101.07589) is made of.
 MIXUP_RESPONSE = "cie1964"
+#: Bands for which Spectral Mixup published its 31 x 8 matrix.
+MIXUP_WAVELENGTHS_NM = np.linspace(400.0, 700.0, 31)
 
 #: Factor per nm of band spacing that makes Spectral Mixup's published 31 x 8 matrix from the CIE 1964 functions.
 _MIXUP_GAIN_PER_NM = 0.008472997
@@ -55,8 +63,11 @@ def response(name: str, wavelengths_nm: np.ndarray, fwhm_nm: np.ndarray | None =
     wavelengths_nm: (bands,) band centres in any order. fwhm_nm: (bands,) widths; where given, the table is averaged
     over each band's Gaussian, else read at its centre by linear interpolation. On the table's own wavelengths
     the published values stay as they are. Outside its table a response is 0.
+    name: may end in `@index`; of the wavelengths, only their number counts then.
     Raises HsisrError for an unknown name, or when a channel lies outside the bands.
     """
+    if name.endswith(BY_INDEX):
+        return response_by_index(name, len(wavelengths_nm))
     table = load_response(name)
     centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
     on_grid = centres.shape == table.wavelengths_nm.shape and np.allclose(centres, table.wavelengths_nm, 0, 1e-6)
@@ -77,9 +88,24 @@ def response(name: str, wavelengths_nm: np.ndarray, fwhm_nm: np.ndarray | None =
     return normalised
 
 
+def response_by_index(name: str, bands: int) -> np.ndarray:
+    """A response whose rows are applied to bands in order: (channels, bands), float64, every row with sum 1.
+
+    name: with or without `@index`. Raises HsisrError for an unknown name, or if its table is for another number.
+    """
+    table = load_response(name)
+    if len(table.values) != bands:
+        raise HsisrError(
+            f"response {name}: its table is for {len(table.values)} bands ({_span(table.wavelengths_nm)}) and the "
+            f"scene has {bands}; choose {table.name}, which is resampled to the scene's wavelengths"
+        )
+    return table.values.T / table.values.sum(axis=0)[:, None]
+
+
 @cache
 def load_response(name: str) -> ResponseTable:
-    """Read a response's table. Raises HsisrError, naming the known ones, for an unknown name."""
+    """Read a response's table, also of a name that ends in `@index`. Raises HsisrError, naming the known ones."""
+    name = name.removesuffix(BY_INDEX)
     if name not in RESPONSES:
         raise HsisrError(f"unknown response {name!r}; choose one of {', '.join(RESPONSES)}")
     lines = (_FOLDER / f"{name}.csv").read_text(encoding="utf-8").splitlines()
@@ -91,6 +117,8 @@ def load_response(name: str) -> ResponseTable:
 
 def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
     """The guide that a response (G, B) makes of a cube (B, H, W): (G, H, W), in the cube's type."""
+    if cube.dtype == np.float64 and cube.flags.c_contiguous:  # nothing to convert
+        return (matrix @ cube.reshape(len(cube), -1)).reshape(-1, *cube.shape[1:])
     guide = np.empty((len(matrix), *cube.shape[1:]), cube.dtype)
     for row in range(0, cube.shape[1], _ROWS):  # a few rows at a time in float64, to round once at little memory
         block = cube[:, row : row + _ROWS].astype(np.float64)

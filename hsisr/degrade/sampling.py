@@ -8,7 +8,7 @@ times the correlation with u_r (v_r). Nothing is computed at HR positions that n
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,26 @@ class Sampler:
         return weights
 
 
+@dataclass(frozen=True, eq=False)
+class CropSampler:
+    """The same as `Sampler`, of full matrices, which are made sooner and suit an image of one small size.
+
+    rows: (h, terms, H). reads: first and end HR row that each LR row reads. columns: (terms * W, w).
+    """
+
+    rows: np.ndarray
+    reads: list[tuple[int, int]]
+    columns: np.ndarray
+
+    def __call__(self, cube: np.ndarray) -> np.ndarray:
+        cube = cube.astype(np.float64, copy=False)
+        height, terms, _ = self.rows.shape
+        blurred = np.empty((len(cube), height, terms, cube.shape[2]))
+        for row, (first, end) in enumerate(self.reads):
+            np.matmul(self.rows[row, :, first:end], cube[:, first:end], out=blurred[:, row])
+        return (blurred.reshape(-1, len(self.columns)) @ self.columns).reshape(len(cube), height, -1)
+
+
 def build_sampler(
     kernel: np.ndarray | None,
     sampling: str,
@@ -62,16 +82,55 @@ def build_sampler(
     kernel: (rows, columns), read as a correlation. Before `centre` its middle lies on the LR pixel's centre, which
     takes an even number of taps at even scales and an odd one at odd scales; otherwise its tap n // 2 lies on the
     pixel that is read. border: what the blur reads outside the image: `reflect` (mirrored, edge sample repeated) or
-    `nearest`. phase: of `strided`, 0 .. scale - 1. H and W are multiples of scale.
+    `nearest`. phase: of `strided`, 0 .. scale - 1. H and W are multiples of scale, but for `imresize`, which rounds up.
     """
+    left, right = _separated(kernel, np.finfo(float).eps)
+    rows = [_axis(shape[0], scale, taps, sampling, border, phase) for taps in left]
+    columns = [_axis(shape[1], scale, taps, sampling, border, phase) for taps in right]
+    sparse = _sparse()
+    return Sampler(sparse.vstack(rows, format="csr"), sparse.hstack(columns, format="csr"), len(left))
+
+
+#: Part of the largest singular value of a kernel below which `build_crop_sampler` leaves a term out: it is far below
+#: what float32, in which crops are kept, can tell apart.
+CROP_PRECISION = 1e-11
+
+
+def build_crop_sampler(
+    kernel: np.ndarray | None,
+    sampling: str,
+    scale: int,
+    shape: tuple[int, int],
+    border: str = "reflect",
+    phase: int = 0,
+) -> CropSampler:
+    """As `build_sampler`, quick where every crop of one size has a kernel of its own; exact to CROP_PRECISION."""
+    left, right = _separated(kernel, CROP_PRECISION)
+    units, reads = _unit_axes(shape[0], scale, left.shape[1], sampling, border, phase)
+    rows = (left @ units).reshape(len(left), -1, shape[0]).transpose(1, 0, 2)
+    units, _ = _unit_axes(shape[1], scale, right.shape[1], sampling, border, phase)
+    columns = (right @ units).reshape(len(right), -1, shape[1]).transpose(0, 2, 1)
+    return CropSampler(np.ascontiguousarray(rows), reads, columns.reshape(-1, columns.shape[2]))
+
+
+def _separated(kernel: np.ndarray | None, precision: float) -> tuple[np.ndarray, np.ndarray]:
+    """A kernel as a sum of outer products: taps along the rows and along the columns, (terms, taps) each."""
     if kernel is None:
         kernel = np.ones((1, 1))
     left, values, right = np.linalg.svd(np.asarray(kernel, dtype=float), full_matrices=False)
-    terms = int(np.sum(values > np.finfo(float).eps * values[0]))
-    rows = [_axis(shape[0], scale, left[:, r] * values[r], sampling, border, phase) for r in range(terms)]
-    columns = [_axis(shape[1], scale, right[r], sampling, border, phase) for r in range(terms)]
-    sparse = _sparse()
-    return Sampler(sparse.vstack(rows, format="csr"), sparse.hstack(columns, format="csr"), terms)
+    terms = int(np.sum(values > precision * values[0]))
+    return (left[:, :terms] * values[:terms]).T, right[:terms]
+
+
+@lru_cache(maxsize=64)
+def _unit_axes(
+    size: int, scale: int, taps: int, sampling: str, border: str, phase: int
+) -> tuple[np.ndarray, list[tuple[int, int]]]:
+    """`_axis` of each tap alone, (taps, size // scale * size), of which that of any taps is a sum; and the first and
+    end input that each output may read."""
+    units = np.stack([_axis(size, scale, unit, sampling, border, phase).toarray() for unit in np.eye(taps)])
+    read = [np.flatnonzero(row) for row in (units != 0).any(axis=0)]
+    return units.reshape(taps, -1), [(int(inputs[0]), int(inputs[-1]) + 1) for inputs in read]
 
 
 def correlation_axis(size: int, step: int, start: int, taps: np.ndarray, border: str = "reflect") -> Any:
@@ -147,7 +206,7 @@ def _axis(size: int, scale: int, taps: np.ndarray, sampling: str, border: str, p
         return correlation_axis(size, scale, phase - len(taps) // 2, taps, border)
     blur = correlation_axis(size, 1, -(len(taps) // 2), taps, border)
     if sampling == "imresize":
-        return _matlab_axis(size, size // scale, scale, scale) @ blur
+        return _matlab_axis(size, -(-size // scale), scale, scale) @ blur
     if sampling in _TORCH_KERNELS:
         return _torch_axis(size, size // scale, scale, sampling) @ blur
     raise HsisrError(f"unknown sampling {sampling!r}; choose one of {', '.join(SAMPLINGS)}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from hsisr.degrade.noise import Noise, parse_noise, scene_seed
 from hsisr.degrade.protocols import Protocol, find_protocol, fixed_sampler
-from hsisr.degrade.response import apply_response
+from hsisr.degrade.response import BY_INDEX, apply_response, response_by_index
 from hsisr.degrade.response import response as response_matrix
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
@@ -18,8 +18,9 @@ from hsisr.scene import Scene
 class Pair:
     """What a model sees and what it is scored against; an LR pixel i covers the HR pixels i s .. i s + s - 1.
 
-    lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), or None under `full`.
-    mask: (h s, w s), True where valid, or None: all are. All images float32.
+    lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), up to s - 1 rows and
+    columns less under `mixup`, or None under `full`.
+    mask: of hr's size, True where valid, or None: all are. All images float32.
     metadata: protocol, scale, psf and sampling (words), kernel (array or None), phase, noise_sigma, response (name or
     None), response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene.
     """
@@ -42,27 +43,48 @@ def degrade(
     """The LR image (B, h, w) that a protocol makes of a cube (B, H, W).
 
     cube: float, without NaN, in [0, 1] under the protocols that clip; cropped at the bottom and right to a multiple
-    of `scale`. noise: None as the protocol says, 0 none, else a standard deviation, `{snr_db: ..}` or a Noise.
+    of `scale`, but for `mixup`, where h and w are rounded up. noise: None as the protocol says, 0 none, else a standard
+    deviation, `{snr_db: ..}` or a Noise.
     seed: of the noise and of the random training degradation. training: degrade as the protocol does for
     training patches, which differs from the test only where `Protocol.random_training` is set.
     Returns float64 for float64 input, else float32; always computed in float64.
     Raises HsisrError for an unknown protocol, for `full`, and for input that cannot be degraded.
     """
     protocol = find_protocol(protocol)
-    cube = _cropped(check_cube(cube, scale), scale)
+    cube = _cropped(check_cube(cube, scale), scale, protocol.cuts_back)
+    lr = _degraded(cube, protocol, scale, noise, seed, training)
+    return lr if cube.dtype == np.float64 else lr.astype(np.float32)
+
+
+def degrade_crop(crop: np.ndarray, protocol: Protocol, scale: int, seed: int | Sequence[int]) -> np.ndarray:
+    """The LR image of a training crop: `degrade` with `training`, for a crop that is known to be sound.
+
+    crop: (B, H, W) float64, finite, H and W multiples of `scale`. Returns float64.
+    """
+    return _degraded(crop, protocol, scale, None, seed, training=True)
+
+
+def _degraded(
+    cube: np.ndarray,
+    protocol: Protocol,
+    scale: int,
+    noise: float | Mapping | Noise | None,
+    seed: int | Sequence[int],
+    training: bool,
+) -> np.ndarray:
     try:
         rng = np.random.default_rng(seed)
     except (TypeError, ValueError):
         raise HsisrError(f"seed: expected a whole number >= 0 or several, not {seed!r}") from None
     if training and protocol.training is not None:
         degradation = protocol.training(rng, scale)
-        sampler = degradation.sampler(scale, cube.shape[1:])
+        sampler = degradation.crop_sampler(scale, cube.shape[1:])
     else:
         degradation = protocol.degradation(scale)
         sampler = fixed_sampler(protocol, scale, cube.shape[1:])
     level = parse_noise(noise) or degradation.noise
-    lr, _ = _observe(sampler(cube), level, rng, protocol.clips)
-    return lr if cube.dtype == np.float64 else lr.astype(np.float32)
+    lr, _ = _observe(sampler(cube), level, rng, protocol.clips and degradation.clips)
+    return lr
 
 
 def pair(
@@ -75,6 +97,9 @@ def pair(
     part: str = "",
 ) -> Pair:
     """The pair that a protocol makes of a scene, cropped at the bottom and right to a multiple of `scale`.
+
+    Under `mixup` without a guide the reference stays whole instead, and the LR image has ceil(H / scale) rows and
+    ceil(W / scale) columns: what is super-resolved is cut back to the reference.
 
     response: name or matrix (G, B) of a simulated guide, `none` for no guide; None: as the protocol says, which is
     the scene's own guide under `wald` and `full` where it has one. noise: as for `degrade`. seed, part: of the noise,
@@ -100,11 +125,14 @@ def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:
     """
     bands = scene.shape[0]
     if isinstance(response, str):
-        if scene.wavelengths_nm is None:
+        if response.endswith(BY_INDEX):
+            matrix = response_by_index(response, bands)
+        elif scene.wavelengths_nm is None:
             raise HsisrError(
                 f"response {response} needs wavelengths, which are not known; give a matrix (G, B) or `none`"
             )
-        matrix = response_matrix(response, scene.wavelengths_nm, scene.fwhm_nm)
+        else:
+            matrix = response_matrix(response, scene.wavelengths_nm, scene.fwhm_nm)
     else:
         matrix = np.asarray(response, dtype=float)
         if matrix.ndim != 2 or matrix.shape[1] != bands or not np.isfinite(matrix).all():
@@ -130,13 +158,16 @@ def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
         raise HsisrError(f"a cube must hold floats in [0, 1], not {cube.dtype}; divide it by its peak value first")
     if min(cube.shape[1:]) < scale:
         raise HsisrError(f"an image of {cube.shape[1]} x {cube.shape[2]} pixels is smaller than the scale {scale}")
-    bad = sum(int(band.size - np.isfinite(band).sum()) for band in cube)
-    if bad:
+    if not all(np.isfinite(band).all() for band in cube):
+        bad = sum(int(band.size - np.isfinite(band).sum()) for band in cube)
         raise HsisrError(f"the cube holds {bad} NaN or infinite values; drop the bands or crop the pixels they are in")
     return cube
 
 
-def _cropped(cube: np.ndarray, scale: int) -> np.ndarray:
+def _cropped(cube: np.ndarray, scale: int, whole: bool = False) -> np.ndarray:
+    """The cube cut to a multiple of the scale, or whole where what is super-resolved is cut back instead."""
+    if whole:
+        return cube
     rows, columns = (size // scale * scale for size in cube.shape[1:])
     return cube[:, :rows, :columns]
 
@@ -160,7 +191,8 @@ def _simulated(
     noise: float | Mapping[str, float] | Noise | None,
     part: str,
 ) -> Pair:
-    hr = np.ascontiguousarray(_cropped(check_cube(scene.cube, scale), scale))
+    whole = protocol.cuts_back and (response is None or (isinstance(response, str) and response == "none"))
+    hr = np.ascontiguousarray(_cropped(check_cube(scene.cube, scale), scale, whole))
     rows, columns = hr.shape[1:]
     guide, name, matrix = _guide(scene, hr, protocol, scale, response)
     degradation = protocol.degradation(scale)

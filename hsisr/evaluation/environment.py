@@ -5,7 +5,7 @@ import platform
 from importlib import metadata
 from typing import Any
 
-from hsisr.system import gpus_in_use
+from hsisr.system import cpu_features, gpus_in_use
 
 
 def environment() -> dict[str, Any]:
@@ -18,6 +18,7 @@ def environment() -> dict[str, Any]:
         **versions,
         "machine": platform.machine(),
         "processor": processor(),
+        "cpu_features": cpu_features(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpu": ", ".join(torch.cuda.get_device_name(index) for index in gpus_in_use()) or None,

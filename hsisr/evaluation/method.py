@@ -21,11 +21,12 @@ Method = Callable[[PairFile], np.ndarray]
 
 
 def load(benchmark: Benchmark, model: Model, seed: int) -> Method:
-    """A function that super-resolves a pair with the model.
+    """A function that super-resolves a pair with the model, cut back to its reference.
 
     Raises HsisrError if a network is not trained, or was trained with other settings.
     """
-    return _network(benchmark, model, seed) if model.is_network else _classical(benchmark, model)
+    super_resolve = _network(benchmark, model, seed) if model.is_network else _classical(benchmark, model)
+    return lambda pair: pair.cut_back(super_resolve(pair))
 
 
 def _classical(benchmark: Benchmark, model: Model) -> Method:

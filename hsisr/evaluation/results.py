@@ -56,7 +56,10 @@ class ModelResult(_Block):
     seeds: dict[str, Scores] = Field(description="Seed -> mean over test scenes; empty where nothing is trained.")
     seed_std: Scores = Field(description="Standard deviation over seeds, 0 for one.")
     parameters: int = Field(description="Trainable numbers; 0 for classical methods.")
-    training_steps: int = Field(description="Optimiser steps of one run; 0 for classical methods.")
+    training_steps: int = Field(description="Optimiser steps of one run; 0 for classical methods and imported weights.")
+    weights: dict[str, str] | None = Field(
+        None, description="File and SHA-256 of weights that were imported; none where they were trained here."
+    )
     flops_per_value: float | None = Field(
         None, description="Floating-point operations per value of the result, counted; none for classical methods."
     )

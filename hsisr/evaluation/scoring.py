@@ -62,7 +62,8 @@ def _summary(
     benchmark: Benchmark, model: Model, scores: dict, seconds: float, bands: dict[str, results.BandChoice]
 ) -> results.ModelResult:
     per_scene = {scene: _mean([scores[seed][scene] for seed in scores]) for scene in scores[model.seeds[0]]}
-    per_seed = {str(seed): _mean(list(scores[seed].values())) for seed in scores} if model.is_network else {}
+    trained = model.is_network and model.weights is None
+    per_seed = {str(seed): _mean(list(scores[seed].values())) for seed in scores} if trained else {}
     runs = []
     if model.is_network:
         runs = [
@@ -70,7 +71,7 @@ def _summary(
             for seed in model.seeds
         ]
     timing = {"seconds": seconds / len(scores)}
-    if runs:
+    if runs and model.weights is None:
         timing["training_seconds"] = sum(run["timing"]["seconds"] for run in runs) / len(runs)
     return results.ModelResult(
         base=model.base,
@@ -82,6 +83,7 @@ def _summary(
         seed_std=_std(list(per_seed.values())),
         parameters=runs[0]["parameters"] if runs else 0,
         training_steps=runs[0]["steps"] if runs else 0,
+        weights=None if model.weights is None else {"file": runs[0]["source"], "sha256": runs[0]["source_sha256"]},
         timing=timing,
         bands=bands,
     )

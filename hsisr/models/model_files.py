@@ -73,6 +73,41 @@ def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, band
     save_model(out, network, metadata, {"imported": source["source_sha256"]})
 
 
+def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -> None:
+    """Copy weights of a file into a network: of a model file of hsisr, or of a paper's own checkpoint.
+
+    facts: base, options, scale, bands and guide_channels of the network; a model file must say the same of itself, but
+    for bands and guide_channels that its network does not depend on. A checkpoint must have every key in its shape.
+    Raises HsisrError if it does not fit, is damaged, or holds anything but tensors.
+    """
+    from hsisr.models import load_official
+
+    weights, metadata = _tensors(Path(path))
+    if weights is None:
+        load_official(network, path)
+        return
+    differing = [key for key in ("base", "options", "scale") if metadata and metadata[key] != facts[key]]
+    if differing:
+        told = "; ".join(f"{key} {metadata[key]}, here {facts[key]}" for key in differing)
+        raise HsisrError(f"{path}: of another network: {told}; name what the file holds")
+    load_official(network, weights, str(path))
+
+
+def _tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Key -> tensor of a safetensors file, None if it is none; and what a model file of hsisr says of itself."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            ours = "hsisr" in (file.metadata() or {})
+            names = list(file.keys())
+            return {name: file.get_tensor(name) for name in names}, read_metadata(path) if ours else {}
+    except SafetensorError as error:
+        if path.suffix == ".safetensors":
+            raise HsisrError(f"{path}: not a model file, or damaged ({error})") from error
+        return None, {}
+
+
 def model_path(path: str | os.PathLike) -> Path:
     """The model file at `path`, which may be the run folder. Raises HsisrError if there is none."""
     path = Path(path)

@@ -3,8 +3,9 @@
 The rule depends on the request, the tensors and the machine, never on what happens to be built already:
 
 * a CUDA tensor goes to the CUDA kernel;
-* a CPU map of at least `AUTO_CPU_PIXELS` pixels goes to the native CPU kernel, a smaller one to plain PyTorch: on small
-  maps the op is a few percent of a network's time, less than what building the kernel costs;
+* a CPU map goes to the native CPU kernel from the size on from which that is faster, which is measured once on a
+  machine (`hsisr.ops.measured`); maps below 48 x 48 pixels go to plain PyTorch, whose time there is less than what
+  building the kernel costs, and those from 128 x 128 on to the kernel, with a warning if it cannot be built;
 * whatever cannot run (no compiler, no toolkit, no GPU, a size without kernel) goes to plain PyTorch, with a warning.
 """
 
@@ -15,13 +16,10 @@ import torch
 from torch import Tensor
 
 from hsisr.errors import HsisrError
-from hsisr.ops import build, plan, tf32
+from hsisr.ops import build, measured, plan, tf32
 
 NAMES = ("auto", "cuda", "cpu", "torch")
 VARIABLE = "HSISR_DSCA_BACKEND"
-#: H*W from which "auto" uses the native CPU kernel: 128 x 128.
-AUTO_CPU_PIXELS = 128 * 128
-
 _COST = {
     "cuda": "plain PyTorch launches a few small kernels per row and column instead of one per direction",
     "cpu": "plain PyTorch takes about 1.2 to 2 times as long",
@@ -45,8 +43,11 @@ def describe() -> str:
     asked = _asked("auto")
     if asked != "auto":
         return f"{asked}, because {VARIABLE} says so" + _because(_obstacle(asked))
-    side = int(AUTO_CPU_PIXELS**0.5)
-    native = f"native from {side} x {side} pixels on ({_state(build.cpu_library())}), plain PyTorch below"
+    first, last = measured.SIDES[0], int(measured.ALWAYS_PIXELS**0.5)
+    native = (
+        f"native from {last} x {last} pixels on ({_state(build.cpu_library())}), plain PyTorch below "
+        f"{first} x {first}, between them what was measured to be faster"
+    )
     why = _cuda_obstacle()
     gpu = "CUDA kernel (built on first use)" if why is None else f"none ({why})"
     return f"auto: on the CPU {native}; on a GPU {gpu}"
@@ -68,8 +69,7 @@ def _choose(
     asked = _asked(backend)
     wanted = asked
     if asked == "auto":
-        large = shape[2] * shape[3] >= AUTO_CPU_PIXELS
-        wanted = "cuda" if device == "cuda" else "cpu" if device == "cpu" and large else "torch"
+        wanted = device if device == "cuda" else "cpu" if device == "cpu" and _native_pays(shape) else "torch"
     if wanted == "torch":
         return "torch", ""
     precision = _precision(operands, training)
@@ -83,6 +83,14 @@ def _choose(
 # torch.compile runs this once while tracing and keeps the answer: what torch.compiler.assume_constant_result sets,
 # without the second that importing the compiler for it would take
 vars(_choose)["_dynamo_marked_constant"] = True
+
+
+def _native_pays(shape: tuple[int, ...]) -> bool:
+    pixels = shape[2] * shape[3]
+    if pixels >= measured.ALWAYS_PIXELS:
+        return True
+    small = pixels < measured.SIDES[0] ** 2 or shape[1] > plan.MAX_CHANNELS
+    return not small and pixels >= measured.native_from(shape[1])
 
 
 def _asked(backend: str) -> str:

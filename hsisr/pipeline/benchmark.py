@@ -8,11 +8,13 @@ every sub-command runs with it, so the two cannot differ.
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from hsisr import datasets, degrade
 from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Training, checked
 from hsisr.errors import HsisrError
+from hsisr.files import file_hash
 from hsisr.models import registry
 from hsisr.models.options import RGB_CHANNELS
 from hsisr.pipeline import paths
@@ -31,18 +33,29 @@ REDUCED_RESOLUTION = "wald"
 
 @dataclass(frozen=True)
 class Model:
-    """One model of a benchmark: a registered base, its checked options, its seeds and how it is trained."""
+    """One model of a benchmark: a registered base, its checked options, its seeds and how it is trained.
+
+    weights: file of weights that exist, in place of training; None: it is trained.
+    """
 
     name: str
     base: str
     options: dict[str, Any]
     seeds: tuple[int, ...]
     training: Training
+    weights: str | None = None
 
     @property
     def is_network(self) -> bool:
         """True if it has weights to train."""
         return registry.entry(self.base).kind == "network"
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """SHA-256 of the file of its weights. Raises HsisrError if it is not there."""
+        if not Path(self.weights).is_file():
+            raise HsisrError(f"models.{self.name}.weights: {self.weights}: no such file; `hsisr weights` lists some")
+        return file_hash(self.weights)
 
 
 @dataclass(frozen=True)
@@ -117,8 +130,9 @@ class Benchmark:
 
     def photographs(self, model: str) -> "Benchmark | None":
         """The benchmark whose training patches a model's RGB task takes: same scale, same protocol; None without."""
-        task = self.model(model).training.objectives.rgb
-        if task is None:
+        entry = self.model(model)
+        task = entry.training.objectives.rgb
+        if task is None or entry.weights is not None:
             return None
         default = datasets.entry(task.dataset, self.config.datasets).protocol
         suffix = "" if default == self.protocol else f"_{self.protocol}"
@@ -130,7 +144,8 @@ class Benchmark:
         photographs = self.photographs(model)
         if photographs is not None:
             found["rgb"] = photographs.path(paths.PATCHES)
-        if self.model(model).training.objectives.unlabelled is not None:
+        entry = self.model(model)
+        if entry.training.objectives.unlabelled is not None and entry.weights is None:
             if not self.parts["unlabelled"]:
                 raise HsisrError(
                     f"{self.name}: {model} trains on unlabelled scenes, and the split has none; choose another under "
@@ -138,6 +153,16 @@ class Benchmark:
                 )
             found["unlabelled"] = self.path(paths.UNLABELLED)
         return found
+
+    def check_validation(self, model: str) -> None:
+        """Raise HsisrError if a validation part is to choose a network's weights, and the split has none."""
+        entry = self.model(model)
+        trained = entry.is_network and entry.weights is None
+        if trained and entry.training.select == "validation" and not self.parts["validation"]:
+            raise HsisrError(
+                f"{self.name}: the split of {self.dataset} has no validation part to choose the weights of {model} by; "
+                "set training.select: last, or choose another under splits:"
+            )
 
     def item(self, name: str) -> datasets.Item:
         """The item of that name. Raises HsisrError listing the known ones."""
@@ -209,6 +234,9 @@ def check(config: Config) -> None:
         chosen.parts  # noqa: B018  (a split that cannot be is found here)
         for model in chosen.models:
             chosen.auxiliary_patches(model)
+            chosen.trained_on.check_validation(model)
+            if chosen.model(model).weights is not None:
+                chosen.model(model).weights_sha256  # noqa: B018  (a file that is not there is found here)
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:
@@ -235,14 +263,24 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     training = checked(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
         raise HsisrError(f"models.{name}.training: epochs or max_steps must say when training ends; both are none")
-    if entry.kind == "network":
+    if recipe.weights is not None:
+        _check_weights(recipe, entry, f"models.{name}")
+    elif entry.kind == "network":
         _check_objectives(config, entry, options, training, f"models.{name}.training.objectives")
     if scale is not None:
         try:
             entry.check_scale(scale)
         except HsisrError as error:
             raise HsisrError(f"{where}: {name}: {error}") from None
-    return Model(name, recipe.base, options, tuple(recipe.seeds), training)
+    return Model(name, recipe.base, options, tuple(recipe.seeds), training, recipe.weights)
+
+
+def _check_weights(recipe: Recipe, entry: registry.Entry, where: str) -> None:
+    """Raise HsisrError if a recipe cannot take its weights from a file."""
+    if entry.kind != "network":
+        raise HsisrError(f"{where}.weights: {recipe.base} is no network and has no weights; leave the key out")
+    if len(recipe.seeds) > 1:
+        raise HsisrError(f"{where}.seeds: weights from a file are one run; leave seeds out, or give a model a file")
 
 
 def _check_objectives(

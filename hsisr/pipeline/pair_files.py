@@ -36,6 +36,13 @@ class PairFile:
     wavelengths_nm: np.ndarray | None
     metadata: dict[str, Any]
 
+    def cut_back(self, estimate: np.ndarray) -> np.ndarray:
+        """estimate (bands, H, W) without what the reference lacks, where its size does not divide by the scale."""
+        if self.hr is None:
+            return estimate
+        rows, columns = self.hr.shape[1:]
+        return estimate[:, :rows, :columns]
+
 
 def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     """Degrade one item (a scene, or a region cut from it before anything else) and write its pair file.
@@ -117,11 +124,11 @@ def read(path: str | os.PathLike, what: tuple[str, ...] = ("lr", "guide", "hr", 
         return PairFile(name=hdf5.attribute(file, "name", str), metadata=metadata, **arrays)
 
 
-def lr_shape(path: str | os.PathLike) -> tuple[int, int]:
-    """Rows and columns of the LR image of a pair file. Errors as `read`."""
+def whole_lr_shape(path: str | os.PathLike, scale: int) -> tuple[int, int]:
+    """Rows and columns of LR pixels that the reference of a pair file covers wholly. Errors as `read`."""
     with hdf5.reading(path, "pair") as file:
-        rows, columns = hdf5.dataset(file, "lr", "f", 3).shape[1:]
-        return int(rows), int(columns)
+        rows, columns = hdf5.dataset(file, "hr", "f", 3).shape[1:]
+        return int(rows) // scale, int(columns) // scale
 
 
 def is_pair(path: str | os.PathLike) -> bool:
@@ -141,8 +148,9 @@ def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = N
         images.append(quicklook.quicklook(Scene(pair.guide, "guide"), channels))
     if pair.hr is not None:
         images.append(quicklook.quicklook(_as_scene(pair, pair.hr), bands))
-    scale = images[0].shape[0] // lr.shape[0] if images else 1
-    panels = [lr.repeat(scale, axis=0).repeat(scale, axis=1), *images]
+    scale = -(-images[0].shape[0] // lr.shape[0]) if images else 1
+    rows, columns = images[0].shape[:2] if images else lr.shape[:2]
+    panels = [lr.repeat(scale, axis=0).repeat(scale, axis=1)[:rows, :columns], *images]
     gap = np.full((panels[0].shape[0], 4, 3), 255, np.uint8)
     row = [part for panel in panels for part in (gap, panel)][1:]
     quicklook.write_png(out, np.concatenate(row, axis=1))

@@ -5,7 +5,9 @@ Two layouts (design: random access in 13-50 us a patch):
   scenes of the unlabelled part `/lr` alone;
 * protocols that degrade at random while training, and photographs: `/scenes/<k>`, the training scenes contiguous in
   their stored type; crops are drawn and degraded when a sample is read.
-Flips and rotations are never stored.
+Flips and rotations are never stored. A crop is augmented first and degraded then, as MulSR's program does: blur, shift
+and noise are the sensor's, and stand still when the scene is turned. So is a stored patch whose degradation does not
+turn with the scene.
 
 A sample is a pure function of (seed, number of the sample in the run): any worker can make any sample, and a run
 that stops resumes at exactly the sample where it was.
@@ -26,6 +28,7 @@ import h5py
 import numpy as np
 
 from hsisr import degrade, hdf5
+from hsisr.config import Patches
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash
 from hsisr.pipeline import pair_files, paths, steps
@@ -61,6 +64,8 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
         facts = {"scale": benchmark.scale, "protocol": benchmark.protocol, "names": [item.name for item in items]}
         if isinstance(benchmark.rule, degrade.CustomProtocol):
             facts["rule"] = json.dumps(benchmark.config.protocols[benchmark.protocol])
+        if benchmark.choice.noise is not None:
+            facts["noise"] = benchmark.choice.noise
         hdf5.set_attributes(file, {**facts, "labelled": part == "train"})
         if benchmark.draws_crops:
             return _write_scenes(file, benchmark, items)
@@ -92,7 +97,8 @@ class PatchFile:
     seed: every sample follows from it. augment: True for flips, roll by half the height and rotations, each with
     probability 1/2, as MulSR has them; `dihedral` for every patch in its 8 flips and rotations in an epoch, of which a
     crop that is drawn takes one at random, as Spectral Mixup has them; False for none.
-    scenes: only patches of so many scenes, the first ones of the part; None: all.
+    scenes: only patches of so many scenes, the first ones of the part; None: all. per_epoch: samples in an epoch at
+    most, of all in the file, drawn anew for each epoch; None: all.
     Each process maps the file for itself, when it reads the first sample.
     """
 
@@ -102,6 +108,7 @@ class PatchFile:
         seed: int = 0,
         augment: bool | Literal["dihedral"] = True,
         scenes: int | None = None,
+        per_epoch: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.label = str(path)
@@ -113,6 +120,7 @@ class PatchFile:
             self.scale = hdf5.attribute(file, "scale", int)
             self.protocol = hdf5.attribute(file, "protocol", str)
             self.rule = _rule(self.protocol, hdf5.attribute(file, "rule", str, ""))
+            self.noise = hdf5.attribute(file, "noise", float) if "noise" in file.attrs else None
             self.labelled = hdf5.attribute(file, "labelled", bool)
             self.names = [str(name) for name in hdf5.attribute(file, "names", list)]
             if scenes is not None and scenes > len(self.names):
@@ -126,6 +134,8 @@ class PatchFile:
             self.guide_channels = hdf5.attribute(file, "guide_channels", int)
             self.random = "scenes" in file
             self.orientations = 8 if augment == "dihedral" and not self.random else 1
+            self._samples = self.patches * self.orientations
+            self._visits = self._samples if per_epoch is None else min(per_epoch, self._samples)
             known = "wavelengths_nm" in file
             self.wavelengths_nm = hdf5.dataset(file, "wavelengths_nm", "iuf", 1)[...] if known else None
             self._scene_of_patch = None if self.random else hdf5.dataset(file, "scene", "iu", 1)[...]
@@ -133,7 +143,7 @@ class PatchFile:
 
     def __len__(self) -> int:
         """Samples in one epoch."""
-        return self.patches * self.orientations
+        return self._visits
 
     def __getitem__(self, number: int) -> Sample:
         """Sample of that number, counted over the whole run from 0.
@@ -144,9 +154,19 @@ class PatchFile:
         return contiguous(self._images(number))
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
-        """Samples of those numbers, stacked along a new first axis in one copy."""
-        columns = zip(*(self._images(number) for number in numbers), strict=True)
-        return Sample(*(None if images[0] is None else np.stack(images) for images in columns))
+        """Samples of those numbers, one or more, stacked along a new first axis in one copy."""
+        wanted = list(numbers)
+        arrays: list[np.ndarray | None] = []
+        for k, number in enumerate(wanted):
+            images = self._images(number)
+            if not arrays:
+                arrays = [None if x is None else np.empty((len(wanted), *x.shape), x.dtype) for x in images]
+            for array, image in zip(arrays, images, strict=True):
+                if array is not None:
+                    array[k] = image
+        lr, guide, hr = arrays
+        assert lr is not None
+        return Sample(lr, guide, hr)
 
     def scene_of(self, number: int) -> str:
         """Name of the scene or region that sample `number` comes from."""
@@ -165,6 +185,7 @@ class PatchFile:
             "seed": self.seed,
             "augment": self.augment,
             "scenes": self.scenes,
+            "per_epoch": self._visits,
         }
 
     def batches(self, size: int, start: int = 0) -> Iterator[list[Sample]]:
@@ -175,10 +196,10 @@ class PatchFile:
             number += size
 
     def _place(self, number: int) -> tuple[int, int]:
-        """Patch and orientation of a sample: an epoch visits every patch once in each of its orientations."""
+        """Patch and orientation of a sample: an epoch visits each at most once."""
         epoch, place = divmod(number, len(self))
         if self._epoch != epoch:
-            self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self))
+            self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(self._samples)
             self._epoch = epoch
         return divmod(int(self._permutation[place]), self.orientations)
 
@@ -186,26 +207,43 @@ class PatchFile:
         """LR image, guide and HR image of a sample; views of the file where nothing had to be computed."""
         patch, orientation = self._place(number)
         rng = np.random.default_rng([self.seed, 1, number])
-        images = self._crop(patch, rng) if self.random else self._stored(patch)
+        if self.random:
+            return self._crop(patch, rng)
+        images = self._turned(self._stored(patch), rng, orientation)
+        if self.augment and self._keeps_orientation and images[2] is not None:
+            seed = int(rng.integers(2**31))
+            return degrade.degrade(images[2], self.rule, self.scale, self.noise, seed), *images[1:]
+        return images
+
+    def _turned(self, images: Images, rng: np.random.Generator, orientation: int | None = None) -> Images:
+        """The images of one sample, all augmented alike; orientation: None where a crop takes one at random."""
         if self.augment == "dihedral":
-            turn = int(rng.integers(8)) if self.random else orientation
+            turn = int(rng.integers(8)) if orientation is None else orientation
             return oriented_views(images, turn)
         return augmented_views(images, rng) if self.augment else images
+
+    @cached_property
+    def _keeps_orientation(self) -> bool:
+        """Whether the LR image of a turned scene is another one than the turned LR image, so that LR is made last."""
+        return not self.rule.turns_with_scene(self.scale)
 
     def _stored(self, patch: int) -> Images:
         lr, guide, hr = self._mapped
         return lr[patch], None if guide is None else guide[patch], None if hr is None else hr[patch]
 
     def _crop(self, patch: int, rng: np.random.Generator) -> Images:
+        """A crop of a scene: augmented first, then seen by sensor and guide, whose blur and shift it does not turn."""
         scene = self._mapped[patch % len(self.names)]
         side = self.size_lr_px * self.scale
         row, column = (int(rng.integers(n - side + 1)) for n in scene.cube.shape[1:])
-        window = scene.cube[:, row : row + side, column : column + side].astype(np.float64)
-        hr = (window * scene.scale + scene.offset).astype(np.float32)
-        guide = None if scene.response is None else degrade.apply_response(scene.response, hr)
         seed = int(rng.integers(2**31))
-        lr = degrade.degrade(hr, self.rule, self.scale, seed=seed, training=True)
-        return lr.astype(np.float32, copy=False), guide, hr if self.labelled else None
+        window = scene.cube[:, row : row + side, column : column + side]
+        turned, *_ = self._turned((_values(window, scene.scale, scene.offset), None, None), rng)
+        hr = np.ascontiguousarray(turned)
+        exact = hr.astype(np.float64)  # once, for both that compute with it
+        guide = None if scene.response is None else degrade.apply_response(scene.response, exact).astype(np.float32)
+        lr = degrade.degrade_crop(exact, self.rule, self.scale, seed).astype(np.float32)
+        return lr, guide, hr if self.labelled else None
 
     @cached_property
     def _mapped(self) -> list:
@@ -258,11 +296,21 @@ class PatchFile:
         return {key: value for key, value in self.__dict__.items() if key != "_mapped"}
 
 
+def _values(stored: np.ndarray, scale: float, offset: float) -> np.ndarray:
+    """stored * scale + offset, computed in float64, as float32."""
+    values = np.ascontiguousarray(stored).astype(np.float64)  # of a mapped window, a copy is read sooner
+    values *= scale
+    if offset:
+        values += offset
+    return values.astype(np.float32)
+
+
 def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
-    size, stride = benchmark.patches.size_lr_px, benchmark.patches.stride_lr_px
-    corners = []
+    size, corners = benchmark.patches.size_lr_px, []
     for item in items:
-        corners.append(_corners(pair_files.lr_shape(_pair_path(benchmark, item)), size, stride, item.name))
+        # an LR pixel that the reference does not cover wholly has no HR patch
+        shape = pair_files.whole_lr_shape(_pair_path(benchmark, item), benchmark.scale)
+        corners.append(_corners(shape, benchmark.patches, item.name, benchmark.choice.seed))
     count, number = sum(map(len, corners)), 0
     arrays, labelled = _Arrays(file, count), file.attrs["labelled"]
     for item, mine in zip(items, corners, strict=True):
@@ -319,9 +367,11 @@ def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int
     size = benchmark.patches.size_lr_px
     for index, item in enumerate(items):
         scene = pair_files.open_item(benchmark, item)
-        _corners([n // benchmark.scale for n in scene.shape[1:]], size, size, item.name)
+        _corners([n // benchmark.scale for n in scene.shape[1:]], benchmark.patches, item.name, 0)
         group = file.create_group(f"scenes/{index}")
-        group["cube"] = scene.stored[...]
+        group["cube"] = stored = scene.stored[...]
+        if not np.isfinite(stored).all():
+            raise HsisrError(f"scene {item.name}: holds NaN or infinite values; drop the bands or crop the pixels")
         group.attrs.update(scale=scene.scale, offset=scene.offset)
         if benchmark.response is not None and file.attrs["labelled"]:
             group["response"] = degrade.scene_response(scene, benchmark.response)
@@ -337,14 +387,20 @@ def _describe(file: h5py.File, per_epoch: int, size: int, bands: int, guide_chan
         file["wavelengths_nm"] = wavelengths_nm
 
 
-def _corners(shape: Sequence[int], size: int, stride: int, name: str) -> list[tuple[int, int]]:
-    """First row and column of every patch in an LR image of this shape; the last ones touch the far border."""
+def _corners(shape: Sequence[int], patches: Patches, name: str, seed: int) -> list[tuple[int, int]]:
+    """First row and column of every patch in an LR image of this shape."""
+    size, stride = patches.size_lr_px, patches.stride_lr_px
     if min(shape) < size:
         raise HsisrError(
             f"patches.size_lr_px: {size} is larger than training scene {name}, {shape[0]} x {shape[1]} LR pixels; "
             "choose smaller patches"
         )
-    starts = [sorted({*range(0, n - size + 1, stride), n - size}) for n in shape]
+    if patches.places == "random":
+        rng = np.random.default_rng(degrade.scene_seed(seed, name, "places"))
+        drawn = rng.integers([n - size + 1 for n in shape], size=(patches.crops_per_scene, 2))
+        return [(int(row), int(column)) for row, column in drawn]
+    last = [{n - size} if patches.to_border else set() for n in shape]
+    starts = [sorted({*range(0, n - size + 1, stride), *more}) for n, more in zip(shape, last, strict=True)]
     return [(row, column) for row in starts[0] for column in starts[1]]
 
 

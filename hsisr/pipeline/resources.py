@@ -44,6 +44,8 @@ def memory_mb(benchmark: Benchmark, model: Model, attempt: int = 1) -> int:
 
     Batch, patch, scale and width decide: 13 GB with the published ones.
     """
+    if model.weights is not None:
+        return _BASE_MB * attempt
     training, options = model.training, model.options
     images = -(-training.batch_size // training.accumulate) * training.bands_per_step
     pixels = (benchmark.patches.size_lr_px * benchmark.scale) ** 2

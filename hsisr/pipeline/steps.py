@@ -144,8 +144,13 @@ def cutting(benchmark: Benchmark, part: str = "train") -> Step:
 
 
 def training(benchmark: Benchmark, model: str, seed: int) -> Step:
-    """Train a network with one seed."""
-    entry = registry.entry(benchmark.model(model).base)
+    """Train a network with one seed, or place the weights that it comes with."""
+    chosen = benchmark.model(model)
+    entry = registry.entry(chosen.base)
+    function = "hsisr.training:train_one"
+    if chosen.weights is not None:
+        inputs = {"weights": [chosen.weights], "pair": _test_pairs(benchmark)[:1]}
+        return Step("train", function, _training(benchmark, model, seed), inputs, (_module_of(entry),))
     inputs = {
         "patches": [benchmark.path(paths.PATCHES)],
         "auxiliary": list(benchmark.auxiliary_patches(model).values()),
@@ -155,7 +160,7 @@ def training(benchmark: Benchmark, model: str, seed: int) -> Step:
         inputs["scenes"] = sorted({benchmark.scene_path(item) for item in benchmark.parts["train"]})
     return Step(
         "train",
-        "hsisr.training:train_one",
+        function,
         _training(benchmark, model, seed),
         inputs,
         (_module_of(entry),),
@@ -316,7 +321,9 @@ def _model(benchmark: Benchmark, name: str, seeds: list[int]) -> dict[str, Any]:
     """What a model is and, of a network, how it is trained."""
     entry = benchmark.model(name)
     settings: dict[str, Any] = {"model": {"base": entry.base, **entry.options}}
-    if entry.is_network:
+    if entry.weights is not None:
+        settings["weights"] = entry.weights_sha256
+    elif entry.is_network:
         settings["training"] = entry.training.model_dump(exclude=WITHOUT_EFFECT)
         settings["seeds"] = seeds
         photographs = benchmark.photographs(name)

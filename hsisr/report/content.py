@@ -172,7 +172,7 @@ def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> Scen
 def _histories(benchmark: Benchmark) -> tuple[list[History], list[str]]:
     histories, missing = [], []
     for model in benchmark.models.values():
-        for seed in model.seeds if model.is_network else ():
+        for seed in model.seeds if model.is_network and model.weights is None else ():
             path = benchmark.trained_on.path(paths.HISTORY, model=model.name, seed=seed)
             if not Path(path).is_file():
                 missing.append(path)

@@ -27,6 +27,9 @@ def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
         ("Scores", convention(results.convention)),
     ]
     headings = {"train": "Training", "validation": "Validation", "test": "Test", "unlabelled": "Unlabelled"}
+    imported = [f"{name}: {model.weights['file']}" for name, model in results.models.items() if model.weights]
+    if imported:
+        found.append(("Imported weights", f"{', '.join(imported)}; not trained here, on what its authors say"))
     found += [(headings[part], listing(items)) for part, items in benchmark.parts.items() if items]
     return found
 

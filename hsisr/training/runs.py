@@ -51,7 +51,7 @@ def train(
 
 
 def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
-    """Train one network with one seed; returns its run folder. Errors as `train`.
+    """Train one network with one seed, or place the weights it comes with; returns its run folder. Errors as `train`.
 
     model: one of the benchmark's, or a changed one under its name.
 
@@ -64,19 +64,25 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     from hsisr.pipeline.pair_files import training_pairs
     from hsisr.pipeline.patch_files import PatchFile
     from hsisr.training import fitting, state
+    from hsisr.training.imported import place_weights
     from hsisr.training.validation import Validation
 
     training = model.training
     benchmark = replace(benchmark, models={**benchmark.models, model.name: model})
+    if model.weights is not None:
+        return place_weights(benchmark, model, seed)
+    benchmark.check_validation(model.name)
     step = steps.training(benchmark, model.name, seed)
-    patches = PatchFile(benchmark.path(paths.PATCHES), seed, training.augment, training.labelled_scenes)
+    capped = {"scenes": training.labelled_scenes, "per_epoch": training.patches_per_epoch}
+    patches = PatchFile(benchmark.path(paths.PATCHES), seed, training.augment, **capped)
     others = {
         name: PatchFile(path, seed, training.augment) for name, path in benchmark.auxiliary_patches(model.name).items()
     }
     fix_threads(training.threads)
     torch.manual_seed(seed)
     network = registry.build(model.base, benchmark.scale, patches.bands, patches.guide_channels, model.options)
-    validate = Validation(step.inputs["validation"], benchmark.scale, benchmark.convention)
+    files = step.inputs["validation"]
+    validate = Validation(files, benchmark.scale, benchmark.convention) if files else None
     identity = {**step.identity, "data": step.contents()}
     fields = {"model": model.name, "seed": seed}
     export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)

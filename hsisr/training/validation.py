@@ -34,6 +34,7 @@ class Validation:
         scores = []
         for pair in self._pairs:
             estimate = predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))
+            estimate = pair.cut_back(estimate)
             scores.append(score(pair.hr, estimate, self.scale, self.convention, mask=pair.mask))
         return sum(entry["psnr"] for entry in scores) / len(scores)
 

@@ -104,8 +104,46 @@ def test_restriction_that_leaves_too_little(scenes, fault):
         datasets.parts("cave", scenes=scenes)
 
 
+def test_mixup_all_keeps_every_labelled_scene():
+    for name, count in (("cave", 5), ("harvard", 10), ("ntire2020", 105)):
+        usual, everything = (datasets.parts(name, split=split) for split in ("mixup", "mixup-all"))
+        assert len(everything["train"]) == count and everything["validation"] == []
+        assert set(everything["train"]) == {*usual["train"], *usual["validation"]}
+        assert everything["test"] == usual["test"] and everything["unlabelled"] == usual["unlabelled"]
+    (train,) = datasets.parts("chikusei", split="mixup-all")["train"]
+    assert train.region == (618, 2410, 143, 2191)
+
+
+def test_eighty_of_a_hundred_train_by_a_seed():
+    parts = datasets.parts("cave", split="eighty")
+    assert {part: len(items) for part, items in parts.items()} == {
+        "train": 23,
+        "validation": 3,
+        "test": 6,
+        "unlabelled": 0,
+    }
+    assert names(parts["test"]) == [
+        "fake_and_real_lemon_slices",
+        "fake_and_real_tomatoes",
+        "glass_tiles",
+        "jelly_beans",
+        "real_and_fake_apples",
+        "watercolors",
+    ]  # of these names, on any machine and by any version of numpy
+    assert parts == datasets.parts("cave", split="eighty-0")
+    assert names(datasets.parts("cave", split="eighty-1")["test"]) != names(parts["test"])
+    harvard = datasets.parts("harvard", split="eighty")
+    daylight = {item.scene for items in datasets.parts("harvard").values() for item in items}
+    assert {item.scene for items in harvard.values() for item in items} == daylight
+    assert len(harvard["test"]) == 10
+    few = datasets.parts("cave", scenes=["beads", "cd", "clay", "cloth", "face"], split="eighty")
+    assert len(few["test"]) == 1 and len(few["train"]) + len(few["validation"]) == 4
+    with pytest.raises(HsisrError, match="split eighty: 1 scenes are too few"):
+        datasets.parts("chikusei", split="eighty")
+
+
 def test_unknown_split_lists_the_known():
-    with pytest.raises(HsisrError, match="cave: unknown split 'x'; known: mixup, usual"):
+    with pytest.raises(HsisrError, match="cave: unknown split 'x'; known: mixup, mixup-all, usual, eighty"):
         datasets.parts("cave", split="x")
 
 

@@ -73,8 +73,15 @@ def test_mixup_is_imresize():
 
 
 def test_sizes_are_cropped_at_the_bottom_and_right():
-    for name in ("mulsr", "mulsr-aligned", "mixup", "wald"):
+    for name in ("mulsr", "mulsr-aligned", "wald"):
         np.testing.assert_array_equal(degrade(CUBE, name, 5), degrade(CUBE[:, :45, :60], name, 5))
+
+
+def test_mixup_rounds_sizes_up_as_matlab_does():
+    cube = CUBE[:, :47, :61]
+    lr = degrade(cube, "mixup", 5)
+    assert lr.shape == (len(CUBE), 10, 13)
+    np.testing.assert_allclose(lr, imresize(cube, 1 / 5), atol=1e-12)
 
 
 def test_a_constant_stays_constant():
@@ -145,6 +152,44 @@ def test_isotropic_kernels_draw_sigma_and_are_centred_as_said():
     assert np.median(sigmas) == pytest.approx(4.1, abs=0.4)
 
 
+def test_literal_isotropic_kernels_are_a_quarter_gaussian_and_all_else_is_mulsrs():
+    isotropic, unclipped = 0, 0
+    for seed in range(60):
+        ours, literal = (
+            PROTOCOLS[name].training(np.random.default_rng(seed), 8) for name in ("mulsr", "mulsr-literal")
+        )
+        assert (literal.sampling, literal.border, literal.noise) == (ours.sampling, ours.border, ours.noise)
+        assert literal.clips == (literal.noise.sigma > 0) and ours.clips
+        unclipped += not literal.clips
+        if np.array_equal(literal.kernel, ours.kernel):
+            continue
+        isotropic += 1
+        size = len(literal.kernel)
+        assert literal.kernel[0, 0] == literal.kernel.max()
+        width = -0.5 / np.log(literal.kernel[0, 1] / literal.kernel[0, 0]) if literal.kernel[0, 1] else 1e-3
+        squares = np.arange(size)[:, None] ** 2 + np.arange(size) ** 2
+        expected = np.exp(-0.5 * squares / width)
+        np.testing.assert_allclose(literal.kernel, expected / expected.sum(), atol=1e-12)
+    assert 20 < isotropic < 40 and 4 < unclipped < 24
+
+
+def test_literal_training_leaves_values_beyond_one_only_without_noise():
+    edge = np.zeros((1, 64, 64))
+    edge[:, :, 33:] = 1.0
+    beyond = 0
+    for seed in range(80):
+        draw = PROTOCOLS["mulsr-literal"].training(np.random.default_rng(seed), 4)
+        lr = degrade(edge, "mulsr-literal", 4, seed=seed, training=True)
+        if draw.noise.sigma > 0:
+            assert lr.min() >= 0 and lr.max() <= 1
+        beyond += bool(lr.min() < -1e-6 or lr.max() > 1 + 1e-6)
+    assert beyond > 0
+
+
+def test_literal_tests_are_mulsrs():
+    np.testing.assert_array_equal(degrade(CUBE, "mulsr-literal", 4, seed=3), degrade(CUBE, "mulsr", 4, seed=3))
+
+
 def test_aligned_training_never_shifts():
     rng = np.random.default_rng(2)
     for _ in range(60):
@@ -184,15 +229,15 @@ def test_training_of_a_fixed_protocol_is_its_test():
 
 
 def test_registry_says_what_configuration_asks():
-    assert list(PROTOCOLS) == ["mulsr", "mulsr-aligned", "mixup", "wald", "full"]
+    assert list(PROTOCOLS) == ["mulsr", "mulsr-literal", "mulsr-aligned", "mixup", "wald", "full"]
     for name, protocol in PROTOCOLS.items():
         assert protocol.name == name
         assert re.fullmatch("[a-z][a-z-]*", name)
         assert protocol.description
         assert protocol.random_training == name.startswith("mulsr")
     conventions = [protocol.convention for protocol in PROTOCOLS.values()]
-    assert conventions == ["mulsr", "mulsr", "mixup", "mulsr", None]
-    assert [protocol.needs_guide for protocol in PROTOCOLS.values()] == [True, True, False, True, False]
+    assert conventions == ["mulsr", "mulsr", "mulsr", "mixup", "mulsr", None]
+    assert [protocol.needs_guide for protocol in PROTOCOLS.values()] == [True, True, True, False, True, False]
 
 
 def test_protocols_travel_between_processes():
@@ -209,7 +254,12 @@ def test_importing_is_cheap():
 @pytest.mark.parametrize(
     ("cube", "protocol", "scale", "message"),
     [
-        (CUBE, "bicubic", 4, "unknown protocol 'bicubic'; choose one of mulsr, mulsr-aligned, mixup, wald, full"),
+        (
+            CUBE,
+            "bicubic",
+            4,
+            f"unknown protocol 'bicubic'; choose one of {', '.join(PROTOCOLS)}",
+        ),
         (CUBE, "full", 4, "degrades nothing"),
         (CUBE, "mulsr", 0, "whole number >= 1"),
         (CUBE, "mulsr", -4, "whole number >= 1"),
@@ -245,6 +295,33 @@ def test_custom_protocols_do_as_told():
     sigma = 4 / np.pi * np.sqrt(-2 * np.log(0.3))
     same = CustomProtocol("same", {"psf": {"kind": "gaussian", "sigma_px": sigma}})
     np.testing.assert_allclose(degrade(CUBE, sensor, 4, noise=0), degrade(CUBE, same, 4), rtol=1e-12)
+
+
+TURNING = {
+    "wald": True,
+    "mixup": True,
+    "mulsr": False,  # shifted
+    "mulsr-aligned": False,  # longer along the rows
+    "corner": False,
+    "mean": True,
+    "smear": False,
+}
+
+
+@pytest.mark.parametrize("name", list(TURNING))
+@pytest.mark.parametrize("scale", [2, 3, 4, 8])
+def test_turning_is_what_happens_to_an_image(name, scale):
+    own = {
+        "corner": {"psf": "none", "sampling": "strided"},
+        "mean": {"psf": {"kind": "mean"}},
+        "smear": {"psf": {"kind": "anisotropic", "l1": 1.0, "l2": 4.0, "theta": 0.4, "taps": 9}},
+    }
+    protocol = CustomProtocol(name, own[name]) if name in own else PROTOCOLS[name]
+    cube = np.random.default_rng(0).random((1, 12 * scale, 12 * scale))
+    lr = degrade(cube, protocol, scale, noise=0)
+    turns = (lambda x: x[:, ::-1], lambda x: x[:, :, ::-1], lambda x: np.rot90(x, axes=(1, 2)))
+    found = all(np.allclose(degrade(turn(cube), protocol, scale, noise=0), turn(lr), atol=1e-6) for turn in turns)
+    assert found == TURNING[name] == protocol.turns_with_scene(scale)
 
 
 def test_custom_protocol_repeats_a_built_in_one():

@@ -4,9 +4,18 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from hsisr.degrade import RESPONSES, RGB_TO_EIGHT, apply_response, response, spectral_mixup_matrix
+from hsisr.degrade import (
+    RESPONSES,
+    RGB_TO_EIGHT,
+    CustomProtocol,
+    apply_response,
+    pair,
+    response,
+    spectral_mixup_matrix,
+)
 from hsisr.degrade.response import load_response
 from hsisr.errors import HsisrError
+from hsisr.scene import Scene
 
 VISIBLE_NM = np.arange(400, 701, 10.0)
 WIDE_NM = np.arange(365, 1050, 5.0)
@@ -129,3 +138,21 @@ def test_impossible_wavelengths_are_refused(wavelengths):
 def test_widths_must_match_the_bands():
     with pytest.raises(HsisrError, match="fwhm_nm: expected 31"):
         response("pan", VISIBLE_NM + 1, [10.0])
+
+
+def test_response_by_index_is_the_table_whatever_the_wavelengths():
+    published = response("nikon_d700", np.linspace(400, 700, 31))
+    harvard = np.linspace(420, 720, 31)
+    np.testing.assert_allclose(response("nikon_d700@index", harvard), published, rtol=1e-14)
+    moved = np.abs(response("nikon_d700", harvard) - published).sum(axis=1) / 2
+    assert (moved > 0.15).all() and (moved < 0.25).all()
+    with pytest.raises(HsisrError, match="response nikon_d700@index: its table is for 31 bands .* scene has 30"):
+        response("nikon_d700@index", harvard[:30])
+
+
+def test_scene_without_wavelengths_takes_a_response_by_index():
+    cube = np.random.default_rng(0).random((31, 16, 16)).astype(np.float32)
+    made = pair(Scene(cube, "unknown"), "wald", 4, response="nikon_d700@index")
+    assert made.guide.shape == (3, 16, 16) and made.metadata["response"] == "nikon_d700@index"
+    own = CustomProtocol("own", {"psf": {"kind": "mean"}, "response": "nikon_d700@index"})
+    np.testing.assert_array_equal(pair(Scene(cube, "unknown"), own, 4).guide, made.guide)

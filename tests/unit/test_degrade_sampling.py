@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from hsisr.degrade import anisotropic_gaussian, imresize, interpolate
-from hsisr.degrade.sampling import build_sampler
+from hsisr.degrade.sampling import build_crop_sampler, build_sampler
 from hsisr.errors import HsisrError
 
 FACTORS = {"0.3333": 1 / 3}
@@ -137,3 +137,18 @@ def test_impulse_response_is_what_an_impulse_gives():
     impulses = np.eye(12 * 15).reshape(-1, 12, 15)
     expected = sampler(impulses)[:, 2, 3].reshape(12, 15)
     np.testing.assert_allclose(sampler.impulse_response(2, 3), expected, atol=1e-15)
+
+
+@pytest.mark.parametrize("sampling", ["strided", "bicubic", "bilinear", "imresize", "centre"])
+@pytest.mark.parametrize(("scale", "shape"), [(8, (96, 64)), (4, (16, 24)), (3, (12, 15)), (2, (8, 8))])
+def test_crop_sampler_is_the_sampler(sampling, scale, shape):
+    rng = np.random.default_rng(2)
+    taps = 14 if sampling == "centre" and scale % 2 == 0 else 13
+    kernel = rng.random((taps, taps))  # of full rank
+    cube = rng.random((3, *shape))
+    for border in ("reflect", "nearest"):
+        arguments = (kernel / kernel.sum(), sampling, scale, shape, border)
+        expected = build_sampler(*arguments)(cube)
+        np.testing.assert_allclose(build_crop_sampler(*arguments)(cube), expected, rtol=0, atol=1e-8)
+    unblurred = build_crop_sampler(None, "strided", scale, shape)(cube)
+    np.testing.assert_allclose(unblurred, cube[:, ::scale, ::scale], atol=1e-12)

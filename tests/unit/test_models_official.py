@@ -1,7 +1,10 @@
 """hsisr.models.load_official: every form a published checkpoint comes in, and every way it can be wrong."""
 
+import os
 import pickle
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import torch
 
 from hsisr.errors import HsisrError
 from hsisr.models import MulSR, load_official
+from tests.unit.plain_mulsr import PlainMulSR
 
 
 @pytest.fixture
@@ -36,6 +40,14 @@ FORMS = {
         "optimizer": {"state": {}, "param_groups": [{"lr": 1e-4}]},
     },
     "nested and prefixed": lambda weights: {"model": parallel(weights), "optimizer": {}},
+    **{
+        f"under {key}": lambda weights, key=key: {"iter": 7, key: parallel(weights)}
+        for key in ("state_dict", "model_state_dict", "net", "params", "params_ema")
+    },
+    "averaged beside plain": lambda weights: {
+        "params": {key: value + 1 for key, value in weights.items()},
+        "params_ema": weights,
+    },
     "numpy": lambda weights: {key: value.numpy() for key, value in weights.items()},
     "float64": lambda weights: {key: value.double() for key, value in weights.items()},
 }
@@ -111,14 +123,28 @@ def test_nothing_in_a_file_is_run(save, message, tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_whole_module_gets_the_command_that_extracts_it(tmp_path):
+WHOLE = {
+    "bare": lambda network: network,
+    "save_checkpoint's": lambda network: {"epoch": 7, "model": network},
+    "parallel": lambda network: {"epoch": 7, "model": torch.nn.DataParallel(network)},
+    "weights beside options": lambda network: {"model": network.state_dict(), "options": Path("options")},
+}
+
+
+@pytest.mark.parametrize("form", list(WHOLE))
+def test_file_with_a_network_gets_a_command_that_works(form, weights, tmp_path):
     path = tmp_path / "net.pth"
-    torch.save(torch.nn.Linear(2, 2), path)
-    with pytest.raises(HsisrError) as error:
+    network = PlainMulSR(4, 16, 1)
+    network.load_state_dict(weights)
+    torch.save(WHOLE[form](network), path)
+    with pytest.raises(HsisrError, match="none of it was run") as error:
         load_official(fresh(), path)
-    command = re.search(r'python -c "(.*)"', str(error.value))[1]
-    assert "net.pth" in command
-    compile(command, "command", "exec")
+    assert "\n" not in str(error.value)
+    command = re.search(r'python -c "(.*)"$', str(error.value))[1]
+    source = {"PYTHONPATH": str(Path(__file__).parents[2])}  # where the network's own program lies
+    subprocess.run([sys.executable, "-c", command], cwd=tmp_path, env=os.environ | source, check=True)
+    loaded = load_official(fresh(), tmp_path / "net_weights.pth").state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in weights.items())
 
 
 DAMAGED = {

@@ -7,7 +7,15 @@ import pytest
 import torch
 
 from hsisr import degrade
-from hsisr.config import Objective, Objectives, RgbObjective, Schedule, TotalVariation, Training
+from hsisr.config import (
+    Objective,
+    Objectives,
+    RgbObjective,
+    Schedule,
+    TotalVariation,
+    Training,
+    UnlabelledObjective,
+)
 from hsisr.errors import HsisrError
 from hsisr.models import DeepShare, MulSR
 from hsisr.samples import Sample
@@ -212,7 +220,7 @@ def test_unlabelled_gradient_flows_through_both_paths_and_the_hr_image_is_not_as
     torch.manual_seed(0)
     net = DeepShare(BANDS, SCALE, width=16).double()
     patches = Patches(BANDS, 3, labelled=False)
-    part = Unlabelled(Objective(), Training(batch_size=BATCH), patches, WAVELENGTHS)
+    part = Unlabelled(UnlabelledObjective(), Training(batch_size=BATCH), patches, WAVELENGTHS)
     batch = Batch(torch.zeros(1, BANDS, 1, 1, dtype=torch.float64), None, None)
     (loss,) = part.losses(net, batch, 0)
     loss.backward()
@@ -282,7 +290,7 @@ def test_what_an_objective_needs_is_told_in_one_line():
     with pytest.raises(HsisrError, match="4 channels; the objective rgb takes photographs of 3"):
         RgbTask(RgbObjective(), Training(), Patches(4, 0))
     with pytest.raises(HsisrError, match="unlabelled: needs the wavelengths"):
-        Unlabelled(Objective(), Training(), Patches(BANDS, 0), None)
+        Unlabelled(UnlabelledObjective(), Training(), Patches(BANDS, 0), None)
     assert Objectives() == Objectives(mixup=None, rgb=None, unlabelled=None, step="each")
 
 
@@ -300,3 +308,16 @@ def test_alpha_weight_adds_the_distance_at_half_the_scale():
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     loss.backward()
     assert model.end[1].weight_g.grad.abs().sum() > 0
+
+
+def test_published_matrix_goes_by_number_of_the_band():
+    by_index = UnlabelledObjective(response="cie1964@index")
+    harvard = np.linspace(420, 720, 31)
+    patches = Patches(31, 0)
+    published = torch.from_numpy(degrade.spectral_mixup_matrix(np.linspace(400, 700, 31)))
+    torch.testing.assert_close(Unlabelled(by_index, Training(), patches, harvard).matrix, published)
+    torch.testing.assert_close(Unlabelled(by_index, Training(), patches, None).matrix, published)
+    resampled = Unlabelled(UnlabelledObjective(), Training(), patches, harvard).matrix
+    assert (resampled - published).abs().sum() > 0.1 * published.sum()
+    with pytest.raises(HsisrError, match="cie1964@index is for 31 bands, and patches.h5 has 9; take cie1964"):
+        Unlabelled(by_index, Training(), Patches(BANDS, 0), WAVELENGTHS)

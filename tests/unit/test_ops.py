@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from hsisr import ops
 from hsisr.errors import HsisrError
 from hsisr.ops import backend as choice
-from hsisr.ops import scan, tf32
+from hsisr.ops import build, measured, scan, tf32
 
 COMPILED = ["torch", "cpu"]
 
@@ -309,6 +309,41 @@ def test_auto_depends_on_size_not_on_what_is_built(monkeypatch, tmp_path, variab
     small, large = feature_map(1, 4, 8, 16), torch.zeros(1, 4, 128, 128, dtype=torch.float64)
     assert choice.choose("auto", small, (3, 3), False)[0] == "torch"
     assert choice.choose("auto", large, (3, 3), False)[0] == "cpu"
+
+
+def test_auto_takes_what_was_measured_to_be_faster_and_measures_once(monkeypatch, tmp_path):
+    built = build.cached_path(build.cpu_library())
+    build.load(build.cpu_library())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    table = build.cached_path(build.cpu_library()).with_suffix(".faster_from.json")
+    table.parent.mkdir()
+    assert table.name == built.with_suffix(".faster_from.json").name
+    counted = []
+
+    def seconds(function, x, directions):
+        counted.append(x.shape[3])
+        return 1.0 if function is scan.directional_aggregation else 2.0 if x.shape[3] >= 64 else 1.05
+
+    monkeypatch.setattr(measured, "_seconds", seconds)
+    measured._native_from.cache_clear()
+    picks = {side: choice.choose("auto", torch.zeros(1, 8, side, side), (7, 7), False)[0] for side in (47, 48, 63, 64)}
+    assert picks == {47: "torch", 48: "torch", 63: "torch", 64: "cpu"}
+    assert counted == [96, 96, 64, 64, 48, 48]  # until the kernel is no longer faster
+    measured._native_from.cache_clear()  # another process
+    assert choice.choose("auto", torch.zeros(1, 8, 80, 80), (7, 7), False)[0] == "cpu"
+    assert len(counted) == 6
+    threads = torch.get_num_threads()
+    assert json.loads(table.read_text()) == {f"8 channels, {threads} threads": 64 * 64}
+    measured._native_from.cache_clear()
+
+
+def test_medium_maps_stay_with_pytorch_where_nothing_can_be_built(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "load", lambda library: (_ for _ in ()).throw(build.Unavailable("no compiler")))
+    measured._native_from.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert choice.choose("auto", torch.zeros(1, 8, 64, 64), (7, 7), False)[0] == "torch"
+    measured._native_from.cache_clear()
 
 
 def test_environment_names_the_backend(monkeypatch):

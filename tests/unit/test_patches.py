@@ -7,8 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from hsisr import degrade
-from hsisr.config import Config
+from hsisr import degrade, evaluation, metrics
+from hsisr.config import Config, Patches
 from hsisr.errors import HsisrError
 from hsisr.pipeline import benchmark, pair_files, patch_files, paths
 from hsisr.pipeline.patch_files import PatchFile
@@ -45,7 +45,18 @@ def test_patches_lie_where_they_say(small):
 
 
 def test_last_patches_reach_the_far_border():
-    assert patch_files._corners((10, 4), size=4, stride=4, name="x") == [(0, 0), (4, 0), (6, 0)]
+    grid = Patches(size_lr_px=4, stride_lr_px=4)
+    assert patch_files._corners((10, 4), grid, "x", 0) == [(0, 0), (4, 0), (6, 0)]
+    published = grid.model_copy(update={"to_border": False})
+    assert patch_files._corners((10, 4), published, "x", 0) == [(0, 0), (4, 0)]
+
+
+def test_random_places_are_drawn_once_over_the_whole_scene():
+    drawn = Patches(size_lr_px=4, crops_per_scene=64, places="random")
+    corners = patch_files._corners((10, 6), drawn, "x", 0)
+    assert len(corners) == 64 and corners == patch_files._corners((10, 6), drawn, "x", 0)
+    assert {row for row, _ in corners} == set(range(7)) and {column for _, column in corners} == set(range(3))
+    assert corners != patch_files._corners((10, 6), drawn, "x", 1)
 
 
 def test_every_epoch_visits_every_patch_once_in_its_own_order(small):
@@ -140,6 +151,78 @@ def test_random_protocol_keeps_scenes_and_degrades_when_read(tmp_path, monkeypat
     means = [float(np.abs(sample.lr.mean() - sample.hr.mean())) for sample in samples]
     assert max(means) > 0 and len({sample.lr.tobytes() for sample in samples}) == 12
     np.testing.assert_array_equal(file[3].lr, samples[3].lr)
+
+
+def test_patches_of_a_protocol_that_does_not_turn_are_degraded_after_they_are_turned(small):
+    corner = {"psf": "none", "sampling": "strided", "phase": 1}
+    chosen = benchmark.resolve(Config.parse(CONFIG | {"protocols": {"corner": corner}}), "indian_pines_x4_corner")
+    for item in chosen.parts["train"]:
+        pair_files.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
+    for augment in (True, "dihedral", False):
+        file = PatchFile(chosen.path(paths.PATCHES), augment=augment)
+        for sample in (file[k] for k in range(30)):
+            np.testing.assert_array_equal(sample.lr, sample.hr[:, 1::4, 1::4])
+    noisy = Config.parse(
+        CONFIG | {"protocols": {"corner": corner}, "benchmarks": {"indian_pines_x4_corner": {"noise": 0.05}}}
+    )
+    patch_files.make(benchmark.resolve(noisy, "indian_pines_x4_corner"), "noisy.h5")
+    sample = PatchFile("noisy.h5").stacked(range(20))
+    assert np.std(sample.lr - sample.hr[:, :, 1::4, 1::4]) == pytest.approx(0.05, rel=0.05)
+
+
+def test_scene_with_nan_is_refused_when_crops_are_to_be_drawn(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scene = small_scene()
+    cube = scene.cube.astype(np.float32)
+    cube[2, 5, 5] = np.nan
+    Scene(cube, scene.name, wavelengths_nm=scene.wavelengths_nm, labels=scene.labels).save(
+        paths.SCENE.format(dataset="indian_pines", scene="indian_pines")
+    )
+    chosen = benchmark.resolve(Config.parse(CONFIG), "indian_pines_x4_mulsr")
+    with pytest.raises(HsisrError, match="indian_pines-train: holds NaN or infinite values"):
+        patch_files.make(chosen, chosen.path(paths.PATCHES))
+
+
+def test_epoch_of_a_part_of_the_patches_draws_it_anew(small):
+    path = small.path(paths.PATCHES)
+    for augment, of in ((False, 45), ("dihedral", 360)):
+        file = PatchFile(path, 3, augment, per_epoch=20)
+        assert len(file) == 20 and file.patches == 45
+        epochs = [{file[20 * epoch + k].hr.tobytes() for k in range(20)} for epoch in range(2)]
+        assert len(epochs[0]) == len(epochs[1]) == 20 and epochs[0] != epochs[1]
+        whole = PatchFile(path, 3, augment, per_epoch=1000)
+        assert len(whole) == of
+        np.testing.assert_array_equal(whole[7].lr, PatchFile(path, 3, augment)[7].lr)
+
+
+def test_sizes_that_do_not_divide_under_mixup(tmp_path, monkeypatch):
+    """As NTIRE's 482 rows at x4: one LR row more, patches inside the reference, results cut back to it."""
+    monkeypatch.chdir(tmp_path)
+    small_scene(146, 143).save(paths.SCENE.format(dataset="indian_pines", scene="indian_pines"))
+    halves = {"train": [{"scene": "indian_pines", "region": [0, 146, 0, 78]}], "tenth": False}
+    halves["test"] = [{"scene": "indian_pines", "region": [0, 146, 81, 143]}]
+    own = {"datasets": {"indian_pines": {"default_split": "halves", "splits": {"halves": halves}}}}
+    chosen = benchmark.resolve(
+        Config.parse(CONFIG | own | {"benchmarks": {"indian_pines_x4_mixup": {"models": ["bicubic"]}}}),
+        "indian_pines_x4_mixup",
+    )
+    for part in chosen.parts.values():
+        for item in part:
+            pair_files.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
+    pair = pair_files.read(chosen.path(paths.PAIR, item="indian_pines-test"))
+    assert pair.lr.shape == (5, 37, 16) and pair.hr.shape == (5, 146, 62) and pair.labels.shape == (146, 62)
+    np.testing.assert_allclose(pair.lr, degrade.imresize(pair.hr, 0.25), atol=1e-6)
+    pair_files.show(pair, tmp_path / "pair.png", [0])
+
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
+    file = PatchFile(chosen.path(paths.PATCHES), augment=False)
+    samples = [file[k] for k in range(len(file))]
+    assert all(sample.hr.shape == (5, 16, 16) for sample in samples) and len(samples) == 9 * 5
+
+    found = evaluation.evaluate_benchmark(chosen, "test").models["bicubic"].mean
+    expected = degrade.interpolate(pair.lr, 4)[:, :146, :62]
+    assert found["psnr"] == pytest.approx(metrics.score(pair.hr, expected, 4, "mixup")["psnr"], abs=1e-6)
 
 
 def test_patch_larger_than_the_scene_is_one_line(small):

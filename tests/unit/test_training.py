@@ -16,16 +16,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import hsisr
-from hsisr import inference, metrics
-from hsisr.config import Schedule, Training
+from hsisr import datasets, inference, metrics
+from hsisr.config import Config, Schedule, Training
 from hsisr.errors import HsisrError
 from hsisr.files import read_json
 from hsisr.locks import run_lock
-from hsisr.pipeline import pair_files, paths, steps
+from hsisr.pipeline import benchmark, pair_files, patch_files, paths, steps
 from hsisr.pipeline.patch_files import PatchFile
 from hsisr.training import engine, fit, state, train_one
 from hsisr.training.objectives import Batch, Supervised
 from hsisr.training.schedules import learning_rate
+from tests.unit.conftest import CONFIG
 
 
 def test_cosine_ends_with_the_time_where_that_is_shorter():
@@ -111,6 +112,37 @@ def test_stopped_and_resumed_equals_uninterrupted(small, monkeypatch):
         monkeypatch.setattr(engine.Run, "_train_on_batch", train_on)
         train_one(small, model, seed=0)
         assert (whole / "model.safetensors").read_bytes() == expected
+
+
+def test_split_without_validation_part_needs_the_last_weights(small):
+    entry = datasets.entry("indian_pines")
+    split = {"train": [{"scene": "indian_pines", "region": [0, 144, 0, 80]}], "tenth": False}
+    split["test"] = [item.model_dump() for item in entry.splits[entry.default_split].test]
+    own = {"datasets": {"indian_pines": {"default_split": "all", "splits": {"all": split}}}}
+    config = Config.parse(CONFIG | own)
+    with pytest.raises(HsisrError, match="no validation part to choose the weights of tiny by; set training.select"):
+        benchmark.check(config)
+    chosen = benchmark.resolve(config, small.name)
+    with pytest.raises(HsisrError, match="no validation part"):
+        train_one(chosen, chosen.model("tiny"), seed=0)
+    recipe = CONFIG["models"]["tiny"]
+    last = {"tiny": recipe | {"training": recipe["training"] | {"select": "last"}}}
+    config = Config.parse(CONFIG | own | {"models": last})
+    benchmark.check(config)
+    chosen = benchmark.resolve(config, small.name)
+    for item in chosen.parts["train"]:
+        pair_files.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
+    summary = read_json(train_one(chosen, chosen.model("tiny"), seed=0) / "train.json", "training")
+    assert summary["kept_step"] == 6 and summary["validation_psnr"] is None
+
+
+def test_patches_per_epoch_shorten_an_epoch(small):
+    recipe = small.model("tiny")
+    changes = {"epochs": 2, "max_steps": None, "patches_per_epoch": 6}
+    short = replace(recipe, training=recipe.training.model_copy(update=changes))
+    summary = read_json(train_one(small, short, seed=0) / "train.json", "training")
+    assert summary["steps"] == 6 and summary["epochs"] == pytest.approx(2)  # 2 epochs of 6 patches, 2 a batch
 
 
 def test_last_weights_are_kept_when_asked_for(small):

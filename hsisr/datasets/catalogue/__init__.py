@@ -75,10 +75,12 @@ class Region(_Entry):
 class Split(_Entry):
     """Which scenes, or regions of scenes, train, validate, test, or serve without their HR image.
 
-    guard_px: least distance in HR pixels between regions of different parts of one scene.
+    guard_px: least distance in HR pixels between regions of different parts of one scene. tenth: whether a tenth of the
+    training scenes validates where no validation part is named; without one, networks train with `select: last`.
     """
 
     description: str = ""
+    tenth: bool = True
     guard_px: int = Field(0, ge=0)
     train: tuple[str | Region, ...] = ()
     validation: tuple[str | Region, ...] = ()

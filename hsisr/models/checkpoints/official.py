@@ -17,18 +17,32 @@ Model = TypeVar("Model", bound=nn.Module)
 #: What `torch.nn.DataParallel` puts in front of every key.
 _PARALLEL_PREFIX = "module."
 
+#: Keys under which programs keep the weights, the first that is there counts; `params_ema` is what BasicSR tests with.
+_CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "params_ema", "params")
 
-def load_official(model: Model, state_dict_or_path: Mapping[str, Any] | str | os.PathLike) -> Model:
+#: Takes the weights out of a file that holds a network, bare or as `save_checkpoint` writes it: {"epoch", "model"}.
+#: Older versions of torch do not know the variable, newer ones refuse such a file without it.
+_EXTRACTION = (
+    "import os, torch; os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'; "
+    "c = torch.load({source!r}, map_location='cpu'); c = c['model'] if isinstance(c, dict) and 'model' in c else c; "
+    "torch.save(c.state_dict() if hasattr(c, 'state_dict') else c, {target!r})"
+)
+
+
+def load_official(
+    model: Model, state_dict_or_path: Mapping[str, Any] | str | os.PathLike, where: str = "state dict"
+) -> Model:
     """Copy the weights of a published checkpoint into a model and return it.
 
     state_dict_or_path: a mapping key -> tensor or numpy array, or the path of a file that `torch.save` wrote; flat,
-    or with the weights under `model` (and an optimiser beside them), with or without the prefix `module.`. Weight
-    norm stays as stored, in `weight_g` and `weight_v`. Values are cast to the model's type.
+    or with the weights under `model`, `state_dict`, `model_state_dict`, `net`, `params_ema` or `params` (and anything
+    beside them), with or without the prefix `module.`. Weight norm stays as stored, in `weight_g` and `weight_v`.
+    Values are cast to the model's type. where: what errors call a mapping.
     Raises HsisrError, and leaves the model as it was, if the file is damaged, is no checkpoint or holds anything but
     tensors and plain containers (nothing of it is run), and if a key is missing, left over, or of the wrong shape.
     """
     if isinstance(state_dict_or_path, Mapping):
-        content, where = state_dict_or_path, "state dict"
+        content = state_dict_or_path
     else:
         where = os.fspath(state_dict_or_path)
         content = _read(Path(where))
@@ -49,9 +63,9 @@ def _read(path: Path) -> Any:
         if "global" not in str(error).lower():
             raise _damaged(path) from error
         raise HsisrError(
-            f"{path}: holds Python objects, not only tensors; none of it was run. If it is a whole network, then in "
-            f"the authors' environment: python -c \"import torch; torch.save(torch.load('{path.name}').state_dict(), "
-            f"'{path.stem}_weights.pth')\""
+            f"{path}: holds Python objects, not only tensors; none of it was run. If you trust its authors, take the "
+            "weights out where their program runs, beside its source, and give those: python -c "
+            f'"{_EXTRACTION.format(source=path.name, target=f"{path.stem}_weights.pth")}"'
         ) from error
     except Exception as error:  # bytes at random reach every line of the reader, so they raise almost any type
         raise _damaged(path) from error
@@ -63,19 +77,24 @@ def _damaged(path: Path) -> HsisrError:
 
 def _weights(content: Any, where: str) -> dict[str, Tensor]:
     """The flat key -> tensor mapping inside a checkpoint's content."""
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
+    if isinstance(content, Mapping):
+        content = next((content[key] for key in _CONTAINERS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not content:
-        raise HsisrError(f"{where}: holds no weights; expected key -> tensor, flat or under the key `model`")
+        raise HsisrError(f"{where}: holds no weights; expected key -> tensor, flat or under {_containers()}")
     weights = {}
     for key, value in content.items():
         try:
             weights[str(key).removeprefix(_PARALLEL_PREFIX)] = torch.as_tensor(value)
         except (TypeError, ValueError, RuntimeError):
             raise HsisrError(
-                f"{where}: {key} is {type(value).__name__}, not a tensor; expected key -> tensor, flat or under `model`"
+                f"{where}: {key} is {type(value).__name__}, not a tensor; expected key -> tensor, flat or under "
+                f"{_containers()}"
             ) from None
     return weights
+
+
+def _containers() -> str:
+    return f"one of the keys {', '.join(_CONTAINERS)}"
 
 
 def _check(weights: dict[str, Tensor], expected: dict[str, Tensor], what: str) -> None:

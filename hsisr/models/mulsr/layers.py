@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: What a guided block needs of the guide: its features, its first unit's output, its half of the cross fusion.
-GuideParts = tuple[Tensor, Tensor, Tensor]
+#: What a guided block needs of the guide: its features, its first unit's output, and its half of the cross fusion where
+#: several maps share the guide.
+GuideParts = tuple[Tensor, Tensor, Tensor | None]
 
 
 def channels_last(maps: Tensor) -> Tensor:
@@ -105,22 +106,26 @@ class GuidedBlock(nn.Module):
         self.rgb_first, self.hsi_first = Unit(width), Unit(width)
         self.rgb_end, self.hsi_end = Unit(width), Unit(width)
 
-    def guide_parts(self, rgb: Tensor) -> GuideParts:
-        """What the block computes of the guide's features alone."""
+    def guide_parts(self, rgb: Tensor, shared: bool = True) -> GuideParts:
+        """What the block computes of the guide's features alone. shared: whether several maps of bands will use it."""
         first = self.rgb_first(rgb)
-        return rgb, first, self.crossFusion.guide_part(first)
+        return rgb, first, self.crossFusion.guide_part(first) if shared else None
 
     def forward(self, hsi: Tensor, parts: GuideParts) -> tuple[Tensor, Tensor]:
         """hsi (N, width, H, W), parts of M guides, N a multiple of M -> hsi, rgb of N samples."""
         rgb, rgb_first, rgb_fusion = parts
         hsi_first = self.hsi_first(hsi)
-        fused = self.crossFusion(hsi_first, rgb_fusion)
+        fused = self.crossFusion(hsi_first, rgb_first, rgb_fusion)
         hsi = self.hsi_end(hsi_first + fused).add_(hsi)
         return hsi, _add_shared(self.rgb_end(_add_shared(fused, rgb_first)), rgb)
 
 
 class CrossFusion(Folded):
-    """cross(s, r) of a guided block; stores the published layers, computes with the folded ones."""
+    """cross(s, r) of a guided block; stores the published layers, computes with the folded ones.
+
+    Both convolutions of s and r are cut into one of s and one of r where r serves several s, so that its part is
+    computed once. Where it serves one, s - r is convolved as published, which is a quarter less work.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -162,13 +167,24 @@ class CrossFusion(Folded):
         _, of_r, bias, *_ = self.folded()
         return functional.conv2d(r, of_r, bias, padding=1)
 
-    def forward(self, s: Tensor, guide_part: Tensor) -> Tensor:
-        """s (N, width, H, W), guide part of M samples -> (N, width, H, W)."""
-        of_s, _, _, groups, groups_bias, mix, mix_bias = self.folded()
-        stack = _add_shared(functional.conv2d(s, of_s, padding=1), guide_part)
+    def forward(self, s: Tensor, r: Tensor, guide_part: Tensor | None) -> Tensor:
+        """s (N, width, H, W), r and its part of M samples, or of N without a part -> (N, width, H, W)."""
+        of_s, of_r, bias, groups, groups_bias, mix, mix_bias = self.folded()
+        if guide_part is None:
+            stack = self._stack(s, r, of_s, of_r, bias)
+        else:
+            stack = _add_shared(functional.conv2d(s, of_s, padding=1), guide_part)
         maps = functional.conv2d(stack, groups, groups_bias, padding=1, groups=3)
         maps = functional.conv2d(maps, mix, mix_bias).add_(stack)
         return self.conv(maps)
+
+    def _stack(self, s: Tensor, r: Tensor, of_s: Tensor, of_r: Tensor, bias: Tensor) -> Tensor:
+        """The three groups side by side (N, 3 group, H, W), of s and r of the same samples."""
+        half = len(bias) // 2
+        sums = functional.conv2d(s, channels_last(of_s[:half]), bias[:half], padding=1)
+        sums = sums.add_(functional.conv2d(r, channels_last(of_r[:half]), padding=1))
+        differences = functional.conv2d(s - r, channels_last(of_s[half:]), bias[half:], padding=1)
+        return channels_last(torch.cat([sums, differences], dim=1))
 
 
 class Direction(nn.Module):

@@ -113,7 +113,7 @@ class MulSR(Network):
         Raises HsisrError for shapes that do not fit.
         """
         self._check(bands, guide, 3)
-        sr, difference, _ = self._network(bands, self._guide_parts(guide))
+        sr, difference, _ = self._network(bands, self._guide_parts(guide, len(bands) > len(guide)))
         return sr, difference
 
     def super_resolve(
@@ -148,7 +148,8 @@ class MulSR(Network):
         Returns (N, K, H, W). Raises HsisrError for shapes that do not fit.
         """
         self._check(lr, guide, None)
-        return self._bands(lr, self._guide_parts(guide), torch.as_tensor(bands))
+        bands = torch.as_tensor(bands)
+        return self._bands(lr, self._guide_parts(guide, bands.shape[-1] > 1), bands)
 
     def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """The same at both scales, for training with `alpha_weight`: (N, K, H, W) and (N, K, H/2, W/2)."""
@@ -156,7 +157,7 @@ class MulSR(Network):
             return super().super_resolve_scales(lr, guide, bands)  # says so
         self._check(lr, guide, None)
         triplets = self._triplets(lr, torch.as_tensor(bands))
-        sr, _, x = self._network(triplets, self._guide_parts(guide))
+        sr, _, x = self._network(triplets, self._guide_parts(guide, len(triplets) > len(guide)))
         half = self.with_skip(self.end(x), triplets, self.scale / 2)
         return tuple(image.view(len(lr), -1, *image.shape[2:]) for image in (sr, half))
 
@@ -200,11 +201,14 @@ class MulSR(Network):
         images = torch.arange(len(lr)).view(-1, 1, 1)
         return lr[images, _triplet_numbers(lr.shape[1])[bands]].flatten(0, 1)
 
-    def _guide_parts(self, guide: Tensor) -> list[GuideParts]:
-        """What depends on the guide alone: for the beta branch and, if there is one, the alpha branch."""
-        parts = [self.fine_guide(guide)]
+    def _guide_parts(self, guide: Tensor, shared: bool = True) -> list[GuideParts]:
+        """What depends on the guide alone: for the beta branch and, if there is one, the alpha branch.
+
+        shared: whether several bands will use it.
+        """
+        parts = [self.fine_guide(guide, shared)]
         if self.mii or self.lfcc:
-            parts.append(self.coarse_guide(guide))
+            parts.append(self.coarse_guide(guide, shared))
         return parts
 
     def _network(self, bands: Tensor, parts: list[GuideParts]) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -217,13 +221,13 @@ class MulSR(Network):
 
     # The stages of the network. `tiled` calls them too, on windows: all but `shared_factor` see a neighbourhood only.
 
-    def fine_guide(self, guide: Tensor) -> GuideParts:
+    def fine_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
         """guide (M, G, H, W) -> what the beta branch needs of it."""
-        return self.inter_body_x2[0].guide_parts(self.rgb_head_x2(guide))
+        return self.inter_body_x2[0].guide_parts(self.rgb_head_x2(guide), shared)
 
-    def coarse_guide(self, guide: Tensor) -> GuideParts:
+    def coarse_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
         """guide (M, G, H, W) -> what the alpha branch needs of it, of every second pixel."""
-        return self.inter_body[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]))
+        return self.inter_body[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]), shared)
 
     def fine(self, bands: Tensor, parts: GuideParts) -> Tensor:
         """Heads and encoder of the beta branch: bands (N, 3, h, w) -> (N, width, H, W)."""
@@ -238,7 +242,7 @@ class MulSR(Network):
     def _encoded(self, hsi: Tensor, parts: GuideParts, body: nn.ModuleList, reduce: nn.Module) -> Tensor:
         hsi, rgb = body[0](hsi, parts)
         for block in body[1:]:
-            hsi, rgb = block(hsi, block.guide_parts(rgb))
+            hsi, rgb = block(hsi, block.guide_parts(rgb, shared=False))
         return reduce(torch.cat([hsi, rgb], dim=1))
 
     def shared_factor(self, reduced: Tensor, x: Tensor) -> Tensor:

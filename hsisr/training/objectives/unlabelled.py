@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hsisr import degrade
-from hsisr.config import Objective, Training
+from hsisr.config import Training, UnlabelledObjective
 from hsisr.errors import HsisrError
 from hsisr.samples import TrainingSamples
 from hsisr.training.batches import Batch, across_bands
@@ -20,14 +20,27 @@ class Unlabelled(Auxiliary):
 
     The gradient flows through both paths; the total variation is that of V(net(LR)).
     patches: of the LR-only scenes. wavelengths_nm: (bands,) of their bands, from which V is made.
-    Raises HsisrError where they are not known.
+    By `setting.response`, the published matrix may be taken as it stands instead.
+    Raises HsisrError where they are not known, or if the published matrix is for another number of bands.
     """
 
     name = "unlabelled"
 
     def __init__(
-        self, setting: Objective, training: Training, patches: TrainingSamples, wavelengths_nm: np.ndarray | None
+        self,
+        setting: UnlabelledObjective,
+        training: Training,
+        patches: TrainingSamples,
+        wavelengths_nm: np.ndarray | None,
     ) -> None:
+        if setting.response == "cie1964@index":
+            published = degrade.MIXUP_WAVELENGTHS_NM
+            if patches.bands != len(published):
+                raise HsisrError(
+                    f"training.objectives.unlabelled.response: cie1964@index is for {len(published)} bands, and "
+                    f"{patches.label} has {patches.bands}; take cie1964"
+                )
+            wavelengths_nm = published
         if wavelengths_nm is None:
             raise HsisrError(
                 "training.objectives.unlabelled: needs the wavelengths of the bands, which are not known; give "

@@ -1,0 +1,88 @@
+"""From which size on the native CPU kernel is faster than plain PyTorch here: measured once, and kept in the cache.
+
+A choice changes rounding, so it is not made anew in every run: the table lies beside the library that was measured, one
+entry for each number of channels and of threads, and whoever comes next reads it.
+"""
+
+import json
+import os
+import time
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from hsisr.locks import held
+from hsisr.ops import build, reference, scan
+from hsisr.ops.reference import Direction
+
+#: Sides of the maps that are measured. Maps below the first go to plain PyTorch and those above the last to the kernel.
+SIDES = (48, 64, 96)
+#: H*W from which the native kernel is taken unmeasured: 128 x 128.
+ALWAYS_PIXELS = 128 * 128
+#: Share of PyTorch's time that the kernel may take: a near tie goes to PyTorch.
+_SOONER = 0.9
+_REPEATS, _TAPS = 3, 7
+
+
+def native_from(channels: int) -> int:
+    """H*W from which maps of so many channels go to the native kernel, with the threads of this process.
+
+    Builds the kernel if need be; where it cannot be built, ALWAYS_PIXELS.
+    """
+    return _native_from(channels, torch.get_num_threads())
+
+
+@cache
+def _native_from(channels: int, threads: int) -> int:
+    try:
+        library = build.cpu_library()
+        build.load(library)
+        path = build.cached_path(library).with_suffix(".faster_from.json")
+        with held(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
+            return _read_or_measure(path, channels, f"{channels} channels, {threads} threads")
+    except (build.Unavailable, OSError):
+        return ALWAYS_PIXELS
+
+
+def _read_or_measure(path: Path, channels: int, entry: str) -> int:
+    table = {}
+    if path.is_file():
+        table = json.loads(path.read_text(encoding="utf-8"))
+    if entry not in table:
+        table[entry] = _measure(channels)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps(table, indent=2, sort_keys=True), encoding="utf-8")
+        os.replace(temporary, path)
+    return int(table[entry])
+
+
+def _measure(channels: int) -> int:
+    """H*W of the smallest side from which the kernel is faster at all larger ones, too."""
+    random = torch.Generator().manual_seed(0)
+    scale = 0.6 / (channels * _TAPS) ** 0.5
+    sizes = ((channels, channels, 1, _TAPS), (channels, channels, _TAPS, 1))
+    weights = [scale * torch.randn(size, generator=random) for size in sizes]
+    directions = [(weight, torch.zeros(channels), torch.tensor([0.25])) for weight in weights]
+    found = ALWAYS_PIXELS
+    with torch.inference_mode():
+        for side in reversed(SIDES):
+            x = torch.randn(1, channels, side, side, generator=random)
+            native, plain = (
+                _seconds(function, x, directions)
+                for function in (scan.directional_aggregation, reference.directional_aggregation)
+            )
+            if native > _SOONER * plain:
+                break
+            found = side * side
+    return found
+
+
+def _seconds(function, x: torch.Tensor, directions: list[Direction]) -> float:
+    """The shortest of some runs, after one that is not counted."""
+    spent = []
+    for _ in range(_REPEATS + 1):
+        started = time.perf_counter()
+        function(x, *directions)
+        spent.append(time.perf_counter() - started)
+    return min(spent[1:])

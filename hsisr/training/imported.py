@@ -1,0 +1,51 @@
+"""Weights that exist, put where a training would have left its own, so that they are scored beside those."""
+
+import time
+from pathlib import Path
+
+from hsisr.files import stamp, write_json
+from hsisr.pipeline import pair_files, paths, steps
+from hsisr.pipeline.benchmark import Benchmark, Model
+
+
+def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
+    """Make the run folder of a model whose weights come from a file (`Model.weights`); returns it.
+
+    The images that the network is for are those of the benchmark's first test pair, which must be made. The model file
+    says where its weights come from. Raises HsisrError if the file is absent or does not fit.
+    """
+    from hsisr.models import registry
+    from hsisr.models.model_files import read_weights, save_model
+
+    item = benchmark.parts["test"][0]
+    pair = pair_files.read(benchmark.path(paths.PAIR, item=item.name), ("lr", "guide"))
+    metadata = {
+        "base": model.base,
+        "options": model.options,
+        "scale": benchmark.scale,
+        "bands": len(pair.lr),
+        "guide_channels": 0 if pair.guide is None else len(pair.guide),
+    }
+    network = registry.build(**metadata)
+    read_weights(network, model.weights, metadata)
+    identity = steps.training(benchmark, model.name, seed).identity
+    fields = {"model": model.name, "seed": seed}
+    source = {"source": Path(model.weights).name, "source_sha256": model.weights_sha256}
+    wavelengths = None if pair.wavelengths_nm is None else pair.wavelengths_nm.tolist()
+    metadata |= {"protocol": None, "wavelengths_nm": wavelengths, **source}
+    save_model(benchmark.path(paths.WEIGHTS, **fields), network, metadata, identity)
+    summary = {
+        **stamp("training", identity),
+        "settings": identity["settings"],
+        "code": identity["code"],
+        "data": {},
+        **source,
+        "steps": 0,
+        "epochs": 0.0,
+        "kept_step": 0,
+        "validation_psnr": None,
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "timing": {"seconds": 0.0, "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
+    }
+    write_json(benchmark.path(paths.TRAINING, **fields), summary)
+    return Path(benchmark.path(paths.RUN, **fields))
