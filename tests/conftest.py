@@ -13,6 +13,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 #: Real scenes and reference vectors, outside the repository; tests that need them skip where they are absent.
 EXTRA_DATA = Path(os.environ.get("HSISR_EXTRA_DATA", Path(__file__).parents[1] / "../shared")).resolve()
+#: Modules that cannot be imported, to put before packages that only the tests need: programs run as at a user's.
+NOT_INSTALLED = Path(__file__).parent / "not_installed"
 _NO_EXTRA_DATA = "needs real scenes and reference vectors: set HSISR_EXTRA_DATA to the folder that holds them"
 
 

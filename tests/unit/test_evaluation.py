@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import h5py
@@ -29,10 +30,19 @@ def few_splits(monkeypatch):
     monkeypatch.setattr(runtime, "ROUNDS", 1)
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Folder that the trained networks of this module are copied from."""
+    return tmp_path_factory.mktemp("trained") / "runs"
+
+
 @pytest.fixture
-def trained(small):
-    for seed in small.model("tiny").seeds:
-        train_one(small, small.model("tiny"), seed)
+def trained(small, runs):
+    if not runs.exists():
+        for seed in small.model("tiny").seeds:
+            train_one(small, small.model("tiny"), seed)
+        shutil.copytree("runs", runs)
+    shutil.copytree(runs, "runs", dirs_exist_ok=True)
     return small
 
 

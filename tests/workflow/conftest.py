@@ -12,9 +12,9 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from tests.conftest import NOT_INSTALLED
+
 ROOT = Path(__file__).parents[2]
-#: Modules that cannot be imported, in place of packages that a user does not have.
-NOT_INSTALLED = Path(__file__).parent / "not_installed"
 
 
 @dataclass(frozen=True)
