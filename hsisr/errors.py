@@ -1,4 +1,6 @@
-"""The one exception that a user's mistake raises; its text is the line that the user sees."""
+"""The one exception that a user's mistake raises, whose text is the line that the user sees; and lines of warning."""
+
+import sys
 
 
 class HsisrError(Exception):
@@ -6,3 +8,8 @@ class HsisrError(Exception):
 
     The command line prints the text without a traceback and exits with status 1; programs catch it.
     """
+
+
+def notice(line: str) -> None:
+    """Tell the user, on stderr, of something in an input that is left out or taken otherwise than it says."""
+    print(f"hsisr: warning: {line}", file=sys.stderr, flush=True)

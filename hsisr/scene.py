@@ -16,6 +16,7 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, stamp
+from hsisr.missing import fill_samples
 
 #: Chunk side in pixels: a 64 x 64 window of all bands is one read.
 CHUNK = 64
@@ -24,6 +25,12 @@ STRIP_BYTES = 128 * 2**20
 
 #: What h5py and numpy raise for a damaged file.
 _DAMAGE = (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, MemoryError, OverflowError)
+
+
+class FileBacked:
+    """Base of lazy cubes that read from files. files: those files."""
+
+    files: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,31 @@ class Scene:
     def cube(self) -> np.ndarray:
         """All values, float32 (bands, H, W), 0 where there is no data; reads the file if the scene is lazy."""
         return self._values(self._block(...))
+
+    @property
+    def filled_cube(self) -> np.ndarray:
+        """Like `cube`, but single samples without data are filled from their neighbours; see `hsisr.missing`."""
+        stored = self._block(...)
+        values = self._values(stored)
+        good = slice(None) if self.bad_bands is None else ~np.asarray(self.bad_bands, bool)
+        missing = self.without_data(stored)
+        if missing is not None and missing[good].any():
+            part = values[good]
+            fill_samples(part, missing[good])
+            values[good] = part
+        return values
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that its pixels, and its guide's, are still read from; none where they are in memory."""
+        own: tuple[Path, ...] = ()
+        if isinstance(self.stored, FileBacked):
+            own = self.stored.files
+        elif isinstance(self.stored, h5py.Dataset):
+            own = (Path(self.stored.file.filename),)
+        elif isinstance(self.stored, np.memmap) and self.stored.filename is not None:
+            own = (Path(self.stored.filename),)
+        return own if self.guide is None else own + self.guide.files
 
     def strips(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Whole rows from top to bottom: (rows, stored values (bands, n, W)), at most STRIP_BYTES of them at a time.
@@ -172,10 +204,19 @@ class Scene:
         return int(np.argmin(distance))
 
     def save(self, path: str | os.PathLike, settings: Any = None) -> None:
-        """Write the scene file, whole or not at all. settings: what made it; its hash goes into the file."""
+        """Write the scene file, whole or not at all, over an older one. settings: what made it; its hash is kept.
+
+        Raises HsisrError if the scene is still read from that file, or it cannot be written.
+        """
+        self.check_not_own_file(path)
         with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
             _set_attributes(file, stamp("scene", settings))
             self._write(file)
+
+    def check_not_own_file(self, path: str | os.PathLike) -> None:
+        """Raise HsisrError if `path` is a file that the scene's pixels are still read from."""
+        if any(file.exists() and Path(path).exists() and file.samefile(path) for file in self.files):
+            raise HsisrError(f"{path}: the scene is read from this file; write another, or load it first (Scene.load)")
 
     @staticmethod
     def open(path: str | os.PathLike) -> "Scene":
@@ -186,19 +227,23 @@ class Scene:
         path = Path(path)
         if not path.is_file():
             raise HsisrError(f"{path}: no such scene file")
+        if not _is_hdf5(path):
+            raise HsisrError(f"{path}: not an hsisr scene file; hsisr.read_scene reads other files")
         try:
             file = h5py.File(path, "r")
             check_stamp(path, {"schema": _text(file.attrs.get("schema", ""))}, "scene")
             return Scene._read(file)
         except _DAMAGE as error:
-            raise HsisrError(f"{path}: damaged scene file ({error}); delete it and convert again") from error
+            raise HsisrError(
+                f"{path}: damaged scene file ({error}); if hsisr made it, convert again, else get it again"
+            ) from error
 
     def _block(self, key: Any) -> np.ndarray:
         try:
             return self.stored[key]
         except _DAMAGE as error:
             where = self.stored.file.filename if isinstance(self.stored, h5py.Dataset) else f"scene {self.name}"
-            raise HsisrError(f"{where}: damaged pixels ({error}); delete it and convert again") from error
+            raise HsisrError(f"{where}: damaged pixels ({error}); make or get the file again") from error
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
         if self.scale == 1.0 and self.offset == 0.0:
@@ -265,6 +310,22 @@ class Scene:
             guide=Scene._read(group["guide"]) if "guide" in group else None,
             **arrays,
         )
+
+
+def holds(dtype: np.dtype, value: float) -> bool:
+    """Whether a stored type holds this number; floats hold all, rounded."""
+    if dtype.kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max and value == int(value)) if np.isfinite(value) else False
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(8) in (b"\x89HDF\r\n\x1a\n", b"")
+    except OSError as error:
+        raise HsisrError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _set_attributes(group: h5py.Group, attributes: dict[str, Any]) -> None:

@@ -27,6 +27,9 @@ Reading = Annotated[
     list[str] | None,
     typer.Option("--read", help="Option of the reader, such as variable=I_MS, axes=HWB or nodata=0."),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace outputs that exist; inputs are never overwritten.")
+]
 
 
 def reader_options(words: list[str] | None) -> dict[str, Any]:

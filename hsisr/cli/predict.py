@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import Reading, app, reader_options
+from hsisr.cli.app import Overwrite, Reading, app, reader_options
 from hsisr.errors import HsisrError
 
 LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
@@ -27,7 +27,8 @@ def predict(
     model: Annotated[str, typer.Option(help="Run folder, model.safetensors, or bicubic, gsa, ...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write; a folder, where the scene is one.")],
     guide: Annotated[
-        Path | None, typer.Option(help="Sharp image of the same ground; a folder of them, named as the scenes.")
+        list[Path] | None,
+        typer.Option(help="Sharp image of the same ground, given again for more bands; a folder, named as the scenes."),
     ] = None,
     scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
     align: Align = False,
@@ -47,6 +48,7 @@ def predict(
     guide_bands: GuideBands = None,
     read: Reading = None,
     read_guide: ReadingGuide = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Super-resolve a scene: read, computed and written by tiles, with its georeference.
 
@@ -64,10 +66,13 @@ def predict(
         format="cog" if cog else format,
     )  # fmt: skip
     if is_collection(lr):
-        for path in super_resolve_folder(lr, guide, model, out, options, preview is not None):
+        if guide is not None and len(guide) > 1:
+            raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
+        sharp = guide[0] if guide else None
+        for path in super_resolve_folder(lr, sharp, model, out, options, preview is not None, overwrite):
             print(path)
     else:
-        print(super_resolve_file(lr, guide, model, out, options, preview))
+        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite))
 
 
 @app.command()
@@ -98,6 +103,7 @@ def finetune(
     guide_bands: GuideBands = None,
     read: Reading = None,
     read_guide: ReadingGuide = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Adapt a model to a scene of your own, without a sharp reference, and score it on a part it has not seen."""
     from hsisr.finetuning.adaptation import finetune as adapt
@@ -109,7 +115,7 @@ def finetune(
         bands=_bands(bands), guide_bands=_bands(guide_bands), read=reader_options(read),
         read_guide=reader_options(read_guide),
     )  # fmt: skip
-    summary = adapt(lr, guide, model, out, minutes, steps, hold_out, seed, options)
+    summary = adapt(lr, guide, model, out, minutes, steps, hold_out, seed, options, overwrite)
     print(table(summary))
     print(out)
 
