@@ -21,8 +21,9 @@ _OWN_FOLDERS = ("data", "logs", "predictions", "results", "runs")
 _PROJECT_FILES = ("Snakefile", "config.yaml")
 
 
-
-def check_outputs(outs: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike | None], overwrite: bool = False) -> None:
+def check_outputs(
+    outs: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike | None], overwrite: bool = False
+) -> None:
     """Raise HsisrError, in one line, unless these files may be written.
 
     outs: every file that is written, an ENVI image's data and its header both. inputs: files and folders that are
@@ -89,15 +90,17 @@ def _in_project(out: Path) -> bool:
 
 def _check_not_read(out: Path, file: Path, read: dict[tuple, Path], folders: Sequence[Path]) -> None:
     """Raise HsisrError if `file`, which is `out` or lies beside it, is an input."""
-    what = "it" if file == out else file.name
-    own = _identity(file)
-    if own is None:
-        own = ("name", os.path.abspath(file))
+    what = "" if file == out else f" (its {file.name})"
+    own = _identity(file) or ("name", os.path.abspath(file))
     if own in read:
-        raise HsisrError(f"{out}: {what} belongs to the input {read[own]}, which is never overwritten; choose another")
+        raise HsisrError(
+            f"{out}: is the input {read[own]}, or belongs to it{what}; inputs are never overwritten; choose another"
+        )
     for folder in folders:
         if os.path.lexists(file) and not file.is_dir() and folder in file.resolve().parents:
-            raise HsisrError(f"{out}: {what} lies in the input {folder}; choose another output")
+            raise HsisrError(
+                f"{out}: exists{what} in the input folder {folder}; inputs are never overwritten; choose another"
+            )
 
 
 def _identities(image: Path) -> set[tuple]:

@@ -53,6 +53,10 @@ def main() -> None:
     except HsisrError as error:
         print(f"hsisr: error: {error}", file=sys.stderr)
         sys.exit(1)
+    except PermissionError as error:
+        print(f"hsisr: error: {error.filename}: {error.strerror}; change its permissions, or choose another place",
+              file=sys.stderr)  # fmt: skip
+        sys.exit(1)
     except KeyboardInterrupt:
         print("hsisr: stopped", file=sys.stderr)
         sys.exit(130)

@@ -77,8 +77,8 @@ def _check_same_grid(first: Scene, first_name: str, scene: Scene, name: str) -> 
 
     def told(what: str, one: object, other: object) -> HsisrError:
         return HsisrError(
-            f"{name}: {what} {one}, but {first_name} {other}; bands that are stacked must lie on one grid: resample them "
-            "(gdalwarp), or leave out those of another"
+            f"{name}: {what} {one}, but {first_name} {other}; bands that are stacked must lie on one grid: "
+            "resample them (gdalwarp), or leave out those of another"
         )
 
     if scene.shape[1:] != first.shape[1:]:

@@ -60,8 +60,9 @@ def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor
 
 def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Footprint:
     """The footprint of an LR pixel, measured against the guide; see `estimate_sensor`."""
+    varying = np.ptp(guide, axis=(1, 2)) > 0  # a blank channel has nothing to measure
     try:
-        found = register(lr, guide, scale, mask)
+        found = register(lr, guide[varying] if varying.any() else guide, scale, mask)
         reason = f"{found.unexplained:.0%} of the guide's variance unexplained"
     except HsisrError as error:
         found, reason = None, str(error)

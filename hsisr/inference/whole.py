@@ -12,7 +12,9 @@ from hsisr.inference.align import measure_footprint
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source
 from hsisr.inference.result import result_scene
+from hsisr.inference.scenes import is_untrained, model_file, warn
 from hsisr.models.apply import Method, open_method
+from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 
 
@@ -23,6 +25,7 @@ def super_resolve(
     model: Any,
     out: str | os.PathLike | None = None,
     scale: int | None = None,
+    overwrite: bool = False,
 ) -> np.ndarray:
     """Super-resolve a scene that fits into memory; returns (bands, H, W) float32.
 
@@ -30,16 +33,20 @@ def super_resolve(
     is [0, 1] unless it comes from `hsisr finetune`. A guide that lies on the same grid but covers more ground is cut.
     model: a network or classical method, the path of a run folder or of a `model.safetensors`, or the name of an
     untrained method. out: file to write as well, in any format of `hsisr export`, stored as the LR image is.
+    overwrite: whether an `out` that exists is replaced; a file that is read never is.
     scale: where neither model nor guide says it. Pixels without data are 0 in the array, nodata in the file; bands
     without data are the LR image's, every pixel repeated.
     For scenes larger than memory see `hsisr.inference.super_resolve_file`.
     Raises HsisrError for files that cannot be read and for a guide that does not fit.
     """
-    from hsisr.datasets.writers import export, format_of
+    from hsisr.datasets.writers import export, written_files
 
     if out is not None:
-        format_of(out)
+        check_outputs(written_files(out), [*_files(lr), *_files(guide), *_files(model)], overwrite)
     low, sharp = _source(lr, "LR image"), None if guide is None else _source(guide, "guide")
+    if sharp is not None:
+        low, sharp = guides.in_one_crs(low, sharp, warn)
+        sharp = guides.varying(sharp, warn) if is_untrained(model) else sharp
     method = _method(model, low, sharp, scale)
     on_grid = None if sharp is None or not method.needs_guide else guides.fit(low, sharp, method.scale)
     trained = method.metadata
@@ -63,6 +70,16 @@ class _Held:
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
         return self.values[:, rows, columns]
+
+
+def _files(image: Any) -> tuple[Path, ...]:
+    """The files that an argument stands for."""
+    if isinstance(image, Scene):
+        return image.files
+    path = Path(image) if isinstance(image, (str, os.PathLike)) else None
+    if path is None or not path.exists():
+        return ()
+    return (model_file(path) or path,)
 
 
 def _source(image: Any, label: str) -> Source:

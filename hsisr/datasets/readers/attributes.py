@@ -81,8 +81,8 @@ def read(path: Path, name: str, datasets: Mapping[str, Any]) -> Stated:
     good, _ = _column(name, own, cube, datasets, _GOOD)
     if any(key.rpartition("/")[2] in _LOOKUP for key in datasets):
         notice(
-            f"{path}: holds a table that says where its pixels lie (glt_x, glt_y), which is not applied: rows and columns "
-            "are the sensor's; orthorectify it before it meets a guide"
+            f"{path}: holds a table that says where its pixels lie (glt_x, glt_y), which is not applied: rows and "
+            "columns are the sensor's; orthorectify it before it meets a guide"
         )
     return Stated(nodata, marks, scale, offset, _axes(own, cube), centres, units, widths, good)
 

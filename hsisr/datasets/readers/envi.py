@@ -1,7 +1,7 @@
 """ENVI pairs: which data file belongs to which header.
 
 Scanners and processors name the data `X`, `X.img`, `X.dat`, `X.raw`, `X.pix` and in thirty other ways, and the header
-`X.hdr` or `X.img.hdr`. The whole name before the last ending counts, dots and all: `scan.v2.hdr` never means `scan.img`.
+`X.hdr` or `X.img.hdr`. The whole name before the last ending counts, dots and all: `scan.v2.hdr` is never of `scan.img`.
 """
 
 from pathlib import Path
@@ -55,10 +55,14 @@ def _data_of(header: Path) -> Path:
     found = [file for file in usual or beside if header_file(file) == header]
     if not found:
         told = _described_as(header, stem)
-        raise HsisrError(f"{header}: an ENVI header without its data file; expected {stem}, {stem}.img or the like{told}")
+        raise HsisrError(
+            f"{header}: an ENVI header without its data file; expected {stem}, {stem}.img or the like{told}"
+        )
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
-        raise HsisrError(f"{header}: several files could be its data: {names}; name the one that is meant instead of it")
+        raise HsisrError(
+            f"{header}: several files could be its data: {names}; name the one that is meant instead of it"
+        )
     return found[0]
 
 

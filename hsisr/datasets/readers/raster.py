@@ -20,6 +20,7 @@ from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.images import driver_of, quiet_gdal, valid_pixels
 from hsisr.datasets.readers.wavelengths import described, numbers, spectral_facts
 from hsisr.errors import HsisrError
+from hsisr.files import natural_key
 from hsisr.scene import Scene
 
 #: Names under which bands' tags, and tags of whole files, give centres and widths.
@@ -101,6 +102,9 @@ class _Raster:
         data = path if self.format == "GeoTIFF" else envi.data_file(path, head)
         if data is None:
             raise HsisrError(f"{path}: neither TIFF nor ENVI")
+        header = envi.header_file(data) if self.format == "ENVI" else None
+        if header is not None and b"spectral library" in header.read_bytes().lower():
+            raise HsisrError(f"{path}: a library of spectra, not an image")
         with self._guarded():
             self._images = self._pages(path) if self.format == "GeoTIFF" else [_open_envi(data)]
             self._image = self._images[0]
@@ -173,7 +177,7 @@ class _Raster:
         image = rasterio.open(path, driver="GTiff")
         if len(image.subdatasets) < 2:
             return [image]
-        pages = [rasterio.open(name) for name in image.subdatasets]
+        pages = [rasterio.open(name) for name in sorted(image.subdatasets, key=natural_key)]
         if len({(page.count, page.height, page.width, page.dtypes) for page in pages}) != 1:
             sizes = ", ".join(dict.fromkeys(f"{page.count} x {page.height} x {page.width}" for page in pages))
             raise HsisrError(
@@ -195,8 +199,6 @@ class _Raster:
         for key in ("samples", "lines", "bands", "data_type", "interleave"):
             if key not in header:
                 raise HsisrError(f"{self.path}: its ENVI header lacks `{key.replace('_', ' ')}`; it is cut or damaged")
-        if "library" in header.get("file_type", "").lower():
-            raise HsisrError(f"{self.path}: a library of spectra, not an image")
         size = (self._image.count, self._image.height, self._image.width)
         expected = int(np.prod(size, dtype=object)) * np.dtype(self._image.dtypes[0]).itemsize
         with self._guarded():

@@ -10,7 +10,7 @@ import numpy as np
 from hsisr.degrade.estimation import estimate_footprint, fit_positive_response, spectral_subspace
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
-from hsisr.models.classical.checks import check_pair
+from hsisr.models.classical.checks import check_pair, varying_channels
 
 #: Multiplicative updates: first at LR, then at LR and at HR in every round.
 _FIRST_UPDATES, _LR_UPDATES, _HR_UPDATES = 500, 100, 30
@@ -42,6 +42,8 @@ def cnmf(
     """
     check_pair("cnmf", lr, guide, scale)
     sensor = sensor or Sensor()
+    if sensor.response is None:  # a blank channel would hold all abundances to one sum
+        guide = guide[varying_channels(guide)]
     footprint = sensor.footprint or estimate_footprint(lr, guide, scale, sensor.mask)
     sampler = footprint.sampler(scale, guide.shape[1:])
     low = np.maximum(lr.reshape(len(lr), -1).astype(np.float64), 0)
