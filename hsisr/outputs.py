@@ -1,7 +1,8 @@
 """Outputs: where a command may write. Never over what it reads; over another file only when told; in no new place.
 
-Every command, and every function of Python that takes an `out`, asks `check_outputs` before it starts to work. The
-steps of the pipeline do not: they write their own files again.
+Every command, and every function of Python that takes an `out`, asks `check_outputs` before it starts to work; commands
+ask `check_places` too, as a typing error is theirs: functions make the folders that they are told. The steps of the
+pipeline ask neither: they write their own files again.
 """
 
 import os
@@ -36,7 +37,6 @@ def check_outputs(
     read = {file: image for image in given for file in _identities(image)}
     folders = [image.resolve() for image in given if image.is_dir()]
     for number, out in enumerate(outs):
-        _check_place(out)
         for file in _with_sidecars(out):
             _check_not_read(out, file, read, folders)
         if any(_same(out, other) for other in outs[:number]):
@@ -51,13 +51,15 @@ def check_outputs(
             )
 
 
-def check_folder(out: str | os.PathLike) -> None:
-    """Raise HsisrError unless the folder `out` exists, or may be made where it is named."""
-    out = Path(out)
-    if out.exists() and not out.is_dir():
-        raise HsisrError(f"{out}: is a file; give the name of a folder")
-    if not out.exists():
-        _check_place(out)
+def check_places(*outs: str | os.PathLike | None) -> None:
+    """Raise HsisrError, naming it, for an output in a folder that does not exist.
+
+    Folders of the project's own tree are made: runs, results, data, predictions and logs beside a Snakefile or a
+    config.yaml, and `runs` of the current folder.
+    """
+    for out in outs:
+        if out is not None:
+            _check_place(Path(out))
 
 
 def sidecars(path: str | os.PathLike) -> list[Path]:

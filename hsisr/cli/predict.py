@@ -54,9 +54,12 @@ def predict(
 
     Stopped in any way, the same command goes on where it was.
     """
+    from hsisr.datasets.writers import written_files
     from hsisr.inference.folder import is_collection, super_resolve_folder
     from hsisr.inference.plan import parse_memory
+    from hsisr.inference.run import is_unfinished
     from hsisr.inference.scenes import Options, super_resolve_file
+    from hsisr.outputs import check_outputs, check_places
 
     options = Options(
         scale=scale, tile=tile, halo=halo, memory=parse_memory(memory), device=device, precision=precision,
@@ -65,6 +68,7 @@ def predict(
         read_guide=reader_options(read_guide),
         format="cog" if cog else format,
     )  # fmt: skip
+    check_places(out, preview)
     if is_collection(lr):
         if guide is not None and len(guide) > 1:
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
@@ -72,6 +76,8 @@ def predict(
         for path in super_resolve_folder(lr, sharp, model, out, options, preview is not None, overwrite):
             print(path)
     else:
+        outs = [*written_files(out, options.format), *([] if preview is None else [preview])]
+        check_outputs(outs, [lr, *(guide or [])], overwrite or is_unfinished(out))
         print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite))
 
 
@@ -109,7 +115,9 @@ def finetune(
     from hsisr.finetuning.adaptation import finetune as adapt
     from hsisr.finetuning.adaptation import table
     from hsisr.inference.scenes import Options
+    from hsisr.outputs import check_places
 
+    check_places(out)
     options = Options(
         scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
         bands=_bands(bands), guide_bands=_bands(guide_bands), read=reader_options(read),

@@ -47,8 +47,9 @@ def import_weights(
 ) -> None:
     """Turn a paper's own checkpoint into a model file; it reads tensors only and never runs code."""
     from hsisr.inference import import_checkpoint
-    from hsisr.outputs import check_outputs
+    from hsisr.outputs import check_outputs, check_places
 
+    check_places(out)
     check_outputs([out], [checkpoint], overwrite)
     import_checkpoint(checkpoint, model, scale, bands, out)
     print(out)
@@ -68,13 +69,14 @@ def weights(
     """
     from hsisr.inference import import_checkpoint
     from hsisr.models.checkpoints import published
-    from hsisr.outputs import check_outputs
+    from hsisr.outputs import check_outputs, check_places
 
     if name is None:
         print(published.table())
         return
     entry = published.checkpoint(name)
     out = out or Path(f"{name}.safetensors")
+    check_places(out)
     check_outputs([out], [], overwrite)
     import_checkpoint(published.fetch(entry, out.parent / "published"), entry.base, entry.scale, entry.bands, out)
     print(out)
@@ -112,9 +114,10 @@ def show(
     """Write a picture of a scene, or of a pair's LR image, guide and HR reference side by side."""
     from hsisr import datasets
     from hsisr.datasets import quicklook
-    from hsisr.outputs import check_outputs
+    from hsisr.outputs import check_outputs, check_places
     from hsisr.pipeline import pair_files
 
+    check_places(out)
     check_outputs([out], [file], overwrite)
     if pair_files.is_pair(file):
         pair_files.show(pair_files.read(file), out, bands)
@@ -133,8 +136,9 @@ def export(
     """Write a scene in another format: GeoTIFF, COG, ENVI, MATLAB v5 or v7.3, .npy, scene file."""
     from hsisr import datasets
     from hsisr.datasets import writers
-    from hsisr.outputs import check_outputs
+    from hsisr.outputs import check_outputs, check_places
 
+    check_places(out)
     check_outputs(writers.written_files(out, format), [file], overwrite)
     print(writers.export(datasets.read_scene(file, **reader_options(read)), out, format))
 
@@ -155,9 +159,10 @@ def degrade_scene(
 ) -> None:
     """Degrade any scene to a pair of LR image, guide and HR reference."""
     from hsisr import datasets, degrade
-    from hsisr.outputs import check_outputs
+    from hsisr.outputs import check_outputs, check_places
     from hsisr.pipeline import pair_files
 
+    check_places(out)
     check_outputs([out], [file], overwrite)
     scene = datasets.read_scene(file, **reader_options(read))
     pair = degrade.pair(scene, protocol, scale, seed=seed, response=response, noise=noise)

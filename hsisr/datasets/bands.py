@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
-from hsisr.missing import missing_pixels
 from hsisr.scene import Scene
 
 
@@ -39,7 +38,7 @@ def drop_bad(scene: Scene) -> Scene:
 def average(scene: Scene, count: int) -> Scene:
     """Means of `count` adjacent bands each, as float32 values; a shorter group at the end is left out.
 
-    A pixel without data in most bands has none in the means. Raises HsisrError unless 1 <= count <= bands,
+    A pixel without data in one band of a group has none in the mean. Raises HsisrError unless 1 <= count <= bands,
     or while the scene has bad bands.
     """
     bands = scene.shape[0]
@@ -130,16 +129,16 @@ def _resampling_weights(scene: Scene, targets: np.ndarray, widths: np.ndarray) -
 
 
 def _combined(scene: Scene, weights: np.ndarray, centres: np.ndarray | None, widths: np.ndarray | None) -> Scene:
-    """Scene of weighted sums of bands, as float32 values; its mask leaves out pixels that lack most bands in use."""
+    """Scene of weighted sums of bands, as float32 values; its mask leaves out pixels that lack a band in use."""
     used = weights.any(axis=0)
     values = np.empty((len(weights), *scene.shape[1:]), np.float32)
     valid = np.ones(scene.shape[1:], bool) if scene.mask is None else np.array(scene.mask, bool)
     for rows, block in scene.strips():
-        cube = replace(scene, stored=block, mask=None, labels=None, guide=None).filled_cube
+        cube = replace(scene, stored=block, mask=None, labels=None, guide=None).cube
         values[:, rows] = np.tensordot(weights.astype(np.float32), cube, axes=1)
         missing = scene.without_data(block[used])
         if missing is not None:
-            valid[rows] &= ~missing_pixels(missing)
+            valid[rows] &= ~missing.any(axis=0)
     return replace(
         scene,
         stored=values,

@@ -95,7 +95,7 @@ def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
     try:
         if scene.crs:
             CRS.from_user_input(scene.crs)
-    except CRSError as error:
+    except (CRSError, ValueError) as error:
         raise HsisrError(f"{out}: cannot be written ({' '.join(str(error).split())})") from error
 
 
@@ -123,7 +123,7 @@ def _write_envi(scene: Scene, out: Path) -> Path:
         atomic_path(header) as header_file,
         _quiet(out),
     ):
-        _write_raster(scene, folder / "cube.img", driver="ENVI", interleave="bsq")
+        _write_raster(_as_envi_holds(scene), folder / "cube.img", driver="ENVI", interleave="bsq")
         os.replace(folder / "cube.img", data_file)
         text = (folder / "cube.hdr").read_text(encoding="utf-8")
         header_file.write_text(text.replace(str(folder / "cube.img"), scene.name), encoding="utf-8")
@@ -135,6 +135,21 @@ def _envi_pair(out: Path) -> tuple[Path, Path]:
     stem = out.with_suffix("") if FORMATS.get(out.suffix.lower()) == "envi" else out
     data = stem.with_name(stem.name + ".img") if out.suffix.lower() == ".hdr" else out
     return data, stem.with_name(stem.name + ".hdr")
+
+
+def _as_envi_holds(scene: Scene) -> Scene:
+    """The scene with signed 8-bit integers as 16-bit ones: ENVI has none, and GDAL writes them as unsigned."""
+    return replace(scene, stored=_Widened(scene.stored)) if np.dtype(scene.stored.dtype) == np.int8 else scene
+
+
+class _Widened:
+    """(bands, H, W) of 8-bit integers, read as 16-bit ones."""
+
+    def __init__(self, stored: Any) -> None:
+        self._stored, self.shape, self.dtype = stored, stored.shape, np.dtype(np.int16)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.asarray(self._stored[key]).astype(self.dtype)
 
 
 def _write_raster(scene: Scene, path: Path, **options: Any) -> None:
@@ -245,7 +260,8 @@ def _tiff_options(scene: Scene) -> dict[str, Any]:
     tiled = min(scene.shape[1:]) >= _TILE
     blocks = {"tiled": True, "blockxsize": _TILE, "blockysize": _TILE} if tiled else {}
     predictor = 3 if kind == "f" else 2
-    return {"compress": "deflate", "predictor": predictor, "interleave": "band", "bigtiff": "if_safer", **blocks}
+    options = {"compress": "deflate", "predictor": predictor, "interleave": "band", "bigtiff": "if_safer", **blocks}
+    return options | {"photometric": "minisblack", "alpha": "no"}  # GDAL takes four 8-bit bands for RGB with opacity
 
 
 @contextmanager

@@ -33,7 +33,7 @@ from hsisr.inference.guide import scale_between
 from hsisr.inference.scenes import Options, say
 from hsisr.models.apply import Method, choose_device, open_method, predict
 from hsisr.models.model_files import read_metadata, save_model
-from hsisr.outputs import check_folder
+from hsisr.outputs import check_outputs
 from hsisr.pipeline import patch_files
 
 #: Part of the scene that selects the weights.
@@ -79,8 +79,7 @@ def finetune(
         raise HsisrError("finetune: give a time, or a number of steps, above 0")
     settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed}
     outs = [out / "model.safetensors", out / "finetune.json"]
-    check_folder(out)
-    run.check_outputs(outs, [lr, guide, scenes.model_file(model)], outs[0], overwrite)
+    check_outputs(outs, [lr, guide, scenes.model_file(model)], overwrite=True)
     with run.work_folder(outs[0]) as folder:
         run.check_own(folder, settings, outs, overwrite)
         run.record(folder, settings, {})

@@ -9,7 +9,6 @@ from hsisr.datasets.writers import FORMATS
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.inference.scenes import Options, say, super_resolve_file, warn
-from hsisr.outputs import check_folder
 
 #: Endings of the files in a folder that are scenes; an ENVI scene is its header, and not its data as well.
 _ENDINGS = {".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5"}
@@ -59,9 +58,6 @@ def super_resolve_folder(
             raise HsisrError(f"{out}: {folder} holds {len(scenes)} scenes; give a folder for their results")
         picture = out.with_suffix(".png") if preview else None
         return [super_resolve_file(scenes[0], guide, model, out, options, picture, overwrite)]
-    check_folder(out)
-    if not out.exists() and out.parent.is_dir():
-        out.mkdir()
     ending = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5"}
     suffix = ending.get(options.format or "", ".tif")
     written, failed = [], []

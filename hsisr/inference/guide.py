@@ -104,8 +104,8 @@ def in_one_crs(lr: Source, guide: Source, warn: Callable[[str], None]) -> tuple[
         option = "--read" if lacking is lr else "--read-guide"
         raise HsisrError(
             f"{lacking.label}: has coordinates ({_extent(lacking.scene)}) but no CRS, and they do not meet those of "
-            f"{other.label} ({_extent(other.scene)}); give its CRS with {option} crs=EPSG:..., or leave its coordinates "
-            "out with georeference=none"
+            f"{other.label} ({_extent(other.scene)}); give its CRS with {option} crs=EPSG:..., or leave its "
+            "coordinates out with georeference=none"
         )
     warn(f"{lacking.label}: has coordinates but no CRS; it is taken to lie in that of {other.label}")
     placed = replace(lacking, scene=replace(lacking.scene, crs=other.scene.crs))

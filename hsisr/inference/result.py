@@ -25,7 +25,8 @@ def result_scene(
 ) -> Scene:
     """The super-resolved scene, lazy: type, scale, offset, nodata, wavelengths and bad bands as the LR image's.
 
-    Half floats become single ones. Its transform is the LR one's, divided by the scale. origin: what made it; kept as provenance tags.
+    Half floats become single ones. Its transform is the LR one's, divided by the scale. origin: what made it; kept as
+    provenance tags.
     may_lack_pixels: whether a mask or the guide leaves pixels without a value; a scene without a nodata value gets one
     for them: NaN for floats, the type's smallest number for integers.
     """

@@ -44,13 +44,6 @@ def is_unfinished(out: Path) -> bool:
     return (_folder_of(out) / _JOB).is_file()
 
 
-def check_outputs(
-    outs: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike | None], out: Path, overwrite: bool
-) -> None:
-    """As `hsisr.outputs.check_outputs`; an unfinished run of `out` may go on, if `check_own` knows it."""
-    outputs.check_outputs(outs, inputs, overwrite or is_unfinished(out))
-
-
 def check_own(folder: Path, identity: dict[str, Any], outs: Iterable[str | os.PathLike], overwrite: bool) -> None:
     """Raise HsisrError if outputs exist and the unfinished run in `folder` is another one than this."""
     if not overwrite and _planned(folder, identity) is None:

@@ -21,6 +21,7 @@ from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
 from hsisr.models.apply import Method, choose_device, open_method
+from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.system import return_freed_memory
 
@@ -90,7 +91,7 @@ def super_resolve_file(
 
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview])]
-    run.check_outputs(outs, [lr, *_listed(guide), model_file(model)], out, overwrite)
+    check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite=True)
     with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), run.work_folder(out) as folder:
         prepared = _prepare(lr, guide, model, options, folder)
         identity = {

@@ -1,7 +1,7 @@
 """ENVI pairs: which data file belongs to which header.
 
 Scanners and processors name the data `X`, `X.img`, `X.dat`, `X.raw`, `X.pix` and in thirty other ways, and the header
-`X.hdr` or `X.img.hdr`. The whole name before the last ending counts, dots and all: `scan.v2.hdr` is never of `scan.img`.
+`X.hdr` or `X.img.hdr`. The whole name before the last ending counts, dots and all: `scan.v2.hdr` is not of `scan.img`.
 """
 
 from pathlib import Path

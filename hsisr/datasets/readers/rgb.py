@@ -24,13 +24,11 @@ def read(path: Path) -> Scene:
     Raises HsisrError for a damaged image and for other numbers of channels.
     """
     pixels = decode(path)
-    with opened(path) as image:
-        valid, alpha = valid_pixels(path, image)
-        place = ground.georeference(image)
-    if alpha is not None and len(pixels) in (2, 4):
-        pixels = np.delete(pixels, alpha - 1, axis=0)
     if len(pixels) not in (1, 3, 4):
         raise HsisrError(f"{path}: {len(pixels)} channels; a photograph has 1 (grey), 3 or 4 (with transparency)")
+    with opened(path) as image:
+        valid, _ = valid_pixels(path, image)
+        place = ground.georeference(image)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise HsisrError(f"{path}: stored as {pixels.dtype}; a photograph has 8 or 16 bits")
     facts = {"crs": place.crs, "transform": place.transform, "mask": valid}
