@@ -23,12 +23,6 @@ def check_pair(method: str, lr: np.ndarray, guide: np.ndarray | None, scale: int
             raise HsisrError(f"{method}: the {name} holds NaN or infinite values; replace them first")
 
 
-def varying_channels(guide: np.ndarray) -> np.ndarray:
-    """Which channels (G,) of a guide (G, H, W) hold more than one number; all, where none does."""
-    varying = np.ptp(guide, axis=(1, 2)) > 0
-    return varying if varying.any() else np.ones(len(guide), bool)
-
-
 def at_lr(
     lr: np.ndarray, guide: np.ndarray, scale: int, sensor: Sensor | None
 ) -> tuple[Footprint, np.ndarray, np.ndarray, np.ndarray]:
