@@ -79,7 +79,7 @@ def finetune(
         raise HsisrError("finetune: give a time, or a number of steps, above 0")
     settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed}
     outs = [out / "model.safetensors", out / "finetune.json"]
-    check_outputs(outs, [lr, guide, scenes.model_file(model)], overwrite=True)
+    check_outputs(outs, [lr, guide, scenes.model_file(model)], overwrite or run.is_unfinished(outs[0]))
     with run.work_folder(outs[0]) as folder:
         run.check_own(folder, settings, outs, overwrite)
         run.record(folder, settings, {})

@@ -245,6 +245,12 @@ class TestHdf5:
                 file["rho"].dims[axis].attach_scale(file[name])
         assert np.array_equal(read_scene(tmp_path / "a.nc").stored[...], CUBE)
 
+    def test_a_vendors_word_that_is_no_number_is_left_out_with_a_line(self, tmp_path, capsys):
+        scene = read_scene(write_hdf5(tmp_path / "a.h5", attributes={"Scale": "linear", "gain": CENTRES}), axes="BHW")
+        assert (scene.scale, scene.offset) == (1, 0)
+        said = capsys.readouterr().err
+        assert "Scale must be a number" in said and "gain holds 6 numbers" in said
+
     def test_an_attribute_that_is_no_number(self, tmp_path):
         with pytest.raises(HsisrError, match="scale_factor must be a number"):
             read_scene(write_hdf5(tmp_path / "a.h5", attributes={"scale_factor": "ten"}), axes="BHW")

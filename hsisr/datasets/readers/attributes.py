@@ -75,7 +75,7 @@ def read(path: Path, name: str, datasets: Mapping[str, Any]) -> Stated:
     cube = datasets[name]
     own = dict(_attributes(cube))
     nodata, marks = _missing(path, own, np.dtype(cube.dtype))
-    scale, offset = _scale(path, own, cube)
+    scale, offset = _scale(path, own)
     centres, units = _column(name, own, cube, datasets, _CENTRES)
     widths, _ = _column(name, own, cube, datasets, _WIDTHS)
     good, _ = _column(name, own, cube, datasets, _GOOD)
@@ -143,16 +143,23 @@ def _equal(first: float, second: float) -> bool:
     return first == second or (np.isnan(first) and np.isnan(second))
 
 
-def _scale(path: Path, own: dict[str, Any], cube: Any) -> tuple[float, float]:
+def _scale(path: Path, own: dict[str, Any]) -> tuple[float, float]:
     factor, offset = 1.0, 0.0
     for key, value in own.items():
         if key == "scale_factor":
             factor = _number(path, key, value)
-        elif _plain(key) in _FACTORS:
-            number = _number(path, key, value)
-            factor = 1 / number if number > 1 else number
-        elif _plain(key) in _OFFSETS:
+        elif key == "add_offset":
             offset = _number(path, key, value)
+        elif _plain(key) in (*_FACTORS, *_OFFSETS):
+            try:
+                number = _number(path, key, value)
+            except HsisrError as error:  # no convention says that it must be one
+                notice(f"{error}; it is left out")
+                continue
+            if _plain(key) in _OFFSETS:
+                offset = number
+            else:
+                factor = 1 / number if number > 1 else number
     if not (np.isfinite(factor) and np.isfinite(offset) and factor):
         raise HsisrError(f"{path}: its scale {factor} and offset {offset} must be finite, and the scale not 0")
     return factor, offset

@@ -29,19 +29,22 @@ def read(
     channel: int | None = None,
     wavelengths_nm: Any = None,
     nodata: float | None = None,
+    crs: str | None = None,
+    georeference: str | None = None,
 ) -> Scene:
     """Scene of the folder's numbered images, in the order of their numbers.
 
     names: the file names; by default all images whose name ends in a number, as in `x_07.png`, `T33_B8A_10m.tif` or
     `EO1_B012_L1T.TIF` (what all names end in does not count). bands: how many there must be. channel: which channel
     counts (from 0) where an image has several; without it, the colours must be equal. GeoTIFFs keep their
-    georeference, nodata value, scale and masks. nodata: takes the place of what they say.
+    georeference, nodata value, scale and masks. nodata, crs, georeference: as of a GeoTIFF.
     Raises HsisrError for a missing number, images of different size, type or place, or a damaged image.
     """
     found = _numbered(path) if names is None else [path / name for name in sorted(names, key=natural_key)]
     files = _checked_numbers(path, found, bands)
     if channel is None and all(_is_tiff(file) for file in files):
-        return _read_rasters(path, files, wavelengths_nm, nodata)
+        options = {"nodata": nodata, "crs": crs, "georeference": georeference}
+        return _read_rasters(path, files, wavelengths_nm, options)
     stored: np.ndarray | None = None
     for index, file in enumerate(files):
         plane = _plane(file, channel)
@@ -70,12 +73,12 @@ def describe(path: Path) -> dict[str, Any]:
     }
 
 
-def _read_rasters(path: Path, files: list[Path], wavelengths_nm: Any, nodata: float | None) -> Scene:
+def _read_rasters(path: Path, files: list[Path], wavelengths_nm: Any, options: dict[str, Any]) -> Scene:
     """A scene of GeoTIFFs of one band each, with everything that they say of themselves."""
     scenes = []
     with left_on_disk():
         for file in files:
-            scene = raster.read(file, nodata=nodata)
+            scene = raster.read(file, **options)
             if scene.shape[0] > 1:
                 scene = _one_of_equals(file, scene)
             scenes.append(scene)

@@ -1,9 +1,12 @@
 """Where a raster lies: its transform, or the affine that its ground control points follow, and its CRS."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from hsisr.errors import HsisrError
 
 #: Pixels that a ground control point may lie beside the affine through all of them.
 TOLERANCE_PX = 0.1
@@ -41,6 +44,26 @@ def georeference(image: Any) -> Georeference:
     if image.tags(ns="GEOLOCATION"):
         return Georeference(unused="a grid of places (geolocation arrays)")
     return Georeference(crs)
+
+
+def as_told(path: Path, found: Georeference, crs: str | None, georeference: str | None) -> Georeference:
+    """The georeference as the user corrects it. crs: takes the place of the file's. georeference: `none` leaves it out.
+
+    Raises HsisrError for another word, and for what is no CRS.
+    """
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    if georeference not in (None, "none"):
+        raise HsisrError(f"{path}: georeference={georeference}: expected none, or leave it out")
+    if georeference == "none":
+        return Georeference()
+    if crs is None:
+        return found
+    try:
+        return replace(found, crs=CRS.from_user_input(crs).to_wkt())
+    except (CRSError, ValueError) as error:
+        raise HsisrError(f"{path}: crs={crs}: not a CRS; expected one such as EPSG:32633") from error
 
 
 def _earthly(crs: Any) -> str | None:

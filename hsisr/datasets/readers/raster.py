@@ -49,17 +49,10 @@ def read(
     georeference: `none` leaves out what the file says of where it lies, such as control points that fit no grid.
     Raises HsisrError for damage, for values that are not finite, and for metadata that contradict themselves.
     """
-    if georeference not in (None, "none"):
-        raise HsisrError(f"{path}: georeference={georeference!r}: expected none, or leave it out")
     image = _Raster(path)
-    facts = image.facts(wavelengths_nm)
-    if georeference == "none":
-        facts |= {"crs": None, "transform": None}
-        facts["provenance"].pop("georeference", None)
+    facts = image.facts(wavelengths_nm, crs, georeference)
     if nodata is not None:
         facts["nodata"] = nodata
-    if crs is not None:
-        facts["crs"] = _known_crs(path, crs)
     return build(path, image, (0, 1, 2), **facts)
 
 
@@ -145,12 +138,14 @@ class _Raster:
                 block = np.stack([self._images[number].read(band, window=window) for number, band in places])
         return block if self._uniform else self._in_values(block, indices)
 
-    def facts(self, wavelengths_nm: Any = None) -> dict[str, Any]:
-        """Fields of Scene that the metadata give. wavelengths_nm: take the place of theirs."""
+    def facts(
+        self, wavelengths_nm: Any = None, crs: str | None = None, georeference: str | None = None
+    ) -> dict[str, Any]:
+        """Fields of Scene that the metadata give. The arguments, as of `read`, take the place of theirs."""
         with self._guarded():
             tags = self._image.tags()
             spectral = self._spectral(tags, vector(self.path, wavelengths_nm, "wavelengths", self.shape[0]))
-            place = ground.georeference(self._image)
+            place = ground.as_told(self.path, ground.georeference(self._image), crs, georeference)
         provenance: dict[str, Any] = {"tags": tags} if tags else {}
         if place.unused:
             provenance["georeference"] = place.unused
@@ -290,16 +285,6 @@ class _Raster:
 
 def _first(tags: dict[str, str], keys: tuple[str, ...]) -> str | None:
     return next((tags[key] for key in keys if tags.get(key)), None)
-
-
-def _known_crs(path: Path, crs: str) -> str:
-    from rasterio.crs import CRS
-    from rasterio.errors import CRSError
-
-    try:
-        return CRS.from_user_input(crs).to_wkt()
-    except CRSError as error:
-        raise HsisrError(f"{path}: crs={crs}: not a CRS; expected one such as EPSG:32633") from error
 
 
 def _open_envi(data: Path) -> Any:

@@ -17,10 +17,11 @@ def matches(path: Path, head: bytes) -> bool:
     return driver_of(head) in ("PNG", "JPEG", "BMP")
 
 
-def read(path: Path) -> Scene:
+def read(path: Path, crs: str | None = None, georeference: str | None = None) -> Scene:
     """Scene of the channels red, green and blue (or grey), in [0, 1] of the type's range.
 
-    Transparent pixels are masked. A world file beside the image gives its transform.
+    Transparent pixels are masked. A world file beside the image gives its transform; crs says in which CRS, and
+    georeference=none leaves it out.
     Raises HsisrError for a damaged image and for other numbers of channels.
     """
     pixels = decode(path)
@@ -28,7 +29,7 @@ def read(path: Path) -> Scene:
         raise HsisrError(f"{path}: {len(pixels)} channels; a photograph has 1 (grey), 3 or 4 (with transparency)")
     with opened(path) as image:
         valid, _ = valid_pixels(path, image)
-        place = ground.georeference(image)
+        place = ground.as_told(path, ground.georeference(image), crs, georeference)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise HsisrError(f"{path}: stored as {pixels.dtype}; a photograph has 8 or 16 bits")
     facts = {"crs": place.crs, "transform": place.transform, "mask": valid}
