@@ -42,7 +42,8 @@ def report() -> bool:
     enough = free >= NEEDED_DISK_GIB
     print(f"free disk    {free:.1f} GiB" + ("" if enough else f": TOO LITTLE, the demo needs {NEEDED_DISK_GIB} GiB"))
     fine &= enough
-    print("the demo can run: make demo" if fine else "the demo cannot run: see the lines in capitals")
+    how = "make demo" if os.path.isfile("Makefile") else "in a copy of hsisr's repository, make demo"
+    print(f"the demo can run: {how}" if fine else "the demo cannot run: see the lines in capitals")
     return fine
 
 

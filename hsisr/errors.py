@@ -1,4 +1,6 @@
-"""The one exception that a user's mistake raises; its text is the line that the user sees."""
+"""The one exception that a user's mistake raises, whose text is the line that the user sees; and lines of warning."""
+
+import sys
 
 
 class HsisrError(Exception):
@@ -14,3 +16,8 @@ def option(name: str, value: object = "...") -> str:
     name: as in `hsisr.inference.Options`. value: what Python is to give it.
     """
     return f"--{name.replace('_', '-')} (in Python {name}={value})"
+
+
+def notice(line: str) -> None:
+    """Tell the user, on stderr, of something in an input that is left out or taken otherwise than it says."""
+    print(f"hsisr: warning: {line}", file=sys.stderr, flush=True)

@@ -1,6 +1,7 @@
 """Lazy cubes: (bands, H, W) arrays that are read, computed or put together when, and where, they are indexed."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from types import EllipsisType
 
 import numpy as np
@@ -12,11 +13,12 @@ Key = EllipsisType | tuple[slice, slice, slice]
 class LazyArray(ABC):
     """A cube that looks like an array as far as a `Scene` needs it. Subclasses set `shape`, `dtype` and read blocks.
 
-    shape: (bands, rows, columns). dtype: of the values.
+    shape: (bands, rows, columns). dtype: of the values. files: that it reads from.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    files: tuple[Path, ...] = ()
 
     @property
     def nbytes(self) -> int:
@@ -40,6 +42,8 @@ class ChosenBands(LazyArray):
     def __init__(self, cube: "LazyArray | np.ndarray", bands: np.ndarray) -> None:
         self._cube, self._bands = cube, bands
         self.shape, self.dtype = (len(bands), *cube.shape[1:]), np.dtype(cube.dtype)
+        if isinstance(cube, LazyArray):
+            self.files = cube.files
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
         """Read from the first to the last of the wanted bands, which readers do in one go."""

@@ -16,6 +16,8 @@ import numpy as np
 from hsisr import hdf5
 from hsisr.colours import nearest_bands
 from hsisr.errors import HsisrError
+from hsisr.lazy_array import LazyArray
+from hsisr.missing import fill_samples
 
 #: Chunk side in pixels: a 64 x 64 window of all bands is one read.
 CHUNK = 64
@@ -97,6 +99,31 @@ class Scene:
     def cube(self) -> np.ndarray:
         """All values, float32 (bands, H, W), 0 where there is no data; reads the file if the scene is lazy."""
         return self._values(self._block(...))
+
+    @property
+    def filled_cube(self) -> np.ndarray:
+        """Like `cube`, but single samples without data are filled from their neighbours; see `hsisr.missing`."""
+        stored = self._block(...)
+        values = self._values(stored)
+        good = slice(None) if self.bad_bands is None else ~np.asarray(self.bad_bands, bool)
+        missing = self.without_data(stored)
+        if missing is not None and missing[good].any():
+            part = values[good]
+            fill_samples(part, missing[good])
+            values[good] = part
+        return values
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files that its pixels, and its guide's, are still read from; none where they are in memory."""
+        own: tuple[Path, ...] = ()
+        if isinstance(self.stored, LazyArray):
+            own = self.stored.files
+        elif isinstance(self.stored, h5py.Dataset):
+            own = (Path(self.stored.file.filename),)
+        elif isinstance(self.stored, np.memmap) and self.stored.filename is not None:
+            own = (Path(self.stored.filename),)
+        return own if self.guide is None else own + self.guide.files
 
     def strips(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Whole rows from top to bottom: (rows, stored values (bands, n, W)), at most STRIP_BYTES of them at a time.
@@ -180,9 +207,18 @@ class Scene:
         return nearest_bands(self.wavelengths_nm, [wavelength_nm], self.bad_bands)[0]
 
     def save(self, path: str | os.PathLike[str], settings: Any = None) -> None:
-        """Write the scene file, whole or not at all. settings: what made it; its hash goes into the file."""
+        """Write the scene file, whole or not at all, over an older one. settings: what made it; its hash is kept.
+
+        Raises HsisrError if the scene is still read from that file, or it cannot be written.
+        """
+        self.check_not_own_file(path)
         with hdf5.writing(path, "scene", settings) as file:
             self._write(file)
+
+    def check_not_own_file(self, path: str | os.PathLike) -> None:
+        """Raise HsisrError if `path` is a file that the scene's pixels are still read from."""
+        if any(file.exists() and Path(path).exists() and file.samefile(path) for file in self.files):
+            raise HsisrError(f"{path}: the scene is read from this file; write another, or load it first (Scene.load)")
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> "Scene":
@@ -278,3 +314,11 @@ class Scene:
             guide=Scene._read(hdf5.group(group, "guide"), depth + 1) if "guide" in group else None,
             **arrays,
         )
+
+
+def holds(dtype: np.dtype, value: float) -> bool:
+    """Whether a stored type holds this number; floats hold all, rounded."""
+    if dtype.kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max and value == int(value)) if np.isfinite(value) else False

@@ -27,6 +27,9 @@ Reading = Annotated[
     list[str] | None,
     typer.Option("--read", help="Option of the reader, such as variable=I_MS, axes=HWB or nodata=0."),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace outputs that exist; inputs are never overwritten.")
+]
 
 
 def reader_options(words: list[str] | None) -> dict[str, Any]:
@@ -49,6 +52,10 @@ def main() -> None:
         app()
     except HsisrError as error:
         print(f"hsisr: error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except PermissionError as error:
+        print(f"hsisr: error: {error.filename}: {error.strerror}; change its permissions, or choose another place",
+              file=sys.stderr)  # fmt: skip
         sys.exit(1)
     except KeyboardInterrupt:
         print("hsisr: stopped", file=sys.stderr)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import Reading, app, reader_options
+from hsisr.cli.app import Overwrite, Reading, app, reader_options
 
 LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
 ReadingGuide = Annotated[list[str] | None, typer.Option("--read-guide", help="The same for the guide.")]
@@ -26,7 +26,8 @@ def predict(
     model: Annotated[str, typer.Option(help="Run folder, model.safetensors, or bicubic, gsa, ...")],
     out: Annotated[Path, typer.Option("--out", "-o", help="File to write; a folder, where the scene is one.")],
     guide: Annotated[
-        Path | None, typer.Option(help="Sharp image of the same ground; a folder of them, named as the scenes.")
+        list[Path] | None,
+        typer.Option(help="Sharp image of the same ground, given again for more bands; a folder, named as the scenes."),
     ] = None,
     scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
     align: Align = False,
@@ -46,13 +47,17 @@ def predict(
     guide_bands: GuideBands = None,
     read: Reading = None,
     read_guide: ReadingGuide = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Super-resolve a scene: read, computed and written by tiles, with its georeference.
 
     Stopped in any way, the same command goes on where it was.
     """
+    from hsisr.datasets.writers import written_files
     from hsisr.inference.folder import is_collection, super_resolve_folder
+    from hsisr.inference.run import is_unfinished
     from hsisr.inference.scenes import Options, super_resolve_file
+    from hsisr.outputs import check_outputs, check_places
 
     options = Options(
         scale=scale, tile=tile, halo=halo, memory=memory, device=device, precision=precision,
@@ -61,11 +66,17 @@ def predict(
         read_guide=reader_options(read_guide),
         format="cog" if cog else format,
     )  # fmt: skip
+    check_places(out, preview)
     if is_collection(lr):
-        for path in super_resolve_folder(lr, guide, model, out, options, preview is not None):
+        if guide is not None and len(guide) > 1:
+            raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
+        sharp = guide[0] if guide else None
+        for path in super_resolve_folder(lr, sharp, model, out, options, preview is not None, overwrite):
             print(path)
     else:
-        print(super_resolve_file(lr, guide, model, out, options, preview))
+        outs = [*written_files(out, options.format), *([] if preview is None else [preview])]
+        check_outputs(outs, [lr, *(guide or [])], overwrite or is_unfinished(out))
+        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite))
 
 
 @app.command()
@@ -96,17 +107,20 @@ def finetune(
     guide_bands: GuideBands = None,
     read: Reading = None,
     read_guide: ReadingGuide = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Adapt a model to a scene of your own, without a sharp reference, and score it on a part it has not seen."""
     from hsisr.finetuning.adaptation import finetune as adapt
     from hsisr.finetuning.adaptation import table
     from hsisr.inference.scenes import Options
+    from hsisr.outputs import check_places
 
+    check_places(out)
     options = Options(
         scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
         read_guide=reader_options(read_guide),
     )  # fmt: skip
-    summary = adapt(lr, guide, model, out, minutes, steps, hold_out, seed, options)
+    summary = adapt(lr, guide, model, out, minutes, steps, hold_out, seed, options, overwrite)
     print(table(summary))
     print(out)

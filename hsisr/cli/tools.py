@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import DEFAULT_CONFIG, ConfigFiles, Reading, app, reader_options
+from hsisr.cli.app import DEFAULT_CONFIG, ConfigFiles, Overwrite, Reading, app, reader_options
 from hsisr.errors import HsisrError
 
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
@@ -43,10 +43,14 @@ def import_weights(
     scale: Annotated[int, typer.Option(help="Scale that it was trained for.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Model file (.safetensors) to write.")],
     bands: Annotated[int, typer.Option(help="Bands of the images it was trained on.")] = 31,
+    overwrite: Overwrite = False,
 ) -> None:
     """Turn a paper's own checkpoint into a model file; it reads tensors only and never runs code."""
     from hsisr.inference import import_checkpoint
+    from hsisr.outputs import check_outputs, check_places
 
+    check_places(out)
+    check_outputs([out], [checkpoint], overwrite)
     import_checkpoint(checkpoint, model, scale, bands, out)
     print(out)
 
@@ -57,6 +61,7 @@ def weights(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Model file to write; <name>.safetensors if left out.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """List the weights that the papers' authors published, or fetch some and turn them into a model file.
 
@@ -64,12 +69,15 @@ def weights(
     """
     from hsisr.inference import import_checkpoint
     from hsisr.models.checkpoints import published
+    from hsisr.outputs import check_outputs, check_places
 
     if name is None:
         print(published.table())
         return
     entry = published.checkpoint(name)
     out = out or Path(f"{name}.safetensors")
+    check_places(out)
+    check_outputs([out], [], overwrite)
     import_checkpoint(published.fetch(entry, out.parent / "published"), entry.base, entry.scale, entry.bands, out)
     print(out)
 
@@ -88,11 +96,11 @@ def list_datasets(
 
 
 @app.command()
-def info(file: AnyFile) -> None:
+def info(file: AnyFile, read: Reading = None) -> None:
     """Print what is in a file: size, type, wavelengths, georeference, provenance."""
     from hsisr.datasets import overview
 
-    print(overview.info(file))
+    print(overview.info(file, **reader_options(read)))
 
 
 @app.command()
@@ -101,12 +109,16 @@ def show(
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")],
     bands: Bands = None,
     read: Reading = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a picture of a scene, or of a pair's LR image, guide and HR reference side by side."""
     from hsisr import datasets
     from hsisr.datasets import quicklook
+    from hsisr.outputs import check_outputs, check_places
     from hsisr.pipeline import pair_files
 
+    check_places(out)
+    check_outputs([out], [file], overwrite)
     if pair_files.is_pair(file):
         pair_files.show(pair_files.read(file), out, bands)
     else:
@@ -119,11 +131,15 @@ def export(
     out: Annotated[Path, typer.Argument(help="Target; its ending chooses the format.")],
     format: Annotated[str | None, typer.Option(help="Format where the ending does not choose it, such as cog.")] = None,
     read: Reading = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Write a scene in another format: GeoTIFF, COG, ENVI, MATLAB v5 or v7.3, .npy, scene file."""
     from hsisr import datasets
     from hsisr.datasets import writers
+    from hsisr.outputs import check_outputs, check_places
 
+    check_places(out)
+    check_outputs(writers.written_files(out, format), [file], overwrite)
     print(writers.export(datasets.read_scene(file, **reader_options(read)), out, format))
 
 
@@ -139,11 +155,15 @@ def degrade_scene(
     noise: Annotated[float | None, typer.Option(help="Noise sigma, range [0, 1]; else the protocol's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     read: Reading = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Degrade any scene to a pair of LR image, guide and HR reference."""
     from hsisr import datasets, degrade
+    from hsisr.outputs import check_outputs, check_places
     from hsisr.pipeline import pair_files
 
+    check_places(out)
+    check_outputs([out], [file], overwrite)
     scene = datasets.read_scene(file, **reader_options(read))
     pair = degrade.pair(scene, protocol, scale, seed=seed, response=response, noise=noise)
     settings = {"protocol": protocol, "scale": scale, "response": response, "noise": noise, "seed": seed}
@@ -172,11 +192,16 @@ def score(
     convention: Annotated[str, typer.Option(help="mulsr or mixup.")] = "mulsr",
     border: Annotated[int, typer.Option(help="Pixels cut off on every side.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    read: Reading = None,
+    read_estimate: Annotated[
+        list[str] | None, typer.Option("--read-estimate", help="The same for the estimate; --read is the reference's.")
+    ] = None,
 ) -> None:
     """Score an image against its reference, under a named convention; both with values in [0, 1]."""
     from hsisr import datasets, metrics
 
-    truth, other = datasets.read_scene(reference), datasets.read_scene(estimate)
+    truth = datasets.read_scene(reference, **reader_options(read))
+    other = datasets.read_scene(estimate, **reader_options(read_estimate))
     scores = metrics.score(truth.cube, other.cube, scale, convention, mask=truth.mask, border=border)
     if as_json:
         print(json.dumps({"convention": convention, "scale": scale, **metrics.json_ready(scores)}, indent=2))

@@ -54,11 +54,15 @@ def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.P
     return _lines(name, facts)
 
 
-def info(path: str | os.PathLike) -> str:
-    """What is in a file, or folder of band images, of any format that can be read. Raises HsisrError otherwise."""
-    from hsisr.datasets.readers import describe
+def info(path: str | os.PathLike, **options: Any) -> str:
+    """What is in a file, or folder of band images, of any format that can be read. Raises HsisrError otherwise.
 
-    return _lines(str(path), describe(path))
+    options: of the reader (`variable`, `axes`, ...); given any, what the file is read as with them.
+    """
+    from hsisr.datasets.readers import describe, read_scene
+    from hsisr.datasets.readers.scene import facts
+
+    return _lines(str(path), facts(read_scene(path, **options)) if options else describe(path))
 
 
 def present(name: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mapping] | None = None) -> list[str]:

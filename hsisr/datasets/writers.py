@@ -18,7 +18,8 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path
-from hsisr.scene import Scene
+from hsisr.outputs import sidecars
+from hsisr.scene import Scene, holds
 
 #: Ending of the target -> format.
 FORMATS = {
@@ -37,18 +38,41 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
 
     format: geotiff, cog, envi, matlab5, matlab7.3, npy or scene; by default what the ending says.
     ENVI makes two files, `out` and its header; given .hdr, the data get the ending .img.
-    Raises HsisrError for an unknown ending, or if the scene does not fit into the format.
+    An older file of this name is replaced, and what GDAL kept beside it is removed.
+    Raises HsisrError for an unknown ending, if the scene does not fit into the format, or if it is read from `out`.
     """
     out = Path(out)
     chosen = format_of(out, format)
-    if chosen == "envi":
-        return _write_envi(scene, out)
-    writers: dict[str, Callable[[Scene, Path], None]] = {
-        "geotiff": _write_geotiff, "cog": _write_cog, "matlab5": _write_matlab5, "matlab7.3": _write_matlab73,
-        "npy": _write_npy, "scene": Scene.save,
+    check_writable(scene, out, format)
+    for file in written_files(out, format):
+        scene.check_not_own_file(file)
+    writers: dict[str, Callable[[Scene, Path], Path | None]] = {
+        "geotiff": _write_geotiff, "cog": _write_cog, "envi": _write_envi, "matlab5": _write_matlab5,
+        "matlab7.3": _write_matlab73, "npy": _write_npy, "scene": Scene.save,
     }  # fmt: skip
-    writers[chosen](scene, out)
-    return out
+    data = writers[chosen](scene, out) or out
+    for file in sidecars(data):
+        file.unlink(missing_ok=True)
+    return data
+
+
+def written_files(out: str | os.PathLike, format: str | None = None) -> list[Path]:
+    """Every file that `export` would write: of ENVI the data and the header, else one. Raises HsisrError."""
+    out = Path(out)
+    return list(_envi_pair(out)) if format_of(out, format) == "envi" else [out]
+
+
+def check_writable(scene: Scene, out: str | os.PathLike, format: str | None = None) -> None:
+    """Raise HsisrError if the scene's type, nodata value, CRS or size does not fit into the format.
+
+    For a lazy scene too, before its pixels are made.
+    """
+    chosen = format_of(out, format)
+    dtype = np.dtype(scene.stored.dtype)
+    if chosen in ("geotiff", "cog", "envi"):
+        _check_raster(scene, Path(out), dtype)
+    if chosen == "matlab5" and int(np.prod(scene.shape, dtype=object)) * 4 > _MATLAB5_MOST_BYTES:
+        raise HsisrError(f"{out}: version 5 of .mat holds at most 2 GB a variable; export as matlab7.3")
 
 
 def format_of(out: str | os.PathLike, format: str | None = None) -> str:
@@ -58,6 +82,21 @@ def format_of(out: str | os.PathLike, format: str | None = None) -> str:
         known = f"{', '.join(FORMATS)}; formats: {', '.join(_BY_NAME)}"
         raise HsisrError(f"{out}: no format {chosen or Path(out).suffix!r}; endings: {known}")
     return chosen
+
+
+def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    if dtype == np.bool_ or dtype.kind not in "uif" or dtype == np.float16:
+        raise HsisrError(f"scene {scene.name}: stored as {dtype}, which rasters do not have; convert it first")
+    if scene.nodata is not None and not holds(dtype, scene.nodata):
+        raise HsisrError(f"{out}: cannot be written (its nodata value {scene.nodata:g} does not fit into {dtype})")
+    try:
+        if scene.crs:
+            CRS.from_user_input(scene.crs)
+    except (CRSError, ValueError) as error:
+        raise HsisrError(f"{out}: cannot be written ({' '.join(str(error).split())})") from error
 
 
 def _write_geotiff(scene: Scene, out: Path) -> None:
@@ -77,19 +116,40 @@ def _write_cog(scene: Scene, out: Path) -> None:
 
 
 def _write_envi(scene: Scene, out: Path) -> Path:
-    data = out.with_suffix(".img") if out.suffix.lower() == ".hdr" else out
-    header = data.with_suffix(".hdr")
+    data, header = _envi_pair(out)
     with (
         _temporary_folder(out.parent) as folder,
         atomic_path(data) as data_file,
         atomic_path(header) as header_file,
         _quiet(out),
     ):
-        _write_raster(scene, folder / "cube.img", driver="ENVI", interleave="bsq")
+        _write_raster(_as_envi_holds(scene), folder / "cube.img", driver="ENVI", interleave="bsq")
         os.replace(folder / "cube.img", data_file)
         text = (folder / "cube.hdr").read_text(encoding="utf-8")
         header_file.write_text(text.replace(str(folder / "cube.img"), scene.name), encoding="utf-8")
     return data
+
+
+def _envi_pair(out: Path) -> tuple[Path, Path]:
+    """Data and header; an ending that is none of ENVI's is part of the name."""
+    stem = out.with_suffix("") if FORMATS.get(out.suffix.lower()) == "envi" else out
+    data = stem.with_name(stem.name + ".img") if out.suffix.lower() == ".hdr" else out
+    return data, stem.with_name(stem.name + ".hdr")
+
+
+def _as_envi_holds(scene: Scene) -> Scene:
+    """The scene with signed 8-bit integers as 16-bit ones: ENVI has none, and GDAL writes them as unsigned."""
+    return replace(scene, stored=_Widened(scene.stored)) if np.dtype(scene.stored.dtype) == np.int8 else scene
+
+
+class _Widened:
+    """(bands, H, W) of 8-bit integers, read as 16-bit ones."""
+
+    def __init__(self, stored: Any) -> None:
+        self._stored, self.shape, self.dtype = stored, stored.shape, np.dtype(np.int16)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return np.asarray(self._stored[key]).astype(self.dtype)
 
 
 def _write_raster(scene: Scene, path: Path, **options: Any) -> None:
@@ -98,8 +158,6 @@ def _write_raster(scene: Scene, path: Path, **options: Any) -> None:
 
     bands, height, width = scene.shape
     dtype = np.dtype(scene.stored.dtype)
-    if dtype == np.bool_ or dtype.kind not in "uif" or dtype == np.float16:
-        raise HsisrError(f"scene {scene.name}: stored as {dtype}, which rasters do not have; convert it first")
     georeference = {"crs": scene.crs} if scene.crs else {}
     if scene.transform is not None:
         georeference["transform"] = rasterio.Affine(*scene.transform)
@@ -138,8 +196,6 @@ def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:
 def _write_matlab5(scene: Scene, out: Path) -> None:
     from scipy.io import savemat
 
-    if int(np.prod(scene.shape, dtype=object)) * 4 > _MATLAB5_MOST_BYTES:
-        raise HsisrError(f"{out}: version 5 of .mat holds at most 2 GB a variable; export as matlab7.3")
     content = {"cube": np.moveaxis(scene.cube, 0, -1), **_matlab_extras(scene)}
     with atomic_path(out, suffix=".mat") as temporary:
         savemat(temporary, content, do_compression=True)
@@ -204,7 +260,8 @@ def _tiff_options(scene: Scene) -> dict[str, Any]:
     tiled = min(scene.shape[1:]) >= _TILE
     blocks = {"tiled": True, "blockxsize": _TILE, "blockysize": _TILE} if tiled else {}
     predictor = 3 if kind == "f" else 2
-    return {"compress": "deflate", "predictor": predictor, "interleave": "band", "bigtiff": "if_safer", **blocks}
+    options = {"compress": "deflate", "predictor": predictor, "interleave": "band", "bigtiff": "if_safer", **blocks}
+    return options | {"photometric": "minisblack", "alpha": "no"}  # GDAL takes four 8-bit bands for RGB with opacity
 
 
 @contextmanager

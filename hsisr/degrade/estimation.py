@@ -11,6 +11,8 @@ from hsisr.errors import HsisrError
 
 #: A guide of whose variance, at LR resolution, more than this is left unexplained says nothing of the PSF.
 _UNRELATED = 0.6
+#: Part of a channel's variance that the bands must explain for it to show the same as they do.
+_LEAST_SHARE = 0.5
 #: Ridge parameters that are tried, relative to the mean variance of a band.
 _RIDGES = 10.0 ** np.arange(-10, 1)
 #: Noise samples nearer than this many standard deviations to 0 or 1 may have been clipped.
@@ -63,7 +65,7 @@ def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor
 def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Footprint:
     """The footprint of an LR pixel, measured against the guide; see `estimate_sensor`."""
     try:
-        found = register(lr, guide, scale, mask)
+        found = register(lr, guide[related_channels(lr, guide, scale, mask)], scale, mask)
         reason = f"{found.unexplained:.0%} of the guide's variance unexplained"
     except HsisrError as error:
         found, reason = None, str(error)
@@ -74,6 +76,35 @@ def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.n
         )
         return gaussian_footprint(scale)
     return gaussian_footprint(scale, found.shift_px, found.sigma_px, found.skew)
+
+
+def related_channels(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> np.ndarray:
+    """Which channels (G,) of a guide (G, h s, w s) show what the LR image (B, h, w) does; all, where none does.
+
+    Those of whose variance, over LR pixels, the bands explain at least half, less what as many bands would explain by
+    chance. A blank channel has none, and a thermal band, say, is another image.
+    """
+    height, width = lr.shape[1:]
+    if guide.shape[1:] != (height * scale, width * scale):
+        return np.ones(len(guide), bool)
+    low = guide.reshape(len(guide), height, scale, width, scale).mean(axis=(2, 4), dtype=np.float64)
+    valid = np.ones((height, width), bool) if mask is None else whole_lr_pixels(mask, scale)
+    bands, low = lr[:, valid].astype(np.float64), low[:, valid]
+    if low.shape[1] < 2:
+        return np.ones(len(guide), bool)
+    bands, low = (values - values.mean(axis=1, keepdims=True) for values in (bands, low))
+    values, vectors = np.linalg.eigh(bands @ bands.T)
+    kept = values > 1e-12 * max(values[-1], np.finfo(float).tiny)
+    explained = ((vectors[:, kept].T @ bands @ low.T) ** 2 / values[kept, None]).sum(axis=0)
+    power = (low**2).sum(axis=1)
+    freedom = low.shape[1] - 1 - int(kept.sum())
+    chance = (low.shape[1] - 1) / freedom if freedom > 0 else 1.0
+    varying = np.ptp(guide, axis=(1, 2)) > 0
+    shares = 1 - (1 - explained / np.maximum(power, np.finfo(float).tiny)) * chance
+    related = varying & (shares >= _LEAST_SHARE)
+    if related.any():
+        return related
+    return varying if varying.any() else np.ones(len(guide), bool)
 
 
 def valid_lr_pixels(lr: np.ndarray, scale: int, mask: np.ndarray | None) -> np.ndarray:

@@ -192,7 +192,7 @@ def _simulated(
     part: str,
 ) -> Pair:
     whole = protocol.cuts_back and (response is None or (isinstance(response, str) and response == "none"))
-    hr = np.ascontiguousarray(_cropped(check_cube(scene.cube, scale), scale, whole))
+    hr = np.ascontiguousarray(_cropped(check_cube(scene.filled_cube, scale), scale, whole))
     rows, columns = hr.shape[1:]
     guide, name, matrix = _guide(scene, hr, protocol, scale, response)
     degradation = protocol.degradation(scale)
@@ -249,7 +249,7 @@ def _reduced_guide(scene: Scene, sharp: Scene, shape: tuple[int, int], protocol:
         raise HsisrError(
             f"its guide is {ratio} times as sharp, which {protocol.name} tests at scale {ratio}, not {scale}"
         )
-    guide = sharp.cube[:, : shape[0] * ratio, : shape[1] * ratio]
+    guide = sharp.filled_cube[:, : shape[0] * ratio, : shape[1] * ratio]
     if ratio == 1:
         return np.ascontiguousarray(check_cube(guide, 1))
     return degrade(guide, protocol, ratio, noise=0)
@@ -272,7 +272,7 @@ def _full_resolution(
     if response not in (None, "none") or noise not in (None, 0):
         raise HsisrError(f"protocol {protocol.name} simulates nothing; leave response and noise out")
     check_scale(scale)
-    lr = check_cube(scene.cube, 1)
+    lr = check_cube(scene.filled_cube, 1)
     guide = None
     if scene.guide is not None:
         ratio = _guide_ratio(scene, scene.guide)
@@ -280,7 +280,7 @@ def _full_resolution(
             raise HsisrError(
                 f"its guide is {ratio} times as sharp; protocol {protocol.name} needs scale {ratio}, not {scale}"
             )
-        guide = check_cube(scene.guide.cube, 1)
+        guide = check_cube(scene.guide.filled_cube, 1)
     metadata = {
         "protocol": protocol.name,
         "scale": scale,

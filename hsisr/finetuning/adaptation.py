@@ -33,6 +33,7 @@ from hsisr.inference.guide import scale_between
 from hsisr.inference.scenes import Options, say
 from hsisr.models.apply import Method, open_method, predict
 from hsisr.models.model_files import read_metadata, save_model
+from hsisr.outputs import check_outputs
 from hsisr.pipeline import patch_files
 from hsisr.samples import TrainingSamples
 from hsisr.system import wait_for
@@ -66,12 +67,14 @@ def finetune(
     hold_out: float = 0.25,
     seed: int = 0,
     options: Options | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Adapt a model to a scene; writes `out`/model.safetensors, which `predict` takes, and returns its scores.
 
     lr, guide, options: as for `super_resolve_file`. model: a run folder or model file to start from, or the name of a
     network, such as mulsr-xs, to start fresh. minutes: of training; steps: so many instead. hold_out: part of the
-    scene's longer side that training never sees and scores are taken on; 0 takes none.
+    scene's longer side that training never sees and scores are taken on; 0 takes none. overwrite: whether a run that
+    is finished in `out` is replaced; one that was stopped goes on.
     Returns what stands in `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
     Raises HsisrError for images that do not fit together and for a scene that is too small.
     """
@@ -82,14 +85,18 @@ def finetune(
         raise HsisrError(f"hold_out {hold_out}: expected a part of the scene from 0 to 0.5")
     if not minutes > 0 or (steps is not None and steps < 1):
         raise HsisrError("finetune: give a time, or a number of steps, above 0")
-    with run.work_folder(out / "model.safetensors") as folder:
+    settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed}
+    outs = [out / "model.safetensors", out / "finetune.json"]
+    check_outputs(outs, [lr, guide, scenes.model_file(model)], overwrite or run.is_unfinished(outs[0]))
+    with run.work_folder(outs[0]) as folder:
+        run.check_own(folder, settings, outs, overwrite)
+        run.record(folder, settings, {})
         torch.manual_seed(seed)
         feed, metadata, fresh = _start(lr, guide, model, options, folder)
         least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
         cut = parts(feed, _shares(hold_out), least)
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
         training = _recipe(feed, fresh, options)
-        settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed}
         starts = {"as it was": _weights(feed)} if feed.method.model.useful_untrained or not fresh else {}
         samples = _prepared(feed, cut["training"], seed)
         if samples is None:
@@ -148,7 +155,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         method = replace(method, metadata={})  # its range is that of this scene now
     else:
         if scale is None and sharp is not None:
-            scale = scale_between(low, sharp)
+            scale = scale_between(low, sharp, options.align)
         if scale is None:
             raise HsisrError(f"finetune: there is no guide that says the scale; give {option('scale')}")
         entry = registry.entry(str(model))

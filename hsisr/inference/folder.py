@@ -1,14 +1,23 @@
 """Every scene of a folder, super-resolved with one model."""
 
 import os
+import re
 from pathlib import Path
 
+from hsisr.datasets.readers import innermost
+from hsisr.datasets.writers import FORMATS
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
-from hsisr.inference.scenes import Options, say, super_resolve_file
+from hsisr.inference.scenes import Options, say, super_resolve_file, warn
 
 #: Endings of the files in a folder that are scenes; an ENVI scene is its header, and not its data as well.
 _ENDINGS = {".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5"}
+#: Names of what lies beside scenes and is none: references of scanners, layers that say how good pixels are.
+_ASIDE = re.compile(
+    r"(white|dark)[ _-]?ref|(^|[_-])(ql|qa|udm\d?|scl|fmask)([_-]|$)|quality|pixel_?mask|"
+    r"(^|[_-])(cloud|snow|haze|cirrus)[_-]?(mask|prob|prb)?$|(^|[_-])masks?$|quick_?look|thumbnail",
+    re.IGNORECASE,
+)
 #: Channels of an image that may be one band of a scene: RGB with an opacity.
 _MOST_CHANNELS = 4
 
@@ -17,8 +26,9 @@ def is_collection(path: str | os.PathLike) -> bool:
     """Whether a path is a folder of scenes, rather than a scene whose bands are numbered images in a folder."""
     from hsisr.datasets.readers import band_images, describe
 
-    scenes = _scenes(path) if Path(path).is_dir() else []
-    if not scenes or not band_images.matches(Path(path), b""):
+    path = innermost(Path(path))
+    scenes = _scenes(path) if path.is_dir() else []
+    if not scenes or not band_images.matches(path, b""):
         return bool(scenes)
     return describe(scenes[0]).get("bands", 1) > _MOST_CHANNELS
 
@@ -30,15 +40,24 @@ def super_resolve_folder(
     out: str | os.PathLike,
     options: Options | None = None,
     preview: bool = False,
+    overwrite: bool = False,
 ) -> list[Path]:
-    """Super-resolve every scene of a folder to <out>/<name>.tif; returns the paths.
+    """Super-resolve every scene of a folder to <out>/<name>.tif, or the only one to the file `out`; returns the paths.
 
     guide: a folder with a guide of the same name for each, or one file for all. Options.format chooses another format.
-    preview: also <name>.png. A scene that cannot be done does not stop the others.
+    preview: also <name>.png. overwrite: whether results that exist are made again. White and dark references and
+    quality layers are left out by their names, with a line. A scene that cannot be done does not stop the others.
     Raises HsisrError, at the end, naming those that failed.
     """
-    folder, out, options = Path(lr), Path(out), options or Options()
+    folder, out, options = innermost(Path(lr)), Path(out), options or Options()
     scenes = _scenes(folder)
+    for file in _left_out(folder):
+        warn(f"{file.name}: taken for a reference or a quality layer by its name; it is not super-resolved")
+    if out.suffix.lower() in FORMATS and not out.is_dir():
+        if len(scenes) > 1:
+            raise HsisrError(f"{out}: {folder} holds {len(scenes)} scenes; give a folder for their results")
+        picture = out.with_suffix(".png") if preview else None
+        return [super_resolve_file(scenes[0], guide, model, out, options, picture, overwrite)]
     ending = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5"}
     suffix = ending.get(options.format or "", ".tif")
     written, failed = [], []
@@ -47,7 +66,7 @@ def super_resolve_folder(
         picture = target.with_suffix(".png") if preview else None
         try:
             sharp = _guide_of(scene, guide)
-            written.append(super_resolve_file(scene, sharp, model, target, options, picture))
+            written.append(super_resolve_file(scene, sharp, model, target, options, picture, overwrite))
         except HsisrError as error:
             say(f"hsisr: error: {error}")
             failed.append(scene.name)
@@ -56,8 +75,19 @@ def super_resolve_folder(
     return written
 
 
-def _scenes(folder: str | os.PathLike) -> list[Path]:
-    found = [file for file in Path(folder).iterdir() if file.suffix.lower() in _ENDINGS]
+def _scenes(folder: Path) -> list[Path]:
+    return [file for file in _images(folder) if not _ASIDE.search(file.stem)]
+
+
+def _left_out(folder: Path) -> list[Path]:
+    return [file for file in _images(folder) if _ASIDE.search(file.stem)]
+
+
+def _images(folder: Path) -> list[Path]:
+    try:
+        found = [file for file in folder.iterdir() if file.suffix.lower() in _ENDINGS and not file.name.startswith(".")]
+    except OSError as error:
+        raise HsisrError(f"{folder}: cannot be read ({error.strerror})") from error
     return sorted(found, key=lambda file: natural_key(file.name))
 
 

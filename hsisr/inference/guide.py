@@ -1,6 +1,7 @@
 """The guide on the LR image's ground: whether the two cover the same place, and reading one where the other lies."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,6 +72,8 @@ def fit(lr: Source, guide: Source, scale: int) -> Guide:
     ground = (low.shape[1] * scale, low.shape[2] * scale)
     if georeferenced(low, sharp):
         return _fit_by_georeference(lr, guide, scale, ground)
+    if sharp.shape[1] < low.shape[1] and sharp.shape[2] < low.shape[2]:
+        raise HsisrError(_swapped(lr, guide, (sharp.shape[1] / low.shape[1], sharp.shape[2] / low.shape[2])))
     if sharp.shape[1:] != ground:
         raise HsisrError(
             f"{guide.label}: {sharp.shape[1]} x {sharp.shape[2]} pixels, expected {ground[0]} x {ground[1]}, "
@@ -80,19 +83,83 @@ def fit(lr: Source, guide: Source, scale: int) -> Guide:
     return Guide(guide, (0, 0), ground)
 
 
-def scale_between(lr: Source, guide: Source) -> int:
-    """How many times as fine the guide's pixels are, a whole number. Raises HsisrError if there is none."""
+def in_one_crs(lr: Source, guide: Source, warn: Callable[[str], None]) -> tuple[Source, Source]:
+    """Both images, one without a CRS in that of the other, where its coordinates meet the other's ground.
+
+    warn: receives the line that says so. Raises HsisrError, by name, for an image whose place is given in a way that is
+    not used (control points that follow no affine, RPCs), and for one without a CRS that lies elsewhere.
+    """
+    for image in (lr, guide):
+        unused = image.scene.provenance.get("georeference")
+        if unused:
+            option = "--read" if image is lr else "--read-guide"
+            raise HsisrError(
+                f"{image.label}: says where it lies by {unused}; warp it to a grid first (gdalwarp), or, if both "
+                f"images cover the same ground, leave that out with {option} georeference=none"
+            )
+    low, sharp = lr.scene, guide.scene
+    if low.transform is None or sharp.transform is None or (low.crs is None) == (sharp.crs is None):
+        return lr, guide
+    lacking, other = (lr, guide) if low.crs is None else (guide, lr)
+    if not _meet(_box(low), _box(sharp)):
+        option = "--read" if lacking is lr else "--read-guide"
+        raise HsisrError(
+            f"{lacking.label}: has coordinates ({_extent(lacking.scene)}) but no CRS, and they do not meet those of "
+            f"{other.label} ({_extent(other.scene)}); give its CRS with {option} crs=EPSG:..., or leave its "
+            "coordinates out with georeference=none"
+        )
+    warn(f"{lacking.label}: has coordinates but no CRS; it is taken to lie in that of {other.label}")
+    placed = replace(lacking, scene=replace(lacking.scene, crs=other.scene.crs))
+    return (placed, guide) if lacking is lr else (lr, placed)
+
+
+def varying(guide: Source, warn: Callable[[str], None]) -> Source:
+    """The guide without channels that are the same number everywhere; they hold no detail.
+
+    warn: receives a line for them. A guide of nothing else stays as it is.
+    """
+    flat = guide.flat_bands
+    if not len(flat):
+        return guide
+    told = ", ".join(str(band) for band in flat)
+    if len(flat) == guide.shape[0]:
+        warn(f"{guide.label}: is the same number everywhere; it holds no detail, and the result is interpolated")
+        return guide
+    warn(f"{guide.label}: its band {told} (from 0) is the same number everywhere; it is left out")
+    bad = np.zeros(guide.scene.shape[0], bool)
+    bad[np.setdiff1d(np.arange(len(bad)), guide.good)] = True
+    bad[flat] = True
+    return Source(replace(guide.scene, bad_bands=bad), guide.label)
+
+
+def scale_between(lr: Source, guide: Source, align: bool = False) -> int:
+    """How many times as fine the guide's pixels are, a whole number. Raises HsisrError if there is none.
+
+    align: whether the guide is to be resampled, so that all that is missing is the scale.
+    """
     low, sharp = lr.scene, guide.scene
     if georeferenced(low, sharp):
+        if align and not same_crs(low, sharp):
+            raise HsisrError(
+                f"{guide.label}: lies in {_crs_name(sharp)}, {lr.label} in {_crs_name(low)}, where their pixels "
+                "cannot be compared; give --scale, to which --align resamples the guide"
+            )
         _check_crs(lr, guide)
         ratios = _ratios(relation(low, sharp))
     else:
         ratios = tuple(sharp.shape[axis] / low.shape[axis] for axis in (1, 2))
     scale = round(ratios[0])
     if scale < 1 or any(abs(ratio / max(scale, 1) - 1) > _RATIO_TOLERANCE for ratio in ratios):
+        if max(ratios) < 1:
+            raise HsisrError(_swapped(lr, guide, ratios))
+        what = (
+            f"give {option('scale')}, to which {option('align', True)}"
+            if align
+            else f"give {option('scale')}, and {option('align', True)} to"
+        )
         raise HsisrError(
             f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, not a whole number "
-            f"of times; give {option('scale')}, and {option('align', True)} to resample the guide to it"
+            f"of times; {what} resample{'s' if align else ''} the guide{'' if align else ' to it'}"
         )
     return scale
 
@@ -121,6 +188,8 @@ def _fit_by_georeference(lr: Source, guide: Source, scale: int, ground: tuple[in
     _check_crs(lr, guide)
     place = relation(lr.scene, guide.scene)
     ratios = _ratios(place)
+    if max(ratios) < 1:
+        raise HsisrError(_swapped(lr, guide, ratios))
     if any(abs(ratio / scale - 1) > _RATIO_TOLERANCE for ratio in ratios):
         raise HsisrError(
             f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, expected {scale}; "
@@ -176,16 +245,33 @@ def _number(ratios: tuple[float, float]) -> str:
     return rows if rows == columns else f"{rows} (rows) and {columns} (columns)"
 
 
+def _swapped(lr: Source, guide: Source, ratios: tuple[float, float]) -> str:
+    return (
+        f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, so coarser: "
+        "the two seem to be swapped; the coarse image of many bands comes first, and the sharp one is --guide"
+    )
+
+
 def _no_overlap(lr: Source, guide: Source) -> str:
     return (
         f"{guide.label}: covers {_extent(guide.scene)}, {lr.label} {_extent(lr.scene)}: they have no ground in common"
     )
 
 
-def _extent(scene: Scene) -> str:
+def _box(scene: Scene) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Least and largest x, then y, of a scene."""
     height, width = scene.shape[1:]
     corners = [applied(scene.transform, *corner) for corner in ((0, 0), (width, 0), (0, height), (width, height))]
     (x0, x1), (y0, y1) = ((min(values), max(values)) for values in zip(*corners, strict=True))
+    return (x0, x1), (y0, y1)
+
+
+def _meet(first: tuple[tuple[float, float], ...], second: tuple[tuple[float, float], ...]) -> bool:
+    return all(a[0] < b[1] and b[0] < a[1] for a, b in zip(first, second, strict=True))
+
+
+def _extent(scene: Scene) -> str:
+    (x0, x1), (y0, y1) = _box(scene)
     return f"x {x0:.10g} to {x1:.10g}, y {y0:.10g} to {y1:.10g}"
 
 

@@ -1,7 +1,7 @@
 """Sources: a user's images, read by windows as values, with what of them is valid; nothing is loaded whole."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import ChosenBands
+from hsisr.missing import fill_samples, missing_pixels
 from hsisr.scene import Scene
 
 #: Windows a side of the grid on which an image's range is measured, and their side in pixels.
@@ -107,6 +108,46 @@ class Source:
             return self.scene.stored[slice(None), rows, columns][bands]
 
     @cached_property
+    def flat_bands(self) -> np.ndarray:
+        """Numbers of the good bands that hold one and the same number, over windows spread evenly over the image."""
+        least = np.full(self.shape[0], np.inf)
+        most = -least
+        for rows in spread(self.scene.shape[1], _SAMPLES, _SAMPLE_PX):
+            for columns in spread(self.scene.shape[2], _SAMPLES, _SAMPLE_PX):
+                values, valid = self.window(rows, columns)
+                if valid.any():
+                    least = np.minimum(least, values[:, valid].min(axis=1))
+                    most = np.maximum(most, values[:, valid].max(axis=1))
+        return self.good[least == most]
+
+    @cached_property
+    def incomplete(self) -> str | None:
+        """A line for the user where pixels have data in most bands, and lack single samples; None where none do.
+
+        Measured over windows spread evenly over the image.
+        """
+        scene = self.scene
+        if scene.nodata is None:
+            return None
+        samples = pixels = seen = 0
+        bands = np.zeros(len(self.good), bool)
+        for rows in spread(scene.shape[1], _SAMPLES, _SAMPLE_PX):
+            for columns in spread(scene.shape[2], _SAMPLES, _SAMPLE_PX):
+                missing = scene.without_data(self.stored(self.good, slice(*rows), slice(*columns)))
+                missing &= ~missing_pixels(missing)
+                samples += int(missing.sum())
+                pixels += int(missing.any(axis=0).sum())
+                seen += missing[0].size
+                bands |= missing.any(axis=(1, 2))
+        if not samples:
+            return None
+        return (
+            f"{self.label}: {samples / seen / len(bands):.1%} of its samples, in {pixels / seen:.1%} of its pixels and "
+            f"{bands.sum()} of {len(bands)} bands, are the nodata value {scene.nodata:g} while the others have "
+            "data; they are filled from the nearest pixels, and the result has values there"
+        )
+
+    @cached_property
     def reach(self) -> tuple[float, float]:
         """Smallest and largest valid value, over windows spread evenly over the image.
 
@@ -125,13 +166,18 @@ class Source:
 
     def _read(self, bands: np.ndarray, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         scene = self.scene
-        block = self.stored(bands, rows, columns)
+        every = self.good if scene.nodata is not None else bands  # a pixel is missing by all its bands
+        block = self.stored(every, rows, columns)
         part = replace(scene, stored=block, mask=None, labels=None, guide=None, **_NO_BANDS)
         missing = scene.without_data(block)
-        valid = np.ones(block.shape[1:], bool) if missing is None else ~missing.any(axis=0)
+        valid = np.ones(block.shape[1:], bool) if missing is None else ~missing_pixels(missing)
         if scene.mask is not None:
             valid &= np.asarray(scene.mask[rows, columns], bool)
         values = part.cube  # may be the file itself, mapped read-only, or the array that the scene holds
+        if missing is not None and missing[:, valid].any():
+            fill_samples(values, missing | ~valid)
+        if len(every) != len(bands):
+            values = values[np.searchsorted(every, bands)]
         if not valid.all():
             values = np.where(valid, values, np.float32(0))
         if block.dtype.kind == "f" and not np.isfinite(values).all():
@@ -191,3 +237,14 @@ def chosen_bands(image: Source, bands: tuple[int, ...] | None) -> Source:
     facts = {key: getattr(scene, key) for key in _NO_BANDS}
     facts = {key: None if value is None else np.asarray(value)[picked] for key, value in facts.items()}
     return Source(replace(scene, stored=ChosenBands(scene.stored, picked), guide=None, **facts), image.label)
+
+
+def stacked_sources(images: Sequence[Source]) -> Source:
+    """Several images of one grid as one, of all their bands. Raises HsisrError where they lie on different grids."""
+    from hsisr.datasets.stacking import stacked
+
+    if len(images) == 1:
+        return images[0]
+    scenes = [image.scene for image in images]
+    labels = [image.label for image in images]
+    return Source(stacked(scenes, labels, scenes[0].name), " + ".join(labels))

@@ -9,6 +9,7 @@ from hsisr.colours import spread_bands
 from hsisr.datasets.quicklook import default_bands, stretch, write_png
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
+from hsisr.missing import missing_pixels
 from hsisr.scene import Scene
 
 #: LR pixels a side of what is shown, and pixels between the pictures.
@@ -27,7 +28,7 @@ def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
     place = [slice(span[0] * scale, span[1] * scale) for span in (rows, columns)]
     sharp = replace(result, stored=result.stored[:, *place], mask=None)
     missing = sharp.without_data(sharp.stored[feed.lr.good])
-    valid = np.ones(sharp.shape[1:], bool) if missing is None else ~missing.any(axis=0)
+    valid = np.ones(sharp.shape[1:], bool) if missing is None else ~missing_pixels(missing)
     bands, natural = _bands(feed)
     both = [low[bands], sharp.cube[feed.lr.good][bands]]
     masks = (low_valid, valid)

@@ -26,7 +26,8 @@ def result_scene(
 ) -> Scene:
     """The super-resolved scene, lazy: type, scale, offset, nodata, wavelengths and bad bands as the LR image's.
 
-    Its transform is the LR one's, divided by the scale. origin: what made it; kept as provenance tags.
+    Half floats become single ones. Its transform is the LR one's, divided by the scale. origin: what made it; kept as
+    provenance tags.
     may_lack_pixels: whether a mask or the guide leaves pixels without a value; a scene without a nodata value gets one
     for them: NaN for floats, the type's smallest number for integers.
     """
@@ -47,7 +48,7 @@ def result_scene(
         labels=None,
         label_names=(),
         guide=None,
-        provenance={**scene.provenance, "tags": tags},
+        provenance={**{k: v for k, v in scene.provenance.items() if k != "georeference"}, "tags": tags},
     )
 
 
@@ -82,7 +83,9 @@ class ResultCube(LazyArray):
         self._other = np.setdiff1d(np.arange(bands), lr.good)
         self._nodata = nodata
         self.shape = (bands, height * scale, width * scale)
-        self.dtype = np.dtype(lr.scene.stored.dtype).newbyteorder("=")
+        dtype = np.dtype(lr.scene.stored.dtype).newbyteorder("=")
+        #: Half floats become single ones, as rasters have none.
+        self.dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
         """Stored numbers, a few rows at a time; rows and columns without steps."""

@@ -3,11 +3,12 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from hsisr import outputs
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_json
 from hsisr.locks import Taken, take
@@ -22,7 +23,7 @@ def work_folder(out: Path) -> Iterator[Path]:
     It stays after any failure, so that the same command resumes. Raises HsisrError if it cannot be made, or while
     another process works in it.
     """
-    folder = out.parent / f".{out.name}.work"
+    folder = _folder_of(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -42,6 +43,17 @@ def work_folder(out: Path) -> Iterator[Path]:
             folder.rmdir()
 
 
+def is_unfinished(out: Path) -> bool:
+    """Whether a run that was to write `out` was stopped after it had begun."""
+    return (_folder_of(out) / _JOB).is_file()
+
+
+def check_own(folder: Path, identity: dict[str, Any], outs: Iterable[str | os.PathLike], overwrite: bool) -> None:
+    """Raise HsisrError if outputs exist and the unfinished run in `folder` is another one than this."""
+    if not overwrite and _planned(folder, identity) is None:
+        outputs.check_outputs(outs, ())
+
+
 def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """What an earlier run of the same identity had planned; None if there was none.
 
@@ -49,15 +61,11 @@ def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """
     for cut in folder.glob(".*.tmp-*"):
         cut.unlink()
-    try:
-        content = json.loads((folder / _JOB).read_text(encoding="utf-8"))
-        if content["identity"] == settings_hash(identity):
-            return content["plan"]
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no run, or one that was stopped before it had a plan
-    for file in [folder / _JOB, *folder.glob("row-*")]:
-        file.unlink(missing_ok=True)
-    return None
+    plan = _planned(folder, identity)
+    if plan is None:
+        for file in [folder / _JOB, *folder.glob("row-*")]:
+            file.unlink(missing_ok=True)
+    return plan
 
 
 def record(folder: Path, identity: dict[str, Any], plan: dict[str, Any]) -> None:
@@ -65,10 +73,12 @@ def record(folder: Path, identity: dict[str, Any], plan: dict[str, Any]) -> None
     write_json(folder / _JOB, {"identity": settings_hash(identity), "plan": plan})
 
 
-def state_of(path: str | os.PathLike | None) -> list | None:
-    """What tells whether a file or folder is still the same one: path, size and time of change."""
+def state_of(path: str | os.PathLike | Sequence[str | os.PathLike] | None) -> list | None:
+    """What tells whether a file or folder, or several, are still the same: path, size and time of change."""
     if path is None:
         return None
+    if not isinstance(path, (str, os.PathLike)):
+        return [state_of(one) for one in path]
     facts = Path(path).stat()
     return [str(Path(path).resolve()), facts.st_size, facts.st_mtime_ns]
 
@@ -79,3 +89,16 @@ def _remove(folder: Path) -> None:
         if entry.name != _LOCK:
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
     (folder / _LOCK).unlink(missing_ok=True)
+
+
+def _planned(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of the run of this identity that was stopped in `folder`; None if there was none."""
+    try:
+        content = json.loads((folder / _JOB).read_text(encoding="utf-8"))
+        return content["plan"] if content["identity"] == settings_hash(identity) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None  # no run, or one that was stopped before it had a plan
+
+
+def _folder_of(out: Path) -> Path:
+    return out.parent / f".{out.name}.work"

@@ -17,12 +17,13 @@ from hsisr.datasets import writers
 from hsisr.devices import choose_device
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, chosen_bands
+from hsisr.inference.images import Source, chosen_bands, stacked_sources
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
 from hsisr.models.apply import Method, open_method
+from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.system import return_freed_memory
 
@@ -62,25 +63,30 @@ def warn(line: str) -> None:
 
 def super_resolve_file(
     lr: str | os.PathLike,
-    guide: str | os.PathLike | None,
+    guide: str | os.PathLike | Sequence[str | os.PathLike] | None,
     model: str | os.PathLike,
     out: str | os.PathLike,
     options: Options | None = None,
     preview: str | os.PathLike | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Super-resolve a scene file to `out`; returns the path of the result's data.
 
-    lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other. model: a run
-    folder, a model file, or an untrained method such as bicubic. preview: a PNG to write as well.
+    lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
+    guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
+    preview: a PNG to write as well. overwrite: whether outputs that exist are replaced; inputs never are.
     A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
-    Raises HsisrError for input that cannot be read or does not fit together, and for a disk that is full.
+    Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
+    for a disk that is full.
     """
     import rasterio
 
     out, options = Path(out), options or Options()
-    writers.format_of(out, options.format)
+    outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview])]
+    check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite=True)
     with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), run.work_folder(out) as folder:
         low, sharp = open_images(lr, guide, options)
+        sharp = with_channels_that_vary(sharp, model)
         prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, folder)
         identity = {
             "version": hsisr.__version__,
@@ -88,10 +94,12 @@ def super_resolve_file(
             "model": prepared.methods[0].sha256 or prepared.methods[0].name,
             "options": asdict(options),
         }
+        run.check_own(folder, identity, outs, overwrite)
         chosen, staging = _plan(prepared, identity, folder, options)
         result = result_scene(
             prepared.feed.lr, staging, prepared.scale, prepared.origin(str(model)), prepared.feed.may_lack_pixels
         )
+        writers.check_writable(result, out, options.format)
         _announce(prepared, chosen, staging, result, out)
         _compute(prepared, staging)
         path = writers.export(result, out, options.format)
@@ -151,26 +159,32 @@ def prepare(
     return Prepared(make_feed(methods[0], low, found, options, note), methods)
 
 
-def open_images(lr: Any, guide_path: Any, options: Options) -> tuple[Source, Source | None]:
+def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = warn) -> Source | None:
+    """The guide without blank channels, for methods that take any guide; with a line where some are left out."""
+    return guide.varying(sharp, note) if sharp is not None and is_untrained(model) else sharp
+
+
+def open_images(lr: Any, guide_path: Any, options: Options, note: Note = warn) -> tuple[Source, Source | None]:
     """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
     whole = Source.of(lr, "LR image", options.read)
     low = chosen_bands(whole, options.bands)
-    sharp = whole.scene.guide if guide_path is None else guide_path
-    if sharp is None:
+    sharp = [whole.scene.guide] if guide_path is None else _listed(guide_path)
+    if sharp[0] is None:
         return low, None
-    return low, chosen_bands(Source.of(sharp, "guide", options.read_guide), options.guide_bands)
+    sources = [Source.of(image, "guide", options.read_guide) for image in sharp]
+    return guide.in_one_crs(low, chosen_bands(stacked_sources(sources), options.guide_bands), note)
 
 
 def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = warn) -> Feed:
     """A method with its images, after a look at whether it was trained for such ones."""
     trained = method.metadata
     peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"))
-    lines = [line, *suitability.check_bands(method, lr)]
+    lines = [lr.incomplete, _lost_place(lr), line, *suitability.check_bands(method, lr)]
     guide_peak = 1.0
     if sharp is not None:
         given, known = options.guide_peak, trained.get("guide_peak")
         guide_peak, line = suitability.peak_of(sharp.source, given, known, "guide_peak")
-        lines.append(line)
+        lines += [sharp.source.incomplete, line]
     for line in filter(None, lines):
         note(line)
     footprint = None
@@ -183,15 +197,35 @@ def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Op
     return Feed(method, lr, sharp, peak, guide_peak, options.memory if options.exact else None, footprint)
 
 
-def open_methods(model: Any, low: Source, sharp: Source | None, options: Options) -> tuple[Method, ...]:
-    """The method that a user names, once for each device; errors as `open_method` and `choose_device`."""
+def _lost_place(lr: Source) -> str | None:
+    unused = lr.scene.provenance.get("georeference")
+    return f"{lr.label}: says where it lies by {unused}, which the result does not keep" if unused else None
+
+
+def is_untrained(model: Any) -> bool:
+    """Whether this names a method that takes any guide, rather than a network that was trained with one."""
     from hsisr.models import registry
 
+    return str(model) in registry.names() and not Path(model).exists()
+
+
+def model_file(model: Any) -> Path | None:
+    """The model file that a name stands for, None where it is not a file."""
+    path = Path(model)
+    file = path / "model.safetensors" if path.is_dir() else path
+    return file if file.is_file() else None
+
+
+def _listed(guide: Any) -> list[Any]:
+    return list(guide) if isinstance(guide, (list, tuple)) else [guide]
+
+
+def open_methods(model: Any, low: Source, sharp: Source | None, options: Options) -> tuple[Method, ...]:
+    """The method that a user names, once for each device; errors as `open_method` and `choose_device`."""
     channels = 0 if sharp is None else sharp.shape[0]
     scale = options.scale
-    untrained = str(model) in registry.names() and not Path(model).exists()
-    if untrained and scale is None and sharp is not None:
-        scale = guide.scale_between(low, sharp)
+    if is_untrained(model) and scale is None and sharp is not None:
+        scale = guide.scale_between(low, sharp, options.align)
     devices = [str(choose_device(name.strip())) for name in options.device.split(",")]
     return tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
 

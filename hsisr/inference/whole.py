@@ -11,9 +11,10 @@ from hsisr.errors import HsisrError
 from hsisr.inference import guide as guides
 from hsisr.inference.images import Source
 from hsisr.inference.result import result_scene
-from hsisr.inference.scenes import Options, open_images, open_methods, prepare
+from hsisr.inference.scenes import Options, model_file, open_images, open_methods, prepare, with_channels_that_vary
 from hsisr.models.apply import Method
 from hsisr.models.base import as_model
+from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 
 
@@ -24,6 +25,7 @@ def super_resolve(
     model: Any,
     out: str | os.PathLike | None = None,
     scale: int | None = None,
+    overwrite: bool = False,
 ) -> np.ndarray:
     """Super-resolve a scene that fits into memory; returns (bands, H, W) float32.
 
@@ -33,20 +35,22 @@ def super_resolve(
     the same grid but covers more ground is cut.
     model: a network or classical method, the path of a run folder or of a `model.safetensors`, or the name of an
     untrained method. out: file to write as well, in any format of `hsisr export`, stored as the LR image is.
+    overwrite: whether an `out` that exists is replaced; a file that is read never is.
     scale: where neither model nor guide says it. Pixels without data are 0 in the array, nodata in the file; bands
     without data are the LR image's, every pixel repeated.
     For scenes larger than memory, and more options, see `hsisr.inference.super_resolve_file`; both check the same.
     Warns (UserWarning) of what fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity, and
     for images and models that do not fit together.
     """
-    from hsisr.datasets.writers import export, format_of
+    from hsisr.datasets.writers import export, written_files
 
     if out is not None:
-        format_of(out)
+        check_outputs(written_files(out), [*_files(lr), *_files(guide), *_files(model)], overwrite)
     options = Options(scale=scale, device="cpu")
-    low, sharp = open_images(lr, guide, options)
-    method = _method(model, low, sharp, options)
     notes: list[str] = []
+    low, sharp = open_images(lr, guide, options, notes.append)
+    sharp = with_channels_that_vary(sharp, model, notes.append)
+    method = _method(model, low, sharp, options)
     prepared = prepare(low, sharp, (method,), options, guide is not None, note=notes.append)
     for line in notes:
         warnings.warn(line, stacklevel=2)
@@ -77,6 +81,16 @@ def _method(model: Any, low: Source, sharp: Source | None, options: Options) -> 
         raise HsisrError(f"model {contract.name}: nothing says its scale, nor is there a guide; give scale=...")
     guided = contract.needs_guide or (contract.takes_guide and sharp is not None)
     return Method(contract.name, scale, guided, model, contract.bands)
+
+
+def _files(image: Any) -> tuple[Path, ...]:
+    """The files that an argument stands for."""
+    if isinstance(image, Scene):
+        return image.files
+    path = Path(image) if isinstance(image, (str, os.PathLike)) else None
+    if path is None or not path.exists():
+        return ()
+    return (model_file(path) or path,)
 
 
 def _every_band(low: Source, estimate: np.ndarray, scale: int) -> np.ndarray:

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from hsisr.degrade import Footprint, Sensor, gaussian_footprint
 from hsisr.errors import HsisrError
-from hsisr.models import bicubic, bicubic_ibp, cnmf, glp_hs, gsa, hysure, nearest, sfim_hs
+from hsisr.models import bicubic, bicubic_ibp, cnmf, glp_hs, gsa, hysure, nearest, registry, sfim_hs
 from hsisr.models.classical.cnmf import vertex_components
+from hsisr.models.classical.regression import shared_directions
 
 
 def random(*shape: int, seed: int = 0) -> np.ndarray:
@@ -171,3 +173,42 @@ def test_gsa_refuses_nan(which):
     images[which][0, 0, 0] = np.nan
     with pytest.raises(HsisrError, match="NaN"):
         gsa(**images, scale=2)
+
+
+class TestRankDeficientGuides:
+    """A guide whose channels depend on each other, are blank, or show what the bands do not, does no harm."""
+
+    def images(self):
+        rng = np.random.default_rng(3)
+        maps = gaussian_filter(rng.random((3, 64, 64)), (0, 2, 2))
+        maps = (maps - maps.min()) / np.ptp(maps)
+        truth = np.tensordot(rng.random((12, 3)), maps, axes=1) / 3
+        guide = np.tensordot(rng.random((3, 12)), truth, axes=1) / 12
+        lr = truth.reshape(12, 16, 4, 16, 4).mean(axis=(2, 4))
+        return lr, guide, truth
+
+    @pytest.mark.parametrize("name", ["gsa", "glp-hs", "sfim-hs", "cnmf", "hysure", "prior"])
+    @pytest.mark.parametrize("more", ["blank", "constant", "twice", "mixed", "rounded", "unrelated"])
+    def test_more_channels_do_no_harm(self, name, more):
+        lr, guide, truth = self.images()
+        rng = np.random.default_rng(4)
+        added = {
+            "blank": np.zeros((1, 64, 64)),
+            "constant": np.full((1, 64, 64), 0.4),
+            "twice": guide[:1],
+            "mixed": (0.3 * guide[0] + 0.7 * guide[1])[None],
+            "rounded": np.round(0.5 * (guide[:1] + guide[1:2]), 3),
+            "unrelated": rng.random((1, 64, 64)),
+        }[more]
+
+        def error(sharp):
+            method = registry.build(name, 4, 12, len(sharp))
+            return np.sqrt(np.mean((method.super_resolve(lr, sharp) - truth) ** 2))
+
+        assert error(np.concatenate([guide, added])) < 1.35 * error(guide)
+
+    def test_channels_that_are_all_informative_stay_as_they_are(self):
+        lr, guide, _ = self.images()
+        low = guide.reshape(3, 16, 4, 16, 4).mean(axis=(2, 4)).reshape(3, -1)
+        assert np.array_equal(shared_directions(low, lr.reshape(12, -1)), np.eye(3))
+        assert shared_directions(np.concatenate([low, 2 * low[:1]]), lr.reshape(12, -1)).shape == (4, 3)

@@ -225,3 +225,15 @@ def test_it_is_registered_and_repeatable():
     np.testing.assert_array_equal(*(method.super_resolve(pair.lr, pair.guide) for _ in range(2)))
     with pytest.raises(HsisrError, match=r"prior: lr .* and guide .* do not fit"):
         method.super_resolve(pair.lr, pair.guide[:, :-4])
+
+
+def test_products_of_many_channels_do_not_grow_without_limit():
+    rng = np.random.default_rng(5)
+    guide = rng.random((150, 8, 8)).astype(np.float32)
+    assert len(GuideFeatures(guide[:20], waves=8)) == 20 + 210 + 8
+    many = GuideFeatures(guide, waves=8)
+    assert len(many) == 150 + 210 + 8 and many.simpler == (150, 360)
+    values = many.rows(slice(0, 8))
+    assert values.shape == (368, 64) and np.isfinite(values).all()
+    part = many.rows(slice(2, 5))
+    np.testing.assert_allclose(part, values.reshape(368, 8, 8)[:, 2:5].reshape(368, -1), atol=1e-4)

@@ -230,7 +230,8 @@ def test_internal_mask(tmp_path):
 
 def test_declared_nan_is_missing_data(tmp_path):
     cube = CUBE.astype(np.float32)
-    cube[1, 2, 3] = np.nan
+    cube[:4, 2, 3] = np.nan
+    cube[1, 5, 5] = np.nan  # a single sample: its pixel has data
     np.save(tmp_path / "a.npy", cube)
     scene = read_scene(tmp_path / "a.npy", axes="BHW", nodata=np.nan)
     assert np.isfinite(scene.cube).all()

@@ -24,6 +24,8 @@ READERS = ("scene", "band_images", "numpy", "matlab", "hdf5", "rgb", "raster")
 PLANE_READERS = ("numpy", "matlab", "raster")
 
 _HEAD_BYTES = 1024
+#: Files of a folder that is not recognised that are looked at.
+_MOST_LISTED = 1000
 
 
 def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) -> Scene:
@@ -34,7 +36,8 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
     A folder with nothing but one folder in it stands for that one, as CAVE's archive unpacks.
     Raises HsisrError, naming file and fault, for anything that cannot be read.
     """
-    path = _innermost(Path(path))
+    path = innermost(Path(path))
+    _check_reachable(path)
     module = _module(reader) if reader != "auto" else _recognised(path)
     known = inspect.signature(module.read).parameters
     for key in options:
@@ -58,14 +61,34 @@ def read_plane(path: str | os.PathLike) -> np.ndarray:
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
     """What is in a file or a folder of band images, without reading its pixels where the format allows it."""
-    path = _innermost(Path(path))
+    path = innermost(Path(path))
+    _check_reachable(path)
     return _recognised(path).describe(path)
 
 
-def _innermost(path: Path) -> Path:
-    """The folder that holds something, where folders hold nothing but each other."""
-    while path.is_dir():
-        inside = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise HsisrError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _check_reachable(path: Path) -> None:
+    """Raise HsisrError, in place of what the system says, for a file or folder that may not be read."""
+    try:
+        if path.exists() and not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+            raise HsisrError(f"{path}: cannot be read (Permission denied)")
+    except OSError as error:
+        raise HsisrError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def innermost(path: Path) -> Path:
+    """The folder that holds something, where folders hold nothing but each other. Errors as `read_scene`."""
+    while _is_folder(path):
+        try:
+            inside = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        except OSError as error:
+            raise HsisrError(f"{path}: cannot be read ({error.strerror})") from error
         if len(inside) != 1 or not inside[0].is_dir():
             break
         path = inside[0]
@@ -98,7 +121,21 @@ def _recognised(path: Path) -> ModuleType:
         module = _module(name)
         if module.matches(path, head):
             return module
-    raise HsisrError(f"{path}: {_guess(head)}; expected one of the formats {', '.join(READERS)}")
+    what = _inside(path) if path.is_dir() else _guess(head)
+    raise HsisrError(f"{path}: {what}; expected one of the formats {', '.join(READERS)}")
+
+
+def _inside(folder: Path) -> str:
+    """What a folder holds that is not recognised, for a message."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()][:_MOST_LISTED]
+    endings = {file.suffix.lower() for file in files}
+    what = "content not recognised (a folder without numbered images)"
+    if ".jp2" in endings:
+        return f"{what}; it holds .jp2 files, which are not read: make GeoTIFFs of them (gdal_translate)"
+    scenes = [file for file in files if file.suffix.lower() in (".tif", ".tiff", ".hdr", ".mat", ".npy", ".h5", ".nc")]
+    if scenes:
+        return f"{what}; it holds {scenes[0].relative_to(folder)}, name the file that is meant"
+    return what
 
 
 def _guess(head: bytes) -> str:
@@ -109,4 +146,12 @@ def _guess(head: bytes) -> str:
         return "a zip archive; unpack it first"
     if head.startswith(b"\x1f\x8b"):
         return "a gzip archive; unpack it first"
+    if head.startswith((b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")):
+        return "a JPEG 2000 image; make a GeoTIFF of it first (gdal_translate)"
+    if head.lstrip().startswith((b"<VRTDataset", b"DatasetHeader", b"EHFA_HEADER_TAG")):
+        return "an image of a format that is not read; make a GeoTIFF of it first (gdal_translate)"
+    if head.startswith(b"CDF"):
+        return "a netCDF file of version 3; make one of version 4 first (nccopy -k nc4)"
+    if head.startswith(b"\x0e\x03\x13\x01"):
+        return "an HDF4 file; make a GeoTIFF or HDF5 of it first (gdal_translate, h4toh5)"
     return "content not recognised"

@@ -4,15 +4,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.lazy_array import LazyArray
-from hsisr.scene import Scene
+from hsisr.scene import Scene, holds
 
 #: Axis letters: rows, columns, bands.
 AXES = "HWB"
@@ -36,16 +36,45 @@ def left_on_disk() -> Iterator[None]:
         _stay_on_disk.reset(token)
 
 
+@dataclass(frozen=True)
+class Marks:
+    """What else marks samples without data, where a file says more than one nodata value.
+
+    values: further such values. least, most: limits of those that are valid, in stored numbers.
+    """
+
+    values: tuple[float, ...] = ()
+    least: float | None = None
+    most: float | None = None
+
+    def find(self, block: np.ndarray) -> np.ndarray:
+        """Where (bool) stored numbers are marked."""
+        found = np.zeros(block.shape, bool)
+        for value in self.values:
+            found |= np.isnan(block) if np.isnan(value) else block == value
+        if self.least is not None:
+            found |= block < self.least
+        if self.most is not None:
+            found |= block > self.most
+        return found
+
+
+NO_MARKS = Marks()
+
+
 class LazyCube(LazyArray):
     """(bands, H, W) view of an array on disk, whatever the order of its axes; reads what it is indexed with.
 
     source: has `shape` and `dtype` and takes a tuple of slices, as h5py datasets and memory maps do.
     order: the axes of `source` that are bands, rows and columns. Every block read is checked for NaN and infinity,
-    which count as damage unless NaN is the declared nodata value.
+    which count as damage unless a nodata value is declared: then NaN means the same. marks: what else does.
     """
 
-    def __init__(self, path: Path, source: Any, order: Sequence[int], nodata: float | None) -> None:
+    def __init__(
+        self, path: Path, source: Any, order: Sequence[int], nodata: float | None, marks: Marks = NO_MARKS
+    ) -> None:
         self._path, self._source, self._order, self._nodata = path, source, tuple(order), nodata
+        self._marks, self.files = marks, (path,)
         self.shape = tuple(int(source.shape[axis]) for axis in order)
         self.dtype = np.dtype(source.dtype).newbyteorder("=")
 
@@ -56,18 +85,33 @@ class LazyCube(LazyArray):
             source_key[axis] = part
         block = np.asarray(self._source[tuple(source_key)])
         block = np.ascontiguousarray(block.transpose(self._order), dtype=self.dtype)
+        if self._nodata is not None:
+            block = self._with_one_nodata_value(block)
         check_finite(self._path, block, self._nodata)
         return block
 
+    def _with_one_nodata_value(self, block: np.ndarray) -> np.ndarray:
+        """The block with the declared nodata value at all samples without data, however they are marked."""
+        marked = self._marks.find(block)
+        if block.dtype.kind == "f":
+            marked |= np.isnan(block)
+        return np.where(marked, np.asarray(self._nodata).astype(block.dtype), block) if marked.any() else block
 
-def build(path: Path, source: Any, order: Sequence[int], nodata: float | None = None, **facts: Any) -> Scene:
+
+def build(
+    path: Path, source: Any, order: Sequence[int], nodata: float | None = None, marks: Marks = NO_MARKS, **facts: Any
+) -> Scene:
     """Scene of an array on disk (see LazyCube), named after the file, with masks made from its nodata value.
 
-    facts: further fields of Scene. Raises HsisrError for types that are not real numbers, sizes that the file cannot
+    A nodata value that the stored type does not hold marks nothing, and is left out with a line. facts: further fields
+    of Scene. Raises HsisrError for types that are not real numbers, sizes that the file cannot
     hold, values that are not finite, and scenes without any data.
     """
     check_numeric(path, "the cube", np.dtype(source.dtype))
-    cube = LazyCube(path, source, order, nodata)
+    if nodata is not None and not holds(np.dtype(source.dtype), nodata):
+        notice(f"{path}: its nodata value {nodata:g} is none that {np.dtype(source.dtype)} holds; it marks nothing")
+        nodata = None
+    cube = LazyCube(path, source, order, nodata, marks)
     if 0 in cube.shape:
         raise HsisrError(f"{path}: the cube is empty (bands, rows, columns: {cube.shape})")
     check_claim(path, cube.nbytes)
@@ -92,7 +136,7 @@ def choose_variable(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: s
     cubes = [name for name, shape in shapes.items() if len(shape) == 3]
     if len(cubes) != 1:
         problem = "no variable with three axes" if not cubes else f"{len(cubes)} variables with three axes"
-        raise HsisrError(f"{path}: {problem}; it holds {listed}; name the cube with `variable`")
+        raise HsisrError(f"{path}: {problem}; it holds {listed}; name the cube with `variable` (--read variable=NAME)")
     return cubes[0]
 
 
@@ -106,7 +150,7 @@ def band_first_order(path: Path, axes: str | None, shape: Sequence[int]) -> tupl
     if axes is None:
         raise HsisrError(
             f"{path}: the order of the axes of {'x'.join(map(str, shape))} is not known; give `axes`: HWB for rows, "
-            "columns, bands; BHW for bands, rows, columns"
+            "columns, bands (--read axes=HWB); BHW for bands, rows, columns"
         )
     letters = str(axes).upper()
     if sorted(letters) != sorted(AXES):
@@ -138,14 +182,20 @@ def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:
         band, row, column = (int(i) for i in np.argwhere(~finite)[0])
         raise HsisrError(
             f"{path}: {int((~finite).sum())} values are not finite, the first in band {band + 1} at row {row}, "
-            f"column {column}; declare `nodata: .nan` if NaN marks missing data, else repair the file"
+            f"column {column}; if NaN marks missing data, say so with --read nodata=nan (a guide: --read-guide "
+            "nodata=nan; in Python nodata=float('nan')), else repair the file"
         )
 
 
 def vector(path: Path, values: Any, what: str, count: int) -> np.ndarray | None:
-    """`values` as float64 (count,), or None; raises HsisrError if their number differs or one is not finite."""
+    """`values` as float64 (count,), or None; raises HsisrError if their number differs or one is not finite.
+
+    values: numbers, or one text with commas between them.
+    """
     if values is None:
         return None
+    if isinstance(values, str):
+        values = values.split(",")
     try:
         result = np.asarray(values, dtype=float).ravel()
     except (TypeError, ValueError):
@@ -166,7 +216,7 @@ def scene_name(path: Path) -> str:
 def _with_missing(path: Path, scene: Scene) -> Scene:
     """The scene with `bad_bands` and `mask` completed by what its nodata value marks.
 
-    A band without any data is bad; a pixel is valid if all other bands have data there.
+    A band without any data is bad; a pixel is missing where most other bands have no data (see `hsisr.missing`).
     """
     if scene.nodata is None:
         return scene
@@ -181,6 +231,7 @@ def _with_missing(path: Path, scene: Scene) -> Scene:
     bad = declared_bad | ~has_data
     if bad.all():
         raise HsisrError(f"{path}: holds no data: every sample is the nodata value {scene.nodata:g}")
-    valid = missing_bands == int((~has_data & ~declared_bad).sum())
+    empty = int((~has_data & ~declared_bad).sum())
+    valid = 2 * (missing_bands - empty) <= int((~bad).sum())
     mask = valid if scene.mask is None else valid & scene.mask
     return replace(scene, bad_bands=bad if bad.any() else None, mask=None if mask.all() else mask)

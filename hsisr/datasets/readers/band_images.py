@@ -1,5 +1,6 @@
 """Reader of a folder of images, one a band, as CAVE is published."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.datasets.readers.arrays import build, vector
-from hsisr.datasets.readers.images import SUFFIXES, decode
+from hsisr.datasets.readers import raster
+from hsisr.datasets.readers.arrays import build, left_on_disk, scene_name, vector
+from hsisr.datasets.readers.images import SUFFIXES, decode, driver_of
+from hsisr.datasets.stacking import stacked
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.scene import Scene
@@ -26,15 +29,22 @@ def read(
     channel: int | None = None,
     wavelengths_nm: Any = None,
     nodata: float | None = None,
+    crs: str | None = None,
+    georeference: str | None = None,
 ) -> Scene:
     """Scene of the folder's numbered images, in the order of their numbers.
 
-    names: the file names; by default all images whose name ends in a number. bands: how many there must be.
-    channel: which channel counts (from 0) where an image has several; without it, the colours must be equal.
-    Raises HsisrError for a missing number, images of different size or type, or a damaged image.
+    names: the file names; by default all images whose name ends in a number, as in `x_07.png`, `T33_B8A_10m.tif` or
+    `EO1_B012_L1T.TIF` (what all names end in does not count). bands: how many there must be. channel: which channel
+    counts (from 0) where an image has several; without it, the colours must be equal. GeoTIFFs keep their
+    georeference, nodata value, scale and masks. nodata, crs, georeference: as of a GeoTIFF.
+    Raises HsisrError for a missing number, images of different size, type or place, or a damaged image.
     """
     found = _numbered(path) if names is None else [path / name for name in sorted(names, key=natural_key)]
     files = _checked_numbers(path, found, bands)
+    if channel is None and all(_is_tiff(file) for file in files):
+        options = {"nodata": nodata, "crs": crs, "georeference": georeference}
+        return _read_rasters(path, files, wavelengths_nm, options)
     stored: np.ndarray | None = None
     for index, file in enumerate(files):
         plane = _plane(file, channel)
@@ -63,27 +73,79 @@ def describe(path: Path) -> dict[str, Any]:
     }
 
 
+def _read_rasters(path: Path, files: list[Path], wavelengths_nm: Any, options: dict[str, Any]) -> Scene:
+    """A scene of GeoTIFFs of one band each, with everything that they say of themselves."""
+    scenes = []
+    with left_on_disk():
+        for file in files:
+            scene = raster.read(file, **options)
+            if scene.shape[0] > 1:
+                scene = _one_of_equals(file, scene)
+            scenes.append(scene)
+    scene = stacked(scenes, [str(file) for file in files], scene_name(path))
+    types = list(dict.fromkeys(str(one.stored.dtype) for one in scenes))
+    if len(types) > 1:
+        raise HsisrError(f"{path}: its bands are stored as {' and '.join(types)}; all bands must agree")
+    facts = {key: getattr(scene, key) for key in ("scale", "offset", "crs", "transform", "mask", "provenance")}
+    facts |= {"fwhm_nm": scene.fwhm_nm, "bad_bands": scene.bad_bands}
+    wavelengths = vector(path, wavelengths_nm, "wavelengths", len(files))
+    facts["wavelengths_nm"] = scene.wavelengths_nm if wavelengths is None else wavelengths
+    return build(path, scene.stored, (0, 1, 2), scene.nodata, **facts)
+
+
+def _one_of_equals(file: Path, scene: Scene) -> Scene:
+    cube = scene.stored[...]
+    if not all(np.array_equal(cube[0], other) for other in cube[1:3]):
+        raise HsisrError(f"{file}: has {len(cube)} channels that differ; say which counts with `channel`")
+    return scene.bands([0])
+
+
+def _is_tiff(file: Path) -> bool:
+    try:
+        with open(file, "rb") as opened:
+            return driver_of(opened.read(16)) == "GTiff"
+    except OSError as error:
+        raise HsisrError(f"{file}: cannot be read ({error.strerror})") from error
+
+
 def _numbered(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise HsisrError(f"{folder}: no such folder of band images")
-    found = [
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and re.search(r"\d$", file.stem)
-    ]
+    images = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+    tail = _common_tail([file.stem for file in images])
+    found = [file for file in images if _number(file, tail)]
     return sorted(found, key=lambda file: natural_key(file.name))
+
+
+def _common_tail(stems: list[str]) -> str:
+    """What all names end in, from a separator on: `_10m` of B02_10m and B03_10m; empty for a single name."""
+    tail = os.path.commonprefix([stem[::-1] for stem in stems])[::-1] if len(stems) > 1 else ""
+    match = re.search(r"[_\-. ].*$", tail)
+    return match[0] if match and not re.fullmatch(r"[_\-. ]\d*", match[0]) else ""
+
+
+def _number(file: Path, tail: str) -> tuple[int, str] | None:
+    """The number, and a letter that may follow it as in Sentinel-2's B8A, that a name ends in."""
+    match = re.search(r"(\d+)((?<=B\d)[A-Z]|)$", file.stem.removesuffix(tail))
+    return (int(match[1]), match[2]) if match else None
 
 
 def _checked_numbers(folder: Path, files: list[Path], bands: int | None) -> list[Path]:
     if not files:
         raise HsisrError(f"{folder}: holds no band images")
-    numbers = [int(re.findall(r"\d+", file.stem)[-1]) if re.search(r"\d", file.stem) else -1 for file in files]
+    tail = _common_tail([file.stem for file in files])
+    labels = [_number(file, tail) or (int(([-1, *re.findall(r"\d+", file.stem)])[-1]), "") for file in files]
+    numbers = [number for number, _ in labels]
     first = min(numbers)
     expected = range(first, first + (bands or max(numbers) - first + 1))
     missing = sorted(set(expected) - set(numbers))
-    if missing or len(files) != len(expected):
+    lettered = [file.name for file, (_, letter) in zip(files, labels, strict=True) if letter]
+    if missing or len(files) - len(lettered) > len(expected) or len(set(labels)) < len(labels):
         fault = f"band {missing[0]} is missing" if missing else "a number stands twice, or there are too many"
-        raise HsisrError(f"{folder}: {len(files)} band images, expected {len(expected)}: {fault}")
+        raise HsisrError(
+            f"{folder}: {len(files)} band images, expected {len(expected)}: {fault}; a guide of these alone is named "
+            f"file by file: --guide {files[0].name} --guide {files[-1].name} ..."
+        )
     return files
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from hsisr import hdf5
-from hsisr.datasets.readers.arrays import band_first_order, build, choose_variable, vector
+from hsisr.datasets.readers import attributes
+from hsisr.datasets.readers.arrays import NO_MARKS, band_first_order, build, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
@@ -29,25 +30,41 @@ def read(
     wavelengths_nm: Any = None,
     nodata: float | None = None,
 ) -> Scene:
-    """Scene of a dataset with three axes.
+    """Scene of a dataset with three axes, with what its attributes, and datasets beside it, say of it.
 
-    variable: its path in the file; by default the only one with three axes. axes: what they are, e.g. BHW; the file
-    does not say, so it must be given. wavelengths_nm: numbers, or the path of a vector in the file.
+    variable: its path in the file; by default the only one with three axes. axes: what they are, e.g. BHW; needed
+    unless the file names its dimensions. wavelengths_nm: numbers, or the path of a vector in the file; else those that
+    the file says. nodata: takes the place of what it says. See `hsisr.datasets.readers.attributes`.
     """
     datasets = _datasets(path, _clean(variable))
     name = choose_variable(path, {key: item.shape for key, item in datasets.items()}, _clean(variable))
-    order = band_first_order(path, axes, datasets[name].shape)
-    if isinstance(wavelengths_nm, str):
-        if _clean(wavelengths_nm) not in datasets:
-            raise HsisrError(f"{path}: has no dataset {wavelengths_nm!r} for the wavelengths")
+    with damage(path, "HDF5 file"):
+        stated = attributes.read(path, name, datasets)
+    order = band_first_order(path, axes or stated.axes, datasets[name].shape)
+    bands = datasets[name].shape[order[0]]
+    facts: dict[str, Any] = stated.spectral_facts(path, bands)
+    if isinstance(wavelengths_nm, str) and _clean(wavelengths_nm) in datasets:
         wavelengths_nm = GuardedDataset(path, datasets[_clean(wavelengths_nm)])[...]
-    wavelengths = vector(path, wavelengths_nm, "wavelengths", datasets[name].shape[order[0]])
-    return build(path, GuardedDataset(path, datasets[name]), order, nodata, wavelengths_nm=wavelengths)
+    elif isinstance(wavelengths_nm, str) and "," not in wavelengths_nm:
+        raise HsisrError(f"{path}: has no dataset {wavelengths_nm!r} for the wavelengths")
+    if wavelengths_nm is not None:
+        facts["wavelengths_nm"] = vector(path, wavelengths_nm, "wavelengths", bands)
+    if nodata is None:
+        nodata, marks = stated.nodata, stated.marks
+    else:
+        marks = NO_MARKS
+    facts |= {"scale": stated.scale, "offset": stated.offset}
+    return build(path, GuardedDataset(path, datasets[name]), order, nodata, marks, **facts)
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Path, shape and type of each numeric dataset."""
-    found = {name: f"{'x'.join(map(str, item.shape))} {item.dtype}" for name, item in _datasets(path).items()}
+    """Path, shape and type of each numeric dataset, and what is known of the only one with three axes."""
+    datasets = _datasets(path)
+    found = {name: f"{'x'.join(map(str, item.shape))} {item.dtype}" for name, item in datasets.items()}
+    cubes = [name for name, item in datasets.items() if len(item.shape) == 3]
+    if len(cubes) == 1:
+        with damage(path, "HDF5 file"):
+            found |= attributes.read(path, cubes[0], datasets).told()
     return {"format": "HDF5", **found}
 
 

@@ -5,14 +5,18 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from hsisr.datasets.readers.arrays import check_claim
 from hsisr.datasets.readers.damage import damage
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 
 SUFFIXES = frozenset({".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff"})
+
+#: Part of a mask's pixels that may be neither transparent nor opaque: soft edges.
+_MOST_TRANSLUCENT = 0.1
 
 #: First bytes -> GDAL's name of the format. GDAL is told the format, so that it tries no other of its hundred.
 _DRIVERS = {
@@ -31,8 +35,9 @@ def driver_of(head: bytes) -> str | None:
     return next((driver for start, driver in _DRIVERS.items() if head.startswith(start)), None)
 
 
-def decode(path: Path) -> np.ndarray:
-    """Pixels as stored, (channels, H, W); a palette is replaced by its colours. Raises HsisrError when damaged."""
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """An image file, opened by rasterio. Raises HsisrError when it is damaged, or no image."""
     import rasterio
 
     if not path.is_file():
@@ -45,12 +50,49 @@ def decode(path: Path) -> np.ndarray:
         raise HsisrError(f"{path}: {fault}; get it again")
     with quiet_gdal(), damage(path, f"{driver} image"), rasterio.open(path, driver=driver) as image:
         check_claim(path, image.count * image.height * image.width)
+        yield image
+
+
+def decode(path: Path) -> np.ndarray:
+    """Pixels as stored, (channels, H, W); a palette is replaced by its colours. Raises HsisrError when damaged."""
+    with opened(path) as image:
         pixels = image.read()
         palette = image.colormap(1) if image.count == 1 and image.colorinterp[0].name == "palette" else None
     if palette is not None:
         table = np.array([palette.get(i, (0, 0, 0, 255))[:3] for i in range(256)], np.uint8)
         pixels = np.moveaxis(table[pixels[0]], -1, 0)
     return pixels
+
+
+def valid_pixels(path: Path, image: Any) -> tuple[np.ndarray | None, int | None]:
+    """Valid pixels (H, W) of an open image of rasterio by its mask or alpha band, None if all are; and that band.
+
+    A band that is marked as alpha, but holds more than a few values between transparent and opaque, is no mask: GDAL
+    marks the fourth band of any 8-bit image so. It counts as a band like the others, and a line says so.
+    """
+    from rasterio.enums import ColorInterp, MaskFlags
+
+    alpha = next((k for k, kind in enumerate(image.colorinterp, 1) if kind == ColorInterp.alpha), None)
+    flags = image.mask_flag_enums[0]
+    if alpha is not None and image.count > 1:
+        opacity = image.read(alpha)
+        between = np.count_nonzero((opacity > 0) & (opacity < opacity.max()))
+        if between > _MOST_TRANSLUCENT * opacity.size and image.driver != "PNG":
+            notice(f"{path}: its band {alpha} is marked as alpha but holds an image; it is taken as a band")
+            return None, None
+        valid = opacity > 0
+    elif image.count == 1 and image.colorinterp[0] == ColorInterp.palette:
+        opacity = np.array([image.colormap(1).get(index, (0, 0, 0, 255))[3] for index in range(256)])
+        valid = opacity[image.read(1)] > 0
+    elif image.driver == "PNG" and MaskFlags.nodata in flags:
+        valid = image.dataset_mask() > 0
+    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+        valid = image.read_masks(1) > 0
+    else:
+        return None, None
+    if not valid.any():
+        raise HsisrError(f"{path}: its mask says that every pixel is transparent; there is nothing to read")
+    return (None if valid.all() else valid), alpha
 
 
 @contextmanager

@@ -1,9 +1,12 @@
 """Reader of GeoTIFF and ENVI through GDAL, with everything that their metadata says.
 
 Read from either format: CRS and transform; wavelengths, band widths and bad bands, from the tags of each band
-(`wavelength`, `fwhm`, `bbl`, GDAL's IMAGERY domain) or from the ENVI header; nodata; scale and offset.
+(`wavelength`, `fwhm`, `bbl`, GDAL's IMAGERY domain), its description, the file's tags or the ENVI header; nodata; scale
+and offset. Alpha bands and masks are masks, and the pages of a TIFF are bands.
 """
 
+import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,33 +14,44 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.datasets.readers import envi, ground
 from hsisr.datasets.readers.arrays import build, vector
 from hsisr.datasets.readers.damage import damage
-from hsisr.datasets.readers.images import driver_of, quiet_gdal
+from hsisr.datasets.readers.images import driver_of, quiet_gdal, valid_pixels
+from hsisr.datasets.readers.wavelengths import described, numbers, spectral_facts
 from hsisr.errors import HsisrError
+from hsisr.files import natural_key
 from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
-_NM_PER_UNIT = {"nm": 1.0, "nanometer": 1.0, "nanometre": 1.0, "um": 1e3, "micron": 1e3, "micrometer": 1e3,
-                "micrometre": 1e3, "\u00b5m": 1e3, "\u03bcm": 1e3}  # fmt: skip
-#: Without a unit, centres above this are nanometres and those below are micrometres: no optical sensor is ambiguous.
-_LEAST_PLAUSIBLE_NM = 100.0
+#: Names under which bands' tags, and tags of whole files, give centres and widths.
+_CENTRES = (
+    "wavelength", "wavelengths", "center_wavelength", "central_wavelength", "centre_wavelength", "wavelength_nm",
+    "wavelengths_nm", "band_wavelength", "wavelength_center", "wavelength_um",
+)  # fmt: skip
+_WIDTHS = ("fwhm", "fwhm_nm", "bandwidth", "band_width", "fwhms")
+_UNITS = ("wavelength_units", "wavelength_unit", "wavelengths_units", "wavelengths_unit")
 
 
 def matches(path: Path, head: bytes) -> bool:
     """True for TIFF, for an ENVI header, and for a file with an ENVI header beside it."""
-    return driver_of(head) == "GTiff" or _envi_data_file(path, head) is not None
+    return driver_of(head) == "GTiff" or envi.data_file(path, head) is not None
 
 
-def read(path: Path, wavelengths_nm: Any = None, nodata: float | None = None) -> Scene:
-    """Scene of a raster file. wavelengths_nm, nodata: take the place of what the metadata says.
+def read(
+    path: Path,
+    wavelengths_nm: Any = None,
+    nodata: float | None = None,
+    crs: str | None = None,
+    georeference: str | None = None,
+) -> Scene:
+    """Scene of a raster file. wavelengths_nm, nodata, crs: take the place of what the metadata says.
 
+    georeference: `none` leaves out what the file says of where it lies, such as control points that fit no grid.
     Raises HsisrError for damage, for values that are not finite, and for metadata that contradict themselves.
     """
     image = _Raster(path)
-    facts = image.facts()
-    if wavelengths_nm is not None:
-        facts["wavelengths_nm"] = vector(path, wavelengths_nm, "wavelengths", image.shape[0])
+    facts = image.facts(wavelengths_nm, crs, georeference)
     if nodata is not None:
         facts["nodata"] = nodata
     return build(path, image, (0, 1, 2), **facts)
@@ -52,16 +66,22 @@ def read_plane(path: Path) -> np.ndarray:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Shape, type and metadata; no pixels are read."""
+    """Shape, type and metadata; no pixels are read, but those of masks."""
     image = _Raster(path)
     facts = image.facts()
     found: dict[str, Any] = {"format": image.format, "bands": image.shape[0], "rows": image.shape[1]}
     found |= {"columns": image.shape[2], "type": str(image.dtype)}
-    if facts["wavelengths_nm"] is not None:
-        found["wavelengths"] = f"{facts['wavelengths_nm'].min():g} to {facts['wavelengths_nm'].max():g} nm"
-    if facts["bad_bands"] is not None:
-        found["bad bands"] = int(facts["bad_bands"].sum())
+    centres, bad = facts["wavelengths_nm"], facts["bad_bands"]
+    if centres is not None:
+        used = centres[centres > 0]
+        found["wavelengths"] = f"{used.min():g} to {used.max():g} nm"
+    if bad is not None:
+        found["bad bands"] = int(bad.sum())
+    if facts["mask"] is not None:
+        found["masked pixels"] = int((~facts["mask"]).sum())
     found |= {key: facts[key] for key in ("scale", "offset", "nodata", "crs", "transform") if facts[key] is not None}
+    if "georeference" in facts["provenance"]:
+        found["georeference"] = facts["provenance"]["georeference"]
     return found
 
 
@@ -69,28 +89,36 @@ class _Raster(LazyArray):
     """An open raster file."""
 
     def __init__(self, path: Path) -> None:
-        import rasterio
-
         with open(path, "rb") as file:
             head = file.read(1024)
-        driver = driver_of(head)
-        data_file = path if driver == "GTiff" else _envi_data_file(path, head)
-        if data_file is None:
-            raise HsisrError(f"{path}: neither TIFF nor ENVI")
         self.path = path
+        self.format = "GeoTIFF" if driver_of(head) == "GTiff" else "ENVI"
+        data = path if self.format == "GeoTIFF" else envi.data_file(path, head)
+        if data is None:
+            raise HsisrError(f"{path}: neither TIFF nor ENVI")
+        header = envi.header_file(data) if self.format == "ENVI" else None
+        if header is not None and b"spectral library" in header.read_bytes().lower():
+            raise HsisrError(f"{path}: a library of spectra, not an image")
         with self._guarded():
-            self._image = rasterio.open(data_file, driver="GTiff" if driver == "GTiff" else "ENVI")
-            self.shape = (self._image.count, self._image.height, self._image.width)
-            types = set(self._image.dtypes)
-        self.format = "GeoTIFF" if driver == "GTiff" else "ENVI"
+            self._images = self._pages(path) if self.format == "GeoTIFF" else [_open_envi(data)]
+            self._image = self._images[0]
+            types = {dtype for image in self._images for dtype in image.dtypes}
         if len(types) != 1:
             raise HsisrError(f"{path}: its bands have different types: {', '.join(sorted(types))}")
         self._check_interpretation()
         if self.format == "ENVI":
-            self._check_envi(data_file)
-        self.scales, self.offsets = np.array(self._image.scales), np.array(self._image.offsets)
-        if not (np.isfinite(self.scales).all() and np.isfinite(self.offsets).all() and self.scales.all()):
-            raise HsisrError(f"{path}: a band's scale or offset is not a number, or the scale is 0")
+            self._check_envi(data)
+        with self._guarded():
+            self._mask, alpha = valid_pixels(path, self._image)
+        #: Image and band of each band of the scene.
+        self._places = [
+            (number, band)
+            for number, image in enumerate(self._images)
+            for band in range(1, image.count + 1)
+            if band != alpha
+        ]
+        self.shape = (len(self._places), self._image.height, self._image.width)
+        self._set_scale()
         #: Bands that differ in scale or offset are read as values; else stored numbers stay as they are.
         self._uniform = len(set(self.scales)) == 1 and len(set(self.offsets)) == 1
         self.dtype = np.dtype(types.pop()) if self._uniform else np.dtype(np.float32)
@@ -99,31 +127,36 @@ class _Raster(LazyArray):
         """Stored numbers of a window; values where the bands differ in scale or offset."""
         from rasterio.windows import Window
 
-        indexes = [index + 1 for index in range(bands.start, bands.stop, bands.step)]
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+        indices = list(range(bands.start, bands.stop, bands.step))
         with self._guarded():
-            block = self._image.read(indexes, window=window)
-        return block if self._uniform else self._in_values(block, [index - 1 for index in indexes])
+            if len(self._images) == 1:
+                block = self._image.read([self._places[index][1] for index in indices], window=window)
+            else:
+                places = [self._places[index] for index in indices]
+                block = np.stack([self._images[number].read(band, window=window) for number, band in places])
+        return block if self._uniform else self._in_values(block, indices)
 
-    def facts(self) -> dict[str, Any]:
-        """Fields of Scene that the metadata give."""
+    def facts(
+        self, wavelengths_nm: Any = None, crs: str | None = None, georeference: str | None = None
+    ) -> dict[str, Any]:
+        """Fields of Scene that the metadata give. The arguments, as of `read`, take the place of theirs."""
         with self._guarded():
-            per_band = [self._band_tags(index) for index in range(1, self.shape[0] + 1)]
-            crs = self._image.crs
-            transform = self._image.transform
-            mask = self._valid_pixels()
             tags = self._image.tags()
+            spectral = self._spectral(tags, vector(self.path, wavelengths_nm, "wavelengths", self.shape[0]))
+            place = ground.as_told(self.path, ground.georeference(self._image), crs, georeference)
+        provenance: dict[str, Any] = {"tags": tags} if tags else {}
+        if place.unused:
+            provenance["georeference"] = place.unused
         return {
-            "wavelengths_nm": self._lengths(per_band, "wavelength"),
-            "fwhm_nm": self._lengths(per_band, "fwhm"),
-            "bad_bands": self._bad_bands(per_band),
+            **spectral,
             "nodata": self._nodata(),
             "scale": float(self.scales[0]) if self._uniform else 1.0,
             "offset": float(self.offsets[0]) if self._uniform else 0.0,
-            "crs": crs.to_wkt() if crs else None,
-            "transform": None if transform.is_identity else tuple(transform)[:6],
-            "mask": mask,
-            "provenance": {"tags": tags} if tags else {},
+            "crs": place.crs,
+            "transform": place.transform,
+            "mask": self._mask,
+            "provenance": provenance,
         }
 
     @contextmanager
@@ -131,9 +164,28 @@ class _Raster(LazyArray):
         with quiet_gdal(), damage(self.path, "raster file"):
             yield
 
+    def _pages(self, path: Path) -> list[Any]:
+        """The open image, or one for each page of a TIFF that holds several."""
+        import rasterio
+
+        image = rasterio.open(path, driver="GTiff")
+        if len(image.subdatasets) < 2:
+            return [image]
+        pages = [rasterio.open(name) for name in sorted(image.subdatasets, key=natural_key)]
+        if len({(page.count, page.height, page.width, page.dtypes) for page in pages}) != 1:
+            sizes = ", ".join(dict.fromkeys(f"{page.count} x {page.height} x {page.width}" for page in pages))
+            raise HsisrError(
+                f"{path}: holds {len(pages)} pages that differ (bands x rows x columns: {sizes}), so that they are not "
+                "the bands of one scene; save the one that is meant in a file of its own"
+            )
+        return pages
+
     def _check_interpretation(self) -> None:
-        if self.shape[0] == 1 and self._image.colorinterp[0].name == "palette":
-            raise HsisrError(f"{self.path}: holds palette indices, not values")
+        if self._image.count == 1 and self._image.colorinterp[0].name == "palette":
+            raise HsisrError(
+                f"{self.path}: holds palette indices, not values; save it with its colours "
+                "(gdal_translate -expand rgb), or as the numbers behind them"
+            )
 
     def _check_envi(self, data_file: Path) -> None:
         """GDAL takes defaults for what a header lacks and zeros for what the data lack: refuse both."""
@@ -141,7 +193,8 @@ class _Raster(LazyArray):
         for key in ("samples", "lines", "bands", "data_type", "interleave"):
             if key not in header:
                 raise HsisrError(f"{self.path}: its ENVI header lacks `{key.replace('_', ' ')}`; it is cut or damaged")
-        expected = int(np.prod(self.shape, dtype=object)) * np.dtype(self._image.dtypes[0]).itemsize
+        size = (self._image.count, self._image.height, self._image.width)
+        expected = int(np.prod(size, dtype=object)) * np.dtype(self._image.dtypes[0]).itemsize
         with self._guarded():
             expected += int(header.get("header_offset", "0") or 0)
         actual = data_file.stat().st_size
@@ -154,6 +207,18 @@ class _Raster(LazyArray):
         """The ENVI header, keys in lower case with _ for blanks; empty for a GeoTIFF."""
         return {name.lower(): value for name, value in self._image.tags(ns="ENVI").items()}
 
+    def _set_scale(self) -> None:
+        """Scales and offsets of the bands; of an ENVI header also the factor by which reflectance was multiplied."""
+        self.scales = np.array([self._images[number].scales[band - 1] for number, band in self._places])
+        self.offsets = np.array([self._images[number].offsets[band - 1] for number, band in self._places])
+        factor = self._header().get("reflectance_scale_factor")
+        if factor is not None and (self.scales == 1).all() and (self.offsets == 0).all():
+            value = float(numbers(self.path, factor, "reflectance scale factors", 1)[0][0])
+            if value > 0:
+                self.scales = self.scales / value
+        if not (np.isfinite(self.scales).all() and np.isfinite(self.offsets).all() and self.scales.all()):
+            raise HsisrError(f"{self.path}: a band's scale or offset is not a number, or the scale is 0")
+
     def _in_values(self, block: np.ndarray, bands: list[int]) -> np.ndarray:
         values = (block * self.scales[bands, None, None] + self.offsets[bands, None, None]).astype(np.float32)
         nodata = self._nodata()
@@ -161,84 +226,78 @@ class _Raster(LazyArray):
             values[np.isnan(block) if np.isnan(nodata) else block == nodata] = nodata
         return values
 
-    def _band_tags(self, index: int) -> dict[str, str]:
+    def _spectral(self, tags: dict[str, str], centres_nm: np.ndarray | None) -> dict[str, np.ndarray | None]:
+        """Wavelengths, widths and bad bands: from the header, else the bands, else the file, else descriptions."""
+        header, file = self._header(), {key.lower(): value for key, value in tags.items()}
+        bands = [self._band_tags(number, band) for number, band in self._places]
+        units = _first(header, _UNITS) or next((u for band in bands if (u := _first(band, _UNITS))), None)
+        units = units or _first(file, _UNITS) or ""
+        centres, named = (centres_nm, None) if centres_nm is not None else self._column(_CENTRES, header, bands, file)
+        if centres is None:
+            centres = described([self._images[number].descriptions[band - 1] for number, band in self._places])
+        if not units and named is not None:
+            units = {"nm": "nm", "um": "um"}.get(named.rpartition("_")[2], "")
+        widths, _ = self._column(_WIDTHS, header, bands, file)
+        good: Any = header.get("bbl") or file.get("bbl")
+        if good is None and any("bbl" in band for band in bands):
+            good = [band.get("bbl", "1") for band in bands]
+        found = spectral_facts(self.path, self.shape[0], centres, units, widths, good)
+        return found if centres_nm is None else found | {"wavelengths_nm": centres_nm}
+
+    def _column(
+        self, keys: tuple[str, ...], header: dict[str, str], bands: list[dict[str, str]], file: dict[str, str]
+    ) -> tuple[Any, str | None]:
+        """What stands under one of these keys, for all bands, and the key; (None, None) if nothing does."""
+        for key in keys:
+            if header.get(key):
+                return header[key], key
+            given = sum(key in band for band in bands)
+            if given == len(bands):
+                return [band[key] for band in bands], key
+            if given:
+                raise HsisrError(
+                    f"{self.path}: gives the {key} of {given} of {len(bands)} bands only; set all of them with "
+                    "--read wavelengths_nm=450,460,..., or write 0 for bands that are not used"
+                )
+            if file.get(key):
+                return file[key], key
+        return None, None
+
+    def _band_tags(self, number: int, band: int) -> dict[str, str]:
         """Lower-case tags of one band; those of GDAL's IMAGERY domain are given as if they were plain."""
-        imagery = {key.lower(): value for key, value in self._image.tags(index, ns="IMAGERY").items()}
+        image = self._images[number]
+        imagery = {key.lower(): value for key, value in image.tags(band, ns="IMAGERY").items()}
         tags = {}
         if "central_wavelength_um" in imagery:
             tags |= {"wavelength": imagery["central_wavelength_um"], "wavelength_units": "um"}
             tags |= {"fwhm": imagery["fwhm_um"]} if "fwhm_um" in imagery else {}
-        plain = {key.lower(): value for key, value in self._image.tags(index).items()}
+        plain = {key.lower().replace(" ", "_"): value for key, value in image.tags(band).items()}
         return {**tags, **plain}
 
-    def _lengths(self, per_band: list[dict[str, str]], key: str) -> np.ndarray | None:
-        """Wavelengths or band widths in nanometres, or None where the file does not give them."""
-        header = self._header()
-        if key in header:
-            values = header[key].strip("{} \n").split(",")
-            units = header.get("wavelength_units", "")
-        elif any(key in tags for tags in per_band):
-            if not all(key in tags for tags in per_band):
-                count = sum(key in tags for tags in per_band)
-                raise HsisrError(f"{self.path}: gives the {key} of {count} of {self.shape[0]} bands only")
-            values = [tags[key] for tags in per_band]
-            units = next(
-                (tags[k] for tags in per_band for k in ("wavelength_units", "wavelength_unit") if k in tags), ""
-            )
-        else:
-            return None
-        lengths = vector(self.path, [value.strip() for value in values], f"{key} values", self.shape[0])
-        return None if lengths is None else lengths * self._nm_per_unit(units, lengths, per_band, key)
-
-    def _nm_per_unit(self, units: str, lengths: np.ndarray, per_band: list[dict[str, str]], key: str) -> float:
-        name = units.strip().lower().rstrip("s")
-        if name in _NM_PER_UNIT:
-            return _NM_PER_UNIT[name]
-        if key == "fwhm":  # widths have the unit of the centres
-            centres = self._lengths(per_band, "wavelength")
-            given = centres is not None and np.median(centres) / max(np.median(lengths), 1e-12) > 1e4
-            return 1e3 if given else 1.0
-        return 1.0 if np.median(lengths) > _LEAST_PLAUSIBLE_NM else 1e3
-
-    def _bad_bands(self, per_band: list[dict[str, str]]) -> np.ndarray | None:
-        header = self._header()
-        if "bbl" in header:
-            good = [value.strip() for value in header["bbl"].strip("{} \n").split(",")]
-        else:
-            good = [tags.get("bbl", "1") for tags in per_band]
-        flags = vector(self.path, good, "entries of the bad-band list", self.shape[0])
-        bad = np.asarray(flags) == 0
-        return bad if bad.any() else None
-
     def _nodata(self) -> float | None:
-        values = {value for value in self._image.nodatavals if value is not None}
+        values = {self._images[number].nodatavals[band - 1] for number, band in self._places} - {None}
         plain = {value for value in values if not np.isnan(value)}
         if len(plain) > 1:
             raise HsisrError(f"{self.path}: its bands declare different nodata values: {sorted(plain)}")
         return next(iter(plain or values), None)
 
-    def _valid_pixels(self) -> np.ndarray | None:
-        from rasterio.enums import MaskFlags
 
-        flags = self._image.mask_flag_enums[0]
-        if MaskFlags.per_dataset not in flags or MaskFlags.alpha in flags:
-            return None
-        valid = self._image.read_masks(1) != 0
-        return None if valid.all() else valid
+def _first(tags: dict[str, str], keys: tuple[str, ...]) -> str | None:
+    return next((tags[key] for key in keys if tags.get(key)), None)
 
 
-def _envi_data_file(path: Path, head: bytes) -> Path | None:
-    """The data file of an ENVI pair, given either of the two; None if `path` belongs to no such pair."""
-    if head[:4] == b"ENVI":
-        stem = path.with_suffix("")
-        beside = [stem, *(stem.with_suffix(suffix) for suffix in (".img", ".dat", ".bsq", ".bil", ".bip", ".raw"))]
-        found = [file for file in beside if file.is_file()]
-        if not found:
-            raise HsisrError(f"{path}: an ENVI header without its data file; expected {stem.name}, .img, .dat or .bsq")
-        return found[0]
-    for header in (path.with_suffix(".hdr"), path.with_name(path.name + ".hdr")):
-        if header != path and header.is_file():
-            with open(header, "rb") as file:
-                if file.read(4) == b"ENVI":
-                    return path
-    return None
+def _open_envi(data: Path) -> Any:
+    """The data file, opened by GDAL with the header that is meant.
+
+    GDAL takes `scan.hdr` for a data file `scan.v2`. There, links to both files under plain names stand in.
+    """
+    import rasterio
+
+    header = envi.header_file(data)
+    by_gdal = data.with_suffix(".hdr")
+    if header is None or header == by_gdal or not by_gdal.is_file():
+        return rasterio.open(data, driver="ENVI")
+    with tempfile.TemporaryDirectory() as folder:
+        for source, name in ((data, "cube"), (header, "cube.hdr")):
+            os.symlink(source.resolve(), Path(folder) / name)
+        return rasterio.open(Path(folder) / "cube", driver="ENVI")

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.datasets.readers import ground
 from hsisr.datasets.readers.arrays import scene_name
-from hsisr.datasets.readers.images import decode, driver_of
+from hsisr.datasets.readers.images import decode, driver_of, opened, valid_pixels
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
@@ -16,17 +17,23 @@ def matches(path: Path, head: bytes) -> bool:
     return driver_of(head) in ("PNG", "JPEG", "BMP")
 
 
-def read(path: Path) -> Scene:
-    """Scene of the channels red, green and blue (or grey), in [0, 1] of the type's range; transparency is left out.
+def read(path: Path, crs: str | None = None, georeference: str | None = None) -> Scene:
+    """Scene of the channels red, green and blue (or grey), in [0, 1] of the type's range.
 
+    Transparent pixels are masked. A world file beside the image gives its transform; crs says in which CRS, and
+    georeference=none leaves it out.
     Raises HsisrError for a damaged image and for other numbers of channels.
     """
     pixels = decode(path)
     if len(pixels) not in (1, 3, 4):
         raise HsisrError(f"{path}: {len(pixels)} channels; a photograph has 1 (grey), 3 or 4 (with transparency)")
+    with opened(path) as image:
+        valid, _ = valid_pixels(path, image)
+        place = ground.as_told(path, ground.georeference(image), crs, georeference)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise HsisrError(f"{path}: stored as {pixels.dtype}; a photograph has 8 or 16 bits")
-    return Scene(pixels[:3], name=scene_name(path), scale=1.0 / np.iinfo(pixels.dtype).max)
+    facts = {"crs": place.crs, "transform": place.transform, "mask": valid}
+    return Scene(pixels[:3], name=scene_name(path), scale=1.0 / np.iinfo(pixels.dtype).max, **facts)
 
 
 def describe(path: Path) -> dict[str, Any]:

@@ -24,10 +24,11 @@ def read(path: Path) -> Scene:
 def describe(path: Path) -> dict[str, Any]:
     """Everything a scene file says of itself."""
     scene = Scene.open(path)
-    return {"format": "hsisr scene", **_facts(scene), **{f"from {k}": v for k, v in scene.provenance.items()}}
+    return {"format": "hsisr scene", **facts(scene), **{f"from {k}": v for k, v in scene.provenance.items()}}
 
 
-def _facts(scene: Scene) -> dict[str, Any]:
+def facts(scene: Scene) -> dict[str, Any]:
+    """What `hsisr info` prints of a scene."""
     bands, rows, columns = scene.shape
     found: dict[str, Any] = {"name": scene.name, "bands": bands, "rows": rows, "columns": columns}
     found["type"] = f"{scene.stored.dtype}, value = stored * {scene.scale:.6g} + {scene.offset:g}"
@@ -39,5 +40,5 @@ def _facts(scene: Scene) -> dict[str, Any]:
             found[key.replace("_", " ")] = f"{(value != 0).sum()} of {value.size}"
     found |= {"crs": scene.crs, "transform": scene.transform, "nodata": scene.nodata}
     if scene.guide is not None:
-        found |= {f"guide {key}": value for key, value in _facts(scene.guide).items()}
+        found |= {f"guide {key}": value for key, value in facts(scene.guide).items()}
     return {key: value for key, value in found.items() if value is not None}

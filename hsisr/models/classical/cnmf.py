@@ -7,7 +7,12 @@ data fusion", IEEE TGRS 50(2), 2012. First spectra: Nascimento, Bioucas-Dias, "V
 
 import numpy as np
 
-from hsisr.degrade.estimation import estimate_footprint, fit_positive_response, spectral_subspace
+from hsisr.degrade.estimation import (
+    estimate_footprint,
+    fit_positive_response,
+    related_channels,
+    spectral_subspace,
+)
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import check_pair
@@ -42,6 +47,8 @@ def cnmf(
     """
     check_pair("cnmf", lr, guide, scale)
     sensor = sensor or Sensor()
+    if sensor.response is None:  # a channel that the spectra do not make would still have to come out of them
+        guide = guide[related_channels(lr, guide, scale, sensor.mask)]
     footprint = sensor.footprint or estimate_footprint(lr, guide, scale, sensor.mask)
     sampler = footprint.sampler(scale, guide.shape[1:])
     low = np.maximum(lr.reshape(len(lr), -1).astype(np.float64), 0)

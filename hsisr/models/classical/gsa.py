@@ -9,7 +9,7 @@ import numpy as np
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import at_lr, check_pair
-from hsisr.models.classical.regression import coefficients, fitted
+from hsisr.models.classical.regression import coefficients, fitted, shared_directions
 
 
 def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
@@ -21,6 +21,8 @@ def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None 
 
     1. The component of guide channel c is the regression of its LR image on all bands (eq. 7 of the paper).
     2. Gains: each band's regression on the components; for one channel cov(band, component) / var(component).
+       Where channels depend on each other, or hold what the bands know nothing of, only on the directions among them
+       that the bands explain (`shared_directions`).
     3. band + gains . (guide - component), band and components interpolated to the HR grid at the footprint's phase.
 
     Raises HsisrError if the guide is not `scale` times the LR image in size, or an image is empty or holds NaN.
@@ -28,7 +30,8 @@ def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None 
     check_pair("gsa", lr, guide, scale)
     footprint, bands, low, valid = at_lr(lr, guide, scale, sensor)
     components = fitted(low[:, valid], bands[:, valid], at=bands)
-    gains = coefficients(bands[:, valid], components[:, valid])
+    directions = shared_directions(low[:, valid], bands[:, valid])
+    gains = coefficients(bands[:, valid], directions.T @ components[:, valid]) @ directions.T
     shift = footprint.shift_px(scale)
     components = interpolate(components.reshape(len(guide), *lr.shape[1:]), scale, shift_px=shift)
     upsampled = interpolate(lr.astype(np.float64), scale, shift_px=shift)

@@ -6,7 +6,7 @@ subspace-based regularization", IEEE TGRS 53(6), 2015.
 
 import numpy as np
 
-from hsisr.degrade.estimation import estimate_sensor, spectral_subspace
+from hsisr.degrade.estimation import estimate_sensor, related_channels, spectral_subspace
 from hsisr.degrade.sampling import Sampler, interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import check_pair
@@ -38,6 +38,9 @@ def hysure(
     Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
     """
     check_pair("hysure", lr, guide, scale)
+    sensor = sensor or Sensor()
+    if sensor.response is None:  # a channel that the spectra do not make would still have to come out of them
+        guide = guide[related_channels(lr, guide, scale, sensor.mask)]
     sensor = estimate_sensor(lr, guide, scale, sensor)
     low = lr.reshape(len(lr), -1).astype(np.float64)
     subspace = spectral_subspace(low, margin=len(low), most=min(components, len(low)))

@@ -4,6 +4,10 @@ import numpy as np
 
 #: A regressor that varies by less than this part of its level varies by rounding only.
 _CONSTANT = 1e-10
+#: Eigenvalues below this part of the largest are rounding.
+_RANK = 1e-12
+#: Part of a direction's variance that the bands must explain for it to count.
+_LEAST_SHARE = 0.5
 
 
 def coefficients(targets: np.ndarray, regressors: np.ndarray) -> np.ndarray:
@@ -19,3 +23,36 @@ def fitted(targets: np.ndarray, regressors: np.ndarray, at: np.ndarray | None = 
     found = coefficients(targets, regressors)
     offset = targets.mean(axis=1) - found @ regressors.mean(axis=1)
     return found @ (regressors if at is None else at) + offset[:, None]
+
+
+def shared_directions(low: np.ndarray, bands: np.ndarray) -> np.ndarray:
+    """Directions (G, k) among guide channels, (G, n) at the LR grid, that the bands (B, n) explain, k from 1 to G.
+
+    Canonical correlation analysis (Hotelling, Relations between two sets of variates, Biometrika 1936): directions
+    that do not correlate with one another, each with the share of its variance that the bands explain. Where that is
+    below half, less what as many regressors explain by chance, the direction holds noise, or a channel of another kind:
+    a gain learnt on it is arbitrary, and large where channels are nearly multiples of each other. The first stays.
+    All k = G are given as the channels themselves.
+    """
+    count, everything = low.shape[1], np.eye(len(low))
+    low, bands = (values - values.mean(axis=1, keepdims=True) for values in (low, bands))
+    spread = low.std(axis=1)
+    varying = spread > _CONSTANT * np.maximum(spread.max(), np.finfo(float).tiny)
+    if not varying.any():
+        return everything
+    scaled = low[varying] / spread[varying, None]
+    explained = fitted(scaled, bands)
+    values, vectors = np.linalg.eigh(scaled @ scaled.T / count)
+    kept = values > _RANK * values[-1]
+    whitening = vectors[:, kept] / np.sqrt(values[kept])
+    shares, turned = np.linalg.eigh(whitening.T @ (explained @ explained.T / count) @ whitening)
+    freedom = count - 1 - np.linalg.matrix_rank(bands)
+    if freedom > 0:
+        shares = 1 - (1 - shares) * (count - 1) / freedom
+    good = shares >= _LEAST_SHARE
+    good[-1] = True
+    if good.all() and kept.all() and varying.all():
+        return everything
+    directions = np.zeros((len(low), int(good.sum())))
+    directions[varying] = (whitening @ turned[:, good]) / spread[varying, None]
+    return directions

@@ -12,6 +12,9 @@ _COLOUR_SCALES = (1.5, 3.0)
 _PLACE_SCALES = (0.2, 0.5)
 #: Colour is compared after a square root, which evens out what light does to it; this keeps black apart from itself.
 _DARK = 1e-3
+#: Channels of which all products are features; of more, only those of so many principal components are, as their number
+#: grows with the square.
+_MOST_MULTIPLIED = 20
 #: Features that are made at a time for the whole image.
 _CHUNK = 32
 
@@ -19,7 +22,8 @@ _CHUNK = 32
 class GuideFeatures:
     """Smooth functions f_j(colour, place) at every HR pixel, made when they are asked for.
 
-    The channels themselves and their products, of unit variance; then waves cos(w . z + b), whose random frequencies
+    The channels themselves and their products (of more than 20 channels, those of 20 principal components), of unit
+    variance; then waves cos(w . z + b), whose random frequencies
     make sums of them with independent normal weights a Gaussian process with a mixture of squared-exponential kernels
     in z = (square root of colour, place) (Rahimi and Recht, Random features for large-scale kernel machines, NIPS
     2007). As the features live at HR and the sensor is linear, what it sees of a sum of them is the same sum of what
@@ -29,7 +33,9 @@ class GuideFeatures:
     def __init__(self, guide: np.ndarray, waves: int = WAVES, seed: int = 0) -> None:
         self._guide = guide.astype(np.float32)
         channels, self._height, self._width = guide.shape
-        self._pairs = [(i, j) for i in range(channels) for j in range(i, channels)]
+        multiplied = min(channels, _MOST_MULTIPLIED)
+        self._pairs = [(i, j) for i in range(multiplied) for j in range(i, multiplied)]
+        self._principal = _principal(self._guide) if channels > _MOST_MULTIPLIED else None
         self._waves = waves
         self._peak = max(float(np.abs(guide).max()), np.finfo(np.float32).tiny)
         self._colour_mean = self._root(self._guide).mean(axis=(1, 2), keepdims=True)
@@ -91,5 +97,18 @@ class GuideFeatures:
         return (1 / np.where(spread > 1e-6 * self._peak, spread, 1)).astype(np.float32)
 
     def _polynomial(self, guide: np.ndarray) -> np.ndarray:
-        products = [guide[i] * guide[j] for i, j in self._pairs]
+        factors = guide
+        if self._principal is not None:
+            mean, basis = self._principal
+            factors = np.tensordot(basis, guide - mean, axes=1)
+        products = [factors[i] * factors[j] for i, j in self._pairs]
         return np.concatenate([guide, products]).reshape(len(self._gains), -1) * self._gains
+
+
+def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (G, 1, 1) and the strongest principal components (_MOST_MULTIPLIED, G) of a guide (G, H, W)."""
+    pixels = guide.reshape(len(guide), -1).astype(np.float64)
+    mean = pixels.mean(axis=1, keepdims=True)
+    vectors = np.linalg.eigh((pixels - mean) @ (pixels - mean).T)[1]
+    basis = vectors[:, ::-1][:, :_MOST_MULTIPLIED].T
+    return mean[..., None].astype(np.float32), basis.astype(np.float32)

@@ -1,0 +1,229 @@
+"""What an HDF5 or netCDF file says of a cube: by the CF conventions, and in the words of vendors' products.
+
+Fill values and limits; scale and offset; names of dimensions; wavelengths, widths and good bands, in attributes of the
+cube or of the file, or in vectors beside the cube.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.datasets.readers.arrays import Marks
+from hsisr.datasets.readers.wavelengths import spectral_facts
+from hsisr.errors import HsisrError, notice
+
+#: Names are compared in small letters, without anything but letters and digits.
+_FILLS = ("fillvalue", "missingvalue", "dataignorevalue", "nodata", "nodatavalue", "ignorevalue", "novalue")
+_FACTORS = ("scalefactor", "reflectancescalefactor", "datascalefactor", "scale", "slope", "gain")
+_OFFSETS = ("addoffset", "offset", "intercept")
+_CENTRES = (
+    "wavelength", "wavelengths", "wavelengthnm", "wavelengthsnm", "centerwavelength", "centerwavelengths",
+    "centralwavelength", "centralwavelengths", "centrewavelength", "bandcenter", "bandcenters", "bandcentres",
+    "centers", "wl", "lambda", "bandwavelength", "bandwavelengths", "wavelengthcenter",
+)  # fmt: skip
+_WIDTHS = ("fwhm", "fwhmnm", "bandwidth", "bandwidths", "fwhms")
+_GOOD = ("goodwavelengths", "goodbands", "bbl", "goodbandlist")
+_UNITS = ("units", "unit", "wavelengthunits", "wavelengthunit")
+#: Names of dimensions -> axis.
+_ROWS = ("y", "row", "rows", "line", "lines", "lat", "latitude", "downtrack", "alongtrack", "northing", "height",
+         "numberofscans", "scan", "scans", "nrows")  # fmt: skip
+_COLUMNS = ("x", "column", "columns", "col", "cols", "sample", "samples", "lon", "longitude", "crosstrack",
+            "acrosstrack", "easting", "width", "pixel", "pixels", "groundpixel", "ncols")  # fmt: skip
+_BANDS = ("band", "bands", "wavelength", "wavelengths", "channel", "channels", "wl", "lambda", "spectral", "nbands",
+          "wavelengthbands", "bandnumber", "z")  # fmt: skip
+#: A cube whose pixels must be looked up to know where they lie.
+_LOOKUP = ("glt_x", "glt_y")
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a file says of its cube. axes: such as HWB, None where it does not name them."""
+
+    nodata: float | None
+    marks: Marks
+    scale: float
+    offset: float
+    axes: str | None
+    centres: Any
+    units: str
+    widths: Any
+    good: Any
+
+    def spectral_facts(self, path: Path, bands: int) -> dict[str, Any]:
+        """Wavelengths, widths and bad bands of a Scene; vectors of other lengths are left out."""
+        columns = [None if v is None or np.size(v) not in (1, bands) else v for v in (self.centres, self.widths)]
+        good = self.good if np.size(self.good) == bands and self.good is not None else None
+        return dict(spectral_facts(path, bands, columns[0], self.units, columns[1], good))
+
+    def told(self) -> dict[str, Any]:
+        """What `hsisr info` says of the cube."""
+        found = {"nodata": self.nodata, "scale": self.scale, "offset": self.offset, "axes": self.axes}
+        return {key: value for key, value in found.items() if value is not None}
+
+
+def read(path: Path, name: str, datasets: Mapping[str, Any]) -> Stated:
+    """What the file says of the dataset `name`. datasets: all numeric ones, by path.
+
+    A scale is `scale_factor` and `add_offset` of CF: value = stored * factor + offset. Vendors write the number by
+    which they multiplied instead (`Scale_Factor` 10000): under another spelling, a factor above 1 divides.
+    Raises HsisrError for attributes that contradict themselves.
+    """
+    cube = datasets[name]
+    own = dict(_attributes(cube))
+    nodata, marks = _missing(path, own, np.dtype(cube.dtype))
+    scale, offset = _scale(path, own)
+    centres, units = _column(name, own, cube, datasets, _CENTRES)
+    widths, _ = _column(name, own, cube, datasets, _WIDTHS)
+    good, _ = _column(name, own, cube, datasets, _GOOD)
+    if any(key.rpartition("/")[2] in _LOOKUP for key in datasets):
+        notice(
+            f"{path}: holds a table that says where its pixels lie (glt_x, glt_y), which is not applied: rows and "
+            "columns are the sensor's; orthorectify it before it meets a guide"
+        )
+    return Stated(nodata, marks, scale, offset, _axes(own, cube), centres, units, widths, good)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _attributes(item: Any) -> Iterator[tuple[str, Any]]:
+    """Attributes of a dataset or a group, those with values of one or more numbers or a text."""
+    for key, value in item.attrs.items():
+        if key in ("DIMENSION_LIST", "REFERENCE_LIST"):
+            continue
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        array = np.asarray(value)
+        if array.size and array.dtype.kind in "uifSUO":
+            yield key, value
+
+
+def _number(path: Path, key: str, value: Any) -> float:
+    try:
+        numbers = {float(number) for number in np.ravel(np.asarray(value, dtype=float))}
+    except (TypeError, ValueError):
+        raise HsisrError(f"{path}: its attribute {key} must be a number, not {value!r}") from None
+    if len(numbers) != 1:
+        raise HsisrError(f"{path}: its attribute {key} holds {len(numbers)} numbers that differ; expected one")
+    return numbers.pop()
+
+
+def _missing(path: Path, own: dict[str, Any], dtype: np.dtype) -> tuple[float | None, Marks]:
+    """The nodata value, and what else marks samples without data."""
+    fills = [_number(path, key, value) for key, value in own.items() if _plain(key) in _FILLS]
+    fills = [fill for number, fill in enumerate(fills) if not any(_equal(fill, other) for other in fills[:number])]
+    least = next((_number(path, key, value) for key, value in own.items() if key == "valid_min"), None)
+    most = next((_number(path, key, value) for key, value in own.items() if key == "valid_max"), None)
+    limits = next((np.ravel(value) for key, value in own.items() if key == "valid_range"), None)
+    if limits is not None and len(limits) == 2:
+        least, most = (_number(path, "valid_range", limit) for limit in limits)
+    if not fills and (least is not None or most is not None):
+        fills = [_outside(least, most, dtype)]
+    if not fills or fills[0] is None:
+        return None, Marks()
+    return fills[0], Marks(tuple(fills[1:]), least, most)
+
+
+def _outside(least: float | None, most: float | None, dtype: np.dtype) -> float | None:
+    """A number of the stored type beyond the limits, to stand for what lies beyond them; None if all lie within."""
+    if dtype.kind == "f":
+        return float("nan")
+    limits = np.iinfo(dtype)
+    if least is not None and limits.min < least:
+        return float(limits.min)
+    return float(limits.max) if most is not None and limits.max > most else None
+
+
+def _equal(first: float, second: float) -> bool:
+    return first == second or (np.isnan(first) and np.isnan(second))
+
+
+def _scale(path: Path, own: dict[str, Any]) -> tuple[float, float]:
+    factor, offset = 1.0, 0.0
+    for key, value in own.items():
+        if key == "scale_factor":
+            factor = _number(path, key, value)
+        elif key == "add_offset":
+            offset = _number(path, key, value)
+        elif _plain(key) in (*_FACTORS, *_OFFSETS):
+            try:
+                number = _number(path, key, value)
+            except HsisrError as error:  # no convention says that it must be one
+                notice(f"{error}; it is left out")
+                continue
+            if _plain(key) in _OFFSETS:
+                offset = number
+            else:
+                factor = 1 / number if number > 1 else number
+    if not (np.isfinite(factor) and np.isfinite(offset) and factor):
+        raise HsisrError(f"{path}: its scale {factor} and offset {offset} must be finite, and the scale not 0")
+    return factor, offset
+
+
+def _axes(own: dict[str, Any], cube: Any) -> str | None:
+    """The cube's axes as letters, where each has a name that says which it is."""
+    labels = next((value for key, value in own.items() if _plain(key) in ("dimensionlabels", "dimensions")), None)
+    names: list[str]
+    if isinstance(labels, str):
+        names = re.split(r"[,;\s]+", labels.strip())
+    else:
+        names = [_dimension(dimension) for dimension in cube.dims]
+    letters = [
+        next((letter for letter, known in (("H", _ROWS), ("W", _COLUMNS), ("B", _BANDS)) if _plain(name) in known), "")
+        for name in names
+    ]
+    axes = "".join(letters)
+    return axes if len(letters) == 3 and sorted(axes) == ["B", "H", "W"] else None
+
+
+def _dimension(dimension: Any) -> str:
+    """The name of a dimension: its label, or the dataset that is its scale."""
+    if dimension.label:
+        return str(dimension.label)
+    names = [scale.name.rpartition("/")[2] for scale in dimension.values() if scale.name]
+    return names[0] if names else ""
+
+
+def _column(
+    name: str, own: dict[str, Any], cube: Any, datasets: Mapping[str, Any], keys: tuple[str, ...]
+) -> tuple[Any, str]:
+    """A vector under one of these names, with its unit: of the cube, of vectors near it, or of the file."""
+    found = _in_attributes(own, keys)
+    if found is None:
+        vectors = [key for key, item in datasets.items() if _is_column(key, item, cube, keys)]
+        if vectors:
+            nearest = max(vectors, key=lambda key: len(_common(key, name)))
+            attributes = {_plain(key): value for key, value in _attributes(datasets[nearest])}
+            unit = next((str(attributes[key]) for key in _UNITS if key in attributes), "")
+            return np.ravel(datasets[nearest][...]), unit
+        found = _in_attributes(dict(_attributes(cube.file)), keys)
+    if found is None:
+        return None, ""
+    plain = {_plain(key): value for key, value in {**dict(_attributes(cube.file)), **own}.items()}
+    return found, next((str(plain[key]) for key in ("wavelengthunits", "wavelengthunit") if key in plain), "")
+
+
+def _in_attributes(attributes: dict[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((value for key, value in attributes.items() if _plain(key) in keys), None)
+
+
+def _is_column(key: str, item: Any, cube: Any, keys: tuple[str, ...]) -> bool:
+    if _plain(key.rpartition("/")[2]) not in keys or item.dtype.kind not in "uif":
+        return False
+    longer = [size for size in item.shape if size > 1] or [1]
+    return len(longer) == 1 and longer[0] in cube.shape
+
+
+def _common(first: str, second: str) -> str:
+    parts = zip(first.split("/"), second.split("/"), strict=False)
+    shared = []
+    for one, other in parts:
+        if one != other:
+            break
+        shared.append(one)
+    return "/".join(shared)

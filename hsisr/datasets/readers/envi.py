@@ -1,0 +1,77 @@
+"""ENVI pairs: which data file belongs to which header.
+
+Scanners and processors name the data `X`, `X.img`, `X.dat`, `X.raw`, `X.pix` and in thirty other ways, and the header
+`X.hdr` or `X.img.hdr`. The whole name before the last ending counts, dots and all: `scan.v2.hdr` is not of `scan.img`.
+"""
+
+from pathlib import Path
+
+from hsisr.errors import HsisrError
+
+#: Endings of files that are never the data of a header beside them.
+_OTHER = frozenset(
+    (".hdr", ".xml", ".txt", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".h5", ".hdf5", ".nc", ".mat", ".npy", ".npz",
+     ".enp", ".ovr", ".msk", ".sta", ".csv", ".json", ".log", ".md", ".zip", ".gz", ".kml", ".prj", ".pdf", ".py",
+     ".yaml", ".bmp", ".html", ".shp", ".shx", ".dbf", ".geojson", ".roi", ".mtl", ".jp2", ".glu", ".igm", ".glt")
+)  # fmt: skip
+#: Endings that ENVI's own programs give to data; where several files fit, one of these wins.
+_USUAL = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".sli")
+
+
+def data_file(path: Path, head: bytes) -> Path | None:
+    """The data file of an ENVI pair, given either of the two; None if `path` belongs to no such pair.
+
+    head: the first bytes of `path`. Raises HsisrError for a header without data, or with several files that could be.
+    """
+    if head[:4] == b"ENVI":
+        return _data_of(path)
+    return path if header_file(path) is not None else None
+
+
+def header_file(data: Path) -> Path | None:
+    """The header of a data file: `X.img.hdr`, or `X.hdr`, in small letters or capitals; None if there is none."""
+    stem = data.name[: -len(data.suffix)] if data.suffix else data.name
+    for name in (data.name, stem):
+        for ending in (".hdr", ".HDR", ".Hdr"):
+            header = data.with_name(name + ending)
+            if header != data and header.is_file() and _is_header(header):
+                return header
+    return None
+
+
+def _data_of(header: Path) -> Path:
+    stem = header.name[: -len(header.suffix)]
+    exact = header.with_name(stem)
+    if exact.is_file():
+        return exact
+    beside = [
+        file
+        for file in sorted(header.parent.iterdir())
+        if file.suffix.lower() not in _OTHER and file.name != header.name and file.name[: -len(file.suffix)] == stem
+        if file.suffix and file.is_file()
+    ]
+    usual = [file for ending in _USUAL for file in beside if file.suffix.lower() == ending]
+    # one that has a header of its own, X.raw.hdr, belongs to that one
+    found = [file for file in usual or beside if header_file(file) == header]
+    if not found:
+        told = _described_as(header, stem)
+        raise HsisrError(
+            f"{header}: an ENVI header without its data file; expected {stem}, {stem}.img or the like{told}"
+        )
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found)
+        raise HsisrError(
+            f"{header}: several files could be its data: {names}; name the one that is meant instead of it"
+        )
+    return found[0]
+
+
+def _described_as(header: Path, stem: str) -> str:
+    """A hint where the header describes a file of another kind, as processors write beside their GeoTIFFs."""
+    tiff = next((file for end in (".tif", ".TIF", ".tiff") if (file := header.with_name(stem + end)).is_file()), None)
+    return f"; it describes {tiff.name}, give that" if tiff is not None else ""
+
+
+def _is_header(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(4) == b"ENVI"

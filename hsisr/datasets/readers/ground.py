@@ -1,0 +1,90 @@
+"""Where a raster lies: its transform, or the affine that its ground control points follow, and its CRS."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+
+#: Pixels that a ground control point may lie beside the affine through all of them.
+TOLERANCE_PX = 0.1
+#: Fewest control points: an affine has three numbers for each coordinate, and one point more tells whether it fits.
+_LEAST_POINTS = 4
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """crs: WKT. transform: affine. unused: in words, what the file says of its place that no affine expresses."""
+
+    crs: str | None = None
+    transform: tuple[float, ...] | None = None
+    unused: str | None = None
+
+
+def georeference(image: Any) -> Georeference:
+    """The georeference of an open image of rasterio.
+
+    Ground control points are used where an affine follows them to within TOLERANCE_PX. A CRS of plain coordinates, as
+    ENVI's `Arbitrary` map info gives it, is none.
+    """
+    crs = _earthly(image.crs)
+    if not image.transform.is_identity:
+        return Georeference(crs, tuple(image.transform)[:6])
+    points, points_crs = image.gcps
+    if points:
+        transform, residual = _affine_through(points)
+        if transform is not None and residual <= TOLERANCE_PX:
+            return Georeference(_earthly(points_crs), transform)
+        apart = f", which no affine follows (up to {residual:.2f} pixels off)" if transform is not None else ""
+        return Georeference(unused=f"{len(points)} ground control points{apart}")
+    if image.rpcs is not None:
+        return Georeference(unused="rational polynomials (RPCs)")
+    if image.tags(ns="GEOLOCATION"):
+        return Georeference(unused="a grid of places (geolocation arrays)")
+    return Georeference(crs)
+
+
+def as_told(path: Path, found: Georeference, crs: str | None, georeference: str | None) -> Georeference:
+    """The georeference as the user corrects it. crs: takes the place of the file's. georeference: `none` leaves it out.
+
+    Raises HsisrError for another word, and for what is no CRS.
+    """
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    if georeference not in (None, "none"):
+        raise HsisrError(f"{path}: georeference={georeference}: expected none, or leave it out")
+    if georeference == "none":
+        return Georeference()
+    if crs is None:
+        return found
+    try:
+        return replace(found, crs=CRS.from_user_input(crs).to_wkt())
+    except (CRSError, ValueError) as error:
+        raise HsisrError(f"{path}: crs={crs}: not a CRS; expected one such as EPSG:32633") from error
+
+
+def _earthly(crs: Any) -> str | None:
+    if not crs:
+        return None
+    wkt = crs.to_wkt()
+    return None if wkt.startswith(("LOCAL_CS", "ENGCRS", "ENGINEERINGCRS")) else wkt
+
+
+def _affine_through(points: list[Any]) -> tuple[tuple[float, ...] | None, float]:
+    """The affine of least squares through control points, and the largest distance of one from it in pixels."""
+    places = np.array([(point.col, point.row, 1.0) for point in points])
+    ground = np.array([(point.x, point.y) for point in points])
+    middle = ground.mean(axis=0)
+    if len(points) < _LEAST_POINTS or np.linalg.matrix_rank(places) < 3:
+        return None, np.inf
+    found = np.linalg.lstsq(places, ground - middle, rcond=None)[0]
+    linear = found[:2]
+    if abs(np.linalg.det(linear)) == 0:
+        return None, np.inf
+    apart = (ground - middle - places @ found) @ np.linalg.inv(linear)
+    (a, d), (b, e), (c, f) = found
+    transform = tuple(float(number) for number in (a, b, c + middle[0], d, e, f + middle[1]))
+    return transform, float(np.abs(apart).max())

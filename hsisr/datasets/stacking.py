@@ -1,0 +1,109 @@
+"""Stacking: several images of the same grid, such as a satellite's bands in a file each, as one scene."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.lazy_array import LazyArray
+from hsisr.scene import Scene
+
+#: Pixels that the corners of two grids may lie apart and still count as the same.
+_TOLERANCE_PX = 0.01
+
+
+def stacked(scenes: Sequence[Scene], names: Sequence[str], name: str) -> Scene:
+    """One scene, named `name`, of the bands of several, in order; as lazy as they are.
+
+    names: what messages call each. Stored numbers stay as they are where all agree in type, scale, offset and nodata
+    value; else the bands are float32 values with NaN for what is missing. A pixel that one mask leaves out is left out.
+    Raises HsisrError where size, CRS or transform differ.
+    """
+    first = scenes[0]
+    for scene, called in zip(scenes[1:], names[1:], strict=True):
+        _check_same_grid(first, names[0], scene, called)
+    alike = len({(np.dtype(s.stored.dtype), s.scale, s.offset, _key(s.nodata)) for s in scenes}) == 1
+    masks = [np.asarray(scene.mask, bool) for scene in scenes if scene.mask is not None]
+    lacking = any(scene.nodata is not None for scene in scenes)
+    bad = np.concatenate([_or(scene.bad_bands, np.zeros(scene.shape[0], bool)) for scene in scenes])
+    return Scene(
+        _Stack(scenes, as_values=not alike),
+        name=name,
+        scale=first.scale if alike else 1.0,
+        offset=first.offset if alike else 0.0,
+        wavelengths_nm=_joined([scene.wavelengths_nm for scene in scenes]),
+        fwhm_nm=_joined([scene.fwhm_nm for scene in scenes]),
+        bad_bands=bad if bad.any() else None,
+        mask=np.logical_and.reduce(masks) if masks else None,
+        crs=first.crs,
+        transform=first.transform,
+        nodata=first.nodata if alike else (float("nan") if lacking else None),
+        provenance={key: value for key, value in first.provenance.items() if key == "georeference"},
+    )
+
+
+class _Stack(LazyArray):
+    """(bands, H, W) of the stored numbers, or the values, of several scenes."""
+
+    def __init__(self, scenes: Sequence[Scene], as_values: bool) -> None:
+        self._scenes, self._as_values = tuple(scenes), as_values
+        self._edges = np.cumsum([0, *(scene.shape[0] for scene in scenes)])
+        self.shape = (int(self._edges[-1]), *scenes[0].shape[1:])
+        self.dtype = np.dtype(np.float32) if as_values else np.dtype(scenes[0].stored.dtype)
+        self.files = tuple(file for scene in scenes for file in scene.files)
+
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """A block out of the scenes that hold its bands."""
+        wanted = np.arange(bands.start, bands.stop, bands.step)
+        parts = []
+        for number, scene in enumerate(self._scenes):
+            own = wanted[(wanted >= self._edges[number]) & (wanted < self._edges[number + 1])] - self._edges[number]
+            if len(own):
+                block = np.asarray(scene.stored[slice(int(own[0]), int(own[-1]) + 1), rows, columns])
+                block = block[own - own[0]]
+                parts.append(self._values(scene, block) if self._as_values else block)
+        return np.concatenate(parts)
+
+    @staticmethod
+    def _values(scene: Scene, block: np.ndarray) -> np.ndarray:
+        values = (block.astype(np.float64) * scene.scale + scene.offset).astype(np.float32)
+        missing = scene.without_data(block)
+        return values if missing is None else np.where(missing, np.float32(np.nan), values)
+
+
+def _check_same_grid(first: Scene, first_name: str, scene: Scene, name: str) -> None:
+    from rasterio.crs import CRS
+
+    def told(what: str, one: object, other: object) -> HsisrError:
+        return HsisrError(
+            f"{name}: {what} {one}, but {first_name} {other}; bands that are stacked must lie on one grid: "
+            "resample them (gdalwarp), or leave out those of another"
+        )
+
+    if scene.shape[1:] != first.shape[1:]:
+        raise told("has", *(f"{s.shape[1]} x {s.shape[2]} pixels" for s in (scene, first)))
+    if (scene.transform is None) != (first.transform is None):
+        raise told("lies at", scene.transform, first.transform)
+    crs = [None if s.crs is None else CRS.from_user_input(s.crs) for s in (scene, first)]
+    if crs[0] != crs[1]:
+        raise told("lies in", *(None if c is None else c.to_string()[:60] for c in crs))
+    if scene.transform is not None and first.transform is not None:
+        pixel = max(abs(first.transform[k]) for k in (0, 1, 3, 4))
+        reach = np.array([*scene.shape[:0:-1], 1.0, *scene.shape[:0:-1], 1.0])
+        apart = np.abs((np.array(scene.transform) - np.array(first.transform)) * reach).max() / pixel
+        if apart > _TOLERANCE_PX:
+            raise told("lies at", scene.transform, first.transform)
+
+
+def _joined(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    known = [np.asarray(column, float) for column in columns if column is not None]
+    return np.concatenate(known) if len(known) == len(columns) else None
+
+
+def _or(values: Any, default: np.ndarray) -> np.ndarray:
+    return default if values is None else np.asarray(values, bool)
+
+
+def _key(nodata: float | None) -> Any:
+    return "nan" if nodata is not None and np.isnan(nodata) else nodata

@@ -1,0 +1,52 @@
+"""Missing data: when a whole pixel is missing, when only samples of it are, and what stands in for those.
+
+A nodata value of 0 is also what a sensor stores for a dark pixel in an absorption band. So a pixel is missing only
+where most of its bands are; otherwise it has data, and the samples that it lacks are filled for the methods.
+"""
+
+import numpy as np
+
+
+def missing_pixels(missing: np.ndarray) -> np.ndarray:
+    """Where (n, m) more than half of the bands are missing; missing: (bands, n, m) bool."""
+    return 2 * np.count_nonzero(missing, axis=0) > len(missing)
+
+
+def fill_samples(values: np.ndarray, missing: np.ndarray) -> None:
+    """Fill missing samples of values (bands, n, m), in place, in pixels that are not missing as a whole.
+
+    Each gets the value of the nearest pixel that its band has; where the band has none, what lies on the straight
+    line between the pixel's next bands before and after.
+    """
+    wanted = missing & ~missing_pixels(missing)
+    for band in np.flatnonzero(wanted.any(axis=(1, 2))):
+        if missing[band].all():
+            _fill_from_bands(values, missing, wanted[band], band)
+        else:
+            _fill_from_neighbours(values[band], missing[band], wanted[band])
+
+
+def _fill_from_neighbours(plane: np.ndarray, missing: np.ndarray, wanted: np.ndarray) -> None:
+    from scipy.ndimage import distance_transform_edt
+
+    rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    plane[wanted] = plane[rows[wanted], columns[wanted]]
+
+
+def _fill_from_bands(values: np.ndarray, missing: np.ndarray, wanted: np.ndarray, band: int) -> None:
+    known, spectra = ~missing[:, wanted], values[:, wanted]
+    before, after = (_next_known(known, spectra, bands) for bands in (range(band)[::-1], range(band + 1, len(values))))
+    left, right = band - before[0], after[0] - band
+    share = np.where(before[2], np.where(after[2], left / np.maximum(left + right, 1), 0.0), 1.0)
+    values[band][wanted] = before[1] * (1 - share) + after[1] * share
+
+
+def _next_known(known: np.ndarray, spectra: np.ndarray, bands: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each spectrum, the first known band of `bands`: its number, its value, and whether there is one."""
+    number, value = np.zeros(known.shape[1]), np.zeros(known.shape[1])
+    found = np.zeros(known.shape[1], bool)
+    for band in bands:
+        new = known[band] & ~found
+        number[new], value[new] = band, spectra[band, new]
+        found |= new
+    return number, value, found

@@ -1,0 +1,155 @@
+"""Outputs: where a command may write. Never over what it reads; over another file only when told; in no new place.
+
+Every command, and every function of Python that takes an `out`, asks `check_outputs` before it starts to work; commands
+ask `check_places` too, as a typing error is theirs: functions make the folders that they are told. The steps of the
+pipeline ask neither: they write their own files again.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from hsisr.errors import HsisrError
+
+#: What GDAL keeps beside an image, under its whole name.
+SIDECARS = (".aux.xml", ".ovr", ".msk")
+#: Endings of files that are whole in themselves: a header beside one belongs to another image.
+_NO_HEADER = frozenset(
+    (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".mat", ".npy", ".npz", ".h5", ".hdf5", ".he5", ".nc")
+)
+#: Folders of a project, and what lies beside them in one. They are made where they are missing.
+_OWN_FOLDERS = ("data", "logs", "predictions", "results", "runs")
+_PROJECT_FILES = ("Snakefile", "config.yaml")
+
+
+def check_outputs(
+    outs: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike | None], overwrite: bool = False
+) -> None:
+    """Raise HsisrError, in one line, unless these files may be written.
+
+    outs: every file that is written, an ENVI image's data and its header both. inputs: files and folders that are
+    read; None stands for one that is not given. overwrite: whether other files that exist may be replaced.
+    An output is refused where it, or what GDAL keeps beside it, is one of the inputs or belongs to one: under the same
+    name, by a link, as header or data of an ENVI pair, as a sidecar, or as a file in an input folder.
+    """
+    outs = [Path(out) for out in outs]
+    given = [Path(image) for image in inputs if image is not None]
+    read = {file: image for image in given for file in _identities(image)}
+    folders = [image.resolve() for image in given if image.is_dir()]
+    for number, out in enumerate(outs):
+        for file in _with_sidecars(out):
+            _check_not_read(out, file, read, folders)
+        if any(_same(out, other) for other in outs[:number]):
+            raise HsisrError(f"{out}: is named for two outputs; give each a name of its own")
+    for out in outs:
+        if out.is_dir():
+            raise HsisrError(f"{out}: is a folder; give the name of a file")
+        if os.path.lexists(out) and not overwrite:
+            raise HsisrError(
+                f"{out}: exists already; choose another output, or replace it with --overwrite (in Python "
+                "overwrite=True)"
+            )
+
+
+def check_places(*outs: str | os.PathLike | None) -> None:
+    """Raise HsisrError, naming it, for an output in a folder that does not exist.
+
+    Folders of the project's own tree are made: runs, results, data, predictions and logs beside a Snakefile or a
+    config.yaml, and `runs` of the current folder.
+    """
+    for out in outs:
+        if out is not None:
+            _check_place(Path(out))
+
+
+def sidecars(path: str | os.PathLike) -> list[Path]:
+    """The files that GDAL would keep beside an image."""
+    path = Path(path)
+    return [path.with_name(path.name + ending) for ending in SIDECARS]
+
+
+def _check_place(out: Path) -> None:
+    """Raise HsisrError if the folder that `out` lies in is missing, unless it is one of a project's own."""
+    parent = out.parent
+    if parent.is_dir() or _in_project(out):
+        return
+    missing = next((folder for folder in reversed([parent, *parent.parents]) if not folder.is_dir()), parent)
+    if missing.exists():
+        raise HsisrError(f"{out}: {missing} is a file, not a folder; choose another output")
+    raise HsisrError(f"{out}: there is no folder {missing}; make it (mkdir -p {parent}), or correct the name")
+
+
+def _in_project(out: Path) -> bool:
+    """Whether `out` lies in a folder that a project has, or in `runs` of the current folder, where models are kept."""
+    absolute = Path(os.path.abspath(out))
+    if Path.cwd() / "runs" in absolute.parents:
+        return True
+    return any(
+        folder.name in _OWN_FOLDERS and any((folder.parent / name).is_file() for name in _PROJECT_FILES)
+        for folder in absolute.parents
+    )
+
+
+def _check_not_read(out: Path, file: Path, read: dict[tuple, Path], folders: Sequence[Path]) -> None:
+    """Raise HsisrError if `file`, which is `out` or lies beside it, is an input."""
+    what = "" if file == out else f" (its {file.name})"
+    own = _identity(file) or ("name", os.path.abspath(file))
+    if own in read:
+        raise HsisrError(
+            f"{out}: is the input {read[own]}, or belongs to it{what}; inputs are never overwritten; choose another"
+        )
+    for folder in folders:
+        if os.path.lexists(file) and not file.is_dir() and folder in file.resolve().parents:
+            raise HsisrError(
+                f"{out}: exists{what} in the input folder {folder}; inputs are never overwritten; choose another"
+            )
+
+
+def _identities(image: Path) -> set[tuple]:
+    """What tells the files of an input from others: names where nothing is there yet, numbers of the file system."""
+    found: set[tuple] = set()
+    for file in _belonging(image):
+        found.add(("name", os.path.abspath(file)))
+        identity = _identity(file)
+        if identity is not None:
+            found.add(identity)
+    return found
+
+
+def _belonging(image: Path) -> list[Path]:
+    """An input with its sidecars, and with header or data of an ENVI pair."""
+    files = _with_sidecars(image)
+    if image.suffix.lower() == ".hdr":
+        stem = image.name[: -len(image.suffix)]
+        inside = image.parent.iterdir() if image.parent.is_dir() else ()
+        files += [
+            file for file in inside if (file.name == stem or _stem(file) == stem) and file.suffix not in _NO_HEADER
+        ]
+    elif image.suffix.lower() not in _NO_HEADER and not image.is_dir():
+        for ending in (".hdr", ".HDR"):
+            files += [image.with_name(image.name + ending), image.with_name(_stem(image) + ending)]
+    return files
+
+
+def _with_sidecars(path: Path) -> list[Path]:
+    return [path, *sidecars(path)]
+
+
+def _stem(path: Path) -> str:
+    return path.name[: -len(path.suffix)] if path.suffix else path.name
+
+
+def _identity(path: Path) -> tuple | None:
+    """Device and number of the file behind a name, whatever links lead to it; None if there is none."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return (facts.st_dev, facts.st_ino)
+
+
+def _same(first: Path, second: Path) -> bool:
+    if os.path.abspath(first) == os.path.abspath(second):
+        return True
+    identity = _identity(first)
+    return identity is not None and identity == _identity(second)
