@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from hsisr.cli.app import Overwrite, Reading, app, reader_options
+from hsisr.errors import HsisrError
 
 LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
 ReadingGuide = Annotated[list[str] | None, typer.Option("--read-guide", help="The same for the guide.")]
