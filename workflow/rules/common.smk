@@ -20,8 +20,15 @@ def fail(error):
     sys.exit(1)
 
 
+def origin():
+    """The files that the configuration comes from, the last one the strongest: for errors."""
+    laid_over = workflow.config_settings.configfiles
+    files = [file for file in workflow.configfiles if file not in laid_over]
+    return " + ".join(map(str, [*files, *laid_over])) or "config"
+
+
 try:
-    CONFIG = Config.parse(config, " + ".join(["config.yaml", *map(str, workflow.config_settings.configfiles)]))
+    CONFIG = Config.parse(config, origin())
     benchmarks.check(CONFIG)
 except HsisrError as error:
     fail(error)

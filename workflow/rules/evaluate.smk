@@ -72,7 +72,7 @@ rule classify:
         "logs/classify/{benchmark}.log",
     benchmark:
         "logs/benchmark/classify/{benchmark}.tsv"
-    threads: workflow.cores
+    threads: 1
     resources:
         mem_mb=4000,
     params:
@@ -98,4 +98,4 @@ rule merge:
     message:
         "Merging the scores of {wildcards.benchmark}"
     shell:
-        "{HSISR} merge {wildcards.benchmark} --config {CONFIG_FILE} --given={GIVEN:q} 2>&1 | tee {log}"
+        "{HSISR} merge {wildcards.benchmark} --config {CONFIG_FILE} --given={GIVEN:q} > {log} 2>&1"

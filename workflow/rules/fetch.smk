@@ -19,4 +19,4 @@ rule fetch:
     message:
         "Fetching {wildcards.dataset}"
     shell:
-        "{HSISR} fetch {wildcards.dataset} --config {CONFIG_FILE} 2>&1 | tee {log}"
+        "{HSISR} fetch {wildcards.dataset} --config {CONFIG_FILE} > {log} 2>&1"

@@ -34,6 +34,5 @@ rule train:
     message:
         "Training {wildcards.model} on {wildcards.benchmark}, seed {wildcards.seed}"
     shell:
-        # -i: Ctrl-C reaches tee too, which is to live as long as the trainer has something to say
         "{HSISR} train {wildcards.benchmark} {wildcards.model} --seed {wildcards.seed} --gpus {resources.gpu}"
-        " --config {CONFIG_FILE} 2>&1 | tee -i {log}"
+        " --config {CONFIG_FILE} > {log} 2>&1"
