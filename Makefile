@@ -18,7 +18,7 @@ help:
 setup: $(VENV)/.demo
 
 demo: $(VENV)/.demo
-	$(BIN)/snakemake all --cores all --quiet rules progress
+	@$(BIN)/snakemake --cores all
 	@$(BIN)/hsisr table
 
 test: $(VENV)/.test

@@ -30,7 +30,6 @@ def _file(word: str) -> bool:
     return path.suffix in (".yaml", ".yml") or path.is_file()
 
 
-
 def _quietness(word: str) -> bool:
     from snakemake.settings.enums import Quietness
 

@@ -30,6 +30,7 @@ _CHATTER = (
 
 #: What Snakemake says of a failure in general; the failed jobs are told one by one.
 _FAILURE = ("Exiting because a job execution failed", "WorkflowError:\nAt least one job did not complete")
+_COMMAND_FAILED = "returned non-zero exit status"
 
 
 class LogHandler(LogHandlerBase):
@@ -82,8 +83,8 @@ class LogHandler(LogHandlerBase):
             self._steps.plan(facts["stats"], now)
             if self._show_progress:
                 self._screen.start()
-                cores = "" if self._cores is None else f" on {self._cores} core{'s' if self._cores > 1 else ''}"
-                self._screen.say(f"{self._steps.total} steps{cores}")
+                cores = "" if self._cores is None else f" on {_counted(self._cores, 'core')}"
+                self._screen.say(f"{_counted(self._steps.total, 'step')}{cores}")
         elif event == LogEvent.RESOURCES_INFO:
             self._cores = facts.get("cores", self._cores)
         elif event == LogEvent.JOB_INFO:
@@ -110,7 +111,7 @@ class LogHandler(LogHandlerBase):
     def _pass_on(self, record: logging.LogRecord) -> None:
         """Show a message that belongs to no event, unless it says nothing new."""
         text = str(record.msg or "").strip()
-        if not text or text.startswith(_CHATTER) or (self._steps.failed and text.startswith(_FAILURE)):
+        if not text or text.startswith(_CHATTER) or text.startswith(_FAILURE) or _COMMAND_FAILED in text:
             return
         if text.startswith("Trying to restart job"):
             identity = int("".join(filter(str.isdigit, text)))
@@ -158,7 +159,12 @@ class LogHandler(LogHandlerBase):
             self._screen.say(f"failed: {job.name}{where}", "red")
             self._screen.say(reason(job), "red")
         if not failed and self._steps.planned and self._steps.done == self._steps.total and self._show_progress:
-            self._screen.say(f"{self._steps.done} steps done in {duration(self._steps.elapsed(now))}", "green")
+            took = duration(self._steps.elapsed(now))
+            self._screen.say(f"{_counted(self._steps.done, 'step')} done in {took}", "green")
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"
 
 
 def _telling(job: Job) -> str:

@@ -13,6 +13,7 @@ import torch
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
+from hsisr.system import wait_passively
 from hsisr.training.gpus import take_gpus
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def fix_threads(threads: int | None, processes: int = 1) -> int:
 
     Returns the threads of each process.
     """
+    wait_passively()
     threads = threads or int(os.environ.get("OMP_NUM_THREADS", 0))  # Snakemake exports the job's share
     if threads:
         torch.set_num_threads(max(1, threads // processes))

@@ -85,7 +85,8 @@ ACCEPTED = (
 
 CHILD = (
     "--snakefile Snakefile --target-jobs train:seed=0 --allowed-rules train --cores 2 --attempt 1 --force-use-threads "
-    "--resources mem_mb=3000 gpu=1 --wait-for-files .snakemake/tmp data/x.h5 --force --target-files-omit-workdir-adjustment "
+    "--resources mem_mb=3000 gpu=1 --wait-for-files .snakemake/tmp data/x.h5 --force "
+    "--target-files-omit-workdir-adjustment "
     "--set-resources base64//dHJhaW46bWVtX21iPTkwMDA= --set-threads base64//dHJhaW49NA== --config aa=1 "
     "--default-resources base64//bWVtX21iPTEwMDA= base64//dG1wZGlyPXN5c3RlbV90bXBkaXI= --mode remote"
 )
@@ -180,7 +181,12 @@ def test_only_in_a_project_of_ours(folder, monkeypatch):
     assert move_swallowed_targets(["snakemake", "-s", "other/Snakefile", *LINE])[3:] == LINE
     monkeypatch.chdir(other)
     assert move_swallowed_targets(["snakemake", *LINE])[1:] == LINE
-    for words in (["-s", "../Snakefile"], ["--snakefile=../Snakefile"], ["-s../Snakefile"], ["--snakefile", "../Snakefile"]):
+    for words in (
+        ["-s", "../Snakefile"],
+        ["--snakefile=../Snakefile"],
+        ["-s../Snakefile"],
+        ["--snakefile", "../Snakefile"],
+    ):
         assert move_swallowed_targets(["snakemake", *words, *LINE])[1] == "all"
     (other / "Snakefile").unlink()
     assert move_swallowed_targets(["snakemake", *LINE])[1:] == LINE

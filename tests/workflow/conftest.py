@@ -67,7 +67,7 @@ class Project:
         """Change how the demo's network is trained; scores_only: leave out what is measured beside the scores."""
         path = self.folder / "config.yaml"
         config = yaml.safe_load(path.read_text())
-        config["benchmarks"] = {"indian_pines_x4": config["benchmarks"]["indian_pines_x4"]}
+        config["benchmarks"] = {"indian_pines_x4": {"models": ["bicubic", "gsa", "mulsr-demo"]}}
         config["models"]["mulsr-demo"]["training"] |= training
         if scores_only:
             config["evaluation"] = {"runtime": False, "classification": False}
@@ -76,7 +76,7 @@ class Project:
 
 def copy_project(folder: Path) -> Project:
     """Copy what the pipeline consists of; of the demo the half with a guide, which trains for a few steps only."""
-    for name in ("hsisr", "workflow", "profiles"):
+    for name in ("hsisr", "snakemake_logger_plugin_hsisr", "workflow", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     if (ROOT / "csrc").is_dir():
         shutil.copytree(ROOT / "csrc", folder / "csrc")

@@ -10,9 +10,6 @@ from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_text
 from hsisr.pipeline import benchmark as benchmarks, paths, steps
 
-#: The interpreter that runs Snakemake: the one where hsisr is installed, whatever `python` is on PATH.
-PY = shlex.quote(sys.executable)
-
 
 def fail(error):
     """End with the one line that the user needs; Snakemake would print a traceback around it."""
@@ -43,11 +40,6 @@ def resolved_config():
     if not path.exists():
         write_text(path, yaml.safe_dump(content, sort_keys=False))
     return path
-
-
-#: How every rule calls a step.
-HSISR = f"{PY} -m hsisr"
-CONFIG_FILE = resolved_config()
 
 
 def bench(wildcards):
@@ -93,8 +85,12 @@ def given():
     return shlex.join(words)
 
 
-#: No parameter of a rule: what a file says of the command that made it is no reason to make it again.
-GIVEN = given()
+# What every command of a rule needs, in its environment. It is no parameter of a rule: another interpreter, or what a
+# file says of the command that made it, is no reason to make it again, and of the configuration the keys that a step
+# reads are in its identity. Nor is it a global name, which a rule would not see when this workflow is a module.
+os.environ["HSISR_PYTHON"] = sys.executable  # the one where hsisr is installed, whatever `python` is on PATH
+os.environ["HSISR_CONFIG"] = str(resolved_config())
+os.environ["HSISR_GIVEN"] = given()
 
 
 wildcard_constraints:

@@ -22,4 +22,4 @@ rule predict:
     message:
         "Super-resolving {wildcards.scene}"
     shell:
-        "{HSISR} predict {params.words} --out {output} > {log} 2>&1"
+        '"$HSISR_PYTHON" -m hsisr predict {params.words} --out {output} > {log} 2>&1'

@@ -23,6 +23,8 @@ rule train:
         "logs/train/{benchmark}/{model}/seed{seed}.log",
     benchmark:
         "logs/benchmark/train/{benchmark}/{model}/seed{seed}.tsv"
+    # what takes longest begins first, and before it what it needs
+    priority: 2
     threads: lambda wildcards, attempt: network(wildcards).training.threads or workflow.cores
     resources:
         gpu=lambda wildcards: estimates.gpus(network(wildcards)),
@@ -34,5 +36,5 @@ rule train:
     message:
         "Training {wildcards.model} on {wildcards.benchmark}, seed {wildcards.seed}"
     shell:
-        "{HSISR} train {wildcards.benchmark} {wildcards.model} --seed {wildcards.seed} --gpus {resources.gpu}"
-        " --config {CONFIG_FILE} > {log} 2>&1"
+        '"$HSISR_PYTHON" -m hsisr train {wildcards.benchmark} {wildcards.model} --seed {wildcards.seed} --gpus {resources.gpu}'
+        ' --config "$HSISR_CONFIG" > {log} 2>&1'
