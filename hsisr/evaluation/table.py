@@ -2,7 +2,6 @@
 
 import math
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -41,7 +40,7 @@ def print_table(benchmarks: dict[str, Results]) -> None:
     for name, results in benchmarks.items():
         scored = f"convention {results.convention}" if results.convention else "no reference"
         title = f"{name}   protocol {results.protocol}, {scored}"
-        table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False)
+        table = Table(title=title, title_justify="left", box=None)
         table.add_column("model")
         columns = columns_of(results)
         for heading, _, _ in columns.values():

@@ -95,9 +95,9 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy in which the whole demo has run; tests that use it leave it as they found it."""
+    """A copy in which the whole demo has run, by the line that users type; tests leave it as they found it."""
     project = copy_project(tmp_path_factory.mktemp("finished"))
-    project.snakemake("--cores", "2")
+    project.snakemake("--cores", "2", "--resources", "gpu=1", "all")
     return project
 
 

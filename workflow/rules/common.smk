@@ -88,9 +88,11 @@ def given():
 # What every command of a rule needs, in its environment. It is no parameter of a rule: another interpreter, or what a
 # file says of the command that made it, is no reason to make it again, and of the configuration the keys that a step
 # reads are in its identity. Nor is it a global name, which a rule would not see when this workflow is a module.
-os.environ["HSISR_PYTHON"] = sys.executable  # the one where hsisr is installed, whatever `python` is on PATH
-os.environ["HSISR_CONFIG"] = str(resolved_config())
-os.environ["HSISR_GIVEN"] = given()
+os.environ.update(
+    HSISR_PYTHON=sys.executable,  # the one where hsisr is installed, whatever `python` is on PATH
+    HSISR_CONFIG=str(resolved_config()),
+    HSISR_GIVEN=given(),
+)
 
 
 wildcard_constraints:
