@@ -64,9 +64,13 @@ def leading_key(results: Results) -> str:
 def ranking(results: Results) -> list[str]:
     """The models, the best first; those without the score last."""
     key = leading_key(results)
-    undefined = math.inf if key == "psnr" else -math.inf  # PSNR is infinite where images are identical
-    values = {name: model.mean[key] for name, model in results.models.items()}
-    return sorted(values, key=lambda name: undefined if values[name] is None else values[name], reverse=True)
+    values: dict[str, float] = {}
+    for name, model in results.models.items():
+        value = model.mean[key]
+        if value is None:  # PSNR is infinite where images are identical
+            value = math.inf if key == "psnr" else -math.inf
+        values[name] = value
+    return sorted(values, key=values.__getitem__, reverse=True)
 
 
 def meaning(results: Results) -> str:
