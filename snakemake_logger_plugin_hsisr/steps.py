@@ -11,8 +11,8 @@ from os.path import commonprefix
 from pathlib import Path
 
 #: A rule with more jobs than this gets one line for all of them; a job that takes long gets its own.
-_MANY_JOBS = 4
-_LONG_SECONDS = 60.0
+_MANY_JOBS = 2
+_LONG_SECONDS = 30.0
 
 #: Beginnings of lines of a job's log that are worth a line on the screen, and how many of them at most.
 _NOTES = ("hsisr: ", "training: resumes")
