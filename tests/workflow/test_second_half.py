@@ -12,6 +12,7 @@ NAME = "indian_pines_x4_mixup"
 def test_image_alone_with_virtual_spectra_and_photographs(project):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     training = {"max_steps": 12, "validate_every_steps": 6, "threads": 1, "schedule": {"kind": "constant"}}
+    training["objectives"] = {"mixup": {"count": 1}, "rgb": {"count": 1, "dataset": "rgb_photos"}}
     config["models"]["deepshare-demo"]["training"] |= training
     (project.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     project.snakemake(f"results/{NAME}.json", "--cores", "2")
