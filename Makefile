@@ -18,7 +18,7 @@ help:
 setup: $(VENV)/.demo
 
 demo: $(VENV)/.demo
-	$(BIN)/snakemake all --cores all --quiet rules progress
+	@$(BIN)/snakemake --cores all
 	@$(BIN)/hsisr table
 
 test: $(VENV)/.test
@@ -43,10 +43,10 @@ clean:
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "hsisr needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version): make demo PYTHON=python3.11"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 # one stamp for each set of dependencies, newer than what defines it
 $(VENV)/.%: pyproject.toml requirements.lock | $(VENV)/bin/python
 	@echo "installing hsisr with its $* dependencies into $(VENV)"
-	$(PIP) --editable ".[$*]"
+	@$(PIP) --editable ".[$*]"
 	@touch $@

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from hsisr.errors import HsisrError
+
 #: Name of the dictionary in an `__init__` that says which module a public name is loaded from when it is first used.
 _LAZY_TABLE = "_PUBLIC"
 
@@ -74,12 +76,15 @@ class Sources:
         return self._imports[module]
 
     def hashes(self, modules: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
-        """Path -> 12 hex digits of its SHA-256, of modules and other files; paths from the folder above the package."""
+        """Path -> 12 hex digits of its SHA-256, of modules and other files; paths as in a checkout."""
         paths = [path for module in modules if (path := self.path(module)) is not None]
         return {self._name(path): self._hash(path) for path in sorted({*paths, *files})}
 
     def _name(self, path: Path) -> str:
-        above = self.folder.parent
+        """The same name in every installation: `csrc` lies beside the package, or in it as `_csrc`."""
+        above, inside = self.folder.parent, self.folder / "_csrc"
+        if path.is_relative_to(inside):
+            return f"csrc/{path.relative_to(inside).as_posix()}"
         return path.relative_to(above).as_posix() if path.is_relative_to(above) else path.name
 
     def _hash(self, path: Path) -> str:
@@ -124,11 +129,35 @@ PACKAGE = Sources(Path(__file__).parent)
 
 
 def csrc_folder() -> Path | None:
-    """The folder of the C++ and CUDA sources: inside an installed package, or beside it in a checkout."""
-    for folder in (PACKAGE.folder / "_csrc", PACKAGE.folder.parent / "csrc"):
-        if (folder / "binding.cpp").is_file():
+    """The folder of the C++ and CUDA sources; None if it is missing."""
+    return _beside("csrc", "binding.cpp")
+
+
+def workflow_folder() -> Path:
+    """The folder of the workflow: its Snakefile, rules, schemas and presets. Raises HsisrError if it is missing."""
+    return _needed("workflow", "Snakefile")
+
+
+def profiles_folder() -> Path:
+    """The folder of Snakemake's profiles. Raises HsisrError if it is missing."""
+    return _needed("profiles", "default/config.yaml")
+
+
+def _beside(name: str, known: str) -> Path | None:
+    """A folder that travels inside an installed package as _<name>, and lies beside it in a checkout."""
+    for folder in (PACKAGE.folder / f"_{name}", PACKAGE.folder.parent / name):
+        if (folder / known).is_file():
             return folder
     return None
+
+
+def _needed(name: str, known: str) -> Path:
+    folder = _beside(name, known)
+    if folder is None:
+        raise HsisrError(
+            f"{PACKAGE.folder}: lacks the folder {name}; install hsisr again, from its wheel or a checkout"
+        )
+    return folder
 
 
 def _parsed(path: Path) -> ast.Module:

@@ -51,6 +51,17 @@ def cpu_features() -> list[str]:
     return []
 
 
+def wait_passively() -> None:
+    """Let OpenMP's threads sleep while they wait for one another, unless the environment says otherwise.
+
+    By default they spin: on cores that others use too, two threads of a small network can then take 20 times as long
+    as one. It holds for libraries that are loaded later, so call it before torch is imported, and for processes
+    started later.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's OpenMP, which has no such policy
+
+
 def return_freed_memory() -> None:
     """Give memory that was freed back to the system, where glibc would keep the fragments for later."""
     with suppress(OSError, AttributeError):  # another C library

@@ -5,6 +5,7 @@ them, so that `--help` and the data steps start at once.
 """
 
 from hsisr.cli import predict as predict
+from hsisr.cli import project as project
 from hsisr.cli import steps as steps
 from hsisr.cli import tools as tools
 from hsisr.cli.app import main as main

@@ -8,6 +8,7 @@ import typer
 
 import hsisr
 from hsisr.errors import HsisrError
+from hsisr.system import wait_passively
 
 app = typer.Typer(
     name="hsisr",
@@ -48,6 +49,7 @@ def reader_options(words: list[str] | None) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line; the console script."""
+    wait_passively()
     try:
         app()
     except HsisrError as error:

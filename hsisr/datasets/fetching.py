@@ -65,6 +65,26 @@ def fetch(
     return content
 
 
+def held(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
+    """The scenes of a data set that a local folder holds, in the catalogue's order.
+
+    source: as `fetch` takes it. extra: see `entry`. None where it cannot be seen without fetching: on the network, in
+    an archive. Raises HsisrError if the folder is absent, or holds neither a scene nor an archive of the data set.
+    """
+    data_set, local = entry(name, extra), _local_path(source)
+    if local is None:
+        return None
+    if not local.exists():
+        raise HsisrError(f"{name}: {local}: no such file or folder")
+    if local.is_file():
+        return None
+    paths = listing(local)
+    scenes = [scene for scene in data_set.scenes if find(paths, data_set.layout, scene)]
+    if scenes or any((local / file.name).is_file() for file in data_set.files if file.unpack):
+        return scenes or None
+    raise HsisrError(f"{name}: {local} holds no scene of it; expected {_expected(data_set)}")
+
+
 @dataclass(frozen=True)
 class _Obtained:
     """Where the files lie, where they came from, and the archives that they were unpacked from."""

@@ -7,6 +7,9 @@ from rich.table import Table
 
 from hsisr.evaluation.results import Results
 
+#: The floor that results are compared with.
+FLOOR = "bicubic"
+
 #: Score -> (heading, decimals, True if higher is better).
 COLUMNS = {
     "psnr": ("PSNR dB", 2, True),
@@ -32,24 +35,56 @@ def columns_of(results: Results) -> dict[str, tuple[str, int, bool]]:
 
 
 def print_table(benchmarks: dict[str, Results]) -> None:
-    """Print one table a benchmark, the best value of each column in bold."""
+    """Print one table a benchmark, the best model first, the best value of each column in bold, and what it means."""
     console = Console()
     for name, results in benchmarks.items():
         scored = f"convention {results.convention}" if results.convention else "no reference"
         title = f"{name}   protocol {results.protocol}, {scored}"
-        table = Table(title=title, title_justify="left")
+        table = Table(title=title, title_justify="left", box=None)
         table.add_column("model")
         columns = columns_of(results)
         for heading, _, _ in columns.values():
             table.add_column(heading, justify="right")
         best = best_models(results)
-        for model, result in results.models.items():
+        for model in ranking(results):
             cells = []
             for key, (_, decimals, _) in columns.items():
-                text = score_text(result.mean[key], decimals, key)
+                text = score_text(results.models[model].mean[key], decimals, key)
                 cells.append(f"[bold]{text}[/bold]" if best[key] == model else text)
             table.add_row(model, *cells)
         console.print(table)
+        console.print(meaning(results), highlight=False, soft_wrap=True)
+
+
+def leading_key(results: Results) -> str:
+    """The score by which models are ranked: PSNR, or QNR where there is no reference."""
+    return "qnr" if results.convention is None else "psnr"
+
+
+def ranking(results: Results) -> list[str]:
+    """The models, the best first; those without the score last."""
+    key = leading_key(results)
+    values: dict[str, float] = {}
+    for name, model in results.models.items():
+        value = model.mean[key]
+        if value is None:  # PSNR is infinite where images are identical
+            value = math.inf if key == "psnr" else -math.inf
+        values[name] = value
+    return sorted(values, key=values.__getitem__, reverse=True)
+
+
+def meaning(results: Results) -> str:
+    """One sentence for who reads the table: which model leads, by how much, and on what."""
+    key = leading_key(results)
+    leader = ranking(results)[0]
+    score, floor = results.models[leader].mean[key], results.models.get(FLOOR)
+    said = f"{leader} leads with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"
+    base = None if floor is None else floor.mean[key]
+    if leader != FLOOR and key == "psnr" and score is not None and base is not None:
+        said += f", {score - base:.2f} dB above {FLOOR} interpolation"
+    tested = results.parts["test"]
+    where = tested[0] if len(tested) == 1 else f"{len(tested)} scenes"
+    return f"{said}, on ground that no model has seen in training: {where}."
 
 
 def score_text(value: float | None, decimals: int, key: str = "") -> str:

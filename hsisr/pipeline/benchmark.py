@@ -90,6 +90,11 @@ class Benchmark:
         return _protocol(self.config, self.protocol)
 
     @property
+    def has_guide(self) -> bool:
+        """Whether its pairs have a sharp guide, simulated or real."""
+        return self.rule.needs_guide or self.rule.real_guide
+
+    @property
     def convention(self) -> str | None:
         """Metric convention of the protocol; None where there is no reference."""
         return self.rule.convention

@@ -21,6 +21,14 @@ def gpus(model: Model) -> int:
     return 0 if not model.is_network or model.training.device == "cpu" else model.training.devices
 
 
+def scoring_threads(model: Model, workflow: Any) -> int:
+    """Threads of a job that scores this model; workflow: Snakemake's.
+
+    A method that is not trained takes one, so that several are scored side by side.
+    """
+    return threads(model, workflow) if model.is_network else 1
+
+
 def scoring_gpus(models: Iterable[Model]) -> int:
     """GPUs of a job that applies these models: one, if one of them may use it."""
     return int(any(gpus(model) for model in models))

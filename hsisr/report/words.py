@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hsisr import datasets
 from hsisr.degrade.response import load_response
 from hsisr.evaluation.results import Results
-from hsisr.evaluation.table import columns_of
+from hsisr.evaluation.table import columns_of, meaning
 from hsisr.metrics import find_convention
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report import tables
@@ -35,7 +35,7 @@ def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
 
 
 def finding(results: Results) -> str:
-    """Who leads and who follows, in one sentence."""
+    """Who leads and who follows, and what that means."""
     key = tables.leading_key(results)
     heading, _, higher = columns_of(results)[key]
     values = {name: tables.value(model.mean, key) for name, model in results.models.items()}
@@ -43,7 +43,7 @@ def finding(results: Results) -> str:
     order = sorted(known, key=lambda name: known[name], reverse=higher)
     said = [f"{name} {tables.text(results.models[name].mean, key)}{' dB' if key == 'psnr' else ''}" for name in order]
     followers = f", then {', '.join(said[1 : 1 + _MOST_FOLLOWERS])}" if len(said) > 1 else ""
-    return f"Best {heading.removesuffix(' dB')}: {said[0]}{followers}."
+    return f"Best {heading.removesuffix(' dB')}: {said[0]}{followers}. {meaning(results)}"
 
 
 def guide(benchmark: Benchmark) -> str:

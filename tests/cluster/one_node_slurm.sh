@@ -101,9 +101,10 @@ start() {
 
 copy() { # folder: what the pipeline consists of; the demo's network takes a few steps
     mkdir "$1"
-    (cd "$ROOT" && tar c --exclude=__pycache__ hsisr csrc workflow profiles Snakefile config.yaml) | tar x -C "$1"
-    sed -i "s/max_steps: 1400/max_steps: $STEPS/; s/validate_every_steps: 200/validate_every_steps: 10/;
-        s/threads: 2/threads: 1/; s/warmup_steps: 70/warmup_steps: 5/" "$1/config.yaml"
+    (cd "$ROOT" && tar c --exclude=__pycache__ hsisr snakemake_logger_plugin_hsisr csrc workflow profiles Snakefile \
+        config.yaml) | tar x -C "$1"
+    sed -i -E "s/max_steps: [0-9]+/max_steps: $STEPS/; s/validate_every_steps: [0-9]+/validate_every_steps: 10/;
+        s/warmup_steps: [0-9]+/warmup_steps: 5/" "$1/config.yaml"
     # the cost of models is measured, and would differ
     printf 'evaluation: {runtime: false, classification: false}\n' >> "$1/config.yaml"
 }

@@ -27,13 +27,6 @@ def test_readme_commands_work_as_typed(finished):
                 assert re.search(rf"^{rule} +\d+$", done.stdout, re.MULTILINE), (words, rule)
 
 
-def test_form_that_snakemake_rejects_is_named_with_its_error(finished):
-    done = finished.snakemake("--cores", "8", "--resources", "gpu=1", "all", check=False)
-    assert done.returncode != 0
-    message = re.search(r"ValueError: dictionary update sequence element #1 has length 1; 2 is required", README)
-    assert message and message.group() in done.stdout
-
-
 def test_published_benchmark_is_planned_down_to_the_raw_files(finished):
     jobs = finished.planned("results/cave_x8.json")
     assert jobs == {

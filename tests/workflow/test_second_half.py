@@ -13,6 +13,7 @@ def test_image_alone_with_virtual_spectra_and_photographs(scored_copy):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     training = {"max_steps": 12, "validate_every_steps": 6, "threads": 1, "schedule": {"kind": "constant"}}
     config["evaluation"] = {"runtime": False, "classification": False}
+    training["objectives"] = {"mixup": {"count": 1}, "rgb": {"count": 1, "dataset": "rgb_photos"}}
     config["models"]["deepshare-demo"]["training"] |= training
     (scored_copy.folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
     scored_copy.snakemake(f"results/{NAME}.json", "--cores", "2")

@@ -10,9 +10,6 @@ from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_text
 from hsisr.pipeline import benchmark as benchmarks, paths, steps
 
-#: The interpreter that runs Snakemake: the one where hsisr is installed, whatever `python` is on PATH.
-PY = shlex.quote(sys.executable)
-
 
 def fail(error):
     """End with the one line that the user needs; Snakemake would print a traceback around it."""
@@ -20,8 +17,15 @@ def fail(error):
     sys.exit(1)
 
 
+def origin():
+    """The files that the configuration comes from, the last one the strongest: for errors."""
+    laid_over = workflow.config_settings.configfiles
+    files = [file for file in workflow.configfiles if file not in laid_over]
+    return " + ".join(map(str, [*files, *laid_over])) or "config"
+
+
 try:
-    CONFIG = Config.parse(config, " + ".join(["config.yaml", *map(str, workflow.config_settings.configfiles)]))
+    CONFIG = Config.parse(config, origin())
     benchmarks.check(CONFIG)
 except HsisrError as error:
     fail(error)
@@ -36,11 +40,6 @@ def resolved_config():
     if not path.exists():
         write_text(path, yaml.safe_dump(content, sort_keys=False))
     return path
-
-
-#: How every rule calls a step.
-HSISR = f"{PY} -m hsisr"
-CONFIG_FILE = resolved_config()
 
 
 def bench(wildcards):
@@ -86,8 +85,14 @@ def given():
     return shlex.join(words)
 
 
-#: No parameter of a rule: what a file says of the command that made it is no reason to make it again.
-GIVEN = given()
+# What every command of a rule needs, in its environment. It is no parameter of a rule: another interpreter, or what a
+# file says of the command that made it, is no reason to make it again, and of the configuration the keys that a step
+# reads are in its identity. Nor is it a global name, which a rule would not see when this workflow is a module.
+os.environ.update(
+    HSISR_PYTHON=sys.executable,  # the one where hsisr is installed, whatever `python` is on PATH
+    HSISR_CONFIG=str(resolved_config()),
+    HSISR_GIVEN=given(),
+)
 
 
 wildcard_constraints:

@@ -17,6 +17,7 @@ rule convert:
         "logs/convert/{dataset}/{scene}.log",
     benchmark:
         "logs/benchmark/convert/{dataset}/{scene}.tsv"
+    priority: 1
     threads: 1
     resources:
         mem_mb=2000,
@@ -25,7 +26,7 @@ rule convert:
     message:
         "Converting {wildcards.dataset} {wildcards.scene}"
     shell:
-        "{HSISR} convert {wildcards.dataset} {wildcards.scene} --config {CONFIG_FILE} > {log} 2>&1"
+        '"$HSISR_PYTHON" -m hsisr convert {wildcards.dataset} {wildcards.scene} --config "$HSISR_CONFIG" > {log} 2>&1'
 
 
 rule split:
@@ -41,4 +42,4 @@ rule split:
     message:
         "Splitting {wildcards.dataset}"
     shell:
-        "{HSISR} split {wildcards.dataset} --config {CONFIG_FILE} > {log} 2>&1"
+        '"$HSISR_PYTHON" -m hsisr split {wildcards.dataset} --config "$HSISR_CONFIG" > {log} 2>&1'

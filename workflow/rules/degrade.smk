@@ -12,6 +12,7 @@ rule pairs:
         "logs/pairs/{benchmark}/{item}.log",
     benchmark:
         "logs/benchmark/pairs/{benchmark}/{item}.tsv"
+    priority: 1
     threads: 1
     resources:
         mem_mb=2000,
@@ -20,4 +21,4 @@ rule pairs:
     message:
         "Degrading {wildcards.item} for {wildcards.benchmark}"
     shell:
-        "{HSISR} pairs {wildcards.benchmark} {wildcards.item} --config {CONFIG_FILE} > {log} 2>&1"
+        '"$HSISR_PYTHON" -m hsisr pairs {wildcards.benchmark} {wildcards.item} --config "$HSISR_CONFIG" > {log} 2>&1'

@@ -28,7 +28,7 @@ rule evaluate:
         "logs/evaluate/{benchmark}/{model}.log",
     benchmark:
         "logs/benchmark/evaluate/{benchmark}/{model}.tsv"
-    threads: lambda wildcards, attempt: estimates.threads(bench(wildcards).model(wildcards.model), workflow)
+    threads: lambda wildcards: estimates.scoring_threads(network(wildcards), workflow)
     resources:
         gpu=lambda wildcards: estimates.scoring_gpus([network(wildcards)]),
         mem_mb=8000,
@@ -37,7 +37,7 @@ rule evaluate:
     message:
         "Scoring {wildcards.model} on {wildcards.benchmark}"
     shell:
-        "{HSISR} evaluate {wildcards.benchmark} {wildcards.model} --config {CONFIG_FILE} --given={GIVEN:q}"
+        '"$HSISR_PYTHON" -m hsisr evaluate {wildcards.benchmark} {wildcards.model} --config "$HSISR_CONFIG" --given="$HSISR_GIVEN"'
         " > {log} 2>&1"
 
 
@@ -60,7 +60,7 @@ rule runtime:
     message:
         "Measuring what the models of {wildcards.benchmark} cost"
     shell:
-        "{HSISR} runtime {wildcards.benchmark} --config {CONFIG_FILE} --given={GIVEN:q} > {log} 2>&1"
+        '"$HSISR_PYTHON" -m hsisr runtime {wildcards.benchmark} --config "$HSISR_CONFIG" --given="$HSISR_GIVEN" > {log} 2>&1'
 
 
 rule classify:
@@ -72,7 +72,7 @@ rule classify:
         "logs/classify/{benchmark}.log",
     benchmark:
         "logs/benchmark/classify/{benchmark}.tsv"
-    threads: workflow.cores
+    threads: 1
     resources:
         mem_mb=4000,
     params:
@@ -80,7 +80,7 @@ rule classify:
     message:
         "Classifying land cover in the results of {wildcards.benchmark}"
     shell:
-        "{HSISR} classify {wildcards.benchmark} --config {CONFIG_FILE} --given={GIVEN:q} > {log} 2>&1"
+        '"$HSISR_PYTHON" -m hsisr classify {wildcards.benchmark} --config "$HSISR_CONFIG" --given="$HSISR_GIVEN" > {log} 2>&1'
 
 
 rule merge:
@@ -98,4 +98,4 @@ rule merge:
     message:
         "Merging the scores of {wildcards.benchmark}"
     shell:
-        "{HSISR} merge {wildcards.benchmark} --config {CONFIG_FILE} --given={GIVEN:q} 2>&1 | tee {log}"
+        '"$HSISR_PYTHON" -m hsisr merge {wildcards.benchmark} --config "$HSISR_CONFIG" --given="$HSISR_GIVEN" > {log} 2>&1'

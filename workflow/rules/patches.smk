@@ -12,6 +12,7 @@ rule patches:
         "logs/patches/{benchmark}.log",
     benchmark:
         "logs/benchmark/patches/{benchmark}.tsv"
+    priority: 1
     threads: 1
     resources:
         mem_mb=4000,
@@ -20,7 +21,7 @@ rule patches:
     message:
         "Cutting training patches for {wildcards.benchmark}"
     shell:
-        "{HSISR} patches {wildcards.benchmark} --config {CONFIG_FILE} > {log} 2>&1"
+        '"$HSISR_PYTHON" -m hsisr patches {wildcards.benchmark} --config "$HSISR_CONFIG" > {log} 2>&1'
 
 
 rule unlabelled:
@@ -40,4 +41,4 @@ rule unlabelled:
     message:
         "Cutting patches of LR-only scenes for {wildcards.benchmark}"
     shell:
-        "{HSISR} patches {wildcards.benchmark} --unlabelled --config {CONFIG_FILE} > {log} 2>&1"
+        '"$HSISR_PYTHON" -m hsisr patches {wildcards.benchmark} --unlabelled --config "$HSISR_CONFIG" > {log} 2>&1'

@@ -22,4 +22,4 @@ rule predict:
     message:
         "Super-resolving {wildcards.scene}"
     shell:
-        "{HSISR} predict {params.words} --out {output} --overwrite 2>&1 | tee {log}"
+        '"$HSISR_PYTHON" -m hsisr predict {params.words} --out {output} --overwrite > {log} 2>&1'

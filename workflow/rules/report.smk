@@ -25,4 +25,4 @@ rule report:
     message:
         "Writing the report"
     shell:
-        "{HSISR} report --config {CONFIG_FILE} 2>&1 | tee {log}"
+        '"$HSISR_PYTHON" -m hsisr report --config "$HSISR_CONFIG" > {log} 2>&1'

@@ -23,6 +23,8 @@ rule train:
         "logs/train/{benchmark}/{model}/seed{seed}.log",
     benchmark:
         "logs/benchmark/train/{benchmark}/{model}/seed{seed}.tsv"
+    # what takes longest begins first, and before it what it needs
+    priority: 2
     threads: lambda wildcards, attempt: estimates.threads(network(wildcards), workflow)
     resources:
         gpu=lambda wildcards: estimates.gpus(network(wildcards)),
@@ -33,6 +35,5 @@ rule train:
     message:
         "Training {wildcards.model} on {wildcards.benchmark}, seed {wildcards.seed}"
     shell:
-        # -i: Ctrl-C reaches tee too, which is to live as long as the trainer has something to say
-        "{HSISR} train {wildcards.benchmark} {wildcards.model} --seed {wildcards.seed} --gpus {resources.gpu}"
-        " --config {CONFIG_FILE} 2>&1 | tee -i {log}"
+        '"$HSISR_PYTHON" -m hsisr train {wildcards.benchmark} {wildcards.model} --seed {wildcards.seed} --gpus {resources.gpu}'
+        ' --config "$HSISR_CONFIG" > {log} 2>&1'

@@ -1,0 +1,43 @@
+"""Commands for a project of one's own: `init` writes it, `run` runs its workflow."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hsisr.cli.app import app
+from hsisr.errors import HsisrError
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; made if it is absent.")],
+    dataset: Annotated[
+        str | None, typer.Option(help="Data set, such as cave; Indian Pines, which comes with hsisr, if left out.")
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Folder, archive or URL that holds it; where it is published if left out.")
+    ] = None,
+    scale: Annotated[int, typer.Option(help="HR pixels per LR pixel, along a side.")] = 4,
+) -> None:
+    """Write a project: Snakefile, config.yaml, profiles, README.md. Nothing is overwritten.
+
+    hsisr init my-study --dataset cave --source /data/CAVE
+    """
+    from hsisr.pipeline import project
+
+    for path in project.create(folder, dataset, source, scale):
+        print(path)
+    print(f"next: cd {folder} && hsisr run")
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+def run(context: typer.Context) -> None:
+    """Run the workflow of this folder: targets and options go to snakemake, such as -n, --cores 4, results/x.json."""
+    if not any(Path(name).is_file() for name in ("Snakefile", "workflow/Snakefile")):
+        raise HsisrError(f"{Path.cwd()}: holds no Snakefile; `hsisr init FOLDER` writes a project, then cd FOLDER")
+    os.execv(sys.executable, [sys.executable, "-m", "snakemake", *context.args])
