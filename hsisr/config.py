@@ -454,7 +454,7 @@ def checked(model: type[BaseModel], content: Mapping[str, Any], where: str, besi
 def checked_options(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a pydantic dataclass of options, checked and converted; errors name the option in one line."""
     try:
-        return vars(TypeAdapter(kind).validate_python(dict(content)))
+        return dict(vars(TypeAdapter(kind).validate_python(dict(content))))
     except ValidationError as error:
         raise HsisrError(_one_line(kind, error, "option", " ")) from None
 

@@ -216,7 +216,7 @@ class Scene:
         with hdf5.writing(path, "scene", settings) as file:
             self._write(file)
 
-    def check_not_own_file(self, path: str | os.PathLike) -> None:
+    def check_not_own_file(self, path: str | os.PathLike[str]) -> None:
         """Raise HsisrError if `path` is a file that the scene's pixels are still read from."""
         if any(file.exists() and Path(path).exists() and file.samefile(path) for file in self.files):
             raise HsisrError(f"{path}: the scene is read from this file; write another, or load it first (Scene.load)")

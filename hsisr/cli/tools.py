@@ -78,7 +78,9 @@ def weights(
     out = out or Path(f"{name}.safetensors")
     check_places(out)
     check_outputs([out], [], overwrite)
-    import_checkpoint(published.fetch(entry, out.parent / "published"), entry.base, entry.scale, entry.bands, out)
+    file = published.fetch(entry, out.parent / "published")
+    assert entry.scale is not None  # a file that can be fetched is for one scale
+    import_checkpoint(file, entry.base, entry.scale, entry.bands, out)
     print(out)
 
 
@@ -177,7 +179,8 @@ def registration(pair: Annotated[Path, typer.Argument(help="Pair file.")]) -> No
     from hsisr import degrade
     from hsisr.pipeline import pair_files
 
-    found = degrade.registration(pair_files.read(pair))
+    held = pair_files.read(pair)
+    found = degrade.registration(degrade.Pair(held.lr, held.guide, held.hr, held.mask, held.metadata))
     rows, columns = found.shift_px
     print(f"shift: {rows:+.2f} rows, {columns:+.2f} columns, in HR pixels; positive is down and right")
     print(f"PSF: sigma {found.sigma_px[0]:.2f} rows, {found.sigma_px[1]:.2f} columns, in HR pixels")

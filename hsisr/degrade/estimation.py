@@ -1,12 +1,12 @@
 """Blind estimation: from an LR image and its guide alone, how both were taken and where the spectra lie."""
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from hsisr.degrade.registration import register
-from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, whole_lr_pixels
+from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 
 #: A guide of whose variance, at LR resolution, more than this is left unexplained says nothing of the PSF.
@@ -41,7 +41,7 @@ class Subspace:
         return spectra
 
 
-def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor | None = None) -> Sensor:
+def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor | None = None) -> KnownSensor:
     """How an LR image (B, h, w) and its guide (G, h s, w s) were taken; what is known already is kept.
 
     The footprint comes from `register`, the response from `fit_response`, the noise from `noise_level`.
@@ -51,15 +51,14 @@ def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor
     """
     known = known or Sensor()
     footprint = known.footprint or estimate_footprint(lr, guide, scale, known.mask)
-    found = replace(known, footprint=footprint)
-    if known.response is None:
+    response, offset, noise = known.response, known.offset, known.noise_sigma
+    if response is None:
         valid = valid_lr_pixels(lr, scale, known.mask)
         low = footprint.sampler(scale, guide.shape[1:])(guide)
         response, offset = fit_response(lr[:, valid], low[:, valid])
-        found = replace(found, response=response, offset=offset)
-    if known.noise_sigma is None:
-        found = replace(found, noise_sigma=noise_level(lr.reshape(len(lr), -1)))
-    return found
+    if noise is None:
+        noise = noise_level(lr.reshape(len(lr), -1))
+    return KnownSensor(footprint=footprint, response=response, offset=offset, noise_sigma=noise, mask=known.mask)
 
 
 def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Footprint:
@@ -99,9 +98,9 @@ def related_channels(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.nda
     power = (low**2).sum(axis=1)
     freedom = low.shape[1] - 1 - int(kept.sum())
     chance = (low.shape[1] - 1) / freedom if freedom > 0 else 1.0
-    varying = np.ptp(guide, axis=(1, 2)) > 0
+    varying: np.ndarray = np.ptp(guide, axis=(1, 2)) > 0
     shares = 1 - (1 - explained / np.maximum(power, np.finfo(float).tiny)) * chance
-    related = varying & (shares >= _LEAST_SHARE)
+    related: np.ndarray = varying & (shares >= _LEAST_SHARE)
     if related.any():
         return related
     return varying if varying.any() else np.ones(len(guide), bool)

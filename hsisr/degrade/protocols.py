@@ -124,7 +124,7 @@ def _literal_training(rng: np.random.Generator, scale: int) -> Degradation:
     else:
         kernel = BlockShiftedPsf(l1, l2, theta, size).kernel(scale, even=False)
     border = "nearest" if sampling == "strided" else "reflect"
-    return Degradation(kernel, sampling, border, noise=noise, clips=noise.sigma > 0)
+    return Degradation(kernel, sampling, border, noise=noise, clips=(noise.sigma or 0) > 0)
 
 
 def _aligned_training(rng: np.random.Generator, scale: int) -> Degradation:

@@ -99,7 +99,8 @@ def response_by_index(name: str, bands: int) -> np.ndarray:
             f"response {name}: its table is for {len(table.values)} bands ({_span(table.wavelengths_nm)}) and the "
             f"scene has {bands}; choose {table.name}, which is resampled to the scene's wavelengths"
         )
-    return table.values.T / table.values.sum(axis=0)[:, None]
+    normalised: np.ndarray = table.values.T / table.values.sum(axis=0)[:, None]
+    return normalised
 
 
 @cache
@@ -118,7 +119,8 @@ def load_response(name: str) -> ResponseTable:
 def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
     """The guide that a response (G, B) makes of a cube (B, H, W): (G, H, W), in the cube's type."""
     if cube.dtype == np.float64 and cube.flags.c_contiguous:  # nothing to convert
-        return (matrix @ cube.reshape(len(cube), -1)).reshape(-1, *cube.shape[1:])
+        whole: np.ndarray = (matrix @ cube.reshape(len(cube), -1)).reshape(-1, *cube.shape[1:])
+        return whole
     guide = np.empty((len(matrix), *cube.shape[1:]), cube.dtype)
     for row in range(0, cube.shape[1], _ROWS):  # a few rows at a time in float64, to round once at little memory
         block = cube[:, row : row + _ROWS].astype(np.float64)

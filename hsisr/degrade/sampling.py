@@ -66,7 +66,8 @@ class CropSampler:
         blurred = np.empty((len(cube), height, terms, cube.shape[2]))
         for row, (first, end) in enumerate(self.reads):
             np.matmul(self.rows[row, :, first:end], cube[:, first:end], out=blurred[:, row])
-        return (blurred.reshape(-1, len(self.columns)) @ self.columns).reshape(len(cube), height, -1)
+        low: np.ndarray = (blurred.reshape(-1, len(self.columns)) @ self.columns).reshape(len(cube), height, -1)
+        return low
 
 
 def build_sampler(

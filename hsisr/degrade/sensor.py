@@ -59,6 +59,15 @@ class Sensor:
     mask: np.ndarray | None = None
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class KnownSensor(Sensor):
+    """A sensor of which all is known or estimated: see `hsisr.degrade.estimation.estimate_sensor`."""
+
+    footprint: Footprint
+    response: np.ndarray
+    noise_sigma: float
+
+
 def whole_lr_pixels(valid: np.ndarray, scale: int) -> np.ndarray:
     """LR pixels (h, w) whose HR pixels are all valid; valid: (scale h, scale w)."""
     height, width = valid.shape

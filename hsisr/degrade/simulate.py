@@ -68,7 +68,7 @@ def _degraded(
     cube: np.ndarray,
     protocol: Protocol,
     scale: int,
-    noise: float | Mapping | Noise | None,
+    noise: float | Mapping[str, float] | Noise | None,
     seed: int | Sequence[int],
     training: bool,
 ) -> np.ndarray:

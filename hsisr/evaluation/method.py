@@ -48,7 +48,7 @@ def _network(benchmark: Benchmark, model: Model, seed: int) -> Method:
     path = benchmark.trained_on.path(paths.WEIGHTS, model=model.name, seed=seed)
     _check_current(path, steps.training(benchmark.trained_on, model.name, seed), benchmark.trained_on, model, seed)
     fix_threads(model.training.threads)
-    network = inference.load_model(path, choose_device(model.training.device, "training.device"))
+    network = inference.load_model(path, str(choose_device(model.training.device, "training.device")))
     return lambda pair: inference.predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))
 
 

@@ -66,7 +66,9 @@ class Sspsr(Network):
             )
         self.bands, self.scale, self.width, self.group, self.skip = bands, scale, width, group, skip
         groups = _groups(bands, group, overlap)
+        self._band_of: Tensor
         self.register_buffer("_band_of", groups.flatten(), persistent=False)
+        self._cover: Tensor
         self.register_buffer("_cover", groups.flatten().bincount(minlength=bands)[:, None, None], persistent=False)
 
         first, second = (scale // 2, 2) if scale % 2 == 0 else (1, scale)
@@ -94,8 +96,8 @@ class Sspsr(Network):
         """The last convolution of a path."""
         conv = nn.Conv2d(width, channels, 3, padding=1)
         if self.skip:
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            for parameter in conv.parameters():
+                nn.init.zeros_(parameter)
         return conv
 
     def _checked(self, lr: Tensor, bicubic: Tensor | None, channels: int, what: str) -> Tensor:

@@ -72,8 +72,8 @@ class Fusion(Network, ABC):
         """The convolution that makes the output of `width` maps."""
         conv = nn.Conv2d(self.width, self.bands, 3, padding=1)
         if self.skip:
-            nn.init.zeros_(conv.weight)
-            nn.init.zeros_(conv.bias)
+            for parameter in conv.parameters():
+                nn.init.zeros_(parameter)
         return conv
 
     def _check(self, lr: Tensor, guide: Tensor) -> None:

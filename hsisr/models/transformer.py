@@ -83,6 +83,8 @@ class WindowAttention(nn.Module):
     itself, so that no token sees one from the opposite side.
     """
 
+    _offset: Tensor
+
     def __init__(self, width: int, heads: int, window: int, shift: int) -> None:
         super().__init__()
         self.heads, self.window, self.shift = heads, window, shift

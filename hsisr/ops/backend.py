@@ -127,6 +127,7 @@ def _unbuildable(
         if backend == "cpu":
             build.load(build.cpu_library())
         else:
+            assert index is not None  # a tensor on a GPU says on which
             capability = torch.cuda.get_device_capability(index)
             for count, pixels in zip(taps, (shape[3], shape[2]), strict=True):
                 variant = plan.variant_for(shape[1], count, precision, capability)

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -75,7 +76,7 @@ def cuda_library(variant: Variant, capability: tuple[int, int]) -> Library:
     return Library(name, sources, flags, cuda_flags, (), capability, variant.channels, variant.taps)
 
 
-def load(library: Library, device: torch.device | None = None):
+def load(library: Library, device: torch.device | None = None) -> Any:
     """Return the library's namespace in torch.ops; build it first if the cache has none.
 
     device: the GPU on which a CUDA library has to show that its kernels start; None: it is not asked to.
@@ -146,7 +147,7 @@ def check_toolkit() -> None:
     found = re.search(r"release (\d+)\.(\d+)", _version(_nvcc()))
     if found is None:
         raise Unavailable(f"{root / 'bin' / 'nvcc'} does not say its version: set CUDA_HOME to a CUDA toolkit")
-    wanted = torch.version.cuda.split(".")[0]
+    wanted = str(torch.version.cuda).split(".")[0]
     if found[1] != wanted:
         raise Unavailable(
             f"nvcc in {root} is of CUDA {found[1]}.{found[2]} and PyTorch of CUDA {torch.version.cuda}: install a "
@@ -154,10 +155,10 @@ def check_toolkit() -> None:
         )
 
 
-_loaded: dict[Library, object] = {}
+_loaded: dict[Library, Any] = {}
 
 
-def _load(library: Library, device: torch.device | None):
+def _load(library: Library, device: torch.device | None) -> Any:
     try:
         path = cached_path(library)
         if not path.exists():
@@ -175,7 +176,7 @@ def _load(library: Library, device: torch.device | None):
     return kernels
 
 
-def _start_once(library: Library, kernels, device: torch.device) -> None:
+def _start_once(library: Library, kernels: Any, device: torch.device) -> None:
     """Start a kernel on almost nothing: what does not fit the driver or the GPU fails there, not in a training."""
     if torch.cuda.is_current_stream_capturing():  # a graph records launches and waits for none
         return

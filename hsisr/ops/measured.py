@@ -7,6 +7,7 @@ entry for each number of channels and of threads, and whoever comes next reads i
 import json
 import os
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def _measure(channels: int) -> int:
     return found
 
 
-def _seconds(function, x: torch.Tensor, directions: list[Direction]) -> float:
+def _seconds(function: Callable[..., torch.Tensor], x: torch.Tensor, directions: list[Direction]) -> float:
     """The shortest of some runs, after one that is not counted."""
     spent = []
     for _ in range(_REPEATS + 1):

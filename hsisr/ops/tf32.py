@@ -15,7 +15,9 @@ _NEW_SWITCH = torch.__version__ >= "2.9"
 def allowed() -> bool:
     """Whether float32 convolutions may round their operands to TF32."""
     cudnn = torch.backends.cudnn
-    return cudnn.conv.fp32_precision == "tf32" if _NEW_SWITCH else cudnn.allow_tf32
+    if _NEW_SWITCH:
+        return bool(cudnn.conv.fp32_precision == "tf32")  # type: ignore[attr-defined]  # unknown to torch's own types
+    return cudnn.allow_tf32
 
 
 @contextmanager
@@ -33,6 +35,7 @@ def without() -> Iterator[None]:
 
 def _allow(wanted: bool) -> None:
     if _NEW_SWITCH:
-        torch.backends.cudnn.conv.fp32_precision = "tf32" if wanted else "ieee"
+        precision = "tf32" if wanted else "ieee"
+        torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]  # as above
     else:
         torch.backends.cudnn.allow_tf32 = wanted

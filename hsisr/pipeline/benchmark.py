@@ -53,6 +53,7 @@ class Model:
     @cached_property
     def weights_sha256(self) -> str:
         """SHA-256 of the file of its weights. Raises HsisrError if it is not there."""
+        assert self.weights is not None
         if not Path(self.weights).is_file():
             raise HsisrError(f"models.{self.name}.weights: {self.weights}: no such file; `hsisr weights` lists some")
         return file_hash(self.weights)

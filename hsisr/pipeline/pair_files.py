@@ -111,7 +111,7 @@ def read(path: str | os.PathLike, what: tuple[str, ...] = ("lr", "guide", "hr", 
     """
     with hdf5.reading(path, "pair") as file:
         here = [key for key in _ARRAYS if key in file]
-        arrays = dict.fromkeys(_ARRAYS)
+        arrays: dict[str, Any] = dict.fromkeys(_ARRAYS)
         for key in here:
             found = hdf5.dataset(file, key, *_ARRAYS[key])
             if key in what or key == "wavelengths_nm":

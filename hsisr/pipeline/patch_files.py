@@ -138,7 +138,9 @@ class PatchFile:
             self._visits = self._samples if per_epoch is None else min(per_epoch, self._samples)
             known = "wavelengths_nm" in file
             self.wavelengths_nm = hdf5.dataset(file, "wavelengths_nm", "iuf", 1)[...] if known else None
-            self._scene_of_patch = None if self.random else hdf5.dataset(file, "scene", "iu", 1)[...]
+            #: (patches,), which scene each is from; empty where crops are drawn.
+            of_patch = np.empty(0, int) if self.random else hdf5.dataset(file, "scene", "iu", 1)[...]
+            self._scene_of_patch: np.ndarray = of_patch
             self._check(file)
 
     def __len__(self) -> int:

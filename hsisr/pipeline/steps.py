@@ -6,7 +6,7 @@ What a step reads from files is part of it by content: `inputs` names the files,
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -236,7 +236,7 @@ def predicting(config: Config, scene: str) -> Step:
     modules = {_module_of(registry.entry(base)) for base in bases}
     modules |= {f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS}
     function = "hsisr.inference:super_resolve_file"
-    return Step("predict", function, chosen.model_dump(), inputs, tuple(sorted(modules)))
+    return Step("predict", function, asdict(chosen), inputs, tuple(sorted(modules)))
 
 
 def difference(before: Any, now: Any) -> str:
@@ -367,7 +367,8 @@ def _module_of(entry: registry.Entry) -> str:
 
 def _responses(benchmark: Benchmark) -> tuple[Path, ...]:
     """The tables of spectral responses that a benchmark uses."""
-    names = {benchmark.response or benchmark.rule.response, benchmark.guide_response} & set(degrade.RESPONSES)
+    used = (benchmark.response or benchmark.rule.response, benchmark.guide_response)
+    names = set(degrade.RESPONSES).intersection(used)
     if any(model.training.objectives.unlabelled is not None for model in benchmark.models.values()):
         names.add(degrade.MIXUP_RESPONSE)
     return tuple(PACKAGE.folder / "degrade" / "responses" / f"{name}.csv" for name in sorted(names))

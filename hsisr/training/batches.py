@@ -37,11 +37,13 @@ class Batch:
     def of(cls, samples: Sequence[Sample], device: torch.device) -> "Batch":
         """Stack samples on a device."""
 
-        def stack(name: str) -> Tensor | None:
-            images = [getattr(sample, name) for sample in samples]
-            return None if images[0] is None else torch.from_numpy(np.stack(images)).to(device)
+        def stack(images: list[np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.stack(images)).to(device)
 
-        return cls(stack("lr"), stack("guide"), stack("hr"))
+        guides = [sample.guide for sample in samples if sample.guide is not None]
+        references = [sample.hr for sample in samples if sample.hr is not None]
+        lr = stack([sample.lr for sample in samples])
+        return cls(lr, stack(guides) if guides else None, stack(references) if references else None)
 
     def shares(self, count: int) -> list["Batch"]:
         """The batch in so many equal parts, in order."""
@@ -49,13 +51,11 @@ class Batch:
             return [self]
         size = len(self.lr) // count
 
-        def part(images: Tensor | None, first: int) -> Tensor | None:
-            return None if images is None else images[first : first + size]
+        def part(first: int) -> Batch:
+            guide, hr = (None if x is None else x[first : first + size] for x in (self.guide, self.hr))
+            return Batch(self.lr[first : first + size], guide, hr, self.first + first, self.total)
 
-        return [
-            Batch(*(part(x, k * size) for x in (self.lr, self.guide, self.hr)), self.first + k * size, self.total)
-            for k in range(count)
-        ]
+        return [part(k * size) for k in range(count)]
 
 
 def across_bands(images: Tensor, matrix: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 #: Value of `training.precision` -> fabric's name of it.
-_PRECISIONS = {32: "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+_PRECISIONS: dict[int | str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
+    32: "32-true",
+    "bf16": "bf16-mixed",
+    "fp16": "16-mixed",
+}
 
 
 #: Processes that prepare batches where nobody says how many: more than these read faster than a GPU learns.
@@ -69,7 +73,8 @@ def launch(training: Training, function: Callable, *args: Any) -> Any:
         result = os.path.join(folder, "result.pt")  # a queue would wait for us to empty it, and we for the process
         try:
             with _signals_passed_on():
-                _fabric(training, None).launch(_in_process, errors, result, _Call(function, args))
+                launch_all: Callable[..., Any] = _fabric(training, None).launch  # whose types forget the arguments
+                launch_all(_in_process, errors, result, _Call(function, args))
         except Exception as error:  # a process has ended with an error: torch tells it as a text with a traceback
             if errors.empty():
                 raise
@@ -153,7 +158,8 @@ def _signals_passed_on() -> Iterator[None]:
 
     def pass_on(number: int, frame: Any) -> None:
         for child in multiprocessing.active_children():
-            os.kill(child.pid, number)
+            if child.pid is not None:
+                os.kill(child.pid, number)
 
     try:
         previous = {n: signal.signal(n, pass_on) for n in (signal.SIGINT, signal.SIGTERM)}

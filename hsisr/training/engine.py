@@ -74,7 +74,9 @@ class Run:
             betas=(settings.beta1, settings.beta2),
             fused=settings.precision != "fp16",  # the fused form unscales gradients itself, too late for clipping
         )
-        self.optimiser = self.fabric.setup_optimizers(optimiser)
+        prepared = self.fabric.setup_optimizers(optimiser)
+        assert not isinstance(prepared, tuple)  # one was given
+        self.optimiser = prepared
         self.average = None if settings.ema_decay is None else Average(self.model, settings.ema_decay)
         self.losses = Losses()
         self.history = History(self.folder, [])
@@ -84,6 +86,7 @@ class Run:
         self.total_epochs = math.inf if settings.epochs is None else settings.epochs
         self.total_seconds = math.inf if settings.max_minutes is None else 60 * settings.max_minutes
         self._before: Before | None = None
+        self._at_row = (0.0, 0.0)
         self._stop_agreed = False
         self._saved = self._clock = time.monotonic()
 
@@ -149,14 +152,15 @@ class Run:
         """One move of the optimiser. Until it moves, all that has changed can be put back."""
         self._before = Before(self.model, self.device)
         self.optimiser.zero_grad(set_to_none=True)
-        taken = []
+        taken: list[tuple[str, Tensor]] = []
         with self.stop.interruptible():
             losses = iter(losses)
             while True:
                 with self.fabric.autocast():
-                    name, loss = next(losses, (None, None))  # computes it
-                if loss is None:
+                    found = next(losses, None)  # computes it
+                if found is None:
                     break
+                name, loss = found
                 taken.append((name, loss.detach()))
                 self.fabric.backward(loss if shares == 1 else loss / shares)
         if self.fabric.world_size > 1:
@@ -224,6 +228,7 @@ class Run:
         """Optimiser steps of the whole run; objectives that start or stop make their number differ between batches."""
         settings = self.training
         if settings.epochs is None:
+            assert settings.max_steps is not None  # one of the two is given
             return settings.max_steps
         epochs_per_batch = settings.batch_size / self.samples_per_epoch
         batches = round(settings.epochs / epochs_per_batch, 9)
@@ -275,7 +280,7 @@ class Run:
         """Keep the weights if they are the best ones so far."""
         better = psnr is not None and psnr > self.best_psnr
         self.validations_since_best = 0 if better or psnr is None else self.validations_since_best + 1
-        if better:
+        if psnr is not None and better:
             self.best_psnr, self.best_step = psnr, self.step
             self.best_weights = _copied(self.network)
         if self.export is not None and self.fabric.is_global_zero:

@@ -46,20 +46,21 @@ class Feed:
     def __init__(self, patches: TrainingSamples, size: int, workers: int = 0, share: Share | None = None) -> None:
         self.patches, self.size, self.workers, self.share = patches, size, workers, share or Share()
         self._ahead: Iterator | None = None
-        self._number, self._batch = -1, None
+        self._number = -1
+        self._batch: Batch | None = None
         self._told = False
         if workers:
             Feed._all.add(self)
 
     def batch(self, number: int, device: torch.device) -> Batch:
         """This process's share of batch `number`, on a device."""
-        if number != self._number:
+        if self._batch is None or number != self._number:
             if self._ahead is None or number != self._number + 1:
                 self._ahead = None  # lets its memory go before the next one looks what is free
                 self._ahead = iter(self._loader(number, device.type == "cuda"))
-            images = next(self._ahead)
-            tensors = (None if x is None else x.to(device, non_blocking=True) for x in images)
-            self._batch = Batch(*tensors, self.share.rank * len(images[0]), self.size)
+            lr, *others = next(self._ahead)
+            guide, hr = (None if x is None else x.to(device, non_blocking=True) for x in others)
+            self._batch = Batch(lr.to(device, non_blocking=True), guide, hr, self.share.rank * len(lr), self.size)
             self._number = number
         return self._batch
 

@@ -24,6 +24,7 @@ def average_over_processes(
     numbers = torch.tensor(signs, device=values.device)
     parts = [*(gradient.float().reshape(-1) for gradient in gradients), values, numbers]
     mean = fabric.all_reduce(torch.cat(parts), reduce_op="mean")
+    assert isinstance(mean, Tensor)  # as what it is the mean of
     *flat, values, numbers = mean.split([part.numel() for part in parts])
     for gradient, part in zip(gradients, flat, strict=True):
         gradient.copy_(part.view_as(gradient))

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Any
 
 from hsisr.files import stamp, write_json
 from hsisr.pipeline import pair_files, paths, steps
@@ -19,7 +20,8 @@ def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
 
     item = benchmark.parts["test"][0]
     pair = pair_files.read(benchmark.path(paths.PAIR, item=item.name), ("lr", "guide"))
-    metadata = {
+    assert model.weights is not None
+    metadata: dict[str, Any] = {
         "base": model.base,
         "options": model.options,
         "scale": benchmark.scale,

@@ -132,7 +132,8 @@ def _functions(kind: type) -> Iterator[FunctionType]:
         if isinstance(value, property):
             yield from (part for part in (value.fget, value.fset) if isinstance(part, FunctionType))
         elif isinstance(value, (staticmethod, classmethod)):
-            yield value.__func__
+            if isinstance(value.__func__, FunctionType):
+                yield value.__func__
         elif isinstance(value, FunctionType):
             yield value
 

@@ -82,7 +82,8 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     torch.manual_seed(seed)
     network = registry.build(model.base, benchmark.scale, patches.bands, patches.guide_channels, model.options)
     files = step.inputs["validation"]
-    validate = Validation(files, benchmark.scale, benchmark.convention) if files else None
+    convention = benchmark.convention
+    validate = Validation(files, benchmark.scale, convention) if files and convention is not None else None
     identity = {**step.identity, "data": step.contents()}
     fields = {"model": model.name, "seed": seed}
     export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)

@@ -149,3 +149,12 @@ def test_code_names_files_of_the_package():
     code = all_steps(CONFIG)["train"].code
     assert "hsisr/training/objectives/loss.py" in code and "csrc/conv_scan.h" in code
     assert not [name for name in code if Path(name).is_absolute() or "emulation" in name]
+
+
+def test_a_prediction_names_its_options_and_files():
+    config = Config.parse({"predict": {"mine": {"lr": "a.tif", "guide": "b.tif", "model": "bicubic", "align": True}}})
+    step = steps.predicting(config, "mine")
+    assert step.inputs == {"lr": ["a.tif"], "guide": ["b.tif"], "model": []}
+    assert step.settings["lr"] == "a.tif" and step.settings["align"] is True and step.settings["tile"] is None
+    other = Config.parse({"predict": {"mine": {"lr": "a.tif", "guide": "b.tif", "model": "bicubic"}}})
+    assert steps.predicting(other, "mine").settings != step.settings

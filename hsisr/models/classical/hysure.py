@@ -38,19 +38,19 @@ def hysure(
     Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
     """
     check_pair("hysure", lr, guide, scale)
-    sensor = sensor or Sensor()
-    if sensor.response is None:  # a channel that the spectra do not make would still have to come out of them
-        guide = guide[related_channels(lr, guide, scale, sensor.mask)]
-    sensor = estimate_sensor(lr, guide, scale, sensor)
+    given = sensor or Sensor()
+    if given.response is None:  # a channel that the spectra do not make would still have to come out of them
+        guide = guide[related_channels(lr, guide, scale, given.mask)]
+    known = estimate_sensor(lr, guide, scale, given)
     low = lr.reshape(len(lr), -1).astype(np.float64)
     subspace = spectral_subspace(low, margin=len(low), most=min(components, len(low)))
     seen = subspace.coefficients(low).reshape(-1, *lr.shape[1:])
-    view = sensor.response @ subspace.basis
-    offset = sensor.response @ subspace.mean[:, 0] + (0 if sensor.offset is None else sensor.offset)
+    view = known.response @ subspace.basis
+    offset = known.response @ subspace.mean[:, 0] + (0 if known.offset is None else known.offset)
     high = guide - offset[:, None, None]
-    from_lr = _FromLr(sensor.footprint.sampler(scale, guide.shape[1:]), seen)
+    from_lr = _FromLr(known.footprint.sampler(scale, guide.shape[1:]), seen)
     from_guide = _FromGuide(view, high, guide_weight)
-    start = interpolate(seen, scale, shift_px=sensor.footprint.shift_px(scale)).astype(np.float32)
+    start = interpolate(seen, scale, shift_px=known.footprint.shift_px(scale)).astype(np.float32)
     found = _minimised(start, from_lr, from_guide, smoothness, iterations)
     image = subspace.spectra(found.reshape(len(found), -1))
     return image.reshape(-1, *guide.shape[1:]).astype(lr.dtype)

@@ -66,8 +66,8 @@ class Hybrid(Network):
         self.up = nn.Conv2d(width, 2 * width, 1)
         self.fine = nn.Conv2d(maps + width // 2, width, 3, padding=1)
         self.last = nn.Conv2d(width, count, 1)
-        nn.init.zeros_(self.last.weight)
-        nn.init.zeros_(self.last.bias)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
         for name, values in vars(Learnt.nothing(bands, guide_channels)).items():
             self.register_buffer(name, torch.from_numpy(values))
         self._solved: dict[str, Stack] = {}

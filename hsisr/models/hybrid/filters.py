@@ -132,7 +132,7 @@ class Moments:
         part = np.broadcast_to(rows[:, None], missing.shape[1:]).ravel()
         part = part if valid is None else np.where(valid.ravel(), part, -1)
         places = [np.flatnonzero(part == number) for number in range(_PARTS)]
-        found = [([], [], []) for _ in places]
+        found: list[tuple[list[np.ndarray], list[np.ndarray], list[float]]] = [([], [], []) for _ in places]
         for band, wanted in enumerate(missing.reshape(len(missing), -1)):
             values = details.of_band(band)
             for place, (gram, cross, power) in zip(places, found, strict=True):
@@ -223,17 +223,24 @@ def believed(added: np.ndarray, found: np.ndarray, usual: np.ndarray) -> np.ndar
     return added * share.astype(added.dtype)[:, None, None]
 
 
+def guide_and_reference(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Guide (G, H, W) and HR image (B, H, W) of a training pair, which has both."""
+    assert pair.guide is not None and pair.hr is not None
+    return pair.guide, pair.hr
+
+
 def response_of(scenes: Iterable[tuple[Pair, Solution, int]]) -> np.ndarray:
     """Response of the camera that took the guides of solved pairs, and its offset: (G, B + 1).
 
     Learnt at the LR image's resolution, at which it is asked for, from HR images seen through the sensor, which are
     free of noise. scenes: pair, its solution, scale.
     """
-    power, cross = 0.0, 0.0
+    power, cross = np.zeros(()), np.zeros(())
     for pair, solution, scale in scenes:
-        sampler = solution.sensor.footprint.sampler(scale, pair.guide.shape[1:])
+        guide, hr = guide_and_reference(pair)
+        sampler = solution.sensor.footprint.sampler(scale, guide.shape[1:])
         valid = valid_lr_pixels(pair.lr, scale, pair.mask)
-        spectra, colours = (sampler(image.astype(np.float64))[:, valid] for image in (pair.hr, pair.guide))
+        spectra, colours = (sampler(image.astype(np.float64))[:, valid] for image in (hr, guide))
         spectra = np.concatenate([spectra, np.ones_like(spectra[:1])])
         power, cross = power + spectra @ spectra.T, cross + colours @ spectra.T
     ridge = max(_RESPONSE_RIDGE * float(np.trace(power)) / len(power), np.finfo(float).tiny)

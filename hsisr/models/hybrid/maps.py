@@ -44,6 +44,7 @@ def stack(
     enlarged as they are smaller; of what the filters added; of the LR image's remainder after the prior, interpolated
     at the right phase; and the regression's own standard deviation.
     """
+    assert solution.variance is not None
     details = Details(solution, lr, guide, scale, learnt.response)
     added = details.filtered(learnt.filters)
     found = strength(added, details.image, solution.sensor.mask)

@@ -11,7 +11,7 @@ import numpy as np
 
 from hsisr.degrade import Pair, Sensor
 from hsisr.models.hybrid.agreement import contradiction
-from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, response_of
+from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, guide_and_reference, response_of
 from hsisr.models.hybrid.maps import in_basis, stack
 from hsisr.models.prior import solve
 from hsisr.samples import Sample, oriented
@@ -95,7 +95,8 @@ def solved(
     names, kept = [], []
     for name, pair in pairs:
         started = time.perf_counter()
-        kept.append((pair, solve(pair.lr, pair.guide, scale, Sensor(mask=pair.mask), variance=True)))
+        guide, _ = guide_and_reference(pair)
+        kept.append((pair, solve(pair.lr, guide, scale, Sensor(mask=pair.mask), variance=True)))
         names.append(name)
         seconds = time.perf_counter() - started
         print(f"{name}: training scene {len(names)} solved in {seconds:.1f} s", file=sys.stderr, flush=True)
@@ -104,17 +105,22 @@ def solved(
         response = response_of((pair, solution, scale) for pair, solution in kept)
     moments = []
     for pair, solution in kept:
-        details = Details(solution, pair.lr, pair.guide, scale, response)
-        moments.append(Moments.of(details, pair.hr - details.image, pair.mask))
+        guide, hr = guide_and_reference(pair)
+        details = Details(solution, pair.lr, guide, scale, response)
+        moments.append(Moments.of(details, hr - details.image, pair.mask))
     filters, unseen = fitted(moments, learnt.filters)
-    contradictions = [contradiction(pair.hr, pair.guide, response, pair.mask) for pair, _ in kept]
+    contradictions = []
+    for pair, _ in kept:
+        guide, hr = guide_and_reference(pair)
+        contradictions.append(contradiction(hr, guide, response, pair.mask))
     # all of what the filters add is believed here, for it is what says how strong that is usually
     learnt = Learnt(filters, np.full(len(filters), np.inf), response, np.array(max(contradictions)))
     scenes, strengths = [], []
     for (pair, solution), theirs in zip(kept, unseen, strict=True):
-        found = stack(solution, pair.lr, pair.guide, scale, basis, replace(learnt, filters=theirs))
+        guide, hr = guide_and_reference(pair)
+        found = stack(solution, pair.lr, guide, scale, basis, replace(learnt, filters=theirs))
         strengths.append(found.strength)
-        missing = in_basis(basis, pair.hr - found.image).astype(np.float32)
+        missing = in_basis(basis, hr - found.image).astype(np.float32)
         scenes.append((found.maps, missing if pair.mask is None else missing * pair.mask))
     size = min(size_px, *(n for maps, _ in scenes for n in maps.shape[1:]))
     patches = PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed)

@@ -56,6 +56,7 @@ class WeightNormed(nn.Module):
 
     def __init__(self, conv: nn.Conv2d | nn.Conv3d) -> None:
         super().__init__()
+        assert conv.bias is not None  # it is made with one
         weight = conv.weight.detach()
         self.weight_g = nn.Parameter(torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True))
         self.weight_v = nn.Parameter(weight)
@@ -83,7 +84,8 @@ class Conv(WeightNormed, Folded):
 
     def forward(self, maps: Tensor) -> Tensor:
         maps = maps.contiguous(memory_format=self.layout)
-        return functional.conv2d(maps, *self.folded(), self.bias, self.stride, self.padding)
+        (weight,) = self.folded()
+        return functional.conv2d(maps, weight, self.bias, self.stride, self.padding)
 
 
 class Unit(nn.Module):
@@ -146,7 +148,7 @@ class CrossFusion(Folded):
         of_s, of_r = torch.cat([of_s, difference]) * scale, torch.cat([of_r, -difference]) * scale
         bias = torch.cat([self.reduce_D.bias, self.conv_diff.bias]) * gamma
 
-        within, between = self.conv3D
+        within, between = (layer for layer in self.conv3D if isinstance(layer, WeightNormed))
         groups = within.weight().squeeze(2).repeat(3, 1, 1, 1)
         before, same, after = between.weight().flatten(2).unbind(2)
         none = torch.zeros_like(same)
@@ -196,4 +198,6 @@ class Direction(nn.Module):
 
     def parts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Kernel, bias and slope."""
-        return self.conv[0].weight, self.conv[0].bias, self.conv[1].weight
+        conv, slope = self.conv
+        assert isinstance(conv, nn.Conv2d) and conv.bias is not None and isinstance(slope, nn.PReLU)
+        return conv.weight, conv.bias, slope.weight

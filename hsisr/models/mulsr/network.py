@@ -101,8 +101,10 @@ class MulSR(Network):
             self.end = nn.Sequential(Conv(width, width, 3, layout=plain), Conv(width, 1, 3, layout=plain))
         if skip:
             for end in (self.end_x2, *([self.end] if alpha_weight else [])):
-                nn.init.zeros_(end[1].weight_g)
-                nn.init.zeros_(end[1].bias)
+                last = end[1]
+                assert isinstance(last, Conv)
+                nn.init.zeros_(last.weight_g)
+                nn.init.zeros_(last.bias)
 
     def forward(self, bands: Tensor, guide: Tensor) -> tuple[Tensor, Tensor | None]:
         """Super-resolve one band per sample.
@@ -159,7 +161,8 @@ class MulSR(Network):
         triplets = self._triplets(lr, torch.as_tensor(bands))
         sr, _, x = self._network(triplets, self._guide_parts(guide, len(triplets) > len(guide)))
         half = self.with_skip(self.end(x), triplets, self.scale / 2)
-        return tuple(image.view(len(lr), -1, *image.shape[2:]) for image in (sr, half))
+        fine, coarse = (image.view(len(lr), -1, *image.shape[2:]) for image in (sr, half))
+        return fine, coarse
 
     def _super_resolve(self, lr: Tensor, guide: Tensor, band_batch: int | None, memory: int | None) -> Tensor:
         with folded(self):
@@ -174,10 +177,10 @@ class MulSR(Network):
         if bands.ndim != 4 or (channels is not None and bands.shape[1] != channels) or bands.shape[1] < 3:
             wanted = "(N, 3, h, w)" if channels else "(N, B, h, w) with at least 3 bands, as each needs two neighbours"
             raise HsisrError(f"MulSR: the bands have shape {tuple(bands.shape)}, expected {wanted}")
-        wanted = (self.guide_channels, *(self.scale * n for n in bands.shape[2:]))
-        if guide.ndim != 4 or guide.shape[1:] != wanted:
+        shape = (self.guide_channels, *(self.scale * n for n in bands.shape[2:]))
+        if guide.ndim != 4 or guide.shape[1:] != shape:
             raise HsisrError(
-                f"MulSR: the guide has shape {tuple(guide.shape)}, expected (N, {', '.join(map(str, wanted))}) for "
+                f"MulSR: the guide has shape {tuple(guide.shape)}, expected (N, {', '.join(map(str, shape))}) for "
                 f"bands of {tuple(bands.shape[2:])} at scale {self.scale}"
             )
         if len(bands) != len(guide) and (channels is None or len(bands) % len(guide)):
@@ -215,19 +218,19 @@ class MulSR(Network):
         """bands (N, 3, h, w) -> sr (N, 1, H, W), and LFCC's difference and x, both (N, width, H/2, W/2)."""
         x2 = self.fine(bands, parts[0])
         x = self.coarse(bands, parts[1]) if self.mii or self.lfcc else None
-        q = self.shared_factor(self.down(x2), x) if self.mii else None
-        sr, *of_lfcc = self.finish(x, x2, q)
-        return self.with_skip(sr, bands, self.scale), *of_lfcc
+        q = self.shared_factor(self.down(x2), x) if self.mii and x is not None else None
+        sr, difference, x = self.finish(x, x2, q)
+        return self.with_skip(sr, bands, self.scale), difference, x
 
     # The stages of the network. `tiled` calls them too, on windows: all but `shared_factor` see a neighbourhood only.
 
     def fine_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
         """guide (M, G, H, W) -> what the beta branch needs of it."""
-        return self.inter_body_x2[0].guide_parts(self.rgb_head_x2(guide), shared)
+        return _blocks(self.inter_body_x2)[0].guide_parts(self.rgb_head_x2(guide), shared)
 
     def coarse_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
         """guide (M, G, H, W) -> what the alpha branch needs of it, of every second pixel."""
-        return self.inter_body[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]), shared)
+        return _blocks(self.inter_body)[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]), shared)
 
     def fine(self, bands: Tensor, parts: GuideParts) -> Tensor:
         """Heads and encoder of the beta branch: bands (N, 3, h, w) -> (N, width, H, W)."""
@@ -240,8 +243,9 @@ class MulSR(Network):
         return self._encoded(maps, parts, self.inter_body, self.reduce)
 
     def _encoded(self, hsi: Tensor, parts: GuideParts, body: nn.ModuleList, reduce: nn.Module) -> Tensor:
-        hsi, rgb = body[0](hsi, parts)
-        for block in body[1:]:
+        first, *others = _blocks(body)
+        hsi, rgb = first(hsi, parts)
+        for block in others:
             hsi, rgb = block(hsi, block.guide_parts(rgb, shared=False))
         return reduce(torch.cat([hsi, rgb], dim=1))
 
@@ -249,13 +253,14 @@ class MulSR(Network):
         """MII: what both scales have in common, at the lower one: from down(x2) and x, both (N, width, H/2, W/2)."""
         q = self.cross_reduce(torch.cat([reduced, x], dim=1))
         if self.dsca:
-            q = channels_last(directional_aggregation(q, self.DULR[0].parts(), self.DULR[1].parts()))
+            forth, back = (direction.parts() for direction in self.DULR if isinstance(direction, Direction))
+            q = channels_last(directional_aggregation(q, forth, back))
         return q
 
     def finish(self, x: Tensor | None, x2: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """The shared factor handed back, LFCC and the end: sr (N, 1, H, W) without skip, LFCC's difference and x."""
         difference = None
-        if self.mii:
+        if x is not None and q is not None:  # with MII
             x, x2 = x + q, self.up(q).add_(x2)
         if self.lfcc:
             x, x2 = self.uint(x), self.uint_x2(x2)
@@ -269,6 +274,11 @@ class MulSR(Network):
             return image
         # Bicubic, aligned with block centres: exact where LR pixels are averages around their blocks' centres.
         return image + functional.interpolate(bands[:, 2:], scale_factor=factor, mode="bicubic")
+
+
+def _blocks(body: nn.ModuleList) -> list[GuidedBlock]:
+    """The blocks of an encoder, in order."""
+    return [block for block in body if isinstance(block, GuidedBlock)]
 
 
 def _triplet_numbers(bands: int) -> Tensor:

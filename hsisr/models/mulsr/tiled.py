@@ -7,7 +7,7 @@ A window's margin is computed and thrown away; at the image's border the window 
 padded with zeros as the image would be. The result is the one of the whole image but for rounding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, isqrt
 from typing import TYPE_CHECKING
@@ -117,16 +117,23 @@ def _bands(model: "MulSR", bands: Tensor, guide: Tensor, tile: int) -> Tensor:
     if model.mii or model.lfcc:
         for window in windows(bands.shape[2:], tile, coarse):
             maps.put_coarse(window, guide)
-    q = model.shared_factor(maps.reduced, maps.x) if model.mii else None
+    x, x2, q = maps.x, maps.x2, None
+    assert x2 is not None  # there is a window at least
+    if x is not None and maps.reduced is not None:  # with MII
+        q = model.shared_factor(maps.reduced, x)
     maps.reduced = None
-    sr = maps.x2.new_empty(len(bands), 1, *guide.shape[2:])
+    sr = x2.new_empty(len(bands), 1, *guide.shape[2:])
     for window in windows(bands.shape[2:], tile, finish):
         for k in range(len(bands)):
-            whole = ((maps.x, model.scale // 2), (maps.x2, model.scale), (q, model.scale // 2))
-            parts = (m if m is None else m[(slice(k, k + 1), slice(None), *window.outer(f))] for m, f in whole)
-            end, *_ = model.finish(*parts)
+            coarse_part, q_part = (None if m is None else _of_band(m, k, window, model.scale // 2) for m in (x, q))
+            end, *_ = model.finish(coarse_part, _of_band(x2, k, window, model.scale), q_part)
             sr[(k, slice(None), *window.inner(model.scale))] = window.crop(end, model.scale)[0]
     return model.with_skip(sr, bands, model.scale).transpose(0, 1)
+
+
+def _of_band(maps: Tensor, k: int, window: Window, factor: int) -> Tensor:
+    """What the window sees of the k-th of maps (K, C, rows, columns), of `factor` times the LR size: (1, C, .., ..)."""
+    return maps[(slice(k, k + 1), slice(None), *window.outer(factor))]
 
 
 class _Between:
@@ -165,24 +172,26 @@ class _Between:
         return whole
 
 
-def windows(size: tuple[int, int], tile: int, margin: int) -> Iterator[Window]:
+def windows(size: Sequence[int], tile: int, margin: int) -> Iterator[Window]:
     """Tiles of an image of `size` (rows, columns), row by row, each with its margin as far as the image goes."""
     for top in range(0, size[0], tile):
         for left in range(0, size[1], tile):
-            tiles, images, insides = [], [], []
-            for start, length in ((top, size[0]), (left, size[1])):
-                stop = min(start + tile, length)
-                outer = slice(max(0, start - margin), min(length, stop + margin))
-                tiles.append(slice(start, stop))
-                images.append(outer)
-                insides.append(slice(start - outer.start, stop - outer.start))
-            yield Window(tuple(images), tuple(tiles), tuple(insides))
+            rows, columns = _cut(top, size[0], tile, margin), _cut(left, size[1], tile, margin)
+            yield Window((rows[0], columns[0]), (rows[1], columns[1]), (rows[2], columns[2]))
+
+
+def _cut(start: int, length: int, tile: int, margin: int) -> tuple[slice, slice, slice]:
+    """The slices of a `Window` along one axis of so many pixels, of the tile that begins at `start`."""
+    stop = min(start + tile, length)
+    first = max(0, start - margin)
+    return slice(first, min(length, stop + margin)), slice(start, stop), slice(start - first, stop - first)
 
 
 def _margins(model: "MulSR") -> tuple[int, int, int]:
     """LR pixels around a tile that decide its value: in the beta branch, the alpha branch, and the end."""
     coarse = _BLOCK_RADIUS * len(model.inter_body_x2) + 1
-    return tuple(ceil(pixels / model.scale) for pixels in (coarse + 1, 2 * coarse, _FINISH_RADIUS))
+    beta, alpha, end = (ceil(pixels / model.scale) for pixels in (coarse + 1, 2 * coarse, _FINISH_RADIUS))
+    return beta, alpha, end
 
 
 def _pixel_bytes(model: "MulSR", guide: Tensor) -> int:

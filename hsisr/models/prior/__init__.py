@@ -11,7 +11,7 @@ import numpy as np
 
 from hsisr.degrade.estimation import Subspace, estimate_sensor, spectral_subspace, valid_lr_pixels
 from hsisr.degrade.sampling import Sampler
-from hsisr.degrade.sensor import Sensor
+from hsisr.degrade.sensor import KnownSensor, Sensor
 from hsisr.models.classical.checks import check_pair
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
 from hsisr.models.prior.features import WAVES, GuideFeatures
@@ -38,7 +38,7 @@ class Solution:
 
     subspace: Subspace
     coefficients: np.ndarray
-    sensor: Sensor
+    sensor: KnownSensor
     response: np.ndarray
     offset: np.ndarray
     mismatch: float
@@ -73,19 +73,19 @@ def solve(
     """
     check_pair("prior", lr, guide, scale)
     lr = lr.astype(np.float64)
-    sensor = estimate_sensor(lr, guide, scale, sensor)
-    sampler = sensor.footprint.sampler(scale, guide.shape[1:])
-    valid = valid_lr_pixels(lr, scale, sensor.mask).ravel()
+    known = estimate_sensor(lr, guide, scale, sensor)
+    sampler = known.footprint.sampler(scale, guide.shape[1:])
+    valid = valid_lr_pixels(lr, scale, known.mask).ravel()
     features = GuideFeatures(guide, waves)
     low = features.seen_by(sampler)
     fields = SmoothFields(sampler, scale)
-    bands, subspace, fit = _regressed(lr, low, valid, sensor.noise_sigma, features.simpler, fields)
+    bands, subspace, fit = _regressed(lr, low, valid, known.noise_sigma, features.simpler, fields)
     coefficients, uncertainty = _applied(fit, features, guide.shape[1:], variance)
     residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0)
     coefficients += fields.kriged(residuals.reshape(-1, *lr.shape[1:]))
-    response, offset, mismatch = _response(subspace, coefficients, bands, guide, sampler, valid, sensor)
+    response, offset, mismatch = _response(subspace, coefficients, bands, guide, sampler, valid, known)
     agree_with_guide(coefficients, guide, response, offset, mismatch)
-    return Solution(subspace, coefficients, sensor, response, offset, mismatch, uncertainty)
+    return Solution(subspace, coefficients, known, response, offset, mismatch, uncertainty)
 
 
 def agree_with_guide(
@@ -178,7 +178,7 @@ def _response(
     guide: np.ndarray,
     sampler: Sampler,
     valid: np.ndarray,
-    sensor: Sensor,
+    sensor: KnownSensor,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Response (G, K) and offset (G, 1) on the subspace, and the variance that they leave.
 

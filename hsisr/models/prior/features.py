@@ -37,12 +37,13 @@ class GuideFeatures:
         self._pairs = [(i, j) for i in range(multiplied) for j in range(i, multiplied)]
         self._principal = _principal(self._guide) if channels > _MOST_MULTIPLIED else None
         self._waves = waves
-        self._peak = max(float(np.abs(guide).max()), np.finfo(np.float32).tiny)
+        self._peak = max(float(np.abs(guide).max()), float(np.finfo(np.float32).tiny))
         self._colour_mean = self._root(self._guide).mean(axis=(1, 2), keepdims=True)
         spread = float(((self._root(self._guide) - self._colour_mean) ** 2).mean(axis=(1, 2)).sum())
         self._colour_gain = np.float32(np.sqrt(3 / spread)) if spread > 0 else np.float32(1)
         rng = np.random.default_rng(seed)
-        lengths = [np.exp(rng.uniform(*np.log(scales), waves)) for scales in (_COLOUR_SCALES, _PLACE_SCALES)]
+        ranges = (np.log(_COLOUR_SCALES), np.log(_PLACE_SCALES))
+        lengths = [np.exp(rng.uniform(low, high, waves)) for low, high in ranges]
         colour, place = (
             rng.standard_normal((waves, n)) / s[:, None] for n, s in zip((channels, 2), lengths, strict=True)
         )

@@ -49,9 +49,9 @@ class SmoothFields:
 
     def __init__(self, sampler: Sampler, scale: int) -> None:
         lengths = [
-            [_axis(matrix, length * scale) for matrix in (sampler.rows, sampler.columns)] for length in _LENGTHS_LR_PX
+            (_axis(sampler.rows, length * scale), _axis(sampler.columns, length * scale)) for length in _LENGTHS_LR_PX
         ]
-        self._candidates = [Correlation(*axes, float(ratio)) for axes in lengths for ratio in _RATIOS]
+        self._candidates = [Correlation(rows, columns, float(ratio)) for rows, columns in lengths for ratio in _RATIOS]
 
     def shared_correlation(self, observed: np.ndarray) -> Correlation:
         """The correlation that explains all of the images (K, h, w) best, each with a variance of its own."""

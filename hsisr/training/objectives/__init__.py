@@ -13,7 +13,7 @@ from hsisr.models.base import as_model
 from hsisr.samples import TrainingSamples
 from hsisr.training.batches import Batch
 from hsisr.training.objectives.auxiliary import Auxiliary
-from hsisr.training.objectives.iteration import Iteration
+from hsisr.training.objectives.iteration import Iteration, Objective
 from hsisr.training.objectives.loss import distance
 from hsisr.training.objectives.mixup import SpectralMixup, mixed, mixing_matrix
 from hsisr.training.objectives.rgb import RgbTask
@@ -55,7 +55,7 @@ def build(
                 f"training.objectives.{name}: {contract.name} has no RGB path; it needs a `forward` that takes "
                 'modality="rgb", or the objective is to be left out'
             )
-    parts = [Supervised(training, seed, labelled.rule)]
+    parts: list[Objective] = [Supervised(training, seed, labelled.rule)]
     if chosen.mixup is not None:
         parts.append(SpectralMixup(chosen.mixup, training, seed, labelled.rule))
     if chosen.rgb is not None:

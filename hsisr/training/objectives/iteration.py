@@ -26,12 +26,15 @@ class Objective(Protocol):
     objective with one loss a batch need not know it. One that draws patches of its own is an `Auxiliary`.
     """
 
-    name: str
-    setting: config.Objective | None
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def setting(self) -> config.Objective | None: ...
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int: ...
 
-    def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]: ...
+    def losses(self, model: nn.Module, batch: Batch, number: int, *, first: int = 0) -> Iterator[Tensor]: ...
 
 
 class Iteration:

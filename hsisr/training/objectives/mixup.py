@@ -35,6 +35,7 @@ class SpectralMixup:
 
     def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]:
         """Losses of batch `number` of the run, one after the other, from number `first`."""
+        assert batch.hr is not None  # the batch is of the labelled part
         bands = batch.lr.shape[1]
         done, first = divmod(first, self.supervised.steps_per_batch(model, bands))
         for mixture in range(1 + done, self.setting.count + 1):

@@ -32,5 +32,6 @@ class RgbTask(Auxiliary):
         matrix = torch.from_numpy(RGB_TO_EIGHT).to(batch.lr)
         for k in range(first, self.setting.count):
             photos = self.feed.like(batch, number * self.setting.count + k)
+            assert photos.hr is not None  # photographs are cut with their HR image
             estimate = model(across_bands(photos.lr, matrix), modality="rgb")
             yield distance(estimate, across_bands(photos.hr, matrix), self.training.total_variation)

@@ -9,6 +9,7 @@ from torch.nn.functional import l1_loss
 
 from hsisr.config import Training
 from hsisr.degrade import Protocol, degrade
+from hsisr.errors import HsisrError
 from hsisr.models.base import as_model
 from hsisr.training.batches import Batch
 from hsisr.training.objectives.loss import distance
@@ -47,6 +48,7 @@ class Supervised:
 
         mixture: 0 for the batch itself, k for the k-th mixture of its bands; randomly drawn bands depend on it.
         """
+        assert batch.hr is not None  # the batch is of the labelled part
         variation = self.training.total_variation
         network = as_model(model)
         if not network.band_wise:
@@ -55,7 +57,8 @@ class Supervised:
             return
         patches = torch.arange(len(batch.lr)).view(-1, 1)
         half = _halved(batch.hr, self.rule) if network.alpha_weight else None
-        for drawn in self._bands(batch.total, batch.lr.shape[1], number, mixture)[first:]:
+        patches_of_all = len(batch.lr) if batch.total is None else batch.total
+        for drawn in self._bands(patches_of_all, batch.lr.shape[1], number, mixture)[first:]:
             bands = drawn if drawn.ndim == 1 else drawn[batch.rows]
             if half is None:
                 estimate = network.super_resolve_bands(batch.lr, batch.guide, bands)
@@ -75,7 +78,12 @@ class Supervised:
         return [torch.from_numpy(np.sort(drawn, axis=1))]
 
 
-def _halved(hr: Tensor, rule: Protocol) -> Tensor:
+def _halved(hr: Tensor, rule: Protocol | None) -> Tensor:
     """hr (N, B, H, W) -> (N, B, H/2, W/2), as the protocol reduces a scene by 2."""
+    if rule is None:
+        raise HsisrError(
+            "alpha_weight: the samples do not say which protocol made their LR images, which is to reduce HR by 2; "
+            "set the model's alpha_weight to 0"
+        )
     images = [degrade(image, rule, 2, noise=0) for image in hr.cpu().numpy()]
     return torch.from_numpy(np.stack(images)).to(hr)
