@@ -73,6 +73,15 @@ def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, band
     save_model(out, network, metadata, {"imported": source["source_sha256"]})
 
 
+def imported_from(path: str | os.PathLike) -> str | None:
+    """SHA-256 of the checkpoint that a model file was imported from; None for any other file, and for none."""
+    try:
+        source = read_metadata(path).get("source_sha256")
+    except HsisrError:
+        return None
+    return None if source is None else str(source)
+
+
 def model_path(path: str | os.PathLike) -> Path:
     """The model file at `path`, which may be the run folder. Raises HsisrError if there is none."""
     path = Path(path)
