@@ -65,9 +65,12 @@ def weights(
 ) -> None:
     """List the weights that the papers' authors published, or fetch some and turn them into a model file.
 
-    The file as published stays in the folder `published` beside the model file.
+    The file as published stays in the folder `published` beside the model file. A model file that was made of the same
+    published file stays as it is.
     """
+    from hsisr.files import file_hash
     from hsisr.inference import import_checkpoint
+    from hsisr.models import model_files
     from hsisr.models.checkpoints import published
     from hsisr.outputs import check_outputs, check_places
 
@@ -77,10 +80,13 @@ def weights(
     entry = published.checkpoint(name)
     out = out or Path(f"{name}.safetensors")
     check_places(out)
-    check_outputs([out], [], overwrite)
-    file = published.fetch(entry, out.parent / "published")
-    assert entry.scale is not None  # a file that can be fetched is for one scale
-    import_checkpoint(file, entry.base, entry.scale, entry.bands, out)
+    source = model_files.imported_from(out)
+    check_outputs([out], [], overwrite or source is not None)
+    checkpoint = published.fetch(entry, out.parent / "published")
+    if overwrite or source != file_hash(checkpoint):
+        check_outputs([out], [checkpoint], overwrite)
+        assert entry.scale is not None  # a file that can be fetched is for one scale
+        import_checkpoint(checkpoint, entry.base, entry.scale, entry.bands, out)
     print(out)
 
 

@@ -108,6 +108,15 @@ def _tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         return None, {}
 
 
+def imported_from(path: str | os.PathLike) -> str | None:
+    """SHA-256 of the checkpoint that a model file was imported from; None for any other file, and for none."""
+    try:
+        source = read_metadata(path).get("source_sha256")
+    except HsisrError:
+        return None
+    return None if source is None else str(source)
+
+
 def model_path(path: str | os.PathLike) -> Path:
     """The model file at `path`, which may be the run folder. Raises HsisrError if there is none."""
     path = Path(path)

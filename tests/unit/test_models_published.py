@@ -58,6 +58,12 @@ def test_fetched_and_imported(mirror, tmp_path):
     before = len(mirror.requests)
     run("weights", "deepshare-cave-x4", "-o", str(out))
     assert len(mirror.requests) == before + 1  # the listing; the file is there
+    out.write_bytes(b"trained by me")
+    with pytest.raises(HsisrError, match="exists already"):
+        run("weights", "deepshare-cave-x4", "-o", str(out))
+    assert out.read_bytes() == b"trained by me"
+    run("weights", "deepshare-cave-x4", "-o", str(out), "--overwrite")
+    assert read_metadata(out)["source"] == "Cave x4.pth"
 
 
 @pytest.mark.parametrize(
