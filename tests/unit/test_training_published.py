@@ -25,7 +25,7 @@ class Recorded:
     epochs: of the run, in which all samples are taken once.
     """
 
-    path = "recorded batches"
+    label = "recorded batches"
     rule = PROTOCOLS["mixup"]
     wavelengths_nm = np.linspace(400, 700, 31)
 
@@ -35,6 +35,9 @@ class Recorded:
 
     def __len__(self) -> int:
         return self.count
+
+    def identity(self) -> dict[str, str]:
+        return {"recorded": self.label}
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
         chosen = list(numbers)

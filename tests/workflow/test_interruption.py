@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from hsisr.training.state import save
 from tests.workflow.conftest import Project
 
 RESULTS = "results/indian_pines_x4.json"
@@ -117,6 +118,8 @@ def test_sigterm_saves_and_says_so(untrained):
 
 def test_half_written_state_is_refused_not_used(scored_copy):
     state = scored_copy.folder / RUN / "state/last.pt"
+    assert not state.exists()  # a finished run keeps none
+    save(scored_copy.folder / RUN, {"settings": {}}, {"step": 3})
     state.write_bytes(state.read_bytes()[:1000])
     done = scored_copy.hsisr("train", "indian_pines_x4", "mulsr-demo", check=False)
     assert done.returncode == 1 and "damaged training state" in done.stdout and "Traceback" not in done.stdout
@@ -124,7 +127,9 @@ def test_half_written_state_is_refused_not_used(scored_copy):
 
 def test_state_of_other_settings_is_set_aside(scored_copy):
     scored_copy.configure(max_steps=4)
-    scored_copy.hsisr("train", "indian_pines_x4", "mulsr-demo")
+    save(scored_copy.folder / RUN, {"settings": {"training": {"max_steps": 6}}}, {"step": 3})
+    said = scored_copy.hsisr("train", "indian_pines_x4", "mulsr-demo").stdout
+    assert "belongs to another run (" in said and "training.max_steps: 6, now 4" in said
     summary = json.loads((scored_copy.folder / RUN / "train.json").read_text())
     assert summary["steps"] == 4
     assert len(list((scored_copy.folder / RUN / "state").glob("last.pt.*"))) == 1
