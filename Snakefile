@@ -8,3 +8,7 @@ snakemake -n                                 what would run
 
 
 include: "workflow/Snakefile"
+
+
+# Snakemake forgets the default target of a file that is included
+workflow.default_target = "all"

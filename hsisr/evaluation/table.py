@@ -78,12 +78,14 @@ def meaning(results: Results) -> str:
     key = leading_key(results)
     leader = ranking(results)[0]
     score, floor = results.models[leader].mean[key], results.models.get(FLOOR)
+    tested = results.parts["test"]
+    where = tested[0] if len(tested) == 1 else f"{len(tested)} scenes"
+    if key == "qnr" and score is None:  # a guide of several channels has none
+        return f"Scored without a reference, on ground that no model has seen in training: {where}."
     said = f"{leader} leads with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"
     base = None if floor is None else floor.mean[key]
     if leader != FLOOR and key == "psnr" and score is not None and base is not None:
         said += f", {score - base:.2f} dB above {FLOOR} interpolation"
-    tested = results.parts["test"]
-    where = tested[0] if len(tested) == 1 else f"{len(tested)} scenes"
     return f"{said}, on ground that no model has seen in training: {where}."
 
 

@@ -31,6 +31,10 @@ from hsisr.sources import workflow_folder
 
 
 include: str(workflow_folder() / "Snakefile")
+
+
+# Snakemake forgets the default target of a file that is included
+workflow.default_target = "all"
 '''
 
 _CONFIG = Template("""\
