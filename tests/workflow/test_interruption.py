@@ -128,7 +128,11 @@ def test_half_written_state_is_refused_not_used(scored_copy):
 def test_state_of_other_settings_is_set_aside(scored_copy):
     scored_copy.configure(max_steps=4)
     known = json.loads((scored_copy.folder / RUN / "train.json").read_text())
-    save(scored_copy.folder / RUN, {key: known[key] for key in ("step", "settings", "code", "data")}, {"step": 3})
+    save(
+        scored_copy.folder / RUN,
+        {"step": "train"} | {key: known[key] for key in ("settings", "code", "data")},
+        {"step": 3},
+    )
     said = scored_copy.hsisr("train", "indian_pines_x4", "mulsr-demo").stdout
     assert "belongs to another run (" in said and "training.max_steps: 6, now 4" in said
     summary = json.loads((scored_copy.folder / RUN / "train.json").read_text())
