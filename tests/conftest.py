@@ -52,6 +52,12 @@ def _cpu_seconds() -> float:
 _measured = _cpu_seconds()
 
 
+def pytest_collection_finish() -> None:
+    """Leave out what the modules cost that were imported until now."""
+    global _measured
+    _measured = _cpu_seconds()
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Note at the end of each phase what it cost; a fixture counts for the test that asked for it first."""

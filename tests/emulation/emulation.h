@@ -15,9 +15,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
-#include <random>
-#include <vector>
+#include <vector>  // <functional> and <random> would take half the time of compiling a kernel
 
 #define __global__
 #define __device__
@@ -66,6 +64,20 @@ struct Warp {
   alignas(16) unsigned char out[2][lanes][64];
 };
 
+// Random numbers for schedules (SplitMix64), as std::shuffle takes them.
+struct Random {
+  using result_type = uint32_t;
+  uint64_t state = 0;
+  static constexpr result_type min() { return 0; }
+  static constexpr result_type max() { return UINT32_MAX; }
+  result_type operator()() {
+    uint64_t z = state += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return static_cast<result_type>((z ^ (z >> 31)) >> 32);
+  }
+};
+
 class Machine {
  public:
   static Machine& get() {
@@ -73,9 +85,11 @@ class Machine {
     return machine;
   }
 
-  Status launch(int blocks, int threads, size_t shared_bytes, unsigned seed, const std::function<void()>& body) {
+  template <class F>
+  Status launch(int blocks, int threads, size_t shared_bytes, unsigned seed, const F& body) {
     body_ = &body;
-    random_.seed(seed);
+    call_ = [](const void* called) { (*static_cast<const F*>(called))(); };
+    random_.state = seed;
     for (block_.x = 0; block_.x < blocks; ++block_.x) {
       const Status status = run_block(threads, shared_bytes);
       if (status != ok) return status;
@@ -193,7 +207,7 @@ class Machine {
   }
 
   void run_fiber() {
-    (*body_)();
+    call_(body_);
     current_->done = true;
     --alive_;
     // a thread that has left counts as arrived, as on the device
@@ -212,8 +226,9 @@ class Machine {
   jmp_buf scheduler_;
   Index block_;
   unsigned char* shared_ = nullptr;
-  const std::function<void()>* body_ = nullptr;
-  std::mt19937 random_;
+  const void* body_ = nullptr;
+  void (*call_)(const void*) = nullptr;
+  Random random_;
 };
 
 }  // namespace emulation

@@ -2,6 +2,7 @@
 // compares the two. Compiled with AddressSanitizer and UndefinedBehaviorSanitizer. Tests only.
 #include <cstdio>
 #include <memory>
+#include <random>
 
 #include "conv_scan.h"
 #include "conv_scan_cpu.h"
