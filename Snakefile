@@ -8,3 +8,6 @@ snakemake -n                                 what would run
 
 
 include: "workflow/Snakefile"
+
+
+workflow.default_target = "all"  # that of an included file is not taken

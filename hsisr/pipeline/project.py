@@ -31,6 +31,9 @@ from hsisr.sources import workflow_folder
 
 
 include: str(workflow_folder() / "Snakefile")
+
+
+workflow.default_target = "all"  # that of an included file is not taken
 '''
 
 _CONFIG = Template("""\
