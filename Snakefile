@@ -10,5 +10,4 @@ snakemake -n                                 what would run
 include: "workflow/Snakefile"
 
 
-# Snakemake forgets the default target of a file that is included
-workflow.default_target = "all"
+workflow.default_target = "all"  # that of an included file is not taken

@@ -33,8 +33,7 @@ from hsisr.sources import workflow_folder
 include: str(workflow_folder() / "Snakefile")
 
 
-# Snakemake forgets the default target of a file that is included
-workflow.default_target = "all"
+workflow.default_target = "all"  # that of an included file is not taken
 '''
 
 _CONFIG = Template("""\

@@ -36,9 +36,10 @@ def test_the_line_as_typed(finished):
     assert re.search(r"1/1  Writing the report", done.stdout)
 
 
-def test_the_line_as_typed_plans_everything(bare):
-    planned = bare.snakemake(*TYPED, "-n").stdout
-    for rule in ("fetch", "train", "merge", "report"):
+@pytest.mark.parametrize("words", [TYPED, ("--cores", "8"), ()])
+def test_everything_is_planned(bare, words):
+    planned = bare.snakemake(*words, "-n").stdout
+    for rule in ("fetch", "train", "merge", "report", "all"):
         assert re.search(rf"^{rule} +\d+$", planned, re.MULTILINE), rule
 
 
@@ -133,8 +134,9 @@ def test_a_project_of_ones_own(tmp_path):
         *(f"profiles/{name}/config.yaml" for name in ("default", "slurm", "kubernetes")),
     }
     assert len([line for line in (study.folder / "README.md").read_text().splitlines() if line]) <= 10
-    planned = study.hsisr("run", *TYPED, "-n").stdout
-    assert re.search(r"^evaluate +4$", planned, re.MULTILINE)
+    for words in (TYPED, ()):
+        planned = study.hsisr("run", *words, "-n").stdout
+        assert re.search(r"^evaluate +4$", planned, re.MULTILINE)
     study.hsisr("run", "results/indian_pines_x4/prior.json", "-j", "1")
     assert (study.folder / "results/indian_pines_x4/prior.json").is_file()
 
