@@ -9,6 +9,7 @@ from hsisr.datasets.writers import FORMATS
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.inference.scenes import Options, say, super_resolve_file, warn
+from hsisr.outputs import check_outputs
 
 #: Endings of the files in a folder that are scenes; an ENVI scene is its header, and not its data as well.
 _ENDINGS = {".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5"}
@@ -44,7 +45,8 @@ def super_resolve_folder(
 ) -> list[Path]:
     """Super-resolve every scene of a folder to <out>/<name>.tif, or the only one to the file `out`; returns the paths.
 
-    guide: a folder with a guide of the same name for each, or one file for all. Options.format chooses another format.
+    guide: a folder with a guide of the same name for each, or one file, or folder of band images, for all.
+    Options.format chooses another format.
     preview: also <name>.png. overwrite: whether results that exist are made again. White and dark references and
     quality layers are left out by their names, with a line. A scene that cannot be done does not stop the others.
     Raises HsisrError, at the end, naming those that failed.
@@ -53,11 +55,13 @@ def super_resolve_folder(
     scenes = _scenes(folder)
     for file in _left_out(folder):
         warn(f"{file.name}: taken for a reference or a quality layer by its name; it is not super-resolved")
+    if not scenes:
+        raise HsisrError(f"{folder}: holds no scene; expected files that end in {', '.join(sorted(_ENDINGS))}")
     if out.suffix.lower() in FORMATS and not out.is_dir():
         if len(scenes) > 1:
             raise HsisrError(f"{out}: {folder} holds {len(scenes)} scenes; give a folder for their results")
         picture = out.with_suffix(".png") if preview else None
-        return [super_resolve_file(scenes[0], guide, model, out, options, picture, overwrite)]
+        return [super_resolve_file(scenes[0], _guide_of(scenes[0], guide), model, out, options, picture, overwrite)]
     ending = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5"}
     suffix = ending.get(options.format or "", ".tif")
     written, failed = [], []
@@ -65,6 +69,7 @@ def super_resolve_folder(
         target = out / f"{scene.stem}{suffix}"
         picture = target.with_suffix(".png") if preview else None
         try:
+            check_outputs([target], scenes, overwrite=True)
             sharp = _guide_of(scene, guide)
             written.append(super_resolve_file(scene, sharp, model, target, options, picture, overwrite))
         except HsisrError as error:
@@ -92,8 +97,12 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _guide_of(scene: Path, guide: str | os.PathLike | None) -> Path | None:
+    from hsisr.datasets.readers import band_images
+
     if guide is None or not Path(guide).is_dir():
         return None if guide is None else Path(guide)
+    if band_images.matches(Path(guide), b"") and not is_collection(guide):
+        return Path(guide)  # one guide, of a file for each band
     same = [
         file for file in sorted(Path(guide).iterdir()) if file.stem == scene.stem and file.suffix.lower() in _ENDINGS
     ]

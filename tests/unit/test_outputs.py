@@ -173,6 +173,29 @@ def test_a_folder_of_scenes_and_its_results(pair):
     assert read_scene("one.tif").shape[1:] == (64, 64)
 
 
+def test_a_result_does_not_replace_another_scene_of_the_folder(pair, capsys):
+    os.mkdir("scenes")
+    os.rename("lr.tif", "scenes/a.tif")
+    export(read_scene("scenes/a.tif"), "scenes/a.hdr")
+    before = Path("scenes/a.tif").read_bytes()
+    with pytest.raises(HsisrError, match="2 of 2 scenes could not be done"):
+        super_resolve_folder("scenes", "guide.tif", "gsa", "scenes", CPU, overwrite=True)
+    assert Path("scenes/a.tif").read_bytes() == before
+    assert capsys.readouterr().err.count("inputs are never overwritten") == 2
+
+
+def test_a_folder_of_bands_is_one_guide_for_all_scenes(pair):
+    os.mkdir("scenes")
+    os.mkdir("bands")
+    os.rename("lr.tif", "scenes/a.tif")
+    guide = read_scene("guide.tif")
+    for band in range(3):
+        export(guide.bands([band]), f"bands/B{band + 1}.tif")
+    super_resolve_folder("scenes", "bands", "gsa", "out", CPU)
+    super_resolve_folder("scenes", "guide.tif", "gsa", "out2", CPU)
+    assert np.array_equal(read_scene("out/a.tif").cube, read_scene("out2/a.tif").cube)
+
+
 def test_two_outputs_of_one_name(tmp_path):
     with pytest.raises(HsisrError, match="named for two outputs"):
         check_outputs([tmp_path / "a.png", tmp_path / "a.png"], [])

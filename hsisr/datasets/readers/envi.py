@@ -73,5 +73,8 @@ def _described_as(header: Path, stem: str) -> str:
 
 
 def _is_header(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return file.read(4) == b"ENVI"
+    try:
+        with open(path, "rb") as file:
+            return file.read(4) == b"ENVI"
+    except OSError as error:
+        raise HsisrError(f"{path}: cannot be read ({error.strerror})") from error
