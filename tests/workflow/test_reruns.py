@@ -210,7 +210,7 @@ STEPS = {
 }
 
 #: What every command loads beside its step: the command line, and what it makes the step's arguments with.
-COMMAND_LINE = ("hsisr.cli", "hsisr.__main__", "hsisr.config", "hsisr.pipeline", "hsisr.sources")
+COMMAND_LINE = ("hsisr.cli", "hsisr.__main__", "hsisr.config", "hsisr.pipeline", "hsisr.sources", "hsisr.system")
 
 
 def test_every_step_knows_all_that_it_uses(traces):
