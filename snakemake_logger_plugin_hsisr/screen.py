@@ -57,12 +57,14 @@ class Screen:
                 self._drawn = False
 
     def _paint(self) -> None:
-        while not self._ended.wait(_REDRAW_SECONDS):
+        while True:
             width = shutil.get_terminal_size().columns - 1
             text = self._bar(width)
             with self._lock:
                 self._write(_ERASE + text)
                 self._drawn = True
+            if self._ended.wait(_REDRAW_SECONDS):
+                return
 
     def _watch(self) -> None:
         while not self._ended.wait(_LOOK_SECONDS):
