@@ -230,7 +230,9 @@ def test_every_step_knows_all_that_it_uses(traces):
             inside = path.is_relative_to(project.folder / "hsisr") or path.is_relative_to(project.folder / "csrc")
             if inside and path.suffix not in (".py", ".pyc") and path.is_file() and path.parent.name != "catalogue":
                 name = path.relative_to(project.folder).as_posix()
-                assert name in step.code, (trace["words"], name)
+                # to check what another step was made with, a step reads the op's sources without using them
+                hashed = name.startswith("csrc/") and "hsisr.ops.build" not in trace["modules"]
+                assert hashed or name in step.code, (trace["words"], name)
 
 
 #: Modules that the commands load for what they print.
