@@ -30,7 +30,7 @@ opened = set()
 def is_hashed():
     # a step also hashes files that only other steps use, to check what those were made with
     frame = sys._getframe(2)
-    while frame is not None and frame.f_code.co_filename.endswith("pathlib.py"):
+    while frame is not None and "pathlib" in frame.f_code.co_filename:
         frame = frame.f_back
     return frame is not None and frame.f_code.co_name == "_hash" and frame.f_code.co_filename.endswith("sources.py")
 
