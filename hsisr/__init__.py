@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from hsisr._version import __version__ as __version__
+from hsisr.lazy_names import loader
 
 #: Public name -> module that defines it.
 _PUBLIC = {
@@ -30,12 +31,13 @@ if TYPE_CHECKING:
     from hsisr.training import train as train
 
 
+_public = loader(__name__, _PUBLIC)
+
+
 def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
     if name in _MODULES:
         return importlib.import_module(f"hsisr.{name}")
-    raise AttributeError(f"module 'hsisr' has no attribute {name!r}")
+    return _public(name)
 
 
 def __dir__() -> list[str]:

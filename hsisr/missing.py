@@ -26,10 +26,16 @@ def fill_samples(values: np.ndarray, missing: np.ndarray) -> None:
             _fill_from_neighbours(values[band], missing[band], wanted[band])
 
 
-def _fill_from_neighbours(plane: np.ndarray, missing: np.ndarray, wanted: np.ndarray) -> None:
+def nearest_present(missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column (n, m) of the pixel nearest to each that is not missing; missing: (n, m) bool, not all True."""
     from scipy.ndimage import distance_transform_edt
 
     rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return rows, columns
+
+
+def _fill_from_neighbours(plane: np.ndarray, missing: np.ndarray, wanted: np.ndarray) -> None:
+    rows, columns = nearest_present(missing)
     plane[wanted] = plane[rows[wanted], columns[wanted]]
 
 

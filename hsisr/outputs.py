@@ -120,23 +120,16 @@ def _belonging(image: Path) -> list[Path]:
     """An input with its sidecars, and with header or data of an ENVI pair."""
     files = _with_sidecars(image)
     if image.suffix.lower() == ".hdr":
-        stem = image.name[: -len(image.suffix)]
         inside = image.parent.iterdir() if image.parent.is_dir() else ()
-        files += [
-            file for file in inside if (file.name == stem or _stem(file) == stem) and file.suffix not in _NO_HEADER
-        ]
+        files += [file for file in inside if image.stem in (file.name, file.stem) and file.suffix not in _NO_HEADER]
     elif image.suffix.lower() not in _NO_HEADER and not image.is_dir():
         for ending in (".hdr", ".HDR"):
-            files += [image.with_name(image.name + ending), image.with_name(_stem(image) + ending)]
+            files += [image.with_name(image.name + ending), image.with_name(image.stem + ending)]
     return files
 
 
 def _with_sidecars(path: Path) -> list[Path]:
     return [path, *sidecars(path)]
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(path.suffix)] if path.suffix else path.name
 
 
 def _identity(path: Path) -> tuple | None:

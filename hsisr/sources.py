@@ -100,9 +100,8 @@ class Sources:
                 for alias in node.names:
                     if self.path(alias.name) is not None:
                         yield alias.name
-                        packages[alias.asname or alias.name.partition(".")[0]] = (
-                            alias.name if alias.asname else alias.name.partition(".")[0]
-                        )
+                        top = alias.name.partition(".")[0]
+                        packages[alias.asname or top] = alias.name if alias.asname else top
             elif isinstance(node, ast.ImportFrom) and node.module and self.path(node.module) is not None:
                 for alias in node.names:
                     found = self.provider(node.module, alias.name)

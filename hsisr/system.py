@@ -23,10 +23,8 @@ _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "am
 
 def available_threads() -> int:
     """What the process was given: OMP_NUM_THREADS, which Snakemake sets for its jobs, or else its cores."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdigit() and int(given):
-        return int(given)
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return _given_threads() or cores
 
 
 def fix_threads(threads: int | None, processes: int = 1) -> int:
@@ -36,19 +34,30 @@ def fix_threads(threads: int | None, processes: int = 1) -> int:
     """
     import torch
 
-    threads = threads or int(os.environ.get("OMP_NUM_THREADS", 0))  # Snakemake exports the job's share
+    threads = threads or _given_threads()
     if threads:
         torch.set_num_threads(max(1, threads // processes))
     return torch.get_num_threads()
 
 
-def cpu_features() -> list[str]:
-    """The features of this processor on which the speed of convolutions depends; empty where Linux does not say."""
+def _given_threads() -> int:
+    """Threads by OMP_NUM_THREADS, to which Snakemake sets a job's share; 0 where it does not name one number."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() else 0
+
+
+def cpu_flags() -> str:
+    """All features of this processor, the line that Linux has for them; empty where it does not say."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        words = next((line.split() for line in lines if line.startswith(("flags", "Features"))), [])
-        return [feature for feature in _FEATURES if feature in words]
-    return []
+        return next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return ""
+
+
+def cpu_features() -> list[str]:
+    """The features of this processor on which the speed of convolutions depends; empty where Linux does not say."""
+    words = cpu_flags().split()
+    return [feature for feature in _FEATURES if feature in words]
 
 
 def wait_passively() -> None:

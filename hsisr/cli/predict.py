@@ -54,11 +54,9 @@ def predict(
 
     Stopped in any way, the same command goes on where it was.
     """
-    from hsisr.datasets.writers import written_files
     from hsisr.inference.folder import is_collection, super_resolve_folder
-    from hsisr.inference.run import is_unfinished
     from hsisr.inference.scenes import Options, super_resolve_file
-    from hsisr.outputs import check_outputs, check_places
+    from hsisr.outputs import check_places
 
     options = Options(
         scale=scale, tile=tile, halo=halo, memory=memory, device=device, precision=precision,
@@ -75,8 +73,6 @@ def predict(
         for path in super_resolve_folder(lr, sharp, model, out, options, preview is not None, overwrite):
             print(path)
     else:
-        outs = [*written_files(out, options.format), *([] if preview is None else [preview])]
-        check_outputs(outs, [lr, *(guide or [])], overwrite or is_unfinished(out))
         print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite))
 
 

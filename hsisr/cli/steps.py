@@ -21,10 +21,9 @@ def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
     HSISR_SOURCE_<DATASET> and `sources:` in the configuration, in this order, replace the place it comes from.
     """
     from hsisr import datasets
-    from hsisr.config import load
     from hsisr.pipeline import paths
 
-    settings = load(config)
+    settings = _load(config)
     folder = Path(paths.RAW.format(dataset=dataset)).parent
     source = None if f"HSISR_SOURCE_{dataset.upper()}" in os.environ else settings.sources.get(dataset)
     datasets.fetch(dataset, folder, source=source, extra=settings.datasets)
@@ -38,10 +37,9 @@ def convert(
 ) -> None:
     """Convert scenes of a fetched data set to data/scenes/<dataset>/<scene>.h5."""
     from hsisr import datasets
-    from hsisr.config import load
     from hsisr.pipeline import paths, steps
 
-    settings = load(config)
+    settings = _load(config)
     raw = Path(paths.RAW.format(dataset=dataset)).parent
     known = datasets.entry(dataset, settings.datasets).scenes
     for name in [scene] if scene else settings.scenes.get(dataset, known):
@@ -53,10 +51,9 @@ def convert(
 def split(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Write which scenes or regions train, validate and test to data/splits/<dataset>.json."""
     from hsisr import datasets
-    from hsisr.config import load
     from hsisr.pipeline import paths, steps
 
-    settings = load(config)
+    settings = _load(config)
     datasets.split(
         dataset,
         paths.SPLIT.format(dataset=dataset),
@@ -106,10 +103,9 @@ def train(
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Train networks; stopped in any way, the same command goes on where it was."""
-    from hsisr.config import load
     from hsisr.training import train
 
-    for folder in train(load(config), benchmark, model, seed, gpus):
+    for folder in train(_load(config), benchmark, model, seed, gpus):
         print(folder)
 
 

@@ -1,7 +1,8 @@
 """Data sets: the catalogue, fetching, reading any format into a Scene, writing, splits."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hsisr.lazy_names import loader
 
 #: Public name -> module that defines it; modules load, and h5py and rasterio with them, when a name is first used.
 _PUBLIC = {
@@ -50,7 +51,4 @@ if TYPE_CHECKING:
     from hsisr.datasets.writers import export as export
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'hsisr.datasets' has no attribute {name!r}")
+__getattr__ = loader(__name__, _PUBLIC)

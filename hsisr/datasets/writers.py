@@ -18,6 +18,7 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path
+from hsisr.lazy_array import LazyArray
 from hsisr.outputs import sidecars
 from hsisr.scene import Scene, holds
 
@@ -142,14 +143,15 @@ def _as_envi_holds(scene: Scene) -> Scene:
     return replace(scene, stored=_Widened(scene.stored)) if np.dtype(scene.stored.dtype) == np.int8 else scene
 
 
-class _Widened:
+class _Widened(LazyArray):
     """(bands, H, W) of 8-bit integers, read as 16-bit ones."""
 
     def __init__(self, stored: Any) -> None:
         self._stored, self.shape, self.dtype = stored, stored.shape, np.dtype(np.int16)
 
-    def __getitem__(self, key: Any) -> np.ndarray:
-        return np.asarray(self._stored[key]).astype(self.dtype)
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """The same numbers, wider."""
+        return np.asarray(self._stored[bands, rows, columns]).astype(self.dtype)
 
 
 def _write_raster(scene: Scene, path: Path, **options: Any) -> None:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -155,28 +155,27 @@ def _draw(rng: np.random.Generator, scale: int) -> tuple[int, float, float, floa
     return size, l1, l2, theta, isotropic, sampling, Noise(sigma=level if noisy else 0.0)
 
 
+_MULSR = Protocol(
+    "mulsr",
+    "MulSR as published: anisotropic Gaussian 13 x 13, bicubic by 1/s, noise 3/255; LR is shifted against HR",
+    psf=BlockShiftedPsf(l1=2.0, l2=10.0, theta=math.pi / 2, taps=13),
+    sampling="bicubic",
+    noise=_MULSR_NOISE,
+    clips=True,
+    response="nikon_d700",
+    training=_mulsr_training,
+)
+
 #: Every protocol by name. A new one is one entry here.
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
-        Protocol(
-            "mulsr",
-            "MulSR as published: anisotropic Gaussian 13 x 13, bicubic by 1/s, noise 3/255; LR is shifted against HR",
-            psf=BlockShiftedPsf(l1=2.0, l2=10.0, theta=math.pi / 2, taps=13),
-            sampling="bicubic",
-            noise=_MULSR_NOISE,
-            clips=True,
-            response="nikon_d700",
-            training=_mulsr_training,
-        ),
-        Protocol(
-            "mulsr-literal",
-            "mulsr, with the program's isotropic training kernels, which are a quarter Gaussian; tests are the same",
-            psf=BlockShiftedPsf(l1=2.0, l2=10.0, theta=math.pi / 2, taps=13),
-            sampling="bicubic",
-            noise=_MULSR_NOISE,
-            clips=True,
-            response="nikon_d700",
+        _MULSR,
+        replace(
+            _MULSR,
+            name="mulsr-literal",
+            description="mulsr, with the program's isotropic training kernels, which are a quarter Gaussian; tests are "
+            "the same",
             training=_literal_training,
         ),
         Protocol(

@@ -1,7 +1,8 @@
 """Evaluation: the test part super-resolved, scored by the protocol's convention, written as results."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hsisr.lazy_names import loader
 
 #: Public name -> module that defines it; loaded when a name is first used.
 _PUBLIC = {
@@ -26,7 +27,4 @@ if TYPE_CHECKING:
     from hsisr.metrics import score as score
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'hsisr.evaluation' has no attribute {name!r}")
+__getattr__ = loader(__name__, _PUBLIC)

@@ -14,9 +14,10 @@ def merge(benchmark: Benchmark, command: str) -> results.Results:
     Raises HsisrError if a model's scores are missing, or were made with other settings, code or weights than now.
     """
     models, reference_bands, environment = {}, {}, {}
-    weights = [file for name in benchmark.models for file in steps.scoring(benchmark, name).inputs["weights"]]
-    for name in benchmark.models:
-        scores = _read(benchmark.path(paths.SCORES, model=name), results.ModelScores, steps.scoring(benchmark, name))
+    scored = {name: steps.scoring(benchmark, name) for name in benchmark.models}
+    weights = [file for step in scored.values() for file in step.inputs["weights"]]
+    for name, step in scored.items():
+        scores = _read(benchmark.path(paths.SCORES, model=name), results.ModelScores, step)
         models[name], reference_bands, environment = scores.result, scores.reference_bands, scores.environment
     classified = None
     if benchmark.measures_runtime:

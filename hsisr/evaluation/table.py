@@ -63,14 +63,8 @@ def leading_key(results: Results) -> str:
 
 def ranking(results: Results) -> list[str]:
     """The models, the best first; those without the score last."""
-    key = leading_key(results)
-    values: dict[str, float] = {}
-    for name, model in results.models.items():
-        value = model.mean[key]
-        if value is None:  # PSNR is infinite where images are identical
-            value = math.inf if key == "psnr" else -math.inf
-        values[name] = value
-    return sorted(values, key=values.__getitem__, reverse=True)
+    values = _known(results, leading_key(results))
+    return sorted(results.models, key=lambda name: values.get(name, -math.inf), reverse=True)
 
 
 def meaning(results: Results) -> str:
@@ -100,9 +94,14 @@ def best_models(results: Results) -> dict[str, str | None]:
     """Score -> model that leads in it; None where no model has the score."""
     best: dict[str, str | None] = {}
     for key, (_, _, higher) in columns_of(results).items():
-        values = {name: model.mean[key] for name, model in results.models.items()}
-        if key == "psnr":  # none is infinite there: identical images
-            values = {name: math.inf if value is None else value for name, value in values.items()}
-        known = {name: value for name, value in values.items() if value is not None}
+        known = _known(results, key)
         best[key] = (max if higher else min)(known, key=known.__getitem__) if known else None
     return best
+
+
+def _known(results: Results, key: str) -> dict[str, float]:
+    """Model -> its score, of the models that have it; a PSNR of none is infinite: identical images."""
+    scores = {name: model.mean[key] for name, model in results.models.items()}
+    if key == "psnr":
+        scores = {name: math.inf if score is None else score for name, score in scores.items()}
+    return {name: score for name, score in scores.items() if score is not None}

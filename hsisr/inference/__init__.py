@@ -1,8 +1,8 @@
 """Inference: finished models, applied to scenes, in memory or by tiles; and models adapted to one scene."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hsisr.lazy_names import loader
 from hsisr.models.model_files import import_checkpoint as import_checkpoint
 from hsisr.models.model_files import load_model as load_model
 from hsisr.models.model_files import read_metadata as read_metadata
@@ -29,7 +29,4 @@ if TYPE_CHECKING:
     from hsisr.models.apply import predict as predict
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'hsisr.inference' has no attribute {name!r}")
+__getattr__ = loader(__name__, _PUBLIC)

@@ -1,9 +1,10 @@
 """Sources: a user's images, read by windows as values, with what of them is valid; nothing is loaded whole."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import ChosenBands
-from hsisr.missing import fill_samples, missing_pixels
+from hsisr.missing import fill_samples, missing_pixels, nearest_present
 from hsisr.scene import Scene
 
 #: Windows a side of the grid on which an image's range is measured, and their side in pixels.
@@ -109,36 +110,28 @@ class Source:
 
     @cached_property
     def flat_bands(self) -> np.ndarray:
-        """Numbers of the good bands that hold one and the same number, over windows spread evenly over the image."""
-        least = np.full(self.shape[0], np.inf)
-        most = -least
-        for rows in spread(self.scene.shape[1], _SAMPLES, _SAMPLE_PX):
-            for columns in spread(self.scene.shape[2], _SAMPLES, _SAMPLE_PX):
-                values, valid = self.window(rows, columns)
-                if valid.any():
-                    least = np.minimum(least, values[:, valid].min(axis=1))
-                    most = np.maximum(most, values[:, valid].max(axis=1))
+        """Numbers of the good bands that hold one and the same number, as far as `_extremes` looks."""
+        least, most = self._extremes
         return self.good[least == most]
 
     @cached_property
     def incomplete(self) -> str | None:
         """A line for the user where pixels have data in most bands, and lack single samples; None where none do.
 
-        Measured over windows spread evenly over the image.
+        Measured over the windows of `_samples`.
         """
         scene = self.scene
         if scene.nodata is None:
             return None
         samples = pixels = seen = 0
         bands = np.zeros(len(self.good), bool)
-        for rows in spread(scene.shape[1], _SAMPLES, _SAMPLE_PX):
-            for columns in spread(scene.shape[2], _SAMPLES, _SAMPLE_PX):
-                missing = scene.without_data(self.stored(self.good, slice(*rows), slice(*columns)))
-                missing &= ~missing_pixels(missing)
-                samples += int(missing.sum())
-                pixels += int(missing.any(axis=0).sum())
-                seen += missing[0].size
-                bands |= missing.any(axis=(1, 2))
+        for rows, columns in self._samples():
+            missing = scene.without_data(self.stored(self.good, slice(*rows), slice(*columns)))
+            missing &= ~missing_pixels(missing)
+            samples += int(missing.sum())
+            pixels += int(missing.any(axis=0).sum())
+            seen += missing[0].size
+            bands |= missing.any(axis=(1, 2))
         if not samples:
             return None
         return (
@@ -149,20 +142,32 @@ class Source:
 
     @cached_property
     def reach(self) -> tuple[float, float]:
-        """Smallest and largest valid value, over windows spread evenly over the image.
+        """Smallest and largest valid value, as far as `_extremes` looks.
 
-        Raises HsisrError if none of them holds a valid pixel.
+        Raises HsisrError if it finds no valid pixel.
         """
-        low, high = np.inf, -np.inf
-        for rows in spread(self.scene.shape[1], _SAMPLES, _SAMPLE_PX):
-            for columns in spread(self.scene.shape[2], _SAMPLES, _SAMPLE_PX):
-                values, valid = self.window(rows, columns)
-                if valid.any():
-                    inside = values[:, valid]
-                    low, high = min(low, float(inside.min())), max(high, float(inside.max()))
+        least, most = self._extremes
+        low, high = float(least.min()), float(most.max())
         if low > high:
             raise HsisrError(f"{self.label}: holds no valid pixel: all are nodata or masked")
         return low, high
+
+    @cached_property
+    def _extremes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Smallest and largest valid value of each good band, over the windows of `_samples`; infinite without one."""
+        least = np.full(self.shape[0], np.inf)
+        most = -least
+        for rows, columns in self._samples():
+            values, valid = self.window(rows, columns)
+            if valid.any():
+                least = np.minimum(least, values[:, valid].min(axis=1))
+                most = np.maximum(most, values[:, valid].max(axis=1))
+        return least, most
+
+    def _samples(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Rows and columns of windows that are spread evenly over the image."""
+        height, width = self.scene.shape[1:]
+        return product(spread(height, _SAMPLES, _SAMPLE_PX), spread(width, _SAMPLES, _SAMPLE_PX))
 
     def _read(self, bands: np.ndarray, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         scene = self.scene
@@ -213,9 +218,7 @@ def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """(bands, n, m) with every invalid pixel replaced by the valid one nearest to it, so that none bleeds."""
     if valid.all() or not valid.any():
         return values
-    from scipy.ndimage import distance_transform_edt
-
-    rows, columns = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    rows, columns = nearest_present(~valid)
     return values[:, rows, columns]
 
 

@@ -83,7 +83,7 @@ def super_resolve_file(
 
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview])]
-    check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite=True)
+    check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
     with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), run.work_folder(out) as folder:
         low, sharp = open_images(lr, guide, options)
         sharp = with_channels_that_vary(sharp, model)

@@ -3,8 +3,9 @@
 A name loads its module when it is first used, so that listing models or running a classical one needs no torch.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hsisr.lazy_names import loader
 
 #: Public name -> module that defines it.
 _PUBLIC = {
@@ -45,10 +46,7 @@ if TYPE_CHECKING:
     from hsisr.models.two_stream import TwoStream as TwoStream
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'hsisr.models' has no attribute {name!r}")
+__getattr__ = loader(__name__, _PUBLIC)
 
 
 def __dir__() -> list[str]:

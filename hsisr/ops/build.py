@@ -29,6 +29,7 @@ from hsisr.errors import HsisrError
 from hsisr.locks import held
 from hsisr.ops.plan import Variant
 from hsisr.sources import PACKAGE, csrc_folder
+from hsisr.system import cpu_flags
 
 _CPU_FLAGS = ("-O3", "-march=native", "-ffp-contract=fast", "-fopenmp")
 _CUDA_FLAGS = ("-O3",)
@@ -254,7 +255,7 @@ def _check_tools(library: Library) -> None:
 
 def _key(library: Library) -> str:
     facts = [repr(library), torch.__version__, str(torch.version.cuda), _version(_compiler())]
-    facts += [_version(_nvcc())] if library.cuda else [platform.machine(), _cpu_features()]
+    facts += [_version(_nvcc())] if library.cuda else [platform.machine(), cpu_flags() or platform.processor()]
     digest = hashlib.sha256("\n".join(facts).encode())
     for source in sorted(source_folder().glob("*.*")):
         digest.update(source.name.encode() + b"\0" + source.read_bytes())
@@ -274,15 +275,6 @@ def _version(compiler: str) -> str:
     if not shutil.which(compiler):
         return ""
     return subprocess.run([compiler, "--version"], capture_output=True, text=True).stdout
-
-
-@cache
-def _cpu_features() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
 def _compiler() -> str:

@@ -4,8 +4,6 @@ A choice changes rounding, so it is not made anew in every run: the table lies b
 entry for each number of channels and of threads, and whoever comes next reads it.
 """
 
-import json
-import os
 import time
 from collections.abc import Callable
 from functools import cache
@@ -13,6 +11,8 @@ from pathlib import Path
 
 import torch
 
+from hsisr.errors import HsisrError
+from hsisr.files import read_json, write_json
 from hsisr.locks import held
 from hsisr.ops import build, reference, scan
 from hsisr.ops.reference import Direction
@@ -29,7 +29,7 @@ _REPEATS, _TAPS = 3, 7
 def native_from(channels: int) -> int:
     """H*W from which maps of so many channels go to the native kernel, with the threads of this process.
 
-    Builds the kernel if need be; where it cannot be built, ALWAYS_PIXELS.
+    Builds the kernel if need be; where it cannot be built, or the table not be kept, ALWAYS_PIXELS.
     """
     return _native_from(channels, torch.get_num_threads())
 
@@ -42,19 +42,15 @@ def _native_from(channels: int, threads: int) -> int:
         path = build.cached_path(library).with_suffix(".faster_from.json")
         with held(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
             return _read_or_measure(path, channels, f"{channels} channels, {threads} threads")
-    except (build.Unavailable, OSError):
+    except (build.Unavailable, HsisrError):  # a cache without locks, or that cannot be written
         return ALWAYS_PIXELS
 
 
 def _read_or_measure(path: Path, channels: int, entry: str) -> int:
-    table = {}
-    if path.is_file():
-        table = json.loads(path.read_text(encoding="utf-8"))
+    table = read_json(path) if path.is_file() else {}
     if entry not in table:
         table[entry] = _measure(channels)
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(table, indent=2, sort_keys=True), encoding="utf-8")
-        os.replace(temporary, path)
+        write_json(path, dict(sorted(table.items())))
     return int(table[entry])
 
 

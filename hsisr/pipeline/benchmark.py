@@ -116,10 +116,7 @@ class Benchmark:
         """Where this benchmark's networks are trained: here, or at reduced resolution where there is no reference."""
         if self.convention is not None:
             return self
-        default = datasets.entry(self.dataset, self.config.datasets).protocol
-        suffix = "" if default == REDUCED_RESOLUTION else f"_{REDUCED_RESOLUTION}"
-        sibling = resolve(self.config, f"{self.dataset}_x{self.scale}{suffix}")
-        return replace(sibling, models=self.models)
+        return replace(self._sibling(self.dataset, REDUCED_RESOLUTION), models=self.models)
 
     @property
     def patches(self) -> Patches:
@@ -140,9 +137,12 @@ class Benchmark:
         task = entry.training.objectives.rgb
         if task is None or entry.weights is not None:
             return None
-        default = datasets.entry(task.dataset, self.config.datasets).protocol
-        suffix = "" if default == self.protocol else f"_{self.protocol}"
-        return resolve(self.config, f"{task.dataset}_x{self.scale}{suffix}")
+        return self._sibling(task.dataset, self.protocol)
+
+    def _sibling(self, dataset: str, protocol: str) -> "Benchmark":
+        """The benchmark of the same scale on a data set and under a protocol."""
+        suffix = "" if datasets.entry(dataset, self.config.datasets).protocol == protocol else f"_{protocol}"
+        return resolve(self.config, f"{dataset}_x{self.scale}{suffix}")
 
     def auxiliary_patches(self, model: str) -> dict[str, str]:
         """Objective -> the patch file that it takes beside the labelled one, of those that a model is trained with."""

@@ -100,7 +100,6 @@ def _config(dataset: str, source: str | None, scale: int) -> str:
         raise HsisrError(f"{dataset}: photographs help training, nothing is compared on them; choose another data set")
     benchmark = f"{dataset}_x{scale}"
     held = None if source is None else datasets.held(dataset, source)
-    some = held is not None and set(held) != set(entry.scenes)
     guided = benchmarks.resolve(Config.parse({"benchmarks": {benchmark: {"models": ["bicubic"]}}}), benchmark).has_guide
     chosen = _MODELS if guided else _SINGLE_IMAGE_MODELS
     text = _CONFIG.substitute(
@@ -109,7 +108,7 @@ def _config(dataset: str, source: str | None, scale: int) -> str:
     )
     if source is not None:
         text += _SOURCE.substitute(sources=_yaml({"sources": {dataset: source}}))
-    if held is not None and some:
+    if held is not None and set(held) != set(entry.scenes):
         text += _SCENES.substitute(count=len(entry.scenes), scenes=_yaml({"scenes": {dataset: held}}))
     benchmarks.check(Config.parse(yaml.safe_load(text)))
     return text

@@ -8,8 +8,9 @@
 Afterwards `network` holds the weights; the same call, after an interruption, goes on where it was.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hsisr.lazy_names import loader
 
 #: Public name -> module that defines it; torch loads with them, when a name is first used.
 _PUBLIC = {
@@ -32,7 +33,4 @@ if TYPE_CHECKING:
     from hsisr.training.runs import train_one as train_one
 
 
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'hsisr.training' has no attribute {name!r}")
+__getattr__ = loader(__name__, _PUBLIC)

@@ -24,9 +24,10 @@ class Batch:
     first: int = 0
     total: int | None = None
 
-    def __post_init__(self) -> None:
-        if self.total is None:
-            object.__setattr__(self, "total", len(self.lr))
+    @property
+    def samples(self) -> int:
+        """Of all of the batch."""
+        return len(self.lr) if self.total is None else self.total
 
     @property
     def rows(self) -> slice:
@@ -53,7 +54,7 @@ class Batch:
 
         def part(first: int) -> Batch:
             guide, hr = (None if x is None else x[first : first + size] for x in (self.guide, self.hr))
-            return Batch(self.lr[first : first + size], guide, hr, self.first + first, self.total)
+            return Batch(self.lr[first : first + size], guide, hr, self.first + first, self.samples)
 
         return [part(k * size) for k in range(count)]
 

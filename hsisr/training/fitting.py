@@ -71,7 +71,6 @@ def fit(
     """
     from hsisr.training import state
 
-    _check(training or Training())
     training, others = training or Training(), dict(others or {})
     identity, unreadable = _identity(model, patches, training, seed, objective, others, validate, settings)
     outcome = run(model, patches, folder, training, identity, seed, objective, others, validate, export, unreadable)

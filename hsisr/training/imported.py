@@ -1,12 +1,12 @@
 """Weights that exist, put where a training would have left its own, so that they are scored beside those."""
 
-import time
 from pathlib import Path
 from typing import Any
 
-from hsisr.files import stamp, write_json
 from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model
+from hsisr.training import summary
+from hsisr.training.fitting import Outcome
 
 
 def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
@@ -36,18 +36,6 @@ def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
     wavelengths = None if pair.wavelengths_nm is None else pair.wavelengths_nm.tolist()
     metadata |= {"protocol": None, "wavelengths_nm": wavelengths, **source}
     save_model(benchmark.path(paths.WEIGHTS, **fields), network, metadata, identity)
-    summary = {
-        **stamp("training", identity),
-        "settings": identity["settings"],
-        "code": identity["code"],
-        "data": {},
-        **source,
-        "steps": 0,
-        "epochs": 0.0,
-        "kept_step": 0,
-        "validation_psnr": None,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "timing": {"seconds": 0.0, "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
-    }
-    write_json(benchmark.path(paths.TRAINING, **fields), summary)
+    untrained = Outcome(steps=0, epochs=0.0, kept_step=0, validation_psnr=None, seconds=0.0)
+    summary.write(benchmark.path(paths.TRAINING, **fields), untrained, network, {**identity, "data": {}}, **source)
     return Path(benchmark.path(paths.RUN, **fields))

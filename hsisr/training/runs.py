@@ -1,18 +1,16 @@
 """Training what a configuration describes: one run for every network and seed, in a folder of its own."""
 
 import os
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsisr.config import Config, load
 from hsisr.errors import HsisrError
-from hsisr.files import settings_hash, stamp, write_json
+from hsisr.files import settings_hash
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model, resolve
 from hsisr.system import fix_threads
-from hsisr.training.fitting import Outcome
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,7 +61,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     from hsisr.models import registry
     from hsisr.pipeline.pair_files import training_pairs
     from hsisr.pipeline.patch_files import PatchFile
-    from hsisr.training import fitting, state
+    from hsisr.training import fitting, state, summary
     from hsisr.training.imported import place_weights
     from hsisr.training.validation import Validation
 
@@ -93,7 +91,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     outcome = fitting.run(network, samples, folder, training, identity, seed, None, others, validate, export)
     if is_first_process():
         export(benchmark.path(paths.WEIGHTS, **fields), network)
-        _write_summary(benchmark.path(paths.TRAINING, **fields), outcome, network, identity)
+        summary.write(benchmark.path(paths.TRAINING, **fields), outcome, network, identity)
         state.remove(folder)
     return folder
 
@@ -136,17 +134,3 @@ def _metadata(benchmark: Benchmark, model: Model, patches: "PatchFile") -> dict[
         "protocol": benchmark.protocol,
         "wavelengths_nm": None if patches.wavelengths_nm is None else patches.wavelengths_nm.tolist(),
     }
-
-
-def _write_summary(path: str, outcome: Outcome, network: "nn.Module", identity: dict[str, Any]) -> None:
-    summary = {
-        **stamp("training", {key: identity[key] for key in ("step", "settings", "code")}),
-        **{key: identity[key] for key in ("settings", "code", "data")},
-        "steps": outcome.steps,
-        "epochs": outcome.epochs,
-        "kept_step": outcome.kept_step,
-        "validation_psnr": outcome.validation_psnr,
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "timing": {"seconds": outcome.seconds, "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())},
-    }
-    write_json(path, summary)

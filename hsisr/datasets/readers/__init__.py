@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.datasets.readers.damage import first_bytes
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
@@ -110,11 +111,7 @@ def _recognised(path: Path) -> ModuleType:
         raise HsisrError(f"{path}: no such file or folder")
     head = b""
     if path.is_file():
-        try:
-            with open(path, "rb") as file:
-                head = file.read(_HEAD_BYTES)
-        except OSError as error:
-            raise HsisrError(f"{path}: cannot be read ({error.strerror})") from error
+        head = first_bytes(path, _HEAD_BYTES)
         if not head:
             raise HsisrError(f"{path}: empty file (0 bytes); get it again")
     for name in READERS:

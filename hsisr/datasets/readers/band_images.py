@@ -10,6 +10,7 @@ import numpy as np
 
 from hsisr.datasets.readers import raster
 from hsisr.datasets.readers.arrays import build, left_on_disk, scene_name, vector
+from hsisr.datasets.readers.damage import first_bytes
 from hsisr.datasets.readers.images import SUFFIXES, decode, driver_of
 from hsisr.datasets.stacking import stacked
 from hsisr.errors import HsisrError
@@ -80,7 +81,8 @@ def _read_rasters(path: Path, files: list[Path], wavelengths_nm: Any, options: d
         for file in files:
             scene = raster.read(file, **options)
             if scene.shape[0] > 1:
-                scene = _one_of_equals(file, scene)
+                _check_equal(file, scene.stored[...])
+                scene = scene.bands([0])
             scenes.append(scene)
     scene = stacked(scenes, [str(file) for file in files], scene_name(path))
     types = list(dict.fromkeys(str(one.stored.dtype) for one in scenes))
@@ -93,19 +95,14 @@ def _read_rasters(path: Path, files: list[Path], wavelengths_nm: Any, options: d
     return build(path, scene.stored, (0, 1, 2), scene.nodata, **facts)
 
 
-def _one_of_equals(file: Path, scene: Scene) -> Scene:
-    cube = scene.stored[...]
-    if not all(np.array_equal(cube[0], other) for other in cube[1:3]):
-        raise HsisrError(f"{file}: has {len(cube)} channels that differ; say which counts with `channel`")
-    return scene.bands([0])
+def _check_equal(file: Path, channels: np.ndarray) -> None:
+    """Raise HsisrError if the colours of an image differ; a fourth channel, its opacity, may."""
+    if not all(np.array_equal(channels[0], other) for other in channels[1:3]):
+        raise HsisrError(f"{file}: has {len(channels)} channels that differ; say which counts with `channel`")
 
 
 def _is_tiff(file: Path) -> bool:
-    try:
-        with open(file, "rb") as opened:
-            return driver_of(opened.read(16)) == "GTiff"
-    except OSError as error:
-        raise HsisrError(f"{file}: cannot be read ({error.strerror})") from error
+    return driver_of(first_bytes(file, 16)) == "GTiff"
 
 
 def _numbered(folder: Path) -> list[Path]:
@@ -154,8 +151,7 @@ def _plane(file: Path, channel: int | None) -> np.ndarray:
     if len(pixels) == 1:
         return pixels[0]
     if channel is None:
-        if not all(np.array_equal(pixels[0], other) for other in pixels[1:3]):
-            raise HsisrError(f"{file}: has {len(pixels)} channels that differ; say which counts with `channel`")
+        _check_equal(file, pixels)
         return pixels[0]
     if not 0 <= channel < len(pixels):
         raise HsisrError(f"{file}: has {len(pixels)} channels, no channel {channel} (counted from 0)")

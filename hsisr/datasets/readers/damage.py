@@ -1,4 +1,4 @@
-"""Turning what a damaged file makes a library raise into one line that names the file."""
+"""Turning what a damaged or unreadable file makes a library or the system raise into one line that names the file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,3 +21,12 @@ def damage(path: Path, kind: str) -> Iterator[None]:
     except Exception as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise HsisrError(f"{path}: damaged or cut {kind} ({reason}); get it again") from error
+
+
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file, by which its format is known. Raises HsisrError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise HsisrError(f"{path}: cannot be read ({error.strerror})") from error

@@ -6,6 +6,7 @@ Scanners and processors name the data `X`, `X.img`, `X.dat`, `X.raw`, `X.pix` an
 
 from pathlib import Path
 
+from hsisr.datasets.readers.damage import first_bytes
 from hsisr.errors import HsisrError
 
 #: Endings of files that are never the data of a header beside them.
@@ -30,8 +31,7 @@ def data_file(path: Path, head: bytes) -> Path | None:
 
 def header_file(data: Path) -> Path | None:
     """The header of a data file: `X.img.hdr`, or `X.hdr`, in small letters or capitals; None if there is none."""
-    stem = data.name[: -len(data.suffix)] if data.suffix else data.name
-    for name in (data.name, stem):
+    for name in (data.name, data.stem):
         for ending in (".hdr", ".HDR", ".Hdr"):
             header = data.with_name(name + ending)
             if header != data and header.is_file() and _is_header(header):
@@ -40,14 +40,14 @@ def header_file(data: Path) -> Path | None:
 
 
 def _data_of(header: Path) -> Path:
-    stem = header.name[: -len(header.suffix)]
+    stem = header.stem
     exact = header.with_name(stem)
     if exact.is_file():
         return exact
     beside = [
         file
         for file in sorted(header.parent.iterdir())
-        if file.suffix.lower() not in _OTHER and file.name != header.name and file.name[: -len(file.suffix)] == stem
+        if file.suffix.lower() not in _OTHER and file.name != header.name and file.stem == stem
         if file.suffix and file.is_file()
     ]
     usual = [file for ending in _USUAL for file in beside if file.suffix.lower() == ending]
@@ -73,8 +73,4 @@ def _described_as(header: Path, stem: str) -> str:
 
 
 def _is_header(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(4) == b"ENVI"
-    except OSError as error:
-        raise HsisrError(f"{path}: cannot be read ({error.strerror})") from error
+    return first_bytes(path, 4) == b"ENVI"

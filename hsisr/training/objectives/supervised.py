@@ -57,8 +57,7 @@ class Supervised:
             return
         patches = torch.arange(len(batch.lr)).view(-1, 1)
         half = _halved(batch.hr, self.rule) if network.alpha_weight else None
-        patches_of_all = len(batch.lr) if batch.total is None else batch.total
-        for drawn in self._bands(patches_of_all, batch.lr.shape[1], number, mixture)[first:]:
+        for drawn in self._bands(batch.samples, batch.lr.shape[1], number, mixture)[first:]:
             bands = drawn if drawn.ndim == 1 else drawn[batch.rows]
             if half is None:
                 estimate = network.super_resolve_bands(batch.lr, batch.guide, bands)
