@@ -51,4 +51,4 @@ if TYPE_CHECKING:
     from hsisr.datasets.writers import export as export
 
 
-__getattr__ = loader(__name__, _PUBLIC)
+__getattr__, __dir__ = loader(__name__, _PUBLIC)

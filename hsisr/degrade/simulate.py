@@ -11,10 +11,11 @@ from hsisr.degrade.protocols import Protocol, find_protocol, fixed_sampler
 from hsisr.degrade.response import BY_INDEX, apply_response, response_by_index
 from hsisr.degrade.response import response as response_matrix
 from hsisr.errors import HsisrError
+from hsisr.lazy_names import notebook
 from hsisr.scene import Scene
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pair:
     """What a model sees and what it is scored against; an LR pixel i covers the HR pixels i s .. i s + s - 1.
 
@@ -30,6 +31,14 @@ class Pair:
     hr: np.ndarray | None
     mask: np.ndarray | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        line: str = notebook().describe_pair("pair", self.lr, self.guide, self.hr, self.metadata)
+        return line
+
+    def _repr_html_(self) -> str:
+        card: str = notebook().pair_card("pair", self.lr, self.guide, self.hr, self.metadata)
+        return card
 
 
 def degrade(

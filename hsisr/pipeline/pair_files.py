@@ -14,12 +14,13 @@ from hsisr import degrade, hdf5
 from hsisr.datasets import quicklook
 from hsisr.datasets.splits import Item
 from hsisr.errors import HsisrError
+from hsisr.lazy_names import notebook
 from hsisr.pipeline import steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.scene import Scene
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PairFile:
     """What a pair file holds.
 
@@ -35,6 +36,14 @@ class PairFile:
     labels: np.ndarray | None
     wavelengths_nm: np.ndarray | None
     metadata: dict[str, Any]
+
+    def __repr__(self) -> str:
+        line: str = notebook().describe_pair(self.name, self.lr, self.guide, self.hr, self.metadata)
+        return line
+
+    def _repr_html_(self) -> str:
+        card: str = notebook().pair_card(self.name, self.lr, self.guide, self.hr, self.metadata)
+        return card
 
     def cut_back(self, estimate: np.ndarray) -> np.ndarray:
         """estimate (bands, H, W) without what the reference lacks, where its size does not divide by the scale."""
