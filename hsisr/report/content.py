@@ -39,13 +39,15 @@ class ModelView:
 class SceneView:
     """One test scene or region: the LR image, the reference and every model's result on the reference's stretch.
 
-    lr (h, w, 3) and reference (H, W, 3) uint8; points (n, 2) rows and columns; reference_spectra (n, bands).
+    lr (h, w, 3) and reference (H, W, 3) uint8; guide (H, W, 3) uint8 on its own stretch, or None;
+    points (n, 2) rows and columns; reference_spectra (n, bands).
     wavelengths_nm (bands,), or None if unknown; composite_bands: 0-based numbers of those shown as red, green, blue.
     """
 
     name: str
     lr: np.ndarray
     reference: np.ndarray
+    guide: np.ndarray | None
     points: np.ndarray
     reference_spectra: np.ndarray
     wavelengths_nm: np.ndarray | None
@@ -161,6 +163,7 @@ def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> Scen
         name=name,
         lr=stretch(found.lr_composite),
         reference=stretch(found.reference_composite),
+        guide=Stretch.of(found.guide_composite)(found.guide_composite) if found.guide_composite.size else None,
         points=found.points,
         reference_spectra=found.reference_spectra,
         wavelengths_nm=None if numbered else found.wavelengths_nm,

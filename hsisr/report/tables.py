@@ -3,7 +3,7 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,11 +43,15 @@ _PERCENT_DECIMALS = 1
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, a smaller addition (such as a spread), and a mark (BEST, SECOND or none)."""
+    """One cell: its text, a smaller addition (such as a spread), and a mark (BEST, SECOND or none).
+
+    order: the number by which it sorts, where its text does not begin with it.
+    """
 
     text: str
     addition: str = ""
     mark: str = ""
+    order: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ def scores(results: Results) -> Table:
     models = results.models
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     for key in keys(results):
-        marks = ranks({name: value(model.mean, key) for name, model in models.items()}, key)
+        spreads = {name: model.seed_std.get(key) or 0.0 for name, model in models.items() if len(model.seeds) > 1}
+        marks = ranks({name: value(model.mean, key) for name, model in models.items()}, key, spreads)
         for name, model in models.items():
             rows[name].append(Cell(text(model.mean, key), _spread(model, key), marks.get(name, "")))
     columns = [Column(_COLUMNS[key][0], _direction(key)) for key in keys(results)]
@@ -108,7 +113,7 @@ def costs(results: Results) -> Table:
         "Operations per value",
         "Memory",
     ]
-    rows = {name: [Cell(text) for text in _costs(model)] for name, model in results.models.items()}
+    rows = {name: _costs(model) for name, model in results.models.items()}
     return Table("Size, time and memory of each model", "Model", [Column(heading) for heading in columns], rows)
 
 
@@ -195,21 +200,32 @@ def overview(benchmarks: Mapping[str, Results], key: str = "psnr") -> Table:
     return Table(f"Mean {_COLUMNS[key][0]} over each test part", "Benchmark", [Column(name) for name in names], rows)
 
 
-def ranks(values: Mapping[str, float | None], key: str) -> dict[str, str]:
-    """Name -> BEST or SECOND among values of one score, by the rounded numbers that the reader sees: equal numbers
-    share their rank, None has none. Of a single number nothing leads."""
+def ranks(values: Mapping[str, float | None], key: str, spreads: Mapping[str, float] | None = None) -> dict[str, str]:
+    """Name -> BEST or SECOND among values of one score, by the rounded numbers that the reader sees.
+
+    Equal numbers share their rank, None has none. Of a single number nothing leads. spreads: standard deviations over
+    seeds; numbers that differ by no more than the spread of their difference share their rank too.
+    """
     _, decimals, higher = _COLUMNS[key]
     known = {name: number if higher else -number for name, number in values.items() if number is not None}
-    return _leaders(known, decimals)
+    return _leaders(known, decimals, spreads)
 
 
-def _leaders(values: Mapping[str, float], decimals: int) -> dict[str, str]:
+def _leaders(values: Mapping[str, float], decimals: int, spreads: Mapping[str, float] | None = None) -> dict[str, str]:
     """As `ranks`, of numbers of which higher ones are better."""
-    rounded = {name: round(number, decimals) for name, number in values.items()}
-    order = sorted(set(rounded.values()), reverse=True)
-    if len(order) < 2:
-        return {}
-    return {name: (BEST, SECOND)[order.index(number)] for name, number in rounded.items() if number in order[:2]}
+    left = {name: round(number, decimals) for name, number in values.items()}
+    spread = spreads or {}
+    marks: dict[str, str] = {}
+    for mark in (BEST, SECOND):
+        if not left:
+            break
+        first = max(left, key=lambda name: left[name])
+        top = left[first]
+        reach = {name: math.hypot(spread.get(first, 0.0), spread.get(name, 0.0)) for name in left}
+        near = [name for name, number in left.items() if number == top or top - number <= reach[name]]
+        marks |= dict.fromkeys(near, mark)
+        left = {name: number for name, number in left.items() if name not in marks}
+    return marks if set(marks.values()) == {BEST, SECOND} else {}
 
 
 def text(scores: Mapping[str, float | None], key: str) -> str:
@@ -231,8 +247,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def markdown(title: str, benchmarks: Mapping[str, Results]) -> str:
-    """The score tables of all benchmarks as Markdown: best in bold, second underlined."""
+def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapping[str, np.ndarray | None]) -> str:
+    """The score tables of all benchmarks as Markdown: best in bold, second underlined.
+
+    wavelengths_nm: benchmark -> those of its bands, or None.
+    """
     parts = [f"# {title}"]
     for name, results in benchmarks.items():
         scored = f"convention {results.convention}" if results.convention else "no reference"
@@ -241,7 +260,7 @@ def markdown(title: str, benchmarks: Mapping[str, Results]) -> str:
             scores(results),
             costs(results),
             classification(results),
-            bands(results, None),
+            bands(results, wavelengths_nm[name]),
             published_scores(results),
         ):
             if table is not None:
@@ -302,19 +321,23 @@ def _spread(model: ModelResult, key: str) -> str:
     return f"\u00b1 {model.seed_std[key]:.{_COLUMNS[key][1]}f}"
 
 
-def _costs(model: ModelResult) -> list[str]:
-    """What stands in the row of a model in `costs`."""
-    training, memory = model.timing.get("training_seconds"), model.timing.get("peak_memory_mb")
-    each, operations = model.timing.get("seconds_per_megapixel_band"), model.flops_per_value
+def _costs(model: ModelResult) -> list[Cell]:
+    """The row of a model in `costs`."""
+    timing = model.timing
     return [
-        f"{model.parameters:,}" if model.parameters else NOTHING,
-        f"{model.training_steps:,}" if model.training_steps else NOTHING,
-        NOTHING if training is None else duration(training),
-        duration(model.timing["seconds"]),
-        NOTHING if each is None else duration(each),
-        NOTHING if operations is None else _with_prefix(operations),
-        NOTHING if memory is None else f"{memory:.0f} MB",
+        _amount(model.parameters or None, "{:,}".format),
+        _amount(model.training_steps or None, "{:,}".format),
+        _amount(timing.get("training_seconds"), duration),
+        _amount(timing["seconds"], duration),
+        _amount(timing.get("seconds_per_megapixel_band"), duration),
+        _amount(model.flops_per_value, _with_prefix),
+        _amount(timing.get("peak_memory_mb"), "{:.0f} MB".format),
     ]
+
+
+def _amount(number: float | None, words: Callable[[float], str]) -> Cell:
+    """A number in words, or NOTHING; it sorts by the number."""
+    return Cell(NOTHING) if number is None else Cell(words(number), order=float(number))
 
 
 def _with_prefix(number: float) -> str:
