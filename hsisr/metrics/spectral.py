@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
-from hsisr.metrics.inputs import Pair, check_positive, per_image
+from hsisr.metrics.inputs import Pair, check_positive, check_scale, per_image
 from hsisr.metrics.pixel import moments
 from hsisr.metrics.strips import Gatherer, Strip, walk
 
@@ -53,9 +53,9 @@ def ergas(reference: Any, estimate: Any, scale: float, *, mask: Any = None, bord
     """Relative dimensionless global error (Wald 2000): 100 / scale * sqrt(mean_b MSE_b / mean(X_b)^2).
 
     scale: HR pixels per LR pixel. Bands whose reference has mean 0 have no relative error and are left out;
-    HsisrError if none is left, or if scale is not a finite number above 0.
+    HsisrError if none is left, or if scale is not a finite number of at least 1.
     """
-    scale = check_positive("scale", scale)
+    scale = check_scale(scale)
 
     def measure(pair: Pair) -> float:
         found = moments(pair)
@@ -73,23 +73,26 @@ def relative_error(mse: np.ndarray, mean_reference: np.ndarray, scale: float) ->
 
 
 class SpectralAngles(Gatherer):
-    """Mean spectral angle, gathered in a walk (see `hsisr.metrics.strips`). epsilon: see `sam`."""
+    """Mean spectral angle, gathered in a walk (see `hsisr.metrics.strips`).
 
-    def __init__(self, epsilon: float | None = None) -> None:
-        self._epsilon = epsilon
+    epsilon: see `sam`. peak: the value that counts as 1, in which epsilon is given.
+    """
+
+    def __init__(self, epsilon: float | None = None, peak: float = 1.0) -> None:
+        self._epsilon, self._peak = epsilon, peak
         self._products = np.zeros((3, 0))  # of each pixel: <x, x>, <y, y>, <x, y>
         self._product = np.zeros(0)
         self._sum, self._pixels = 0.0, 0
 
     def fresh(self) -> "SpectralAngles":
         """One that has gathered nothing."""
-        return SpectralAngles(self._epsilon)
+        return SpectralAngles(self._epsilon, self._peak)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         """Take one band of a strip."""
         x, y = strip.pixels(x), strip.pixels(y)
         if self._epsilon is not None:
-            x, y = _without_zeros(x, self._epsilon), _without_zeros(y, self._epsilon)
+            x, y = (_without_zeros(values, self._epsilon * self._peak) for values in (x, y))
         if self._product.size != x.size:
             self._products = np.zeros((3, x.size))
             self._product = np.empty_like(x)
@@ -104,7 +107,7 @@ class SpectralAngles(Gatherer):
             valid = norms > 0
             cosines = xy[valid] / norms[valid]
         else:
-            cosines = xy / (norms + self._epsilon)
+            cosines = xy / (norms + self._epsilon * self._peak**2)
         self._sum = np.arccos(np.clip(cosines, -1, 1)).sum()
         self._pixels = cosines.size
 

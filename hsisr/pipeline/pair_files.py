@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from hsisr.scene import Scene
 
 
 @dataclass(frozen=True)
-class PairFile:
+class PairFile(degrade.AnyPair):
     """What a pair file holds.
 
     lr (bands, h, w), guide (G, H, W) or None, hr (bands, H, W) or None under protocol `full`: float32.
@@ -35,13 +35,6 @@ class PairFile:
     labels: np.ndarray | None
     wavelengths_nm: np.ndarray | None
     metadata: dict[str, Any]
-
-    def cut_back(self, estimate: np.ndarray) -> np.ndarray:
-        """estimate (bands, H, W) without what the reference lacks, where its size does not divide by the scale."""
-        if self.hr is None:
-            return estimate
-        rows, columns = self.hr.shape[1:]
-        return estimate[:, :rows, :columns]
 
 
 def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
@@ -62,7 +55,7 @@ def open_item(benchmark: Benchmark, item: Item) -> Scene:
 
 def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
     """The pair that a benchmark makes of an item's scene."""
-    return degrade.pair(
+    pair = degrade.pair(
         scene,
         benchmark.rule,
         benchmark.scale,
@@ -71,6 +64,9 @@ def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
         noise=benchmark.choice.noise,
         part=item.name,
     )
+    if pair.convention == benchmark.convention:
+        return pair
+    return replace(pair, metadata={**pair.metadata, "convention": benchmark.convention})
 
 
 def training_pairs(benchmark: Benchmark) -> Iterator[tuple[str, degrade.Pair]]:
