@@ -18,7 +18,7 @@ _PUBLIC = {
     "evaluate": "hsisr.evaluation",
     "super_resolve": "hsisr.inference",
 }
-_MODULES = ("config", "datasets", "degrade", "evaluation", "inference", "metrics", "models", "ops")
+_MODULES = ("config", "datasets", "degrade", "evaluation", "inference", "metrics", "models", "ops", "pairs")
 
 __all__ = ["__version__", *_PUBLIC, *_MODULES]
 

@@ -60,7 +60,7 @@ def score(
     if clip is not None:
         check_inside(pair, clip, rule.name)
     check_unit(pair, peak)
-    moments, angles = BandMoments(pair.shape[0]), SpectralAngles(rule.sam_epsilon, top)
+    moments, angles = BandMoments(pair.shape[0]), SpectralAngles(rule.sam_epsilon, rule.sam_counts_black, top)
     ssim = Ssim(pair, rule.ssim_window, top)
     walk(pair, moments, angles, ssim)
     return {

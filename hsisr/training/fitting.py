@@ -73,6 +73,7 @@ def fit(
     from hsisr.training import state
 
     training, others = training or Training(), dict(others or {})
+    _check(training)
     identity, unreadable = _identity(model, patches, training, seed, objective, others, validate, settings)
     outcome = run(model, patches, folder, training, identity, seed, objective, others, validate, export, unreadable)
     state.remove(folder)

@@ -220,6 +220,9 @@ def test_plain_is_the_default_and_finds_any_image_equal_to_itself(pair):
         found = metrics.score(image, image, 4)
         assert (found["psnr"], found["ssim"], found["rmse"]) == (math.inf, 1, 0)
         assert found["sam"] == pytest.approx(0, abs=1e-5)
+    black = dark.copy()
+    black[:, :, :10] = 0
+    assert metrics.score(dark, black, 4)["sam"] == pytest.approx(90 * 10 / 40, abs=1e-5)  # where the image is not
     assert metrics.score(*pair, 4) == metrics.score(*pair, 4, "plain")
     assert metrics.Score(4)._convention == "plain"
 

@@ -14,8 +14,8 @@ class Convention:
 
     name: as written into results files. description: one sentence for reports. clip: range to which the estimate is
     clipped before every score, which the reference must not leave, or None. psnr: (B,) mean squared errors and the
-    peak -> dB. ssim_window: window of the SSIM. sam_epsilon: see `hsisr.metrics.sam`. ERGAS, RMSE, MAE and CC are the
-    same in every convention.
+    peak -> dB. ssim_window: window of the SSIM. sam_epsilon, sam_counts_black: see `hsisr.metrics.sam`. ERGAS, RMSE,
+    MAE and CC are the same in every convention.
     """
 
     name: str
@@ -24,3 +24,4 @@ class Convention:
     psnr: Callable[[np.ndarray, float], float]
     ssim_window: Window
     sam_epsilon: float | None
+    sam_counts_black: bool = False

@@ -8,10 +8,11 @@ PLAIN = Convention(
     name="plain",
     description=(
         "estimate not clipped; PSNR of the whole cube; SSIM with a Gaussian window of 11 pixels, sigma 1.5; SAM over "
-        "pixels whose spectra are not zero"
+        "pixels whose reference is not zero"
     ),
     clip=None,
     psnr=whole_cube_psnr,
     ssim_window=GAUSSIAN_11,
     sam_epsilon=None,
+    sam_counts_black=True,
 )
