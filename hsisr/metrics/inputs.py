@@ -114,10 +114,10 @@ def as_array(name: str, values: Any) -> np.ndarray:
     return array
 
 
-def check_positive(name: str, value: float) -> float:
+def check_positive(name: str, value: float | None) -> float:
     """`value` as a float. Raises HsisrError unless it is a finite number above 0."""
     try:
-        number = float(value)
+        number = 0.0 if value is None else float(value)
     except (TypeError, ValueError):
         number = 0.0
     if not 0 < number < float("inf"):
@@ -125,7 +125,7 @@ def check_positive(name: str, value: float) -> float:
     return number
 
 
-def check_scale(scale: float) -> float:
+def check_scale(scale: float | None) -> float:
     """`scale` as a float. Raises HsisrError unless it is a finite number of at least 1."""
     number = check_positive("scale", scale)
     if number < 1:

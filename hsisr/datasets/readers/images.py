@@ -81,9 +81,8 @@ def valid_pixels(path: Path, image: Any) -> tuple[np.ndarray | None, int | None]
     alpha = None
     flags = image.mask_flag_enums[0]
     if (marked or named) and image.count > 1:
-        alpha = next(
-            (band for band in [*named, *marked] if image.driver == "PNG" or is_opacity(image.read(band))), None
-        )
+        certain = image.driver == "PNG"
+        alpha = next((band for band in [*named, *marked] if certain or is_opacity(image.read(band))), None)
         if alpha is None:
             if marked:
                 notice(f"{path}: its band {marked[0]} is marked as alpha but holds an image; it is taken as a band")
