@@ -264,6 +264,9 @@ class BenchmarkChoice(Section):
         None, ge=0, description="Noise sigma on the LR image of the test, range [0, 1]; 0.0316 is variance 0.001."
     )
     seed: int = Field(0, ge=0, description="Seed of the degradation's noise.")
+    convention: str | None = Field(
+        None, description="Metric convention, where it is not the protocol's: plain clips nothing."
+    )
     patches: Patches | None = Field(None, description="Training patches, where they differ from the section `patches`.")
 
 

@@ -198,7 +198,8 @@ def score(
     reference: AnyFile,
     estimate: AnyFile,
     scale: Annotated[float, typer.Option(help="HR pixels per LR pixel, for ERGAS.")],
-    convention: Annotated[str, typer.Option(help="mulsr or mixup.")] = "mulsr",
+    convention: Annotated[str, typer.Option(help="plain, or mulsr or mixup as in published tables.")] = "plain",
+    peak: Annotated[float | None, typer.Option(help="Value that counts as 1; 1 if left out.")] = None,
     border: Annotated[int, typer.Option(help="Pixels cut off on every side.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     read: Reading = None,
@@ -206,12 +207,12 @@ def score(
         list[str] | None, typer.Option("--read-estimate", help="The same for the estimate; --read is the reference's.")
     ] = None,
 ) -> None:
-    """Score an image against its reference, under a named convention; both with values in [0, 1]."""
+    """Score an image against its reference, under a named convention; both in one unit, in [0, 1] or with --peak."""
     from hsisr import datasets, metrics
 
     truth = datasets.read_scene(reference, **reader_options(read))
     other = datasets.read_scene(estimate, **reader_options(read_estimate))
-    scores = metrics.score(truth.cube, other.cube, scale, convention, mask=truth.mask, border=border)
+    scores = metrics.score(truth.cube, other.cube, scale, convention, mask=truth.mask, border=border, peak=peak)
     if as_json:
         print(json.dumps({"convention": convention, "scale": scale, **metrics.json_ready(scores)}, indent=2))
         return

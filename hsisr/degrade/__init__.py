@@ -3,7 +3,7 @@
 from hsisr.degrade.custom import CustomProtocol
 from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, noise_level, spectral_subspace
 from hsisr.degrade.noise import Noise, scene_seed
-from hsisr.degrade.protocols import PROTOCOLS, Protocol
+from hsisr.degrade.protocols import CONVENTIONS, PROTOCOLS, Protocol
 from hsisr.degrade.psf import anisotropic_gaussian
 from hsisr.degrade.registration import Registration, measure_shift, registration, shift_of
 from hsisr.degrade.response import (
@@ -17,14 +17,16 @@ from hsisr.degrade.response import (
 )
 from hsisr.degrade.sampling import imresize, interpolate
 from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, sensor_of
-from hsisr.degrade.simulate import Pair, degrade, degrade_crop, pair, scene_response
+from hsisr.degrade.simulate import AnyPair, Pair, degrade, degrade_crop, pair, scene_response
 
 __all__ = [
+    "CONVENTIONS",
     "MIXUP_RESPONSE",
     "MIXUP_WAVELENGTHS_NM",
     "PROTOCOLS",
     "RESPONSES",
     "RGB_TO_EIGHT",
+    "AnyPair",
     "CustomProtocol",
     "Footprint",
     "Noise",

@@ -38,6 +38,9 @@ class Degradation:
         return build_crop_sampler(self.kernel, self.sampling, scale, shape, self.border, self.phase)
 
 
+#: What a protocol may be scored by: the names of `hsisr.metrics.CONVENTIONS`, which stands above this package.
+CONVENTIONS = ("mulsr", "mixup", "plain")
+
 #: Side of an image, HR pixels, beyond which full matrices take longer than sparse ones.
 _LARGEST_CROP_PX = 256
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.degrade.noise import Noise, parse_noise, scene_seed
-from hsisr.degrade.protocols import Protocol, find_protocol, fixed_sampler
+from hsisr.degrade.protocols import PROTOCOLS, Protocol, find_protocol, fixed_sampler
 from hsisr.degrade.response import BY_INDEX, apply_response, response_by_index
 from hsisr.degrade.response import response as response_matrix
 from hsisr.errors import HsisrError
@@ -15,15 +15,38 @@ from hsisr.lazy_names import notebook
 from hsisr.scene import Scene
 
 
+class AnyPair:
+    """What pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`) have in common; see `Pair`."""
+
+    hr: np.ndarray | None
+    mask: np.ndarray | None
+    metadata: dict[str, Any]
+
+    @property
+    def convention(self) -> str | None:
+        """Metric convention of its scores; None where there is no reference, or its protocol is not known."""
+        known = PROTOCOLS.get(self.metadata.get("protocol", ""))
+        found: str | None = self.metadata.get("convention", None if known is None else known.convention)
+        return found
+
+    def cut_back(self, estimate: np.ndarray) -> np.ndarray:
+        """estimate (bands, H, W) without what the reference lacks, where its size does not divide by the scale."""
+        if self.hr is None:
+            return estimate
+        rows, columns = self.hr.shape[1:]
+        return estimate[:, :rows, :columns]
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Pair:
+class Pair(AnyPair):
     """What a model sees and what it is scored against; an LR pixel i covers the HR pixels i s .. i s + s - 1.
 
     lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), up to s - 1 rows and
     columns less under `mixup`, or None under `full`.
     mask: of hr's size, True where valid, or None: all are. All images float32.
     metadata: protocol, scale, psf and sampling (words), kernel (array or None), phase, noise_sigma, response (name or
-    None), response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene.
+    None), response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene; convention, where
+    it is not that of a named protocol.
     """
 
     lr: np.ndarray
@@ -222,6 +245,8 @@ def _simulated(
         "part": part,
         "crop": (0, rows, 0, columns),
     }
+    if protocol.name not in PROTOCOLS:
+        metadata["convention"] = protocol.convention
     mask = None if scene.mask is None else np.ascontiguousarray(scene.mask[:rows, :columns])
     return Pair(lr.astype(np.float32), guide, hr, mask, metadata)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from hsisr.errors import HsisrError
 from hsisr.evaluation import preview, results
 from hsisr.evaluation.first_seed import FirstSeed
 from hsisr.evaluation.full_resolution import score_full
@@ -55,7 +56,10 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
 def _scores(benchmark: Benchmark, pair: pair_files.PairFile, estimate: np.ndarray) -> results.Scores:
     if benchmark.convention is None:
         return score_full(pair, estimate, benchmark.scale, benchmark.guide_response)
-    return json_ready(score(pair.hr, estimate, benchmark.scale, benchmark.convention, mask=pair.mask))
+    try:
+        return json_ready(score(pair, estimate, benchmark.scale, benchmark.convention, peak=benchmark.peak))
+    except HsisrError as error:
+        raise HsisrError(f"{benchmark.name}, {pair.name}: {error}") from error
 
 
 def _summary(

@@ -30,6 +30,7 @@ from hsisr.finetuning.reduced import Part, parts
 from hsisr.inference import run, scenes
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import scale_between
+from hsisr.inference.images import Source
 from hsisr.inference.scenes import Options, say
 from hsisr.models.apply import Method, open_method, predict
 from hsisr.models.model_files import read_metadata, save_model
@@ -96,6 +97,9 @@ def finetune(
         least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
         cut = parts(feed, _shares(hold_out), least)
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
+        metadata |= {"reach": _reach(feed.lr)}
+        if feed.guide is not None:
+            metadata |= {"guide_reach": _reach(feed.guide.source)}
         training = _recipe(feed, fresh, options)
         starts = {"as it was": _weights(feed)} if feed.method.model.useful_untrained or not fresh else {}
         samples = _prepared(feed, cut["training"], seed)
@@ -150,7 +154,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
     if not fresh:
         method = open_method(model, scale, channels)
         metadata = {**read_metadata(model)}
-        for key in ("schema", "hsisr_version", "config_hash", "peak", "guide_peak"):
+        for key in ("schema", "hsisr_version", "config_hash", "peak", "guide_peak", "reach", "guide_reach"):
             metadata.pop(key, None)
         method = replace(method, metadata={})  # its range is that of this scene now
     else:
@@ -174,6 +178,11 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
     }
     on_grid = scenes.on_grid(low, sharp, method, options, folder) if sharp is not None and method.needs_guide else None
     return scenes.make_feed(method, low, on_grid, options), metadata, fresh
+
+
+def _reach(image: Source) -> float:
+    """The largest value of an image that a model is adapted to, sampled as `predict` will sample it."""
+    return max(map(abs, image.reach))
 
 
 def _recipe(feed: Feed, fresh: bool, options: Options) -> Training:
@@ -244,7 +253,7 @@ class _Validation:
         guide = part.low_guide if self.needs_guide else None
         estimate = predict(network, part.low_lr, guide, sensor=sensor_in(self.footprint, part.mask, self.scale))
         mask = None if part.mask.all() else part.mask
-        return float(metrics.score(part.lr, estimate, self.scale, "mulsr", mask=mask)["psnr"])
+        return float(metrics.score(part.lr, estimate, self.scale, "plain", mask=mask, peak=1.0)["psnr"])
 
 
 def _train(

@@ -27,7 +27,8 @@ def compare(
     found: dict[str, dict[str, Scores]] = {"reduced": {}, "full": {}}
     for name, apply in methods["reduced"].items():
         mask = None if part.mask.all() else part.mask
-        scores = metrics.score(part.lr, apply(part.low_lr, part.low_guide, part.mask), scale, "mulsr", mask=mask)
+        estimate = apply(part.low_lr, part.low_guide, part.mask)
+        scores = metrics.score(part.lr, estimate, scale, "plain", mask=mask, peak=1.0)
         found["reduced"][name] = {key: float(scores[key]) for key in ("psnr", "sam", "ergas")}
     for name, apply in methods["full"].items():
         found["full"][name] = _full(part, apply, scale, response)

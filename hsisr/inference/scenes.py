@@ -178,12 +178,12 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = warn) -
 def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = warn) -> Feed:
     """A method with its images, after a look at whether it was trained for such ones."""
     trained = method.metadata
-    peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"))
+    peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"), trained.get("reach"))
     lines = [lr.incomplete, _lost_place(lr), line, *suitability.check_bands(method, lr)]
     guide_peak = 1.0
     if sharp is not None:
-        given, known = options.guide_peak, trained.get("guide_peak")
-        guide_peak, line = suitability.peak_of(sharp.source, given, known, "guide_peak")
+        given, known, reached = options.guide_peak, trained.get("guide_peak"), trained.get("guide_reach")
+        guide_peak, line = suitability.peak_of(sharp.source, given, known, reached, "guide_peak")
         lines += [sharp.source.incomplete, line]
     for line in filter(None, lines):
         note(line)

@@ -97,8 +97,14 @@ class Benchmark:
 
     @property
     def convention(self) -> str | None:
-        """Metric convention of the protocol; None where there is no reference."""
-        return self.rule.convention
+        """Metric convention of the choice, else of the protocol; None where there is no reference."""
+        return None if self.rule.convention is None else self.choice.convention or self.rule.convention
+
+    @property
+    def peak(self) -> float | None:
+        """The peak of scores: 1 for published data sets, whose papers say so; None for one's own, which are checked."""
+        own = datasets.entry(self.dataset, self.config.datasets).access == "folder"
+        return None if own else 1.0
 
     @property
     def classifies(self) -> bool:
@@ -209,6 +215,9 @@ def resolve(config: Config, name: str) -> Benchmark:
     except HsisrError as error:
         raise HsisrError(f"{where}: {error}") from None
     choice = config.benchmarks.get(name, BenchmarkChoice())
+    if choice.convention not in (None, *degrade.CONVENTIONS):
+        known = ", ".join(degrade.CONVENTIONS)
+        raise HsisrError(f"benchmarks.{name}.convention: {choice.convention!r} is not known; choose one of {known}")
     guide_response = choice.response or entry.response
     # a guide that comes with the scenes is used as it is, unless the benchmark names a response
     response = (choice.response if entry.guide and rule.real_guide else guide_response) if rule.needs_guide else None

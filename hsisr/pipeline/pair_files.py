@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from hsisr.pipeline.benchmark import Benchmark
 from hsisr.scene import Scene
 
 
-@dataclass(frozen=True, repr=False)
-class PairFile:
+@dataclass(frozen=True, eq=False, repr=False)
+class PairFile(degrade.AnyPair):
     """What a pair file holds.
 
     lr (bands, h, w), guide (G, H, W) or None, hr (bands, H, W) or None under protocol `full`: float32.
@@ -45,13 +45,6 @@ class PairFile:
         card: str = notebook().pair_card(self.name, self.lr, self.guide, self.hr, self.metadata)
         return card
 
-    def cut_back(self, estimate: np.ndarray) -> np.ndarray:
-        """estimate (bands, H, W) without what the reference lacks, where its size does not divide by the scale."""
-        if self.hr is None:
-            return estimate
-        rows, columns = self.hr.shape[1:]
-        return estimate[:, :rows, :columns]
-
 
 def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     """Degrade one item (a scene, or a region cut from it before anything else) and write its pair file.
@@ -71,7 +64,7 @@ def open_item(benchmark: Benchmark, item: Item) -> Scene:
 
 def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
     """The pair that a benchmark makes of an item's scene."""
-    return degrade.pair(
+    pair = degrade.pair(
         scene,
         benchmark.rule,
         benchmark.scale,
@@ -80,6 +73,9 @@ def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
         noise=benchmark.choice.noise,
         part=item.name,
     )
+    if pair.convention == benchmark.convention:
+        return pair
+    return replace(pair, metadata={**pair.metadata, "convention": benchmark.convention})
 
 
 def training_pairs(benchmark: Benchmark) -> Iterator[tuple[str, degrade.Pair]]:

@@ -296,6 +296,7 @@ def _degradation(benchmark: Benchmark) -> dict[str, Any]:
         "response": benchmark.response,
         "noise": benchmark.choice.noise,
         "seed": benchmark.choice.seed,
+        **({} if benchmark.choice.convention is None else {"convention": benchmark.convention}),
     }
 
 

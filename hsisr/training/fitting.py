@@ -1,6 +1,7 @@
 """Fitting: any network, trained on any samples, resumable at any moment."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
-from hsisr.system import fix_threads
+from hsisr.system import available_memory, fix_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -121,6 +122,26 @@ def _check(training: Training) -> None:
         )
 
 
+def _check_batch(patches: "TrainingSamples", training: Training) -> None:
+    """Tell the user of batches that hold more samples than there are. Raises HsisrError for one beyond the memory."""
+    size = training.batch_size
+    sample = patches.stacked([0])
+    needed = size // training.nodes * sum(x.nbytes for x in (sample.lr, sample.guide, sample.hr) if x is not None)
+    free = available_memory()
+    if needed > free:
+        raise HsisrError(
+            f"training.batch_size: {size} samples of {patches.label} take {needed / 2**30:.1f} GiB on this machine, "
+            f"which has {free / 2**30:.1f} GiB left; choose at most {int(size * free / needed / 2)}"
+        )
+    if size > len(patches):
+        print(
+            f"training: batch_size {size} is more than the {len(patches)} samples in an epoch of {patches.label}; a "
+            "batch holds some of them several times",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def _identity(
     model: "nn.Module",
     patches: "TrainingSamples",
@@ -185,6 +206,8 @@ def _fit(
     threads = fix_threads(training.threads, training.devices)
     workers = devices.workers(training, threads, fabric.device)
     torch.manual_seed(seed)
+    if fabric.is_global_zero:
+        _check_batch(patches, training)
     model.to(fabric.device)
     iteration = objective or objectives.build(training, seed, model, patches, others)
     iteration.feed_with(workers, share)

@@ -81,7 +81,10 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     network = registry.build(model.base, benchmark.scale, patches.bands, patches.guide_channels, model.options)
     files = step.inputs["validation"]
     convention = benchmark.convention
-    validate = Validation(files, benchmark.scale, convention) if files and convention is not None else None
+    validate = None
+    if files and convention is not None:
+        validate = Validation(files, benchmark.scale, convention, benchmark.peak)
+        validate.check()
     identity = {**step.identity, "data": step.contents()}
     fields = {"model": model.name, "seed": seed}
     export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)
@@ -133,4 +136,5 @@ def _metadata(benchmark: Benchmark, model: Model, patches: "PatchFile") -> dict[
         "guide_channels": patches.guide_channels,
         "protocol": benchmark.protocol,
         "wavelengths_nm": None if patches.wavelengths_nm is None else patches.wavelengths_nm.tolist(),
+        **({} if patches.reach is None else {"reach": patches.reach}),
     }

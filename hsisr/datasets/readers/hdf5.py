@@ -54,7 +54,7 @@ def read(
     else:
         marks = NO_MARKS
     facts |= {"scale": stated.scale, "offset": stated.offset}
-    return build(path, GuardedDataset(path, datasets[name]), order, nodata, marks, **facts)
+    return build(path, GuardedDataset(path, datasets[name], stated.dtype), order, nodata, marks, **facts)
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -69,15 +69,19 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 class GuardedDataset:
-    """An h5py dataset whose read errors are HsisrErrors that name the file."""
+    """An h5py dataset whose read errors are HsisrErrors that name the file.
 
-    def __init__(self, path: Path, dataset: Any) -> None:
+    dtype: as which its numbers are taken, of the stored size; None: as they are stored.
+    """
+
+    def __init__(self, path: Path, dataset: Any, dtype: np.dtype | None = None) -> None:
         self._path, self._dataset = path, dataset
-        self.shape, self.dtype = dataset.shape, dataset.dtype
+        self.shape, self.dtype = dataset.shape, dtype or dataset.dtype
 
     def __getitem__(self, key: Any) -> np.ndarray:
         with damage(self._path, "HDF5 file"):
-            return self._dataset[key]
+            numbers: np.ndarray = self._dataset[key].view(self.dtype)
+            return numbers
 
 
 def open_for_strips(path: Path) -> Any:

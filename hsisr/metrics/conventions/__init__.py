@@ -4,12 +4,16 @@ from hsisr.errors import HsisrError
 from hsisr.metrics.conventions.base import Convention
 from hsisr.metrics.conventions.mixup import MIXUP
 from hsisr.metrics.conventions.mulsr import MULSR
+from hsisr.metrics.conventions.plain import PLAIN
 
 #: Name -> convention.
 CONVENTIONS: dict[str, Convention] = {
     "mulsr": MULSR,
     "mixup": MIXUP,
+    "plain": PLAIN,
 }
+#: For images that no published table asks for.
+DEFAULT = PLAIN.name
 
 
 def find_convention(name: str) -> Convention:
