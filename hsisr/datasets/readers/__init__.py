@@ -19,8 +19,13 @@ from hsisr.datasets.readers.damage import first_bytes
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
+#: Readers of agencies' products, which are more than one file, or more than one array.
+PRODUCTS = (
+    *("prisma", "enmap", "emit", "desis", "sentinel2", "hyperion", "landsat"),
+    *("aviris", "neon", "tanager", "planet"),
+)
 #: Names of readers, as in `reader:` of a catalogue entry, in the order in which content is tried.
-READERS = ("scene", "band_images", "numpy", "matlab", "hdf5", "rgb", "raster")
+READERS = ("scene", "numpy", "matlab", *PRODUCTS, "band_images", "hdf5", "rgb", "raster")
 #: Those that read a layer of labels or a mask.
 PLANE_READERS = ("numpy", "matlab", "raster")
 
@@ -65,6 +70,13 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
     path = innermost(Path(path))
     _check_reachable(path)
     return _recognised(path).describe(path)
+
+
+def is_product(path: str | os.PathLike) -> bool:
+    """Whether a file or folder is an agency's product, which is one scene whatever files it holds."""
+    path = innermost(Path(path))
+    head = first_bytes(path, _HEAD_BYTES) if path.is_file() else b""
+    return path.exists() and any(_module(name).matches(path, head) for name in PRODUCTS)
 
 
 def _is_folder(path: Path) -> bool:
