@@ -67,5 +67,5 @@ def describe(path: Path) -> dict[str, Any]:
 
 def _bands(package: Package) -> dict[int, str]:
     """Number -> file of each band."""
-    found = {int(match[1]): name for name in package.names if (match := _BAND.fullmatch(name))}
+    found = {int(match[1]): name for name in package.on_top() if (match := _BAND.fullmatch(name))}
     return {number: name for number, name in found.items() if 1 <= number <= len(_CENTRES_NM)}

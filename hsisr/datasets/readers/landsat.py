@@ -74,7 +74,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 def _bands(package: Package) -> dict[int, str]:
     """Number -> file of each band; empty for the bands of several products."""
-    found = [(match, name) for name in package.names if (match := _BAND.fullmatch(name))]
+    found = [(match, name) for name in package.on_top() if (match := _BAND.fullmatch(name))]
     if len({match[1] for match, _ in found}) != 1:
         return {}
     return {int(match[2]): name for match, name in found}

@@ -61,6 +61,10 @@ class Package:
         """The first of `find`; None if there is none."""
         return next(iter(self.find(pattern)), None)
 
+    def on_top(self) -> list[str]:
+        """Paths inside that lie in no folder, or in the one that an archive begins with."""
+        return [name for name in self.names if name.count("/") <= int(self.zipped)]
+
     def place(self, name: str) -> Path:
         """What messages call a file."""
         return self.path / name

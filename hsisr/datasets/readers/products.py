@@ -247,11 +247,15 @@ def finished(
             "--read-guide quality=none)"
         )
     fields = {key: getattr(scene, key) for key in ("scale", "offset", "crs", "transform", "guide", *_SPECTRAL)}
-    made = build(path, scene.stored, (0, 1, 2), scene.nodata, mask=mask, provenance=provenance, **fields)
-    return replace(made, mask=None) if made.mask is not None and made.mask.all() else made
+    # a description is no measure of how many pixels its product may hold
+    holder = path.parent if path.suffix.lower() in _DESCRIPTIONS else path
+    made = build(holder, scene.stored, (0, 1, 2), scene.nodata, mask=mask, provenance=provenance, **fields)
+    valid = None if made.mask is None or made.mask.all() else made.mask
+    return replace(made, name=scene_name(path), mask=valid)
 
 
 _SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
+_DESCRIPTIONS = (".xml", ".hdr", ".json", ".geojson")
 
 
 def described(path: Path, read: Callable[..., Scene]) -> dict[str, Any]:
@@ -291,8 +295,10 @@ def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) ->
         package = None if match is None else Package.around(path).starting(match[1])
     else:
         package = Package.of(path, head)
-    found = [] if package is None else package.find(metadata)
-    if package is None or len(found) != 1:
+    if package is None:
+        return None
+    found = [name for name in package.on_top() if name in package.find(metadata)]
+    if len(found) != 1:
         return None
     name = found[0].rpartition("/")[2]
     match = file.fullmatch(name)

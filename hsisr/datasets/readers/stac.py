@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import products, virtual
-from hsisr.datasets.readers.arrays import scene_name
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.stacking import stacked
 from hsisr.errors import HsisrError
@@ -57,20 +56,21 @@ def read(path: Path, asset: str | None = None, guide: str | None = None, remote:
         raise HsisrError(f"{path}: has no asset {', '.join(missing)}; it has {listed}")
     anywhere = str(remote).lower() in ("true", "1")
     scene = _image(path, assets, keys, anywhere)
+    if sharp:
+        scene = replace(scene, guide=_made(path, _image(path, assets, sharp, anywhere), ", ".join(sharp)))
     properties = item.get("properties")
     acquired = properties.get("datetime") if isinstance(properties, dict) else None
-    told = {"acquired": acquired} if isinstance(acquired, str) else {}
-    return replace(
-        scene,
-        name=scene_name(path),
-        guide=_image(path, assets, sharp, anywhere) if sharp else scene.guide,
-        provenance={**scene.provenance, "product": "STAC item", "parts": ", ".join((*keys, *sharp)), **told},
-    )
+    return _made(path, scene, ", ".join(keys), acquired if isinstance(acquired, str) else None)
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the item's scene and guide say of themselves."""
     return products.described(path, read)
+
+
+def _made(path: Path, scene: Scene, parts: str, acquired: str | None = None) -> Scene:
+    unused = scene.provenance.get("georeference")
+    return products.finished(path, scene, "STAC item", acquired, scene.mask, parts=parts, georeference=unused)
 
 
 def _keys(text: str) -> tuple[str, ...]:
