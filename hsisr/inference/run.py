@@ -80,12 +80,10 @@ def state_of(path: str | os.PathLike | Sequence[str | os.PathLike] | None) -> li
         return None
     if not isinstance(path, (str, os.PathLike)):
         return [state_of(one) for one in path]
-    file: Path | None = Path(path)
-    if virtual.is_virtual(Path(path)):
-        file = virtual.local_file(Path(path))
-        if file is None:
-            return [str(path)]
-    facts = Path(file).stat()
+    file = virtual.local_file(Path(path)) if virtual.is_virtual(Path(path)) else Path(path)
+    if file is None:  # an address
+        return [str(path)]
+    facts = file.stat()
     return [str(Path(path).resolve()), facts.st_size, facts.st_mtime_ns]
 
 

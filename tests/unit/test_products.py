@@ -12,7 +12,9 @@ from hsisr.cli.app import app
 from hsisr.datasets import read_scene
 from hsisr.datasets.readers import READERS, describe, is_product
 from hsisr.datasets.readers.packages import parsed_xml
+from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
+from hsisr.inference.align import resampled
 from hsisr.inference.images import Source, open_lazily
 
 from . import product_files as made
@@ -65,7 +67,7 @@ class TestPrisma:
         stored = made.prisma(tmp_path / self.FILE)
         scene, pan = read_scene(tmp_path / self.FILE), read_scene(tmp_path / self.FILE, cube="pan")
         assert np.array_equal(scene.guide.stored[0], stored["PAN"]) and np.array_equal(pan.stored, scene.guide.stored)
-        assert pan.transform == pytest.approx((5, 0, LEFT + 12.5, 0, -5, TOP - 12.5))  # middles of pixels, as the cube
+        assert pan.transform == pytest.approx((5, 0, LEFT, 0, -5, TOP))  # the same ground
         made.prisma(tmp_path / "no_pan.he5", pan=False)
         assert read_scene(tmp_path / "no_pan.he5").guide is None
         refused(tmp_path / "no_pan.he5", "holds no panchromatic image", cube="pan")
@@ -129,9 +131,7 @@ class TestEnmap:
         folder, _ = made.enmap(tmp_path)
         for layer, place, number in (("QUALITY_CLOUD", (0, 1), 1), ("QUALITY_CLOUDSHADOW", (0, 2), 1),
                                      ("QUALITY_CIRRUS", (0, 3), 3), ("QUALITY_CLASSES", (0, 4), 3)):  # fmt: skip
-            plane = (
-                np.ones((1, ROWS, COLUMNS), np.uint8) if "C" not in layer else np.zeros((1, ROWS, COLUMNS), np.uint8)
-            )
+            plane = np.zeros((1, ROWS, COLUMNS), np.uint8)
             plane[0, *place] = number
             plane[0, 3, 3] = 1 if layer == "QUALITY_CIRRUS" else 0  # thin
             made.tiff(folder / f"{folder.name}-QL_{layer}.TIF", plane)
@@ -239,6 +239,14 @@ class TestSentinel2:
         assert invalid(scene) == [(row, column) for row in (0, 1) for column in range(10)]  # snow is no cloud
         assert read_scene(tmp_path / "S2B_MSIL2A_20220722T102559_N0400_R108_T33UUU_20220722T120000.SAFE",
                           quality="none").mask is None  # fmt: skip
+
+    def test_an_export_and_an_aligned_guide_keep_the_mask(self, tmp_path):
+        scene = read_scene(made.sentinel2(tmp_path)[0])
+        export(scene, tmp_path / "out.tif")
+        assert invalid(read_scene(tmp_path / "out.tif")) == invalid(scene)
+        low = Source(read_scene(made.enmap(tmp_path)[0]), "LR")
+        aligned = resampled(low, Source(scene, "guide"), 6, tmp_path)  # pixels of 5 m
+        assert aligned.window((0, 4), (0, 24))[1][:, :19].sum() == 0 and aligned.window((8, 9), (0, 9))[1].all()
 
     def test_bands_and_resolution_are_chosen(self, tmp_path):
         safe, stored = made.sentinel2(tmp_path)

@@ -45,7 +45,8 @@ def read(path: Path, quality: str = "mask") -> Scene:
     bands = _BANDS.get(scene.shape[0])
     if bands is None:
         raise HsisrError(f"{path}: {scene.shape[0]} bands; expected 4 or 8 of PlanetScope or SkySat")
-    scene = replace(scene, nodata=0.0, scale=_SCALE, **products.spectral(*zip(*bands, strict=True)))
+    centres, widths = zip(*bands, strict=True)
+    scene = replace(scene, nodata=0.0, scale=_SCALE, **products.spectral(centres, widths))
     mask, usable = None, package.first(r".*_udm2\w*\.tiff?")
     if screen and usable is not None:
         planes = [products.layer(package, usable, scene.shape[1:], band) for band in _MASKED]

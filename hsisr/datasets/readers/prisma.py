@@ -127,7 +127,7 @@ def _screened(path: Path, file: Any, name: str, cube: LazyArray, order: tuple[in
     return products.Screened(cube, lazy, 0.0)
 
 
-def _scale(file: Any, key: str) -> dict[str, float]:
+def _scale(file: Any, key: str) -> dict[str, Any]:
     least, most = (hdf5.attribute(file, f"L2Scale{key}{end}", float) for end in ("Min", "Max"))
     return {"scale": (most - least) / _MOST, "offset": least}
 
@@ -150,8 +150,8 @@ def _place(
 def _grid(file: Any, size: tuple[int, ...]) -> ground.Georeference:
     """The grid of level 2D, out of the coordinates of two corners of the product.
 
-    Public readers take them for the middles of the corners' pixels, of the cube and of the panchromatic image alike;
-    where they lie a whole pixel further apart, they are the outer corners.
+    Public readers take them for the middles of the cube's pixels in the corners; where they lie a whole pixel further
+    apart, they are outer corners. The panchromatic image, of six times as many pixels, covers the same ground.
     """
     left, top, right, bottom = (
         hdf5.attribute(file, f"Product_{corner}corner_{axis}", float)
@@ -169,10 +169,8 @@ def _grid(file: Any, size: tuple[int, ...]) -> ground.Georeference:
         return ground.Georeference(
             unused=f"corners {apart[0]:g} x {apart[1]:g} pixels of {_PIXEL_M:g} m apart, for {rows} x {columns} pixels"
         )
-    half = 0.0 if outer else 0.5
-    return ground.Georeference(
-        f"EPSG:{epsg}", (pixel[1], 0.0, left - half * pixel[1], 0.0, -pixel[0], top + half * pixel[0])
-    )
+    half = 0.0 if outer else _PIXEL_M / 2
+    return ground.Georeference(f"EPSG:{epsg}", (pixel[1], 0.0, left - half, 0.0, -pixel[0], top + half))
 
 
 def _finished(

@@ -5,7 +5,7 @@ A product is what an agency delivers: images, quality layers and a description. 
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,9 @@ def scaled(path: Path, scene: Scene, scales: np.ndarray, offsets: np.ndarray) ->
 def picked(scene: Scene, bands: np.ndarray) -> Scene:
     """The scene with these bands alone (from 0, in this order), still lazy."""
     spectral = {key: getattr(scene, key) for key in ("wavelengths_nm", "fwhm_nm", "bad_bands")}
-    chosen = {key: None if value is None else np.asarray(value)[bands] for key, value in spectral.items()}
+    chosen: dict[str, Any] = {
+        key: None if value is None else np.asarray(value)[bands] for key, value in spectral.items()
+    }
     if np.array_equal(bands, np.arange(scene.shape[0])):
         return scene
     return replace(scene, stored=ChosenBands(scene.stored, np.asarray(bands)), **chosen)
@@ -269,7 +271,7 @@ def described(path: Path, read: Callable[..., Scene]) -> dict[str, Any]:
     return found
 
 
-def spectral(wavelengths: Sequence[float], widths: Sequence[float], good: np.ndarray | None = None) -> dict[str, Any]:
+def spectral(wavelengths: Any, widths: Any, good: np.ndarray | None = None) -> dict[str, Any]:
     """Wavelengths, widths and bad bands of a Scene out of numbers in nanometres. good: True where a band is used."""
     bad = None if good is None or np.all(good) else ~np.asarray(good, bool)
     return {
