@@ -108,6 +108,17 @@ class TestPrisma:
         made.prisma(tmp_path / "PRS_L1.he5", level="L1")
         refused(tmp_path / "PRS_L1.he5", "a PRISMA product of level 1; expected reflectance, level 2C or 2D")
 
+    @pytest.mark.parametrize(
+        ("name", "value", "pattern"),
+        [("Epsg_Code", 1, "crs=EPSG:1: not a CRS"), ("L2ScaleSwirMax", np.nan, "must be finite"),
+         ("List_Fwhm_Swir", np.full(5, np.inf), "its widths of bands are not all numbers")],
+    )  # fmt: skip
+    def test_numbers_that_are_none_are_refused(self, tmp_path, name, value, pattern):
+        made.prisma(tmp_path / self.FILE)
+        with h5py.File(tmp_path / self.FILE, "a") as file:
+            file.attrs[name] = value
+        refused(tmp_path / self.FILE, pattern)
+
     def test_a_list_of_another_length_is_refused(self, tmp_path):
         made.prisma(tmp_path / self.FILE)
         with h5py.File(tmp_path / self.FILE, "a") as file:

@@ -55,7 +55,7 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
         nodata = products.number_of(stored, "_FillValue", _NODATA)
         cube: LazyArray = LazyCube(path, GuardedDataset(path, stored), (2, 0, 1), nodata)
         valid, told = _valid(path, cube.shape[1:]) if screen else (None, None)
-        place = ground.Georeference()
+        acquired, place = products.text_attribute(file, "time_coverage_start"), ground.Georeference()
         if str(ortho).lower() in ("true", "1"):
             table, place = _lookup(path, file, cube.shape[1:])
             cube = _OnGrid(cube, table, nodata)
@@ -68,7 +68,6 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
             )
     scene = Scene(cube, scene_name(path), crs=place.crs, transform=place.transform, nodata=nodata)
     scene = replace(scene, **products.spectral(centres, widths, good > 0))
-    acquired = products.text_attribute(file, "time_coverage_start")
     return products.finished(path, products.in_order(scene), "EMIT L2A", acquired, valid, quality=told)
 
 

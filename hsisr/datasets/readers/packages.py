@@ -5,6 +5,7 @@ are checked as `hsisr.datasets.archives` checks those that it unpacks; descripti
 that no entity is expanded and no other file is named.
 """
 
+import math
 import os
 import re
 import zipfile
@@ -138,11 +139,14 @@ def text_of(root: Element, *tags: str) -> str | None:
 
 
 def number(path: Path, what: str, text: str | None) -> float:
-    """A number that a description gives. Raises HsisrError if it gives none."""
+    """A number that a description gives. Raises HsisrError if it gives none, or no finite one."""
     try:
-        return float(text or "")
+        value = float(text or "")
     except ValueError:
-        raise HsisrError(f"{path}: {what} must be a number, not {text!r}") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise HsisrError(f"{path}: {what} must be a number, not {text!r}")
+    return value
 
 
 def _files_below(folder: Path) -> dict[str, str]:

@@ -137,7 +137,7 @@ def _place(
 ) -> ground.Georeference:
     """Where a cube lies: on a grid (2D), or by the latitude and longitude of each pixel (2C)."""
     if level == "L2D":
-        found = _grid(file, size)
+        found = _grid(path, file, size)
     else:
         fields = f"{_SWATHS}/PRS_{level}_{cube}/Geolocation Fields"
         places = [hdf5.dataset(file, f"{fields}/{name}", "f", 2)[...] for name in ("Latitude", "Longitude")]
@@ -147,7 +147,7 @@ def _place(
     return ground.as_told(path, found, None, georeference)
 
 
-def _grid(file: Any, size: tuple[int, ...]) -> ground.Georeference:
+def _grid(path: Path, file: Any, size: tuple[int, ...]) -> ground.Georeference:
     """The grid of level 2D, out of the coordinates of two corners of the product.
 
     Public readers take them for the middles of the cube's pixels in the corners; where they lie a whole pixel further
@@ -170,7 +170,8 @@ def _grid(file: Any, size: tuple[int, ...]) -> ground.Georeference:
             unused=f"corners {apart[0]:g} x {apart[1]:g} pixels of {_PIXEL_M:g} m apart, for {rows} x {columns} pixels"
         )
     half = 0.0 if outer else _PIXEL_M / 2
-    return ground.Georeference(f"EPSG:{epsg}", (pixel[1], 0.0, left - half, 0.0, -pixel[0], top + half))
+    transform = (pixel[1], 0.0, left - half, 0.0, -pixel[0], top + half)
+    return ground.as_told(path, ground.Georeference(None, transform), f"EPSG:{epsg}", None)
 
 
 def _finished(

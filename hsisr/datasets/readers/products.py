@@ -248,12 +248,24 @@ def finished(
             f"{path}: its quality layers leave no pixel; leave them out with --read quality=none (a guide: "
             "--read-guide quality=none)"
         )
+    _check_numbers(path, scene)
     fields = {key: getattr(scene, key) for key in ("scale", "offset", "crs", "transform", "guide", *_SPECTRAL)}
     # a description is no measure of how many pixels its product may hold
     holder = path.parent if path.suffix.lower() in _DESCRIPTIONS else path
     made = build(holder, scene.stored, (0, 1, 2), scene.nodata, mask=mask, provenance=provenance, **fields)
     valid = None if made.mask is None or made.mask.all() else made.mask
     return replace(made, name=scene_name(path), mask=valid)
+
+
+def _check_numbers(path: Path, scene: Scene) -> None:
+    """Raise HsisrError for wavelengths, widths or a grid that are no numbers."""
+    for what, values in (("wavelengths", scene.wavelengths_nm), ("widths of bands", scene.fwhm_nm)):
+        if values is not None and not np.isfinite(values).all():
+            raise HsisrError(f"{path}: its {what} are not all numbers; get it again")
+    if scene.transform is not None:
+        a, b, _, d, e, _ = scene.transform
+        if not np.isfinite(scene.transform).all() or a * e == b * d:
+            raise HsisrError(f"{path}: its grid {scene.transform} is none; get it again")
 
 
 _SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")

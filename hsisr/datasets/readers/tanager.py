@@ -55,7 +55,7 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
         nodata = products.number_of(stored, "_FillValue", _NODATA)
         names = [name for name in ("nodata_pixels", *(_CLOUDS if screen else ())) if name in fields]
         planes = [hdf5.dataset(fields, name, "iuf", 2)[...] != 0 for name in names]
-        place = _grid(file, top) if top == _GRID else _places(file, top)
+        place = _grid(path, file, top) if top == _GRID else _places(file, top)
         place = ground.as_told(path, place, None, georeference)
     if any(plane.shape != stored.shape[1:] for plane in planes):
         raise HsisrError(f"{path}: its masks are of another size than surface_reflectance, {stored.shape[1:]}")
@@ -78,7 +78,7 @@ def describe(path: Path) -> dict[str, Any]:
     return products.described(path, read)
 
 
-def _grid(file: Any, top: str) -> ground.Georeference:
+def _grid(path: Path, file: Any, top: str) -> ground.Georeference:
     """The grid by the corners in `StructMetadata.0`, which are outer ones."""
     text = hdf5.read_text(file, "HDFEOS INFORMATION/StructMetadata.0")
     size, corners = ([re.search(rf"{key}=\(?([^)\s]+)", text) for key in keys] for keys in (
@@ -89,7 +89,7 @@ def _grid(file: Any, top: str) -> ground.Georeference:
     (left, upper), (right, lower) = ([float(x) for x in match[1].split(",")] for match in corners if match)
     epsg = hdf5.attribute(hdf5.group(file, top), "epsg_code", int)
     transform = ((right - left) / columns, 0.0, left, 0.0, (lower - upper) / rows, upper)
-    return ground.Georeference(f"EPSG:{epsg}", transform)
+    return ground.as_told(path, ground.Georeference(None, transform), f"EPSG:{epsg}", None)
 
 
 def _places(file: Any, top: str) -> ground.Georeference:
