@@ -53,7 +53,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _place(path: Path, file: Any) -> ground.Georeference:
-    name = next((name for name in _GRIDS if name in file), None)
+    name = next((name for name in _GRIDS if name in list(file)), None)
     if name is None:
         return ground.Georeference()
     grid = hdf5.child(file, name)

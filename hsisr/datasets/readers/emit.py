@@ -17,7 +17,7 @@ from hsisr.datasets.readers import ground, products
 from hsisr.datasets.readers.arrays import LazyCube, scene_name
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
@@ -43,15 +43,16 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
         raise HsisrError(f"{path}: ortho={ortho}: expected true or false")
     with damage(path, "EMIT product"):
         file = open_for_strips(path)
-        if _CUBE not in file:
+        if _CUBE not in list(file):
             held = ", ".join(name for name in file if name not in (_BANDS, "location"))
             raise HsisrError(f"{path}: an EMIT product that holds {held}; expected `reflectance`, level 2A")
         stored = hdf5.dataset(file, _CUBE, "f", 3)
         count = stored.shape[2]
         bands = hdf5.group(file, _BANDS)
-        centres, widths, good = (
-            products.vector_of(path, _CUBE, bands, name, count) for name in ("wavelengths", "fwhm", "good_wavelengths")
-        )
+        centres, widths = (products.vector_of(path, _CUBE, bands, name, count) for name in ("wavelengths", "fwhm"))
+        good = np.ones(count)
+        if "good_wavelengths" in list(bands):
+            good = products.vector_of(path, _CUBE, bands, "good_wavelengths", count)
         nodata = products.number_of(stored, "_FillValue", _NODATA)
         cube: LazyArray = LazyCube(path, GuardedDataset(path, stored), (2, 0, 1), nodata)
         valid, told = _valid(path, cube.shape[1:]) if screen else (None, None)
@@ -61,10 +62,9 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
             cube = _OnGrid(cube, table, nodata)
             valid = None if valid is None else (table[0] < 0) | valid[table[0], table[1]]
         else:
-            products.said(
-                path,
-                "rows and columns are the sensor's; --read ortho=true lays them on the grid of its lookup table "
-                "(glt_x, glt_y), as a guide that has a place wants it",
+            notice(
+                f"{path}: rows and columns are the sensor's; --read ortho=true lays them on the grid of its lookup "
+                "table (glt_x, glt_y), as a guide that has a place wants it",
             )
     scene = Scene(cube, scene_name(path), crs=place.crs, transform=place.transform, nodata=nodata)
     scene = replace(scene, **products.spectral(centres, widths, good > 0))

@@ -16,7 +16,7 @@ from hsisr.datasets.readers import packages, products
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.products import parameters
 from hsisr.datasets.stacking import stacked
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
 _BAND = re.compile(r"(?:.*/)?EO1H[^/]*_B(\d{3})_L1\w+\.TIFF?", re.IGNORECASE)
@@ -55,7 +55,7 @@ def read(path: Path) -> Scene:
         scales = 1 / np.where(numbers <= _VNIR_BANDS, vnir, swir)
         scene = products.scaled(path, scene, scales, np.zeros(len(numbers)))
     else:
-        products.said(path, "has no file _MTL_L1T.TXT with its scaling factors; stored numbers stay as they are")
+        notice(f"{path}: has no file _MTL_L1T.TXT with its scaling factors; stored numbers stay as they are")
     scene = replace(scene, **spectral)
     return products.finished(path, products.in_order(scene), "Hyperion L1T", stated.get("ACQUISITION_DATE"))
 

@@ -16,7 +16,7 @@ from hsisr.datasets.readers import packages, products
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.products import parameters
 from hsisr.datasets.stacking import stacked
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
 _BAND = re.compile(r"(?:.*/)?(L[CO]0[89]_[^/]*)_SR_B([1-7])\.TIFF?", re.IGNORECASE)
@@ -53,7 +53,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
     text = package.first(r".*_MTL\.txt")
     acquired = None
     if text is None:
-        products.said(path, "has no _MTL.txt with its scale and offset; stored numbers stay as they are")
+        notice(f"{path}: has no _MTL.txt with its scale and offset; stored numbers stay as they are")
     else:
         stated = parameters(package.text(text), _GROUP)
         scene = products.scaled(path, scene, *_scales(package.place(text), stated, numbers))
@@ -101,6 +101,6 @@ def _mask(path: Path, package: Package, size: tuple[int, int]) -> np.ndarray | N
     bits = products.layer(package, name, size)
     seen = bits[(bits & _FILL) == 0]
     if (((seen & _CLEAR) != 0) & ((seen & (_CLOUD | _DILATED)) != 0)).any():
-        products.said(path, "its QA_PIXEL says clear and cloud of the same pixels; it is left out")
+        notice(f"{path}: its QA_PIXEL says clear and cloud of the same pixels; it is left out")
         return None
     return (bits & (_FILL | _DILATED | _CIRRUS | _CLOUD | _SHADOW)) == 0

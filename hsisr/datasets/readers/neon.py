@@ -15,7 +15,7 @@ from hsisr.datasets.readers import ground, products
 from hsisr.datasets.readers.arrays import LazyCube, scene_name
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
 _CUBE, _METADATA = "Reflectance/Reflectance_Data", "Reflectance/Metadata"
@@ -73,8 +73,8 @@ def _place(path: Path, system: Any) -> ground.Georeference:
     try:
         column, row, x, y, width, height = (float(word) for word in words[1:7])
     except ValueError:
-        products.said(path, f"its Map_Info is not understood and left out: {', '.join(words)}")
+        notice(f"{path}: its Map_Info is not understood and left out: {', '.join(words)}")
         return ground.Georeference()
     transform = (width, 0.0, x - (column - 1) * width, 0.0, -height, y + (row - 1) * height)
-    code = hdf5.read_text(system, "EPSG Code").strip() if "EPSG Code" in system else None
+    code = hdf5.read_text(system, "EPSG Code").strip() if "EPSG Code" in list(system) else None
     return ground.as_told(path, ground.Georeference(None, transform), None if code is None else f"EPSG:{code}", None)

@@ -108,7 +108,7 @@ def _detector(path: Path, file: Any, level: str, name: str, screen: bool) -> Sce
 def _pan(path: Path, file: Any, level: str, screen: bool, georeference: str | None) -> Scene | None:
     """The panchromatic image; None where there is none."""
     fields = f"{_SWATHS}/PRS_{level}_PCO/Data Fields"
-    if f"PRS_{level}_PCO" not in hdf5.group(file, _SWATHS):
+    if f"PRS_{level}_PCO" not in list(hdf5.group(file, _SWATHS)):
         return None
     stored = hdf5.dataset(file, f"{fields}/Cube", "u", 2)
     cube: LazyArray = LazyCube(path, products.Plane(GuardedDataset(path, stored)), (0, 1, 2), None)
@@ -119,6 +119,10 @@ def _pan(path: Path, file: Any, level: str, screen: bool, georeference: str | No
 
 
 def _screened(path: Path, file: Any, name: str, cube: LazyArray, order: tuple[int, ...] | None = None) -> LazyArray:
+    """The cube without the samples that an error matrix flags; the cube where there is none."""
+    fields, _, last = name.rpartition("/")
+    if last not in list(hdf5.group(file, fields)):
+        return cube
     flags = GuardedDataset(path, hdf5.dataset(file, name, "ui", 2 if order is None else 3))
     source = products.Plane(flags) if order is None else flags
     lazy = LazyCube(path, source, order or (0, 1, 2), None)
@@ -140,7 +144,7 @@ def _place(
         found = _grid(path, file, size)
     else:
         fields = f"{_SWATHS}/PRS_{level}_{cube}/Geolocation Fields"
-        places = [hdf5.dataset(file, f"{fields}/{name}", "f", 2)[...] for name in ("Latitude", "Longitude")]
+        places = [hdf5.dataset(file, f"{fields}/{name}", "f", 2) for name in ("Latitude", "Longitude")]
         found = products.from_places(*places) if places[0].shape == places[1].shape == size else ground.Georeference(
             unused="latitudes and longitudes of another size"
         )  # fmt: skip

@@ -21,13 +21,17 @@ from hsisr.datasets.readers.images import quiet_gdal
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.scene import facts
 from hsisr.datasets.stacking import stacked
-from hsisr.errors import HsisrError, notice
+from hsisr.errors import HsisrError
 from hsisr.lazy_array import ChosenBands, LazyArray
 from hsisr.scene import Scene
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 #: GDAL's formats of a product's images by their endings.
 _DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
+#: Endings of descriptions that stand for a product.
+_DESCRIPTIONS = (".xml", ".hdr", ".json", ".geojson")
+#: What a Scene says of each band.
+_SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
 #: Points a side of a geolocation grid that the affine is sought through.
 _PLACES = 7
 
@@ -135,12 +139,10 @@ def scaled(path: Path, scene: Scene, scales: np.ndarray, offsets: np.ndarray) ->
 
 def picked(scene: Scene, bands: np.ndarray) -> Scene:
     """The scene with these bands alone (from 0, in this order), still lazy."""
-    spectral = {key: getattr(scene, key) for key in ("wavelengths_nm", "fwhm_nm", "bad_bands")}
-    chosen: dict[str, Any] = {
-        key: None if value is None else np.asarray(value)[bands] for key, value in spectral.items()
-    }
     if np.array_equal(bands, np.arange(scene.shape[0])):
         return scene
+    known = {key: getattr(scene, key) for key in _SPECTRAL}
+    chosen: dict[str, Any] = {key: None if value is None else np.asarray(value)[bands] for key, value in known.items()}
     return replace(scene, stored=ChosenBands(scene.stored, np.asarray(bands)), **chosen)
 
 
@@ -174,9 +176,10 @@ def joined(path: Path, short: Scene, long: Scene, names: tuple[str, str], overla
     return in_order(stacked(parts, [f"{path}"] * len(parts), short.name)), told
 
 
-def from_places(latitude: np.ndarray, longitude: np.ndarray) -> ground.Georeference:
+def from_places(latitude: Any, longitude: Any) -> ground.Georeference:
     """The georeference of pixels whose latitudes and longitudes, (rows, columns) in degrees, are given.
 
+    latitude, longitude: arrays, or data sets of HDF5, of which a few numbers are read.
     An affine where one follows them to within `ground.TOLERANCE_PX`; else what is not used, in words.
     """
     from rasterio.control import GroundControlPoint
@@ -195,7 +198,10 @@ def from_places(latitude: np.ndarray, longitude: np.ndarray) -> ground.Georefere
 
 
 def holds_hdf5(path: Path, head: bytes, *members: str) -> bool:
-    """Whether a file is HDF5 and has all of these members, which lie in it."""
+    """Whether a file is HDF5 and has all of these members, which lie in it.
+
+    Readers look for names in `list(group)`: `name in group` would open another file that a link leads to.
+    """
     if not head.startswith(_HDF5):
         return False
     try:
@@ -225,10 +231,9 @@ def vector_of(path: Path, what: str, owner: Any, name: str, count: int) -> np.nd
 def text_attribute(owner: Any, *names: str) -> str | None:
     """The first of these attributes that is a text, or a list that begins with one; None without one."""
     for name in names:
-        value = owner.attrs.get(name)
-        value = value.ravel()[0] if isinstance(value, np.ndarray) and value.size else value
-        if isinstance(value, (bytes, str)):
-            return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        values = hdf5.attribute(owner, name, list, [None])
+        if values and isinstance(values[0], str):
+            return values[0]
     return None
 
 
@@ -268,10 +273,6 @@ def _check_numbers(path: Path, scene: Scene) -> None:
             raise HsisrError(f"{path}: its grid {scene.transform} is none; get it again")
 
 
-_SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
-_DESCRIPTIONS = (".xml", ".hdr", ".json", ".geojson")
-
-
 def described(path: Path, read: Callable[..., Scene]) -> dict[str, Any]:
     """What `hsisr info` says of a product; its pixels are not read, but those of quality layers."""
     with left_on_disk():
@@ -293,30 +294,21 @@ def spectral(wavelengths: Any, widths: Any, good: np.ndarray | None = None) -> d
     }
 
 
-def said(path: Path, line: str) -> None:
-    """Tell the user of something in a product that is left out or taken otherwise than it says."""
-    notice(f"{path}: {line}")
-
-
 def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) -> Package | None:
     """The files of the one product that a folder, an archive or one of its files stands for; None for none of it.
 
     file: matches the name of a file of the product, its first group being what all of them begin with. metadata: the
     pattern of the description, of which a product has one.
     """
-    if path.is_file() and not head.startswith(b"PK\x03\x04"):
-        match = file.fullmatch(path.name)
-        package = None if match is None else Package.around(path).starting(match[1])
-    else:
-        package = Package.of(path, head)
+    package = Package.of(path, head)
     if package is None:
-        return None
-    found = [name for name in package.on_top() if name in package.find(metadata)]
-    if len(found) != 1:
-        return None
-    name = found[0].rpartition("/")[2]
-    match = file.fullmatch(name)
-    return package if match is None else package.starting(match[1])
+        match = file.fullmatch(path.name)
+        if match is None:
+            return None
+        package = Package.around(path).starting(match[1])
+    found = sorted(set(package.on_top()) & set(package.find(metadata)))
+    match = file.fullmatch(found[0].rpartition("/")[2]) if len(found) == 1 else None
+    return None if match is None else package.starting(match[1])
 
 
 def first_bytes(path: Path) -> bytes:

@@ -16,7 +16,7 @@ import numpy as np
 from hsisr.datasets.readers import packages, products
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.stacking import stacked
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
 _METADATA = r"MTD_MSI\w+\.xml"
@@ -120,8 +120,8 @@ def _scale(path: Path, metadata: Path, root: Element) -> tuple[float, dict[str, 
     named = re.search(r"_N(\d{4})_", path.name)
     baseline = packages.text_of(root, "PROCESSING_BASELINE") or (f"{int(named[1]) / 100:.2f}" if named else "")
     if not offsets and baseline and packages.number(metadata, "PROCESSING_BASELINE", baseline) >= _WITH_OFFSET:
-        products.said(
-            path, f"of processing baseline {baseline}, but its description states no BOA_ADD_OFFSET; none is applied"
+        notice(
+            f"{path}: of processing baseline {baseline}, but its description states no BOA_ADD_OFFSET; none is applied"
         )
     return scale, offsets
 

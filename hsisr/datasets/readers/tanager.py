@@ -41,7 +41,7 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
         file = open_for_strips(path)
         top = _GRID if products.holds_hdf5(path, b"\x89HDF\r\n\x1a\n", _GRID) else _SWATH
         fields = hdf5.group(file, f"{top}/Data Fields")
-        if "surface_reflectance" not in fields:
+        if "surface_reflectance" not in list(fields):
             held = ", ".join(fields)
             raise HsisrError(f"{path}: a Tanager product that holds {held}; expected surface_reflectance")
         stored = hdf5.dataset(fields, "surface_reflectance", "f", 3)
@@ -53,7 +53,7 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
         if "good_wavelengths" in stored.attrs:
             good = products.vector_of(path, "surface_reflectance", stored, "good_wavelengths", stored.shape[0]) > 0
         nodata = products.number_of(stored, "_FillValue", _NODATA)
-        names = [name for name in ("nodata_pixels", *(_CLOUDS if screen else ())) if name in fields]
+        names = [name for name in ("nodata_pixels", *(_CLOUDS if screen else ())) if name in list(fields)]
         planes = [hdf5.dataset(fields, name, "iuf", 2)[...] != 0 for name in names]
         place = _grid(path, file, top) if top == _GRID else _places(file, top)
         place = ground.as_told(path, place, None, georeference)
@@ -94,5 +94,5 @@ def _grid(path: Path, file: Any, top: str) -> ground.Georeference:
 
 def _places(file: Any, top: str) -> ground.Georeference:
     return products.from_places(
-        *(hdf5.dataset(file, f"{top}/Geolocation Fields/{name}", "f", 2)[...] for name in ("Latitude", "Longitude"))
+        *(hdf5.dataset(file, f"{top}/Geolocation Fields/{name}", "f", 2) for name in ("Latitude", "Longitude"))
     )
