@@ -75,6 +75,8 @@ ROWS = [
     predict("06-sentinel2-guide", "LR.tif", "tifs"),
     predict("06-sentinel2-guide", "LR.tif", f"tifs/{S2}_B02.tif --guide tifs/{S2}_B03.tif --guide tifs/{S2}_B04.tif"),
     predict("06-sentinel2-guide", "LR.tif", f"{JP2}/{S2}_B02_10m.jp2 --guide {JP2}/{S2}_B03_10m.jp2"),
+    predict("06-sentinel2-guide", "LR.tif", JP2),
+    Row("06-sentinel2-guide", f"export {JP2} out.tif", truth="", invalid=0),
     predict("07-landsat-folder", "LR.tif", LANDSAT, rmse=0.02),
     Row("08-hyperion-bands", "predict EO1H1400432009124110PY_1T --scale 4 --model bicubic -o out.tif",
         rmse=0.0348, factor=1 / 4000, said="stored numbers stay as they are"),

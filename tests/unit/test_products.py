@@ -449,6 +449,16 @@ def test_products_are_one_scene_each(tmp_path, monkeypatch):
     assert read_scene("out.tif").shape == (4, 3 * ROWS, 3 * COLUMNS)
 
 
+def test_a_folder_of_scenes_takes_a_product_as_their_guide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        made.tiff(tmp_path / "scenes" / f"{name}.tif", made.cube(4).astype(np.uint16))
+    safe, _ = made.sentinel2(tmp_path)
+    words = ["predict", "scenes", "--guide", safe.name, "--read-guide", "quality=none", "--model", "gsa", "-o", "out"]
+    app(words, standalone_mode=False)
+    assert read_scene("out/b.tif").shape == (4, 3 * ROWS, 3 * COLUMNS)
+
+
 def test_two_products_in_a_folder_are_none(tmp_path):
     made.enmap(tmp_path / "a")
     folder, _ = made.enmap(tmp_path / "a")

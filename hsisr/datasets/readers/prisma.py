@@ -132,7 +132,7 @@ def _screened(path: Path, file: Any, name: str, cube: LazyArray, order: tuple[in
 
 
 def _scale(file: Any, key: str) -> dict[str, Any]:
-    least, most = (hdf5.attribute(file, f"L2Scale{key}{end}", float) for end in ("Min", "Max"))
+    least, most = (products.number_of(file, f"L2Scale{key}{end}") for end in ("Min", "Max"))
     return {"scale": (most - least) / _MOST, "offset": least}
 
 
@@ -158,10 +158,10 @@ def _grid(path: Path, file: Any, size: tuple[int, ...]) -> ground.Georeference:
     apart, they are outer corners. The panchromatic image, of six times as many pixels, covers the same ground.
     """
     left, top, right, bottom = (
-        hdf5.attribute(file, f"Product_{corner}corner_{axis}", float)
+        products.number_of(file, f"Product_{corner}corner_{axis}")
         for corner, axis in (("UL", "easting"), ("UL", "northing"), ("LR", "easting"), ("LR", "northing"))
     )
-    epsg = hdf5.attribute(file, "Epsg_Code", int)
+    epsg = int(products.number_of(file, "Epsg_Code"))
     cube = hdf5.dataset(file, f"{_SWATHS}/PRS_L2D_HCO/Data Fields/VNIR_Cube", "u", 3).shape
     rows, columns = cube[0], cube[2]
     finer = (size[0] / rows, size[1] / columns)

@@ -87,7 +87,7 @@ def _grid(path: Path, file: Any, top: str) -> ground.Georeference:
         return ground.Georeference(unused="a grid that StructMetadata.0 does not describe")
     columns, rows = (int(match[1]) for match in size if match)
     (left, upper), (right, lower) = ([float(x) for x in match[1].split(",")] for match in corners if match)
-    epsg = hdf5.attribute(hdf5.group(file, top), "epsg_code", int)
+    epsg = int(products.number_of(hdf5.group(file, top), "epsg_code"))
     transform = ((right - left) / columns, 0.0, left, 0.0, (lower - upper) / rows, upper)
     return ground.as_told(path, ground.Georeference(None, transform), f"EPSG:{epsg}", None)
 
