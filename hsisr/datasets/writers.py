@@ -19,6 +19,7 @@ import numpy as np
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path
 from hsisr.lazy_array import LazyArray
+from hsisr.missing import missing_pixels
 from hsisr.outputs import sidecars
 from hsisr.scene import Scene, holds
 
@@ -173,9 +174,23 @@ def _write_raster(scene: Scene, path: Path, **options: Any) -> None:
         image.scales, image.offsets = (scene.scale,) * bands, (scene.offset,) * bands
         _write_band_metadata(scene, image, options["driver"])
         for rows, block in scene.strips():
+            block = _without_masked(scene, rows, block)
             image.write(block, window=Window(0, rows.start, width, rows.stop - rows.start))
         if scene.mask is not None and scene.nodata is None and options["driver"] == "GTiff":
             image.write_mask(np.asarray(scene.mask, bool))
+
+
+def _without_masked(scene: Scene, rows: slice, block: np.ndarray) -> np.ndarray:
+    """Stored rows (bands, n, W), with the nodata value in the pixels that the mask leaves out for another reason.
+
+    A pixel that is missing by most of its own samples stays as it is, with the data that it has.
+    """
+    missing = scene.without_data(block)
+    if scene.mask is None or missing is None:
+        return block
+    good = slice(None) if scene.bad_bands is None else ~np.asarray(scene.bad_bands, bool)
+    hidden = ~np.asarray(scene.mask[rows], bool) & ~missing_pixels(missing[good])
+    return np.where(hidden, np.asarray(scene.nodata).astype(block.dtype), block) if hidden.any() else block
 
 
 def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:

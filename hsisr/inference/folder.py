@@ -25,10 +25,12 @@ _MOST_CHANNELS = 4
 
 def is_collection(path: str | os.PathLike) -> bool:
     """Whether a path is a folder of scenes, rather than a scene whose bands are numbered images in a folder."""
-    from hsisr.datasets.readers import band_images, describe
+    from hsisr.datasets.readers import band_images, describe, is_product
 
     path = innermost(Path(path))
-    scenes = _scenes(path) if path.is_dir() else []
+    if not path.is_dir() or is_product(path):
+        return False
+    scenes = _scenes(path)
     if not scenes or not band_images.matches(path, b""):
         return bool(scenes)
     return describe(scenes[0]).get("bands", 1) > _MOST_CHANNELS
@@ -97,9 +99,9 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _guide_of(scene: Path, guide: str | os.PathLike | None) -> Path | None:
-    from hsisr.datasets.readers import band_images
+    from hsisr.datasets.readers import band_images, is_product
 
-    if guide is None or not Path(guide).is_dir():
+    if guide is None or not Path(guide).is_dir() or is_product(guide):
         return None if guide is None else Path(guide)
     if band_images.matches(Path(guide), b"") and not is_collection(guide):
         return Path(guide)  # one guide, of a file for each band

@@ -31,6 +31,22 @@ _DRIVERS = {
     b"II+\x00": "GTiff",
     b"MM\x00+": "GTiff",
 }
+#: The same of formats that only the reader of rasters opens.
+_RASTERS = {
+    b"\x00\x00\x00\x0cjP  ": "JP2OpenJPEG",
+    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
+    b"EHFA_HEADER_TAG": "HFA",
+    b"DatasetHeader": "ERS",
+    b"<VRTDataset": "VRT",
+}
+
+
+def raster_driver_of(head: bytes) -> str | None:
+    """GDAL's name of the format of a raster with metadata by its first bytes, or None; ENVI's data begin anyhow."""
+    found = driver_of(head)
+    if found is not None:
+        return found if found == "GTiff" else None
+    return next((driver for start, driver in _RASTERS.items() if head.lstrip().startswith(start)), None)
 
 
 def driver_of(head: bytes) -> str | None:
