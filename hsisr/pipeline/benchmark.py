@@ -234,15 +234,21 @@ def check(config: Config) -> None:
     for name in config.protocols:
         _protocol(config, name)
     for name in config.models:
-        _model(config, name, None, "models")
+        _check_code(_model(config, name, None, "models"))
     for name in config.benchmarks:
         chosen = resolve(config, name)
         chosen.parts  # noqa: B018  (a split that cannot be is found here)
         for model in chosen.models:
+            _check_code(chosen.model(model))
             chosen.auxiliary_patches(model)
             chosen.trained_on.check_validation(model)
             if chosen.model(model).weights is not None:
                 chosen.model(model).weights_sha256  # noqa: B018  (a file that is not there is found here)
+
+
+def _check_code(model: Model) -> None:
+    """Raise HsisrError if a class of the user's own cannot be trained, or has no such options."""
+    registry.check(model.base, model.options, f"models.{model.name}", Recipe.model_fields)
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:
@@ -265,6 +271,7 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
         entry = registry.entry(recipe.base)
     except HsisrError as error:
         raise HsisrError(f"models.{name}.base: {error}") from None
+    registry.trust(recipe.base)
     options = checked(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
     training = checked(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
@@ -296,6 +303,8 @@ def _check_objectives(
     chosen = training.objectives
     for objective in ("rgb", "unlabelled"):
         if getattr(chosen, objective) is None:
+            continue
+        if entry.own:  # its training asks the network itself
             continue
         if not entry.rgb_path:
             able = ", ".join(name for name in registry.names() if registry.entry(name).rgb_path)
