@@ -68,7 +68,7 @@ def predict(
         format="cog" if cog else format,
     )  # fmt: skip
     check_places(out, preview)
-    _trust_named_in(config)
+    _trust_named_in(config, model)
     if is_collection(lr):
         if guide is not None and len(guide) > 1:
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
@@ -117,7 +117,7 @@ def finetune(
     from hsisr.outputs import check_places
 
     check_places(out)
-    _trust_named_in(config)
+    _trust_named_in(config, model)
     options = Options(
         scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
@@ -128,12 +128,15 @@ def finetune(
     print(out)
 
 
-def _trust_named_in(files: list[Path]) -> None:
-    """Let the networks be imported that a configuration names; without one, none."""
+def _trust_named_in(files: list[Path], model: str) -> None:
+    """Let the network be imported that a model file needs, if it is somebody's own and a configuration names it."""
     from hsisr.config import load
-    from hsisr.models import registry
+    from hsisr.inference.scenes import model_file
+    from hsisr.models import model_files, own, registry
 
-    if files == DEFAULT_CONFIG and not files[0].exists():
+    file = model_file(model)
+    if file is None or not own.is_path(model_files.read_metadata(file)["base"]):
         return
-    for recipe in load(files).models.values():
-        registry.trust(recipe.base)
+    if files != DEFAULT_CONFIG or files[0].exists():
+        for recipe in load(files).models.values():
+            registry.trust(recipe.base)

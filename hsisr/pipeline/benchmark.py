@@ -170,6 +170,15 @@ class Benchmark:
                 "set training.select: last, or choose another under splits:"
             )
 
+    @property
+    def own_tables(self) -> list[str]:
+        """The files of the user's own that decide how its pairs are made: responses and a PSF."""
+        used = (self.response or self.rule.response, self.guide_response)
+        tables = degrade.own_paths(self.config.protocols.get(self.protocol, {}))
+        for response in used:
+            tables += degrade.own_paths({"response": response})
+        return sorted(set(tables))
+
     def item(self, name: str) -> datasets.Item:
         """The item of that name. Raises HsisrError listing the known ones."""
         items = {item.name: item for part in self.parts.values() for item in part}
@@ -206,10 +215,18 @@ def resolve(config: Config, name: str) -> Benchmark:
     protocol = match["protocol"] or entry.protocol
     try:
         rule = _protocol(config, protocol)
+        if rule.sampling is not None:
+            rule.degradation(scale)  # a PSF that cannot be centred is found here
     except HsisrError as error:
         raise HsisrError(f"{where}: {error}") from None
     choice = config.benchmarks.get(name, BenchmarkChoice())
-    guide_response = choice.response or entry.response
+    stated = rule.response if "response" in config.protocols.get(protocol, {}) else None
+    guide_response = choice.response or stated or entry.response
+    if choice.response not in (None, "none"):
+        try:
+            degrade.load_response(choice.response)
+        except HsisrError as error:
+            raise HsisrError(f"benchmarks.{name}.response: {error}") from None
     # a guide that comes with the scenes is used as it is, unless the benchmark names a response
     response = (choice.response if entry.guide and rule.real_guide else guide_response) if rule.needs_guide else None
     has_guide = rule.needs_guide or rule.real_guide

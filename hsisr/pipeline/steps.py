@@ -18,7 +18,7 @@ from hsisr.files import file_hash, settings_hash
 from hsisr.models import registry
 from hsisr.models.own import sources_of
 from hsisr.pipeline import paths
-from hsisr.pipeline.benchmark import Benchmark
+from hsisr.pipeline.benchmark import Benchmark, Model
 from hsisr.sources import PACKAGE, csrc_folder
 
 #: Keys of the section `training` that change no result beyond rounding.
@@ -127,7 +127,8 @@ def pairing(benchmark: Benchmark, item: str) -> Step:
     """Degrade one scene or region."""
     inputs = {"scene": [benchmark.scene_path(benchmark.item(item))], "split": [benchmark.path(paths.SPLIT)]}
     function = "hsisr.pipeline.pair_files:make"
-    return Step("pairs", function, _degradation(benchmark), inputs, data=_responses(benchmark))
+    data, own = _responses(benchmark), _own_tables(benchmark)
+    return Step("pairs", function, _degradation(benchmark), inputs, _table_readers(own), data, own)
 
 
 def cutting(benchmark: Benchmark, part: str = "train") -> Step:
@@ -137,19 +138,22 @@ def cutting(benchmark: Benchmark, part: str = "train") -> Step:
         sources = sorted({benchmark.scene_path(item) for item in items})
     else:
         sources = [benchmark.path(paths.PAIR, item=item.name) for item in items]
+    own = _own_tables(benchmark)
     return Step(
         "patches" if part == "train" else part,
         "hsisr.pipeline.patch_files:make",
         _patches(benchmark),
         {"sources": sources, "split": [benchmark.path(paths.SPLIT)]},
-        data=_responses(benchmark),
+        _table_readers(own),
+        _responses(benchmark),
+        own,
     )
 
 
 def training(benchmark: Benchmark, model: str, seed: int) -> Step:
     """Train a network with one seed, or place the weights that it comes with."""
     chosen = benchmark.model(model)
-    function, (modules, own) = "hsisr.training:train_one", _code([chosen.base])
+    function, (modules, own) = "hsisr.training:train_one", _code(benchmark, [chosen])
     if chosen.weights is not None:
         inputs = {"weights": [chosen.weights], "pair": _test_pairs(benchmark)[:1]}
         return Step("train", function, _training(benchmark, model, seed), inputs, modules, own=own)
@@ -173,7 +177,7 @@ def training(benchmark: Benchmark, model: str, seed: int) -> Step:
 
 def scoring(benchmark: Benchmark, model: str) -> Step:
     """Score one model, with all its seeds."""
-    modules, own = _code([benchmark.model(model).base])
+    modules, own = _code(benchmark, [benchmark.model(model)])
     return Step(
         "evaluate",
         "hsisr.evaluation:evaluate_model",
@@ -188,7 +192,7 @@ def scoring(benchmark: Benchmark, model: str) -> Step:
 def costing(benchmark: Benchmark) -> Step:
     """Measure what the models cost."""
     inputs = {**_finished_runs(benchmark, benchmark.models), "pair": _test_pairs(benchmark)[:1]}
-    modules, own = _code(model.base for model in benchmark.models.values())
+    modules, own = _code(benchmark, benchmark.models.values())
     function = "hsisr.evaluation:measure_runtime"
     return Step("runtime", function, _every_model(benchmark), inputs, modules, _responses(benchmark), own)
 
@@ -226,8 +230,10 @@ def reporting(config: Config, benchmarks: Iterable[Benchmark]) -> Step:
     settings = {"report": config.report.model_dump(), "benchmarks": [benchmark.name for benchmark in benchmarks]}
     described = {benchmark.dataset: _described(benchmark) for benchmark in benchmarks}
     data = {path for benchmark in benchmarks for path in _responses(benchmark)}
+    own = {file: found for benchmark in benchmarks for file, found in _own_tables(benchmark).items()}
     function = "hsisr.report:build"
-    return Step("report", function, {**settings, "data sets": described}, inputs, data=tuple(sorted(data)))
+    settings |= {"data sets": described}
+    return Step("report", function, settings, inputs, _table_readers(own), tuple(sorted(data)), own)
 
 
 def predicting(config: Config, scene: str) -> Step:
@@ -240,7 +246,7 @@ def predicting(config: Config, scene: str) -> Step:
     bases = [chosen.model]
     if inputs["model"]:  # what a model file holds shows when it is read
         bases = [*registry.names(), *(recipe.base for recipe in config.models.values())]
-    modules, own = _code(bases)
+    modules, own = _code_of(bases)
     readers = tuple(f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS)
     function = "hsisr.inference:super_resolve_file"
     return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *readers})), own=own)
@@ -368,7 +374,24 @@ def _test_pairs(benchmark: Benchmark) -> list[str]:
     return [benchmark.path(paths.PAIR, item=item.name) for item in benchmark.parts["test"]]
 
 
-def _code(bases: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+def _code(benchmark: Benchmark, models: Iterable[Model]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The same as `_code_of`, with the files of the user's own that the benchmark's pairs depend on."""
+    modules, own = _code_of(model.base for model in models)
+    tables = _own_tables(benchmark)
+    return tuple(sorted({*modules, *_table_readers(tables)})), own | tables
+
+
+def _own_tables(benchmark: Benchmark) -> dict[str, str]:
+    """File -> hash, of responses and PSF of the user's own."""
+    return {file: file_hash(file)[:12] for file in benchmark.own_tables}
+
+
+def _table_readers(tables: Mapping[str, str]) -> tuple[str, ...]:
+    """The modules that read such files: which one it is shows by the content."""
+    return tuple(f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS) if tables else ()
+
+
+def _code_of(bases: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Of models: the modules of the package that hold them, and file -> hash of what is somebody else's."""
     modules: set[str] = set()
     hashes: dict[str, str] = {}

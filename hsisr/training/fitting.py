@@ -109,9 +109,7 @@ def _described(
     try:
         found = describe(model, sample, options)
     except HsisrError as error:
-        notice(
-            f"fit: no model.safetensors will be written: {error}; options={{...}} of fit says what it was built with"
-        )
+        notice(f"fit: writes no model.safetensors: {error}; fit(..., options={{...}}) says what it was built with")
         return None
     wavelengths = patches.wavelengths_nm
     return found | {
