@@ -25,6 +25,8 @@ _DAMAGE = (
 )
 #: Our compression (deflate) makes no more than so many bytes of one; a file that says more is made to exhaust memory.
 _MOST_RATIO = 1100
+#: Bytes that an attribute can hold; a longer text is an object of its own (`write_text`).
+MOST_OF_AN_ATTRIBUTE = 60_000
 #: Kind of file -> what to do where one is damaged, and where there is none.
 _REMEDIES = {
     "scene": ("convert again", "`hsisr convert` makes it"),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import Overwrite, Reading, app, reader_options
+from hsisr.cli.app import DEFAULT_CONFIG, ConfigFiles, Overwrite, Reading, app, reader_options
 from hsisr.errors import HsisrError
 
 LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
@@ -49,10 +49,12 @@ def predict(
     read: Reading = None,
     read_guide: ReadingGuide = None,
     overwrite: Overwrite = False,
+    config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Super-resolve a scene: read, computed and written by tiles, with its georeference.
 
-    Stopped in any way, the same command goes on where it was.
+    Stopped in any way, the same command goes on where it was. A model file that needs a network of your own finds it if
+    config.yaml names it under `models:`.
     """
     from hsisr.inference.folder import is_collection, super_resolve_folder
     from hsisr.inference.scenes import Options, super_resolve_file
@@ -66,6 +68,7 @@ def predict(
         format="cog" if cog else format,
     )  # fmt: skip
     check_places(out, preview)
+    _trust_named_in(config, model)
     if is_collection(lr):
         if guide is not None and len(guide) > 1:
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
@@ -105,6 +108,7 @@ def finetune(
     read: Reading = None,
     read_guide: ReadingGuide = None,
     overwrite: Overwrite = False,
+    config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Adapt a model to a scene of your own, without a sharp reference, and score it on a part it has not seen."""
     from hsisr.finetuning.adaptation import finetune as adapt
@@ -113,6 +117,7 @@ def finetune(
     from hsisr.outputs import check_places
 
     check_places(out)
+    _trust_named_in(config, model)
     options = Options(
         scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
@@ -121,3 +126,17 @@ def finetune(
     summary = adapt(lr, guide, model, out, minutes, steps, hold_out, seed, options, overwrite)
     print(table(summary))
     print(out)
+
+
+def _trust_named_in(files: list[Path], model: str) -> None:
+    """Let the network be imported that a model file needs, if it is somebody's own and a configuration names it."""
+    from hsisr.config import load
+    from hsisr.inference.scenes import model_file
+    from hsisr.models import model_files, own, registry
+
+    file = model_file(model)
+    if file is None or not own.is_path(model_files.read_metadata(file)["base"]):
+        return
+    if files != DEFAULT_CONFIG or files[0].exists():
+        for recipe in load(files).models.values():
+            registry.trust(recipe.base)

@@ -158,7 +158,15 @@ def degrade_scene(
     scale: Annotated[int, typer.Option(help="HR pixels per LR pixel, along a side.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Pair file (.h5) to write.")],
     response: Annotated[
-        str | None, typer.Option(help="Spectral response of the guide; `none` for no guide; else the protocol's.")
+        str | None,
+        typer.Option(
+            help="Spectral response of the guide: a name, or a file (.csv, .mat, .npy) with a row a wavelength and a "
+            "column a channel; `none` for no guide; else the protocol's."
+        ),
+    ] = None,
+    psf: Annotated[
+        Path | None,
+        typer.Option(help="File of the PSF (.npy, .csv, .mat, .tif, .png), in HR pixels; else the protocol's."),
     ] = None,
     noise: Annotated[float | None, typer.Option(help="Noise sigma, range [0, 1]; else the protocol's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
@@ -173,8 +181,11 @@ def degrade_scene(
     check_places(out)
     check_outputs([out], [file], overwrite)
     scene = datasets.read_scene(file, **reader_options(read))
-    pair = degrade.pair(scene, protocol, scale, seed=seed, response=response, noise=noise)
-    settings = {"protocol": protocol, "scale": scale, "response": response, "noise": noise, "seed": seed}
+    rule = degrade.find_protocol(protocol)
+    if psf is not None:
+        rule = rule.with_psf(degrade.read_psf(psf))
+    pair = degrade.pair(scene, rule, scale, seed=seed, response=response, noise=noise)
+    settings = {"protocol": rule.name, "scale": scale, "response": response, "noise": noise, "seed": seed}
     pair_files.write(out, scene.name, pair, scene, settings)
     print(out)
 

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hsisr.degrade import own_files
 from hsisr.degrade.noise import NO_NOISE, parse_noise
 from hsisr.degrade.protocols import CONVENTIONS, PROTOCOLS, Protocol
 from hsisr.degrade.psf import AnisotropicPsf, ArrayPsf, BlockMeanPsf, GaussianPsf, Psf
-from hsisr.degrade.response import BY_INDEX, RESPONSES
+from hsisr.degrade.response import BY_INDEX, RESPONSES, load_response
 from hsisr.degrade.sampling import SAMPLINGS
 from hsisr.errors import HsisrError
 
@@ -27,10 +28,12 @@ class CustomProtocol(Protocol):
 
     name: `[a-z][a-z-]*`, not one of the built-in names. settings, all but `psf` optional:
     psf: `{kind: gaussian, sigma_px | sigma_lr | mtf_gain: ..}`, `{kind: anisotropic, l1, l2, theta, taps}`,
-    `{kind: mean}`, `{kind: array, weights: [[..], ..]}`, or `none` (see `hsisr.degrade.psf`).
+    `{kind: mean}`, `{kind: array, weights: [[..], ..]}`, a file that holds its weights (.npy, .csv, .mat, .tif, .png;
+    `hsisr.degrade.own_files`), or `none` (see `hsisr.degrade.psf`).
     sampling: one of SAMPLINGS, default `centre`. phase: of `strided`, in HR pixels, 0 .. scale - 1.
     noise: sigma, `{sigma: ..}` or `{snr_db: ..}`; default none. clip: whether LR is clipped to [0, 1]; default no.
-    response: name of the guide's response, which may end in `@index`, or `none` for no guide; default nikon_d700.
+    response: name of the guide's response, which may end in `@index`, a file of one (.csv, .mat, .npy), or `none` for
+    no guide; default nikon_d700.
     convention: `mulsr` (default), `mixup` or `plain`. description: one line. Training patches are degraded as the test
     is.
     Raises HsisrError for a key or value it does not know.
@@ -51,7 +54,10 @@ class CustomProtocol(Protocol):
             )
         response = settings.get("response", "nikon_d700")
         by_wavelength = response.removesuffix(BY_INDEX) if isinstance(response, str) else response
-        _one_of(by_wavelength, (*RESPONSES, "none", None), f"{where}: response")
+        if own_files.is_file_name(by_wavelength):
+            _at(f"{where}: response", load_response, by_wavelength)
+        else:
+            _one_of(by_wavelength, (*RESPONSES, "none", None), f"{where}: response")
         clip = settings.get("clip", False)
         if not isinstance(clip, bool):
             raise HsisrError(f"{where}: clip must be true or false, not {clip!r}")
@@ -73,8 +79,13 @@ class CustomProtocol(Protocol):
 def _psf(settings: Any, where: str) -> Psf | None:
     if settings is None or settings == "none":
         return None
+    if own_files.is_file_name(settings):
+        return ArrayPsf(_at(f"{where}: psf", own_files.read_psf, settings))
     if not isinstance(settings, Mapping) or "kind" not in settings:
-        raise HsisrError(f"{where}: psf must be a mapping with a kind ({', '.join(_PSFS)}), or none")
+        raise HsisrError(
+            f"{where}: psf must be a mapping with a kind ({', '.join(_PSFS)}), a file "
+            f"({', '.join(own_files.PSF_ENDINGS)}), or none"
+        )
     kind = _one_of(settings["kind"], tuple(_PSFS), f"{where}: psf kind")
     make, keys = _PSFS[kind]
     options = {key: value for key, value in settings.items() if key != "kind"}
@@ -83,6 +94,31 @@ def _psf(settings: Any, where: str) -> Psf | None:
         return make(**options)
     except TypeError as error:
         raise HsisrError(f"{where}: psf {kind}: {error}; it takes {', '.join(keys) or 'nothing'}") from error
+
+
+def own_paths(settings: Mapping[str, Any]) -> list[str]:
+    """The files that the settings of a protocol name."""
+    response = settings.get("response")
+    named = [response.removesuffix(BY_INDEX) if isinstance(response, str) else None, settings.get("psf")]
+    return [value for value in named if isinstance(value, str) and own_files.is_file_name(value)]
+
+
+def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a protocol that makes the same LR images, and needs no file: its weights instead, no guide."""
+    found = dict(settings)
+    if own_files.is_file_name(found.get("psf")):
+        found["psf"] = {"kind": "array", "weights": own_files.read_psf(found["psf"]).tolist()}
+    if own_paths(found):
+        found["response"] = "none"
+    return found
+
+
+def _at(where: str, read: Callable[[Any], Any], path: Any) -> Any:
+    """What a reader makes of a file; its error says which key names it."""
+    try:
+        return read(path)
+    except HsisrError as error:
+        raise HsisrError(f"{where}: {error}") from error
 
 
 def _only(settings: Any, allowed: tuple[str, ...], where: str) -> None:

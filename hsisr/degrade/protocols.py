@@ -8,7 +8,15 @@ from functools import lru_cache
 import numpy as np
 
 from hsisr.degrade.noise import NO_NOISE, Noise
-from hsisr.degrade.psf import FWHM_PER_SIGMA, AnisotropicPsf, BlockShiftedPsf, GaussianPsf, Psf, sampled_gaussian
+from hsisr.degrade.psf import (
+    FWHM_PER_SIGMA,
+    AnisotropicPsf,
+    ArrayPsf,
+    BlockShiftedPsf,
+    GaussianPsf,
+    Psf,
+    sampled_gaussian,
+)
 from hsisr.degrade.sampling import CropSampler, Sampler, build_crop_sampler, build_sampler
 from hsisr.errors import HsisrError
 
@@ -79,6 +87,15 @@ class Protocol:
     def random_training(self) -> bool:
         """Whether training patches are degraded at random when they are read."""
         return self.training is not None
+
+    def with_psf(self, weights: np.ndarray) -> "Protocol":
+        """This protocol with a PSF of the user's own, weights (rows, columns), under the name `<name>-own-psf`.
+
+        Raises HsisrError for a protocol without a blur of its own.
+        """
+        if self.psf is None:
+            raise HsisrError(f"protocol {self.name}: blurs by no PSF that could be another; choose one such as wald")
+        return replace(self, name=f"{self.name}-own-psf", psf=ArrayPsf(weights))
 
     def turns_with_scene(self, scale: int) -> bool:
         """Whether the LR image of a scene that is turned or mirrored is its LR image, turned or mirrored alike."""

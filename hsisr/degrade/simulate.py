@@ -1,5 +1,6 @@
 """From a cube to its low-resolution image, from a scene to a pair: LR, guide and HR reference on aligned grids."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,7 @@ import numpy as np
 
 from hsisr.degrade.noise import Noise, parse_noise, scene_seed
 from hsisr.degrade.protocols import PROTOCOLS, Protocol, find_protocol, fixed_sampler
-from hsisr.degrade.response import BY_INDEX, apply_response, response_by_index
+from hsisr.degrade.response import apply_response, goes_by_index, response_by_index
 from hsisr.degrade.response import response as response_matrix
 from hsisr.errors import HsisrError
 from hsisr.lazy_names import notebook
@@ -124,7 +125,7 @@ def pair(
     protocol: str | Protocol,
     scale: int,
     seed: int = 0,
-    response: str | np.ndarray | None = None,
+    response: str | os.PathLike[str] | np.ndarray | None = None,
     noise: float | Mapping[str, float] | Noise | None = None,
     part: str = "",
 ) -> Pair:
@@ -133,15 +134,17 @@ def pair(
     Under `mixup` without a guide the reference stays whole instead, and the LR image has ceil(H / scale) rows and
     ceil(W / scale) columns: what is super-resolved is cut back to the reference.
 
-    response: name or matrix (G, B) of a simulated guide, `none` for no guide; None: as the protocol says, which is
-    the scene's own guide under `wald` and `full` where it has one. noise: as for `degrade`. seed, part: of the noise,
-    together with the scene's name (see `scene_seed`).
+    response: name, file or matrix (G, B) of a simulated guide, `none` for no guide; None: as the protocol says, which
+    is the scene's own guide under `wald` and `full` where it has one. noise: as for `degrade`. seed, part: of the
+    noise, together with the scene's name (see `scene_seed`).
     `wald` with the scene's own guide is reduced resolution: scene and guide are each degraded by `scale`, the factor
     that separates them, and the scene is the reference; a guide on the scene's own grid stays as it is.
     `full`: the scene is LR and nothing is degraded.
     Raises HsisrError where scene, guide and scale do not fit, or a response does not overlap the scene's bands.
     """
     protocol = find_protocol(protocol)
+    if isinstance(response, os.PathLike):
+        response = os.fspath(response)
     try:
         if protocol.sampling is None:
             return _full_resolution(scene, protocol, scale, response, noise)
@@ -153,11 +156,11 @@ def pair(
 def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:
     """The matrix (G, B) that makes a guide of a scene's bands; bands without data weigh nothing.
 
-    response: a name, or a matrix (G, B). Raises HsisrError if it does not fit the scene's bands.
+    response: a name, a file, or a matrix (G, B). Raises HsisrError if it does not fit the scene's bands.
     """
     bands = scene.shape[0]
     if isinstance(response, str):
-        if response.endswith(BY_INDEX):
+        if goes_by_index(response):
             matrix = response_by_index(response, bands)
         elif scene.wavelengths_nm is None:
             raise HsisrError(

@@ -33,6 +33,7 @@ from hsisr.inference.guide import scale_between
 from hsisr.inference.images import Source
 from hsisr.inference.scenes import Options, say
 from hsisr.models.apply import Method, open_method, predict
+from hsisr.models.base import as_model
 from hsisr.models.model_files import read_metadata, save_model
 from hsisr.outputs import check_outputs
 from hsisr.pipeline import patch_files
@@ -101,7 +102,7 @@ def finetune(
         if feed.guide is not None:
             metadata |= {"guide_reach": _reach(feed.guide.source)}
         training = _recipe(feed, fresh, options)
-        starts = {"as it was": _weights(feed)} if feed.method.model.useful_untrained or not fresh else {}
+        starts = {"as it was": _weights(feed)} if as_model(feed.method.model).useful_untrained or not fresh else {}
         samples = _prepared(feed, cut["training"], seed)
         if samples is None:
             samples = _patches(feed, cut["training"], folder / "patches.h5", training, seed)
@@ -166,7 +167,8 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         if entry.kind != "network":
             raise HsisrError(f"model {model}: has nothing to learn; `hsisr predict --model {model}` uses it as it is")
         network = registry.build(str(model), scale, low.shape[0], channels)
-        method = Method(str(model), scale, network.needs_guide, network, network.bands, channels)
+        contract = as_model(network)
+        method = Method(str(model), scale, contract.needs_guide, network, contract.bands, channels)
         metadata = {"base": str(model), "options": {}, "scale": scale}
     wavelengths = low.wavelengths_nm
     metadata |= {
@@ -209,7 +211,7 @@ def _shares(hold_out: float) -> dict[str, float]:
 def _prepared(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
     """Samples that the network itself makes of a part, from which it learns by the way; None: it makes none."""
     pair = Pair(part.low_lr, part.low_guide, part.lr, None if part.mask.all() else part.mask)
-    return feed.method.model.prepare_training([(feed.lr.label, pair)], seed)
+    return as_model(feed.method.model).prepare_training([(feed.lr.label, pair)], seed)
 
 
 def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> TrainingSamples:

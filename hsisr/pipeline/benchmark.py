@@ -176,6 +176,15 @@ class Benchmark:
                 "set training.select: last, or choose another under splits:"
             )
 
+    @property
+    def own_tables(self) -> list[str]:
+        """The files of the user's own that decide how its pairs are made: responses and a PSF."""
+        used = (self.response or self.rule.response, self.guide_response)
+        tables = degrade.own_paths(self.config.protocols.get(self.protocol, {}))
+        for response in used:
+            tables += degrade.own_paths({"response": response})
+        return sorted(set(tables))
+
     def item(self, name: str) -> datasets.Item:
         """The item of that name. Raises HsisrError listing the known ones."""
         items = {item.name: item for part in self.parts.values() for item in part}
@@ -212,6 +221,8 @@ def resolve(config: Config, name: str) -> Benchmark:
     protocol = match["protocol"] or entry.protocol
     try:
         rule = _protocol(config, protocol)
+        if rule.sampling is not None:
+            rule.degradation(scale)  # a PSF that cannot be centred is found here
     except HsisrError as error:
         raise HsisrError(f"{where}: {error}") from None
     choice = config.benchmarks.get(name, BenchmarkChoice())
@@ -219,6 +230,13 @@ def resolve(config: Config, name: str) -> Benchmark:
         known = ", ".join(degrade.CONVENTIONS)
         raise HsisrError(f"benchmarks.{name}.convention: {choice.convention!r} is not known; choose one of {known}")
     guide_response = choice.response or entry.response
+    stated = rule.response if "response" in config.protocols.get(protocol, {}) else None
+    guide_response = choice.response or stated or entry.response
+    if choice.response not in (None, "none"):
+        try:
+            degrade.load_response(choice.response)
+        except HsisrError as error:
+            raise HsisrError(f"benchmarks.{name}.response: {error}") from None
     # a guide that comes with the scenes is used as it is, unless the benchmark names a response
     response = (choice.response if entry.guide and rule.real_guide else guide_response) if rule.needs_guide else None
     has_guide = rule.needs_guide or rule.real_guide
@@ -243,15 +261,21 @@ def check(config: Config) -> None:
     for name in config.protocols:
         _protocol(config, name)
     for name in config.models:
-        _model(config, name, None, "models")
+        _check_code(_model(config, name, None, "models"))
     for name in config.benchmarks:
         chosen = resolve(config, name)
         chosen.parts  # noqa: B018  (a split that cannot be is found here)
         for model in chosen.models:
+            _check_code(chosen.model(model))
             chosen.auxiliary_patches(model)
             chosen.trained_on.check_validation(model)
             if chosen.model(model).weights is not None:
                 chosen.model(model).weights_sha256  # noqa: B018  (a file that is not there is found here)
+
+
+def _check_code(model: Model) -> None:
+    """Raise HsisrError if a class of the user's own cannot be trained, or has no such options."""
+    registry.check(model.base, model.options, f"models.{model.name}", Recipe.model_fields)
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:
@@ -274,6 +298,7 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
         entry = registry.entry(recipe.base)
     except HsisrError as error:
         raise HsisrError(f"models.{name}.base: {error}") from None
+    registry.trust(recipe.base)
     options = checked(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
     training = checked(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
@@ -305,6 +330,8 @@ def _check_objectives(
     chosen = training.objectives
     for objective in ("rgb", "unlabelled"):
         if getattr(chosen, objective) is None:
+            continue
+        if entry.own:  # its training asks the network itself
             continue
         if not entry.rgb_path:
             able = ", ".join(name for name in registry.names() if registry.entry(name).rgb_path)

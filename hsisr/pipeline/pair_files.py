@@ -174,12 +174,10 @@ _ARRAYS = {
     "labels": ("iu", 2),
     "wavelengths_nm": ("iuf", 1),
 }
-#: Bytes of an attribute, at most.
-_MOST_OF_AN_ATTRIBUTE = 60_000
 
 
 def _write_metadata(file: h5py.File, text: str) -> None:
-    if len(text.encode()) > _MOST_OF_AN_ATTRIBUTE:  # a large kernel
+    if len(text.encode()) > hdf5.MOST_OF_AN_ATTRIBUTE:  # a large kernel
         hdf5.write_text(file, "metadata", text)
     else:
         hdf5.set_attributes(file, {"metadata": text})

@@ -63,7 +63,11 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
     with hdf5.writing(out, "patches", steps.cutting(benchmark, part).identity) as file:
         facts = {"scale": benchmark.scale, "protocol": benchmark.protocol, "names": [item.name for item in items]}
         if isinstance(benchmark.rule, degrade.CustomProtocol):
-            facts["rule"] = json.dumps(benchmark.config.protocols[benchmark.protocol])
+            rule = json.dumps(degrade.without_files(benchmark.config.protocols[benchmark.protocol]))
+            if len(rule.encode()) > hdf5.MOST_OF_AN_ATTRIBUTE:  # a large PSF
+                hdf5.write_text(file, "rule", rule)
+            else:
+                facts["rule"] = rule
         if benchmark.choice.noise is not None:
             facts["noise"] = benchmark.choice.noise
         hdf5.set_attributes(file, {**facts, "labelled": part == "train"})
@@ -120,7 +124,8 @@ class PatchFile:
         with hdf5.reading(self.path, "patches") as file:
             self.scale = hdf5.attribute(file, "scale", int)
             self.protocol = hdf5.attribute(file, "protocol", str)
-            self.rule = _rule(self.protocol, hdf5.attribute(file, "rule", str, ""))
+            rule = hdf5.read_text(file, "rule") if "rule" in file else hdf5.attribute(file, "rule", str, "")
+            self.rule = _rule(self.protocol, rule)
             self.noise = hdf5.attribute(file, "noise", float) if "noise" in file.attrs else None
             self.labelled = hdf5.attribute(file, "labelled", bool)
             self.names = [str(name) for name in hdf5.attribute(file, "names", list)]

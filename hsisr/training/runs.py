@@ -58,7 +58,8 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     """
     import torch
 
-    from hsisr.models import registry
+    from hsisr.models import own, registry
+    from hsisr.models.base import as_model
     from hsisr.pipeline.pair_files import training_pairs
     from hsisr.pipeline.patch_files import PatchFile
     from hsisr.training import fitting, state, summary
@@ -88,22 +89,17 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     identity = {**step.identity, "data": step.contents()}
     fields = {"model": model.name, "seed": seed}
     export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)
-    prepared = network.prepare_training(training_pairs(benchmark), seed)
+    prepared = as_model(network).prepare_training(training_pairs(benchmark), seed)
     samples = patches if prepared is None else prepared
+    if registry.entry(model.base).own:
+        own.try_out(model.base, network, samples.stacked([0]))
     folder = Path(benchmark.path(paths.RUN, **fields))
     outcome = fitting.run(network, samples, folder, training, identity, seed, None, others, validate, export)
-    if is_first_process():
+    if fitting.is_first_process():
         export(benchmark.path(paths.WEIGHTS, **fields), network)
         summary.write(benchmark.path(paths.TRAINING, **fields), outcome, network, identity)
         state.remove(folder)
     return folder
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that writes files, of those that torchrun or srun have started."""
-    import torch
-
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def _limited(model: Model, gpus: int | None) -> Model:
