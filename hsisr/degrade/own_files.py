@@ -25,7 +25,7 @@ _MICROMETRES = (0.1, 30.0)
 
 def is_file_name(value: Any) -> bool:
     """Whether a setting names a file, by its ending, and not something that comes with hsisr."""
-    return isinstance(value, (str, os.PathLike[str])) and Path(value).suffix.lower() in PSF_ENDINGS
+    return isinstance(value, (str, os.PathLike)) and Path(value).suffix.lower() in PSF_ENDINGS
 
 
 def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray]:

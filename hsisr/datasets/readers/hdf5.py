@@ -43,8 +43,9 @@ def read(
     order = band_first_order(path, axes or stated.axes, datasets[name].shape)
     bands = datasets[name].shape[order[0]]
     facts: dict[str, Any] = stated.spectral_facts(path, bands)
-    if isinstance(wavelengths_nm, str) and _clean(wavelengths_nm) in datasets:
-        wavelengths_nm = GuardedDataset(path, datasets[_clean(wavelengths_nm)])[...]
+    said = _clean(wavelengths_nm) if isinstance(wavelengths_nm, str) else None
+    if said is not None and said in datasets:
+        wavelengths_nm = GuardedDataset(path, datasets[said])[...]
     elif isinstance(wavelengths_nm, str) and "," not in wavelengths_nm:
         raise HsisrError(f"{path}: has no dataset {wavelengths_nm!r} for the wavelengths")
     if wavelengths_nm is not None:
