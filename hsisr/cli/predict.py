@@ -135,7 +135,10 @@ def _trust_named_in(files: list[Path], model: str) -> None:
     from hsisr.models import model_files, own, registry
 
     file = model_file(model)
-    if file is None or not own.is_path(model_files.read_metadata(file)["base"]):
+    try:
+        if file is None or not own.is_path(model_files.read_metadata(file)["base"]):
+            return
+    except HsisrError:  # the command itself says what is wrong with the file, after it has looked at its outputs
         return
     if files != DEFAULT_CONFIG or files[0].exists():
         for recipe in load(files).models.values():

@@ -34,10 +34,11 @@ def describe(network: nn.Module, sample: Sample, options: Mapping[str, Any] | No
         try:
             again = registry.build(**found)
             again.load_state_dict(network.state_dict())
+            same = _same_image(network, again, sample)
         except (HsisrError, RuntimeError) as error:
             faults.append(own.reason(error) if isinstance(error, RuntimeError) else str(error))
             continue
-        if _same_image(network, again, sample):
+        if same:
             return found
         faults.append("built again with the same weights, it makes another image")
     if not faults:
