@@ -38,7 +38,7 @@ def print_table(benchmarks: dict[str, Results]) -> None:
     """Print one table a benchmark, the best model first, the best value of each column in bold, and what it means."""
     console = Console()
     for name, results in benchmarks.items():
-        scored = f"convention {results.convention}" if results.convention else "no reference"
+        scored = scored_by(results)
         title = f"{name}   protocol {results.protocol}, {scored}"
         table = Table(title=title, title_justify="left", box=None)
         table.add_column("model")
@@ -59,6 +59,11 @@ def print_table(benchmarks: dict[str, Results]) -> None:
 def leading_key(results: Results) -> str:
     """The score by which models are ranked: PSNR, or QNR where there is no reference."""
     return "qnr" if results.convention is None else "psnr"
+
+
+def scored_by(results: Results) -> str:
+    """How results were scored, in two words."""
+    return f"convention {results.convention}" if results.convention else "no reference"
 
 
 def ranking(results: Results) -> list[str]:

@@ -1,6 +1,5 @@
 """What a model file must say of a network, found from the network itself, and tried: the file must give it back."""
 
-import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -59,8 +58,7 @@ def _class_of(name: str) -> Any:
     entry = registry.entry(name)
     if entry.own:
         return own.load(entry.factory)
-    module, attribute = entry.factory.split(":")
-    return getattr(importlib.import_module(module), attribute) if entry.kind == "network" else None
+    return registry.factory_of(entry) if entry.kind == "network" else None
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:

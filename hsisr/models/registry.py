@@ -236,14 +236,19 @@ def build(
     chosen.check_scale(scale)
     if chosen.needs_guide and not guide_channels:
         raise HsisrError(f"{base}: needs a guide, a sharp image of the same scene, and there is none")
-    module, attribute = chosen.factory.split(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    factory = factory_of(chosen)
     if chosen.kind == "classical":
         if "sensor" in values:
             values["sensor"] = _told(base, values["sensor"], sensor)
         return Classical(factory, scale, values, chosen.needs_guide, settings)
     facts = {"bands": bands, "guide_channels": guide_channels}
     return factory(scale=scale, **{name: facts[name] for name in chosen.facts}, **values)
+
+
+def factory_of(chosen: Entry) -> Any:
+    """The class of one of our networks, or the function of a method; its module is imported."""
+    module, attribute = chosen.factory.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _told(base: str, choice: str, sensor: Sensor | None) -> Sensor | None:

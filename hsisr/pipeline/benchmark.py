@@ -229,7 +229,6 @@ def resolve(config: Config, name: str) -> Benchmark:
     if choice.convention not in (None, *degrade.CONVENTIONS):
         known = ", ".join(degrade.CONVENTIONS)
         raise HsisrError(f"benchmarks.{name}.convention: {choice.convention!r} is not known; choose one of {known}")
-    guide_response = choice.response or entry.response
     stated = rule.response if "response" in config.protocols.get(protocol, {}) else None
     guide_response = choice.response or stated or entry.response
     if choice.response not in (None, "none"):

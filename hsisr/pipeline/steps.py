@@ -247,9 +247,8 @@ def predicting(config: Config, scene: str) -> Step:
     if inputs["model"]:  # what a model file holds shows when it is read
         bases = [*registry.names(), *(recipe.base for recipe in config.models.values())]
     modules, own = _code_of(bases)
-    readers = tuple(f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS)
     function = "hsisr.inference:super_resolve_file"
-    return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *readers})), own=own)
+    return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *_readers()})), own=own)
 
 
 def difference(before: Any, now: Any) -> str:
@@ -389,7 +388,11 @@ def _own_tables(benchmark: Benchmark) -> dict[str, str]:
 
 def _table_readers(tables: Mapping[str, str]) -> tuple[str, ...]:
     """The modules that read such files: which one it is shows by the content."""
-    return tuple(f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS) if tables else ()
+    return _readers() if tables else ()
+
+
+def _readers() -> tuple[str, ...]:
+    return tuple(f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS)
 
 
 def _code_of(bases: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.evaluation.results import ModelResult, Results
-from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text
+from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scored_by
 from hsisr.models.registry import entry
 from hsisr.report.published import Published, published
 
@@ -254,8 +254,7 @@ def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapp
     """
     parts = [f"# {title}"]
     for name, results in benchmarks.items():
-        scored = f"convention {results.convention}" if results.convention else "no reference"
-        parts += [f"## {name}", f"Protocol {results.protocol}, {scored}; made by `{results.command}`."]
+        parts += [f"## {name}", f"Protocol {results.protocol}, {scored_by(results)}; made by `{results.command}`."]
         for table in (
             scores(results),
             costs(results),
@@ -276,8 +275,7 @@ def latex(benchmarks: Mapping[str, Results]) -> str:
         arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
         heads = [_latex_text(column.heading) + arrows[column.direction] for column in table.columns]
         rows = [" & ".join([_latex_text(row), *map(_latex_cell, cells)]) for row, cells in table.rows.items()]
-        scored = f"convention {results.convention}" if results.convention else "no reference"
-        caption = _latex_text(f"{name}: protocol {results.protocol}, {scored}.")
+        caption = _latex_text(f"{name}: protocol {results.protocol}, {scored_by(results)}.")
         parts.append(
             "\n".join(
                 [
