@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hsisr.cli.app import DEFAULT_CONFIG, ConfigFiles, Overwrite, Reading, app, reader_options
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
 Bands = Annotated[
@@ -243,5 +243,5 @@ def schema(
 
     schemas = {"config": config.json_schema, "result": results.json_schema}
     if kind not in schemas:
-        raise HsisrError(f"unknown schema {kind!r}; known: {', '.join(schemas)}")
+        raise HsisrError(f"unknown schema {kind!r}; {did_you_mean(kind, schemas)}known: {', '.join(schemas)}")
     print(yaml.safe_dump(schemas[kind](), sort_keys=False, width=120), end="")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import atomic_path
 from hsisr.lazy_array import LazyArray
 from hsisr.outputs import sidecars
@@ -81,7 +81,8 @@ def format_of(out: str | os.PathLike, format: str | None = None) -> str:
     chosen = format or FORMATS.get(Path(out).suffix.lower())
     if chosen not in _BY_NAME:
         known = f"{', '.join(FORMATS)}; formats: {', '.join(_BY_NAME)}"
-        raise HsisrError(f"{out}: no format {chosen or Path(out).suffix!r}; endings: {known}")
+        near = did_you_mean(chosen or Path(out).suffix, [*FORMATS, *_BY_NAME])
+        raise HsisrError(f"{out}: no format {chosen or Path(out).suffix!r}; {near}endings: {known}")
     return chosen
 
 

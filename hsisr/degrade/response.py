@@ -14,7 +14,7 @@ from importlib import resources
 
 import numpy as np
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 _FOLDER = resources.files(__package__) / "responses"
 
@@ -108,7 +108,9 @@ def load_response(name: str) -> ResponseTable:
     """Read a response's table, also of a name that ends in `@index`. Raises HsisrError, naming the known ones."""
     name = name.removesuffix(BY_INDEX)
     if name not in RESPONSES:
-        raise HsisrError(f"unknown response {name!r}; choose one of {', '.join(RESPONSES)}")
+        raise HsisrError(
+            f"unknown response {name!r}; {did_you_mean(name, RESPONSES)}choose one of {', '.join(RESPONSES)}"
+        )
     lines = (_FOLDER / f"{name}.csv").read_text(encoding="utf-8").splitlines()
     comments = dict(line.lstrip("# ").split(": ", 1) for line in lines if line.startswith("#"))
     header, *rows = [line.split(",") for line in lines if not line.startswith("#")]

@@ -12,7 +12,7 @@ import numpy as np
 
 from hsisr.config import checked
 from hsisr.degrade import Sensor
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.models.base import Kind, Model
 from hsisr.models.options import (
     BicubicOptions,
@@ -161,7 +161,7 @@ def names() -> list[str]:
 def entry(base: str) -> Entry:
     """The entry of a model. Raises HsisrError, listing the known ones, if there is none of this name."""
     if base not in _ENTRIES:
-        raise HsisrError(f"unknown model {base!r}; known models: {', '.join(_ENTRIES)}")
+        raise HsisrError(f"unknown model {base!r}; {did_you_mean(base, _ENTRIES)}known models: {', '.join(_ENTRIES)}")
     return _ENTRIES[base]
 
 
