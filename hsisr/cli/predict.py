@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import Overwrite, Reading, app, reader_options
+from hsisr.cli import complete
+from hsisr.cli.app import OWN_SCENES, Overwrite, Reading, command, reader_options
 from hsisr.errors import HsisrError
 
 LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
@@ -21,7 +22,12 @@ Bands = Annotated[str | None, typer.Option("--bands", help="Bands to use, from 0
 GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of the guide to use.")]
 
 
-@app.command()
+@command(
+    OWN_SCENES,
+    "hsisr predict LR.tif --guide GUIDE.tif",
+    "hsisr predict LR.tif --guide GUIDE.tif --model runs/own-scene -o SR.tif --preview SR.png",
+    "hsisr predict LR.tif --model bicubic --scale 4",
+)
 def predict(
     lr: LrFile,
     model: Annotated[str, typer.Option(help="Run folder, model.safetensors, or bicubic, gsa, ...")],
@@ -76,14 +82,22 @@ def predict(
         print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite))
 
 
-@app.command()
+@command(
+    OWN_SCENES,
+    "hsisr finetune LR.tif GUIDE.tif --minutes 3 -o runs/own-scene",
+    "hsisr finetune LR.tif GUIDE.tif --model hybrid -o runs/own-scene",
+)
 def finetune(
     lr: Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")],
     guide: Annotated[
         Path | None, typer.Argument(help="Sharp image of the same ground, for models that use one.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Run folder or model file to start from, or a network to start fresh.")
+        str,
+        typer.Option(
+            help="Run folder or model file to start from, or a network to start fresh.",
+            autocompletion=complete.trainable_models,
+        ),
     ] = "mulsr-xs",
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write; --model of `hsisr predict`.")] = Path(
         "runs/own-scene"

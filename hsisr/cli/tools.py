@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import DEFAULT_CONFIG, ConfigFiles, Overwrite, Reading, app, reader_options
+from hsisr.cli import complete
+from hsisr.cli.app import (
+    DEFAULT_CONFIG,
+    FILES,
+    KNOWN,
+    MACHINE,
+    ConfigFiles,
+    Overwrite,
+    Reading,
+    command,
+    reader_options,
+)
 from hsisr.errors import HsisrError, did_you_mean
 
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
@@ -15,7 +26,7 @@ Bands = Annotated[
 ]
 
 
-@app.command()
+@command(MACHINE, "hsisr doctor")
 def doctor() -> None:
     """Print what this machine offers and what is missing; status 0 if the demo can run."""
     from hsisr.doctor import report
@@ -23,7 +34,7 @@ def doctor() -> None:
     raise typer.Exit(0 if report() else 1)
 
 
-@app.command("ops")
+@command(MACHINE, "hsisr ops --build", name="ops")
 def check_ops(
     build: Annotated[
         bool, typer.Option("--build", help="Compile the native backends that this machine can use.")
@@ -36,10 +47,10 @@ def check_ops(
     ops.check(build_missing=build)
 
 
-@app.command()
+@command(KNOWN, "hsisr import-weights MulSR_x8.pth --model mulsr --scale 8 -o mulsr-x8.safetensors")
 def import_weights(
     checkpoint: Annotated[Path, typer.Argument(help="A paper's own checkpoint (.pth).")],
-    model: Annotated[str, typer.Option(help="Registered network, such as mulsr.")],
+    model: Annotated[str, typer.Option(help="Registered network, such as mulsr.", autocompletion=complete.networks)],
     scale: Annotated[int, typer.Option(help="Scale that it was trained for.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Model file (.safetensors) to write.")],
     bands: Annotated[int, typer.Option(help="Bands of the images it was trained on.")] = 31,
@@ -55,9 +66,12 @@ def import_weights(
     print(out)
 
 
-@app.command()
+@command(KNOWN, "hsisr weights", "hsisr weights deepshare-cave-x4")
 def weights(
-    name: Annotated[str | None, typer.Argument(help="Weights to fetch and import; a table if left out.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Weights to fetch and import; a table if left out.", autocompletion=complete.weights),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Model file to write; <name>.safetensors if left out.")
     ] = None,
@@ -90,9 +104,12 @@ def weights(
     print(out)
 
 
-@app.command("datasets")
+@command(KNOWN, "hsisr datasets", "hsisr datasets cave", name="datasets")
 def list_datasets(
-    dataset: Annotated[str | None, typer.Argument(help="Everything about one; a table of all if left out.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(help="Everything about one; a table of all if left out.", autocompletion=complete.datasets),
+    ] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """List the data sets with what of them is here, or print one with its licence and splits."""
@@ -103,7 +120,7 @@ def list_datasets(
     print(overview.page(dataset, own) if dataset else overview.table(own))
 
 
-@app.command()
+@command(FILES, "hsisr info LR.tif", "hsisr info scene.mat --read variable=I_MS --read axes=HWB")
 def info(file: AnyFile, read: Reading = None) -> None:
     """Print what is in a file: size, type, wavelengths, georeference, provenance."""
     from hsisr.datasets import overview
@@ -111,7 +128,7 @@ def info(file: AnyFile, read: Reading = None) -> None:
     print(overview.info(file, **reader_options(read)))
 
 
-@app.command()
+@command(FILES, "hsisr show LR.tif -o LR.png", "hsisr show LR.tif -b 29,19,9 -o LR.jpg")
 def show(
     file: AnyFile,
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")],
@@ -133,7 +150,7 @@ def show(
         quicklook.show(datasets.read_scene(file, **reader_options(read)), out, bands)
 
 
-@app.command()
+@command(FILES, "hsisr export scene.h5 scene.tif", "hsisr export scene.mat scene.tif --format cog")
 def export(
     file: AnyFile,
     out: Annotated[Path, typer.Argument(help="Target; its ending chooses the format.")],
@@ -151,14 +168,20 @@ def export(
     print(writers.export(datasets.read_scene(file, **reader_options(read)), out, format))
 
 
-@app.command("degrade")
+@command(FILES, "hsisr degrade scene.tif --protocol wald --scale 4 -o pair.h5", name="degrade")
 def degrade_scene(
     file: AnyFile,
-    protocol: Annotated[str, typer.Option(help="How the LR image is made, such as wald.")],
+    protocol: Annotated[
+        str, typer.Option(help="How the LR image is made, such as wald.", autocompletion=complete.protocols)
+    ],
     scale: Annotated[int, typer.Option(help="HR pixels per LR pixel, along a side.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Pair file (.h5) to write.")],
     response: Annotated[
-        str | None, typer.Option(help="Spectral response of the guide; `none` for no guide; else the protocol's.")
+        str | None,
+        typer.Option(
+            help="Spectral response of the guide; `none` for no guide; else the protocol's.",
+            autocompletion=complete.responses,
+        ),
     ] = None,
     noise: Annotated[float | None, typer.Option(help="Noise sigma, range [0, 1]; else the protocol's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
@@ -179,7 +202,7 @@ def degrade_scene(
     print(out)
 
 
-@app.command()
+@command(FILES, "hsisr registration pair.h5")
 def registration(pair: Annotated[Path, typer.Argument(help="Pair file.")]) -> None:
     """Measure how far the LR image of a pair lies off its guide."""
     from hsisr import degrade
@@ -193,12 +216,12 @@ def registration(pair: Annotated[Path, typer.Argument(help="Pair file.")]) -> No
     print(f"unexplained: {found.unexplained:.1%} of the guide's variance; near 100 % the shift means nothing")
 
 
-@app.command()
+@command(FILES, "hsisr score HR.tif SR.tif --scale 4")
 def score(
     reference: AnyFile,
     estimate: AnyFile,
     scale: Annotated[float, typer.Option(help="HR pixels per LR pixel, for ERGAS.")],
-    convention: Annotated[str, typer.Option(help="mulsr or mixup.")] = "mulsr",
+    convention: Annotated[str, typer.Option(help="mulsr or mixup.", autocompletion=complete.conventions)] = "mulsr",
     border: Annotated[int, typer.Option(help="Pixels cut off on every side.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     read: Reading = None,
@@ -220,7 +243,7 @@ def score(
         print(f"{name:<6} {value:.6f}")
 
 
-@app.command()
+@command(FILES, "hsisr compare before/cave_x8.json results/cave_x8.json")
 def compare(
     first: Annotated[Path, typer.Argument(help="Results file, such as results/cave_x8.json.")],
     second: Annotated[Path, typer.Argument(help="Results file of the same benchmark.")],
@@ -231,7 +254,7 @@ def compare(
     print_comparison(first, second)
 
 
-@app.command()
+@command(MACHINE, "hsisr schema", "hsisr schema result")
 def schema(
     kind: Annotated[str, typer.Argument(help="config or result.")] = "config",
 ) -> None:

@@ -1,7 +1,6 @@
 """Super-resolving a scene on the disk: read, computed and written by tiles, resumable, in memory that stays bounded."""
 
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +14,7 @@ import hsisr
 from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import writers
 from hsisr.devices import choose_device
+from hsisr.errors import notice
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
@@ -25,6 +25,7 @@ from hsisr.inference.tiles import Tiling
 from hsisr.models.apply import Method, open_method
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
+from hsisr.screen import say
 from hsisr.system import return_freed_memory
 
 #: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
@@ -49,16 +50,6 @@ class Options(SceneOptions):
 
 #: Takes a warning for the user, one line.
 Note = Callable[[str], None]
-
-
-def say(line: str) -> None:
-    """Print one line for the user on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def warn(line: str) -> None:
-    """Print one warning for the user on stderr."""
-    say(f"hsisr: warning: {line}")
 
 
 def super_resolve_file(
@@ -143,7 +134,7 @@ def prepare(
     options: Options,
     guide_given: bool,
     folder: Path | None = None,
-    note: Note = warn,
+    note: Note = notice,
 ) -> Prepared:
     """Check that images and method fit together, bring the guide onto the grid, and note what fits badly.
 
@@ -159,12 +150,12 @@ def prepare(
     return Prepared(make_feed(methods[0], low, found, options, note), methods)
 
 
-def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = warn) -> Source | None:
+def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = notice) -> Source | None:
     """The guide without blank channels, for methods that take any guide; with a line where some are left out."""
     return guide.varying(sharp, note) if sharp is not None and is_untrained(model) else sharp
 
 
-def open_images(lr: Any, guide_path: Any, options: Options, note: Note = warn) -> tuple[Source, Source | None]:
+def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice) -> tuple[Source, Source | None]:
     """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
     whole = Source.of(lr, "LR image", options.read)
     low = chosen_bands(whole, options.bands)
@@ -175,7 +166,7 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = warn) -
     return guide.in_one_crs(low, chosen_bands(stacked_sources(sources), options.guide_bands), note)
 
 
-def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = warn) -> Feed:
+def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = notice) -> Feed:
     """A method with its images, after a look at whether it was trained for such ones."""
     trained = method.metadata
     peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"))
@@ -231,7 +222,7 @@ def open_methods(model: Any, low: Source, sharp: Source | None, options: Options
 
 
 def on_grid(
-    low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = warn
+    low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = notice
 ) -> guide.Guide:
     """The guide on the LR image's grid: as it lies, or aligned; with a warning where it does not lie well.
 
@@ -269,7 +260,7 @@ def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: O
     feed = prepared.feed
     known = run.resumed(folder, identity)
     if known is None:
-        chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, warn)
+        chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
     else:
         chosen = plan.Plan(Tiling(**known["tiling"]), known["error"], known["seconds"])
