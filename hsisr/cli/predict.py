@@ -30,8 +30,17 @@ GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of 
 )
 def predict(
     lr: LrFile,
-    model: Annotated[str, typer.Option(help="Run folder, model.safetensors, or bicubic, gsa, ...")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; a folder, where the scene is one.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Run folder, model.safetensors, or bicubic, gsa, ...; with a guide, prior if left out.",
+            autocompletion=complete.usable_models,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write; a folder, where the scene is one; <LR>_sr.tif if left out."),
+    ] = None,
     guide: Annotated[
         list[Path] | None,
         typer.Option(help="Sharp image of the same ground, given again for more bands; a folder, named as the scenes."),
@@ -60,6 +69,7 @@ def predict(
 
     Stopped in any way, the same command goes on where it was.
     """
+    from hsisr.inference.defaults import default_model, default_out, has_guide
     from hsisr.inference.folder import is_collection, super_resolve_folder
     from hsisr.inference.scenes import Options, super_resolve_file
     from hsisr.outputs import check_places
@@ -71,8 +81,12 @@ def predict(
         read_guide=reader_options(read_guide),
         format="cog" if cog else format,
     )  # fmt: skip
+    collection = is_collection(lr)
+    out = out or default_out(lr, collection, options.format)
     check_places(out, preview)
-    if is_collection(lr):
+    if model is None:
+        model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)))
+    if collection:
         if guide is not None and len(guide) > 1:
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
         sharp = guide[0] if guide else None

@@ -86,6 +86,12 @@ def format_of(out: str | os.PathLike, format: str | None = None) -> str:
     return chosen
 
 
+def ending_of(format: str | None) -> str:
+    """The ending of a file of a format, where nothing else says it; GeoTIFF's for None."""
+    endings = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5"}
+    return endings.get(format or "", ".tif")
+
+
 def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
     from rasterio.crs import CRS
     from rasterio.errors import CRSError

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from hsisr.datasets.readers import innermost
-from hsisr.datasets.writers import FORMATS
+from hsisr.datasets.writers import FORMATS, ending_of
 from hsisr.errors import HsisrError, notice
 from hsisr.files import natural_key
 from hsisr.inference.scenes import Options, super_resolve_file
@@ -63,11 +63,9 @@ def super_resolve_folder(
             raise HsisrError(f"{out}: {folder} holds {len(scenes)} scenes; give a folder for their results")
         picture = out.with_suffix(".png") if preview else None
         return [super_resolve_file(scenes[0], _guide_of(scenes[0], guide), model, out, options, picture, overwrite)]
-    ending = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5"}
-    suffix = ending.get(options.format or "", ".tif")
     written, failed = [], []
     for scene in scenes:
-        target = out / f"{scene.stem}{suffix}"
+        target = out / f"{scene.stem}{ending_of(options.format)}"
         picture = target.with_suffix(".png") if preview else None
         try:
             check_outputs([target], scenes, overwrite=True)
