@@ -345,7 +345,7 @@ class Prediction(SceneOptions):
     lr: str = Field(description="The scene: any file that hsisr reads.")
     guide: str | None = Field(None, description="Sharp image of the same ground.")
     model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
-    preview: str | None = Field(None, description="PNG of scene, result and guide side by side.")
+    preview: str | None = Field(None, description="Picture (.png, .jpg) of scene, result and guide side by side.")
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 

@@ -48,7 +48,9 @@ def predict(
     scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
     align: Align = False,
     correct_shift: CorrectShift = False,
-    preview: Annotated[Path | None, typer.Option(help="PNG of scene, result and guide side by side.")] = None,
+    preview: Annotated[
+        Path | None, typer.Option(help="Picture (.png, .jpg) of scene, result and guide side by side.")
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The whole scene at once: no tiles, no borders.")] = False,
     tile: Annotated[int | None, typer.Option(min=8, help="Side of a tile in LR pixels; else as memory allows.")] = None,
     halo: Annotated[int | None, typer.Option(min=0, help="LR pixels read around a tile; else measured.")] = None,

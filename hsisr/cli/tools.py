@@ -22,7 +22,8 @@ from hsisr.errors import HsisrError, did_you_mean
 
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
 Bands = Annotated[
-    list[int] | None, typer.Option("--bands", "-b", help="Band shown as red, then green, then blue, from 0.")
+    list[str] | None,
+    typer.Option("--bands", "-b", help="Bands shown as red, green and blue, from 0, such as 29,19,9; or one for grey."),
 ]
 
 
@@ -131,23 +132,33 @@ def info(file: AnyFile, read: Reading = None) -> None:
 @command(FILES, "hsisr show LR.tif -o LR.png", "hsisr show LR.tif -b 29,19,9 -o LR.jpg")
 def show(
     file: AnyFile,
-    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write: .png or .jpg.")],
     bands: Bands = None,
     read: Reading = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a picture of a scene, or of a pair's LR image, guide and HR reference side by side."""
     from hsisr import datasets
-    from hsisr.datasets import quicklook
+    from hsisr.datasets import picture, quicklook
     from hsisr.outputs import check_outputs, check_places
     from hsisr.pipeline import pair_files
 
     check_places(out)
     check_outputs([out], [file], overwrite)
+    picture.check_ending(out)
+    chosen = _numbers(bands) if bands else None
     if pair_files.is_pair(file):
-        pair_files.show(pair_files.read(file), out, bands)
+        pair_files.show(pair_files.read(file), out, chosen)
     else:
-        quicklook.show(datasets.read_scene(file, **reader_options(read)), out, bands)
+        quicklook.show(datasets.read_scene(file, **reader_options(read)), out, chosen)
+
+
+def _numbers(words: list[str]) -> list[int]:
+    """The bands that the words name, each one or several with commas. Raises HsisrError for other words."""
+    try:
+        return [int(number) for word in words for number in word.split(",")]
+    except ValueError:
+        raise HsisrError(f"--bands {' '.join(words)}: expected band numbers from 0, such as 29,19,9, or one") from None
 
 
 @command(FILES, "hsisr export scene.h5 scene.tif", "hsisr export scene.mat scene.tif --format cog")

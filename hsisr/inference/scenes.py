@@ -12,7 +12,7 @@ import numpy as np
 
 import hsisr
 from hsisr.config import SceneOptions, checked_options
-from hsisr.datasets import writers
+from hsisr.datasets import picture, writers
 from hsisr.devices import choose_device
 from hsisr.errors import notice
 from hsisr.inference import align, guide, plan, run, suitability
@@ -65,7 +65,7 @@ def super_resolve_file(
 
     lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
     guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
-    preview: a PNG to write as well. overwrite: whether outputs that exist are replaced; inputs never are.
+    preview: a PNG or JPEG to write as well. overwrite: whether outputs that exist are replaced; inputs never are.
     A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
     Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
     for a disk that is full.
@@ -75,6 +75,8 @@ def super_resolve_file(
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview])]
     check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
+    if preview is not None:
+        picture.check_ending(preview)
     with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), run.work_folder(out) as folder:
         low, sharp = open_images(lr, guide, options)
         sharp = with_channels_that_vary(sharp, model)

@@ -30,7 +30,7 @@ def test_the_command_has_every_option_with_the_same_default_and_words(name):
 
 
 def test_the_command_takes_nothing_else_but_where_to_write():
-    assert set(PARAMETERS) - set(described(Prediction)) <= {"out", "overwrite", "help"}
+    assert set(PARAMETERS) - set(described(Prediction)) <= {"out", "overwrite", "help", "quiet", "verbose"}
     assert set(described(SceneOptions)) < set(described(Prediction))
 
 
