@@ -31,6 +31,8 @@ FORMATS = {
 _BY_NAME = ("cog", "matlab7.3", *dict.fromkeys(FORMATS.values()))
 #: Side of a GeoTIFF tile in pixels.
 _TILE = 128
+#: A GeoTIFF with a longer side, in pixels, gets overviews, down to one whose sides are no longer than the second.
+_LARGE_PX, _OVERVIEW_PX = 2048, 512
 _MATLAB5_MOST_BYTES = 2**31 - 1
 
 
@@ -110,6 +112,22 @@ def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
 def _write_geotiff(scene: Scene, out: Path) -> None:
     with atomic_path(out, suffix=".tif") as temporary, _quiet(out):
         _write_raster(scene, temporary, driver="GTiff", **_tiff_options(scene))
+        _add_overviews(temporary, scene)
+
+
+def _add_overviews(path: Path, scene: Scene) -> None:
+    """Smaller copies inside a large image, so that a viewer need not read it whole to show it."""
+    import rasterio
+    from rasterio.enums import Resampling
+
+    longest = max(scene.shape[1:])
+    if longest <= _LARGE_PX:
+        return
+    factors = [2]
+    while longest / factors[-1] > _OVERVIEW_PX:
+        factors.append(2 * factors[-1])
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.open(path, "r+") as image:
+        image.build_overviews(factors, Resampling.average)
 
 
 def _write_cog(scene: Scene, out: Path) -> None:

@@ -63,8 +63,7 @@ def test_every_command_has_a_group_and_an_example_that_it_takes(name: str) -> No
     for line in lines:
         words = [word for word in shlex.split(line) if not word.startswith("HSISR_")]
         assert words[:2] == ["hsisr", name]
-        with command.make_context(name, words[2:]) as context:
-            assert context.params or context.args
+        command.make_context(name, words[2:])  # raises for what the command does not take
 
 
 def test_help_and_tab_import_nothing_heavy(tmp_path: Path) -> None:
