@@ -51,7 +51,7 @@ def side_by_side(labelled: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
     return np.concatenate(parts[1:], axis=1)
 
 
-def bands_in_words(bands: Sequence[int], wavelengths_nm: np.ndarray | None) -> str:
+def bands_in_words(bands: Sequence[int] | np.ndarray, wavelengths_nm: np.ndarray | None) -> str:
     """What is shown: "650, 550, 450 nm", or "bands 3, 2, 1" where wavelengths are not known."""
     if wavelengths_nm is None:
         return f"band{'s' if len(bands) > 1 else ''} {', '.join(map(str, bands))}"

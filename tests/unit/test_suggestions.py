@@ -27,14 +27,14 @@ def resolve(name: str = "cave_x8", **settings):
 
 TYPED = {
     "model": (lambda: registry.entry("mulrs"), "mulsr"),
-    "model of predict": (lambda: open_method("priro", 4, 3), "prior"),
+    "model of predict": (lambda: open_method("priorr", 4, 3), "prior"),
     "model of a benchmark": (lambda: resolve(benchmarks={"cave_x8": {"models": ["bicubci"]}}), "bicubic"),
     "model of one benchmark": (lambda: resolve().model("bicubc"), "bicubic"),
     "data set": (lambda: datasets.entry("cavee"), "cave"),
     "data set in capitals": (lambda: datasets.entry("CAVE"), "cave"),
-    "scene": (lambda: datasets.convert("cave", "baloons", "raw", "out.h5"), "balloons"),
-    "scene of a benchmark": (lambda: resolve().item("baloons"), "balloons"),
-    "scenes of the configuration": (lambda: resolve(scenes={"cave": ["baloons"]}).parts, "balloons"),
+    "scene": (lambda: datasets.convert("cave", "balooons", "raw", "out.h5"), "balloons"),
+    "scene of a benchmark": (lambda: resolve().item("balooons"), "balloons"),
+    "scenes of the configuration": (lambda: resolve(scenes={"cave": ["balooons"]}).parts, "balloons"),
     "split": (lambda: resolve(splits={"cave": "mixpu"}).parts, "mixup"),
     "protocol": (lambda: degrade.degrade(SCENE.cube, "wold", 2), "wald"),
     "protocol of a benchmark": (lambda: resolve("cave_x8_wold"), "wald"),
