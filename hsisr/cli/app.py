@@ -17,7 +17,7 @@ from hsisr.cli import complete
 from hsisr.errors import HsisrError
 from hsisr.system import most_memory_mb, wait_passively
 
-#: The groups in which `hsisr --help` shows the commands, in the order in which a user meets them.
+#: The groups in which `hsisr --help` shows the commands.
 OWN_SCENES, PROJECT, STEPS = "Your own scenes", "A project", "The steps of the pipeline, in order"
 FILES, KNOWN, MACHINE = "Files and results", "Data sets and published weights", "This machine and this package"
 

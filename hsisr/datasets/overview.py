@@ -1,7 +1,9 @@
 """What `hsisr datasets` and `hsisr info` print: the catalogue with what is here, one data set, one file."""
 
+import io
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +72,12 @@ def info(path: str | os.PathLike, **options: Any) -> str:
             scene = read_scene(path, **options)
             told = of_scene(scene)
         else:
-            told = describe(path)
             try:
                 scene = read_scene(path)
             except HsisrError as error:  # such as a file of several variables
-                return _lines(str(path), told | {"as a scene": str(error).removeprefix(f"{path}: ")})
+                return _lines(str(path), describe(path) | {"as a scene": str(error).removeprefix(f"{path}: ")})
+            with redirect_stderr(io.StringIO()):  # reading has said already what there is to warn of
+                told = describe(path)
         return _lines(str(path), told | facts.place(scene) | facts.values(scene))
 
 

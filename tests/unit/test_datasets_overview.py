@@ -97,3 +97,10 @@ def test_place_of_a_turned_grid_and_of_an_unknown_system():
     turned = facts.place(Scene(np.zeros((1, 10, 20)), transform=(0.0, 2.0, 100.0, 3.0, 0.0, 50.0), crs="nonsense"))
     assert turned == {"pixel size": "3 x 2", "extent": "x 100 to 120, y 50 to 110"}
     assert facts.place(Scene(np.zeros((1, 10, 20)))) == {}
+
+
+def test_info_warns_once(tmp_path, capsys):
+    centres = np.array([1.0, 2.0, 3.0])  # numbers of bands
+    writers.export(Scene(np.ones((3, 4, 4), np.float32), "s", wavelengths_nm=centres), tmp_path / "s.hdr")
+    datasets.info(tmp_path / "s.hdr")
+    assert capsys.readouterr().err.count("hsisr: warning:") == 1
