@@ -4,7 +4,6 @@
 imports torch: the Snakefile checks the configuration before it plans a job.
 """
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
@@ -349,7 +348,7 @@ class Prediction(SceneOptions):
     lr: str = Field(description="The scene: any file that hsisr reads.")
     guide: str | None = Field(None, description="Sharp image of the same ground.")
     model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
-    preview: str | None = Field(None, description="PNG of scene, result and guide side by side.")
+    preview: str | None = Field(None, description="Picture (.png, .jpg) of scene, result and guide side by side.")
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 
@@ -504,8 +503,7 @@ def _one_line(
     value = first["input"]
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = sorted({*_known_keys(model, first["loc"][:-1]), *beside})
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
-        reason = f"unknown key; {f'did you mean {close[0]}? ' if close else ''}allowed here: {', '.join(known)}"
+        reason = f"unknown key; {did_you_mean(first['loc'][-1], known)}allowed here: {', '.join(known)}"
     elif first["type"] == "missing":
         reason = "is missing"
     elif first["type"] == "string_pattern_mismatch":

@@ -1,6 +1,7 @@
 """The one exception that a user's mistake raises, whose text is the line that the user sees; and lines of warning."""
 
 import sys
+from collections.abc import Iterable
 
 
 class HsisrError(Exception):
@@ -16,6 +17,18 @@ def option(name: str, value: object = "...") -> str:
     name: as in `hsisr.inference.Options`. value: what Python is to give it.
     """
     return f"--{name.replace('_', '-')} (in Python {name}={value})"
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """ "did you mean cave? ", to stand in a message before the known names, where one of them is like `name`; else "".
+
+    Capital letters do not count.
+    """
+    import difflib  # only where something is wrong
+
+    names = {str(one).lower(): str(one) for one in known}
+    close = difflib.get_close_matches(str(name).lower(), names, 1)
+    return f"did you mean {names[close[0]]}? " if close else ""
 
 
 def notice(line: str) -> None:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hsisr.datasets.catalogue import PARTS, DataSet, Region, Split, entry
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import stamp, write_json
 
 #: Sizes of regions made by `region_split` are multiples of this, so that they divide by every usual scale.
@@ -155,8 +155,10 @@ def _chosen_split(data_set: DataSet, wanted: str | None, scenes: Sequence[str] |
     if wanted is not None and (drawn := _EIGHTY.fullmatch(wanted)):
         return wanted, _eighty(data_set, int(drawn[1] or 0), scenes)
     if wanted is not None:
-        known = ", ".join([*sorted(data_set.splits), "eighty"])
-        raise HsisrError(f"{data_set.name}: unknown split {wanted!r}; known: {known}")
+        known = [*sorted(data_set.splits), "eighty"]
+        raise HsisrError(
+            f"{data_set.name}: unknown split {wanted!r}; {did_you_mean(wanted, known)}known: {', '.join(known)}"
+        )
     if len(data_set.scenes) == 1:
         return "regions", region_split(data_set.scenes[0], *_size(data_set))
     if len(data_set.scenes) < 3:
@@ -220,7 +222,8 @@ def _restricted(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequenc
     unknown = sorted(set(scenes) - known)
     if unknown:
         raise HsisrError(
-            f"{data_set.name}: no scene {', '.join(map(repr, unknown))}; known: {_shortened(data_set.scenes)}"
+            f"{data_set.name}: no scene {', '.join(map(repr, unknown))}; {did_you_mean(unknown[0], data_set.scenes)}"
+            f"known: {_shortened(data_set.scenes)}"
         )
     return {part: [item for item in members if item.scene in set(scenes)] for part, members in items.items()}
 

@@ -29,13 +29,14 @@ from hsisr.finetuning.reduced import Part, parts
 from hsisr.inference import run, scenes
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import scale_between
-from hsisr.inference.scenes import Options, say
+from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method, open_method, predict
 from hsisr.models.base import as_model
 from hsisr.models.model_files import read_metadata, save_model
 from hsisr.outputs import check_outputs
 from hsisr.pipeline import patch_files
 from hsisr.samples import TrainingSamples
+from hsisr.screen import say
 from hsisr.system import wait_for
 
 #: Part of the scene that selects the weights.

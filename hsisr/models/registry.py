@@ -15,7 +15,7 @@ import numpy as np
 
 from hsisr.config import checked
 from hsisr.degrade import Sensor
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.models import own
 from hsisr.models.base import Kind, Model
 from hsisr.models.options import (
@@ -174,7 +174,8 @@ def entry(base: str) -> Entry:
     path = own.installed().get(base, base)
     if not own.is_path(path):
         raise HsisrError(
-            f"unknown model {base!r}; known models: {', '.join(names())}; or module:Class, the import path of your own"
+            f"unknown model {base!r}; {did_you_mean(base, names())}known models: {', '.join(names())}; or "
+            "module:Class, the import path of your own"
         )
     return Entry("network", False, own.OwnOptions, whole_scale, path, own=True)
 

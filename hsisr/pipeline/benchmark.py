@@ -13,7 +13,7 @@ from typing import Any
 
 from hsisr import datasets, degrade
 from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Training, checked
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash
 from hsisr.models import registry
 from hsisr.models.options import RGB_CHANNELS
@@ -189,13 +189,17 @@ class Benchmark:
         """The item of that name. Raises HsisrError listing the known ones."""
         items = {item.name: item for part in self.parts.values() for item in part}
         if name not in items:
-            raise HsisrError(f"{self.name}: no scene or region {name!r}; there are {', '.join(sorted(items))}")
+            near = did_you_mean(name, items)
+            raise HsisrError(f"{self.name}: no scene or region {name!r}; {near}there are {', '.join(sorted(items))}")
         return items[name]
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises HsisrError listing the known ones."""
         if name not in self.models:
-            raise HsisrError(f"{self.name}: no model {name!r} in this benchmark; there are {', '.join(self.models)}")
+            near = did_you_mean(name, self.models)
+            raise HsisrError(
+                f"{self.name}: no model {name!r} in this benchmark; {near}there are {', '.join(self.models)}"
+            )
         return self.models[name]
 
     def path(self, pattern: str, **fields: Any) -> str:
@@ -227,8 +231,11 @@ def resolve(config: Config, name: str) -> Benchmark:
         raise HsisrError(f"{where}: {error}") from None
     choice = config.benchmarks.get(name, BenchmarkChoice())
     if choice.convention not in (None, *degrade.CONVENTIONS):
+        near = did_you_mean(choice.convention, degrade.CONVENTIONS)
         known = ", ".join(degrade.CONVENTIONS)
-        raise HsisrError(f"benchmarks.{name}.convention: {choice.convention!r} is not known; choose one of {known}")
+        raise HsisrError(
+            f"benchmarks.{name}.convention: {choice.convention!r} is not known; {near}choose one of {known}"
+        )
     stated = rule.response if "response" in config.protocols.get(protocol, {}) else None
     guide_response = choice.response or stated or entry.response
     if choice.response not in (None, "none"):
@@ -281,8 +288,8 @@ def _protocol(config: Config, name: str) -> degrade.Protocol:
     if name in config.protocols:
         return degrade.CustomProtocol(name, config.protocols[name])
     if name not in degrade.PROTOCOLS:
-        known = ", ".join([*degrade.PROTOCOLS, *config.protocols])
-        raise HsisrError(f"unknown protocol {name!r}; known: {known}")
+        known = [*degrade.PROTOCOLS, *config.protocols]
+        raise HsisrError(f"unknown protocol {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
     return degrade.PROTOCOLS[name]
 
 
@@ -290,8 +297,8 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     recipe = config.models.get(name)
     if recipe is None:
         if name not in registry.names():
-            known = ", ".join([*config.models, *registry.names()])
-            raise HsisrError(f"{where}: unknown model {name!r}; known: {known}")
+            known = [*config.models, *registry.names()]
+            raise HsisrError(f"{where}: unknown model {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
         recipe = Recipe(base=name)
     try:
         entry = registry.entry(recipe.base)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hsisr import degrade, hdf5
-from hsisr.datasets import quicklook
+from hsisr.datasets import picture, quicklook
 from hsisr.datasets.splits import Item
 from hsisr.errors import HsisrError
 from hsisr.pipeline import steps
@@ -132,23 +132,26 @@ def is_pair(path: str | os.PathLike) -> bool:
 
 
 def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
-    """Write LR image (enlarged without interpolation), guide and HR reference side by side as PNG.
+    """Write LR image (enlarged without interpolation), guide and HR reference side by side as PNG or JPEG.
 
-    bands: three of the scene's for red, green and blue, or one for grey; None: by wavelength.
+    bands: three of the scene's for red, green and blue, or one for grey; None: by wavelength. Labels say what is what.
     """
-    lr = quicklook.quicklook(_as_scene(pair, pair.lr), bands)
+    low = _as_scene(pair, pair.lr)
+    lr = quicklook.quicklook(low, bands)
+    chosen = quicklook.default_bands(low) if bands is None else list(bands)
+    shown = picture.bands_in_words(chosen, low.wavelengths_nm)
     images = []
     if pair.guide is not None:
+        guide = Scene(pair.guide, "guide")
         channels = list(range(3)) if len(pair.guide) >= 3 else [0]
-        images.append(quicklook.quicklook(Scene(pair.guide, "guide"), channels))
+        images.append((f"guide, bands {', '.join(map(str, channels))}", quicklook.quicklook(guide, channels)))
     if pair.hr is not None:
-        images.append(quicklook.quicklook(_as_scene(pair, pair.hr), bands))
-    scale = -(-images[0].shape[0] // lr.shape[0]) if images else 1
-    rows, columns = images[0].shape[:2] if images else lr.shape[:2]
-    panels = [lr.repeat(scale, axis=0).repeat(scale, axis=1)[:rows, :columns], *images]
-    gap = np.full((panels[0].shape[0], 4, 3), 255, np.uint8)
-    row = [part for panel in panels for part in (gap, panel)][1:]
-    quicklook.write_png(out, np.concatenate(row, axis=1))
+        images.append((f"HR reference, {shown}", quicklook.quicklook(_as_scene(pair, pair.hr), bands)))
+    scale = -(-images[0][1].shape[0] // lr.shape[0]) if images else 1
+    rows, columns = images[0][1].shape[:2] if images else lr.shape[:2]
+    enlarged = lr.repeat(scale, axis=0).repeat(scale, axis=1)[:rows, :columns]
+    label = f"{pair.name}: LR image x{scale}, {shown}"
+    picture.write(out, picture.side_by_side([(label, enlarged), *images]))
 
 
 def _as_scene(pair: PairFile, cube: np.ndarray) -> Scene:

@@ -13,7 +13,7 @@ from typing import Any
 
 from hsisr import datasets, degrade
 from hsisr.config import Config, Prediction
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash, settings_hash
 from hsisr.models import registry
 from hsisr.models.own import sources_of
@@ -240,7 +240,8 @@ def predicting(config: Config, scene: str) -> Step:
     """Super-resolve a scene of the user's own. Raises HsisrError if the configuration names none of this name."""
     if scene not in config.predict:
         known = ", ".join(config.predict) or "none"
-        raise HsisrError(f"predict: no scene {scene!r}; config.yaml names {known}")
+        near = did_you_mean(scene, config.predict)
+        raise HsisrError(f"predict: no scene {scene!r}; {near}config.yaml names {known}")
     chosen = config.predict[scene]
     inputs = {"lr": [chosen.lr], "guide": [] if chosen.guide is None else [chosen.guide], "model": _own_model(chosen)}
     bases = [chosen.model]
