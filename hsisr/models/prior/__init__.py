@@ -24,6 +24,8 @@ _COMPONENTS = {"least": 12, "most": 32}
 #: Times that the regression is repeated with the correlation of what it left, and the ratio of noise to field from
 #: which on that is white enough.
 _REFITS, _WHITE = 2, 3.0
+#: Least ratio of noise to weight variance of a regression on all features.
+_LEAST_RATIO = 4e-3
 #: HR pixels whose features are held at a time.
 _STRIP_PX = 1 << 15
 
@@ -34,6 +36,7 @@ class Solution:
 
     response, offset: guide = response (G, K) @ coefficients + offset (G, 1), up to a variance `mismatch`.
     variance: (H, W) float32, posterior variance of the regression summed over the K, or None where not asked for.
+    positive: whether the LR image has no negative value, so that the HR image shall have none.
     """
 
     subspace: Subspace
@@ -43,11 +46,13 @@ class Solution:
     offset: np.ndarray
     mismatch: float
     variance: np.ndarray | None = None
+    positive: bool = False
 
     def image(self) -> np.ndarray:
         """The HR image (B, H, W), float32."""
         shape = self.coefficients.shape[1:]
-        return self.subspace.spectra(self.coefficients.reshape(len(self.coefficients), -1)).reshape(-1, *shape)
+        image = self.subspace.spectra(self.coefficients.reshape(len(self.coefficients), -1)).reshape(-1, *shape)
+        return np.maximum(image, 0, out=image) if self.positive else image
 
 
 def prior(
@@ -76,16 +81,21 @@ def solve(
     known = estimate_sensor(lr, guide, scale, sensor)
     sampler = known.footprint.sampler(scale, guide.shape[1:])
     valid = valid_lr_pixels(lr, scale, known.mask).ravel()
-    features = GuideFeatures(guide, waves)
+    features = GuideFeatures(guide, waves, mask=known.mask)
+    bands = lr.reshape(len(lr), -1)[:, valid]
+    targets = spectral_subspace(bands, **_COMPONENTS).coefficients(bands)
+    features.choose(
+        sampler, lambda low: Regression(low[:, valid], least_ratio=_LEAST_RATIO).fit(targets).surprise.sum()
+    )
     low = features.seen_by(sampler)
     fields = SmoothFields(sampler, scale)
     bands, subspace, fit = _regressed(lr, low, valid, known.noise_sigma, features.simpler, fields)
-    coefficients, uncertainty = _applied(fit, features, guide.shape[1:], variance)
+    coefficients, uncertainty = _applied(fit.before(features.whitening), features, guide.shape[1:], variance)
     residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0)
     coefficients += fields.kriged(residuals.reshape(-1, *lr.shape[1:]))
     response, offset, mismatch = _response(subspace, coefficients, bands, guide, sampler, valid, known)
     agree_with_guide(coefficients, guide, response, offset, mismatch)
-    return Solution(subspace, coefficients, known, response, offset, mismatch, uncertainty)
+    return Solution(subspace, coefficients, known, response, offset, mismatch, uncertainty, bool(lr.min() >= 0))
 
 
 def agree_with_guide(
@@ -116,7 +126,7 @@ def _regressed(
 ) -> tuple[np.ndarray, Subspace, Fit]:
     """The bands (B, h w) without the bias of clipping, their subspace, and its regression on the features."""
     bands = lr.reshape(len(lr), -1)
-    regression = Regression(low[:, valid], simpler=simpler)
+    regression = Regression(low[:, valid], None, simpler, _LEAST_RATIO)
     subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
     fit = regression.fit(subspace.coefficients(bands[:, valid]))
     if is_clipped(bands) and noise_sigma > 0:
@@ -150,7 +160,7 @@ def _generalised(
         constant, features, targets = (
             whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), low, targets)
         )
-        fit = Regression(features, constant, simpler).fit(targets)
+        fit = Regression(features, constant, simpler, _LEAST_RATIO).fit(targets)
     return fit
 
 
