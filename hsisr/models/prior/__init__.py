@@ -73,7 +73,7 @@ def solve(
     """Subspace coefficients of the HR image, from the pair alone.
 
     lr: (B, h, w), float, in [0, 1]. guide: (G, scale h, scale w), float. sensor: what is known; the rest is estimated.
-    waves: random features. variance: whether the regression's own uncertainty is wanted too.
+    waves: bumps (`hsisr.models.prior.features`). variance: whether the regression's own uncertainty is wanted too.
     Raises HsisrError for images that do not fit, are empty or hold NaN.
     """
     check_pair("prior", lr, guide, scale)
@@ -148,7 +148,7 @@ def _generalised(
 ) -> Fit:
     """Generalised least squares: where the regression leaves a smooth field, regress on what is not smooth.
 
-    Otherwise waves of place and colour imitate the field, which kriging knows better, and the weights that matter,
+    Otherwise bumps of place and colour imitate the field, which kriging knows better, and the weights that matter,
     those of the guide's detail, come out wrong. Pixels that are not valid are taken to be as the fit before has them.
     """
     for _ in range(_REFITS):
