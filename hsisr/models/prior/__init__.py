@@ -26,6 +26,8 @@ _COMPONENTS = {"least": 12, "most": 32}
 _REFITS, _WHITE = 2, 3.0
 #: Least ratio of noise to weight variance of a regression on all features.
 _LEAST_RATIO = 4e-3
+#: LR pixels, at most, that choose the kernel.
+_CHOOSING_LR_PX = 4096
 #: HR pixels whose features are held at a time.
 _STRIP_PX = 1 << 15
 
@@ -82,11 +84,7 @@ def solve(
     sampler = known.footprint.sampler(scale, guide.shape[1:])
     valid = valid_lr_pixels(lr, scale, known.mask).ravel()
     features = GuideFeatures(guide, waves, mask=known.mask)
-    bands = lr.reshape(len(lr), -1)[:, valid]
-    targets = spectral_subspace(bands, **_COMPONENTS).coefficients(bands)
-    features.choose(
-        sampler, lambda low: Regression(low[:, valid], least_ratio=_LEAST_RATIO).fit(targets).surprise.sum()
-    )
+    _choose_kernel(features, sampler, lr.reshape(len(lr), -1), np.flatnonzero(valid))
     low = features.seen_by(sampler)
     fields = SmoothFields(sampler, scale)
     bands, subspace, fit = _regressed(lr, low, valid, known.noise_sigma, features.simpler, fields)
@@ -114,6 +112,16 @@ def agree_with_guide(
     if spread.any():
         gain = spread.T @ np.linalg.pinv(spread @ response.T + mismatch * np.eye(len(response)))
         flat += (gain @ missing).astype(flat.dtype)
+
+
+def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
+    """Let the evidence of the bands (B, h w), at LR pixels among those of these indices, choose the kernel."""
+    pixels = valid[:: -(-len(valid) // _CHOOSING_LR_PX)]
+    bands = bands[:, pixels]
+    targets = spectral_subspace(bands, **_COMPONENTS).coefficients(bands)
+    features.choose(
+        sampler, pixels, lambda low: float(Regression(low, least_ratio=_LEAST_RATIO).fit(targets).surprise.sum())
+    )
 
 
 def _regressed(

@@ -60,7 +60,9 @@ class Bumps:
     def __call__(self, place: np.ndarray, which: slice = slice(None)) -> np.ndarray:
         """The bumps (M, n), or some of them, not yet whitened, at z (d, n), float32."""
         scaled = self._scaled(place)
-        values = self._around[which] @ np.concatenate([scaled, np.ones_like(scaled[:1]), -_half_square(scaled)])
+        values: np.ndarray = self._around[which] @ np.concatenate(
+            [scaled, np.ones_like(scaled[:1]), -_half_square(scaled)]
+        )
         np.minimum(values, 0, out=values)  # rounding
         return np.exp(values, out=values)
 
@@ -104,18 +106,17 @@ class GuideFeatures:
         """Numbers of leading features that may do alone: the channels; the channels and their products."""
         return len(self._guide), len(self._gains)
 
-    def choose(self, sampler: Sampler, surprise: Callable[[np.ndarray], float]) -> None:
-        """Take the kernel of least surprise, a function of features (len(self), h w).
+    def choose(self, sampler: Sampler, pixels: np.ndarray, surprise: Callable[[np.ndarray], float]) -> None:
+        """Take the kernel of least surprise, a function of features (len(self), n) at LR pixels of these n indices.
 
-        They are told apart by bumps of what the sensor sees of colour and place, which are nearly what it sees of the
-        bumps, and soon made.
+        Kernels are told apart by bumps of what the sensor sees of colour and place, which are nearly what it sees of
+        the bumps, and soon made.
         """
-        shape = self._height, self._width
-        place = sampler(self._place(slice(0, self._height), self._guide).reshape(-1, *shape))
-        place = place.reshape(len(place), -1).astype(np.float32)
-        polynomial = self._polynomial_seen_by(sampler)
+        whole = self._place(slice(0, self._height), self._guide).reshape(-1, self._height, self._width)
+        place = sampler(whole).reshape(len(whole), -1)[:, pixels].astype(np.float32)
+        plain = self._plain_seen_by(sampler)[:, pixels]
         candidates = [Bumps(self._centres, kernel) for kernel in KERNELS]
-        surprises = [surprise(np.concatenate([polynomial, bumps.whitening @ bumps(place)])) for bumps in candidates]
+        surprises = [surprise(np.concatenate([plain, bumps.whitening @ bumps(place)])) for bumps in candidates]
         self._bumps = candidates[int(np.argmin(surprises))]
 
     def rows(self, part: slice) -> np.ndarray:
@@ -132,7 +133,7 @@ class GuideFeatures:
             for first in range(0, self._centres.shape[1], _CHUNK)
         ]
         seen = np.concatenate(bumps).reshape(self._centres.shape[1], -1)
-        return np.concatenate([self._polynomial_seen_by(sampler), self._bumps.whitening @ seen])
+        return np.concatenate([self._plain_seen_by(sampler), self._bumps.whitening @ seen])
 
     @property
     def whitening(self) -> np.ndarray:
@@ -152,7 +153,7 @@ class GuideFeatures:
         colour = (self._root(guide) - self._colour_mean) * self._colour_gain
         return np.concatenate([colour, rows[None], columns[None]]).reshape(len(colour) + 2, -1).astype(np.float32)
 
-    def _polynomial_seen_by(self, sampler: Sampler) -> np.ndarray:
+    def _plain_seen_by(self, sampler: Sampler) -> np.ndarray:
         seen = sampler(self._polynomial(self._guide).reshape(-1, self._height, self._width))
         return seen.reshape(len(seen), -1)
 
@@ -181,7 +182,8 @@ def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _half_square(columns: np.ndarray) -> np.ndarray:
     """(d, n) -> (1, n)."""
-    return 0.5 * (columns**2).sum(axis=0, keepdims=True)
+    half: np.ndarray = 0.5 * (columns**2).sum(axis=0, keepdims=True)
+    return half
 
 
 def _centres(places: np.ndarray, count: int) -> np.ndarray:
@@ -198,18 +200,3 @@ def _centres(places: np.ndarray, count: int) -> np.ndarray:
         chosen.append(new)
         np.minimum(nearest, half_square + half_square[new] - scaled[:, new] @ scaled, out=nearest)
     return places[:, chosen]
-
-
-def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (G, 1, 1) and the strongest principal components (_MOST_MULTIPLIED, G) of a guide (G, H, W)."""
-    pixels = guide.reshape(len(guide), -1).astype(np.float64)
-    mean = pixels.mean(axis=1, keepdims=True)
-    vectors = np.linalg.eigh((pixels - mean) @ (pixels - mean).T)[1]
-    basis = vectors[:, ::-1][:, :_MOST_MULTIPLIED].T
-    return mean[..., None].astype(np.float32), basis.astype(np.float32)
-
-
-def _half_square(columns: np.ndarray) -> np.ndarray:
-    """(d, n) -> (1, n)."""
-    half: np.ndarray = 0.5 * (columns**2).sum(axis=0, keepdims=True)
-    return half
