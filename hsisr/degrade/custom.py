@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from hsisr.degrade.noise import NO_NOISE, parse_noise
-from hsisr.degrade.protocols import PROTOCOLS, Protocol
+from hsisr.degrade.protocols import CONVENTIONS, PROTOCOLS, Protocol
 from hsisr.degrade.psf import AnisotropicPsf, ArrayPsf, BlockMeanPsf, GaussianPsf, Psf
 from hsisr.degrade.response import BY_INDEX, RESPONSES
 from hsisr.degrade.sampling import SAMPLINGS
@@ -31,7 +31,8 @@ class CustomProtocol(Protocol):
     sampling: one of SAMPLINGS, default `centre`. phase: of `strided`, in HR pixels, 0 .. scale - 1.
     noise: sigma, `{sigma: ..}` or `{snr_db: ..}`; default none. clip: whether LR is clipped to [0, 1]; default no.
     response: name of the guide's response, which may end in `@index`, or `none` for no guide; default nikon_d700.
-    convention: `mulsr` (default) or `mixup`. description: one line. Training patches are degraded as the test is.
+    convention: one of CONVENTIONS, default `mulsr`. description: one line.
+    Training patches are degraded as the test is.
     Raises HsisrError for a key or value it does not know.
     """
 
@@ -65,7 +66,7 @@ class CustomProtocol(Protocol):
             clips=clip,
             needs_guide=response is not None,
             response=response,
-            convention=_one_of(settings.get("convention", "mulsr"), ("mulsr", "mixup"), f"{where}: convention"),
+            convention=_one_of(settings.get("convention", "mulsr"), CONVENTIONS, f"{where}: convention"),
         )
 
 

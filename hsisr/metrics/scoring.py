@@ -1,6 +1,7 @@
 """Scores under a named convention: of one estimate, of several in turn, and for a JSON file."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from hsisr.errors import HsisrError
 from hsisr.metrics.conventions import find_convention
 from hsisr.metrics.inputs import as_array, check_positive, read_pair
-from hsisr.metrics.pixel import BandMoments
+from hsisr.metrics.pixel import BandMoments, RoundedErrors
 from hsisr.metrics.spectral import SpectralAngles, relative_error
 from hsisr.metrics.strips import walk
 from hsisr.metrics.structure import Ssim
@@ -33,14 +34,19 @@ def score(
     scale = check_positive("scale", scale)
     reference, estimate = _scaled("reference", reference), _scaled("estimate", estimate)
     pair = read_pair(reference, estimate, mask, border, rule.clip)
-    moments, angles, ssim = BandMoments(pair.shape[0]), SpectralAngles(rule.sam_epsilon), Ssim(pair, rule.ssim_window)
-    walk(pair, moments, angles, ssim)
+    if rule.span:
+        pair = replace(pair, unit=pair.span())
+    angles = SpectralAngles(rule.sam_epsilon, rule.sam_offset, rule.sam_black_deg)
+    moments, ssim = BandMoments(pair.shape[0]), Ssim(pair, rule.ssim_window)
+    errors = moments if rule.levels is None else RoundedErrors(pair.shape[0], rule.levels)
+    walk(pair, *dict.fromkeys((moments, angles, ssim, errors)))
+    means = moments.mean_reference if rule.ergas_means == "reference" else moments.mean_estimate
     return {
-        "psnr": rule.psnr(moments.mse),
+        "psnr": rule.psnr(errors.mse),
         "ssim": float(ssim.per_band().mean()),
         "sam": angles.mean_degrees(),
-        "ergas": relative_error(moments.mse, moments.mean_reference, scale),
-        "rmse": math.sqrt(moments.mse.mean()),
+        "ergas": relative_error(moments.mse, means, scale),
+        "rmse": rule.rmse_unit * math.sqrt(moments.mse.mean()),
         "cc": moments.mean_correlation(),
         "mae": float(moments.mae.mean()),
     }

@@ -73,23 +73,29 @@ def relative_error(mse: np.ndarray, mean_reference: np.ndarray, scale: float) ->
 
 
 class SpectralAngles(Gatherer):
-    """Mean spectral angle, gathered in a walk (see `hsisr.metrics.strips`). epsilon: see `sam`."""
+    """Mean spectral angle, gathered in a walk (see `hsisr.metrics.strips`).
 
-    def __init__(self, epsilon: float | None = None) -> None:
-        self._epsilon = epsilon
+    epsilon: see `sam`. offset: added to every value of both images first. black_deg: angle that counts for pixels
+    whose spectrum is then zero in either image; None: they are left out.
+    """
+
+    def __init__(self, epsilon: float | None = None, offset: float = 0.0, black_deg: float | None = None) -> None:
+        self._epsilon, self._offset, self._black_deg = epsilon, offset, black_deg
         self._products = np.zeros((3, 0))  # of each pixel: <x, x>, <y, y>, <x, y>
         self._product = np.zeros(0)
         self._sum, self._pixels = 0.0, 0
 
     def fresh(self) -> "SpectralAngles":
         """One that has gathered nothing."""
-        return SpectralAngles(self._epsilon)
+        return SpectralAngles(self._epsilon, self._offset, self._black_deg)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         """Take one band of a strip."""
         x, y = strip.pixels(x), strip.pixels(y)
         if self._epsilon is not None:
             x, y = _without_zeros(x, self._epsilon), _without_zeros(y, self._epsilon)
+        if self._offset:
+            x, y = x + self._offset, y + self._offset
         if self._product.size != x.size:
             self._products = np.zeros((3, x.size))
             self._product = np.empty_like(x)
@@ -107,6 +113,9 @@ class SpectralAngles(Gatherer):
             cosines = xy / (norms + self._epsilon)
         self._sum = np.arccos(np.clip(cosines, -1, 1)).sum()
         self._pixels = cosines.size
+        if self._black_deg is not None:
+            self._sum += math.radians(self._black_deg) * (norms.size - cosines.size)
+            self._pixels = norms.size
 
     def merge(self, later: "SpectralAngles") -> None:
         """Take the angles of other pixels."""

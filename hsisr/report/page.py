@@ -102,6 +102,7 @@ def section(content: Content, share: float) -> Section:
         quality=quality,
         published=tables.published_scores(results),
         papers={paper.source: paper.degradation for paper in tables.rivals(results)},
+        missing=tables.missing_scenes(results),
         classification=tables.classification(results),
         bands=tables.bands(results, wavelengths_nm),
         band_plots=band_plots,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsisr import datasets
 from hsisr.evaluation.results import ModelResult, Results
 from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text
 from hsisr.models.registry import entry
@@ -113,22 +114,53 @@ def costs(results: Results) -> Table:
 
 
 def published_scores(results: Results) -> Table | None:
-    """Our models above what papers print for this data set and scale; None where nothing is known."""
+    """Our models above what papers print for this data set and scale, those of the same protocol first; None where
+    nothing is known."""
     theirs = rivals(results)
     if not theirs:
         return None
     shown = [key for key in keys(results) if any(key in paper.scores for paper in theirs)]
-    rows = {f"{name}, here": [Cell(text(model.mean, key)) for key in shown] for name, model in results.models.items()}
+    own = Cell(results.protocol)
+    rows = {
+        f"{name}, here": [*(Cell(text(model.mean, key)) for key in shown), own]
+        for name, model in results.models.items()
+    }
     for paper in theirs:
-        rows[f"{paper.method}, as printed by {paper.short}"] = [Cell(text(paper.scores, key)) for key in shown]
-    columns = [Column(_COLUMNS[key][0], _direction(key)) for key in shown]
+        scored = [Cell(text(paper.scores, key)) for key in shown]
+        rows[f"{paper.method}, as printed by {paper.short}"] = [*scored, Cell(paper.protocol or "another")]
+    columns = [*(Column(_COLUMNS[key][0], _direction(key)) for key in shown), Column("Protocol")]
     return Table("Scores here and as papers print them", "Method", columns, rows)
 
 
 def rivals(results: Results) -> list[Published]:
-    """What papers print for this data set and scale, of methods that are given as much as ours: a guide, or none."""
+    """What papers print for this data set and scale, of methods that are given as much as ours: a guide, or none.
+
+    Those of the results' own protocol come first, and where they name their test scenes, stand alone.
+    """
     guide = results.response is not None or any(entry(model.base).needs_guide for model in results.models.values())
-    return published(results.dataset, results.scale, guide)
+    found = published(results.dataset, results.scale, guide)
+    league = [paper for paper in found if paper.protocol == results.protocol]
+    if any(paper.split is not None for paper in league):
+        return league
+    return league + [paper for paper in found if paper.protocol != results.protocol]
+
+
+def missing_scenes(results: Results) -> str:
+    """How the test scenes differ from those of the published rows of the same protocol, in a sentence; empty where
+    they are the same, or where those are not known."""
+    splits = {paper.split for paper in rivals(results) if paper.protocol == results.protocol} - {None}
+    if not splits:
+        return ""
+    theirs = datasets.entry(results.dataset).splits[splits.pop()].test
+    ours = results.parts["test"]
+    missing = [name for name in theirs if name not in ours]
+    more = [name for name in ours if name not in theirs]
+    said = []
+    if missing:
+        said.append(f"{len(missing)} of their {len(theirs)} test scenes are missing here: {', '.join(missing)}")
+    if more:
+        said.append(f"{len(more)} scenes here are not among their test scenes: {', '.join(more)}")
+    return f"{'; '.join(said)}. The means cannot be compared." if said else ""
 
 
 def classification(results: Results) -> Table | None:
@@ -246,6 +278,8 @@ def markdown(title: str, benchmarks: Mapping[str, Results]) -> str:
         ):
             if table is not None:
                 parts += [f"{table.caption}:", _markdown_table(table)]
+        if note := missing_scenes(results):
+            parts.append(note)
     return "\n\n".join(parts) + "\n"
 
 

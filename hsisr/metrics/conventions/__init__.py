@@ -2,13 +2,23 @@
 
 from hsisr.errors import HsisrError
 from hsisr.metrics.conventions.base import Convention
+from hsisr.metrics.conventions.dhif import DHIF
+from hsisr.metrics.conventions.dian import DIAN
 from hsisr.metrics.conventions.mixup import MIXUP
+from hsisr.metrics.conventions.mogdcn import MOGDCN
 from hsisr.metrics.conventions.mulsr import MULSR
+from hsisr.metrics.conventions.ual import UAL
+from hsisr.metrics.conventions.uestc import UESTC
 
 #: Name -> convention.
 CONVENTIONS: dict[str, Convention] = {
     "mulsr": MULSR,
     "mixup": MIXUP,
+    "uestc": UESTC,
+    "dhif": DHIF,
+    "mogdcn": MOGDCN,
+    "dian": DIAN,
+    "ual": UAL,
 }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +15,12 @@ class Convention:
 
     name: as written into results files. description: one sentence for reports. clip: range to which the estimate is
     clipped before every score, or None. psnr: (B,) mean squared errors -> dB. ssim_window: window of the SSIM.
-    sam_epsilon: see `hsisr.metrics.sam`. ERGAS, RMSE, MAE and CC are the same in every convention.
+    sam_epsilon: see `hsisr.metrics.sam`. sam_offset: added to every value of both images before angles are taken.
+    sam_black_deg: angle that counts for pixels whose spectrum is zero in either image; None: they are left out.
+    span: whether both images are first divided by the reference's largest less its smallest value.
+    levels: PSNR is taken of values rounded to multiples of 1 / levels; None: of values as they are.
+    ergas_means: whose band means ERGAS divides by. rmse_unit: RMSE is printed in units of 1 / rmse_unit.
+    MAE and CC are the same in every convention.
     """
 
     name: str
@@ -22,4 +28,10 @@ class Convention:
     clip: tuple[float, float] | None
     psnr: Callable[[np.ndarray], float]
     ssim_window: Window
-    sam_epsilon: float | None
+    sam_epsilon: float | None = None
+    sam_offset: float = 0.0
+    sam_black_deg: float | None = None
+    span: bool = False
+    levels: int | None = None
+    ergas_means: Literal["reference", "estimate"] = "reference"
+    rmse_unit: float = 1.0
