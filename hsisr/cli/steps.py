@@ -174,6 +174,37 @@ def merge(
 
 
 @app.command()
+def sweep(
+    what: Annotated[str, typer.Argument(help="Name below `sweeps:` of the configuration, or a scene's file.")],
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="Of a file: untrained method, run folder or model file.")
+    ] = None,
+    scale: Annotated[int, typer.Option(help="Of a file: HR pixels per LR pixel.")] = 4,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Of a file: JSON to write; a PNG of its name lies beside it.")
+    ] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Run models over a grid of PSFs, responses and noise on one scene; stopped, the same command goes on.
+
+    hsisr sweep mine.tif -m bicubic -m prior --scale 4 --out sweep.json
+    """
+    from hsisr.config import Sweep, checked
+    from hsisr.evaluation import sweep as sweeps
+    from hsisr.evaluation.table import print_sweep
+    from hsisr.pipeline import paths
+
+    settings = _load(config).sweeps if all(file.exists() for file in config) else {}
+    if what in settings:
+        chosen, path = settings[what], Path(paths.SWEEP.format(sweep=what))
+    else:
+        given = {"scene": what, "scale": scale} | ({"models": model} if model else {})
+        chosen, path = checked(Sweep, given, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
+    print_sweep(sweeps.run(chosen, path, path.with_suffix(".png")))
+    print(f"{path}, {path.with_suffix('.png')}")
+
+
+@app.command()
 def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Print the scores of every benchmark of the configuration, and where the report is."""
     from hsisr.evaluation import results
@@ -194,7 +225,8 @@ def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     from hsisr.report import build
 
     settings = _load(config)
-    build([resolve(settings, name) for name in settings.benchmarks], paths.REPORT, settings.report, paths.FIGURES)
+    benchmarks = [resolve(settings, name) for name in settings.benchmarks]
+    build(benchmarks, paths.REPORT, settings.report, paths.FIGURES, list(settings.sweeps))
     print(f"report: {Path(paths.REPORT).resolve()}")
 
 

@@ -2,11 +2,13 @@
 
 from hsisr.degrade.custom import CustomProtocol
 from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, noise_level, spectral_subspace
+from hsisr.degrade.families import FAMILIES, FamilyPsf
 from hsisr.degrade.noise import Noise, scene_seed
 from hsisr.degrade.protocols import PROTOCOLS, Protocol
 from hsisr.degrade.psf import anisotropic_gaussian
 from hsisr.degrade.registration import Registration, measure_shift, registration, shift_of
 from hsisr.degrade.response import (
+    BY_INDEX,
     MIXUP_RESPONSE,
     MIXUP_WAVELENGTHS_NM,
     RESPONSES,
@@ -20,6 +22,9 @@ from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, sensor_o
 from hsisr.degrade.simulate import Pair, degrade, degrade_crop, pair, scene_response
 
 __all__ = [
+    "BY_INDEX",
+    "FAMILIES",
+    "FamilyPsf",
     "MIXUP_RESPONSE",
     "MIXUP_WAVELENGTHS_NM",
     "PROTOCOLS",

@@ -138,7 +138,7 @@ def _unit_axes(
 def correlation_axis(size: int, step: int, start: int, taps: np.ndarray, border: str = "reflect") -> Any:
     """Sparse (size // step, size): output i reads the inputs i * step + start + j with weights taps[j]."""
     reads = np.arange(size // step)[:, None] * step + start + np.arange(len(taps))
-    fold = {"reflect": _reflect, "nearest": _clamp, "wrap": np.mod}[border]
+    fold = {"reflect": _reflect, "nearest": _clamp, "wrap": _wrap}[border]
     return _matrix(fold(reads, size), np.broadcast_to(taps, reads.shape), size)
 
 
@@ -269,6 +269,11 @@ def _reflect(reads: np.ndarray, size: int) -> np.ndarray:
 
 def _clamp(reads: np.ndarray, size: int) -> np.ndarray:
     inside: np.ndarray = np.clip(reads, 0, size - 1)
+    return inside
+
+
+def _wrap(reads: np.ndarray, size: int) -> np.ndarray:
+    inside: np.ndarray = reads % size
     return inside
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr import datasets, degrade
-from hsisr.config import Config, Prediction
+from hsisr.config import Config, Sweep
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash, settings_hash
 from hsisr.models import registry
@@ -217,6 +217,7 @@ def reporting(config: Config, benchmarks: Iterable[Benchmark]) -> Step:
     inputs = {
         "results": [benchmark.path(paths.RESULTS) for benchmark in benchmarks],
         "previews": [entry.path(paths.PREVIEW, model=name) for entry in benchmarks for name in entry.models],
+        "sweeps": [pattern.format(sweep=name) for name in config.sweeps for pattern in (paths.SWEEP, paths.SWEEP_MAP)],
     }
     settings = {"report": config.report.model_dump(), "benchmarks": [benchmark.name for benchmark in benchmarks]}
     described = {benchmark.dataset: _described(benchmark) for benchmark in benchmarks}
@@ -231,12 +232,26 @@ def predicting(config: Config, scene: str) -> Step:
         known = ", ".join(config.predict) or "none"
         raise HsisrError(f"predict: no scene {scene!r}; config.yaml names {known}")
     chosen = config.predict[scene]
-    inputs = {"lr": [chosen.lr], "guide": [] if chosen.guide is None else [chosen.guide], "model": _own_model(chosen)}
+    inputs = {
+        "lr": [chosen.lr],
+        "guide": [] if chosen.guide is None else [chosen.guide],
+        "model": _own_model(chosen.model),
+    }
     bases = [chosen.model] if not inputs["model"] else registry.names()  # what a model file holds shows when it is read
     modules = {_module_of(registry.entry(base)) for base in bases}
     modules |= {f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS}
     function = "hsisr.inference:super_resolve_file"
     return Step("predict", function, asdict(chosen), inputs, tuple(sorted(modules)))
+
+
+def sweeping(sweep: Sweep) -> Step:
+    """Run models over a grid of degradations of one scene."""
+    inputs = {"scene": [sweep.scene], "models": [file for model in sweep.models for file in _own_model(model)]}
+    bases = sweep.models if not inputs["models"] else registry.names()
+    modules = {_module_of(registry.entry(base)) for base in bases}
+    modules |= {f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS}
+    data = tuple(_response_table(name) for name in sorted(set(degrade.RESPONSES).intersection(sweep.responses)))
+    return Step("sweep", "hsisr.evaluation.sweep:run", sweep.model_dump(), inputs, tuple(sorted(modules)), data)
 
 
 def difference(before: Any, now: Any) -> str:
@@ -280,9 +295,9 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 
-def _own_model(chosen: Prediction) -> list[str]:
-    """The model file of a scene, which a training may make; none for an untrained method."""
-    model = Path(chosen.model)
+def _own_model(name: str) -> list[str]:
+    """The model file that a name stands for, which a training may make; none for an untrained method."""
+    model = Path(name)
     if str(model) in registry.names():
         return []
     return [str(model if model.suffix == ".safetensors" else model / "model.safetensors")]
@@ -371,4 +386,8 @@ def _responses(benchmark: Benchmark) -> tuple[Path, ...]:
     names = set(degrade.RESPONSES).intersection(used)
     if any(model.training.objectives.unlabelled is not None for model in benchmark.models.values()):
         names.add(degrade.MIXUP_RESPONSE)
-    return tuple(PACKAGE.folder / "degrade" / "responses" / f"{name}.csv" for name in sorted(names))
+    return tuple(map(_response_table, sorted(names)))
+
+
+def _response_table(name: str) -> Path:
+    return PACKAGE.folder / "degrade" / "responses" / f"{name}.csv"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,7 +13,7 @@ import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
 from hsisr.evaluation.table import columns_of
-from hsisr.report import figures, gallery, tables, words
+from hsisr.report import figures, gallery, sweeps, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
 from hsisr.report.gallery import LR_INPUT, REFERENCE, Row
@@ -115,6 +116,18 @@ def section(content: Content, share: float) -> Section:
         missing_histories=content.missing_histories,
     )
     return Section(html, plots, {scene.name: scene.rows for scene in scenes})
+
+
+def sweep(name: str, result: Mapping[str, Any], picture: str) -> Markup:
+    """What the report shows of a sweep. picture: data URI of its map."""
+    return _render(
+        "sweep.html.j2",
+        name=name,
+        result=result,
+        table=sweeps.table(result),
+        picture=Markup(picture),
+        refusals=sweeps.refusals(result),
+    )
 
 
 def render(title: str, sections: Sequence[Markup], benchmarks: Mapping[str, Results]) -> str:

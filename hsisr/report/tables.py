@@ -235,6 +235,11 @@ def ranks(values: Mapping[str, float | None], key: str) -> dict[str, str]:
     return _leaders(known, decimals)
 
 
+def ranks_of(values: Mapping[str, float], decimals: int, higher: bool) -> dict[str, str]:
+    """As `ranks`, of numbers that no results file knows."""
+    return _leaders({name: number if higher else -number for name, number in values.items()}, decimals)
+
+
 def _leaders(values: Mapping[str, float], decimals: int) -> dict[str, str]:
     """As `ranks`, of numbers of which higher ones are better."""
     rounded = {name: round(number, decimals) for name, number in values.items()}
@@ -263,8 +268,8 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def markdown(title: str, benchmarks: Mapping[str, Results]) -> str:
-    """The score tables of all benchmarks as Markdown: best in bold, second underlined."""
+def markdown(title: str, benchmarks: Mapping[str, Results], sweeps: Mapping[str, Table] | None = None) -> str:
+    """The score tables of all benchmarks and sweeps as Markdown: best in bold, second underlined."""
     parts = [f"# {title}"]
     for name, results in benchmarks.items():
         scored = f"convention {results.convention}" if results.convention else "no reference"
@@ -280,6 +285,8 @@ def markdown(title: str, benchmarks: Mapping[str, Results]) -> str:
                 parts += [f"{table.caption}:", _markdown_table(table)]
         if note := missing_scenes(results):
             parts.append(note)
+    for name, table in (sweeps or {}).items():
+        parts += [f"## sweep {name}", f"{table.caption}:", _markdown_table(table)]
     return "\n\n".join(parts) + "\n"
 
 
