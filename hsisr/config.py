@@ -388,7 +388,7 @@ class Sweep(Section):
         min_length=1,
         description="Of the guide: a count of channels, equal boxes over the scene's bands, or a response's name.",
     )
-    snr_db: list[Finite | None] = Field([None, 30.0], min_length=1, description="Noise of the LR image; none: without.")
+    snr_db: list[Finite | None] = Field([None, 30.0], min_length=1, description="Noise of the LR image; null: without.")
     size_px: Positive | None = Field(256, description="Side of the middle of the scene that is used; none: all of it.")
     seed: int = Field(0, ge=0, description="Seed of the noise.")
 

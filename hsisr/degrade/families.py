@@ -28,13 +28,15 @@ _GABOR_WAVE_FWHM, _GABOR_ANGLE = 2.5, math.radians(30)
 
 
 def _gaussian(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return np.exp(-0.5 * _FWHM**2 * (y**2 + x**2))
+    weights: np.ndarray = np.exp(-0.5 * _FWHM**2 * (y**2 + x**2))
+    return weights
 
 
 def _kolmogorov(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """A long exposure through turbulence: Hankel transform of exp(-k^(5/3))."""
     radii, profile = _kolmogorov_profile()
-    return np.interp(np.hypot(y, x), radii, profile)
+    weights: np.ndarray = np.interp(np.hypot(y, x), radii, profile)
+    return weights
 
 
 def _airy(y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -42,7 +44,8 @@ def _airy(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     from scipy.special import j1
 
     v = np.maximum(2 * 1.61634 * np.hypot(y, x), 1e-9)
-    return (2 * j1(v) / v) ** 2
+    weights: np.ndarray = (2 * j1(v) / v) ** 2
+    return weights
 
 
 def _moffat(y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -56,12 +59,14 @@ def _lorentzian(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def _power(y: np.ndarray, x: np.ndarray, beta: float) -> np.ndarray:
     """(1 + (r / a)^2)^-beta, with a for an FWHM of 1."""
-    return (1 + 4 * (2 ** (1 / beta) - 1) * (y**2 + x**2)) ** -beta
+    weights: np.ndarray = (1 + 4 * (2 ** (1 / beta) - 1) * (y**2 + x**2)) ** -beta
+    return weights
 
 
 def _sinc(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """An ideal low pass along each axis, which has negative side lobes; 1/2 at 0.603355 of its first zero."""
-    return np.sinc(2 * 0.603355 * y) * np.sinc(2 * 0.603355 * x)
+    weights: np.ndarray = np.sinc(2 * 0.603355 * y) * np.sinc(2 * 0.603355 * x)
+    return weights
 
 
 def _hermite(y: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -71,13 +76,15 @@ def _hermite(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _parabolic(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    return np.maximum(0.0, 1 - 2 * (y**2 + x**2))
+    weights: np.ndarray = np.maximum(0.0, 1 - 2 * (y**2 + x**2))
+    return weights
 
 
 def _gabor(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """A Gaussian, whose width counts, times a slanted wave: not separable, with negative lobes on two sides."""
     along = math.cos(_GABOR_ANGLE) * x + math.sin(_GABOR_ANGLE) * y
-    return _gaussian(y, x) * np.cos(2 * math.pi * along / _GABOR_WAVE_FWHM)
+    weights: np.ndarray = _gaussian(y, x) * np.cos(2 * math.pi * along / _GABOR_WAVE_FWHM)
+    return weights
 
 
 #: Name -> weight at (rows, columns) from the centre, in FWHM. `delta`, a single pixel, has no width.
@@ -107,7 +114,7 @@ class FamilyPsf(Psf):
 
     family: str
     fwhm_lr: float = 1.0
-    shift_px: tuple[float, float] = (0.0, 0.0)
+    shift_px: tuple[float, ...] = (0.0, 0.0)
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES:
