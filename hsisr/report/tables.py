@@ -148,10 +148,11 @@ def rivals(results: Results) -> list[Published]:
 def missing_scenes(results: Results) -> str:
     """How the test scenes differ from those of the published rows of the same protocol, in a sentence; empty where
     they are the same, or where those are not known."""
-    splits = {paper.split for paper in rivals(results) if paper.protocol == results.protocol} - {None}
-    if not splits:
+    rows = [paper for paper in rivals(results) if paper.protocol == results.protocol]
+    split = next((paper.split for paper in rows if paper.split is not None), None)
+    if split is None:
         return ""
-    theirs = datasets.entry(results.dataset).splits[splits.pop()].test
+    theirs = [str(scene) for scene in datasets.entry(results.dataset).splits[split].test]
     ours = results.parts["test"]
     missing = [name for name in theirs if name not in ours]
     more = [name for name in ours if name not in theirs]
