@@ -45,8 +45,8 @@ class Subspace:
 def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor | None = None) -> KnownSensor:
     """How an LR image (B, h, w) and its guide (G, h s, w s) were taken; what is known already is kept.
 
-    The footprint comes from `register`, or has any form along each axis where that explains more
-    (`hsisr.degrade.free_form`), the response from `fit_response`, the noise from `noise_level`.
+    The footprint comes from `register`, or has any form along each axis where that explains more (see
+    `hsisr.degrade.free_form`), the response from `fit_response`, the noise from `noise_level`.
     Where the pair cannot tell the footprint (fewer than 16 x 16 LR pixels, or a guide that has nothing to do with the
     LR image) a warning says so, and it is a centred Gaussian with a full width at half maximum of one LR pixel.
     Raises HsisrError for images that do not fit.

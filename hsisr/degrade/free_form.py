@@ -7,6 +7,7 @@ are. A free form is taken only where it explains pixels better that it was not f
 """
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -18,11 +19,13 @@ _REACH_LR_PX = 2.0
 #: Turns of rows and columns.
 _TURNS = 3
 #: Ridges on the taps that are tried, parts of a tap's mean power: neighbours in a smooth image say nearly the same.
-_RIDGES = (1e-6, 1e-5, 1e-4, 1e-3)
+_RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
 #: Side of the squares, LR pixels, by which pixels are parted into those that are fitted to and those that judge.
 _SQUARE_LR_PX = 4
-#: Part of what the Gaussian leaves unexplained that must go, in both halves. Under Gaussian PSFs none goes.
-_MUST_GAIN = 0.2
+#: Fewest pixels of a half; with fewer, chance decides.
+_LEAST_PX = 24
+#: Part of what the Gaussian leaves unexplained that must go, in both halves; where the PSF is one, none goes.
+_MUST_GAIN = 0.04
 #: Principal components of the LR image that explain the guide; more would begin to explain its blur.
 _COMPONENTS = 10
 
@@ -33,18 +36,22 @@ def improved(start: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, in
     start: what was found with a Gaussian. lr: (B, h, w). guide: (G, h s, w s), the channels that show what the LR image
     does. inside: (h, w), LR pixels to use: valid, and clear of the borders.
     """
-    components, guide = _components(lr, inside), guide.astype(np.float64, copy=False)
     halves = _halves(inside)
+    if min(int(fit.sum()) for fit, _ in halves) < _LEAST_PX:
+        return start
+    components, guide = _components(lr, inside), guide.astype(np.float64, copy=False)
     known = [_unexplained(start, components, guide, scale, fit, judge) for fit, judge in halves]
     best, ridge = math.inf, None
     for candidate in _RIDGES:
-        left = []
-        for fit, judge in halves:
+        left = 0.0
+        for before, (fit, judge) in zip(known, halves, strict=True):
             found = _fitted(start, components, guide, scale, fit, candidate)
-            left.append(math.inf if found is None else _unexplained(found, components, guide, scale, fit, judge))
-        gains = all(now < (1 - _MUST_GAIN) * before for now, before in zip(left, known, strict=True))
-        if gains and sum(left) < best:
-            best, ridge = sum(left), candidate
+            now = math.inf if found is None else _unexplained(found, components, guide, scale, fit, judge)
+            left += now if now < (1 - _MUST_GAIN) * before else math.inf
+            if left >= best:
+                break
+        else:
+            best, ridge = left, candidate
     if ridge is None:
         return start
     return _fitted(start, components, guide, scale, inside, ridge) or start
@@ -92,8 +99,9 @@ def _fitted(
     starts = list(start.start)
     for turn in range(2 * _TURNS):
         axis = turn % 2
-        seen = _read_by_taps(guide, axis, (starts[1 - axis], taps[1 - axis]), (first[axis], length), scale)
-        found = _best_taps(seen[:, :, fit], basis, ridge)
+        other = (starts[1 - axis], taps[1 - axis])
+        seen = (_read_by_taps(channel, axis, other, (first[axis], length), scale)[:, fit] for channel in guide)
+        found = _best_taps(seen, length, basis, ridge)
         if found is None:
             return None
         taps[axis], starts[axis] = found, first[axis]
@@ -101,34 +109,33 @@ def _fitted(
 
 
 def _read_by_taps(
-    guide: np.ndarray, axis: int, other: tuple[int, np.ndarray], own: tuple[int, int], scale: int
+    channel: np.ndarray, axis: int, other: tuple[int, np.ndarray], own: tuple[int, int], scale: int
 ) -> np.ndarray:
-    """(G, taps, h, w): what each tap of an axis (0 rows, 1 columns) alone makes of the guide, with the other's taps.
+    """(taps, h, w): what each tap of an axis (0 rows, 1 columns) alone makes of a channel, with the other's taps.
 
     other: first pixel and taps of the other axis. own: first pixel and number of taps of this one.
     """
     if axis == 1:
-        guide = guide.transpose(0, 2, 1)
-    height, width = guide.shape[1:]
-    columns = correlation_axis(width, scale, *other)
-    narrow = (columns @ guide.transpose(2, 0, 1).reshape(width, -1)).reshape(-1, len(guide), height).transpose(1, 2, 0)
-    reads = (np.arange(height // scale)[:, None] * scale + own[0] + np.arange(own[1])) % (2 * height)
-    reads = np.minimum(reads, 2 * height - 1 - reads)  # borders are mirrored
-    seen = narrow[:, reads].transpose(0, 2, 1, 3)
-    return seen if axis == 0 else seen.transpose(0, 1, 3, 2)
+        return _read_by_taps(channel.T, 0, other, own, scale).transpose(0, 2, 1)
+    height, width = channel.shape
+    narrow = (correlation_axis(width, scale, *other) @ channel.T).T
+    reads = (np.arange(own[1])[:, None] + own[0] + np.arange(height // scale) * scale) % (2 * height)
+    seen: np.ndarray = narrow[np.minimum(reads, 2 * height - 1 - reads)]  # borders are mirrored
+    return seen
 
 
-def _best_taps(seen: np.ndarray, basis: np.ndarray, ridge: float) -> np.ndarray | None:
-    """Taps of sum 1 for `seen` (G, taps, pixels); None where their sum is nearly 0."""
+def _best_taps(seen: Iterable[np.ndarray], length: int, basis: np.ndarray, ridge: float) -> np.ndarray | None:
+    """So many taps of sum 1 for what they see, (taps, pixels) a channel; None where their sum is nearly 0."""
     from scipy.linalg import eigh
 
-    left, power = np.zeros((2, seen.shape[1], seen.shape[1]))
+    left, power = np.zeros((2, length, length))
     for channel in seen:
         centred = channel - channel.mean(axis=1, keepdims=True)
-        rest = centred - (centred @ basis) @ basis.T
+        known = centred @ basis
         size = max(float((centred**2).mean()), np.finfo(float).tiny)
-        left += rest @ rest.T / size
-        power += centred @ centred.T / size
+        product = centred @ centred.T
+        left += (product - known @ known.T) / size
+        power += product / size
     level = np.trace(power) / len(power)
     if level <= 0:
         return None

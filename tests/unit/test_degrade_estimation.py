@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from hsisr import degrade
-from hsisr.degrade import PROTOCOLS, Footprint, Sensor, estimate_sensor, gaussian_footprint, noise_level, sensor_of
+from hsisr.degrade import (
+    PROTOCOLS,
+    Footprint,
+    Sensor,
+    estimate_sensor,
+    free_form,
+    gaussian_footprint,
+    noise_level,
+    sensor_of,
+)
 from hsisr.degrade.estimation import fit_positive_response, fit_response, spectral_subspace, valid_lr_pixels
 from hsisr.degrade.registration import register
 from hsisr.degrade.sensor import footprint_of
@@ -156,6 +165,16 @@ def test_footprint_without_a_gaussian_form_is_found_blind(family, snr_db):
     ]
     assert errors[0] < 0.05 * true.std()
     assert errors[0] <= errors[1] * (1 if family == "delta" else 0.7)
+
+
+def test_a_masked_half_leaves_the_gaussian():
+    protocol = degrade.CustomProtocol("mine", {"psf": {"kind": "family", "family": "sinc"}})
+    pair = degrade.pair(Scene(scene(31, 128), "s", wavelengths_nm=np.linspace(400, 700, 31)), protocol, 4)
+    start, inside = gaussian_footprint(4), np.zeros((32, 32), bool)
+    inside[8:12, 8:12] = inside[8:12, 16:20] = inside[16:20, 8:12] = True  # squares of one colour
+    assert free_form.improved(start, pair.lr, pair.guide, 4, inside) is start
+    inside[4:-4, 4:-4] = True
+    assert free_form.improved(start, pair.lr, pair.guide, 4, inside) is not start
 
 
 @pytest.mark.parametrize("noise", [{"sigma": 0}, {"snr_db": 30}, {"snr_db": 20}])
