@@ -39,6 +39,9 @@ class Pair:
         low, high = math.inf, -math.inf
         for band in self.reference:
             values = band if self.mask is None else band[self.mask]
+            values = values[np.isfinite(values)]  # of others, `read` says where they are
+            if values.size == 0:
+                continue
             low, high = min(low, float(values.min())), max(high, float(values.max()))
         if not 0 < high - low < math.inf:
             raise HsisrError(

@@ -161,6 +161,8 @@ class RoundedErrors(Gatherer):
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         """Take one band of a strip."""
         x, y = (np.rint(strip.pixels(plane) * self._levels) for plane in (x, y))
+        if x.size == 0:
+            return
         error = x - y
         self._errors[band] = inner(error, error) / self._levels**2
         self._pixels = x.size

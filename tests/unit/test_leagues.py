@@ -122,6 +122,20 @@ def test_ual_takes_the_range_of_valid_pixels():
     assert metrics.score(reference, estimate, 8, "ual", mask=mask) == expected
 
 
+def test_ual_passes_over_masked_strips_and_names_nan():
+    rng = np.random.default_rng(9)
+    reference = rng.random((3, 200, 24))
+    estimate = np.clip(reference + 0.05 * rng.standard_normal(reference.shape), 0, 1)
+    mask = np.zeros((200, 24), bool)
+    mask[150:] = True
+    found = metrics.score(reference, estimate, 8, "ual", mask=mask)
+    alone = metrics.score(reference[:, 150:], estimate[:, 150:], 8, "ual")
+    assert found == pytest.approx(alone)
+    reference[1, 160, 3] = np.nan
+    with pytest.raises(HsisrError, match="the reference holds NaN or infinity in band 1"):
+        metrics.score(reference, estimate, 8, "ual", mask=mask)
+
+
 def test_a_constant_reference_has_no_range():
     with pytest.raises(HsisrError, match="the reference goes from 0.5 to 0.5"):
         metrics.score(np.full((2, 16, 16), 0.5), np.ones((2, 16, 16)), 8, "ual")
