@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from hsisr.cli.app import DEFAULT_CONFIG, BenchmarkName, ConfigFiles, DatasetName, app
+from hsisr.errors import HsisrError
 
 #: What the rules pass on, so that a results file can say which command makes it again.
 Given = Annotated[str | None, typer.Option("--given", hidden=True)]
@@ -179,7 +180,7 @@ def sweep(
     model: Annotated[
         list[str] | None, typer.Option("--model", "-m", help="Of a file: untrained method, run folder or model file.")
     ] = None,
-    scale: Annotated[int, typer.Option(help="Of a file: HR pixels per LR pixel.")] = 4,
+    scale: Annotated[int | None, typer.Option(help="Of a file: HR pixels per LR pixel; 4 if left out.")] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Of a file: JSON to write; a PNG of its name lies beside it.")
     ] = None,
@@ -195,11 +196,14 @@ def sweep(
     from hsisr.pipeline import paths
 
     settings = _load(config).sweeps if all(file.exists() for file in config) else {}
+    given = {"models": model, "scale": scale}
     if what in settings:
+        if model or scale or out:
+            raise HsisrError(f"sweeps.{what} says models, scale and place itself; leave --model, --scale and --out out")
         chosen, path = settings[what], Path(paths.SWEEP.format(sweep=what))
     else:
-        given = {"scene": what, "scale": scale} | ({"models": model} if model else {})
-        chosen, path = checked(Sweep, given, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
+        content = {"scene": what, **{key: value for key, value in given.items() if value}}
+        chosen, path = checked(Sweep, content, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
     print_sweep(sweeps.run(chosen, path, path.with_suffix(".png")))
     print(f"{path}, {path.with_suffix('.png')}")
 

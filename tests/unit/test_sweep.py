@@ -176,6 +176,8 @@ def test_command_takes_a_name_or_a_file(settings, tmp_path, monkeypatch):
     named = CliRunner().invoke(app, ["sweep", "mine"])
     assert named.exit_code == 0, named.output
     assert "worst" in named.output and (tmp_path / paths.SWEEP.format(sweep="mine")).is_file()
+    both = CliRunner().invoke(app, ["sweep", "mine", "--scale", "4"])
+    assert "leave --model, --scale and --out out" in str(both.exception)
     monkeypatch.setattr(sweep, "places", lambda chosen: [sweep.Place("airy", 1.0, 0.0, 3, None)])
     alone = CliRunner().invoke(app, ["sweep", "made.h5", "-m", "bicubic", "--scale", "2", "-o", "own.json"])
     assert alone.exit_code == 0, alone.output
