@@ -265,6 +265,13 @@ class BenchmarkChoice(Section):
     )
     seed: int = Field(0, ge=0, description="Seed of the degradation's noise.")
     patches: Patches | None = Field(None, description="Training patches, where they differ from the section `patches`.")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="Cross-validation: the scenes of the split are dealt into so many folds, and each fold tests what "
+        "the others train; scores are means over the folds. None: the split as it is.",
+    )
+    fold_seed: int = Field(0, ge=0, description="Seed by which scenes are dealt into folds.")
 
 
 class Evaluation(Section):

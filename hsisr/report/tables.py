@@ -86,7 +86,7 @@ def value(scores: Mapping[str, float | None], key: str) -> float | None:
 
 
 def scores(results: Results) -> Table:
-    """Models against scores; the spread of networks with several seeds stands beside the score."""
+    """Models against scores; the spread over folds, or of networks over several seeds, stands beside the score."""
     models = results.models
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     for key in keys(results):
@@ -94,7 +94,8 @@ def scores(results: Results) -> Table:
         for name, model in models.items():
             rows[name].append(Cell(text(model.mean, key), _spread(model, key), marks.get(name, "")))
     columns = [Column(_COLUMNS[key][0], _direction(key)) for key in keys(results)]
-    return Table("Mean scores over the test part", "Model", columns, rows)
+    tested = f"{len(results.folds)} folds" if results.folds else "the test part"
+    return Table(f"Mean scores over {tested}", "Model", columns, rows)
 
 
 def costs(results: Results) -> Table:
@@ -297,9 +298,10 @@ def _direction(key: str) -> str:
 
 
 def _spread(model: ModelResult, key: str) -> str:
-    if len(model.seeds) < 2 or model.seed_std.get(key) is None:
+    spread = model.fold_std if model.folds else model.seed_std
+    if max(len(model.seeds), len(model.folds)) < 2 or spread.get(key) is None:
         return ""
-    return f"\u00b1 {model.seed_std[key]:.{_COLUMNS[key][1]}f}"
+    return f"\u00b1 {spread[key]:.{_COLUMNS[key][1]}f}"
 
 
 def _costs(model: ModelResult) -> list[str]:

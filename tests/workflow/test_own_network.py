@@ -70,7 +70,7 @@ def test_by_configuration_alone(own):
     assert mine["flops_per_value"] > 0 and mine["timing"]["seconds_per_megapixel_band"] > 0
     assert "mine" in own.hsisr("table").stdout
     page = (own.folder / "results/report/index.html").read_text()
-    assert "mynet:Net" in page and "mine" in (own.folder / "results/report/scores.csv").read_text()
+    assert "mine" in page and ",mine,mynet:Net," in (own.folder / "results/report/scores.csv").read_text()
     assert own.planned() == {}
 
     weights = file_hash(own.folder / f"{RUN}/model.safetensors")
