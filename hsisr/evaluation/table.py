@@ -41,7 +41,7 @@ def print_table(benchmarks: dict[str, Results]) -> None:
         scored = f"convention {results.convention}" if results.convention else "no reference"
         title = f"{name}   protocol {results.protocol}, {scored}"
         if results.folds:
-            title += f", mean \u00b1 standard deviation of {len(results.folds)} folds"
+            title += f", mean \u00b1 deviation of {len(results.folds)} folds"
         table = Table(title=title, title_justify="left", box=None)
         table.add_column("model")
         columns = columns_of(results)

@@ -72,7 +72,7 @@ def test_regions_of_a_scene_are_dealt_too_and_keep_their_distance():
         (
             "roman_colosseum_x4_full",
             {"folds": 2},
-            "folds: roman_colosseum under full is not scored against a reference",
+            "roman_colosseum under full is not scored against a reference",
         ),
     ],
 )
@@ -139,9 +139,7 @@ def test_a_study_gives_mean_and_spread(study, capsys):
     for name, model in found.models.items():
         psnr = [one.models[name].mean["psnr"] for one in read]
         assert len(set(psnr)) == 3 and [fold["psnr"] for fold in model.folds.values()] == psnr
-        assert model.mean["psnr"] == pytest.approx(np.mean(psnr)) and model.fold_std["psnr"] == pytest.approx(
-            np.std(psnr)
-        )
+        assert (model.mean["psnr"], model.fold_std["psnr"]) == pytest.approx((np.mean(psnr), np.std(psnr)))
         assert list(model.scenes) == [f"s{number}" for number in range(6)]
     tiny = found.models["tiny"]
     assert list(tiny.seeds) == ["0", "1"]
@@ -151,8 +149,8 @@ def test_a_study_gives_mean_and_spread(study, capsys):
     assert found.parts["test"] == [f"s{number}" for number in range(6)] and found.parts["train"] == []
 
     print_table({"mine_x4": found})
-    said = capsys.readouterr().out
-    assert "standard deviation of 3 folds" in said and f"\u00b1 {tiny.fold_std['psnr']:.2f}" in said
+    said = " ".join(capsys.readouterr().out.split())
+    assert "deviation of 3 folds" in said and f"\u00b1 {tiny.fold_std['psnr']:.2f}" in said
     assert "6 scenes, each in the one of 3 folds that tests it" in meaning(found)
 
     page = content.read(study, 4)
