@@ -41,7 +41,7 @@ def print_table(benchmarks: dict[str, Results]) -> None:
         scored = f"convention {results.convention}" if results.convention else "no reference"
         title = f"{name}   protocol {results.protocol}, {scored}"
         if results.folds:
-            title += f", mean \u00b1 deviation of {len(results.folds)} folds"
+            title += f", {len(results.folds)} folds"
         table = Table(title=title, title_justify="left", box=None)
         table.add_column("model")
         columns = columns_of(results)
@@ -59,6 +59,8 @@ def print_table(benchmarks: dict[str, Results]) -> None:
                 table.add_row("", *(f"\u00b1 {score_text(spread[key], columns[key][1])}" for key in columns))
         console.print(table)
         console.print(meaning(results), highlight=False, soft_wrap=True)
+        if results.folds:
+            console.print("Scores are means over the folds, \u00b1 their standard deviation.", highlight=False)
 
 
 def leading_key(results: Results) -> str:

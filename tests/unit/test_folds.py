@@ -150,7 +150,11 @@ def test_a_study_gives_mean_and_spread(study, capsys):
 
     print_table({"mine_x4": found})
     said = " ".join(capsys.readouterr().out.split())
-    assert "deviation of 3 folds" in said and f"\u00b1 {tiny.fold_std['psnr']:.2f}" in said
+    assert (
+        "convention mulsr, 3 folds" in said
+        and "means over the folds" in said
+        and f"\u00b1 {tiny.fold_std['psnr']:.2f}" in said
+    )
     assert "6 scenes, each in the one of 3 folds that tests it" in meaning(found)
 
     page = content.read(study, 4)
