@@ -93,7 +93,8 @@ def fold(
         )
     drawn = sorted(pool, key=lambda item: hashlib.sha256(f"{seed} {item.name}".encode()).digest())
     tested = set(drawn[number - 1 :: count])
-    train, validation = [item for item in pool if item not in tested], []
+    validation: list[Item] = []
+    train = [item for item in pool if item not in tested]
     if chosen.tenth:
         train, validation = _tenth(name, train)
     test = [item for item in pool if item in tested]

@@ -28,7 +28,7 @@ def is_file_name(value: Any) -> bool:
     return isinstance(value, (str, os.PathLike)) and Path(value).suffix.lower() in PSF_ENDINGS
 
 
-def read_response(path: str | os.PathLike) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray]:
+def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray]:
     """Wavelengths in nm (n,), or None; names of the channels; values (n, channels), >= 0.
 
     Raises HsisrError, in one line, for a file that cannot be read or holds no such table.
@@ -64,7 +64,7 @@ def read_response(path: str | os.PathLike) -> tuple[np.ndarray | None, tuple[str
     return wavelengths, names, table
 
 
-def read_psf(path: str | os.PathLike) -> np.ndarray:
+def read_psf(path: str | os.PathLike[str]) -> np.ndarray:
     """Weights (rows, columns) >= 0 with sum 1. Raises HsisrError, in one line, for a file that holds no PSF."""
     path = Path(path)
     ending = path.suffix.lower()
