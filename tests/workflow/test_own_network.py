@@ -84,9 +84,8 @@ def test_by_configuration_alone(own):
     assert file_hash(own.folder / f"{RUN}/model.safetensors") != weights
 
     own_scene.write_pair(own.folder, 24, 20)
-    configure(own, predict={"field": {"lr": "lr.tif", "guide": "guide.tif", "model": RUN, "bands": "0-4"}})
     said = own.hsisr("predict", "lr.tif", "--guide", "guide.tif", "--model", RUN, "-o", "sr.tif", check=False).stdout
-    assert "200 bands" in said and "Traceback" not in said  # it is built, and was trained for other images
+    assert "mynet:Net was trained for 200" in said  # so it is built; these images have other bands
 
     (own.folder / "config.yaml").write_text("{}\n")
     done = own.hsisr("predict", "lr.tif", "--model", RUN, "-o", "sr.tif", check=False)
