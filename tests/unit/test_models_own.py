@@ -178,7 +178,7 @@ def test_what_it_imports_of_hsisr_belongs_to_its_steps(project):
         ({"base": "mynet:NUMBER"}, "mynet:NUMBER: is no network; expected a class that inherits from torch.nn.Module"),
         ({"base": "mynet:Silent"}, r"mynet:Silent: has no forward; expected forward\(self, lr\)"),
         ({"base": "mynet:Odd"}, r"its forward takes \(self, lr, guide, mask\); expected forward\(self, lr\)"),
-        ({"base": "mynet:Net", "widht": 3}, "models.mine.widht: unknown key; did you mean width"),
+        ({"base": "mynet:Net", "widths": 3}, "models.mine.widths: unknown key; did you mean width"),
         ({"base": "mynet:Net", "width": "wide"}, "models.mine.width: 'wide' is not allowed; must be a valid integer"),
         ({"base": "my net"}, "models.mine.base: unknown model 'my net'; known models: nearest, .*import path"),
     ],
