@@ -235,7 +235,10 @@ class Recipe(Section):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    base: str = Field(description="Registered model: bicubic, gsa, mulsr, ...")
+    base: str = Field(
+        description="Registered model: bicubic, gsa, mulsr, ...; or module:Class, a network in a file beside "
+        "config.yaml or in an installed package; see docs/custom-experiments.md."
+    )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One run a seed.")
     training: dict[str, Any] = Field({}, description="Changes to the section `training` for this model.")
     weights: str | None = Field(
@@ -256,8 +259,8 @@ class BenchmarkChoice(Section):
     models: list[Name] | None = Field(None, min_length=1, description="Names from `models:` or of registered models.")
     response: str | None = Field(
         None,
-        description="Spectral response of the simulated guide; with @index behind its name it is applied by number of "
-        "the band, not by wavelength.",
+        description="Spectral response of the simulated guide: a name, or a file (.csv, .txt, .mat, .npy); with @index "
+        "behind it, it is applied by number of the band, not by wavelength.",
     )
     noise: float | None = Field(
         None, ge=0, description="Noise sigma on the LR image of the test, range [0, 1]; 0.0316 is variance 0.001."
@@ -267,6 +270,13 @@ class BenchmarkChoice(Section):
         None, description="Metric convention, where it is not the protocol's: plain clips nothing."
     )
     patches: Patches | None = Field(None, description="Training patches, where they differ from the section `patches`.")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="Cross-validation: the scenes of the split are dealt into so many folds, and each fold tests what "
+        "the others train; scores are means over the folds. None: the split as it is.",
+    )
+    fold_seed: int = Field(0, ge=0, description="Seed by which scenes are dealt into folds.")
 
 
 class Evaluation(Section):

@@ -94,10 +94,10 @@ def make_patches(
     """Cut the training part of a benchmark into its patch file."""
     from hsisr.pipeline import patch_files, paths
 
-    chosen = _resolve(config, benchmark)
-    out = chosen.path(paths.UNLABELLED if unlabelled else paths.PATCHES)
-    count = patch_files.make(chosen, out, "unlabelled" if unlabelled else "train")
-    print(f"{out}: {count} patches in an epoch")
+    for chosen in _resolve(config, benchmark).scored:
+        out = chosen.path(paths.UNLABELLED if unlabelled else paths.PATCHES)
+        count = patch_files.make(chosen, out, "unlabelled" if unlabelled else "train")
+        print(f"{out}: {count} patches in an epoch")
 
 
 @command(STEPS, "hsisr train indian_pines_x4 mulsr-demo --seed 0")
@@ -137,7 +137,8 @@ def evaluate(
     if model is None:
         print_table({benchmark: evaluation.evaluate_benchmark(chosen, _command(given, paths.RESULTS, benchmark))})
     else:
-        evaluation.evaluate_model(chosen, model, _command(given, paths.SCORES, benchmark, model))
+        for fold in chosen.scored:
+            evaluation.evaluate_model(fold, model, _command(given, paths.SCORES, fold.name, model))
 
 
 @command(STEPS, "hsisr runtime indian_pines_x4")
@@ -150,8 +151,9 @@ def runtime(
     from hsisr import evaluation
     from hsisr.pipeline import paths
 
-    command = _command(given, paths.RUNTIME, benchmark)
-    for name, costs in evaluation.measure_runtime(_resolve(config, benchmark), command).timing.items():
+    chosen = _resolve(config, benchmark).scored[0]
+    command = _command(given, paths.RUNTIME, chosen.name)
+    for name, costs in evaluation.measure_runtime(chosen, command).timing.items():
         print(name, *(f"{key} {value:.3g}" for key, value in costs.items()))
 
 

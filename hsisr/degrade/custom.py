@@ -1,5 +1,6 @@
 """A user's own protocol, built from the settings that stand in a configuration file."""
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -106,9 +107,9 @@ def _psf(settings: Any, where: str) -> Psf | None:
 
 def own_paths(settings: Mapping[str, Any]) -> list[str]:
     """The files that the settings of a protocol name."""
-    response = settings.get("response")
-    named = [response.removesuffix(BY_INDEX) if isinstance(response, str) else None, settings.get("psf")]
-    return [value for value in named if isinstance(value, str) and own_files.is_file_name(value)]
+    named = [settings.get("response"), settings.get("psf")]
+    paths = [str(value).removesuffix(BY_INDEX) for value in named if isinstance(value, (str, os.PathLike))]
+    return [path for path in paths if own_files.is_file_name(path)]
 
 
 def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -210,7 +210,11 @@ def classifying(benchmark: Benchmark) -> Step:
 
 
 def merging(benchmark: Benchmark) -> Step:
-    """Gather the scores of all models of a benchmark."""
+    """Gather the scores of all models of a benchmark, or those of its folds."""
+    if benchmark.folds:
+        inputs = {"folds": [fold.path(paths.RESULTS) for fold in benchmark.folds]}
+        folds = {"folds": benchmark.choice.folds, "fold_seed": benchmark.choice.fold_seed}
+        return Step("merge", "hsisr.evaluation:merge", {**_every_model(benchmark), **folds}, inputs)
     measured = [(benchmark.measures_runtime, paths.RUNTIME), (benchmark.classifies, paths.CLASSIFICATION)]
     inputs = {
         "scores": [benchmark.path(paths.SCORES, model=name) for name in benchmark.models],
@@ -225,7 +229,12 @@ def reporting(config: Config, benchmarks: Iterable[Benchmark]) -> Step:
     benchmarks = list(benchmarks)
     inputs = {
         "results": [benchmark.path(paths.RESULTS) for benchmark in benchmarks],
-        "previews": [entry.path(paths.PREVIEW, model=name) for entry in benchmarks for name in entry.models],
+        "previews": [
+            scored.path(paths.PREVIEW, model=name)
+            for benchmark in benchmarks
+            for scored in benchmark.scored
+            for name in benchmark.models
+        ],
         "sweeps": [pattern.format(sweep=name) for name in config.sweeps for pattern in (paths.SWEEP, paths.SWEEP_MAP)],
     }
     settings = {"report": config.report.model_dump(), "benchmarks": [benchmark.name for benchmark in benchmarks]}
