@@ -211,7 +211,7 @@ def _behind_middle(scale: int) -> int:
     return scale // 2 + 1
 
 
-#: Protocols under which others print tables of CAVE: docs/protocols-and-metrics.md, "Published leagues".
+#: Protocols under which others print tables of CAVE: docs/leagues.md.
 _LEAGUES = (
     Protocol(
         "uestc",

@@ -116,7 +116,7 @@ def agree_with_guide(
 
 def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
     """Let the evidence of the bands (B, h w), at LR pixels among those of these indices, choose the kernel."""
-    pixels = valid[:: -(-len(valid) // _CHOOSING_LR_PX)]
+    pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
     bands = bands[:, pixels]
     targets = spectral_subspace(bands, **_COMPONENTS).coefficients(bands)
     features.choose(
