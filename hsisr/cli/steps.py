@@ -189,9 +189,20 @@ def merge(
 
 @command(STEPS, "hsisr sweep mine.tif -m bicubic -m prior --scale 4 --out sweep.json")
 def sweep(
-    what: Annotated[str, typer.Argument(help="Name below `sweeps:` of the configuration, or a scene's file.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="Name below `sweeps:` of the configuration, or a scene's file.", autocompletion=complete.sweeps
+        ),
+    ],
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="Of a file: untrained method, run folder or model file.")
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Of a file: untrained method, run folder or model file.",
+            autocompletion=complete.usable_models,
+        ),
     ] = None,
     scale: Annotated[int | None, typer.Option(help="Of a file: HR pixels per LR pixel; 4 if left out.")] = None,
     out: Annotated[
