@@ -7,10 +7,10 @@
 
 Without --cost: solves the ten training scenes of the published list that the folder holds and trains on them for the
 minutes, all included; then scores prior, the filters alone (no network) and hybrid on the four test scenes, by the
-protocol's convention. --train, --test: other scenes. --validate: scenes that are left out of the training and scored
-in place of the test scenes: for all choices. With --cost: counted
-FLOPs and seconds of hybrid and MulSR on the same cube, and of hybrid on 31 and on 200 bands; interleaved, median of
---rounds.
+protocol's convention. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
+--validate: scenes that are left out of the training and scored in place of the test scenes: for all choices. With
+--cost: counted FLOPs and seconds of hybrid and MulSR on the same cube, and of hybrid on 31 and on 200 bands;
+interleaved, median of --rounds.
 """
 
 import argparse
@@ -31,6 +31,8 @@ from hsisr.config import Training
 from hsisr.inference import predict
 from hsisr.models import registry
 from hsisr.models.model_files import save_model
+from hsisr.models.network import Network
+from hsisr.samples import TrainingSamples
 from hsisr.training import fit
 
 TRAIN = (
@@ -81,10 +83,27 @@ def _train(options: argparse.Namespace) -> None:
     patches = network.prepare_training([(name, pairs[name]) for name in train])
     filters = copy.deepcopy(network)
     prepared = time.perf_counter() - started
+    print(f"{len(train)} scenes read, degraded and solved in {prepared:.0f} s, {options.threads} threads")
+    if options.minutes * 60 > prepared:
+        _fit(network, patches, options.minutes - prepared / 60, options)
+    if options.out:
+        facts = {"bands": 31, "guide_channels": 3, "protocol": options.protocol, "wavelengths_nm": None}
+        save_model(options.out, network, {"base": "hybrid", "options": {}, "scale": options.scale, **facts}, {})
+    models = [registry.build("prior", options.scale, 31, 3), filters, network]
+    print(f"\n| `{options.protocol}` x{options.scale} | prior | filters alone | hybrid |\n| --- | --- | --- | --- |")
+    rows = []
+    for name in scored:
+        pair = pairs[name]
+        rows.append([_scores(predict(model, pair.lr, pair.guide), pair) for model in models])
+        print(f"| {name} | {_cells(rows[-1])} |", flush=True)
+    print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
+
+
+def _fit(network: Network, patches: TrainingSamples, minutes: float, options: argparse.Namespace) -> None:
     settings = Training(
         epochs=None,
         max_steps=100_000,  # the minutes end it
-        max_minutes=options.minutes - prepared / 60,
+        max_minutes=minutes,
         batch_size=options.batch,
         learning_rate=options.rate,
         schedule={"kind": "cosine"},
@@ -94,21 +113,7 @@ def _train(options: argparse.Namespace) -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         outcome = fit(network, patches, folder, settings)
-    print(
-        f"{len(train)} scenes read, degraded and solved in {prepared:.0f} s, {outcome.steps} steps of {options.batch} "
-        f"patches in {outcome.seconds:.0f} s, {options.threads} threads\n"
-    )
-    if options.out:
-        facts = {"bands": 31, "guide_channels": 3, "protocol": options.protocol, "wavelengths_nm": None}
-        save_model(options.out, network, {"base": "hybrid", "options": {}, "scale": options.scale, **facts}, {})
-    models = [registry.build("prior", options.scale, 31, 3), filters, network]
-    print(f"| `{options.protocol}` x{options.scale} | prior | filters alone | hybrid |\n| --- | --- | --- | --- |")
-    rows = []
-    for name in scored:
-        pair = pairs[name]
-        rows.append([_scores(predict(model, pair.lr, pair.guide), pair) for model in models])
-        print(f"| {name} | {_cells(rows[-1])} |", flush=True)
-    print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
+    print(f"{outcome.steps} steps of {options.batch} patches in {outcome.seconds:.0f} s")
 
 
 def _cells(scores: Iterable[tuple[float, float]]) -> str:
