@@ -29,9 +29,9 @@ def _flat(fields: SmoothFields, observed: np.ndarray) -> np.ndarray:
 WITHOUT = {
     "as it is": {},
     "channels and products, no bumps": {
-        "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask: _features(guide, 1)
+        "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 1)
     },
-    "128 bumps in place of 512": {"hsisr.models.prior.GuideFeatures": lambda guide, waves, mask: _features(guide, 128)},
+    "128 bumps in place of 512": {"hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 128)},
     "one kernel for all scenes": {"hsisr.models.prior.features.KERNELS": KERNELS[:1]},
     "weights of any size": {"hsisr.models.prior._LEAST_RATIO": 0.0},
     "bumps as strong as what is linear": {"hsisr.models.prior.features._PLAIN": 1.0},

@@ -7,6 +7,7 @@ import numpy as np
 
 from hsisr.degrade import free_form
 from hsisr.degrade.registration import interior, register
+from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 
@@ -42,21 +43,31 @@ class Subspace:
         return spectra
 
 
-def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor | None = None) -> KnownSensor:
+def estimate_sensor(
+    lr: np.ndarray,
+    guide: np.ndarray,
+    scale: int,
+    known: Sensor | None = None,
+    sampler: Sampler | None = None,
+    valid: np.ndarray | None = None,
+) -> KnownSensor:
     """How an LR image (B, h, w) and its guide (G, h s, w s) were taken; what is known already is kept.
 
     The footprint comes from `register`, or has any form along each axis where that explains more (see
     `hsisr.degrade.free_form`), the response from `fit_response`, the noise from `noise_level`.
     Where the pair cannot tell the footprint (fewer than 16 x 16 LR pixels, or a guide that has nothing to do with the
     LR image) a warning says so, and it is a centred Gaussian with a full width at half maximum of one LR pixel.
+    sampler, valid: what brings the guide to the LR image's pixels, and which of them (h, w) count, for images that are
+    pieces of a scene; then the footprint has to be known.
     Raises HsisrError for images that do not fit.
     """
     known = known or Sensor()
     footprint = known.footprint or estimate_footprint(lr, guide, scale, known.mask)
     response, offset, noise = known.response, known.offset, known.noise_sigma
     if response is None:
-        valid = valid_lr_pixels(lr, scale, known.mask)
-        low = footprint.sampler(scale, guide.shape[1:])(guide)
+        if valid is None:
+            valid = valid_lr_pixels(lr, scale, known.mask)
+        low = (sampler or footprint.sampler(scale, guide.shape[1:]))(guide)
         response, offset = fit_response(lr[:, valid], low[:, valid])
     if noise is None:
         noise = noise_level(lr.reshape(len(lr), -1))

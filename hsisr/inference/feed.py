@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, filled
 from hsisr.models.apply import Method
+from hsisr.models.windows import Window
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,8 @@ class Feed:
     """A method with its images.
 
     peak, guide_peak: values that it is shown as 1. memory: bytes for one window's work. footprint: of an LR pixel,
-    measured once for the whole scene, for methods that would else measure it in every window.
+    measured once for the whole scene, for methods that would else measure it in every window. learnt: what a
+    method that learns scenes has learnt of this one (`hsisr.inference.learning`).
     """
 
     method: Method
@@ -26,6 +29,7 @@ class Feed:
     guide_peak: float = 1.0
     memory: int | None = None
     footprint: Footprint | None = None
+    learnt: Any = None
 
     @property
     def guide_channels(self) -> int:
@@ -71,6 +75,28 @@ class Feed:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same of a window whose start suits the method."""
         scale = self.method.scale
+        low, sharp, valid = self.shown(rows, columns, bands)
+        if not valid.any():
+            return np.full((len(low), *valid.shape), np.nan, np.float32), valid
+        if self.learnt is not None:
+            assert sharp is not None
+            corner = rows[0] * scale, columns[0] * scale
+            estimate = self.method.part(self.learnt, Window(low, sharp, valid), corner)
+            estimate = estimate if bands is None else estimate[bands]
+        else:
+            estimate = self.method(low, sharp, self.memory, sensor_in(self.footprint, valid, scale))
+        estimate = estimate * np.float32(self.peak)
+        estimate[:, ~valid] = np.nan
+        return estimate, valid
+
+    def shown(
+        self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None
+    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """LR image (bands, n, m) and guide (G, scale n, scale m) or None, as the method sees them, and valid HR pixels.
+
+        Pixels without data are replaced by their nearest neighbours in the window.
+        """
+        scale = self.method.scale
         low, low_valid = self.lr.window(rows, columns, bands)
         valid = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
         sharp = None
@@ -78,10 +104,4 @@ class Feed:
             sharp, sharp_valid = self.guide.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
             valid &= sharp_valid
             sharp = filled(sharp, sharp_valid) / np.float32(self.guide_peak)
-        if not valid.any():
-            return np.full((len(low), *valid.shape), np.nan, np.float32), valid
-        low = filled(low, low_valid) / np.float32(self.peak)
-        sensor = sensor_in(self.footprint, valid, scale)
-        estimate = self.method(low, sharp, self.memory, sensor) * np.float32(self.peak)
-        estimate[:, ~valid] = np.nan
-        return estimate, valid
+        return filled(low, low_valid) / np.float32(self.peak), sharp, valid

@@ -12,6 +12,7 @@ from hsisr import outputs
 from hsisr.datasets.readers import virtual
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_json
+from hsisr.inference.learning import LEARNT
 from hsisr.locks import Taken, take
 
 _JOB, _LOCK = "job.json", "lock"
@@ -64,7 +65,7 @@ def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         cut.unlink()
     plan = _planned(folder, identity)
     if plan is None:
-        for file in [folder / _JOB, *folder.glob("row-*")]:
+        for file in [folder / _JOB, folder / LEARNT, *folder.glob("row-*")]:
             file.unlink(missing_ok=True)
     return plan
 

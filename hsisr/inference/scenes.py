@@ -18,6 +18,7 @@ from hsisr.errors import notice
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
+from hsisr.inference.learning import with_learnt
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
@@ -88,7 +89,7 @@ def super_resolve_file(
             "options": asdict(options),
         }
         run.check_own(folder, identity, outs, overwrite)
-        chosen, staging = _plan(prepared, identity, folder, options)
+        prepared, chosen, staging = _plan(prepared, identity, folder, options)
         result = result_scene(
             prepared.feed.lr, staging, prepared.scale, prepared.origin(str(model)), prepared.feed.may_lack_pixels
         )
@@ -257,16 +258,18 @@ def on_grid(
     return found
 
 
-def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options) -> tuple[plan.Plan, Staging]:
-    """The tiles of the run: those of the run that is resumed, or new ones."""
-    feed = prepared.feed
+def _plan(
+    prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options
+) -> tuple[Prepared, plan.Plan, Staging]:
+    """What is learnt of the scene and the tiles of the run: those of the run that is resumed, or new ones."""
     known = run.resumed(folder, identity)
+    feed = with_learnt(prepared.feed, folder)
     if known is None:
         chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
     else:
         chosen = plan.Plan(Tiling(**known["tiling"]), known["error"], known["seconds"])
-    return chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)
+    return replace(prepared, feed=feed), chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)
 
 
 def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: Scene, out: Path) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.degrade.sensor import Sensor
+from hsisr.degrade.sensor import Footprint, Sensor
 from hsisr.errors import HsisrError, did_you_mean, option
 from hsisr.files import file_hash
 from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
+from hsisr.models.windows import Images, Window
 from hsisr.system import gpu_is_full
 
 PRECISIONS = ("32", "bf16", "fp16")
@@ -59,6 +60,24 @@ class Method:
     def takes_sensor(self) -> bool:
         """Whether the method works with what is known of the sensor: its PSF, and which pixels are valid."""
         return as_model(self.model).takes_sensor
+
+    @property
+    def learns_scenes(self) -> bool:
+        """Whether it learns once of a scene what it has to know of all of it."""
+        return as_model(self.model).learns_scenes
+
+    @property
+    def reach_lr_px(self) -> int:
+        """LR pixels around a part of a learnt scene that it must see."""
+        return as_model(self.model).reach_lr_px
+
+    def estimate(self, images: Images, footprint: Footprint) -> Any:
+        """What it has to know of a scene; footprint: of an LR pixel."""
+        return as_model(self.model).estimate(images, Sensor(footprint=footprint))
+
+    def part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
+        """A part of a learnt scene; corner: HR row and column of its first pixel. Returns (bands, H, W) float32."""
+        return np.asarray(as_model(self.model).super_resolve_part(estimate, window, corner), np.float32)
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Memory that one pixel of the output takes while it is made: images, and what the model works in."""

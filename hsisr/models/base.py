@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal
 
-from hsisr.degrade import Pair
+import numpy as np
+
+from hsisr.degrade import Pair, Sensor
 from hsisr.errors import HsisrError
 from hsisr.models.options import Options, ScaleRule, whole_scale
+from hsisr.models.windows import Images, Window
 from hsisr.samples import TrainingSamples
 
 Kind = Literal["classical", "network"]
@@ -58,6 +61,12 @@ class Model:
     #: Channels of most maps of a network; None: as many as its widest convolution makes.
     width: int | None = None
 
+    #: Whether it learns once of a scene what it has to know of all of it (`estimate`), so that any part is then made
+    #: (`super_resolve_part`) as it would be with the whole.
+    learns_scenes: bool = False
+    #: LR pixels around a part that it must see, if it learns scenes.
+    reach_lr_px: int = 0
+
     #: (lr, guide[, sensor=...][, memory=...]) -> the image, `scale` times as large; guide is None where there is none.
     #: Every model has it. Arrays or tensors, as `kind` says.
     super_resolve: Callable[..., Any]
@@ -99,6 +108,20 @@ class Model:
         pairs are not asked for.
         """
         return None
+
+    def estimate(self, images: Images, sensor: Sensor) -> Any:
+        """What it has to know of a scene, to be pickled. images: the scene. sensor: with a footprint, without mask.
+
+        Raises HsisrError unless the model learns scenes.
+        """
+        raise HsisrError(f"{self.name}: does not learn scenes")
+
+    def super_resolve_part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
+        """A part of a scene, with `reach_lr_px` around what is wanted: an array (B, H, W), float32.
+
+        estimate: of `estimate`. corner: HR row and column of the window's first pixel. Raises HsisrError as `estimate`.
+        """
+        raise HsisrError(f"{self.name}: does not learn scenes")
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Memory that one pixel of the output takes while it is made: images, and what the model works in.

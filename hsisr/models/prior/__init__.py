@@ -5,18 +5,20 @@ of the guide's colour and of the place, learnt from what the sensor shows of the
 as a smooth field; and the result has to agree with the guide.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hsisr.degrade.estimation import Subspace, estimate_sensor, spectral_subspace, valid_lr_pixels
+from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, spectral_subspace
 from hsisr.degrade.sampling import Sampler
-from hsisr.degrade.sensor import KnownSensor, Sensor
+from hsisr.degrade.sensor import KnownSensor, Sensor, whole_lr_pixels
 from hsisr.models.classical.checks import check_pair
+from hsisr.models.prior.blocks import Blocks, cells, chosen_blocks, is_one_block, reach
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
-from hsisr.models.prior.features import WAVES, GuideFeatures
-from hsisr.models.prior.kriging import SmoothFields, whitened
+from hsisr.models.prior.features import WAVES, Functions, GuideFeatures, places
+from hsisr.models.prior.kriging import FieldsByWindows, SmoothFields, whitened
 from hsisr.models.prior.regression import Fit, Regression
+from hsisr.models.windows import HeldImages, Images, Span, Window
 
 #: Least and most components of the subspace. A few too many do no harm, as evidence shrinks what is noise; with few
 #: bands there is no telling noise from signal by eigenvalues.
@@ -28,8 +30,10 @@ _REFITS, _WHITE = 2, 3.0
 _LEAST_RATIO = 4e-3
 #: LR pixels, at most, that choose the kernel.
 _CHOOSING_LR_PX = 4096
-#: HR pixels whose features are held at a time.
-_STRIP_PX = 1 << 15
+#: HR pixels whose features are made at a time.
+_STRIP_PX = 1 << 10
+#: HR pixels a side of the windows in which it is found what a large scene's regression leaves.
+_WINDOW_PX = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +61,94 @@ class Solution:
         return np.maximum(image, 0, out=image) if self.positive else image
 
 
+@dataclass(frozen=True, eq=False)
+class Clipping:
+    """What says by how much cut-off noise shifts the bands: the spectra that a first regression expects, and sigma."""
+
+    subspace: Subspace
+    fit: Fit
+    sigma: float
+
+    def unbiased(self, bands: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+        """Bands (B, n) less that shift. fitted: (K, n), the first regression there."""
+        return bands - clipping_bias(self.subspace.spectra(fitted), self.sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What is learnt of a scene once, of which its image follows pixel by pixel.
+
+    size: LR rows and columns. fit: of the features as `functions` makes them. clipping: None where nothing was cut off.
+    residuals: (K, h, w) float32, what the regression leaves at the scene's LR pixels. choices: correlation length and
+    ratio of noise to field of each component's residuals. gain: (K, G), what agreement with the guide adds to the
+    coefficients for what the guide has beyond them. response, offset, mismatch, positive: as of `Solution`.
+    """
+
+    size: tuple[int, int]
+    scale: int
+    sensor: KnownSensor
+    functions: Functions
+    subspace: Subspace
+    fit: Fit
+    clipping: Clipping | None
+    choices: list[tuple[float, float]]
+    residuals: np.ndarray
+    response: np.ndarray
+    offset: np.ndarray
+    mismatch: float
+    gain: np.ndarray
+    positive: bool
+    _fields: FieldsByWindows = field(init=False)
+
+    def __post_init__(self) -> None:
+        fields = FieldsByWindows(self.residuals, self.choices, self.sensor.footprint, self.scale)
+        object.__setattr__(self, "_fields", fields)
+
+    def solution(
+        self,
+        guide: np.ndarray,
+        corner: tuple[int, int] = (0, 0),
+        variance: bool = False,
+        mask: np.ndarray | None = None,
+    ) -> Solution:
+        """The solution of a part of the scene.
+
+        guide: (G, n, m), of that part. corner: row and column of its first HR pixel in the scene. variance: whether
+        the regression's own uncertainty is wanted. mask: (n, m), its valid pixels, for the solution's sensor.
+        """
+        rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
+        coefficients, uncertainty = self._regressed(self.fit, guide, (rows, columns), variance)
+        coefficients += self._fields(rows, columns)
+        _move(coefficients, guide, self.response, self.offset, self.gain)
+        return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
+
+    def solved(self, coefficients: np.ndarray, variance: np.ndarray | None, sensor: KnownSensor) -> Solution:
+        """The solution of these coefficients (K, n, m)."""
+        facts = self.response, self.offset, self.mismatch, variance, self.positive
+        return Solution(self.subspace, coefficients, sensor, *facts)
+
+    def left(self, window: Window, rows: Span, columns: Span) -> np.ndarray:
+        """What the regression leaves at the LR pixels (K, n, m) of a window; 0 where they are not valid."""
+        spans = tuple((start * self.scale, stop * self.scale) for start, stop in (rows, columns))
+        sampler = self.sensor.footprint.sampler(self.scale, window.guide.shape[1:])
+
+        def seen(fit: Fit) -> np.ndarray:
+            low = sampler(self._regressed(fit, window.guide, spans)[0])
+            return low.reshape(len(low), -1)
+
+        bands = window.lr.reshape(len(window.lr), -1).astype(np.float64)
+        if self.clipping is not None:
+            bands = self.clipping.unbiased(bands, seen(self.clipping.fit))
+        residuals = (self.subspace.coefficients(bands) - seen(self.fit)).reshape(-1, *window.lr.shape[1:])
+        return residuals if window.mask is None else residuals * whole_lr_pixels(window.mask, self.scale)
+
+    def _regressed(
+        self, fit: Fit, guide: np.ndarray, spans: tuple[Span, Span], variance: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        place = places(*spans, max(self.size) * self.scale)
+        return _applied(fit, self.functions, guide, place, variance)
+
+
 def prior(
     lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None, waves: int = WAVES
 ) -> np.ndarray:
@@ -79,21 +171,83 @@ def solve(
     Raises HsisrError for images that do not fit, are empty or hold NaN.
     """
     check_pair("prior", lr, guide, scale)
-    lr = lr.astype(np.float64)
-    known = estimate_sensor(lr, guide, scale, sensor)
-    sampler = known.footprint.sampler(scale, guide.shape[1:])
-    valid = valid_lr_pixels(lr, scale, known.mask).ravel()
-    features = GuideFeatures(guide, waves, mask=known.mask)
-    _choose_kernel(features, sampler, lr.reshape(len(lr), -1), np.flatnonzero(valid))
-    low = features.seen_by(sampler)
-    fields = SmoothFields(sampler, scale)
-    bands, subspace, fit = _regressed(lr, low, valid, known.noise_sigma, features.simpler, fields)
-    coefficients, uncertainty = _applied(fit.before(features.whitening), features, guide.shape[1:], variance)
-    residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0)
-    coefficients += fields.kriged(residuals.reshape(-1, *lr.shape[1:]))
-    response, offset, mismatch = _response(subspace, coefficients, bands, guide, sampler, valid, known)
-    agree_with_guide(coefficients, guide, response, offset, mismatch)
-    return Solution(subspace, coefficients, known, response, offset, mismatch, uncertainty, bool(lr.min() >= 0))
+    known = sensor or Sensor()
+    if known.footprint is None:
+        known = replace(known, footprint=estimate_footprint(lr.astype(np.float64), guide, scale, known.mask))
+    images = HeldImages(lr, guide, scale, known.mask)
+    found, coefficients, uncertainty = _learnt(images, scale, known, waves, variance)
+    if is_one_block(*images.size):
+        _move(coefficients, guide, found.response, found.offset, found.gain)
+        return found.solved(coefficients, uncertainty, replace(found.sensor, mask=known.mask))
+    return found.solution(guide, variance=variance, mask=known.mask)
+
+
+def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> Estimate:
+    """Learn what `Estimate` holds from a scene that is read by windows; values as for `solve`.
+
+    sensor: with its footprint; the rest is estimated where it is not known. Its mask is not read: the images have one.
+    Memory grows with the scene by the LR pixels' residuals alone.
+    """
+    return _learnt(images, scale, sensor, waves, False)[0]
+
+
+def _learnt(
+    images: Images, scale: int, sensor: Sensor, waves: int, variance: bool
+) -> tuple[Estimate, np.ndarray, np.ndarray | None]:
+    """The estimate; and of the blocks that it was learnt from, coefficients before they agree, and variance."""
+    assert sensor.footprint is not None
+    part = chosen_blocks(images, scale, sensor.footprint)
+    known = estimate_sensor(part.lr, part.guide, scale, replace(sensor, mask=part.mask), part.sampler, part.valid)
+    valid = part.valid.ravel()
+    features = GuideFeatures(part.guide, waves, mask=part.mask, place=part.place)
+    _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(valid))
+    low = features.seen_by(part.sampler)
+    fields = SmoothFields(part.one, scale)
+    bands, subspace, fit, clipping = _regressed(part.lr, low, valid, known.noise_sigma, features.simpler, fields)
+    raw = fit.before(features.whitening)
+    coefficients, uncertainty = _applied(raw, features.functions, part.guide, part.place, variance)
+    residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0).reshape(-1, *part.lr.shape[1:])
+    choices = [(chosen.length_lr_px, chosen.ratio) for chosen in fields.correlations(residuals)]
+    coefficients += fields.kriged(residuals)
+    response, offset, mismatch = _response(subspace, coefficients, bands, part, valid, known)
+    gain = _gain(coefficients, _missing(coefficients, part.guide, response, offset), response, mismatch)
+    found = Estimate(
+        images.size,
+        scale,
+        replace(known, mask=None),
+        features.functions,
+        subspace,
+        raw,
+        None if clipping is None else replace(clipping, fit=clipping.fit.before(features.whitening)),
+        choices,
+        residuals.astype(np.float32),
+        response,
+        offset,
+        mismatch,
+        gain,
+        bool(part.lr.min() >= 0),
+    )
+    return found if is_one_block(*images.size) else _everywhere(found, images), coefficients, uncertainty
+
+
+def _everywhere(found: Estimate, images: Images) -> Estimate:
+    """The estimate of a large scene with its residuals at every LR pixel, not in the blocks alone."""
+    height, width = images.size
+    residuals = np.empty((len(found.residuals), height, width), np.float32)
+    least, side = np.inf, max(1, _WINDOW_PX // found.scale)
+    edges = reach(found.sensor.footprint, found.scale)
+    for rows in cells(height, side):
+        for columns in cells(width, side):
+            spans = [
+                (max(0, start - edge), min(size, stop + edge))
+                for (start, stop), edge, size in zip((rows, columns), edges, images.size, strict=True)
+            ]
+            window = images.window(*spans)
+            top, left = rows[0] - spans[0][0], columns[0] - spans[1][0]
+            inside = slice(top, top + rows[1] - rows[0]), slice(left, left + columns[1] - columns[0])
+            residuals[:, slice(*rows), slice(*columns)] = found.left(window, *spans)[:, *inside]
+            least = min(least, float(window.lr.min()))
+    return replace(found, residuals=residuals, positive=least >= 0)
 
 
 def agree_with_guide(
@@ -104,14 +258,36 @@ def agree_with_guide(
     The best linear estimate for errors that are alike in all components, but nowhere larger than the component itself:
     their variance is what the observed mismatch has beyond `mismatch`, the variance that the response itself leaves.
     """
-    flat = coefficients.reshape(len(coefficients), -1)
-    missing = guide.reshape(len(guide), -1) - offset - response @ flat
+    missing = _missing(coefficients, guide, response, offset)
+    _move(coefficients, guide, response, offset, _gain(coefficients, missing, response, mismatch))
+
+
+def _missing(coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """What the guide (G, H, W) has beyond what the response makes of coefficients (K, H, W): (G, H W)."""
+    missing: np.ndarray = (
+        guide.reshape(len(guide), -1) - offset - response @ coefficients.reshape(len(coefficients), -1)
+    )
+    return missing
+
+
+def _gain(coefficients: np.ndarray, missing: np.ndarray, response: np.ndarray, mismatch: float) -> np.ndarray:
+    """What to add to coefficients for what is missing: (K, G)."""
     power = float((response**2).sum()) / len(response)
     excess = max(0.0, float((missing**2).mean()) - mismatch) / max(power, 1e-30)
-    spread = response * np.minimum(excess, flat.var(axis=1))
-    if spread.any():
-        gain = spread.T @ np.linalg.pinv(spread @ response.T + mismatch * np.eye(len(response)))
-        flat += (gain @ missing).astype(flat.dtype)
+    spread = response * np.minimum(excess, coefficients.reshape(len(coefficients), -1).var(axis=1))
+    if not spread.any():
+        return np.zeros_like(response.T)
+    gain: np.ndarray = spread.T @ np.linalg.pinv(spread @ response.T + mismatch * np.eye(len(response)))
+    return gain
+
+
+def _move(
+    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, gain: np.ndarray
+) -> None:
+    """Add to coefficients (K, H, W), in place, what the gain says."""
+    if gain.any():
+        flat = coefficients.reshape(len(coefficients), -1)
+        flat += (gain @ _missing(coefficients, guide, response, offset)).astype(flat.dtype)
 
 
 def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
@@ -131,18 +307,19 @@ def _regressed(
     noise_sigma: float,
     simpler: tuple[int, int],
     fields: SmoothFields,
-) -> tuple[np.ndarray, Subspace, Fit]:
-    """The bands (B, h w) without the bias of clipping, their subspace, and its regression on the features."""
-    bands = lr.reshape(len(lr), -1)
+) -> tuple[np.ndarray, Subspace, Fit, Clipping | None]:
+    """The bands (B, h w) without the bias of clipping, their subspace, its regression on the features, that bias."""
+    bands, clipping = lr.reshape(len(lr), -1), None
     regression = Regression(low[:, valid], None, simpler, _LEAST_RATIO)
     subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
     fit = regression.fit(subspace.coefficients(bands[:, valid]))
     if is_clipped(bands) and noise_sigma > 0:
-        bands = bands - clipping_bias(subspace.spectra(fit(low)), noise_sigma)
+        clipping = Clipping(subspace, fit, noise_sigma)
+        bands = clipping.unbiased(bands, fit(low))
         subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
         fit = regression.fit(subspace.coefficients(bands[:, valid]))
     fit = _generalised(fit, low, subspace.coefficients(bands), valid, lr.shape[1:], simpler, fields)
-    return bands, subspace, fit
+    return bands, subspace, fit, clipping
 
 
 def _generalised(
@@ -173,28 +350,34 @@ def _generalised(
 
 
 def _applied(
-    fit: Fit, features: GuideFeatures, shape: tuple[int, int], variance: bool
+    fit: Fit, functions: Functions, guide: np.ndarray, place: np.ndarray, variance: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The regression at every HR pixel (K, H, W), a few rows at a time, and the variance (H, W) if wanted."""
-    height, width = shape
-    coefficients = np.empty((len(fit.weights), height, width), np.float32)
-    uncertainty = np.empty(shape, np.float32) if variance else None
-    step = max(1, _STRIP_PX // width)
-    for first in range(0, height, step):
-        part = slice(first, min(first + step, height))
-        values = features.rows(part)
-        coefficients[:, part] = fit(values).reshape(-1, part.stop - first, width)
+    """The regression at the pixels of a guide (K, H, W), and its variance (H, W) if wanted.
+
+    Some pixels at a time, always as many: they stay in the cache, and what is a sum of hundreds of features, which
+    cancel each other, is summed in float64, so that it does not depend on the pixels that are asked for together.
+    """
+    shape, pixels = guide.shape[1:], guide[0].size
+    coefficients = np.empty((len(fit.weights), pixels), np.float32)
+    uncertainty = np.empty(pixels, np.float32) if variance else None
+    flat, where = (part.reshape(len(part), -1) for part in (guide, place))
+    shown, here = (np.zeros((len(part), 1, _STRIP_PX), np.float32) for part in (flat, where))
+    for first in range(0, pixels, _STRIP_PX):
+        part = slice(first, min(first + _STRIP_PX, pixels))
+        count = part.stop - first
+        shown[:, 0, :count], here[:, 0, :count] = flat[:, part], where[:, part]
+        values = functions(shown, here)
+        coefficients[:, part] = fit(values.astype(np.float64))[:, :count]
         if uncertainty is not None:
-            uncertainty[part] = fit.variance(values).sum(axis=0).reshape(-1, width)
-    return coefficients, uncertainty
+            uncertainty[part] = fit.variance(values).sum(axis=0)[:count]
+    return coefficients.reshape(-1, *shape), None if uncertainty is None else uncertainty.reshape(shape)
 
 
 def _response(
     subspace: Subspace,
     coefficients: np.ndarray,
     bands: np.ndarray,
-    guide: np.ndarray,
-    sampler: Sampler,
+    part: Blocks,
     valid: np.ndarray,
     sensor: KnownSensor,
 ) -> tuple[np.ndarray, np.ndarray, float]:
@@ -204,15 +387,15 @@ def _response(
     disagree beyond noise (it may not be as well known as that), whichever is more. An unknown one is fitted to
     coefficients that are free of noise, unlike the LR image's.
     """
-    wanted = sampler(guide).reshape(len(guide), -1)[:, valid]
+    wanted = part.sampler(part.guide).reshape(len(part.guide), -1)[:, valid]
     if sensor.offset is None:
         on_subspace = sensor.response @ subspace.basis
         outside = sensor.response - on_subspace @ subspace.basis.T
         left = _beyond_noise(outside, bands[:, valid] - subspace.mean, 0.0, sensor.noise_sigma)
         disagreement = _beyond_noise(sensor.response, bands[:, valid], wanted, sensor.noise_sigma)
-        floor = 1e-6 * float((guide**2).mean())
+        floor = 1e-6 * float((part.guide**2).mean())
         return on_subspace, sensor.response @ subspace.mean, max(left, disagreement, floor)
-    seen = sampler(coefficients).reshape(len(coefficients), -1)[:, valid]
+    seen = part.sampler(coefficients).reshape(len(coefficients), -1)[:, valid]
     fit = Regression(seen).fit(wanted)
     return fit.weights, fit.offset, float(fit.noise.mean())
 
