@@ -31,14 +31,18 @@ WITHOUT = {
     "channels and products, no bumps": {
         "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 1)
     },
-    "128 bumps in place of 512": {"hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 128)},
+    "128 bumps in place of 512": {
+        "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 128)
+    },
     "one kernel for all scenes": {"hsisr.models.prior.features.KERNELS": KERNELS[:1]},
     "weights of any size": {"hsisr.models.prior._LEAST_RATIO": 0.0},
     "bumps as strong as what is linear": {"hsisr.models.prior.features._PLAIN": 1.0},
     "clipping not corrected": {"hsisr.models.prior.is_clipped": lambda bands: False},
     "no generalised least squares": {"hsisr.models.prior._REFITS": 0},
     "no kriging": {"hsisr.models.prior.kriging.SmoothFields.kriged": _flat},
-    "no agreement with the guide": {"hsisr.models.prior.agree_with_guide": lambda *parts: None},
+    "no agreement with the guide": {
+        "hsisr.models.prior.guide_gain": lambda spread, beyond, response, mismatch: np.zeros_like(response.T)
+    },
 }
 
 

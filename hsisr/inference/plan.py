@@ -105,7 +105,7 @@ def _fits(feed: Feed, lr_pixels: int, memory: int) -> bool:
 def _exact_tiles(feed: Feed, memory: int, tile: int | None) -> Tiling:
     """Tiles of a method that learns scenes: they are parts of one result, with no more halo than it says."""
     height, width = feed.lr.shape[1:]
-    halo = feed.method.reach_lr_px
+    halo = feed.method.reach_lr_px(feed.learnt)
     if tile is None and _fits(feed, height * width, memory):
         return Tiling(height, width, max(height, width), 0, 0)
     if tile is None:

@@ -64,8 +64,6 @@ class Model:
     #: Whether it learns once of a scene what it has to know of all of it (`estimate`), so that any part is then made
     #: (`super_resolve_part`) as it would be with the whole.
     learns_scenes: bool = False
-    #: LR pixels around a part that it must see, if it learns scenes.
-    reach_lr_px: int = 0
 
     #: (lr, guide[, sensor=...][, memory=...]) -> the image, `scale` times as large; guide is None where there is none.
     #: Every model has it. Arrays or tensors, as `kind` says.
@@ -116,8 +114,12 @@ class Model:
         """
         raise HsisrError(f"{self.name}: does not learn scenes")
 
+    def reach_lr_px(self, estimate: Any) -> int:
+        """LR pixels around a part of a learnt scene that it must see."""
+        return 0
+
     def super_resolve_part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
-        """A part of a scene, with `reach_lr_px` around what is wanted: an array (B, H, W), float32.
+        """A part of a scene: an array (B, H, W), float32, right but for `reach_lr_px` at each side within the scene.
 
         estimate: of `estimate`. corner: HR row and column of the window's first pixel. Raises HsisrError as `estimate`.
         """

@@ -9,7 +9,8 @@ from scipy.ndimage import gaussian_filter
 
 from hsisr.datasets.writers import export
 from hsisr.degrade import gaussian_footprint
-from hsisr.inference import Options, super_resolve_file
+from hsisr.inference import Options, save_model, super_resolve_file
+from hsisr.models import registry
 from hsisr.models.prior import blocks, kriging
 from hsisr.scene import Scene
 from tests.unit.own_scene import TRANSFORM, finer
@@ -82,4 +83,36 @@ def test_prior_has_one_result_for_a_scene(tmp_path):
 def test_prior_has_one_result_for_a_large_scene(tmp_path, small_blocks):
     lr, guide, _ = write_pair(tmp_path)
     whole, *others = results(tmp_path, "prior", lr, guide).values()
+    assert max(largest_difference(whole, other) for other in others) < TOLERANCE
+
+
+@pytest.fixture
+def hybrid(tmp_path) -> Path:
+    """A hybrid whose filters, network and agreement all change the result."""
+    import torch
+
+    torch.manual_seed(0)
+    chosen = {"width": 8, "blocks": 1, "components": 4}
+    network = registry.build("hybrid", SCALE, BANDS, 3, chosen)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        network.last.weight.normal_(std=0.3)
+        network.filters.copy_(torch.from_numpy(0.02 * rng.standard_normal(network.filters.shape)))
+        network.strength.fill_(0.01)
+        network.response[:, :BANDS] = torch.from_numpy(np.kron(np.eye(3), np.full(3, 1 / 3))[:, :BANDS])
+        network.contradiction.fill_(1e-6)
+    facts = {"base": "hybrid", "options": chosen, "scale": SCALE, "bands": BANDS, "guide_channels": 3}
+    save_model(tmp_path / "hybrid.safetensors", network, {**facts, "wavelengths_nm": None})
+    return tmp_path / "hybrid.safetensors"
+
+
+def test_hybrid_has_one_result_for_a_scene(tmp_path, hybrid):
+    lr, guide, _ = write_pair(tmp_path)
+    whole, *others = results(tmp_path, hybrid, lr, guide).values()
+    assert max(largest_difference(whole, other) for other in others) < TOLERANCE
+
+
+def test_hybrid_has_one_result_for_a_large_scene(tmp_path, hybrid, small_blocks):
+    lr, guide, _ = write_pair(tmp_path)
+    whole, *others = results(tmp_path, hybrid, lr, guide).values()
     assert max(largest_difference(whole, other) for other in others) < TOLERANCE

@@ -210,7 +210,7 @@ def _learnt(
     choices = [(chosen.length_lr_px, chosen.ratio) for chosen in fields.correlations(residuals)]
     coefficients += fields.kriged(residuals)
     response, offset, mismatch = _response(subspace, coefficients, bands, part, valid, known)
-    gain = _gain(coefficients, _missing(coefficients, part.guide, response, offset), response, mismatch)
+    gain = _gain(coefficients, part.guide, response, offset, mismatch)
     found = Estimate(
         images.size,
         scale,
@@ -258,8 +258,7 @@ def agree_with_guide(
     The best linear estimate for errors that are alike in all components, but nowhere larger than the component itself:
     their variance is what the observed mismatch has beyond `mismatch`, the variance that the response itself leaves.
     """
-    missing = _missing(coefficients, guide, response, offset)
-    _move(coefficients, guide, response, offset, _gain(coefficients, missing, response, mismatch))
+    _move(coefficients, guide, response, offset, _gain(coefficients, guide, response, offset, mismatch))
 
 
 def _missing(coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray) -> np.ndarray:
@@ -270,14 +269,27 @@ def _missing(coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, 
     return missing
 
 
-def _gain(coefficients: np.ndarray, missing: np.ndarray, response: np.ndarray, mismatch: float) -> np.ndarray:
-    """What to add to coefficients for what is missing: (K, G)."""
+def _gain(
+    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, mismatch: float
+) -> np.ndarray:
+    """What to add to coefficients (K, H, W) for what the guide (G, H, W) has beyond them: (K, G)."""
+    spread = coefficients.reshape(len(coefficients), -1).var(axis=1)
+    beyond = float((_missing(coefficients, guide, response, offset) ** 2).mean())
+    return guide_gain(spread, beyond, response, mismatch)
+
+
+def guide_gain(spread: np.ndarray, beyond: float, response: np.ndarray, mismatch: float) -> np.ndarray:
+    """What agreement with the guide adds to coefficients for what the guide has beyond them: (K, G).
+
+    spread: (K,), variance of the coefficients. beyond: mean square of what the guide has beyond their response (G, K).
+    mismatch: what of that the response itself leaves.
+    """
     power = float((response**2).sum()) / len(response)
-    excess = max(0.0, float((missing**2).mean()) - mismatch) / max(power, 1e-30)
-    spread = response * np.minimum(excess, coefficients.reshape(len(coefficients), -1).var(axis=1))
-    if not spread.any():
+    excess = max(0.0, beyond - mismatch) / max(power, 1e-30)
+    weighed = response * np.minimum(excess, spread)
+    if not weighed.any():
         return np.zeros_like(response.T)
-    gain: np.ndarray = spread.T @ np.linalg.pinv(spread @ response.T + mismatch * np.eye(len(response)))
+    gain: np.ndarray = weighed.T @ np.linalg.pinv(weighed @ response.T + mismatch * np.eye(len(response)))
     return gain
 
 

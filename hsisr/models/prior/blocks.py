@@ -56,6 +56,17 @@ def cells(size: int, side: int) -> list[Span]:
     return list(pairwise([*range(0, size, side), size]))
 
 
+def learning_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
+    """LR rows and columns of the windows that a scene is learnt from: all of it, or blocks of one shape.
+
+    Raises HsisrError where a large scene has no valid LR pixel in any of them.
+    """
+    height, width = images.size
+    if is_one_block(height, width):
+        return [((0, height), (0, width))]
+    return _most_complete(images, scale, (min(height, _BLOCK_LR_PX), min(width, _BLOCK_LR_PX)))
+
+
 def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
     """What to learn from. Raises HsisrError where not a single LR pixel of a large scene's sample is whole."""
     from scipy import sparse
@@ -72,7 +83,7 @@ def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
     cut = [reach(footprint, scale)[axis] if shape[axis] < size else 0 for axis, size in enumerate((height, width))]
     inner = tuple(slice(edge, size - edge) for edge, size in zip(cut, shape, strict=True))
     found: list[tuple[np.ndarray, ...]] = []
-    for rows, columns in _most_complete(images, scale, shape, inner):
+    for rows, columns in learning_windows(images, scale):
         lr, guide, mask = images.window(rows, columns)
         mask = np.ones(guide.shape[1:], bool) if mask is None else mask
         spans = ((span[0] * scale, span[1] * scale) for span in (rows, columns))
@@ -94,15 +105,13 @@ def reach(footprint: Footprint, scale: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _most_complete(
-    images: Images, scale: int, shape: tuple[int, int], inner: tuple[slice, slice]
-) -> list[tuple[Span, Span]]:
+def _most_complete(images: Images, scale: int, shape: tuple[int, int]) -> list[tuple[Span, Span]]:
     """Blocks of at least half valid LR pixels, the first that are found; where those are too few, the most valid."""
     wanted = _MOST_LR_PX // (shape[0] * shape[1])
     half, less = [], []
     for number, place in enumerate(_positions(images.size, shape)):
         mask = images.window(*place).mask
-        share = 1.0 if mask is None else float(whole_lr_pixels(mask, scale)[inner].mean())
+        share = 1.0 if mask is None else float(whole_lr_pixels(mask, scale).mean())
         if share >= 0.5:
             half.append(place)
         elif share > 0:
