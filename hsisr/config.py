@@ -319,8 +319,13 @@ class SceneOptions:
 
     scale: Positive | None = Field(None, description="HR pixels per LR pixel; else as model or guide say.")
     align: bool = Field(False, description="Reproject or resample the guide onto the scene's grid.")
-    correct_shift: bool = Field(
-        False, description="Move the guide by the shift that is measured, if above 0.5 LR pixel."
+    correct_shift: bool | Literal["shift", "affine", "field"] = Field(
+        False,
+        description="Move the guide by what is measured: true or shift (if above 0.5 LR pixel), affine, or field, a "
+        "smooth displacement.",
+    )
+    mask_change: bool = Field(
+        False, description="Leave the guide's detail out where it shows other ground, or has no data."
     )
     exact: bool = Field(False, description="The whole scene at once: no tiles, no borders.")
     tile: Annotated[int, Field(ge=8)] | None = Field(

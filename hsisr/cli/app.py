@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 import hsisr
 from hsisr import screen
@@ -74,6 +75,22 @@ Verbose = Annotated[
 _Command = Callable[..., None]
 
 
+#: Options whose value may be left out -> the values they take, the first of which that means.
+_OPTIONAL_VALUES = {"--correct-shift": ("shift", "affine", "field")}
+
+
+class _Words(TyperCommand):
+    """A command that takes the options of `_OPTIONAL_VALUES` with and without a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        following = [*args[1:], ""]
+        words: list[str] = []
+        for word, after in zip(args, following, strict=True):
+            values = _OPTIONAL_VALUES.get(word, ())
+            words.append(f"{word}={values[0]}" if values and after not in values else word)
+        return super().parse_args(ctx, words)
+
+
 def command(group: str, *examples: str, name: str | None = None) -> Callable[[_Command], _Command]:
     """Register a function as a command of a group of `hsisr --help`, with --quiet and --verbose beside its own options.
 
@@ -93,7 +110,7 @@ def command(group: str, *examples: str, name: str | None = None) -> Callable[[_C
         own = inspect.signature(function)
         run.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
         run.__annotations__ = function.__annotations__ | {one.name: one.annotation for one in added}
-        app.command(name, rich_help_panel=group, epilog=in_lines(examples))(run)
+        app.command(name, cls=_Words, rich_help_panel=group, epilog=in_lines(examples))(run)
         return function
 
     return register

@@ -42,7 +42,7 @@ class Feed:
         """Whether a pixel of the result may lack a value, for one of its inputs may lack it."""
         images = [self.lr.scene]
         if self.guide is not None:
-            if self.guide.coverage < 1 or any(self.guide.shift_px):
+            if self.guide.coverage < 1 or self.guide.lies_elsewhere:
                 return True
             images.append(self.guide.source.scene)
         return any(scene.nodata is not None or scene.mask is not None for scene in images)
