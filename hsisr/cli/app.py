@@ -15,6 +15,7 @@ from typer.core import TyperCommand
 import hsisr
 from hsisr import screen
 from hsisr.cli import complete
+from hsisr.config import MOVES
 from hsisr.errors import HsisrError
 from hsisr.system import most_memory_mb, wait_passively
 
@@ -76,7 +77,7 @@ _Command = Callable[..., None]
 
 
 #: Options whose value may be left out -> the values they take, the first of which that means.
-_OPTIONAL_VALUES = {"--correct-shift": ("shift", "affine", "field")}
+_OPTIONAL_VALUES = {"--correct-shift": MOVES}
 
 
 class _Words(TyperCommand):

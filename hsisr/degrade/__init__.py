@@ -1,6 +1,7 @@
 """Degradation: scenes to pairs of a low-resolution image, a guide and the reference, under named protocols."""
 
 from hsisr.degrade.custom import CustomProtocol, own_paths, without_files
+from hsisr.degrade.displacement import Displacement, measure_displacement
 from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, noise_level, spectral_subspace
 from hsisr.degrade.noise import Noise, scene_seed
 from hsisr.degrade.own_files import is_file_name, read_psf
@@ -31,6 +32,7 @@ __all__ = [
     "AnyPair",
     "ArrayPsf",
     "CustomProtocol",
+    "Displacement",
     "Footprint",
     "Noise",
     "Pair",
@@ -50,6 +52,7 @@ __all__ = [
     "interpolate",
     "is_file_name",
     "load_response",
+    "measure_displacement",
     "measure_shift",
     "noise_level",
     "own_paths",

@@ -68,7 +68,7 @@ def find_change(view: View) -> Change:
 
 
 def _fit(view: View, sharp: np.ndarray, detail: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights (G, 1 + P) of the components, what they leave (G, h, w), and its misfit (h, w): mean of left^2 / detail."""
+    """Weights (G, 1 + P) of the components, what they leave (G, h, w), and its misfit (h, w), mean left^2 / detail."""
     low = np.concatenate([np.ones((1, *view.shape)), view.low]).reshape(-1, view.valid.size)
     trust = view.valid.astype(float)
     for turn in range(_ROUNDS):
@@ -94,7 +94,6 @@ def _regions(misfit: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Changed cells (h, w) by their misfit, a multiple of the guide's own detail."""
     from scipy.ndimage import (
         binary_closing,
-        binary_dilation,
         binary_fill_holes,
         binary_propagation,
         gaussian_filter,

@@ -24,9 +24,9 @@ MODELS = ("affine", "field")
 _SPACING, _INTERVALS = 10.5, (2, 16)
 #: Fewest cells a side that are measured on.
 _LEAST_CELLS = 16
-#: Widths in cells to which both images are smoothed, one after the other: at first, and for the guide that is displaced.
+#: Widths in cells to which both images are smoothed, one after the other: at first, and for the displaced guide.
 _FIRST_LEVELS, _LATER_LEVELS = (1.0, 0.5), (0.5, 0.3)
-#: Gauss-Newton steps at each width; times that the displaced guide is looked at anew, as a stretched footprint is not one.
+#: Gauss-Newton steps at each width; times that the guide is displaced and looked at anew, as footprints stretch.
 _STEPS, _PASSES = 8, 2
 #: Cells at the border that are left out, as their footprints reach beyond the image.
 _BORDER = 2

@@ -18,7 +18,7 @@ _COMPONENTS = 3
 _MOST_LEFT = 0.5
 #: Detail, as part of the image's variance, below which a window shows nothing.
 _LEAST_DETAIL = 3e-3
-#: Standard deviation of a match in cells beyond what its own minimum says; and how many times its deviation counts less.
+#: Error of a match in cells beyond what its own minimum says; deviations from which on a match counts less.
 _MATCH_ERROR, _OUTLIER = 0.2, 3.0
 _ROUNDS = 20
 

@@ -201,8 +201,9 @@ def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
 
 def _both_valid(lr: Source, guide: Guide, scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     low = lr.window(rows, columns)[1]
-    sharp = guide.window(_times(rows, scale), _times(columns, scale))[1]
-    return low & whole_lr_pixels(sharp, scale)
+    place = _times(rows, scale), _times(columns, scale)
+    sharp, changed = guide.window(*place)[1], guide.changed(*place)
+    return low & whole_lr_pixels(sharp if changed is None else sharp & (changed == 0), scale)
 
 
 def _times(span: tuple[int, int], scale: int) -> tuple[int, int]:

@@ -70,6 +70,10 @@ class Guide:
         values, valid = self._window(rows, columns)
         return (values, valid) if self.own is None else self.own.put_into(values, valid, rows, columns)
 
+    def changed(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray | None:
+        """How much (n, m) of the same ground a stand-in shows, from 0 to 1; None: nothing stands in for the guide."""
+        return None if self.own is None else self.own.share(rows, columns)
+
     def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         if self.displacement is not None:
             return self._displaced_window(self.displacement, rows, columns)

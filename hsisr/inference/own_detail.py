@@ -6,12 +6,27 @@ import numpy as np
 
 from hsisr.degrade.change import Change
 from hsisr.degrade.sampling import interpolate
+from hsisr.degrade.sensor import Footprint, gaussian_footprint
 from hsisr.inference.images import Source, filled
 
 #: LR pixels around a window that interpolation reads.
 _MARGIN = 3
 #: The fading takes this part of the way from what has changed to what has not, about an LR pixel: 1 / _SHARPNESS.
 _SHARPNESS = 4.0
+#: More of them make noise.
+_BACK_PROJECTIONS = 2
+
+
+def own_image(low: np.ndarray, scale: int, footprint: Footprint | None) -> np.ndarray:
+    """An LR image (B, h, w) super-resolved without a guide: bicubic, and back-projected to agree with what it is of.
+
+    footprint: of an LR pixel; None: a Gaussian with a full width at half maximum of one. Returns (B, h s, w s) float32.
+    """
+    sampler = (footprint or gaussian_footprint(scale)).sampler(scale, (low.shape[1] * scale, low.shape[2] * scale))
+    sharp = interpolate(low, scale).astype(np.float32)
+    for _ in range(_BACK_PROJECTIONS):
+        sharp += interpolate(low - sampler(sharp), scale).astype(np.float32)
+    return sharp
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +44,7 @@ class OwnDetail:
         self, values: np.ndarray, valid: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
         """The guide's values (G, n, m) and valid pixels of a window, HR pixels from the LR image's first corner."""
-        share = np.maximum(self._share(rows, columns), ~valid)
+        share = np.maximum(self.share(rows, columns), ~valid)
         if not share.any():
             return values, valid
         stand_in, known = self._window(rows, columns)
@@ -37,8 +52,8 @@ class OwnDetail:
         mixed = values + share * (stand_in - values)
         return mixed, valid | known
 
-    def _share(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-        """How much (n, m) of the stand-in is wanted, from 0 to 1."""
+    def share(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+        """How much (n, m) of the ground has changed, from 0 to 1; HR pixels as of `put_into`."""
         from scipy.ndimage import map_coordinates
 
         side = self.change.cell * self.scale

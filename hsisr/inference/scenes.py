@@ -43,9 +43,9 @@ class Options(SceneOptions):
     tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without tiles. align: reproject or resample
     the guide onto the LR image's grid. correct_shift: move the guide by what is measured: True or `shift`, `affine`, or
     `field`, a smooth displacement. mask_change: leave the guide's detail out where it shows other ground. peak,
-    guide_peak: values that the model is shown as 1. bands, guide_bands: to use, from 0, numbers or a text such as 0-30,40; the
-    result has these bands. read, read_guide: options of the readers (`variable`, `axes`, `nodata`, ...). format: of the
-    output where its ending does not choose it. Raises HsisrError for a value that is not allowed.
+    guide_peak: values that the model is shown as 1. bands, guide_bands: to use, from 0, numbers or a text such as
+    0-30,40; the result has these bands. read, read_guide: options of the readers (`variable`, `axes`, `nodata`, ...).
+    format: of the output where its ending does not choose it. Raises HsisrError for a value that is not allowed.
     """
 
     def __init__(self, **values: Any) -> None:
