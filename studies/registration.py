@@ -5,8 +5,8 @@
     python studies/registration.py enmap --data <folder with enmap_potsdam> --work WORK
 
 field: guides of CAVE under `wald` are warped by a random smooth field of up to 2 LR pixels and a turn of 0.5 degrees,
-and moved back by the measured field; PSNR (dB) and SAM (degrees) of `prior`, where the warped guide has the ground, and
-the field's error (HR pixels, root mean square) there. Beside it, phase correlation of scikit-image in windows, on the
+and moved back by the measured field; PSNR (dB) and SAM (degrees) of `prior`, given and scored on the ground that the
+warped guide has (it is cut at its border, as any image is), and the field's error (HR pixels, root mean square) there. Beside it, phase correlation of scikit-image in windows, on the
 LR image's bands through the response and the guide at LR resolution, interpolated by a thin-plate spline.
 change: a fifth of a guide shows another scene, or is exposed otherwise. enmap: as field, on EnMAP with a guide of four
 Sentinel-2 bands simulated from it, at scale 2.
@@ -36,6 +36,8 @@ LR_PIXELS, DEGREES = 2.0, 0.5
 BORDER_PX = 8
 #: Side of the windows of phase correlation in LR pixels, their step, and parts of an LR pixel that it tells apart.
 WINDOW, STEP, PARTS = 16, 8, 50
+#: What windows fade with, and the error of a match from which on it is left out.
+TAPER, WORST = np.outer(np.hanning(WINDOW + 2), np.hanning(WINDOW + 2))[1:-1, 1:-1], 0.5
 
 
 def main() -> None:
@@ -90,10 +92,9 @@ def _row(name: str, lr: np.ndarray, guide: np.ndarray, hr: np.ndarray, valid: np
     none = measure_displacement(lr, guide, scale, valid)
     at = found.at(np.arange(shape[0]), np.arange(shape[1]))
     phase = phase_field(lr, warped, scale)
+    right, inside = interpolated(warped, whole, grid + back)
     cells = []
-    for sharp, mask in (
-        (guide, whole), (warped, whole), interpolated(warped, whole, grid + at), interpolated(warped, whole, grid + back)
-    ):  # fmt: skip
+    for sharp, mask in ((guide, inside), (warped, inside), interpolated(warped, whole, grid + at), (right, inside)):
         held = np.ma.array(np.asarray(sharp), mask=np.broadcast_to(~(mask & valid), sharp.shape))
         estimate = hsisr.super_resolve(lr, held, model="prior")
         scores = metrics.score(hr, estimate, scale, "mulsr", mask=seen)
@@ -142,9 +143,11 @@ def phase_field(lr: np.ndarray, guide: np.ndarray, scale: int) -> np.ndarray:
         for column in range(0, lr.shape[2] - WINDOW + 1, STEP):
             place = (slice(row, row + WINDOW), slice(column, column + WINDOW))
             # what the guide shows at x + u is what the LR image shows at x
-            shift = phase_cross_correlation(low.mean(0)[place], like.mean(0)[place], upsample_factor=PARTS)[0]
-            centres.append([(axis + WINDOW / 2) * scale for axis in (row, column)])
-            shifts.append(np.asarray(shift) * scale)
+            parts = [(image[place] - image[place].mean()) * TAPER for image in (low.mean(0), like.mean(0))]
+            shift, error, _ = phase_cross_correlation(*parts, upsample_factor=PARTS, normalization=None)
+            if error < WORST and np.abs(shift).max() < WINDOW / 2:
+                centres.append([(axis + WINDOW / 2) * scale for axis in (row, column)])
+                shifts.append(np.asarray(shift) * scale)
     spline = RBFInterpolator(np.array(centres), np.array(shifts), smoothing=1.0, kernel="thin_plate_spline")
     height, width = lr.shape[1:]
     places = np.stack(np.mgrid[:height, :width], axis=-1).reshape(-1, 2) * scale + (scale - 1) / 2
