@@ -319,11 +319,10 @@ def _move(value: Any) -> Any:
 
 
 #: How a guide is moved by what is measured.
-MOVES = ("shift", "affine", "field")
 Move = Annotated[
     Literal["shift", "affine", "field"] | None,
     BeforeValidator(_move),
-    WithJsonSchema({"enum": [*MOVES, True, False, None]}),
+    WithJsonSchema({"enum": ["shift", "affine", "field", True, False, None]}),
 ]
 
 

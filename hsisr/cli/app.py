@@ -15,7 +15,6 @@ from typer.core import TyperCommand
 import hsisr
 from hsisr import screen
 from hsisr.cli import complete
-from hsisr.config import MOVES
 from hsisr.errors import HsisrError
 from hsisr.system import most_memory_mb, wait_passively
 
@@ -77,18 +76,18 @@ _Command = Callable[..., None]
 
 
 #: Options whose value may be left out -> the values they take, the first of which that means.
-_OPTIONAL_VALUES = {"--correct-shift": MOVES}
+_OPTIONAL_VALUES: dict[str, tuple[str, ...]] = {"--correct-shift": ("shift", "affine", "field")}
 
 
 class _Words(TyperCommand):
     """A command that takes the options of `_OPTIONAL_VALUES` with and without a value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        following = [*args[1:], ""]
         words: list[str] = []
-        for word, after in zip(args, following, strict=True):
+        for number, word in enumerate(args):
             values = _OPTIONAL_VALUES.get(word, ())
-            words.append(f"{word}={values[0]}" if values and after not in values else word)
+            alone = bool(values) and args[number + 1 : number + 2] not in [[value] for value in values]
+            words.append(f"{word}={values[0]}" if alone else word)
         return super().parse_args(ctx, words)
 
 

@@ -21,7 +21,7 @@ from hsisr.errors import HsisrError
 #: How a displacement may vary over the scene: as an affine map, or as a smooth field.
 MODELS = ("affine", "field")
 #: Cells between control points, and fewest and most intervals along an axis.
-_SPACING, _INTERVALS = 10.5, (2, 16)
+_SPACING, _INTERVALS = 8.0, (2, 16)
 #: Fewest cells a side that are measured on.
 _LEAST_CELLS = 16
 #: Widths in cells to which both images are smoothed, one after the other: at first, and for the displaced guide.
@@ -33,7 +33,7 @@ _BORDER = 2
 #: Cells over which an image's own detail is measured, with a floor as part of the whole image's.
 _DETAIL_CELLS, _DETAIL_FLOOR = 3.0, 0.05
 #: Times the usual misfit from which on a pixel counts little; how sharply; rounds of that at first and later.
-_MISFIT, _SHARPNESS, _ROUNDS = 2.0, 4, (16, 4)
+_MISFIT, _SHARPNESS, _ROUNDS = 2.0, 2, (16, 4)
 #: Cost of bending to start with, for an image of 64 x 64 cells, and that of being displaced at all, by 2 cells or so.
 _BENDING, _BEING = 100.0, 7e-4
 #: Most pixels that misfits which resemble each other are taken to be one.
@@ -79,7 +79,8 @@ class Displacement:
     @property
     def lengths_px(self) -> np.ndarray:
         """How far each LR pixel's ground is displaced, (h, w), HR pixels."""
-        return np.hypot(*self.grid.surface(self.controls))
+        lengths: np.ndarray = np.hypot(*self.grid.surface(self.controls))
+        return lengths
 
     @property
     def rms_px(self) -> float:
@@ -260,7 +261,8 @@ class _Look:
     def _smooth(self, images: np.ndarray) -> np.ndarray:
         from scipy.ndimage import gaussian_filter
 
-        return gaussian_filter(images, (0, self._width, self._width), mode="nearest")
+        smooth: np.ndarray = gaussian_filter(images, (0, self._width, self._width), mode="nearest")
+        return smooth
 
 
 @dataclass(frozen=True, eq=False)
@@ -348,7 +350,9 @@ def _explained(low: np.ndarray, channel: np.ndarray, weight: np.ndarray) -> np.n
 
 
 def _ridged(matrix: np.ndarray) -> np.ndarray:
-    return matrix + 1e-9 * max(np.trace(matrix) / len(matrix), np.finfo(float).tiny) * np.eye(len(matrix))
+    ridge = 1e-9 * max(float(np.trace(matrix)) / len(matrix), np.finfo(float).tiny)
+    ridged: np.ndarray = matrix + ridge * np.eye(len(matrix))
+    return ridged
 
 
 def _at(images: np.ndarray, places: np.ndarray, order: int = 3) -> np.ndarray:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError, did_you_mean
+from hsisr.missing import nearest_present
 
 #: Ways to read the blurred image on the LR grid; LR pixel i covers the HR pixels i s .. i s + s - 1.
 #: centre: at the LR pixel's centre i s + (s - 1) / 2. strided: at the pixel i s + phase.
@@ -170,8 +171,6 @@ def interpolated(cube: np.ndarray, valid: np.ndarray, places: np.ndarray) -> tup
     before. A value is valid where the four pixels around its place are. A place outside is not.
     """
     from scipy.ndimage import map_coordinates
-
-    from hsisr.missing import nearest_present
 
     shape = places.shape[1:]
     if not valid.any():

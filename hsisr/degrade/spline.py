@@ -56,14 +56,14 @@ class SplineGrid:
     def gathered(self, image: np.ndarray) -> np.ndarray:
         """Sums (..., count) of images (..., height, width) times each control point's weights."""
         rows, columns = self._at_pixels
-        sums = rows.T @ image @ columns
-        return sums.reshape(*image.shape[:-2], -1)
+        sums: np.ndarray = (rows.T @ image @ columns).reshape(*image.shape[:-2], -1)
+        return sums
 
     def gram(self, weight: np.ndarray) -> np.ndarray:
         """Normal matrix (count, count) of a fit whose pixels have this weight (height, width)."""
         down, across = self.shape
         rows, columns = self._squares
-        blocks = (rows.T @ weight @ columns).reshape(down, down, across, across)
+        blocks: np.ndarray = (rows.T @ weight @ columns).reshape(down, down, across, across)
         return blocks.transpose(0, 2, 1, 3).reshape(self.count, self.count)
 
     @cached_property
@@ -71,7 +71,8 @@ class SplineGrid:
         """Matrix (count, count) of the bending energy, the integral of the squared second derivatives."""
         rows = _energies(self.height, self.intervals[0])
         columns = _energies(self.width, self.intervals[1])
-        return np.kron(rows[2], columns[0]) + 2 * np.kron(rows[1], columns[1]) + np.kron(rows[0], columns[2])
+        energies = [np.kron(rows[2 - axis], columns[axis]) * (1, 2, 1)[axis] for axis in range(3)]
+        return np.asarray(sum(energies))
 
 
 def _knots(size: float, intervals: int) -> np.ndarray:

@@ -62,7 +62,7 @@ class View:
     @cached_property
     def compared(self) -> np.ndarray:
         """The channels of the guide that show what the LR image does; principal components of them where many do."""
-        related = self.sharp[related_channels(self.low, self.sharp, self.samples)]
+        related: np.ndarray = self.sharp[related_channels(self.low, self.sharp, self.samples)]
         if len(related) <= _CHANNELS:
             return related
         flat = related.reshape(len(related), -1)
@@ -79,7 +79,7 @@ class View:
 
     def places(self, displacement: np.ndarray) -> np.ndarray:
         """Where, in `sharp`, the cells' centres lie when displaced by (2, h, w) cells: (2, h, w)."""
-        cells = np.stack(np.mgrid[: self.shape[0], : self.shape[1]])
+        cells = np.stack(np.meshgrid(*map(np.arange, self.shape), indexing="ij"))
         places: np.ndarray = (cells + displacement) * self.samples + (self.samples - 1) / 2
         return places
 
@@ -140,14 +140,14 @@ def cells_of(shape: tuple[int, int]) -> int:
 
 def _principal(pixels: Iterator[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean (B,) and strongest principal components (P, B), strongest first, of pixels (B, n) that come in parts."""
-    total, products, seen = 0.0, 0.0, 0
+    total, products, seen = np.zeros(1), np.zeros((1, 1)), 0
     for part in pixels:
-        values = part.astype(np.float64)
-        total, products, seen = total + values.sum(axis=1), products + values @ values.T, seen + values.shape[1]
+        part = part.astype(np.float64)
+        total, products, seen = total + part.sum(axis=1), products + part @ part.T, seen + part.shape[1]
     if not seen:
         raise HsisrError("registration: LR image and guide have no valid pixel in common")
-    mean = np.asarray(total) / seen
-    values, vectors = np.linalg.eigh(np.asarray(products) / seen - np.outer(mean, mean))
+    mean = total / seen
+    values, vectors = np.linalg.eigh(products / seen - np.outer(mean, mean))
     kept = min(count, max(1, int(np.sum(values > 1e-12 * max(values[-1], np.finfo(float).tiny)))))
     return mean, vectors[:, ::-1][:, :kept].T
 
