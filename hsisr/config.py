@@ -235,7 +235,10 @@ class Recipe(Section):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    base: str = Field(description="Registered model: bicubic, gsa, mulsr, ...")
+    base: str = Field(
+        description="Registered model: bicubic, gsa, mulsr, ...; or module:Class, a network in a file beside "
+        "config.yaml or in an installed package; see docs/custom-experiments.md."
+    )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One run a seed.")
     training: dict[str, Any] = Field({}, description="Changes to the section `training` for this model.")
     weights: str | None = Field(
@@ -256,8 +259,8 @@ class BenchmarkChoice(Section):
     models: list[Name] | None = Field(None, min_length=1, description="Names from `models:` or of registered models.")
     response: str | None = Field(
         None,
-        description="Spectral response of the simulated guide; with @index behind its name it is applied by number of "
-        "the band, not by wavelength.",
+        description="Spectral response of the simulated guide: a name, or a file (.csv, .txt, .mat, .npy); with @index "
+        "behind it, it is applied by number of the band, not by wavelength.",
     )
     noise: float | None = Field(
         None, ge=0, description="Noise sigma on the LR image of the test, range [0, 1]; 0.0316 is variance 0.001."
@@ -267,6 +270,13 @@ class BenchmarkChoice(Section):
         None, description="Metric convention, where it is not the protocol's: plain clips nothing."
     )
     patches: Patches | None = Field(None, description="Training patches, where they differ from the section `patches`.")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="Cross-validation: the scenes of the split are dealt into so many folds, and each fold tests what "
+        "the others train; scores are means over the folds. None: the split as it is.",
+    )
+    fold_seed: int = Field(0, ge=0, description="Seed by which scenes are dealt into folds.")
 
 
 class Evaluation(Section):
@@ -309,6 +319,12 @@ Bands = Annotated[
     BeforeValidator(_bands),
     Field(min_length=1),
     WithJsonSchema({"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": "integer"}}]}),
+]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Width = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+#: Names of `hsisr.degrade.FAMILIES`.
+Family = Literal[
+    "gaussian", "kolmogorov", "airy", "moffat", "sinc", "lorentzian", "hermite", "parabolic", "gabor", "delta"
 ]
 Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -387,6 +403,29 @@ class Prediction(SceneOptions):
         return words
 
 
+class Sweep(Section):
+    """One scene under every degradation of a grid: which PSFs, widths, shifts, responses and noise a method stands."""
+
+    scene: str = Field(description="The scene: any file that hsisr reads, such as data/scenes/cave/balloons.h5.")
+    scale: Annotated[int, Field(ge=2)] = Field(4, description="HR pixels per LR pixel.")
+    models: list[str] = Field(
+        ["bicubic", "gsa", "prior"],
+        min_length=1,
+        description="Untrained methods, run folders (trained first) and model files.",
+    )
+    psfs: list[Family] = Field(list(get_args(Family)), min_length=1, description="PSF families.")
+    fwhm_lr: list[Width] = Field([1.0], min_length=1, description="Full widths at half maximum, LR pixels.")
+    shifts_px: list[Finite] = Field([0.0], min_length=1, description="Shifts of rows and columns alike, HR pixels.")
+    responses: list[Annotated[int, Field(ge=1)] | str] = Field(
+        [3, 4, 8, 16],
+        min_length=1,
+        description="Of the guide: a count of channels, equal boxes over the scene's bands, or a response's name.",
+    )
+    snr_db: list[Finite | None] = Field([None, 30.0], min_length=1, description="Noise of the LR image; null: without.")
+    size_px: Positive | None = Field(256, description="Side of the middle of the scene that is used; none: all of it.")
+    seed: int = Field(0, ge=0, description="Seed of the noise.")
+
+
 class Report(Section):
     """What the report shows."""
 
@@ -417,10 +456,22 @@ class Config(Section):
     predict: dict[Name, Prediction] = Field(
         {}, description="Scenes of your own: name -> what makes predictions/<name>.tif; see docs/your-own-scene.md."
     )
+    sweeps: dict[Name, Sweep] = Field(
+        {}, description="Name -> a scene and the grid of degradations that models stand; results/sweeps/<name>.json."
+    )
     report: Report = Report()
 
     @field_validator(
-        "benchmarks", "scenes", "sources", "models", "splits", "datasets", "protocols", "predict", mode="before"
+        "benchmarks",
+        "scenes",
+        "sources",
+        "models",
+        "splits",
+        "datasets",
+        "protocols",
+        "predict",
+        "sweeps",
+        mode="before",
     )
     @classmethod
     def _empty_section(cls, value: Any) -> Any:

@@ -1,6 +1,8 @@
 """Score tables for the terminal."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -28,6 +30,15 @@ FULL_COLUMNS = {
     "qnr": ("QNR", 4, True),
 }
 
+#: Of a sweep's summary: the same.
+SWEEP_COLUMNS = {
+    "psnr_mean": ("PSNR dB", 2, True),
+    "psnr_worst": ("worst over the grid", 2, True),
+    "psnr_best": ("best", 2, True),
+    "sam_mean": ("SAM deg", 2, False),
+    "sam_worst": ("worst SAM", 2, False),
+}
+
 
 def columns_of(results: Results) -> dict[str, tuple[str, int, bool]]:
     """The columns of a benchmark's table: those of its convention, or those without a reference."""
@@ -40,6 +51,8 @@ def print_table(benchmarks: dict[str, Results]) -> None:
     for name, results in benchmarks.items():
         scored = scored_by(results)
         title = f"{name}   protocol {results.protocol}, {scored}"
+        if results.folds:
+            title += f", {len(results.folds)} folds"
         table = Table(title=title, title_justify="left", box=None)
         table.add_column("model")
         columns = columns_of(results)
@@ -52,8 +65,27 @@ def print_table(benchmarks: dict[str, Results]) -> None:
                 text = score_text(results.models[model].mean[key], decimals, key)
                 cells.append(f"[bold]{text}[/bold]" if best[key] == model else text)
             table.add_row(model, *cells)
+            if results.folds:  # in a line of its own: beside the scores it would be too wide for a terminal
+                spread = results.models[model].fold_std
+                table.add_row("", *(f"\u00b1 {score_text(spread[key], columns[key][1])}" for key in columns))
         console.print(table)
         console.print(meaning(results), highlight=False, soft_wrap=True)
+        if results.folds:
+            console.print("Scores are means over the folds, \u00b1 their standard deviation.", highlight=False)
+
+
+def print_sweep(result: Mapping[str, Any]) -> None:
+    """Print what each model stands: mean, worst and best over the grid of a sweep, and where the worst is."""
+    title = f"{result['scene']}   x{result['scale']}, {len(result['grid'])} degradations"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("model")
+    for heading, _, _ in SWEEP_COLUMNS.values():
+        table.add_column(heading, justify="right")
+    table.add_column("worst at")
+    for model, found in result["models"].items():
+        cells = [score_text(found.get(key), decimals) for key, (_, decimals, _) in SWEEP_COLUMNS.items()]
+        table.add_row(model, *cells, found.get("worst_at", f"refused all {found['refused']}"))
+    Console().print(table)
 
 
 def leading_key(results: Results) -> str:
@@ -79,6 +111,8 @@ def meaning(results: Results) -> str:
     score, floor = results.models[leader].mean[key], results.models.get(FLOOR)
     tested = results.parts["test"]
     where = tested[0] if len(tested) == 1 else f"{len(tested)} scenes"
+    if results.folds:
+        where += f", each in the one of {len(results.folds)} folds that tests it"
     if key == "qnr" and score is None:  # a guide of several channels has none
         return f"Scored without a reference, on ground that no model has seen in training: {where}."
     said = f"{leader} leads with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsisr import datasets
 from hsisr.evaluation.results import ModelResult, Results
 from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scored_by
 from hsisr.models.registry import entry
@@ -90,16 +91,17 @@ def value(scores: Mapping[str, float | None], key: str) -> float | None:
 
 
 def scores(results: Results) -> Table:
-    """Models against scores; the spread of networks with several seeds stands beside the score."""
+    """Models against scores; the spread over folds, or of networks over several seeds, stands beside the score."""
     models = results.models
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     for key in keys(results):
-        spreads = {name: model.seed_std.get(key) or 0.0 for name, model in models.items() if len(model.seeds) > 1}
+        spreads = {name: _spread(model).get(key) or 0.0 for name, model in models.items()}
         marks = ranks({name: value(model.mean, key) for name, model in models.items()}, key, spreads)
         for name, model in models.items():
-            rows[name].append(Cell(text(model.mean, key), _spread(model, key), marks.get(name, "")))
+            rows[name].append(Cell(text(model.mean, key), _spread_text(model, key), marks.get(name, "")))
     columns = [Column(_COLUMNS[key][0], _direction(key)) for key in keys(results)]
-    return Table("Mean scores over the test part", "Model", columns, rows)
+    tested = f"{len(results.folds)} folds" if results.folds else "the test part"
+    return Table(f"Mean scores over {tested}", "Model", columns, rows)
 
 
 def costs(results: Results) -> Table:
@@ -118,22 +120,54 @@ def costs(results: Results) -> Table:
 
 
 def published_scores(results: Results) -> Table | None:
-    """Our models above what papers print for this data set and scale; None where nothing is known."""
+    """Our models above what papers print for this data set and scale, those of the same protocol first; None where
+    nothing is known."""
     theirs = rivals(results)
     if not theirs:
         return None
     shown = [key for key in keys(results) if any(key in paper.scores for paper in theirs)]
-    rows = {f"{name}, here": [Cell(text(model.mean, key)) for key in shown] for name, model in results.models.items()}
+    own = Cell(results.protocol)
+    rows = {
+        f"{name}, here": [*(Cell(text(model.mean, key)) for key in shown), own]
+        for name, model in results.models.items()
+    }
     for paper in theirs:
-        rows[f"{paper.method}, as printed by {paper.short}"] = [Cell(text(paper.scores, key)) for key in shown]
-    columns = [Column(_COLUMNS[key][0], _direction(key)) for key in shown]
+        scored = [Cell(text(paper.scores, key)) for key in shown]
+        rows[f"{paper.method}, as printed by {paper.short}"] = [*scored, Cell(paper.protocol or "another")]
+    columns = [*(Column(_COLUMNS[key][0], _direction(key)) for key in shown), Column("Protocol")]
     return Table("Scores here and as papers print them", "Method", columns, rows)
 
 
 def rivals(results: Results) -> list[Published]:
-    """What papers print for this data set and scale, of methods that are given as much as ours: a guide, or none."""
+    """What papers print for this data set and scale, of methods that are given as much as ours: a guide, or none.
+
+    Those of the results' own protocol come first, and where they name their test scenes, stand alone.
+    """
     guide = results.response is not None or any(entry(model.base).needs_guide for model in results.models.values())
-    return published(results.dataset, results.scale, guide)
+    found = published(results.dataset, results.scale, guide)
+    league = [paper for paper in found if paper.protocol == results.protocol]
+    if any(paper.split is not None for paper in league):
+        return league
+    return league + [paper for paper in found if paper.protocol != results.protocol]
+
+
+def missing_scenes(results: Results) -> str:
+    """How the test scenes differ from those of the published rows of the same protocol, in a sentence; empty where
+    they are the same, or where those are not known."""
+    rows = [paper for paper in rivals(results) if paper.protocol == results.protocol]
+    split = next((paper.split for paper in rows if paper.split is not None), None)
+    if split is None:
+        return ""
+    theirs = [str(scene) for scene in datasets.entry(results.dataset).splits[split].test]
+    ours = results.parts["test"]
+    missing = [name for name in theirs if name not in ours]
+    more = [name for name in ours if name not in theirs]
+    said = []
+    if missing:
+        said.append(f"{len(missing)} of their {len(theirs)} test scenes are missing here: {', '.join(missing)}")
+    if more:
+        said.append(f"here are tested besides: {', '.join(more)}")
+    return f"{'; '.join(said)}. The means cannot be compared." if said else ""
 
 
 def classification(results: Results) -> Table | None:
@@ -204,11 +238,16 @@ def ranks(values: Mapping[str, float | None], key: str, spreads: Mapping[str, fl
     """Name -> BEST or SECOND among values of one score, by the rounded numbers that the reader sees.
 
     Equal numbers share their rank, None has none. Of a single number nothing leads. spreads: standard deviations over
-    seeds; numbers that differ by no more than the spread of their difference share their rank too.
+    seeds or folds; numbers that differ by no more than the spread of their difference share their rank too.
     """
     _, decimals, higher = _COLUMNS[key]
     known = {name: number if higher else -number for name, number in values.items() if number is not None}
     return _leaders(known, decimals, spreads)
+
+
+def ranks_of(values: Mapping[str, float], decimals: int, higher: bool) -> dict[str, str]:
+    """As `ranks`, of numbers that no results file knows."""
+    return _leaders({name: number if higher else -number for name, number in values.items()}, decimals)
 
 
 def _leaders(values: Mapping[str, float], decimals: int, spreads: Mapping[str, float] | None = None) -> dict[str, str]:
@@ -247,10 +286,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapping[str, np.ndarray | None]) -> str:
-    """The score tables of all benchmarks as Markdown: best in bold, second underlined.
+def markdown(
+    title: str,
+    benchmarks: Mapping[str, Results],
+    wavelengths_nm: Mapping[str, np.ndarray | None],
+    sweeps: Mapping[str, Table],
+) -> str:
+    """The score tables of all benchmarks and sweeps as Markdown: best in bold, second underlined.
 
-    wavelengths_nm: benchmark -> those of its bands, or None.
+    wavelengths_nm: benchmark -> those of its bands, or None. sweeps: name -> `hsisr.report.sweeps.table`.
     """
     parts = [f"# {title}"]
     for name, results in benchmarks.items():
@@ -264,6 +308,10 @@ def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapp
         ):
             if table is not None:
                 parts += [f"{table.caption}:", _markdown_table(table)]
+        if note := missing_scenes(results):
+            parts.append(note)
+    for name, table in sweeps.items():
+        parts += [f"## sweep {name}", f"{table.caption}:", _markdown_table(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -313,10 +361,16 @@ def _direction(key: str) -> str:
     return "higher" if _COLUMNS[key][2] else "lower"
 
 
-def _spread(model: ModelResult, key: str) -> str:
-    if len(model.seeds) < 2 or model.seed_std.get(key) is None:
-        return ""
-    return f"\u00b1 {model.seed_std[key]:.{_COLUMNS[key][1]}f}"
+def _spread(model: ModelResult) -> Mapping[str, float | None]:
+    """Standard deviations over folds, else over seeds; none where there is only one."""
+    if model.folds:
+        return model.fold_std
+    return model.seed_std if len(model.seeds) > 1 else {}
+
+
+def _spread_text(model: ModelResult, key: str) -> str:
+    spread = _spread(model).get(key)
+    return "" if spread is None else f"\u00b1 {spread:.{_COLUMNS[key][1]}f}"
 
 
 def _costs(model: ModelResult) -> list[Cell]:

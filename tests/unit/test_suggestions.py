@@ -39,7 +39,7 @@ TYPED = {
     "protocol": (lambda: degrade.degrade(SCENE.cube, "wold", 2), "wald"),
     "protocol of a benchmark": (lambda: resolve("cave_x8_wold"), "wald"),
     "key of a protocol": (lambda: resolve("cave_x8_own", protocols={"own": {"psff": {"kind": "box"}}}), "psf"),
-    "response": (lambda: load_response("nikon_d70"), "nikon_d700"),
+    "response": (lambda: load_response("ikonoss"), "ikonos"),
     "convention": (lambda: metrics.score(SCENE.cube, SCENE.cube, 2, "mixpu"), "mixup"),
     "published weights": (lambda: published.checkpoint(PUBLISHED[:-1]), PUBLISHED),
     "reader": (lambda: datasets.read_scene(".", "rastre"), "raster"),
@@ -59,3 +59,8 @@ def test_a_typing_error_is_answered_with_what_was_meant(what: str) -> None:
 def test_nothing_is_suggested_where_nothing_is_like_it() -> None:
     assert did_you_mean("xyz", ["cave", "harvard"]) == ""
     assert did_you_mean("Cave", ["cave"]) == "did you mean cave? "
+
+
+def test_a_part_of_a_name():
+    assert did_you_mean("canon", ["camera_canon_20d", "cannon"]) == "did you mean camera_canon_20d? "
+    assert did_you_mean("nikon", ["camera_nikon_d3", "camera_nikon_d40", "ikonos"]) == ""
