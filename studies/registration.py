@@ -6,8 +6,9 @@
 
 field: guides of CAVE under `wald` are warped by a random smooth field of up to 2 LR pixels and a turn of 0.5 degrees,
 and moved back by the measured field; PSNR (dB) and SAM (degrees) of `prior`, given and scored on the ground that the
-warped guide has (it is cut at its border, as any image is), and the field's error (HR pixels, root mean square) there. Beside it, phase correlation of scikit-image in windows, on the
-LR image's bands through the response and the guide at LR resolution, interpolated by a thin-plate spline.
+warped guide has (it is cut at its border, as any image is), and the field's error (HR pixels, root mean square) there.
+Beside it, phase correlation of scikit-image in windows, on the LR image's bands through the response and the guide at
+LR resolution, interpolated by a thin-plate spline; and the length of the field that is measured on the guide as it lay.
 change: a fifth of a guide shows another scene, or is exposed otherwise. enmap: as field, on EnMAP with a guide of four
 Sentinel-2 bands simulated from it, at scale 2.
 """

@@ -93,7 +93,8 @@ class Guide:
         places = np.stack(np.meshgrid(np.arange(*rows), np.arange(*columns), indexing="ij"))
         places = places + displacement.at(np.arange(*rows), np.arange(*columns))
         wide = [(math.floor(axis.min()) - _SPLINE_REACH, math.ceil(axis.max()) + _SPLINE_REACH + 1) for axis in places]
-        values, valid = self.source.window(*_moved(wide[0], wide[1], self.offset_px))
+        span_rows, span_columns = _moved(wide[0], wide[1], self.offset_px)
+        values, valid = self.source.window(span_rows, span_columns)
         return interpolated(values, valid, places - np.array([span[0] for span in wide])[:, None, None])
 
 
