@@ -15,6 +15,7 @@ import hsisr
 from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import writers
 from hsisr.devices import choose_device
+from hsisr.files import size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
@@ -291,7 +292,7 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
     if chosen.error:
         tiles += f" (measured error {chosen.error:.0e} of the scene's range)"
     left = chosen.seconds * (rows - done) / rows / len(prepared.methods)
-    say(f"{tiles}; about {plan.duration(left)}, {plan.size(needed)} of disk while it works")
+    say(f"{tiles}; about {plan.duration(left)}, {size(needed)} of disk while it works")
     if done:
         say(f"resumes: {done} of {rows} tile rows are done")
 

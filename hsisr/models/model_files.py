@@ -11,13 +11,14 @@ from hsisr.files import atomic_path, check_stamp, file_hash, stamp
 
 def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], settings: Any = None) -> None:
     """Write a network. metadata: base, options, scale, bands, guide_channels and what else travels with it."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     # one entry, since safetensors writes several in an order that differs from run to run
     header = json.dumps({**stamp("model", settings), **metadata}, sort_keys=True)
+    content = save(tensors, {"hsisr": header})  # its own writer maps the file, which ends a process on a full disk
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"hsisr": header})
+        temporary.write_bytes(content)
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
