@@ -22,6 +22,8 @@ from hsisr.errors import HsisrError
 SCHEMA_VERSION = 1
 #: With less left on a disk, that is named as what may have failed.
 _LITTLE_BYTES = 16 * 2**20
+#: With less, it is what has failed: libraries then say whatever the missing bytes lead them to.
+_NOTHING_BYTES = 64 * 2**10
 
 
 @contextmanager
@@ -51,8 +53,9 @@ def atomic_path(path: str | os.PathLike, suffix: str = "") -> Iterator[Path]:
 
 def cannot_write(path: str | os.PathLike, error: Exception) -> HsisrError:
     """The one line for a file that could not be written whole, with the space that is left where that may be why."""
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
     free = _free(Path(path))
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    reason = "the disk is full" if free < _NOTHING_BYTES else reason
     room = "" if free > _LITTLE_BYTES else f"; {size(free)} of disk are free there: make room or choose another place"
     return HsisrError(f"{path}: cannot be written ({reason}){room}")
 

@@ -47,7 +47,7 @@ def new_folder(parent: Path, purpose: str) -> Iterator[Path]:
         remove_left(parent / purpose)
         folder = Path(tempfile.mkdtemp(prefix=_prefix(purpose) + _owner(), dir=parent))
     except OSError as error:
-        raise HsisrError(f"{parent}: cannot write there ({error.strerror}); choose another folder") from error
+        raise HsisrError(f"{parent}: cannot be written ({error.strerror}); choose another folder") from error
     try:
         yield folder
     finally:
