@@ -34,10 +34,11 @@ def work_folder(out: Path) -> Iterator[Path]:
         raise HsisrError(f"{out}: {taken.holder} is writing it; wait for it, or choose another output") from None
     try:
         temporary.remove_left(out)  # what a killed run was writing
+        resumable = is_unfinished(out)
         yield folder
         _remove(folder)
     except HsisrError:
-        if not any(folder.glob("row-*")):  # refused before it began: there is nothing to go on with
+        if not resumable and not any(folder.glob("row-*")):  # refused before it began
             _remove(folder)
         raise
     finally:
