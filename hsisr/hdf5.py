@@ -162,9 +162,12 @@ def _below(group: h5py.Group, start: str, depth: int, parents: tuple) -> Iterato
             yield from _below(item, f"{start}{name}/", depth - 1, parents)
 
 
-def _place(group: h5py.Group) -> int:
+def _place(group: h5py.Group) -> tuple[int, int]:
     """Where in its file a group lies."""
-    return h5py.h5o.get_info(group.id).addr
+    place: tuple[int, int] = h5py.h5g.get_objinfo(
+        group.id
+    ).objno  # what else tells it walks through a damaged index for ever
+    return place
 
 
 def leak(parent: h5py.Group, name: str) -> str | None:

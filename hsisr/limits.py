@@ -4,6 +4,7 @@ Each is far above what honest data need, and is raised by an environment variabl
 """
 
 import os
+import re
 from dataclasses import dataclass
 
 from hsisr.errors import HsisrError
@@ -25,7 +26,7 @@ class Limit:
         given = os.environ.get(self.variable)
         if given is None:
             return self.default
-        if not given.isdecimal() or int(given) < 1:
+        if not re.fullmatch("[1-9][0-9]{0,17}", given):
             raise HsisrError(f"{self.variable}={given}: expected a whole number above 0")
         return int(given)
 
@@ -35,6 +36,8 @@ EXPANSION = Limit("HSISR_MOST_EXPANSION", 200)
 BANDS = Limit("HSISR_MOST_BANDS", 10_000)
 #: Groups and data sets of an HDF5 file, variables of a MATLAB or NumPy file.
 OBJECTS = Limit("HSISR_MOST_OBJECTS", 10_000)
+#: Values of a configuration.
+VALUES = Limit("HSISR_MOST_VALUES", 100_000)
 #: Of a file of text that is parsed whole: JSON, YAML, a header.
 TEXT_BYTES = Limit("HSISR_MOST_TEXT_BYTES", 64 * 2**20)
 
@@ -53,5 +56,5 @@ def check(path: object, limit: Limit, found: int, what: str) -> None:
     """Raise HsisrError if a file has more of something than the limit. what: the something, as the user knows it."""
     if found > limit.most:
         raise HsisrError(
-            f"{path}: has {found:,} {what}, more than {limit.most:,}; if that is meant, set {limit.variable}={found}"
+            f"{path}: has more than {limit.most:,} {what}; if that is meant, set {limit.variable} to a larger number"
         )

@@ -40,7 +40,7 @@ def new_file(target: Path, suffix: str = "") -> Path:
 def new_folder(parent: Path, purpose: str) -> Iterator[Path]:
     """A temporary folder inside `parent`, removed afterwards; one that a killed process left is removed first.
 
-    parent: is made where it is missing. purpose: a word that stands in the name. Raises HsisrError if it cannot be made.
+    parent: is made where it is missing. purpose: a word for the name. Raises HsisrError if it cannot be made.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)

@@ -104,7 +104,7 @@ class _Names:
 
 
 def _folded(path: PurePosixPath) -> str:
-    """A path as disks see it that tell neither capitals from small letters nor one spelling of an accent from another."""
+    """A path as disks see it that do not tell capitals from small letters, nor spellings of an accent."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 

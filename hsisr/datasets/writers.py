@@ -5,7 +5,6 @@ MATLAB files and .npy hold values (float32); a MATLAB file also wavelengths, wid
 """
 
 import os
-import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

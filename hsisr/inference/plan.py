@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hsisr.errors import HsisrError, option
-from hsisr.files import check_space
+from hsisr.files import check_space, size
 from hsisr.inference import halo as halos
 from hsisr.inference.feed import Feed
 from hsisr.inference.staging import Staging

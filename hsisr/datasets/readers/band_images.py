@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.datasets.readers import raster
+from hsisr.datasets.readers import raster, rgb
 from hsisr.datasets.readers.arrays import build, left_on_disk, scene_name, vector
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.datasets.readers.images import SUFFIXES, decode, driver_of
@@ -64,13 +64,13 @@ def read(
 def describe(path: Path) -> dict[str, Any]:
     """Number of images, and size and type of the first."""
     files = _numbered(path)
-    first = decode(files[0])
+    first = rgb.describe(files[0])
     return {
         "format": "folder of band images",
         "bands": len(files),
         "first": files[0].name,
-        "channels, rows, columns": "x".join(map(str, first.shape)),
-        "type": str(first.dtype),
+        "channels, rows, columns": "x".join(str(first[key]) for key in ("channels", "rows", "columns")),
+        "type": first["type"],
     }
 
 
