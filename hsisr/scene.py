@@ -236,12 +236,7 @@ class Scene:
             raise
 
     def _block(self, key: Any) -> np.ndarray:
-        block: np.ndarray
-        if isinstance(self.stored, h5py.Dataset):
-            with hdf5.told(self.stored.file.filename, "scene"):
-                block = self.stored[key]
-        else:
-            block = self.stored[key]
+        block: np.ndarray = self.stored[key]
         return block
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
@@ -300,7 +295,7 @@ class Scene:
         if not isinstance(provenance, dict):
             raise ValueError("provenance holds no names and values")
         facts: dict[str, Any] = {
-            "stored": hdf5.dataset(group, "cube", "iuf", 3),
+            "stored": _Cube(hdf5.dataset(group, "cube", "iuf", 3).id),
             "name": hdf5.attribute(group, "name", str),
             "scale": hdf5.attribute(group, "scale", float),
             "offset": hdf5.attribute(group, "offset", float),
@@ -315,6 +310,14 @@ class Scene:
             return Scene(**facts, **arrays)
         except HsisrError as error:  # parts that do not fit together
             raise ValueError(error) from None
+
+
+class _Cube(h5py.Dataset):  # type: ignore[misc]  # h5py has no types
+    """The cube of an open scene file; what is damaged in it is one line for whoever reads it."""
+
+    def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
+        with hdf5.told(self.file.filename, "scene"):
+            return super().__getitem__(key, new_dtype)
 
 
 def holds(dtype: np.dtype, value: float) -> bool:

@@ -191,11 +191,13 @@ def _start_once(library: Library, kernels: Any, device: torch.device) -> None:
 
 def _build(library: Library, path: Path) -> None:
     _check_tools(library)
-    with temporary.new_folder(path.parent, library.name) as folder:
-        with held(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
-            if not path.exists():  # else another process has built it while this one waited
-                _compile(library, folder)
-                os.replace(folder / f"{library.name}.so", path)
+    with (
+        temporary.new_folder(path.parent, library.name) as folder,
+        held(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"),
+    ):
+        if not path.exists():  # else another process has built it while this one waited
+            _compile(library, folder)
+            os.replace(folder / f"{library.name}.so", path)
 
 
 def _compile(library: Library, folder: Path) -> None:
