@@ -74,6 +74,11 @@ def left_in(folder: Path) -> Iterator[Path]:
                 yield Path(parent) / name
 
 
+def disk_bytes(path: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    return sum(facts.st_size for facts in _facts(path))
+
+
 def remove(path: Path) -> None:
     """Remove a file, a link or a folder; whatever cannot be removed stays."""
     if path.is_dir() and not path.is_symlink():
@@ -130,9 +135,12 @@ def _start(process: int) -> str:
 
 
 def _last_change(path: Path) -> float:
+    return max((facts.st_mtime for facts in _facts(path)), default=0.0)
+
+
+def _facts(path: Path) -> Iterator[os.stat_result]:
+    """What the system says of a file or folder, and of all that lies in it."""
     inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
-    times = []
     for file in (path, *inside):
         with suppress(OSError):
-            times.append(file.lstat().st_mtime)
-    return max(times, default=0.0)
+            yield file.lstat()

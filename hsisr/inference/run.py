@@ -32,6 +32,10 @@ def work_folder(out: Path) -> Iterator[Path]:
         lock = take(folder / _LOCK, advice="choose another output")
     except Taken as taken:
         raise HsisrError(f"{out}: {taken.holder} is writing it; wait for it, or choose another output") from None
+    except HsisrError:
+        _remove(folder)
+        folder.rmdir()
+        raise
     try:
         temporary.remove_left(out)  # what a killed run was writing
         resumable = is_unfinished(out)

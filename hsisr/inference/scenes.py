@@ -15,6 +15,7 @@ import hsisr
 from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import writers
 from hsisr.devices import choose_device
+from hsisr.errors import printable
 from hsisr.files import size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
@@ -54,7 +55,7 @@ Note = Callable[[str], None]
 
 def say(line: str) -> None:
     """Print one line for the user on stderr."""
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line), file=sys.stderr, flush=True)
 
 
 def warn(line: str) -> None:

@@ -21,7 +21,8 @@ class Checkpoint:
 
     base, scale, bands: the network that its weights fit; scale None where one place has several. dataset: that it was
     trained on. place: where a person finds it. listing, files, pattern: where a program does: a Hugging Face listing,
-    the address that file names follow, and what the name of the file holds; empty where there is no plain URL. hosts: to which that place may redirect.
+    the address that file names follow, and what the name of the file holds; empty where there is no plain URL.
+    hosts: to which that place may redirect.
     """
 
     name: str
