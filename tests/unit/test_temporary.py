@@ -86,9 +86,9 @@ def test_a_number_that_was_given_again_is_another_process(tmp_path):
 
 
 def test_links_are_removed_and_not_followed(tmp_path):
+    killed_while_it_writes(tmp_path / "a.h5")
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "precious").write_text("kept")
-    killed_while_it_writes(tmp_path / "a.h5")
     left = next(file for file in tmp_path.iterdir() if file.name.startswith(".a.h5"))
     left.unlink()
     left.symlink_to(tmp_path / "own")
@@ -102,15 +102,11 @@ def test_clean_up_names_what_it_removes(tmp_path, monkeypatch, capsys):
     scenes = tmp_path / "data" / "scenes"
     scenes.mkdir(parents=True)
     (scenes / ".mine.tmp-x").write_text("somebody's own")
-    killed_while_it_writes_among(scenes)
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_IT_WRITES, str(scenes / "a.h5")], cwd=REPOSITORY, timeout=60)
     app(["clean-up"], standalone_mode=False)
     said = capsys.readouterr().out
     assert ".a.h5.tmp-" in said and ".export.tmp-" in said and said.endswith("kB freed\n")
     assert names(scenes) == [".mine.tmp-x"]
-
-
-def killed_while_it_writes_among(folder: Path) -> None:
-    subprocess.run([sys.executable, "-c", KILLED_WHILE_IT_WRITES, str(folder / "a.h5")], cwd=REPOSITORY, timeout=60)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
