@@ -16,9 +16,8 @@ def scene(name: str = "seed"):
 
     rows, columns = np.mgrid[:SIDE, :SIDE]
     waves = [np.sin(rows / 3 + band) + np.cos(columns / 4 - band) + 2.2 for band in range(BANDS)]
-    stored = (np.stack(waves) * 10_000 + np.random.default_rng(0).integers(0, 200, (BANDS, SIDE, SIDE))).astype(
-        np.uint16
-    )
+    noise = np.random.default_rng(0).integers(0, 200, (BANDS, SIDE, SIDE))
+    stored = (np.stack(waves) * 10_000 + noise).astype(np.uint16)
     return Scene(
         stored, name, scale=1 / 65535, wavelengths_nm=np.linspace(450, 900, BANDS), fwhm_nm=np.full(BANDS, 10.0),
         crs="EPSG:32631", transform=(30.0, 0.0, 500_000.0, 0.0, -30.0, 4_000_000.0), nodata=0.0,
@@ -44,13 +43,8 @@ def _images(folder: Path) -> None:
 
     seed = scene()
     cube = np.asarray(seed.stored)
-    for name, form in (
-        ("x.tif", None),
-        ("cog.tif", "cog"),
-        ("envi.img", None),
-        ("x.npy", None),
-        ("x73.mat", "matlab7.3"),
-    ):
+    formats = {"x.tif": None, "cog.tif": "cog", "envi.img": None, "x.npy": None, "x73.mat": "matlab7.3"}
+    for name, form in formats.items():
         writers.export(seed, folder / name, form)
     scipy.io.savemat(folder / "v5.mat", {"cube": np.moveaxis(cube, 0, -1)}, do_compression=True)
     np.savez_compressed(folder / "x.npz", cube=cube, wl=seed.wavelengths_nm)

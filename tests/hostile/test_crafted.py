@@ -352,7 +352,8 @@ ALIASES = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     "text",
     [
         ALIASES, "models: &a\n  x: *a\n", "sources: &a [*a]\n", "a: " + "[" * 20_000, "report: {title: 2001-02-31}\n",
-        "report: {scenes: " + "9" * 5000 + "}\n", "? [1, 2]\n: 3\n", '!!python/object/apply:os.system ["false"]\n', "a: \0",
+        "report: {scenes: " + "9" * 5000 + "}\n", "? [1, 2]\n: 3\n", "a: \0",
+        '!!python/object/apply:os.system ["false"]\n',
     ],
 )  # fmt: skip
 def test_a_configuration_without_end_or_sense(text, tmp_path):

@@ -1,4 +1,4 @@
-"""Temporary files: those of processes that were killed are removed, those of living ones and of anybody else are not."""
+"""Temporary files: those of killed processes are removed, those of living ones and of anybody else are not."""
 
 import os
 import subprocess
