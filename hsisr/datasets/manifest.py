@@ -36,6 +36,7 @@ class Manifest(BaseModel):
 
     dataset: str
     root: str = Field(pattern="^[^\x00]+$")
+    source: str
     origin: list[str]
     date: str
     files: dict[Annotated[str, AfterValidator(_inside)], _File]
