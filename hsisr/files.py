@@ -5,6 +5,7 @@ reader ever sees half a file. Every file carries the schema that it follows, the
 the settings that made it.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -55,7 +56,8 @@ def cannot_write(path: str | os.PathLike, error: Exception) -> HsisrError:
     """The one line for a file that could not be written whole, with the space that is left where that may be why."""
     free = _free(Path(path))
     reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    reason = "the disk is full" if free < _NOTHING_BYTES else reason
+    if free < _NOTHING_BYTES:
+        return HsisrError(f"{path}: cannot be written ({os.strerror(errno.ENOSPC)})")
     room = "" if free > _LITTLE_BYTES else f"; {size(free)} of disk are free there: make room or choose another place"
     return HsisrError(f"{path}: cannot be written ({reason}){room}")
 

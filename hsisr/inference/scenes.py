@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 import hsisr
 from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import writers
 from hsisr.devices import choose_device
-from hsisr.errors import printable
+from hsisr.errors import HsisrError, printable
 from hsisr.files import size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
@@ -274,7 +275,10 @@ def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: O
         chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, warn)
         run.record(folder, identity, asdict(chosen))
     else:
-        chosen = plan.Plan(Tiling(**known["tiling"]), known["error"], known["seconds"])
+        try:
+            chosen = TypeAdapter(plan.Plan).validate_python(known)
+        except ValidationError as error:
+            raise HsisrError(f"{folder}: damaged plan of a run that was stopped; delete that folder") from error
     return chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)
 
 
