@@ -203,7 +203,7 @@ def _check_written(path: Path, written: Mapping[tuple[int, int], int]) -> None:
 
 
 def _checksum(block: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(block))
+    return zlib.crc32(np.ascontiguousarray(block).data)
 
 
 def _pixel_bytes(scene: Scene, sample_bytes: int | None = None) -> int:
@@ -284,7 +284,7 @@ def _write_npy(scene: Scene, out: Path) -> None:
         for rows, values in _value_strips(scene):
             for band, plane in enumerate(values):
                 file.seek(start + 4 * width * (band * height + rows.start))
-                file.write(np.ascontiguousarray(plane, "<f4"))
+                file.write(np.ascontiguousarray(plane, "<f4").data)
 
 
 def _value_strips(scene: Scene) -> Iterator[tuple[slice, np.ndarray]]:
