@@ -62,12 +62,12 @@ def cannot_write(path: str | os.PathLike, error: Exception) -> HsisrError:
     return HsisrError(f"{path}: cannot be written ({reason}){room}")
 
 
-def check_space(path: str | os.PathLike, needed: int, most: str = "") -> None:
-    """Raise HsisrError, with the numbers, unless the disk of `path` has so many bytes left. most: what they are for."""
+def check_space(path: str | os.PathLike, needed: int, when: str = "") -> None:
+    """Raise HsisrError, with the numbers, unless the disk of `path` has so many bytes left. when: a word on it."""
     free = _free(Path(path))
     if needed > free:
         raise HsisrError(
-            f"{path}: needs {size(needed)} of disk{most}, and {size(free)} are free there; make room or choose another "
+            f"{path}: needs {size(needed)} of disk{when}, and {size(free)} are free there; make room or choose another "
             "place"
         )
 

@@ -203,7 +203,7 @@ def _check_written(path: Path, written: Mapping[tuple[int, int], int]) -> None:
 
 
 def _checksum(block: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(block).data)
+    return zlib.crc32(np.ascontiguousarray(block, block.dtype.newbyteorder("=")).data)
 
 
 def _pixel_bytes(scene: Scene, sample_bytes: int | None = None) -> int:
