@@ -1,5 +1,6 @@
 """The command line's root: the application, its common options, and how a mistake ends."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import hsisr
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, printable
 from hsisr.system import wait_passively
 
 app = typer.Typer(
@@ -50,21 +51,51 @@ def reader_options(words: list[str] | None) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; the console script."""
     wait_passively()
+    _end_in_order()
     try:
         app()
     except HsisrError as error:
         print(f"hsisr: error: {error}", file=sys.stderr)
         sys.exit(1)
-    except PermissionError as error:
-        print(f"hsisr: error: {error.filename}: {error.strerror}; change its permissions, or choose another place",
-              file=sys.stderr)  # fmt: skip
-        sys.exit(1)
     except KeyboardInterrupt:
-        print("hsisr: stopped", file=sys.stderr)
+        print(f"hsisr: stopped{_resuming()}", file=sys.stderr)
         sys.exit(130)
+    except _Stopped as stopped:
+        print(f"hsisr: stopped by {stopped}{_resuming()}", file=sys.stderr)
+        sys.exit(128 + stopped.number)
     except BrokenPipeError:  # the reader of our output has left
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        if error.filename is None:  # nothing that a user could mend
+            raise
+        print(printable(f"hsisr: error: {error.filename}: {error.strerror}; change its permissions, or choose another "
+                        "place"), file=sys.stderr)  # fmt: skip
+        sys.exit(1)
+
+
+class _Stopped(BaseException):
+    """The system asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def _end_in_order() -> None:
+    """End on SIGTERM and SIGHUP as on an error: temporary files are removed, and a line says how to go on."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise _Stopped(number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # under nohup, it is to be ignored
+            signal.signal(number, stop)
+
+
+def _resuming() -> str:
+    resumes = sys.argv[1:2] and sys.argv[1] in ("fetch", "predict", "train")
+    return "; the same command goes on where it was" if resumes else ""
 
 
 @app.callback(invoke_without_command=True)

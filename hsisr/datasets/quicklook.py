@@ -1,7 +1,6 @@
 """Quicklook: a scene as an RGB picture, to see what it is."""
 
 import os
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,15 +55,10 @@ def show(scene: Scene, out: str | os.PathLike, bands: Sequence[int] | None = Non
 
 def write_png(out: str | os.PathLike, picture: np.ndarray) -> None:
     """Write a picture (H, W, 3) uint8 as PNG."""
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
+    from PIL import Image
 
-    height, width, _ = picture.shape
-    profile = {"driver": "PNG", "count": 3, "height": height, "width": width, "dtype": "uint8"}
-    with atomic_path(out, suffix=".png") as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(temporary, "w", **profile) as image:
-            image.write(np.moveaxis(picture, -1, 0))
+    with atomic_path(out, suffix=".png") as new:
+        Image.fromarray(picture).save(new)
 
 
 def default_bands(scene: Scene) -> list[int]:

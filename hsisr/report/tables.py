@@ -3,11 +3,13 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from hsisr.errors import printable
 from hsisr.evaluation.results import ModelResult, Results
 from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text
 from hsisr.models.registry import entry
@@ -252,10 +254,11 @@ def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapp
 
     wavelengths_nm: benchmark -> those of its bands, or None.
     """
-    parts = [f"# {title}"]
+    parts = [f"# {_markdown_text(title)}"]
     for name, results in benchmarks.items():
         scored = f"convention {results.convention}" if results.convention else "no reference"
-        parts += [f"## {name}", f"Protocol {results.protocol}, {scored}; made by `{results.command}`."]
+        command = printable(results.command).replace("`", "'")
+        parts += [f"## {name}", f"Protocol {results.protocol}, {scored}; made by `{command}`."]
         for table in (
             scores(results),
             costs(results),
@@ -362,8 +365,13 @@ def _latex_cell(cell: Cell) -> str:
 def _markdown_table(table: Table) -> str:
     head = [table.corner, *(column.heading for column in table.columns)]
     lines = [_markdown_row(head), _markdown_row(["---", *["---:"] * len(table.columns)])]
-    lines += [_markdown_row([row, *map(_markdown_cell, cells)]) for row, cells in table.rows.items()]
+    lines += [_markdown_row([_markdown_text(row), *map(_markdown_cell, cells)]) for row, cells in table.rows.items()]
     return "\n".join(lines)
+
+
+def _markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return re.sub(r"([\\`*{}\[\]<>#|!&~])", r"\\\1", printable(text))
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -12,14 +12,13 @@ import numpy as np
 
 from hsisr.errors import HsisrError, notice
 from hsisr.lazy_array import LazyArray
+from hsisr.limits import BANDS, check, check_expansion
 from hsisr.scene import Scene, holds
 
 #: Axis letters: rows, columns, bands.
 AXES = "HWB"
 #: Cubes up to this size are read into memory; larger ones stay on the disk and are read by windows.
 IN_MEMORY_BYTES = 512 * 2**20
-#: A file that claims more bytes of pixels than this many times its size is damaged (deflate reaches 1,030).
-_MOST_EXPANSION = 10_000
 _stay_on_disk = ContextVar("_stay_on_disk", default=False)
 
 
@@ -115,6 +114,7 @@ def build(
     if 0 in cube.shape:
         raise HsisrError(f"{path}: the cube is empty (bands, rows, columns: {cube.shape})")
     check_claim(path, cube.nbytes)
+    check(path, BANDS, cube.shape[0], "bands")
     scene = Scene(cube, name=scene_name(path), nodata=nodata, **facts)
     if _stay_on_disk.get():
         return scene
@@ -165,10 +165,9 @@ def check_numeric(path: Path, what: str, dtype: np.dtype) -> None:
 
 
 def check_claim(path: Path, claimed_bytes: int) -> None:
-    """Raise HsisrError if a file claims more pixels than one of its size can hold, however well compressed."""
-    size = path.stat().st_size if path.is_file() else 0
-    if size and claimed_bytes > max(size * _MOST_EXPANSION, 2**26):
-        raise HsisrError(f"{path}: damaged: claims {claimed_bytes:,} bytes of pixels in a file of {size:,}")
+    """Raise HsisrError if a file claims far more bytes of pixels than one of its size holds."""
+    if path.is_file():
+        check_expansion(path, claimed_bytes, path.stat().st_size)
 
 
 def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:

@@ -101,7 +101,7 @@ def own(path: Path, file: Any, wanted: str | None = None, depth: int = 8) -> dic
     import h5py
 
     found, leaks = {}, {}
-    for name, item, leak in hdf5.members(file, depth):
+    for name, item, leak in hdf5.members(file, path, depth):
         if leak is not None:
             leaks[name] = leak
         elif isinstance(item, h5py.Dataset):

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import beside, envi, ground, virtual
-from hsisr.datasets.readers.arrays import build, vector
+from hsisr.datasets.readers.arrays import build, check_claim, vector
 from hsisr.datasets.readers.damage import damage, first_bytes
 from hsisr.datasets.readers.images import quiet_gdal, raster_driver_of, valid_pixels
 from hsisr.datasets.readers.wavelengths import described, numbers, spectral_facts
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.lazy_array import LazyArray
+from hsisr.limits import BANDS, check
 from hsisr.scene import Scene
 
 #: Names under which bands' tags, and tags of whole files, give centres and widths.
@@ -115,6 +116,8 @@ class _Raster(LazyArray):
             else:
                 self._images = [beside.opened(path, driver, sources) if name is None else _open(name, driver)]
             self._image = self._images[0]
+            check(path, BANDS, sum(image.count for image in self._images), "bands")
+            check_claim(path, sum(image.count for image in self._images) * self._image.height * self._image.width)
             types = {dtype for image in self._images for dtype in image.dtypes}
         if len(types) != 1:
             raise HsisrError(f"{path}: its bands have different types: {', '.join(sorted(types))}")
