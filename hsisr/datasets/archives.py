@@ -59,13 +59,13 @@ class _Budget:
     """Counts members and real bytes, and stops an archive that has too many of either.
 
 
-    folder: where the members are written; None where they are not.
+    folder: where the members are written. writes: whether they are; else they are read where they lie.
     """
 
-    def __init__(self, archive: Path, folder: Path | None) -> None:
+    def __init__(self, archive: Path, folder: Path, writes: bool = True) -> None:
         self._archive, self.folder = archive, folder
         self._most = max(archive.stat().st_size * MOST_EXPANSION, MOST_BYTES_IN_ANY_CASE)
-        self._free = self._most if folder is None else shutil.disk_usage(folder).free
+        self._free = shutil.disk_usage(folder).free if writes else self._most
         self._bytes = self._members = 0
 
     def check_declared(self, size: int) -> None:
@@ -94,7 +94,7 @@ def zip_members(archive: str | os.PathLike) -> dict[str, zipfile.ZipInfo]:
     """
     archive = Path(archive)
     with _damage(archive), zipfile.ZipFile(archive) as content:
-        members = _checked(archive, content, _Budget(archive, None))
+        members = _checked(archive, content, _Budget(archive, archive.parent, writes=False))
         return {str(name): member for name, member in members.items()}
 
 
