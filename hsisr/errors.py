@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterable
 
 #: What moves a cursor, breaks a line, turns text around, or cannot be encoded.
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -29,6 +30,20 @@ def option(name: str, value: object = "...") -> str:
     name: as in `hsisr.inference.Options`. value: what Python is to give it.
     """
     return f"--{name.replace('_', '-')} (in Python {name}={value})"
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """ "did you mean cave? ", to stand in a message before the known names, where one of them is like `name`; else "".
+
+    Capital letters do not count. The only name of which `name` is a part is meant before one that is spelt alike, and
+    nothing is guessed where several have it as a part.
+    """
+    import difflib  # only where something is wrong
+
+    word, names = str(name).lower(), {str(one).lower(): str(one) for one in known}
+    within = [one for one in names if len(word) > 2 and word in one]
+    close = within or difflib.get_close_matches(word, names, 1)
+    return f"did you mean {names[close[0]]}? " if len(close) == 1 else ""
 
 
 def notice(line: str) -> None:

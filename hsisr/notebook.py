@@ -8,6 +8,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -137,9 +138,10 @@ def to_xarray(scene: Scene) -> "xarray.DataArray":
     except ImportError:
         raise HsisrError("to_xarray: xarray is not installed; pip install 'hsisr[xarray]'") from None
 
+    scene = replace(scene, guide=None).load()  # read once
     bands, rows, columns = scene.shape
     values = scene.cube
-    missing = scene.without_data(scene.stored[...])
+    missing = scene.without_data(scene.stored)
     if missing is not None:
         values[missing] = np.nan
     coordinates: dict[str, Any] = {}

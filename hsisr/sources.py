@@ -34,9 +34,7 @@ class Sources:
         package, *parts = module.split(".")
         if package != self.folder.name:
             return None
-        place = self.folder.joinpath(*parts)
-        candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
-        return next((file for file in candidates if file.is_file()), None)
+        return _module_file(self.folder.joinpath(*parts))
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
@@ -149,9 +147,7 @@ class OwnSources(Sources):
             return PACKAGE.path(module)
         if not top or self.only not in (None, top):
             return None
-        place = self.folder.joinpath(*module.split("."))
-        candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
-        return next((file for file in candidates if file.is_file()), None)
+        return _module_file(self.folder.joinpath(*module.split(".")))
 
     def reached(self, module: str) -> tuple[dict[str, str], tuple[str, ...]]:
         """What a module can reach: path below the folder -> hash of these sources, and the modules of hsisr, sorted."""
@@ -199,6 +195,12 @@ def _needed(name: str, known: str) -> Path:
             f"{PACKAGE.folder}: lacks the folder {name}; install hsisr again, from its wheel or a checkout"
         )
     return folder
+
+
+def _module_file(place: Path) -> Path | None:
+    """The file of a module: of the package in the folder `place`, or of that name; None if neither is there."""
+    candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    return next((file for file in candidates if file.is_file()), None)
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:

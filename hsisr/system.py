@@ -87,6 +87,16 @@ def available_memory() -> float:
     return free
 
 
+def most_memory_mb() -> float:
+    """Largest memory of this process so far, in MB; NaN on Windows, where it is not measured."""
+    if sys.platform == "win32":
+        return math.nan
+    import resource  # not at the top: there is none on Windows
+
+    units_per_mb = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mb
+
+
 def return_freed_memory() -> None:
     """Give memory that was freed back to the system, where glibc would keep the fragments for later."""
     with suppress(OSError, AttributeError):  # another C library

@@ -1,5 +1,6 @@
 """A user's own protocol, built from the settings that stand in a configuration file."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from hsisr.degrade.protocols import CONVENTIONS, PROTOCOLS, Protocol
 from hsisr.degrade.psf import AnisotropicPsf, ArrayPsf, BlockMeanPsf, GaussianPsf, Psf
 from hsisr.degrade.response import BY_INDEX, RESPONSES, load_response
 from hsisr.degrade.sampling import SAMPLINGS
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 #: PSF kind -> what makes it of its settings, and the settings it takes.
 _PSFS: dict[str, tuple[Callable[..., Psf], tuple[str, ...]]] = {
@@ -98,9 +99,9 @@ def _psf(settings: Any, where: str) -> Psf | None:
 
 def own_paths(settings: Mapping[str, Any]) -> list[str]:
     """The files that the settings of a protocol name."""
-    response = settings.get("response")
-    named = [response.removesuffix(BY_INDEX) if isinstance(response, str) else None, settings.get("psf")]
-    return [value for value in named if isinstance(value, str) and own_files.is_file_name(value)]
+    named = [settings.get("response"), settings.get("psf")]
+    paths = [str(value).removesuffix(BY_INDEX) for value in named if isinstance(value, (str, os.PathLike))]
+    return [path for path in paths if own_files.is_file_name(path)]
 
 
 def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,10 +127,14 @@ def _only(settings: Any, allowed: tuple[str, ...], where: str) -> None:
         raise HsisrError(f"{where}: expected a mapping of {', '.join(allowed)}, not {settings!r}")
     unknown = [str(key) for key in settings if key not in allowed]
     if unknown:
-        raise HsisrError(f"{where}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
+        raise HsisrError(
+            f"{where}: unknown {', '.join(unknown)}; {did_you_mean(unknown[0], allowed)}allowed: "
+            f"{', '.join(allowed) or 'nothing'}"
+        )
 
 
 def _one_of(value: Any, allowed: tuple[Any, ...], where: str) -> Any:
     if value not in allowed:
-        raise HsisrError(f"{where} {value!r} is not known; choose one of {', '.join(str(entry) for entry in allowed)}")
+        near = did_you_mean(value, allowed)
+        raise HsisrError(f"{where} {value!r} is not known; {near}choose one of {', '.join(map(str, allowed))}")
     return value

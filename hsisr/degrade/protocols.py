@@ -18,7 +18,7 @@ from hsisr.degrade.psf import (
     sampled_gaussian,
 )
 from hsisr.degrade.sampling import CropSampler, Sampler, build_crop_sampler, build_sampler
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,7 +244,9 @@ def find_protocol(protocol: str | Protocol) -> Protocol:
     if isinstance(protocol, Protocol):
         return protocol
     if not isinstance(protocol, str) or protocol not in PROTOCOLS:
-        raise HsisrError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+        raise HsisrError(
+            f"unknown protocol {protocol!r}; {did_you_mean(protocol, PROTOCOLS)}choose one of {', '.join(PROTOCOLS)}"
+        )
     return PROTOCOLS[protocol]
 
 

@@ -18,7 +18,7 @@ from importlib import resources
 import numpy as np
 
 from hsisr.degrade import own_files
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 _FOLDER = resources.files(__package__) / "responses"
 
@@ -130,8 +130,8 @@ def load_response(name: str) -> ResponseTable:
         return ResponseTable(name, *own_files.read_response(name), kind="own", source=name)
     if name not in RESPONSES:
         raise HsisrError(
-            f"unknown response {name!r}; choose one of {', '.join(RESPONSES)}, or a file "
-            f"({', '.join(own_files.RESPONSE_ENDINGS)})"
+            f"unknown response {name!r}; {did_you_mean(name, RESPONSES)}choose one of {', '.join(RESPONSES)}, or a "
+            f"file ({', '.join(own_files.RESPONSE_ENDINGS)})"
         )
     return _load_packaged(name)
 

@@ -19,9 +19,20 @@ from hsisr.scene import Scene
 class AnyPair:
     """What pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`) have in common; see `Pair`."""
 
+    name: str
+    lr: np.ndarray
+    guide: np.ndarray | None
     hr: np.ndarray | None
     mask: np.ndarray | None
     metadata: dict[str, Any]
+
+    def __repr__(self) -> str:
+        line: str = notebook().describe_pair(self.name, self.lr, self.guide, self.hr, self.metadata)
+        return line
+
+    def _repr_html_(self) -> str:
+        card: str = notebook().pair_card(self.name, self.lr, self.guide, self.hr, self.metadata)
+        return card
 
     @property
     def convention(self) -> str | None:
@@ -56,13 +67,7 @@ class Pair(AnyPair):
     mask: np.ndarray | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        line: str = notebook().describe_pair("pair", self.lr, self.guide, self.hr, self.metadata)
-        return line
-
-    def _repr_html_(self) -> str:
-        card: str = notebook().pair_card("pair", self.lr, self.guide, self.hr, self.metadata)
-        return card
+    name = "pair"  # no field: only those in files have names of their own
 
 
 def degrade(

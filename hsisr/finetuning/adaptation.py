@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr import metrics, temporary
+from hsisr import temporary
 from hsisr.config import Training
 from hsisr.degrade import Pair
 from hsisr.degrade.estimation import estimate_footprint
@@ -29,14 +29,14 @@ from hsisr.finetuning.reduced import Part, parts
 from hsisr.inference import run, scenes
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import scale_between
-from hsisr.inference.images import Source
-from hsisr.inference.scenes import Options, say
+from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method, open_method, predict
 from hsisr.models.base import as_model
 from hsisr.models.model_files import read_metadata, save_model
 from hsisr.outputs import check_outputs
 from hsisr.pipeline import patch_files
 from hsisr.samples import TrainingSamples
+from hsisr.screen import say
 from hsisr.system import wait_for
 
 #: Part of the scene that selects the weights.
@@ -97,9 +97,9 @@ def finetune(
         least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
         cut = parts(feed, _shares(hold_out), least)
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
-        metadata |= {"reach": _reach(feed.lr)}
+        metadata |= {"reach": feed.lr.largest}  # sampled as `predict` will sample it
         if feed.guide is not None:
-            metadata |= {"guide_reach": _reach(feed.guide.source)}
+            metadata |= {"guide_reach": feed.guide.source.largest}
         training = _recipe(feed, fresh, options)
         starts = {"as it was": _weights(feed)} if as_model(feed.method.model).useful_untrained or not fresh else {}
         samples = _prepared(feed, cut["training"], seed)
@@ -181,11 +181,6 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
     return scenes.make_feed(method, low, on_grid, options), metadata, fresh
 
 
-def _reach(image: Source) -> float:
-    """The largest value of an image that a model is adapted to, sampled as `predict` will sample it."""
-    return max(map(abs, image.reach))
-
-
 def _recipe(feed: Feed, fresh: bool, options: Options) -> Training:
     """How the network is trained, all but the number of steps."""
     return Training(
@@ -209,7 +204,7 @@ def _shares(hold_out: float) -> dict[str, float]:
 
 def _prepared(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
     """Samples that the network itself makes of a part, from which it learns by the way; None: it makes none."""
-    pair = Pair(part.low_lr, part.low_guide, part.lr, None if part.mask.all() else part.mask)
+    pair = Pair(part.low_lr, part.low_guide, part.lr, part.score_mask)
     return as_model(feed.method.model).prepare_training([(feed.lr.label, pair)], seed)
 
 
@@ -253,8 +248,7 @@ class _Validation:
         part = self.part
         guide = part.low_guide if self.needs_guide else None
         estimate = predict(network, part.low_lr, guide, sensor=sensor_in(self.footprint, part.mask, self.scale))
-        mask = None if part.mask.all() else part.mask
-        return float(metrics.score(part.lr, estimate, self.scale, "plain", mask=mask, peak=1.0)["psnr"])
+        return part.score(estimate, self.scale)["psnr"]
 
 
 def _train(

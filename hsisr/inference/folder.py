@@ -2,13 +2,14 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from hsisr.datasets.readers import innermost
-from hsisr.datasets.writers import FORMATS
-from hsisr.errors import HsisrError
+from hsisr.datasets.writers import FORMATS, ending_of
+from hsisr.errors import HsisrError, notice
 from hsisr.files import natural_key
-from hsisr.inference.scenes import Options, say, super_resolve_file, warn
+from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.outputs import check_outputs
 
 #: Endings of the files in a folder that are scenes; an ENVI scene is its header, and not its data as well.
@@ -56,7 +57,7 @@ def super_resolve_folder(
     folder, out, options = innermost(Path(lr)), Path(out), options or Options()
     scenes = _scenes(folder)
     for file in _left_out(folder):
-        warn(f"{file.name}: taken for a reference or a quality layer by its name; it is not super-resolved")
+        notice(f"{file.name}: taken for a reference or a quality layer by its name; it is not super-resolved")
     if not scenes:
         raise HsisrError(f"{folder}: holds no scene; expected files that end in {', '.join(sorted(_ENDINGS))}")
     if out.suffix.lower() in FORMATS and not out.is_dir():
@@ -64,18 +65,16 @@ def super_resolve_folder(
             raise HsisrError(f"{out}: {folder} holds {len(scenes)} scenes; give a folder for their results")
         picture = out.with_suffix(".png") if preview else None
         return [super_resolve_file(scenes[0], _guide_of(scenes[0], guide), model, out, options, picture, overwrite)]
-    ending = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5"}
-    suffix = ending.get(options.format or "", ".tif")
     written, failed = [], []
     for scene in scenes:
-        target = out / f"{scene.stem}{suffix}"
+        target = out / f"{scene.stem}{ending_of(options.format)}"
         picture = target.with_suffix(".png") if preview else None
         try:
             check_outputs([target], scenes, overwrite=True)
             sharp = _guide_of(scene, guide)
             written.append(super_resolve_file(scene, sharp, model, target, options, picture, overwrite))
         except HsisrError as error:
-            say(f"hsisr: error: {error}")
+            print(f"hsisr: error: {error}", file=sys.stderr, flush=True)
             failed.append(scene.name)
     if failed:
         raise HsisrError(f"{folder}: {len(failed)} of {len(scenes)} scenes could not be done: {', '.join(failed)}")

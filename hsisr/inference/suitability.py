@@ -29,8 +29,7 @@ def peak_of(
         if not (np.isfinite(given) and given > 0):
             raise HsisrError(f"{image.label}: the peak must be a positive number, not {given}")
         return float(given), None
-    low, high = image.reach
-    size = max(abs(low), abs(high))
+    size = image.largest
     if trained is not None:
         known = reached or trained
         if size and not 1 / _OTHER_RANGE <= size / known <= _OTHER_RANGE:

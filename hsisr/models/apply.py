@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.degrade.sensor import Sensor
-from hsisr.errors import HsisrError, option
+from hsisr.errors import HsisrError, did_you_mean, option
 from hsisr.files import file_hash
 from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
@@ -86,7 +86,8 @@ def open_method(
     if not Path(model).exists():
         untrained = [name for name in registry.names() if registry.entry(name).kind == "classical"]
         raise HsisrError(
-            f"{model}: no such model; expected a run folder, a model.safetensors, or one of {', '.join(untrained)}"
+            f"{model}: no such model; {did_you_mean(model, registry.names())}expected a run folder, a "
+            f"model.safetensors, or one of {', '.join(untrained)}"
         )
     metadata = read_metadata(model)
     name = metadata["base"]

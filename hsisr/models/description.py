@@ -1,7 +1,6 @@
 """What a model file must say of a network, found from the network itself, and tried: the file must give it back."""
 
-import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 from hsisr.errors import HsisrError
 from hsisr.models import own, registry
 from hsisr.models.base import as_model
+from hsisr.models.network import Network
 from hsisr.samples import Sample
 
 #: Values that a model file can hold.
@@ -19,48 +19,56 @@ _PLAIN = (bool, int, float, str, type(None))
 def describe(network: nn.Module, sample: Sample, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Base, options, scale, bands and guide_channels of a network, of which `registry.build` makes it again.
 
-    sample: a sample, stacked, that it takes. options: what its class was built with, beside `own.FACTS`; None: what a
-    `Network` kept of it, and of any other class the attributes that are called as arguments of its constructor.
-    The network that is built again is given the weights, and must make the same image of the sample.
+    sample: one that it is trained on, stacked. options: what its class was built with, beside `own.FACTS`; None: what a
+    `Network` kept of it, and of any other class the attributes that are called as arguments of its constructor. With
+    those that is a guess: the network that is built again must make the same image of the sample.
     Raises HsisrError if there is no such description.
     """
-    bands, guide_channels = sample.lr.shape[1], 0 if sample.guide is None else sample.guide.shape[1]
+    kind, chosen = type(network), own.built_with(network) if options is None else options
+    base = _base(kind)
+    found: dict[str, Any] = {"base": base, "options": _plain(chosen), **_facts(network, sample)}
+    try:
+        again = registry.build(**found)
+        again.load_state_dict(network.state_dict())
+        same = isinstance(network, Network) or _same_image(network, again, sample)
+    except Exception as error:  # whatever the code of somebody else's class raises
+        told = str(error) if isinstance(error, HsisrError) else own.reason(error)
+        raise HsisrError(f"{kind.__qualname__} cannot be built again from what is known of it: {told}") from error
+    if not same:
+        raise HsisrError(f"{kind.__qualname__}, built again with the same weights, makes another image")
+    return found
+
+
+def _facts(network: nn.Module, sample: Sample) -> dict[str, int]:
+    """What it was built for: as it says, else as the sample is."""
+    contract = as_model(network)
     assert sample.hr is not None
-    facts = {"scale": sample.hr.shape[2] // sample.lr.shape[2], "bands": bands, "guide_channels": guide_channels}
-    kind, faults = type(network), []
-    for base in _bases(kind):
-        chosen = own.built_with(network) if options is None else dict(options)
-        found = {"base": base, "options": _plain(chosen), **facts}
-        try:
-            again = registry.build(**found)
-            again.load_state_dict(network.state_dict())
-            same = _same_image(network, again, sample)
-        except (HsisrError, RuntimeError) as error:
-            faults.append(own.reason(error) if isinstance(error, RuntimeError) else str(error))
-            continue
-        if same:
-            return found
-        faults.append("built again with the same weights, it makes another image")
-    if not faults:
+    shown = {
+        "scale": sample.hr.shape[2] // sample.lr.shape[2],
+        "bands": sample.lr.shape[1],
+        "guide_channels": 0 if sample.guide is None else sample.guide.shape[1],
+    }
+    said = {"scale": contract.scale, "bands": contract.bands, "guide_channels": contract.guide_channels}
+    return {name: shown[name] if value is None else value for name, value in said.items()}
+
+
+def _base(kind: type) -> str:
+    """The first name in the registry that stands for a class; else its import path, which may be imported from now."""
+    for name in registry.names():
+        if _class_of(name) is kind:
+            return name
+    path = own.path_of(kind)
+    if path is None:
         raise HsisrError(f"{kind.__qualname__} is defined inside a function, where no other program can import it")
-    raise HsisrError(f"{kind.__qualname__} cannot be built again from what is known of it: {faults[0]}")
-
-
-def _bases(kind: type) -> Iterator[str]:
-    """Names in the registry that stand for a class; else its import path, which becomes one that may be imported."""
-    found = [name for name in registry.names() if _class_of(name) is kind]
-    if not found and (path := own.path_of(kind)) is not None:
-        own.trust(path)
-        found = [path]
-    yield from found
+    own.trust(path)
+    return path
 
 
 def _class_of(name: str) -> Any:
     entry = registry.entry(name)
     if entry.own:
         return own.load(entry.factory)
-    module, attribute = entry.factory.split(":")
-    return getattr(importlib.import_module(module), attribute) if entry.kind == "network" else None
+    return registry.factory_of(entry) if entry.kind == "network" else None
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,15 +82,14 @@ def _is_plain(value: Any) -> bool:
 
 
 def _same_image(network: nn.Module, again: nn.Module, sample: Sample) -> bool:
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    lr = torch.from_numpy(sample.lr).to(device)
+    guide = None if sample.guide is None else torch.from_numpy(sample.guide).to(device)
     images = []
     for one in (network, again):
         contract, training = as_model(one), one.training
-        device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-        lr, guide = (
-            None if image is None else torch.from_numpy(image).to(device) for image in (sample.lr, sample.guide)
-        )
         one.to(device).eval()
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             images.append(contract.super_resolve(lr, guide if contract.takes_guide else None))
         one.train(training)
-    return bool(torch.allclose(images[0], images[1], rtol=1e-4, atol=1e-5))
+    return torch.allclose(images[0], images[1], rtol=1e-4, atol=1e-5)

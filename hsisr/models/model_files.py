@@ -148,7 +148,7 @@ def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -
         load_official(network, path)
         return
     differing = [key for key in ("base", "options", "scale") if metadata and metadata[key] != facts[key]]
-    if "options" in differing and registry.same_options(facts["base"], metadata["options"], facts["options"]):
+    if differing == ["options"] and registry.same_options(facts["base"], metadata["options"], facts["options"]):
         differing.remove("options")
     if differing:
         told = "; ".join(f"{key} {metadata[key]}, here {facts[key]}" for key in differing)

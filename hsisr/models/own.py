@@ -92,13 +92,13 @@ def options_of(path: str) -> type[Options]:
     """The options of a class: the arguments of its constructor, less `FACTS`, with their types and defaults."""
     kind = load(path)
     fields: dict[str, Any] = {}
-    parameters = inspect.signature(kind).parameters.values()
-    for parameter in parameters:
+    hints, parameters = _types(kind), _constructor(kind)
+    for parameter in parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name in FACTS:
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (_types(kind).get(parameter.name, Any), default)
-    more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+        fields[parameter.name] = (hints.get(parameter.name, Any), default)
+    more = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     base = OwnOptions if more and kind.__init__ is not _module().__init__ else _TypedOptions
     return create_model(kind.__name__, __base__=base, **fields)
 
@@ -122,7 +122,7 @@ def build(path: str, scale: int, bands: int, guide_channels: int, options: Mappi
     kind = load(path)
     values = check(path, options, path)
     facts = {"scale": scale, "bands": bands, "guide_channels": guide_channels}
-    told = {name: value for name, value in facts.items() if takes_argument(kind, name)}
+    told = {name: value for name, value in facts.items() if name in _constructor(kind)}
     try:
         network = kind(**told, **values)
     except HsisrError:
@@ -141,12 +141,6 @@ def build(path: str, scale: int, bands: int, guide_channels: int, options: Mappi
     return network
 
 
-def takes_argument(kind: type, name: str) -> bool:
-    """Whether the constructor of a class has this argument."""
-    parameters = inspect.signature(kind).parameters
-    return name in parameters and parameters[name].kind is not inspect.Parameter.VAR_KEYWORD
-
-
 def built_with(network: "nn.Module") -> dict[str, Any]:
     """Argument of its constructor -> value, as far as a network shows it: a `Network` keeps them.
 
@@ -154,12 +148,12 @@ def built_with(network: "nn.Module") -> dict[str, Any]:
     """
     from hsisr.models.network import Network
 
-    signature = inspect.signature(type(network))
+    parameters = _constructor(type(network))
     if isinstance(network, Network):
         arguments, named = network.called_with
-        return dict(signature.bind(*arguments, **named).arguments)
+        return dict(inspect.Signature(list(parameters.values())).bind(*arguments, **named).arguments)
     attributes = vars(network)
-    return {name: attributes[name] for name in signature.parameters if name in attributes}
+    return {name: attributes[name] for name in parameters if name in attributes}
 
 
 def try_out(path: str, network: "nn.Module", sample: "Sample") -> None:
@@ -216,7 +210,10 @@ def sources_of(path: str) -> tuple[OwnSources, str]:
     if here.path(module) is not None:
         return here, module
     top = module.partition(".")[0]
-    spec = importlib.util.find_spec(top)
+    try:
+        spec = importlib.util.find_spec(top)
+    except ValueError:  # __main__, of a shell or notebook
+        spec = None
     places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin or ""])
     found = own_sources(Path(places[0]).parent, top) if places else here
     if found.path(module) is None:
@@ -301,11 +298,21 @@ def _classes(module: ModuleType) -> str:
     return f"its networks: {', '.join(own)}" if own else "it has no network"
 
 
+def _constructor(kind: type) -> dict[str, inspect.Parameter]:
+    """Name -> argument of the constructor of a class, without the object itself."""
+    return dict(list(inspect.signature(_initialiser(kind)).parameters.items())[1:])
+
+
 def _types(kind: type) -> dict[str, Any]:
+    """Name -> annotation of these arguments."""
     try:
-        return typing.get_type_hints(kind.__init__)
+        return typing.get_type_hints(_initialiser(kind))
     except Exception:  # annotations may name what is not imported; then any value is taken
         return {}
+
+
+def _initialiser(kind: type) -> Any:
+    return kind.__init__  # type: ignore[misc]  # asked for its arguments only
 
 
 def _module() -> "type[nn.Module]":

@@ -15,7 +15,7 @@ import numpy as np
 
 from hsisr.config import checked
 from hsisr.degrade import Sensor
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.models import own
 from hsisr.models.base import Kind, Model
 from hsisr.models.options import (
@@ -174,7 +174,8 @@ def entry(base: str) -> Entry:
     path = own.installed().get(base, base)
     if not own.is_path(path):
         raise HsisrError(
-            f"unknown model {base!r}; known models: {', '.join(names())}; or module:Class, the import path of your own"
+            f"unknown model {base!r}; {did_you_mean(base, names())}known models: {', '.join(names())}; or "
+            "module:Class, the import path of your own"
         )
     return Entry("network", False, own.OwnOptions, whole_scale, path, own=True)
 
@@ -236,14 +237,19 @@ def build(
     chosen.check_scale(scale)
     if chosen.needs_guide and not guide_channels:
         raise HsisrError(f"{base}: needs a guide, a sharp image of the same scene, and there is none")
-    module, attribute = chosen.factory.split(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    factory = factory_of(chosen)
     if chosen.kind == "classical":
         if "sensor" in values:
             values["sensor"] = _told(base, values["sensor"], sensor)
         return Classical(factory, scale, values, chosen.needs_guide, settings)
     facts = {"bands": bands, "guide_channels": guide_channels}
     return factory(scale=scale, **{name: facts[name] for name in chosen.facts}, **values)
+
+
+def factory_of(chosen: Entry) -> Any:
+    """The class of one of our networks, or the function of a method; its module is imported."""
+    module, attribute = chosen.factory.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _told(base: str, choice: str, sensor: Sensor | None) -> Sensor | None:

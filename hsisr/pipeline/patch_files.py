@@ -64,10 +64,7 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
         facts = {"scale": benchmark.scale, "protocol": benchmark.protocol, "names": [item.name for item in items]}
         if isinstance(benchmark.rule, degrade.CustomProtocol):
             rule = json.dumps(degrade.without_files(benchmark.config.protocols[benchmark.protocol]))
-            if len(rule.encode()) > hdf5.MOST_OF_AN_ATTRIBUTE:  # a large PSF
-                hdf5.write_text(file, "rule", rule)
-            else:
-                facts["rule"] = rule
+            hdf5.set_text(file, "rule", rule)  # long, with a large PSF
         if benchmark.choice.noise is not None:
             facts["noise"] = benchmark.choice.noise
         hdf5.set_attributes(file, {**facts, "labelled": part == "train"})
@@ -124,8 +121,7 @@ class PatchFile:
         with hdf5.reading(self.path, "patches") as file:
             self.scale = hdf5.attribute(file, "scale", int)
             self.protocol = hdf5.attribute(file, "protocol", str)
-            rule = hdf5.read_text(file, "rule") if "rule" in file else hdf5.attribute(file, "rule", str, "")
-            self.rule = _rule(self.protocol, rule)
+            self.rule = _rule(self.protocol, hdf5.text(file, "rule", ""))
             self.noise = hdf5.attribute(file, "noise", float) if "noise" in file.attrs else None
             self.labelled = hdf5.attribute(file, "labelled", bool)
             self.names = [str(name) for name in hdf5.attribute(file, "names", list)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from hsisr import datasets, degrade
 from hsisr.config import Config, Prediction
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash, settings_hash
 from hsisr.models import registry
 from hsisr.models.own import sources_of
@@ -210,7 +210,11 @@ def classifying(benchmark: Benchmark) -> Step:
 
 
 def merging(benchmark: Benchmark) -> Step:
-    """Gather the scores of all models of a benchmark."""
+    """Gather the scores of all models of a benchmark, or those of its folds."""
+    if benchmark.folds:
+        inputs = {"folds": [fold.path(paths.RESULTS) for fold in benchmark.folds]}
+        folds = {"folds": benchmark.choice.folds, "fold_seed": benchmark.choice.fold_seed}
+        return Step("merge", "hsisr.evaluation:merge", {**_every_model(benchmark), **folds}, inputs)
     measured = [(benchmark.measures_runtime, paths.RUNTIME), (benchmark.classifies, paths.CLASSIFICATION)]
     inputs = {
         "scores": [benchmark.path(paths.SCORES, model=name) for name in benchmark.models],
@@ -225,7 +229,12 @@ def reporting(config: Config, benchmarks: Iterable[Benchmark]) -> Step:
     benchmarks = list(benchmarks)
     inputs = {
         "results": [benchmark.path(paths.RESULTS) for benchmark in benchmarks],
-        "previews": [entry.path(paths.PREVIEW, model=name) for entry in benchmarks for name in entry.models],
+        "previews": [
+            scored.path(paths.PREVIEW, model=name)
+            for benchmark in benchmarks
+            for scored in benchmark.scored
+            for name in benchmark.models
+        ],
     }
     settings = {"report": config.report.model_dump(), "benchmarks": [benchmark.name for benchmark in benchmarks]}
     described = {benchmark.dataset: _described(benchmark) for benchmark in benchmarks}
@@ -240,16 +249,16 @@ def predicting(config: Config, scene: str) -> Step:
     """Super-resolve a scene of the user's own. Raises HsisrError if the configuration names none of this name."""
     if scene not in config.predict:
         known = ", ".join(config.predict) or "none"
-        raise HsisrError(f"predict: no scene {scene!r}; config.yaml names {known}")
+        near = did_you_mean(scene, config.predict)
+        raise HsisrError(f"predict: no scene {scene!r}; {near}config.yaml names {known}")
     chosen = config.predict[scene]
     inputs = {"lr": [chosen.lr], "guide": [] if chosen.guide is None else [chosen.guide], "model": _own_model(chosen)}
     bases = [chosen.model]
     if inputs["model"]:  # what a model file holds shows when it is read
         bases = [*registry.names(), *(recipe.base for recipe in config.models.values())]
     modules, own = _code_of(bases)
-    readers = tuple(f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS)
     function = "hsisr.inference:super_resolve_file"
-    return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *readers})), own=own)
+    return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *_readers()})), own=own)
 
 
 def difference(before: Any, now: Any) -> str:
@@ -389,7 +398,11 @@ def _own_tables(benchmark: Benchmark) -> dict[str, str]:
 
 def _table_readers(tables: Mapping[str, str]) -> tuple[str, ...]:
     """The modules that read such files: which one it is shows by the content."""
-    return tuple(f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS) if tables else ()
+    return _readers() if tables else ()
+
+
+def _readers() -> tuple[str, ...]:
+    return tuple(f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS)
 
 
 def _code_of(bases: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
-from hsisr.evaluation.table import columns_of
+from hsisr.evaluation.table import columns_of, scored_by
 from hsisr.report import figures, gallery, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
@@ -197,16 +197,16 @@ def render(title: str, sections: Sequence[Section], benchmarks: Mapping[str, Res
 
 def _overviews(benchmarks: Mapping[str, Results]) -> list[Overview]:
     """Several benchmarks in one table, where they were scored alike: other numbers must not stand in one column."""
-    groups: dict[tuple[str, str | None], dict[str, Results]] = {}
+    groups: dict[str, dict[str, Results]] = {}
     for name, results in benchmarks.items():
-        groups.setdefault((results.protocol, results.convention), {})[name] = results
+        groups.setdefault(f"protocol {results.protocol}, {scored_by(results)}", {})[name] = results
     found = []
-    for (protocol, convention), group in groups.items():
+    for alike, group in groups.items():
         if len(group) > 1:
-            scored = "no reference" if convention is None else f"convention {convention}"
             present = [key for key in OVERVIEW if any(key in tables.keys(results) for results in group.values())]
-            heading = f"Benchmarks side by side: protocol {protocol}, {scored}"
-            found.append(Overview(heading, [tables.overview(group, key) for key in present]))
+            found.append(
+                Overview(f"Benchmarks side by side: {alike}", [tables.overview(group, key) for key in present])
+            )
     return found
 
 
@@ -220,11 +220,9 @@ def _card(name: str, results: Results, scenes: Sequence[SceneBlock]) -> Card:
             pictures.append(
                 CardPicture(column, CARD_ENCODING.data_uri(picture.image), f"{scene.name}: {column}", picture.caption)
             )
-    scored = "no reference" if results.convention is None else f"convention {results.convention}"
     where = f"; the pictures show {scenes[0].name}" if scenes else ""
-    return Card(
-        name, words.finding(results), f"Protocol {results.protocol}, scale {results.scale}, {scored}{where}.", pictures
-    )
+    scored = f"Protocol {results.protocol}, scale {results.scale}, {scored_by(results)}{where}."
+    return Card(name, words.finding(results), scored, pictures)
 
 
 def _colours() -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from hsisr.errors import printable
 from hsisr.evaluation.results import ModelResult, Results
-from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text
+from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scored_by
 from hsisr.models.registry import entry
 from hsisr.report.published import Published, published
 
@@ -92,16 +92,17 @@ def value(scores: Mapping[str, float | None], key: str) -> float | None:
 
 
 def scores(results: Results) -> Table:
-    """Models against scores; the spread of networks with several seeds stands beside the score."""
+    """Models against scores; the spread over folds, or of networks over several seeds, stands beside the score."""
     models = results.models
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     for key in keys(results):
-        spreads = {name: model.seed_std.get(key) or 0.0 for name, model in models.items() if len(model.seeds) > 1}
+        spreads = {name: _spread(model).get(key) or 0.0 for name, model in models.items()}
         marks = ranks({name: value(model.mean, key) for name, model in models.items()}, key, spreads)
         for name, model in models.items():
-            rows[name].append(Cell(text(model.mean, key), _spread(model, key), marks.get(name, "")))
+            rows[name].append(Cell(text(model.mean, key), _spread_text(model, key), marks.get(name, "")))
     columns = [Column(_COLUMNS[key][0], _direction(key)) for key in keys(results)]
-    return Table("Mean scores over the test part", "Model", columns, rows)
+    tested = f"{len(results.folds)} folds" if results.folds else "the test part"
+    return Table(f"Mean scores over {tested}", "Model", columns, rows)
 
 
 def costs(results: Results) -> Table:
@@ -206,7 +207,7 @@ def ranks(values: Mapping[str, float | None], key: str, spreads: Mapping[str, fl
     """Name -> BEST or SECOND among values of one score, by the rounded numbers that the reader sees.
 
     Equal numbers share their rank, None has none. Of a single number nothing leads. spreads: standard deviations over
-    seeds; numbers that differ by no more than the spread of their difference share their rank too.
+    seeds or folds; numbers that differ by no more than the spread of their difference share their rank too.
     """
     _, decimals, higher = _COLUMNS[key]
     known = {name: number if higher else -number for name, number in values.items() if number is not None}
@@ -256,9 +257,8 @@ def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapp
     """
     parts = [f"# {_markdown_text(title)}"]
     for name, results in benchmarks.items():
-        scored = f"convention {results.convention}" if results.convention else "no reference"
         command = printable(results.command).replace("`", "'")
-        parts += [f"## {name}", f"Protocol {results.protocol}, {scored}; made by `{command}`."]
+        parts += [f"## {name}", f"Protocol {results.protocol}, {scored_by(results)}; made by `{command}`."]
         for table in (
             scores(results),
             costs(results),
@@ -279,8 +279,7 @@ def latex(benchmarks: Mapping[str, Results]) -> str:
         arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
         heads = [_latex_text(column.heading) + arrows[column.direction] for column in table.columns]
         rows = [" & ".join([_latex_text(row), *map(_latex_cell, cells)]) for row, cells in table.rows.items()]
-        scored = f"convention {results.convention}" if results.convention else "no reference"
-        caption = _latex_text(f"{name}: protocol {results.protocol}, {scored}.")
+        caption = _latex_text(f"{name}: protocol {results.protocol}, {scored_by(results)}.")
         parts.append(
             "\n".join(
                 [
@@ -318,10 +317,16 @@ def _direction(key: str) -> str:
     return "higher" if _COLUMNS[key][2] else "lower"
 
 
-def _spread(model: ModelResult, key: str) -> str:
-    if len(model.seeds) < 2 or model.seed_std.get(key) is None:
-        return ""
-    return f"\u00b1 {model.seed_std[key]:.{_COLUMNS[key][1]}f}"
+def _spread(model: ModelResult) -> Mapping[str, float | None]:
+    """Standard deviations over folds, else over seeds; none where there is only one."""
+    if model.folds:
+        return model.fold_std
+    return model.seed_std if len(model.seeds) > 1 else {}
+
+
+def _spread_text(model: ModelResult, key: str) -> str:
+    spread = _spread(model).get(key)
+    return "" if spread is None else f"\u00b1 {spread:.{_COLUMNS[key][1]}f}"
 
 
 def _costs(model: ModelResult) -> list[Cell]:

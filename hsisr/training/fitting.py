@@ -82,11 +82,12 @@ def fit(
     training, others = training or Training(), dict(others or {})
     _check(training)  # before the data, which the identity reads
     identity, unreadable = _identity(model, patches, training, seed, objective, others, validate, settings)
-    metadata = _described(model, patches, options)
+    file = Path(folder) / "model.safetensors"
+    metadata = _described(model, patches, options, file)
     outcome = run(model, patches, folder, training, identity, seed, objective, others, validate, export, unreadable)
     if is_first_process():
         if metadata is not None:
-            save_model(Path(folder) / "model.safetensors", model, metadata, identity)
+            save_model(file, model, metadata, identity)
         state.remove(folder)
     return outcome
 
@@ -99,7 +100,7 @@ def is_first_process() -> bool:
 
 
 def _described(
-    model: "nn.Module", patches: "TrainingSamples", options: "Mapping[str, Any] | None"
+    model: "nn.Module", patches: "TrainingSamples", options: "Mapping[str, Any] | None", file: Path
 ) -> dict[str, Any] | None:
     """What the model file will say; None, after a line, where the network cannot be built again."""
     from hsisr.models.description import describe
@@ -110,7 +111,9 @@ def _described(
     try:
         found = describe(model, sample, options)
     except HsisrError as error:
-        notice(f"fit: writes no model.safetensors: {error}; fit(..., options={{...}}) says what it was built with")
+        stale = "; the one that is there is of an earlier run" if file.exists() else ""
+        told = f"{error}; fit(..., options={{...}}) says what it was built with"
+        notice(f"fit: writes no {file.name}: {told}{stale}")
         return None
     wavelengths = patches.wavelengths_nm
     return found | {

@@ -27,7 +27,8 @@ def train(
 ) -> list[Path]:
     """Train networks of the configuration; returns the folders of the runs.
 
-    config: a Config or the path of a config.yaml. benchmark, model, seed: only these; None means all of them.
+    config: a Config or the path of a config.yaml. benchmark, model, seed: only these; None means all of them. A
+    benchmark with folds is all of its folds.
     gpus: at most so many of `training.devices`, as a scheduler gave them; 0 or None: no limit. No result depends on it
     but for rounding.
     The patch file and the validation pairs must exist (`snakemake` or `hsisr pairs` and `hsisr patches` make them).
@@ -37,12 +38,12 @@ def train(
     config = config if isinstance(config, Config) else load(config)
     folders = []
     for name in [benchmark] if benchmark else config.benchmarks:
-        chosen = resolve(config, name)
-        for entry in [chosen.model(model)] if model else chosen.models.values():
-            if entry.is_network:
-                entry = _limited(entry, gpus)
-                for number in entry.seeds if seed is None else [seed]:
-                    folders.append(train_one(chosen, entry, number))
+        for chosen in resolve(config, name).scored:
+            for entry in [chosen.model(model)] if model else chosen.models.values():
+                if entry.is_network:
+                    entry = _limited(entry, gpus)
+                    for number in entry.seeds if seed is None else [seed]:
+                        folders.append(train_one(chosen, entry, number))
     if not folders:
         raise HsisrError("nothing to train: the chosen benchmarks hold no network")
     return folders

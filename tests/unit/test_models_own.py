@@ -13,7 +13,7 @@ from hsisr.errors import HsisrError
 from hsisr.evaluation import evaluate_model
 from hsisr.files import file_hash
 from hsisr.inference import load_model, predict
-from hsisr.models import own, registry
+from hsisr.models import DeepShare, MulSR, own, registry
 from hsisr.models.base import as_model
 from hsisr.models.model_files import read_metadata
 from hsisr.pipeline import benchmark, pair_files, paths, steps
@@ -178,7 +178,7 @@ def test_what_it_imports_of_hsisr_belongs_to_its_steps(project):
         ({"base": "mynet:NUMBER"}, "mynet:NUMBER: is no network; expected a class that inherits from torch.nn.Module"),
         ({"base": "mynet:Silent"}, r"mynet:Silent: has no forward; expected forward\(self, lr\)"),
         ({"base": "mynet:Odd"}, r"its forward takes \(self, lr, guide, mask\); expected forward\(self, lr\)"),
-        ({"base": "mynet:Net", "widht": 3}, "models.mine.widht: unknown key; did you mean width"),
+        ({"base": "mynet:Net", "widths": 3}, "models.mine.widths: unknown key; did you mean width"),
         ({"base": "mynet:Net", "width": "wide"}, "models.mine.width: 'wide' is not allowed; must be a valid integer"),
         ({"base": "my net"}, "models.mine.base: unknown model 'my net'; known models: nearest, .*import path"),
     ],
@@ -337,9 +337,29 @@ def test_fit_knows_a_network_whose_shapes_tell_nothing(project, capsys):
     """))  # fmt: skip
     network = imported("Scaled")(5, 3, 4, gain=2.0)
     fitted(network, project)
-    assert "it makes another image" in capsys.readouterr().err
+    assert "makes another image" in capsys.readouterr().err
     fitted(network, project, options={"gain": 2.0})
     assert load_model("fitted")._gain == 2
+    fitted(network, project)
+    assert "the one that is there is of an earlier run" in capsys.readouterr().err
+
+
+def test_fit_knows_our_own_networks_by_themselves(project, capsys):
+    """Also one that is trained on samples of its own, which are no images."""
+    for network in (MulSR(4, 16, blocks=1, guide_channels=3, skip=True), DeepShare(5, 4, width=16, group=3, overlap=1)):
+        fitted(network, project)
+        again = load_model("fitted")
+        assert type(again) is type(network)
+        lr, guide = torch.rand(1, 5, 4, 4), torch.rand(1, 3, 16, 16)
+        with torch.no_grad():
+            images = [as_model(one.eval()).super_resolve(lr, guide) for one in (network, again)]
+        assert torch.equal(*images)
+    hybrid = registry.build("hybrid", 4, 5, 3, {"width": 8, "blocks": 1, "components": 3})
+    samples = hybrid.prepare_training(pair_files.training_pairs(project), 0)
+    fit(hybrid, samples, "fitted", Training(**TRAINING))
+    told = read_metadata("fitted")
+    assert (told["base"], told["scale"], told["bands"], told["guide_channels"]) == ("hybrid", 4, 5, 3)
+    assert told["options"]["width"] == 8 and "writes no" not in capsys.readouterr().err
 
 
 def test_a_class_inside_a_function_cannot_be_imported(project, capsys):

@@ -17,7 +17,7 @@ import numpy as np
 
 from hsisr.datasets.readers import virtual
 from hsisr.datasets.readers.damage import first_bytes
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.scene import Scene
 
 #: Readers of agencies' products, which are more than one file, or more than one array.
@@ -50,7 +50,8 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
     for key in options:
         if key not in known:
             raise HsisrError(
-                f"{path}: the reader {_name(module)} has no option {key!r}; it knows {', '.join(list(known)[1:])}"
+                f"{path}: the reader {_name(module)} has no option {key!r}; {did_you_mean(key, known)}it knows "
+                f"{', '.join(list(known)[1:])}"
             )
     if not path.exists() and not virtual.is_virtual(path):
         raise HsisrError(f"{path}: no such file or folder")
@@ -111,7 +112,9 @@ def innermost(path: Path) -> Path:
 
 def _module(name: str) -> ModuleType:
     if name not in READERS:
-        raise HsisrError(f"unknown reader {name!r}; known: {', '.join(READERS)}, auto")
+        raise HsisrError(
+            f"unknown reader {name!r}; {did_you_mean(name, [*READERS, 'auto'])}known: {', '.join(READERS)}, auto"
+        )
     return importlib.import_module(f"hsisr.datasets.readers.{name}")
 
 

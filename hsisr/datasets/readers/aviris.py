@@ -42,9 +42,10 @@ def read(path: Path) -> Scene:
     cube = LazyCube(path, GuardedDataset(path, stored), (0, 1, 2), nodata)
     scene = Scene(cube, scene_name(path), nodata=nodata, **products.spectral(centres, widths))
     flown = re.search(r"(?:AV[35]|ang)(\d{4})(\d\d)(\d\d)t(\d\d)(\d\d)(\d\d)", path.name)
-    acquired = None if flown is None else "{}-{}-{}T{}:{}:{}".format(*flown.groups())
     scene = replace(scene, crs=place.crs, transform=place.transform)
-    return products.finished(path, products.in_order(scene), "AVIRIS L2A", acquired, georeference=place.unused)
+    return products.finished(
+        path, products.in_order(scene), "AVIRIS L2A", products.time_of(flown), georeference=place.unused
+    )
 
 
 def describe(path: Path) -> dict[str, Any]:

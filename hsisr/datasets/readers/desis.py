@@ -40,9 +40,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
     if package is None:
         raise HsisrError(f"{path}: no DESIS product; expected its folder, its zip archive or its METADATA.xml")
     metadata = package.find(_METADATA)[0]
-    level = re.search(r"HSI-(L\d\w)-", metadata, re.IGNORECASE)
-    if level is None or level[1].upper() != "L2A":
-        raise HsisrError(f"{path}: a DESIS product of level {level[1][1:] if level else 'unknown'}; expected level 2A")
+    products.check_level(path, "a DESIS product", re.search(r"HSI-(L\d\w)-", metadata, re.IGNORECASE))
     name = package.first(r".*-SPECTRAL_IMAGE\.tiff?")
     if name is None:
         raise HsisrError(f"{path}: a DESIS product without its SPECTRAL_IMAGE.tif; get it again")

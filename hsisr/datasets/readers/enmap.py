@@ -48,9 +48,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
     if package is None:
         raise HsisrError(f"{path}: no EnMAP product; expected its folder, its zip archive or its METADATA.XML")
     metadata = package.find(_METADATA)[0]
-    level = re.search(r"_(L\d\w)-", metadata)
-    if level is None or level[1].upper() != "L2A":
-        raise HsisrError(f"{path}: an EnMAP product of level {level[1][1:] if level else 'unknown'}; expected level 2A")
+    products.check_level(path, "an EnMAP product", re.search(r"_(L\d\w)-", metadata))
     name = package.first(_IMAGE)
     if name is None:
         raise HsisrError(f"{path}: an EnMAP product without its SPECTRAL_IMAGE.TIF; get it again")

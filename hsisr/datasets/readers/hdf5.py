@@ -12,7 +12,6 @@ from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 #: One row of chunks of a 3 GB scene; the number of slots is a prime, a hundred times the chunks that fit, as HDF5 asks.
 _CACHE_BYTES = 384 * 2**20
 _CACHE_SLOTS = 100_003
@@ -20,7 +19,7 @@ _CACHE_SLOTS = 100_003
 
 def matches(path: Path, head: bytes) -> bool:
     """True for any HDF5 file, also behind a user block of 512 bytes."""
-    return _HDF5 in (head[:8], head[512:520])
+    return hdf5.MAGIC in (head[:8], head[512:520])
 
 
 def read(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import products
+from hsisr.datasets.readers.images import driver_of
 from hsisr.datasets.readers.packages import Package
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
@@ -29,7 +30,7 @@ _MASKED = (2, 4, 5, 7)
 
 def matches(path: Path, head: bytes) -> bool:
     """True for a TIFF that is named as Planet names surface reflectance."""
-    return head[:4] in (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+") and _FILE.fullmatch(path.name) is not None
+    return driver_of(head) == "GTiff" and _FILE.fullmatch(path.name) is not None
 
 
 def read(path: Path, quality: str = "mask") -> Scene:
@@ -54,7 +55,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
     taken = re.match(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", path.name)
     return products.finished(
         path, scene, "Planet surface reflectance",
-        None if taken is None else "{}-{}-{}T{}:{}:{}Z".format(*taken.groups()), mask,
+        products.time_of(taken, "Z"), mask,
         quality=None if mask is None else f"no data where {usable} says cloud, shadow, heavy haze or unusable",
     )  # fmt: skip
 

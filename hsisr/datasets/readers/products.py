@@ -25,7 +25,6 @@ from hsisr.errors import HsisrError
 from hsisr.lazy_array import ChosenBands, LazyArray
 from hsisr.scene import Scene
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 #: GDAL's formats of a product's images by their endings.
 _DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
 #: Endings of descriptions that stand for a product.
@@ -202,7 +201,7 @@ def holds_hdf5(path: Path, head: bytes, *members: str) -> bool:
 
     Readers look for names in `list(group)`: `name in group` would open another file that a link leads to.
     """
-    if not head.startswith(_HDF5):
+    if not head.startswith(hdf5.MAGIC):
         return False
     try:
         with hdf5.open_any(path) as file:
@@ -309,6 +308,17 @@ def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) ->
     found = sorted(set(package.on_top()) & set(package.find(metadata)))
     match = file.fullmatch(found[0].rpartition("/")[2]) if len(found) == 1 else None
     return None if match is None else package.starting(match[1])
+
+
+def check_level(path: Path, product: str, level: re.Match[str] | None) -> None:
+    """Raise HsisrError unless the level of a product is 2A. level: of its name, the first group being as `L2A`."""
+    if level is None or level[1].upper() != "L2A":
+        raise HsisrError(f"{path}: {product} of level {level[1][1:] if level else 'unknown'}; expected level 2A")
+
+
+def time_of(match: re.Match[str] | None, zone: str = "") -> str | None:
+    """The time of acquisition out of a name: its year, month, day, hour, minute and second; None without a match."""
+    return None if match is None else "{}-{}-{}T{}:{}:{}".format(*match.groups()) + zone
 
 
 def first_bytes(path: Path) -> bytes:

@@ -39,7 +39,7 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
     screen = products.uses_quality(path, quality)
     with damage(path, "Tanager product"):
         file = open_for_strips(path)
-        top = _GRID if products.holds_hdf5(path, b"\x89HDF\r\n\x1a\n", _GRID) else _SWATH
+        top = _GRID if products.holds_hdf5(path, hdf5.MAGIC, _GRID) else _SWATH
         fields = hdf5.group(file, f"{top}/Data Fields")
         if "surface_reflectance" not in list(fields):
             held = ", ".join(fields)
@@ -68,7 +68,7 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
     acquired = re.match(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", path.name)
     return products.finished(
         path, products.in_order(scene), "Tanager surface reflectance",
-        None if acquired is None else "{}-{}-{}T{}:{}:{}".format(*acquired.groups()), mask,
+        products.time_of(acquired), mask,
         quality=f"no data where {', '.join(names)} say so" if names else None, georeference=place.unused,
     )  # fmt: skip
 
