@@ -55,7 +55,8 @@ def atomic_path(path: str | os.PathLike, suffix: str = "") -> Iterator[Path]:
 def cannot_write(path: str | os.PathLike, error: Exception) -> HsisrError:
     """The one line for a file that could not be written whole, with the space that is left where that may be why."""
     free = _free(Path(path))
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    told = error.strerror if isinstance(error, OSError) else None
+    reason = told or " ".join(str(error).split()) or type(error).__name__
     if free < _NOTHING_BYTES:
         return HsisrError(f"{path}: cannot be written ({os.strerror(errno.ENOSPC)})")
     room = "" if free > _LITTLE_BYTES else f"; {size(free)} of disk are free there: make room or choose another place"

@@ -73,7 +73,7 @@ class LazyCube(LazyArray):
         self, path: Path, source: Any, order: Sequence[int], nodata: float | None, marks: Marks = NO_MARKS
     ) -> None:
         self._path, self._source, self._order, self._nodata = path, source, tuple(order), nodata
-        self._marks, self.files = marks, (path,)
+        self._marks, self.files = marks, (path, *(source.files if isinstance(source, LazyArray) else ()))
         self.shape = tuple(int(source.shape[axis]) for axis in order)
         self.dtype = np.dtype(source.dtype).newbyteorder("=")
 
@@ -113,7 +113,7 @@ def build(
     cube = LazyCube(path, source, order, nodata, marks)
     if 0 in cube.shape:
         raise HsisrError(f"{path}: the cube is empty (bands, rows, columns: {cube.shape})")
-    check_claim(path, cube.nbytes)
+    check_claim(path, cube.nbytes, cube.files)
     check(path, BANDS, cube.shape[0], "bands")
     scene = Scene(cube, name=scene_name(path), nodata=nodata, **facts)
     if _stay_on_disk.get():
@@ -164,10 +164,14 @@ def check_numeric(path: Path, what: str, dtype: np.dtype) -> None:
         raise HsisrError(f"{path}: {what} has type {dtype}; expected integers or real numbers of up to 64 bits")
 
 
-def check_claim(path: Path, claimed_bytes: int) -> None:
-    """Raise HsisrError if a file claims far more bytes of pixels than one of its size holds."""
-    if path.is_file():
-        check_expansion(path, claimed_bytes, path.stat().st_size)
+def check_claim(path: Path, claimed_bytes: int, files: Sequence[Path] = ()) -> None:
+    """Raise HsisrError if a file claims far more bytes of pixels than one of its size holds.
+
+    files: those that hold them, where it is not `path` alone. What lies at an address has no size here.
+    """
+    stored = {file.resolve(): file.stat().st_size for file in (path, *files) if file.is_file()}
+    if stored:
+        check_expansion(path, claimed_bytes, sum(stored.values()))
 
 
 def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:

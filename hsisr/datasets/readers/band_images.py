@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import raster, rgb
-from hsisr.datasets.readers.arrays import build, left_on_disk, scene_name, vector
+from hsisr.datasets.readers.arrays import build, check_claim, left_on_disk, scene_name, vector
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.datasets.readers.images import SUFFIXES, decode, raster_driver_of
 from hsisr.datasets.stacking import stacked
@@ -54,6 +54,7 @@ def read(
     for index, file in enumerate(files):
         plane = _plane(file, channel)
         if stored is None:
+            check_claim(path, len(files) * plane.nbytes, files)
             stored = np.empty((len(files), *plane.shape), plane.dtype)
         if plane.shape != stored.shape[1:] or plane.dtype != stored.dtype:
             raise HsisrError(

@@ -22,7 +22,7 @@ from hsisr.datasets.readers.wavelengths import described, numbers, spectral_fact
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.lazy_array import LazyArray
-from hsisr.limits import BANDS, check
+from hsisr.limits import BANDS, TEXT_BYTES, check
 from hsisr.scene import Scene
 
 #: Names under which bands' tags, and tags of whole files, give centres and widths.
@@ -106,6 +106,8 @@ class _Raster(LazyArray):
         if data is None:
             raise HsisrError(f"{path}: neither TIFF nor ENVI")
         header = envi.header_file(data) if self.format == "ENVI" else None
+        if header is not None:
+            check(header, TEXT_BYTES, header.stat().st_size, "bytes of text")
         if header is not None and b"spectral library" in header.read_bytes().lower():
             raise HsisrError(f"{path}: a library of spectra, not an image")
         with self._guarded():
@@ -116,8 +118,9 @@ class _Raster(LazyArray):
             else:
                 self._images = [beside.opened(path, driver, sources) if name is None else _open(name, driver)]
             self._image = self._images[0]
+            self.files = self._read_from(data, header)
             check(path, BANDS, sum(image.count for image in self._images), "bands")
-            check_claim(path, sum(image.count for image in self._images) * self._image.height * self._image.width)
+            check_claim(path, sum(_bytes(image) for image in self._images), self.files)
             types = {dtype for image in self._images for dtype in image.dtypes}
         if len(types) != 1:
             raise HsisrError(f"{path}: its bands have different types: {', '.join(sorted(types))}")
@@ -180,6 +183,15 @@ class _Raster(LazyArray):
         with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"):
             yield
 
+    def _read_from(self, data: Path, header: Path | None) -> tuple[Path, ...]:
+        """The files that hold the image, as far as they lie on a disk here."""
+        if virtual.is_virtual(self.path):
+            archive = virtual.local_file(self.path)
+            return () if archive is None else (archive,)
+        if header is not None:  # GDAL may have opened links to them
+            return data, header
+        return tuple(Path(file) for image in self._images for file in image.files)
+
     def _pages(self, path: Path | str) -> list[Any]:
         """The open image, or one for each page of a TIFF that holds several."""
         import rasterio
@@ -187,6 +199,7 @@ class _Raster(LazyArray):
         image = _open(path, "GTiff")
         if len(image.subdatasets) < 2:
             return [image]
+        check(self.path, BANDS, len(image.subdatasets), "pages")
         pages = [rasterio.open(name) for name in sorted(image.subdatasets, key=natural_key)]
         if len({(page.count, page.height, page.width, page.dtypes) for page in pages}) != 1:
             sizes = ", ".join(dict.fromkeys(f"{page.count} x {page.height} x {page.width}" for page in pages))
@@ -296,6 +309,11 @@ class _Raster(LazyArray):
         if len(plain) > 1:
             raise HsisrError(f"{self.path}: its bands declare different nodata values: {sorted(plain)}")
         return next(iter(plain or values), None)
+
+
+def _bytes(image: Any) -> int:
+    count: int = image.count * image.height * image.width * np.dtype(image.dtypes[0]).itemsize
+    return count
 
 
 def _first(tags: dict[str, str], keys: tuple[str, ...]) -> str | None:
