@@ -29,6 +29,7 @@ from .mutations import damaged
 
 MOST_SECONDS = 20
 MOST_BYTES = 2**30
+_TEXTS = frozenset((".csv", ".hdr", ".json", ".txt", ".vrt", ".xml", ".yaml"))
 #: What an input may do.
 _GOOD = ("done", "refused")
 
@@ -39,7 +40,8 @@ def hsisr(*words: Any) -> Callable[[Path], None]:
     def run(file: Path) -> None:
         from hsisr.cli.app import app
 
-        places = {"FILE": str(file), "OUT": str(file.parents[1] / "out"), "SEEDS": str(file.parents[1] / "seeds")}
+        top = next(folder.parent for folder in file.parents if folder.name == "in")
+        places = {"FILE": str(file), "OUT": str(top / "out"), "SEEDS": str(top / "seeds")}
         told = [str(word) for word in words]
         for name, place in places.items():
             told = [word.replace(name, place) for word in told]
@@ -108,7 +110,7 @@ PREDICT = hsisr("predict", "FILE", "--model", "bicubic", "--scale", 2, "-o", "OU
 GUIDED = hsisr("predict", "SEEDS/x.tif", "--guide", "FILE", "--model", "gsa", "-o", "OUT/r.tif")
 SCENES = [
     hsisr("info", "FILE"),
-    hsisr("show", "FILE", "-o", "OUT/s.png"),
+    hsisr("show", "FILE", "-b", 0, "-o", "OUT/s.png"),
     hsisr("export", "FILE", "OUT/e.tif"),
     hsisr("export", "FILE", "OUT/e.h5"),
     hsisr("degrade", "FILE", "--protocol", "wald", "--scale", 2, "-o", "OUT/p.h5"),
@@ -116,34 +118,40 @@ SCENES = [
     PREDICT,
     GUIDED,
 ]
-#: Kind -> seed files, what is done with them, and whether they are text.
-KINDS: dict[str, tuple[list[str], list[Callable[[Path], None]], bool]] = {
-    "tif": (["x.tif", "cog.tif"], [*SCENES, read_plane], False),
-    "envi": (["envi.img"], SCENES, False),
-    "envi-header": (["envi.hdr"], SCENES, True),
-    "matlab": (["v5.mat", "x73.mat"], [*SCENES, read_plane], False),
-    "numpy": (["x.npy", "x.npz"], [*SCENES, read_plane], False),
-    "hdf5": (["plain.h5"], SCENES, False),
-    "scene": (["scene.h5"], SCENES, False),
-    "photograph": (["rgb.png", "rgb.jpg", "rgb.bmp"], SCENES, False),
-    "pair": (["pair.h5"], [*SCENES[:2], hsisr("registration", "FILE")], False),
+#: Kind -> seeds, and what is done with them. A seed in a folder comes with its folder, of which any file is damaged.
+KINDS: dict[str, tuple[list[str], list[Callable[[Path], None]]]] = {
+    "tif": (["x.tif", "cog.tif"], [*SCENES, read_plane]),
+    "envi": (["envi/x.img", "envi/x.hdr"], SCENES),
+    "vrt": (["vrt/x.vrt"], SCENES),
+    "product": (
+        ["prisma.he5", "aviris.nc", "neon.h5", "tanager.h5", "basic.h5", "emit/a_RFL_.nc", "desis.zip"],
+        SCENES,
+    ),
+    "product-folder": (
+        ["enmap/", "desis/", "sentinel2/", "landsat/", "hyperion/", "planet/a_AnalyticMS_SR_8b.tif", "stac/item.json"],
+        SCENES,
+    ),
+    "matlab": (["v5.mat", "x73.mat"], [*SCENES, read_plane]),
+    "numpy": (["x.npy", "x.npz"], [*SCENES, read_plane]),
+    "hdf5": (["plain.h5"], SCENES),
+    "scene": (["scene.h5"], SCENES),
+    "photograph": (["rgb.png", "rgb.jpg", "rgb.bmp"], SCENES),
+    "pair": (["pair.h5"], [*SCENES[:2], hsisr("registration", "FILE")]),
     "model": (
         ["model.safetensors"],
         [hsisr("predict", "SEEDS/x.tif", "--guide", "SEEDS/guide.tif", "--model", "FILE", "-o", "OUT/r.tif")],
-        False,
     ),
     "checkpoint": (
         ["checkpoint.pth", "old.pth"],
         [hsisr("import-weights", "FILE", "--model", "mulsr-xs", "--scale", 2, "--bands", 6, "-o", "OUT/m.safetensors")],
-        False,
     ),
-    "state": (["last.pt"], [resume], False),
-    "archive": (["archive.zip", "archive.tar.gz"], [unpack], False),
-    "results": (["results.json"], [hsisr("compare", "FILE", "FILE")], True),
-    "config": (["config.yaml"], [hsisr("split", "indian_pines", "-c", "FILE"), hsisr("datasets", "-c", "FILE")], True),
-    "manifest": (["manifest.json"], [convert, fetch], True),
-    "preview": (["preview.h5"], [read_preview], False),
-    "history": (["history.csv"], [read_history], True),
+    "state": (["last.pt"], [resume]),
+    "archive": (["archive.zip", "archive.tar.gz"], [unpack]),
+    "results": (["results.json"], [hsisr("compare", "FILE", "FILE")]),
+    "config": (["config.yaml"], [hsisr("split", "indian_pines", "-c", "FILE"), hsisr("datasets", "-c", "FILE")]),
+    "manifest": (["manifest.json"], [convert, fetch]),
+    "preview": (["preview.h5"], [read_preview]),
+    "history": (["history.csv"], [read_history]),
 }
 
 
@@ -220,17 +228,20 @@ def _tried(kind: str, number: int, seed: int, folder: Path) -> Outcome:
 
     from hsisr.errors import HsisrError
 
-    names, uses, text = KINDS[kind]
+    names, uses = KINDS[kind]
     rng = np.random.default_rng((seed, zlib.crc32(kind.encode()), number))
     name, use = names[rng.integers(len(names))], uses[rng.integers(len(uses))]
     for place in ("in", "out"):
         shutil.rmtree(folder / place, ignore_errors=True)
         (folder / place).mkdir()
-    if name.startswith("envi."):
-        for beside in ("envi.img", "envi.hdr"):
-            shutil.copy(folder / "seeds" / beside, folder / "in")
-    file = folder / "in" / name
-    file.write_bytes(damaged((folder / "seeds" / name).read_bytes(), rng, text))
+    file = hurt = folder / "in" / name
+    if "/" in name:
+        whole = folder / "in" / name.split("/")[0]
+        shutil.copytree(folder / "seeds" / whole.name, whole)
+        inside = sorted(path for path in whole.rglob("*") if path.is_file())
+        hurt = inside[rng.integers(len(inside))]
+    content = (folder / "seeds" / hurt.relative_to(folder / "in")).read_bytes()
+    hurt.write_bytes(damaged(content, rng, hurt.suffix.lower() in _TEXTS))
     before = _listed(folder)
     word, told = "done", ""
     try:

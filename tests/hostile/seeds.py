@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.unit import product_files as made
+
 BANDS, SIDE = 6, 24
 
 
@@ -28,6 +30,7 @@ def write(folder: Path) -> None:
     """Write one or more files of every kind into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     _images(folder)
+    _products(folder)
     _own_files(folder)
     _models(folder)
     _archives(folder)
@@ -43,7 +46,8 @@ def _images(folder: Path) -> None:
 
     seed = scene()
     cube = np.asarray(seed.stored)
-    formats = {"x.tif": None, "cog.tif": "cog", "envi.img": None, "x.npy": None, "x73.mat": "matlab7.3"}
+    formats = {"x.tif": None, "cog.tif": "cog", "envi/x.img": None, "x.npy": None, "x73.mat": "matlab7.3"}
+    (folder / "envi").mkdir()
     for name, form in formats.items():
         writers.export(seed, folder / name, form)
     scipy.io.savemat(folder / "v5.mat", {"cube": np.moveaxis(cube, 0, -1)}, do_compression=True)
@@ -53,6 +57,33 @@ def _images(folder: Path) -> None:
     picture = Image.fromarray(np.moveaxis(cube[:3] >> 8, 0, -1).astype(np.uint8))
     for ending in ("png", "jpg", "bmp"):
         picture.save(folder / f"rgb.{ending}")
+
+
+def _products(folder: Path) -> None:
+    """Agencies' products: of one file, or of several in a folder of their own."""
+    made.prisma(folder / "prisma.he5")
+    made.aviris(folder / "aviris.nc")
+    made.neon(folder / "neon.h5")
+    made.tanager(folder / "tanager.h5")
+    made.tanager(folder / "basic.h5", "SWATHS")
+    for name in ("emit", "planet", "stac"):
+        (folder / name).mkdir()
+    shutil.move(made.emit(folder / "emit")[0], folder / "emit" / "a_RFL_.nc")
+    shutil.move(next((folder / "emit").glob("*_MASK_*")), folder / "emit" / "a_MASK_.nc")
+    shutil.move(made.planet(folder / "planet")[0], folder / "planet" / "a_AnalyticMS_SR_8b.tif")
+    shutil.move(next((folder / "planet").glob("*_udm2_*")), folder / "planet" / "a_udm2.tif")
+    made.stac(folder / "stac")
+    for make in (made.enmap, made.desis, made.sentinel2, made.landsat, made.hyperion):
+        make(folder / make.__name__)
+    made.zipped(folder / "desis", folder / "desis.zip")
+    (folder / "vrt").mkdir()
+    source = '<SimpleSource><SourceFilename relativeToVRT="1">x.tif</SourceFilename><SourceBand>{band}</SourceBand>'
+    bands = "".join(
+        f'<VRTRasterBand dataType="UInt16" band="{band}">{source.format(band=band)}</SimpleSource></VRTRasterBand>'
+        for band in range(1, BANDS + 1)
+    )
+    (folder / "vrt" / "x.vrt").write_text(f'<VRTDataset rasterXSize="{SIDE}" rasterYSize="{SIDE}">{bands}</VRTDataset>')
+    shutil.copy(folder / "x.tif", folder / "vrt")
 
 
 def _own_files(folder: Path) -> None:

@@ -2,11 +2,7 @@
 
 import io
 import json
-import os
-import resource
 import struct
-import subprocess
-import sys
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -25,9 +21,8 @@ from hsisr.errors import HsisrError, printable
 from hsisr.files import read_json, stamp
 from hsisr.models.model_files import load_model, read_metadata
 
-from . import seeds
+from . import apart, seeds
 
-REPOSITORY = Path(__file__).parents[2]
 SHAPE = (6, 24, 24)
 SECRET = (b"somebody's own, " * 256)[: 6 * 24 * 24]
 
@@ -169,7 +164,7 @@ def test_no_pair_brings_another_file_into_a_result(leak, tmp_path):
 
 
 def blank_png(folder: Path) -> Path:
-    rows, columns = 60_000, 60_000
+    rows, columns = 30_000, 30_000
     packer = zlib.compressobj(9)
     pixels = b"".join(packer.compress(bytes(100 * (1 + columns))) for _ in range(rows // 100)) + packer.flush()
 
@@ -225,8 +220,8 @@ def sparse_tiff(folder: Path, **size) -> Path:
     return folder / "a.tif"
 
 
-def tiff_of_many_bands(folder: Path) -> Path:
-    return sparse_tiff(folder, width=16, height=16, count=20_000, blockxsize=16, blockysize=16, interleave="pixel")
+def tiff_of_many_bands(folder: Path, count: int = 20_000) -> Path:
+    return sparse_tiff(folder, width=16, height=16, count=count, blockxsize=16, blockysize=16, interleave="pixel")
 
 
 def blank_hdf5(folder: Path) -> Path:
@@ -238,26 +233,21 @@ def blank_hdf5(folder: Path) -> Path:
 BOMBS = [blank_png, blank_npz, npz_that_claims, blank_matlab, sparse_tiff, tiff_of_many_bands, blank_hdf5]
 
 
+@apart.needs_linux
 @pytest.mark.parametrize("bomb", BOMBS, ids=lambda bomb: bomb.__name__)
 def test_a_bomb_is_refused_soon_in_little_memory(bomb, tmp_path):
-    """In a process of its own, whose memory is measured."""
-    file = bomb(tmp_path)
-    options = "" if bomb in (blank_png, blank_matlab, sparse_tiff, tiff_of_many_bands) else ", axes='BHW'"
-    code = f"from hsisr.datasets.readers import read_scene; read_scene({str(file)!r}{options})"
-    read = subprocess.Popen([sys.executable, "-c", code], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True)
-    said = read.stderr.read()
-    _, status, used = os.wait4(read.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 1 and "hsisr.errors.HsisrError" in said
-    assert used.ru_maxrss < 500_000 and used.ru_utime < 20
+    options = {} if bomb in (blank_png, blank_matlab, sparse_tiff, tiff_of_many_bands) else {"axes": "BHW"}
+    said = apart.refused("hsisr.datasets.readers.read_scene", bomb(tmp_path), **options)
     if bomb is not npz_that_claims:
         assert "damaged" not in said and "HSISR_MOST_" in said
 
 
 def test_what_is_refused_as_a_bomb_can_be_allowed(tmp_path, monkeypatch):
-    file = tiff_of_many_bands(tmp_path)
+    file = tiff_of_many_bands(tmp_path, 50)
+    monkeypatch.setenv("HSISR_MOST_BANDS", "49")
     assert "HSISR_MOST_BANDS" in refused(read_scene, file)
-    monkeypatch.setenv("HSISR_MOST_BANDS", "20000")
-    assert read_scene(file).shape == (20_000, 16, 16)
+    monkeypatch.setenv("HSISR_MOST_BANDS", "50")
+    assert read_scene(file).shape == (50, 16, 16)
     monkeypatch.setenv("HSISR_MOST_BANDS", "many")
     assert "expected a whole number" in refused(read_scene, file)
 
@@ -319,12 +309,11 @@ def test_a_header_that_is_none(text, tmp_path):
     refused(read_metadata, model_file(tmp_path / "m.safetensors", text))
 
 
+@apart.needs_linux
 def test_a_network_larger_than_its_file_is_never_made(tmp_path):
     """Its width alone would take gigabytes."""
     file = model_file(tmp_path / "m.safetensors", {**stamp("model"), **FACTS, "options": {"width": 20_002}})
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert "do not fit" in refused(load_model, file)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+    assert "do not fit" in apart.refused("hsisr.models.model_files.load_model", file)
 
 
 # Texts
