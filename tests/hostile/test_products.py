@@ -119,8 +119,8 @@ def lookup_table(folder: Path) -> Path:
     with h5py.File(path, "r+") as file:
         for name in ("glt_x", "glt_y"):
             del file[f"location/{name}"]
-            table = file.create_dataset(f"location/{name}", (8000, 8000), "i4", chunks=(1000, 1000), compression=1)
-            table[...] = 1
+            table = np.ones((5000, 5000), np.int32)
+            file.create_dataset(f"location/{name}", data=table, chunks=(1000, 1000), compression=1)
     return path
 
 

@@ -7,7 +7,7 @@ and offset. Alpha bands and masks are masks, and the pages of a TIFF are bands.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -210,7 +210,9 @@ class _Raster(LazyArray):
         return pages
 
     def _check_interpretation(self) -> None:
-        if self._image.count == 1 and self._image.colorinterp[0].name == "palette":
+        with self._guarded():
+            holds_indices = self._image.count == 1 and self._image.colorinterp[0].name == "palette"
+        if holds_indices:
             raise HsisrError(
                 f"{self.path}: holds palette indices, not values; save it with its colours "
                 "(gdal_translate -expand rgb), or as the numbers behind them"
@@ -234,12 +236,19 @@ class _Raster(LazyArray):
 
     def _header(self) -> dict[str, str]:
         """The ENVI header, keys in lower case with _ for blanks; empty for a GeoTIFF."""
-        return {name.lower(): value for name, value in self._image.tags(ns="ENVI").items()}
+        with self._guarded():
+            return {name.lower(): value for name, value in self._image.tags(ns="ENVI").items()}
+
+    def _of_bands(self, say: Callable[[Any], Sequence[Any]]) -> list[Any]:
+        """What rasterio says of each band of the scene. say: takes an image and says it of all its bands, slowly."""
+        with self._guarded():
+            columns = [say(image) for image in self._images]
+        return [columns[number][band - 1] for number, band in self._places]
 
     def _set_scale(self) -> None:
         """Scales and offsets of the bands; of an ENVI header also the factor by which reflectance was multiplied."""
-        self.scales = np.array([self._images[number].scales[band - 1] for number, band in self._places])
-        self.offsets = np.array([self._images[number].offsets[band - 1] for number, band in self._places])
+        self.scales = np.array(self._of_bands(lambda image: image.scales))
+        self.offsets = np.array(self._of_bands(lambda image: image.offsets))
         factor = self._header().get("reflectance_scale_factor")
         if factor is not None and (self.scales == 1).all() and (self.offsets == 0).all():
             value = float(numbers(self.path, factor, "reflectance scale factors", 1)[0][0])
@@ -263,7 +272,7 @@ class _Raster(LazyArray):
         units = units or _first(file, _UNITS) or ""
         centres, named = (centres_nm, None) if centres_nm is not None else self._column(_CENTRES, header, bands, file)
         if centres is None:
-            centres = described([self._images[number].descriptions[band - 1] for number, band in self._places])
+            centres = described(self._of_bands(lambda image: image.descriptions))
         if not units and named is not None:
             units = {"nm": "nm", "um": "um"}.get(named.rpartition("_")[2], "")
         widths, _ = self._column(_WIDTHS, header, bands, file)
@@ -304,7 +313,7 @@ class _Raster(LazyArray):
         return {**tags, **plain}
 
     def _nodata(self) -> float | None:
-        values = {self._images[number].nodatavals[band - 1] for number, band in self._places} - {None}
+        values = set(self._of_bands(lambda image: image.nodatavals)) - {None}
         plain = {value for value in values if not np.isnan(value)}
         if len(plain) > 1:
             raise HsisrError(f"{self.path}: its bands declare different nodata values: {sorted(plain)}")
