@@ -72,6 +72,7 @@ def many_bands_in_files(folder: Path) -> Path:
 
 def sentinel2(folder: Path) -> Path:
     path, _ = made.sentinel2(folder)
+    next(path.rglob("*_SCL_*")).unlink()
     for file in path.rglob("*_10m.jp2"):
         profile = {"driver": "JP2OpenJPEG", "QUALITY": "1"}
         with rasterio.open(file, "w", width=6000, height=6000, count=1, dtype="uint16", **profile) as image:
