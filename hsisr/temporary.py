@@ -40,9 +40,8 @@ def new_file(target: Path, suffix: str = "") -> Path:
 def new_folder(parent: Path, purpose: str) -> Iterator[Path]:
     """A temporary folder inside `parent`, removed afterwards; one that a killed process left is removed first.
 
-    parent: is made where it is missing, and removed again if nothing else is put into it. purpose: a word for the name. Raises HsisrError if it cannot be made.
+    parent: is made where it is missing. purpose: a word for the name. Raises HsisrError if it cannot be made.
     """
-    made = not parent.exists()
     try:
         parent.mkdir(parents=True, exist_ok=True)
         remove_left(parent / purpose)
@@ -53,9 +52,6 @@ def new_folder(parent: Path, purpose: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        if made:
-            with suppress(OSError):  # where something lies in it now
-                parent.rmdir()
 
 
 def remove_left(target: Path) -> None:

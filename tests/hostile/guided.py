@@ -1,10 +1,11 @@
-"""Damage that is guided by coverage: what leads a reader to new lines is damaged further. By atheris, for Python 3.11 on.
+"""Damage that is guided by coverage, by atheris: what leads a reader to new lines is damaged further.
 
     pip install atheris
     python -m tests.hostile.guided x.tif -max_total_time=600
 
-The first word is a seed of `tests.hostile.seeds`; the others are options of libFuzzer. Any exception but HsisrError, more
-than 20 s or more than 1 GB ends the run and leaves the input in the current folder. C libraries are not instrumented.
+The first word is a seed of `tests.hostile.seeds`; the others are options of libFuzzer. Any exception but HsisrError,
+more than 20 s or more than 1 GB ends the run and leaves the input in the current folder. C libraries are not
+instrumented.
 """
 
 import sys
