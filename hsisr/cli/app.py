@@ -118,9 +118,10 @@ def main() -> None:
     """Run the command line; the console script."""
     wait_passively()
     _end_in_order()
+    _keep_quiet_of_logs()
     started = time.monotonic()
     try:
-        app()
+        typer.main.get_command(app)()  # app() would put typer's hook in the place of ours
     except HsisrError as error:
         if screen.is_verbose():
             traceback.print_exc()
@@ -164,6 +165,24 @@ def _end_in_order() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # under nohup, it is to be ignored
             signal.signal(number, stop)
+
+
+def _keep_quiet_of_logs() -> None:
+    """Say nothing where rasterio cannot decode what GDAL says of a damaged file, which it prints in two ways.
+
+    The first has no traceback, which an exception that ends the program has; the second names rasterio's function.
+    """
+    shown, unraisable = sys.excepthook, sys.unraisablehook
+
+    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not (issubclass(kind, UnicodeDecodeError) and trace is None):
+            shown(kind, error, trace)
+
+    def show_unraisable(found: Any) -> None:
+        if not (issubclass(found.exc_type, UnicodeDecodeError) and "log_error" in str(found.object)):
+            unraisable(found)
+
+    sys.excepthook, sys.unraisablehook = show, show_unraisable
 
 
 def _resuming() -> str:

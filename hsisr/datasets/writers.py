@@ -112,18 +112,18 @@ def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
 
 def _write_geotiff(scene: Scene, out: Path) -> None:
     with atomic_path(out, suffix=".tif") as new, _quiet(out):
-        _write_raster(scene, new, driver="GTiff", **_tiff_options(scene))
-        _add_overviews(new, scene)
+        written = _write_raster(scene, new, driver="GTiff", **_tiff_options(scene))
+        if max(scene.shape[1:]) > _LARGE_PX:
+            check_space(out, new.stat().st_size // 2, " for its overviews")  # a third, if they compress as well
+            _add_overviews(new, max(scene.shape[1:]))
+            _check_written(new, written)
 
 
-def _add_overviews(path: Path, scene: Scene) -> None:
-    """Smaller copies inside a large image, so that a viewer need not read it whole to show it."""
+def _add_overviews(path: Path, longest: int) -> None:
+    """Smaller copies inside an image of this longer side, so that a viewer need not read it whole to show it."""
     import rasterio
     from rasterio.enums import Resampling
 
-    longest = max(scene.shape[1:])
-    if longest <= _LARGE_PX:
-        return
     factors = [2]
     while longest / factors[-1] > _OVERVIEW_PX:
         factors.append(2 * factors[-1])

@@ -40,6 +40,8 @@ def files(tmp_path_factory):
     seeds.write(folder)
     stored = np.random.default_rng(0).integers(0, 60_000, (31, 160, 160)).astype(np.uint16)
     Scene(stored, "noise", scale=1 / 65535, wavelengths_nm=np.linspace(400, 700, 31)).save(folder / "noise.h5")
+    large = np.random.default_rng(0).integers(0, 255, (2, 2100, 1000)).astype(np.uint8)
+    Scene(large, "large").save(folder / "large.h5")
     (folder / "small").mkdir()
     return folder
 
@@ -54,6 +56,15 @@ def test_a_command_for_one_file(name, size, files):
     ended.check()
     assert ended.code == 1 or size != "50k", "it cannot have fitted"
     assert older in ended.left
+
+
+@small_disk.needs_one
+@pytest.mark.parametrize("size", ["4m", "5m", "5400k", "5600k", "16m"])
+def test_overviews(size, files):
+    """An image of 4.2 MB that fits, and overviews that may not."""
+    ended = small_disk.run(size, files / "small", "x.tif", ["export", "large.h5", "small/x.tif", "--overwrite"], files)
+    ended.check()
+    assert ended.code == int(size != "16m") and ended.left == ["x.tif"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -53,3 +53,15 @@ def test_what_cannot_be_read_is_one_line(tmp_path):
             env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         )  # fmt: skip
         assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_what_gdal_says_in_no_encoding_stays_unsaid(tmp_path):
+    """rasterio prints a traceback of its own where it cannot decode a warning."""
+    header = "samples = 4\nlines = 4\nbands = 1\ndata type = 1\ninterleave = bsq\nbyte order = 0\nheader offset = 0\n"
+    place = b"map info = {UTM, 1, 1, 5, 6, 30, 30, 31, North, \xf0GS}\n"
+    (tmp_path / "a.hdr").write_bytes(b"ENVI\n" + header.encode() + place)
+    (tmp_path / "a.img").write_bytes(bytes(16))
+    done = subprocess.run(
+        [sys.executable, "-m", "hsisr", "info", "a.hdr"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "Unicode" not in done.stderr and done.returncode == 0
