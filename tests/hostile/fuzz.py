@@ -92,6 +92,16 @@ def read_history(file: Path) -> None:
     read_history(file)
 
 
+def read_sweep(file: Path) -> None:
+    """Read what the report shows of a sweep."""
+    from hsisr.evaluation import sweep
+    from hsisr.report import sweeps
+
+    result = sweep.read(file)
+    sweeps.table(result)
+    sweeps.refusals(result)
+
+
 def convert(file: Path) -> None:
     """Convert a scene of the raw folder that a manifest describes."""
     from hsisr import datasets
@@ -151,6 +161,7 @@ KINDS: dict[str, tuple[list[str], list[Callable[[Path], None]]]] = {
     "config": (["config.yaml"], [hsisr("split", "indian_pines", "-c", "FILE"), hsisr("datasets", "-c", "FILE")]),
     "manifest": (["manifest.json"], [convert, fetch]),
     "preview": (["preview.h5"], [read_preview]),
+    "sweep": (["sweep.json"], [read_sweep]),
     "history": (["history.csv"], [read_history]),
 }
 

@@ -138,7 +138,7 @@ def _archives(folder: Path) -> None:
 def _records(folder: Path) -> None:
     from hsisr import datasets
     from hsisr.evaluation import results
-    from hsisr.files import stamp
+    from hsisr.files import stamp, write_json
 
     scores = {"psnr": 30.0, "ssim": 0.9, "sam": 2.0, "ergas": 3.0, "rmse": 0.1, "cc": 0.9}
     model = {
@@ -151,6 +151,11 @@ def _records(folder: Path) -> None:
         "environment": {"python": "3"},
     }  # fmt: skip
     results.write(folder / "results.json", results.Results.model_validate(content))
+    place = {"psf": "gaussian", "fwhm_lr": 1.0, "shift_px": 0.0, "response": 3, "snr_db": None}
+    found = {"scores": {"gsa": {"psnr": 30.0, "sam": 2.0}, "x": None}, "refused": {"x": "no"}, "warned": {"gsa": ["w"]}}
+    models = {"gsa": {"places": 1, "refused": 0, "psnr_mean": 30.0, "worst_at": "a"}, "x": {"places": 0, "refused": 1}}
+    swept = {"scene": "a", "shape": [6, 24, 24], "scale": 2, "models": models, "grid": [{**place, **found}]}
+    write_json(folder / "sweep.json", {**stamp("sweep"), **swept})
     (folder / "history.csv").write_text(
         "step,epoch,loss,validation_psnr,learning_rate,seconds,patches_per_second,memory_mb\n"
         "10,1,0.5,20.1,0.001,1.0,10.0,100\n20,2,0.4,21.1,0.001,2.0,10.0,100\n"
