@@ -12,7 +12,7 @@ import pytest
 import rasterio
 
 from hsisr import limits
-from hsisr.datasets.readers import describe, packages, read_scene
+from hsisr.datasets.readers import describe, packages, products, read_scene
 from hsisr.errors import HsisrError
 from tests.unit import product_files as made
 
@@ -200,6 +200,14 @@ def test_large_data_of_a_small_header(tmp_path):
     with open(tmp_path / "a.img", "wb") as file:
         file.truncate(300 * 10**6)
     assert describe(tmp_path / "a.hdr")["bands"] == describe(tmp_path / "a.img")["bands"] == 300
+
+
+def test_a_blank_layer_of_a_large_product(tmp_path):
+    layer = blank(tmp_path / "flags.tif", 20_000, dtype="uint8")
+    (tmp_path / "image.bsq").write_bytes(bytes(3 * 10**6))
+    assert products.raster(packages.Package.of(tmp_path), layer.name).shape == (1, 20_000, 20_000)
+    (tmp_path / "image.bsq").unlink()
+    assert limits.EXPANSION.variable in refused(products.raster, packages.Package.of(tmp_path), layer.name)
 
 
 def test_a_mosaic_of_large_images(tmp_path):

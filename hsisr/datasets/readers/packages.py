@@ -81,6 +81,10 @@ class Package:
         """The file on the disk that holds it: itself, or the archive."""
         return self.path if self.zipped else Path(self.names[name])
 
+    def files(self) -> tuple[Path, ...]:
+        """All that holds the package."""
+        return (self.path,) if self.zipped else tuple(map(Path, self.names.values()))
+
     def content(self, name: str, most: int = _MOST_XML_BYTES) -> bytes:
         """All bytes of a description. Raises HsisrError if it cannot be read, or has more than `most` bytes."""
         with damage(self.place(name), "description"):

@@ -44,6 +44,7 @@ def raster(package: Package, name: str) -> Scene:
     if driver is None:
         raise HsisrError(f"{place}: an image of an unexpected kind; expected {', '.join(_DRIVERS)}")
     rows = _Rasters(place, package.image(name), driver, package.file(name))
+    check_claim(place, rows.nbytes, package.files())  # of all, as a layer of flags is often blank
     with quiet_gdal(), damage(place, "image"):
         found = ground.georeference(rows.image)
         nodata = rows.image.nodata
@@ -65,7 +66,6 @@ class _Rasters(LazyArray):
         self.shape = (self.image.count, self.image.height, self.image.width)
         self.dtype = np.dtype(types.pop())
         check(path, BANDS, self.image.count, "bands")
-        check_claim(path, self.nbytes, self.files)
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
         """Stored numbers of a window."""
