@@ -4,8 +4,8 @@
     python studies/withheld.py enmap --data <folder with enmap_potsdam> --work WORK
 
 hyperion: Hyperion's 128 bands over Paris, degraded from 30 m to 90 m (Wald's protocol), with ALI's nine bands of 30 m:
-two sensors, each with noise and a place of its own. enmap: the mosaic, degraded by 2, with four bands of Sentinel-2 that
-are simulated from it. Prints the table of `hsisr validate`, with and without registration by a field.
+two sensors, each with noise and a place of its own. enmap: the mosaic, degraded by 2, with four bands of Sentinel-2
+that are simulated from it. Prints the table of `hsisr validate`, with and without registration by a field.
 """
 
 import argparse
@@ -38,7 +38,8 @@ def main() -> None:
     for model in arguments.models:
         for move in (None, "field"):
             print(f"\n{model}, the guide {'as it lies' if move is None else 'moved by a field'}")
-            print(table(validate(lr, guide, model=model, options=Options(device="cpu", correct_shift=move))), flush=True)
+            options = Options(device="cpu", correct_shift=move)
+            print(table(validate(lr, guide, model=model, options=options)), flush=True)
 
 
 def _hyperion(data: Path, folder: Path) -> tuple[Path, Path]:
