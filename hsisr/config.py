@@ -23,8 +23,12 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
+from hsisr import limits
 from hsisr.errors import HsisrError, did_you_mean
+from hsisr.files import read_text
 
+#: Levels of keys in a configuration.
+_MOST_DEPTH = 50
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 #: Pattern -> what a user reads in its place.
@@ -329,14 +333,32 @@ Family = Literal[
 Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def _move(value: Any) -> Any:
+    """A model of registration; true is a shift, as it was when there was no other."""
+    return {True: "shift", False: None}[value] if isinstance(value, bool) else value
+
+
+#: How a guide is moved by what is measured.
+Move = Annotated[
+    Literal["shift", "affine", "field"] | None,
+    BeforeValidator(_move),
+    WithJsonSchema({"enum": ["shift", "affine", "field", True, False, None]}),
+]
+
+
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class SceneOptions:
     """How a scene of the user's own is super-resolved: of `hsisr predict`, the section `predict` and Python alike."""
 
     scale: Positive | None = Field(None, description="HR pixels per LR pixel; else as model or guide say.")
     align: bool = Field(False, description="Reproject or resample the guide onto the scene's grid.")
-    correct_shift: bool = Field(
-        False, description="Move the guide by the shift that is measured, if above 0.5 LR pixel."
+    correct_shift: Move = Field(
+        None,
+        description="Move the guide by what is measured: by a shift above 0.5 LR pixel (also without a word), an "
+        "affine map, or a field, a smooth displacement.",
+    )
+    mask_change: bool = Field(
+        False, description="Leave the guide's detail out where it shows other ground or has no data."
     )
     exact: bool = Field(False, description="The whole scene at once: no tiles, no borders.")
     tile: Annotated[int, Field(ge=8)] | None = Field(
@@ -365,6 +387,9 @@ class Prediction(SceneOptions):
     guide: str | None = Field(None, description="Sharp image of the same ground.")
     model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
     preview: str | None = Field(None, description="Picture (.png, .jpg) of scene, result and guide side by side.")
+    maps: str | None = Field(
+        None, description="Folder for maps and numbers of the displacement and change that were found."
+    )
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 
@@ -518,17 +543,32 @@ def json_schema() -> dict:
 
 
 def _read_yaml(path: Path) -> dict:
+    if not path.exists():
+        raise HsisrError(f"{path}: no such configuration file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HsisrError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise HsisrError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    _check_extent(path, content)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise HsisrError(f"{path}: expected keys and values, found {type(content).__name__}")
     return content
+
+
+def _check_extent(path: Path, content: Any) -> None:
+    """Raise HsisrError for content that holds itself, or that a few aliases make endless."""
+    left = [(content, 0)]
+    count = 0
+    while left:
+        value, depth = left.pop()
+        count += 1
+        if depth > _MOST_DEPTH:
+            raise HsisrError(f"{path}: is nested more than {_MOST_DEPTH} levels deep, or holds itself")
+        limits.check(path, limits.VALUES, count, "values, with aliases (*) written out")
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        left += [(entry, depth + 1) for entry in inside]
 
 
 def _merge(base: dict, change: dict) -> dict:

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, filled
+from hsisr.inference.own_detail import own_image
 from hsisr.models.apply import Method
 from hsisr.models.windows import Window
 
@@ -46,7 +47,7 @@ class Feed:
         """Whether a pixel of the result may lack a value, for one of its inputs may lack it."""
         images = [self.lr.scene]
         if self.guide is not None:
-            if self.guide.coverage < 1 or any(self.guide.shift_px):
+            if self.guide.coverage < 1 or self.guide.lies_elsewhere:
                 return True
             images.append(self.guide.source.scene)
         return any(scene.nodata is not None or scene.mask is not None for scene in images)
@@ -64,6 +65,7 @@ class Feed:
 
         bands: those of the good bands to do; None: all. Pixels without data, in the LR image or the guide, are replaced
         by their nearest neighbours for the method, and NaN in its result; where all lack data it is not asked.
+        Where the guide shows other ground the result is `own_image`.
         """
         before = rows[0] % self.method.lr_period, columns[0] % self.method.lr_period
         estimate, valid = self._computed((rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1]), bands)
@@ -75,33 +77,46 @@ class Feed:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same of a window whose start suits the method."""
         scale = self.method.scale
-        low, sharp, valid = self.shown(rows, columns, bands)
+        low, sharp, valid, changed = self.shown(rows, columns, bands)
         if not valid.any():
             return np.full((len(low), *valid.shape), np.nan, np.float32), valid
+        trusted = valid if changed is None else valid & (changed == 0)
         if self.learnt is not None:
             assert sharp is not None
             corner = rows[0] * scale, columns[0] * scale
-            estimate = self.method.part(self.learnt, Window(low, sharp, valid), corner)
+            estimate = self.method.part(self.learnt, Window(low, sharp, trusted), corner)
             estimate = estimate if bands is None else estimate[bands]
         else:
-            estimate = self.method(low, sharp, self.memory, sensor_in(self.footprint, valid, scale))
-        estimate = estimate * np.float32(self.peak)
+            estimate = self.method(low, sharp, self.memory, sensor_in(self.footprint, trusted, scale))
+        if changed is not None and changed.any():
+            estimate += changed.astype(np.float32) * (own_image(low, scale, self.footprint) - estimate)
+        estimate *= np.float32(self.peak)
         estimate[:, ~valid] = np.nan
         return estimate, valid
 
-    def shown(
-        self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None
-    ) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
-        """LR image (bands, n, m) and guide (G, scale n, scale m) or None, as the method sees them, and valid HR pixels.
-
-        Pixels without data are replaced by their nearest neighbours in the window.
-        """
+    def shown(self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None) -> "Shown":
+        """A window of the images as the method sees them; LR rows and columns [start, stop)."""
         scale = self.method.scale
         low, low_valid = self.lr.window(rows, columns, bands)
         valid = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
-        sharp = None
+        sharp, changed = None, None
         if self.guide is not None and self.method.needs_guide:
-            sharp, sharp_valid = self.guide.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
+            place = [(span[0] * scale, span[1] * scale) for span in (rows, columns)]
+            sharp, sharp_valid = self.guide.window(place[0], place[1])
+            changed = self.guide.changed(place[0], place[1])
             valid &= sharp_valid
             sharp = filled(sharp, sharp_valid) / np.float32(self.guide_peak)
-        return filled(low, low_valid) / np.float32(self.peak), sharp, valid
+        return Shown(filled(low, low_valid) / np.float32(self.peak), sharp, valid, changed)
+
+
+class Shown(NamedTuple):
+    """What a method sees of a window; pixels without data are replaced by their nearest neighbours in it.
+
+    low: (bands, n, m). sharp: (G, scale n, scale m), None where it takes no guide. valid: HR pixels with data.
+    changed: how much of their ground has changed, 0 to 1 (`Guide.changed`), or None.
+    """
+
+    low: np.ndarray
+    sharp: np.ndarray | None
+    valid: np.ndarray
+    changed: np.ndarray | None

@@ -45,8 +45,10 @@ class _Shown:
 
     def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> Window:
         """The part of LR rows and columns [start, stop)."""
-        low, sharp, valid = self.feed.shown(rows, columns)
+        low, sharp, valid, changed = self.feed.shown(rows, columns)
         assert sharp is not None
+        if changed is not None:
+            valid = valid & (changed == 0)
         whole = rows == (0, self.size[0]) and columns == (0, self.size[1])
         # a scene without a single whole LR pixel is learnt from what its holes were filled with
         mask = sensor_in(None, valid, self.feed.method.scale).mask if whole else valid

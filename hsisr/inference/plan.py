@@ -1,7 +1,6 @@
 """The plan of a run: how the scene is cut into tiles, what that costs in disk and time, said before it starts."""
 
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from hsisr.errors import HsisrError, option
+from hsisr.files import check_space, size
 from hsisr.inference import halo as halos
 from hsisr.inference.feed import Feed
+from hsisr.inference.own_detail import OWN_REACH_LR_PX
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling, cores
 
@@ -74,21 +75,8 @@ def check_disk(staging: Staging, out: Path, out_bytes: int) -> int:
     """Bytes that a run needs beside `out`, if they are there. Raises HsisrError with the numbers if they are not."""
     missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
     needed = staging.bytes_needed * len(missing) // len(staging.tiling.rows) + out_bytes
-    free = shutil.disk_usage(out.parent).free
-    if needed > free:
-        raise HsisrError(
-            f"{out}: needs {size(needed)} of disk while it is made, and {size(free)} are free there; make room or "
-            "choose another place"
-        )
+    check_space(out, needed, " while it is made")
     return needed
-
-
-def size(count: int) -> str:
-    """Bytes as a person reads them."""
-    for unit, step in (("GB", 10**9), ("MB", 10**6)):
-        if count >= step:
-            return f"{count / step:.1f} {unit}"
-    return f"{max(1, round(count / 1000))} kB"
 
 
 def duration(seconds: float) -> str:
@@ -106,6 +94,8 @@ def _exact_tiles(feed: Feed, memory: int, tile: int | None) -> Tiling:
     """Tiles of a method that learns scenes: they are parts of one result, with no more halo than it says."""
     height, width = feed.lr.shape[1:]
     halo = feed.method.reach_lr_px(feed.learnt)
+    if feed.guide is not None and feed.guide.own is not None:
+        halo = max(halo, OWN_REACH_LR_PX)
     if tile is None and _fits(feed, height * width, memory):
         return Tiling(height, width, max(height, width), 0, 0)
     if tile is None:

@@ -61,8 +61,8 @@ class PriorOptions(SensorOptions):
     waves: int = Field(512, ge=1, description="Features of colour and place; more are finer and slower.")
 
     def working_bytes(self, bands: int, scale: int) -> int:
-        """Four copies, and all features at every LR pixel."""
-        return 32 * bands + 43 * self.waves // scale**2
+        """Two copies, and coefficients, of a part of a scene that has been learnt; measured, rounded up."""
+        return 8 * bands + 160
 
 
 def _three_equal_groups(width: int) -> int:

@@ -1,5 +1,8 @@
 """Scenes of any size: methods that learn scenes give one result, whatever tiles, memory and devices make it."""
 
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from hsisr.datasets.writers import export
 from hsisr.degrade import gaussian_footprint
 from hsisr.inference import Options, save_model, super_resolve_file
+from hsisr.inference.learning import LEARNT
 from hsisr.models import registry
 from hsisr.models.prior import blocks, kriging
 from hsisr.scene import Scene
@@ -116,3 +120,36 @@ def test_hybrid_has_one_result_for_a_large_scene(tmp_path, hybrid, small_blocks)
     lr, guide, _ = write_pair(tmp_path)
     whole, *others = results(tmp_path, hybrid, lr, guide).values()
     assert max(largest_difference(whole, other) for other in others) < TOLERANCE
+
+
+KILLED = """
+import os, signal, sys
+from hsisr.inference import Options, super_resolve_file
+from hsisr.inference.staging import Staging
+
+write = Staging.write_row
+
+def dying(self, row, tiles):
+    if row == 1 and sys.argv[1] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(self, row, tiles)
+
+Staging.write_row = dying
+super_resolve_file("lr.tif", "guide.tif", "prior", "sr.npy", Options(device="cpu", tile=16))
+"""
+
+
+def test_a_killed_run_goes_on_with_what_it_has_learnt(tmp_path):
+    lr, guide, _ = write_pair(tmp_path)
+
+    def run(word: str) -> subprocess.CompletedProcess:
+        words = [sys.executable, "-c", KILLED, word]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    expected = super_resolve_file(lr, guide, "prior", tmp_path / "expected.npy", replace(CPU, tile=16)).read_bytes()
+    assert run("die").returncode == -signal.SIGKILL
+    assert (tmp_path / ".sr.npy.work" / LEARNT).is_file()
+    again = run("live")
+    assert again.returncode == 0 and "resumes: 1 of 3 tile rows are done" in again.stderr, again.stderr
+    assert (tmp_path / "sr.npy").read_bytes() == expected
+    assert not list(tmp_path.glob(".sr*"))
