@@ -4,6 +4,7 @@ Which part that is follows from the scene's size and holes alone, so that a scen
 and learning takes no more of it however large the scene.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,14 +18,10 @@ from hsisr.errors import HsisrError
 from hsisr.models.prior.features import places
 from hsisr.models.windows import Images, Span
 
-#: LR pixels, in all and along a side, up to which all of a scene is learnt from; of a larger one, that many in blocks
-#: of this side.
-_MOST_LR_PX, _MOST_SIDE_LR_PX, _BLOCK_LR_PX = 32768, 512, 64
-#: Places that are looked at for one block, where many hold too little data.
-_TRIES = 8
-#: Steps of a sequence of points that fills the unit square evenly (Roberts, The unreasonable effectiveness of
-#: quasirandom sequences, 2018): the plastic number's inverse and its square.
-_STEPS = np.array([0.7548776662466927, 0.5698402909980532])
+#: LR pixels, in all and along a side, up to which all of a scene is learnt from; of a larger one, that many in blocks.
+_MOST_LR_PX, _MOST_SIDE_LR_PX = 32768, 512
+#: Side of those: so small that no place is far from all of them, as bumps of place vanish where nothing was learnt.
+_BLOCK_LR_PX = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +61,7 @@ def learning_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
     height, width = images.size
     if is_one_block(height, width):
         return [((0, height), (0, width))]
-    return _most_complete(images, scale, (min(height, _BLOCK_LR_PX), min(width, _BLOCK_LR_PX)))
+    return _with_data(images, scale, (min(height, _BLOCK_LR_PX), min(width, _BLOCK_LR_PX)))
 
 
 def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
@@ -105,29 +102,26 @@ def reach(footprint: Footprint, scale: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _most_complete(images: Images, scale: int, shape: tuple[int, int]) -> list[tuple[Span, Span]]:
-    """Blocks of at least half valid LR pixels, the first that are found; where those are too few, the most valid."""
-    wanted = _MOST_LR_PX // (shape[0] * shape[1])
-    half, less = [], []
-    for number, place in enumerate(_positions(images.size, shape)):
-        mask = images.window(*place).mask
+def _with_data(images: Images, scale: int, shape: tuple[int, int]) -> list[tuple[Span, Span]]:
+    """Blocks of that shape, evenly spread, of which half is valid; where there is none, all of which anything is."""
+    half, some = [], []
+    for rows, columns in _positions(images.size, shape):
+        mask = images.window(rows, columns).mask
         share = 1.0 if mask is None else float(whole_lr_pixels(mask, scale).mean())
         if share >= 0.5:
-            half.append(place)
-        elif share > 0:
-            less.append((-share, number, place))
-        if len(half) == wanted:
-            return half
-    chosen = half + [place for _, _, place in sorted(less)[: wanted - len(half)]]
-    if not chosen:
+            half.append((rows, columns))
+        if share > 0:
+            some.append((rows, columns))
+    if not some:
         raise HsisrError("prior: the scene has hardly a place without holes; nothing can be learnt from it")
-    return chosen
+    return half or some
 
 
 def _positions(size: tuple[int, int], shape: tuple[int, int]) -> Iterator[tuple[Span, Span]]:
-    """Rows and columns of blocks, evenly spread, one after the other."""
-    for number in range(_TRIES * _MOST_LR_PX // (shape[0] * shape[1])):
-        point = (0.5 + number * _STEPS) % 1
-        starts = [int(part * (whole - side + 1)) for part, whole, side in zip(point, size, shape, strict=True)]
-        (top, left), (height, width) = starts, shape
-        yield (top, top + height), (left, left + width)
+    """Rows and columns of a grid of blocks from edge to edge, about as far from each other in both directions."""
+    count = _MOST_LR_PX // (shape[0] * shape[1])
+    down = min(max(1, round(math.sqrt(count * size[0] / size[1]))), count, size[0] // shape[0])
+    across = min(count // down, size[1] // shape[1])
+    for top in np.linspace(0, size[0] - shape[0], down).astype(int).tolist():
+        for left in np.linspace(0, size[1] - shape[1], across).astype(int).tolist():
+            yield (top, top + shape[0]), (left, left + shape[1])
