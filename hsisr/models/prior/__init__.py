@@ -129,7 +129,7 @@ class Estimate:
 
     def left(self, window: Window, rows: Span, columns: Span) -> np.ndarray:
         """What the regression leaves at the LR pixels (K, n, m) of a window; 0 where they are not valid."""
-        spans = tuple((start * self.scale, stop * self.scale) for start, stop in (rows, columns))
+        spans = (rows[0] * self.scale, rows[1] * self.scale), (columns[0] * self.scale, columns[1] * self.scale)
         sampler = self.sensor.footprint.sampler(self.scale, window.guide.shape[1:])
 
         def seen(fit: Fit) -> np.ndarray:

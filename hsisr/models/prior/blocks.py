@@ -83,9 +83,9 @@ def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
     for rows, columns in learning_windows(images, scale):
         lr, guide, mask = images.window(rows, columns)
         mask = np.ones(guide.shape[1:], bool) if mask is None else mask
-        spans = ((span[0] * scale, span[1] * scale) for span in (rows, columns))
+        high = [(span[0] * scale, span[1] * scale) for span in (rows, columns)]
         valid = whole_lr_pixels(mask, scale)[inner]
-        found.append((lr[:, *inner].astype(np.float64), guide, places(*spans, longer), mask, valid))
+        found.append((lr[:, *inner].astype(np.float64), guide, places(high[0], high[1], longer), mask, valid))
     full = footprint.sampler(scale, (shape[0] * scale, shape[1] * scale))
     one = Sampler(full.rows[inner[0]], full.columns[inner[1]], 1)
     sampler = Sampler(sparse.block_diag([one.rows] * len(found), format="csr"), one.columns, 1)

@@ -113,7 +113,7 @@ class FieldsByWindows:
         height, width = observed.shape[1:]
         whole = is_one_block(height, width)
         self._cells = [[(0, size)] if whole else cells(size, _CELL_LR_PX) for size in (height, width)]
-        self._axes: dict[tuple[int, bool, float], _Axis] = {}
+        self._axes: dict[tuple[int, int, float], _Axis] = {}
 
     def __call__(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """The fields (K, n, m), float32, at HR rows and columns [start, stop)."""
