@@ -31,7 +31,6 @@ from hsisr.models.hybrid.filters import (
 )
 from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
-from hsisr.models.options import PriorOptions
 from hsisr.models.prior import Estimate, estimate, solve
 from hsisr.models.prior.blocks import learning_windows, reach
 from hsisr.models.windows import Images, Span, Window
@@ -164,8 +163,8 @@ class Hybrid(Network):
         return patches
 
     def working_bytes(self, bands: int) -> int:
-        """What the prior takes, or the network after it."""
-        return max(PriorOptions.model_validate({}).working_bytes(bands, self.scale), super().working_bytes(bands))
+        """Eight images of prior and filters, or what the network takes after them."""
+        return max(32 * bands, super().working_bytes(bands))
 
     def forget(self) -> None:
         """Drop the solved pairs that are kept for the next call with the same images."""
