@@ -36,11 +36,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hsisr import datasets, degrade, metrics
 from hsisr.config import Training
+from hsisr.degrade.estimation import spectral_subspace
 from hsisr.degrade.protocols import Protocol, find_protocol
 from hsisr.degrade.psf import GaussianPsf
 from hsisr.inference import predict
 from hsisr.models import registry
 from hsisr.models.model_files import load_model, save_model
+from hsisr.models.options import SoloOptions
 from hsisr.samples import Sample, oriented
 from hsisr.scene import Scene
 from hsisr.training import fit
@@ -57,7 +59,7 @@ SNR_DB = (20.0, 50.0)
 class Crops:
     """Random crops of images in memory, in one of their 8 flips and rotations, as `hsisr.samples.TrainingSamples`.
 
-    images: name -> LR and HR images (B, h, w), (B, s h, s w), of as many draws of PSF and noise as there are.
+    images: name -> LR and HR images (3, h, w), (3, s h, s w), as `_evened` makes them, of as many draws as there are.
     """
 
     images: dict[str, list[tuple[np.ndarray, np.ndarray]]]
@@ -120,11 +122,35 @@ def main() -> None:
     {"weights": _weights, "cave": _cave, "others": _others, "robust": _robust, "cost": _cost}[options.what](options)
 
 
+#: Strengths of an evened image's components, and how many of a scene's components are used.
+STRENGTHS, USED = np.array([1.0, 0.7, 0.5]), 7
+
+
+def _evened(lr: np.ndarray, hr: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Virtual spectra of an image: its first component and two others, with strengths that are nearly the same.
+
+    A network that is measured on bands learns of weak components only if they are not weak. lr (B, h, w), hr.
+    """
+    flat = lr.reshape(len(lr), -1).astype(np.float64)
+    found = spectral_subspace(flat, margin=0, least=min(len(lr), USED), most=USED)
+    sizes = found.coefficients(flat).std(axis=1)
+    low, high = (
+        (found.coefficients(image.reshape(len(image), -1)) / sizes[:, None]).reshape(-1, *image.shape[1:])
+        for image in (lr, hr)
+    )
+    pairs = [(k, k + 1) for k in range(1, len(sizes) - 1, 2)]
+    factors = STRENGTHS[:, None, None]
+    return [
+        tuple((image[[0, *pair]] * factors).astype(np.float32) for image in (low, high))  # type: ignore[misc]
+        for pair in pairs
+    ]
+
+
 def _weights(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     photographs = {scene.name: _draws(scene, options.scale, rng) for scene in _photographs(None)}
     crops = Crops(photographs, options.seed)
-    network, outcome = _trained(options, crops, {})
+    network, outcome = _trained(options, crops)
     source = {"photographs": crops.identity()["images"], "steps": outcome.steps, "seed": options.seed}
     if options.out:
         _save(options.out, network.half(), {**source, "protocol": None})
@@ -134,26 +160,22 @@ def _weights(options: argparse.Namespace) -> None:
 def _cave(options: argparse.Namespace) -> None:
     scored = options.validate or TEST
     scenes = dict(zip((*TRAIN, *TEST), cave.read(options.data / "cave", (*TRAIN, *TEST)), strict=True))
-    samples = {}
+    images = {}
     if "scenes" in options.sources:
-        samples["scenes"] = Crops(
-            {name: [_pair(scenes[name], "mixup", options.scale)] for name in TRAIN if name not in scored}, options.seed
-        )
+        images |= {name: _evened(*_pair(scenes[name], "mixup", options.scale)) for name in TRAIN if name not in scored}
     if "photographs" in options.sources:
-        photographs = {scene.name: [_pair(scene, "mixup", options.scale)] for scene in _photographs(options.photos)}
-        samples["photographs"] = Crops(photographs, options.seed)
-    others = {"rgb": samples["photographs"]} if len(samples) > 1 else {}
-    network, outcome = _trained(options, samples[options.sources[0]], others)
+        images |= {one.name: _evened(*_pair(one, "mixup", options.scale)) for one in _photographs(options.photos)}
+    network, outcome = _trained(options, Crops(images, options.seed))
     if options.out:
         _save(options.out, network, {"protocol": "mixup"})
-    print(f"{' and '.join(samples)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
+    print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
     averaged = registry.build("solo", options.scale, 31, 0, {"turns": 8})
     averaged.load_state_dict(network.state_dict())
     models = {"bicubic": registry.build("bicubic", options.scale, 31, 0), "solo": network, "solo, 8 turns": averaged}
     _print_scores({name: _pair(scenes[name], "mixup", options.scale) for name in scored}, models)
 
 
-def _trained(options: argparse.Namespace, crops: Crops, others: dict[str, Crops]) -> Any:
+def _trained(options: argparse.Namespace, crops: Crops) -> Any:
     network = registry.build("solo", options.scale, crops.bands, 0)
     settings = Training(
         epochs=None,
@@ -163,19 +185,19 @@ def _trained(options: argparse.Namespace, crops: Crops, others: dict[str, Crops]
         learning_rate=2e-3,
         schedule={"kind": "cosine", "warmup_steps": 50},
         clip_gradient=1.0,
-        objectives={"rgb": {"count": 1}} if others else {},
         precision="bf16",
         select="last",
         threads=options.threads,
         device="cpu",
     )
     with tempfile.TemporaryDirectory() as folder:
-        outcome = fit(network, crops, folder, settings, seed=options.seed, others=others)
+        outcome = fit(network, crops, folder, settings, seed=options.seed)
     return network.eval(), outcome
 
 
 def _save(path: Path, network: Any, told: dict[str, Any]) -> None:
-    facts = {"base": "solo", "options": {}, "scale": network.scale, "bands": None, "guide_channels": 0}
+    options = SoloOptions.model_validate({}).model_dump()
+    facts = {"base": "solo", "options": options, "scale": network.scale, "bands": None, "guide_channels": 0}
     save_model(path, network, {**facts, "wavelengths_nm": None, **told}, told)
 
 
@@ -209,7 +231,7 @@ def _draws(scene: Scene, scale: int, rng: np.random.Generator) -> list[tuple[np.
     for number in range(DRAWS):
         protocol = "mixup" if number % 4 == 0 else _gaussian(float(rng.uniform(min(SIGMAS), max(SIGMAS))))
         noise = {"snr_db": float(rng.uniform(*SNR_DB))} if number % 2 else 0
-        draws.append(_pair(scene, protocol, scale, noise, int(rng.integers(1 << 30))))
+        draws += _evened(*_pair(scene, protocol, scale, noise, int(rng.integers(1 << 30))))
     return draws
 
 
