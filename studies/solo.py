@@ -11,7 +11,7 @@ writes a model file of half-precision numbers with the hashes of its photographs
 for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in place of the
 test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`. others: scores model files as
 they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and noises.
-cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of three.
+cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
 <folder>: holds `cave`, `samson`, `jasper_ridge`, `enmap_potsdam`.
 """
 
@@ -116,6 +116,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="model file to write")
+    parser.add_argument("--size", type=int, default=128, help="of cost: side of the image in LR pixels")
+    parser.add_argument("--rounds", type=int, default=3, help="of cost")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -148,10 +150,12 @@ def _evened(lr: np.ndarray, hr: np.ndarray) -> list[tuple[np.ndarray, np.ndarray
 
 def _weights(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
-    photographs = {scene.name: _draws(scene, options.scale, rng) for scene in _photographs(None)}
+    scenes = _photographs(None)
+    hashes = {scene.name: _hash(scene.cube) for scene in scenes}
+    photographs = {scene.name: _draws(scene, options.scale, rng) for scene in scenes}
     crops = Crops(photographs, options.seed)
     network, outcome = _trained(options, crops)
-    source = {"photographs": crops.identity()["images"], "steps": outcome.steps, "seed": options.seed}
+    source = {"photographs": hashes, "steps": outcome.steps, "seed": options.seed}
     if options.out:
         _save(options.out, network.half(), {**source, "protocol": None})
     print(f"{outcome.steps} steps in {outcome.seconds:.0f} s; {source}")
@@ -303,13 +307,15 @@ def _score(model: Any, pair: tuple[np.ndarray, np.ndarray], scale: int) -> tuple
 
 
 def _cost(options: argparse.Namespace) -> None:
-    """31 bands of 128 x 128 LR pixels; and 200 bands for solo alone."""
+    """31 bands of --size x --size LR pixels; and 200 bands for solo alone."""
     cases = {}
     for name, bands in (("solo", 31), ("solo", 200), ("deepshare", 31)):
-        lr = np.random.default_rng(0).random((bands, 128, 128), dtype=np.float32)
+        rng = np.random.default_rng(0)
+        parts = rng.random((12, options.size, options.size), dtype=np.float32)  # as many components as get detail
+        lr = np.tensordot(rng.random((bands, 12), dtype=np.float32), parts, 1)
         cases[f"{name}, {bands} bands"] = registry.build(name, options.scale, bands, 0).eval(), lr
     seconds: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(3):
+    for _ in range(options.rounds):
         for name, (model, lr) in cases.items():
             started = time.perf_counter()
             predict(model, lr)
