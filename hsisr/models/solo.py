@@ -157,7 +157,8 @@ class Solo(Network):
     def _consistent(self, image: Tensor, lr: Tensor, footprint: Footprint) -> Tensor:
         """Back-projection: add the enlarged difference to the LR image, as `bicubic-ibp` does."""
         low, estimate = lr[0].numpy(force=True), image[0]
-        sampler = footprint.sampler(self.scale, estimate.shape[1:])
+        _, height, width = estimate.shape
+        sampler = footprint.sampler(self.scale, (height, width))
         for _ in range(_ROUNDS):
             missing = (low - sampler(estimate.numpy(force=True))).astype(np.float32)
             estimate = estimate + self._enlarged(torch.from_numpy(missing)[None].to(estimate))[0]
