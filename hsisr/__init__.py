@@ -3,13 +3,12 @@
 Importing the package is cheap: sub-modules, and torch with them, load when a name is first used.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hsisr._version import __version__ as __version__
 from hsisr.lazy_names import loader
 
-#: Public name -> module that defines it.
+#: Public name -> module that defines it, or the module itself.
 _PUBLIC = {
     "Scene": "hsisr.scene",
     "HsisrError": "hsisr.errors",
@@ -17,10 +16,22 @@ _PUBLIC = {
     "train": "hsisr.training",
     "evaluate": "hsisr.evaluation",
     "super_resolve": "hsisr.inference",
+    "config": "hsisr.config",
+    "datasets": "hsisr.datasets",
+    "degrade": "hsisr.degrade",
+    "evaluation": "hsisr.evaluation",
+    "finetuning": "hsisr.finetuning",
+    "inference": "hsisr.inference",
+    "metrics": "hsisr.metrics",
+    "models": "hsisr.models",
+    "ops": "hsisr.ops",
+    "pairs": "hsisr.pairs",
+    "patches": "hsisr.patches",
+    "report": "hsisr.report",
+    "training": "hsisr.training",
 }
-_MODULES = ("config", "datasets", "degrade", "evaluation", "inference", "metrics", "models", "ops")
 
-__all__ = ["__version__", *_PUBLIC, *_MODULES]
+__all__ = ["__version__", *_PUBLIC]
 
 if TYPE_CHECKING:
     from hsisr.datasets import read_scene as read_scene
@@ -31,14 +42,4 @@ if TYPE_CHECKING:
     from hsisr.training import train as train
 
 
-_public = loader(__name__, _PUBLIC)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"hsisr.{name}")
-    return _public(name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = loader(__name__, _PUBLIC)

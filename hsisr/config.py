@@ -4,7 +4,6 @@
 imports torch: the Snakefile checks the configuration before it plans a job.
 """
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -24,7 +23,7 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
@@ -237,7 +236,10 @@ class Recipe(Section):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    base: str = Field(description="Registered model: bicubic, gsa, mulsr, ...")
+    base: str = Field(
+        description="Registered model: bicubic, gsa, mulsr, ...; or module:Class, a network in a file beside "
+        "config.yaml or in an installed package; see docs/custom-experiments.md."
+    )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One run a seed.")
     training: dict[str, Any] = Field({}, description="Changes to the section `training` for this model.")
     weights: str | None = Field(
@@ -259,14 +261,24 @@ class BenchmarkChoice(Section):
     models: list[Name] | None = Field(None, min_length=1, description="Names from `models:` or of registered models.")
     response: str | None = Field(
         None,
-        description="Spectral response of the simulated guide; with @index behind its name it is applied by number of "
-        "the band, not by wavelength.",
+        description="Spectral response of the simulated guide: a name, or a file (.csv, .txt, .mat, .npy); with @index "
+        "behind it, it is applied by number of the band, not by wavelength.",
     )
     noise: float | None = Field(
         None, ge=0, description="Noise sigma on the LR image of the test, range [0, 1]; 0.0316 is variance 0.001."
     )
     seed: int = Field(0, ge=0, description="Seed of the degradation's noise.")
+    convention: str | None = Field(
+        None, description="Metric convention, where it is not the protocol's: plain clips nothing."
+    )
     patches: Patches | None = Field(None, description="Training patches, where they differ from the section `patches`.")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="Cross-validation: the scenes of the split are dealt into so many folds, and each fold tests what "
+        "the others train; scores are means over the folds. None: the split as it is.",
+    )
+    fold_seed: int = Field(0, ge=0, description="Seed by which scenes are dealt into folds.")
 
 
 class Evaluation(Section):
@@ -348,7 +360,7 @@ class Prediction(SceneOptions):
     lr: str = Field(description="The scene: any file that hsisr reads.")
     guide: str | None = Field(None, description="Sharp image of the same ground.")
     model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
-    preview: str | None = Field(None, description="PNG of scene, result and guide side by side.")
+    preview: str | None = Field(None, description="Picture (.png, .jpg) of scene, result and guide side by side.")
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 
@@ -503,8 +515,7 @@ def _one_line(
     value = first["input"]
     if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
         known = sorted({*_known_keys(model, first["loc"][:-1]), *beside})
-        close = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
-        reason = f"unknown key; {f'did you mean {close[0]}? ' if close else ''}allowed here: {', '.join(known)}"
+        reason = f"unknown key; {did_you_mean(first['loc'][-1], known)}allowed here: {', '.join(known)}"
     elif first["type"] == "missing":
         reason = "is missing"
     elif first["type"] == "string_pattern_mismatch":

@@ -1,6 +1,7 @@
 """The one exception that a user's mistake raises, whose text is the line that the user sees; and lines of warning."""
 
 import sys
+from collections.abc import Iterable
 
 
 class HsisrError(Exception):
@@ -16,6 +17,20 @@ def option(name: str, value: object = "...") -> str:
     name: as in `hsisr.inference.Options`. value: what Python is to give it.
     """
     return f"--{name.replace('_', '-')} (in Python {name}={value})"
+
+
+def did_you_mean(name: object, known: Iterable[object]) -> str:
+    """ "did you mean cave? ", to stand in a message before the known names, where one of them is like `name`; else "".
+
+    Capital letters do not count. The only name of which `name` is a part is meant before one that is spelt alike, and
+    nothing is guessed where several have it as a part.
+    """
+    import difflib  # only where something is wrong
+
+    word, names = str(name).lower(), {str(one).lower(): str(one) for one in known}
+    within = [one for one in names if len(word) > 2 and word in one]
+    close = within or difflib.get_close_matches(word, names, 1)
+    return f"did you mean {names[close[0]]}? " if len(close) == 1 else ""
 
 
 def notice(line: str) -> None:

@@ -25,6 +25,10 @@ _DAMAGE = (
 )
 #: Our compression (deflate) makes no more than so many bytes of one; a file that says more is made to exhaust memory.
 _MOST_RATIO = 1100
+#: First bytes of any HDF5 file.
+MAGIC = b"\x89HDF\r\n\x1a\n"
+#: Bytes that an attribute can hold; a longer text is an object of its own (`write_text`).
+_MOST_OF_AN_ATTRIBUTE = 60_000
 #: Kind of file -> what to do where one is damaged, and where there is none.
 _REMEDIES = {
     "scene": ("convert again", "`hsisr convert` makes it"),
@@ -218,6 +222,20 @@ def write_text(group: h5py.Group, name: str, text: str) -> None:
     """Write a text of any length as a data set, as an attribute holds 64 kB at most."""
     encoded = text.encode()
     group.create_dataset(name, data=encoded, dtype=h5py.string_dtype("utf-8", max(len(encoded), 1)))
+
+
+def set_text(group: h5py.Group, name: str, text: str) -> None:
+    """Write a text as an attribute, or, where it is too long for one, as a data set; `text` reads either."""
+    if len(text.encode()) > _MOST_OF_AN_ATTRIBUTE:
+        write_text(group, name, text)
+    else:
+        set_attributes(group, {name: text})
+
+
+def text(group: h5py.Group, name: str, *default: str) -> str:
+    """A text that `set_text` wrote; the default where it is absent. Errors as `read_text` and `attribute`."""
+    found: str = read_text(group, name) if name in group else attribute(group, name, str, *default)
+    return found
 
 
 def read_text(parent: h5py.Group, name: str) -> str:

@@ -1,20 +1,31 @@
-"""Public names of a package that are loaded from its modules when first used, so that importing it is quick."""
+"""Names that are loaded when they are first used, so that importing a package is quick."""
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 
-def loader(package: str, public: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package (PEP 562).
+def loader(package: str, public: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """The `__getattr__` and the `__dir__` of a package (PEP 562).
 
     package: its name. public: public name -> module that defines it; `hsisr.sources` reads the same table, which stands
-    in the package as `_PUBLIC`. The function raises AttributeError for any other name.
+    in the package as `_PUBLIC`. A module that stands under its own name is loaded whole. The first function raises
+    AttributeError for any other name; the second lists these names and those that the package defines itself.
     """
 
     def load(name: str) -> Any:
         if name not in public:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(public[name]), name)
+        module = importlib.import_module(public[name])
+        return module if public[name] == f"{package}.{name}" else getattr(module, name)
 
-    return load
+    def names() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *public})
+
+    return load, names
+
+
+def notebook() -> Any:
+    """The module `hsisr.notebook`, loaded by its name: no step's result depends on it, nor does any step's identity."""
+    return importlib.import_module("hsisr.notebook")

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -18,7 +18,13 @@ from hsisr import hdf5
 from hsisr.colours import nearest_bands
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import LazyArray
+from hsisr.lazy_names import notebook
 from hsisr.missing import fill_samples
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.axes import Axes
+    from numpy.typing import DTypeLike
 
 #: Chunk side in pixels: a 64 x 64 window of all bands is one read.
 CHUNK = 64
@@ -37,7 +43,7 @@ _ARRAYS = {
 _MOST_DEPTH = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scene:
     """A scene: an image cube and what is known of it.
 
@@ -125,6 +131,66 @@ class Scene:
         elif isinstance(self.stored, np.memmap) and self.stored.filename is not None:
             own = (Path(self.stored.filename),)
         return own if self.guide is None else own + self.guide.files
+
+    def __repr__(self) -> str:
+        line: str = notebook().describe(self)
+        return line
+
+    def _repr_html_(self) -> str:
+        card: str = notebook().scene_card(self)
+        return card
+
+    def __array__(self, dtype: "DTypeLike | None" = None, copy: bool | None = None) -> np.ndarray:
+        """`cube`, for `np.asarray(scene)`. Raises ValueError for copy=False: values are computed, so always new."""
+        if copy is False:
+            raise ValueError(f"scene {self.name}: its values are computed, which makes a new array; leave copy=False")
+        return self.cube if dtype is None else self.cube.astype(dtype, copy=False)
+
+    def __getitem__(self, key: Any) -> "Scene":
+        """A part of the scene, read into memory: scene[bands], or scene[bands, rows, columns].
+
+        bands: a number, a slice, numbers or booleans, from 0. rows, columns: slices of step 1, as in `window`.
+        Raises IndexError for bands that there are not, TypeError for another number of parts.
+        """
+        parts = key if isinstance(key, tuple) else (key,)
+        if len(parts) not in (1, 3) or not all(isinstance(part, slice) for part in parts[1:]):
+            raise TypeError(f"scene {self.name}: index it as scene[bands] or scene[bands, rows, columns], with slices")
+        chosen = np.atleast_1d(np.arange(self.shape[0])[parts[0]])
+        if any(part.step not in (None, 1) for part in parts[1:]):
+            raise IndexError(f"scene {self.name}: rows and columns are cut in steps of 1")
+        return (self.window(*parts[1:]) if len(parts) == 3 else self).bands(chosen)
+
+    def plot(self, bands: Sequence[int] | None = None, ax: "Axes | None" = None) -> "Axes":
+        """Show the scene as a picture with matplotlib; returns its axes.
+
+        bands: three bands for red, green and blue (from 0), or one for grey. By default natural colours, or, where the
+        scene has none, three bands spread over its spectrum. ax: axes to draw on; None: new ones.
+        Raises HsisrError for bands that make no picture, and if no pixel is valid.
+        """
+        axes: Axes = notebook().plot(self, bands, ax)
+        return axes
+
+    def to_xarray(self) -> "xarray.DataArray":
+        """The scene as an xarray DataArray (wavelength, y, x), or (band, y, x) without wavelengths; needs xarray.
+
+        Values are those of `cube`, float32, and NaN where a sample holds no data. Coordinates: wavelength in nm, x and
+        y of the pixels' centres, mask, labels, fwhm_nm and bad_band where the scene has them, and `spatial_ref` with
+        CRS and transform as rioxarray writes it. Attributes: provenance (JSON), label_names. A guide stays behind.
+        """
+        array: xarray.DataArray = notebook().to_xarray(self)
+        return array
+
+    @staticmethod
+    def from_xarray(array: "xarray.DataArray") -> "Scene":
+        """The scene of a DataArray (wavelength, y, x) or (band, y, x), as `to_xarray` or rioxarray makes it.
+
+        NaN is no data. Wavelengths may be in nm or um, by the attribute `units` of their coordinate. Where the array
+        was cut or thinned, x and y say where it lies.
+        Raises HsisrError for other dimensions, values that are not real numbers, units that are not known, and x or y
+        that are not evenly spaced.
+        """
+        scene: Scene = notebook().from_xarray(array)
+        return scene
 
     def strips(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Whole rows from top to bottom: (rows, stored values (bands, n, W)), at most STRIP_BYTES of them at a time.

@@ -8,7 +8,7 @@ also those inside functions, is followed; imports for type checkers are not. A m
 import ast
 import hashlib
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from hsisr.errors import HsisrError
@@ -34,9 +34,7 @@ class Sources:
         package, *parts = module.split(".")
         if package != self.folder.name:
             return None
-        place = self.folder.joinpath(*parts)
-        candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
-        return next((file for file in candidates if file.is_file()), None)
+        return _module_file(self.folder.joinpath(*parts))
 
     @cached_property
     def modules(self) -> tuple[str, ...]:
@@ -71,8 +69,10 @@ class Sources:
             if path is None:
                 raise KeyError(f"{self.folder.name} has no module {module}")
             parents = module.split(".")
-            found = {".".join(parents[:count]) for count in range(1, len(parents))}
-            self._imports[module] = frozenset(found | set(self._imported(_parsed(path))))
+            above = (".".join(parents[:count]) for count in range(1, len(parents)))
+            found = {name for name in above if self.path(name) is not None}
+            package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+            self._imports[module] = frozenset(found | set(self._imported(_parsed(path), package)))
         return self._imports[module]
 
     def hashes(self, modules: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
@@ -92,7 +92,8 @@ class Sources:
             self._hashes[path] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         return self._hashes[path]
 
-    def _imported(self, tree: ast.Module) -> Iterator[str]:
+    def _imported(self, tree: ast.Module, package: str) -> Iterator[str]:
+        """What a module imports. package: that relative imports start from."""
         packages: dict[str, str] = {}  # local name -> package whose attributes are looked at
         nodes = list(_executed(tree))
         for node in nodes:
@@ -102,11 +103,12 @@ class Sources:
                         yield alias.name
                         top = alias.name.partition(".")[0]
                         packages[alias.asname or top] = alias.name if alias.asname else top
-            elif isinstance(node, ast.ImportFrom) and node.module and self.path(node.module) is not None:
-                for alias in node.names:
-                    found = self.provider(node.module, alias.name)
+            elif isinstance(node, ast.ImportFrom):
+                source = _absolute(node, package)
+                for alias in node.names if self.path(source) is not None else ():
+                    found = self.provider(source, alias.name)
                     yield found
-                    if found == f"{node.module}.{alias.name}":
+                    if found == f"{source}.{alias.name}":
                         packages[alias.asname or alias.name] = found
         for node in nodes:
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in packages:
@@ -125,6 +127,42 @@ class Sources:
 
 #: The sources of hsisr itself.
 PACKAGE = Sources(Path(__file__).parent)
+
+
+class OwnSources(Sources):
+    """The sources of somebody else's module: of the user's project, or of an installed package.
+
+    folder: that holds the module or its package. only: name of a package; None: every module of the folder is looked
+    at. Modules of hsisr that they import are followed as well.
+    """
+
+    def __init__(self, folder: Path, only: str | None) -> None:
+        super().__init__(folder)
+        self.only = only
+
+    def path(self, module: str) -> Path | None:
+        """The file of a module; None if it is none of these."""
+        top = module.partition(".")[0]
+        if top == PACKAGE.folder.name:
+            return PACKAGE.path(module)
+        if not top or self.only not in (None, top):
+            return None
+        return _module_file(self.folder.joinpath(*module.split(".")))
+
+    def reached(self, module: str) -> tuple[dict[str, str], tuple[str, ...]]:
+        """What a module can reach: path below the folder -> hash of these sources, and the modules of hsisr, sorted."""
+        closure = self.closure([module])
+        ours = tuple(name for name in closure if PACKAGE.path(name) is not None)
+        return self.hashes(name for name in closure if name not in ours), ours
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix()
+
+
+@cache
+def own_sources(folder: Path, only: str | None = None) -> OwnSources:
+    """The sources below a folder, as they were when they were first asked for; arguments as of `OwnSources`."""
+    return OwnSources(folder, only)
 
 
 def csrc_folder() -> Path | None:
@@ -159,8 +197,25 @@ def _needed(name: str, known: str) -> Path:
     return folder
 
 
+def _module_file(place: Path) -> Path | None:
+    """The file of a module: of the package in the folder `place`, or of that name; None if neither is there."""
+    candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    return next((file for file in candidates if file.is_file()), None)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str:
+    """The module that `from ... import` names, in a module of this package."""
+    if not node.level:
+        return node.module or ""
+    above = package.split(".")[: len(package.split(".")) - node.level + 1]
+    return ".".join([*above, *([node.module] if node.module else [])])
+
+
 def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+    try:
+        return ast.parse(path.read_bytes(), str(path))
+    except (SyntaxError, ValueError) as error:  # in a file of the user's own
+        raise HsisrError(f"{path}: not a Python program ({error}); mend it") from None
 
 
 def _executed(node: ast.AST) -> Iterator[ast.AST]:

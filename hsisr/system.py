@@ -1,6 +1,7 @@
 """Threads and memory of this process, and of its GPUs."""
 
 import ctypes
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -69,6 +70,31 @@ def wait_passively() -> None:
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's OpenMP, which has no such policy
+
+
+def available_memory() -> float:
+    """Bytes that a process can still take on Linux: what is free, and no more than its container may have.
+
+    math.inf on other systems, which do not say.
+    """
+    try:
+        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        free = 1024.0 * int(lines["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return math.inf
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return free
+
+
+def most_memory_mb() -> float:
+    """Largest memory of this process so far, in MB; NaN on Windows, where it is not measured."""
+    if sys.platform == "win32":
+        return math.nan
+    import resource  # not at the top: there is none on Windows
+
+    units_per_mb = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mb
 
 
 def return_freed_memory() -> None:

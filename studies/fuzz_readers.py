@@ -2,8 +2,9 @@
 
     python studies/fuzz_readers.py --inputs 2000 --real FOLDER
 
-FOLDER holds real scenes (CAVE, EnMAP, .mat files, photographs) to mutate; without it, and for formats that it lacks,
-small valid files are made. Every input is reproducible from its number. Exit status 1 if anything escapes.
+FOLDER holds real scenes (CAVE, EnMAP, .mat files, photographs) to mutate, and products of sensors in products/<reader>;
+without it, and for formats that it lacks, small valid files are made. Products are not made: without any, their readers
+are left out. Every input is reproducible from its number. Exit status 1 if anything escapes.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hsisr.datasets.readers import READERS, describe, read_scene
+from hsisr.datasets.readers import PRODUCTS, READERS, describe, read_scene
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
@@ -47,6 +48,9 @@ def main() -> None:
     escaped = 0
     for reader in arguments.readers:
         start = time.perf_counter()
+        if reader in PRODUCTS and (arguments.real is None or not _products(reader, arguments.real)):
+            print(f"{reader:12s} left out: no file in products/{reader} of --real", flush=True)
+            continue
         with tempfile.TemporaryDirectory() as folder:
             outcomes, samples = fuzz(reader, arguments.inputs, arguments.seed, Path(folder), arguments.real)
         bad = {key: count for key, count in outcomes.items() if key not in ("scene", "HsisrError")}
@@ -118,7 +122,7 @@ def _real_seeds(reader: str, folder: Path, real: Path) -> list[tuple[Path, Path]
         "matlab": ["*/*.mat"],
         "rgb": ["rgb/*.png", "cave/*/*/*/balloons_RGB.bmp"],
     }
-    seeds = []
+    seeds = [(Path(shutil.copy(path, folder)), folder / path.name) for path in _products(reader, real)]
     for path in sorted(path for glob in globs.get(reader, []) for path in real.glob(glob)):
         if path.stat().st_size < 4 * 2**20:
             seeds.append((Path(shutil.copy(path, folder)), folder / path.name))
@@ -129,6 +133,10 @@ def _real_seeds(reader: str, folder: Path, real: Path) -> list[tuple[Path, Path]
     return seeds
 
 
+def _products(reader: str, real: Path) -> list[Path]:
+    return sorted(path for path in real.glob(f"products/{reader}/*") if path.is_file())
+
+
 def _made_seeds(reader: str, folder: Path) -> list[tuple[Path, Path]]:
     rng = np.random.default_rng(1)
     stored = rng.integers(0, 4096, (6, 24, 20)).astype(np.uint16)
@@ -136,6 +144,8 @@ def _made_seeds(reader: str, folder: Path) -> list[tuple[Path, Path]]:
         stored, "seed", scale=1 / 4095, wavelengths_nm=np.linspace(450, 700, 6), nodata=0.0, crs="EPSG:32633",
         transform=(30.0, 0.0, 366015.0, 0.0, -30.0, 5809965.0),
     )  # fmt: skip
+    if reader in PRODUCTS:
+        return []
     if reader == "band_images":
         return [_made_band_images(stored, folder / "bands")]
     if reader == "hdf5":

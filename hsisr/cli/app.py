@@ -1,18 +1,43 @@
 """The command line's root: the application, its common options, and how a mistake ends."""
 
+import functools
+import inspect
 import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import hsisr
+from hsisr import screen
+from hsisr.cli import complete
 from hsisr.errors import HsisrError
-from hsisr.system import wait_passively
+from hsisr.system import most_memory_mb, wait_passively
+
+#: The groups in which `hsisr --help` shows the commands.
+OWN_SCENES, PROJECT, STEPS = "Your own scenes", "A project", "The steps of the pipeline, in order"
+FILES, KNOWN, MACHINE = "Files and results", "Data sets and published weights", "This machine and this package"
+
+
+def in_lines(examples: Sequence[str]) -> str:
+    """Lines to type as the end of a --help: one paragraph each, which keeps them from being joined."""
+    return "\n\n".join(["Examples:" if len(examples) > 1 else "Example:", *(f"  {line}" for line in examples)])
+
 
 app = typer.Typer(
     name="hsisr",
     help="Hyperspectral image super-resolution: from raw data sets to trained models, scores and a report.",
+    epilog=in_lines(
+        [
+            "hsisr predict LR.tif --guide GUIDE.tif",
+            "hsisr init my-study --dataset cave --source /data/CAVE",
+            "hsisr datasets",
+            "hsisr train --help",
+        ]
+    ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -21,8 +46,15 @@ app = typer.Typer(
 ConfigFiles = Annotated[
     list[Path], typer.Option("--config", "-c", help="Configuration file; several are merged, the last one wins.")
 ]
-BenchmarkName = Annotated[str, typer.Argument(help="<dataset>_x<scale>[_<protocol>], such as indian_pines_x4.")]
-DatasetName = Annotated[str, typer.Argument(help="Data set, such as cave; `hsisr datasets` lists them.")]
+BenchmarkName = Annotated[
+    str,
+    typer.Argument(
+        help="<dataset>_x<scale>[_<protocol>], such as indian_pines_x4.", autocompletion=complete.benchmarks
+    ),
+]
+DatasetName = Annotated[
+    str, typer.Argument(help="Data set, such as cave; `hsisr datasets` lists them.", autocompletion=complete.datasets)
+]
 DEFAULT_CONFIG = [Path("config.yaml")]
 Reading = Annotated[
     list[str] | None,
@@ -31,6 +63,40 @@ Reading = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace outputs that exist; inputs are never overwritten.")
 ]
+
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results, warnings and errors.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say also where an error arose, and what the command took.")
+]
+
+
+_Command = Callable[..., None]
+
+
+def command(group: str, *examples: str, name: str | None = None) -> Callable[[_Command], _Command]:
+    """Register a function as a command of a group of `hsisr --help`, with --quiet and --verbose beside its own options.
+
+    examples: lines to type, which its --help shows. name: of the command; that of the function if left out.
+    """
+
+    def register(function: _Command) -> _Command:
+        @functools.wraps(function)
+        def run(*, quiet: bool, verbose: bool, **arguments: Any) -> None:
+            screen.choose(quiet, verbose)
+            function(**arguments)
+
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=kind)
+            for name, kind in (("quiet", Quiet), ("verbose", Verbose))
+        ]
+        own = inspect.signature(function)
+        run.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
+        run.__annotations__ = function.__annotations__ | {one.name: one.annotation for one in added}
+        app.command(name, rich_help_panel=group, epilog=in_lines(examples))(run)
+        return function
+
+    return register
 
 
 def reader_options(words: list[str] | None) -> dict[str, Any]:
@@ -50,9 +116,12 @@ def reader_options(words: list[str] | None) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; the console script."""
     wait_passively()
+    started = time.monotonic()
     try:
         app()
     except HsisrError as error:
+        if screen.is_verbose():
+            traceback.print_exc()
         print(f"hsisr: error: {error}", file=sys.stderr)
         sys.exit(1)
     except PermissionError as error:
@@ -65,10 +134,19 @@ def main() -> None:
     except BrokenPipeError:  # the reader of our output has left
         sys.stderr.close()
         sys.exit(141)
+    finally:
+        if screen.is_verbose():
+            seconds = time.monotonic() - started
+            print(f"hsisr: took {seconds:.1f} s and {most_memory_mb():.0f} MB of memory", file=sys.stderr)
 
 
 @app.callback(invoke_without_command=True)
-def _options(version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False) -> None:
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    screen.choose(quiet, verbose)
     if version:
         print(hsisr.__version__)
         raise typer.Exit

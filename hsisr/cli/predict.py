@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import Overwrite, Reading, app, reader_options
+from hsisr.cli import complete
+from hsisr.cli.app import (
+    DEFAULT_CONFIG,
+    OWN_SCENES,
+    ConfigFiles,
+    Overwrite,
+    Reading,
+    command,
+    reader_options,
+)
 from hsisr.errors import HsisrError
 
 LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
@@ -21,11 +30,25 @@ Bands = Annotated[str | None, typer.Option("--bands", help="Bands to use, from 0
 GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of the guide to use.")]
 
 
-@app.command()
+@command(
+    OWN_SCENES,
+    "hsisr predict LR.tif --guide GUIDE.tif",
+    "hsisr predict LR.tif --guide GUIDE.tif --model runs/own-scene -o SR.tif --preview SR.png",
+    "hsisr predict LR.tif --model bicubic --scale 4",
+)
 def predict(
     lr: LrFile,
-    model: Annotated[str, typer.Option(help="Run folder, model.safetensors, or bicubic, gsa, ...")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="File to write; a folder, where the scene is one.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="Run folder, model.safetensors, or bicubic, gsa, ...; with a guide, prior if left out.",
+            autocompletion=complete.usable_models,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="File to write; a folder, where the scene is one; <LR>_sr.tif if left out."),
+    ] = None,
     guide: Annotated[
         list[Path] | None,
         typer.Option(help="Sharp image of the same ground, given again for more bands; a folder, named as the scenes."),
@@ -33,7 +56,9 @@ def predict(
     scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
     align: Align = False,
     correct_shift: CorrectShift = False,
-    preview: Annotated[Path | None, typer.Option(help="PNG of scene, result and guide side by side.")] = None,
+    preview: Annotated[
+        Path | None, typer.Option(help="Picture (.png, .jpg) of scene, result and guide side by side.")
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The whole scene at once: no tiles, no borders.")] = False,
     tile: Annotated[int | None, typer.Option(min=8, help="Side of a tile in LR pixels; else as memory allows.")] = None,
     halo: Annotated[int | None, typer.Option(min=0, help="LR pixels read around a tile; else measured.")] = None,
@@ -49,11 +74,14 @@ def predict(
     read: Reading = None,
     read_guide: ReadingGuide = None,
     overwrite: Overwrite = False,
+    config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Super-resolve a scene: read, computed and written by tiles, with its georeference.
 
-    Stopped in any way, the same command goes on where it was.
+    Stopped in any way, the same command goes on where it was. A model file that needs a network of your own finds it if
+    config.yaml names it under `models:`.
     """
+    from hsisr.inference.defaults import default_model, default_out, has_guide
     from hsisr.inference.folder import is_collection, super_resolve_folder
     from hsisr.inference.scenes import Options, super_resolve_file
     from hsisr.outputs import check_places
@@ -65,8 +93,13 @@ def predict(
         read_guide=reader_options(read_guide),
         format="cog" if cog else format,
     )  # fmt: skip
+    collection = is_collection(lr)
+    out = out or default_out(lr, collection, options.format)
     check_places(out, preview)
-    if is_collection(lr):
+    if model is None:
+        model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)))
+    _trust_named_in(config, model)
+    if collection:
         if guide is not None and len(guide) > 1:
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
         sharp = guide[0] if guide else None
@@ -76,14 +109,22 @@ def predict(
         print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite))
 
 
-@app.command()
+@command(
+    OWN_SCENES,
+    "hsisr finetune LR.tif GUIDE.tif --minutes 3 -o runs/own-scene",
+    "hsisr finetune LR.tif GUIDE.tif --model hybrid -o runs/own-scene",
+)
 def finetune(
     lr: Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")],
     guide: Annotated[
         Path | None, typer.Argument(help="Sharp image of the same ground, for models that use one.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="Run folder or model file to start from, or a network to start fresh.")
+        str,
+        typer.Option(
+            help="Run folder or model file to start from, or a network to start fresh.",
+            autocompletion=complete.trainable_models,
+        ),
     ] = "mulsr-xs",
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write; --model of `hsisr predict`.")] = Path(
         "runs/own-scene"
@@ -105,6 +146,7 @@ def finetune(
     read: Reading = None,
     read_guide: ReadingGuide = None,
     overwrite: Overwrite = False,
+    config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Adapt a model to a scene of your own, without a sharp reference, and score it on a part it has not seen."""
     from hsisr.finetuning.adaptation import finetune as adapt
@@ -113,6 +155,7 @@ def finetune(
     from hsisr.outputs import check_places
 
     check_places(out)
+    _trust_named_in(config, model)
     options = Options(
         scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
@@ -121,3 +164,20 @@ def finetune(
     summary = adapt(lr, guide, model, out, minutes, steps, hold_out, seed, options, overwrite)
     print(table(summary))
     print(out)
+
+
+def _trust_named_in(files: list[Path], model: str) -> None:
+    """Let the network be imported that a model file needs, if it is somebody's own and a configuration names it."""
+    from hsisr.config import load
+    from hsisr.inference.scenes import model_file
+    from hsisr.models import model_files, own, registry
+
+    file = model_file(model)
+    try:
+        if file is None or not own.is_path(model_files.read_metadata(file)["base"]):
+            return
+    except HsisrError:  # the command itself says what is wrong with the file, after it has looked at its outputs
+        return
+    if files != DEFAULT_CONFIG or files[0].exists():
+        for recipe in load(files).models.values():
+            registry.trust(recipe.base)

@@ -7,25 +7,27 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import app
+from hsisr.cli import complete
+from hsisr.cli.app import PROJECT, app, command, in_lines
 from hsisr.errors import HsisrError
 
 
-@app.command()
+@command(PROJECT, "hsisr init my-study --dataset cave --source /data/CAVE")
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder to write; made if it is absent.")],
     dataset: Annotated[
-        str | None, typer.Option(help="Data set, such as cave; Indian Pines, which comes with hsisr, if left out.")
+        str | None,
+        typer.Option(
+            help="Data set, such as cave; Indian Pines, which comes with hsisr, if left out.",
+            autocompletion=complete.datasets,
+        ),
     ] = None,
     source: Annotated[
         str | None, typer.Option(help="Folder, archive or URL that holds it; where it is published if left out.")
     ] = None,
     scale: Annotated[int, typer.Option(help="HR pixels per LR pixel, along a side.")] = 4,
 ) -> None:
-    """Write a project: Snakefile, config.yaml, profiles, README.md. Nothing is overwritten.
-
-    hsisr init my-study --dataset cave --source /data/CAVE
-    """
+    """Write a project: Snakefile, config.yaml, profiles, README.md. Nothing is overwritten."""
     from hsisr.pipeline import project
 
     for path in project.create(folder, dataset, source, scale):
@@ -34,7 +36,9 @@ def init(
 
 
 @app.command(
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+    rich_help_panel=PROJECT,
+    epilog=in_lines(["hsisr run", "hsisr run -n results/cave_x8.json"]),
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False},
 )
 def run(context: typer.Context) -> None:
     """Run the workflow of this folder: targets and options go to snakemake, such as -n, --cores 4, results/x.json."""

@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import DEFAULT_CONFIG, BenchmarkName, ConfigFiles, DatasetName, app
+from hsisr.cli import complete
+from hsisr.cli.app import DEFAULT_CONFIG, STEPS, BenchmarkName, ConfigFiles, DatasetName, command
 
 #: What the rules pass on, so that a results file can say which command makes it again.
 Given = Annotated[str | None, typer.Option("--given", hidden=True)]
 
 
-@app.command()
+@command(STEPS, "hsisr fetch cave", "HSISR_SOURCE_CAVE=/data/CAVE hsisr fetch cave")
 def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Get a data set as it is published, into data/raw/<dataset>.
 
@@ -29,10 +30,12 @@ def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
     datasets.fetch(dataset, folder, source=source, extra=settings.datasets)
 
 
-@app.command()
+@command(STEPS, "hsisr convert cave balloons")
 def convert(
     dataset: DatasetName,
-    scene: Annotated[str | None, typer.Argument(help="One scene; all of the data set if left out.")] = None,
+    scene: Annotated[
+        str | None, typer.Argument(help="One scene; all of the data set if left out.", autocompletion=complete.scenes)
+    ] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Convert scenes of a fetched data set to data/scenes/<dataset>/<scene>.h5."""
@@ -47,7 +50,7 @@ def convert(
         datasets.convert(dataset, name, raw, out, steps.conversion(settings, dataset).identity, settings.datasets)
 
 
-@app.command()
+@command(STEPS, "hsisr split cave")
 def split(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Write which scenes or regions train, validate and test to data/splits/<dataset>.json."""
     from hsisr import datasets
@@ -64,10 +67,12 @@ def split(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
     )
 
 
-@app.command("pairs")
+@command(STEPS, "hsisr pairs cave_x8 balloons", name="pairs")
 def make_pairs(
     benchmark: BenchmarkName,
-    item: Annotated[str | None, typer.Argument(help="One scene or region; all if left out.")] = None,
+    item: Annotated[
+        str | None, typer.Argument(help="One scene or region; all if left out.", autocompletion=complete.items)
+    ] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Degrade scenes to pairs of LR image, guide and HR reference."""
@@ -79,7 +84,7 @@ def make_pairs(
         pair_files.make(chosen, name, chosen.path(paths.PAIR, item=name))
 
 
-@app.command("patches")
+@command(STEPS, "hsisr patches cave_x8", name="patches")
 def make_patches(
     benchmark: BenchmarkName,
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="The LR-only scenes instead.")] = False,
@@ -88,16 +93,19 @@ def make_patches(
     """Cut the training part of a benchmark into its patch file."""
     from hsisr.pipeline import patch_files, paths
 
-    chosen = _resolve(config, benchmark)
-    out = chosen.path(paths.UNLABELLED if unlabelled else paths.PATCHES)
-    count = patch_files.make(chosen, out, "unlabelled" if unlabelled else "train")
-    print(f"{out}: {count} patches in an epoch")
+    for chosen in _resolve(config, benchmark).scored:
+        out = chosen.path(paths.UNLABELLED if unlabelled else paths.PATCHES)
+        count = patch_files.make(chosen, out, "unlabelled" if unlabelled else "train")
+        print(f"{out}: {count} patches in an epoch")
 
 
-@app.command()
+@command(STEPS, "hsisr train indian_pines_x4 mulsr-demo --seed 0")
 def train(
     benchmark: BenchmarkName,
-    model: Annotated[str | None, typer.Argument(help="One model; every network if left out.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(help="One model; every network if left out.", autocompletion=complete.benchmark_models),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="One seed; all of the model's if left out.")] = None,
     gpus: Annotated[int | None, typer.Option(help="GPUs at most, of training.devices; 0: no limit.")] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
@@ -109,10 +117,13 @@ def train(
         print(folder)
 
 
-@app.command()
+@command(STEPS, "hsisr evaluate indian_pines_x4", "hsisr evaluate indian_pines_x4 prior")
 def evaluate(
     benchmark: BenchmarkName,
-    model: Annotated[str | None, typer.Argument(help="One model; all, and their table, if left out.")] = None,
+    model: Annotated[
+        str | None,
+        typer.Argument(help="One model; all, and their table, if left out.", autocompletion=complete.benchmark_models),
+    ] = None,
     given: Given = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
@@ -125,10 +136,11 @@ def evaluate(
     if model is None:
         print_table({benchmark: evaluation.evaluate_benchmark(chosen, _command(given, paths.RESULTS, benchmark))})
     else:
-        evaluation.evaluate_model(chosen, model, _command(given, paths.SCORES, benchmark, model))
+        for fold in chosen.scored:
+            evaluation.evaluate_model(fold, model, _command(given, paths.SCORES, fold.name, model))
 
 
-@app.command()
+@command(STEPS, "hsisr runtime indian_pines_x4")
 def runtime(
     benchmark: BenchmarkName,
     given: Given = None,
@@ -138,12 +150,13 @@ def runtime(
     from hsisr import evaluation
     from hsisr.pipeline import paths
 
-    command = _command(given, paths.RUNTIME, benchmark)
-    for name, costs in evaluation.measure_runtime(_resolve(config, benchmark), command).timing.items():
+    chosen = _resolve(config, benchmark).scored[0]
+    command = _command(given, paths.RUNTIME, chosen.name)
+    for name, costs in evaluation.measure_runtime(chosen, command).timing.items():
         print(name, *(f"{key} {value:.3g}" for key, value in costs.items()))
 
 
-@app.command()
+@command(STEPS, "hsisr classify indian_pines_x4")
 def classify(
     benchmark: BenchmarkName,
     given: Given = None,
@@ -158,7 +171,7 @@ def classify(
         print(name, *(f"{classifier} OA {scores['blocks']['oa']:.4f}" for classifier, scores in found.items()))
 
 
-@app.command()
+@command(STEPS, "hsisr merge indian_pines_x4")
 def merge(
     benchmark: BenchmarkName,
     given: Given = None,
@@ -173,7 +186,7 @@ def merge(
     print_table({benchmark: merged})
 
 
-@app.command()
+@command(STEPS, "hsisr table")
 def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Print the scores of every benchmark of the configuration, and where the report is."""
     from hsisr.evaluation import results
@@ -186,7 +199,7 @@ def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
         print(f"report: {Path(paths.REPORT).resolve()}")
 
 
-@app.command()
+@command(STEPS, "hsisr report")
 def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Write the self-contained HTML report of the configuration's benchmarks, and its figures as files."""
     from hsisr.pipeline import paths

@@ -6,16 +6,28 @@ from typing import Annotated
 
 import typer
 
-from hsisr.cli.app import DEFAULT_CONFIG, ConfigFiles, Overwrite, Reading, app, reader_options
-from hsisr.errors import HsisrError
+from hsisr.cli import complete
+from hsisr.cli.app import (
+    DEFAULT_CONFIG,
+    FILES,
+    KNOWN,
+    MACHINE,
+    ConfigFiles,
+    Overwrite,
+    Reading,
+    command,
+    reader_options,
+)
+from hsisr.errors import HsisrError, did_you_mean
 
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
 Bands = Annotated[
-    list[int] | None, typer.Option("--bands", "-b", help="Band shown as red, then green, then blue, from 0.")
+    list[str] | None,
+    typer.Option("--bands", "-b", help="Bands shown as red, green and blue, from 0, such as 29,19,9; or one for grey."),
 ]
 
 
-@app.command()
+@command(MACHINE, "hsisr doctor")
 def doctor() -> None:
     """Print what this machine offers and what is missing; status 0 if the demo can run."""
     from hsisr.doctor import report
@@ -23,7 +35,7 @@ def doctor() -> None:
     raise typer.Exit(0 if report() else 1)
 
 
-@app.command("ops")
+@command(MACHINE, "hsisr ops --build", name="ops")
 def check_ops(
     build: Annotated[
         bool, typer.Option("--build", help="Compile the native backends that this machine can use.")
@@ -36,10 +48,10 @@ def check_ops(
     ops.check(build_missing=build)
 
 
-@app.command()
+@command(KNOWN, "hsisr import-weights MulSR_x8.pth --model mulsr --scale 8 -o mulsr-x8.safetensors")
 def import_weights(
     checkpoint: Annotated[Path, typer.Argument(help="A paper's own checkpoint (.pth).")],
-    model: Annotated[str, typer.Option(help="Registered network, such as mulsr.")],
+    model: Annotated[str, typer.Option(help="Registered network, such as mulsr.", autocompletion=complete.networks)],
     scale: Annotated[int, typer.Option(help="Scale that it was trained for.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Model file (.safetensors) to write.")],
     bands: Annotated[int, typer.Option(help="Bands of the images it was trained on.")] = 31,
@@ -55,9 +67,12 @@ def import_weights(
     print(out)
 
 
-@app.command()
+@command(KNOWN, "hsisr weights", "hsisr weights deepshare-cave-x4")
 def weights(
-    name: Annotated[str | None, typer.Argument(help="Weights to fetch and import; a table if left out.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Weights to fetch and import; a table if left out.", autocompletion=complete.weights),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Model file to write; <name>.safetensors if left out.")
     ] = None,
@@ -94,9 +109,12 @@ def weights(
     print(out)
 
 
-@app.command("datasets")
+@command(KNOWN, "hsisr datasets", "hsisr datasets cave", name="datasets")
 def list_datasets(
-    dataset: Annotated[str | None, typer.Argument(help="Everything about one; a table of all if left out.")] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Argument(help="Everything about one; a table of all if left out.", autocompletion=complete.datasets),
+    ] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """List the data sets with what of them is here, or print one with its licence and splits."""
@@ -107,7 +125,7 @@ def list_datasets(
     print(overview.page(dataset, own) if dataset else overview.table(own))
 
 
-@app.command()
+@command(FILES, "hsisr info LR.tif", "hsisr info scene.mat --read variable=I_MS --read axes=HWB")
 def info(file: AnyFile, read: Reading = None) -> None:
     """Print what is in a file: size, type, wavelengths, georeference, provenance."""
     from hsisr.datasets import overview
@@ -115,29 +133,39 @@ def info(file: AnyFile, read: Reading = None) -> None:
     print(overview.info(file, **reader_options(read)))
 
 
-@app.command()
+@command(FILES, "hsisr show LR.tif -o LR.png", "hsisr show LR.tif -b 29,19,9 -o LR.jpg")
 def show(
     file: AnyFile,
-    out: Annotated[Path, typer.Option("--out", "-o", help="PNG to write.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Picture to write: .png or .jpg.")],
     bands: Bands = None,
     read: Reading = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Write a picture of a scene, or of a pair's LR image, guide and HR reference side by side."""
     from hsisr import datasets
-    from hsisr.datasets import quicklook
+    from hsisr.datasets import picture, quicklook
     from hsisr.outputs import check_outputs, check_places
     from hsisr.pipeline import pair_files
 
     check_places(out)
     check_outputs([out], [file], overwrite)
+    picture.check_ending(out)
+    chosen = _numbers(bands) if bands else None
     if pair_files.is_pair(file):
-        pair_files.show(pair_files.read(file), out, bands)
+        pair_files.show(pair_files.read(file), out, chosen)
     else:
-        quicklook.show(datasets.read_scene(file, **reader_options(read)), out, bands)
+        quicklook.show(datasets.read_scene(file, **reader_options(read)), out, chosen)
 
 
-@app.command()
+def _numbers(words: list[str]) -> list[int]:
+    """The bands that the words name, each one or several with commas. Raises HsisrError for other words."""
+    try:
+        return [int(number) for word in words for number in word.split(",")]
+    except ValueError:
+        raise HsisrError(f"--bands {' '.join(words)}: expected band numbers from 0, such as 29,19,9, or one") from None
+
+
+@command(FILES, "hsisr export scene.h5 scene.tif", "hsisr export scene.mat scene.tif --format cog")
 def export(
     file: AnyFile,
     out: Annotated[Path, typer.Argument(help="Target; its ending chooses the format.")],
@@ -155,14 +183,25 @@ def export(
     print(writers.export(datasets.read_scene(file, **reader_options(read)), out, format))
 
 
-@app.command("degrade")
+@command(FILES, "hsisr degrade scene.tif --protocol wald --scale 4 -o pair.h5", name="degrade")
 def degrade_scene(
     file: AnyFile,
-    protocol: Annotated[str, typer.Option(help="How the LR image is made, such as wald.")],
+    protocol: Annotated[
+        str, typer.Option(help="How the LR image is made, such as wald.", autocompletion=complete.protocols)
+    ],
     scale: Annotated[int, typer.Option(help="HR pixels per LR pixel, along a side.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Pair file (.h5) to write.")],
     response: Annotated[
-        str | None, typer.Option(help="Spectral response of the guide; `none` for no guide; else the protocol's.")
+        str | None,
+        typer.Option(
+            help="Spectral response of the guide: a name, or a file (.csv, .mat, .npy) with a row a wavelength and a "
+            "column a channel; `none` for no guide; else the protocol's.",
+            autocompletion=complete.responses,
+        ),
+    ] = None,
+    psf: Annotated[
+        Path | None,
+        typer.Option(help="File of the PSF (.npy, .csv, .mat, .tif, .png), in HR pixels; else the protocol's."),
     ] = None,
     noise: Annotated[float | None, typer.Option(help="Noise sigma, range [0, 1]; else the protocol's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
@@ -177,13 +216,16 @@ def degrade_scene(
     check_places(out)
     check_outputs([out], [file], overwrite)
     scene = datasets.read_scene(file, **reader_options(read))
-    pair = degrade.pair(scene, protocol, scale, seed=seed, response=response, noise=noise)
-    settings = {"protocol": protocol, "scale": scale, "response": response, "noise": noise, "seed": seed}
+    rule = degrade.find_protocol(protocol)
+    if psf is not None:
+        rule = rule.with_psf(degrade.read_psf(psf))
+    pair = degrade.pair(scene, rule, scale, seed=seed, response=response, noise=noise)
+    settings = {"protocol": rule.name, "scale": scale, "response": response, "noise": noise, "seed": seed}
     pair_files.write(out, scene.name, pair, scene, settings)
     print(out)
 
 
-@app.command()
+@command(FILES, "hsisr registration pair.h5")
 def registration(pair: Annotated[Path, typer.Argument(help="Pair file.")]) -> None:
     """Measure how far the LR image of a pair lies off its guide."""
     from hsisr import degrade
@@ -197,12 +239,16 @@ def registration(pair: Annotated[Path, typer.Argument(help="Pair file.")]) -> No
     print(f"unexplained: {found.unexplained:.1%} of the guide's variance; near 100 % the shift means nothing")
 
 
-@app.command()
+@command(FILES, "hsisr score HR.tif SR.tif --scale 4")
 def score(
     reference: AnyFile,
     estimate: AnyFile,
     scale: Annotated[float, typer.Option(help="HR pixels per LR pixel, for ERGAS.")],
-    convention: Annotated[str, typer.Option(help="mulsr or mixup.")] = "mulsr",
+    convention: Annotated[
+        str,
+        typer.Option(help="plain, or mulsr or mixup as in published tables.", autocompletion=complete.conventions),
+    ] = "plain",
+    peak: Annotated[float | None, typer.Option(help="Value that counts as 1; 1 if left out.")] = None,
     border: Annotated[int, typer.Option(help="Pixels cut off on every side.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     read: Reading = None,
@@ -210,12 +256,12 @@ def score(
         list[str] | None, typer.Option("--read-estimate", help="The same for the estimate; --read is the reference's.")
     ] = None,
 ) -> None:
-    """Score an image against its reference, under a named convention; both with values in [0, 1]."""
+    """Score an image against its reference, under a named convention; both in one unit, in [0, 1] or with --peak."""
     from hsisr import datasets, metrics
 
     truth = datasets.read_scene(reference, **reader_options(read))
     other = datasets.read_scene(estimate, **reader_options(read_estimate))
-    scores = metrics.score(truth.cube, other.cube, scale, convention, mask=truth.mask, border=border)
+    scores = metrics.score(truth.cube, other.cube, scale, convention, mask=truth.mask, border=border, peak=peak)
     if as_json:
         print(json.dumps({"convention": convention, "scale": scale, **metrics.json_ready(scores)}, indent=2))
         return
@@ -224,7 +270,7 @@ def score(
         print(f"{name:<6} {value:.6f}")
 
 
-@app.command()
+@command(FILES, "hsisr compare before/cave_x8.json results/cave_x8.json")
 def compare(
     first: Annotated[Path, typer.Argument(help="Results file, such as results/cave_x8.json.")],
     second: Annotated[Path, typer.Argument(help="Results file of the same benchmark.")],
@@ -235,7 +281,7 @@ def compare(
     print_comparison(first, second)
 
 
-@app.command()
+@command(MACHINE, "hsisr schema", "hsisr schema result")
 def schema(
     kind: Annotated[str, typer.Argument(help="config or result.")] = "config",
 ) -> None:
@@ -247,5 +293,5 @@ def schema(
 
     schemas = {"config": config.json_schema, "result": results.json_schema}
     if kind not in schemas:
-        raise HsisrError(f"unknown schema {kind!r}; known: {', '.join(schemas)}")
+        raise HsisrError(f"unknown schema {kind!r}; {did_you_mean(kind, schemas)}known: {', '.join(schemas)}")
     print(yaml.safe_dump(schemas[kind](), sort_keys=False, width=120), end="")

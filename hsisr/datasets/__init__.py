@@ -12,6 +12,7 @@ _PUBLIC = {
     "Region": "hsisr.datasets.catalogue",
     "Split": "hsisr.datasets.catalogue",
     "parts": "hsisr.datasets.splits",
+    "fold": "hsisr.datasets.splits",
     "split": "hsisr.datasets.splits",
     "Item": "hsisr.datasets.splits",
     "fetch": "hsisr.datasets.fetching",
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
     from hsisr.datasets.readers import READERS as READERS
     from hsisr.datasets.readers import read_scene as read_scene
     from hsisr.datasets.splits import Item as Item
+    from hsisr.datasets.splits import fold as fold
     from hsisr.datasets.splits import parts as parts
     from hsisr.datasets.splits import split as split
     from hsisr.datasets.writers import export as export
 
 
-__getattr__ = loader(__name__, _PUBLIC)
+__getattr__, __dir__ = loader(__name__, _PUBLIC)

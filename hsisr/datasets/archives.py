@@ -54,12 +54,15 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
 
 
 class _Budget:
-    """Counts members and real bytes, and stops an archive that has too many of either."""
+    """Counts members and real bytes, and stops an archive that has too many of either.
 
-    def __init__(self, archive: Path, folder: Path) -> None:
+    folder: where the members are written; None where they are not.
+    """
+
+    def __init__(self, archive: Path, folder: Path | None) -> None:
         self._archive = archive
         self._most = max(archive.stat().st_size * MOST_EXPANSION, MOST_BYTES_IN_ANY_CASE)
-        self._free = shutil.disk_usage(folder).free
+        self._free = self._most if folder is None else shutil.disk_usage(folder).free
         self._bytes = self._members = 0
 
     def check_declared(self, size: int) -> None:
@@ -81,26 +84,42 @@ class _Budget:
         self.check_declared(self._bytes)
 
 
+def zip_members(archive: str | os.PathLike) -> dict[str, zipfile.ZipInfo]:
+    """The files in a zip archive, by their paths, for one that is read where it lies. Errors as `unpack`.
+
+    The path is the one inside the archive, with / between its parts; the member has the name that the archive uses.
+    """
+    archive = Path(archive)
+    with _damage(archive), zipfile.ZipFile(archive) as content:
+        members = _checked(archive, content, _Budget(archive, None))
+        return {str(name): member for name, member in members.items()}
+
+
 def _unpack_zip(archive: Path, staging: Path, budget: _Budget) -> list[PurePosixPath]:
     with zipfile.ZipFile(archive) as content:
-        members = {}
-        for member in content.infolist():
-            name = _safe_name(archive, member.filename)
-            budget.add_member()
-            if stat.S_ISLNK(member.external_attr >> 16):
-                raise HsisrError(f"{archive}: holds a link, {member.filename!r}; refused")
-            if member.flag_bits & 1:
-                raise HsisrError(f"{archive}: its member {member.filename!r} is encrypted")
-            if member.is_dir() or name is None:
-                continue
-            if name in members:
-                raise HsisrError(f"{archive}: holds {member.filename!r} twice; refused")
-            members[name] = member
-        budget.check_declared(sum(member.file_size for member in members.values()))
+        members = _checked(archive, content, budget)
         for name, member in members.items():
             with content.open(member) as source:
                 _copy(archive, source, staging / name, member.file_size, budget)
     return list(members)
+
+
+def _checked(archive: Path, content: zipfile.ZipFile, budget: _Budget) -> dict[PurePosixPath, zipfile.ZipInfo]:
+    members: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for member in content.infolist():
+        name = _safe_name(archive, member.filename)
+        budget.add_member()
+        if stat.S_ISLNK(member.external_attr >> 16):
+            raise HsisrError(f"{archive}: holds a link, {member.filename!r}; refused")
+        if member.flag_bits & 1:
+            raise HsisrError(f"{archive}: its member {member.filename!r} is encrypted")
+        if member.is_dir() or name is None:
+            continue
+        if name in members:
+            raise HsisrError(f"{archive}: holds {member.filename!r} twice; refused")
+        members[name] = member
+    budget.check_declared(sum(member.file_size for member in members.values()))
+    return members
 
 
 def _unpack_tar(archive: Path, staging: Path, budget: _Budget) -> list[PurePosixPath]:

@@ -14,7 +14,7 @@ from hsisr.datasets.catalogue import DataSet, Guide, entry
 from hsisr.datasets.layout import CUBE_SUFFIXES, IMAGE_SUFFIXES, find, listing
 from hsisr.datasets.manifest import RawFiles
 from hsisr.datasets.readers import read_plane, read_scene
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.scene import Scene
 
 _BAND_SUFFIXES = IMAGE_SUFFIXES | {".tif", ".tiff"}
@@ -35,7 +35,8 @@ def convert(
     """
     data_set = entry(name, extra)
     if scene not in data_set.scenes:
-        raise HsisrError(f"{name}: no scene {scene!r}; known: {', '.join(data_set.scenes[:40])}")
+        near = did_you_mean(scene, data_set.scenes)
+        raise HsisrError(f"{name}: no scene {scene!r}; {near}known: {', '.join(data_set.scenes[:40])}")
     raw = manifest.read(raw_folder, name)
     result = _assembled(data_set, scene, raw)
     result.save(out_path, settings)

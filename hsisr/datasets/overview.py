@@ -1,7 +1,9 @@
 """What `hsisr datasets` and `hsisr info` print: the catalogue with what is here, one data set, one file."""
 
+import io
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -57,12 +59,26 @@ def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.P
 def info(path: str | os.PathLike, **options: Any) -> str:
     """What is in a file, or folder of band images, of any format that can be read. Raises HsisrError otherwise.
 
-    options: of the reader (`variable`, `axes`, ...); given any, what the file is read as with them.
+    options: of the reader (`variable`, `axes`, ...); given any, what the file is read as with them. Where it lies and
+    which values it holds is told of files that can be read without, or with, these options.
     """
+    from hsisr.datasets import facts
     from hsisr.datasets.readers import describe, read_scene
-    from hsisr.datasets.readers.scene import facts
+    from hsisr.datasets.readers.arrays import left_on_disk
+    from hsisr.datasets.readers.scene import facts as of_scene
 
-    return _lines(str(path), facts(read_scene(path, **options)) if options else describe(path))
+    with left_on_disk():
+        if options:
+            scene = read_scene(path, **options)
+            told = of_scene(scene)
+        else:
+            try:
+                scene = read_scene(path)
+            except HsisrError as error:  # such as a file of several variables
+                return _lines(str(path), describe(path) | {"as a scene": str(error).removeprefix(f"{path}: ")})
+            with redirect_stderr(io.StringIO()):  # reading has said already what there is to warn of
+                told = describe(path)
+        return _lines(str(path), told | facts.place(scene) | facts.values(scene))
 
 
 def present(name: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mapping] | None = None) -> list[str]:

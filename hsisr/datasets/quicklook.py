@@ -1,14 +1,13 @@
 """Quicklook: a scene as an RGB picture, to see what it is."""
 
 import os
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from hsisr.colours import NATURAL_NM
+from hsisr.datasets import picture
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path
 from hsisr.scene import Scene
 
 #: Grey levels are stretched between these percentiles of the valid pixels, all three channels alike.
@@ -45,26 +44,13 @@ def stretch(values: np.ndarray, valid: np.ndarray, reference: np.ndarray) -> np.
     """
     low, high = np.percentile(reference, _PERCENTILES) if np.size(reference) else (0.0, 1.0)
     stretched = np.clip((values - low) / max(high - low, np.finfo(np.float32).tiny), 0, 1)
-    picture = np.where(valid, np.rint(stretched * 255), 0).astype(np.uint8)
-    return np.moveaxis(np.broadcast_to(picture, (3, *valid.shape)), 0, -1).copy()
+    grey = np.where(valid, np.rint(stretched * 255), 0).astype(np.uint8)
+    return np.moveaxis(np.broadcast_to(grey, (3, *valid.shape)), 0, -1).copy()
 
 
 def show(scene: Scene, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
-    """Write the quicklook of a scene as PNG."""
-    write_png(out, quicklook(scene, bands))
-
-
-def write_png(out: str | os.PathLike, picture: np.ndarray) -> None:
-    """Write a picture (H, W, 3) uint8 as PNG."""
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
-
-    height, width, _ = picture.shape
-    profile = {"driver": "PNG", "count": 3, "height": height, "width": width, "dtype": "uint8"}
-    with atomic_path(out, suffix=".png") as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.open(temporary, "w", **profile) as image:
-            image.write(np.moveaxis(picture, -1, 0))
+    """Write the quicklook of a scene as PNG or JPEG, as the ending of `out` says."""
+    picture.write(out, quicklook(scene, bands))
 
 
 def default_bands(scene: Scene) -> list[int]:

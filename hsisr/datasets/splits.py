@@ -7,6 +7,8 @@ set without a split is split by its last fifth, or by regions if it has one scen
 
 Every set of several scenes has the split `eighty` too: 80 % of the scenes train, drawn by a seed, as MulSR's authors
 split; `eighty-1`, `eighty-2` and so on are other draws. The scenes are those of the set's own split, if it has one.
+
+A cross-validation deals all scenes of a split, but the unlabelled ones, into folds.
 """
 
 import hashlib
@@ -17,8 +19,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from hsisr.datasets.catalogue import PARTS, DataSet, Region, Split, entry
-from hsisr.errors import HsisrError
-from hsisr.files import stamp, write_json
+from hsisr.errors import HsisrError, did_you_mean
+from hsisr.files import natural_key, stamp, write_json
 
 #: Sizes of regions made by `region_split` are multiples of this, so that they divide by every usual scale.
 REGION_MULTIPLE_PX = 16
@@ -62,6 +64,42 @@ def parts(
         if not items[part]:
             raise HsisrError(f"{name}: no {part} scene is left by scenes: {sorted(scenes or [])}; add one")
     check_parts(name, items, chosen.guard_px if guard_px is None else guard_px)
+    return items
+
+
+def fold(
+    name: str,
+    number: int,
+    count: int,
+    seed: int = 0,
+    scenes: Sequence[str] | None = None,
+    split: str | None = None,
+    extra: Mapping[str, Mapping] | None = None,
+) -> dict[str, list[Item]]:
+    """The items of each part in one fold of a cross-validation, as `parts` gives them.
+
+    number: of the fold, from 1. count: of folds. seed: by which the items of train, validation and test are dealt into
+    folds, so that each tests once; of those that do not test, a tenth validates. scenes, split, extra: as of `parts`.
+    Raises HsisrError as `parts`, and if a fold would have nothing to train or validate on.
+    """
+    data_set = entry(name, extra)
+    _, chosen = _chosen_split(data_set, split, scenes)
+    whole = parts(name, scenes, split, extra)
+    pool = sorted((item for part in _DEALT for item in whole[part]), key=lambda item: natural_key(item.name))
+    if len(pool) < max(count, 3):
+        raise HsisrError(
+            f"{name}: {count} folds need at least {max(count, 3)} scenes or regions, and its split has {len(pool)}; "
+            "choose fewer folds, or add scenes"
+        )
+    drawn = sorted(pool, key=lambda item: hashlib.sha256(f"{seed} {item.name}".encode()).digest())
+    tested = set(drawn[number - 1 :: count])
+    validation: list[Item] = []
+    train = [item for item in pool if item not in tested]
+    if chosen.tenth:
+        train, validation = _tenth(name, train)
+    test = [item for item in pool if item in tested]
+    items = {"train": train, "validation": validation, "test": test, "unlabelled": whole["unlabelled"]}
+    check_parts(name, items, chosen.guard_px)
     return items
 
 
@@ -140,6 +178,9 @@ def check_parts(name: str, items: Mapping[str, Sequence[Item]], guard_px: int = 
                     )
 
 
+#: Parts whose items are dealt into folds.
+_DEALT = ("train", "validation", "test")
+
 #: Name of a split that is drawn: its seed, 0 where none is given.
 _EIGHTY = re.compile(r"eighty(?:-(\d+))?")
 
@@ -155,8 +196,10 @@ def _chosen_split(data_set: DataSet, wanted: str | None, scenes: Sequence[str] |
     if wanted is not None and (drawn := _EIGHTY.fullmatch(wanted)):
         return wanted, _eighty(data_set, int(drawn[1] or 0), scenes)
     if wanted is not None:
-        known = ", ".join([*sorted(data_set.splits), "eighty"])
-        raise HsisrError(f"{data_set.name}: unknown split {wanted!r}; known: {known}")
+        known = [*sorted(data_set.splits), "eighty"]
+        raise HsisrError(
+            f"{data_set.name}: unknown split {wanted!r}; {did_you_mean(wanted, known)}known: {', '.join(known)}"
+        )
     if len(data_set.scenes) == 1:
         return "regions", region_split(data_set.scenes[0], *_size(data_set))
     if len(data_set.scenes) < 3:
@@ -220,7 +263,8 @@ def _restricted(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequenc
     unknown = sorted(set(scenes) - known)
     if unknown:
         raise HsisrError(
-            f"{data_set.name}: no scene {', '.join(map(repr, unknown))}; known: {_shortened(data_set.scenes)}"
+            f"{data_set.name}: no scene {', '.join(map(repr, unknown))}; {did_you_mean(unknown[0], data_set.scenes)}"
+            f"known: {_shortened(data_set.scenes)}"
         )
     return {part: [item for item in members if item.scene in set(scenes)] for part, members in items.items()}
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import atomic_path
 from hsisr.lazy_array import LazyArray
+from hsisr.missing import missing_pixels
 from hsisr.outputs import sidecars
 from hsisr.scene import Scene, holds
 
@@ -31,6 +32,8 @@ FORMATS = {
 _BY_NAME = ("cog", "matlab7.3", *dict.fromkeys(FORMATS.values()))
 #: Side of a GeoTIFF tile in pixels.
 _TILE = 128
+#: A GeoTIFF with a longer side, in pixels, gets overviews, down to one whose sides are no longer than the second.
+_LARGE_PX, _OVERVIEW_PX = 2048, 512
 _MATLAB5_MOST_BYTES = 2**31 - 1
 
 
@@ -81,8 +84,15 @@ def format_of(out: str | os.PathLike, format: str | None = None) -> str:
     chosen = format or FORMATS.get(Path(out).suffix.lower())
     if chosen not in _BY_NAME:
         known = f"{', '.join(FORMATS)}; formats: {', '.join(_BY_NAME)}"
-        raise HsisrError(f"{out}: no format {chosen or Path(out).suffix!r}; endings: {known}")
+        near = did_you_mean(chosen or Path(out).suffix, [*FORMATS, *_BY_NAME])
+        raise HsisrError(f"{out}: no format {chosen or Path(out).suffix!r}; {near}endings: {known}")
     return chosen
+
+
+def ending_of(format: str | None) -> str:
+    """The ending of a file of a format, where nothing else says it; GeoTIFF's for None."""
+    endings = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5"}
+    return endings.get(format or "", ".tif")
 
 
 def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
@@ -103,6 +113,22 @@ def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
 def _write_geotiff(scene: Scene, out: Path) -> None:
     with atomic_path(out, suffix=".tif") as temporary, _quiet(out):
         _write_raster(scene, temporary, driver="GTiff", **_tiff_options(scene))
+        _add_overviews(temporary, scene)
+
+
+def _add_overviews(path: Path, scene: Scene) -> None:
+    """Smaller copies inside a large image, so that a viewer need not read it whole to show it."""
+    import rasterio
+    from rasterio.enums import Resampling
+
+    longest = max(scene.shape[1:])
+    if longest <= _LARGE_PX:
+        return
+    factors = [2]
+    while longest / factors[-1] > _OVERVIEW_PX:
+        factors.append(2 * factors[-1])
+    with rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.open(path, "r+") as image:
+        image.build_overviews(factors, Resampling.average)
 
 
 def _write_cog(scene: Scene, out: Path) -> None:
@@ -173,9 +199,23 @@ def _write_raster(scene: Scene, path: Path, **options: Any) -> None:
         image.scales, image.offsets = (scene.scale,) * bands, (scene.offset,) * bands
         _write_band_metadata(scene, image, options["driver"])
         for rows, block in scene.strips():
+            block = _without_masked(scene, rows, block)
             image.write(block, window=Window(0, rows.start, width, rows.stop - rows.start))
         if scene.mask is not None and scene.nodata is None and options["driver"] == "GTiff":
             image.write_mask(np.asarray(scene.mask, bool))
+
+
+def _without_masked(scene: Scene, rows: slice, block: np.ndarray) -> np.ndarray:
+    """Stored rows (bands, n, W), with the nodata value in the pixels that the mask leaves out for another reason.
+
+    A pixel that is missing by most of its own samples stays as it is, with the data that it has.
+    """
+    missing = scene.without_data(block)
+    if scene.mask is None or missing is None:
+        return block
+    good = slice(None) if scene.bad_bands is None else ~np.asarray(scene.bad_bands, bool)
+    hidden = ~np.asarray(scene.mask[rows], bool) & ~missing_pixels(missing[good])
+    return np.where(hidden, np.asarray(scene.nodata).astype(block.dtype), block) if hidden.any() else block
 
 
 def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:

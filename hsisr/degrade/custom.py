@@ -1,15 +1,17 @@
 """A user's own protocol, built from the settings that stand in a configuration file."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hsisr.degrade import own_files
 from hsisr.degrade.noise import NO_NOISE, parse_noise
-from hsisr.degrade.protocols import PROTOCOLS, Protocol
+from hsisr.degrade.protocols import CONVENTIONS, PROTOCOLS, Protocol
 from hsisr.degrade.psf import AnisotropicPsf, ArrayPsf, BlockMeanPsf, GaussianPsf, Psf
-from hsisr.degrade.response import BY_INDEX, RESPONSES
+from hsisr.degrade.response import BY_INDEX, RESPONSES, load_response
 from hsisr.degrade.sampling import SAMPLINGS
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 #: PSF kind -> what makes it of its settings, and the settings it takes.
 _PSFS: dict[str, tuple[Callable[..., Psf], tuple[str, ...]]] = {
@@ -27,11 +29,14 @@ class CustomProtocol(Protocol):
 
     name: `[a-z][a-z-]*`, not one of the built-in names. settings, all but `psf` optional:
     psf: `{kind: gaussian, sigma_px | sigma_lr | mtf_gain: ..}`, `{kind: anisotropic, l1, l2, theta, taps}`,
-    `{kind: mean}`, `{kind: array, weights: [[..], ..]}`, or `none` (see `hsisr.degrade.psf`).
+    `{kind: mean}`, `{kind: array, weights: [[..], ..]}`, a file that holds its weights (.npy, .csv, .mat, .tif, .png;
+    `hsisr.degrade.own_files`), or `none` (see `hsisr.degrade.psf`).
     sampling: one of SAMPLINGS, default `centre`. phase: of `strided`, in HR pixels, 0 .. scale - 1.
     noise: sigma, `{sigma: ..}` or `{snr_db: ..}`; default none. clip: whether LR is clipped to [0, 1]; default no.
-    response: name of the guide's response, which may end in `@index`, or `none` for no guide; default nikon_d700.
-    convention: `mulsr` (default) or `mixup`. description: one line. Training patches are degraded as the test is.
+    response: name of the guide's response, which may end in `@index`, a file of one (.csv, .mat, .npy), or `none` for
+    no guide; default nikon_d700.
+    convention: `mulsr` (default), `mixup` or `plain`. description: one line. Training patches are degraded as the test
+    is.
     Raises HsisrError for a key or value it does not know.
     """
 
@@ -50,7 +55,10 @@ class CustomProtocol(Protocol):
             )
         response = settings.get("response", "nikon_d700")
         by_wavelength = response.removesuffix(BY_INDEX) if isinstance(response, str) else response
-        _one_of(by_wavelength, (*RESPONSES, "none", None), f"{where}: response")
+        if own_files.is_file_name(by_wavelength):
+            _at(f"{where}: response", load_response, by_wavelength)
+        else:
+            _one_of(by_wavelength, (*RESPONSES, "none", None), f"{where}: response")
         clip = settings.get("clip", False)
         if not isinstance(clip, bool):
             raise HsisrError(f"{where}: clip must be true or false, not {clip!r}")
@@ -65,15 +73,20 @@ class CustomProtocol(Protocol):
             clips=clip,
             needs_guide=response is not None,
             response=response,
-            convention=_one_of(settings.get("convention", "mulsr"), ("mulsr", "mixup"), f"{where}: convention"),
+            convention=_one_of(settings.get("convention", "mulsr"), CONVENTIONS, f"{where}: convention"),
         )
 
 
 def _psf(settings: Any, where: str) -> Psf | None:
     if settings is None or settings == "none":
         return None
+    if own_files.is_file_name(settings):
+        return ArrayPsf(_at(f"{where}: psf", own_files.read_psf, settings))
     if not isinstance(settings, Mapping) or "kind" not in settings:
-        raise HsisrError(f"{where}: psf must be a mapping with a kind ({', '.join(_PSFS)}), or none")
+        raise HsisrError(
+            f"{where}: psf must be a mapping with a kind ({', '.join(_PSFS)}), a file "
+            f"({', '.join(own_files.PSF_ENDINGS)}), or none"
+        )
     kind = _one_of(settings["kind"], tuple(_PSFS), f"{where}: psf kind")
     make, keys = _PSFS[kind]
     options = {key: value for key, value in settings.items() if key != "kind"}
@@ -84,15 +97,44 @@ def _psf(settings: Any, where: str) -> Psf | None:
         raise HsisrError(f"{where}: psf {kind}: {error}; it takes {', '.join(keys) or 'nothing'}") from error
 
 
+def own_paths(settings: Mapping[str, Any]) -> list[str]:
+    """The files that the settings of a protocol name."""
+    named = [settings.get("response"), settings.get("psf")]
+    paths = [str(value).removesuffix(BY_INDEX) for value in named if isinstance(value, (str, os.PathLike))]
+    return [path for path in paths if own_files.is_file_name(path)]
+
+
+def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a protocol that makes the same LR images, and needs no file: its weights instead, no guide."""
+    found = dict(settings)
+    if own_files.is_file_name(found.get("psf")):
+        found["psf"] = {"kind": "array", "weights": own_files.read_psf(found["psf"]).tolist()}
+    if own_paths(found):
+        found["response"] = "none"
+    return found
+
+
+def _at(where: str, read: Callable[[Any], Any], path: Any) -> Any:
+    """What a reader makes of a file; its error says which key names it."""
+    try:
+        return read(path)
+    except HsisrError as error:
+        raise HsisrError(f"{where}: {error}") from error
+
+
 def _only(settings: Any, allowed: tuple[str, ...], where: str) -> None:
     if not isinstance(settings, Mapping):
         raise HsisrError(f"{where}: expected a mapping of {', '.join(allowed)}, not {settings!r}")
     unknown = [str(key) for key in settings if key not in allowed]
     if unknown:
-        raise HsisrError(f"{where}: unknown {', '.join(unknown)}; allowed: {', '.join(allowed) or 'nothing'}")
+        raise HsisrError(
+            f"{where}: unknown {', '.join(unknown)}; {did_you_mean(unknown[0], allowed)}allowed: "
+            f"{', '.join(allowed) or 'nothing'}"
+        )
 
 
 def _one_of(value: Any, allowed: tuple[Any, ...], where: str) -> Any:
     if value not in allowed:
-        raise HsisrError(f"{where} {value!r} is not known; choose one of {', '.join(str(entry) for entry in allowed)}")
+        near = did_you_mean(value, allowed)
+        raise HsisrError(f"{where} {value!r} is not known; {near}choose one of {', '.join(map(str, allowed))}")
     return value

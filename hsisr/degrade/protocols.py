@@ -8,9 +8,17 @@ from functools import lru_cache
 import numpy as np
 
 from hsisr.degrade.noise import NO_NOISE, Noise
-from hsisr.degrade.psf import FWHM_PER_SIGMA, AnisotropicPsf, BlockShiftedPsf, GaussianPsf, Psf, sampled_gaussian
+from hsisr.degrade.psf import (
+    FWHM_PER_SIGMA,
+    AnisotropicPsf,
+    ArrayPsf,
+    BlockShiftedPsf,
+    GaussianPsf,
+    Psf,
+    sampled_gaussian,
+)
 from hsisr.degrade.sampling import CropSampler, Sampler, build_crop_sampler, build_sampler
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +45,9 @@ class Degradation:
             return self.sampler(scale, shape)
         return build_crop_sampler(self.kernel, self.sampling, scale, shape, self.border, self.phase)
 
+
+#: What a protocol may be scored by: the names of `hsisr.metrics.CONVENTIONS`, which stands above this package.
+CONVENTIONS = ("mulsr", "mixup", "plain")
 
 #: Side of an image, HR pixels, beyond which full matrices take longer than sparse ones.
 _LARGEST_CROP_PX = 256
@@ -76,6 +87,15 @@ class Protocol:
     def random_training(self) -> bool:
         """Whether training patches are degraded at random when they are read."""
         return self.training is not None
+
+    def with_psf(self, weights: np.ndarray) -> "Protocol":
+        """This protocol with a PSF of the user's own, weights (rows, columns), under the name `<name>-own-psf`.
+
+        Raises HsisrError for a protocol without a blur of its own.
+        """
+        if self.psf is None:
+            raise HsisrError(f"protocol {self.name}: blurs by no PSF that could be another; choose one such as wald")
+        return replace(self, name=f"{self.name}-own-psf", psf=ArrayPsf(weights))
 
     def turns_with_scene(self, scale: int) -> bool:
         """Whether the LR image of a scene that is turned or mirrored is its LR image, turned or mirrored alike."""
@@ -224,7 +244,9 @@ def find_protocol(protocol: str | Protocol) -> Protocol:
     if isinstance(protocol, Protocol):
         return protocol
     if not isinstance(protocol, str) or protocol not in PROTOCOLS:
-        raise HsisrError(f"unknown protocol {protocol!r}; choose one of {', '.join(PROTOCOLS)}")
+        raise HsisrError(
+            f"unknown protocol {protocol!r}; {did_you_mean(protocol, PROTOCOLS)}choose one of {', '.join(PROTOCOLS)}"
+        )
     return PROTOCOLS[protocol]
 
 

@@ -5,16 +5,20 @@ for flat between published band edges), then the wavelength in nanometres and on
 
 A name that ends in `@index` asks for the table as it stands: its first row is for the first band, whatever the bands'
 wavelengths are. The papers' programs apply theirs so, also to Harvard, whose bands lie 20 nm beside the table's.
+
+The path of a file (`hsisr.degrade.own_files`) goes wherever a name goes.
 """
 
 import math
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
 import numpy as np
 
-from hsisr.errors import HsisrError
+from hsisr.degrade import own_files
+from hsisr.errors import HsisrError, did_you_mean
 
 _FOLDER = resources.files(__package__) / "responses"
 
@@ -46,29 +50,32 @@ _MIXUP_GAIN_PER_NM = 0.008472997
 class ResponseTable:
     """A response as published: values (wavelengths, channels), >= 0, in any unit.
 
-    kind: `measured` or `boxcar`. source: where the table comes from.
+    wavelengths_nm: None for a table of the user's own whose rows are for the bands in order. kind: `measured`, `boxcar`
+    or `own`. source: where the table comes from.
     """
 
     name: str
-    wavelengths_nm: np.ndarray
+    wavelengths_nm: np.ndarray | None
     channels: tuple[str, ...]
     values: np.ndarray
     kind: str
     source: str
 
 
-def response(name: str, wavelengths_nm: np.ndarray, fwhm_nm: np.ndarray | None = None) -> np.ndarray:
+def response(name: str | os.PathLike[str], wavelengths_nm: np.ndarray, fwhm_nm: np.ndarray | None = None) -> np.ndarray:
     """A response resampled to a sensor's bands: (channels, bands), float64, every row >= 0 with sum 1.
 
     wavelengths_nm: (bands,) band centres in any order. fwhm_nm: (bands,) widths; where given, the table is averaged
     over each band's Gaussian, else read at its centre by linear interpolation. On the table's own wavelengths
     the published values stay as they are. Outside its table a response is 0.
-    name: may end in `@index`; of the wavelengths, only their number counts then.
+    name: may be a file; may end in `@index`; of the wavelengths, only their number counts then.
     Raises HsisrError for an unknown name, or when a channel lies outside the bands.
     """
-    if name.endswith(BY_INDEX):
+    name = os.fspath(name)
+    if goes_by_index(name):
         return response_by_index(name, len(wavelengths_nm))
     table = load_response(name)
+    assert table.wavelengths_nm is not None  # else it goes by index
     centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
     on_grid = centres.shape == table.wavelengths_nm.shape and np.allclose(centres, table.wavelengths_nm, 0, 1e-6)
     if on_grid:
@@ -95,6 +102,11 @@ def response_by_index(name: str, bands: int) -> np.ndarray:
     """
     table = load_response(name)
     if len(table.values) != bands:
+        if table.wavelengths_nm is None:
+            raise HsisrError(
+                f"response {name}: has {len(table.values)} rows and no wavelengths, and the scene has {bands} bands; "
+                "give a row for each band, or add the wavelengths in nm as the first column"
+            )
         raise HsisrError(
             f"response {name}: its table is for {len(table.values)} bands ({_span(table.wavelengths_nm)}) and the "
             f"scene has {bands}; choose {table.name}, which is resampled to the scene's wavelengths"
@@ -103,12 +115,29 @@ def response_by_index(name: str, bands: int) -> np.ndarray:
     return normalised
 
 
-@cache
+def goes_by_index(name: str) -> bool:
+    """Whether a response is applied by number of the band: `@index` says so, or its table has no wavelengths."""
+    return name.endswith(BY_INDEX) or load_response(name).wavelengths_nm is None
+
+
 def load_response(name: str) -> ResponseTable:
-    """Read a response's table, also of a name that ends in `@index`. Raises HsisrError, naming the known ones."""
+    """Read a response's table, also of a name that ends in `@index`.
+
+    name: one of RESPONSES, or a file. Raises HsisrError, naming the known ones, and for a file that holds no response.
+    """
     name = name.removesuffix(BY_INDEX)
+    if own_files.is_file_name(name):
+        return ResponseTable(name, *own_files.read_response(name), kind="own", source=name)
     if name not in RESPONSES:
-        raise HsisrError(f"unknown response {name!r}; choose one of {', '.join(RESPONSES)}")
+        raise HsisrError(
+            f"unknown response {name!r}; {did_you_mean(name, RESPONSES)}choose one of {', '.join(RESPONSES)}, or a "
+            f"file ({', '.join(own_files.RESPONSE_ENDINGS)})"
+        )
+    return _load_packaged(name)
+
+
+@cache
+def _load_packaged(name: str) -> ResponseTable:
     lines = (_FOLDER / f"{name}.csv").read_text(encoding="utf-8").splitlines()
     comments = dict(line.lstrip("# ").split(": ", 1) for line in lines if line.startswith("#"))
     header, *rows = [line.split(",") for line in lines if not line.startswith("#")]
@@ -162,6 +191,7 @@ def _checked_bands(values: np.ndarray, what: str, count: int | None = None) -> n
 
 
 def _interpolate(table: ResponseTable, wavelengths_nm: np.ndarray) -> np.ndarray:
+    assert table.wavelengths_nm is not None
     curves = [np.interp(wavelengths_nm, table.wavelengths_nm, curve, left=0, right=0) for curve in table.values.T]
     return np.array(curves)
 

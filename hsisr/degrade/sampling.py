@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 #: Ways to read the blurred image on the LR grid; LR pixel i covers the HR pixels i s .. i s + s - 1.
 #: centre: at the LR pixel's centre i s + (s - 1) / 2. strided: at the pixel i s + phase.
@@ -152,7 +152,10 @@ def interpolate(
     Raises HsisrError for an unknown kind, a factor that is not a positive number or an empty result.
     """
     if kind not in _TORCH_KERNELS:
-        raise HsisrError(f"interpolate: unknown kind {kind!r}; choose one of {', '.join(_TORCH_KERNELS)}")
+        raise HsisrError(
+            f"interpolate: unknown kind {kind!r}; {did_you_mean(kind, _TORCH_KERNELS)}choose one of "
+            f"{', '.join(_TORCH_KERNELS)}"
+        )
 
     def axis_matrix(size: int, axis: int) -> Any:
         return _torch_axis(size, math.floor(size * factor + _EPS), 1 / factor, kind, shift_px[axis])
@@ -210,7 +213,9 @@ def _axis(size: int, scale: int, taps: np.ndarray, sampling: str, border: str, p
         return _matlab_axis(size, -(-size // scale), scale, scale) @ blur
     if sampling in _TORCH_KERNELS:
         return _torch_axis(size, size // scale, scale, sampling) @ blur
-    raise HsisrError(f"unknown sampling {sampling!r}; choose one of {', '.join(SAMPLINGS)}")
+    raise HsisrError(
+        f"unknown sampling {sampling!r}; {did_you_mean(sampling, SAMPLINGS)}choose one of {', '.join(SAMPLINGS)}"
+    )
 
 
 def _torch_axis(size: int, out: int, step: float, kind: str, shift: float = 0.0) -> Any:

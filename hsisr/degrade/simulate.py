@@ -1,5 +1,6 @@
 """From a cube to its low-resolution image, from a scene to a pair: LR, guide and HR reference on aligned grids."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,22 +8,57 @@ from typing import Any
 import numpy as np
 
 from hsisr.degrade.noise import Noise, parse_noise, scene_seed
-from hsisr.degrade.protocols import Protocol, find_protocol, fixed_sampler
-from hsisr.degrade.response import BY_INDEX, apply_response, response_by_index
+from hsisr.degrade.protocols import PROTOCOLS, Protocol, find_protocol, fixed_sampler
+from hsisr.degrade.response import apply_response, goes_by_index, response_by_index
 from hsisr.degrade.response import response as response_matrix
 from hsisr.errors import HsisrError
+from hsisr.lazy_names import notebook
 from hsisr.scene import Scene
 
 
-@dataclass(frozen=True, eq=False)
-class Pair:
+class AnyPair:
+    """What pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`) have in common; see `Pair`."""
+
+    name: str
+    lr: np.ndarray
+    guide: np.ndarray | None
+    hr: np.ndarray | None
+    mask: np.ndarray | None
+    metadata: dict[str, Any]
+
+    def __repr__(self) -> str:
+        line: str = notebook().describe_pair(self.name, self.lr, self.guide, self.hr, self.metadata)
+        return line
+
+    def _repr_html_(self) -> str:
+        card: str = notebook().pair_card(self.name, self.lr, self.guide, self.hr, self.metadata)
+        return card
+
+    @property
+    def convention(self) -> str | None:
+        """Metric convention of its scores; None where there is no reference, or its protocol is not known."""
+        known = PROTOCOLS.get(self.metadata.get("protocol", ""))
+        found: str | None = self.metadata.get("convention", None if known is None else known.convention)
+        return found
+
+    def cut_back(self, estimate: np.ndarray) -> np.ndarray:
+        """estimate (bands, H, W) without what the reference lacks, where its size does not divide by the scale."""
+        if self.hr is None:
+            return estimate
+        rows, columns = self.hr.shape[1:]
+        return estimate[:, :rows, :columns]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Pair(AnyPair):
     """What a model sees and what it is scored against; an LR pixel i covers the HR pixels i s .. i s + s - 1.
 
     lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), up to s - 1 rows and
     columns less under `mixup`, or None under `full`.
     mask: of hr's size, True where valid, or None: all are. All images float32.
     metadata: protocol, scale, psf and sampling (words), kernel (array or None), phase, noise_sigma, response (name or
-    None), response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene.
+    None), response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene; convention, where
+    it is not that of a named protocol.
     """
 
     lr: np.ndarray
@@ -30,6 +66,8 @@ class Pair:
     hr: np.ndarray | None
     mask: np.ndarray | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+    name = "pair"  # no field: only those in files have names of their own
 
 
 def degrade(
@@ -92,7 +130,7 @@ def pair(
     protocol: str | Protocol,
     scale: int,
     seed: int = 0,
-    response: str | np.ndarray | None = None,
+    response: str | os.PathLike[str] | np.ndarray | None = None,
     noise: float | Mapping[str, float] | Noise | None = None,
     part: str = "",
 ) -> Pair:
@@ -101,15 +139,17 @@ def pair(
     Under `mixup` without a guide the reference stays whole instead, and the LR image has ceil(H / scale) rows and
     ceil(W / scale) columns: what is super-resolved is cut back to the reference.
 
-    response: name or matrix (G, B) of a simulated guide, `none` for no guide; None: as the protocol says, which is
-    the scene's own guide under `wald` and `full` where it has one. noise: as for `degrade`. seed, part: of the noise,
-    together with the scene's name (see `scene_seed`).
+    response: name, file or matrix (G, B) of a simulated guide, `none` for no guide; None: as the protocol says, which
+    is the scene's own guide under `wald` and `full` where it has one. noise: as for `degrade`. seed, part: of the
+    noise, together with the scene's name (see `scene_seed`).
     `wald` with the scene's own guide is reduced resolution: scene and guide are each degraded by `scale`, the factor
     that separates them, and the scene is the reference; a guide on the scene's own grid stays as it is.
     `full`: the scene is LR and nothing is degraded.
     Raises HsisrError where scene, guide and scale do not fit, or a response does not overlap the scene's bands.
     """
     protocol = find_protocol(protocol)
+    if isinstance(response, os.PathLike):
+        response = os.fspath(response)
     try:
         if protocol.sampling is None:
             return _full_resolution(scene, protocol, scale, response, noise)
@@ -121,11 +161,11 @@ def pair(
 def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:
     """The matrix (G, B) that makes a guide of a scene's bands; bands without data weigh nothing.
 
-    response: a name, or a matrix (G, B). Raises HsisrError if it does not fit the scene's bands.
+    response: a name, a file, or a matrix (G, B). Raises HsisrError if it does not fit the scene's bands.
     """
     bands = scene.shape[0]
     if isinstance(response, str):
-        if response.endswith(BY_INDEX):
+        if goes_by_index(response):
             matrix = response_by_index(response, bands)
         elif scene.wavelengths_nm is None:
             raise HsisrError(
@@ -213,6 +253,8 @@ def _simulated(
         "part": part,
         "crop": (0, rows, 0, columns),
     }
+    if protocol.name not in PROTOCOLS:
+        metadata["convention"] = protocol.convention
     mask = None if scene.mask is None else np.ascontiguousarray(scene.mask[:rows, :columns])
     return Pair(lr.astype(np.float32), guide, hr, mask, metadata)
 

@@ -27,4 +27,4 @@ if TYPE_CHECKING:
     from hsisr.metrics import score as score
 
 
-__getattr__ = loader(__name__, _PUBLIC)
+__getattr__, __dir__ = loader(__name__, _PUBLIC)

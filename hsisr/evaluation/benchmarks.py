@@ -32,8 +32,13 @@ def evaluate(
 def evaluate_benchmark(benchmark: Benchmark, command: str) -> results.Results:
     """Score every model of a benchmark, compare their costs and what can be classified, and gather all of it.
 
+    A cross-validation is scored fold by fold.
     command: what makes the files again, written into them. Errors as `evaluate`.
     """
+    for fold in benchmark.folds:
+        evaluate_benchmark(fold, command)
+    if benchmark.folds:
+        return merge(benchmark, command)
     for model in benchmark.models:
         evaluate_model(benchmark, model, command)
     if benchmark.measures_runtime:

@@ -47,6 +47,8 @@ def _differences(a: results.Results, b: results.Results) -> Iterator[str]:
     if tested[0] != tested[1]:
         odd = sorted(tested[0] ^ tested[1])
         yield f"they test on different scenes ({', '.join(odd[:5])}{', ...' if len(odd) > 5 else ''} in one only)"
+    if a.folds != b.folds and tested[0] == tested[1]:
+        yield "they deal the scenes into other folds"
 
 
 def _table(a: results.Results, b: results.Results) -> Table:

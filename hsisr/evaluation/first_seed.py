@@ -26,7 +26,7 @@ class FirstSeed:
     def add(self, pair: PairFile, reference: np.ndarray, estimate: np.ndarray) -> None:
         """Take the estimate (B, H, W) of a pair that has a reference, its `hr`."""
         if len(self.previews) < self._benchmark.config.report.scenes:
-            self.previews[pair.name] = preview.make(pair.lr, estimate, reference, pair.wavelengths_nm)
+            self.previews[pair.name] = preview.make(pair.lr, estimate, reference, pair.wavelengths_nm, pair.guide)
         if pair.labels is not None:
             rows, columns = classification.labelled(pair.labels, pair.mask).T
             self.labelled[pair.name] = estimate[:, rows, columns].T

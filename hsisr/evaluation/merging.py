@@ -3,16 +3,19 @@
 from typing import Any
 
 from hsisr.evaluation import results
+from hsisr.evaluation.folds import merge_folds
 from hsisr.files import stamp
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 
 
 def merge(benchmark: Benchmark, command: str) -> results.Results:
-    """Gather the scores of a benchmark's models into results/<benchmark>.json.
+    """Gather the scores of a benchmark's models, or the results of its folds, into results/<benchmark>.json.
 
     Raises HsisrError if a model's scores are missing, or were made with other settings, code or weights than now.
     """
+    if benchmark.folds:
+        return merge_folds(benchmark, command)
     models, reference_bands, environment = {}, {}, {}
     scored = {name: steps.scoring(benchmark, name) for name in benchmark.models}
     weights = [file for step in scored.values() for file in step.inputs["weights"]]

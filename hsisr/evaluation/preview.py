@@ -16,7 +16,8 @@ class Preview:
     """What a report shows of one super-resolved scene.
 
     composite (H, W, 3) float32 values of three bands; reference_composite and lr_composite the same of the HR and
-    the LR image (LR size); composite_bands their 0-based numbers; error (H, W) RMSE over bands; spectral_angle
+    the LR image (LR size); guide_composite the same of three channels of the guide, (0, 0, 3) without one;
+    composite_bands their 0-based numbers; error (H, W) RMSE over bands; spectral_angle
     (H, W) degrees; points (n, 2) rows and columns; spectra and reference_spectra (n, bands); worst_point (2,) row and
     column of the largest error, worst_spectra (2, bands) of the estimate and the reference there; band_psnr (bands,)
     dB.
@@ -25,6 +26,7 @@ class Preview:
     composite: np.ndarray
     reference_composite: np.ndarray
     lr_composite: np.ndarray
+    guide_composite: np.ndarray
     composite_bands: np.ndarray
     error: np.ndarray
     spectral_angle: np.ndarray
@@ -37,8 +39,14 @@ class Preview:
     wavelengths_nm: np.ndarray
 
 
-def make(lr: np.ndarray, estimate: np.ndarray, reference: np.ndarray, wavelengths_nm: np.ndarray | None) -> Preview:
-    """The preview of an estimate (bands, H, W) against its reference; lr (bands, h, w)."""
+def make(
+    lr: np.ndarray,
+    estimate: np.ndarray,
+    reference: np.ndarray,
+    wavelengths_nm: np.ndarray | None,
+    guide: np.ndarray | None = None,
+) -> Preview:
+    """The preview of an estimate (bands, H, W) against its reference; lr (bands, h, w), guide (G, H, W)."""
     bands = len(reference)
     shown = composite_bands(bands, wavelengths_nm)
     estimate = np.clip(estimate, 0, 1)
@@ -58,6 +66,7 @@ def make(lr: np.ndarray, estimate: np.ndarray, reference: np.ndarray, wavelength
         composite=_channels_last(estimate, shown),
         reference_composite=_channels_last(reference, shown),
         lr_composite=_channels_last(lr, shown),
+        guide_composite=_guide_composite(guide),
         composite_bands=np.array(shown),
         error=np.sqrt(squared / bands).astype(np.float32),
         spectral_angle=np.degrees(np.arccos(np.clip(cosine, -1, 1))).astype(np.float32),
@@ -133,6 +142,7 @@ _AXES = {
     "composite": 3,
     "reference_composite": 3,
     "lr_composite": 3,
+    "guide_composite": 3,
     "composite_bands": 1,
     "error": 2,
     "spectral_angle": 2,
@@ -148,6 +158,13 @@ _AXES = {
 
 def _preview(group: h5py.Group) -> Preview:
     return Preview(**{name: hdf5.dataset(group, name, "iuf", axes)[...] for name, axes in _AXES.items()})
+
+
+def _guide_composite(guide: np.ndarray | None) -> np.ndarray:
+    """The first three channels of a guide, or its first one three times; of none, nothing."""
+    if guide is None:
+        return np.empty((0, 0, 3), np.float32)
+    return _channels_last(guide, (0, 1, 2) if len(guide) >= 3 else (0, 0, 0))
 
 
 def _channels_last(cube: np.ndarray, bands: Sequence[int]) -> np.ndarray:

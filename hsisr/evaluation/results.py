@@ -50,11 +50,13 @@ class ModelResult(_Block):
 
     base: str = Field(description="Registered model.")
     options: dict[str, Any] = Field(description="The model's options.")
-    mean: Scores = Field(description="Mean over test scenes and seeds.")
+    mean: Scores = Field(description="Mean over test scenes and seeds; of a cross-validation, of its folds' means.")
     std: Scores = Field(description="Standard deviation over test scenes, 0 for one.")
     scenes: dict[str, Scores] = Field(description="Scene or region -> mean over seeds.")
     seeds: dict[str, Scores] = Field(description="Seed -> mean over test scenes; empty where nothing is trained.")
     seed_std: Scores = Field(description="Standard deviation over seeds, 0 for one.")
+    folds: dict[str, Scores] = Field({}, description="Fold of a cross-validation -> its mean.")
+    fold_std: Scores = Field({}, description="Standard deviation over folds.")
     parameters: int = Field(description="Trainable numbers; 0 for classical methods.")
     training_steps: int = Field(description="Optimiser steps of one run; 0 for classical methods and imported weights.")
     weights: dict[str, str] | None = Field(
@@ -90,6 +92,9 @@ class Results(_Header):
     """results/<benchmark>.json: every model of a benchmark."""
 
     parts: dict[str, list[str]] = Field(description="Part -> scenes or regions that were used.")
+    folds: dict[str, dict[str, list[str]]] = Field(
+        {}, description="Fold of a cross-validation -> part -> its scenes or regions; `parts` then names all tested."
+    )
     response: str | None = Field(description="Spectral response of the simulated guide.")
     reference_bands: dict[str, list[int]] = Field({}, description="Selection method -> bands of the reference.")
     classification: Classification | None = Field(None, description="Where the data set has labels.")

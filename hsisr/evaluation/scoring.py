@@ -1,14 +1,15 @@
 """The step that scores one model: the test part super-resolved, and scored by the protocol's convention."""
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
+from hsisr.errors import HsisrError
 from hsisr.evaluation import preview, results
 from hsisr.evaluation.first_seed import FirstSeed
 from hsisr.evaluation.full_resolution import score_full
 from hsisr.evaluation.method import load
+from hsisr.evaluation.statistics import mean, std
 from hsisr.files import read_json, stamp
 from hsisr.metrics import json_ready, score
 from hsisr.pipeline import pair_files, paths, steps
@@ -55,15 +56,18 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
 def _scores(benchmark: Benchmark, pair: pair_files.PairFile, estimate: np.ndarray) -> results.Scores:
     if benchmark.convention is None:
         return score_full(pair, estimate, benchmark.scale, benchmark.guide_response)
-    return json_ready(score(pair.hr, estimate, benchmark.scale, benchmark.convention, mask=pair.mask))
+    try:
+        return json_ready(score(pair, estimate, benchmark.scale, benchmark.convention, peak=benchmark.peak))
+    except HsisrError as error:
+        raise HsisrError(f"{benchmark.name}, {pair.name}: {error}") from error
 
 
 def _summary(
     benchmark: Benchmark, model: Model, scores: dict, seconds: float, bands: dict[str, results.BandChoice]
 ) -> results.ModelResult:
-    per_scene = {scene: _mean([scores[seed][scene] for seed in scores]) for scene in scores[model.seeds[0]]}
+    per_scene = {scene: mean([scores[seed][scene] for seed in scores]) for scene in scores[model.seeds[0]]}
     trained = model.is_network and model.weights is None
-    per_seed = {str(seed): _mean(list(scores[seed].values())) for seed in scores} if trained else {}
+    per_seed = {str(seed): mean(list(scores[seed].values())) for seed in scores} if trained else {}
     runs = []
     if model.is_network:
         runs = [
@@ -76,28 +80,14 @@ def _summary(
     return results.ModelResult(
         base=model.base,
         options=model.options,
-        mean=_mean(list(per_scene.values())),
-        std=_std(list(per_scene.values())),
+        mean=mean(list(per_scene.values())),
+        std=std(list(per_scene.values())),
         scenes=per_scene,
         seeds=per_seed,
-        seed_std=_std(list(per_seed.values())),
+        seed_std=std(list(per_seed.values())),
         parameters=runs[0]["parameters"] if runs else 0,
         training_steps=runs[0]["steps"] if runs else 0,
         weights=None if model.weights is None else {"file": runs[0]["source"], "sha256": runs[0]["source_sha256"]},
         timing=timing,
         bands=bands,
     )
-
-
-def _mean(scores: list[results.Scores]) -> results.Scores:
-    return _over(np.mean, scores)
-
-
-def _std(scores: list[results.Scores]) -> results.Scores:
-    return _over(np.std, scores)
-
-
-def _over(statistic: Callable, scores: list[results.Scores]) -> results.Scores:
-    """A statistic of each score; none where one of the values is none."""
-    columns = {key: [entry[key] for entry in scores] for key in (scores[0] if scores else ())}
-    return {key: None if None in values else float(statistic(values)) for key, values in columns.items()}

@@ -38,8 +38,10 @@ def print_table(benchmarks: dict[str, Results]) -> None:
     """Print one table a benchmark, the best model first, the best value of each column in bold, and what it means."""
     console = Console()
     for name, results in benchmarks.items():
-        scored = f"convention {results.convention}" if results.convention else "no reference"
+        scored = scored_by(results)
         title = f"{name}   protocol {results.protocol}, {scored}"
+        if results.folds:
+            title += f", {len(results.folds)} folds"
         table = Table(title=title, title_justify="left", box=None)
         table.add_column("model")
         columns = columns_of(results)
@@ -52,13 +54,23 @@ def print_table(benchmarks: dict[str, Results]) -> None:
                 text = score_text(results.models[model].mean[key], decimals, key)
                 cells.append(f"[bold]{text}[/bold]" if best[key] == model else text)
             table.add_row(model, *cells)
+            if results.folds:  # in a line of its own: beside the scores it would be too wide for a terminal
+                spread = results.models[model].fold_std
+                table.add_row("", *(f"\u00b1 {score_text(spread[key], columns[key][1])}" for key in columns))
         console.print(table)
         console.print(meaning(results), highlight=False, soft_wrap=True)
+        if results.folds:
+            console.print("Scores are means over the folds, \u00b1 their standard deviation.", highlight=False)
 
 
 def leading_key(results: Results) -> str:
     """The score by which models are ranked: PSNR, or QNR where there is no reference."""
     return "qnr" if results.convention is None else "psnr"
+
+
+def scored_by(results: Results) -> str:
+    """How results were scored, in two words."""
+    return f"convention {results.convention}" if results.convention else "no reference"
 
 
 def ranking(results: Results) -> list[str]:
@@ -74,6 +86,8 @@ def meaning(results: Results) -> str:
     score, floor = results.models[leader].mean[key], results.models.get(FLOOR)
     tested = results.parts["test"]
     where = tested[0] if len(tested) == 1 else f"{len(tested)} scenes"
+    if results.folds:
+        where += f", each in the one of {len(results.folds)} folds that tests it"
     if key == "qnr" and score is None:  # a guide of several channels has none
         return f"Scored without a reference, on ground that no model has seen in training: {where}."
     said = f"{leader} leads with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"

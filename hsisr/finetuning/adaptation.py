@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from hsisr import metrics
 from hsisr.config import Training
 from hsisr.degrade import Pair
 from hsisr.degrade.estimation import estimate_footprint
@@ -30,12 +29,14 @@ from hsisr.finetuning.reduced import Part, parts
 from hsisr.inference import run, scenes
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import scale_between
-from hsisr.inference.scenes import Options, say
+from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method, open_method, predict
+from hsisr.models.base import as_model
 from hsisr.models.model_files import read_metadata, save_model
 from hsisr.outputs import check_outputs
 from hsisr.pipeline import patch_files
 from hsisr.samples import TrainingSamples
+from hsisr.screen import say
 from hsisr.system import wait_for
 
 #: Part of the scene that selects the weights.
@@ -96,8 +97,11 @@ def finetune(
         least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
         cut = parts(feed, _shares(hold_out), least)
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
+        metadata |= {"reach": feed.lr.largest}  # sampled as `predict` will sample it
+        if feed.guide is not None:
+            metadata |= {"guide_reach": feed.guide.source.largest}
         training = _recipe(feed, fresh, options)
-        starts = {"as it was": _weights(feed)} if feed.method.model.useful_untrained or not fresh else {}
+        starts = {"as it was": _weights(feed)} if as_model(feed.method.model).useful_untrained or not fresh else {}
         samples = _prepared(feed, cut["training"], seed)
         if samples is None:
             samples = _patches(feed, cut["training"], folder / "patches.h5", training, seed)
@@ -150,7 +154,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
     if not fresh:
         method = open_method(model, scale, channels)
         metadata = {**read_metadata(model)}
-        for key in ("schema", "hsisr_version", "config_hash", "peak", "guide_peak"):
+        for key in ("schema", "hsisr_version", "config_hash", "peak", "guide_peak", "reach", "guide_reach"):
             metadata.pop(key, None)
         method = replace(method, metadata={})  # its range is that of this scene now
     else:
@@ -162,7 +166,8 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         if entry.kind != "network":
             raise HsisrError(f"model {model}: has nothing to learn; `hsisr predict --model {model}` uses it as it is")
         network = registry.build(str(model), scale, low.shape[0], channels)
-        method = Method(str(model), scale, network.needs_guide, network, network.bands, channels)
+        contract = as_model(network)
+        method = Method(str(model), scale, contract.needs_guide, network, contract.bands, channels)
         metadata = {"base": str(model), "options": {}, "scale": scale}
     wavelengths = low.wavelengths_nm
     metadata |= {
@@ -199,8 +204,8 @@ def _shares(hold_out: float) -> dict[str, float]:
 
 def _prepared(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
     """Samples that the network itself makes of a part, from which it learns by the way; None: it makes none."""
-    pair = Pair(part.low_lr, part.low_guide, part.lr, None if part.mask.all() else part.mask)
-    return feed.method.model.prepare_training([(feed.lr.label, pair)], seed)
+    pair = Pair(part.low_lr, part.low_guide, part.lr, part.score_mask)
+    return as_model(feed.method.model).prepare_training([(feed.lr.label, pair)], seed)
 
 
 def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> TrainingSamples:
@@ -243,8 +248,7 @@ class _Validation:
         part = self.part
         guide = part.low_guide if self.needs_guide else None
         estimate = predict(network, part.low_lr, guide, sensor=sensor_in(self.footprint, part.mask, self.scale))
-        mask = None if part.mask.all() else part.mask
-        return float(metrics.score(part.lr, estimate, self.scale, "mulsr", mask=mask)["psnr"])
+        return part.score(estimate, self.scale)["psnr"]
 
 
 def _train(

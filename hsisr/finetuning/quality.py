@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from hsisr import metrics
 from hsisr.degrade.estimation import fit_positive_response
 from hsisr.evaluation.full_resolution import full_scores
 from hsisr.finetuning.reduced import Part
@@ -26,8 +25,7 @@ def compare(
     response = _fitted_response(training)
     found: dict[str, dict[str, Scores]] = {"reduced": {}, "full": {}}
     for name, apply in methods["reduced"].items():
-        mask = None if part.mask.all() else part.mask
-        scores = metrics.score(part.lr, apply(part.low_lr, part.low_guide, part.mask), scale, "mulsr", mask=mask)
+        scores = part.score(apply(part.low_lr, part.low_guide, part.mask), scale)
         found["reduced"][name] = {key: float(scores[key]) for key in ("psnr", "sam", "ergas")}
     for name, apply in methods["full"].items():
         found["full"][name] = _full(part, apply, scale, response)

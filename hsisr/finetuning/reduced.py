@@ -10,7 +10,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from hsisr import degrade
+from hsisr import degrade, metrics
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError, option
 from hsisr.inference.feed import Feed
@@ -34,6 +34,15 @@ class Part:
     guide_mask: np.ndarray
     low_lr: np.ndarray
     low_guide: np.ndarray | None
+
+    @property
+    def score_mask(self) -> np.ndarray | None:
+        """The valid pixels; None where all are."""
+        return None if self.mask.all() else self.mask
+
+    def score(self, estimate: np.ndarray, scale: int) -> dict[str, float]:
+        """Scores of an estimate (B, h, w) of `lr`, made of `low_lr`; values are in units of the model's peak."""
+        return metrics.score(self.lr, estimate, scale, "plain", mask=self.score_mask, peak=1.0)
 
 
 def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, Part]:

@@ -29,4 +29,4 @@ if TYPE_CHECKING:
     from hsisr.models.apply import predict as predict
 
 
-__getattr__ = loader(__name__, _PUBLIC)
+__getattr__, __dir__ = loader(__name__, _PUBLIC)

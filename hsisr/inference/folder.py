@@ -2,13 +2,14 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 from hsisr.datasets.readers import innermost
-from hsisr.datasets.writers import FORMATS
-from hsisr.errors import HsisrError
+from hsisr.datasets.writers import FORMATS, ending_of
+from hsisr.errors import HsisrError, notice
 from hsisr.files import natural_key
-from hsisr.inference.scenes import Options, say, super_resolve_file, warn
+from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.outputs import check_outputs
 
 #: Endings of the files in a folder that are scenes; an ENVI scene is its header, and not its data as well.
@@ -25,10 +26,12 @@ _MOST_CHANNELS = 4
 
 def is_collection(path: str | os.PathLike) -> bool:
     """Whether a path is a folder of scenes, rather than a scene whose bands are numbered images in a folder."""
-    from hsisr.datasets.readers import band_images, describe
+    from hsisr.datasets.readers import band_images, describe, is_product
 
     path = innermost(Path(path))
-    scenes = _scenes(path) if path.is_dir() else []
+    if not path.is_dir() or is_product(path):
+        return False
+    scenes = _scenes(path)
     if not scenes or not band_images.matches(path, b""):
         return bool(scenes)
     return describe(scenes[0]).get("bands", 1) > _MOST_CHANNELS
@@ -54,7 +57,7 @@ def super_resolve_folder(
     folder, out, options = innermost(Path(lr)), Path(out), options or Options()
     scenes = _scenes(folder)
     for file in _left_out(folder):
-        warn(f"{file.name}: taken for a reference or a quality layer by its name; it is not super-resolved")
+        notice(f"{file.name}: taken for a reference or a quality layer by its name; it is not super-resolved")
     if not scenes:
         raise HsisrError(f"{folder}: holds no scene; expected files that end in {', '.join(sorted(_ENDINGS))}")
     if out.suffix.lower() in FORMATS and not out.is_dir():
@@ -62,18 +65,16 @@ def super_resolve_folder(
             raise HsisrError(f"{out}: {folder} holds {len(scenes)} scenes; give a folder for their results")
         picture = out.with_suffix(".png") if preview else None
         return [super_resolve_file(scenes[0], _guide_of(scenes[0], guide), model, out, options, picture, overwrite)]
-    ending = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5"}
-    suffix = ending.get(options.format or "", ".tif")
     written, failed = [], []
     for scene in scenes:
-        target = out / f"{scene.stem}{suffix}"
+        target = out / f"{scene.stem}{ending_of(options.format)}"
         picture = target.with_suffix(".png") if preview else None
         try:
             check_outputs([target], scenes, overwrite=True)
             sharp = _guide_of(scene, guide)
             written.append(super_resolve_file(scene, sharp, model, target, options, picture, overwrite))
         except HsisrError as error:
-            say(f"hsisr: error: {error}")
+            print(f"hsisr: error: {error}", file=sys.stderr, flush=True)
             failed.append(scene.name)
     if failed:
         raise HsisrError(f"{folder}: {len(failed)} of {len(scenes)} scenes could not be done: {', '.join(failed)}")
@@ -97,9 +98,9 @@ def _images(folder: Path) -> list[Path]:
 
 
 def _guide_of(scene: Path, guide: str | os.PathLike | None) -> Path | None:
-    from hsisr.datasets.readers import band_images
+    from hsisr.datasets.readers import band_images, is_product
 
-    if guide is None or not Path(guide).is_dir():
+    if guide is None or not Path(guide).is_dir() or is_product(guide):
         return None if guide is None else Path(guide)
     if band_images.matches(Path(guide), b"") and not is_collection(guide):
         return Path(guide)  # one guide, of a file for each band

@@ -152,6 +152,11 @@ class Source:
             raise HsisrError(f"{self.label}: holds no valid pixel: all are nodata or masked")
         return low, high
 
+    @property
+    def largest(self) -> float:
+        """The largest absolute valid value, as far as `_extremes` looks. Raises HsisrError as `reach`."""
+        return max(map(abs, self.reach))
+
     @cached_property
     def _extremes(self) -> tuple[np.ndarray, np.ndarray]:
         """Smallest and largest valid value of each good band, over the windows of `_samples`; infinite without one."""

@@ -1,4 +1,4 @@
-"""Preview: a cut of the LR image, the result and the guide side by side, as PNG."""
+"""Preview: a cut of the LR image, the result and the guide side by side, as PNG or JPEG."""
 
 import os
 from dataclasses import replace
@@ -6,21 +6,22 @@ from dataclasses import replace
 import numpy as np
 
 from hsisr.colours import spread_bands
-from hsisr.datasets.quicklook import default_bands, stretch, write_png
+from hsisr.datasets import picture
+from hsisr.datasets.quicklook import default_bands, stretch
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
 from hsisr.missing import missing_pixels
 from hsisr.scene import Scene
 
-#: LR pixels a side of what is shown, and pixels between the pictures.
-_SHOWN_LR_PX, _GAP_PX = 96, 6
+#: LR pixels a side of what is shown.
+_SHOWN_LR_PX = 96
 
 
 def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
     """Write LR image (enlarged without interpolation), result and, where there is one, guide, of the scene's middle.
 
-    LR image and result share their stretch. Bands as `quicklook` chooses them; where it cannot, the first, middle and
-    last good ones.
+    Labels name them, the scale and the bands shown. LR image and result share their stretch. Bands as `quicklook`
+    chooses them; where it cannot, the first, middle and last good ones.
     """
     scale = feed.method.scale
     rows, columns = (_middle(size) for size in feed.lr.shape[1:])
@@ -34,13 +35,17 @@ def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
     masks = (low_valid, valid)
     reference = np.concatenate([image[:, mask].T for image, mask in zip(both, masks, strict=True)]).T
     coarse, fine = (_picture(image, mask, reference, natural) for image, mask in zip(both, masks, strict=True))
-    pictures = [coarse.repeat(scale, axis=0).repeat(scale, axis=1), fine]
+    shown = picture.bands_in_words(feed.lr.good[bands], feed.lr.scene.wavelengths_nm)
+    enlarged = coarse.repeat(scale, axis=0).repeat(scale, axis=1)
+    pictures = [(f"{feed.lr.label}, {shown}", enlarged), (f"{feed.method.name} x{scale}", fine)]
     if feed.guide is not None:
         values, seen = feed.guide.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
-        values = values[_spread(len(values))]
-        pictures.append(_picture(values, seen, values[:, seen], natural=False))
-    gap = np.full((pictures[0].shape[0], _GAP_PX, 3), 255, np.uint8)
-    write_png(out, np.concatenate([part for picture in pictures for part in (gap, picture)][1:], axis=1))
+        channels = _spread(len(values))
+        values = values[channels]
+        sharp_bands = picture.bands_in_words(feed.guide.source.good[channels], feed.guide.source.scene.wavelengths_nm)
+        image = _picture(values, seen, values[:, seen], natural=False)
+        pictures.append((f"guide {feed.guide.source.label}, {sharp_bands}", image))
+    picture.write(out, picture.side_by_side(pictures))
 
 
 def _middle(size: int) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from hsisr.inference.plan import duration
+from hsisr.screen import is_quiet, say
 
 #: Seconds between lines where there is no terminal.
 LINE_EVERY_SECONDS = 10
@@ -26,7 +27,7 @@ class Progress:
             TextColumn("tiles"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=not sys.stderr.isatty(),
+            disable=is_quiet() or not sys.stderr.isatty(),
         )
         self.task = self.bar.add_task("", total=total, completed=done)
 
@@ -44,5 +45,5 @@ class Progress:
         now = time.monotonic()
         if self.bar.disable and (now - self.last_line > LINE_EVERY_SECONDS or self.done == self.total > 1):
             left = (self.total - self.done) * (now - self.started) / (self.done - self.first)
-            print(f"tile {self.done} of {self.total}, {duration(left)} left", file=sys.stderr, flush=True)
+            say(f"tile {self.done} of {self.total}, {duration(left)} left")
             self.last_line = now

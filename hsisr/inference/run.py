@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr import outputs
+from hsisr.datasets.readers import virtual
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_json
 from hsisr.locks import Taken, take
@@ -79,7 +80,10 @@ def state_of(path: str | os.PathLike | Sequence[str | os.PathLike] | None) -> li
         return None
     if not isinstance(path, (str, os.PathLike)):
         return [state_of(one) for one in path]
-    facts = Path(path).stat()
+    file = virtual.local_file(Path(path)) if virtual.is_virtual(Path(path)) else Path(path)
+    if file is None:  # an address
+        return [str(path)]
+    facts = file.stat()
     return [str(Path(path).resolve()), facts.st_size, facts.st_mtime_ns]
 
 

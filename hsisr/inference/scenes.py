@@ -1,7 +1,6 @@
 """Super-resolving a scene on the disk: read, computed and written by tiles, resumable, in memory that stays bounded."""
 
 import os
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,9 @@ import numpy as np
 
 import hsisr
 from hsisr.config import SceneOptions, checked_options
-from hsisr.datasets import writers
+from hsisr.datasets import picture, writers
 from hsisr.devices import choose_device
+from hsisr.errors import notice
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
@@ -25,6 +25,7 @@ from hsisr.inference.tiles import Tiling
 from hsisr.models.apply import Method, open_method
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
+from hsisr.screen import say
 from hsisr.system import return_freed_memory
 
 #: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
@@ -51,16 +52,6 @@ class Options(SceneOptions):
 Note = Callable[[str], None]
 
 
-def say(line: str) -> None:
-    """Print one line for the user on stderr."""
-    print(line, file=sys.stderr, flush=True)
-
-
-def warn(line: str) -> None:
-    """Print one warning for the user on stderr."""
-    say(f"hsisr: warning: {line}")
-
-
 def super_resolve_file(
     lr: str | os.PathLike,
     guide: str | os.PathLike | Sequence[str | os.PathLike] | None,
@@ -74,7 +65,7 @@ def super_resolve_file(
 
     lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
     guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
-    preview: a PNG to write as well. overwrite: whether outputs that exist are replaced; inputs never are.
+    preview: a PNG or JPEG to write as well. overwrite: whether outputs that exist are replaced; inputs never are.
     A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
     Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
     for a disk that is full.
@@ -84,6 +75,8 @@ def super_resolve_file(
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview])]
     check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
+    if preview is not None:
+        picture.check_ending(preview)
     with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), run.work_folder(out) as folder:
         low, sharp = open_images(lr, guide, options)
         sharp = with_channels_that_vary(sharp, model)
@@ -143,7 +136,7 @@ def prepare(
     options: Options,
     guide_given: bool,
     folder: Path | None = None,
-    note: Note = warn,
+    note: Note = notice,
 ) -> Prepared:
     """Check that images and method fit together, bring the guide onto the grid, and note what fits badly.
 
@@ -159,12 +152,12 @@ def prepare(
     return Prepared(make_feed(methods[0], low, found, options, note), methods)
 
 
-def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = warn) -> Source | None:
+def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = notice) -> Source | None:
     """The guide without blank channels, for methods that take any guide; with a line where some are left out."""
     return guide.varying(sharp, note) if sharp is not None and is_untrained(model) else sharp
 
 
-def open_images(lr: Any, guide_path: Any, options: Options, note: Note = warn) -> tuple[Source, Source | None]:
+def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice) -> tuple[Source, Source | None]:
     """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
     whole = Source.of(lr, "LR image", options.read)
     low = chosen_bands(whole, options.bands)
@@ -175,15 +168,15 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = warn) -
     return guide.in_one_crs(low, chosen_bands(stacked_sources(sources), options.guide_bands), note)
 
 
-def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = warn) -> Feed:
+def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = notice) -> Feed:
     """A method with its images, after a look at whether it was trained for such ones."""
     trained = method.metadata
-    peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"))
+    peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"), trained.get("reach"))
     lines = [lr.incomplete, _lost_place(lr), line, *suitability.check_bands(method, lr)]
     guide_peak = 1.0
     if sharp is not None:
-        given, known = options.guide_peak, trained.get("guide_peak")
-        guide_peak, line = suitability.peak_of(sharp.source, given, known, "guide_peak")
+        given, known, reached = options.guide_peak, trained.get("guide_peak"), trained.get("guide_reach")
+        guide_peak, line = suitability.peak_of(sharp.source, given, known, reached, "guide_peak")
         lines += [sharp.source.incomplete, line]
     for line in filter(None, lines):
         note(line)
@@ -231,7 +224,7 @@ def open_methods(model: Any, low: Source, sharp: Source | None, options: Options
 
 
 def on_grid(
-    low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = warn
+    low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = notice
 ) -> guide.Guide:
     """The guide on the LR image's grid: as it lies, or aligned; with a warning where it does not lie well.
 
@@ -269,7 +262,7 @@ def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: O
     feed = prepared.feed
     known = run.resumed(folder, identity)
     if known is None:
-        chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, warn)
+        chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
     else:
         chosen = plan.Plan(Tiling(**known["tiling"]), known["error"], known["seconds"])

@@ -16,22 +16,25 @@ _OTHER_RANGE = 3.0
 _WAVELENGTH_TOLERANCE_NM = 15.0
 
 
-def peak_of(image: Source, given: float | None, trained: float | None, name: str = "peak") -> tuple[float, str | None]:
+def peak_of(
+    image: Source, given: float | None, trained: float | None, reached: float | None = None, name: str = "peak"
+) -> tuple[float, str | None]:
     """The value that a model is shown as 1, with a note for the user where it is not plain 1.
 
     given: by the user, as the option `name`. trained: of the model, where it says so. Otherwise 1 for values that lie
-    in [0, 1], and the largest sampled value for others.
+    in [0, 1], and the largest sampled value for others. reached: the largest value that the model was trained with,
+    where it says so, which may be far below its peak.
     """
     if given is not None:
         if not (np.isfinite(given) and given > 0):
             raise HsisrError(f"{image.label}: the peak must be a positive number, not {given}")
         return float(given), None
-    low, high = image.reach
-    size = max(abs(low), abs(high))
+    size = image.largest
     if trained is not None:
-        if size and not 1 / _OTHER_RANGE <= size / trained <= _OTHER_RANGE:
+        known = reached or trained
+        if size and not 1 / _OTHER_RANGE <= size / known <= _OTHER_RANGE:
             return trained, (
-                f"{image.label}: its values reach {size:g}, and the model was trained with up to {trained:g}; "
+                f"{image.label}: its values reach {size:g}, and the model was trained with up to {known:g}; "
                 f"give {option(name)} if their units differ"
             )
         return trained, None
@@ -40,10 +43,12 @@ def peak_of(image: Source, given: float | None, trained: float | None, name: str
             f"{image.label}: its values reach {size:g}; they are divided by that for the model, which takes [0, 1]; "
             f"{option(name)} says otherwise"
         )
-    if 0 < size < _FAINT:
+    usual = reached or 1.0
+    if 0 < size < _FAINT * usual:
         return (
             1.0,
-            f"{image.label}: its values only reach {size:.3g} of the model's range of 1; {option(name)} stretches them",
+            f"{image.label}: its values only reach {size:.3g}, and those of the model's training {usual:.3g}; "
+            f"{option(name)} stretches them",
         )
     return 1.0, None
 

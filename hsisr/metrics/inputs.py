@@ -91,12 +91,20 @@ def per_image(measure: Callable[[Pair], Any], reference: Any, estimate: Any, mas
 def as_array(name: str, values: Any) -> np.ndarray:
     """A numpy view or copy of an array or a torch tensor; torch is not imported for it.
 
-    name: what the values are, for the error. Raises HsisrError unless they are real numbers.
+    name: what the values are, for the error. Raises HsisrError unless they are real numbers, and for a masked array
+    with masked samples.
     """
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(values, torch.Tensor):
         values = values.detach().cpu()
         values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+    if isinstance(values, np.ma.MaskedArray):
+        if np.ma.is_masked(values):
+            raise HsisrError(
+                f"metrics: the {name} is a masked array, and masks of single samples are not read; give the samples, "
+                "np.ma.getdata(x), and mask=~np.ma.getmaskarray(x).any(axis=0), True where a pixel is valid"
+            )
+        values = np.ma.getdata(values)
     try:
         array = np.asarray(values)
     except ValueError as error:
@@ -106,14 +114,24 @@ def as_array(name: str, values: Any) -> np.ndarray:
     return array
 
 
-def check_positive(name: str, value: float) -> float:
+def check_positive(name: str, value: float | None) -> float:
     """`value` as a float. Raises HsisrError unless it is a finite number above 0."""
     try:
-        number = float(value)
+        number = 0.0 if value is None else float(value)
     except (TypeError, ValueError):
         number = 0.0
     if not 0 < number < float("inf"):
         raise HsisrError(f"metrics: {name} is {value!r}; it must be a finite number above 0")
+    return number
+
+
+def check_scale(scale: float | None) -> float:
+    """`scale` as a float. Raises HsisrError unless it is a finite number of at least 1."""
+    number = check_positive("scale", scale)
+    if number < 1:
+        raise HsisrError(
+            f"metrics: scale is {scale!r}; it counts HR pixels along an LR pixel, and is at least 1: give 4, not 1/4"
+        )
     return number
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
-from hsisr.metrics.inputs import Pair, check_positive, per_image
+from hsisr.metrics.inputs import Pair, per_image
+from hsisr.metrics.peaks import check_peak, check_unit
 from hsisr.metrics.strips import Gatherer, Strip, walk
 
 #: Numbers that go into one product of vectors.
@@ -21,19 +22,33 @@ _PIECE = 4096
 CONSTANT = 1e-14
 
 
-def psnr(reference: Any, estimate: Any, *, peak: float = 1.0, mask: Any = None, border: int = 0) -> Any:
+def psnr(reference: Any, estimate: Any, *, peak: float | None = None, mask: Any = None, border: int = 0) -> Any:
     """Peak signal-to-noise ratio of the whole cube, dB: 10 log10(peak^2 / mean_b MSE_b).
 
+    peak: the value that counts as 1; None: 1, and HsisrError for a reference that reaches beyond 1.5.
     math.inf where the images are identical. The mean over bands is `psnr_per_band(...).mean()`.
     """
-    peak = check_positive("peak", peak)
-    return per_image(lambda pair: whole_cube_psnr(moments(pair).mse, peak), reference, estimate, mask, border)
+    top = check_peak(peak)
+
+    def measure(pair: Pair) -> float:
+        check_unit(pair, peak)
+        return whole_cube_psnr(moments(pair).mse, top)
+
+    return per_image(measure, reference, estimate, mask, border)
 
 
-def psnr_per_band(reference: Any, estimate: Any, *, peak: float = 1.0, mask: Any = None, border: int = 0) -> np.ndarray:
-    """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical."""
-    peak = check_positive("peak", peak)
-    found: np.ndarray = per_image(lambda pair: _decibels(moments(pair).mse, peak), reference, estimate, mask, border)
+def psnr_per_band(
+    reference: Any, estimate: Any, *, peak: float | None = None, mask: Any = None, border: int = 0
+) -> np.ndarray:
+    """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical. peak: see `psnr`."""
+    top = check_peak(peak)
+
+    def measure(pair: Pair) -> np.ndarray:
+        check_unit(pair, peak)
+        each: np.ndarray = _decibels(moments(pair).mse, top)
+        return each
+
+    found: np.ndarray = per_image(measure, reference, estimate, mask, border)
     return found
 
 

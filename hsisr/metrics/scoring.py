@@ -5,9 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.degrade import AnyPair
 from hsisr.errors import HsisrError
-from hsisr.metrics.conventions import find_convention
-from hsisr.metrics.inputs import as_array, check_positive, read_pair
+from hsisr.metrics.conventions import DEFAULT, find_convention
+from hsisr.metrics.inputs import as_array, check_scale, read_pair
+from hsisr.metrics.peaks import check_inside, check_peak, check_unit
 from hsisr.metrics.pixel import BandMoments
 from hsisr.metrics.spectral import SpectralAngles, relative_error
 from hsisr.metrics.strips import walk
@@ -15,28 +17,54 @@ from hsisr.metrics.structure import Ssim
 
 
 def score(
-    reference: Any, estimate: Any, scale: float, convention: str = "mulsr", mask: Any = None, border: int = 0
+    reference: Any,
+    estimate: Any,
+    scale: float | None = None,
+    convention: str | None = None,
+    mask: Any = None,
+    border: int = 0,
+    peak: float | None = None,
 ) -> dict[str, float]:
     """Score an estimate: psnr (dB), ssim, sam (degrees), ergas, rmse, cc, mae, as Python floats.
 
-    reference, estimate: (B, H, W) with values in [0, 1], numpy or torch. scale: HR pixels per LR pixel, for ERGAS.
-    convention: a name of `CONVENTIONS`. mask: (H, W) True where a pixel is valid: pixel scores take valid pixels,
-    SSIM windows without a masked pixel. border: pixels cut off on every side first.
+    reference: (B, H, W), numpy or torch; or the pair that the estimate was made of (`hsisr.degrade.pair`,
+    `hsisr.pairs.read`), which says scale, convention and mask where they are not given, and to which the estimate is
+    cut back. estimate: (B, H, W) in the reference's unit. scale: HR pixels per LR pixel, for ERGAS, at least 1.
+    convention: a name of `CONVENTIONS`; None: the pair's, and `plain` for images. mask: (H, W) True where a pixel is
+    valid: pixel scores take valid pixels, SSIM windows without a masked pixel. border: pixels cut off on every side
+    first. peak: the value that counts as 1 (255, 10000, ...); None: 1. RMSE and MAE are in the images' unit.
 
     PSNR of identical images is math.inf; no score is ever NaN. Bands and pixels on which a score is not defined are
     left out of its mean as `cc`, `ergas`, `sam` and `mean_band_psnr` say.
-    Raises HsisrError for different shapes, integers (scale them to [0, 1] first), NaN or infinity, an image smaller
-    than the SSIM window, an unknown convention, a scale that is no positive number, a mask or border that leaves
-    nothing, and a score that is defined on no band or pixel.
+    Raises HsisrError for a reference that is not in the convention's range: one that leaves [0, peak] where estimates
+    are clipped to that, and one that reaches beyond 1.5 where no peak is given; for different shapes, integers without
+    a peak, masked arrays, NaN or infinity, an image smaller than the SSIM window, an unknown convention, a scale below
+    1, a mask or border that leaves nothing, a pair without a reference, and a score that is defined on no band or
+    pixel.
     """
-    rule = find_convention(convention)
-    scale = check_positive("scale", scale)
-    reference, estimate = _scaled("reference", reference), _scaled("estimate", estimate)
-    pair = read_pair(reference, estimate, mask, border, rule.clip)
-    moments, angles, ssim = BandMoments(pair.shape[0]), SpectralAngles(rule.sam_epsilon), Ssim(pair, rule.ssim_window)
+    if isinstance(reference, AnyPair):
+        held = reference
+        if held.hr is None:
+            raise HsisrError(
+                "metrics: the pair has no reference to score against, as its protocol is full; the functions without "
+                "a reference are consistency_lr, consistency_guide, d_lambda and d_s"
+            )
+        scale = held.metadata.get("scale") if scale is None else scale
+        convention, mask = convention or held.convention, held.mask if mask is None else mask
+        reference, estimate = held.hr, _cut_back(held, estimate)
+    rule = find_convention(convention or DEFAULT)
+    scale, top = check_scale(scale), check_peak(peak)
+    reference, estimate = _numbers("reference", reference, peak), _numbers("estimate", estimate, peak)
+    clip = None if rule.clip is None else (rule.clip[0] * top, rule.clip[1] * top)
+    pair = read_pair(reference, estimate, mask, border, clip)
+    if clip is not None:
+        check_inside(pair, clip, rule.name)
+    check_unit(pair, peak)
+    moments, angles = BandMoments(pair.shape[0]), SpectralAngles(rule.sam_epsilon, rule.sam_counts_black, top)
+    ssim = Ssim(pair, rule.ssim_window, top)
     walk(pair, moments, angles, ssim)
     return {
-        "psnr": rule.psnr(moments.mse),
+        "psnr": rule.psnr(moments.mse, top),
         "ssim": float(ssim.per_band().mean()),
         "sam": angles.mean_degrees(),
         "ergas": relative_error(moments.mse, moments.mean_reference, scale),
@@ -49,7 +77,7 @@ def score(
 class Score:
     """Mean scores of images that come one after another; images may differ in size.
 
-    scale, convention, border: as in `score`, the same for every image.
+    scale, convention, border, peak: as in `score`, the same for every image.
 
         scores = Score(scale=8, convention="mulsr")
         for reference, estimate in images:
@@ -57,9 +85,10 @@ class Score:
         scores.compute()["psnr"]
     """
 
-    def __init__(self, scale: float, convention: str = "mulsr", border: int = 0) -> None:
+    def __init__(self, scale: float, convention: str = DEFAULT, border: int = 0, peak: float | None = None) -> None:
         find_convention(convention)
-        self._scale, self._convention, self._border = check_positive("scale", scale), convention, border
+        check_peak(peak)
+        self._scale, self._convention, self._border, self._peak = check_scale(scale), convention, border, peak
         self._sums: dict[str, float] = {}
         #: Images scored so far.
         self.images = 0
@@ -71,7 +100,7 @@ class Score:
             for x, y in zip(reference, estimate, strict=True):
                 self.update(x, y, mask)
             return
-        found = score(reference, estimate, self._scale, self._convention, mask, self._border)
+        found = score(reference, estimate, self._scale, self._convention, mask, self._border, self._peak)
         self._sums = {key: self._sums.get(key, 0.0) + value for key, value in found.items()}
         self.images += 1
 
@@ -87,10 +116,16 @@ def json_ready(scores: dict[str, float]) -> dict[str, float | None]:
     return {key: None if math.isinf(value) else value for key, value in scores.items()}
 
 
-def _scaled(name: str, values: Any) -> np.ndarray:
+def _cut_back(pair: AnyPair, estimate: Any) -> np.ndarray:
+    array = as_array("estimate", estimate)
+    return pair.cut_back(array) if array.ndim == 3 else array
+
+
+def _numbers(name: str, values: Any, peak: float | None) -> np.ndarray:
     array = as_array(name, values)
-    if array.dtype.kind != "f":
+    if array.dtype.kind != "f" and peak is None:
         raise HsisrError(
-            f"metrics: the {name} holds {array.dtype}; scores take values in [0, 1]: divide by the peak first"
+            f"metrics: the {name} holds {array.dtype}; scores take values in [0, 1]: give peak, the value that counts "
+            "as 1, or divide by it first"
         )
     return array

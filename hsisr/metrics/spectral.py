@@ -11,21 +11,31 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
-from hsisr.metrics.inputs import Pair, check_positive, per_image
+from hsisr.metrics.inputs import Pair, check_positive, check_scale, per_image
 from hsisr.metrics.pixel import moments
 from hsisr.metrics.strips import Gatherer, Strip, walk
 
 
-def sam(reference: Any, estimate: Any, *, epsilon: float | None = None, mask: Any = None, border: int = 0) -> Any:
+def sam(
+    reference: Any,
+    estimate: Any,
+    *,
+    epsilon: float | None = None,
+    count_black: bool = False,
+    mask: Any = None,
+    border: int = 0,
+) -> Any:
     """Spectral angle, degrees: mean over pixels of arccos(<x, y> / (|x| |y|)), 0 to 180.
 
     Pixels whose spectrum is zero in either image have no angle and are left out; HsisrError if none is left.
     epsilon: count them instead, by the rule of the published MulSR program: zeros become epsilon in both images
     and the angle is arccos(<x, y> / (|x| |y| + epsilon)). A pixel black in both images then counts 90 degrees.
+    count_black: without epsilon, count pixels that are zero in the estimate alone as 90 degrees, as `plain` does, so
+    that no estimate gains by being black.
     """
 
     def measure(pair: Pair) -> float:
-        gathered = SpectralAngles(epsilon)
+        gathered = SpectralAngles(epsilon, count_black)
         walk(pair, gathered)
         return gathered.mean_degrees()
 
@@ -53,9 +63,9 @@ def ergas(reference: Any, estimate: Any, scale: float, *, mask: Any = None, bord
     """Relative dimensionless global error (Wald 2000): 100 / scale * sqrt(mean_b MSE_b / mean(X_b)^2).
 
     scale: HR pixels per LR pixel. Bands whose reference has mean 0 have no relative error and are left out;
-    HsisrError if none is left, or if scale is not a finite number above 0.
+    HsisrError if none is left, or if scale is not a finite number of at least 1.
     """
-    scale = check_positive("scale", scale)
+    scale = check_scale(scale)
 
     def measure(pair: Pair) -> float:
         found = moments(pair)
@@ -73,23 +83,26 @@ def relative_error(mse: np.ndarray, mean_reference: np.ndarray, scale: float) ->
 
 
 class SpectralAngles(Gatherer):
-    """Mean spectral angle, gathered in a walk (see `hsisr.metrics.strips`). epsilon: see `sam`."""
+    """Mean spectral angle, gathered in a walk (see `hsisr.metrics.strips`).
 
-    def __init__(self, epsilon: float | None = None) -> None:
-        self._epsilon = epsilon
+    epsilon, count_black: see `sam`. peak: the value that counts as 1, in which epsilon is given.
+    """
+
+    def __init__(self, epsilon: float | None = None, count_black: bool = False, peak: float = 1.0) -> None:
+        self._epsilon, self._count_black, self._peak = epsilon, count_black, peak
         self._products = np.zeros((3, 0))  # of each pixel: <x, x>, <y, y>, <x, y>
         self._product = np.zeros(0)
         self._sum, self._pixels = 0.0, 0
 
     def fresh(self) -> "SpectralAngles":
         """One that has gathered nothing."""
-        return SpectralAngles(self._epsilon)
+        return SpectralAngles(self._epsilon, self._count_black, self._peak)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         """Take one band of a strip."""
         x, y = strip.pixels(x), strip.pixels(y)
         if self._epsilon is not None:
-            x, y = _without_zeros(x, self._epsilon), _without_zeros(y, self._epsilon)
+            x, y = (_without_zeros(values, self._epsilon * self._peak) for values in (x, y))
         if self._product.size != x.size:
             self._products = np.zeros((3, x.size))
             self._product = np.empty_like(x)
@@ -101,10 +114,10 @@ class SpectralAngles(Gatherer):
         xx, yy, xy = self._products
         norms = np.sqrt(xx * yy)
         if self._epsilon is None:
-            valid = norms > 0
-            cosines = xy[valid] / norms[valid]
+            valid = (xx if self._count_black else norms) > 0
+            cosines = np.divide(xy, norms, out=np.zeros_like(xy), where=norms > 0)[valid]
         else:
-            cosines = xy / (norms + self._epsilon)
+            cosines = xy / (norms + self._epsilon * self._peak**2)
         self._sum = np.arccos(np.clip(cosines, -1, 1)).sum()
         self._pixels = cosines.size
 

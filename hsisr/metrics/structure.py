@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
-from hsisr.metrics.inputs import Pair, check_positive, check_whole, check_window, per_image
+from hsisr.metrics.inputs import Pair, check_whole, check_window, per_image
+from hsisr.metrics.peaks import check_peak, check_unit
 from hsisr.metrics.pixel import BandMoments, inner
 from hsisr.metrics.strips import Gatherer, Strip, walk
 from hsisr.metrics.windows import WindowMeans
@@ -57,12 +58,14 @@ def ssim(
     estimate: Any,
     *,
     window: Window = GAUSSIAN_11,
-    peak: float = 1.0,
+    peak: float | None = None,
     mask: Any = None,
     border: int = 0,
 ) -> Any:
-    """Structural similarity (Wang et al. 2004, K1 = 0.01, K2 = 0.03), mean over windows inside and over bands."""
-    peak = check_positive("peak", peak)
+    """Structural similarity (Wang et al. 2004, K1 = 0.01, K2 = 0.03), mean over windows inside and over bands.
+
+    peak: the value that counts as 1; None: 1, and HsisrError for a reference that reaches beyond 1.5.
+    """
     return per_image(lambda pair: float(_ssim(pair, window, peak).mean()), reference, estimate, mask, border)
 
 
@@ -71,12 +74,11 @@ def ssim_per_band(
     estimate: Any,
     *,
     window: Window = GAUSSIAN_11,
-    peak: float = 1.0,
+    peak: float | None = None,
     mask: Any = None,
     border: int = 0,
 ) -> np.ndarray:
     """(B,) structural similarity of each band; see `ssim`."""
-    peak = check_positive("peak", peak)
     found: np.ndarray = per_image(lambda pair: _ssim(pair, window, peak), reference, estimate, mask, border)
     return found
 
@@ -267,8 +269,9 @@ class _WindowMoments:
         return tuple(means)
 
 
-def _ssim(pair: Pair, window: Window, peak: float) -> np.ndarray:
-    gathered = Ssim(pair, window, peak)
+def _ssim(pair: Pair, window: Window, peak: float | None) -> np.ndarray:
+    gathered = Ssim(pair, window, check_peak(peak))
+    check_unit(pair, peak)
     walk(pair, gathered)
     return gathered.per_band()
 

@@ -48,8 +48,4 @@ if TYPE_CHECKING:
     from hsisr.models.two_stream import TwoStream as TwoStream
 
 
-__getattr__ = loader(__name__, _PUBLIC)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+__getattr__, __dir__ = loader(__name__, _PUBLIC)

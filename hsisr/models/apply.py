@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.degrade.sensor import Sensor
-from hsisr.errors import HsisrError, option
+from hsisr.errors import HsisrError, did_you_mean, option
 from hsisr.files import file_hash
 from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
@@ -86,34 +86,34 @@ def open_method(
     if not Path(model).exists():
         untrained = [name for name in registry.names() if registry.entry(name).kind == "classical"]
         raise HsisrError(
-            f"{model}: no such model; expected a run folder, a model.safetensors, or one of {', '.join(untrained)}"
+            f"{model}: no such model; {did_you_mean(model, registry.names())}expected a run folder, a "
+            f"model.safetensors, or one of {', '.join(untrained)}"
         )
     metadata = read_metadata(model)
-    entry = registry.entry(metadata["base"])
+    name = metadata["base"]
     if scale is not None and scale != metadata["scale"]:
         raise HsisrError(
-            f"{model}: {metadata['base']} was trained for scale {metadata['scale']}, and these images differ by "
+            f"{model}: {name} was trained for scale {metadata['scale']}, and these images differ by "
             f"{scale}; use a model of scale {scale}, or {option('align', True)} to bring the guide to scale "
             f"{metadata['scale']}"
         )
-    channels = metadata["guide_channels"] if entry.needs_guide else 0
-    if entry.needs_guide and not guide_channels:
-        raise HsisrError(
-            f"{model}: {metadata['base']} needs a guide, a sharp image of the same ground; give {option('guide')}"
-        )
+    network = load_model(model, device)
+    contract = as_model(network)
+    channels = metadata["guide_channels"] if contract.takes_guide else 0
+    if channels and not guide_channels:
+        raise HsisrError(f"{model}: {name} needs a guide, a sharp image of the same ground; give {option('guide')}")
     if channels and guide_channels != channels:
         raise HsisrError(
-            f"{model}: {metadata['base']} was trained with a guide of {channels} bands, and this one has "
+            f"{model}: {name} was trained with a guide of {channels} bands, and this one has "
             f"{guide_channels}; choose bands of it with {option('guide_bands')}, or adapt the model with "
             "`hsisr finetune`"
         )
-    network = load_model(model, device)
     return Method(
-        metadata["base"],
+        name,
         metadata["scale"],
-        entry.needs_guide,
+        bool(channels),
         network,
-        network.bands,
+        contract.bands,
         channels,
         device,
         precision,

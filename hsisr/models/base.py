@@ -3,13 +3,13 @@
 Who uses a model asks for a name that stands here, never whether an object happens to have it. Three kinds of objects
 keep the contract: `registry.Classical`, a method without training, the closed-form `prior` among them;
 `hsisr.models.network.Network`, the base of our networks; and, through `as_model`, what knows nothing of it, such as a
-user's own `nn.Module`. `Adapted` is the one place of the package that looks at what a foreign object has.
+user's own `nn.Module`. `Adapted` is the one class of the package that looks at what a foreign object has.
 
 Importable without torch.
 """
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal
 
@@ -131,6 +131,7 @@ def as_model(given: Any) -> Model:
 #: another type is something of its own that happens to have the name.
 _TRAITS = {
     "scale": Integral,
+    "bands": Integral,
     "guide_channels": Integral,
     "period_px": Integral,
     "takes_sensor": bool,
@@ -170,7 +171,7 @@ class Adapted(Model):
     @property
     def rgb_path(self) -> bool:  # type: ignore[override]
         """Whether its `forward` takes a modality."""
-        return hasattr(self.own, "forward") and _takes(self.own.forward, None, modality="rgb")
+        return hasattr(self.own, "forward") and takes(self.own.forward, None, modality="rgb")
 
     def super_resolve(self, lr: Any, guide: Any = None, **told: Any) -> Any:
         """The image of lr, and of the guide where the object takes one. told: memory, sensor."""
@@ -181,7 +182,7 @@ class Adapted(Model):
         if guide is not None and self.takes_guide:
             return function(lr, guide, **told)
         # one that does not use its guide may ask for the argument all the same
-        return function(lr, **told) if _takes(function, lr, **told) else function(lr, None, **told)
+        return function(lr, **told) if takes(function, lr, **told) else function(lr, None, **told)
 
     def super_resolve_bands(self, lr: Any, guide: Any, bands: Sequence[int] | Any) -> Any:
         """As the object does it, if it does."""
@@ -209,7 +210,14 @@ class Adapted(Model):
         return torch.cat(images, dim=1)
 
 
-def _takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
+def tell(network: Any, facts: Mapping[str, int]) -> None:
+    """Note on a foreign network what it was built for, name -> value, where it has no attribute of that name."""
+    for name, value in facts.items():
+        if not hasattr(network, name):
+            setattr(network, name, value)
+
+
+def takes(function: Callable[..., Any], *arguments: Any, **named: Any) -> bool:
     """Whether a function can be called with these arguments."""
     try:
         inspect.signature(function).bind(*arguments, **named)

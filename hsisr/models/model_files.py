@@ -38,7 +38,8 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
     """The network of a model file, in eval mode.
 
     path: a `model.safetensors` or the run folder that holds it. Raises HsisrError if there is none, it is damaged,
-    or its weights do not fit the network that it names.
+    its weights do not fit the network that it names, or that is a class of somebody's own which may not be imported
+    (`hsisr.models.own`).
     """
     from safetensors.torch import load_file
 
@@ -46,9 +47,11 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
 
     path = model_path(path)
     metadata = read_metadata(path)
-    network = registry.build(
-        metadata["base"], metadata["scale"], metadata["bands"], metadata["guide_channels"], metadata["options"]
-    )
+    facts = {key: metadata[key] for key in ("scale", "bands", "guide_channels", "options")}
+    try:
+        network = registry.build(metadata["base"], **facts)
+    except HsisrError as error:
+        raise HsisrError(f"{path}: {error}") from error
     try:
         network.load_state_dict(load_file(path))
     except RuntimeError as error:
@@ -80,13 +83,15 @@ def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -
     for bands and guide_channels that its network does not depend on. A checkpoint must have every key in its shape.
     Raises HsisrError if it does not fit, is damaged, or holds anything but tensors.
     """
-    from hsisr.models import load_official
+    from hsisr.models import load_official, registry
 
     weights, metadata = _tensors(Path(path))
     if weights is None:
         load_official(network, path)
         return
     differing = [key for key in ("base", "options", "scale") if metadata and metadata[key] != facts[key]]
+    if differing == ["options"] and registry.same_options(facts["base"], metadata["options"], facts["options"]):
+        differing.remove("options")
     if differing:
         told = "; ".join(f"{key} {metadata[key]}, here {facts[key]}" for key in differing)
         raise HsisrError(f"{path}: of another network: {told}; name what the file holds")

@@ -1,5 +1,7 @@
 """The base class of our networks: a torch module that keeps the contract of models."""
 
+from typing import Any
+
 from torch import nn
 
 from hsisr.models.base import Model, map_bytes
@@ -15,6 +17,14 @@ class Network(nn.Module, Model):
     kind = "network"
     scale: int
     guide_channels: int
+    #: What the constructor was called with, by place and by name.
+    called_with: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *arguments: Any, **named: Any) -> "Network":
+        """A network that knows what it is built with; a copy has it with its other attributes."""
+        network = super().__new__(cls)
+        object.__setattr__(network, "called_with", (arguments, named))  # `nn.Module` is not ready for its own
+        return network
 
     def working_bytes(self, bands: int) -> int:
         """What its maps take."""

@@ -1,10 +1,13 @@
 """Every model that a configuration can name. To add one: a module of its own, its options, and a line here.
 
+A network of somebody else's needs no line: it is named by its import path, `module:Class`, or by the name of an entry
+point in an installed package (`hsisr.models.own`).
+
 Importable without torch: the module that holds a model is loaded when the model is built.
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +15,8 @@ import numpy as np
 
 from hsisr.config import checked
 from hsisr.degrade import Sensor
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
+from hsisr.models import own
 from hsisr.models.base import Kind, Model
 from hsisr.models.options import (
     BicubicOptions,
@@ -49,6 +53,7 @@ class Entry:
     facts: what a network's factory is told of the images: `bands`, `guide_channels`.
     rgb_path: it can be called with modality="rgb", as the objectives `rgb` and `unlabelled` do.
     whole_scenes: it learns from whole training scenes, beside what it learns from patches.
+    own: it is somebody else's class: what it needs and can do shows only when it is imported.
     """
 
     kind: Kind
@@ -59,6 +64,7 @@ class Entry:
     facts: tuple[Literal["bands", "guide_channels"], ...] = ("guide_channels",)
     rgb_path: bool = False
     whole_scenes: bool = False
+    own: bool = False
 
 
 _MULSR = "hsisr.models.mulsr:MulSR"
@@ -156,15 +162,54 @@ class Classical(Model):
 
 
 def names() -> list[str]:
-    """Names of all models."""
-    return list(_ENTRIES)
+    """Names of all models: our own, and those of installed packages that are not called as one of ours."""
+    return [*_ENTRIES, *(name for name in own.installed() if name not in _ENTRIES)]
 
 
 def entry(base: str) -> Entry:
-    """The entry of a model. Raises HsisrError, listing the known ones, if there is none of this name."""
+    """The entry of a model; base: its name, or an import path. Nothing is imported.
+
+    Raises HsisrError, listing the known ones, if there is none of this name.
+    """
+    if base in _ENTRIES:
+        return _ENTRIES[base]
+    path = own.installed().get(base, base)
+    if not own.is_path(path):
+        raise HsisrError(
+            f"unknown model {base!r}; {did_you_mean(base, names())}known models: {', '.join(names())}; or "
+            "module:Class, the import path of your own"
+        )
+    return Entry("network", False, own.OwnOptions, whole_scale, path, own=True)
+
+
+def trust(base: str) -> None:
+    """Let a model's code be imported when it is needed, as the user's configuration names it."""
     if base not in _ENTRIES:
-        raise HsisrError(f"unknown model {base!r}; known models: {', '.join(_ENTRIES)}")
-    return _ENTRIES[base]
+        own.trust(entry(base).factory)
+
+
+def check(base: str, options: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> None:
+    """Import a class of somebody else's, and raise HsisrError if hsisr cannot use it or it has no such options.
+
+    where: the key that names it. beside: keys that may stand beside the options. Of our own models nothing is left to
+    check that `options` does not.
+    """
+    chosen = entry(base)
+    if not chosen.own:
+        return
+    try:
+        own.load(chosen.factory)
+    except HsisrError as error:
+        raise HsisrError(f"{where}.base: {error}") from error
+    own.check(chosen.factory, options, where, beside)
+
+
+def same_options(base: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two choices of options make the same network: what is left out has its default."""
+    chosen = entry(base)
+    kind = own.options_of(chosen.factory) if chosen.own else chosen.options
+    first, second = (checked(kind, options, base).model_dump() for options in (one, other))
+    return bool(first == second)
 
 
 def build(
@@ -177,26 +222,36 @@ def build(
 ) -> Any:
     """Make a model: a `Network`, a torch module with fresh weights, or a `Classical`; both are a `Model`.
 
+    Of somebody else's class it is that class: `as_model` gives its contract.
+
     bands, guide_channels: of the images that it will see; guide_channels is 0 where there is no guide.
     options: those that differ from the defaults. sensor: what is known of how the images were taken, for classical
     methods with the option `sensor`: all of it reaches them where that is `known`, else the mask of valid pixels only.
     Raises HsisrError for an unknown model or option, for a value or a scale that is not allowed, for a missing guide,
-    and for `sensor: known` where nothing is known.
+    for `sensor: known` where nothing is known, and for somebody else's class as `hsisr.models.own.build`.
     """
     chosen = entry(base)
+    if chosen.own:
+        chosen.check_scale(scale)
+        return own.build(chosen.factory, scale, bands, guide_channels, options or {})
     settings = checked(chosen.options, options or {}, base)
     values = settings.model_dump()
     chosen.check_scale(scale)
     if chosen.needs_guide and not guide_channels:
         raise HsisrError(f"{base}: needs a guide, a sharp image of the same scene, and there is none")
-    module, attribute = chosen.factory.split(":")
-    factory = getattr(importlib.import_module(module), attribute)
+    factory = factory_of(chosen)
     if chosen.kind == "classical":
         if "sensor" in values:
             values["sensor"] = _told(base, values["sensor"], sensor)
         return Classical(factory, scale, values, chosen.needs_guide, settings)
     facts = {"bands": bands, "guide_channels": guide_channels}
     return factory(scale=scale, **{name: facts[name] for name in chosen.facts}, **values)
+
+
+def factory_of(chosen: Entry) -> Any:
+    """The class of one of our networks, or the function of a method; its module is imported."""
+    module, attribute = chosen.factory.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def _told(base: str, choice: str, sensor: Sensor | None) -> Sensor | None:

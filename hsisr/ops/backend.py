@@ -15,7 +15,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.ops import build, measured, plan, tf32
 
 NAMES = ("auto", "cuda", "cpu", "torch")
@@ -97,7 +97,9 @@ def _asked(backend: str) -> str:
     name = os.environ.get(VARIABLE, "auto") if backend == "auto" else backend
     if name not in NAMES:
         place = VARIABLE if backend == "auto" else "directional_aggregation"
-        raise HsisrError(f"{place}: unknown backend {name!r}; choose from {', '.join(NAMES)}")
+        raise HsisrError(
+            f"{place}: unknown backend {name!r}; {did_you_mean(name, NAMES)}choose from {', '.join(NAMES)}"
+        )
     return name
 
 

@@ -28,6 +28,7 @@ import torch
 from hsisr.errors import HsisrError
 from hsisr.locks import held
 from hsisr.ops.plan import Variant
+from hsisr.screen import say
 from hsisr.sources import PACKAGE, csrc_folder
 from hsisr.system import cpu_flags
 
@@ -211,7 +212,7 @@ def _compile(library: Library, folder: Path) -> None:
 
         if library.cuda:
             cpp_extension.CUDA_HOME = str(cuda_root())  # set when that module was first imported, perhaps wrongly
-        print(f"hsisr: building {library.name}, once for this machine", file=sys.stderr, flush=True)
+        say(f"hsisr: building {library.name}, once for this machine")
         cpp_extension.load(
             library.name,
             [str(source_folder() / source) for source in library.sources],

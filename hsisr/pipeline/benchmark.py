@@ -13,14 +13,16 @@ from typing import Any
 
 from hsisr import datasets, degrade
 from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Training, checked
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash
 from hsisr.models import registry
 from hsisr.models.options import RGB_CHANNELS
 from hsisr.models.shipped import shipped_model, shipped_models
 from hsisr.pipeline import paths
 
-NAME = re.compile(r"^(?P<dataset>[a-z][a-z0-9_]*?)_x(?P<scale>\d+)(?:_(?P<protocol>[a-z][a-z-]*))?$")
+NAME = re.compile(
+    r"^(?P<whole>(?P<dataset>[a-z][a-z0-9_]*?)_x(?P<scale>\d+)(?:_(?P<protocol>[a-z][a-z-]*?))?)(?:-fold(?P<fold>\d+))?$"
+)
 
 #: Compared where the configuration names no models: a floor, a strong classical method, the published network.
 DEFAULT_MODELS = ("bicubic", "gsa", "mulsr")
@@ -66,6 +68,8 @@ class Model:
 class Benchmark:
     """A benchmark with everything resolved. Made by `resolve`.
 
+    fold: number, from 1, of a fold of a cross-validation, which is a benchmark of its own; whole: name of the benchmark
+    that it belongs to, whose pairs it shares; else its own name.
     response: what simulates the guide; None where there is none or a real one is used. guide_response: what is known
     of the guide's sensor, real or simulated.
     """
@@ -79,11 +83,30 @@ class Benchmark:
     choice: BenchmarkChoice
     models: dict[str, Model]
     config: Config
+    whole: str
+    fold: int | None = None
+
+    @cached_property
+    def folds(self) -> list["Benchmark"]:
+        """Its folds, where it is a cross-validation; else none."""
+        if self.fold is not None or self.choice.folds is None:
+            return []
+        return [replace(self, name=fold_name(self.name, k), fold=k) for k in range(1, self.choice.folds + 1)]
+
+    @property
+    def scored(self) -> list["Benchmark"]:
+        """The benchmarks that are trained and scored: its folds, or itself."""
+        return self.folds or [self]
 
     @cached_property
     def parts(self) -> dict[str, list[datasets.Item]]:
         """Part (train, validation, test, unlabelled) -> items: scenes, or regions of a scene."""
-        config = self.config
+        config, choice = self.config, self.choice
+        if self.fold is not None:
+            assert choice.folds is not None
+            dealt = (self.fold, choice.folds, choice.fold_seed)
+            chosen = config.scenes.get(self.dataset), config.splits.get(self.dataset)
+            return datasets.fold(self.dataset, *dealt, *chosen, extra=config.datasets)
         return datasets.parts(
             self.dataset, config.scenes.get(self.dataset), config.splits.get(self.dataset), extra=config.datasets
         )
@@ -100,19 +123,28 @@ class Benchmark:
 
     @property
     def convention(self) -> str | None:
-        """Metric convention of the protocol; None where there is no reference."""
-        return self.rule.convention
+        """Metric convention of the choice, else of the protocol; None where there is no reference."""
+        return None if self.rule.convention is None else self.choice.convention or self.rule.convention
+
+    @property
+    def peak(self) -> float | None:
+        """The peak of scores: 1 for published data sets, whose papers say so; None for one's own, which are checked."""
+        own = datasets.entry(self.dataset, self.config.datasets).access == "folder"
+        return None if own else 1.0
 
     @property
     def classifies(self) -> bool:
-        """Whether land cover is classified: where scenes have labels and there is a reference."""
+        """Whether land cover is classified: where scenes have labels and there is a reference, but not by folds."""
+        if self.choice.folds is not None:
+            return False
         labels = datasets.entry(self.dataset, self.config.datasets).labels
         return self.config.evaluation.classification and labels is not None and self.convention is not None
 
     @property
     def measures_runtime(self) -> bool:
-        """Whether the costs of its models are compared."""
-        return self.config.evaluation.runtime
+        """Whether the costs of its models are compared; of several folds, in the first one."""
+        first = self.fold == 1 if self.choice.folds is not None else True
+        return self.config.evaluation.runtime and first
 
     @cached_property
     def trained_on(self) -> "Benchmark":
@@ -173,35 +205,57 @@ class Benchmark:
                 "set training.select: last, or choose another under splits:"
             )
 
+    @property
+    def own_tables(self) -> list[str]:
+        """The files of the user's own that decide how its pairs are made: responses and a PSF."""
+        used = (self.response or self.rule.response, self.guide_response)
+        tables = degrade.own_paths(self.config.protocols.get(self.protocol, {}))
+        for response in used:
+            tables += degrade.own_paths({"response": response})
+        return sorted(set(tables))
+
     def item(self, name: str) -> datasets.Item:
         """The item of that name. Raises HsisrError listing the known ones."""
         items = {item.name: item for part in self.parts.values() for item in part}
         if name not in items:
-            raise HsisrError(f"{self.name}: no scene or region {name!r}; there are {', '.join(sorted(items))}")
+            near = did_you_mean(name, items)
+            raise HsisrError(f"{self.name}: no scene or region {name!r}; {near}there are {', '.join(sorted(items))}")
         return items[name]
 
     def model(self, name: str) -> Model:
         """The model of that name. Raises HsisrError listing the known ones."""
         if name not in self.models:
-            raise HsisrError(f"{self.name}: no model {name!r} in this benchmark; there are {', '.join(self.models)}")
+            near = did_you_mean(name, self.models)
+            raise HsisrError(
+                f"{self.name}: no model {name!r} in this benchmark; {near}there are {', '.join(self.models)}"
+            )
         return self.models[name]
 
     def path(self, pattern: str, **fields: Any) -> str:
-        """A path of `hsisr.pipeline.paths` for this benchmark."""
-        return pattern.format(benchmark=self.name, dataset=self.dataset, **fields)
+        """A path of `hsisr.pipeline.paths` for this benchmark; folds share their pairs, which depend on no split."""
+        name = self.whole if pattern == paths.PAIR else self.name
+        return pattern.format(benchmark=name, dataset=self.dataset, **fields)
 
     def scene_path(self, item: datasets.Item) -> str:
         """The scene file that an item is cut from."""
         return self.path(paths.SCENE, scene=item.scene)
 
 
+def fold_name(whole: str, number: int) -> str:
+    """Name of a fold of a benchmark."""
+    return f"{whole}-fold{number}"
+
+
 def resolve(config: Config, name: str) -> Benchmark:
-    """Put a benchmark together. Raises HsisrError for a name, scale, protocol, model or option that cannot be."""
+    """Put a benchmark together, or a fold of one, `<benchmark>-fold<number>`.
+
+    Raises HsisrError for a name, scale, protocol, model or option that cannot be.
+    """
     match = NAME.match(name)
     if match is None:
         raise HsisrError(f"{name!r} is not a benchmark; expected <dataset>_x<scale>[_<protocol>], such as cave_x8")
     where = f"benchmark {name}"
-    dataset = match["dataset"]
+    dataset, whole = match["dataset"], match["whole"]
     entry = datasets.entry(dataset, config.datasets)
     scale = int(match["scale"])
     if scale < 2:
@@ -209,10 +263,29 @@ def resolve(config: Config, name: str) -> Benchmark:
     protocol = match["protocol"] or entry.protocol
     try:
         rule = _protocol(config, protocol)
+        if rule.sampling is not None:
+            rule.degradation(scale)  # a PSF that cannot be centred is found here
     except HsisrError as error:
         raise HsisrError(f"{where}: {error}") from None
-    choice = config.benchmarks.get(name, BenchmarkChoice())
-    guide_response = choice.response or entry.response
+    choice = config.benchmarks.get(whole, BenchmarkChoice())
+    fold = None if match["fold"] is None else int(match["fold"])
+    if fold is not None and not 1 <= fold <= (choice.folds or 0):
+        raise HsisrError(f"{where}: benchmarks.{whole}.folds is {choice.folds or 'not given'}; there is no fold {fold}")
+    if choice.folds is not None and (rule.convention is None or entry.auxiliary):
+        raise HsisrError(f"benchmarks.{whole}.folds: {dataset} under {protocol} is not scored against a reference")
+    if choice.convention not in (None, *degrade.CONVENTIONS):
+        near = did_you_mean(choice.convention, degrade.CONVENTIONS)
+        known = ", ".join(degrade.CONVENTIONS)
+        raise HsisrError(
+            f"benchmarks.{whole}.convention: {choice.convention!r} is not known; {near}choose one of {known}"
+        )
+    stated = rule.response if "response" in config.protocols.get(protocol, {}) else None
+    guide_response = choice.response or stated or entry.response
+    if choice.response not in (None, "none"):
+        try:
+            degrade.load_response(choice.response)
+        except HsisrError as error:
+            raise HsisrError(f"benchmarks.{whole}.response: {error}") from None
     # a guide that comes with the scenes is used as it is, unless the benchmark names a response
     response = (choice.response if entry.guide and rule.real_guide else guide_response) if rule.needs_guide else None
     has_guide = rule.needs_guide or rule.real_guide
@@ -221,12 +294,12 @@ def resolve(config: Config, name: str) -> Benchmark:
         guide_response, response, names = None, None, []
     repeated = sorted({n for n in names if names.count(n) > 1})
     if repeated:
-        raise HsisrError(f"benchmarks.{name}.models: {repeated[0]} is listed twice")
-    models = {model: _model(config, model, scale, f"benchmarks.{name}.models") for model in names}
+        raise HsisrError(f"benchmarks.{whole}.models: {repeated[0]} is listed twice")
+    models = {model: _model(config, model, scale, f"benchmarks.{whole}.models") for model in names}
     blind = [model for model, chosen in models.items() if registry.entry(chosen.base).needs_guide and not has_guide]
     if blind:
-        raise HsisrError(f"benchmarks.{name}.models: {blind[0]} needs a guide, and protocol {protocol} makes none")
-    return Benchmark(name, dataset, scale, protocol, response, guide_response, choice, models, config)
+        raise HsisrError(f"benchmarks.{whole}.models: {blind[0]} needs a guide, and protocol {protocol} makes none")
+    return Benchmark(name, dataset, scale, protocol, response, guide_response, choice, models, config, whole, fold)
 
 
 def check(config: Config) -> None:
@@ -237,23 +310,29 @@ def check(config: Config) -> None:
     for name in config.protocols:
         _protocol(config, name)
     for name in config.models:
-        _model(config, name, None, "models")
+        _check_code(_model(config, name, None, "models"))
     for name in config.benchmarks:
-        chosen = resolve(config, name)
-        chosen.parts  # noqa: B018  (a split that cannot be is found here)
-        for model in chosen.models:
-            chosen.auxiliary_patches(model)
-            chosen.trained_on.check_validation(model)
-            if chosen.model(model).weights is not None:
-                chosen.model(model).weights_sha256  # noqa: B018  (a file that is not there is found here)
+        for chosen in resolve(config, name).scored:
+            chosen.parts  # noqa: B018  (a split that cannot be is found here)
+            for model in chosen.models:
+                _check_code(chosen.model(model))
+                chosen.auxiliary_patches(model)
+                chosen.trained_on.check_validation(model)
+                if chosen.model(model).weights is not None:
+                    chosen.model(model).weights_sha256  # noqa: B018  (a file that is not there is found here)
+
+
+def _check_code(model: Model) -> None:
+    """Raise HsisrError if a class of the user's own cannot be trained, or has no such options."""
+    registry.check(model.base, model.options, f"models.{model.name}", Recipe.model_fields)
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:
     if name in config.protocols:
         return degrade.CustomProtocol(name, config.protocols[name])
     if name not in degrade.PROTOCOLS:
-        known = ", ".join([*degrade.PROTOCOLS, *config.protocols])
-        raise HsisrError(f"unknown protocol {name!r}; known: {known}")
+        known = [*degrade.PROTOCOLS, *config.protocols]
+        raise HsisrError(f"unknown protocol {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
     return degrade.PROTOCOLS[name]
 
 
@@ -261,13 +340,14 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     recipe = config.models.get(name)
     if recipe is None:
         if name not in registry.names():
-            known = ", ".join([*config.models, *registry.names()])
-            raise HsisrError(f"{where}: unknown model {name!r}; known: {known}")
+            known = [*config.models, *registry.names()]
+            raise HsisrError(f"{where}: unknown model {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
         recipe = Recipe(base=name)
     try:
         entry = registry.entry(recipe.base)
     except HsisrError as error:
         raise HsisrError(f"models.{name}.base: {error}") from None
+    registry.trust(recipe.base)
     options = checked(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
     training = checked(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
@@ -314,6 +394,8 @@ def _check_objectives(
     chosen = training.objectives
     for objective in ("rgb", "unlabelled"):
         if getattr(chosen, objective) is None:
+            continue
+        if entry.own:  # its training asks the network itself
             continue
         if not entry.rgb_path:
             able = ", ".join(name for name in registry.names() if registry.entry(name).rgb_path)

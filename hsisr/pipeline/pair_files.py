@@ -3,15 +3,14 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from hsisr import degrade, hdf5
-from hsisr.datasets import quicklook
+from hsisr.datasets import picture, quicklook
 from hsisr.datasets.splits import Item
 from hsisr.errors import HsisrError
 from hsisr.pipeline import steps
@@ -19,8 +18,8 @@ from hsisr.pipeline.benchmark import Benchmark
 from hsisr.scene import Scene
 
 
-@dataclass(frozen=True)
-class PairFile:
+@dataclass(frozen=True, eq=False, repr=False)
+class PairFile(degrade.AnyPair):
     """What a pair file holds.
 
     lr (bands, h, w), guide (G, H, W) or None, hr (bands, H, W) or None under protocol `full`: float32.
@@ -35,13 +34,6 @@ class PairFile:
     labels: np.ndarray | None
     wavelengths_nm: np.ndarray | None
     metadata: dict[str, Any]
-
-    def cut_back(self, estimate: np.ndarray) -> np.ndarray:
-        """estimate (bands, H, W) without what the reference lacks, where its size does not divide by the scale."""
-        if self.hr is None:
-            return estimate
-        rows, columns = self.hr.shape[1:]
-        return estimate[:, :rows, :columns]
 
 
 def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
@@ -62,7 +54,7 @@ def open_item(benchmark: Benchmark, item: Item) -> Scene:
 
 def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
     """The pair that a benchmark makes of an item's scene."""
-    return degrade.pair(
+    pair = degrade.pair(
         scene,
         benchmark.rule,
         benchmark.scale,
@@ -71,6 +63,9 @@ def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
         noise=benchmark.choice.noise,
         part=item.name,
     )
+    if pair.convention == benchmark.convention:
+        return pair
+    return replace(pair, metadata={**pair.metadata, "convention": benchmark.convention})
 
 
 def training_pairs(benchmark: Benchmark) -> Iterator[tuple[str, degrade.Pair]]:
@@ -92,7 +87,7 @@ def write(path: str | os.PathLike, name: str, pair: degrade.Pair, scene: Scene, 
     """Write a pair file. scene: where wavelengths and labels come from."""
     with hdf5.writing(path, "pair", settings) as file:
         hdf5.set_attributes(file, {"name": name})
-        _write_metadata(file, json.dumps(_plain(pair.metadata), sort_keys=True))
+        hdf5.set_text(file, "metadata", json.dumps(_plain(pair.metadata), sort_keys=True))  # long, with a large kernel
         arrays = {"lr": pair.lr, "guide": pair.guide, "hr": pair.hr, "mask": pair.mask}
         if scene.wavelengths_nm is not None:
             arrays["wavelengths_nm"] = scene.wavelengths_nm
@@ -116,7 +111,7 @@ def read(path: str | os.PathLike, what: tuple[str, ...] = ("lr", "guide", "hr", 
             found = hdf5.dataset(file, key, *_ARRAYS[key])
             if key in what or key == "wavelengths_nm":
                 arrays[key] = found[...]
-        metadata = json.loads(_read_metadata(file))
+        metadata = json.loads(hdf5.text(file, "metadata"))
         if not isinstance(metadata, dict):
             raise ValueError("metadata holds no names and values")
         if "lr" not in here:
@@ -137,23 +132,26 @@ def is_pair(path: str | os.PathLike) -> bool:
 
 
 def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
-    """Write LR image (enlarged without interpolation), guide and HR reference side by side as PNG.
+    """Write LR image (enlarged without interpolation), guide and HR reference side by side as PNG or JPEG.
 
-    bands: three of the scene's for red, green and blue, or one for grey; None: by wavelength.
+    bands: three of the scene's for red, green and blue, or one for grey; None: by wavelength. Labels say what is what.
     """
-    lr = quicklook.quicklook(_as_scene(pair, pair.lr), bands)
+    low = _as_scene(pair, pair.lr)
+    lr = quicklook.quicklook(low, bands)
+    chosen = quicklook.default_bands(low) if bands is None else list(bands)
+    shown = picture.bands_in_words(chosen, low.wavelengths_nm)
     images = []
     if pair.guide is not None:
+        guide = Scene(pair.guide, "guide")
         channels = list(range(3)) if len(pair.guide) >= 3 else [0]
-        images.append(quicklook.quicklook(Scene(pair.guide, "guide"), channels))
+        images.append((f"guide, bands {', '.join(map(str, channels))}", quicklook.quicklook(guide, channels)))
     if pair.hr is not None:
-        images.append(quicklook.quicklook(_as_scene(pair, pair.hr), bands))
-    scale = -(-images[0].shape[0] // lr.shape[0]) if images else 1
-    rows, columns = images[0].shape[:2] if images else lr.shape[:2]
-    panels = [lr.repeat(scale, axis=0).repeat(scale, axis=1)[:rows, :columns], *images]
-    gap = np.full((panels[0].shape[0], 4, 3), 255, np.uint8)
-    row = [part for panel in panels for part in (gap, panel)][1:]
-    quicklook.write_png(out, np.concatenate(row, axis=1))
+        images.append((f"HR reference, {shown}", quicklook.quicklook(_as_scene(pair, pair.hr), bands)))
+    scale = -(-images[0][1].shape[0] // lr.shape[0]) if images else 1
+    rows, columns = images[0][1].shape[:2] if images else lr.shape[:2]
+    enlarged = lr.repeat(scale, axis=0).repeat(scale, axis=1)[:rows, :columns]
+    label = f"{pair.name}: LR image x{scale}, {shown}"
+    picture.write(out, picture.side_by_side([(label, enlarged), *images]))
 
 
 def _as_scene(pair: PairFile, cube: np.ndarray) -> Scene:
@@ -169,19 +167,6 @@ _ARRAYS = {
     "labels": ("iu", 2),
     "wavelengths_nm": ("iuf", 1),
 }
-#: Bytes of an attribute, at most.
-_MOST_OF_AN_ATTRIBUTE = 60_000
-
-
-def _write_metadata(file: h5py.File, text: str) -> None:
-    if len(text.encode()) > _MOST_OF_AN_ATTRIBUTE:  # a large kernel
-        hdf5.write_text(file, "metadata", text)
-    else:
-        hdf5.set_attributes(file, {"metadata": text})
-
-
-def _read_metadata(file: h5py.File) -> str:
-    return hdf5.read_text(file, "metadata") if "metadata" in file else hdf5.attribute(file, "metadata", str)
 
 
 def _plain(value: Any) -> Any:

@@ -63,7 +63,8 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
     with hdf5.writing(out, "patches", steps.cutting(benchmark, part).identity) as file:
         facts = {"scale": benchmark.scale, "protocol": benchmark.protocol, "names": [item.name for item in items]}
         if isinstance(benchmark.rule, degrade.CustomProtocol):
-            facts["rule"] = json.dumps(benchmark.config.protocols[benchmark.protocol])
+            rule = json.dumps(degrade.without_files(benchmark.config.protocols[benchmark.protocol]))
+            hdf5.set_text(file, "rule", rule)  # long, with a large PSF
         if benchmark.choice.noise is not None:
             facts["noise"] = benchmark.choice.noise
         hdf5.set_attributes(file, {**facts, "labelled": part == "train"})
@@ -88,6 +89,7 @@ def cut(
         file["scene"] = np.zeros(len(places), np.int32)
         file["yx"] = np.array(places, np.int32)
         guide_channels = len(images["guide"]) if "guide" in images else 0
+        file.attrs["reach"] = arrays.reach
         _describe(file, len(places), size, len(images["lr"]), guide_channels, None)
 
 
@@ -119,7 +121,7 @@ class PatchFile:
         with hdf5.reading(self.path, "patches") as file:
             self.scale = hdf5.attribute(file, "scale", int)
             self.protocol = hdf5.attribute(file, "protocol", str)
-            self.rule = _rule(self.protocol, hdf5.attribute(file, "rule", str, ""))
+            self.rule = _rule(self.protocol, hdf5.text(file, "rule", ""))
             self.noise = hdf5.attribute(file, "noise", float) if "noise" in file.attrs else None
             self.labelled = hdf5.attribute(file, "labelled", bool)
             self.names = [str(name) for name in hdf5.attribute(file, "names", list)]
@@ -132,6 +134,8 @@ class PatchFile:
             self.size_lr_px = hdf5.attribute(file, "size_lr_px", int)
             self.bands = hdf5.attribute(file, "bands", int)
             self.guide_channels = hdf5.attribute(file, "guide_channels", int)
+            #: Largest value of the images that the patches are cut from; None in files of older versions.
+            self.reach = hdf5.attribute(file, "reach", float) if "reach" in file.attrs else None
             self.random = "scenes" in file
             self.orientations = 8 if augment == "dihedral" and not self.random else 1
             self._samples = self.patches * self.orientations
@@ -154,6 +158,13 @@ class PatchFile:
         disk when it is looked at. `stacked` gives arrays of the caller's own.
         """
         return contiguous(self._images(number))
+
+    def __getitems__(self, numbers: Iterable[int]) -> list[dict[str, np.ndarray]]:
+        """Samples as torch's DataLoader can collate them: `lr`, `guide` and `hr` by name, without what is not there."""
+        return [
+            {key: np.array(x) for key, x in zip(_PATCH_ARRAYS, self._images(number), strict=True) if x is not None}
+            for number in numbers
+        ]
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, one or more, stacked along a new first axis in one copy."""
@@ -321,6 +332,7 @@ def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> in
             patch = _cut(benchmark, pair, row, column, number)
             arrays.put(number, patch if labelled else {"lr": patch["lr"]})
             number += 1
+    file.attrs["reach"] = arrays.reach
     file["scene"] = np.repeat(np.arange(len(items), dtype=np.int32), list(map(len, corners)))
     file["yx"] = np.array([corner for mine in corners for corner in mine], np.int32)
     guide_channels = file["guide"].shape[1] if "guide" in file else 0
@@ -349,14 +361,19 @@ def _window(images: Mapping[str, np.ndarray], row: int, column: int, size: int, 
 
 
 class _Arrays:
-    """Arrays of `count` patches in a patch file; kept, as to look one up takes longer than to write a patch."""
+    """Arrays of `count` patches in a patch file; kept, as to look one up takes longer than to write a patch.
+
+    reach: the largest value of an LR image so far.
+    """
 
     def __init__(self, file: h5py.File, count: int) -> None:
         self._file, self._count = file, count
         self._found: dict[tuple, h5py.Dataset] = {}
+        self.reach = 0.0
 
     def put(self, number: int, patch: Mapping[str, np.ndarray]) -> None:
         """Store a patch; of every key, all must have one shape."""
+        self.reach = max(self.reach, float(patch["lr"].max()), -float(patch["lr"].min()))
         for key, image in patch.items():
             place = key, image.shape
             if place not in self._found:
@@ -366,7 +383,7 @@ class _Arrays:
 
 
 def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
-    size = benchmark.patches.size_lr_px
+    size, reach = benchmark.patches.size_lr_px, 0.0
     for index, item in enumerate(items):
         scene = pair_files.open_item(benchmark, item)
         _corners([n // benchmark.scale for n in scene.shape[1:]], benchmark.patches, item.name, 0)
@@ -375,10 +392,13 @@ def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int
         if not np.isfinite(stored).all():
             raise HsisrError(f"scene {item.name}: holds NaN or infinite values; drop the bands or crop the pixels")
         group.attrs.update(scale=scene.scale, offset=scene.offset)
+        ends = (float(end) * scene.scale + scene.offset for end in (stored.min(), stored.max()))
+        reach = max(reach, *map(abs, ends))
         if benchmark.response is not None and file.attrs["labelled"]:
             group["response"] = degrade.scene_response(scene, benchmark.response)
     per_epoch = benchmark.patches.crops_per_scene * len(items)
     guide_channels = len(group["response"]) if "response" in group else 0
+    file.attrs["reach"] = reach
     _describe(file, per_epoch, size, scene.shape[0], guide_channels, scene.wavelengths_nm)
     return per_epoch
 

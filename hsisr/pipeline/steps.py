@@ -13,11 +13,12 @@ from typing import Any
 
 from hsisr import datasets, degrade
 from hsisr.config import Config, Prediction
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash, settings_hash
 from hsisr.models import registry
+from hsisr.models.own import sources_of
 from hsisr.pipeline import paths
-from hsisr.pipeline.benchmark import Benchmark
+from hsisr.pipeline.benchmark import Benchmark, Model
 from hsisr.sources import PACKAGE, csrc_folder
 
 #: Keys of the section `training` that change no result beyond rounding.
@@ -49,7 +50,8 @@ class Step:
 
     name: of the rule. function: "module:function" that does it. settings: what it reads of the configuration and of
     the catalogue, plain values. inputs: label -> files that it reads. modules: of the package, that it loads by their
-    names alone. data: files of the package that it reads.
+    names alone. data: files of the package that it reads. own: path -> hash, of files of the user's own that decide
+    what it makes: code, tables.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Step:
     inputs: Mapping[str, list[str]] = field(default_factory=dict)
     modules: tuple[str, ...] = ()
     data: tuple[Path, ...] = ()
+    own: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def closure(self) -> tuple[str, ...]:
@@ -66,9 +69,9 @@ class Step:
 
     @cached_property
     def code(self) -> dict[str, str]:
-        """File -> hash, of all sources and data files of the package that it uses."""
+        """File -> hash, of all sources and data files of the package that it uses, and of the user's own."""
         read = [path for module, files in _READ_BY.items() if module in self.closure for path in files()]
-        return PACKAGE.hashes(self.closure, [*self.data, *(path for path in read if path.is_file())])
+        return PACKAGE.hashes(self.closure, [*self.data, *(path for path in read if path.is_file())]) | dict(self.own)
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -124,7 +127,8 @@ def pairing(benchmark: Benchmark, item: str) -> Step:
     """Degrade one scene or region."""
     inputs = {"scene": [benchmark.scene_path(benchmark.item(item))], "split": [benchmark.path(paths.SPLIT)]}
     function = "hsisr.pipeline.pair_files:make"
-    return Step("pairs", function, _degradation(benchmark), inputs, data=_responses(benchmark))
+    data, own = _responses(benchmark), _own_tables(benchmark)
+    return Step("pairs", function, _degradation(benchmark), inputs, _table_readers(own), data, own)
 
 
 def cutting(benchmark: Benchmark, part: str = "train") -> Step:
@@ -134,58 +138,63 @@ def cutting(benchmark: Benchmark, part: str = "train") -> Step:
         sources = sorted({benchmark.scene_path(item) for item in items})
     else:
         sources = [benchmark.path(paths.PAIR, item=item.name) for item in items]
+    own = _own_tables(benchmark)
     return Step(
         "patches" if part == "train" else part,
         "hsisr.pipeline.patch_files:make",
         _patches(benchmark),
         {"sources": sources, "split": [benchmark.path(paths.SPLIT)]},
-        data=_responses(benchmark),
+        _table_readers(own),
+        _responses(benchmark),
+        own,
     )
 
 
 def training(benchmark: Benchmark, model: str, seed: int) -> Step:
     """Train a network with one seed, or place the weights that it comes with."""
     chosen = benchmark.model(model)
-    entry = registry.entry(chosen.base)
-    function = "hsisr.training:train_one"
+    function, (modules, own) = "hsisr.training:train_one", _code(benchmark, [chosen])
     if chosen.weights is not None:
         inputs = {"weights": [chosen.weights], "pair": _test_pairs(benchmark)[:1]}
-        return Step("train", function, _training(benchmark, model, seed), inputs, (_module_of(entry),))
+        return Step("train", function, _training(benchmark, model, seed), inputs, modules, own=own)
     inputs = {
         "patches": [benchmark.path(paths.PATCHES)],
         "auxiliary": list(benchmark.auxiliary_patches(model).values()),
         "validation": [benchmark.path(paths.PAIR, item=item.name) for item in benchmark.parts["validation"]],
     }
-    if entry.whole_scenes:
+    if registry.entry(chosen.base).whole_scenes:
         inputs["scenes"] = sorted({benchmark.scene_path(item) for item in benchmark.parts["train"]})
     return Step(
         "train",
         function,
         _training(benchmark, model, seed),
         inputs,
-        (_module_of(entry),),
+        modules,
         _responses(benchmark),
+        own,
     )
 
 
 def scoring(benchmark: Benchmark, model: str) -> Step:
     """Score one model, with all its seeds."""
+    modules, own = _code(benchmark, [benchmark.model(model)])
     return Step(
         "evaluate",
         "hsisr.evaluation:evaluate_model",
         _scoring(benchmark, model),
         {**_finished_runs(benchmark, [model]), "pairs": _test_pairs(benchmark)},
-        (_module_of(registry.entry(benchmark.model(model).base)),),
+        modules,
         _responses(benchmark),
+        own,
     )
 
 
 def costing(benchmark: Benchmark) -> Step:
     """Measure what the models cost."""
     inputs = {**_finished_runs(benchmark, benchmark.models), "pair": _test_pairs(benchmark)[:1]}
-    modules = {_module_of(registry.entry(model.base)) for model in benchmark.models.values()}
+    modules, own = _code(benchmark, benchmark.models.values())
     function = "hsisr.evaluation:measure_runtime"
-    return Step("runtime", function, _every_model(benchmark), inputs, tuple(sorted(modules)), _responses(benchmark))
+    return Step("runtime", function, _every_model(benchmark), inputs, modules, _responses(benchmark), own)
 
 
 def classifying(benchmark: Benchmark) -> Step:
@@ -201,7 +210,11 @@ def classifying(benchmark: Benchmark) -> Step:
 
 
 def merging(benchmark: Benchmark) -> Step:
-    """Gather the scores of all models of a benchmark."""
+    """Gather the scores of all models of a benchmark, or those of its folds."""
+    if benchmark.folds:
+        inputs = {"folds": [fold.path(paths.RESULTS) for fold in benchmark.folds]}
+        folds = {"folds": benchmark.choice.folds, "fold_seed": benchmark.choice.fold_seed}
+        return Step("merge", "hsisr.evaluation:merge", {**_every_model(benchmark), **folds}, inputs)
     measured = [(benchmark.measures_runtime, paths.RUNTIME), (benchmark.classifies, paths.CLASSIFICATION)]
     inputs = {
         "scores": [benchmark.path(paths.SCORES, model=name) for name in benchmark.models],
@@ -216,27 +229,36 @@ def reporting(config: Config, benchmarks: Iterable[Benchmark]) -> Step:
     benchmarks = list(benchmarks)
     inputs = {
         "results": [benchmark.path(paths.RESULTS) for benchmark in benchmarks],
-        "previews": [entry.path(paths.PREVIEW, model=name) for entry in benchmarks for name in entry.models],
+        "previews": [
+            scored.path(paths.PREVIEW, model=name)
+            for benchmark in benchmarks
+            for scored in benchmark.scored
+            for name in benchmark.models
+        ],
     }
     settings = {"report": config.report.model_dump(), "benchmarks": [benchmark.name for benchmark in benchmarks]}
     described = {benchmark.dataset: _described(benchmark) for benchmark in benchmarks}
     data = {path for benchmark in benchmarks for path in _responses(benchmark)}
+    own = {file: found for benchmark in benchmarks for file, found in _own_tables(benchmark).items()}
     function = "hsisr.report:build"
-    return Step("report", function, {**settings, "data sets": described}, inputs, data=tuple(sorted(data)))
+    settings |= {"data sets": described}
+    return Step("report", function, settings, inputs, _table_readers(own), tuple(sorted(data)), own)
 
 
 def predicting(config: Config, scene: str) -> Step:
     """Super-resolve a scene of the user's own. Raises HsisrError if the configuration names none of this name."""
     if scene not in config.predict:
         known = ", ".join(config.predict) or "none"
-        raise HsisrError(f"predict: no scene {scene!r}; config.yaml names {known}")
+        near = did_you_mean(scene, config.predict)
+        raise HsisrError(f"predict: no scene {scene!r}; {near}config.yaml names {known}")
     chosen = config.predict[scene]
     inputs = {"lr": [chosen.lr], "guide": [] if chosen.guide is None else [chosen.guide], "model": _own_model(chosen)}
-    bases = [chosen.model] if not inputs["model"] else registry.names()  # what a model file holds shows when it is read
-    modules = {_module_of(registry.entry(base)) for base in bases}
-    modules |= {f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS}
+    bases = [chosen.model]
+    if inputs["model"]:  # what a model file holds shows when it is read
+        bases = [*registry.names(), *(recipe.base for recipe in config.models.values())]
+    modules, own = _code_of(bases)
     function = "hsisr.inference:super_resolve_file"
-    return Step("predict", function, asdict(chosen), inputs, tuple(sorted(modules)))
+    return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *_readers()})), own=own)
 
 
 def difference(before: Any, now: Any) -> str:
@@ -296,6 +318,7 @@ def _degradation(benchmark: Benchmark) -> dict[str, Any]:
         "response": benchmark.response,
         "noise": benchmark.choice.noise,
         "seed": benchmark.choice.seed,
+        **({} if benchmark.choice.convention is None else {"convention": benchmark.convention}),
     }
 
 
@@ -361,8 +384,41 @@ def _test_pairs(benchmark: Benchmark) -> list[str]:
     return [benchmark.path(paths.PAIR, item=item.name) for item in benchmark.parts["test"]]
 
 
-def _module_of(entry: registry.Entry) -> str:
-    return entry.factory.partition(":")[0]
+def _code(benchmark: Benchmark, models: Iterable[Model]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The same as `_code_of`, with the files of the user's own that the benchmark's pairs depend on."""
+    modules, own = _code_of(model.base for model in models)
+    tables = _own_tables(benchmark)
+    return tuple(sorted({*modules, *_table_readers(tables)})), own | tables
+
+
+def _own_tables(benchmark: Benchmark) -> dict[str, str]:
+    """File -> hash, of responses and PSF of the user's own."""
+    return {file: file_hash(file)[:12] for file in benchmark.own_tables}
+
+
+def _table_readers(tables: Mapping[str, str]) -> tuple[str, ...]:
+    """The modules that read such files: which one it is shows by the content."""
+    return _readers() if tables else ()
+
+
+def _readers() -> tuple[str, ...]:
+    return tuple(f"hsisr.datasets.readers.{reader}" for reader in datasets.READERS)
+
+
+def _code_of(bases: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Of models: the modules of the package that hold them, and file -> hash of what is somebody else's."""
+    modules: set[str] = set()
+    hashes: dict[str, str] = {}
+    for base in sorted(set(bases)):
+        entry = registry.entry(base)
+        if not entry.own:
+            modules.add(entry.factory.partition(":")[0])
+            continue
+        sources, module = sources_of(entry.factory)
+        own, ours = sources.reached(module)
+        hashes |= own
+        modules.update(ours)
+    return tuple(sorted(modules)), hashes
 
 
 def _responses(benchmark: Benchmark) -> tuple[Path, ...]:

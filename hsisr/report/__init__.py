@@ -25,17 +25,18 @@ def build(
     if not benchmarks:
         raise HsisrError("nothing to report: the configuration names no benchmarks; add one under benchmarks:")
     out = Path(out)
-    sections, found = [], {}
+    sections, found, wavelengths_nm = [], {}, {}
     if figures is not None:
         export.start(figures)
     for benchmark in benchmarks:  # one at a time: the pictures of one are in memory, of the others only their HTML
         read = content.read(benchmark, settings.scenes)
         section = page.section(read, share=1 / len(benchmarks))
-        sections.append(section.html)
+        sections.append(section)
         if figures is not None:
             export.write(Path(figures) / benchmark.name, section.plots, section.galleries)
         found[benchmark.name] = read.results
+        wavelengths_nm[benchmark.name] = read.scenes[0].wavelengths_nm if read.scenes else None
     write_text(out, page.render(settings.title, sections, found))
-    write_text(out.with_suffix(".md"), tables.markdown(settings.title, found))
+    write_text(out.with_suffix(".md"), tables.markdown(settings.title, found, wavelengths_nm))
     write_text(out.with_name("scores.csv"), tables.scores_csv(found))
     write_text(out.with_name("scores.tex"), tables.latex(found))

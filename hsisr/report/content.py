@@ -1,6 +1,7 @@
 """What a benchmark's section of the report shows, read from results, previews and training histories."""
 
 import csv
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,13 +40,15 @@ class ModelView:
 class SceneView:
     """One test scene or region: the LR image, the reference and every model's result on the reference's stretch.
 
-    lr (h, w, 3) and reference (H, W, 3) uint8; points (n, 2) rows and columns; reference_spectra (n, bands).
+    lr (h, w, 3) and reference (H, W, 3) uint8; guide (H, W, 3) uint8 on its own stretch, or None;
+    points (n, 2) rows and columns; reference_spectra (n, bands).
     wavelengths_nm (bands,), or None if unknown; composite_bands: 0-based numbers of those shown as red, green, blue.
     """
 
     name: str
     lr: np.ndarray
     reference: np.ndarray
+    guide: np.ndarray | None
     points: np.ndarray
     reference_spectra: np.ndarray
     wavelengths_nm: np.ndarray | None
@@ -90,11 +93,12 @@ def read(benchmark: Benchmark, most_scenes: int) -> Content:
     shown = [] if benchmark.convention is None else results.parts["test"][:most_scenes]
     views: dict[str, dict[str, ModelView]] = {name: {} for name in shown}
     scenes: dict[str, Preview] = {}
-    for model in results.models:
-        path = benchmark.path(paths.PREVIEW, model=model)
-        command = f"`hsisr evaluate {benchmark.name} {model}` makes it"
+    tested_in = {item.name: scored for scored in benchmark.scored for item in scored.parts["test"]}
+    for model, scored in itertools.product(results.models, benchmark.scored):
+        path = scored.path(paths.PREVIEW, model=model)
+        command = f"`hsisr evaluate {scored.name} {model}` makes it"
         previews = preview.read(path)
-        for name in shown:
+        for name in (name for name in shown if tested_in[name] is scored):
             if name not in previews:
                 raise HsisrError(f"{path}: holds no pictures of {name}; {command}")
             found = previews[name]
@@ -161,6 +165,7 @@ def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> Scen
         name=name,
         lr=stretch(found.lr_composite),
         reference=stretch(found.reference_composite),
+        guide=Stretch.of(found.guide_composite)(found.guide_composite) if found.guide_composite.size else None,
         points=found.points,
         reference_spectra=found.reference_spectra,
         wavelengths_nm=None if numbered else found.wavelengths_nm,
@@ -171,14 +176,20 @@ def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> Scen
 
 def _histories(benchmark: Benchmark) -> tuple[list[History], list[str]]:
     histories, missing = [], []
-    for model in benchmark.models.values():
-        for seed in model.seeds if model.is_network and model.weights is None else ():
-            path = benchmark.trained_on.path(paths.HISTORY, model=model.name, seed=seed)
-            if not Path(path).is_file():
-                missing.append(path)
-                continue
-            columns = read_history(path)
-            psnr = columns["validation_psnr"]
-            kept = int(np.argmax(psnr)) if model.training.select == "validation" else len(psnr) - 1
-            histories.append(History(model.name, seed, columns["step"], columns["loss"], psnr, kept))
+    runs = [
+        (fold, model, seed)
+        for fold in benchmark.scored
+        for model in fold.models.values()
+        if model.is_network and model.weights is None
+        for seed in model.seeds
+    ]
+    for fold, model, seed in runs:
+        path = fold.trained_on.path(paths.HISTORY, model=model.name, seed=seed)
+        if not Path(path).is_file():
+            missing.append(path)
+            continue
+        columns = read_history(path)
+        psnr = columns["validation_psnr"]
+        kept = int(np.argmax(psnr)) if model.training.select == "validation" else len(psnr) - 1
+        histories.append(History(model.name, seed, columns["step"], columns["loss"], psnr, kept))
     return histories, missing

@@ -14,9 +14,11 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import rc_context, rcParams
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from hsisr.report.content import History, SceneView
@@ -143,11 +145,10 @@ def quality_against_time(
             offset, side = ((6, 0), "left") if left else ((-6, 0), "right")
             axes.annotate(name, (seconds, score), offset, textcoords="offset points", ha=side, va="center")
         axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1,)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_locator(NullLocator())
         axes.margins(x=0.12, y=0.15)
+        _tick_logarithm(axes.xaxis, [seconds for seconds, _ in points.values()])
         axes.set(xlabel="Seconds per megapixel and band", ylabel=heading)
+        _part_labels(axes)
         return _svg(figure, label)
 
 
@@ -188,9 +189,7 @@ def training_loss(histories: Sequence[History], styles: dict[str, LineStyle], la
         for history in histories:
             _run(axes, history, history.loss, styles)
         axes.set_yscale("log", nonpositive="mask")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_locator(NullLocator())
+        _tick_logarithm(axes.yaxis, [loss for history in histories for loss in history.loss if loss > 0])
         axes.set_ylabel("Training loss")
         return _svg(figure, label)
 
@@ -259,6 +258,31 @@ def _run(
     axes.set_xlabel("Optimiser step")
 
 
+def _tick_logarithm(axis: Axis, values: Sequence[float]) -> None:
+    """Ticks of a logarithmic axis over some values: as many as there is room for, and never a single one."""
+    decades = np.log10(max(values) / min(values)) if values else 0.0
+    if decades < 0.3:
+        axis.set_major_locator(MaxNLocator(4))  # so close together, they lie as on a common axis
+    else:
+        steps = ((0.8, (1, 1.5, 2, 3, 5, 7)), (1.5, (1, 2, 5)), (3, (1, 3)), (np.inf, (1,)))
+        axis.set_major_locator(LogLocator(subs=next(subs for most, subs in steps if decades < most)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
+def _part_labels(axes: Axes) -> None:
+    """Move annotations up and down until none is printed over another."""
+    line = 1.15 * float(rcParams["font.size"])
+    texts = [text for text in axes.texts if isinstance(text, Annotation)]
+    heights = {id(text): float(axes.transData.transform(text.xy)[1]) * 72 / axes.figure.dpi for text in texts}
+    below = -np.inf
+    for text in sorted(texts, key=lambda text: heights[id(text)]):
+        place = max(heights[id(text)], below + line)
+        x, _ = text.xyann
+        text.xyann = (x, place - heights[id(text)])
+        below = place
+
+
 def _visible(values: np.ndarray, alone: bool) -> list[float]:
     """The values; a single one twice: a line of no length with round ends is a dot, without SVG's markers and ids."""
     return [*values, *values] if alone else [*values]
@@ -301,12 +325,25 @@ def _svg(figure: Figure, label: str) -> str:
     return _for_html(stream.getvalue(), label)
 
 
+def _attributes(style: str) -> str:
+    """A style of matplotlib's as attributes of SVG, for the page allows no style but its own sheet."""
+    found = ""
+    for key, value in (part.split(":", 1) for part in style.split(";") if part.strip()):
+        key, value = key.strip(), value.strip()
+        if key == "font":  # its family is that of the page
+            key, value = "font-size", value.split("px")[0].split()[-1]
+        found += f' {key}="{value}"'
+    return found
+
+
 def _for_html(svg: str, label: str) -> str:
-    """An SVG file of matplotlib's as an element of a page: no prolog, no global style, no ids, colours by name."""
+    """An SVG file of matplotlib's as an element of a page: no prolog, style or ids; colours by name."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<defs>.*?</defs>|<!--.*?-->", "", svg, flags=re.DOTALL)
     view_box = re.findall(r'viewBox="([^"]+)"', svg)[0]
-    svg = re.sub(r"<svg[^>]*>", f'<svg viewBox="{view_box}" role="img" aria-label="{escape(label)}">', svg, count=1)
+    head = f'<svg viewBox="{view_box}" role="img" aria-label="{escape(label)}"><title>{escape(label)}</title>'
+    svg = re.sub(r"<svg[^>]*>", lambda _: head, svg, count=1)
+    svg = re.sub(r' style="([^"]*)"', lambda style: _attributes(style[1]), svg)
     svg = re.sub(r' id="m-([^"]+)"', r' data-model="\1"', svg)
     svg = re.sub(r' (id|clip-path)="[^"]*"|<use [^>]*/>', "", svg)
     # coordinates to a hundredth of a point; the text between tags stays as it is

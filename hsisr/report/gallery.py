@@ -7,7 +7,12 @@ import numpy as np
 from hsisr.report.content import SceneView
 from hsisr.report.pictures import ColorScale
 
-LR_INPUT, REFERENCE = "LR input", "Reference"
+#: Colour maps of the error and of the spectral angle.
+_ERROR_COLOURS, _ANGLE_COLOURS = "inferno", "viridis"
+#: One scale of each, for the colours alone.
+MAP_SCALES = tuple(ColorScale(name, 1.0) for name in (_ERROR_COLOURS, _ANGLE_COLOURS))
+
+LR_INPUT, GUIDE, REFERENCE = "LR input", "Guide", "Reference"
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Row:
-    """Pictures of one kind: composites of LR input, models and reference, or maps of the models with their scale."""
+    """Pictures of one kind: composites of LR input, guide, models and reference, or maps of the models."""
 
     heading: str
     pictures: list[Picture]
@@ -38,14 +43,14 @@ def rows(scene: SceneView, captions: dict[str, str]) -> list[Row]:
     mean = {model: f"{values.mean(dtype=float):.2f}\u00b0" for model, values in angles.items()}
     return [
         _composites(scene, captions),
-        _maps(scene, "Error (RMSE)", "", "inferno", errors, whole),
-        _maps(scene, "Spectral angle", "\u00b0", "viridis", angles, mean),
+        _maps(scene, "Error (RMSE)", "", _ERROR_COLOURS, errors, whole),
+        _maps(scene, "Spectral angle", "\u00b0", _ANGLE_COLOURS, angles, mean),
     ]
 
 
 def _composites(scene: SceneView, captions: dict[str, str]) -> Row:
-    images = {LR_INPUT: scene.lr, **{model: view.composite for model, view in scene.models.items()}}
-    images[REFERENCE] = scene.reference
+    images = {LR_INPUT: scene.lr} | ({} if scene.guide is None else {GUIDE: scene.guide})
+    images |= {model: view.composite for model, view in scene.models.items()} | {REFERENCE: scene.reference}
     pictures = [
         Picture(column, image, f"Composite of {scene.name}: {column}", captions.get(column, ""))
         for column, image in images.items()

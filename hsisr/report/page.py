@@ -1,22 +1,25 @@
 """The page: sections of benchmarks put into the template, with style and script inside."""
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
 import numpy as np
+import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
-from hsisr.evaluation.table import columns_of
+from hsisr.evaluation.table import columns_of, scored_by
 from hsisr.report import figures, gallery, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
-from hsisr.report.gallery import LR_INPUT, REFERENCE, Row
-from hsisr.report.pictures import choose_encoding
+from hsisr.report.gallery import GUIDE, LR_INPUT, REFERENCE, Row
+from hsisr.report.pictures import Encoding, choose_encoding
 
 #: Scores of which the overview has a table each.
 OVERVIEW = ("psnr", "ssim", "sam", "ergas")
@@ -26,6 +29,9 @@ SELECTIONS_IN_WORDS = {
     "neighbourhood_grouping": "neighbourhood grouping",
     "entropy_and_correlation": "entropy and correlation",
 }
+
+#: How the pictures of the first screen are stored.
+CARD_ENCODING = Encoding(90, 256)
 
 #: What the pictures of all benchmarks may take together; in base64 they grow by a third.
 PICTURE_BYTES = 14e6
@@ -52,10 +58,12 @@ class Marker:
 class SceneBlock:
     """One scene of a section.
 
-    about: size and composite in words. height, width: of the reference in pixels. best: the model of highest PSNR.
+    key: the name by which the style sheet knows it. about: size and composite in words. height, width: of the
+    reference in pixels. best: the model of highest PSNR.
     """
 
     name: str
+    key: str
     about: str
     height: int
     width: int
@@ -65,21 +73,68 @@ class SceneBlock:
     plots: list[Plot]
     best: str
 
+    @property
+    def has_guide(self) -> bool:
+        """Whether the guide stands among its pictures."""
+        return GUIDE in self.columns
+
+    @property
+    def style(self) -> str:
+        """Its shape and its marked pixels, for the style sheet; the page allows no style elsewhere."""
+        chosen = f'[data-scene="{self.key}"]'
+        shape = f"{chosen} {{ --ratio: {self.width / self.height:.4f}; --columns: {len(self.columns)} }}"
+        places = [
+            f"{chosen} .p{marker.number} {{ top: {marker.top:.3f}%; left: {marker.left:.3f}% }}"
+            for marker in self.markers
+        ]
+        return "\n".join([shape, *places])
+
+
+@dataclass(frozen=True)
+class CardPicture:
+    """One picture of a card. source: a `data:` address. value: what stands below its name, or nothing."""
+
+    name: str
+    source: str
+    alt: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What the first screen says of a benchmark: its finding, pictures of its best result, how it was scored."""
+
+    name: str
+    finding: str
+    scored: str
+    pictures: list[CardPicture]
+
 
 @dataclass(frozen=True)
 class Section:
-    """One benchmark: its HTML; its plots by name (see `hsisr.report.figures`); the pictures of its scenes."""
+    """One benchmark: its card; its HTML and its part of the style sheet; its plots by name (see
+    `hsisr.report.figures`); the pictures of its scenes."""
 
+    card: Card
     html: Markup
+    style: str
     plots: Mapping[str, str]
     galleries: dict[str, list[Row]]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Tables of the benchmarks that share a protocol and a convention."""
+
+    heading: str
+    tables: list[tables.Table]
 
 
 def section(content: Content, share: float) -> Section:
     """What the report shows of one benchmark; share: what its pictures may take of PICTURE_BYTES, 0 to 1."""
     benchmark, results = content.benchmark, content.results
     styles = figures.line_styles({name: model.is_network for name, model in benchmark.models.items()})
-    scenes = [_scene_block(scene, results, styles) for scene in content.scenes]
+    scenes = [_scene_block(benchmark.name, scene, results, styles) for scene in content.scenes]
     pictures = [picture.image for scene in scenes for row in scene.rows for picture in row.pictures]
     encoding = choose_encoding(pictures, PICTURE_BYTES * share)
     several = len(results.parts["test"]) > 1
@@ -112,22 +167,77 @@ def section(content: Content, share: float) -> Section:
         encoding=encoding,
         training=training,
         missing_histories=content.missing_histories,
+        configuration=yaml.safe_dump(benchmark.config.model_dump(mode="json", exclude_defaults=True), sort_keys=False),
     )
-    return Section(html, plots, {scene.name: scene.rows for scene in scenes})
+    style = "\n".join(scene.style for scene in scenes)
+    galleries = {scene.name: scene.rows for scene in scenes}
+    return Section(_card(benchmark.name, results, scenes), html, style, plots, galleries)
 
 
-def render(title: str, sections: Sequence[Markup], benchmarks: Mapping[str, Results]) -> str:
-    """The whole page. sections: from `section`, in the order of benchmarks."""
+def render(title: str, sections: Sequence[Section], benchmarks: Mapping[str, Results]) -> str:
+    """The whole page. sections: from `section`, in the order of benchmarks.
+
+    Its policy names the hashes of its one style sheet and its one script, so that nothing else can run or style it.
+    """
+    style = "\n".join([_colours(), _text("style.css"), *(section.style for section in sections)])
+    script = _text("page.js")
     return _render(
         "page.html.j2",
         title=title,
         version=hsisr.__version__,
-        overviews=[tables.overview(benchmarks, key) for key in OVERVIEW] if len(benchmarks) > 1 else [],
-        sections=sections,
-        line_colors=LINE_COLORS,
-        style=Markup(_text("style.css")),
-        script=Markup(_text("page.js")),
+        cards=[section.card for section in sections],
+        overviews=_overviews(benchmarks),
+        sections=[section.html for section in sections],
+        style=Markup(style),
+        style_hash=_policy_hash(style),
+        script=Markup(script),
+        script_hash=_policy_hash(script),
     )
+
+
+def _overviews(benchmarks: Mapping[str, Results]) -> list[Overview]:
+    """Several benchmarks in one table, where they were scored alike: other numbers must not stand in one column."""
+    groups: dict[str, dict[str, Results]] = {}
+    for name, results in benchmarks.items():
+        groups.setdefault(f"protocol {results.protocol}, {scored_by(results)}", {})[name] = results
+    found = []
+    for alike, group in groups.items():
+        if len(group) > 1:
+            present = [key for key in OVERVIEW if any(key in tables.keys(results) for results in group.values())]
+            found.append(
+                Overview(f"Benchmarks side by side: {alike}", [tables.overview(group, key) for key in present])
+            )
+    return found
+
+
+def _card(name: str, results: Results, scenes: Sequence[SceneBlock]) -> Card:
+    pictures = []
+    if scenes:
+        scene = scenes[0]
+        composites = {picture.column: picture for picture in scene.rows[0].pictures}
+        for column in (LR_INPUT, scene.best, REFERENCE):
+            picture = composites[column]
+            pictures.append(
+                CardPicture(column, CARD_ENCODING.data_uri(picture.image), f"{scene.name}: {column}", picture.caption)
+            )
+    where = f"; the pictures show {scenes[0].name}" if scenes else ""
+    scored = f"Protocol {results.protocol}, scale {results.scale}, {scored_by(results)}{where}."
+    return Card(name, words.finding(results), scored, pictures)
+
+
+def _colours() -> str:
+    """Colours of lines in both themes, and of maps, for the style sheet."""
+    light, dark = (
+        " ".join(f"--line-{index}: {pair[theme]};" for index, pair in enumerate(LINE_COLORS)) for theme in (0, 1)
+    )
+    maps = [f".{scale.name} {{ background: {scale.css_gradient} }}" for scale in gallery.MAP_SCALES]
+    dark_rule = f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}"
+    return "\n".join([f":root {{ {light} }}", dark_rule, *maps])
+
+
+def _policy_hash(text: str) -> str:
+    """The hash by which a page's policy allows an element of this text."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _render(template: str, **values: object) -> Markup:
@@ -142,7 +252,7 @@ def _text(name: str) -> str:
     return (resources.files("hsisr.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _scene_block(scene: SceneView, results: Results, styles: dict[str, LineStyle]) -> SceneBlock:
+def _scene_block(benchmark: str, scene: SceneView, results: Results, styles: dict[str, LineStyle]) -> SceneBlock:
     height, width = scene.reference.shape[:2]
     psnr_label = f"PSNR of every band of {scene.name}: {', '.join(scene.models)}"
     psnr = Plot("PSNR of each band", Markup(figures.band_psnr(scene, styles, psnr_label)))
@@ -150,13 +260,15 @@ def _scene_block(scene: SceneView, results: Results, styles: dict[str, LineStyle
     values = {model: tables.value(found, "psnr") for model, found in scores.items()}
     known = {model: value for model, value in values.items() if value is not None}
     best = max(known, key=lambda model: known[model])
+    rows = gallery.rows(scene, {model: f"{tables.text(found, 'psnr')} dB" for model, found in scores.items()})
     return SceneBlock(
         name=scene.name,
+        key=f"{benchmark}/{scene.name}",
         about=f"{height} x {width} pixels, {len(scene.reference_spectra[0])} bands; {_composite_words(scene)}",
         height=height,
         width=width,
-        columns=[LR_INPUT, *scene.models, REFERENCE],
-        rows=gallery.rows(scene, {model: f"{tables.text(found, 'psnr')} dB" for model, found in scores.items()}),
+        columns=[picture.column for picture in rows[0].pictures],
+        rows=rows,
         markers=[
             Marker(number, 100 * (row + 0.5) / height, 100 * (column + 0.5) / width)
             for number, (row, column) in enumerate(scene.points.tolist(), start=1)

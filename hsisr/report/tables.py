@@ -3,13 +3,13 @@
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hsisr.evaluation.results import ModelResult, Results
-from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text
+from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scored_by
 from hsisr.models.registry import entry
 from hsisr.report.published import Published, published
 
@@ -43,11 +43,15 @@ _PERCENT_DECIMALS = 1
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text, a smaller addition (such as a spread), and a mark (BEST, SECOND or none)."""
+    """One cell: its text, a smaller addition (such as a spread), and a mark (BEST, SECOND or none).
+
+    order: the number by which it sorts, where its text does not begin with it.
+    """
 
     text: str
     addition: str = ""
     mark: str = ""
+    order: float | None = None
 
 
 @dataclass(frozen=True)
@@ -86,15 +90,17 @@ def value(scores: Mapping[str, float | None], key: str) -> float | None:
 
 
 def scores(results: Results) -> Table:
-    """Models against scores; the spread of networks with several seeds stands beside the score."""
+    """Models against scores; the spread over folds, or of networks over several seeds, stands beside the score."""
     models = results.models
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     for key in keys(results):
-        marks = ranks({name: value(model.mean, key) for name, model in models.items()}, key)
+        spreads = {name: _spread(model).get(key) or 0.0 for name, model in models.items()}
+        marks = ranks({name: value(model.mean, key) for name, model in models.items()}, key, spreads)
         for name, model in models.items():
-            rows[name].append(Cell(text(model.mean, key), _spread(model, key), marks.get(name, "")))
+            rows[name].append(Cell(text(model.mean, key), _spread_text(model, key), marks.get(name, "")))
     columns = [Column(_COLUMNS[key][0], _direction(key)) for key in keys(results)]
-    return Table("Mean scores over the test part", "Model", columns, rows)
+    tested = f"{len(results.folds)} folds" if results.folds else "the test part"
+    return Table(f"Mean scores over {tested}", "Model", columns, rows)
 
 
 def costs(results: Results) -> Table:
@@ -108,7 +114,7 @@ def costs(results: Results) -> Table:
         "Operations per value",
         "Memory",
     ]
-    rows = {name: [Cell(text) for text in _costs(model)] for name, model in results.models.items()}
+    rows = {name: _costs(model) for name, model in results.models.items()}
     return Table("Size, time and memory of each model", "Model", [Column(heading) for heading in columns], rows)
 
 
@@ -195,21 +201,32 @@ def overview(benchmarks: Mapping[str, Results], key: str = "psnr") -> Table:
     return Table(f"Mean {_COLUMNS[key][0]} over each test part", "Benchmark", [Column(name) for name in names], rows)
 
 
-def ranks(values: Mapping[str, float | None], key: str) -> dict[str, str]:
-    """Name -> BEST or SECOND among values of one score, by the rounded numbers that the reader sees: equal numbers
-    share their rank, None has none. Of a single number nothing leads."""
+def ranks(values: Mapping[str, float | None], key: str, spreads: Mapping[str, float] | None = None) -> dict[str, str]:
+    """Name -> BEST or SECOND among values of one score, by the rounded numbers that the reader sees.
+
+    Equal numbers share their rank, None has none. Of a single number nothing leads. spreads: standard deviations over
+    seeds or folds; numbers that differ by no more than the spread of their difference share their rank too.
+    """
     _, decimals, higher = _COLUMNS[key]
     known = {name: number if higher else -number for name, number in values.items() if number is not None}
-    return _leaders(known, decimals)
+    return _leaders(known, decimals, spreads)
 
 
-def _leaders(values: Mapping[str, float], decimals: int) -> dict[str, str]:
+def _leaders(values: Mapping[str, float], decimals: int, spreads: Mapping[str, float] | None = None) -> dict[str, str]:
     """As `ranks`, of numbers of which higher ones are better."""
-    rounded = {name: round(number, decimals) for name, number in values.items()}
-    order = sorted(set(rounded.values()), reverse=True)
-    if len(order) < 2:
-        return {}
-    return {name: (BEST, SECOND)[order.index(number)] for name, number in rounded.items() if number in order[:2]}
+    left = {name: round(number, decimals) for name, number in values.items()}
+    spread = spreads or {}
+    marks: dict[str, str] = {}
+    for mark in (BEST, SECOND):
+        if not left:
+            break
+        first = max(left, key=lambda name: left[name])
+        top = left[first]
+        reach = {name: math.hypot(spread.get(first, 0.0), spread.get(name, 0.0)) for name in left}
+        near = [name for name, number in left.items() if number == top or top - number <= reach[name]]
+        marks |= dict.fromkeys(near, mark)
+        left = {name: number for name, number in left.items() if name not in marks}
+    return marks if set(marks.values()) == {BEST, SECOND} else {}
 
 
 def text(scores: Mapping[str, float | None], key: str) -> str:
@@ -231,17 +248,19 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def markdown(title: str, benchmarks: Mapping[str, Results]) -> str:
-    """The score tables of all benchmarks as Markdown: best in bold, second underlined."""
+def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapping[str, np.ndarray | None]) -> str:
+    """The score tables of all benchmarks as Markdown: best in bold, second underlined.
+
+    wavelengths_nm: benchmark -> those of its bands, or None.
+    """
     parts = [f"# {title}"]
     for name, results in benchmarks.items():
-        scored = f"convention {results.convention}" if results.convention else "no reference"
-        parts += [f"## {name}", f"Protocol {results.protocol}, {scored}; made by `{results.command}`."]
+        parts += [f"## {name}", f"Protocol {results.protocol}, {scored_by(results)}; made by `{results.command}`."]
         for table in (
             scores(results),
             costs(results),
             classification(results),
-            bands(results, None),
+            bands(results, wavelengths_nm[name]),
             published_scores(results),
         ):
             if table is not None:
@@ -257,8 +276,7 @@ def latex(benchmarks: Mapping[str, Results]) -> str:
         arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
         heads = [_latex_text(column.heading) + arrows[column.direction] for column in table.columns]
         rows = [" & ".join([_latex_text(row), *map(_latex_cell, cells)]) for row, cells in table.rows.items()]
-        scored = f"convention {results.convention}" if results.convention else "no reference"
-        caption = _latex_text(f"{name}: protocol {results.protocol}, {scored}.")
+        caption = _latex_text(f"{name}: protocol {results.protocol}, {scored_by(results)}.")
         parts.append(
             "\n".join(
                 [
@@ -296,25 +314,35 @@ def _direction(key: str) -> str:
     return "higher" if _COLUMNS[key][2] else "lower"
 
 
-def _spread(model: ModelResult, key: str) -> str:
-    if len(model.seeds) < 2 or model.seed_std.get(key) is None:
-        return ""
-    return f"\u00b1 {model.seed_std[key]:.{_COLUMNS[key][1]}f}"
+def _spread(model: ModelResult) -> Mapping[str, float | None]:
+    """Standard deviations over folds, else over seeds; none where there is only one."""
+    if model.folds:
+        return model.fold_std
+    return model.seed_std if len(model.seeds) > 1 else {}
 
 
-def _costs(model: ModelResult) -> list[str]:
-    """What stands in the row of a model in `costs`."""
-    training, memory = model.timing.get("training_seconds"), model.timing.get("peak_memory_mb")
-    each, operations = model.timing.get("seconds_per_megapixel_band"), model.flops_per_value
+def _spread_text(model: ModelResult, key: str) -> str:
+    spread = _spread(model).get(key)
+    return "" if spread is None else f"\u00b1 {spread:.{_COLUMNS[key][1]}f}"
+
+
+def _costs(model: ModelResult) -> list[Cell]:
+    """The row of a model in `costs`."""
+    timing = model.timing
     return [
-        f"{model.parameters:,}" if model.parameters else NOTHING,
-        f"{model.training_steps:,}" if model.training_steps else NOTHING,
-        NOTHING if training is None else duration(training),
-        duration(model.timing["seconds"]),
-        NOTHING if each is None else duration(each),
-        NOTHING if operations is None else _with_prefix(operations),
-        NOTHING if memory is None else f"{memory:.0f} MB",
+        _amount(model.parameters or None, "{:,}".format),
+        _amount(model.training_steps or None, "{:,}".format),
+        _amount(timing.get("training_seconds"), duration),
+        _amount(timing["seconds"], duration),
+        _amount(timing.get("seconds_per_megapixel_band"), duration),
+        _amount(model.flops_per_value, _with_prefix),
+        _amount(timing.get("peak_memory_mb"), "{:.0f} MB".format),
     ]
+
+
+def _amount(number: float | None, words: Callable[[float], str]) -> Cell:
+    """A number in words, or NOTHING; it sorts by the number."""
+    return Cell(NOTHING) if number is None else Cell(words(number), order=float(number))
 
 
 def _with_prefix(number: float) -> str:

@@ -30,8 +30,21 @@ def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
     imported = [f"{name}: {model.weights['file']}" for name, model in results.models.items() if model.weights]
     if imported:
         found.append(("Imported weights", f"{', '.join(imported)}; not trained here, on what its authors say"))
-    found += [(headings[part], listing(items)) for part, items in benchmark.parts.items() if items]
+    parts = benchmark.parts
+    if benchmark.folds:
+        found.append(("Folds", folds(benchmark)))
+        tested = [item for fold in benchmark.folds for item in fold.parts["test"]]
+        parts = {"test": tested, "unlabelled": parts["unlabelled"]}
+    found += [(headings[part], listing(items)) for part, items in parts.items() if items]
     return found
+
+
+def folds(benchmark: Benchmark) -> str:
+    """Which scenes each fold of a cross-validation tests."""
+    count, seed = len(benchmark.folds), benchmark.choice.fold_seed
+    tested = [", ".join(item.name for item in fold.parts["test"]) for fold in benchmark.folds]
+    said = "; ".join(f"{number}: {names}" for number, names in enumerate(tested, start=1))
+    return f"{count}, dealt with seed {seed}; each tests what the others train and validate on. {said}"
 
 
 def finding(results: Results) -> str:

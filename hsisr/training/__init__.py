@@ -33,4 +33,4 @@ if TYPE_CHECKING:
     from hsisr.training.runs import train_one as train_one
 
 
-__getattr__ = loader(__name__, _PUBLIC)
+__getattr__, __dir__ = loader(__name__, _PUBLIC)

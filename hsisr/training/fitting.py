@@ -1,14 +1,15 @@
 """Fitting: any network, trained on any samples, resumable at any moment."""
 
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hsisr.config import Training
-from hsisr.errors import HsisrError
-from hsisr.system import fix_threads
+from hsisr.errors import HsisrError, notice
+from hsisr.system import available_memory, fix_threads
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,6 +45,7 @@ def fit(
     validate: "Callable[[nn.Module], float] | None" = None,
     settings: Any = None,
     export: "Callable[[Path, nn.Module], None] | None" = None,
+    options: "Mapping[str, Any] | None" = None,
 ) -> Outcome:
     """Train a given network on given samples; afterwards it holds the selected weights, on the training device.
 
@@ -51,13 +53,18 @@ def fit(
     (N, bands, sp, sp); one with `super_resolve_bands` is trained band by band. Its weights are the start, so a
     finished network is fine-tuned. A module that takes no guide says so with `guide_channels = 0`.
     patches: a `PatchFile`, or other samples that keep `hsisr.samples.TrainingSamples`.
-    folder: where history.csv, training.png and state/ go.
+    folder: where model.safetensors, history.csv, training.png and state/ go.
     training: the section `training` of a configuration; None: its defaults.
     objective: what is done with a batch; None: what `training` says (`hsisr.training.objectives`).
     others: patches of the objectives `rgb` and `unlabelled`. validate: PSNR in dB of a network, called at every
     validation (`hsisr.training.validation.Validation` scores pair files); None: the last weights are kept.
     settings: plain values that make this run another one than its folder's last, beside all that follows.
     export: writes a network to a path; called for checkpoints/{best,last}.safetensors at every validation.
+    options: what the network's class was built with, beside scale, bands and guide_channels, for model.safetensors;
+    None: what its attributes of the same names say.
+
+    model.safetensors can be given to `hsisr.super_resolve` and to `weights:` of a configuration. Where the network
+    cannot be built again from its class and options, a line says so before training, and no file is written.
 
     A run that was interrupted goes on with the same call. The same is: `training`, seed, settings, the content of
     patches and validation, the network's layers, and the code of hsisr, of the network and of the objective. Where one
@@ -69,13 +76,50 @@ def fit(
     Raises HsisrError for what cannot be, if another process trains in the folder, if the loss is no number and if the
     disk is full; Interrupted, which is one, after SIGINT or SIGTERM, with the state saved.
     """
+    from hsisr.models.model_files import save_model
     from hsisr.training import state
 
     training, others = training or Training(), dict(others or {})
+    _check(training)  # before the data, which the identity reads
     identity, unreadable = _identity(model, patches, training, seed, objective, others, validate, settings)
+    file = Path(folder) / "model.safetensors"
+    metadata = _described(model, patches, options, file)
     outcome = run(model, patches, folder, training, identity, seed, objective, others, validate, export, unreadable)
-    state.remove(folder)
+    if is_first_process():
+        if metadata is not None:
+            save_model(file, model, metadata, identity)
+        state.remove(folder)
     return outcome
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes files, of those that torchrun or srun have started."""
+    import torch
+
+    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
+
+
+def _described(
+    model: "nn.Module", patches: "TrainingSamples", options: "Mapping[str, Any] | None", file: Path
+) -> dict[str, Any] | None:
+    """What the model file will say; None, after a line, where the network cannot be built again."""
+    from hsisr.models.description import describe
+
+    sample = patches.stacked([0])
+    if sample.hr is None:
+        return None
+    try:
+        found = describe(model, sample, options)
+    except HsisrError as error:
+        stale = "; the one that is there is of an earlier run" if file.exists() else ""
+        told = f"{error}; fit(..., options={{...}}) says what it was built with"
+        notice(f"fit: writes no {file.name}: {told}{stale}")
+        return None
+    wavelengths = patches.wavelengths_nm
+    return found | {
+        "protocol": None if patches.rule is None else patches.rule.name,
+        "wavelengths_nm": None if wavelengths is None else wavelengths.tolist(),
+    }
 
 
 def run(
@@ -117,6 +161,26 @@ def _check(training: Training) -> None:
         raise HsisrError(
             f"training.batch_size: {training.batch_size} cannot be shared equally by {processes} processes in "
             f"{training.accumulate} parts; choose a multiple of {processes * training.accumulate}"
+        )
+
+
+def _check_batch(patches: "TrainingSamples", training: Training) -> None:
+    """Tell the user of batches that hold more samples than there are. Raises HsisrError for one beyond the memory."""
+    size = training.batch_size
+    sample = patches.stacked([0])
+    needed = size // training.nodes * sum(x.nbytes for x in (sample.lr, sample.guide, sample.hr) if x is not None)
+    free = available_memory()
+    if needed > free:
+        raise HsisrError(
+            f"training.batch_size: {size} samples of {patches.label} take {needed / 2**30:.1f} GiB on this machine, "
+            f"which has {free / 2**30:.1f} GiB left; choose at most {int(size * free / needed / 2)}"
+        )
+    if size > len(patches):
+        print(
+            f"training: batch_size {size} is more than the {len(patches)} samples in an epoch of {patches.label}; a "
+            "batch holds some of them several times",
+            file=sys.stderr,
+            flush=True,
         )
 
 
@@ -184,6 +248,8 @@ def _fit(
     threads = fix_threads(training.threads, training.devices)
     workers = devices.workers(training, threads, fabric.device)
     torch.manual_seed(seed)
+    if fabric.is_global_zero:
+        _check_batch(patches, training)
     model.to(fabric.device)
     iteration = objective or objectives.build(training, seed, model, patches, others)
     iteration.feed_with(workers, share)

@@ -1,7 +1,6 @@
 """What a user sees of a running training: a bar on a terminal, a line now and then in a log."""
 
 import math
-import resource
 import sys
 import time
 
@@ -9,6 +8,9 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+from hsisr.screen import is_quiet
+from hsisr.system import most_memory_mb
 
 #: Seconds between lines where there is no terminal, and between looks at the bar where there is one.
 LINE_EVERY_SECONDS = 10.0
@@ -22,9 +24,10 @@ class Progress:
     """
 
     def __init__(self, total_steps: int, done: int, device: torch.device, shown: bool = True) -> None:
-        self.total, self.first, self.device, self.shown = total_steps, done, device, shown
+        self.shown = shown and not is_quiet()
+        self.total, self.first, self.device = total_steps, done, device
         self.started = self.looked = time.monotonic()
-        self.on_terminal = shown and sys.stderr.isatty()
+        self.on_terminal = self.shown and sys.stderr.isatty()
         self.bar = Bar(
             TextColumn("training"),
             BarColumn(),
@@ -84,4 +87,4 @@ def memory_mb(device: torch.device) -> float:
     """Largest memory in use so far, in MB: of the GPU, or of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return most_memory_mb()

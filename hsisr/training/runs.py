@@ -27,7 +27,8 @@ def train(
 ) -> list[Path]:
     """Train networks of the configuration; returns the folders of the runs.
 
-    config: a Config or the path of a config.yaml. benchmark, model, seed: only these; None means all of them.
+    config: a Config or the path of a config.yaml. benchmark, model, seed: only these; None means all of them. A
+    benchmark with folds is all of its folds.
     gpus: at most so many of `training.devices`, as a scheduler gave them; 0 or None: no limit. No result depends on it
     but for rounding.
     The patch file and the validation pairs must exist (`snakemake` or `hsisr pairs` and `hsisr patches` make them).
@@ -37,12 +38,12 @@ def train(
     config = config if isinstance(config, Config) else load(config)
     folders = []
     for name in [benchmark] if benchmark else config.benchmarks:
-        chosen = resolve(config, name)
-        for entry in [chosen.model(model)] if model else chosen.models.values():
-            if entry.is_network:
-                entry = _limited(entry, gpus)
-                for number in entry.seeds if seed is None else [seed]:
-                    folders.append(train_one(chosen, entry, number))
+        for chosen in resolve(config, name).scored:
+            for entry in [chosen.model(model)] if model else chosen.models.values():
+                if entry.is_network:
+                    entry = _limited(entry, gpus)
+                    for number in entry.seeds if seed is None else [seed]:
+                        folders.append(train_one(chosen, entry, number))
     if not folders:
         raise HsisrError("nothing to train: the chosen benchmarks hold no network")
     return folders
@@ -58,7 +59,8 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     """
     import torch
 
-    from hsisr.models import registry
+    from hsisr.models import own, registry
+    from hsisr.models.base import as_model
     from hsisr.pipeline.pair_files import training_pairs
     from hsisr.pipeline.patch_files import PatchFile
     from hsisr.training import fitting, state, summary
@@ -81,26 +83,24 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     network = registry.build(model.base, benchmark.scale, patches.bands, patches.guide_channels, model.options)
     files = step.inputs["validation"]
     convention = benchmark.convention
-    validate = Validation(files, benchmark.scale, convention) if files and convention is not None else None
+    validate = None
+    if files and convention is not None:
+        validate = Validation(files, benchmark.scale, convention, benchmark.peak)
+        validate.check()
     identity = {**step.identity, "data": step.contents()}
     fields = {"model": model.name, "seed": seed}
     export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)
-    prepared = network.prepare_training(training_pairs(benchmark), seed)
+    prepared = as_model(network).prepare_training(training_pairs(benchmark), seed)
     samples = patches if prepared is None else prepared
+    if registry.entry(model.base).own:
+        own.try_out(model.base, network, samples.stacked([0]))
     folder = Path(benchmark.path(paths.RUN, **fields))
     outcome = fitting.run(network, samples, folder, training, identity, seed, None, others, validate, export)
-    if is_first_process():
+    if fitting.is_first_process():
         export(benchmark.path(paths.WEIGHTS, **fields), network)
         summary.write(benchmark.path(paths.TRAINING, **fields), outcome, network, identity)
         state.remove(folder)
     return folder
-
-
-def is_first_process() -> bool:
-    """Whether this is the process that writes files, of those that torchrun or srun have started."""
-    import torch
-
-    return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def _limited(model: Model, gpus: int | None) -> Model:
@@ -133,4 +133,5 @@ def _metadata(benchmark: Benchmark, model: Model, patches: "PatchFile") -> dict[
         "guide_channels": patches.guide_channels,
         "protocol": benchmark.protocol,
         "wavelengths_nm": None if patches.wavelengths_nm is None else patches.wavelengths_nm.tolist(),
+        **({} if patches.reach is None else {"reach": patches.reach}),
     }

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from hsisr.degrade import Sensor
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash
@@ -14,12 +16,14 @@ from hsisr.pipeline import pair_files
 class Validation:
     """Scores a network on pair files: call it with the network.
 
-    files: at least one. scale: of the pairs. convention: of `hsisr.metrics`. The files are read once, when the first
-    network is scored. Raises HsisrError without files.
+    files: at least one. scale: of the pairs. convention, peak: as for `hsisr.metrics.score`. The files are read once,
+    when the first network is scored. Raises HsisrError without files.
     """
 
-    def __init__(self, files: Sequence[str | os.PathLike], scale: int, convention: str) -> None:
-        self.files, self.scale, self.convention = list(files), scale, convention
+    def __init__(
+        self, files: Sequence[str | os.PathLike], scale: int, convention: str, peak: float | None = None
+    ) -> None:
+        self.files, self.scale, self.convention, self.peak = list(files), scale, convention, peak
         if not self.files:
             raise HsisrError(
                 "validation: there are no pair files to score a network on; give at least one, or train without "
@@ -28,15 +32,19 @@ class Validation:
 
     def __call__(self, network: Any) -> float:
         """PSNR in dB, the mean over the pairs. Raises HsisrError for files that are absent or damaged."""
-        from hsisr.metrics import score
         from hsisr.models.apply import predict
 
         scores = []
         for pair in self._pairs:
             estimate = predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))
-            estimate = pair.cut_back(estimate)
-            scores.append(score(pair.hr, estimate, self.scale, self.convention, mask=pair.mask))
-        return sum(entry["psnr"] for entry in scores) / len(scores)
+            scores.append(self._score(pair, estimate))
+        return sum(scores) / len(scores)
+
+    def check(self) -> None:
+        """Raise HsisrError if a reference cannot be scored, so that nobody trains for hours before that shows."""
+        for file in self.files:
+            pair = pair_files.read(file, ("hr", "mask"))
+            self._score(pair, pair.hr)
 
     def identity(self) -> dict[str, Any]:
         """What it scores on and how, plain values: files by their content."""
@@ -45,6 +53,19 @@ class Validation:
             "scale": self.scale,
             "convention": self.convention,
         }
+
+    def _score(self, pair: pair_files.PairFile, estimate: Any) -> float:
+        from hsisr.metrics import score
+
+        if not np.isfinite(estimate).all():
+            raise HsisrError(
+                f"validation, {pair.name}: the network gives NaN or infinity, so training diverged; lower "
+                "training.learning_rate or check the data"
+            )
+        try:
+            return score(pair, estimate, self.scale, self.convention, peak=self.peak)["psnr"]
+        except HsisrError as error:
+            raise HsisrError(f"validation, {pair.name}: {error}") from error
 
     @cached_property
     def _pairs(self) -> list[pair_files.PairFile]:

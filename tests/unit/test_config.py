@@ -64,6 +64,21 @@ def test_benchmark_takes_what_is_left_out_from_the_catalogue():
     assert len(chosen.parts["test"]) == 12
 
 
+def test_benchmark_chooses_another_convention(tmp_path):
+    (tmp_path / "field.tif").write_text("x")
+    own = {"mine": {"path": str(tmp_path)}}
+    choices = dict.fromkeys(("cave_x8", "mine_x4_wald", "mine_x4_full"), {"convention": "plain"})
+    parsed = config.Config.parse({"datasets": own, "benchmarks": choices})
+    published, mine = benchmark.resolve(parsed, "cave_x8"), benchmark.resolve(parsed, "mine_x4_wald")
+    assert (published.convention, published.peak, mine.convention, mine.peak) == ("plain", 1.0, "plain", None)
+    assert benchmark.resolve(parsed, "mine_x4_full").convention is None
+    before = benchmark.resolve(config.Config(), "cave_x8")
+    assert steps.scoring(published, "bicubic").settings["convention"] == "plain"
+    assert "convention" not in steps.scoring(before, "bicubic").settings
+    with pytest.raises(HsisrError, match=r"benchmarks.cave_x8.convention: 'mine' is not known; choose one of mulsr"):
+        benchmark.resolve(config.Config.parse({"benchmarks": {"cave_x8": {"convention": "mine"}}}), "cave_x8")
+
+
 def test_data_set_names_may_hold_what_looks_like_a_scale():
     match = benchmark.NAME.match("set_x2_b_x4_mulsr-aligned")
     assert match.group("dataset", "scale", "protocol") == ("set_x2_b", "4", "mulsr-aligned")

@@ -212,8 +212,8 @@ def test_guide_from_another_variable_of_the_same_file(tmp_path):
     [
         ({"scale": "type_maximum"}, "`type_maximum` is for integers"),
         ({"scale": "scene_maximum"}, "its largest value is 0"),
-        ({"reader": "tiff"}, "unknown reader 'tiff'; known: scene, band_images"),
-        ({"reader_options": {"axis": "BHW"}}, "has no option 'axis'; it knows variable, axes"),
+        ({"reader": "tiff"}, "unknown reader 'tiff'; known: scene, numpy"),
+        ({"reader_options": {"axis": "BHW"}}, r"has no option 'axis'; did you mean axes\? it knows variable, axes"),
         ({"reader_options": {}}, "order of the axes of 2x3x4 is not known; give `axes`"),
         ({"reader_options": {"axes": "BHH"}}, "must hold each of H"),
         ({"band_steps": [{"drop": "worst"}]}, "expected one of choose"),

@@ -1,9 +1,13 @@
 """What `hsisr datasets` and `hsisr info` print."""
 
+import numpy as np
 import pytest
+import scipy.io
 
 from hsisr import datasets
+from hsisr.datasets import facts, writers
 from hsisr.pipeline import paths
+from hsisr.scene import Scene
 
 from .fakes import EXTRA, FOLDER
 
@@ -51,3 +55,52 @@ def test_info_of_a_scene_file(workplace):
     text = datasets.info(workplace / "data/scenes/cave/cd.h5")
     for part in ("hsisr scene", "31", "uint16", "400 to 700 nm", "from licence", "from sha256"):
         assert part in text
+
+
+UTM = {"crs": "EPSG:32632", "transform": (30.0, 0.0, 399960.0, 0.0, -30.0, 5300040.0)}
+
+
+def told(path, **options) -> dict[str, str]:
+    lines = datasets.info(path, **options).splitlines()[1:]
+    return dict(line.strip().split("  ", 1) for line in lines)
+
+
+@pytest.mark.parametrize("ending", [".tif", ".hdr", ".h5"])
+def test_info_says_where_a_file_lies_and_what_it_holds(ending, tmp_path):
+    stored = np.arange(2 * 40 * 30, dtype=np.int16).reshape(2, 40, 30)
+    writers.export(Scene(stored, "s", scale=0.5, offset=1.0, nodata=0, **UTM), tmp_path / f"s{ending}")
+    found = {key: value.strip() for key, value in told(tmp_path / f"s{ending}").items()}
+    assert found["EPSG"] == "32632, WGS 84 / UTM zone 32N"
+    assert found["pixel size"] == "30 x 30 metre"
+    assert found["extent"] == "x 399960 to 400860, y 5298840 to 5300040"
+    assert found["values"] == "1.5 to 1200.5"  # 0 is missing
+
+
+def test_info_takes_options_of_the_reader(tmp_path):
+    scipy.io.savemat(tmp_path / "two.mat", {"a": np.full((6, 5, 3), 2.0), "b": np.full((6, 5, 4), 7.0)})
+    assert "variable" in told(tmp_path / "two.mat")["as a scene"]
+    assert told(tmp_path / "two.mat", variable="b")["values"].strip() == "7 to 7"
+
+
+def test_values_leave_out_what_a_mask_hides_and_look_at_a_part_of_large_scenes(monkeypatch):
+    cube = np.arange(200 * 8, dtype=np.float32).reshape(1, 200, 8)
+    mask = np.ones((200, 8), bool)
+    mask[0] = False
+    assert facts.values(Scene(cube, mask=mask))["values"] == "8 to 1599"
+    assert facts.values(Scene(cube, mask=~np.ones((200, 8), bool)))["values"] == "none: every pixel is missing"
+    monkeypatch.setattr(facts, "_MOST_BYTES", cube.nbytes // 2)
+    monkeypatch.setattr("hsisr.scene.STRIP_BYTES", cube.nbytes // 3)
+    assert facts.values(Scene(cube))["values"] == "0 to 1535, of one strip of rows in 2"
+
+
+def test_place_of_a_turned_grid_and_of_an_unknown_system():
+    turned = facts.place(Scene(np.zeros((1, 10, 20)), transform=(0.0, 2.0, 100.0, 3.0, 0.0, 50.0), crs="nonsense"))
+    assert turned == {"pixel size": "3 x 2", "extent": "x 100 to 120, y 50 to 110"}
+    assert facts.place(Scene(np.zeros((1, 10, 20)))) == {}
+
+
+def test_info_warns_once(tmp_path, capsys):
+    centres = np.array([1.0, 2.0, 3.0])  # numbers of bands
+    writers.export(Scene(np.ones((3, 4, 4), np.float32), "s", wavelengths_nm=centres), tmp_path / "s.hdr")
+    datasets.info(tmp_path / "s.hdr")
+    assert capsys.readouterr().err.count("hsisr: warning:") == 1

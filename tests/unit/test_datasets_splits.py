@@ -96,7 +96,7 @@ def test_restricting_scenes():
         (["balloons", "beads"], "no test scene is left"),
         (["watercolors"], "0 training scenes; at least 2"),
         (["balloons", "watercolors"], "1 training scenes; at least 2"),
-        (["balloons", "beads", "ballons"], r"no scene 'ballons'; known: balloons, beads, cd"),
+        (["balloons", "beads", "ballons"], r"no scene 'ballons'; did you mean balloons\? known: balloons, beads, cd"),
     ],
 )
 def test_restriction_that_leaves_too_little(scenes, fault):

@@ -148,3 +148,18 @@ def test_too_large_for_matlab_5(tmp_path, monkeypatch):
     monkeypatch.setattr(writers, "_MATLAB5_MOST_BYTES", 1000)
     with pytest.raises(HsisrError, match=r"export as matlab7\.3"):
         export(scene(), tmp_path / "a.mat")
+
+
+@pytest.mark.parametrize(("columns", "factors"), [(2048, []), (2049, [2, 4, 8]), (5000, [2, 4, 8, 16])])
+def test_large_geotiffs_hold_overviews(columns, factors, tmp_path):
+    stored = np.zeros((2, 130, columns), np.int16)
+    stored[1, :, ::2] = 9
+    stored[0, :2, :2] = -1
+    writers.export(Scene(stored, "s", nodata=-1), tmp_path / "s.tif")
+    with rasterio.open(tmp_path / "s.tif") as image:
+        assert [image.overviews(band) for band in (1, 2)] == [factors, factors]
+        np.testing.assert_array_equal(image.read(), stored)
+    if factors:
+        with rasterio.open(tmp_path / "s.tif", overview_level=0) as image:
+            assert image.read(1, masked=True).mask[0, 0] and set(np.unique(image.read(2))) <= {4, 5}
+    assert [file.name for file in tmp_path.iterdir()] == ["s.tif"]

@@ -12,12 +12,14 @@ import pytest
 import hsisr
 from hsisr import degrade, evaluation
 from hsisr.config import Config, Evaluation
+from hsisr.degrade import Pair
 from hsisr.errors import HsisrError
 from hsisr.evaluation import compare, preview, results
 from hsisr.evaluation.analysis import classification, runtime
 from hsisr.evaluation.full_resolution import score_full
 from hsisr.files import stamp
 from hsisr.pipeline import benchmark, pair_files, paths
+from hsisr.scene import Scene
 from hsisr.training import train_one
 from tests.unit.conftest import CONFIG
 
@@ -65,6 +67,19 @@ def test_scores_are_those_of_the_method_on_the_test_part(small):
     expected = hsisr.metrics.score(pair.hr, estimate, 4, "mulsr")
     assert scores.result.scenes["indian_pines-test"] == pytest.approx(expected, rel=1e-6)
     assert scores.command == "a command"
+
+
+def test_a_reference_that_the_convention_clips_is_named_and_the_advice_works(small):
+    path = small.path(paths.PAIR, item="indian_pines-test")
+    pair = pair_files.read(path)
+    bright = Pair(1.3 * pair.lr, pair.guide, 1.3 * pair.hr, pair.mask, pair.metadata)
+    pair_files.write(path, pair.name, bright, Scene(bright.hr))
+    with pytest.raises(HsisrError, match="indian_pines_x4, indian_pines-test: .* choose convention plain, which clips"):
+        evaluation.evaluate_model(small, "bicubic", "")
+    plain = CONFIG | {"benchmarks": {small.name: {"models": ["bicubic"], "convention": "plain"}}}
+    scores = evaluation.evaluate_model(benchmark.resolve(Config.parse(plain), small.name), "bicubic", "")
+    expected = hsisr.metrics.score(bright.hr, hsisr.models.bicubic(bright.lr, None, scale=4), 4)
+    assert scores.result.scenes["indian_pines-test"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_scores_of_other_settings_are_not_merged(small):

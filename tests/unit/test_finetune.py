@@ -17,11 +17,12 @@ from hsisr.finetuning import adaptation
 from hsisr.finetuning.adaptation import table
 from hsisr.finetuning.quality import compare
 from hsisr.finetuning.reduced import parts
-from hsisr.inference import Options, finetune, read_metadata, super_resolve_file
+from hsisr.inference import Options, finetune, load_model, read_metadata, super_resolve_file
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import fit
 from hsisr.inference.images import Source
 from hsisr.models.apply import open_method
+from hsisr.models.model_files import save_model
 from hsisr.training import engine
 from tests.unit import own_scene
 from tests.unit.own_scene import SCALE
@@ -157,6 +158,25 @@ def test_numbers_of_any_range_are_brought_to_the_models(tmp_path):
     finetune(tmp_path / "dn_lr.tif", tmp_path / "dn_guide.tif", "mulsr-xs", tmp_path / "run", steps=2, options=CPU)
     said = read_metadata(tmp_path / "run")
     assert 5000 < said["peak"] < 10_000 and 5000 < said["guide_peak"] < 10_000
+
+
+def test_a_dark_scene_is_predicted_without_a_warning_about_its_range(tmp_path, capsys):
+    """README's two commands; a model file of an older version, which says the peak alone, loads with the warning."""
+    lr, guide, _ = own_scene.write_pair(tmp_path, 64, 64)
+    dark = [
+        export(replace(read_scene(path).load(), scale=2e-5), tmp_path / f"dark_{path.name}") for path in (lr, guide)
+    ]
+    finetune(*dark, "mulsr-xs", tmp_path / "run", steps=2, options=CPU)
+    said = read_metadata(tmp_path / "run")
+    assert (said["peak"], said["guide_peak"]) == (1, 1) and 0.1 < said["reach"] < 0.21 and said["guide_reach"] < 0.21
+    capsys.readouterr()
+    super_resolve_file(*dark, tmp_path / "run", tmp_path / "sr.tif", CPU)
+    assert "warning" not in capsys.readouterr().err
+    older = {key: value for key, value in said.items() if key not in ("reach", "guide_reach")}
+    save_model(tmp_path / "older.safetensors", load_model(tmp_path / "run"), older)
+    super_resolve_file(*dark, tmp_path / "older.safetensors", tmp_path / "older.tif", CPU)
+    assert "trained with up to 1;" in capsys.readouterr().err
+    np.testing.assert_array_equal(read_scene(tmp_path / "older.tif").cube, read_scene(tmp_path / "sr.tif").cube)
 
 
 def test_scenes_that_are_too_small_and_models_that_cannot_learn(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader
 
 import hsisr
 from hsisr import degrade
@@ -21,6 +22,7 @@ from hsisr.models.base import Adapted, Model, as_model
 from hsisr.models.network import Network
 from hsisr.pipeline import pair_files, paths
 from hsisr.pipeline.patch_files import PatchFile
+from hsisr.scene import Scene
 from hsisr.training import fit
 from hsisr.training.objectives import Auxiliary, Batch, Iteration, Supervised, build
 from hsisr.training.validation import Validation
@@ -291,6 +293,44 @@ def test_a_whole_scene_by_a_module_that_does_not_say_its_scale():
         hsisr.super_resolve(lr, model=Blind())
 
 
+def test_validation_of_a_diverged_network_and_of_references_that_cannot_be_scored(small, tmp_path):
+    file = small.path(paths.PAIR, item="indian_pines-validation")
+    module = Blind()
+    torch.nn.init.constant_(module.weight, float("nan"))
+    with pytest.raises(HsisrError, match="indian_pines-validation: the network gives NaN or infinity, so training div"):
+        Validation([file], 4, "mulsr")(module)
+    Validation([file], 4, "mulsr").check()
+    pair = pair_files.read(file)
+    bright = degrade.Pair(pair.lr, pair.guide, pair.hr * 2, pair.mask, pair.metadata)
+    pair_files.write(tmp_path / "bright.h5", "field", bright, Scene(bright.hr))
+    with pytest.raises(HsisrError, match="validation, field: .* convention mulsr clips"):
+        Validation([tmp_path / "bright.h5"], 4, "mulsr").check()
+    with pytest.raises(HsisrError, match="validation, field: .* give the value that counts as 1 as peak"):
+        Validation([tmp_path / "bright.h5"], 4, "plain").check()
+    Validation([tmp_path / "bright.h5"], 4, "plain", peak=2.0).check()
+
+
+def test_torchs_loader_takes_a_patch_file(small):
+    patches = PatchFile(small.path(paths.PATCHES), seed=3)
+    batches = list(DataLoader(patches, batch_size=8))
+    assert len(batches) == -(-len(patches) // 8) and set(batches[0]) == {"lr", "guide", "hr"}
+    expected = patches.stacked(range(8, 16))
+    for name in ("lr", "guide", "hr"):
+        np.testing.assert_array_equal(batches[1][name].numpy(), getattr(expected, name))
+
+
+def test_a_batch_of_more_patches_than_there_are(small, tmp_path, capsys, monkeypatch):
+    patches = PatchFile(small.path(paths.PATCHES))
+    training = Training(epochs=None, max_steps=1, batch_size=len(patches) + 1, threads=1, device="cpu")
+    fit(Blind(), patches, tmp_path / "many", training)
+    assert f"batch_size {len(patches) + 1} is more than the {len(patches)} samples" in capsys.readouterr().err
+    fit(Blind(), patches, tmp_path / "few", training.model_copy(update={"batch_size": len(patches)}))
+    assert "batch_size" not in capsys.readouterr().err
+    huge = training.model_copy(update={"batch_size": 10**9})
+    with pytest.raises(HsisrError, match=r"training.batch_size: 1000000000 samples of .* GiB left; choose at most"):
+        fit(Blind(), patches, tmp_path / "huge", huge)
+
+
 def test_validation_without_files_is_one_line():
     with pytest.raises(HsisrError, match="validation: there are no pair files to score a network on; ") as error:
         Validation([], 4, "mulsr")
@@ -360,6 +400,8 @@ def test_samples_of_solved_scenes_are_known_by_content(pair):
 #: File -> calls that it may make, and why.
 ALLOWED = {
     "models/base.py": {"hasattr", "getattr", "signature"},  # the adapter of foreign objects, which is there for that
+    "models/own.py": {"signature"},  # constructors of classes of somebody else's, whose arguments are their options
+    "cli/app.py": {"signature"},  # options of a command, to which --quiet and --verbose are added
     "datasets/readers/__init__.py": {"signature"},  # names of a reader's options, for the message on an unknown one
 }
 

@@ -33,7 +33,9 @@ def mirror(server: Server, tmp_path, monkeypatch) -> Server:  # noqa: F811
     )
     monkeypatch.setattr(published, "known", lambda: [entry])
     real = registry.build
-    monkeypatch.setattr(registry, "build", lambda *words: real(*words[:4], {"width": 16}))
+    monkeypatch.setattr(
+        registry, "build", lambda *words, **facts: real(*words[:4], **facts | {"options": {"width": 16}})
+    )
     return server
 
 

@@ -62,7 +62,7 @@ def test_name_changes_with_all_that_shapes_the_library(monkeypatch, tmp_path, ch
     elif change == "compiler":
         monkeypatch.setattr(build, "_version", lambda compiler: "other")
     elif change == "processor":
-        monkeypatch.setattr(build, "_cpu_features", lambda: "other")
+        monkeypatch.setattr(build, "cpu_flags", lambda: "other")
     else:
         csrc = tmp_path / "csrc"
         shutil.copytree(build.source_folder(), csrc)

@@ -354,7 +354,8 @@ def test_environment_names_the_backend(monkeypatch):
     assert choice.choose("torch", x, (3, 3), False)[0] == "torch"
     monkeypatch.setenv(choice.VARIABLE, "gpu")
     with pytest.raises(
-        HsisrError, match=r"HSISR_DSCA_BACKEND: unknown backend 'gpu'; choose from auto, cuda, cpu, torch"
+        HsisrError,
+        match=r"HSISR_DSCA_BACKEND: unknown backend 'gpu'; did you mean cpu\? choose from auto, cuda, cpu, torch",
     ):
         choice.choose("auto", x, (3, 3), False)
 

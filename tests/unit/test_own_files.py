@@ -27,6 +27,10 @@ DESIS = "DESIS-HSI-L2A-DT1203190212_025-20191203T021128-V0210"
 SAFE = "S2B_MSIL2A_20210122T133229_N0500_R081_T33UUU_20210122T155500.SAFE"
 LANDSAT = "LC08_L2SP_193023_20220724_20220802_02_T1"
 S2 = "T33UUU_20210122T133229"
+JP2 = f"{SAFE}/GRANULE/L2A_T33UUU_A020270_20210122T133224/IMG_DATA/R10m"
+PRISMA = "PRS_L2D_STD_20230824100356_20230824100400_0001.he5"
+EMIT = "EMIT_L2A_RFL_001_20220815T042838_2222703_003.nc"
+HYPERION = "EO1H1400432009124110PY_1T"
 
 
 @dataclass(frozen=True)
@@ -58,22 +62,26 @@ def predict(case, lr, guide, **expected):
 ROWS = [
     predict("00-control", "LR.tif", "GUIDE.tif"),
     Row("00-control", "predict LR.tif --guide GUIDE.tif --model prior -o out.tif"),
-    refused("01-prisma-l2d", f"predict PRS_L2D_STD_20230824100356_20230824100400_0001.he5 --scale 2 {GSA}",
-            "4 variables with three axes"),
-    predict("02-enmap-l2a", ENMAP, "GUIDE.tif", rmse=0.06, invalid=64, said="-QL_PIXELMASK_VNIR.TIF: taken for a"),
-    predict("02-enmap-l2a", f"{ENMAP}.ZIP", "GUIDE.tif", error="a zip archive; unpack it first"),
-    predict("03-emit-l2a", "EMIT_L2A_RFL_001_20220815T042838_2222703_003.nc", "GUIDE.tif", rmse=0.06, invalid=16,
-            factor=1, said="glt_x"),
-    predict("04-desis-l2a", f"{DESIS}-SPECTRAL_IMAGE.tif", "GUIDE.tif", invalid=64),
-    predict("04-desis-l2a", f"{DESIS}-SPECTRAL_IMAGE.hdr", "GUIDE.tif", error="it describes DESIS-HSI"),
-    predict("04-desis-l2a", f"{DESIS}.zip", "GUIDE.tif", error="a zip archive; unpack it first"),
-    predict("06-sentinel2-guide", "LR.tif", SAFE, error="holds .jp2 files, which are not read"),
+    Row("01-prisma-l2d", f"predict {PRISMA} {GSA}", rmse=0.037, factor=1),
+    Row("01-prisma-l2d", f"predict {PRISMA} --read overlap=vnir {GSA}", rmse=0.037, factor=1),
+    refused("01-prisma-l2d", f"predict {PRISMA} --scale 2 {GSA}", "its pixels are 6 times as fine"),
+    *(predict("02-enmap-l2a", name, "GUIDE.tif", rmse=0.06, invalid=64, factor=1)
+      for name in (ENMAP, f"{ENMAP}.ZIP", f"{ENMAP}/{ENMAP}-METADATA.XML", f"{ENMAP}/{ENMAP}-SPECTRAL_IMAGE.TIF")),
+    predict("03-emit-l2a", EMIT, "GUIDE.tif", rmse=0.06, invalid=16, factor=1, said="--read ortho=true"),
+    *(predict("04-desis-l2a", f"{DESIS}{end}", "GUIDE.tif", invalid=64, factor=1)
+      for end in ("-SPECTRAL_IMAGE.tif", "-SPECTRAL_IMAGE.hdr", "-METADATA.xml", ".zip")),
+    predict("06-sentinel2-guide", "LR.tif", SAFE, said="states no BOA_ADD_OFFSET"),
+    predict("06-sentinel2-guide", "LR.tif", f"{SAFE}/MTD_MSIL2A.xml"),
     predict("06-sentinel2-guide", "LR.tif", "tifs"),
     predict("06-sentinel2-guide", "LR.tif", f"tifs/{S2}_B02.tif --guide tifs/{S2}_B03.tif --guide tifs/{S2}_B04.tif"),
+    predict("06-sentinel2-guide", "LR.tif", f"{JP2}/{S2}_B02_10m.jp2 --guide {JP2}/{S2}_B03_10m.jp2"),
+    predict("06-sentinel2-guide", "LR.tif", JP2),
+    Row("06-sentinel2-guide", f"export {JP2} out.tif", truth="", invalid=0),
     predict("07-landsat-folder", "LR.tif", LANDSAT, rmse=0.02),
     Row("08-hyperion-bands", "predict EO1H1400432009124110PY_1T --scale 4 --model bicubic -o out.tif",
-        rmse=0.0348, factor=1 / 4000),
-    predict("08-hyperion-bands", "EO1H1400432009124110PY_1T", "LC08", error="5 band images, expected 10: band 5 is"),
+        rmse=0.0348, factor=1 / 4000, said="stored numbers stay as they are"),
+    predict("08-hyperion-bands", "EO1H1400432009124110PY_1T", "LC08", rmse=0.029, factor=1 / 4000,
+            said="its QA_PIXEL says clear and cloud of the same pixels"),
     Row("10-envi-variants", "predict l_nan_in_data.hdr --scale 4 --model bicubic -o out.tif", rmse=0.04, invalid=512,
         factor=1),
     Row("10-envi-variants", "predict e_refl_scale.hdr --scale 4 --model bicubic -o out.tif", rmse=0.0348, factor=1),
@@ -109,7 +117,7 @@ ROWS = [
     predict("23-guides", "LR.tif", "uint8jpeg.tif", rmse=0.033),
     predict("23-guides", "LR.tif", "palette.tif", error="holds palette indices, not values"),
     predict("23-guides", "LR.tif", "pan.tif", rmse=0.0267),
-    predict("23-guides", "LR.tif", "pan.vrt", error="an image of a format that is not read; make a GeoTIFF"),
+    *(predict("23-guides", "LR.tif", f"pan.{end}", rmse=0.0267) for end in ("vrt", "img", "ers")),
     predict("23-guides", "LR.tif", "nan.tif", invalid=100),
     predict("23-guides", "LR.tif", "nan_undeclared.tif", error="--read-guide nodata=nan"),
     predict("23-guides", "LR.tif", "nan_undeclared.tif --read-guide nodata=nan", invalid=100),
@@ -149,6 +157,10 @@ ROWS = [
     predict("40-paths", "link_LR.tif", "GUIDE.tif"),
     predict("40-paths", "linked.hdr", "GUIDE.tif", factor=1),
     predict("40-paths", "LR.tif.gz", "GUIDE.tif", error="a gzip archive; unpack it first"),
+    predict("40-paths", "/vsigzip/LR.tif.gz", "GUIDE.tif"),
+    predict("40-paths", "/vsizip/LR.zip/LR.tif", "/vsizip/LR.zip/GUIDE.tif"),
+    predict("40-paths", "LR.zip", "GUIDE.tif", error="a zip archive; unpack it first"),
+    predict("40-paths", "/vsizip/LR.zip/L.tif", "GUIDE.tif", error="LR.zip: holds no L.tif; it holds LR.tif, GUIDE"),
     predict("40-paths", "dangling.tif", "GUIDE.tif", error="dangling.tif: no such file or folder"),
     refused("40-paths", "predict LR.tif --guide GUIDE.tif --model gsa -o no/out.tif", "there is no folder no;"),
     refused("40-paths", "predict LR.tif --guide GUIDE.tif --model gsa -o link_LR.tif", "link_LR.tif: is the input"),
@@ -205,6 +217,31 @@ def test_row(row, there, capsys):
     if row.truth:
         error = (result.cube * row.factor - np.load(row.truth))[:, valid]
         assert np.sqrt((error**2).mean()) <= row.rmse
+
+
+def low_of(truth, scale):
+    bands, height, width = truth.shape
+    return truth.reshape(bands, height // scale, scale, width // scale, scale).mean((2, 4))
+
+
+@pytest.mark.parametrize(
+    ("case", "name", "scale", "factor", "step", "invalid", "bad"),
+    [("01-prisma-l2d", PRISMA, 6, 1, 1 / 65535, 0, 0), ("02-enmap-l2a", ENMAP, 4, 1, 1e-4, 4, 1),
+     ("02-enmap-l2a", f"{ENMAP}.ZIP", 4, 1, 1e-4, 4, 1), ("03-emit-l2a", EMIT, 4, 1, 1e-6, 1, 1),
+     ("04-desis-l2a", f"{DESIS}.zip", 4, 1, 1e-4, 4, 0), ("08-hyperion-bands", HYPERION, 4, 1 / 4000, 1 / 4000, 0, 0)]
+)  # fmt: skip
+def test_values_of_products(there, case, name, scale, factor, step, invalid, bad):
+    there(case)
+    scene, expected = read_scene(name), low_of(np.load("truth.npy"), scale)
+    valid = np.ones(scene.shape[1:], bool) if scene.mask is None else scene.mask
+    good = np.ones(scene.shape[0], bool) if scene.bad_bands is None else ~scene.bad_bands
+    assert scene.shape == expected.shape
+    assert np.abs(scene.cube * factor - expected)[good][:, valid].max() <= 0.51 * step
+    assert ((~valid).sum(), (~good).sum()) == (invalid, bad)
+    assert (np.diff(scene.wavelengths_nm) > 0).all() and (scene.fwhm_nm > 0).all()
+    if case != "08-hyperion-bands":
+        assert abs(scene.wavelengths_nm - np.linspace(420, 2400, len(expected))).max() < 0.06
+    assert scene.crs is not None or case == "03-emit-l2a"
 
 
 def test_every_maker_has_a_row():

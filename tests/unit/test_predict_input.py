@@ -56,7 +56,7 @@ def test_a_model_of_another_scale_guide_or_number_of_bands(tmp_path):
     model = own_scene.random_network(tmp_path / "model.safetensors")
     coarse = sharp[:3].reshape(3, 32, 2, 32, 2).mean(axis=(2, 4))
     export(own_scene.scene_of(coarse, own_scene.finer(TRANSFORM, 2)), tmp_path / "coarse.tif")
-    line = refused(lr, tmp_path / "coarse.tif", model, tmp_path / "sr.tif")
+    line = refused(lr, tmp_path / "coarse.tif", model, tmp_path / "coarse_sr.tif")
     assert "2 times as fine" in line and "expected 4" in line and "--align" in line
 
 
@@ -115,7 +115,7 @@ def test_a_guide_without_georeference_is_taken_to_cover_the_same_ground(tmp_path
     np.testing.assert_array_equal(read_scene(out).cube, expected)
     export(own_scene.scene_of(sharp[:3, :60], own_scene.finer(TRANSFORM)), tmp_path / "short.tif")
     export(replace(read_scene(tmp_path / "short.tif").load(), crs=None, transform=None), tmp_path / "short.tif")
-    line = refused(lr, tmp_path / "short.tif", "gsa", tmp_path / "sr.tif", replace(CPU, scale=4))
+    line = refused(lr, tmp_path / "short.tif", "gsa", tmp_path / "short_sr.tif", replace(CPU, scale=4))
     assert "60 x 64 pixels, expected 64 x 64" in line
 
 

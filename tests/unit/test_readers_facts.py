@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.control import GroundControlPoint
+from rasterio.enums import ColorInterp
 
 from hsisr import degrade
 from hsisr.datasets import read_scene
@@ -133,6 +134,25 @@ class TestMasks:
             scene = read_scene(tmp_path / name)
             assert np.array_equal(scene.stored[...], pixels[:3]) and np.array_equal(scene.mask, alpha[0] > 0)
 
+    def test_alpha_of_grey_images_and_of_envi_files(self, tmp_path):
+        """In a grey PNG with transparency, as the last band of many in a GeoTIFF, and by its name in ENVI."""
+        alpha = np.full((1, 9, 7), 255, np.uint8)
+        alpha[:, :2, :3] = 0
+        bands = CUBE[:5].astype(np.uint8)
+        write_tiff(tmp_path / "grey.png", np.concatenate([bands[:1], alpha]), driver="PNG")
+        assert np.array_equal(read_scene(tmp_path / "grey.png").stored[...], bands[:1])
+        for name, driver in (("many.tif", "GTiff"), ("many.img", "ENVI")):
+            write_tiff(tmp_path / name, np.concatenate([bands, alpha]), driver=driver)
+            with rasterio.open(tmp_path / name, "r+") as image:
+                if driver == "GTiff":
+                    image.colorinterp = [*[ColorInterp.undefined] * 5, ColorInterp.alpha]
+                else:
+                    image.set_band_description(6, "Alpha")
+        for name in ("grey.png", "many.tif", "many.img"):
+            assert np.array_equal(read_scene(tmp_path / name).mask, alpha[0] > 0), name
+        assert np.array_equal(read_scene(tmp_path / "many.tif").stored[...], bands)
+        assert np.array_equal(read_scene(tmp_path / "many.img").stored[...], bands)
+
     def test_near_infrared_that_is_marked_as_alpha_is_a_band(self, tmp_path, capsys):
         pixels = CUBE[:4].astype(np.uint8)
         write_tiff(tmp_path / "a.tif", pixels, photometric="RGB", alpha="YES")
@@ -208,6 +228,21 @@ class TestHdf5:
     def test_scales(self, tmp_path, attributes, scale, offset):
         scene = read_scene(write_hdf5(tmp_path / "a.h5", attributes=attributes), axes="BHW")
         assert (scene.scale, scene.offset) == pytest.approx((scale, offset))
+
+    def test_floats_that_netcdf_never_wrote_are_missing(self, tmp_path):
+        cube = CUBE.astype(np.float32)
+        cube[:, 0, 0] = 9.969209968386869e36
+        scene = read_scene(write_hdf5(tmp_path / "a.nc", cube), axes="BHW")
+        assert np.argwhere(~scene.mask).tolist() == [[0, 0]] and scene.cube[:, 1:].max() < 1e6
+
+    @pytest.mark.parametrize(("fill", "stored"), [(-1, 65535), (65535, 65535), (7, 7)])
+    def test_numbers_that_netcdf_means_as_unsigned(self, tmp_path, fill, stored):
+        cube = (CUBE.astype(np.uint16) + np.uint16(40_000)).astype(np.uint16)
+        cube[:, 0, 0] = stored
+        attributes = {"_Unsigned": "true", "_FillValue": np.int32(fill), "scale_factor": 0.5}
+        scene = read_scene(write_hdf5(tmp_path / "a.nc", cube.view(np.int16), attributes), axes="BHW")
+        assert scene.stored.dtype == np.uint16 and np.argwhere(~scene.mask).tolist() == [[0, 0]]
+        assert np.array_equal(scene.stored[:, 1:], cube[:, 1:])
 
     @pytest.mark.parametrize("key", ["_FillValue", "missing_value", "Data_Ignore_Value", "nodata", "No Data"])
     def test_fill_values(self, tmp_path, key):

@@ -29,8 +29,9 @@ def test_the_command_has_every_option_with_the_same_default_and_words(name):
         assert parameter.help == field.description
 
 
-def test_the_command_takes_nothing_else_but_where_to_write():
-    assert set(PARAMETERS) - set(described(Prediction)) <= {"out", "overwrite", "help"}
+def test_the_command_takes_nothing_else_but_where_to_write_and_whom_to_trust():
+    own = {"out", "overwrite", "help", "config", "quiet", "verbose"}
+    assert set(PARAMETERS) - set(described(Prediction)) <= own
     assert set(described(SceneOptions)) < set(described(Prediction))
 
 

@@ -22,7 +22,8 @@ def run(project: Project, kind: str, text: str, number: int) -> None:
         program, *words = shlex.split(text)
         project.run([sys.executable, "-m", program, *words])
     elif kind == "python":  # as a file, which processes that it starts can import
-        file = project.folder / f"example{number}.py"
+        name = re.match(r"# (\w+\.py)\n", text)
+        file = project.folder / (name[1] if name else f"example{number}.py")
         file.write_text(text)
         project.run([sys.executable, str(file)])
     elif kind == "yaml":

@@ -14,10 +14,16 @@ CASES = {
     "unknown section": ({"trainning": {}}, "trainning: unknown key; did you mean training?"),
     "unknown key": ({"training": {"batchsize": 4}}, "training.batchsize: unknown key; did you mean batch_size?"),
     "negative patch": ({"patches": {"size_lr_px": -3}}, "patches.size_lr_px: -3 is not allowed"),
-    "unknown model": ({"benchmarks": {"indian_pines_x4": {"models": ["mulsrr"]}}}, "unknown model 'mulsrr'; known: "),
+    "unknown model": (
+        {"benchmarks": {"indian_pines_x4": {"models": ["mulsrr"]}}},
+        "unknown model 'mulsrr'; did you mean mulsr? known: ",
+    ),
     "odd scale": ({"benchmarks": {"indian_pines_x3": {"models": ["mulsr"]}}}, "scale"),
     "missing data set": ({"benchmarks": {"indian_pine_x4": {}}}, "indian_pine"),
-    "unknown protocol": ({"benchmarks": {"indian_pines_x4_walt": {}}}, "unknown protocol 'walt'; known: "),
+    "unknown protocol": (
+        {"benchmarks": {"indian_pines_x4_walt": {}}},
+        "unknown protocol 'walt'; did you mean wald? known: ",
+    ),
     "not a benchmark": ({"benchmarks": {"indian_pines": {}}}, "'indian_pines' is not a benchmark"),
     "impossible width": ({"models": {"mine": {"base": "mulsr", "width": 17}}}, "models.mine.width: 17"),
     "unknown option": ({"models": {"mine": {"base": "mulsr", "depth": 2}}}, "models.mine.depth: unknown key"),
@@ -27,7 +33,10 @@ CASES = {
         "models.mine.training: epochs or max_steps",
     ),
     "unknown scene": ({"scenes": {"cave": ["ballons"]}, "benchmarks": {"cave_x8": {}}}, "ballons"),
-    "unknown split": ({"splits": {"cave": "usuall"}, "benchmarks": {"cave_x8": {}}}, "unknown split 'usuall'; known: "),
+    "unknown split": (
+        {"splits": {"cave": "usuall"}, "benchmarks": {"cave_x8": {}}},
+        "unknown split 'usuall'; did you mean usual? known: ",
+    ),
 }
 
 

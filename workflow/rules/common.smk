@@ -99,6 +99,6 @@ wildcard_constraints:
     dataset="[a-z][a-z0-9_]*?",
     scene="[A-Za-z0-9_-]+",
     item="[A-Za-z0-9_-]+",
-    benchmark=r"[a-z][a-z0-9_]*?_x\d+(_[a-z][a-z-]*)?",
+    benchmark=r"[a-z][a-z0-9_]*?_x\d+(_[a-z][a-z-]*?)?(-fold\d+)?",
     model="[a-z0-9-]+",
     seed=r"\d+",

@@ -22,4 +22,4 @@ rule predict:
     message:
         "Super-resolving {wildcards.scene}"
     shell:
-        '"$HSISR_PYTHON" -m hsisr predict {params.words} --out {output} --overwrite > {log} 2>&1'
+        '"$HSISR_PYTHON" -m hsisr predict {params.words} --out {output} --overwrite --config "$HSISR_CONFIG" > {log} 2>&1'

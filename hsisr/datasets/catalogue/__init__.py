@@ -15,7 +15,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hsisr.datasets.layout import list_scenes
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 #: Parts of a split, in the order in which they are listed.
 PARTS = ("train", "validation", "test", "unlabelled")
@@ -208,7 +208,8 @@ def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
     if settings is None:
         if name not in _catalogued_names():
             raise HsisrError(
-                f"unknown data set {name!r}; known: {', '.join(names(extra))}; add your own under `datasets:`"
+                f"unknown data set {name!r}; {did_you_mean(name, names(extra))}known: {', '.join(names(extra))}; add "
+                "your own under `datasets:`"
             )
         return _catalogued(name)
     where = f"datasets.{name}"

@@ -15,12 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.datasets.readers import virtual
 from hsisr.datasets.readers.damage import first_bytes
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.scene import Scene
 
+#: Readers of agencies' products, which are more than one file, or more than one array.
+PRODUCTS = (
+    *("prisma", "enmap", "emit", "desis", "sentinel2", "hyperion", "landsat"),
+    *("aviris", "neon", "tanager", "planet", "stac"),
+)
 #: Names of readers, as in `reader:` of a catalogue entry, in the order in which content is tried.
-READERS = ("scene", "band_images", "numpy", "matlab", "hdf5", "rgb", "raster")
+READERS = ("scene", "numpy", "matlab", *PRODUCTS, "band_images", "hdf5", "rgb", "raster")
 #: Those that read a layer of labels or a mask.
 PLANE_READERS = ("numpy", "matlab", "raster")
 
@@ -44,9 +50,10 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
     for key in options:
         if key not in known:
             raise HsisrError(
-                f"{path}: the reader {_name(module)} has no option {key!r}; it knows {', '.join(list(known)[1:])}"
+                f"{path}: the reader {_name(module)} has no option {key!r}; {did_you_mean(key, known)}it knows "
+                f"{', '.join(list(known)[1:])}"
             )
-    if not path.exists():
+    if not path.exists() and not virtual.is_virtual(path):
         raise HsisrError(f"{path}: no such file or folder")
     return module.read(path, **options)
 
@@ -65,6 +72,13 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
     path = innermost(Path(path))
     _check_reachable(path)
     return _recognised(path).describe(path)
+
+
+def is_product(path: str | os.PathLike) -> bool:
+    """Whether a file or folder is an agency's product, which is one scene whatever files it holds."""
+    path = innermost(Path(path))
+    head = first_bytes(path, _HEAD_BYTES) if path.is_file() else b""
+    return path.exists() and any(_module(name).matches(path, head) for name in PRODUCTS)
 
 
 def _is_folder(path: Path) -> bool:
@@ -98,7 +112,9 @@ def innermost(path: Path) -> Path:
 
 def _module(name: str) -> ModuleType:
     if name not in READERS:
-        raise HsisrError(f"unknown reader {name!r}; known: {', '.join(READERS)}, auto")
+        raise HsisrError(
+            f"unknown reader {name!r}; {did_you_mean(name, [*READERS, 'auto'])}known: {', '.join(READERS)}, auto"
+        )
     return importlib.import_module(f"hsisr.datasets.readers.{name}")
 
 
@@ -107,6 +123,8 @@ def _name(module: ModuleType) -> str:
 
 
 def _recognised(path: Path) -> ModuleType:
+    if virtual.is_virtual(path):
+        return _module("raster")
     if not path.exists():
         raise HsisrError(f"{path}: no such file or folder")
     head = b""
@@ -125,10 +143,7 @@ def _recognised(path: Path) -> ModuleType:
 def _inside(folder: Path) -> str:
     """What a folder holds that is not recognised, for a message."""
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()][:_MOST_LISTED]
-    endings = {file.suffix.lower() for file in files}
     what = "content not recognised (a folder without numbered images)"
-    if ".jp2" in endings:
-        return f"{what}; it holds .jp2 files, which are not read: make GeoTIFFs of them (gdal_translate)"
     scenes = [file for file in files if file.suffix.lower() in (".tif", ".tiff", ".hdr", ".mat", ".npy", ".h5", ".nc")]
     if scenes:
         return f"{what}; it holds {scenes[0].relative_to(folder)}, name the file that is meant"
@@ -140,13 +155,9 @@ def _guess(head: bytes) -> str:
     if start.startswith((b"<!doctype html", b"<html")):
         return "an HTML page, not data (an error page of the server, saved under this name); download it again"
     if head.startswith(b"PK\x03\x04"):
-        return "a zip archive; unpack it first"
+        return "a zip archive; unpack it first, or read /vsizip/ARCHIVE.zip/IMAGE.tif"
     if head.startswith(b"\x1f\x8b"):
-        return "a gzip archive; unpack it first"
-    if head.startswith((b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51")):
-        return "a JPEG 2000 image; make a GeoTIFF of it first (gdal_translate)"
-    if head.lstrip().startswith((b"<VRTDataset", b"DatasetHeader", b"EHFA_HEADER_TAG")):
-        return "an image of a format that is not read; make a GeoTIFF of it first (gdal_translate)"
+        return "a gzip archive; unpack it first, or read /vsigzip/IMAGE.tif.gz"
     if head.startswith(b"CDF"):
         return "a netCDF file of version 3; make one of version 4 first (nccopy -k nc4)"
     if head.startswith(b"\x0e\x03\x13\x01"):

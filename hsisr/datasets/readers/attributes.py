@@ -35,14 +35,17 @@ _COLUMNS = ("x", "column", "columns", "col", "cols", "sample", "samples", "lon",
             "acrosstrack", "easting", "width", "pixel", "pixels", "groundpixel", "ncols")  # fmt: skip
 _BANDS = ("band", "bands", "wavelength", "wavelengths", "channel", "channels", "wl", "lambda", "spectral", "nbands",
           "wavelengthbands", "bandnumber", "z")  # fmt: skip
+#: What netCDF puts where no float was written (NC_FILL_FLOAT, NC_FILL_DOUBLE).
+_NETCDF_FILL = float.fromhex("0x1.ep+122")
 #: A cube whose pixels must be looked up to know where they lie.
 _LOOKUP = ("glt_x", "glt_y")
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What a file says of its cube. axes: such as HWB, None where it does not name them."""
+    """What a file says of its cube. axes: such as HWB, None where it does not name them. dtype: of its numbers."""
 
+    dtype: np.dtype
     nodata: float | None
     marks: Marks
     scale: float
@@ -70,11 +73,16 @@ def read(path: Path, name: str, datasets: Mapping[str, Any]) -> Stated:
 
     A scale is `scale_factor` and `add_offset` of CF: value = stored * factor + offset. Vendors write the number by
     which they multiplied instead (`Scale_Factor` 10000): under another spelling, a factor above 1 divides.
+    Numbers that netCDF stores as signed ones may be meant as unsigned (`_Unsigned`), and floats that were never written
+    hold its default fill value.
     Raises HsisrError for attributes that contradict themselves.
     """
     cube = datasets[name]
     own = dict(_attributes(cube))
-    nodata, marks = _missing(path, own, np.dtype(cube.dtype))
+    dtype = _dtype(own, np.dtype(cube.dtype))
+    nodata, marks = _missing(path, own, dtype)
+    if nodata is None and dtype.kind == "f" and _is_netcdf(path, cube):
+        nodata = _NETCDF_FILL
     scale, offset = _scale(path, own)
     centres, units = _column(name, own, cube, datasets, _CENTRES)
     widths, _ = _column(name, own, cube, datasets, _WIDTHS)
@@ -84,7 +92,17 @@ def read(path: Path, name: str, datasets: Mapping[str, Any]) -> Stated:
             f"{path}: holds a table that says where its pixels lie (glt_x, glt_y), which is not applied: rows and "
             "columns are the sensor's; orthorectify it before it meets a guide"
         )
-    return Stated(nodata, marks, scale, offset, _axes(own, cube), centres, units, widths, good)
+    return Stated(dtype, nodata, marks, scale, offset, _axes(own, cube), centres, units, widths, good)
+
+
+def _dtype(own: dict[str, Any], stored: np.dtype) -> np.dtype:
+    """The type that numbers are meant in."""
+    unsigned = str(own.get("_Unsigned", "")).lower() == "true"
+    return np.dtype(f"u{stored.itemsize}").newbyteorder(stored.byteorder) if unsigned and stored.kind == "i" else stored
+
+
+def _is_netcdf(path: Path, cube: Any) -> bool:
+    return path.suffix.lower() in (".nc", ".nc4", ".cdf") or "_NCProperties" in cube.file.attrs
 
 
 def _plain(name: str) -> str:
@@ -116,6 +134,8 @@ def _number(path: Path, key: str, value: Any) -> float:
 def _missing(path: Path, own: dict[str, Any], dtype: np.dtype) -> tuple[float | None, Marks]:
     """The nodata value, and what else marks samples without data."""
     fills = [_number(path, key, value) for key, value in own.items() if _plain(key) in _FILLS]
+    if "_Unsigned" in own and dtype.kind == "u":  # its fill value is stored as signed, too
+        fills = [fill % 2 ** (8 * dtype.itemsize) for fill in fills]
     fills = [fill for number, fill in enumerate(fills) if not any(_equal(fill, other) for other in fills[:number])]
     least = next((_number(path, key, value) for key, value in own.items() if key == "valid_min"), None)
     most = next((_number(path, key, value) for key, value in own.items() if key == "valid_max"), None)

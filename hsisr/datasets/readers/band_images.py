@@ -11,11 +11,15 @@ import numpy as np
 from hsisr.datasets.readers import raster
 from hsisr.datasets.readers.arrays import build, left_on_disk, scene_name, vector
 from hsisr.datasets.readers.damage import first_bytes
-from hsisr.datasets.readers.images import SUFFIXES, decode, driver_of
+from hsisr.datasets.readers.images import SUFFIXES, decode, raster_driver_of
 from hsisr.datasets.stacking import stacked
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.scene import Scene
+
+#: JPEG 2000 has no reader of photographs, but the one of rasters.
+_JPEG_2000 = "JP2OpenJPEG"
+_SUFFIXES = SUFFIXES | {".jp2"}
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -37,13 +41,13 @@ def read(
 
     names: the file names; by default all images whose name ends in a number, as in `x_07.png`, `T33_B8A_10m.tif` or
     `EO1_B012_L1T.TIF` (what all names end in does not count). bands: how many there must be. channel: which channel
-    counts (from 0) where an image has several; without it, the colours must be equal. GeoTIFFs keep their
+    counts (from 0) where an image has several; without it, the colours must be equal. GeoTIFFs and JPEG 2000 keep their
     georeference, nodata value, scale and masks. nodata, crs, georeference: as of a GeoTIFF.
     Raises HsisrError for a missing number, images of different size, type or place, or a damaged image.
     """
     found = _numbered(path) if names is None else [path / name for name in sorted(names, key=natural_key)]
     files = _checked_numbers(path, found, bands)
-    if channel is None and all(_is_tiff(file) for file in files):
+    if channel is None and all(_is_raster(file) for file in files):
         options = {"nodata": nodata, "crs": crs, "georeference": georeference}
         return _read_rasters(path, files, wavelengths_nm, options)
     stored: np.ndarray | None = None
@@ -64,7 +68,11 @@ def read(
 def describe(path: Path) -> dict[str, Any]:
     """Number of images, and size and type of the first."""
     files = _numbered(path)
-    first = decode(files[0])
+    if raster_driver_of(first_bytes(files[0], 16)) == _JPEG_2000:
+        with left_on_disk():
+            first = raster.read(files[0]).stored
+    else:
+        first = decode(files[0])
     return {
         "format": "folder of band images",
         "bands": len(files),
@@ -101,14 +109,14 @@ def _check_equal(file: Path, channels: np.ndarray) -> None:
         raise HsisrError(f"{file}: has {len(channels)} channels that differ; say which counts with `channel`")
 
 
-def _is_tiff(file: Path) -> bool:
-    return driver_of(first_bytes(file, 16)) == "GTiff"
+def _is_raster(file: Path) -> bool:
+    return raster_driver_of(first_bytes(file, 16)) in ("GTiff", _JPEG_2000)
 
 
 def _numbered(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise HsisrError(f"{folder}: no such folder of band images")
-    images = [file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+    images = [file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")]
     tail = _common_tail([file.stem for file in images])
     found = [file for file in images if _number(file, tail)]
     return sorted(found, key=lambda file: natural_key(file.name))

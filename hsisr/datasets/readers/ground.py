@@ -34,7 +34,7 @@ def georeference(image: Any) -> Georeference:
         return Georeference(crs, tuple(image.transform)[:6])
     points, points_crs = image.gcps
     if points:
-        transform, residual = _affine_through(points)
+        transform, residual = affine_through(points)
         if transform is not None and residual <= TOLERANCE_PX:
             return Georeference(_earthly(points_crs), transform)
         apart = f", which no affine follows (up to {residual:.2f} pixels off)" if transform is not None else ""
@@ -73,7 +73,7 @@ def _earthly(crs: Any) -> str | None:
     return None if wkt.startswith(("LOCAL_CS", "ENGCRS", "ENGINEERINGCRS")) else wkt
 
 
-def _affine_through(points: list[Any]) -> tuple[tuple[float, ...] | None, float]:
+def affine_through(points: list[Any]) -> tuple[tuple[float, ...] | None, float]:
     """The affine of least squares through control points, and the largest distance of one from it in pixels."""
     places = np.array([(point.col, point.row, 1.0) for point in points])
     ground = np.array([(point.x, point.y) for point in points])

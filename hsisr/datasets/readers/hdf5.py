@@ -12,7 +12,6 @@ from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 #: One row of chunks of a 3 GB scene; the number of slots is a prime, a hundred times the chunks that fit, as HDF5 asks.
 _CACHE_BYTES = 384 * 2**20
 _CACHE_SLOTS = 100_003
@@ -20,7 +19,7 @@ _CACHE_SLOTS = 100_003
 
 def matches(path: Path, head: bytes) -> bool:
     """True for any HDF5 file, also behind a user block of 512 bytes."""
-    return _HDF5 in (head[:8], head[512:520])
+    return hdf5.MAGIC in (head[:8], head[512:520])
 
 
 def read(
@@ -43,8 +42,9 @@ def read(
     order = band_first_order(path, axes or stated.axes, datasets[name].shape)
     bands = datasets[name].shape[order[0]]
     facts: dict[str, Any] = stated.spectral_facts(path, bands)
-    if isinstance(wavelengths_nm, str) and _clean(wavelengths_nm) in datasets:
-        wavelengths_nm = GuardedDataset(path, datasets[_clean(wavelengths_nm)])[...]
+    said = _clean(wavelengths_nm) if isinstance(wavelengths_nm, str) else None
+    if said is not None and said in datasets:
+        wavelengths_nm = GuardedDataset(path, datasets[said])[...]
     elif isinstance(wavelengths_nm, str) and "," not in wavelengths_nm:
         raise HsisrError(f"{path}: has no dataset {wavelengths_nm!r} for the wavelengths")
     if wavelengths_nm is not None:
@@ -54,7 +54,7 @@ def read(
     else:
         marks = NO_MARKS
     facts |= {"scale": stated.scale, "offset": stated.offset}
-    return build(path, GuardedDataset(path, datasets[name]), order, nodata, marks, **facts)
+    return build(path, GuardedDataset(path, datasets[name], stated.dtype), order, nodata, marks, **facts)
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -69,15 +69,19 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 class GuardedDataset:
-    """An h5py dataset whose read errors are HsisrErrors that name the file."""
+    """An h5py dataset whose read errors are HsisrErrors that name the file.
 
-    def __init__(self, path: Path, dataset: Any) -> None:
+    dtype: as which its numbers are taken, of the stored size; None: as they are stored.
+    """
+
+    def __init__(self, path: Path, dataset: Any, dtype: np.dtype | None = None) -> None:
         self._path, self._dataset = path, dataset
-        self.shape, self.dtype = dataset.shape, dataset.dtype
+        self.shape, self.dtype = dataset.shape, dtype or dataset.dtype
 
     def __getitem__(self, key: Any) -> np.ndarray:
         with damage(self._path, "HDF5 file"):
-            return self._dataset[key]
+            numbers: np.ndarray = self._dataset[key].view(self.dtype)
+            return numbers
 
 
 def open_for_strips(path: Path) -> Any:

@@ -18,6 +18,9 @@ SUFFIXES = frozenset({".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff"})
 #: Part of a mask's pixels that may be neither transparent nor opaque: soft edges.
 _MOST_TRANSLUCENT = 0.1
 
+#: Names of an alpha band in formats that do not mark one.
+_ALPHA_NAMES = frozenset({"alpha", "alpha band", "alpha channel", "opacity", "transparency"})
+
 #: First bytes -> GDAL's name of the format. GDAL is told the format, so that it tries no other of its hundred.
 _DRIVERS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
@@ -28,6 +31,22 @@ _DRIVERS = {
     b"II+\x00": "GTiff",
     b"MM\x00+": "GTiff",
 }
+#: The same of formats that only the reader of rasters opens.
+_RASTERS = {
+    b"\x00\x00\x00\x0cjP  ": "JP2OpenJPEG",
+    b"\xff\x4f\xff\x51": "JP2OpenJPEG",
+    b"EHFA_HEADER_TAG": "HFA",
+    b"DatasetHeader": "ERS",
+    b"<VRTDataset": "VRT",
+}
+
+
+def raster_driver_of(head: bytes) -> str | None:
+    """GDAL's name of the format of a raster with metadata by its first bytes, or None; ENVI's data begin anyhow."""
+    found = driver_of(head)
+    if found is not None:
+        return found if found == "GTiff" else None
+    return next((driver for start, driver in _RASTERS.items() if head.lstrip().startswith(start)), None)
 
 
 def driver_of(head: bytes) -> str | None:
@@ -68,19 +87,23 @@ def valid_pixels(path: Path, image: Any) -> tuple[np.ndarray | None, int | None]
     """Valid pixels (H, W) of an open image of rasterio by its mask or alpha band, None if all are; and that band.
 
     A band that is marked as alpha, but holds more than a few values between transparent and opaque, is no mask: GDAL
-    marks the fourth band of any 8-bit image so. It counts as a band like the others, and a line says so.
+    marks the fourth band of any 8-bit image so. It counts as a band like the others, and a line says so. A last band
+    that is named so, as in ENVI files, which have no marks, is alpha too.
     """
     from rasterio.enums import ColorInterp, MaskFlags
 
-    alpha = next((k for k, kind in enumerate(image.colorinterp, 1) if kind == ColorInterp.alpha), None)
+    marked = [k for k, kind in enumerate(image.colorinterp, 1) if kind == ColorInterp.alpha]
+    named = [image.count] if str(image.descriptions[-1]).strip().lower() in _ALPHA_NAMES else []
+    alpha = None
     flags = image.mask_flag_enums[0]
-    if alpha is not None and image.count > 1:
-        opacity = image.read(alpha)
-        between = np.count_nonzero((opacity > 0) & (opacity < opacity.max()))
-        if between > _MOST_TRANSLUCENT * opacity.size and image.driver != "PNG":
-            notice(f"{path}: its band {alpha} is marked as alpha but holds an image; it is taken as a band")
+    if (marked or named) and image.count > 1:
+        certain = image.driver == "PNG"
+        alpha = next((band for band in [*named, *marked] if certain or is_opacity(image.read(band))), None)
+        if alpha is None:
+            if marked:
+                notice(f"{path}: its band {marked[0]} is marked as alpha but holds an image; it is taken as a band")
             return None, None
-        valid = opacity > 0
+        valid = image.read(alpha) > 0
     elif image.count == 1 and image.colorinterp[0] == ColorInterp.palette:
         opacity = np.array([image.colormap(1).get(index, (0, 0, 0, 255))[3] for index in range(256)])
         valid = opacity[image.read(1)] > 0
@@ -93,6 +116,12 @@ def valid_pixels(path: Path, image: Any) -> tuple[np.ndarray | None, int | None]
     if not valid.any():
         raise HsisrError(f"{path}: its mask says that every pixel is transparent; there is nothing to read")
     return (None if valid.all() else valid), alpha
+
+
+def is_opacity(values: np.ndarray) -> bool:
+    """Whether a band holds hardly a value between transparent and opaque."""
+    between = np.count_nonzero((values > 0) & (values < values.max()))
+    return bool(between <= _MOST_TRANSLUCENT * values.size)
 
 
 @contextmanager

@@ -16,13 +16,12 @@ from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips, own
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
 _NUMERIC = {"double", "single", "logical"} | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
 def matches(path: Path, head: bytes) -> bool:
     """True for a MATLAB header of version 5 or 7.3, and for an HDF5 file whose variables carry MATLAB classes."""
-    if head.startswith(_HDF5):
+    if head.startswith(hdf5.MAGIC):
         return _has_matlab_classes(path)
     return head[:6] == b"MATLAB" or (len(head) > 128 and head[124:128] in (b"\x00\x01IM", b"\x01\x00MI"))
 
@@ -148,7 +147,7 @@ class _Version73:
 def _open(path: Path, wanted: str | None = None) -> _MatFile:
     with open(path, "rb") as file:
         head = file.read(1024)
-    if head[:10] == b"MATLAB 7.3" or head.startswith(_HDF5):
+    if head[:10] == b"MATLAB 7.3" or head.startswith(hdf5.MAGIC):
         return _Version73(path, wanted)
     return _Version5(path)
 

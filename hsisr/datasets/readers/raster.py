@@ -1,6 +1,6 @@
-"""Reader of GeoTIFF and ENVI through GDAL, with everything that their metadata says.
+"""Reader of GeoTIFF and ENVI, JPEG 2000, HFA, ERS and VRT through GDAL, with everything that their metadata says.
 
-Read from either format: CRS and transform; wavelengths, band widths and bad bands, from the tags of each band
+Read from any of them: CRS and transform; wavelengths, band widths and bad bands, from the tags of each band
 (`wavelength`, `fwhm`, `bbl`, GDAL's IMAGERY domain), its description, the file's tags or the ENVI header; nodata; scale
 and offset. Alpha bands and masks are masks, and the pages of a TIFF are bands.
 """
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.datasets.readers import envi, ground
+from hsisr.datasets.readers import beside, envi, ground, virtual
 from hsisr.datasets.readers.arrays import build, vector
-from hsisr.datasets.readers.damage import damage
-from hsisr.datasets.readers.images import driver_of, quiet_gdal, valid_pixels
+from hsisr.datasets.readers.damage import damage, first_bytes
+from hsisr.datasets.readers.images import quiet_gdal, raster_driver_of, valid_pixels
 from hsisr.datasets.readers.wavelengths import described, numbers, spectral_facts
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
@@ -30,12 +30,14 @@ _CENTRES = (
     "wavelengths_nm", "band_wavelength", "wavelength_center", "wavelength_um",
 )  # fmt: skip
 _WIDTHS = ("fwhm", "fwhm_nm", "bandwidth", "band_width", "fwhms")
+#: GDAL's names of formats -> those that people know.
+_FORMATS = {"GTiff": "GeoTIFF", "JP2OpenJPEG": "JPEG 2000"}
 _UNITS = ("wavelength_units", "wavelength_unit", "wavelengths_units", "wavelengths_unit")
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for TIFF, for an ENVI header, and for a file with an ENVI header beside it."""
-    return driver_of(head) == "GTiff" or envi.data_file(path, head) is not None
+    """True for TIFF, JPEG 2000, HFA, ERS and VRT, for an ENVI header, and for a file with an ENVI header beside it."""
+    return raster_driver_of(head) is not None or envi.data_file(path, head) is not None
 
 
 def read(
@@ -44,13 +46,15 @@ def read(
     nodata: float | None = None,
     crs: str | None = None,
     georeference: str | None = None,
+    sources: str = "beside",
 ) -> Scene:
     """Scene of a raster file. wavelengths_nm, nodata, crs: take the place of what the metadata says.
 
     georeference: `none` leaves out what the file says of where it lies, such as control points that fit no grid.
+    sources: where the files lie that a VRT names: `beside` it, in its folder or below, or `any` where.
     Raises HsisrError for damage, for values that are not finite, and for metadata that contradict themselves.
     """
-    image = _Raster(path)
+    image = _Raster(path, sources)
     facts = image.facts(wavelengths_nm, crs, georeference)
     if nodata is not None:
         facts["nodata"] = nodata
@@ -88,19 +92,28 @@ def describe(path: Path) -> dict[str, Any]:
 class _Raster(LazyArray):
     """An open raster file."""
 
-    def __init__(self, path: Path) -> None:
-        with open(path, "rb") as file:
-            head = file.read(1024)
+    def __init__(self, path: Path, sources: str = "beside") -> None:
         self.path = path
-        self.format = "GeoTIFF" if driver_of(head) == "GTiff" else "ENVI"
-        data = path if self.format == "GeoTIFF" else envi.data_file(path, head)
+        head, name, driver = b"", None, None
+        if virtual.is_virtual(path):
+            name, driver = virtual.name_and_driver(path)
+        else:
+            head = first_bytes(path, 1024)
+            driver = raster_driver_of(head)
+        self.format = _FORMATS.get(driver or "ENVI", driver or "ENVI")
+        data = path if driver is not None else envi.data_file(path, head)
         if data is None:
             raise HsisrError(f"{path}: neither TIFF nor ENVI")
         header = envi.header_file(data) if self.format == "ENVI" else None
         if header is not None and b"spectral library" in header.read_bytes().lower():
             raise HsisrError(f"{path}: a library of spectra, not an image")
         with self._guarded():
-            self._images = self._pages(path) if self.format == "GeoTIFF" else [_open_envi(data)]
+            if driver == "GTiff":
+                self._images = self._pages(name or path)
+            elif driver is None:
+                self._images = [_open_envi(data)]
+            else:
+                self._images = [beside.opened(path, driver, sources) if name is None else _open(name, driver)]
             self._image = self._images[0]
             types = {dtype for image in self._images for dtype in image.dtypes}
         if len(types) != 1:
@@ -161,14 +174,14 @@ class _Raster(LazyArray):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        with quiet_gdal(), damage(self.path, "raster file"):
+        with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"):
             yield
 
-    def _pages(self, path: Path) -> list[Any]:
+    def _pages(self, path: Path | str) -> list[Any]:
         """The open image, or one for each page of a TIFF that holds several."""
         import rasterio
 
-        image = rasterio.open(path, driver="GTiff")
+        image = _open(path, "GTiff")
         if len(image.subdatasets) < 2:
             return [image]
         pages = [rasterio.open(name) for name in sorted(image.subdatasets, key=natural_key)]
@@ -284,6 +297,12 @@ class _Raster(LazyArray):
 
 def _first(tags: dict[str, str], keys: tuple[str, ...]) -> str | None:
     return next((tags[key] for key in keys if tags.get(key)), None)
+
+
+def _open(path: Path | str, driver: str) -> Any:
+    import rasterio
+
+    return rasterio.open(path, driver=driver)
 
 
 def _open_envi(data: Path) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 
 from hsisr.datasets.readers import ground
 from hsisr.datasets.readers.arrays import scene_name
-from hsisr.datasets.readers.images import decode, driver_of, opened, valid_pixels
+from hsisr.datasets.readers.images import decode, driver_of, is_opacity, opened, valid_pixels
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
@@ -25,15 +25,16 @@ def read(path: Path, crs: str | None = None, georeference: str | None = None) ->
     Raises HsisrError for a damaged image and for other numbers of channels.
     """
     pixels = decode(path)
-    if len(pixels) not in (1, 3, 4):
-        raise HsisrError(f"{path}: {len(pixels)} channels; a photograph has 1 (grey), 3 or 4 (with transparency)")
+    if len(pixels) > 4 or (len(pixels) == 2 and not is_opacity(pixels[1])):
+        raise HsisrError(f"{path}: {len(pixels)} channels; a photograph has 1 (grey) or 3, and one for transparency")
     with opened(path) as image:
         valid, _ = valid_pixels(path, image)
         place = ground.as_told(path, ground.georeference(image), crs, georeference)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise HsisrError(f"{path}: stored as {pixels.dtype}; a photograph has 8 or 16 bits")
+    colours = pixels[: 3 if len(pixels) >= 3 else 1]  # the second or fourth channel is transparency
     facts = {"crs": place.crs, "transform": place.transform, "mask": valid}
-    return Scene(pixels[:3], name=scene_name(path), scale=1.0 / np.iinfo(pixels.dtype).max, **facts)
+    return Scene(colours, name=scene_name(path), scale=1.0 / np.iinfo(pixels.dtype).max, **facts)
 
 
 def describe(path: Path) -> dict[str, Any]:

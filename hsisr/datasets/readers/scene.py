@@ -6,12 +6,10 @@ from typing import Any
 from hsisr import hdf5
 from hsisr.scene import Scene
 
-_HDF5 = b"\x89HDF\r\n\x1a\n"
-
 
 def matches(path: Path, head: bytes) -> bool:
     """True for an HDF5 file that carries the stamp of a scene."""
-    if not head.startswith(_HDF5):
+    if not head.startswith(hdf5.MAGIC):
         return False
     return hdf5.schema_of(path).startswith("hsisr/scene/")
 

@@ -1,19 +1,25 @@
 """The named conventions. To add one: a file beside this one that makes a `Convention`, and its line in CONVENTIONS."""
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 from hsisr.metrics.conventions.base import Convention
 from hsisr.metrics.conventions.mixup import MIXUP
 from hsisr.metrics.conventions.mulsr import MULSR
+from hsisr.metrics.conventions.plain import PLAIN
 
 #: Name -> convention.
 CONVENTIONS: dict[str, Convention] = {
     "mulsr": MULSR,
     "mixup": MIXUP,
+    "plain": PLAIN,
 }
+#: For images that no published table asks for.
+DEFAULT = PLAIN.name
 
 
 def find_convention(name: str) -> Convention:
     """The convention of that name. Raises HsisrError, naming the known ones, if there is none."""
     if name not in CONVENTIONS:
-        raise HsisrError(f"metrics: unknown convention {name!r}; known: {', '.join(CONVENTIONS)}")
+        raise HsisrError(
+            f"metrics: unknown convention {name!r}; {did_you_mean(name, CONVENTIONS)}known: {', '.join(CONVENTIONS)}"
+        )
     return CONVENTIONS[name]

@@ -12,7 +12,7 @@ import yaml
 
 from hsisr.datasets.download import download
 from hsisr.datasets.overview import aligned
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def checkpoint(name: str) -> Checkpoint:
     """The checkpoint of a name. Raises HsisrError, listing the known ones, if there is none."""
     found = {entry.name: entry for entry in known()}
     if name not in found:
-        raise HsisrError(f"unknown published weights {name!r}; known: {', '.join(found)}")
+        raise HsisrError(f"unknown published weights {name!r}; {did_you_mean(name, found)}known: {', '.join(found)}")
     return found[name]
 
 

@@ -1,7 +1,6 @@
 """Training samples of `hybrid`: whole training scenes, solved by the prior once, cut into patches as they are drawn."""
 
 import hashlib
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, guide_
 from hsisr.models.hybrid.maps import in_basis, stack
 from hsisr.models.prior import solve
 from hsisr.samples import Sample, oriented
+from hsisr.screen import say
 
 
 @dataclass(eq=False)
@@ -99,7 +99,7 @@ def solved(
         kept.append((pair, solve(pair.lr, guide, scale, Sensor(mask=pair.mask), variance=True)))
         names.append(name)
         seconds = time.perf_counter() - started
-        print(f"{name}: training scene {len(names)} solved in {seconds:.1f} s", file=sys.stderr, flush=True)
+        say(f"{name}: training scene {len(names)} solved in {seconds:.1f} s")
     response = learnt.response
     if not response.any():
         response = response_of((pair, solution, scale) for pair, solution in kept)

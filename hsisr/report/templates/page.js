@@ -1,4 +1,4 @@
-// The page works without this script; it adds the enlarged view, the comparison slider and lines that hide.
+// The page works without this script; it adds the enlarged view, the comparison slider, lines that hide, and sorting.
 "use strict";
 
 for (const legend of document.querySelectorAll(".legend")) {
@@ -16,10 +16,47 @@ for (const legend of document.querySelectorAll(".legend")) {
   });
 }
 
+// Press a heading to sort by its column; press again to turn the order around.
+function sortable(table) {
+  const body = table.tBodies[0];
+  if (body.rows.length < 2) return;
+  const valueOf = (cell) => {
+    const text = cell.dataset.order ?? cell.textContent.trim();
+    if (text.startsWith("\u221e")) return Infinity;
+    const number = parseFloat(text.replace(/,/g, ""));
+    return Number.isNaN(number) ? null : number;
+  };
+  [...table.tHead.rows[0].cells].forEach((head, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const down = head.getAttribute("aria-sort") !== "descending";
+      for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const compareCells = (a, b) => {
+        const [x, y] = [a, b].map((row) => row.cells[column]);
+        if (column === 0) return x.textContent.trim().localeCompare(y.textContent.trim()) * (down ? -1 : 1);
+        const [m, n] = [valueOf(x), valueOf(y)];
+        if (m === null || n === null) return (m === null) - (n === null); // what has no number stays below
+        return (m < n ? -1 : m > n ? 1 : 0) * (down ? -1 : 1);
+      };
+      body.append(...[...body.rows].sort(compareCells));
+    });
+  });
+}
+document.querySelectorAll("table.scores").forEach(sortable);
+
 function compare(figure) {
   const pictures = [...figure.closest(".scene").querySelectorAll(".picture")];
   const [left, right] = [figure.querySelector(".left"), figure.querySelector(".right")];
   const stage = figure.querySelector(".stage");
+  for (const side of ["over", "under"]) {
+    const image = new Image();
+    image.className = side;
+    stage.prepend(image);
+  }
   const range = stage.querySelector("input");
   for (const select of [left, right]) {
     for (const kind of new Set(pictures.map((picture) => picture.dataset.kind))) {
@@ -58,7 +95,8 @@ document.querySelectorAll(".compare").forEach(compare);
 
 const viewer = document.getElementById("viewer");
 const pane = viewer.querySelector(".pane");
-const enlarged = pane.querySelector("img");
+const enlarged = new Image();
+pane.append(enlarged);
 let pictures = [], current = 0, zoom = 1;
 
 function fitWidth() {

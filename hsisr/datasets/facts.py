@@ -1,0 +1,75 @@
+"""Where a scene lies and which values it holds, in words, for `hsisr info`."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from hsisr.affine import applied
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+#: Of larger scenes, only so many bytes of pixels are looked at, in strips spread from top to bottom.
+_MOST_BYTES = 2**30
+
+
+def place(scene: Scene) -> dict[str, str]:
+    """EPSG code with its name, pixel size and extent; without a georeference nothing.
+
+    The extent is that of the box around all corners, in the units of the CRS.
+    """
+    if scene.transform is None:
+        return {}
+    a, b, _, d, e, _ = scene.transform
+    width, height = math.hypot(a, d), math.hypot(b, e)
+    _, rows, columns = scene.shape
+    corners = [applied(scene.transform, column, row) for column in (0, columns) for row in (0, rows)]
+    (left, right), (bottom, top) = ((min(axis), max(axis)) for axis in zip(*corners, strict=True))
+    code, unit = _system(scene.crs)
+    return {
+        **({"EPSG": code} if code else {}),
+        "pixel size": f"{width:.7g} x {height:.7g}{f' {unit}' if unit else ''}",
+        "extent": f"x {left:.10g} to {right:.10g}, y {bottom:.10g} to {top:.10g}",
+    }
+
+
+def values(scene: Scene) -> dict[str, str]:
+    """Smallest and largest value, without missing pixels; of scenes above 1 GiB, of a part that it names."""
+    size = math.prod(scene.shape) * np.dtype(scene.stored.dtype).itemsize
+    every = -(-size // _MOST_BYTES)
+    least, most = math.inf, -math.inf
+    try:
+        for number, (rows, block) in enumerate(scene.strips()):
+            if number % every:
+                continue
+            present = np.isfinite(block) if block.dtype.kind == "f" else np.ones(block.shape, bool)
+            missing = scene.without_data(block)
+            if missing is not None:
+                present &= ~missing
+            if scene.mask is not None:
+                present &= np.asarray(scene.mask[rows], bool)
+            if present.any():
+                least, most = min(least, float(block[present].min())), max(most, float(block[present].max()))
+    except HsisrError as error:
+        return {"values": f"cannot be read: {error}"}
+    if least > most:
+        return {"values": "none: every pixel is missing"}
+    low, high = sorted(stored * scene.scale + scene.offset for stored in (least, most))
+    part = f", of one strip of rows in {every}" if every > 1 else ""
+    return {"values": f"{low:.6g} to {high:.6g}{part}"}
+
+
+def _system(crs: str | None) -> tuple[str, str]:
+    """EPSG code with name, and the unit of coordinates; empty where they are not known."""
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    if not crs:
+        return "", ""
+    try:
+        known: Any = CRS.from_user_input(crs)
+    except CRSError:
+        return "", ""
+    code, name = known.to_epsg(), known.to_dict(projjson=True).get("name")
+    unit = "degrees" if known.is_geographic else known.linear_units
+    return ", ".join(str(part) for part in (code, name) if part) if code else "", unit

@@ -1,0 +1,68 @@
+"""Reader of the reflectance of AVIRIS-3, AVIRIS-5 and AVIRIS-NG, level 2A on a grid, as netCDF (`*_RFL_ORT.nc`).
+
+`/reflectance/reflectance` is (bands, rows, columns) of float32, -9999 for no data, beside `wavelength` and `fwhm` in
+nm; a variable of no values, `/transverse_mercator`, says the CRS and the six numbers of GDAL's `GeoTransform`. The same
+products as ENVI files are read by the reader of rasters.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from hsisr import hdf5
+from hsisr.datasets.readers import ground, products
+from hsisr.datasets.readers.arrays import LazyCube, scene_name
+from hsisr.datasets.readers.damage import damage
+from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+_GROUP = "reflectance"
+_NODATA = -9999.0
+_GRIDS = ("transverse_mercator", "crs", "spatial_ref")
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """True for a netCDF 4 file with the cube, its wavelengths and widths in the group `reflectance`."""
+    return products.holds_hdf5(path, head, f"{_GROUP}/reflectance", f"{_GROUP}/wavelength", f"{_GROUP}/fwhm")
+
+
+def read(path: Path) -> Scene:
+    """Scene of the product. Raises HsisrError for parts that do not fit together."""
+    with damage(path, "AVIRIS product"):
+        file = open_for_strips(path)
+        stored = hdf5.dataset(file, f"{_GROUP}/reflectance", "f", 3)
+        group = hdf5.group(file, _GROUP)
+        centres, widths = (
+            products.vector_of(path, "reflectance", group, name, stored.shape[0]) for name in ("wavelength", "fwhm")
+        )
+        nodata = products.number_of(stored, "_FillValue", _NODATA)
+        place = _place(path, file)
+    cube = LazyCube(path, GuardedDataset(path, stored), (0, 1, 2), nodata)
+    scene = Scene(cube, scene_name(path), nodata=nodata, **products.spectral(centres, widths))
+    flown = re.search(r"(?:AV[35]|ang)(\d{4})(\d\d)(\d\d)t(\d\d)(\d\d)(\d\d)", path.name)
+    scene = replace(scene, crs=place.crs, transform=place.transform)
+    return products.finished(
+        path, products.in_order(scene), "AVIRIS L2A", products.time_of(flown), georeference=place.unused
+    )
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What the product says of itself, and what is made of it."""
+    return products.described(path, read)
+
+
+def _place(path: Path, file: Any) -> ground.Georeference:
+    name = next((name for name in _GRIDS if name in list(file)), None)
+    if name is None:
+        return ground.Georeference()
+    grid = hdf5.child(file, name)
+    crs, numbers = (products.text_attribute(grid, *keys) for keys in (("crs_wkt", "spatial_ref"), ("GeoTransform",)))
+    if numbers is None:
+        return ground.Georeference(unused=f"{name} without a GeoTransform")
+    try:
+        left, a, b, top, d, e = (float(word) for word in numbers.split())
+    except ValueError:
+        raise HsisrError(f"{path}: its GeoTransform must be six numbers, not {numbers!r}") from None
+    return ground.as_told(path, ground.Georeference(None, (a, b, left, d, e, top)), crs, None)

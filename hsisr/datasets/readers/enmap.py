@@ -1,0 +1,145 @@
+"""Reader of EnMAP's reflectance, level 2A: a folder, or its zip archive, as DLR delivers it.
+
+`*-SPECTRAL_IMAGE.TIF` holds int16 with -32768 for no data, `*-METADATA.XML` what belongs to each band: centre, width,
+gain, offset (value = stored gain + offset). Quality layers: cloud, cloud shadow (1 where there is any), cirrus (2
+medium, 3 thick), classes (3 background), and pixel masks, of a layer for each band, above 0 where a sample is defect.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from hsisr.datasets.readers import packages, products
+from hsisr.datasets.readers.packages import Package
+from hsisr.errors import HsisrError
+from hsisr.lazy_array import LazyArray
+from hsisr.scene import Scene
+
+_FILE = re.compile(r"(ENMAP\d*-.*-)(METADATA\.XML|SPECTRAL_IMAGE(?:_COG)?\.(?:TIFF?|BSQ|BIL|BIP))", re.IGNORECASE)
+_METADATA = r"ENMAP\d*-.*-METADATA\.XML"
+_IMAGE = r".*-SPECTRAL_IMAGE(?:_COG)?\.(?:TIFF?|BSQ|BIL|BIP)"
+_NODATA = -32768.0
+#: Quality layer -> least and largest number of pixels that are masked.
+_MASKED = {
+    "CLOUD": (1, 255),
+    "CLOUDSHADOW": (1, 255),
+    "CIRRUS": (2, 3),
+    "CLASSES": (3, 3),
+}
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """True for the folder or archive of one product, and for its image or description beside each other."""
+    return _package(path, head) is not None
+
+
+def read(path: Path, quality: str = "mask") -> Scene:
+    """Scene of the product. quality: `mask`: clouds, their shadows, thick cirrus and defect samples hold no data;
+    `none`: they count.
+
+    Raises HsisrError for other levels, and for a description that does not fit the image.
+    """
+    screen = products.uses_quality(path, quality)
+    package = _package(path, products.first_bytes(path))
+    if package is None:
+        raise HsisrError(f"{path}: no EnMAP product; expected its folder, its zip archive or its METADATA.XML")
+    metadata = package.find(_METADATA)[0]
+    products.check_level(path, "an EnMAP product", re.search(r"_(L\d\w)-", metadata))
+    name = package.first(_IMAGE)
+    if name is None:
+        raise HsisrError(f"{path}: an EnMAP product without its SPECTRAL_IMAGE.TIF; get it again")
+    root = package.xml(metadata)
+    scene = products.raster(package, name)
+    bands = _bands(package.place(metadata), root, scene.shape[0])
+    scene = replace(scene, nodata=_NODATA if scene.nodata is None else scene.nodata)
+    scene = replace(scene, **products.spectral(bands[0], bands[1], _expected(root, scene.shape[0])))
+    mask, used = (None, []) if not screen else _mask(package, scene.shape[1:])
+    if screen:
+        scene, flagged = _screened(package, scene)
+        used += flagged
+    scene = products.in_order(products.scaled(path, scene, bands[2], bands[3]))
+    return products.finished(
+        path, scene, "EnMAP L2A", packages.text_of(root, "startTime"), mask,
+        quality=f"no data where {', '.join(used)} say so" if used else None,
+    )  # fmt: skip
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What the product says of itself, and what is made of it."""
+    return products.described(path, read)
+
+
+def _package(path: Path, head: bytes) -> Package | None:
+    return products.package_of(path, head, _FILE, _METADATA)
+
+
+def _bands(path: Path, root: Element, count: int) -> np.ndarray:
+    """Centre, width, gain and offset (4, bands) of each band, in the order of their numbers."""
+    keys = ("wavelengthCenterOfBand", "FWHMOfBand", "GainOfBand", "OffsetOfBand")
+    rows = [
+        [packages.number(path, "number of a bandID", band.get("number"))]
+        + [packages.number(path, key, band.findtext(key)) for key in keys]
+        for characterisation in root.iter("bandCharacterisation")
+        for band in characterisation.iter("bandID")
+    ]
+    if len(rows) != count:
+        raise HsisrError(f"{path}: describes {len(rows)} bands, the image has {count}")
+    return np.array(sorted(rows)).T[1:]
+
+
+def _expected(root: Element, count: int) -> np.ndarray | None:
+    """True where a band is among the expected ones of both detectors; None where a detector lists none."""
+    texts = [root.findtext(f".//{detector}ProductQuality/expectedChannelsList") for detector in ("vnir", "swir")]
+    if not all(texts):
+        return None
+    numbers = [int(word) for text in texts for word in re.findall(r"\d+", text or "")]
+    return np.isin(np.arange(1, count + 1), numbers)
+
+
+def _mask(package: Package, size: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
+    """Valid pixels by the layers of clouds and classes, and the layers that were used."""
+    valid, used = np.ones(size, bool), []
+    for layer, (least, most) in _MASKED.items():
+        name = package.first(rf".*-QL_QUALITY_{layer}(?:_COG)?\.TIFF?")
+        if name is not None:
+            plane = products.layer(package, name, size)
+            valid &= (plane < least) | (plane > most)
+            used.append(f"QL_QUALITY_{layer}")
+    return valid, used
+
+
+def _screened(package: Package, scene: Scene) -> tuple[Scene, list[str]]:
+    """The scene without the samples that its pixel masks flag, and the masks: one of all bands, or one a detector."""
+    names = package.find(r".*-QL_PIXELMASK(?:_VNIR|_SWIR)?(?:_COG)?\.TIFF?")
+    names.sort(key=lambda name: "SWIR" in name.upper())
+    masks = [products.raster(package, name) for name in names]
+    planes = sum(mask.shape[0] for mask in masks)
+    if not masks or scene.nodata is None:
+        return scene, []
+    if any(mask.shape[1:] != scene.shape[1:] for mask in masks) or planes not in (scene.shape[0], len(masks)):
+        raise HsisrError(
+            f"{package.place(names[0])}: {planes} layers of {masks[0].shape[1]} x {masks[0].shape[2]} pixels for an "
+            f"image of {scene.shape[0]} bands, {scene.shape[1]} x {scene.shape[2]}; leave them out with --read "
+            "quality=none"
+        )
+    flags = _Flags([mask.stored for mask in masks], scene.shape)
+    return replace(scene, stored=products.Screened(scene.stored, flags, scene.nodata)), ["QL_PIXELMASK"]
+
+
+class _Flags(LazyArray):
+    """Flags of all bands, out of masks that follow each other; those of one layer each count for all bands."""
+
+    def __init__(self, masks: list[LazyArray], shape: tuple[int, ...]) -> None:
+        self._masks, self.shape, self.dtype = masks, shape, np.dtype(bool)
+
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Flags of a window, True where a sample is defect."""
+        planes = [mask[:, rows, columns] != 0 for mask in self._masks]
+        if sum(len(plane) for plane in planes) == self.shape[0]:
+            return np.concatenate(planes)[bands]
+        every = np.logical_or.reduce([plane.any(axis=0) for plane in planes])
+        return np.broadcast_to(every, (len(range(self.shape[0])[bands]), *every.shape))

@@ -1,0 +1,71 @@
+"""Reader of EO-1 Hyperion's radiance, level 1T or 1Gst: a folder of one GeoTIFF a band, or its zip archive.
+
+Files are named `EO1H..._B008_L1T.TIF`; 242 bands, of which USGS calibrates 8 to 57 and 77 to 224. The text file
+`*_MTL_L1T.TXT` says by what stored numbers are divided for W / (m2 sr um), 40 in bands 1 to 70, 80 in the others.
+Centres are those of USGS's table to within 0.1 nm; the width is nominal.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.datasets.readers import packages, products
+from hsisr.datasets.readers.packages import Package
+from hsisr.datasets.readers.products import parameters
+from hsisr.datasets.stacking import stacked
+from hsisr.errors import HsisrError, notice
+from hsisr.scene import Scene
+
+_BAND = re.compile(r"(?:.*/)?EO1H[^/]*_B(\d{3})_L1\w+\.TIFF?", re.IGNORECASE)
+_VNIR_BANDS = 70
+_CENTRES_NM = np.concatenate([np.linspace(355.59, 1057.68, _VNIR_BANDS), np.linspace(851.92, 2577.08, 172)])
+_WIDTH_NM = 10.9
+_CALIBRATED = (*range(8, 58), *range(77, 225))
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """True for a folder or an archive of Hyperion's bands."""
+    package = Package.of(path, head)
+    return package is not None and bool(_bands(package))
+
+
+def read(path: Path) -> Scene:
+    """Scene of the bands that are there, by wavelength; those that are not calibrated are bad bands.
+
+    Where the text file is missing, stored numbers stay as they are.
+    Raises HsisrError for bands that do not fit together.
+    """
+    package = Package.of(path, products.first_bytes(path))
+    files = {} if package is None else _bands(package)
+    if package is None or not files:
+        raise HsisrError(f"{path}: no Hyperion product; expected a folder of EO1H..._B008_L1T.TIF and so on")
+    numbers = np.array(sorted(files))
+    one_band = [products.raster(package, files[number]) for number in numbers]
+    scene = stacked(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
+    good = np.isin(numbers, _CALIBRATED)
+    spectral = products.spectral(_CENTRES_NM[numbers - 1], np.full(len(numbers), _WIDTH_NM), good)
+    text = package.first(r".*_MTL_L1\w+\.TXT")
+    stated = {} if text is None else parameters(package.text(text))
+    factors = [stated.get(f"SCALING_FACTOR_{name}") for name in ("VNIR", "SWIR")]
+    if all(factors):
+        vnir, swir = (packages.number(package.place(text or ""), "SCALING_FACTOR", factor) for factor in factors)
+        scales = 1 / np.where(numbers <= _VNIR_BANDS, vnir, swir)
+        scene = products.scaled(path, scene, scales, np.zeros(len(numbers)))
+    else:
+        notice(f"{path}: has no file _MTL_L1T.TXT with its scaling factors; stored numbers stay as they are")
+    scene = replace(scene, **spectral)
+    return products.finished(path, products.in_order(scene), "Hyperion L1T", stated.get("ACQUISITION_DATE"))
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What the product says of itself, and what is made of it."""
+    return products.described(path, read)
+
+
+def _bands(package: Package) -> dict[int, str]:
+    """Number -> file of each band."""
+    found = {int(match[1]): name for name in package.on_top() if (match := _BAND.fullmatch(name))}
+    return {number: name for number, name in found.items() if 1 <= number <= len(_CENTRES_NM)}

@@ -1,0 +1,106 @@
+"""Reader of the surface reflectance of Landsat 8 and 9, Collection 2 level 2: a folder of GeoTIFFs, or its archive.
+
+Bands are `*_SR_B1.TIF` to `_SR_B7.TIF` of uint16, 0 for no data; `*_MTL.txt` says scale and offset. `*_QA_PIXEL.TIF`
+holds bits: 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow, 6 clear (neither 1 nor 3). Thermal and aerosol
+layers are left out.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.datasets.readers import packages, products
+from hsisr.datasets.readers.packages import Package
+from hsisr.datasets.readers.products import parameters
+from hsisr.datasets.stacking import stacked
+from hsisr.errors import HsisrError, notice
+from hsisr.scene import Scene
+
+_BAND = re.compile(r"(?:.*/)?(L[CO]0[89]_[^/]*)_SR_B([1-7])\.TIFF?", re.IGNORECASE)
+#: Centre and width of the bands 1 to 7 of OLI in nm (Barsi et al., Remote Sensing 2014).
+_CENTRES_NM = (443.0, 482.0, 561.4, 654.6, 864.7, 1608.9, 2200.7)
+_WIDTHS_NM = (16.0, 60.0, 57.3, 37.5, 28.2, 84.7, 186.7)
+_FILL, _DILATED, _CIRRUS, _CLOUD, _SHADOW, _CLEAR = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 6
+_GROUP = "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """True for the folder or archive of one product."""
+    package = Package.of(path, head)
+    return package is not None and bool(_bands(package))
+
+
+def read(path: Path, quality: str = "mask") -> Scene:
+    """Scene of the bands of surface reflectance, by wavelength.
+
+    quality: `mask`: clouds, their surroundings and shadows, and cirrus hold no data; `none`: they count. Without
+    `*_MTL.txt`, stored numbers stay as they are. Raises HsisrError for bands that do not fit together.
+    """
+    screen = products.uses_quality(path, quality)
+    package = Package.of(path, products.first_bytes(path))
+    files = {} if package is None else _bands(package)
+    if package is None or not files:
+        raise HsisrError(f"{path}: no Landsat product of level 2; expected a folder of LC08_..._SR_B2.TIF and so on")
+    numbers = sorted(files)
+    one_band = [products.raster(package, files[number]) for number in numbers]
+    one_band = [replace(scene, nodata=0.0) for scene in one_band]
+    scene = stacked(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
+    indices = [number - 1 for number in numbers]
+    scene = replace(scene, **products.spectral([_CENTRES_NM[k] for k in indices], [_WIDTHS_NM[k] for k in indices]))
+    text = package.first(r".*_MTL\.txt")
+    acquired = None
+    if text is None:
+        notice(f"{path}: has no _MTL.txt with its scale and offset; stored numbers stay as they are")
+    else:
+        stated = parameters(package.text(text), _GROUP)
+        scene = products.scaled(path, scene, *_scales(package.place(text), stated, numbers))
+        day = parameters(package.text(text))
+        acquired = "T".join(filter(None, [day.get("DATE_ACQUIRED"), day.get("SCENE_CENTER_TIME")])) or None
+    mask = _mask(path, package, scene.shape[1:]) if screen else None
+    return products.finished(
+        path, scene, "Landsat 8/9 L2", acquired, mask,
+        parts=", ".join(f"B{number}" for number in numbers),
+        quality=None if mask is None else "no data where QA_PIXEL says cloud, shadow or cirrus",
+    )  # fmt: skip
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What the product says of itself, and what is made of it."""
+    return products.described(path, read)
+
+
+def _bands(package: Package) -> dict[int, str]:
+    """Number -> file of each band; empty for the bands of several products."""
+    found = [(match, name) for name in package.on_top() if (match := _BAND.fullmatch(name))]
+    if len({match[1] for match, _ in found}) != 1:
+        return {}
+    return {int(match[2]): name for match, name in found}
+
+
+def _scales(path: Path, stated: dict[str, str], numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and offset of each band; where only some are stated, and those agree, they are those of all."""
+    columns = []
+    for key in ("REFLECTANCE_MULT_BAND_", "REFLECTANCE_ADD_BAND_"):
+        known = {number: stated[f"{key}{number}"] for number in range(1, 8) if f"{key}{number}" in stated}
+        values = {number: packages.number(path, key, text) for number, text in known.items()}
+        common = set(values.values())
+        if not values or (len(common) > 1 and not set(numbers) <= set(values)):
+            raise HsisrError(f"{path}: states {key} of {len(values)} bands, expected bands {numbers}; get it again")
+        columns.append(np.array([values.get(number, next(iter(common))) for number in numbers]))
+    return columns[0], columns[1]
+
+
+def _mask(path: Path, package: Package, size: tuple[int, int]) -> np.ndarray | None:
+    """Valid pixels by QA_PIXEL; None without it, or where its bits contradict each other."""
+    name = package.first(r".*_QA_PIXEL\.TIFF?")
+    if name is None:
+        return None
+    bits = products.layer(package, name, size)
+    seen = bits[(bits & _FILL) == 0]
+    if (((seen & _CLEAR) != 0) & ((seen & (_CLOUD | _DILATED)) != 0)).any():
+        notice(f"{path}: its QA_PIXEL says clear and cloud of the same pixels; it is left out")
+        return None
+    return (bits & (_FILL | _DILATED | _CIRRUS | _CLOUD | _SHADOW)) == 0

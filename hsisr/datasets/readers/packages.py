@@ -1,0 +1,166 @@
+"""The files of a product, in a folder or in a zip archive that is read where it lies.
+
+Agencies deliver a product as a folder, or as a zip of it, of images and descriptions whose names begin alike. Archives
+are checked as `hsisr.datasets.archives` checks those that it unpacks; descriptions are XML without a document type, so
+that no entity is expanded and no other file is named.
+"""
+
+import math
+import os
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from hsisr.datasets.archives import zip_members
+from hsisr.datasets.readers.damage import damage
+from hsisr.errors import HsisrError
+
+_ZIP = b"PK\x03\x04"
+#: Largest description that is read, and how deep its elements lie; real ones have 10 MB and a depth of 15 at most.
+_MOST_TEXT_BYTES = 64 * 2**20
+_MOST_DEPTH = 100
+#: Files of a folder that are looked at, and how deep they lie; Sentinel-2's lie five deep.
+_MOST_FILES, _MOST_FOLDERS_DEEP = 5_000, 6
+
+
+@dataclass(frozen=True)
+class Package:
+    """The files of a folder, or of a zip archive. names: path inside -> path or name by which it is opened."""
+
+    path: Path
+    names: dict[str, str]
+    zipped: bool = False
+
+    @classmethod
+    def of(cls, path: Path, head: bytes = b"") -> "Package | None":
+        """The package that a folder or a zip archive is; None for another file. head: its first bytes."""
+        if path.is_dir():
+            return cls(path, _files_below(path))
+        if head.startswith(_ZIP):
+            return cls(path, {name: member.filename for name, member in zip_members(path).items()}, zipped=True)
+        return None
+
+    @classmethod
+    def around(cls, file: Path) -> "Package":
+        """The package of the files that lie in the folder of this one, without what is below."""
+        return cls(file.parent, {entry.name: str(entry) for entry in sorted(file.parent.iterdir()) if entry.is_file()})
+
+    def starting(self, prefix: str) -> "Package":
+        """The package of the files whose names begin so."""
+        chosen = {name: where for name, where in self.names.items() if name.rpartition("/")[2].startswith(prefix)}
+        return Package(self.path, chosen, self.zipped)
+
+    def find(self, pattern: str) -> list[str]:
+        """Paths inside whose end, from a / on, matches a pattern; small letters and capitals are the same."""
+        wanted = re.compile(rf"(?:.*/)?(?:{pattern})", re.IGNORECASE)
+        return sorted(name for name in self.names if wanted.fullmatch(name))
+
+    def first(self, pattern: str) -> str | None:
+        """The first of `find`; None if there is none."""
+        return next(iter(self.find(pattern)), None)
+
+    def on_top(self) -> list[str]:
+        """Paths inside that lie in no folder, or in the one that an archive begins with."""
+        return [name for name in self.names if name.count("/") <= int(self.zipped)]
+
+    def place(self, name: str) -> Path:
+        """What messages call a file."""
+        return self.path / name
+
+    def image(self, name: str) -> str:
+        """What GDAL opens a file by."""
+        if not self.zipped:
+            return self.names[name]
+        return f"/vsizip/{{{self.path.resolve()}}}/{self.names[name]}"
+
+    def content(self, name: str) -> bytes:
+        """All bytes of a description. Raises HsisrError if it cannot be read, or is larger than any description."""
+        with damage(self.place(name), "description"):
+            if self.zipped:
+                with zipfile.ZipFile(self.path) as archive, archive.open(self.names[name]) as file:
+                    content = file.read(_MOST_TEXT_BYTES + 1)
+            else:
+                with open(self.names[name], "rb") as file:
+                    content = file.read(_MOST_TEXT_BYTES + 1)
+        if len(content) > _MOST_TEXT_BYTES:
+            raise HsisrError(f"{self.place(name)}: a description of more than {_MOST_TEXT_BYTES:,} bytes; refused")
+        return content
+
+    def text(self, name: str) -> str:
+        """A description as text; letters outside UTF-8 are replaced. Errors as `content`."""
+        return self.content(name).decode("utf-8", "replace")
+
+    def xml(self, name: str) -> Element:
+        """The root of an XML description, tags without their name spaces. Errors as `parsed_xml`."""
+        return parsed_xml(self.place(name), self.content(name))
+
+
+def parsed_xml(path: Path, content: bytes) -> Element:
+    """The root of an XML text, tags without their name spaces.
+
+    Raises HsisrError for damage, for a document type (and with it any entity), and for elements nested too deeply.
+    """
+    builder, depth = TreeBuilder(), 0
+    parser = expat.ParserCreate(namespace_separator=" ")
+
+    def start(tag: str, attributes: dict[str, str]) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _MOST_DEPTH:
+            raise HsisrError(f"{path}: its elements are nested more than {_MOST_DEPTH} deep; refused")
+        builder.start(tag.rpartition(" ")[2], attributes)
+
+    def end(tag: str) -> None:
+        nonlocal depth
+        depth -= 1
+        builder.end(tag.rpartition(" ")[2])
+
+    def refuse(*_: object) -> None:
+        raise HsisrError(f"{path}: XML with a document type, which may name other files; refused")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = builder.data
+    parser.StartDoctypeDeclHandler = refuse
+    with damage(path, "XML file"):
+        parser.Parse(content, True)
+        return builder.close()
+
+
+def text_of(root: Element, *tags: str) -> str | None:
+    """The text of the first element of any of these tags that has one."""
+    for tag in tags:
+        for element in root.iter(tag):
+            if element.text and element.text.strip():
+                return element.text.strip()
+    return None
+
+
+def number(path: Path, what: str, text: str | None) -> float:
+    """A number that a description gives. Raises HsisrError if it gives none, or no finite one."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise HsisrError(f"{path}: {what} must be a number, not {text!r}")
+    return value
+
+
+def _files_below(folder: Path) -> dict[str, str]:
+    """Files of a folder and of those in it, by their path inside with / between the parts; not all of a large one."""
+    found: dict[str, str] = {}
+    with damage(folder, "folder"):
+        for parent, folders, files in os.walk(folder):
+            folders.sort()
+            if len(Path(parent).relative_to(folder).parts) >= _MOST_FOLDERS_DEEP:
+                folders.clear()
+            for name in sorted(files):
+                if not name.startswith("."):
+                    file = Path(parent, name)
+                    found[file.relative_to(folder).as_posix()] = str(file)
+            if len(found) > _MOST_FILES:
+                break
+    return found

@@ -1,0 +1,191 @@
+"""Reader of PRISMA's reflectance, levels 2C and 2D (.he5): two spectrometers as one cube, and the panchromatic image.
+
+Layout after ASI's product specification and public readers of it: cubes are (rows, bands, columns) of uint16, bands by
+falling wavelength, a centre of 0 for bands that are not used; value = min + stored (max - min) / 65535, and 0 is no
+data. An error matrix beside each cube holds 0 for good samples, else what is wrong: 1 the raw data, 2 a negative
+reflectance, 4 saturation.
+"""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr import hdf5
+from hsisr.datasets.readers import ground, products
+from hsisr.datasets.readers.arrays import LazyCube, scene_name
+from hsisr.datasets.readers.damage import damage
+from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips
+from hsisr.errors import HsisrError
+from hsisr.lazy_array import LazyArray
+from hsisr.scene import Scene
+
+_SWATHS = "HDFEOS/SWATHS"
+_MOST = 65535
+#: Metres of a pixel of the cubes.
+_PIXEL_M = 30.0
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """True for an HDF5 file with a swath of PRISMA's name."""
+    if not products.holds_hdf5(path, head, _SWATHS):
+        return False
+    with damage(path, "HDF5 file"), hdf5.open_any(path) as file:
+        return any(name.startswith("PRS_L") for name in hdf5.group(file, _SWATHS))
+
+
+def read(
+    path: Path,
+    cube: str = "hyperspectral",
+    overlap: str = "swir",
+    quality: str = "mask",
+    georeference: str | None = None,
+) -> Scene:
+    """Scene of the cube, with the panchromatic image as its guide where the file holds one.
+
+    cube: `hyperspectral`, or `pan` for the panchromatic image alone. overlap: the spectrometer, `vnir` or `swir`, whose
+    bands are kept where both see. quality: `mask`: samples that the error matrices flag hold no data; `none`: they
+    count. georeference: `none` leaves out where it lies, such as the latitudes and longitudes of level 2C.
+    Raises HsisrError for other levels, and for what does not fit together.
+    """
+    screen = products.uses_quality(path, quality)
+    if cube not in ("hyperspectral", "pan"):
+        raise HsisrError(f"{path}: cube={cube}: expected hyperspectral or pan")
+    with damage(path, "PRISMA product"):
+        file = open_for_strips(path)
+        level = _level(path, file)
+        pan = _pan(path, file, level, screen, georeference)
+        if cube == "pan":
+            if pan is None:
+                raise HsisrError(f"{path}: holds no panchromatic image")
+            return pan
+        vnir, swir = (_detector(path, file, level, name, screen) for name in ("VNIR", "SWIR"))
+        scene, detectors = products.joined(path, vnir, swir, ("VNIR", "SWIR"), overlap)
+        place = _place(path, file, level, "HCO", scene.shape[1:], georeference)
+    return _finished(path, file, level, replace(scene, guide=pan), place, detectors=detectors)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What the product says of itself, and what is made of it."""
+    return products.described(path, read)
+
+
+def _level(path: Path, file: Any) -> str:
+    found = [re.fullmatch(r"PRS_(L\d\w?)_HCO", name) for name in hdf5.group(file, _SWATHS)]
+    levels = [match[1] for match in found if match]
+    if not levels or levels[0] not in ("L2C", "L2D"):
+        raise HsisrError(
+            f"{path}: a PRISMA product of level {', '.join(levels)[1:] or 'unknown'}; expected reflectance, level 2C "
+            "or 2D"
+        )
+    return levels[0]
+
+
+def _detector(path: Path, file: Any, level: str, name: str, screen: bool) -> Scene:
+    """The used bands of a spectrometer, by rising wavelength."""
+    fields, key = f"{_SWATHS}/PRS_{level}_HCO/Data Fields", name.capitalize()
+    stored = hdf5.dataset(file, f"{fields}/{name}_Cube", "u", 3)
+    count = stored.shape[1]
+    centres, widths = (
+        products.vector_of(path, f"{name}_Cube", file, f"List_{what}_{key}", count) for what in ("Cw", "Fwhm")
+    )
+    used = centres > 0
+    if f"List_Cw_{key}_Flags" in file.attrs:
+        used &= products.vector_of(path, f"{name}_Cube", file, f"List_Cw_{key}_Flags", count) > 0
+    if not used.any():
+        raise HsisrError(f"{path}: none of the {count} bands of {name}_Cube has a wavelength")
+    cube = LazyCube(path, GuardedDataset(path, stored), (1, 0, 2), None)
+    scene = Scene(
+        _screened(path, file, f"{fields}/{name}_PIXEL_L2_ERR_MATRIX", cube, (1, 0, 2)) if screen else cube,
+        scene_name(path), **_scale(file, key), nodata=0.0, **products.spectral(centres, widths),
+    )  # fmt: skip
+    order = np.argsort(centres, kind="stable")
+    return products.picked(scene, order[used[order]])
+
+
+def _pan(path: Path, file: Any, level: str, screen: bool, georeference: str | None) -> Scene | None:
+    """The panchromatic image; None where there is none."""
+    fields = f"{_SWATHS}/PRS_{level}_PCO/Data Fields"
+    if f"PRS_{level}_PCO" not in list(hdf5.group(file, _SWATHS)):
+        return None
+    stored = hdf5.dataset(file, f"{fields}/Cube", "u", 2)
+    cube: LazyArray = LazyCube(path, products.Plane(GuardedDataset(path, stored)), (0, 1, 2), None)
+    if screen:
+        cube = _screened(path, file, f"{fields}/PIXEL_L2_ERR_MATRIX", cube)
+    scene = Scene(cube, scene_name(path), **_scale(file, "Pan"), nodata=0.0)
+    return _finished(path, file, level, scene, _place(path, file, level, "PCO", stored.shape, georeference), " pan")
+
+
+def _screened(path: Path, file: Any, name: str, cube: LazyArray, order: tuple[int, ...] | None = None) -> LazyArray:
+    """The cube without the samples that an error matrix flags; the cube where there is none."""
+    fields, _, last = name.rpartition("/")
+    if last not in list(hdf5.group(file, fields)):
+        return cube
+    flags = GuardedDataset(path, hdf5.dataset(file, name, "ui", 2 if order is None else 3))
+    source = products.Plane(flags) if order is None else flags
+    lazy = LazyCube(path, source, order or (0, 1, 2), None)
+    if lazy.shape != cube.shape:
+        raise HsisrError(f"{path}: {name} is {lazy.shape} (bands, rows, columns), its cube {cube.shape}")
+    return products.Screened(cube, lazy, 0.0)
+
+
+def _scale(file: Any, key: str) -> dict[str, Any]:
+    least, most = (products.number_of(file, f"L2Scale{key}{end}") for end in ("Min", "Max"))
+    return {"scale": (most - least) / _MOST, "offset": least}
+
+
+def _place(
+    path: Path, file: Any, level: str, cube: str, size: tuple[int, ...], georeference: str | None
+) -> ground.Georeference:
+    """Where a cube lies: on a grid (2D), or by the latitude and longitude of each pixel (2C)."""
+    if level == "L2D":
+        found = _grid(path, file, size)
+    else:
+        fields = f"{_SWATHS}/PRS_{level}_{cube}/Geolocation Fields"
+        places = [hdf5.dataset(file, f"{fields}/{name}", "f", 2) for name in ("Latitude", "Longitude")]
+        found = products.from_places(*places) if places[0].shape == places[1].shape == size else ground.Georeference(
+            unused="latitudes and longitudes of another size"
+        )  # fmt: skip
+    return ground.as_told(path, found, None, georeference)
+
+
+def _grid(path: Path, file: Any, size: tuple[int, ...]) -> ground.Georeference:
+    """The grid of level 2D, out of the coordinates of two corners of the product.
+
+    Public readers take them for the middles of the cube's pixels in the corners; where they lie a whole pixel further
+    apart, they are outer corners. The panchromatic image, of six times as many pixels, covers the same ground.
+    """
+    left, top, right, bottom = (
+        products.number_of(file, f"Product_{corner}corner_{axis}")
+        for corner, axis in (("UL", "easting"), ("UL", "northing"), ("LR", "easting"), ("LR", "northing"))
+    )
+    epsg = int(products.number_of(file, "Epsg_Code"))
+    cube = hdf5.dataset(file, f"{_SWATHS}/PRS_L2D_HCO/Data Fields/VNIR_Cube", "u", 3).shape
+    rows, columns = cube[0], cube[2]
+    finer = (size[0] / rows, size[1] / columns)
+    pixel = (_PIXEL_M / finer[0], _PIXEL_M / finer[1])
+    apart = ((top - bottom) / _PIXEL_M, (right - left) / _PIXEL_M)
+    outer = all(abs(a - n) < 0.5 for a, n in zip(apart, (rows, columns), strict=True))
+    middles = all(abs(a - n + 1) < 0.5 for a, n in zip(apart, (rows, columns), strict=True))
+    if not (outer or middles):
+        return ground.Georeference(
+            unused=f"corners {apart[0]:g} x {apart[1]:g} pixels of {_PIXEL_M:g} m apart, for {rows} x {columns} pixels"
+        )
+    half = 0.0 if outer else _PIXEL_M / 2
+    transform = (pixel[1], 0.0, left - half, 0.0, -pixel[0], top + half)
+    return ground.as_told(path, ground.Georeference(None, transform), f"EPSG:{epsg}", None)
+
+
+def _finished(
+    path: Path, file: Any, level: str, scene: Scene, place: ground.Georeference, part: str = "", **told: Any
+) -> Scene:
+    return products.finished(
+        path,
+        replace(scene, crs=place.crs, transform=place.transform),
+        f"PRISMA {level}{part}",
+        products.text_attribute(file, "Product_StartTime"),
+        georeference=place.unused,
+        **told,
+    )

@@ -1,0 +1,353 @@
+"""What the readers of products share: rasters by windows, quality layers, joined detectors, places, and what is told.
+
+A product is what an agency delivers: images, quality layers and a description. Its reader is a module like any other
+(`matches`, `read`, `describe`); it takes what the product says, and refuses in one line what it does not understand.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr import hdf5
+from hsisr.datasets.readers import ground
+from hsisr.datasets.readers.arrays import build, left_on_disk, scene_name
+from hsisr.datasets.readers.damage import damage
+from hsisr.datasets.readers.damage import first_bytes as leading_bytes
+from hsisr.datasets.readers.images import quiet_gdal
+from hsisr.datasets.readers.packages import Package
+from hsisr.datasets.readers.scene import facts
+from hsisr.datasets.stacking import stacked
+from hsisr.errors import HsisrError
+from hsisr.lazy_array import ChosenBands, LazyArray
+from hsisr.scene import Scene
+
+#: GDAL's formats of a product's images by their endings.
+_DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
+#: Endings of descriptions that stand for a product.
+_DESCRIPTIONS = (".xml", ".hdr", ".json", ".geojson")
+#: What a Scene says of each band.
+_SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
+#: Points a side of a geolocation grid that the affine is sought through.
+_PLACES = 7
+
+
+def raster(package: Package, name: str) -> Scene:
+    """The image of a package as a lazy scene, with its place and nodata value; scale and offset are left to the reader.
+
+    Raises HsisrError if it is damaged, or its bands differ in type.
+    """
+    place = package.place(name)
+    driver = _DRIVERS.get(place.suffix.lower())
+    if driver is None:
+        raise HsisrError(f"{place}: an image of an unexpected kind; expected {', '.join(_DRIVERS)}")
+    rows = _Rasters(place, package.image(name), driver)
+    with quiet_gdal(), damage(place, "image"):
+        found = ground.georeference(rows.image)
+        nodata = rows.image.nodata
+    return Scene(rows, scene_name(place), crs=found.crs, transform=found.transform, nodata=nodata)
+
+
+class _Rasters(LazyArray):
+    """The bands of an open raster. path: what messages call it. name, driver: for GDAL."""
+
+    def __init__(self, path: Path, name: str, driver: str) -> None:
+        import rasterio
+
+        self._path = path
+        with quiet_gdal(), damage(path, "image"):
+            self.image = rasterio.open(name, driver=driver)
+            types = set(self.image.dtypes)
+        if len(types) != 1:
+            raise HsisrError(f"{path}: its bands have different types: {', '.join(sorted(types))}")
+        self.shape = (self.image.count, self.image.height, self.image.width)
+        self.dtype = np.dtype(types.pop())
+
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Stored numbers of a window."""
+        from rasterio.windows import Window
+
+        window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
+        with quiet_gdal(), damage(self._path, "image"):
+            return self.image.read([band + 1 for band in range(bands.start, bands.stop, bands.step)], window=window)
+
+
+def layer(package: Package, name: str, size: tuple[int, int], band: int = 0) -> np.ndarray:
+    """A layer (rows, columns) of a package on an image's grid; a coarser one is repeated.
+
+    size: rows and columns of the image. band: of the layer's file, from 0. Raises HsisrError where the two do not fit.
+    """
+    found = raster(package, name)
+    bands, rows, columns = found.shape
+    finer = (size[0] // rows, size[1] // columns)
+    if band >= bands or (rows * finer[0], columns * finer[1]) != size or finer[0] != finer[1]:
+        raise HsisrError(
+            f"{package.place(name)}: a layer of {bands} x {rows} x {columns}, which does not fit the image of "
+            f"{size[0]} x {size[1]} pixels; leave the quality layers out with --read quality=none"
+        )
+    plane: np.ndarray = found.stored[band : band + 1, :, :][0]
+    return plane if finer == (1, 1) else plane.repeat(finer[0], axis=0).repeat(finer[1], axis=1)
+
+
+class Screened(LazyArray):
+    """A cube whose flagged samples are the nodata value. flags: of the same shape, 0 where a sample is good."""
+
+    def __init__(self, cube: LazyArray, flags: LazyArray, nodata: float) -> None:
+        self._cube, self._flags, self._nodata = cube, flags, nodata
+        self.shape, self.dtype, self.files = cube.shape, cube.dtype, cube.files
+
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """A block, screened."""
+        flags = self._flags[bands, rows, columns]
+        block = self._cube[bands, rows, columns]
+        return np.where(flags != 0, np.asarray(self._nodata).astype(block.dtype), block) if flags.any() else block
+
+
+class Plane:
+    """An array on disk with two axes, (rows, columns), as one of a single band."""
+
+    def __init__(self, source: Any) -> None:
+        self._source, self.shape, self.dtype = source, (1, *source.shape), source.dtype
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        return self._source[key[1:]][None]
+
+
+def uses_quality(path: Path, quality: str) -> bool:
+    """Whether the option `quality` says that quality layers are used. Raises HsisrError for another word."""
+    if quality not in ("mask", "none"):
+        raise HsisrError(f"{path}: quality={quality}: expected mask, or none to leave the quality layers out")
+    return quality == "mask"
+
+
+def scaled(path: Path, scene: Scene, scales: np.ndarray, offsets: np.ndarray) -> Scene:
+    """The scene with a scale and an offset for each band; where they differ, its bands become values."""
+    if not (np.isfinite(scales).all() and np.isfinite(offsets).all() and scales.all()):
+        raise HsisrError(f"{path}: a band's scale or offset is not a number, or the scale is 0")
+    if len(set(scales)) == len(set(offsets)) == 1:
+        return replace(scene, scale=float(scales[0]), offset=float(offsets[0]))
+    bands = [
+        replace(picked(scene, np.array([band])), scale=float(scale), offset=float(offset))
+        for band, (scale, offset) in enumerate(zip(scales, offsets, strict=True))
+    ]
+    return stacked(bands, [str(path)] * len(bands), scene.name)
+
+
+def picked(scene: Scene, bands: np.ndarray) -> Scene:
+    """The scene with these bands alone (from 0, in this order), still lazy."""
+    if np.array_equal(bands, np.arange(scene.shape[0])):
+        return scene
+    known = {key: getattr(scene, key) for key in _SPECTRAL}
+    chosen: dict[str, Any] = {key: None if value is None else np.asarray(value)[bands] for key, value in known.items()}
+    return replace(scene, stored=ChosenBands(scene.stored, np.asarray(bands)), **chosen)
+
+
+def in_order(scene: Scene) -> Scene:
+    """The scene with its bands in order of wavelength."""
+    return picked(scene, np.argsort(np.asarray(scene.wavelengths_nm), kind="stable"))
+
+
+def joined(path: Path, short: Scene, long: Scene, names: tuple[str, str], overlap: str) -> tuple[Scene, str]:
+    """Two detectors as one scene in order of wavelength, and in words what was done where both see.
+
+    short, long: of the shorter and the longer wavelengths. names: what they are called; overlap: the one, in small
+    letters, whose bands are kept between the first wavelength of `long` and the last of `short`.
+    Raises HsisrError for another word.
+    """
+    if overlap not in [name.lower() for name in names]:
+        raise HsisrError(f"{path}: overlap={overlap}: expected {' or '.join(name.lower() for name in names)}")
+    centres = [np.asarray(scene.wavelengths_nm) for scene in (short, long)]
+    least, most = max(c.min() for c in centres), min(c.max() for c in centres)
+    keep = [np.ones(len(c), bool) for c in centres]
+    loser = 0 if overlap == names[1].lower() else 1
+    keep[loser] = (centres[loser] < least) | (centres[loser] > most)
+    parts = [picked(scene, np.flatnonzero(k)) for scene, k in zip((short, long), keep, strict=True) if k.any()]
+    ranges = [f"{name} {c.min():.0f} to {c.max():.0f} nm" for name, c in zip(names, centres, strict=True)]
+    told = ", ".join(ranges)
+    if least <= most:
+        told += (
+            f"; of {least:.0f} to {most:.0f} nm, which both see, the bands of {names[1 - loser]} are kept and "
+            f"{(~keep[loser]).sum()} of {names[loser]} left out"
+        )
+    return in_order(stacked(parts, [f"{path}"] * len(parts), short.name)), told
+
+
+def from_places(latitude: Any, longitude: Any) -> ground.Georeference:
+    """The georeference of pixels whose latitudes and longitudes, (rows, columns) in degrees, are given.
+
+    latitude, longitude: arrays, or data sets of HDF5, of which a few numbers are read.
+    An affine where one follows them to within `ground.TOLERANCE_PX`; else what is not used, in words.
+    """
+    from rasterio.control import GroundControlPoint
+
+    rows, columns = (np.unique(np.linspace(0, size - 1, _PLACES).round().astype(int)) for size in latitude.shape)
+    points = [
+        GroundControlPoint(row + 0.5, column + 0.5, float(longitude[row, column]), float(latitude[row, column]))
+        for row in rows
+        for column in columns
+        if np.isfinite(latitude[row, column]) and np.isfinite(longitude[row, column])
+    ]
+    transform, residual = ground.affine_through(points)
+    if transform is not None and residual <= ground.TOLERANCE_PX:
+        return ground.Georeference("EPSG:4326", transform)
+    return ground.Georeference(unused="a latitude and a longitude for each pixel, which no affine follows")
+
+
+def holds_hdf5(path: Path, head: bytes, *members: str) -> bool:
+    """Whether a file is HDF5 and has all of these members, which lie in it.
+
+    Readers look for names in `list(group)`: `name in group` would open another file that a link leads to.
+    """
+    if not head.startswith(hdf5.MAGIC):
+        return False
+    try:
+        with hdf5.open_any(path) as file:
+            for member in members:
+                hdf5.child(file, member)
+    except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError):
+        return False  # damaged, or none of these: another reader says so
+    return True
+
+
+def vector_of(path: Path, what: str, owner: Any, name: str, count: int) -> np.ndarray:
+    """`count` numbers of an attribute (of a group or data set), or of a data set below a group.
+
+    Raises HsisrError for another count.
+    """
+    with damage(path, "HDF5 file"):
+        if name in owner.attrs:
+            values = np.asarray(hdf5.attribute(owner, name, list), float)
+        else:
+            values = np.ravel(hdf5.dataset(owner, name, "iuf")[...]).astype(float)
+    if values.shape != (count,):
+        raise HsisrError(f"{path}: {name} holds {values.size} numbers for the {count} bands of {what}")
+    return values
+
+
+def text_attribute(owner: Any, *names: str) -> str | None:
+    """The first of these attributes that is a text, or a list that begins with one; None without one."""
+    for name in names:
+        values = hdf5.attribute(owner, name, list, [None])
+        if values and isinstance(values[0], str):
+            return values[0]
+    return None
+
+
+def finished(
+    path: Path, scene: Scene, product: str, acquired: str | None = None, mask: np.ndarray | None = None, **told: Any
+) -> Scene:
+    """The scene of a product, made like that of any array (`arrays.build`): checked, in memory where it is small.
+
+    product: what it is, as `EnMAP L2A`. acquired: time of acquisition, as the product writes it. mask: (rows, columns)
+    True where a pixel is valid. told: what else `hsisr info` says; entries that are None are left out.
+    """
+    provenance: dict[str, Any] = {"product": product, "acquired": acquired, **told}
+    provenance = {key: value for key, value in provenance.items() if value is not None}
+    provenance["tags"] = {"PRODUCT": product, **({} if acquired is None else {"ACQUIRED": acquired})}
+    if mask is not None and not mask.any():
+        raise HsisrError(
+            f"{path}: its quality layers leave no pixel; leave them out with --read quality=none (a guide: "
+            "--read-guide quality=none)"
+        )
+    _check_numbers(path, scene)
+    fields = {key: getattr(scene, key) for key in ("scale", "offset", "crs", "transform", "guide", *_SPECTRAL)}
+    # a description is no measure of how many pixels its product may hold
+    holder = path.parent if path.suffix.lower() in _DESCRIPTIONS else path
+    made = build(holder, scene.stored, (0, 1, 2), scene.nodata, mask=mask, provenance=provenance, **fields)
+    valid = None if made.mask is None or made.mask.all() else made.mask
+    return replace(made, name=scene_name(path), mask=valid)
+
+
+def _check_numbers(path: Path, scene: Scene) -> None:
+    """Raise HsisrError for wavelengths, widths or a grid that are no numbers."""
+    for what, values in (("wavelengths", scene.wavelengths_nm), ("widths of bands", scene.fwhm_nm)):
+        if values is not None and not np.isfinite(values).all():
+            raise HsisrError(f"{path}: its {what} are not all numbers; get it again")
+    if scene.transform is not None:
+        a, b, _, d, e, _ = scene.transform
+        if not np.isfinite(scene.transform).all() or a * e == b * d:
+            raise HsisrError(f"{path}: its grid {scene.transform} is none; get it again")
+
+
+def described(path: Path, read: Callable[..., Scene]) -> dict[str, Any]:
+    """What `hsisr info` says of a product; its pixels are not read, but those of quality layers."""
+    with left_on_disk():
+        scene = read(path)
+    told = {key: value for key, value in scene.provenance.items() if key not in ("product", "tags")}
+    found = {"format": scene.provenance["product"], **facts(scene), **told}
+    if scene.fwhm_nm is not None:
+        found["fwhm"] = f"{np.min(scene.fwhm_nm):g} to {np.max(scene.fwhm_nm):g} nm"
+    return found
+
+
+def spectral(wavelengths: Any, widths: Any, good: np.ndarray | None = None) -> dict[str, Any]:
+    """Wavelengths, widths and bad bands of a Scene out of numbers in nanometres. good: True where a band is used."""
+    bad = None if good is None or np.all(good) else ~np.asarray(good, bool)
+    return {
+        "wavelengths_nm": np.asarray(wavelengths, float),
+        "fwhm_nm": np.asarray(widths, float),
+        "bad_bands": bad,
+    }
+
+
+def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) -> Package | None:
+    """The files of the one product that a folder, an archive or one of its files stands for; None for none of it.
+
+    file: matches the name of a file of the product, its first group being what all of them begin with. metadata: the
+    pattern of the description, of which a product has one.
+    """
+    package = Package.of(path, head)
+    if package is None:
+        match = file.fullmatch(path.name)
+        if match is None:
+            return None
+        package = Package.around(path).starting(match[1])
+    found = sorted(set(package.on_top()) & set(package.find(metadata)))
+    match = file.fullmatch(found[0].rpartition("/")[2]) if len(found) == 1 else None
+    return None if match is None else package.starting(match[1])
+
+
+def check_level(path: Path, product: str, level: re.Match[str] | None) -> None:
+    """Raise HsisrError unless the level of a product is 2A. level: of its name, the first group being as `L2A`."""
+    if level is None or level[1].upper() != "L2A":
+        raise HsisrError(f"{path}: {product} of level {level[1][1:] if level else 'unknown'}; expected level 2A")
+
+
+def time_of(match: re.Match[str] | None, zone: str = "") -> str | None:
+    """The time of acquisition out of a name: its year, month, day, hour, minute and second; None without a match."""
+    return None if match is None else "{}-{}-{}T{}:{}:{}".format(*match.groups()) + zone
+
+
+def first_bytes(path: Path) -> bytes:
+    """The first bytes of a file; none of a folder."""
+    return leading_bytes(path, 16) if path.is_file() else b""
+
+
+def parameters(text: str, group: str | None = None) -> dict[str, str]:
+    """The lines `KEY = VALUE` of a description of USGS, without quotes; the first of each key counts.
+
+    group: only those of this group, where the text has it.
+    """
+    found: dict[str, str] = {}
+    inside = group is None or f"GROUP = {group}" not in text
+    for line in text.splitlines():
+        key, equals, value = (part.strip() for part in line.partition("="))
+        if key in ("GROUP", "END_GROUP") and group is not None and value == group:
+            inside = key == "GROUP"
+        elif equals and inside:
+            found.setdefault(key, value.strip('"'))
+    return found
+
+
+def number_of(owner: Any, name: str, default: float | None = None) -> float:
+    """The number of an attribute, also where it is one in a list; the default where it is absent.
+
+    Raises KeyError if it is absent without a default, ValueError if it is none.
+    """
+    value = hdf5.attribute(owner, name, list, None if default is None else [default])
+    if len(value) != 1 or isinstance(value[0], str):
+        raise ValueError(f"the attribute {name} is no number")
+    return float(value[0])

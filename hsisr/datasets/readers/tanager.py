@@ -1,0 +1,98 @@
+"""Reader of Planet's Tanager, surface reflectance, on its grid (ortho) or in the geometry of the sensor (basic), HDF5.
+
+`/HDFEOS/GRIDS/HYP` (or `SWATHS/HYP`) `/Data Fields/surface_reflectance` is (bands, rows, columns) of float32 with
+`wavelengths`, `fwhm` and `good_wavelengths` as attributes; beside it lie `nodata_pixels`, `beta_cloud_mask` and
+`beta_cirrus_mask`, 1 where there are any. The grid stands in `StructMetadata.0`, its CRS in `epsg_code` of the group.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr import hdf5
+from hsisr.datasets.readers import ground, products
+from hsisr.datasets.readers.arrays import LazyCube, scene_name
+from hsisr.datasets.readers.damage import damage
+from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips
+from hsisr.errors import HsisrError
+from hsisr.scene import Scene
+
+_GRID, _SWATH = "HDFEOS/GRIDS/HYP", "HDFEOS/SWATHS/HYP"
+_NODATA = -9999.0
+_CLOUDS = ("beta_cloud_mask", "beta_cirrus_mask")
+
+
+def matches(path: Path, head: bytes) -> bool:
+    """True for an HDF5 file with Tanager's grid or swath."""
+    return any(products.holds_hdf5(path, head, f"{group}/Data Fields") for group in (_GRID, _SWATH))
+
+
+def read(path: Path, quality: str = "mask", georeference: str | None = None) -> Scene:
+    """Scene of the product.
+
+    quality: `mask`: clouds, cirrus and pixels without data hold no data; `none`: clouds and cirrus count.
+    georeference: `none` leaves out where it lies, such as the latitudes and longitudes of a basic product.
+    Raises HsisrError for radiance, and for parts that do not fit together.
+    """
+    screen = products.uses_quality(path, quality)
+    with damage(path, "Tanager product"):
+        file = open_for_strips(path)
+        top = _GRID if products.holds_hdf5(path, hdf5.MAGIC, _GRID) else _SWATH
+        fields = hdf5.group(file, f"{top}/Data Fields")
+        if "surface_reflectance" not in list(fields):
+            held = ", ".join(fields)
+            raise HsisrError(f"{path}: a Tanager product that holds {held}; expected surface_reflectance")
+        stored = hdf5.dataset(fields, "surface_reflectance", "f", 3)
+        centres, widths = (
+            products.vector_of(path, "surface_reflectance", stored, name, stored.shape[0])
+            for name in ("wavelengths", "fwhm")
+        )
+        good = None
+        if "good_wavelengths" in stored.attrs:
+            good = products.vector_of(path, "surface_reflectance", stored, "good_wavelengths", stored.shape[0]) > 0
+        nodata = products.number_of(stored, "_FillValue", _NODATA)
+        names = [name for name in ("nodata_pixels", *(_CLOUDS if screen else ())) if name in list(fields)]
+        planes = [hdf5.dataset(fields, name, "iuf", 2)[...] != 0 for name in names]
+        place = _grid(path, file, top) if top == _GRID else _places(file, top)
+        place = ground.as_told(path, place, None, georeference)
+    if any(plane.shape != stored.shape[1:] for plane in planes):
+        raise HsisrError(f"{path}: its masks are of another size than surface_reflectance, {stored.shape[1:]}")
+    cube = LazyCube(path, GuardedDataset(path, stored), (0, 1, 2), nodata)
+    scene = Scene(
+        cube, scene_name(path), nodata=nodata, crs=place.crs, transform=place.transform,
+        **products.spectral(centres, widths, good),
+    )  # fmt: skip
+    mask = ~np.logical_or.reduce(planes) if planes else None
+    acquired = re.match(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", path.name)
+    return products.finished(
+        path, products.in_order(scene), "Tanager surface reflectance",
+        products.time_of(acquired), mask,
+        quality=f"no data where {', '.join(names)} say so" if names else None, georeference=place.unused,
+    )  # fmt: skip
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """What the product says of itself, and what is made of it."""
+    return products.described(path, read)
+
+
+def _grid(path: Path, file: Any, top: str) -> ground.Georeference:
+    """The grid by the corners in `StructMetadata.0`, which are outer ones."""
+    text = hdf5.read_text(file, "HDFEOS INFORMATION/StructMetadata.0")
+    size, corners = ([re.search(rf"{key}=\(?([^)\s]+)", text) for key in keys] for keys in (
+        ("XDim", "YDim"), ("UpperLeftPointMtrs", "LowerRightMtrs")))  # fmt: skip
+    if not all(size) or not all(corners):
+        return ground.Georeference(unused="a grid that StructMetadata.0 does not describe")
+    columns, rows = (int(match[1]) for match in size if match)
+    (left, upper), (right, lower) = ([float(x) for x in match[1].split(",")] for match in corners if match)
+    epsg = int(products.number_of(hdf5.group(file, top), "epsg_code"))
+    transform = ((right - left) / columns, 0.0, left, 0.0, (lower - upper) / rows, upper)
+    return ground.as_told(path, ground.Georeference(None, transform), f"EPSG:{epsg}", None)
+
+
+def _places(file: Any, top: str) -> ground.Georeference:
+    return products.from_places(
+        *(hdf5.dataset(file, f"{top}/Geolocation Fields/{name}", "f", 2) for name in ("Latitude", "Longitude"))
+    )

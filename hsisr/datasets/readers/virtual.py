@@ -1,0 +1,88 @@
+"""Images that are no files of their own, opened when a path names them so: in a zip or gzip archive, or at an address.
+
+`/vsizip/ARCHIVE.zip/IMAGE.tif`, `/vsigzip/IMAGE.tif.gz` and `https://HOST/IMAGE.tif`, as GDAL writes them. Only what
+the user names is opened: no file that is read may name one.
+"""
+
+import re
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from hsisr.datasets.archives import zip_members
+from hsisr.errors import HsisrError
+
+_ZIP, _GZIP = "/vsizip/", "/vsigzip/"
+#: An address, also one whose // a Path has made a /.
+_ADDRESS = re.compile(r"(https?):/{1,2}([^/].*)", re.IGNORECASE)
+#: GDAL's formats of such images by their endings.
+_DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
+#: For addresses: no listing of folders there, and an end to waiting.
+_SETTINGS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_CONNECTTIMEOUT": 30, "GDAL_HTTP_TIMEOUT": 120,
+             "GDAL_HTTP_MAX_RETRY": 3}  # fmt: skip
+
+
+def is_virtual(path: Path) -> bool:
+    """Whether a path is written in one of these ways."""
+    return str(path).startswith((_ZIP, _GZIP)) or is_address(path)
+
+
+def is_address(path: Path) -> bool:
+    """Whether a path is an address of the web."""
+    return _ADDRESS.fullmatch(str(path)) is not None
+
+
+def name_and_driver(path: Path) -> tuple[str, str]:
+    """What GDAL opens a path of these by, and GDAL's name of its format.
+
+    Raises HsisrError for an archive that is not there, lacks the image or is refused, and for other formats.
+    """
+    address = _ADDRESS.fullmatch(str(path))
+    if address is not None:
+        name = f"/vsicurl/{address[1].lower()}://{address[2]}"
+        ending = Path(address[2].partition("?")[0]).suffix.lower()
+    else:
+        archive, member = _archive(path)
+        ending = Path(member).suffix.lower()
+        if str(path).startswith(_GZIP):
+            name = f"{_GZIP}{archive.resolve()}"
+        else:
+            members = zip_members(archive)
+            if member not in members:
+                raise HsisrError(f"{archive}: holds no {member or 'image by no name'}; it holds {_some(members)}")
+            name = f"{_ZIP}{{{archive.resolve()}}}/{members[member].filename}"
+    if ending not in _DRIVERS:
+        raise HsisrError(f"{path}: of images in archives and on the web only {', '.join(_DRIVERS)} are read")
+    return name, _DRIVERS[ending]
+
+
+def local_file(path: Path) -> Path | None:
+    """The archive that a path of these lies in; None for an address. Raises HsisrError for one that is not there."""
+    return None if is_address(path) else _archive(path)[0]
+
+
+def settings(path: Path) -> AbstractContextManager[Any]:
+    """What GDAL is told around each call for this path."""
+    if not is_address(path):
+        return nullcontext()
+    import rasterio
+
+    return rasterio.Env(**_SETTINGS)
+
+
+def _archive(path: Path) -> tuple[Path, str]:
+    """The archive, and the image inside (of gzip: the name without .gz); `Path` drops the / of an absolute one."""
+    inside = str(path).removeprefix(_ZIP).removeprefix(_GZIP).replace("{", "").replace("}", "")
+    parts = inside.split("/")
+    for top in ("", "/"):
+        for count in range(1, len(parts) + 1):
+            archive = Path(top + "/".join(parts[:count]))
+            if archive.is_file():
+                member = "/".join(parts[count:])
+                return archive, member or archive.name.removesuffix(".gz")
+    raise HsisrError(f"{path}: no such archive; expected {_ZIP}ARCHIVE.zip/IMAGE.tif or {_GZIP}IMAGE.tif.gz")
+
+
+def _some(names: dict[str, Any]) -> str:
+    listed = list(names)[:5]
+    return ", ".join(listed) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

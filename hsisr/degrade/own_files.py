@@ -1,0 +1,148 @@
+"""A spectral response or a PSF of the user's own, read from a file and checked.
+
+A response is a table: a row a wavelength, a column a channel. Its first column is the wavelengths in nm where it rises
+from 100 or more throughout; without one, the rows are for the bands in order. A PSF is an array of weights or a grey
+image. Either is normalised when it is used, so the unit does not matter.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+
+#: Endings of files that hold a response, and a PSF.
+RESPONSE_ENDINGS = (".csv", ".txt", ".mat", ".npy")
+PSF_ENDINGS = (*RESPONSE_ENDINGS, ".tif", ".tiff", ".png")
+
+#: The shortest wavelength that is taken for one in nm; what rises below it may be micrometres.
+_LEAST_NM = 100.0
+_MICROMETRES = (0.1, 30.0)
+
+
+def is_file_name(value: Any) -> bool:
+    """Whether a setting names a file, by its ending, and not something that comes with hsisr."""
+    return isinstance(value, (str, os.PathLike)) and Path(value).suffix.lower() in PSF_ENDINGS
+
+
+def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray]:
+    """Wavelengths in nm (n,), or None; names of the channels; values (n, channels), >= 0.
+
+    Raises HsisrError, in one line, for a file that cannot be read or holds no such table.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in RESPONSE_ENDINGS:
+        raise HsisrError(f"{path}: expected a table, {', '.join(RESPONSE_ENDINGS)}, a row a wavelength")
+    names, table = _table(path)
+    rows, columns = table.shape
+    if columns > rows + 1:
+        raise HsisrError(
+            f"{path}: {rows} rows and {columns} columns; expected a row a wavelength or band and a column a channel: "
+            "transpose it"
+        )
+    first = table[:, 0]
+    rising = len(first) > 1 and bool((np.diff(first) > 0).all())
+    if rising and columns > 1 and _MICROMETRES[0] <= first[0] and first[-1] <= _MICROMETRES[1]:
+        raise HsisrError(
+            f"{path}: its first column rises from {first[0]:g} to {first[-1]:g}, as wavelengths in micrometres do; "
+            "give them in nm, or leave them out"
+        )
+    wavelengths = None
+    if rising and first[0] >= _LEAST_NM:
+        wavelengths, names, table = first, names[1:], table[:, 1:]
+    if not names:
+        raise HsisrError(f"{path}: holds wavelengths only; add a column for each channel")
+    if wavelengths is None and path.suffix.lower() in (".csv", ".txt") and first[0] >= _LEAST_NM:
+        raise HsisrError(f"{path}: its first column, wavelengths in nm, must rise from row to row; sort the rows")
+    _check_weights(path, table)
+    empty = [name for name, total in zip(names, table.sum(axis=0), strict=True) if not total > 0]
+    if empty:
+        raise HsisrError(f"{path}: {empty[0]} is 0 everywhere; leave the column out")
+    return wavelengths, names, table
+
+
+def read_psf(path: str | os.PathLike[str]) -> np.ndarray:
+    """Weights (rows, columns) >= 0 with sum 1. Raises HsisrError, in one line, for a file that holds no PSF."""
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending not in PSF_ENDINGS:
+        raise HsisrError(f"{path}: expected an array or an image, {', '.join(PSF_ENDINGS)}")
+    weights = _table(path)[1] if ending in RESPONSE_ENDINGS else _grey(path)
+    _check_weights(path, weights)
+    total = weights.sum()
+    if not total > 0:
+        raise HsisrError(f"{path}: its weights are 0 everywhere; a PSF has a positive sum")
+    normalised: np.ndarray = weights / total
+    return normalised
+
+
+def _table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the columns, and the numbers (rows, columns) float64."""
+    if not path.is_file():
+        raise HsisrError(f"{path}: no such file; its path counts from the folder that the work is done in")
+    if path.suffix.lower() in (".csv", ".txt"):
+        return _text_table(path)
+    from hsisr.datasets.readers import read_plane
+
+    values = read_plane(path)
+    if values.ndim != 2 or values.dtype.kind not in "buif":
+        raise HsisrError(f"{path}: {values.dtype} {values.shape}; expected one array of numbers with two axes")
+    return _numbered(values.shape[1]), values.astype(float)
+
+
+def _text_table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HsisrError(f"{path}: cannot be read as text ({error}); save it as CSV") from None
+    names: tuple[str, ...] | None = None
+    rows: list[list[float]] = []
+    for number, line in enumerate(lines, start=1):
+        words = _words(line)
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        try:
+            rows.append([float(word) for word in words])
+        except ValueError:
+            if rows or names is not None:
+                raise HsisrError(f"{path}: line {number} holds something that is no number") from None
+            names = tuple(word.strip() for word in words)
+            continue
+        if len(rows[-1]) != len(rows[0]):
+            raise HsisrError(f"{path}: line {number} has {len(rows[-1])} columns, the first one {len(rows[0])}")
+    if not rows:
+        raise HsisrError(f"{path}: holds no numbers")
+    table = np.array(rows)
+    if names is None or len(names) != table.shape[1]:
+        names = _numbered(table.shape[1])
+    return names, table
+
+
+def _words(line: str) -> list[str]:
+    if ";" in line:  # as spreadsheets write it where the comma is for decimals
+        return line.replace(",", ".").split(";")
+    return re.split(r"\s*[,\t]\s*|\s+", line.strip())
+
+
+def _numbered(columns: int) -> tuple[str, ...]:
+    return tuple(f"column {number + 1}" for number in range(columns))
+
+
+def _grey(path: Path) -> np.ndarray:
+    """An image of one band, or of several that are the same."""
+    from hsisr.datasets.readers import read_scene
+
+    cube = read_scene(path).filled_cube
+    if any(not np.array_equal(band, cube[0]) for band in cube[1:]):
+        raise HsisrError(f"{path}: has {len(cube)} bands that differ; a PSF is a grey image")
+    return np.asarray(cube[0], dtype=float)
+
+
+def _check_weights(path: Path, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise HsisrError(f"{path}: holds NaN or infinity; expected weights >= 0")
+    if values.min() < 0:
+        raise HsisrError(f"{path}: holds negative weights, down to {values.min():g}; light only adds up: expected >= 0")

@@ -1,0 +1,22 @@
+"""Means and spreads of scores; none where one of the values is none."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from hsisr.evaluation.results import Scores
+
+
+def mean(scores: Iterable[Scores]) -> Scores:
+    """The mean of each score."""
+    return _over(np.mean, list(scores))
+
+
+def std(scores: Iterable[Scores]) -> Scores:
+    """The standard deviation of each score, 0 for one."""
+    return _over(np.std, list(scores))
+
+
+def _over(statistic: Callable, scores: list[Scores]) -> Scores:
+    columns = {key: [entry[key] for entry in scores] for key in (scores[0] if scores else ())}
+    return {key: None if None in values else float(statistic(values)) for key, values in columns.items()}

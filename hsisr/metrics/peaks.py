@@ -1,0 +1,58 @@
+"""The value that counts as 1: what `peak` stands for, and whether a reference is in its unit."""
+
+import math
+
+import numpy as np
+
+from hsisr.errors import HsisrError
+from hsisr.metrics.inputs import Pair, check_positive
+
+#: Values up to so many peaks are bright ones; values beyond are of another unit, such as 0 to 255 or 0 to 10000.
+_BRIGHT = 1.5
+#: Values may leave a range to which estimates are clipped by this part of the peak: float32 rounds.
+_ROUNDING = 1e-6
+
+
+def check_peak(peak: float | None) -> float:
+    """The peak as a number; 1 where none is given. Raises HsisrError unless it is a finite number above 0."""
+    return 1.0 if peak is None else check_positive("peak", peak)
+
+
+def check_unit(pair: Pair, peak: float | None) -> None:
+    """Raise HsisrError if no peak was given and the reference reaches far beyond 1, so that it is in another unit."""
+    if peak is not None:
+        return
+    low, high = _reach(pair)
+    size = max(-low, high)
+    if size > _BRIGHT:
+        raise HsisrError(
+            f"metrics: the reference reaches {size:g}, and its values are taken to be in [0, 1]; give the value that "
+            "counts as 1 as peak (255 for 8 bit, 10000 for reflectance times 10000)"
+        )
+
+
+def check_inside(pair: Pair, clip: tuple[float, float], convention: str) -> None:
+    """Raise HsisrError if the reference leaves the range to which the convention of that name clips the estimate."""
+    low, high = _reach(pair)
+    slack = _ROUNDING * (clip[1] - clip[0])
+    if low >= clip[0] - slack and high <= clip[1] + slack:
+        return
+    larger = "give the value that counts as 1 as peak, or " if low >= clip[0] - slack else ""
+    raise HsisrError(
+        f"metrics: the reference goes from {low:g} to {high:g}, and convention {convention} clips the estimate to "
+        f"[{clip[0]:g}, {clip[1]:g}]; {larger}choose convention plain, which clips nothing"
+    )
+
+
+def _reach(pair: Pair) -> tuple[float, float]:
+    """Smallest and largest value of the reference's valid pixels; NaN is passed over, as `Pair.read` refuses it."""
+    low, high = float(pair.reference.min()), float(pair.reference.max())
+    if low >= 0 and high <= 1:
+        return low, high
+    reach = [math.inf, -math.inf]
+    for band in pair.reference:
+        values = band if pair.mask is None else band[pair.mask]
+        values = values[np.isfinite(values)]
+        if values.size:
+            reach = [min(reach[0], float(values.min())), max(reach[1], float(values.max()))]
+    return (reach[0], reach[1]) if reach[0] <= reach[1] else (0.0, 0.0)

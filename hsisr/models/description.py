@@ -1,0 +1,95 @@
+"""What a model file must say of a network, found from the network itself, and tried: the file must give it back."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from hsisr.errors import HsisrError
+from hsisr.models import own, registry
+from hsisr.models.base import as_model
+from hsisr.models.network import Network
+from hsisr.samples import Sample
+
+#: Values that a model file can hold.
+_PLAIN = (bool, int, float, str, type(None))
+
+
+def describe(network: nn.Module, sample: Sample, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Base, options, scale, bands and guide_channels of a network, of which `registry.build` makes it again.
+
+    sample: one that it is trained on, stacked. options: what its class was built with, beside `own.FACTS`; None: what a
+    `Network` kept of it, and of any other class the attributes that are called as arguments of its constructor. With
+    those that is a guess: the network that is built again must make the same image of the sample.
+    Raises HsisrError if there is no such description.
+    """
+    kind, chosen = type(network), own.built_with(network) if options is None else options
+    base = _base(kind)
+    found: dict[str, Any] = {"base": base, "options": _plain(chosen), **_facts(network, sample)}
+    try:
+        again = registry.build(**found)
+        again.load_state_dict(network.state_dict())
+        same = isinstance(network, Network) or _same_image(network, again, sample)
+    except Exception as error:  # whatever the code of somebody else's class raises
+        told = str(error) if isinstance(error, HsisrError) else own.reason(error)
+        raise HsisrError(f"{kind.__qualname__} cannot be built again from what is known of it: {told}") from error
+    if not same:
+        raise HsisrError(f"{kind.__qualname__}, built again with the same weights, makes another image")
+    return found
+
+
+def _facts(network: nn.Module, sample: Sample) -> dict[str, int]:
+    """What it was built for: as it says, else as the sample is."""
+    contract = as_model(network)
+    assert sample.hr is not None
+    shown = {
+        "scale": sample.hr.shape[2] // sample.lr.shape[2],
+        "bands": sample.lr.shape[1],
+        "guide_channels": 0 if sample.guide is None else sample.guide.shape[1],
+    }
+    said = {"scale": contract.scale, "bands": contract.bands, "guide_channels": contract.guide_channels}
+    return {name: shown[name] if value is None else value for name, value in said.items()}
+
+
+def _base(kind: type) -> str:
+    """The first name in the registry that stands for a class; else its import path, which may be imported from now."""
+    for name in registry.names():
+        if _class_of(name) is kind:
+            return name
+    path = own.path_of(kind)
+    if path is None:
+        raise HsisrError(f"{kind.__qualname__} is defined inside a function, where no other program can import it")
+    own.trust(path)
+    return path
+
+
+def _class_of(name: str) -> Any:
+    entry = registry.entry(name)
+    if entry.own:
+        return own.load(entry.factory)
+    return registry.factory_of(entry) if entry.kind == "network" else None
+
+
+def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that a model file can hold, less what is known of the images."""
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
+    return {name: value for name, value in values.items() if name not in own.FACTS and _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or (isinstance(value, list) and all(map(_is_plain, value)))
+
+
+def _same_image(network: nn.Module, again: nn.Module, sample: Sample) -> bool:
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    lr = torch.from_numpy(sample.lr).to(device)
+    guide = None if sample.guide is None else torch.from_numpy(sample.guide).to(device)
+    images = []
+    for one in (network, again):
+        contract, training = as_model(one), one.training
+        one.to(device).eval()
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            images.append(contract.super_resolve(lr, guide if contract.takes_guide else None))
+        one.train(training)
+    return torch.allclose(images[0], images[1], rtol=1e-4, atol=1e-5)

@@ -1,0 +1,197 @@
+"""The command line as a user meets it: groups, examples, suggestions, quiet and verbose, what Tab offers."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from hsisr.cli import app as root
+from hsisr.cli.predict import predict
+from hsisr.datasets.writers import export
+from hsisr.errors import HsisrError
+from hsisr.inference.defaults import default_model, default_out
+from hsisr.scene import Scene
+from tests.workflow.conftest import ROOT
+
+COMMANDS = typer.main.get_command(root.app).commands
+#: What takes long to import, and no --help or Tab needs.
+HEAVY = ("torch", "scipy", "rasterio", "sklearn", "matplotlib", "skimage", "snakemake", "lightning_fabric", "PIL")
+GROUPS = {root.OWN_SCENES, root.PROJECT, root.STEPS, root.FILES, root.KNOWN, root.MACHINE}
+
+
+def python(code: str, **environment: str) -> str:
+    """What a new process prints; it fails the test if it fails."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def hsisr(line: str, folder: Path) -> subprocess.CompletedProcess:
+    words = [sys.executable, "-m", "hsisr", *shlex.split(line)]
+    return subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
+
+
+def offered(line: str, folder: Path = ROOT) -> list[str]:
+    """What Tab offers behind a line, its last word unfinished."""
+    words = f"hsisr {line}"
+    environment = {
+        **os.environ, "PYTHONPATH": str(ROOT), "_HSISR_COMPLETE": "complete_bash", "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }  # fmt: skip
+    code = "import sys; sys.argv = ['hsisr']; from hsisr.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    assert not done.stderr
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_group_and_an_example_that_it_takes(name: str) -> None:
+    command = COMMANDS[name]
+    assert command.rich_help_panel in GROUPS
+    heading, *lines = [line.strip() for line in command.epilog.split("\n\n")]
+    assert heading.startswith("Example") and lines
+    for line in lines:
+        words = [word for word in shlex.split(line) if not word.startswith("HSISR_")]
+        assert words[:2] == ["hsisr", name]
+        command.make_context(name, words[2:])  # raises for what the command does not take
+
+
+def test_help_and_tab_import_nothing_heavy(tmp_path: Path) -> None:
+    helps = f"""
+import sys
+from typer.testing import CliRunner
+from hsisr.cli.app import app
+for words in [[], *([name] for name in {list(COMMANDS)})]:
+    assert CliRunner().invoke(app, [*words, "--help"]).exit_code == 0
+print(*sys.modules)
+"""
+    completion = """
+import sys
+from hsisr.cli import complete
+assert "cave" in complete.datasets("") and complete.networks("mul") and "prior" in complete.usable_models("")
+assert complete.protocols("wa") and complete.responses("n") and complete.conventions("m") and complete.weights("")
+print(*sys.modules)
+"""
+    for code in ("import sys, hsisr; print(*sys.modules)", helps, completion):
+        loaded = set(python(code, PYTHONPATH=str(ROOT)).split())
+        assert "hsisr" in loaded and not loaded & set(HEAVY)
+    assert not {"numpy", "yaml", "h5py"} & set(python(helps, PYTHONPATH=str(ROOT)).split())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("conve", ["convert"]),
+        ("predict x.tif --overw", ["--overwrite"]),
+        ("convert cav", ["cave"]),
+        ("convert cave ballo", ["balloons"]),
+        ("train indian_pines_x4_", ["indian_pines_x4_mixup"]),
+        ("train indian_pines_x4 mul", ["mulsr-demo"]),
+        ("pairs indian_pines_x4 indian_pines-te", ["indian_pines-test"]),
+        ("degrade x.tif --protocol wal", ["wald"]),
+        ("degrade x.tif --response nikon", ["nikon_d700"]),
+        ("score a b --convention mi", ["mixup"]),
+        ("finetune x.tif --model mulsr-x", ["mulsr-xs"]),
+        ("predict x.tif --model bic", ["bicubic", "bicubic-ibp"]),
+        ("weights deepshare-cave", ["deepshare-cave-x4"]),
+        ("convert nothing ", []),
+        ("train nothing ", []),
+    ],
+)
+def test_tab_offers_names(line: str, expected: list[str]) -> None:
+    assert offered(line) == expected
+
+
+def test_tab_offers_models_that_lie_here_and_survives_a_wrong_configuration(tmp_path: Path) -> None:
+    run = tmp_path / "runs/own-scene"
+    run.mkdir(parents=True)
+    (run / "model.safetensors").touch()
+    (tmp_path / "loose.safetensors").touch()
+    (tmp_path / "config.yaml").write_text("nonsense: 1\n")
+    assert offered("predict x.tif --model ", tmp_path)[-2:] == ["runs/own-scene", "loose.safetensors"]
+    assert offered("convert ca", tmp_path) == []
+
+
+def test_typing_errors_are_answered() -> None:
+    run = CliRunner()
+    assert "Did you mean 'predict'?" in run.invoke(root.app, ["predikt"]).output
+    assert "--guide" in run.invoke(root.app, ["predict", "x.tif", "--gudie", "y"]).output
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    export(Scene(rng.random((4, 12, 12), np.float32), "lr"), tmp_path / "lr.tif")
+    export(Scene(rng.random((3, 24, 24), np.float32), "guide"), tmp_path / "guide.tif")
+    return tmp_path
+
+
+def test_predict_takes_prior_and_names_its_output(pair: Path) -> None:
+    done = hsisr("predict lr.tif --guide guide.tif", pair)
+    assert done.returncode == 0 and done.stdout.strip() == "lr_sr.tif" and (pair / "lr_sr.tif").is_file()
+    assert "model: prior" in done.stderr and "prior x2" in done.stderr
+    before = (pair / "lr_sr.tif").stat().st_mtime_ns
+    again = hsisr("predict lr.tif --guide guide.tif", pair)
+    assert again.returncode == 1 and "lr_sr.tif: exists already" in again.stderr
+    assert (pair / "lr_sr.tif").stat().st_mtime_ns == before
+    quiet = hsisr("predict lr.tif --guide guide.tif --overwrite -q", pair)
+    assert quiet.returncode == 0 and quiet.stdout.strip() == "lr_sr.tif" and quiet.stderr.count("\n") == \
+        quiet.stderr.count("hsisr: warning:")  # fmt: skip
+    told = hsisr("-v predict lr.tif", pair)
+    assert told.returncode == 1 and "Traceback" in told.stderr and "hsisr: took " in told.stderr
+    assert "lr.tif: has no guide, and no model is named; give" in told.stderr
+
+
+def test_a_scene_that_holds_its_guide_needs_no_other(pair: Path) -> None:
+    rng = np.random.default_rng(0)
+    guide = Scene(rng.random((3, 24, 24), np.float32), "guide")
+    Scene(rng.random((4, 12, 12), np.float32), "own", guide=guide).save(pair / "own.h5")
+    predict(pair / "own.h5", device="cpu")
+    assert (pair / "own_sr.tif").is_file()
+
+
+def test_names_of_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scenes.v2").mkdir()
+    monkeypatch.chdir(tmp_path / "scenes.v2")
+    assert default_out("a/b.2.mat", False) == Path("a/b.2_sr.tif")
+    assert default_out("a/b.mat", False, "envi") == Path("a/b_sr.hdr")
+    assert default_out(tmp_path / "scenes.v2", False) == tmp_path / "scenes.v2_sr.tif"
+    assert default_out(".", True) == tmp_path / "scenes.v2_sr"
+    assert default_out(tmp_path / "scenes.v2", True) == tmp_path / "scenes.v2_sr"
+
+
+def test_without_a_guide_the_line_says_what_to_give() -> None:
+    with pytest.raises(HsisrError, match=r"lr.tif: has no guide.*--guide.*--model bicubic --scale 4.*finetune"):
+        default_model("lr.tif", guided=False)
+    assert default_model("lr.tif", guided=True) == "prior"
+
+
+@pytest.mark.parametrize("words", ["4,2,1", "4 -b 2 -b 1", "3"])
+def test_show_takes_bands_by_list(words: str, pair: Path) -> None:
+    export(Scene(np.random.default_rng(0).random((5, 9, 9), np.float32), "five"), pair / "five.tif")
+    assert hsisr(f"show five.tif -b {words} -o five.jpg", pair).returncode == 0
+    assert (pair / "five.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("4,2,red", "--bands 4,2,red: expected band numbers from 0, such as 29,19,9"),
+        ("4,2,9", r"bands [4, 2, 9] make no picture; give 3, or 1, of 0 to 4"),
+        ("4,2", "make no picture"),
+    ],
+)
+def test_show_says_what_is_wrong_with_bands(words: str, fault: str, pair: Path) -> None:
+    export(Scene(np.zeros((5, 9, 9), np.float32), "five"), pair / "five.tif")
+    done = hsisr(f"show five.tif -b {words} -o five.png", pair)
+    assert done.returncode == 1 and fault in done.stderr and done.stderr.count("\n") == 1

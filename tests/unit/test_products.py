@@ -1,0 +1,516 @@
+"""Products of agencies, written small in their published layout: values, masks, places; and what is refused."""
+
+import json
+import shutil
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+
+from hsisr.cli.app import app
+from hsisr.datasets import read_scene
+from hsisr.datasets.readers import READERS, describe, is_product
+from hsisr.datasets.readers.packages import parsed_xml
+from hsisr.datasets.writers import export
+from hsisr.errors import HsisrError
+from hsisr.inference.align import resampled
+from hsisr.inference.images import Source, open_lazily
+
+from . import product_files as made
+from .product_files import COLUMNS, LEFT, PIXEL_M, ROWS, TOP
+
+GRID = (PIXEL_M, 0.0, LEFT, 0.0, -PIXEL_M, TOP)
+
+
+def invalid(scene) -> list[tuple[int, int]]:
+    """Rows and columns of the pixels that are not valid."""
+    return [] if scene.mask is None else [tuple(map(int, place)) for place in np.argwhere(~scene.mask)]
+
+
+def refused(path, pattern, **options):
+    with pytest.raises(HsisrError, match=pattern) as caught:
+        read_scene(path, **options)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_module_of_a_product_is_registered():
+    from hsisr.datasets import readers
+
+    names = {
+        name for name in READERS if name not in ("scene", "numpy", "matlab", "band_images", "hdf5", "rgb", "raster")
+    }
+    assert names == set(readers.PRODUCTS)
+
+
+class TestPrisma:
+    FILE = "PRS_L2D_STD_20230824100356_20230824100400_0001.he5"
+
+    def test_detectors_are_joined_where_they_overlap(self, tmp_path):
+        stored = made.prisma(tmp_path / self.FILE)
+        scene = read_scene(tmp_path / self.FILE)
+        assert scene.wavelengths_nm.tolist() == [450, 700, 940, 960, 1000, 1600, 2300]
+        expected = np.concatenate([stored["VNIR"][[3, 2]], stored["SWIR"][::-1]])
+        assert np.array_equal(scene.stored, expected) and scene.scale == pytest.approx(1 / 65535)
+        assert scene.fwhm_nm.tolist() == [13, 12, 14, 13, 12, 11, 10]
+        assert scene.transform == pytest.approx(GRID) and invalid(scene) == [(0, 0)]
+        assert scene.provenance["acquired"] == "2023-08-24T10:03:56.000"
+        assert "the bands of SWIR are kept and 2 of VNIR left out" in scene.provenance["detectors"]
+
+    def test_the_user_chooses_the_detector(self, tmp_path):
+        made.prisma(tmp_path / self.FILE)
+        scene = read_scene(tmp_path / self.FILE, overlap="vnir")
+        assert scene.wavelengths_nm.tolist() == [450, 700, 950, 970, 1000, 1600, 2300]
+        refused(tmp_path / self.FILE, "overlap=both: expected vnir or swir", overlap="both")
+
+    def test_pan_is_the_guide_and_an_image_of_its_own(self, tmp_path):
+        stored = made.prisma(tmp_path / self.FILE)
+        scene, pan = read_scene(tmp_path / self.FILE), read_scene(tmp_path / self.FILE, cube="pan")
+        assert np.array_equal(scene.guide.stored[0], stored["PAN"]) and np.array_equal(pan.stored, scene.guide.stored)
+        assert pan.transform == pytest.approx((5, 0, LEFT, 0, -5, TOP))  # the same ground
+        made.prisma(tmp_path / "no_pan.he5", pan=False)
+        assert read_scene(tmp_path / "no_pan.he5").guide is None
+        refused(tmp_path / "no_pan.he5", "holds no panchromatic image", cube="pan")
+
+    def test_outer_corners_are_told_from_middles(self, tmp_path):
+        made.prisma(tmp_path / self.FILE, corners="outer")
+        scene = read_scene(tmp_path / self.FILE)
+        assert scene.transform == pytest.approx(GRID)
+        assert scene.guide.transform == pytest.approx((5, 0, LEFT, 0, -5, TOP))
+
+    def test_flagged_samples_hold_no_data(self, tmp_path):
+        pixel = [("VNIR", 1, band, 2, 3) for band in range(5)] + [("SWIR", 4, band, 2, 3) for band in range(5)]
+        made.prisma(tmp_path / self.FILE, errors=(*pixel, ("SWIR", 2, 0, 4, 5)))
+        scene = read_scene(tmp_path / self.FILE)
+        assert invalid(scene) == [(0, 0), (2, 3)] and scene.stored[6, 4, 5] == 0 and scene.stored[5, 4, 5] != 0
+        assert invalid(read_scene(tmp_path / self.FILE, quality="none")) == [(0, 0)]
+        window = Source(open_lazily(tmp_path / self.FILE), "x").window((2, 3), (2, 5))
+        assert window[1].tolist() == [[True, False, True]]
+
+    def test_detectors_of_different_scales_become_values(self, tmp_path):
+        stored = made.prisma(tmp_path / self.FILE, swir_most=0.5)
+        scene = read_scene(tmp_path / self.FILE)
+        assert scene.stored.dtype == np.float32 and np.isnan(scene.nodata)
+        np.testing.assert_allclose(scene.cube[-1, 1], stored["SWIR"][0, 1] * 0.5 / 65535, rtol=1e-6)
+
+    def test_level_2c_has_a_place_for_each_pixel(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        made.prisma(tmp_path / "PRS_L2C.he5", level="L2C")
+        scene = read_scene("PRS_L2C.he5")
+        assert scene.transform is None and "no affine follows" in scene.provenance["georeference"]
+        with pytest.raises(HsisrError, match="--read georeference=none"):
+            app(["predict", "PRS_L2C.he5", "--model", "gsa", "-o", "out.tif"], standalone_mode=False)
+        words = ["predict", "PRS_L2C.he5", "--model", "gsa", "-o", "out.tif", "--read", "georeference=none"]
+        app(words, standalone_mode=False)
+        assert read_scene("out.tif").shape == (7, 6 * ROWS, 6 * COLUMNS)
+
+    def test_other_levels_are_refused(self, tmp_path):
+        made.prisma(tmp_path / "PRS_L1.he5", level="L1")
+        refused(tmp_path / "PRS_L1.he5", "a PRISMA product of level 1; expected reflectance, level 2C or 2D")
+
+    @pytest.mark.parametrize(
+        ("name", "value", "pattern"),
+        [("Epsg_Code", 1, "crs=EPSG:1: not a CRS"), ("L2ScaleSwirMax", np.nan, "must be finite"),
+         ("List_Fwhm_Swir", np.full(5, np.inf), "its widths of bands are not all numbers")],
+    )  # fmt: skip
+    def test_numbers_that_are_none_are_refused(self, tmp_path, name, value, pattern):
+        made.prisma(tmp_path / self.FILE)
+        with h5py.File(tmp_path / self.FILE, "a") as file:
+            file.attrs[name] = value
+        refused(tmp_path / self.FILE, pattern)
+
+    def test_a_list_of_another_length_is_refused(self, tmp_path):
+        made.prisma(tmp_path / self.FILE)
+        with h5py.File(tmp_path / self.FILE, "a") as file:
+            file.attrs["List_Cw_Swir"] = np.arange(4.0)
+        refused(tmp_path / self.FILE, "List_Cw_Swir holds 4 numbers for the 5 bands of SWIR_Cube")
+
+
+class TestEnmap:
+    def test_folder_archive_image_and_description_are_the_product(self, tmp_path):
+        folder, stored = made.enmap(tmp_path)
+        archive = made.zipped(folder, tmp_path / "any.zip")
+        for path in (folder, archive, *folder.glob("*METADATA*"), *folder.glob("*SPECTRAL*")):
+            scene = read_scene(path)
+            assert np.array_equal(scene.stored, stored[[0, 2, 1, 3]])  # in order of wavelength
+            assert scene.wavelengths_nm.tolist() == [450, 902, 905, 2400] and scene.scale == 1e-4
+            assert scene.transform == GRID and invalid(scene) == [(ROWS - 1, COLUMNS - 1)]
+            assert scene.bad_bands.tolist() == [False, False, False, True]  # expected: 1, 2 and 3
+            assert scene.provenance["acquired"] == "2022-07-24T10:45:26.123Z"
+
+    def test_quality_layers_are_the_mask(self, tmp_path):
+        folder, _ = made.enmap(tmp_path)
+        for layer, place, number in (("QUALITY_CLOUD", (0, 1), 1), ("QUALITY_CLOUDSHADOW", (0, 2), 1),
+                                     ("QUALITY_CIRRUS", (0, 3), 3), ("QUALITY_CLASSES", (0, 4), 3)):  # fmt: skip
+            plane = np.zeros((1, ROWS, COLUMNS), np.uint8)
+            plane[0, *place] = number
+            plane[0, 3, 3] = 1 if layer == "QUALITY_CIRRUS" else 0  # thin
+            made.tiff(folder / f"{folder.name}-QL_{layer}.TIF", plane)
+        expected = [(0, 1), (0, 2), (0, 3), (0, 4), (ROWS - 1, COLUMNS - 1)]
+        assert invalid(read_scene(folder)) == expected
+        assert invalid(read_scene(folder, quality="none")) == expected[-1:]
+        assert invalid(read_scene(made.zipped(folder, tmp_path / "a.zip"))) == expected
+        refused(folder, "quality=yes: expected mask, or none", quality="yes")
+
+    def test_pixel_masks_take_single_samples(self, tmp_path):
+        folder, stored = made.enmap(tmp_path)
+        flags = np.zeros((4, ROWS, COLUMNS), np.uint8)
+        flags[0, 1, 1], flags[:, 2, 2] = 1, 1
+        made.tiff(folder / f"{folder.name}-QL_PIXELMASK.TIF", flags)
+        scene = read_scene(folder)
+        assert invalid(scene) == [(2, 2), (ROWS - 1, COLUMNS - 1)]
+        assert scene.stored[0, 1, 1] == -32768 and scene.stored[1, 1, 1] == stored[2, 1, 1]
+
+    def test_a_mask_for_each_detector_counts_for_all_bands(self, tmp_path):
+        folder, _ = made.enmap(tmp_path)
+        for detector, place in (("VNIR", (1, 1)), ("SWIR", (2, 2))):
+            plane = np.zeros((1, ROWS, COLUMNS), np.uint8)
+            plane[0, *place] = 1
+            made.tiff(folder / f"{folder.name}-QL_PIXELMASK_{detector}.TIF", plane)
+        assert invalid(read_scene(folder)) == [(1, 1), (2, 2), (ROWS - 1, COLUMNS - 1)]
+
+    def test_gains_that_differ_make_values(self, tmp_path):
+        folder, stored = made.enmap(tmp_path, gains=(1e-4, 2e-4, 1e-4, 1e-4))
+        scene = read_scene(folder)
+        np.testing.assert_allclose(scene.cube[2, 0], stored[1, 0] * 2e-4, rtol=1e-6)
+
+    def test_other_variants_are_refused_in_a_line(self, tmp_path):
+        refused(made.enmap(tmp_path / "a", level="L1C")[0], "an EnMAP product of level 1C; expected level 2A")
+        refused(made.enmap(tmp_path / "b", described=3)[0], "METADATA.XML: describes 3 bands, the image has 4")
+        folder, _ = made.enmap(tmp_path / "c")
+        next(folder.glob("*SPECTRAL*")).unlink()
+        refused(folder, "without its SPECTRAL_IMAGE.TIF")
+        folder, _ = made.enmap(tmp_path / "d")
+        made.tiff(folder / f"{folder.name}-QL_QUALITY_CLOUD.TIF", np.zeros((1, 4, 4), np.uint8))
+        refused(folder, "does not fit the image of 6 x 8 pixels; leave the quality layers out")
+        folder, _ = made.enmap(tmp_path / "e")
+        made.tiff(folder / f"{folder.name}-QL_QUALITY_CLOUD.TIF", np.ones((1, ROWS, COLUMNS), np.uint8))
+        refused(folder, "its quality layers leave no pixel; leave them out with --read quality=none")
+
+
+def test_desis(tmp_path):
+    folder, stored = made.desis(tmp_path / "product")
+    for path in (folder, made.zipped(folder, tmp_path / "a.zip"), *folder.glob("*SPECTRAL*")):
+        scene = read_scene(path)
+        assert np.array_equal(scene.stored, stored) and scene.scale == 1e-4 and scene.nodata == -32768
+        assert scene.wavelengths_nm.tolist() == [500, 600, 700] and scene.fwhm_nm.tolist() == [3.5] * 3
+        assert invalid(scene) == [(0, 1), (0, 2), (0, 3)] and scene.transform == GRID
+        assert scene.provenance["acquired"] == "2019-12-03T02:11:28Z"
+
+
+class TestEmit:
+    def test_geometry_of_the_sensor(self, tmp_path, capsys):
+        path, values = made.emit(tmp_path)
+        scene = read_scene(path)
+        assert np.array_equal(scene.stored, values) and scene.bad_bands.tolist() == [False, True, False]
+        assert invalid(scene) == [(2, 3), (4, 5), (4, 6)] and scene.transform is None  # water is no reason
+        assert "--read ortho=true" in capsys.readouterr().err
+        assert invalid(read_scene(path, quality="none")) == [(2, 3)]
+
+    def test_its_lookup_table_lays_it_on_a_grid(self, tmp_path):
+        path, values = made.emit(tmp_path)
+        scene = read_scene(path, ortho="true")
+        expected = values[:, :, ::-1].copy()
+        expected[:, 0] = -9999
+        assert np.array_equal(scene.stored, expected)
+        assert scene.transform == (0.0005, 0.0, 13.5, 0.0, -0.0005, 52.3) and "4326" in scene.crs
+        mirrored = [(row, COLUMNS - 1 - column) for row, column in [(2, 3), (4, 6), (4, 5)]]
+        assert invalid(scene) == [(0, column) for column in range(COLUMNS)] + mirrored
+        lazy = open_lazily(path, ortho="true")
+        assert np.array_equal(lazy.window(slice(1, 3), slice(2, 5)).stored, expected[:, 1:3, 2:5])
+
+    def test_other_products_and_tables_are_refused(self, tmp_path):
+        path, _ = made.emit(tmp_path)
+        refused(path, "ortho=maybe: expected true or false", ortho="maybe")
+        with h5py.File(path, "a") as file:
+            file["location/glt_x"][3, 3] = 99
+        refused(path, "its lookup table .* does not fit its image of 6 x 8", ortho="true")
+        (tmp_path / "b").mkdir()
+        path, _ = made.emit(tmp_path / "b")
+        with h5py.File(path, "a") as file:
+            file.move("reflectance", "radiance")
+        refused(path, "an EMIT product that holds radiance; expected `reflectance`, level 2A")
+
+
+class TestSentinel2:
+    def test_bands_of_10_m_with_their_offsets(self, tmp_path):
+        safe, stored = made.sentinel2(tmp_path)
+        for path in (safe, safe / "MTD_MSIL2A.xml", made.zipped(safe, tmp_path / "a.zip")):
+            scene = read_scene(path)
+            for k, (number, band) in enumerate(((1, "B02"), (2, "B03"), (3, "B04"), (7, "B08"))):
+                expected = (stored[band].astype(float) - 1000 - number) / 10_000
+                expected[0:2, :10] = scene.cube[k, 0:2, :10]  # under the mask
+                np.testing.assert_allclose(scene.cube[k], expected, atol=1e-7)
+            assert scene.wavelengths_nm.tolist() == [492.1, 559.8, 664.6, 832.8]
+            assert scene.transform == (10.0, 0.0, LEFT, 0.0, -10.0, TOP)
+            assert scene.provenance["acquired"] == "2022-07-22T10:25:59.024Z"
+
+    def test_clouds_are_masked_where_the_classes_say_so(self, tmp_path):
+        scene = read_scene(made.sentinel2(tmp_path)[0])
+        assert invalid(scene) == [(row, column) for row in (0, 1) for column in range(10)]  # snow is no cloud
+        assert read_scene(tmp_path / "S2B_MSIL2A_20220722T102559_N0400_R108_T33UUU_20220722T120000.SAFE",
+                          quality="none").mask is None  # fmt: skip
+
+    def test_an_export_and_an_aligned_guide_keep_the_mask(self, tmp_path):
+        scene = read_scene(made.sentinel2(tmp_path)[0])
+        export(scene, tmp_path / "out.tif")
+        assert invalid(read_scene(tmp_path / "out.tif")) == invalid(scene)
+        low = Source(read_scene(made.enmap(tmp_path)[0]), "LR")
+        aligned = resampled(low, Source(scene, "guide"), 6, tmp_path)  # pixels of 5 m
+        assert aligned.window((0, 4), (0, 24))[1][:, :19].sum() == 0 and aligned.window((8, 9), (0, 9))[1].all()
+
+    def test_bands_and_resolution_are_chosen(self, tmp_path):
+        safe, stored = made.sentinel2(tmp_path)
+        scene = read_scene(safe, resolution=20)
+        assert scene.shape == (3, 12, 16) and scene.wavelengths_nm.tolist() == [704.1, 864.7, 1613.7]
+        np.testing.assert_allclose(scene.cube[1, 5], (stored["B8A"][5].astype(float) - 1008) / 10_000, atol=1e-7)
+        assert read_scene(safe, bands="B04,B03").wavelengths_nm.tolist() == [559.8, 664.6]
+        refused(safe, "has no band B05 of 10 m; it holds B02, B03, B04, B08", bands="B05")
+        refused(safe, "resolution=15: Sentinel-2 has bands of 10, 20 and 60 m", resolution=15)
+
+    def test_only_stated_offsets_are_applied(self, tmp_path, capsys):
+        safe, stored = made.sentinel2(tmp_path, offsets=False)
+        scene = read_scene(safe)
+        assert scene.scale == 1e-4 and scene.offset == 0 and np.array_equal(scene.stored[0], stored["B02"])
+        assert "of processing baseline 04.00, but its description states no BOA_ADD_OFFSET" in capsys.readouterr().err
+
+    def test_level_1c_is_refused(self, tmp_path):
+        refused(made.sentinel2(tmp_path, level="1C")[0], "of another level .MTD_MSIL1C.xml.; expected level 2A")
+
+
+def test_landsat(tmp_path):
+    folder, stored = made.landsat(tmp_path)
+    for path in (folder, made.zipped(folder, tmp_path / "a.zip")):
+        scene = read_scene(path)
+        assert np.array_equal(scene.stored, stored) and (scene.scale, scene.offset) == (2.75e-5, -0.2)
+        assert scene.wavelengths_nm.tolist() == [443.0, 482.0, 561.4, 654.6]
+        assert invalid(scene) == [(0, 0), (0, 1), (0, 2), (0, 3)]
+        assert scene.provenance["acquired"] == "2022-07-24T10:03:12.3Z"
+
+
+def test_hyperion(tmp_path):
+    folder, stored = made.hyperion(tmp_path)
+    scene = read_scene(folder)
+    order = (20, 57, 80, 70, 200)  # VNIR's band 70 lies beyond SWIR's band 80
+    for k, band in enumerate(order):
+        np.testing.assert_allclose(scene.cube[k], stored[band] / (40 if band <= 70 else 80), rtol=1e-6)
+    assert scene.bad_bands.tolist() == [False, False, False, True, False]
+    np.testing.assert_allclose(scene.wavelengths_nm, [548.92, 925.41, 942.73, 1057.68, 2153.34], atol=0.12)
+    assert scene.provenance["acquired"] == "2009-05-04"
+
+
+def test_aviris(tmp_path):
+    path = tmp_path / "AV320231008t181518_003_L2A_OE_4a1b_RFL_ORT.nc"
+    values = made.aviris(path)
+    scene = read_scene(path)
+    assert np.array_equal(scene.stored, values) and scene.wavelengths_nm.tolist() == [400, 1400, 2400]
+    assert scene.transform == (3.0, 0.0, LEFT, 0.0, -3.0, TOP) and invalid(scene) == [(0, 0)]
+    assert scene.provenance["acquired"] == "2023-10-08T18:15:18" and "UTM zone 33N" in scene.crs
+
+
+def test_neon(tmp_path):
+    path = tmp_path / "NEON_D16_ABBY_DP3_500000_5799999_reflectance.h5"
+    stored = made.neon(path)
+    scene = read_scene(path)
+    assert np.array_equal(scene.stored, stored) and scene.scale == 1e-4
+    assert scene.bad_bands.tolist() == [False, False, True, False] and invalid(scene) == [(1, 1)]
+    assert scene.transform == (1.0, 0.0, LEFT, 0.0, -1.0, TOP) and "UTM zone 33N" in scene.crs
+
+
+class TestTanager:
+    def test_on_its_grid(self, tmp_path):
+        path = tmp_path / "20250601_120000_00_4001_ortho_sr_hdf5.h5"
+        values = made.tanager(path)
+        scene = read_scene(path)
+        assert np.array_equal(scene.stored, values) and scene.transform == GRID
+        assert invalid(scene) == [(0, 0), (0, 1)] and scene.bad_bands.tolist() == [False, True, False]
+        assert invalid(read_scene(path, quality="none")) == [(0, 0)]
+        assert scene.provenance["acquired"] == "2025-06-01T12:00:00"
+
+    def test_of_the_sensor_with_an_affine_place(self, tmp_path):
+        made.tanager(tmp_path / "a.h5", kind="SWATHS")
+        scene = read_scene(tmp_path / "a.h5")
+        assert scene.crs == "EPSG:4326"
+        assert scene.transform == pytest.approx((0.2 / 7, 0, 13 - 0.1 / 7, 0, -0.02, 52.01), abs=1e-9)
+
+    def test_radiance_is_refused(self, tmp_path):
+        made.tanager(tmp_path / "a.h5", cube_name="toa_radiance")
+        refused(tmp_path / "a.h5", "a Tanager product that holds .*toa_radiance; expected surface_reflectance")
+
+
+def test_planet(tmp_path):
+    path, stored = made.planet(tmp_path)
+    scene = read_scene(path)
+    assert np.array_equal(scene.stored, stored) and scene.scale == 1e-4 and scene.nodata == 0
+    assert scene.wavelengths_nm.tolist() == [443, 490, 531, 565, 610, 665, 705, 865]
+    assert invalid(scene) == [(0, 0), (0, 1), (0, 2)]  # light haze is not masked
+    assert scene.provenance["acquired"] == "2023-08-01T10:15:30Z"
+
+
+class TestStac:
+    def test_an_item_names_image_and_guide(self, tmp_path):
+        scene = read_scene(made.stac(tmp_path))
+        assert scene.scale == 1e-4 and scene.nodata == 0 and scene.wavelengths_nm.tolist() == [450, 650, 850]
+        assert scene.guide.shape == (2, 2 * ROWS, 2 * COLUMNS) and scene.guide.stored[:, 0, 0].tolist() == [2, 3]
+        assert read_scene(tmp_path / "item.json", asset="green").stored[0, 0, 0] == 3
+        refused(tmp_path / "item.json", "has no asset red; it has cube, blue, green, far", asset="red")
+
+    @pytest.mark.parametrize("href", ["../lr.tif", "/etc/passwd", "/vsicurl/http://x/a.tif", "a/../../b.tif"])
+    def test_assets_elsewhere_are_not_followed(self, tmp_path, href):
+        refused(made.stac(tmp_path, href), "does not lie beside it, and is not followed")
+
+    def test_addresses_are_read_when_asked_for(self, tmp_path):
+        made.stac(tmp_path)
+        refused(tmp_path / "item.json", "far lies at https://example.com/far.tif; .* remote=true", asset="far")
+
+
+class TestVrt:
+    SOURCE = '<SourceFilename relativeToVRT="{}">{}</SourceFilename><SourceBand>1</SourceBand>'
+
+    def vrt(self, folder, inside, band="", head="") -> str:
+        text = (
+            f'<VRTDataset rasterXSize="{COLUMNS}" rasterYSize="{ROWS}">{head}<VRTRasterBand dataType="UInt16" band="1"'
+            f"{band}>{inside}</VRTRasterBand></VRTDataset>"
+        )
+        (folder / "a.vrt").write_text(text)
+        return str(folder / "a.vrt")
+
+    def test_a_plain_one_is_read(self, tmp_path):
+        stored = made.cube(1).astype(np.uint16)
+        made.tiff(tmp_path / "below" / "a.tif", stored)
+        source = f"<SimpleSource>{self.SOURCE.format(1, 'below/a.tif')}</SimpleSource>"
+        assert np.array_equal(read_scene(self.vrt(tmp_path, source)).stored, stored)
+
+    def test_files_elsewhere_are_read_when_asked_for(self, tmp_path):
+        made.tiff(tmp_path / "a.tif", made.cube(1).astype(np.uint16))
+        (tmp_path / "below").mkdir()
+        for relative, name in ((1, "../a.tif"), (0, str(tmp_path / "a.tif"))):
+            path = self.vrt(tmp_path / "below", f"<SimpleSource>{self.SOURCE.format(relative, name)}</SimpleSource>")
+            refused(path, "does not lie beside it; if you trust it, read it with --read sources=any")
+            assert read_scene(path, sources="any").shape == (1, ROWS, COLUMNS)
+
+    @pytest.mark.parametrize(
+        ("inside", "band", "head", "pattern"),
+        [
+            ("<SourceFilename>/etc/passwd</SourceFilename>", ' subClass="VRTRawRasterBand"', "", "VRTRawRasterBand"),
+            ("<PixelFunctionType>f</PixelFunctionType>", ' subClass="VRTDerivedRasterBand"', "", "VRTDerived"),
+            ("", "", "<GDALWarpOptions/>", "GDALWarpOptions"),
+            ("<SimpleSource><OpenOptions/></SimpleSource>", "", "", "OpenOptions"),
+            ("<SimpleSource><SourceFilename relativeToVRT='1'>/vsicurl/http://x/a.tif</SourceFilename></SimpleSource>",
+             "", "", "does not lie beside it|no such file"),
+            ("<SimpleSource><SourceFilename relativeToVRT='1'>a.vrt</SourceFilename></SimpleSource>", "", "",
+             "more than 4 deep"),
+            ("<SimpleSource><SourceFilename relativeToVRT='1'>note.txt</SourceFilename></SimpleSource>", "", "",
+             "no image of a known format"),
+        ],
+    )  # fmt: skip
+    def test_what_is_not_plain_is_refused(self, tmp_path, inside, band, head, pattern):
+        (tmp_path / "note.txt").write_text("secret")
+        refused(self.vrt(tmp_path, inside, band, head), pattern)
+
+    def test_a_document_type_is_refused(self, tmp_path):
+        (tmp_path / "a.vrt").write_text('<VRTDataset><!DOCTYPE x [<!ENTITY a "b">]></VRTDataset>')
+        refused(tmp_path / "a.vrt", "damaged or cut XML file|document type")
+
+
+@pytest.mark.parametrize("text", [
+    '<!DOCTYPE a [<!ENTITY b "ccc">]><a>&b;</a>', '<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>',
+    "<a>" * 101 + "</a>" * 101, "<a>", "", "<a>&b;</a>"])  # fmt: skip
+def test_xml_that_is_refused(tmp_path, text):
+    with pytest.raises(HsisrError):
+        parsed_xml(tmp_path / "a.xml", text.encode())
+
+
+def test_archives_are_checked_before_they_are_read(tmp_path):
+    folder, _ = made.enmap(tmp_path)
+    archive = made.zipped(folder, tmp_path / "a.zip")
+    with zipfile.ZipFile(archive, "a") as content:
+        content.writestr("../outside.TIF", "x")
+    refused(archive, "would be written outside the folder; refused")
+
+
+def test_info_says_all_of_a_product(tmp_path, capsys):
+    folder, _ = made.enmap(tmp_path)
+    made.tiff(folder / f"{folder.name}-QL_QUALITY_CLOUD.TIF", np.zeros((1, ROWS, COLUMNS), np.uint8))
+    app(["info", str(folder)], standalone_mode=False)
+    said = capsys.readouterr().out
+    for words in ("EnMAP L2A", "450 to 2400 nm", "8.5 to 8.5 nm", "UTM zone 33N", "-32768", "2022-07-24T10:45:26.123Z",
+                  "bad bands", "no data where QL_QUALITY_CLOUD"):  # fmt: skip
+        assert words in said
+
+
+def test_products_are_one_scene_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder, _ = made.enmap(tmp_path)
+    safe, _ = made.sentinel2(tmp_path)
+    assert is_product(folder) and is_product(safe) and not is_product(tmp_path)
+    app(["predict", str(folder), "--guide", str(safe), "--scale", "3", "--model", "bicubic", "-o", "out.tif"],
+        standalone_mode=False)  # fmt: skip
+    assert read_scene("out.tif").shape == (4, 3 * ROWS, 3 * COLUMNS)
+
+
+def test_a_folder_of_scenes_takes_a_product_as_their_guide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        made.tiff(tmp_path / "scenes" / f"{name}.tif", made.cube(4).astype(np.uint16))
+    safe, _ = made.sentinel2(tmp_path)
+    words = ["predict", "scenes", "--guide", safe.name, "--read-guide", "quality=none", "--model", "gsa", "-o", "out"]
+    app(words, standalone_mode=False)
+    assert read_scene("out/b.tif").shape == (4, 3 * ROWS, 3 * COLUMNS)
+
+
+def test_two_products_in_a_folder_are_none(tmp_path):
+    made.enmap(tmp_path / "a")
+    folder, _ = made.enmap(tmp_path / "a")
+    shutil.copytree(folder, folder.with_name(folder.name.replace("_008_", "_009_")))
+    assert not is_product(tmp_path / "a")
+
+
+PRODUCTS = {
+    "prisma": lambda folder: made.prisma(folder / "PRS.he5") and folder / "PRS.he5",
+    "enmap": lambda folder: made.zipped(made.enmap(folder / "x")[0], folder / "a.zip"),
+    "emit": lambda folder: made.emit(folder)[0],
+    "desis": lambda folder: made.zipped(made.desis(folder / "x")[0], folder / "a.zip"),
+    "sentinel2": lambda folder: made.zipped(made.sentinel2(folder / "x")[0], folder / "a.zip"),
+    "landsat": lambda folder: made.zipped(made.landsat(folder / "x")[0], folder / "a.zip"),
+    "aviris": lambda folder: folder / "a.nc" if made.aviris(folder / "a.nc") is not None else None,
+    "neon": lambda folder: folder / "a.h5" if made.neon(folder / "a.h5") is not None else None,
+    "tanager": lambda folder: folder / "a.h5" if made.tanager(folder / "a.h5") is not None else None,
+    "planet": lambda folder: made.planet(folder)[0],
+    "stac": lambda folder: made.stac(folder),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_damaged_products_are_a_scene_or_a_line(tmp_path, name):
+    path = PRODUCTS[name](tmp_path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(len(name))
+    for _ in range(40):
+        data = bytearray(whole)
+        for _ in range(rng.integers(1, 4)):
+            at = int(rng.integers(0, len(data)))
+            match int(rng.integers(0, 3)):
+                case 0:
+                    data[at] ^= 1 << int(rng.integers(0, 8))
+                case 1:
+                    data[at : at + 16] = rng.bytes(min(16, len(data) - at))
+                case 2:
+                    del data[max(at, len(data) // 2) :]
+        path.write_bytes(bytes(data))
+        try:
+            describe(path)
+            assert np.isfinite(read_scene(path).cube).all()
+        except HsisrError as error:
+            assert "\n" not in str(error)
+
+
+def test_items_that_are_no_items(tmp_path):
+    path = made.stac(tmp_path)
+    item = json.loads(path.read_text())
+    for assets in ({}, {"a": 3}, {"a": {"href": 7, "roles": ["lr"]}}, {"a": {"href": "lr.tif", "roles": 5}}):
+        path.write_text(json.dumps({**item, "assets": assets}))
+        refused(path, "item.json: ")
+    path.write_text(json.dumps({"type": "FeatureCollection"}))
+    refused(path, "content not recognised")
