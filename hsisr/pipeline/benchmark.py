@@ -15,9 +15,9 @@ from hsisr import datasets, degrade
 from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Training, checked
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash
-from hsisr.models import registry
+from hsisr.models import registry, shipped
 from hsisr.models.options import RGB_CHANNELS
-from hsisr.models.shipped import shipped_model, shipped_models
+from hsisr.models.shipped import shipped_model, shipped_scales
 from hsisr.pipeline import paths
 
 NAME = re.compile(
@@ -369,12 +369,11 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
 
 def _shipped_weights(base: str, scale: int, where: str) -> str:
     """The file of the weights that come with the package. Raises HsisrError if there are none."""
-    path = shipped_model(scale) if base == "solo" else None
+    path = shipped_model(scale) if base == shipped.SHIPPED else None
     if path is None:
-        scales = " and ".join(map(str, shipped_models()))
         raise HsisrError(
-            f"{where}: {SHIPPED}: hsisr comes with weights of solo for scale {scales}, not of {base} for {scale}; name "
-            "a file, or leave it out and train"
+            f"{where}: {SHIPPED}: hsisr comes with weights of {shipped.SHIPPED} for scale {shipped_scales()}, not of "
+            f"{base} for {scale}; name a file, or leave it out and train"
         )
     return str(path)
 
