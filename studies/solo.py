@@ -1,6 +1,6 @@
 """`solo`, the model for one image alone: its weights, its scores, what it stands, what it costs.
 
-    python studies/solo.py weights --scale 4 --out <file> [--minutes 6]
+    python studies/solo.py weights --scale 4 --out <file> [--steps 7000]
     python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--validate beads face]
     python studies/solo.py others --data <folder> --model <file> ...
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
@@ -47,22 +47,29 @@ from hsisr.samples import Sample, oriented
 from hsisr.scene import Scene
 from hsisr.training import fit
 
-#: Side of a training patch in LR pixels, patches in a batch, and draws of noise and PSF for every photograph.
-PATCH_PX, BATCH, DRAWS = 16, 16, 8
-#: PSFs of the weights that travel: MATLAB's bicubic, and standard deviations of Gaussians in LR pixels.
-SIGMAS = (0.3, 0.4, 0.5, 0.6, 0.7)
+#: Side of a training patch in LR pixels, patches in a batch, and draws of PSF, noise and spectra for every photograph.
+PATCH_PX, BATCH, DRAWS = 16, 16, 12
+#: Standard deviations of Gaussian PSFs in LR pixels that are scored, and the range of the weights that travel.
+SIGMAS, TAUGHT = (0.3, 0.4, 0.5, 0.6, 0.7), (0.25, 0.75)
+#: Bands of virtual spectra, and powers of their mixtures of red, green and blue.
+VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
 #: Signal to noise in dB; half of the draws have no noise.
 SNR_DB = (20.0, 50.0)
+
+
+#: LR and HR images.
+Pairs = list[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(eq=False)
 class Crops:
     """Random crops of images in memory, in one of their 8 flips and rotations, as `hsisr.samples.TrainingSamples`.
 
-    images: name -> LR and HR images (3, h, w), (3, s h, s w), as `_evened` makes them, of as many draws as there are.
+    images: name -> for each draw of PSF and noise, the same for all images, LR and HR images (3, h, w), (3, s h, s w)
+    as `_evened` makes them. A batch is of one draw, as patches of one scene are.
     """
 
-    images: dict[str, list[tuple[np.ndarray, np.ndarray]]]
+    images: dict[str, list[Pairs]]
     seed: int = 0
     names: list[str] = field(init=False)
 
@@ -70,7 +77,7 @@ class Crops:
 
     def __post_init__(self) -> None:
         self.names = list(self.images)
-        lr, hr = self.images[self.names[0]][0]
+        lr, hr = self.images[self.names[0]][0][0]
         self.bands, self.scale = len(lr), hr.shape[1] // lr.shape[1]
         self.size_px = PATCH_PX * self.scale
 
@@ -81,12 +88,13 @@ class Crops:
         """Crop of that number, counted over the whole run from 0."""
         rng = np.random.default_rng([self.seed, number])
         draws = self.images[self.scene_of(number)]
-        lr, hr = draws[rng.integers(len(draws))]
+        pairs = draws[np.random.default_rng([self.seed, number // BATCH]).integers(len(draws))]
+        lr, hr = pairs[rng.integers(len(pairs))]
         row, column = (int(rng.integers(size - PATCH_PX + 1)) for size in lr.shape[1:])
         low = lr[:, row : row + PATCH_PX, column : column + PATCH_PX]
         row, column = row * self.scale, column * self.scale
         high = hr[:, row : row + self.size_px, column : column + self.size_px]
-        return oriented(Sample(low, None, high), int(rng.integers(8)))
+        return oriented(Sample(low.astype(np.float32), None, high.astype(np.float32)), int(rng.integers(8)))
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
         """Crops of those numbers, stacked along a new first axis."""
@@ -99,7 +107,7 @@ class Crops:
 
     def identity(self) -> dict[str, Any]:
         """What the crops follow from."""
-        return {"images": {name: _hash(draws[0][1]) for name, draws in self.images.items()}, "seed": self.seed}
+        return {"images": {name: _hash(draws[0][0][1]) for name, draws in self.images.items()}, "seed": self.seed}
 
 
 def main() -> None:
@@ -111,6 +119,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--sources", nargs="+", choices=("scenes", "photographs"), default=("scenes", "photographs"))
     parser.add_argument("--minutes", type=float, default=10.0, help="of training")
+    parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
     parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files")
     parser.add_argument("--threads", type=int, default=2)
@@ -128,7 +137,7 @@ def main() -> None:
 STRENGTHS, USED = np.array([1.0, 0.7, 0.5]), 7
 
 
-def _evened(lr: np.ndarray, hr: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _evened(lr: np.ndarray, hr: np.ndarray) -> Pairs:
     """Virtual spectra of an image: its first component and two others, with strengths that are nearly the same.
 
     A network that is measured on bands learns of weak components only if they are not weak. lr (B, h, w), hr.
@@ -143,7 +152,7 @@ def _evened(lr: np.ndarray, hr: np.ndarray) -> list[tuple[np.ndarray, np.ndarray
     pairs = [(k, k + 1) for k in range(1, len(sizes) - 1, 2)]
     factors = STRENGTHS[:, None, None]
     return [
-        tuple((image[[0, *pair]] * factors).astype(np.float32) for image in (low, high))  # type: ignore[misc]
+        tuple((image[[0, *pair]] * factors).astype(np.float16) for image in (low, high))  # type: ignore[misc]
         for pair in pairs
     ]
 
@@ -152,7 +161,11 @@ def _weights(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     scenes = _photographs(None)
     hashes = {scene.name: _hash(scene.cube) for scene in scenes}
-    photographs = {scene.name: _draws(scene, options.scale, rng) for scene in scenes}
+    cases = [_case(number, options.scale, rng) for number in range(DRAWS)]
+    photographs = {
+        scene.name: [_evened(*_pair(_virtual(scene, rng), *case, int(rng.integers(1 << 30)))) for case in cases]
+        for scene in scenes
+    }
     crops = Crops(photographs, options.seed)
     network, outcome = _trained(options, crops)
     source = {"photographs": hashes, "steps": outcome.steps, "seed": options.seed}
@@ -164,12 +177,13 @@ def _weights(options: argparse.Namespace) -> None:
 def _cave(options: argparse.Namespace) -> None:
     scored = options.validate or TEST
     scenes = dict(zip((*TRAIN, *TEST), cave.read(options.data / "cave", (*TRAIN, *TEST)), strict=True))
-    images = {}
+    images: dict[str, Scene] = {}
     if "scenes" in options.sources:
-        images |= {name: _evened(*_pair(scenes[name], "mixup", options.scale)) for name in TRAIN if name not in scored}
+        images |= {name: scenes[name] for name in TRAIN if name not in scored}
     if "photographs" in options.sources:
-        images |= {one.name: _evened(*_pair(one, "mixup", options.scale)) for one in _photographs(options.photos)}
-    network, outcome = _trained(options, Crops(images, options.seed))
+        images |= {one.name: one for one in _photographs(options.photos)}
+    pairs = {name: [_evened(*_pair(image, "mixup", options.scale))] for name, image in images.items()}
+    network, outcome = _trained(options, Crops(pairs, options.seed))
     if options.out:
         _save(options.out, network, {"protocol": "mixup"})
     print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
@@ -183,8 +197,8 @@ def _trained(options: argparse.Namespace, crops: Crops) -> Any:
     network = registry.build("solo", options.scale, crops.bands, 0)
     settings = Training(
         epochs=None,
-        max_steps=1_000_000,  # the minutes end it
-        max_minutes=options.minutes,
+        max_steps=options.steps or 1_000_000,  # else the minutes end it
+        max_minutes=None if options.steps else options.minutes,
         batch_size=BATCH,
         learning_rate=2e-3,
         schedule={"kind": "cosine", "warmup_steps": 50},
@@ -230,13 +244,24 @@ def _gaussian(sigma_lr: float) -> Protocol:
     return replace(find_protocol("wald"), psf=GaussianPsf(sigma_lr=sigma_lr))
 
 
-def _draws(scene: Scene, scale: int, rng: np.random.Generator) -> list[tuple[np.ndarray, np.ndarray]]:
-    draws = []
-    for number in range(DRAWS):
-        protocol = "mixup" if number % 4 == 0 else _gaussian(float(rng.uniform(min(SIGMAS), max(SIGMAS))))
-        noise = {"snr_db": float(rng.uniform(*SNR_DB))} if number % 2 else 0
-        draws += _evened(*_pair(scene, protocol, scale, noise, int(rng.integers(1 << 30))))
-    return draws
+def _case(number: int, scale: int, rng: np.random.Generator) -> tuple[str | Protocol, int, Any]:
+    """Protocol, scale and noise of a draw: one in four is MATLAB's bicubic, every other one is noisy."""
+    protocol = "mixup" if number % 4 == 0 else _gaussian(float(rng.uniform(*TAUGHT)))
+    return protocol, scale, {"snr_db": float(rng.uniform(*SNR_DB))} if number % 2 else 0
+
+
+def _virtual(scene: Scene, rng: np.random.Generator) -> Scene:
+    """A photograph as an image of many bands: each the sum of powers of two mixtures of red, green and blue.
+
+    So each colour has a spectrum of its own, and the weak components show what those of real spectra do.
+    """
+    colours = np.clip(np.asarray(scene.cube, np.float32), 0, 1)
+    share = rng.random((VIRTUAL_BANDS, 1, 1))
+    first, second = (
+        np.tensordot(rng.dirichlet(np.full(3, 0.5), VIRTUAL_BANDS), colours, 1) ** rng.uniform(*POWERS, share.shape)
+        for _ in range(2)
+    )
+    return Scene((share * first + (1 - share) * second).astype(np.float32), scene.name)
 
 
 def _others(options: argparse.Namespace) -> None:

@@ -11,11 +11,12 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_shuffle, relu
+from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, relu
 
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import noise_level, spectral_subspace, valid_lr_pixels
 from hsisr.degrade.sensor import Footprint
+from hsisr.degrade.sharpness import blur_px
 from hsisr.models.network import Network
 from hsisr.models.resize import keys_upsampled
 
@@ -31,6 +32,10 @@ _START = 0.3
 _PROBE_PX = 64
 #: Median of |x| for a standard normal x.
 _NORMAL_MEDIAN = 0.6745
+#: Blur (`blur_px`) of a middling PSF and half of the range of usual ones, and how far beyond it a network is steered.
+_BLUR_PX, _BLUR_RANGE_PX, _BLUR_MOST = 0.6, 0.2, 1.5
+#: Side of the window, in LR pixels, over which a component follows the first; variance below which it follows less.
+_WINDOW_PX, _EVEN = 3, 1e-3
 #: Rounds of back-projection; more follow the LR image's noise.
 _ROUNDS = 2
 
@@ -43,7 +48,8 @@ class Solo(Network):
     detail is averaged in `super_resolve`; each costs the whole time again.
     No convolution has a bias, so that an image k times as bright gets k times the detail, whatever its noise (Mohan et
     al., Robust and interpretable blind image denoising via bias-free convolutional neural networks, ICLR 2020). The
-    last convolutions start at zero: untrained, it is bicubic.
+    last convolutions start at zero: untrained, it is bicubic. How blurred the image is, which its spectrum shows,
+    steers the networks: it scales their features.
     """
 
     guide_channels = 0
@@ -77,26 +83,41 @@ class Solo(Network):
             signs = (2 * torch.randint(0, 2, (len(kept),)) - 1).to(spectra)
             kept = kept.to(lr.device)
             spectra, components = spectra[:, kept] * signs, components[:, kept] * signs[:, None, None]
-        return self._enlarged(lr) + _mixed(self.details(components), spectra)
+        return self._enlarged(lr) + _mixed(self.details(components, _blur(components)), spectra)
 
-    def details(self, components: Tensor) -> Tensor:
-        """What bicubic interpolation of the components (N, K, h, w), strongest first, lacks: (N, K, H, W)."""
+    def details(self, components: Tensor, blur: Tensor) -> Tensor:
+        """What bicubic interpolation of the components (N, K, h, w), strongest first, lacks: (N, K, H, W).
+
+        blur: as `_blur` has it.
+        """
         count, most, height, width = components.shape
         first, others = components[:, :1], components[:, 1:]
-        seen = self.deep.features(self.deep.first(first))
+        seen = self.deep.features(self.deep.first(first), blur)
         details = [self.deep.enlarged(seen)]
         if most > 1:
             beside = torch.stack([others, first.expand_as(others)], dim=2).flatten(0, 1)
             start = self.light.first(beside).view(count, most - 1, -1, height, width) + self.seen(seen)[:, None]
-            light = self.light.enlarged(self.light.features(start.flatten(0, 1)))
-            details.append(light.view(count, most - 1, *details[0].shape[2:]))
+            light = self.light.enlarged(self.light.features(start.flatten(0, 1), blur))
+            details.append(light.view(count, most - 1, *details[0].shape[2:]) + self._followed(components) * details[0])
         return torch.cat(details, dim=1).float()
+
+    def _followed(self, components: Tensor) -> Tensor:
+        """How much each other component (N, K - 1, H, W) changes where the first does, by regression on neighbours.
+
+        Where two materials meet, all components change in the proportions in which the materials differ.
+        """
+        with torch.autocast(components.device.type, enabled=False):
+            first, others = components[:, :1].float(), components[:, 1:].float()
+            mean = _averaged(first)
+            slopes = (_averaged(first * others) - mean * _averaged(others)) / (_averaged(first**2) - mean**2 + _EVEN)
+            return interpolate(slopes, scale_factor=self.scale, mode="bilinear", align_corners=False)
 
     def super_resolve(self, lr: Tensor, guide: Tensor | None = None, sensor: Sensor | None = None) -> Tensor:
         """lr (N, B, h, w) -> (N, B, H, W), each image for itself. guide: not used; every network takes one.
 
         sensor: of what is known, the mask of valid pixels and the PSF are used. With a PSF, what the LR image and the
         result reduced by it disagree on is projected back.
+        Where no value of the LR image is negative, none of the result is.
         The detail of a component is scaled down where the image's noise, as the network enlarges it, would cost more
         than the detail gains.
         """
@@ -105,11 +126,14 @@ class Solo(Network):
     def _alone(self, lr: Tensor, sensor: Sensor) -> Tensor:
         valid = valid_lr_pixels(lr[0].numpy(force=True), self.scale, sensor.mask)
         basis, sizes, components = self._components(lr, torch.from_numpy(valid).to(lr.device))
-        detail = self._turned(components)
-        noise = _noise(lr[0].double().numpy(force=True), valid)
-        detail = detail * self._gains(components, detail, noise / sizes.clamp_min(torch.finfo(torch.float32).tiny))
+        blur = _blur(components, valid)
+        detail = self._turned(components, blur)
+        noise = _noise(lr[0].double().numpy(force=True), valid) / sizes.clamp_min(torch.finfo(torch.float32).tiny)
+        detail = detail * self._gains(components, detail, blur, noise)
         image = self._enlarged(lr) + _mixed(detail, basis * sizes)
-        return image if sensor.footprint is None else self._consistent(image, lr, sensor.footprint)
+        if sensor.footprint is not None:
+            image = self._consistent(image, lr, sensor.footprint)
+        return image.clamp_min(min(0.0, float(lr[0][:, torch.from_numpy(valid)].min())))
 
     def _components(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Basis (B, K) and sizes (K,) of the components above the noise, and these (N, K, h, w), of unit variance."""
@@ -123,18 +147,18 @@ class Solo(Network):
             components = torch.einsum("nbhw,kb->nkhw", centred, torch.from_numpy(scaled).to(centred))
         return torch.from_numpy(found.basis.copy()).to(centred), torch.from_numpy(sizes).to(centred), components
 
-    def _turned(self, components: Tensor) -> Tensor:
+    def _turned(self, components: Tensor, blur: Tensor) -> Tensor:
         """The detail, as the mean over `turns` flips and rotations."""
         total = torch.zeros((), device=components.device)
         for turn in range(self.turns):
             view = components.rot90(turn % 4, (2, 3))
             if turn < 4:
-                total = total + self.details(view).rot90(-(turn % 4), (2, 3))
+                total = total + self.details(view, blur).rot90(-(turn % 4), (2, 3))
             else:
-                total = total + self.details(view.flip(3)).flip(3).rot90(-(turn % 4), (2, 3))
+                total = total + self.details(view.flip(3), blur).flip(3).rot90(-(turn % 4), (2, 3))
         return total / self.turns
 
-    def _gains(self, components: Tensor, detail: Tensor, noise: Tensor) -> Tensor:
+    def _gains(self, components: Tensor, detail: Tensor, blur: Tensor, noise: Tensor) -> Tensor:
         """The factor (1, K, 1, 1) in [0, 1] on each component's detail that makes the expected error least.
 
         noise: (K,), its standard deviation in each component. With b the bicubic component, d the detail, b_n and d_n
@@ -148,7 +172,7 @@ class Solo(Network):
         part = components.narrow(2, *rows).narrow(3, *columns)
         rng = np.random.default_rng(0)
         drawn = torch.from_numpy(rng.standard_normal(part.shape)).to(part) * noise[:, None, None]
-        answer = self.details(part + drawn) - self.details(part)
+        answer = self.details(part + drawn, blur) - self.details(part, blur)
         power = (detail**2).mean(dim=(0, 2, 3))
         lost = (answer**2 + self._enlarged(drawn) * answer).mean(dim=(0, 2, 3))
         gains = 1 - lost / power.clamp_min(torch.finfo(torch.float32).tiny)
@@ -189,8 +213,23 @@ def _mixed(detail: Tensor, spectra: Tensor) -> Tensor:
         return torch.einsum("nkhw,bk->nbhw", detail, spectra)
 
 
+def _blur(components: Tensor, valid: np.ndarray | None = None) -> Tensor:
+    """What the first of the components (N, K, h, w), of one sensor, says of their blur: 0 for a middling one, (2,)."""
+    found = blur_px(components[:, 0].float().numpy(force=True), valid)
+    steer = 0.0 if found is None else (found - _BLUR_PX) / _BLUR_RANGE_PX
+    steer = max(-_BLUR_MOST, min(steer, _BLUR_MOST))
+    return torch.tensor([steer, steer**2], device=components.device)
+
+
+def _averaged(maps: Tensor) -> Tensor:
+    return avg_pool2d(maps, _WINDOW_PX, 1, _WINDOW_PX // 2, count_include_pad=False)
+
+
 class _Residual(nn.Module):
-    """Convolutions at LR, residual blocks, and a pixel shuffle to one channel; the last one starts at zero."""
+    """Convolutions at LR, residual blocks, and a pixel shuffle to one channel; the last one starts at zero.
+
+    How much each feature counts follows from the image's blur.
+    """
 
     def __init__(self, channels: int, width: int, blocks: int, scale: int) -> None:
         super().__init__()
@@ -199,12 +238,15 @@ class _Residual(nn.Module):
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.last = _convolution(width, scale**2)
         nn.init.zeros_(self.last.weight)
+        self.steered = nn.Linear(2, (blocks + 1) * width, bias=False)
+        nn.init.zeros_(self.steered.weight)
 
-    def features(self, maps: Tensor) -> Tensor:
+    def features(self, maps: Tensor, blur: Tensor) -> Tensor:
         """After the blocks."""
-        for block in self.blocks:
-            maps = block(maps)
-        return maps
+        *within, after = 1 + self.steered(blur).view(len(self.blocks) + 1, -1, 1, 1)
+        for block, factors in zip(self.blocks, within, strict=True):
+            maps = block(maps, factors)
+        return maps * after
 
     def enlarged(self, maps: Tensor) -> Tensor:
         """(N, width, h, w) -> (N, 1, H, W)."""
@@ -220,8 +262,8 @@ class _Block(nn.Module):
         with torch.no_grad():
             self.two.weight.mul_(_START)
 
-    def forward(self, maps: Tensor) -> Tensor:
-        return maps + self.two(relu(self.one(maps)))
+    def forward(self, maps: Tensor, factors: Tensor) -> Tensor:
+        return maps + self.two(relu(self.one(maps)) * factors)
 
 
 def _convolution(channels: int, width: int, size: int = 3) -> nn.Conv2d:
