@@ -245,8 +245,8 @@ def _gaussian(sigma_lr: float) -> Protocol:
 
 
 def _case(number: int, scale: int, rng: np.random.Generator) -> tuple[str | Protocol, int, Any]:
-    """Protocol, scale and noise of a draw: one in four is MATLAB's bicubic, every other one is noisy."""
-    protocol = "mixup" if number % 4 == 0 else _gaussian(float(rng.uniform(*TAUGHT)))
+    """Protocol, scale and noise of a draw: one in three is MATLAB's bicubic, every other one is noisy."""
+    protocol = "mixup" if number % 3 == 0 else _gaussian(float(rng.uniform(*TAUGHT)))
     return protocol, scale, {"snr_db": float(rng.uniform(*SNR_DB))} if number % 2 else 0
 
 

@@ -36,6 +36,10 @@ _NORMAL_MEDIAN = 0.6745
 _BLUR_PX, _BLUR_RANGE_PX, _BLUR_MOST = 0.6, 0.2, 1.5
 #: Side of the window, in LR pixels, over which a component follows the first; variance below which it follows less.
 _WINDOW_PX, _EVEN = 3, 1e-3
+#: Change of colour, relative to the pixel's brightness, of which half is believed; brightness that a pixel loses at most.
+_COLOUR, _LOSS = 0.2, 0.9
+#: Share of the sum of absolute values that negative ones may have in an image of intensities.
+_NEGATIVE = 0.05
 #: Rounds of back-projection; more follow the LR image's noise.
 _ROUNDS = 2
 
@@ -117,7 +121,8 @@ class Solo(Network):
 
         sensor: of what is known, the mask of valid pixels and the PSF are used. With a PSF, what the LR image and the
         result reduced by it disagree on is projected back.
-        Where no value of the LR image is negative, none of the result is.
+        Where the LR image is an image of intensities, no value of the result is negative. A pixel's colour changes
+        little beside its brightness.
         The detail of a component is scaled down where the image's noise, as the network enlarges it, would cost more
         than the detail gains.
         """
@@ -130,10 +135,12 @@ class Solo(Network):
         detail = self._turned(components, blur)
         noise = _noise(lr[0].double().numpy(force=True), valid) / sizes.clamp_min(torch.finfo(torch.float32).tiny)
         detail = detail * self._gains(components, detail, blur, noise)
-        image = self._enlarged(lr) + _mixed(detail, basis * sizes)
+        least = _least(lr[0][:, torch.from_numpy(valid).to(lr.device)])
+        enlarged = self._enlarged(lr)
+        image = enlarged + _believed(_mixed(detail, basis * sizes), enlarged.clamp_min(least))
         if sensor.footprint is not None:
             image = self._consistent(image, lr, sensor.footprint)
-        return image.clamp_min(min(0.0, float(lr[0][:, torch.from_numpy(valid)].min())))
+        return image.clamp_min(least)
 
     def _components(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Basis (B, K) and sizes (K,) of the components above the noise, and these (N, K, h, w), of unit variance."""
@@ -223,6 +230,26 @@ def _blur(components: Tensor, valid: np.ndarray | None = None) -> Tensor:
 
 def _averaged(maps: Tensor) -> Tensor:
     return avg_pool2d(maps, _WINDOW_PX, 1, _WINDOW_PX // 2, count_include_pad=False)
+
+
+def _least(values: Tensor) -> float:
+    """0 for intensities, of which noise makes few negative; else the least value."""
+    negative = float(values.clamp_max(0).abs().sum())
+    return 0.0 if negative <= _NEGATIVE * float(values.abs().sum()) else float(values.min())
+
+
+def _believed(detail: Tensor, image: Tensor) -> Tensor:
+    """Detail (N, B, H, W) with less of what changes the colour of the image's pixels, the less the more it changes it.
+
+    In a dark pixel beside a bright one a small error is another colour. Along the pixel's spectrum b all is kept, so long
+    as something of the pixel is left; of the rest r, r / (1 + (|r| / (c |b|))^2), at most c / 2 of the pixel's size.
+    """
+    tiny = torch.finfo(torch.float32).tiny
+    power = (image**2).sum(dim=1, keepdim=True).clamp_min(tiny)
+    along = (detail * image).sum(dim=1, keepdim=True) / power
+    across = detail - along * image
+    lessened = across / (1 + (across**2).sum(dim=1, keepdim=True) / (_COLOUR**2 * power))
+    return along.clamp_min(-_LOSS) * image + lessened
 
 
 class _Residual(nn.Module):

@@ -3,15 +3,17 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 from hsisr.config import Training
 from hsisr.degrade import Sensor, degrade, gaussian_footprint
 from hsisr.inference import load_model, predict, save_model
 from hsisr.models import registry
+from hsisr.models import solo as solo_module
 from hsisr.models.apply import open_method
 from hsisr.models.classical.bicubic import bicubic
 from hsisr.models.shipped import shipped_model, shipped_models
-from hsisr.models.solo import Solo
+from hsisr.models.solo import Solo, _blur
 from hsisr.samples import Sample
 from hsisr.training import fit
 from hsisr.training.objectives import Batch
@@ -58,12 +60,39 @@ def test_eight_turns_see_no_direction(lr):
     np.testing.assert_allclose(turned, predict(network, lr), atol=1e-4)
 
 
-def test_only_so_many_components_get_detail(lr):
+def test_only_so_many_components_get_detail(lr, monkeypatch):
+    monkeypatch.setattr(solo_module, "_COLOUR", 1e6)
+
     def rank(components: int) -> int:
         added = predict(solo(components=components), lr) - bicubic(lr, scale=SCALE)
         return int(np.linalg.matrix_rank(added.reshape(BANDS, -1).astype(np.float64), tol=1e-4))
 
     assert rank(1) == 1 < rank(4) <= 4
+
+
+def test_dark_pixels_keep_their_colour_and_no_value_is_negative(lr):
+    dark = lr.copy()
+    dark[:, :, :12] *= 0.01
+    enlarged, found = bicubic(dark, scale=SCALE), predict(solo(), dark)
+    assert found.min() >= 0 > enlarged.min()
+    pixels = found[:, :, :20], np.maximum(enlarged[:, :, :20], 0)
+    assert (pixels[1].any(axis=0) <= pixels[0].any(axis=0)).all()  # no pixel turns black
+    product, *norms = ((a * b).sum(axis=0) for a, b in (pixels, (pixels[0],) * 2, (pixels[1],) * 2))
+    seen = product / np.sqrt(norms[0] * norms[1]).clip(1e-12)
+    assert np.degrees(np.arccos(seen[norms[1] > 0].clip(-1, 1))).max() < 50
+    assert np.abs(found - enlarged).max() > 1e-3
+
+
+def test_the_blur_that_an_image_shows_steers_the_network(hr):
+    network = solo()
+    torch.nn.init.ones_(network.deep.steered.weight)
+    noise = np.cumsum(np.cumsum(np.random.default_rng(0).standard_normal((1, 64, 64)), 1), 2)
+    sharp, blurred = (
+        _blur(torch.from_numpy(image)[None].float()) for image in (noise, gaussian_filter(noise, (0, 0.8, 0.8)))
+    )
+    assert blurred[0] > sharp[0] + 0.5
+    components = torch.rand(1, 1, 8, 8)
+    assert not torch.allclose(network.details(components, sharp), network.details(components, blurred))
 
 
 def test_detail_of_nothing_but_noise_is_left_out():
