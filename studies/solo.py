@@ -51,6 +51,8 @@ from hsisr.training import fit
 PATCH_PX, BATCH, DRAWS = 16, 16, 12
 #: Standard deviations of Gaussian PSFs in LR pixels that are scored, and the range of the weights that travel.
 SIGMAS, TAUGHT = (0.3, 0.4, 0.5, 0.6, 0.7), (0.25, 0.75)
+#: Part of what photographs teach that is kept: scenes of sensors are less sharp. Chosen on CAVE's training scenes.
+STRENGTH = 0.85
 #: Bands of virtual spectra, and powers of their mixtures of red, green and blue.
 VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
 #: Signal to noise in dB; half of the draws have no noise.
@@ -169,6 +171,9 @@ def _weights(options: argparse.Namespace) -> None:
     crops = Crops(photographs, options.seed)
     network, outcome = _trained(options, crops)
     source = {"photographs": hashes, "steps": outcome.steps, "seed": options.seed}
+    with torch.no_grad():
+        for part in (network.deep, network.light):
+            part.last.weight.mul_(STRENGTH)
     if options.out:
         _save(options.out, network.half(), {**source, "protocol": None})
     print(f"{outcome.steps} steps in {outcome.seconds:.0f} s; {source}")

@@ -36,7 +36,7 @@ _NORMAL_MEDIAN = 0.6745
 _BLUR_PX, _BLUR_RANGE_PX, _BLUR_MOST = 0.6, 0.2, 1.5
 #: Side of the window, in LR pixels, over which a component follows the first; variance below which it follows less.
 _WINDOW_PX, _EVEN = 3, 1e-3
-#: Change of colour, relative to the pixel's brightness, of which half is believed; brightness that a pixel loses at most.
+#: Change of colour, relative to a pixel, of which half is believed; part of its brightness that a pixel may lose.
 _COLOUR, _LOSS = 0.2, 0.9
 #: Share of the sum of absolute values that negative ones may have in an image of intensities.
 _NEGATIVE = 0.05
@@ -241,8 +241,8 @@ def _least(values: Tensor) -> float:
 def _believed(detail: Tensor, image: Tensor) -> Tensor:
     """Detail (N, B, H, W) with less of what changes the colour of the image's pixels, the less the more it changes it.
 
-    In a dark pixel beside a bright one a small error is another colour. Along the pixel's spectrum b all is kept, so long
-    as something of the pixel is left; of the rest r, r / (1 + (|r| / (c |b|))^2), at most c / 2 of the pixel's size.
+    In a dark pixel beside a bright one a small error is another colour. Along the pixel's spectrum b all is kept, so
+    long as something of the pixel is left; of the rest r, r / (1 + (|r| / (c |b|))^2), at most c / 2 of the pixel.
     """
     tiny = torch.finfo(torch.float32).tiny
     power = (image**2).sum(dim=1, keepdim=True).clamp_min(tiny)
