@@ -18,8 +18,9 @@ help:
 
 setup: $(VENV)/.demo
 
+# A failure ends make by SIGPIPE: make then adds no "Error 1" of its own, and the reason stays the last line.
 demo: $(VENV)/.demo
-	@$(BIN)/snakemake --cores all
+	@$(BIN)/snakemake --cores all || { kill -PIPE $$PPID; exit 1; }
 	@$(BIN)/hsisr table
 
 test: $(VENV)/.test

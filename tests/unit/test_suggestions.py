@@ -39,7 +39,7 @@ TYPED = {
     "protocol": (lambda: degrade.degrade(SCENE.cube, "wold", 2), "wald"),
     "protocol of a benchmark": (lambda: resolve("cave_x8_wold"), "wald"),
     "key of a protocol": (lambda: resolve("cave_x8_own", protocols={"own": {"psff": {"kind": "box"}}}), "psf"),
-    "response": (lambda: load_response("nikon_d70"), "nikon_d700"),
+    "response": (lambda: load_response("ikonoss"), "ikonos"),
     "convention": (lambda: metrics.score(SCENE.cube, SCENE.cube, 2, "mixpu"), "mixup"),
     "published weights": (lambda: published.checkpoint(PUBLISHED[:-1]), PUBLISHED),
     "reader": (lambda: datasets.read_scene(".", "rastre"), "raster"),

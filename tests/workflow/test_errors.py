@@ -1,5 +1,7 @@
 """A wrong configuration is one line that names the key, the value and what is allowed; status 1, no traceback."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,17 @@ def test_damaged_intermediate_file_is_named(untrained, name):
     done = untrained.hsisr(*step, check=False)
     assert done.returncode == 1 and f"data/{name}: damaged" in done.stdout
     assert "Traceback" not in done.stdout
+
+
+def test_make_adds_nothing_to_a_reason(tmp_path):
+    """`make demo` with a Snakemake that fails: the last line is the reason, and the status is not 0."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    programs = tmp_path / "venv/bin"
+    programs.mkdir(parents=True)
+    (programs / "snakemake").write_text("#!/bin/sh\necho 'hsisr: error: config.yaml: no such key' >&2\nexit 1\n")
+    (programs / "snakemake").chmod(0o755)
+    for name in ("pyproject.toml", "requirements.lock", "venv/bin/python", "venv/.demo"):
+        (tmp_path / name).touch()
+    done = subprocess.run(["make", "demo", "VENV=venv"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode != 0
+    assert (done.stdout + done.stderr).splitlines() == ["hsisr: error: config.yaml: no such key"]
