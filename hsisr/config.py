@@ -137,7 +137,8 @@ class Objectives(Section):
         None, description="Virtual spectra: bands of the labelled batch mixed at random; `count` mixtures. Any network."
     )
     rgb: RgbObjective | None = Field(
-        None, description="Super-resolve `count` batches of photographs; needs a network with an RGB path: deepshare."
+        None,
+        description="Super-resolve `count` batches of photographs; needs a network with an RGB path: deepshare, solo.",
     )
     unlabelled: UnlabelledObjective | None = Field(
         None,
@@ -248,7 +249,8 @@ class Recipe(Section):
     weights: str | None = Field(
         None,
         description="Weights that exist, scored beside what is trained here: a paper's own checkpoint, or a model file "
-        "of hsisr; none: train. Of `training`, only device and threads count then.",
+        "of hsisr, or `shipped`, those of solo that come with hsisr; none: train. Of `training`, only device and "
+        "threads count then.",
     )
 
     @property

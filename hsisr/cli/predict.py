@@ -43,14 +43,14 @@ GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of 
     OWN_SCENES,
     "hsisr predict LR.tif --guide GUIDE.tif",
     "hsisr predict LR.tif --guide GUIDE.tif --model runs/own-scene -o SR.tif --preview SR.png",
-    "hsisr predict LR.tif --model bicubic --scale 4",
+    "hsisr predict LR.tif --scale 4",
 )
 def predict(
     lr: LrFile,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Run folder, model.safetensors, or bicubic, gsa, ...; with a guide, prior if left out.",
+            help="Run folder, model.safetensors, or bicubic, gsa, ...; if left out, prior with a guide, solo without.",
             autocompletion=complete.usable_models,
         ),
     ] = None,
@@ -111,7 +111,7 @@ def predict(
     out = out or default_out(lr, collection, options.format)
     check_places(out, preview)
     if model is None:
-        model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)))
+        model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)), scale)
     _trust_named_in(config, model)
     if collection:
         if guide is not None and len(guide) > 1:

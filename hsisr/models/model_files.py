@@ -22,7 +22,7 @@ class Facts(BaseModel):
     base: str
     options: dict[str, Any]
     scale: int = Field(ge=2, le=256)
-    bands: int = Field(ge=1, le=1_000_000)
+    bands: int | None = Field(ge=1, le=1_000_000)  # None: any number of them
     guide_channels: int = Field(ge=0, le=1_000_000)
     peak: _Positive | None = None
     guide_peak: _Positive | None = None

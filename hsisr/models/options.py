@@ -127,6 +127,17 @@ class HybridOptions(Options):
     components: int = Field(12, ge=1, description="Spectral coefficients that are corrected, at most the bands.")
 
 
+class SoloOptions(Options):
+    """Options of `hsisr.models.Solo`."""
+
+    width: int = Field(48, ge=1, description="Features of the first component's network.")
+    blocks: int = Field(5, ge=0, description="Its residual blocks.")
+    components: int = Field(12, ge=1, description="Components of an image that get detail, at most.")
+    turns: int = Field(
+        1, ge=1, le=8, description="Flips and rotations that the result is averaged over; each takes the time again."
+    )
+
+
 class TwoStreamOptions(Options):
     """Options of `hsisr.models.TwoStream`."""
 

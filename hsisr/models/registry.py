@@ -33,6 +33,7 @@ from hsisr.models.options import (
     PriorOptions,
     ScaleRule,
     SensorOptions,
+    SoloOptions,
     TransformerOptions,
     TwoStreamOptions,
     deepshare_scale,
@@ -99,6 +100,7 @@ _ENTRIES = {
         "network", False, DeepshareSmallOptions, deepshare_scale, _DEEPSHARE, ("bands",), rgb_path=True
     ),
     "sspsr": Entry("network", False, DeepshareOptions, deepshare_scale, _SSPSR, ("bands",)),
+    "solo": Entry("network", False, SoloOptions, whole_scale, "hsisr.models.solo:Solo", (), rgb_path=True),
     "two-stream": Entry(
         "network",
         True,
