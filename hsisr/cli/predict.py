@@ -34,6 +34,7 @@ GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of 
     OWN_SCENES,
     "hsisr predict LR.tif --guide GUIDE.tif",
     "hsisr predict LR.tif --guide GUIDE.tif --model runs/own-scene -o SR.tif --preview SR.png",
+    "hsisr predict LR.tif --guide GUIDE.tif -o SR.tif --report quality.html",
     "hsisr predict LR.tif --model bicubic --scale 4",
 )
 def predict(
@@ -59,6 +60,9 @@ def predict(
     preview: Annotated[
         Path | None, typer.Option(help="Picture (.png, .jpg) of scene, result and guide side by side.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Page (.html) that says how well the result agrees with scene and guide.")
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The whole scene at once: no tiles, no borders.")] = False,
     tile: Annotated[int | None, typer.Option(min=8, help="Side of a tile in LR pixels; else as memory allows.")] = None,
     halo: Annotated[int | None, typer.Option(min=0, help="LR pixels read around a tile; else measured.")] = None,
@@ -83,7 +87,7 @@ def predict(
     """
     from hsisr.inference.defaults import default_model, default_out, has_guide
     from hsisr.inference.folder import is_collection, super_resolve_folder
-    from hsisr.inference.scenes import Options, super_resolve_file
+    from hsisr.inference.scenes import Options, Page, super_resolve_file
     from hsisr.outputs import check_places
 
     options = Options(
@@ -95,18 +99,25 @@ def predict(
     )  # fmt: skip
     collection = is_collection(lr)
     out = out or default_out(lr, collection, options.format)
-    check_places(out, preview)
+    check_places(out, preview, report)
     if model is None:
         model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)))
     _trust_named_in(config, model)
     if collection:
+        if report is not None:
+            raise HsisrError(f"{report}: --report tells of one scene, and {lr} is a folder of them; name one file")
         if guide is not None and len(guide) > 1:
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
         sharp = guide[0] if guide else None
         for path in super_resolve_folder(lr, sharp, model, out, options, preview is not None, overwrite):
             print(path)
     else:
-        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite))
+        pages: dict[Path, Page] = {}
+        if report is not None:
+            from hsisr.report import quality
+
+            pages[report] = quality.writer(report)
+        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite, pages))
 
 
 @command(
