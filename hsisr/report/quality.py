@@ -75,6 +75,7 @@ def render(feed: Feed, result: Scene, found: Quality) -> str:
         finding=_finding(feed, found),
         facts=_facts(feed, result, found),
         ranges=_range_table(feed, found),
+        has_reach=_has_reach(feed, found),
         claims=_claims(feed, found),
         indices=_index_table(found),
         index_words={name: spectrum.INDICES[name].words for name in found.indices},
@@ -170,6 +171,11 @@ def _claims(feed: Feed, found: Quality) -> dict[str, str]:
     return claims
 
 
+def _has_reach(feed: Feed, found: Quality) -> bool:
+    """Whether both images say which wavelengths they see."""
+    return feed.lr.wavelengths_nm is not None and found.guide_reach_nm is not None
+
+
 def _span_words(span_nm: tuple[float, float]) -> str:
     return f"{span_nm[0]:.0f} to {span_nm[1]:.0f} nm"
 
@@ -183,6 +189,7 @@ def _seen(centres_nm: np.ndarray, found: Quality) -> int:
 def _range_table(feed: Feed, found: Quality) -> Table:
     """LR consistency by range of the spectrum."""
     centres, rows = feed.lr.wavelengths_nm, {}
+    has_reach = _has_reach(feed, found)
     for name, places in spectrum.ranges(centres, feed.lr.shape[0]).items():
         part = found.lr
         relative = part.rmse[places] / np.maximum(np.abs(part.mean[places]), np.finfo(float).tiny)
@@ -197,13 +204,13 @@ def _range_table(feed: Feed, found: Quality) -> Table:
         ]
         if found.explained is not None:
             cells.append(Cell(_percent(float(np.mean(np.clip(found.explained[places], 0, 1))))))
-            seen = NOTHING if centres is None or found.guide_reach_nm is None else _seen(centres[places], found)
-            cells.append(Cell(f"{seen} of {len(places)}" if seen != NOTHING else NOTHING))
+        if centres is not None and has_reach:
+            cells.append(Cell(f"{_seen(centres[places], found)} of {len(places)}"))
         rows[name] = cells
     columns = [Column("Bands"), Column("Mean of LR"), Column("RMSE", "lower"), Column("RMSE, of mean", "lower")]
     columns.append(Column("Worst band", "lower"))
-    if found.explained is not None:
-        columns += [Column("Explained by guide"), Column("In the guide's reach")]
+    columns += [Column("Explained by guide")] if found.explained is not None else []
+    columns += [Column("In the guide's reach")] if has_reach else []
     return Table("Result, seen through the footprint, against the LR image", "Range", columns, rows)
 
 
@@ -256,7 +263,7 @@ def _score_table(found: Quality) -> Table | None:
     if not rows:
         return None
     columns = [Column("D_\u03bb", "lower"), Column("D_s", "lower"), Column("QNR", "higher")]
-    return Table("Scores without a reference", "Convention", columns, rows)
+    return Table("Distortions, and quality without a reference", "Convention", columns, rows)
 
 
 def _plots(feed: Feed, found: Quality) -> list[Plot]:
@@ -279,26 +286,28 @@ def _gallery(feed: Feed, result: Scene, found: Quality) -> Gallery:
     scale = feed.method.scale
     rows, columns = _place(feed)
     block = blocks.read(feed, Source(result, "result"), found.footprint, rows, columns)
-    low = filled(block.low, feed.lr.window(rows, columns)[1])
+    low_valid = feed.lr.window(rows, columns)[1]
+    low = filled(block.low, low_valid)
     after = f"{feed.method.name} x{scale}"
+    coarse = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
     images = {
-        LR_INPUT: low.repeat(scale, axis=1).repeat(scale, axis=2),
-        _BICUBIC: interpolate(low, scale, "bicubic"),
-        after: block.estimate,
+        LR_INPUT: (low.repeat(scale, axis=1).repeat(scale, axis=2), coarse),
+        _BICUBIC: (interpolate(low, scale, "bicubic"), coarse),
+        after: (block.estimate, block.valid),
     }
     shown: list[Row] = []
     about = f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1} of the LR image"
     for bands in _composites(feed):
         words = _band_words(bands, feed.lr)
-        stretch = Stretch.of(np.moveaxis(low[bands], 0, -1))
+        stretch = _stretch(low[bands], low_valid)
         pictures = [
-            Picture(name, stretch(np.moveaxis(image[bands], 0, -1)), f"{name}: {words}")
-            for name, image in images.items()
+            Picture(name, _shown(image[bands], valid, stretch), f"{name}: {words}")
+            for name, (image, valid) in images.items()
         ]
         if feed.guide is not None and not shown:
             pictures.append(_guide_picture(feed, rows, columns))
         shown.append(Row(words, pictures))
-    shown.append(_map(block, scale, after))
+    shown.append(_map(block, abs(float(found.lr.mean.mean())), scale, after))
     return Gallery(about, block.estimate.shape[1], block.estimate.shape[2], shown)
 
 
@@ -345,14 +354,22 @@ def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Pictu
     bands = spread_bands(len(values)) if len(values) > 2 else [0, 0, 0]
     if centres is not None and len(values) > 2:
         bands = nearest_bands(centres, NATURAL_NM)
-    image = np.moveaxis(filled(values, valid)[bands], 0, -1)
     words = _band_words(bands[:1] if len(set(bands)) == 1 else bands, source)
-    return Picture(GUIDE, Stretch.of(image)(image), f"{GUIDE}: {words}", words)
+    return Picture(GUIDE, _shown(values[bands], valid, _stretch(values[bands], valid)), f"{GUIDE}: {words}", words)
 
 
-def _map(block: blocks.Block, scale: int, after: str) -> Row:
-    """Where the result does not agree with the LR image."""
-    level = np.maximum(np.abs(block.low.mean(axis=0)), np.finfo(np.float32).tiny)
+def _stretch(image: np.ndarray, valid: np.ndarray) -> Stretch:
+    """The stretch of the valid pixels (h, w) of an image (3, h, w); of all, where none is valid."""
+    return Stretch.of(np.moveaxis(image[:, valid] if valid.any() else image.reshape(3, -1), 0, -1)[None])
+
+
+def _shown(image: np.ndarray, valid: np.ndarray, stretch: Stretch) -> np.ndarray:
+    """An image (3, h, w) as a picture, black where it has no data."""
+    return np.where(valid[..., None], stretch(np.moveaxis(image, 0, -1)), np.uint8(0))
+
+
+def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
+    """Where the result does not agree with the LR image. level: mean of the LR image."""
     error = np.sqrt(((block.degraded - block.low) ** 2).mean(axis=0)) / level
     error = 100 * np.where(block.seen, error, 0)
     colours = ColorScale.over(_MAP_COLOURS, [error])
@@ -360,7 +377,7 @@ def _map(block: blocks.Block, scale: int, after: str) -> Row:
     seen = error[block.seen]
     caption = f"mean {seen.mean():.2f} %" if seen.size else "no data"
     return Row(
-        "RMSE at LR, of the pixel's mean",
+        "RMSE at LR, of the scene's mean",
         [Picture(after, image, "Disagreement with the LR image", caption)],
         " %",
         colours,

@@ -6,6 +6,7 @@ agrees with both is not yet true: detail in bands that the guide does not see is
 """
 
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
@@ -169,33 +170,46 @@ class _Found:
             self.guide.add(guide, matrix.astype(np.float32) @ estimate + offset[:, None])
             if self._pan is not None:
                 self._pan.add(estimate, guide[0])
-        if block.seen.all() and block.valid.all() and min(block.seen.shape) >= self._tile >= _LEAST_TILE_PX:
+        if self._tile >= _LEAST_TILE_PX:
             self._add_tiles(block)
 
     def _add_tiles(self, block: Block) -> None:
-        def keep(name: str, value: np.ndarray | float) -> None:
-            self._tiles.setdefault(name, []).append(np.asarray(value))
+        """Q of every tile that is whole: of LR pixels, and, for D_s, of the pixels of the result on the same ground."""
+        tile, scale = self._tile, len(block.valid) // len(block.seen)
+        by_mtf = None if block.wide is None else prisma.decimated(block.wide)
+        for top, left in product(*(range(0, size - tile + 1, tile) for size in block.seen.shape)):
+            place = slice(top, top + tile), slice(left, left + tile)
+            sharp = tuple(slice(part.start * scale, part.stop * scale) for part in place)
+            if not (block.seen[place].all() and block.valid[sharp].all()):
+                continue
+            low = block.low[:, *place]
+            self._keep("q2n", metrics.q2n(low, block.degraded[:, *place], block=tile))
+            if by_mtf is not None:
+                self._keep("q2n_prisma", metrics.q2n(low, by_mtf[:, *place], block=tile))
+            if block.guide is not None and block.guide_low is not None and len(block.guide) == 1:
+                pairs = {
+                    "sharp": (block.estimate[:, *sharp], block.guide[:, *sharp]),
+                    "coarse": (low, block.guide_low[:, *place]),
+                }
+                for name, (image, pan) in pairs.items():
+                    self._keep(
+                        name, metrics.uiqi_per_band(image, pan.repeat(len(low), axis=0), block=tile, stride=tile)
+                    )
 
-        keep("q2n", 1 - metrics.d_lambda(block.low, block.degraded, block=self._tile))
-        if block.wide is not None:
-            keep("q2n_prisma", 1 - metrics.d_lambda(block.low, prisma.decimated(block.wide), block=self._tile))
-        if block.guide is not None and block.guide_low is not None and len(block.guide) == 1:
-            tile = {"block": self._tile, "stride": self._tile}
-            bands = len(block.low)
-            keep("sharp", metrics.uiqi_per_band(block.estimate, block.guide.repeat(bands, axis=0), **tile))
-            keep("coarse", metrics.uiqi_per_band(block.low, block.guide_low.repeat(bands, axis=0), **tile))
+    def _keep(self, name: str, value: np.ndarray | float) -> None:
+        self._tiles.setdefault(name, []).append(np.asarray(value))
 
     def scores(self) -> dict[str, float]:
         """D_lambda, and where the guide has one channel D_s and QNR; the PRISMA benchmark's where it is one such."""
         if not self._tiles:
             return {}
         mean = {name: np.mean(values, axis=0) for name, values in self._tiles.items()}
-        found = {"d_lambda": float(1 - mean["q2n"])}
+        found = {"d_lambda": max(0.0, float(1 - mean["q2n"]))}
         if "sharp" in mean:
             found["d_s"] = float(np.abs(mean["sharp"] - mean["coarse"]).mean())
             found["qnr"] = metrics.qnr(found["d_lambda"], found["d_s"])
         if self._pan is not None:
-            found["d_lambda_prisma"] = float(1 - mean["q2n_prisma"])
+            found["d_lambda_prisma"] = max(0.0, float(1 - mean["q2n_prisma"]))
             found["d_s_prisma"] = self._pan.d_s
             found["qnr_prisma"] = metrics.qnr(found["d_lambda_prisma"], found["d_s_prisma"])
         return found

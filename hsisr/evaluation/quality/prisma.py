@@ -53,7 +53,7 @@ class PanRegression:
 
     @property
     def d_s(self) -> float:
-        """1 - R^2; NaN for a panchromatic image that does not vary."""
+        """1 - R^2, 0 or more; 1 for a panchromatic image that does not vary."""
         bands = slice(0, -2)
         weights = np.linalg.pinv(self._products[bands, bands], _RANK_TOLERANCE, hermitian=True)
         weights = weights @ self._products[bands, -2]
@@ -63,4 +63,4 @@ class PanRegression:
             vector @ self._products @ vector / count - (vector @ self._products[:, -1] / count) ** 2
             for vector in (error, np.eye(len(error))[-2])
         ]
-        return float(variances[0] / variances[1]) if variances[1] > 0 else float("nan")
+        return float(max(variances[0] / variances[1], 0.0)) if variances[1] > 0 else 1.0
