@@ -23,8 +23,12 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
+from hsisr import limits
 from hsisr.errors import HsisrError, did_you_mean
+from hsisr.files import read_text
 
+#: Levels of keys in a configuration.
+_MOST_DEPTH = 50
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 #: Pattern -> what a user reads in its place.
@@ -320,6 +324,12 @@ Bands = Annotated[
     Field(min_length=1),
     WithJsonSchema({"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": "integer"}}]}),
 ]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Width = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+#: Names of `hsisr.degrade.FAMILIES`.
+Family = Literal[
+    "gaussian", "kolmogorov", "airy", "moffat", "sinc", "lorentzian", "hermite", "parabolic", "gabor", "delta"
+]
 Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -359,6 +369,9 @@ class Prediction(SceneOptions):
     guide: str | None = Field(None, description="Sharp image of the same ground.")
     model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
     preview: str | None = Field(None, description="Picture (.png, .jpg) of scene, result and guide side by side.")
+    report: str | None = Field(
+        None, description="Page (.html) that says how well the result agrees with scene and guide."
+    )
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 
@@ -374,6 +387,29 @@ class Prediction(SceneOptions):
             elif key != "lr" and value != field.get_default():
                 words += [option] if value is True else [option, str(value)]
         return words
+
+
+class Sweep(Section):
+    """One scene under every degradation of a grid: which PSFs, widths, shifts, responses and noise a method stands."""
+
+    scene: str = Field(description="The scene: any file that hsisr reads, such as data/scenes/cave/balloons.h5.")
+    scale: Annotated[int, Field(ge=2)] = Field(4, description="HR pixels per LR pixel.")
+    models: list[str] = Field(
+        ["bicubic", "gsa", "prior"],
+        min_length=1,
+        description="Untrained methods, run folders (trained first) and model files.",
+    )
+    psfs: list[Family] = Field(list(get_args(Family)), min_length=1, description="PSF families.")
+    fwhm_lr: list[Width] = Field([1.0], min_length=1, description="Full widths at half maximum, LR pixels.")
+    shifts_px: list[Finite] = Field([0.0], min_length=1, description="Shifts of rows and columns alike, HR pixels.")
+    responses: list[Annotated[int, Field(ge=1)] | str] = Field(
+        [3, 4, 8, 16],
+        min_length=1,
+        description="Of the guide: a count of channels, equal boxes over the scene's bands, or a response's name.",
+    )
+    snr_db: list[Finite | None] = Field([None, 30.0], min_length=1, description="Noise of the LR image; null: without.")
+    size_px: Positive | None = Field(256, description="Side of the middle of the scene that is used; none: all of it.")
+    seed: int = Field(0, ge=0, description="Seed of the noise.")
 
 
 class Report(Section):
@@ -406,10 +442,22 @@ class Config(Section):
     predict: dict[Name, Prediction] = Field(
         {}, description="Scenes of your own: name -> what makes predictions/<name>.tif; see docs/your-own-scene.md."
     )
+    sweeps: dict[Name, Sweep] = Field(
+        {}, description="Name -> a scene and the grid of degradations that models stand; results/sweeps/<name>.json."
+    )
     report: Report = Report()
 
     @field_validator(
-        "benchmarks", "scenes", "sources", "models", "splits", "datasets", "protocols", "predict", mode="before"
+        "benchmarks",
+        "scenes",
+        "sources",
+        "models",
+        "splits",
+        "datasets",
+        "protocols",
+        "predict",
+        "sweeps",
+        mode="before",
     )
     @classmethod
     def _empty_section(cls, value: Any) -> Any:
@@ -477,17 +525,32 @@ def json_schema() -> dict:
 
 
 def _read_yaml(path: Path) -> dict:
+    if not path.exists():
+        raise HsisrError(f"{path}: no such configuration file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HsisrError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise HsisrError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    _check_extent(path, content)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise HsisrError(f"{path}: expected keys and values, found {type(content).__name__}")
     return content
+
+
+def _check_extent(path: Path, content: Any) -> None:
+    """Raise HsisrError for content that holds itself, or that a few aliases make endless."""
+    left = [(content, 0)]
+    count = 0
+    while left:
+        value, depth = left.pop()
+        count += 1
+        if depth > _MOST_DEPTH:
+            raise HsisrError(f"{path}: is nested more than {_MOST_DEPTH} levels deep, or holds itself")
+        limits.check(path, limits.VALUES, count, "values, with aliases (*) written out")
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        left += [(entry, depth + 1) for entry in inside]
 
 
 def _merge(base: dict, change: dict) -> dict:
