@@ -287,21 +287,24 @@ def _gallery(feed: Feed, result: Scene, found: Quality) -> Gallery:
     rows, columns = _place(feed)
     block = blocks.read(feed, Source(result, "result"), found.footprint, rows, columns)
     low_valid = feed.lr.window(rows, columns)[1]
-    low = filled(block.low, low_valid)
+    composites = _composites(feed)
+    used = sorted({band for bands in composites for band in bands})
+    low = filled(block.low[used], low_valid)
     after = f"{feed.method.name} x{scale}"
     coarse = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
     images = {
         LR_INPUT: (low.repeat(scale, axis=1).repeat(scale, axis=2), coarse),
         _BICUBIC: (interpolate(low, scale, "bicubic"), coarse),
-        after: (block.estimate, block.valid),
+        after: (block.estimate[used], block.valid),
     }
     shown: list[Row] = []
     about = f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1} of the LR image"
-    for bands in _composites(feed):
+    for bands in composites:
         words = _band_words(bands, feed.lr)
-        stretch = _stretch(low[bands], low_valid)
+        places = [used.index(band) for band in bands]
+        stretch = _stretch(low[places], low_valid)
         pictures = [
-            Picture(name, _shown(image[bands], valid, stretch), f"{name}: {words}")
+            Picture(name, _shown(image[places], valid, stretch), f"{name}: {words}")
             for name, (image, valid) in images.items()
         ]
         if feed.guide is not None and not shown:
