@@ -144,6 +144,8 @@ def _registration_words(feed: Feed, found: Quality) -> str:
     if any(feed.guide.shift_px):
         rows, columns = (shift / feed.method.scale for shift in feed.guide.shift_px)
         moved = f"the guide was moved by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
+    if feed.guide.displacement is not None:
+        moved = f"the guide was moved from place to place by {feed.guide.displacement}; "
     if found.offset is None:
         return f"{moved}what is left could not be measured (too small, or without detail)"
     if not found.offset.trusted:

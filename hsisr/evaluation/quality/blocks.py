@@ -8,6 +8,7 @@ import numpy as np
 
 from hsisr.degrade.sensor import Footprint
 from hsisr.inference.feed import Feed
+from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, filled
 
 #: Side of the tiles over which Q is taken, in pixels of either resolution, as everybody takes it.
@@ -75,7 +76,7 @@ def read_low(feed: Feed, footprint: Footprint, rows: Span, columns: Span) -> tup
     if feed.guide is None:
         return low, seen, np.empty((0, *seen.shape), np.float32)
     place, inside = _around(feed, footprint, rows, columns, 0)
-    sharp, valid = feed.guide.window(*place)
+    sharp, valid = _guide_window(feed.guide, *place)
     sampler = footprint.sampler(feed.method.scale, valid.shape)
     whole = sampler(valid[None].astype(np.float32))[0] > _WHOLE
     return low, seen & whole[inside], sampler(filled(sharp, valid))[:, *inside]
@@ -93,7 +94,7 @@ def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: 
     core = tuple(slice(part.start * scale, part.stop * scale) for part in inside)
     guide, valid_core = None, valid[core]
     if feed.guide is not None:
-        guide, guide_valid = feed.guide.window(*(_times(span, scale) for span in (rows, columns)))
+        guide, guide_valid = _guide_window(feed.guide, _times(rows, scale), _times(columns, scale))
         valid_core = valid_core & guide_valid
     return Block(
         low=low,
@@ -105,6 +106,13 @@ def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: 
         valid=valid_core,
         wide=_with_margin(values, core, margin) if margin else None,
     )
+
+
+def _guide_window(guide: Guide, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
+    """Values and valid pixels of the guide; where something stands in for it, it has no data to compare with."""
+    values, valid = guide.window(rows, columns)
+    changed = guide.changed(rows, columns)
+    return values, valid if changed is None else valid & (changed == 0)
 
 
 def _spans(size: int, side: int) -> tuple[Span, ...]:
