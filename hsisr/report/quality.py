@@ -297,7 +297,7 @@ def _gallery(feed: Feed, result: Scene, found: Quality) -> Gallery:
     images = {
         LR_INPUT: (low.repeat(scale, axis=1).repeat(scale, axis=2), coarse),
         _BICUBIC: (interpolate(low, scale, "bicubic"), coarse),
-        after: (block.estimate[used], block.valid),
+        after: (block.estimate[used], block.made),
     }
     shown: list[Row] = []
     about = f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1} of the LR image"

@@ -20,7 +20,7 @@ from hsisr.evaluation.quality import blocks, prisma, spectrum
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source
-from hsisr.inference.scenes import super_resolve_file
+from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.models.apply import open_method
 from hsisr.report.quality import render, writer
 from hsisr.scene import Scene
@@ -260,6 +260,25 @@ def test_bad_bands_of_the_lr_image_are_read_once_more_without_waiting_for_onesel
     page = tmp_path / "quality.html"
     super_resolve_file(lr, guide, "prior", tmp_path / "sr.tif", pages={page: writer(page)})
     assert "5 bands with data" in page.read_text()
+
+
+def test_changed_ground_counts_for_nothing_and_is_shown(tmp_path):
+    """Where the guide shows other ground, the result is the LR image's alone."""
+    lr, guide = scenes(truth())
+    stored = guide.stored.copy()
+    stored[:, 30:70, 30:70] = np.random.default_rng(1).random((2, 40, 40))
+    page = tmp_path / "quality.html"
+    lr, guide = export(lr, tmp_path / "lr.tif"), export(replace(guide, stored=stored), tmp_path / "guide.tif")
+    found = []
+
+    def look(feed: Feed, result: Scene) -> None:
+        assert feed.guide.changed((30, 70), (30, 70)).mean() > 0.8
+        block = blocks.read(feed, Source(result, "sr"), gaussian_footprint(SCALE), (10, 24), (10, 24))
+        assert block.made.all() and not block.valid[6:30, 6:30].any()
+        found.append(quality.measure(feed, result))
+
+    super_resolve_file(lr, guide, "prior", tmp_path / "sr.tif", Options(mask_change=True), pages={page: look})
+    assert (found[0].guide.rmse / found[0].guide.mean).max() < 0.05
 
 
 def test_page_is_never_written_over_another_file(tmp_path):

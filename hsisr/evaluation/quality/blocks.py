@@ -44,7 +44,8 @@ class Block:
 
     low, degraded: LR image and result seen through the footprint, (B, n, m). seen: (n, m), where both have data.
     guide_low: the guide through the footprint, (G, n, m). estimate: (B, s n, s m). guide: (G, s n, s m). valid:
-    (s n, s m), where both have data. wide: the result with `margin` pixels more on each side, or None.
+    (s n, s m), where both have data; made: where the result has. wide: the result with `margin` pixels more on each
+    side, or None.
     """
 
     low: np.ndarray
@@ -54,6 +55,7 @@ class Block:
     estimate: np.ndarray
     guide: np.ndarray | None
     valid: np.ndarray
+    made: np.ndarray
     wide: np.ndarray | None
 
 
@@ -104,6 +106,7 @@ def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: 
         estimate=values[:, *core],
         guide=guide,
         valid=valid_core,
+        made=valid[core],
         wide=_with_margin(values, core, margin) if margin else None,
     )
 
