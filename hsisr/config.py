@@ -389,6 +389,9 @@ class Prediction(SceneOptions):
     guide: str | None = Field(None, description="Sharp image of the same ground.")
     model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
     preview: str | None = Field(None, description="Picture (.png, .jpg) of scene, result and guide side by side.")
+    report: str | None = Field(
+        None, description="Page (.html) that says how well the result agrees with scene and guide."
+    )
     maps: str | None = Field(
         None, description="Folder for maps and numbers of the displacement and change that were found."
     )

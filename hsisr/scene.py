@@ -19,7 +19,7 @@ from hsisr.colours import nearest_bands
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import LazyArray
 from hsisr.lazy_names import notebook
-from hsisr.missing import fill_samples
+from hsisr.missing import fill_samples, missing_pixels
 
 if TYPE_CHECKING:
     import xarray
@@ -218,6 +218,19 @@ class Scene:
         with np.errstate(over="ignore"):  # a value outside the stored type equals none of them
             missing = stored == np.asarray(self.nodata).astype(stored.dtype if stored.dtype.kind == "f" else float)
         return missing
+
+    def without_masked(self, rows: slice, stored: np.ndarray) -> np.ndarray:
+        """Stored rows (bands, n, W), with the nodata value in the pixels that the mask leaves out for another reason.
+
+        For formats that mark missing pixels by a value. A pixel that is missing by most of its own samples stays as it
+        is, with the data that it has; without a mask or a nodata value, all do.
+        """
+        missing = self.without_data(stored)
+        if self.mask is None or missing is None:
+            return stored
+        good = slice(None) if self.bad_bands is None else ~np.asarray(self.bad_bands, bool)
+        hidden = ~np.asarray(self.mask[rows], bool) & ~missing_pixels(missing[good])
+        return np.where(hidden, np.asarray(self.nodata).astype(stored.dtype), stored) if hidden.any() else stored
 
     def window(self, rows: slice, columns: slice) -> "Scene":
         """The part of the scene inside `rows` and `columns` (slices in pixels, step 1), read into memory.

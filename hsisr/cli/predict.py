@@ -43,6 +43,7 @@ GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of 
     OWN_SCENES,
     "hsisr predict LR.tif --guide GUIDE.tif",
     "hsisr predict LR.tif --guide GUIDE.tif --model runs/own-scene -o SR.tif --preview SR.png",
+    "hsisr predict LR.tif --guide GUIDE.tif -o SR.tif --report quality.html",
     "hsisr predict LR.tif --scale 4",
 )
 def predict(
@@ -68,6 +69,9 @@ def predict(
     mask_change: MaskChange = False,
     preview: Annotated[
         Path | None, typer.Option(help="Picture (.png, .jpg) of scene, result and guide side by side.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Page (.html) that says how well the result agrees with scene and guide.")
     ] = None,
     maps: Annotated[
         Path | None, typer.Option(help="Folder for maps and numbers of the displacement and change that were found.")
@@ -96,7 +100,7 @@ def predict(
     """
     from hsisr.inference.defaults import default_model, default_out, has_guide
     from hsisr.inference.folder import is_collection, super_resolve_folder
-    from hsisr.inference.scenes import Options, super_resolve_file
+    from hsisr.inference.scenes import Options, Page, super_resolve_file
     from hsisr.outputs import check_places
 
     options = Options(
@@ -109,11 +113,13 @@ def predict(
     )  # fmt: skip
     collection = is_collection(lr)
     out = out or default_out(lr, collection, options.format)
-    check_places(out, preview)
+    check_places(out, preview, report)
     if model is None:
         model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)), scale)
     _trust_named_in(config, model)
     if collection:
+        if report is not None:
+            raise HsisrError(f"{report}: --report tells of one scene, and {lr} is a folder of them; name one file")
         if guide is not None and len(guide) > 1:
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
         if maps is not None:
@@ -122,7 +128,12 @@ def predict(
         for path in super_resolve_folder(lr, sharp, model, out, options, preview is not None, overwrite):
             print(path)
     else:
-        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite, maps))
+        pages: dict[Path, Page] = {}
+        if report is not None:
+            from hsisr.report import quality
+
+            pages[report] = quality.writer(report)
+        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite, maps, pages))
 
 
 @command(

@@ -194,7 +194,7 @@ def export(
     read: Reading = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a scene in another format: GeoTIFF, COG, ENVI, MATLAB v5 or v7.3, .npy, scene file."""
+    """Write a scene in another format: GeoTIFF, COG, ENVI, netCDF, MATLAB v5 or v7.3, .npy, scene file."""
     from hsisr import datasets
     from hsisr.datasets import writers
     from hsisr.outputs import check_outputs, check_places

@@ -13,7 +13,7 @@ from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.outputs import check_outputs
 
 #: Endings of the files in a folder that are scenes; an ENVI scene is its header, and not its data as well.
-_ENDINGS = {".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5"}
+_ENDINGS = {".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5", ".nc"}
 #: Names of what lies beside scenes and is none: references of scanners, layers that say how good pixels are.
 _ASIDE = re.compile(
     r"(white|dark)[ _-]?ref|(^|[_-])(ql|qa|udm\d?|scl|fmask)([_-]|$)|quality|pixel_?mask|"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from hsisr.scene import Scene
 
 #: Windows a side of the grid on which an image's range is measured, and their side in pixels.
 _SAMPLES, _SAMPLE_PX = 6, 96
-#: GDAL works in every thread of a run through one open file.
-_LOCK = Lock()
+#: GDAL works in every thread of a run through one open file. A result that is read reads its LR image in turn.
+_LOCK = RLock()
 
 
 def open_lazily(path: str | os.PathLike, **options: Any) -> Scene:

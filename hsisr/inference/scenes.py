@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -56,6 +56,8 @@ class Options(SceneOptions):
 
 #: Takes a warning for the user, one line.
 Note = Callable[[str], None]
+#: Writes a file about a result, of the method's images and the result.
+Page = Callable[[Feed, Scene], None]
 
 
 def super_resolve_file(
@@ -67,12 +69,15 @@ def super_resolve_file(
     preview: str | os.PathLike | None = None,
     overwrite: bool = False,
     maps: str | os.PathLike | None = None,
+    pages: Mapping[Path, Page] | None = None,
 ) -> Path:
     """Super-resolve a scene file to `out`; returns the path of the result's data.
 
     lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
     guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
     preview: a PNG or JPEG to write as well. overwrite: whether outputs that exist are replaced; inputs never are.
+    pages: further files, each with what writes it of the method's images and the result, such as
+    `hsisr.report.quality.writer`.
     A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
     Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
     for a disk that is full.
@@ -80,7 +85,7 @@ def super_resolve_file(
     import rasterio
 
     out, options = Path(out), options or Options()
-    outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview])]
+    outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps)
     check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
@@ -110,6 +115,8 @@ def super_resolve_file(
             write_preview(preview, prepared.feed, result)
         if maps is not None:
             write_maps(maps, prepared.feed)
+        for write in (pages or {}).values():
+            write(prepared.feed, result)
         return path
 
 

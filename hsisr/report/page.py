@@ -195,20 +195,32 @@ def render(
 
     Its policy names the hashes of its one style sheet and its one script, so that nothing else can run or style it.
     """
-    style = "\n".join([_colours(), _text("style.css"), *(section.style for section in sections)])
-    script = _text("page.js")
-    return _render(
+    return document(
         "page.html.j2",
-        title=title,
-        version=hsisr.__version__,
+        title,
+        [section.style for section in sections],
         cards=[section.card for section in sections],
         overviews=_overviews(benchmarks),
         sections=[section.html for section in sections],
         swept=swept,
+    )
+
+
+def document(template: str, title: str, styles: Sequence[str], **values: object) -> str:
+    """A page of a template that extends base.html.j2, with the style and the script that all pages have inside it.
+
+    styles: rules of its own. values: what the template shows beside the title. Its policy as of `render`.
+    """
+    style, script = "\n".join([_colours(), _text("style.css"), *styles]), _text("page.js")
+    return _render(
+        template,
+        title=title,
+        version=hsisr.__version__,
         style=Markup(style),
         style_hash=_policy_hash(style),
         script=Markup(script),
         script_hash=_policy_hash(script),
+        **values,
     )
 
 
