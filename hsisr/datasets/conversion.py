@@ -30,7 +30,8 @@ def convert(
 ) -> Scene:
     """Write the scene file of one scene of a data set that `fetch` brought to `raw_folder`, and return the scene.
 
-    settings: what the file's config hash is made of. extra: see `entry`.
+    name: of the data set. out_path: of the scene file. settings: what the file's config hash is made of.
+    extra: see `entry`.
     Raises HsisrError, leaving no file, if the scene is not there, changed since it was fetched, or cannot be read.
     """
     data_set = entry(name, extra)

@@ -33,8 +33,9 @@ def fetch(
 ) -> dict:
     """Bring a data set to `folder`, check it, write `folder`/manifest.json, and return the manifest.
 
-    source: a folder, an archive, a file:// or an http(s):// URL to take it from in place of the published one.
-    extra: see `entry`. Whatever is already there and right is not fetched again; half downloads go on.
+    name: of the data set. source: a folder, an archive, a file:// or an http(s):// URL to take it from in place of the
+    published one. progress: whether the screen shows how far it is. extra: see `entry`.
+    What is already there and right is not fetched again; a download that was cut off goes on.
     Raises HsisrError in one line if it cannot be had: which URL, why, and the way out.
     """
     data_set = entry(name, extra)
@@ -68,8 +69,9 @@ def fetch(
 def held(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
     """The scenes of a data set that a local folder holds, in the catalogue's order.
 
-    source: as `fetch` takes it. extra: see `entry`. None where it cannot be seen without fetching: on the network, in
-    an archive. Raises HsisrError if the folder is absent, or holds neither a scene nor an archive of the data set.
+    name: of the data set. source: as `fetch` takes it. extra: see `entry`. None where it cannot be seen without
+    fetching: on the network, in an archive. Raises HsisrError if the folder is absent, or holds neither a scene nor an
+    archive of the data set.
     """
     data_set, local = entry(name, extra), _local_path(source)
     if local is None:

@@ -18,7 +18,7 @@ _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", 
 
 
 def table(extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
-    """All data sets, a line each, with what is present below the working folder `root`."""
+    """All data sets, a line each, with what is present below the working folder `root`. extra: see `entry`."""
     return aligned([_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))])
 
 
@@ -30,7 +30,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
-    """Everything that is known of one data set, and where it lies."""
+    """Everything that is known of one data set, and where it lies, as text for the screen.
+
+    name: of the data set. extra: see `entry`. root: the working folder, below which its files are looked for.
+    Raises HsisrError for an unknown name.
+    """
     data_set = entry(name, extra)
     facts = {
         "title": data_set.title,
@@ -57,10 +61,11 @@ def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.P
 
 
 def info(path: str | os.PathLike, **options: Any) -> str:
-    """What is in a file, or folder of band images, of any format that can be read. Raises HsisrError otherwise.
+    """What is in a file, or a folder of band images, as text for the screen.
 
-    options: of the reader (`variable`, `axes`, ...); given any, what the file is read as with them. Where it lies and
-    which values it holds is told of files that can be read without, or with, these options.
+    path: of the file or folder, in any format that can be read; raises HsisrError otherwise. options: of the reader
+    (`variable`, `axes`, ...); given any, what the file is read as with them. Where it lies and which values it holds is
+    told of files that can be read without, or with, these options.
     """
     from hsisr.datasets import facts
     from hsisr.datasets.readers import describe, read_scene
@@ -82,7 +87,11 @@ def info(path: str | os.PathLike, **options: Any) -> str:
 
 
 def present(name: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mapping] | None = None) -> list[str]:
-    """The scenes of a data set that its raw folder holds. Raises HsisrError if it was not fetched."""
+    """The scenes of a data set that its raw folder holds, in the catalogue's order.
+
+    name: of the data set. raw_folder: where `fetch` brought it. extra: see `entry`.
+    Raises HsisrError if it was not fetched.
+    """
     data_set = entry(name, extra)
     raw = manifest.read(raw_folder, name)
     return [scene for scene in data_set.scenes if find(raw.files, data_set.layout, scene)]

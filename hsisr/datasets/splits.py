@@ -78,8 +78,9 @@ def fold(
 ) -> dict[str, list[Item]]:
     """The items of each part in one fold of a cross-validation, as `parts` gives them.
 
-    number: of the fold, from 1. count: of folds. seed: by which the items of train, validation and test are dealt into
-    folds, so that each tests once; of those that do not test, a tenth validates. scenes, split, extra: as of `parts`.
+    name: of the data set. number: of the fold, from 1. count: of folds. seed: by which the items of train, validation
+    and test are dealt into folds, so that each tests once; of those that do not test, a tenth validates. scenes, split,
+    extra: as of `parts`.
     Raises HsisrError as `parts`, and if a fold would have nothing to train or validate on.
     """
     data_set = entry(name, extra)
@@ -113,7 +114,8 @@ def split(
 ) -> dict:
     """Write the parts of a data set (see `parts`) as JSON and return what was written.
 
-    settings: what the file's config hash is made of.
+    name, scenes, split, extra: as of `parts`. out_path: of the JSON file. settings: what the file's config hash is
+    made of. Raises HsisrError as `parts`.
     """
     data_set = entry(name, extra)
     chosen_name, chosen = _chosen_split(data_set, split, scenes)

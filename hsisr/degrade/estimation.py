@@ -30,7 +30,7 @@ class Subspace:
     basis: np.ndarray
 
     def coefficients(self, spectra: np.ndarray) -> np.ndarray:
-        """(B, n) -> (K, n)."""
+        """Coefficients (K, n) of `spectra` (B, n)."""
         coefficients: np.ndarray = self.basis.T @ (spectra - self.mean)
         return coefficients
 
@@ -42,7 +42,9 @@ class Subspace:
 
 
 def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor | None = None) -> KnownSensor:
-    """How an LR image (B, h, w) and its guide (G, h s, w s) were taken; what is known already is kept.
+    """How an LR image and its guide were taken; what is `known` already is kept.
+
+    lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel.
 
     The footprint comes from `register`, the response from `fit_response`, the noise from `noise_level`.
     Where the pair cannot tell the footprint (fewer than 16 x 16 LR pixels, or a guide that has nothing to do with the
@@ -62,7 +64,10 @@ def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor
 
 
 def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Footprint:
-    """The footprint of an LR pixel, measured against the guide; see `estimate_sensor`."""
+    """The footprint of an LR pixel, measured against the guide; see `estimate_sensor`.
+
+    lr: (B, h, w). guide: (G, h s, w s) at scale s. mask: (h s, w s), True where a pixel is valid; None: all are.
+    """
     try:
         found = register(lr, guide[related_channels(lr, guide, scale, mask)], scale, mask)
         reason = f"{found.unexplained:.0%} of the guide's variance unexplained"

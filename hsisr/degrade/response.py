@@ -121,7 +121,7 @@ def goes_by_index(name: str) -> bool:
 
 
 def load_response(name: str) -> ResponseTable:
-    """Read a response's table, also of a name that ends in `@index`.
+    """Read and return a response's table, also of a name that ends in `@index`.
 
     name: one of RESPONSES, or a file. Raises HsisrError, naming the known ones, and for a file that holds no response.
     """
@@ -146,7 +146,7 @@ def _load_packaged(name: str) -> ResponseTable:
 
 
 def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
-    """The guide that a response (G, B) makes of a cube (B, H, W): (G, H, W), in the cube's type."""
+    """The guide (G, H, W), in the cube's type, that a response's `matrix` (G, B) makes of a `cube` (B, H, W)."""
     if cube.dtype == np.float64 and cube.flags.c_contiguous:  # nothing to convert
         whole: np.ndarray = (matrix @ cube.reshape(len(cube), -1)).reshape(-1, *cube.shape[1:])
         return whole
@@ -160,6 +160,7 @@ def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
 def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
     """Spectral Mixup's map from a sensor's bands to eight channels: (bands, 8), used as x[..., bands] @ V.
 
+    wavelengths_nm: (bands,) centres of the bands.
     V = 0.008472997 * band spacing (nm) * CIE 1964 10-degree functions * RGB_TO_EIGHT; not normalised (columns sum to
     about 1). Equals the published 31 x 8 matrix for 400-700 nm by 10. Raises HsisrError for fewer than two bands,
     or bands that all lie outside 360-830 nm.

@@ -97,7 +97,8 @@ def degrade(
 def degrade_crop(crop: np.ndarray, protocol: Protocol, scale: int, seed: int | Sequence[int]) -> np.ndarray:
     """The LR image of a training crop: `degrade` with `training`, for a crop that is known to be sound.
 
-    crop: (B, H, W) float64, finite, H and W multiples of `scale`. Returns float64.
+    crop: (B, H, W) float64, finite, H and W multiples of `scale`. protocol: one that degrades. seed: of what is random
+    in the training degradation and of the noise. Returns (B, h, w) float64.
     """
     return _degraded(crop, protocol, scale, None, seed, training=True)
 

@@ -17,7 +17,8 @@ from hsisr.system import available_threads
 def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores:
     """Classify the labelled pixels of the test part in the reference and every model's result; write and return it.
 
-    command: as in `measure_runtime`. Models must be evaluated. Raises HsisrError if labels or spectra are missing.
+    benchmark: with everything that the scoring needs. command: as in `measure_runtime`. Models must be evaluated.
+    Raises HsisrError if labels or spectra are missing.
     """
     from hsisr.models import bicubic
 

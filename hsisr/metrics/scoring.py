@@ -25,7 +25,7 @@ def score(
     border: int = 0,
     peak: float | None = None,
 ) -> dict[str, float]:
-    """Score an estimate: psnr (dB), ssim, sam (degrees), ergas, rmse, cc, mae, as Python floats.
+    """Score an estimate; returns psnr (dB), ssim, sam (degrees), ergas, rmse, cc, mae, as Python floats.
 
     reference: (B, H, W), numpy or torch; or the pair that the estimate was made of (`hsisr.degrade.pair`,
     `hsisr.pairs.read`), which says scale, convention and mask where they are not given, and to which the estimate is

@@ -10,7 +10,11 @@ from hsisr.files import atomic_path, check_stamp, file_hash, stamp
 
 
 def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], settings: Any = None) -> None:
-    """Write a network. metadata: base, options, scale, bands, guide_channels and what else travels with it."""
+    """Write the network `model` to the file `path`.
+
+    metadata: base, options, scale, bands, guide_channels and what else travels with it. settings: plain values that say
+    how it was made; the file keeps their hash.
+    """
     from safetensors.torch import save_file
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -21,7 +25,10 @@ def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], se
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """What a model file says of itself, with its config_hash. Raises HsisrError if it is none or is damaged."""
+    """What a model file says of itself, with its config_hash.
+
+    path: as of `load_model`. Raises HsisrError if it is no model file or is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = model_path(path)
@@ -37,9 +44,9 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
 def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
     """The network of a model file, in eval mode.
 
-    path: a `model.safetensors` or the run folder that holds it. Raises HsisrError if there is none, it is damaged,
-    its weights do not fit the network that it names, or that is a class of somebody's own which may not be imported
-    (`hsisr.models.own`).
+    path: a `model.safetensors` or the run folder that holds it. device: where its weights go, such as `cpu` or
+    `cuda`. Raises HsisrError if there is none, it is damaged, its weights do not fit the network that it names, or that
+    is a class of somebody's own which may not be imported (`hsisr.models.own`).
     """
     from safetensors.torch import load_file
 

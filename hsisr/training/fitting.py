@@ -47,7 +47,9 @@ def fit(
     export: "Callable[[Path, nn.Module], None] | None" = None,
     options: "Mapping[str, Any] | None" = None,
 ) -> Outcome:
-    """Train a given network on given samples; afterwards it holds the selected weights, on the training device.
+    """Train a given network on given samples, and return what came out.
+
+    Afterwards the network holds the selected weights, on the training device.
 
     model: any module that maps lr (N, bands, p, p), and the guide (N, G, sp, sp) where the patches hold one, to
     (N, bands, sp, sp); one with `super_resolve_bands` is trained band by band. Its weights are the start, so a

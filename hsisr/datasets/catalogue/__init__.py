@@ -58,7 +58,11 @@ class RemoteFile(_Entry):
 
 
 class Region(_Entry):
-    """A part of a scene: rows r0..r1-1 and columns c0..c1-1 in HR pixels; `name` is what its pair file is called."""
+    """A part of a scene.
+
+    region: (r0, r1, c0, c1), which are rows r0..r1-1 and columns c0..c1-1, in HR pixels. name: what its pair file is
+    called.
+    """
 
     scene: str
     region: tuple[int, int, int, int]
@@ -75,6 +79,7 @@ class Region(_Entry):
 class Split(_Entry):
     """Which scenes, or regions of scenes, train, validate, test, or serve without their HR image.
 
+    description: what the split is, in words. unlabelled: what trains without its HR image.
     guard_px: least distance in HR pixels between regions of different parts of one scene. tenth: whether a tenth of the
     training scenes validates where no validation part is named; without one, networks train with `select: last`.
     """
@@ -108,11 +113,13 @@ class Labels(_Entry):
 class DataSet(_Entry):
     """One data set: what it is, where it comes from, how it is read, and how it is split.
 
-    size: of the download, in words.
+    title, licence, citation, homepage, notes: what users are told, in words. size: of the download, in words.
     access: `download`, `package` (inside an installed Python package), `request` (behind a form or a mail),
         `folder` (the user's own files below `path`).
     instructions: for `request`, what to get and where. install: for `package`, the command that brings it.
+    package_folder: where in that package the files lie.
     hashes: name of a file of SHA-256 sums, by file name, beside the catalogue entry.
+    reader: one of `hsisr.datasets.readers.READERS`. reader_options: its options, such as `variable`.
     layout: glob of one scene's files in the published layout, `{scene}` standing for the scene's name; a file
         matches if the end of its path does; of several globs the first that matches anything counts.
     scale: value = stored * scale; `type_maximum` divides by the largest number of the stored integer type,
@@ -120,6 +127,8 @@ class DataSet(_Entry):
     black_level: stored value that means 0; lower ones are clipped to it.
     wavelengths_nm: (bands,) band centres, in YAML a list or `{first, last}` for evenly spaced ones; None: the file's.
     band_steps: what is done to the bands at conversion, see `hsisr.datasets.bands.apply`; `bands` counts before it.
+    labels: the file of classes, if there is one. scenes: their names, in order.
+    splits: the splits by name. default_split: the one that is used when nothing is said.
     protocol, response: the degradation protocol and the guide's spectral response when config names none.
     auxiliary: RGB photographs for the auxiliary task: they train, nothing is tested on them.
     """

@@ -32,7 +32,8 @@ def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | No
 def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
     """Multiply each interpolated band by the ratio of its synthetic sharp band to the same, blurred.
 
-    Arguments, result and errors as `glp_hs`; meant for images that are not negative.
+    lr, guide, scale, sensor: as of `glp_hs`, and so are what it returns and its errors. Meant for images that are not
+    negative.
     """
     band, sharp, blurred = _bands("sfim-hs", lr, guide, scale, sensor)
     floor = 1e-3 * np.abs(blurred).mean(axis=(1, 2), keepdims=True) + np.finfo(np.float32).tiny
