@@ -91,20 +91,20 @@ def zip_members(archive: str | os.PathLike) -> dict[str, zipfile.ZipInfo]:
     """
     archive = Path(archive)
     with _damage(archive), zipfile.ZipFile(archive) as content:
-        members = _checked(archive, content, _Budget(archive, None))
+        members = _check_members(archive, content, _Budget(archive, None))
         return {str(name): member for name, member in members.items()}
 
 
 def _unpack_zip(archive: Path, staging: Path, budget: _Budget) -> list[PurePosixPath]:
     with zipfile.ZipFile(archive) as content:
-        members = _checked(archive, content, budget)
+        members = _check_members(archive, content, budget)
         for name, member in members.items():
             with content.open(member) as source:
                 _copy(archive, source, staging / name, member.file_size, budget)
     return list(members)
 
 
-def _checked(archive: Path, content: zipfile.ZipFile, budget: _Budget) -> dict[PurePosixPath, zipfile.ZipInfo]:
+def _check_members(archive: Path, content: zipfile.ZipFile, budget: _Budget) -> dict[PurePosixPath, zipfile.ZipInfo]:
     members: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for member in content.infolist():
         name = _safe_name(archive, member.filename)

@@ -19,10 +19,10 @@ _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", 
 
 def table(extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
     """All data sets, a line each, with what is present below the working folder `root`. extra: see `entry`."""
-    return aligned([_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))])
+    return align_columns([_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))])
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
+def align_columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells as lines with columns below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -45,8 +45,8 @@ def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.P
         "comes from": _origin(data_set),
         "size": data_set.size,
         "or from": f"a folder, archive or URL given as sources: {{{name}: ...}} or HSISR_SOURCE_{name.upper()}",
-        "fetched": _fetched(name, data_set, Path(root)),
-        "converted": f"{_converted(name, data_set, Path(root))} of {len(data_set.scenes)} scenes",
+        "fetched": _fetch_state(name, data_set, Path(root)),
+        "converted": f"{_count_scene_files(name, data_set, Path(root))} of {len(data_set.scenes)} scenes",
         "read by": _reading(data_set),
         "bands": _bands(data_set),
         "value": _value(data_set),
@@ -105,13 +105,13 @@ def _row(name: str, extra: Mapping[str, Mapping] | None, root: Path) -> tuple[st
         "" if data_set.bands is None else str(data_set.bands),
         _range(data_set),
         data_set.access,
-        _fetched(name, data_set, root).partition(" in ")[0],
-        str(_converted(name, data_set, root) or ""),
+        _fetch_state(name, data_set, root).partition(" in ")[0],
+        str(_count_scene_files(name, data_set, root) or ""),
         data_set.title,
     )
 
 
-def _fetched(name: str, data_set: DataSet, root: Path) -> str:
+def _fetch_state(name: str, data_set: DataSet, root: Path) -> str:
     folder = (root / RAW.format(dataset=name)).parent
     try:
         raw = manifest.read(folder, name)
@@ -121,7 +121,7 @@ def _fetched(name: str, data_set: DataSet, root: Path) -> str:
     return f"{count} of {len(data_set.scenes)} in {raw.root}, {raw.manifest['date'][:10]}"
 
 
-def _converted(name: str, data_set: DataSet, root: Path) -> int:
+def _count_scene_files(name: str, data_set: DataSet, root: Path) -> int:
     return sum((root / SCENE.format(dataset=name, scene=scene)).is_file() for scene in data_set.scenes)
 
 

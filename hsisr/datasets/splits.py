@@ -56,7 +56,7 @@ def parts(
     data_set = entry(name, extra)
     _, chosen = _chosen_split(data_set, split, scenes)
     items = {part: [_item(source, part) for source in getattr(chosen, part)] for part in PARTS}
-    items = _restricted(data_set, items, scenes)
+    items = _restrict(data_set, items, scenes)
     if chosen.tenth and not items["validation"] and not data_set.auxiliary:
         items["train"], items["validation"] = _tenth(name, items["train"])
     needed = ("train",) if data_set.auxiliary else ("train", "test")
@@ -254,7 +254,7 @@ def _item(source: str | Region, part: str) -> Item:
     return Item(source.name or f"{source.scene}-{part}", source.scene, source.region)
 
 
-def _restricted(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequence[str] | None) -> dict[str, list[Item]]:
+def _restrict(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequence[str] | None) -> dict[str, list[Item]]:
     known = set(data_set.scenes)
     for members in items.values():
         for item in members:
@@ -266,7 +266,7 @@ def _restricted(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequenc
     if unknown:
         raise HsisrError(
             f"{data_set.name}: no scene {', '.join(map(repr, unknown))}; {did_you_mean(unknown[0], data_set.scenes)}"
-            f"known: {_shortened(data_set.scenes)}"
+            f"known: {_shorten(data_set.scenes)}"
         )
     return {part: [item for item in members if item.scene in set(scenes)] for part, members in items.items()}
 
@@ -292,5 +292,5 @@ def _gap(a: tuple[int, int, int, int] | None, b: tuple[int, int, int, int] | Non
     return max(rows, columns)
 
 
-def _shortened(names: Sequence[str], most: int = 40) -> str:
+def _shorten(names: Sequence[str], most: int = 40) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")

@@ -29,7 +29,7 @@ def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores
             f"{benchmark.name}: the pair of {missing[0]} holds no labels; convert the scene and pair again"
         )
     labels = [pair.labels for pair in found if pair.labels is not None]
-    places = [classification.labelled(chart, pair.mask) for chart, pair in zip(labels, found, strict=True)]
+    places = [classification.labelled_pixels(chart, pair.mask) for chart, pair in zip(labels, found, strict=True)]
     pixels = classification.gather(labels, places, benchmark.scale)
     kept, dropped = classification.choose_classes(pixels)
     spectra = {

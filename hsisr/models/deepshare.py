@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.models.network import Network
 from hsisr.models.options import RGB_CHANNELS, DeepshareOptions, deepshare_scale
@@ -58,7 +58,7 @@ class Sspsr(Network):
     ) -> None:
         super().__init__()
         options = {"width": width, "group": group, "overlap": overlap, "skip": skip}
-        checked(DeepshareOptions, options, type(self).__name__)
+        check_section(DeepshareOptions, options, type(self).__name__)
         self.check_scale(scale)
         if bands < group:
             raise HsisrError(

@@ -120,7 +120,7 @@ def _tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         return None, {}
 
 
-def imported_from(path: str | os.PathLike) -> str | None:
+def checkpoint_hash(path: str | os.PathLike) -> str | None:
     """SHA-256 of the checkpoint that a model file was imported from; None for any other file, and for none."""
     try:
         source = read_metadata(path).get("source_sha256")

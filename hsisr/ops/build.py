@@ -26,7 +26,7 @@ from typing import Any
 import torch
 
 from hsisr.errors import HsisrError
-from hsisr.locks import held
+from hsisr.locks import hold
 from hsisr.ops.plan import Variant
 from hsisr.screen import say
 from hsisr.sources import PACKAGE, csrc_folder
@@ -197,7 +197,7 @@ def _build(library: Library, path: Path) -> None:
     except OSError as error:
         raise Unavailable(f"the cache folder {path.parent} cannot be written ({error.strerror})") from None
     try:
-        with held(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
+        with hold(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
             if not path.exists():  # else another process has built it while this one waited
                 _compile(library, folder)
                 os.replace(folder / f"{library.name}.so", path)

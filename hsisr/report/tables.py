@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.evaluation.results import ModelResult, Results
-from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scored_by
+from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scoring_words
 from hsisr.models.registry import entry
-from hsisr.report.published import Published, published
+from hsisr.report.published import Published, find_published
 
 #: Marks of the two leading values, as papers do: best bold, second underlined.
 BEST, SECOND = "best", "second"
@@ -134,7 +134,7 @@ def published_scores(results: Results) -> Table | None:
 def rivals(results: Results) -> list[Published]:
     """What papers print for this data set and scale, of methods that are given as much as ours: a guide, or none."""
     guide = results.response is not None or any(entry(model.base).needs_guide for model in results.models.values())
-    return published(results.dataset, results.scale, guide)
+    return find_published(results.dataset, results.scale, guide)
 
 
 def classification(results: Results) -> Table | None:
@@ -255,7 +255,7 @@ def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapp
     """
     parts = [f"# {title}"]
     for name, results in benchmarks.items():
-        parts += [f"## {name}", f"Protocol {results.protocol}, {scored_by(results)}; made by `{results.command}`."]
+        parts += [f"## {name}", f"Protocol {results.protocol}, {scoring_words(results)}; made by `{results.command}`."]
         for table in (
             scores(results),
             costs(results),
@@ -276,7 +276,7 @@ def latex(benchmarks: Mapping[str, Results]) -> str:
         arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
         heads = [_latex_text(column.heading) + arrows[column.direction] for column in table.columns]
         rows = [" & ".join([_latex_text(row), *map(_latex_cell, cells)]) for row, cells in table.rows.items()]
-        caption = _latex_text(f"{name}: protocol {results.protocol}, {scored_by(results)}.")
+        caption = _latex_text(f"{name}: protocol {results.protocol}, {scoring_words(results)}.")
         parts.append(
             "\n".join(
                 [

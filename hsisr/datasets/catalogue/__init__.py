@@ -24,7 +24,7 @@ _FOLDER = Path(__file__).parent
 _SCENE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-def _listed(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
@@ -36,7 +36,7 @@ def _fraction(value: Any) -> Any:
     return value
 
 
-_Layout = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_Layout = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 _Scale = Annotated[float, BeforeValidator(_fraction), Field(gt=0)] | Literal["type_maximum", "scene_maximum"]
 
 
@@ -220,10 +220,10 @@ def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
                 f"unknown data set {name!r}; {did_you_mean(name, names(extra))}known: {', '.join(names(extra))}; add "
                 "your own under `datasets:`"
             )
-        return _catalogued(name)
+        return _own_entry(name)
     where = f"datasets.{name}"
     if name in _catalogued_names():
-        return _validated({**_load(name), **settings}, where)
+        return _validate({**_load(name), **settings}, where)
     return _own(name, {**_load("folder"), "title": name, **settings, "name": name}, where)
 
 
@@ -234,9 +234,9 @@ def _own(name: str, content: dict, where: str) -> DataSet:
     if content.get("splits") and not content.get("default_split"):
         content["default_split"] = next(iter(content["splits"]))
     if not content.get("scenes"):
-        layouts = _listed(content["layout"])
+        layouts = _as_tuple(content["layout"])
         content["scenes"] = list_scenes(content["path"], layouts) if "{scene}" in "".join(layouts) else (name,)
-    return _validated(content, where)
+    return _validate(content, where)
 
 
 def _catalogued_names() -> set[str]:
@@ -244,8 +244,8 @@ def _catalogued_names() -> set[str]:
 
 
 @cache
-def _catalogued(name: str) -> DataSet:
-    return _validated(_load(name), f"catalogue entry {name}")
+def _own_entry(name: str) -> DataSet:
+    return _validate(_load(name), f"catalogue entry {name}")
 
 
 @cache
@@ -253,7 +253,7 @@ def _load(name: str) -> dict:
     return {"name": name, **yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))}
 
 
-def _validated(content: dict, where: str) -> DataSet:
+def _validate(content: dict, where: str) -> DataSet:
     try:
         return DataSet.model_validate(content)
     except ValidationError as error:

@@ -9,7 +9,7 @@ import numpy as np
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import at_lr, check_pair
-from hsisr.models.classical.regression import coefficients, fitted, shared_directions
+from hsisr.models.classical.regression import approximate, coefficients, shared_directions
 
 
 def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
@@ -29,7 +29,7 @@ def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None 
     """
     check_pair("gsa", lr, guide, scale)
     footprint, bands, low, valid = at_lr(lr, guide, scale, sensor)
-    components = fitted(low[:, valid], bands[:, valid], at=bands)
+    components = approximate(low[:, valid], bands[:, valid], at=bands)
     directions = shared_directions(low[:, valid], bands[:, valid])
     gains = coefficients(bands[:, valid], directions.T @ components[:, valid]) @ directions.T
     shift = footprint.shift_px(scale)

@@ -11,7 +11,7 @@ import numpy as np
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import at_lr, check_pair
-from hsisr.models.classical.regression import fitted, shared_directions
+from hsisr.models.classical.regression import approximate, shared_directions
 
 #: SFIM divides by the blurred sharp band; ratios are kept within these limits, as dark pixels make them arbitrary.
 _RATIOS = (0.1, 10.0)
@@ -49,8 +49,8 @@ def _bands(
     footprint, bands, low, valid = at_lr(lr, guide, scale, sensor)
     directions = shared_directions(low[:, valid], bands[:, valid]).T
     low, high = directions @ low, directions @ guide.reshape(len(guide), -1).astype(np.float64)
-    sharp = fitted(bands[:, valid], low[:, valid], at=high)
-    blurred = fitted(bands[:, valid], low[:, valid], at=low).reshape(lr.shape)
+    sharp = approximate(bands[:, valid], low[:, valid], at=high)
+    blurred = approximate(bands[:, valid], low[:, valid], at=low).reshape(lr.shape)
     shift = footprint.shift_px(scale)
     enlarged = (interpolate(image, scale, shift_px=shift) for image in (lr.astype(np.float64), blurred))
     band, blurred = enlarged

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.models.mulsr import tiled
-from hsisr.models.mulsr.layers import Conv, Direction, GuidedBlock, GuideParts, Unit, channels_last, folded
+from hsisr.models.mulsr.layers import Conv, Direction, GuidedBlock, GuideParts, Unit, channels_last, fold_weights
 from hsisr.models.network import Network
 from hsisr.models.options import MulsrOptions, even_scale
 from hsisr.ops import directional_aggregation
@@ -69,7 +69,7 @@ class MulSR(Network):
     ) -> None:
         super().__init__()
         options = {"width": width, "blocks": blocks, "dsca": dsca, "lfcc": lfcc, "mii": mii, "skip": skip}
-        checked(MulsrOptions, {**options, "alpha_weight": alpha_weight}, "MulSR")
+        check_section(MulsrOptions, {**options, "alpha_weight": alpha_weight}, "MulSR")
         self.check_scale(scale)
         if guide_channels < 1:
             raise HsisrError(f"MulSR: guide_channels must be at least 1, not {guide_channels}")
@@ -169,7 +169,7 @@ class MulSR(Network):
         return fine, coarse
 
     def _super_resolve(self, lr: Tensor, guide: Tensor, band_batch: int | None, memory: int | None) -> Tensor:
-        with folded(self):
+        with fold_weights(self):
             if not torch.is_grad_enabled() and (plan := tiled.plan(self, guide, memory)):
                 triplets = self._triplets(lr, torch.arange(lr.shape[1])).unflatten(0, (len(lr), -1))
                 return tiled.super_resolve(self, triplets, guide, plan)
