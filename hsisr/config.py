@@ -320,6 +320,12 @@ Bands = Annotated[
     Field(min_length=1),
     WithJsonSchema({"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": "integer"}}]}),
 ]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Width = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+#: Names of `hsisr.degrade.FAMILIES`.
+Family = Literal[
+    "gaussian", "kolmogorov", "airy", "moffat", "sinc", "lorentzian", "hermite", "parabolic", "gabor", "delta"
+]
 Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -376,6 +382,29 @@ class Prediction(SceneOptions):
         return words
 
 
+class Sweep(Section):
+    """One scene under every degradation of a grid: which PSFs, widths, shifts, responses and noise a method stands."""
+
+    scene: str = Field(description="The scene: any file that hsisr reads, such as data/scenes/cave/balloons.h5.")
+    scale: Annotated[int, Field(ge=2)] = Field(4, description="HR pixels per LR pixel.")
+    models: list[str] = Field(
+        ["bicubic", "gsa", "prior"],
+        min_length=1,
+        description="Untrained methods, run folders (trained first) and model files.",
+    )
+    psfs: list[Family] = Field(list(get_args(Family)), min_length=1, description="PSF families.")
+    fwhm_lr: list[Width] = Field([1.0], min_length=1, description="Full widths at half maximum, LR pixels.")
+    shifts_px: list[Finite] = Field([0.0], min_length=1, description="Shifts of rows and columns alike, HR pixels.")
+    responses: list[Annotated[int, Field(ge=1)] | str] = Field(
+        [3, 4, 8, 16],
+        min_length=1,
+        description="Of the guide: a count of channels, equal boxes over the scene's bands, or a response's name.",
+    )
+    snr_db: list[Finite | None] = Field([None, 30.0], min_length=1, description="Noise of the LR image; null: without.")
+    size_px: Positive | None = Field(256, description="Side of the middle of the scene that is used; none: all of it.")
+    seed: int = Field(0, ge=0, description="Seed of the noise.")
+
+
 class Report(Section):
     """What the report shows."""
 
@@ -406,10 +435,22 @@ class Config(Section):
     predict: dict[Name, Prediction] = Field(
         {}, description="Scenes of your own: name -> what makes predictions/<name>.tif; see docs/your-own-scene.md."
     )
+    sweeps: dict[Name, Sweep] = Field(
+        {}, description="Name -> a scene and the grid of degradations that models stand; results/sweeps/<name>.json."
+    )
     report: Report = Report()
 
     @field_validator(
-        "benchmarks", "scenes", "sources", "models", "splits", "datasets", "protocols", "predict", mode="before"
+        "benchmarks",
+        "scenes",
+        "sources",
+        "models",
+        "splits",
+        "datasets",
+        "protocols",
+        "predict",
+        "sweeps",
+        mode="before",
     )
     @classmethod
     def _empty_section(cls, value: Any) -> Any:

@@ -116,7 +116,7 @@ class Steps:
         if len(names) == 1:
             yield self._line(names[0], now)
         elif names:
-            yield self._line(f"{_common(names) or rule} ({len(names)} jobs)", now)
+            yield self._line(f"{_common(names) or rule} ... ({len(names)} jobs)", now)
 
     def _line(self, name: str, now: float, seconds: float | None = None) -> str:
         counted = f"{self.done:>{len(str(self.total))}}/{self.total}"

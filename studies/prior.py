@@ -14,9 +14,10 @@ import numpy as np
 from hsisr import degrade, metrics
 from hsisr.degrade import Pair, Sensor, gaussian_footprint, sensor_of
 from hsisr.models.prior import solve
+from hsisr.models.prior.features import KERNELS
 from hsisr.models.prior.kriging import SmoothFields
 
-SCENES = ("fake_and_real_peppers", "feathers", "flowers")
+SCENES = ("beads", "egyptian_statue", "face", "fake_and_real_peppers")
 
 
 def _flat(fields: SmoothFields, observed: np.ndarray) -> np.ndarray:
@@ -27,8 +28,13 @@ def _flat(fields: SmoothFields, observed: np.ndarray) -> np.ndarray:
 #: Row -> what stands in for which part.
 WITHOUT = {
     "as it is": {},
-    "channels and products, no waves": {"hsisr.models.prior.GuideFeatures": lambda guide, waves: _features(guide, 1)},
-    "128 waves in place of 512": {"hsisr.models.prior.GuideFeatures": lambda guide, waves: _features(guide, 128)},
+    "channels and products, no bumps": {
+        "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask: _features(guide, 1)
+    },
+    "128 bumps in place of 512": {"hsisr.models.prior.GuideFeatures": lambda guide, waves, mask: _features(guide, 128)},
+    "one kernel for all scenes": {"hsisr.models.prior.features.KERNELS": KERNELS[:1]},
+    "weights of any size": {"hsisr.models.prior._LEAST_RATIO": 0.0},
+    "bumps as strong as what is linear": {"hsisr.models.prior.features._PLAIN": 1.0},
     "clipping not corrected": {"hsisr.models.prior.is_clipped": lambda bands: False},
     "no generalised least squares": {"hsisr.models.prior._REFITS": 0},
     "no kriging": {"hsisr.models.prior.kriging.SmoothFields.kriged": _flat},

@@ -3,7 +3,7 @@
     python studies/protocols.py --data <folder with complete_ms_data> [--scale 8] [--scenes ...]
 
 Prints a Markdown table of mean scores over CAVE scenes. Nothing but the names in its first two columns differs
-between rows.
+between rows. The protocols of published leagues are scored by their own convention alone.
 """
 
 import cave
@@ -26,7 +26,8 @@ def main() -> None:
         pairs = [degrade.pair(scene, name, options.scale, response="none") for scene in scenes]
         estimates = [bicubic(pair.lr, None, scale=options.scale) for pair in pairs]
         rows, columns = degrade.shift_of(name, options.scale)
-        for convention in metrics.CONVENTIONS:
+        own = degrade.PROTOCOLS[name].convention
+        for convention in ("mulsr", "mixup") if own in ("mulsr", "mixup") else (own,):
             scores = [
                 metrics.score(pair.hr, estimate, options.scale, convention)
                 for pair, estimate in zip(pairs, estimates, strict=True)

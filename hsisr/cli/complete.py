@@ -46,6 +46,11 @@ def benchmark_models(context: typer.Context, incomplete: str) -> list[str]:
     return _fitting(lambda: _benchmark(context).models, incomplete)
 
 
+def sweeps(incomplete: str) -> list[str]:
+    """Sweeps of config.yaml."""
+    return _fitting(lambda: _config().sweeps, incomplete)
+
+
 def usable_models(incomplete: str) -> list[str]:
     """What `predict` takes: methods that need no training, and the models that lie here."""
     return _fitting(lambda: [*_model_names("classical"), *_files()], incomplete)

@@ -10,6 +10,7 @@ import typer
 
 from hsisr.cli import complete
 from hsisr.cli.app import DEFAULT_CONFIG, STEPS, BenchmarkName, ConfigFiles, DatasetName, command
+from hsisr.errors import HsisrError
 
 #: What the rules pass on, so that a results file can say which command makes it again.
 Given = Annotated[str | None, typer.Option("--given", hidden=True)]
@@ -186,6 +187,48 @@ def merge(
     print_table({benchmark: merged})
 
 
+@command(STEPS, "hsisr sweep mine.tif -m bicubic -m prior --scale 4 --out sweep.json")
+def sweep(
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="Name below `sweeps:` of the configuration, or a scene's file.", autocompletion=complete.sweeps
+        ),
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Of a file: untrained method, run folder or model file.",
+            autocompletion=complete.usable_models,
+        ),
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help="Of a file: HR pixels per LR pixel; 4 if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Of a file: JSON to write; a PNG of its name lies beside it.")
+    ] = None,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Run models over a grid of PSFs, responses and noise on one scene; stopped, the same command goes on."""
+    from hsisr.config import Sweep, checked
+    from hsisr.evaluation import sweep as sweeps
+    from hsisr.evaluation.table import print_sweep
+    from hsisr.pipeline import paths
+
+    settings = _load(config).sweeps if all(file.exists() for file in config) else {}
+    given = {"models": model, "scale": scale}
+    if what in settings:
+        if model or scale or out:
+            raise HsisrError(f"sweeps.{what} says models, scale and place itself; leave --model, --scale and --out out")
+        chosen, path = settings[what], Path(paths.SWEEP.format(sweep=what))
+    else:
+        content = {"scene": what, **{key: value for key, value in given.items() if value}}
+        chosen, path = checked(Sweep, content, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
+    print_sweep(sweeps.run(chosen, path, path.with_suffix(".png")))
+    print(f"{path}, {path.with_suffix('.png')}")
+
+
 @command(STEPS, "hsisr table")
 def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Print the scores of every benchmark of the configuration, and where the report is."""
@@ -207,7 +250,8 @@ def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     from hsisr.report import build
 
     settings = _load(config)
-    build([resolve(settings, name) for name in settings.benchmarks], paths.REPORT, settings.report, paths.FIGURES)
+    benchmarks = [resolve(settings, name) for name in settings.benchmarks]
+    build(benchmarks, paths.REPORT, settings.report, paths.FIGURES, list(settings.sweeps))
     print(f"report: {Path(paths.REPORT).resolve()}")
 
 

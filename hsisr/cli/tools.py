@@ -242,7 +242,10 @@ def score(
     scale: Annotated[float, typer.Option(help="HR pixels per LR pixel, for ERGAS.")],
     convention: Annotated[
         str,
-        typer.Option(help="plain, or mulsr or mixup as in published tables.", autocompletion=complete.conventions),
+        typer.Option(
+            help="plain, or one of published tables: mulsr, mixup, uestc, dhif, mogdcn, dian, ual.",
+            autocompletion=complete.conventions,
+        ),
     ] = "plain",
     peak: Annotated[float | None, typer.Option(help="Value that counts as 1; 1 if left out.")] = None,
     border: Annotated[int, typer.Option(help="Pixels cut off on every side.")] = 0,

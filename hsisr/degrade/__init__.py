@@ -2,12 +2,14 @@
 
 from hsisr.degrade.custom import CustomProtocol, own_paths, without_files
 from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, noise_level, spectral_subspace
+from hsisr.degrade.families import FAMILIES, FamilyPsf
 from hsisr.degrade.noise import Noise, scene_seed
 from hsisr.degrade.own_files import is_file_name, read_psf
 from hsisr.degrade.protocols import CONVENTIONS, PROTOCOLS, Protocol, find_protocol
 from hsisr.degrade.psf import ArrayPsf, anisotropic_gaussian
 from hsisr.degrade.registration import Registration, measure_shift, registration, shift_of
 from hsisr.degrade.response import (
+    BY_INDEX,
     MIXUP_RESPONSE,
     MIXUP_WAVELENGTHS_NM,
     RESPONSES,
@@ -22,7 +24,10 @@ from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, sensor_o
 from hsisr.degrade.simulate import AnyPair, Pair, degrade, degrade_crop, pair, scene_response
 
 __all__ = [
+    "BY_INDEX",
     "CONVENTIONS",
+    "FAMILIES",
+    "FamilyPsf",
     "MIXUP_RESPONSE",
     "MIXUP_WAVELENGTHS_NM",
     "PROTOCOLS",

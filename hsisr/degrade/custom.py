@@ -2,10 +2,11 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hsisr.degrade import own_files
+from hsisr.degrade.families import FamilyPsf
 from hsisr.degrade.noise import NO_NOISE, parse_noise
 from hsisr.degrade.protocols import CONVENTIONS, PROTOCOLS, Protocol
 from hsisr.degrade.psf import AnisotropicPsf, ArrayPsf, BlockMeanPsf, GaussianPsf, Psf
@@ -13,10 +14,16 @@ from hsisr.degrade.response import BY_INDEX, RESPONSES, load_response
 from hsisr.degrade.sampling import SAMPLINGS
 from hsisr.errors import HsisrError, did_you_mean
 
+
+def _family(family: str, fwhm_lr: float = 1.0, shift_px: Sequence[float] = (0.0, 0.0)) -> Psf:
+    return FamilyPsf(family, fwhm_lr, tuple(shift_px))
+
+
 #: PSF kind -> what makes it of its settings, and the settings it takes.
 _PSFS: dict[str, tuple[Callable[..., Psf], tuple[str, ...]]] = {
     "gaussian": (GaussianPsf, ("sigma_px", "sigma_lr", "mtf_gain")),
     "anisotropic": (AnisotropicPsf, ("l1", "l2", "theta", "taps")),
+    "family": (_family, ("family", "fwhm_lr", "shift_px")),
     "mean": (BlockMeanPsf, ()),
     "array": (ArrayPsf, ("weights",)),
 }
@@ -29,13 +36,14 @@ class CustomProtocol(Protocol):
 
     name: `[a-z][a-z-]*`, not one of the built-in names. settings, all but `psf` optional:
     psf: `{kind: gaussian, sigma_px | sigma_lr | mtf_gain: ..}`, `{kind: anisotropic, l1, l2, theta, taps}`,
-    `{kind: mean}`, `{kind: array, weights: [[..], ..]}`, a file that holds its weights (.npy, .csv, .mat, .tif, .png;
+    `{kind: family, family, fwhm_lr, shift_px}` (see `hsisr.degrade.families`), `{kind: mean}`,
+    `{kind: array, weights: [[..], ..]}`, a file that holds its weights (.npy, .csv, .mat, .tif, .png;
     `hsisr.degrade.own_files`), or `none` (see `hsisr.degrade.psf`).
     sampling: one of SAMPLINGS, default `centre`. phase: of `strided`, in HR pixels, 0 .. scale - 1.
     noise: sigma, `{sigma: ..}` or `{snr_db: ..}`; default none. clip: whether LR is clipped to [0, 1]; default no.
     response: name of the guide's response, which may end in `@index`, a file of one (.csv, .mat, .npy), or `none` for
     no guide; default nikon_d700.
-    convention: `mulsr` (default), `mixup` or `plain`. description: one line. Training patches are degraded as the test
+    convention: one of CONVENTIONS, default `mulsr`. description: one line. Training patches are degraded as the test
     is.
     Raises HsisrError for a key or value it does not know.
     """

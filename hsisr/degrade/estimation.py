@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsisr.degrade.registration import register
+from hsisr.degrade import free_form
+from hsisr.degrade.registration import interior, register
 from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 
@@ -46,7 +47,8 @@ def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor
 
     lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel.
 
-    The footprint comes from `register`, the response from `fit_response`, the noise from `noise_level`.
+    The footprint comes from `register`, or has any form along each axis where that explains more (see
+    `hsisr.degrade.free_form`), the response from `fit_response`, the noise from `noise_level`.
     Where the pair cannot tell the footprint (fewer than 16 x 16 LR pixels, or a guide that has nothing to do with the
     LR image) a warning says so, and it is a centred Gaussian with a full width at half maximum of one LR pixel.
     Raises HsisrError for images that do not fit.
@@ -68,8 +70,9 @@ def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.n
 
     lr: (B, h, w). guide: (G, h s, w s) at scale s. mask: (h s, w s), True where a pixel is valid; None: all are.
     """
+    related = related_channels(lr, guide, scale, mask)
     try:
-        found = register(lr, guide[related_channels(lr, guide, scale, mask)], scale, mask)
+        found = register(lr, guide[related], scale, mask)
         reason = f"{found.unexplained:.0%} of the guide's variance unexplained"
     except HsisrError as error:
         found, reason = None, str(error)
@@ -79,7 +82,9 @@ def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.n
             stacklevel=2,
         )
         return gaussian_footprint(scale)
-    return gaussian_footprint(scale, found.shift_px, found.sigma_px, found.skew)
+    start = gaussian_footprint(scale, found.shift_px, found.sigma_px, found.skew)
+    low, sharp, inside = interior(lr, guide[related], scale, mask)
+    return free_form.improved(start, low, sharp, scale, inside)
 
 
 def related_channels(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> np.ndarray:

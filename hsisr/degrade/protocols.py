@@ -15,6 +15,7 @@ from hsisr.degrade.psf import (
     BlockShiftedPsf,
     GaussianPsf,
     Psf,
+    WindowedGaussianPsf,
     sampled_gaussian,
 )
 from hsisr.degrade.sampling import CropSampler, Sampler, build_crop_sampler, build_sampler
@@ -47,7 +48,7 @@ class Degradation:
 
 
 #: What a protocol may be scored by: the names of `hsisr.metrics.CONVENTIONS`, which stands above this package.
-CONVENTIONS = ("mulsr", "mixup", "plain")
+CONVENTIONS = ("mulsr", "mixup", "plain", "uestc", "dhif", "mogdcn", "dian", "ual")
 
 #: Side of an image, HR pixels, beyond which full matrices take longer than sparse ones.
 _LARGEST_CROP_PX = 256
@@ -58,7 +59,8 @@ class Protocol:
     """A named rule from scene to pair.
 
     name: as used in paths, `[a-z][a-z-]*`. description: one line. psf: None where the sampling needs no blur.
-    sampling, phase: see `hsisr.degrade.sampling`. noise: on the LR image. clips: whether LR is clipped to [0, 1].
+    sampling, border: see `hsisr.degrade.sampling`. phase: of `strided`, HR pixels, or what makes it of the scale.
+    noise: on the LR image. clips: whether LR is clipped to [0, 1].
     needs_guide: whether a guide is simulated for a scene that has none. response: the default one, or None.
     real_guide: whether a scene's own guide goes before a simulated one. convention: of the scores; None: no reference.
     cuts_back: whether a size that does not divide by the scale gives one LR pixel more, and what is super-resolved is
@@ -72,7 +74,8 @@ class Protocol:
     description: str
     psf: Psf | None
     sampling: str | None
-    phase: int = 0
+    phase: int | Callable[[int], int] = 0
+    border: str = "reflect"
     noise: Noise = NO_NOISE
     clips: bool = False
     needs_guide: bool = True
@@ -109,11 +112,12 @@ class Protocol:
         """
         if self.sampling is None:
             raise HsisrError(f"protocol {self.name} degrades nothing: its LR image is the scene itself")
-        if self.phase >= scale:
-            raise HsisrError(f"protocol {self.name}: phase {self.phase} must be smaller than the scale {scale}")
+        phase = self.phase(scale) if callable(self.phase) else self.phase
+        if phase >= scale:
+            raise HsisrError(f"protocol {self.name}: phase {phase} must be smaller than the scale {scale}")
         even = self.sampling == "centre" and scale % 2 == 0
         kernel = None if self.psf is None else self.psf.kernel(scale, even)
-        return Degradation(kernel, self.sampling, phase=self.phase, noise=self.noise)
+        return Degradation(kernel, self.sampling, self.border, phase, self.noise)
 
 
 #: MulSR's noise: the program's value; the README of the paper says variance 0.001.
@@ -190,6 +194,81 @@ _MULSR = Protocol(
     training=_mulsr_training,
 )
 
+#: UAL's five kernels: suffix of the protocol's name, taps an axis, sigma in HR pixels. It is twice the one that is
+#: stated, as the program halves the distances. Even ones lie on the LR pixel, odd ones on the block's first HR pixel.
+_UAL_KERNELS = (("", 8, 6.0), ("-seven", 7, 1.0), ("-nine", 9, 4.0), ("-thirteen", 13, 8.0), ("-fifteen", 15, 3.0))
+
+
+def _ual_training(rng: np.random.Generator, scale: int) -> Degradation:
+    """One of UAL's five kernels, each as likely as the others."""
+    _, taps, sigma = _UAL_KERNELS[rng.integers(len(_UAL_KERNELS))]
+    kernel = WindowedGaussianPsf(sigma, taps).kernel(scale, even=taps % 2 == 0)
+    return Degradation(kernel, "strided", border="nearest", phase=0 if taps % 2 else _middle(scale))
+
+
+def _middle(scale: int) -> int:
+    """The HR pixel behind the middle of an LR pixel."""
+    return scale // 2
+
+
+def _behind_middle(scale: int) -> int:
+    return scale // 2 + 1
+
+
+#: Protocols under which others print tables of CAVE: docs/leagues.md.
+_LEAGUES = (
+    Protocol(
+        "uestc",
+        "UESTC group (HSRnet, PSRT, LE-Mamba): Gaussian 3 x 3, sigma 0.5, every s-th pixel from s/2; no noise",
+        psf=WindowedGaussianPsf(sigma_px=0.5, taps=3),
+        sampling="strided",
+        phase=_middle,
+        response="nikon_d700",
+        convention="uestc",
+    ),
+    Protocol(
+        "dhif",
+        "DHIF-Net: Gaussian s x s, sigma 2, around the image's ends, at LR pixel centres; no noise",
+        psf=WindowedGaussianPsf(sigma_px=2.0),
+        sampling="centre",
+        border="wrap",
+        response="nikon_d700",
+        convention="dhif",
+    ),
+    Protocol(
+        "mogdcn",
+        "MoG-DCN: the blur of dhif, read one pixel behind each LR pixel's centre; LR is shifted against HR",
+        psf=WindowedGaussianPsf(sigma_px=2.0),
+        sampling="strided",
+        phase=_behind_middle,
+        border="wrap",
+        response="nikon_d700",
+        convention="mogdcn",
+    ),
+    Protocol(
+        "dian",
+        "Dian's group: Gaussian 8 x 8, sigma 3, around the corner of each LR pixel; LR is shifted against HR",
+        psf=WindowedGaussianPsf(sigma_px=3.0, taps=8),
+        sampling="strided",
+        response="nikon_d700",
+        convention="dian",
+    ),
+    *(
+        Protocol(
+            f"ual{suffix}",
+            f"UAL: Gaussian {taps} x {taps}, sigma {sigma:g}, edges repeated; trained on five kernels",
+            psf=WindowedGaussianPsf(sigma, taps),
+            sampling="strided",
+            phase=0 if taps % 2 else _middle,
+            border="nearest",
+            response="nikon_d700",
+            convention="ual",
+            training=_ual_training,
+        )
+        for suffix, taps, sigma in _UAL_KERNELS
+    ),
+)
+
 #: Every protocol by name. A new one is one entry here.
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
@@ -239,6 +318,7 @@ PROTOCOLS: dict[str, Protocol] = {
             real_guide=True,
             convention=None,
         ),
+        *_LEAGUES,
     )
 }
 

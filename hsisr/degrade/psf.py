@@ -190,6 +190,29 @@ class BlockShiftedPsf(AnisotropicPsf):
 
 
 @dataclass(frozen=True)
+class WindowedGaussianPsf(Psf):
+    """Isotropic Gaussian in a window of fixed size, as MATLAB's `fspecial` makes it.
+
+    sigma_px: standard deviation in HR pixels. taps: samples an axis, of either parity; None: as many as the scale.
+    """
+
+    sigma_px: float
+    taps: int | None = None
+
+    @property
+    def description(self) -> str:
+        """Width and window."""
+        side = "scale" if self.taps is None else f"{self.taps}"
+        return f"Gaussian, sigma {self.sigma_px:g} HR px, {side} x {side} samples"
+
+    def kernel(self, scale: int, even: bool) -> np.ndarray:
+        """Point samples about the window's middle, normalised; their number is the window's, whatever `even` says."""
+        taps = scale if self.taps is None else self.taps
+        offsets = np.arange(taps) - (taps - 1) / 2
+        return sampled_gaussian(offsets, offsets, self.sigma_px**2, self.sigma_px**2, 0.0)
+
+
+@dataclass(frozen=True)
 class BlockMeanPsf(Psf):
     """Mean of the scale x scale pixels that an LR pixel covers.
 

@@ -86,6 +86,22 @@ def registration(pair: Pair) -> Registration:
 
 def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Registration:
     """`registration` of an LR image (B, h, w) and a guide (G, h s, w s); mask: (h s, w s), True where valid."""
+    lr, guide, inside = interior(lr, guide, scale, mask)
+    first = _fit_smoothed(lr, guide, scale, inside)
+    fitted, unexplained = _fit_psf(lr, guide, scale, inside, first)
+    return Registration(
+        shift_px=(float(fitted[0] * scale), float(fitted[1] * scale)),
+        sigma_px=(math.exp(fitted[2]), math.exp(fitted[3])),
+        skew=(float(fitted[4]), float(fitted[5])),
+        unexplained=unexplained,
+    )
+
+
+def interior(
+    lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The middle of an LR image and of its guide, at most 128 x 128 LR pixels, and which of these (h, w) to measure on:
+    valid, and clear of the borders. Raises HsisrError for images that do not fit, and for too few pixels."""
     lr, guide = check_cube(lr, 1), check_cube(guide, 1)
     height, width = lr.shape[1:]
     if guide.shape[1:] != (height * scale, width * scale):
@@ -101,14 +117,7 @@ def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | N
         inside &= whole_lr_pixels(mask[rows_hr, columns_hr], scale)
         if inside.sum() < _INTERIOR_LR_PX**2:
             raise HsisrError(f"registration: the mask leaves {inside.sum()} LR pixels; {_INTERIOR_LR_PX**2} are needed")
-    first = _fit_smoothed(lr, guide, scale, inside)
-    fitted, unexplained = _fit_psf(lr, guide, scale, inside, first)
-    return Registration(
-        shift_px=(float(fitted[0] * scale), float(fitted[1] * scale)),
-        sigma_px=(math.exp(fitted[2]), math.exp(fitted[3])),
-        skew=(float(fitted[4]), float(fitted[5])),
-        unexplained=unexplained,
-    )
+    return lr, guide, inside
 
 
 def _middle(size: int) -> slice:

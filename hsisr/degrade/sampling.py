@@ -82,8 +82,9 @@ def build_sampler(
 
     kernel: (rows, columns), read as a correlation. Before `centre` its middle lies on the LR pixel's centre, which
     takes an even number of taps at even scales and an odd one at odd scales; otherwise its tap n // 2 lies on the
-    pixel that is read. border: what the blur reads outside the image: `reflect` (mirrored, edge sample repeated) or
-    `nearest`. phase: of `strided`, 0 .. scale - 1. H and W are multiples of scale, but for `imresize`, which rounds up.
+    pixel that is read. border: what the blur reads outside the image: `reflect` (mirrored, edge sample repeated),
+    `nearest`, or `wrap`, the opposite side of the image. phase: of `strided`, 0 .. scale - 1. H and W are multiples of
+    scale, but for `imresize`, which rounds up.
     """
     left, right = _separated(kernel, np.finfo(float).eps)
     rows = [_axis(shape[0], scale, taps, sampling, border, phase) for taps in left]
@@ -137,7 +138,7 @@ def _unit_axes(
 def correlation_axis(size: int, step: int, start: int, taps: np.ndarray, border: str = "reflect") -> Any:
     """Sparse (size // step, size): output i reads the inputs i * step + start + j with weights taps[j]."""
     reads = np.arange(size // step)[:, None] * step + start + np.arange(len(taps))
-    fold = {"reflect": _reflect, "nearest": _clamp}[border]
+    fold = {"reflect": _reflect, "nearest": _clamp, "wrap": _wrap}[border]
     return _matrix(fold(reads, size), np.broadcast_to(taps, reads.shape), size)
 
 
@@ -273,6 +274,11 @@ def _reflect(reads: np.ndarray, size: int) -> np.ndarray:
 
 def _clamp(reads: np.ndarray, size: int) -> np.ndarray:
     inside: np.ndarray = np.clip(reads, 0, size - 1)
+    return inside
+
+
+def _wrap(reads: np.ndarray, size: int) -> np.ndarray:
+    inside: np.ndarray = reads % size
     return inside
 
 

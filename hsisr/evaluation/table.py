@@ -1,6 +1,8 @@
 """Score tables for the terminal."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -26,6 +28,15 @@ FULL_COLUMNS = {
     "d_lambda": ("D_lambda", 4, False),
     "d_s": ("D_s", 4, False),
     "qnr": ("QNR", 4, True),
+}
+
+#: Of a sweep's summary: the same.
+SWEEP_COLUMNS = {
+    "psnr_mean": ("PSNR dB", 2, True),
+    "psnr_worst": ("worst over the grid", 2, True),
+    "psnr_best": ("best", 2, True),
+    "sam_mean": ("SAM deg", 2, False),
+    "sam_worst": ("worst SAM", 2, False),
 }
 
 
@@ -61,6 +72,20 @@ def print_table(benchmarks: dict[str, Results]) -> None:
         console.print(meaning(results), highlight=False, soft_wrap=True)
         if results.folds:
             console.print("Scores are means over the folds, \u00b1 their standard deviation.", highlight=False)
+
+
+def print_sweep(result: Mapping[str, Any]) -> None:
+    """Print what each model stands: mean, worst and best over the grid of a sweep, and where the worst is."""
+    title = f"{result['scene']}   x{result['scale']}, {len(result['grid'])} degradations"
+    table = Table(title=title, title_justify="left", box=None)
+    table.add_column("model")
+    for heading, _, _ in SWEEP_COLUMNS.values():
+        table.add_column(heading, justify="right")
+    table.add_column("worst at")
+    for model, found in result["models"].items():
+        cells = [score_text(found.get(key), decimals) for key, (_, decimals, _) in SWEEP_COLUMNS.items()]
+        table.add_row(model, *cells, found.get("worst_at", f"refused all {found['refused']}"))
+    Console().print(table)
 
 
 def leading_key(results: Results) -> str:

@@ -1,4 +1,4 @@
-"""What a user sees of a running prediction: a bar on a terminal, a line now and then in a log."""
+"""What a user sees of running work: a bar on a terminal, a line now and then in a log."""
 
 import sys
 import time
@@ -15,16 +15,16 @@ LINE_EVERY_SECONDS = 10
 
 
 class Progress:
-    """Show tiles done and time left. A context manager."""
+    """Show what is done, in the unit `what`, and the time left. A context manager."""
 
-    def __init__(self, total: int, done: int) -> None:
-        self.total, self.done, self.first = total, done, done
+    def __init__(self, total: int, done: int, what: str = "tile") -> None:
+        self.what, self.total, self.done, self.first = what, total, done, done
         self.started = self.last_line = time.monotonic()
         self.bar = Bar(
             TextColumn("super-resolving"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("tiles"),
+            TextColumn(f"{what}s"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=is_quiet() or not sys.stderr.isatty(),
@@ -45,5 +45,5 @@ class Progress:
         now = time.monotonic()
         if self.bar.disable and (now - self.last_line > LINE_EVERY_SECONDS or self.done == self.total > 1):
             left = (self.total - self.done) * (now - self.started) / (self.done - self.first)
-            say(f"tile {self.done} of {self.total}, {duration(left)} left")
+            say(f"{self.what} {self.done} of {self.total}, {duration(left)} left")
             self.last_line = now

@@ -3,6 +3,7 @@
 Metrics never hold a float64 copy of a cube: they read planes or row strips, converted as they are read.
 """
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,17 +20,34 @@ class Pair:
 
     reference, estimate: (B, H, W), any real type. mask: (H, W) True where a pixel is valid; None: all are.
     clip: (low, high) to which the estimate is clipped as it is read; None: it is left as it is.
+    unit: what both are divided by as they are read.
     """
 
     reference: np.ndarray
     estimate: np.ndarray
     mask: np.ndarray | None = None
     clip: tuple[float, float] | None = None
+    unit: float = 1.0
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(bands, rows, columns)."""
         return self.reference.shape
+
+    def span(self) -> float:
+        """Largest less smallest value of the reference's valid pixels; HsisrError if it is no positive number."""
+        low, high = math.inf, -math.inf
+        for band in self.reference:
+            values = band if self.mask is None else band[self.mask]
+            values = values[np.isfinite(values)]  # of others, `read` says where they are
+            if values.size == 0:
+                continue
+            low, high = min(low, float(values.min())), max(high, float(values.max()))
+        if not 0 < high - low < math.inf:
+            raise HsisrError(
+                f"metrics: the reference goes from {low:g} to {high:g}; no score relative to that is defined"
+            )
+        return high - low
 
     def read(
         self, bands: int | slice, start: int, stop: int, out: np.ndarray | None = None
@@ -50,6 +68,8 @@ class Pair:
         bands, rows = where
         values = np.empty(cube[where].shape) if out is None else out
         np.copyto(values, cube[where])
+        if self.unit != 1:
+            values /= self.unit
         if self.mask is not None:
             values[..., ~self.mask[rows]] = 0
         if not np.isfinite(values.sum()):  # a quarter of the time of isfinite on every value

@@ -147,6 +147,12 @@ class BandMoments(Gatherer):
         means: np.ndarray = self._means[0]
         return means
 
+    @property
+    def mean_estimate(self) -> np.ndarray:
+        """Means of Y."""
+        means: np.ndarray = self._means[1]
+        return means
+
     def mean_correlation(self) -> float:
         """Mean of Pearson's r over the bands whose reference varies; see `cc`."""
         varies_x, varies_y = self._spread[:2] > self._pixels * (CONSTANT * self._means) ** 2
@@ -155,6 +161,37 @@ class BandMoments(Gatherer):
         both = varies_x & varies_y
         sxx, syy, sxy = self._spread[:, both]
         return float(np.sum(sxy / (np.sqrt(sxx) * np.sqrt(syy))) / varies_x.sum())
+
+
+class RoundedErrors(Gatherer):
+    """Mean squared errors of each band, (B,), of images rounded to multiples of 1 / levels; gathered in a walk."""
+
+    def __init__(self, bands: int, levels: float) -> None:
+        self._levels, self._errors, self._pixels = levels, np.zeros(bands), 0
+
+    def fresh(self) -> "RoundedErrors":
+        """One that has gathered nothing."""
+        return RoundedErrors(self._errors.size, self._levels)
+
+    def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
+        """Take one band of a strip."""
+        x, y = (np.rint(strip.pixels(plane) * self._levels) for plane in (x, y))
+        if x.size == 0:
+            return
+        error = x - y
+        self._errors[band] = inner(error, error) / self._levels**2
+        self._pixels = x.size
+
+    def merge(self, later: "RoundedErrors") -> None:
+        """Take the errors of other pixels."""
+        self._errors += later._errors
+        self._pixels += later._pixels
+
+    @property
+    def mse(self) -> np.ndarray:
+        """Mean squared errors."""
+        means: np.ndarray = self._errors / self._pixels
+        return means
 
 
 def moments(pair: Pair) -> BandMoments:

@@ -1,6 +1,7 @@
 """Scores under a named convention: of one estimate, of several in turn, and for a JSON file."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hsisr.errors import HsisrError
 from hsisr.metrics.conventions import DEFAULT, find_convention
 from hsisr.metrics.inputs import as_array, check_scale, read_pair
 from hsisr.metrics.peaks import check_inside, check_peak, check_unit
-from hsisr.metrics.pixel import BandMoments
+from hsisr.metrics.pixel import BandMoments, RoundedErrors
 from hsisr.metrics.spectral import SpectralAngles, relative_error
 from hsisr.metrics.strips import walk
 from hsisr.metrics.structure import Ssim
@@ -32,7 +33,8 @@ def score(
     cut back. estimate: (B, H, W) in the reference's unit. scale: HR pixels per LR pixel, for ERGAS, at least 1.
     convention: a name of `CONVENTIONS`; None: the pair's, and `plain` for images. mask: (H, W) True where a pixel is
     valid: pixel scores take valid pixels, SSIM windows without a masked pixel. border: pixels cut off on every side
-    first. peak: the value that counts as 1 (255, 10000, ...); None: 1. RMSE and MAE are in the images' unit.
+    first. peak: the value that counts as 1 (255, 10000, ...); None: 1. RMSE and MAE are in the images' unit,
+    unless the convention has one of its own.
 
     PSNR of identical images is math.inf; no score is ever NaN. Bands and pixels on which a score is not defined are
     left out of its mean as `cc`, `ergas`, `sam` and `mean_band_psnr` say.
@@ -60,15 +62,20 @@ def score(
     if clip is not None:
         check_inside(pair, clip, rule.name)
     check_unit(pair, peak)
-    moments, angles = BandMoments(pair.shape[0]), SpectralAngles(rule.sam_epsilon, rule.sam_counts_black, top)
-    ssim = Ssim(pair, rule.ssim_window, top)
-    walk(pair, moments, angles, ssim)
+    if rule.span:
+        pair, top = replace(pair, unit=pair.span()), 1.0
+    moments, ssim = BandMoments(pair.shape[0]), Ssim(pair, rule.ssim_window, top)
+    angles = SpectralAngles(rule.sam_epsilon, rule.sam_black, top, rule.sam_offset)
+    errors = moments if rule.levels is None else RoundedErrors(pair.shape[0], rule.levels / top)
+    walk(pair, *dict.fromkeys((moments, angles, ssim, errors)))
+    means = moments.mean_reference if rule.ergas_means == "reference" else moments.mean_estimate
+    unit = 1.0 if rule.rmse_unit is None else rule.rmse_unit / top
     return {
-        "psnr": rule.psnr(moments.mse, top),
+        "psnr": rule.psnr(errors.mse, top),
         "ssim": float(ssim.per_band().mean()),
         "sam": angles.mean_degrees(),
-        "ergas": relative_error(moments.mse, moments.mean_reference, scale),
-        "rmse": math.sqrt(moments.mse.mean()),
+        "ergas": relative_error(moments.mse, means, scale),
+        "rmse": unit * math.sqrt(moments.mse.mean()),
         "cc": moments.mean_correlation(),
         "mae": float(moments.mae.mean()),
     }

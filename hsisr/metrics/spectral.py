@@ -6,7 +6,7 @@ for different shapes, NaN or infinity, and masks or borders that leave nothing.
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def sam(
     """
 
     def measure(pair: Pair) -> float:
-        gathered = SpectralAngles(epsilon, count_black)
+        gathered = SpectralAngles(epsilon, "estimate" if count_black else "none")
         walk(pair, gathered)
         return gathered.mean_degrees()
 
@@ -82,27 +82,36 @@ def relative_error(mse: np.ndarray, mean_reference: np.ndarray, scale: float) ->
     return 100 / scale * math.sqrt(np.mean((np.sqrt(mse[lit]) / mean_reference[lit]) ** 2))
 
 
+#: Which pixels count as 90 degrees because a spectrum of theirs is zero: none, those whose estimate alone is, or all.
+Black = Literal["none", "estimate", "all"]
+
+
 class SpectralAngles(Gatherer):
     """Mean spectral angle, gathered in a walk (see `hsisr.metrics.strips`).
 
-    epsilon, count_black: see `sam`. peak: the value that counts as 1, in which epsilon is given.
+    epsilon: see `sam`. black: which pixels count as 90 degrees because a spectrum of theirs is zero; see `Convention`.
+    peak: the value that counts as 1, in which epsilon and offset are given. offset: added to every value first.
     """
 
-    def __init__(self, epsilon: float | None = None, count_black: bool = False, peak: float = 1.0) -> None:
-        self._epsilon, self._count_black, self._peak = epsilon, count_black, peak
+    def __init__(
+        self, epsilon: float | None = None, black: Black = "none", peak: float = 1.0, offset: float = 0.0
+    ) -> None:
+        self._epsilon, self._black, self._peak, self._offset = epsilon, black, peak, offset
         self._products = np.zeros((3, 0))  # of each pixel: <x, x>, <y, y>, <x, y>
         self._product = np.zeros(0)
         self._sum, self._pixels = 0.0, 0
 
     def fresh(self) -> "SpectralAngles":
         """One that has gathered nothing."""
-        return SpectralAngles(self._epsilon, self._count_black, self._peak)
+        return SpectralAngles(self._epsilon, self._black, self._peak, self._offset)
 
     def add(self, band: int, x: np.ndarray, y: np.ndarray, strip: Strip) -> None:
         """Take one band of a strip."""
         x, y = strip.pixels(x), strip.pixels(y)
         if self._epsilon is not None:
             x, y = (_without_zeros(values, self._epsilon * self._peak) for values in (x, y))
+        if self._offset:
+            x, y = x + self._offset * self._peak, y + self._offset * self._peak
         if self._product.size != x.size:
             self._products = np.zeros((3, x.size))
             self._product = np.empty_like(x)
@@ -114,7 +123,7 @@ class SpectralAngles(Gatherer):
         xx, yy, xy = self._products
         norms = np.sqrt(xx * yy)
         if self._epsilon is None:
-            valid = (xx if self._count_black else norms) > 0
+            valid = {"none": norms, "estimate": xx, "all": np.ones_like(norms)}[self._black] > 0
             cosines = np.divide(xy, norms, out=np.zeros_like(xy), where=norms > 0)[valid]
         else:
             cosines = xy / (norms + self._epsilon * self._peak**2)

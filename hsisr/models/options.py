@@ -58,7 +58,7 @@ class HysureOptions(SensorOptions):
 class PriorOptions(SensorOptions):
     """Options of `hsisr.models.prior`."""
 
-    waves: int = Field(512, ge=1, description="Random features of colour and place; more are finer and slower.")
+    waves: int = Field(512, ge=1, description="Features of colour and place; more are finer and slower.")
 
     def working_bytes(self, bands: int, scale: int) -> int:
         """Four copies, and all features at every LR pixel."""

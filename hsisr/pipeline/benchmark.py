@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr import datasets, degrade
-from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Training, check_section
+from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Sweep, Training, check_section
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash
 from hsisr.models import registry
@@ -308,6 +308,8 @@ def check(config: Config) -> None:
         _protocol(config, name)
     for name in config.models:
         _check_code(_model(config, name, None, "models"))
+    for name, sweep in config.sweeps.items():
+        _check_sweep(sweep, f"sweeps.{name}")
     for name in config.benchmarks:
         for chosen in resolve(config, name).scored:
             chosen.parts  # noqa: B018  (a split that cannot be is found here)
@@ -322,6 +324,20 @@ def check(config: Config) -> None:
 def _check_code(model: Model) -> None:
     """Raise HsisrError if a class of the user's own cannot be trained, or has no such options."""
     registry.check(model.base, model.options, f"models.{model.name}", Recipe.model_fields)
+
+
+def _check_sweep(sweep: Sweep, where: str) -> None:
+    for response in sweep.responses:
+        if isinstance(response, str) and response.removesuffix(degrade.BY_INDEX) not in degrade.RESPONSES:
+            known = ", ".join(degrade.RESPONSES)
+            raise HsisrError(f"{where}.responses: unknown response {response!r}; give a count of channels or {known}")
+    for model in sweep.models:
+        if model in registry.names():
+            if registry.entry(model).kind == "network":
+                raise HsisrError(f"{where}.models: {model} is a network; give its run folder or its model file")
+        elif not {"/", "."} & set(model):
+            known = ", ".join(name for name in registry.names() if registry.entry(name).kind == "classical")
+            raise HsisrError(f"{where}.models: unknown model {model!r}; give a run folder, a model file or {known}")
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr import datasets, degrade
-from hsisr.config import Config, Prediction
+from hsisr.config import Config, Sweep
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash, settings_hash
 from hsisr.models import registry
@@ -235,6 +235,7 @@ def reporting(config: Config, benchmarks: Iterable[Benchmark]) -> Step:
             for scored in benchmark.scored
             for name in benchmark.models
         ],
+        "sweeps": [pattern.format(sweep=name) for name in config.sweeps for pattern in (paths.SWEEP, paths.SWEEP_MAP)],
     }
     settings = {"report": config.report.model_dump(), "benchmarks": [benchmark.name for benchmark in benchmarks]}
     described = {benchmark.dataset: _describe(benchmark) for benchmark in benchmarks}
@@ -252,13 +253,23 @@ def predicting(config: Config, scene: str) -> Step:
         near = did_you_mean(scene, config.predict)
         raise HsisrError(f"predict: no scene {scene!r}; {near}config.yaml names {known}")
     chosen = config.predict[scene]
-    inputs = {"lr": [chosen.lr], "guide": [] if chosen.guide is None else [chosen.guide], "model": _own_model(chosen)}
+    guide = [] if chosen.guide is None else [chosen.guide]
+    inputs = {"lr": [chosen.lr], "guide": guide, "model": _own_model(chosen.model)}
     bases = [chosen.model]
     if inputs["model"]:  # what a model file holds shows when it is read
         bases = [*registry.names(), *(recipe.base for recipe in config.models.values())]
     modules, own = _code_of(bases)
     function = "hsisr.inference:super_resolve_file"
     return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *_readers()})), own=own)
+
+
+def sweeping(sweep: Sweep) -> Step:
+    """Run models over a grid of degradations of one scene."""
+    inputs = {"scene": [sweep.scene], "models": [file for model in sweep.models for file in _own_model(model)]}
+    modules, own = _code_of(registry.names() if inputs["models"] else sweep.models)
+    data = tuple(_response_table(name) for name in sorted(set(degrade.RESPONSES).intersection(sweep.responses)))
+    modules = tuple(sorted({*modules, *_readers()}))
+    return Step("sweep", "hsisr.evaluation.sweep:run", sweep.model_dump(), inputs, modules, data, own)
 
 
 def difference(before: Any, now: Any) -> str:
@@ -302,9 +313,9 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 
-def _own_model(chosen: Prediction) -> list[str]:
-    """The model file of a scene, which a training may make; none for an untrained method."""
-    model = Path(chosen.model)
+def _own_model(name: str) -> list[str]:
+    """The model file that a name stands for, which a training may make; none for an untrained method."""
+    model = Path(name)
     if str(model) in registry.names():
         return []
     return [str(model if model.suffix == ".safetensors" else model / "model.safetensors")]
@@ -427,4 +438,8 @@ def _responses(benchmark: Benchmark) -> tuple[Path, ...]:
     names = set(degrade.RESPONSES).intersection(used)
     if any(model.training.objectives.unlabelled is not None for model in benchmark.models.values()):
         names.add(degrade.MIXUP_RESPONSE)
-    return tuple(PACKAGE.folder / "degrade" / "responses" / f"{name}.csv" for name in sorted(names))
+    return tuple(map(_response_table, sorted(names)))
+
+
+def _response_table(name: str) -> Path:
+    return PACKAGE.folder / "degrade" / "responses" / f"{name}.csv"

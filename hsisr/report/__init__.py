@@ -6,23 +6,31 @@ from pathlib import Path
 
 from hsisr.config import Report
 from hsisr.errors import HsisrError
+from hsisr.evaluation import sweep
 from hsisr.files import write_text
+from hsisr.pipeline import paths
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report import content, export, page, tables
+from hsisr.report import sweeps as sweep_tables
 
 
 def build(
-    benchmarks: Sequence[Benchmark], out: str | os.PathLike, settings: Report, figures: str | os.PathLike | None = None
+    benchmarks: Sequence[Benchmark],
+    out: str | os.PathLike,
+    settings: Report,
+    figures: str | os.PathLike | None = None,
+    sweeps: Sequence[str] = (),
 ) -> None:
     """Write the report of evaluated benchmarks: `out` (HTML), and beside it `index.md`, `scores.csv` and `scores.tex`.
 
+    sweeps: names of the sweeps that it shows, below the benchmarks.
     figures: folder for the plots and pictures as files of their own, a folder a benchmark; it is emptied first.
 
     Reads results/<benchmark>.json, results/<benchmark>/<model>.h5 and runs/<benchmark>/<model>/seed<k>/history.csv
     below the current folder. The page holds everything it shows; it is kept below about 25 MB by the encoding of its
     pictures, which it names. Raises HsisrError for results that are absent, damaged or made with other settings.
     """
-    if not benchmarks:
+    if not benchmarks and not sweeps:
         raise HsisrError("nothing to report: the configuration names no benchmarks; add one under benchmarks:")
     out = Path(out)
     sections, found, wavelengths_nm = [], {}, {}
@@ -36,7 +44,13 @@ def build(
             export.write(Path(figures) / benchmark.name, section.plots, section.galleries)
         found[benchmark.name] = read.results
         wavelengths_nm[benchmark.name] = read.scenes[0].wavelengths_nm if read.scenes else None
-    write_text(out, page.render(settings.title, sections, found))
-    write_text(out.with_suffix(".md"), tables.markdown(settings.title, found, wavelengths_nm))
+    swept = {name: sweep.read(paths.SWEEP.format(sweep=name)) for name in sweeps}
+    shown = {
+        name: page.sweep(name, result, sweep_tables.picture(paths.SWEEP_MAP.format(sweep=name)))
+        for name, result in swept.items()
+    }
+    write_text(out, page.render(settings.title, sections, found, shown))
+    tabled = {name: sweep_tables.table(result) for name, result in swept.items()}
+    write_text(out.with_suffix(".md"), tables.markdown(settings.title, found, wavelengths_nm, tabled))
     write_text(out.with_name("scores.csv"), tables.scores_csv(found))
     write_text(out.with_name("scores.tex"), tables.latex(found))

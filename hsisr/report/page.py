@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import numpy as np
 import yaml
@@ -15,7 +16,7 @@ import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
 from hsisr.evaluation.table import columns_of, scoring_words
-from hsisr.report import figures, gallery, tables, words
+from hsisr.report import figures, gallery, sweeps, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
 from hsisr.report.gallery import GUIDE, LR_INPUT, REFERENCE, Row
@@ -157,6 +158,7 @@ def section(content: Content, share: float) -> Section:
         quality=quality,
         published=tables.published_scores(results),
         papers={paper.source: paper.degradation for paper in tables.rivals(results)},
+        missing=tables.missing_scenes(results),
         classification=tables.classification(results),
         bands=tables.bands(results, wavelengths_nm),
         band_plots=band_plots,
@@ -174,8 +176,22 @@ def section(content: Content, share: float) -> Section:
     return Section(_card(benchmark.name, results, scenes), html, style, plots, galleries)
 
 
-def render(title: str, sections: Sequence[Section], benchmarks: Mapping[str, Results]) -> str:
-    """The whole page. sections: from `section`, in the order of benchmarks.
+def sweep(name: str, result: Mapping[str, Any], picture: str) -> Markup:
+    """What the report shows of a sweep. picture: data URI of its map."""
+    return _render(
+        "sweep.html.j2",
+        name=name,
+        result=result,
+        table=sweeps.table(result),
+        picture=Markup(picture),
+        refusals=sweeps.refusals(result),
+    )
+
+
+def render(
+    title: str, sections: Sequence[Section], benchmarks: Mapping[str, Results], swept: Mapping[str, Markup]
+) -> str:
+    """The whole page. sections: from `section`, in the order of benchmarks. swept: sweep -> what `sweep` made of it.
 
     Its policy names the hashes of its one style sheet and its one script, so that nothing else can run or style it.
     """
@@ -188,6 +204,7 @@ def render(title: str, sections: Sequence[Section], benchmarks: Mapping[str, Res
         cards=[section.card for section in sections],
         overviews=_overviews(benchmarks),
         sections=[section.html for section in sections],
+        swept=swept,
         style=Markup(style),
         style_hash=_policy_hash(style),
         script=Markup(script),

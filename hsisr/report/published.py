@@ -9,13 +9,18 @@ import yaml
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper says of a method. scores: by the names of our own; those that it does not give are absent."""
+    """What a paper says of a method. scores: by the names of our own; those that it does not give are absent.
+
+    protocol, split: those of ours under which it was measured; None: another one, or not known.
+    """
 
     method: str
     source: str
     short: str
     degradation: str
     scores: dict[str, float]
+    protocol: str | None = None
+    split: str | None = None
 
 
 def find_published(dataset: str, scale: int, guide: bool) -> list[Published]:
@@ -25,10 +30,18 @@ def find_published(dataset: str, scale: int, guide: bool) -> list[Published]:
     """
     name = f"{dataset}_x{scale}"
     return [
-        Published(method, paper["source"], paper["short"], paper["degradation"], scores)
+        Published(
+            method,
+            row.get("source", paper["source"]),
+            paper["short"],
+            paper["degradation"],
+            {key: value for key, value in row.items() if key != "source"},
+            paper.get("protocol"),
+            paper.get("split"),
+        )
         for paper in _papers()
         if paper["guide"] == guide
-        for method, scores in paper["benchmarks"].get(name, {}).items()
+        for method, row in paper["benchmarks"].get(name, {}).items()
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsisr import datasets
 from hsisr.evaluation.results import ModelResult, Results
 from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scoring_words
 from hsisr.models.registry import entry
@@ -119,22 +120,54 @@ def costs(results: Results) -> Table:
 
 
 def published_scores(results: Results) -> Table | None:
-    """Our models above what papers print for this data set and scale; None where nothing is known."""
+    """Our models above what papers print for this data set and scale, those of the same protocol first; None where
+    nothing is known."""
     theirs = rivals(results)
     if not theirs:
         return None
     shown = [key for key in keys(results) if any(key in paper.scores for paper in theirs)]
-    rows = {f"{name}, here": [Cell(text(model.mean, key)) for key in shown] for name, model in results.models.items()}
+    own = Cell(results.protocol)
+    rows = {
+        f"{name}, here": [*(Cell(text(model.mean, key)) for key in shown), own]
+        for name, model in results.models.items()
+    }
     for paper in theirs:
-        rows[f"{paper.method}, as printed by {paper.short}"] = [Cell(text(paper.scores, key)) for key in shown]
-    columns = [Column(_COLUMNS[key][0], _direction(key)) for key in shown]
+        scored = [Cell(text(paper.scores, key)) for key in shown]
+        rows[f"{paper.method}, as printed by {paper.short}"] = [*scored, Cell(paper.protocol or "another")]
+    columns = [*(Column(_COLUMNS[key][0], _direction(key)) for key in shown), Column("Protocol")]
     return Table("Scores here and as papers print them", "Method", columns, rows)
 
 
 def rivals(results: Results) -> list[Published]:
-    """What papers print for this data set and scale, of methods that are given as much as ours: a guide, or none."""
+    """What papers print for this data set and scale, of methods that are given as much as ours: a guide, or none.
+
+    Those of the results' own protocol come first, and where they name their test scenes, stand alone.
+    """
     guide = results.response is not None or any(entry(model.base).needs_guide for model in results.models.values())
-    return find_published(results.dataset, results.scale, guide)
+    found = find_published(results.dataset, results.scale, guide)
+    league = [paper for paper in found if paper.protocol == results.protocol]
+    if any(paper.split is not None for paper in league):
+        return league
+    return league + [paper for paper in found if paper.protocol != results.protocol]
+
+
+def missing_scenes(results: Results) -> str:
+    """How the test scenes differ from those of the published rows of the same protocol, in a sentence; empty where
+    they are the same, or where those are not known."""
+    rows = [paper for paper in rivals(results) if paper.protocol == results.protocol]
+    split = next((paper.split for paper in rows if paper.split is not None), None)
+    if split is None:
+        return ""
+    theirs = [str(scene) for scene in datasets.entry(results.dataset).splits[split].test]
+    ours = results.parts["test"]
+    missing = [name for name in theirs if name not in ours]
+    more = [name for name in ours if name not in theirs]
+    said = []
+    if missing:
+        said.append(f"{len(missing)} of their {len(theirs)} test scenes are missing here: {', '.join(missing)}")
+    if more:
+        said.append(f"here are tested besides: {', '.join(more)}")
+    return f"{'; '.join(said)}. The means cannot be compared." if said else ""
 
 
 def classification(results: Results) -> Table | None:
@@ -212,6 +245,11 @@ def ranks(values: Mapping[str, float | None], key: str, spreads: Mapping[str, fl
     return _leaders(known, decimals, spreads)
 
 
+def ranks_of(values: Mapping[str, float], decimals: int, higher: bool) -> dict[str, str]:
+    """As `ranks`, of numbers that no results file knows."""
+    return _leaders({name: number if higher else -number for name, number in values.items()}, decimals)
+
+
 def _leaders(values: Mapping[str, float], decimals: int, spreads: Mapping[str, float] | None = None) -> dict[str, str]:
     """As `ranks`, of numbers of which higher ones are better."""
     left = {name: round(number, decimals) for name, number in values.items()}
@@ -248,10 +286,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapping[str, np.ndarray | None]) -> str:
-    """The score tables of all benchmarks as Markdown: best in bold, second underlined.
+def markdown(
+    title: str,
+    benchmarks: Mapping[str, Results],
+    wavelengths_nm: Mapping[str, np.ndarray | None],
+    sweeps: Mapping[str, Table],
+) -> str:
+    """The score tables of all benchmarks and sweeps as Markdown: best in bold, second underlined.
 
-    wavelengths_nm: benchmark -> those of its bands, or None.
+    wavelengths_nm: benchmark -> those of its bands, or None. sweeps: name -> `hsisr.report.sweeps.table`.
     """
     parts = [f"# {title}"]
     for name, results in benchmarks.items():
@@ -265,6 +308,10 @@ def markdown(title: str, benchmarks: Mapping[str, Results], wavelengths_nm: Mapp
         ):
             if table is not None:
                 parts += [f"{table.caption}:", _markdown_table(table)]
+        if note := missing_scenes(results):
+            parts.append(note)
+    for name, table in sweeps.items():
+        parts += [f"## sweep {name}", f"{table.caption}:", _markdown_table(table)]
     return "\n\n".join(parts) + "\n"
 
 

@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 from hsisr import degrade
-from hsisr.degrade import PROTOCOLS, Footprint, Sensor, estimate_sensor, gaussian_footprint, noise_level, sensor_of
+from hsisr.degrade import (
+    PROTOCOLS,
+    Footprint,
+    Sensor,
+    estimate_sensor,
+    free_form,
+    gaussian_footprint,
+    noise_level,
+    sensor_of,
+)
 from hsisr.degrade.estimation import fit_positive_response, fit_response, spectral_subspace, valid_lr_pixels
+from hsisr.degrade.registration import register
 from hsisr.degrade.sensor import footprint_of
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
@@ -137,3 +147,43 @@ def test_footprint_of_a_phase_is_that_of_its_pair():
     assert isinstance(footprint, Footprint)
     seen = footprint.sampler(4, (64, 64))(pair.hr)
     np.testing.assert_allclose(seen[:, 2:-2, 2:-2], pair.lr[:, 2:-2, 2:-2], atol=1e-6)
+
+
+@pytest.mark.parametrize("family", ["sinc", "airy", "lorentzian", "delta"])
+@pytest.mark.parametrize("snr_db", [None, 40])
+def test_footprint_without_a_gaussian_form_is_found_blind(family, snr_db):
+    settings = {"psf": {"kind": "family", "family": family, "shift_px": [0.3, -0.6]}}
+    protocol = degrade.CustomProtocol("mine", settings if snr_db is None else {**settings, "noise": {"snr_db": snr_db}})
+    pair = degrade.pair(Scene(scene(31), "s", wavelengths_nm=np.linspace(400, 700, 31)), protocol, 4)
+    true = degrade.degrade(pair.guide.astype(float), protocol, 4, noise=0)[:, 5:-5, 5:-5]
+    found = degrade.estimate_footprint(pair.lr, pair.guide, 4)
+    related = register(pair.lr, pair.guide, 4)
+    gaussian = gaussian_footprint(4, related.shift_px, related.sigma_px, related.skew)
+    errors = [
+        np.sqrt(((footprint.sampler(4, pair.guide.shape[1:])(pair.guide)[:, 5:-5, 5:-5] - true) ** 2).mean())
+        for footprint in (found, gaussian)
+    ]
+    assert errors[0] < 0.05 * true.std()
+    assert errors[0] <= errors[1] * (1 if family == "delta" else 0.7)
+
+
+def test_a_masked_half_leaves_the_gaussian():
+    protocol = degrade.CustomProtocol("mine", {"psf": {"kind": "family", "family": "sinc"}})
+    pair = degrade.pair(Scene(scene(31, 128), "s", wavelengths_nm=np.linspace(400, 700, 31)), protocol, 4)
+    start, inside = gaussian_footprint(4), np.zeros((32, 32), bool)
+    inside[8:12, 8:12] = inside[8:12, 16:20] = inside[16:20, 8:12] = True  # squares of one colour
+    assert free_form.improved(start, pair.lr, pair.guide, 4, inside) is start
+    inside[4:-4, 4:-4] = True
+    assert free_form.improved(start, pair.lr, pair.guide, 4, inside) is not start
+
+
+@pytest.mark.parametrize("noise", [{"sigma": 0}, {"snr_db": 30}, {"snr_db": 20}])
+@pytest.mark.parametrize("sigma_px", [0.5, 1.7, 3.0])
+def test_a_gaussian_footprint_stays_the_gaussian(noise, sigma_px):
+    protocol = degrade.CustomProtocol("mine", {"psf": {"kind": "gaussian", "sigma_px": sigma_px}, "noise": noise})
+    pair = degrade.pair(Scene(scene(31), "s", wavelengths_nm=np.linspace(400, 700, 31)), protocol, 4)
+    found = degrade.estimate_footprint(pair.lr, pair.guide, 4)
+    related = register(pair.lr, pair.guide, 4)
+    expected = gaussian_footprint(4, related.shift_px, related.sigma_px, related.skew)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    np.testing.assert_array_equal(found.columns, expected.columns)

@@ -10,7 +10,9 @@ import pytest
 import torch
 from scipy import ndimage
 
+from hsisr import metrics
 from hsisr.degrade import PROTOCOLS, CustomProtocol, Noise, anisotropic_gaussian, degrade, imresize
+from hsisr.degrade.protocols import CONVENTIONS
 from hsisr.degrade.psf import FWHM_PER_SIGMA
 from hsisr.errors import HsisrError
 
@@ -229,15 +231,20 @@ def test_training_of_a_fixed_protocol_is_its_test():
 
 
 def test_registry_says_what_configuration_asks():
-    assert list(PROTOCOLS) == ["mulsr", "mulsr-literal", "mulsr-aligned", "mixup", "wald", "full"]
+    leagues = ["uestc", "dhif", "mogdcn", "dian", "ual", "ual-seven", "ual-nine", "ual-thirteen", "ual-fifteen"]
+    assert list(PROTOCOLS) == ["mulsr", "mulsr-literal", "mulsr-aligned", "mixup", "wald", "full", *leagues]
     for name, protocol in PROTOCOLS.items():
         assert protocol.name == name
         assert re.fullmatch("[a-z][a-z-]*", name)
         assert protocol.description
-        assert protocol.random_training == name.startswith("mulsr")
+        assert protocol.random_training == name.startswith(("mulsr", "ual"))
+        assert protocol.convention is None or protocol.convention in metrics.CONVENTIONS
     conventions = [protocol.convention for protocol in PROTOCOLS.values()]
-    assert conventions == ["mulsr", "mulsr", "mulsr", "mixup", "mulsr", None]
-    assert [protocol.needs_guide for protocol in PROTOCOLS.values()] == [True, True, True, False, True, False]
+    assert conventions[:6] == ["mulsr", "mulsr", "mulsr", "mixup", "mulsr", None]
+    assert conventions[6:] == ["uestc", "dhif", "mogdcn", "dian", *["ual"] * 5]
+    assert list(metrics.CONVENTIONS) == list(CONVENTIONS)
+    guides = [protocol.needs_guide for protocol in PROTOCOLS.values()]
+    assert guides == [True, True, True, False, True, False, *[True] * 9]
 
 
 def test_protocols_travel_between_processes():

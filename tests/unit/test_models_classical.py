@@ -205,7 +205,8 @@ class TestRankDeficientGuides:
             method = registry.build(name, 4, 12, len(sharp))
             return np.sqrt(np.mean((method.super_resolve(lr, sharp) - truth) ** 2))
 
-        assert error(np.concatenate([guide, added])) < 1.35 * error(guide)
+        finest = 1e-3 / np.sqrt(12) if more == "rounded" else 0.0  # what was rounded away cannot come back
+        assert error(np.concatenate([guide, added])) < 1.35 * max(error(guide), finest)
 
     def test_channels_that_are_all_informative_stay_as_they_are(self):
         lr, guide, _ = self.images()

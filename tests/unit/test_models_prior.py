@@ -1,5 +1,7 @@
 """hsisr.models.prior: each part against brute force, the whole where the right answer is known."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
@@ -12,7 +14,7 @@ from hsisr.models.classical.bicubic import bicubic
 from hsisr.models.classical.gsa import gsa
 from hsisr.models.prior import agree_with_guide, prior, solve
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
-from hsisr.models.prior.features import GuideFeatures
+from hsisr.models.prior.features import KERNELS, Bumps, GuideFeatures, Kernel
 from hsisr.models.prior.kriging import SmoothFields, whitened
 from hsisr.models.prior.regression import Regression
 from hsisr.scene import Scene
@@ -107,15 +109,96 @@ def test_whitening_whitens():
 
 
 def test_features_are_seen_as_they_are_made():
-    """What the sensor sees of the features is the sampler on the features of all rows; strips fit together."""
-    guide = np.random.default_rng(0).random((2, 24, 20))
+    """A fit of what the sensor sees of the features holds for the features; strips fit together."""
+    rng = np.random.default_rng(0)
+    guide = rng.random((2, 24, 20))
     features = GuideFeatures(guide, waves=40)
     sampler = gaussian_footprint(4).sampler(4, (24, 20))
-    whole = features.rows(slice(0, 24)).reshape(len(features), 24, 20)
+    whole = features.rows(slice(0, 24))
     assert len(features) == 2 + 3 + 40
-    np.testing.assert_allclose(features.seen_by(sampler), sampler(whole).reshape(len(features), -1), atol=1e-5)
-    np.testing.assert_array_equal(features.rows(slice(7, 11)), whole[:, 7:11].reshape(len(features), -1))
-    np.testing.assert_allclose(whole[:5].std(axis=(1, 2)), 1, rtol=1e-4)
+    low = features.seen_by(sampler)
+    whitened = (features.whitening @ whole).reshape(-1, 24, 20)
+    np.testing.assert_allclose(low, sampler(whitened).reshape(len(features), -1), atol=1e-4)
+    fit = Regression(low).fit(rng.standard_normal((3, low.shape[1])))
+    at_hr = fit.before(features.whitening)(whole.astype(np.float64)).reshape(3, 24, 20)
+    np.testing.assert_allclose(sampler(at_hr).reshape(3, -1), fit(low), atol=1e-4)
+    np.testing.assert_allclose(
+        fit.before(features.whitening).variance(whole.astype(np.float64)),
+        fit.variance(whitened.reshape(45, -1)),
+        rtol=1e-4,
+    )
+    cut = features.rows(slice(7, 11)).reshape(len(features), -1)
+    np.testing.assert_allclose(cut, whole.reshape(-1, 24, 20)[:, 7:11].reshape(len(features), -1), atol=1e-6)
+    np.testing.assert_allclose(whole[:5].std(axis=1), 10, rtol=1e-4)
+
+
+def test_bumps_are_a_gaussian_process_that_its_centres_determine():
+    """Whitened bumps have the kernel as their product wherever the process is known from its values at centres."""
+    rng = np.random.default_rng(0)
+    centres = np.concatenate([rng.standard_normal((3, 60)), rng.random((2, 60))]).astype(np.float32)
+    bumps = Bumps(centres, Kernel(1.5, 0.5))
+    scaled = centres.astype(np.float64) / np.array([[1.5]] * 3 + [[0.5]] * 2)
+    alike = np.exp(-0.5 * ((scaled[:, :, None] - scaled[:, None]) ** 2).sum(axis=0))
+    np.testing.assert_allclose(bumps(centres), alike, atol=1e-5)
+    whitened = bumps.whitening @ bumps(centres)
+    np.testing.assert_allclose(whitened.T @ whitened, alike, atol=1e-3)
+    np.testing.assert_array_equal(bumps(centres, slice(5, 9)), bumps(centres)[5:9])
+    assert np.abs(bumps(centres + 100)).max() < 1e-6
+
+
+def test_holes_are_no_centres():
+    guide = np.random.default_rng(0).random((1, 16, 16)).astype(np.float32)
+    mask = np.ones((16, 16), bool)
+    mask[:8] = False
+    guide[:, :8] = 7.0
+    features = GuideFeatures(guide, waves=200, mask=mask)
+    assert len(features) == 1 + 1 + 128
+    assert np.abs(features.rows(slice(0, 4))[2:]).max() < 0.2 < features.rows(slice(8, 16))[2:].max()
+
+
+def test_the_kernel_is_the_one_of_least_surprise():
+    guide = np.random.default_rng(0).random((3, 96, 96)).astype(np.float32)
+    sampler, pixels = gaussian_footprint(2).sampler(2, (96, 96)), np.arange(0, 48 * 48, 3)
+    features, found, tried = GuideFeatures(guide, waves=64), [], []
+    for kernel in range(len(KERNELS)):
+        tried.clear()
+        features.choose(sampler, pixels, lambda low, k=kernel: tried.append(low) or float(len(tried) - 1 != k))
+        assert len(tried) == len(KERNELS) and tried[kernel].shape == (len(features), len(pixels))
+        found.append(features.seen_by(sampler))
+    # in colours that hardly differ within an LR pixel, what stood for the features is near to them
+    smooth = gaussian_filter(guide, (0, 8, 8)).astype(np.float32)
+    features = GuideFeatures(smooth, waves=64)
+    features.choose(sampler, pixels, lambda low: tried.append(low) or -float(len(tried)))
+    np.testing.assert_allclose(tried[-1], features.seen_by(sampler)[:, pixels], atol=0.05)
+    assert all(np.abs(one - other).max() > 0.01 for one, other in pairwise(found))
+
+
+def test_without_noise_weights_stay_small():
+    """Where features cancel each other but for what the samples do not show, a ridge keeps them from being used."""
+    rng = np.random.default_rng(0)
+    plain = rng.standard_normal((2, 200))
+    twins = rng.standard_normal((1, 200)) + 1e-5 * rng.standard_normal((2, 200))
+    features = np.concatenate([plain, twins])
+    targets = np.array([[1.0, -2.0]]) @ plain + 1e-4 * (twins[:1] - twins[1:]) / 1e-5
+    weights = Regression(features, least_ratio=1e-3).fit(targets).weights[0]
+    np.testing.assert_allclose(weights[:2], [1, -2], atol=1e-3)
+    assert np.abs(weights[2:]).max() < 1 < np.abs(Regression(features).fit(targets).weights[0, 2:]).max()
+
+
+def test_what_cannot_be_negative_is_not():
+    hr = np.maximum(scene(8, 96) - 0.4, 0)
+    guide = np.tensordot(np.full((3, 8), 0.125) * np.array([[1], [2], [3]]), hr, 1).astype(np.float32)
+    lr = gaussian_footprint(4).sampler(4, (96, 96))(hr).astype(np.float32)
+    assert solve(lr, guide, 4).image().min() == 0
+    assert solve(lr - 0.1, guide, 4).image().min() < -0.05
+
+
+def test_a_linear_scene_without_noise_comes_back():
+    hr = scene(8, 96, rank=3)
+    guide = np.tensordot(np.random.default_rng(2).random((3, 8)) / 8, hr, 1).astype(np.float32)
+    sensor = Sensor(footprint=gaussian_footprint(4))
+    lr = sensor.footprint.sampler(4, (96, 96))(hr).astype(np.float32)
+    assert psnr(hr, prior(lr, guide, scale=4, sensor=sensor)) > 60
 
 
 def test_clipping_bias_is_the_mean_of_clipped_noise():

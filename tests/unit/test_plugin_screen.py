@@ -109,7 +109,7 @@ def test_many_short_jobs_share_a_line_and_long_ones_do_not(monkeypatch):
         run.finish(number, 70 if number == 2 else 1)
     lines = run.end()
     assert [line.split("  ")[-2].strip() for line in lines[1:-1]][0] == "Converting cave scene2"
-    assert "6/6  Converting cave (5 jobs)" in lines[2] and len(lines) == 4
+    assert "6/6  Converting cave ... (5 jobs)" in lines[2] and len(lines) == 4
 
 
 def test_jobs_that_shared_a_line_are_told_when_the_run_ends_early(monkeypatch):
@@ -118,7 +118,7 @@ def test_jobs_that_shared_a_line_are_told_when_the_run_ends_early(monkeypatch):
     for number in range(2):
         run.start(number, "convert", f"Converting cave scene{number}")
         run.finish(number, 1)
-    assert "2/6  Converting cave (2 jobs)" in run.end()[-1]
+    assert "2/6  Converting cave ... (2 jobs)" in run.end()[-1]
 
 
 def test_the_reason_comes_last(monkeypatch, tmp_path):

@@ -448,6 +448,21 @@ def test_published_numbers_are_marked_as_theirs(built, parsed):
     assert "SSPSR, as printed by SSPSR 2020" in tables.published_scores(alone).rows
 
 
+def test_rows_of_the_same_protocol_stand_alone_and_missing_scenes_are_named(built):
+    read = results.read(built / "results/cave_x8.json", results.Results)
+    assert tables.missing_scenes(read) == ""
+    league = read.model_copy(update={"protocol": "uestc", "parts": {"test": ["cd", "flowers", "watercolors"]}})
+    rows = tables.published_scores(league).rows
+    assert rows["LE-Mamba, as printed by the UESTC group"][-1].text == rows["net, here"][-1].text == "uestc"
+    assert not any("MulSR 2023" in name for name in rows)
+    said = tables.missing_scenes(league)
+    assert said.startswith("9 of their 11 test scenes are missing here: balloons, chart_and_stuffed_toy, clay")
+    assert "here are tested besides: watercolors" in said
+    assert said in tables.markdown("title", {"cave_x8_uestc": league}, {"cave_x8_uestc": None}, {})
+    whole = [*datasets.entry("cave").splits["uestc"].test]
+    assert tables.missing_scenes(league.model_copy(update={"parts": {"test": whole}})) == ""
+
+
 def test_page_says_what_was_classified_and_what_was_not(built):
     html = (built / paths.REPORT).read_text()
     assert "corn (40 pixels), woods (30 pixels)." in html and "oats (4 pixels, fewer than 10)." in html

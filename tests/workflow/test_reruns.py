@@ -218,7 +218,9 @@ STEPS = {
 }
 
 #: What every command loads beside its step: the command line, and what it makes the step's arguments with.
-COMMAND_LINE = ("hsisr.cli", "hsisr.__main__", "hsisr.config", "hsisr.pipeline", "hsisr.sources", "hsisr.system")
+COMMAND_LINE = (
+    "hsisr.cli", "hsisr.__main__", "hsisr.config", "hsisr.pipeline", "hsisr.screen", "hsisr.sources", "hsisr.system"
+)  # fmt: skip
 
 
 def test_every_step_knows_all_that_it_uses(traces):

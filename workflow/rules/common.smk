@@ -101,4 +101,5 @@ wildcard_constraints:
     item="[A-Za-z0-9_-]+",
     benchmark=r"[a-z][a-z0-9_]*?_x\d+(_[a-z][a-z-]*?)?(-fold\d+)?",
     model="[a-z0-9-]+",
+    sweep="[a-z0-9-]+",
     seed=r"\d+",

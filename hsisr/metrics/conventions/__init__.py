@@ -2,15 +2,25 @@
 
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.metrics.conventions.base import Convention
+from hsisr.metrics.conventions.dhif import DHIF
+from hsisr.metrics.conventions.dian import DIAN
 from hsisr.metrics.conventions.mixup import MIXUP
+from hsisr.metrics.conventions.mogdcn import MOGDCN
 from hsisr.metrics.conventions.mulsr import MULSR
 from hsisr.metrics.conventions.plain import PLAIN
+from hsisr.metrics.conventions.ual import UAL
+from hsisr.metrics.conventions.uestc import UESTC
 
 #: Name -> convention.
 CONVENTIONS: dict[str, Convention] = {
     "mulsr": MULSR,
     "mixup": MIXUP,
     "plain": PLAIN,
+    "uestc": UESTC,
+    "dhif": DHIF,
+    "mogdcn": MOGDCN,
+    "dian": DIAN,
+    "ual": UAL,
 }
 #: For images that no published table asks for.
 DEFAULT = PLAIN.name

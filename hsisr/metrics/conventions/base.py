@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
+from hsisr.metrics.spectral import Black
 from hsisr.metrics.structure import Window
 
 
@@ -14,8 +16,14 @@ class Convention:
 
     name: as written into results files. description: one sentence for reports. clip: range to which the estimate is
     clipped before every score, which the reference must not leave, or None. psnr: (B,) mean squared errors and the
-    peak -> dB. ssim_window: window of the SSIM. sam_epsilon, sam_counts_black: see `hsisr.metrics.sam`. ERGAS, RMSE,
-    MAE and CC are the same in every convention.
+    peak -> dB. ssim_window: window of the SSIM. sam_epsilon: see `hsisr.metrics.sam`. sam_offset: added to every value
+    of both images before angles are taken. sam_black: which pixels count as 90 degrees because a spectrum of theirs is
+    zero: none, those of a black estimate alone, or all; the others are left out.
+    span: whether both images are first divided by the reference's largest less its smallest value.
+    levels: PSNR is taken of values rounded to multiples of 1 / levels; None: of values as they are.
+    ergas_means: whose band means ERGAS divides by. rmse_unit: RMSE is printed in units of 1 / rmse_unit; None: in the
+    images' own.
+    CC, and MAE of the images as divided, are the same in every convention.
     """
 
     name: str
@@ -23,5 +31,10 @@ class Convention:
     clip: tuple[float, float] | None
     psnr: Callable[[np.ndarray, float], float]
     ssim_window: Window
-    sam_epsilon: float | None
-    sam_counts_black: bool = False
+    sam_epsilon: float | None = None
+    sam_offset: float = 0.0
+    sam_black: Black = "none"
+    span: bool = False
+    levels: int | None = None
+    ergas_means: Literal["reference", "estimate"] = "reference"
+    rmse_unit: float | None = None

@@ -13,6 +13,5 @@ PLAIN = Convention(
     clip=None,
     psnr=whole_cube_psnr,
     ssim_window=GAUSSIAN_11,
-    sam_epsilon=None,
-    sam_counts_black=True,
+    sam_black="estimate",
 )

@@ -24,6 +24,10 @@ _COMPONENTS = {"least": 12, "most": 32}
 #: Times that the regression is repeated with the correlation of what it left, and the ratio of noise to field from
 #: which on that is white enough.
 _REFITS, _WHITE = 2, 3.0
+#: Least ratio of noise to weight variance of a regression on all features.
+_LEAST_RATIO = 4e-3
+#: LR pixels, at most, that choose the kernel.
+_CHOOSING_LR_PX = 4096
 #: HR pixels whose features are held at a time.
 _STRIP_PX = 1 << 15
 
@@ -34,6 +38,7 @@ class Solution:
 
     response, offset: guide = response (G, K) @ coefficients + offset (G, 1), up to a variance `mismatch`.
     variance: (H, W) float32, posterior variance of the regression summed over the K, or None where not asked for.
+    positive: whether the LR image has no negative value, so that the HR image shall have none.
     """
 
     subspace: Subspace
@@ -43,11 +48,13 @@ class Solution:
     offset: np.ndarray
     mismatch: float
     variance: np.ndarray | None = None
+    positive: bool = False
 
     def image(self) -> np.ndarray:
         """The HR image (B, H, W), float32."""
         shape = self.coefficients.shape[1:]
-        return self.subspace.spectra(self.coefficients.reshape(len(self.coefficients), -1)).reshape(-1, *shape)
+        image = self.subspace.spectra(self.coefficients.reshape(len(self.coefficients), -1)).reshape(-1, *shape)
+        return np.maximum(image, 0, out=image) if self.positive else image
 
 
 def prior(
@@ -68,7 +75,7 @@ def solve(
     """Subspace coefficients of the HR image, from the pair alone.
 
     lr: (B, h, w), float, in [0, 1]. guide: (G, scale h, scale w), float. sensor: what is known; the rest is estimated.
-    waves: random features. variance: whether the regression's own uncertainty is wanted too.
+    waves: bumps (`hsisr.models.prior.features`). variance: whether the regression's own uncertainty is wanted too.
     Raises HsisrError for images that do not fit, are empty or hold NaN.
     """
     check_pair("prior", lr, guide, scale)
@@ -76,16 +83,17 @@ def solve(
     known = estimate_sensor(lr, guide, scale, sensor)
     sampler = known.footprint.sampler(scale, guide.shape[1:])
     valid = valid_lr_pixels(lr, scale, known.mask).ravel()
-    features = GuideFeatures(guide, waves)
+    features = GuideFeatures(guide, waves, mask=known.mask)
+    _choose_kernel(features, sampler, lr.reshape(len(lr), -1), np.flatnonzero(valid))
     low = features.seen_by(sampler)
     fields = SmoothFields(sampler, scale)
     bands, subspace, fit = _regressed(lr, low, valid, known.noise_sigma, features.simpler, fields)
-    coefficients, uncertainty = _applied(fit, features, guide.shape[1:], variance)
+    coefficients, uncertainty = _applied(fit.before(features.whitening), features, guide.shape[1:], variance)
     residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0)
     coefficients += fields.kriged(residuals.reshape(-1, *lr.shape[1:]))
     response, offset, mismatch = _response(subspace, coefficients, bands, guide, sampler, valid, known)
     agree_with_guide(coefficients, guide, response, offset, mismatch)
-    return Solution(subspace, coefficients, known, response, offset, mismatch, uncertainty)
+    return Solution(subspace, coefficients, known, response, offset, mismatch, uncertainty, bool(lr.min() >= 0))
 
 
 def agree_with_guide(
@@ -106,6 +114,16 @@ def agree_with_guide(
         flat += (gain @ missing).astype(flat.dtype)
 
 
+def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
+    """Let the evidence of the bands (B, h w), at LR pixels among those of these indices, choose the kernel."""
+    pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
+    bands = bands[:, pixels]
+    targets = spectral_subspace(bands, **_COMPONENTS).coefficients(bands)
+    features.choose(
+        sampler, pixels, lambda low: float(Regression(low, least_ratio=_LEAST_RATIO).fit(targets).surprise.sum())
+    )
+
+
 def _regressed(
     lr: np.ndarray,
     low: np.ndarray,
@@ -116,7 +134,7 @@ def _regressed(
 ) -> tuple[np.ndarray, Subspace, Fit]:
     """The bands (B, h w) without the bias of clipping, their subspace, and its regression on the features."""
     bands = lr.reshape(len(lr), -1)
-    regression = Regression(low[:, valid], simpler=simpler)
+    regression = Regression(low[:, valid], None, simpler, _LEAST_RATIO)
     subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
     fit = regression.fit(subspace.coefficients(bands[:, valid]))
     if is_clipped(bands) and noise_sigma > 0:
@@ -138,7 +156,7 @@ def _generalised(
 ) -> Fit:
     """Generalised least squares: where the regression leaves a smooth field, regress on what is not smooth.
 
-    Otherwise waves of place and colour imitate the field, which kriging knows better, and the weights that matter,
+    Otherwise bumps of place and colour imitate the field, which kriging knows better, and the weights that matter,
     those of the guide's detail, come out wrong. Pixels that are not valid are taken to be as the fit before has them.
     """
     for _ in range(_REFITS):
@@ -150,7 +168,7 @@ def _generalised(
         constant, features, targets = (
             whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), low, targets)
         )
-        fit = Regression(features, constant, simpler).fit(targets)
+        fit = Regression(features, constant, simpler, _LEAST_RATIO).fit(targets)
     return fit
 
 

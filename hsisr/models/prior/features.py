@@ -1,15 +1,32 @@
 """Functions of the guide's colour and of the place, of which every coefficient of the image is taken to be a sum."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 
 from hsisr.degrade.sampling import Sampler
 
-#: Random waves; more gain little (docs/model-hybrid.md).
+#: Kernel bumps, each at a pixel of the scene; more gain little (docs/model-hybrid.md).
 WAVES = 512
-#: Range of length scales (drawn log-uniformly): of colour, in units of its standard deviation over all channels
-#: (sum of squares 3), and of place, in units of the image's longer side.
-_COLOUR_SCALES = (1.5, 3.0)
-_PLACE_SCALES = (0.2, 0.5)
+
+
+class Kernel(NamedTuple):
+    """Widths of a bump: of colour, in units of its standard deviation over all channels (sum of squares 3), and of
+    place, in units of the image's longer side."""
+
+    colour: float
+    place: float
+
+
+#: Kernels among which a scene chooses.
+KERNELS = (Kernel(1.5, 0.2), Kernel(2.2, 0.2), Kernel(2.2, 0.4), Kernel(3.0, 0.5))
+#: Pixels, drawn at random, among which centres are chosen, and the kernel in whose widths they are to lie apart.
+_CANDIDATES_PX, _APART = 8192, Kernel(1.5, 0.2)
+#: Variance that is added to a bump's own so that those of nearly the same place can be told apart.
+_JITTER = 1e-6
+#: Standard deviation of channels and products, against that of the bumps together, 1: what is linear comes first.
+_PLAIN = 10.0
 #: Colour is compared after a square root, which evens out what light does to it; this keeps black apart from itself.
 _DARK = 1e-3
 #: Channels of which all products are features; of more, only those of so many principal components are, as their number
@@ -19,61 +36,112 @@ _MOST_MULTIPLIED = 20
 _CHUNK = 32
 
 
+class Bumps:
+    """Squared-exponential bumps around centres (d, M) in z = (colour, place): features of a Gaussian process.
+
+    Turned by `whitening` (M, M), sums of them with independent normal weights are that process as far as its values at
+    the centres determine it (Nystroem; Williams and Seeger, Using the Nystroem method to speed up kernel machines,
+    NIPS 2000). Away from all centres they vanish, and leave what is linear in the guide.
+    """
+
+    def __init__(self, centres: np.ndarray, kernel: Kernel) -> None:
+        width = np.full((len(centres), 1), kernel.colour, np.float32)
+        width[-2:] = kernel.place
+        self._middle, self._width = centres.mean(axis=1, keepdims=True), width
+        scaled = self._scaled(centres)
+        # exp(-|a - b|^2 / 2) with the distance as one product: a . b - |a|^2 / 2 - |b|^2 / 2
+        self._around = np.concatenate([scaled, -_half_square(scaled), np.ones_like(scaled[:1])]).T.copy()
+        exact = scaled.astype(np.float64)
+        products = exact.T @ exact
+        squares = np.diag(products)
+        alike = np.exp(products - (squares[:, None] + squares) / 2)
+        self.whitening = np.linalg.inv(np.linalg.cholesky(alike + _JITTER * np.eye(len(alike))))
+
+    def __call__(self, place: np.ndarray, which: slice = slice(None)) -> np.ndarray:
+        """The bumps (M, n), or some of them, not yet whitened, at z (d, n), float32."""
+        scaled = self._scaled(place)
+        values: np.ndarray = self._around[which] @ np.concatenate(
+            [scaled, np.ones_like(scaled[:1]), -_half_square(scaled)]
+        )
+        np.minimum(values, 0, out=values)  # rounding
+        return np.exp(values, out=values)
+
+    def _scaled(self, place: np.ndarray) -> np.ndarray:
+        return (place - self._middle) / self._width
+
+
 class GuideFeatures:
     """Smooth functions f_j(colour, place) at every HR pixel, made when they are asked for.
 
-    The channels themselves and their products (of more than 20 channels, those of 20 principal components), of unit
-    variance; then waves cos(w . z + b), whose random frequencies
-    make sums of them with independent normal weights a Gaussian process with a mixture of squared-exponential kernels
-    in z = (square root of colour, place) (Rahimi and Recht, Random features for large-scale kernel machines, NIPS
-    2007). As the features live at HR and the sensor is linear, what it sees of a sum of them is the same sum of what
-    it sees of each (`seen_by`).
+    The channels themselves and their products (of more than 20 channels, those of 20 principal components), all of one
+    variance; then bumps in z = (square root of colour, place) around pixels of the scene, half of them drawn at random,
+    half of them far from all others. As the features live at HR and the sensor is linear, what it sees of a sum of them
+    is the same sum of what it sees of each (`seen_by`).
+
+    guide: (G, H, W). waves: bumps, at most one a pixel. mask: (H, W), the pixels that may be centres, or None for all.
     """
 
-    def __init__(self, guide: np.ndarray, waves: int = WAVES, seed: int = 0) -> None:
+    def __init__(self, guide: np.ndarray, waves: int = WAVES, seed: int = 0, mask: np.ndarray | None = None) -> None:
         self._guide = guide.astype(np.float32)
         channels, self._height, self._width = guide.shape
         multiplied = min(channels, _MOST_MULTIPLIED)
         self._pairs = [(i, j) for i in range(multiplied) for j in range(i, multiplied)]
         self._principal = _principal(self._guide) if channels > _MOST_MULTIPLIED else None
-        self._waves = waves
         self._peak = max(float(np.abs(guide).max()), float(np.finfo(np.float32).tiny))
         self._colour_mean = self._root(self._guide).mean(axis=(1, 2), keepdims=True)
         spread = float(((self._root(self._guide) - self._colour_mean) ** 2).mean(axis=(1, 2)).sum())
         self._colour_gain = np.float32(np.sqrt(3 / spread)) if spread > 0 else np.float32(1)
+        self._gains = self._one_variance()
+        pixels = np.arange(guide[0].size) if mask is None else np.flatnonzero(mask)
         rng = np.random.default_rng(seed)
-        ranges = (np.log(_COLOUR_SCALES), np.log(_PLACE_SCALES))
-        lengths = [np.exp(rng.uniform(low, high, waves)) for low, high in ranges]
-        colour, place = (
-            rng.standard_normal((waves, n)) / s[:, None] for n, s in zip((channels, 2), lengths, strict=True)
-        )
-        self._frequencies = np.concatenate([colour, place], axis=1).astype(np.float32)
-        self._phases = rng.uniform(0, 2 * np.pi, (waves, 1)).astype(np.float32)
-        self._gains = self._unit_variance()
+        drawn = rng.permutation(pixels)[:_CANDIDATES_PX]
+        self._centres = _centres(self._place(slice(0, self._height), self._guide)[:, drawn], waves)
+        self._bumps = Bumps(self._centres, _APART)
 
     def __len__(self) -> int:
-        return len(self._guide) + len(self._pairs) + self._waves
+        return len(self._gains) + self._centres.shape[1]
 
     @property
     def simpler(self) -> tuple[int, int]:
         """Numbers of leading features that may do alone: the channels; the channels and their products."""
-        return len(self._guide), len(self._guide) + len(self._pairs)
+        return len(self._guide), len(self._gains)
+
+    def choose(self, sampler: Sampler, pixels: np.ndarray, surprise: Callable[[np.ndarray], float]) -> None:
+        """Take the kernel of least surprise, a function of features (len(self), n) at LR pixels of these n indices.
+
+        Kernels are told apart by bumps of what the sensor sees of colour and place, which are nearly what it sees of
+        the bumps, and soon made.
+        """
+        whole = self._place(slice(0, self._height), self._guide).reshape(-1, self._height, self._width)
+        place = sampler(whole).reshape(len(whole), -1)[:, pixels].astype(np.float32)
+        plain = self._plain_seen_by(sampler)[:, pixels]
+        candidates = [Bumps(self._centres, kernel) for kernel in KERNELS]
+        surprises = [surprise(np.concatenate([plain, bumps.whitening @ bumps(place)])) for bumps in candidates]
+        self._bumps = candidates[int(np.argmin(surprises))]
 
     def rows(self, part: slice) -> np.ndarray:
-        """All features at the HR rows `part`: (len(self), pixels), float32."""
+        """All features at the HR rows `part`, the bumps not yet whitened: (len(self), pixels), float32."""
         guide = self._guide[:, part]
-        waves = self._wave_values(slice(0, self._waves), self._place(part, guide))
-        return np.concatenate([self._polynomial(guide), waves])
+        return np.concatenate([self._polynomial(guide), self._bumps(self._place(part, guide))])
 
     def seen_by(self, sampler: Sampler) -> np.ndarray:
-        """All features as the sensor sees them: (len(self), h w), float64."""
-        whole = slice(0, self._height)
-        low = [sampler(self._polynomial(self._guide).reshape(-1, self._height, self._width))]
-        place = self._place(whole, self._guide)
-        for first in range(0, self._waves, _CHUNK):
-            waves = self._wave_values(slice(first, min(first + _CHUNK, self._waves)), place)
-            low.append(sampler(waves.reshape(-1, self._height, self._width)))
-        return np.concatenate(low).reshape(len(self), -1)
+        """All features as the sensor sees them, whitened: (len(self), h w), float64."""
+        shape = -1, self._height, self._width
+        place = self._place(slice(0, self._height), self._guide)
+        bumps = [
+            sampler(self._bumps(place, slice(first, first + _CHUNK)).reshape(shape))
+            for first in range(0, self._centres.shape[1], _CHUNK)
+        ]
+        seen = np.concatenate(bumps).reshape(self._centres.shape[1], -1)
+        return np.concatenate([self._plain_seen_by(sampler), self._bumps.whitening @ seen])
+
+    @property
+    def whitening(self) -> np.ndarray:
+        """What turns the features of `rows` into those of `seen_by`: (len(self), len(self))."""
+        plain = len(self._gains)
+        whole = np.eye(len(self))
+        whole[plain:, plain:] = self._bumps.whitening
+        return whole
 
     def _root(self, guide: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(guide / self._peak, 0) + np.float32(_DARK))
@@ -85,17 +153,14 @@ class GuideFeatures:
         colour = (self._root(guide) - self._colour_mean) * self._colour_gain
         return np.concatenate([colour, rows[None], columns[None]]).reshape(len(colour) + 2, -1).astype(np.float32)
 
-    def _wave_values(self, which: slice, place: np.ndarray) -> np.ndarray:
-        angles = self._frequencies[which] @ place
-        angles += self._phases[which]
-        np.cos(angles, out=angles)
-        angles *= np.float32(np.sqrt(2 / self._waves))
-        return angles
+    def _plain_seen_by(self, sampler: Sampler) -> np.ndarray:
+        seen = sampler(self._polynomial(self._guide).reshape(-1, self._height, self._width))
+        return seen.reshape(len(seen), -1)
 
-    def _unit_variance(self) -> np.ndarray:
+    def _one_variance(self) -> np.ndarray:
         self._gains = np.ones((len(self._guide) + len(self._pairs), 1), np.float32)
         spread = self._polynomial(self._guide).std(axis=1, keepdims=True)
-        return (1 / np.where(spread > 1e-6 * self._peak, spread, 1)).astype(np.float32)
+        return (_PLAIN / np.where(spread > 1e-6 * self._peak, spread, 1)).astype(np.float32)
 
     def _polynomial(self, guide: np.ndarray) -> np.ndarray:
         factors = guide
@@ -113,3 +178,25 @@ def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     vectors = np.linalg.eigh((pixels - mean) @ (pixels - mean).T)[1]
     basis = vectors[:, ::-1][:, :_MOST_MULTIPLIED].T
     return mean[..., None].astype(np.float32), basis.astype(np.float32)
+
+
+def _half_square(columns: np.ndarray) -> np.ndarray:
+    """(d, n) -> (1, n)."""
+    half: np.ndarray = 0.5 * (columns**2).sum(axis=0, keepdims=True)
+    return half
+
+
+def _centres(places: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` of places (d, n), which come in random order: the first half of them, then always the farthest
+    from those chosen."""
+    width = np.full((len(places), 1), _APART.colour, np.float32)
+    width[-2:] = _APART.place
+    scaled = (places - places.mean(axis=1, keepdims=True)) / width
+    count, half_square = min(count, places.shape[1]), _half_square(scaled)[0]
+    chosen: list[int] = []
+    nearest = np.full(places.shape[1], np.inf, np.float32)
+    for number in range(count):
+        new = number if 2 * number < count else int(nearest.argmax())
+        chosen.append(new)
+        np.minimum(nearest, half_square + half_square[new] - scaled[:, new] @ scaled, out=nearest)
+    return places[:, chosen]

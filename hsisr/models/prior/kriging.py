@@ -35,7 +35,7 @@ class Correlation:
         return np.outer(self.rows.values, self.columns.values) + self.ratio
 
     def turned(self, images: np.ndarray) -> np.ndarray:
-        """Images (K, h, w) in the eigenvectors of that covariance."""
+        """Images (K, h, w) in the eigenvectors of that covariance, which are the same for every ratio."""
         return self.rows.vectors.T @ images @ self.columns.vectors
 
 
@@ -51,24 +51,32 @@ class SmoothFields:
         lengths = [
             (_axis(sampler.rows, length * scale), _axis(sampler.columns, length * scale)) for length in _LENGTHS_LR_PX
         ]
-        self._candidates = [Correlation(rows, columns, float(ratio)) for rows, columns in lengths for ratio in _RATIOS]
+        self._lengths = [[Correlation(*axes, float(ratio)) for ratio in _RATIOS] for axes in lengths]
 
     def shared_correlation(self, observed: np.ndarray) -> Correlation:
         """The correlation that explains all of the images (K, h, w) best, each with a variance of its own."""
-        surprises = [self._surprise(candidate, observed).sum() for candidate in self._candidates]
+        surprises = self._surprises(observed).sum(axis=1)
         return self._candidates[int(np.argmin(surprises))]
 
     def kriged(self, observed: np.ndarray) -> np.ndarray:
         """Posterior means (K, H, W), float32, of the fields behind images (K, h, w), each with its own correlation."""
-        surprises = np.array([self._surprise(candidate, observed) for candidate in self._candidates])
-        chosen = [self._candidates[best] for best in surprises.argmin(axis=0)]
+        chosen = [self._candidates[best] for best in self._surprises(observed).argmin(axis=0)]
         return np.stack([_posterior_mean(*pair) for pair in zip(chosen, observed, strict=True)])
 
-    def _surprise(self, correlation: Correlation, observed: np.ndarray) -> np.ndarray:
-        """Minus twice the log evidence per observation, but for a constant: (K,)."""
-        spectrum = correlation.spectrum
-        scaled = (correlation.turned(observed) ** 2 / spectrum).mean(axis=(1, 2))
-        return np.log(np.maximum(scaled, np.finfo(float).tiny)) + np.log(spectrum).mean()
+    @property
+    def _candidates(self) -> list[Correlation]:
+        return [candidate for ratios in self._lengths for candidate in ratios]
+
+    def _surprises(self, observed: np.ndarray) -> np.ndarray:
+        """Minus twice the log evidence per observation, but for a constant: (candidates, K)."""
+        found = []
+        for ratios in self._lengths:
+            power = (ratios[0].turned(observed) ** 2).reshape(len(observed), -1)
+            for candidate in ratios:
+                spectrum = candidate.spectrum.ravel()
+                scaled = power @ (1 / spectrum) / len(spectrum)
+                found.append(np.log(np.maximum(scaled, np.finfo(float).tiny)) + np.log(spectrum).mean())
+        return np.array(found)
 
 
 def whitened(images: np.ndarray, correlation: Correlation) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Bayesian linear regression with several targets, each with the features and the ridge of greatest evidence."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
@@ -15,12 +15,14 @@ class Fit:
     """Targets (K, n) as weights (K, D) @ features (D, n) + offset (K, 1), with what is left open.
 
     noise: (K,) variance of what the features do not explain, as the evidence sees it.
+    surprise: (K,) minus twice the log evidence, but for a constant.
     """
 
     weights: np.ndarray
     offset: np.ndarray
     noise: np.ndarray
-    _mean: np.ndarray
+    surprise: np.ndarray
+    _level: np.ndarray
     _vectors: np.ndarray
     _shrinkage: np.ndarray
 
@@ -32,23 +34,37 @@ class Fit:
     def variance(self, features: np.ndarray) -> np.ndarray:
         """Posterior variance (K, m) of the targets at features (D, m); without noise."""
         kind = features.dtype
-        turned = self._vectors.T.astype(kind) @ (features - self._mean.astype(kind))
+        turned = self._vectors.T.astype(kind) @ features - self._level.astype(kind)
         return self._shrinkage.T.astype(kind) @ turned**2
+
+    def before(self, turn: np.ndarray) -> "Fit":
+        """The same fit of features (D, m) that `turn` (D, D) makes those that it was fitted to."""
+        return replace(self, weights=self.weights @ turn, _vectors=turn.T @ self._vectors)
 
 
 class Regression:
     """Regression on given features (D, n) and a constant: decomposed once, fitted to as many targets as one likes.
 
     constant: (1, n), what the constant looks like in the coordinates of features and targets; ones if not given.
-    simpler: numbers of leading features that may do alone.
+    simpler: numbers of leading features that may do alone. least_ratio: of noise to weight variance, of all features
+    together. The evidence knows of no error but noise; where there is none, it would let many features of any strength
+    cancel each other at the samples, and nowhere else.
 
     Weights have independent normal priors of equal variance, the offset none. Of each target, the features that take
     part, all or the first so many, and the ratio of noise to weights are those that maximise the evidence with the
     noise's level integrated out by its best value (MacKay, Bayesian interpolation, Neural Computation 1992).
     """
 
-    def __init__(self, features: np.ndarray, constant: np.ndarray | None = None, simpler: Sequence[int] = ()) -> None:
+    def __init__(
+        self,
+        features: np.ndarray,
+        constant: np.ndarray | None = None,
+        simpler: Sequence[int] = (),
+        least_ratio: float = 0.0,
+    ) -> None:
         self._count = features.shape[1]
+        #: The ridges that are tried with each choice of features.
+        self._ridges = [_RIDGES[_RIDGES * self._count >= least_ratio], *[_RIDGES] * len(simpler)]
         self._constant = np.ones((1, self._count)) if constant is None else constant
         self._mean = self._level(features)
         self._features = features - self._mean @ self._constant
@@ -71,9 +87,9 @@ class Regression:
         floor = np.maximum(1e-14 * power, np.finfo(float).tiny)
         best, noise = np.full(len(targets), np.inf), power.copy()
         shrunk = np.zeros_like(cross)
-        for columns in self._choices:
+        for columns, ridges in zip(self._choices, self._ridges, strict=True):
             values, explained = self._values[columns, None], cross[columns] ** 2
-            for ridge in _RIDGES:
+            for ridge in ridges:
                 left = np.maximum(power - (explained / (values + ridge)).sum(axis=0), floor)
                 surprise = self._count * np.log(left) + np.log1p(values / ridge).sum()
                 better = surprise < best
@@ -82,7 +98,8 @@ class Regression:
                 shrunk[columns, better] = 1 / (values + ridge)
         weights = (self._vectors @ (shrunk * cross)).T
         shrinkage = shrunk * noise / self._count
-        return Fit(weights, mean - weights @ self._mean, noise, self._mean, self._vectors, shrinkage)
+        level = self._vectors.T @ self._mean
+        return Fit(weights, mean - weights @ self._mean, noise, best, level, self._vectors, shrinkage)
 
     def _level(self, values: np.ndarray) -> np.ndarray:
         """The part (D, 1) of values (D, n) that is a multiple of the constant."""

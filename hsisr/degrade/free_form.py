@@ -1,0 +1,152 @@
+"""Footprints of any form along each axis, where a Gaussian with a skew does not explain the guide.
+
+With the taps of one axis held fixed, those of the other follow in closed form: of the guide brought to the LR grid
+they leave the least share that the LR image's components do not explain, a generalised eigenvalue problem (canonical
+correlation, Hotelling 1936). Rows and columns take turns. Side lobes, single pixels and asymmetries come out as they
+are. A free form is taken only where it explains pixels better that it was not fitted to.
+"""
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from hsisr.degrade.sampling import correlation_axis
+from hsisr.degrade.sensor import Footprint
+
+#: Taps reach so far to either side of the centroid that is known, in LR pixels.
+_REACH_LR_PX = 2.0
+#: Turns of rows and columns.
+_TURNS = 3
+#: Ridges on the taps that are tried, parts of a tap's mean power: neighbours in a smooth image say nearly the same.
+_RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+#: Side of the squares, LR pixels, by which pixels are parted into those that are fitted to and those that judge.
+_SQUARE_LR_PX = 4
+#: Fewest pixels of a half; with fewer, chance decides.
+_LEAST_PX = 24
+#: Part of what the Gaussian leaves unexplained that must go, in both halves; where the PSF is one, none goes.
+_MUST_GAIN = 0.04
+#: Principal components of the LR image that explain the guide; more would begin to explain its blur.
+_COMPONENTS = 10
+
+
+def improved(start: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray) -> Footprint:
+    """A free-form footprint, or `start` where that explains unseen pixels as well.
+
+    start: what was found with a Gaussian. lr: (B, h, w). guide: (G, h s, w s), the channels that show what the LR image
+    does. inside: (h, w), LR pixels to use: valid, and clear of the borders.
+    """
+    halves = _halves(inside)
+    if min(int(fit.sum()) for fit, _ in halves) < _LEAST_PX:
+        return start
+    components, guide = _components(lr, inside), guide.astype(np.float64, copy=False)
+    known = [_unexplained(start, components, guide, scale, fit, judge) for fit, judge in halves]
+    best, ridge = math.inf, None
+    for candidate in _RIDGES:
+        left = 0.0
+        for before, (fit, judge) in zip(known, halves, strict=True):
+            found = _fitted(start, components, guide, scale, fit, candidate)
+            now = math.inf if found is None else _unexplained(found, components, guide, scale, fit, judge)
+            left += now if now < (1 - _MUST_GAIN) * before else math.inf
+            if left >= best:
+                break
+        else:
+            best, ridge = left, candidate
+    if ridge is None:
+        return start
+    return _fitted(start, components, guide, scale, inside, ridge) or start
+
+
+def _components(lr: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """The LR image's strongest principal components, (K, h, w)."""
+    lr = lr.astype(np.float64)
+    pixels = lr[:, inside] - lr[:, inside].mean(axis=1, keepdims=True)
+    values, vectors = np.linalg.eigh(pixels @ pixels.T)
+    kept = min(_COMPONENTS, int(np.sum(values > 1e-12 * values[-1])))
+    components: np.ndarray = np.tensordot(vectors[:, -kept:].T, lr, 1)
+    return components
+
+
+def _halves(inside: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The pixels in two halves, by squares as on a chessboard; each fits once and judges once."""
+    rows, columns = np.indices(inside.shape) // _SQUARE_LR_PX
+    white = (rows + columns) % 2 == 0
+    return [(inside & white, inside & ~white), (inside & ~white, inside & white)]
+
+
+def _unexplained(
+    footprint: Footprint, components: np.ndarray, guide: np.ndarray, scale: int, fit: np.ndarray, judge: np.ndarray
+) -> float:
+    """Share of the guide, brought to the LR grid, that a regression on the components, fitted elsewhere, leaves."""
+    low = footprint.sampler(scale, guide.shape[1:])(guide)
+    known, wanted = _with_constant(components[:, fit]), low[:, fit]
+    weights = np.linalg.lstsq(known.T, wanted.T, rcond=None)[0]
+    left = low[:, judge] - weights.T @ _with_constant(components[:, judge])
+    spread = low[:, judge] - low[:, judge].mean(axis=1, keepdims=True)
+    return float(np.mean((left**2).sum(axis=1) / np.maximum((spread**2).sum(axis=1), np.finfo(float).tiny)))
+
+
+def _fitted(
+    start: Footprint, components: np.ndarray, guide: np.ndarray, scale: int, fit: np.ndarray, ridge: float
+) -> Footprint | None:
+    """The footprint that leaves the least share unexplained at the pixels `fit`; None where there is none of sum 1."""
+    basis = np.linalg.qr(_with_constant(components[:, fit]).T)[0]
+    reach = math.ceil(_REACH_LR_PX * scale)
+    shift = start.shift_px(scale)
+    first = [math.floor((scale - 1) / 2 + offset + 0.5) - reach for offset in shift]
+    length = 2 * reach + 1
+    taps = [start.rows, start.columns]
+    starts = list(start.start)
+    for turn in range(2 * _TURNS):
+        axis = turn % 2
+        other = (starts[1 - axis], taps[1 - axis])
+        seen = (_read_by_taps(channel, axis, other, (first[axis], length), scale)[:, fit] for channel in guide)
+        found = _best_taps(seen, length, basis, ridge)
+        if found is None:
+            return None
+        taps[axis], starts[axis] = found, first[axis]
+    return Footprint(taps[0], taps[1], (starts[0], starts[1]))
+
+
+def _read_by_taps(
+    channel: np.ndarray, axis: int, other: tuple[int, np.ndarray], own: tuple[int, int], scale: int
+) -> np.ndarray:
+    """(taps, h, w): what each tap of an axis (0 rows, 1 columns) alone makes of a channel, with the other's taps.
+
+    other: first pixel and taps of the other axis. own: first pixel and number of taps of this one.
+    """
+    if axis == 1:
+        return _read_by_taps(channel.T, 0, other, own, scale).transpose(0, 2, 1)
+    height, width = channel.shape
+    narrow = (correlation_axis(width, scale, *other) @ channel.T).T
+    reads = (np.arange(own[1])[:, None] + own[0] + np.arange(height // scale) * scale) % (2 * height)
+    seen: np.ndarray = narrow[np.minimum(reads, 2 * height - 1 - reads)]  # borders are mirrored
+    return seen
+
+
+def _best_taps(seen: Iterable[np.ndarray], length: int, basis: np.ndarray, ridge: float) -> np.ndarray | None:
+    """So many taps of sum 1 for what they see, (taps, pixels) a channel; None where their sum is nearly 0."""
+    from scipy.linalg import eigh
+
+    left, power = np.zeros((2, length, length))
+    for channel in seen:
+        centred = channel - channel.mean(axis=1, keepdims=True)
+        known = centred @ basis
+        size = max(float((centred**2).mean()), np.finfo(float).tiny)
+        product = centred @ centred.T
+        left += (product - known @ known.T) / size
+        power += product / size
+    level = np.trace(power) / len(power)
+    if level <= 0:
+        return None
+    unit = np.eye(len(power)) * level
+    vector = eigh(left + ridge * unit, power + 1e-9 * unit)[1][:, 0]
+    total = vector.sum()
+    if abs(total) < 0.1 * np.abs(vector).sum():
+        return None
+    taps: np.ndarray = vector / total
+    return taps
+
+
+def _with_constant(components: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.ones((1, components.shape[1])), components])

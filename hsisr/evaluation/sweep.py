@@ -1,0 +1,238 @@
+"""A sweep: one scene under every degradation of a grid, and what each model makes of it; the worst place counts.
+
+A sweep that is stopped goes on where it was: every finished place of the grid stands in a file beside the result.
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr import degrade
+from hsisr.config import Sweep
+from hsisr.datasets import read_scene
+from hsisr.errors import HsisrError
+from hsisr.evaluation import sweep_map
+from hsisr.files import file_hash, read_json, settings_hash, stamp, write_json, write_text
+from hsisr.inference.progress import Progress
+from hsisr.metrics import json_ready, score
+from hsisr.models.apply import open_method
+from hsisr.pipeline import steps
+from hsisr.pipeline.pair_files import cut
+from hsisr.scene import Scene
+
+#: Scores that a sweep keeps.
+SCORES = ("psnr", "ssim", "sam", "ergas")
+#: What they are computed by.
+CONVENTION = "mulsr"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place of the grid; see `hsisr.config.Sweep`."""
+
+    psf: str
+    fwhm_lr: float
+    shift_px: float
+    response: int | str
+    snr_db: float | None
+
+    @property
+    def optics(self) -> str:
+        """PSF, width and shift in words: a row of the map."""
+        shift = f", shift {self.shift_px:g} px" if self.shift_px else ""
+        return f"{self.psf}{'' if self.psf == 'delta' else f', FWHM {self.fwhm_lr:g}'}{shift}"
+
+    @property
+    def sensor(self) -> str:
+        """Response and noise in words: a column of the map."""
+        channels = f"{self.response} ch" if isinstance(self.response, int) else self.response
+        return f"{channels}, {'no noise' if self.snr_db is None else f'{self.snr_db:g} dB'}"
+
+    def pair(self, scene: Scene, settings: Sweep) -> degrade.Pair:
+        """What the scene looks like from there."""
+        shift = (self.shift_px, self.shift_px)
+        protocol = degrade.Protocol(
+            "sweep", "one place of a sweep", degrade.FamilyPsf(self.psf, self.fwhm_lr, shift), "centre"
+        )
+        response = boxes(scene.shape[0], self.response) if isinstance(self.response, int) else self.response
+        noise = 0.0 if self.snr_db is None else {"snr_db": self.snr_db}
+        return degrade.pair(scene, protocol, settings.scale, settings.seed, response, noise)
+
+
+def places(settings: Sweep) -> list[Place]:
+    """The whole grid, rows of the map first; a single pixel has no width, and stands there once."""
+    grid = product(settings.psfs, settings.fwhm_lr, settings.shifts_px, settings.responses, settings.snr_db)
+    every = [Place(*values) for values in grid]
+    return [place for place in every if place.psf != "delta" or place.fwhm_lr == settings.fwhm_lr[0]]
+
+
+def boxes(bands: int, channels: int) -> np.ndarray:
+    """A response (channels, bands) of adjacent boxes, as equal as they can be, each with sum 1.
+
+    Raises HsisrError if there are more channels than bands.
+    """
+    if channels > bands:
+        raise HsisrError(f"sweep: a guide of {channels} channels cannot be made of {bands} bands; take fewer channels")
+    matrix = np.zeros((channels, bands))
+    for row, members in zip(matrix, np.array_split(np.arange(bands), channels), strict=True):
+        row[members] = 1 / len(members)
+    return matrix
+
+
+def run(settings: Sweep, out: str | os.PathLike, picture: str | os.PathLike) -> dict[str, Any]:
+    """Run a sweep, or the rest of one; write its result as JSON and its map as PNG; return the result.
+
+    Raises HsisrError for a scene or a model that cannot be opened. Where a model refuses a place (a network made for
+    another number of channels), that place stays empty and says why.
+    """
+    step = steps.sweeping(settings)
+    files = [file for label in step.inputs.values() for file in label if Path(file).is_file()]
+    identity = {**step.identity, "inputs": {file: file_hash(file) for file in files}}
+    scene = _scene(settings)
+    for model in settings.models:
+        if not Path(model).exists():  # what is no file, and no method either, is said before anything is computed
+            open_method(model, settings.scale, 3)
+    log = _Log(Path(out), identity)
+    grid = places(settings)
+    finished = [log.found(asdict(place)) for place in grid]
+    with Progress(len(grid), sum(entry is not None for entry in finished), "place") as progress:
+        for number, place in enumerate(grid):
+            if finished[number] is None:
+                finished[number] = log.add(asdict(place), _measured(place, scene, settings))
+                progress.advance()
+    rows = [{**asdict(place), **entry} for place, entry in zip(grid, finished, strict=True)]
+    result = {
+        **stamp("sweep", identity),
+        "scene": scene.name,
+        "shape": list(scene.shape),
+        "scale": settings.scale,
+        "convention": CONVENTION,
+        "models": {model: summary(grid, rows, model) for model in settings.models},
+        "grid": rows,
+    }
+    sweep_map.draw(picture, table(result, "psnr"), f"{scene.name} x{settings.scale}: PSNR in dB")
+    write_json(out, result)
+    log.remove()
+    return result
+
+
+def summary(grid: list[Place], rows: list[dict[str, Any]], model: str) -> dict[str, Any]:
+    """Of one model over the grid: mean, worst and best PSNR (dB), where the worst is, mean SAM, refused places."""
+    pairs = zip(grid, rows, strict=True)
+    known = [(place, scores) for place, row in pairs if (scores := row["scores"][model]) and scores["psnr"] is not None]
+    if not known:
+        return {"places": 0, "refused": len(rows)}
+    psnr = [scores["psnr"] for _, scores in known]
+    worst = known[int(np.argmin(psnr))][0]
+    return {
+        "places": len(known),
+        "refused": len(rows) - len(known),
+        "psnr_mean": float(np.mean(psnr)),
+        "psnr_worst": float(np.min(psnr)),
+        "psnr_best": float(np.max(psnr)),
+        "sam_mean": float(np.mean([scores["sam"] for _, scores in known])),
+        "sam_worst": float(np.max([scores["sam"] for _, scores in known])),
+        "worst_at": f"{worst.optics}; {worst.sensor}",
+    }
+
+
+def table(result: Mapping[str, Any], key: str) -> dict[str, dict[str, dict[str, float | None]]]:
+    """Model -> row of the map -> column -> a score; None where the model refused."""
+    found: dict[str, dict[str, dict[str, float | None]]] = {model: {} for model in result["models"]}
+    for entry in result["grid"]:
+        place = Place(*(entry[name] for name in Place.__dataclass_fields__))
+        for model, scores in entry["scores"].items():
+            found[model].setdefault(place.optics, {})[place.sensor] = None if scores is None else scores[key]
+    return found
+
+
+def read(path: str | os.PathLike) -> dict[str, Any]:
+    """The result of a sweep. Raises HsisrError for another file."""
+    return read_json(path, "sweep")
+
+
+def _scene(settings: Sweep) -> Scene:
+    """The middle of the scene, good bands only, values in [0, 1]: divided by the largest where that is above 1."""
+    scene = read_scene(settings.scene)
+    if scene.bad_bands is not None:
+        scene = scene.bands(np.flatnonzero(~np.asarray(scene.bad_bands, bool)))
+    sides = [min(settings.size_px or side, side) // settings.scale * settings.scale for side in scene.shape[1:]]
+    if min(sides) == 0:
+        raise HsisrError(f"{settings.scene}: {scene.shape[1]} x {scene.shape[2]} pixels are fewer than the scale")
+    (r0, c0) = ((length - side) // 2 for length, side in zip(scene.shape[1:], sides, strict=True))
+    scene = cut(scene, (r0, r0 + sides[0], c0, c0 + sides[1]))
+    cube = scene.filled_cube
+    values = np.clip(cube / max(1.0, float(cube.max())), 0, 1).astype(np.float32)
+    return Scene(values, scene.name, wavelengths_nm=scene.wavelengths_nm, fwhm_nm=scene.fwhm_nm, mask=scene.mask)
+
+
+def _measured(place: Place, scene: Scene, settings: Sweep) -> dict[str, Any]:
+    """What every model scores there, and why one refused."""
+    pair = place.pair(scene, settings)
+    assert pair.guide is not None and pair.hr is not None  # a sweep simulates both
+    scores: dict[str, Any] = {}
+    refused: dict[str, str] = {}
+    warned: dict[str, list[str]] = {}
+    for model in settings.models:
+        try:
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                estimate = open_method(model, settings.scale, len(pair.guide))(pair.lr, pair.guide)
+        except HsisrError as error:
+            scores[model], refused[model] = None, str(error)
+            continue
+        found = json_ready(score(pair.hr, estimate, settings.scale, CONVENTION, mask=pair.mask))
+        scores[model] = {key: found[key] for key in SCORES}
+        if said:
+            warned[model] = sorted({str(warning.message) for warning in said})
+    return {"scores": scores, "refused": refused, "warned": warned}
+
+
+class _Log:
+    """The places that are finished, in a file beside the result; those of another sweep are dropped."""
+
+    def __init__(self, out: Path, identity: Any) -> None:
+        self.path = out.with_name(f".{out.name}.log")
+        self._stamp = settings_hash(identity)
+        self._finished: dict[str, Any] = {}
+        lines = list(self._lines())
+        for line in lines:
+            self._finished[_key(line["place"])] = line["found"]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in ({"sweep": self._stamp}, *lines)))
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        if not self.path.is_file():
+            return
+        first, *rest = self.path.read_text(encoding="utf-8").splitlines() or [""]
+        if first != json.dumps({"sweep": self._stamp}):
+            return
+        for line in rest:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:  # the last one, where the power failed
+                return
+
+    def found(self, place: Any) -> Any:
+        """What was found at a place; None if it is not finished."""
+        return self._finished.get(_key(place))
+
+    def add(self, place: Any, found: Any) -> Any:
+        """Keep what was found at a place, and return it."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"place": place, "found": found}) + "\n")
+        return found
+
+    def remove(self) -> None:
+        """The sweep is finished."""
+        self.path.unlink(missing_ok=True)
+
+
+def _key(place: Any) -> str:
+    return json.dumps(place, sort_keys=True)

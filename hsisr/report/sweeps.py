@@ -1,0 +1,47 @@
+"""What the report shows of a sweep: a table with the worst place of the grid, and the map."""
+
+import base64
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hsisr.errors import HsisrError
+from hsisr.evaluation.table import SWEEP_COLUMNS, score_text
+from hsisr.report.tables import NOTHING, Cell, Column, Table, ranks_of
+
+
+def table(result: Mapping[str, Any]) -> Table:
+    """Models against mean, worst and best over the grid, the leaders marked, and where the worst place is."""
+    models = result["models"]
+    rows: dict[str, list[Cell]] = {name: [] for name in models}
+    columns = []
+    for key, (heading, decimals, higher) in SWEEP_COLUMNS.items():
+        columns.append(Column(heading, "higher" if higher else "lower"))
+        known = {name: found[key] for name, found in models.items() if key in found}
+        marks = ranks_of(known, decimals, higher)
+        for name in models:
+            cell = Cell(score_text(known[name], decimals), mark=marks.get(name, "")) if name in known else Cell(NOTHING)
+            rows[name].append(cell)
+    columns.append(Column("Worst at"))
+    for name, found in models.items():
+        rows[name].append(Cell(found.get("worst_at", NOTHING)))
+    return Table(f"{len(result['grid'])} degradations of {result['scene']}, x{result['scale']}", "Model", columns, rows)
+
+
+def picture(path: str | os.PathLike) -> str:
+    """The map as a data URI. Raises HsisrError if it is not there."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise HsisrError(f"{path}: cannot be read ({error.strerror}); `hsisr sweep` makes it") from None
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def refusals(result: Mapping[str, Any]) -> list[str]:
+    """Why models refused places of the grid, a line a reason."""
+    found: dict[str, int] = {}
+    for entry in result["grid"]:
+        for model, reason in entry["refused"].items():
+            found[f"{model}: {reason}"] = found.get(f"{model}: {reason}", 0) + 1
+    return [f"{reason} ({count} of {len(result['grid'])})" for reason, count in found.items()]
