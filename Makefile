@@ -11,7 +11,7 @@ help:
 	@echo "make demo     install, then run the pipeline on the embedded scene and show its scores"
 	@echo "make test     install, then run all tests"
 	@echo "make setup    install into $(VENV)"
-	@echo "make lint     check style, spelling and types"
+	@echo "make lint     check style, spelling, types and prose"
 	@echo "make report   write the report again"
 	@echo "make unlock   after Snakemake was killed: remove its lock"
 	@echo "make clean    remove everything that the pipeline made; data/raw stays"
@@ -32,6 +32,7 @@ lint: $(VENV)/.dev
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/codespell
 	$(BIN)/python .ci/mypy-ratchet
+	$(BIN)/python .ci/prose
 
 report: $(VENV)/.demo
 	$(BIN)/snakemake results/report/index.html --cores all --forcerun report
