@@ -25,6 +25,8 @@ CONSTANT = 1e-14
 def psnr(reference: Any, estimate: Any, *, peak: float | None = None, mask: Any = None, border: int = 0) -> Any:
     """Peak signal-to-noise ratio of the whole cube, dB: 10 log10(peak^2 / mean_b MSE_b).
 
+    reference, estimate: images (B, H, W), or batches (N, B, H, W), of one shape and unit, numpy or torch. mask: (H, W),
+    True where a pixel is valid; None: all are. border: pixels that are cut off on every side first.
     peak: the value that counts as 1; None: 1, and HsisrError for a reference that reaches beyond 1.5.
     math.inf where the images are identical. The mean over bands is `psnr_per_band(...).mean()`.
     """
@@ -40,7 +42,10 @@ def psnr(reference: Any, estimate: Any, *, peak: float | None = None, mask: Any 
 def psnr_per_band(
     reference: Any, estimate: Any, *, peak: float | None = None, mask: Any = None, border: int = 0
 ) -> np.ndarray:
-    """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical. peak: see `psnr`."""
+    """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical.
+
+    reference, estimate, peak, mask, border: as of `psnr`.
+    """
     top = check_peak(peak)
 
     def measure(pair: Pair) -> np.ndarray:
@@ -53,24 +58,31 @@ def psnr_per_band(
 
 
 def rmse(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
-    """Root mean squared error of the whole cube, in the values' unit."""
+    """Root mean squared error of the whole cube, in the values' unit.
+
+    reference, estimate, mask, border: as of `psnr`.
+    """
     return per_image(lambda pair: math.sqrt(moments(pair).mse.mean()), reference, estimate, mask, border)
 
 
 def rmse_per_band(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> np.ndarray:
-    """(B,) root mean squared error of each band, in the values' unit."""
+    """(B,) root mean squared error of each band, in the values' unit.
+
+    reference, estimate, mask, border: as of `psnr`.
+    """
     found: np.ndarray = per_image(lambda pair: np.sqrt(moments(pair).mse), reference, estimate, mask, border)
     return found
 
 
 def mae(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
-    """Mean absolute error of the whole cube, in the values' unit."""
+    """Mean absolute error of the whole cube, in the values' unit. reference, estimate, mask, border: as of `psnr`."""
     return per_image(lambda pair: float(moments(pair).mae.mean()), reference, estimate, mask, border)
 
 
 def cc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
     """Mean over bands of Pearson's correlation of X_b and Y_b, -1 to 1.
 
+    reference, estimate, mask, border: as of `psnr`.
     Bands whose reference is constant say nothing and are left out; a constant estimate of a band that varies counts
     0. Raises HsisrError if every band of the reference is constant.
     """

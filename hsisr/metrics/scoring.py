@@ -101,7 +101,10 @@ class Score:
         self.images = 0
 
     def update(self, reference: Any, estimate: Any, mask: Any = None) -> None:
-        """Score an image (B, H, W), or every image of a batch (N, B, H, W). Errors as `score`."""
+        """Score an image (B, H, W), or every image of a batch (N, B, H, W).
+
+        reference, estimate, mask: as of `score`, and so are the errors.
+        """
         reference, estimate = as_array("reference", reference), as_array("estimate", estimate)
         if reference.ndim == 4 and reference.shape == estimate.shape:
             for x, y in zip(reference, estimate, strict=True):
@@ -119,7 +122,10 @@ class Score:
 
 
 def json_ready(scores: dict[str, float]) -> dict[str, float | None]:
-    """Scores for a JSON file, which knows no infinity: an infinite PSNR (identical images) becomes None (null)."""
+    """The scores for a JSON file, which knows no infinity: an infinite PSNR (identical images) becomes None (null).
+
+    scores: name -> value.
+    """
     return {key: None if math.isinf(value) else value for key, value in scores.items()}
 
 
