@@ -23,8 +23,12 @@ from pydantic import (
 )
 from pydantic.dataclasses import dataclass, is_pydantic_dataclass
 
+from hsisr import limits
 from hsisr.errors import HsisrError, did_you_mean
+from hsisr.files import read_text
 
+#: Levels of keys in a configuration.
+_MOST_DEPTH = 50
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 #: Pattern -> what a user reads in its place.
@@ -518,17 +522,32 @@ def json_schema() -> dict:
 
 
 def _read_yaml(path: Path) -> dict:
+    if not path.exists():
+        raise HsisrError(f"{path}: no such configuration file")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise HsisrError(f"{path}: no such configuration file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise HsisrError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    _check_extent(path, content)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise HsisrError(f"{path}: expected keys and values, found {type(content).__name__}")
     return content
+
+
+def _check_extent(path: Path, content: Any) -> None:
+    """Raise HsisrError for content that holds itself, or that a few aliases make endless."""
+    left = [(content, 0)]
+    count = 0
+    while left:
+        value, depth = left.pop()
+        count += 1
+        if depth > _MOST_DEPTH:
+            raise HsisrError(f"{path}: is nested more than {_MOST_DEPTH} levels deep, or holds itself")
+        limits.check(path, limits.VALUES, count, "values, with aliases (*) written out")
+        inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        left += [(entry, depth + 1) for entry in inside]
 
 
 def _merge(base: dict, change: dict) -> dict:

@@ -1,14 +1,27 @@
 """The one exception that a user's mistake raises, whose text is the line that the user sees; and lines of warning."""
 
+import re
 import sys
 from collections.abc import Iterable
+
+#: What moves a cursor, breaks a line, turns text around, or cannot be encoded.
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class HsisrError(Exception):
     """Wrong input, told in one line: what is wrong, where, what was expected, what to do.
 
-    The command line prints the text without a traceback and exits with status 1; programs catch it.
+    The command line prints the text without a traceback and exits with status 1; programs catch it. What a terminal
+    would obey, in names that it quotes from files, is escaped.
     """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
+
+
+def printable(text: str) -> str:
+    """A text in one line, with line breaks and whatever a terminal would obey written as escapes such as \\x1b."""
+    return _UNSHOWN.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 def option(name: str, value: object = "...") -> str:
@@ -35,4 +48,4 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 
 def notice(line: str) -> None:
     """Tell the user, on stderr, of something in an input that is left out or taken otherwise than it says."""
-    print(f"hsisr: warning: {line}", file=sys.stderr, flush=True)
+    print(f"hsisr: warning: {printable(line)}", file=sys.stderr, flush=True)

@@ -5,20 +5,26 @@ reader ever sees half a file. Every file carries the schema that it follows, the
 the settings that made it.
 """
 
+import errno
 import hashlib
 import json
 import os
 import re
-import tempfile
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import hsisr
+from hsisr import limits, temporary
 from hsisr.errors import HsisrError
 
 SCHEMA_VERSION = 1
+#: With less left on a disk, that is named as what may have failed.
+_LITTLE_BYTES = 16 * 2**20
+#: With less, it is what has failed: libraries then say whatever the missing bytes lead them to.
+_NOTHING_BYTES = 64 * 2**10
 
 
 @contextmanager
@@ -31,21 +37,48 @@ def atomic_path(path: str | os.PathLike, suffix: str = "") -> Iterator[Path]:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.tmp-", suffix=suffix, dir=path.parent)
+        new = temporary.new_file(path, suffix)
     except OSError as error:
         raise HsisrError(f"{path}: cannot write there ({error.strerror}); choose another folder") from error
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
+        yield new
+        with open(new, "rb+") as file:
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
+        os.chmod(new, 0o666 & ~_umask())
+        os.replace(new, path)
     except OSError as error:
-        raise HsisrError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise cannot_write(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        new.unlink(missing_ok=True)
+
+
+def cannot_write(path: str | os.PathLike, error: Exception) -> HsisrError:
+    """The one line for a file that could not be written whole, with the space that is left where that may be why."""
+    free = _free(Path(path))
+    told = error.strerror if isinstance(error, OSError) else None
+    reason = told or " ".join(str(error).split()) or type(error).__name__
+    if free < _NOTHING_BYTES:
+        return HsisrError(f"{path}: cannot be written ({os.strerror(errno.ENOSPC)})")
+    room = "" if free > _LITTLE_BYTES else f"; {size(free)} of disk are free there: make room or choose another place"
+    return HsisrError(f"{path}: cannot be written ({reason}){room}")
+
+
+def check_space(path: str | os.PathLike, needed: int, when: str = "") -> None:
+    """Raise HsisrError, with the numbers, unless the disk of `path` has so many bytes left. when: a word on it."""
+    free = _free(Path(path))
+    if needed > free:
+        raise HsisrError(
+            f"{path}: needs {size(needed)} of disk{when}, and {size(free)} are free there; make room or choose another "
+            "place"
+        )
+
+
+def size(count: int) -> str:
+    """Bytes as a person reads them."""
+    for unit, step in (("GB", 10**9), ("MB", 10**6)):
+        if count >= step:
+            return f"{count / step:.1f} {unit}"
+    return f"{max(1, round(count / 1000))} kB" if count else "0 kB"
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -62,18 +95,37 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 def read_json(path: str | os.PathLike, kind: str | None = None) -> dict:
     """Read a JSON file; with `kind`, one that hsisr wrote as that kind of file (see `stamp`).
 
-    Raises HsisrError if the file is absent, not JSON, or of another kind or schema.
+    Raises HsisrError if the file is absent, cannot be read, is not JSON, or is of another kind or schema.
     """
     path = Path(path)
+    content = parse_json(path, read_text(path))
+    if not isinstance(content, dict):
+        raise HsisrError(f"{path}: not a JSON file of names and values")
+    if kind is not None:
+        check_stamp(path, content, kind)
+    return content
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """A text file of UTF-8. Raises HsisrError if it is absent, cannot be read, is larger than any, or other text."""
+    path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        limits.check(path, limits.TEXT_BYTES, path.stat().st_size, "bytes of text")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise HsisrError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise HsisrError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise HsisrError(f"{path}: not a text file of UTF-8 ({error})") from error
+
+
+def parse_json(path: str | os.PathLike, text: str) -> Any:
+    """What a JSON text holds. path: where it stands, for errors. Raises HsisrError if it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also numbers of thousands of digits
         raise HsisrError(f"{path}: not a JSON file ({error})") from error
-    if kind is not None:
-        check_stamp(path, content if isinstance(content, dict) else {}, kind)
-    return content
 
 
 def stamp(kind: str, settings: Any = None) -> dict[str, Any]:
@@ -115,6 +167,12 @@ def file_hash(path: str | os.PathLike) -> str:
 def natural_key(text: str) -> list:
     """Sort key under which `band_2` comes before `band_10`."""
     return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", text)]
+
+
+def _free(path: Path) -> int:
+    """Bytes that are free on the disk of a file that may not be there yet, nor its folder."""
+    path = path.absolute()
+    return shutil.disk_usage(next(folder for folder in path.parents if folder.is_dir())).free
 
 
 def _umask() -> int:

@@ -6,6 +6,7 @@ says what it expects: `dataset`, `group` and `attribute` check it. Links to othe
 storage are refused, in our files and in others', as they would bring other files of the user into a result.
 """
 
+import io
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from hsisr import limits
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, stamp
 
@@ -45,9 +47,51 @@ _WORDS = {"patches": "patch"}
 @contextmanager
 def writing(path: str | os.PathLike, kind: str, identity: Any = None) -> Iterator[h5py.File]:
     """A new file of a kind, stamped with what made it; written whole or not at all."""
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+    with atomic_path(path) as temporary, created(temporary) as file:
         set_attributes(file, stamp(kind, identity))
         yield file
+
+
+@contextmanager
+def created(path: str | os.PathLike, **options: Any) -> Iterator[h5py.File]:
+    """A new HDF5 file, open for writing. options: of `h5py.File`. Raises OSError, at the end, if the disk was full.
+
+    The library ends the process where a write fails while it closes a file. So it never hears of a failure.
+    """
+    with _Disk(path, "w+") as disk:
+        try:
+            with h5py.File(disk, "w", **options) as file:
+                yield file
+        except Exception:
+            if disk.fault is None:
+                raise
+        if disk.fault is not None:
+            raise disk.fault
+
+
+class _Disk(io.FileIO):
+    """A file whose writes never fail: the first fault is kept in `fault`, and what comes after it is thrown away."""
+
+    fault: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of the data."""
+        left = memoryview(data).cast("B")
+        count = len(left)
+        try:
+            while self.fault is None and len(left):
+                left = left[super().write(left) :]
+        except OSError as error:
+            self.fault = error
+        return count
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.fault = self.fault or error
+            return self.tell() if size is None else size
 
 
 @contextmanager
@@ -101,17 +145,33 @@ def open_any(path: str | os.PathLike, **options: Any) -> h5py.File:
     return h5py.File(path, "r", driver="stdio", locking=False, **options)
 
 
-def members(parent: h5py.Group, depth: int = 8) -> Iterator[tuple[str, Any, str | None]]:
-    """Path, object and leak of all that lies below a group; of what leads out of the file the object is None.
+def members(file: h5py.File, path: str | os.PathLike, depth: int = 8) -> Iterator[tuple[str, Any, str | None]]:
+    """Path, object and leak of all that lies in a file; of what leads out of it the object is None.
 
-    depth: how many groups deep. By hand: the library's own visit never ends where a damaged index points to itself.
+    depth: how many groups deep. By hand: the library's own visit never ends where a damaged index points to itself. A
+    group that lies in itself is not entered again. Raises HsisrError for more objects than `limits.OBJECTS`.
     """
-    for name in parent:
-        reason = leak(parent, name)
-        item = None if reason else parent[name]
-        yield name, item, reason
-        if isinstance(item, h5py.Group) and depth > 1:
-            yield from ((f"{name}/{below}", *rest) for below, *rest in members(item, depth - 1))
+    for number, found in enumerate(_below(file, "", depth, ()), 1):
+        limits.check(path, limits.OBJECTS, number, "groups and data sets")
+        yield found
+
+
+def _below(group: h5py.Group, start: str, depth: int, parents: tuple) -> Iterator[tuple[str, Any, str | None]]:
+    parents = (*parents, _place(group))
+    for name in group:
+        reason = leak(group, name)
+        item = None if reason else group[name]
+        yield start + name, item, reason
+        if isinstance(item, h5py.Group) and depth > 1 and _place(item) not in parents:
+            yield from _below(item, f"{start}{name}/", depth - 1, parents)
+
+
+def _place(group: h5py.Group) -> tuple[int, int]:
+    """Where in its file a group lies."""
+    place: tuple[int, int] = h5py.h5g.get_objinfo(
+        group.id
+    ).objno  # what else tells it walks through a damaged index for ever
+    return place
 
 
 def leak(parent: h5py.Group, name: str) -> str | None:
@@ -175,10 +235,11 @@ def child(parent: h5py.Group, path: str) -> Any:
 
 
 def check_storage(found: h5py.Dataset) -> None:
-    """Raise ValueError for a data set that says it holds more than it can."""
+    """Raise ValueError for a data set that says it holds more than it can, HsisrError for far more than is usual."""
     claimed, stored = found.size * found.dtype.itemsize, found.id.get_storage_size()
     if claimed > (stored * _MOST_RATIO if found.chunks else stored):
         raise ValueError(f"{found.name} says that it holds {claimed} bytes, and {stored} are stored")
+    limits.check_expansion(f"{found.file.filename}: {found.name}", claimed, stored)
 
 
 def attribute(owner: h5py.Group | h5py.Dataset, name: str, kind: type, default: Any = None) -> Any:

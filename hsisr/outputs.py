@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, printable
 
 #: What GDAL keeps beside an image, under its whole name.
 SIDECARS = (".aux.xml", ".ovr", ".msk")
@@ -18,7 +18,7 @@ _NO_HEADER = frozenset(
     (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".mat", ".npy", ".npz", ".h5", ".hdf5", ".he5", ".nc")
 )
 #: Folders of a project, and what lies beside them in one. They are made where they are missing.
-_OWN_FOLDERS = ("data", "logs", "predictions", "results", "runs")
+OWN_FOLDERS = ("data", "logs", "predictions", "results", "runs")
 _PROJECT_FILES = ("Snakefile", "config.yaml")
 
 
@@ -59,6 +59,8 @@ def check_places(*outs: str | os.PathLike | None) -> None:
     """
     for out in outs:
         if out is not None:
+            if printable(os.fspath(out)) != os.fspath(out):
+                raise HsisrError(f"{out}: holds a line break, or another character that is not shown; choose another")
             _check_place(Path(out))
 
 
@@ -85,7 +87,7 @@ def _in_project(out: Path) -> bool:
     if Path.cwd() / "runs" in absolute.parents:
         return True
     return any(
-        folder.name in _OWN_FOLDERS and any((folder.parent / name).is_file() for name in _PROJECT_FILES)
+        folder.name in OWN_FOLDERS and any((folder.parent / name).is_file() for name in _PROJECT_FILES)
         for folder in absolute.parents
     )
 

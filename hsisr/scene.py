@@ -308,21 +308,13 @@ class Scene:
         file = hdf5.opened(path, "scene")
         try:
             with hdf5.told(path, "scene"):
-                try:
-                    return Scene._read(file)
-                except HsisrError as error:  # parts that do not fit together
-                    raise ValueError(error) from None
+                return Scene._read(file)
         except BaseException:
             file.close()
             raise
 
     def _block(self, key: Any) -> np.ndarray:
-        block: np.ndarray
-        if isinstance(self.stored, h5py.Dataset):
-            with hdf5.told(self.stored.file.filename, "scene"):
-                block = self.stored[key]
-        else:
-            block = self.stored[key]
+        block: np.ndarray = self.stored[key]
         return block
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
@@ -380,19 +372,30 @@ class Scene:
         provenance = json.loads(hdf5.read_text(group, "provenance"))
         if not isinstance(provenance, dict):
             raise ValueError("provenance holds no names and values")
-        return Scene(
-            stored=hdf5.dataset(group, "cube", "iuf", 3),
-            name=hdf5.attribute(group, "name", str),
-            scale=hdf5.attribute(group, "scale", float),
-            offset=hdf5.attribute(group, "offset", float),
-            crs=hdf5.attribute(group, "crs", str) if "crs" in group.attrs else None,
-            nodata=hdf5.attribute(group, "nodata", float) if "nodata" in group.attrs else None,
-            transform=None if transform is None else tuple(transform),
-            label_names=tuple(str(name) for name in json.loads(hdf5.attribute(group, "label_names", str))),
-            provenance=provenance,
-            guide=Scene._read(hdf5.group(group, "guide"), depth + 1) if "guide" in group else None,
-            **arrays,
-        )
+        facts: dict[str, Any] = {
+            "stored": _Cube(hdf5.dataset(group, "cube", "iuf", 3).id),
+            "name": hdf5.attribute(group, "name", str),
+            "scale": hdf5.attribute(group, "scale", float),
+            "offset": hdf5.attribute(group, "offset", float),
+            "crs": hdf5.attribute(group, "crs", str) if "crs" in group.attrs else None,
+            "nodata": hdf5.attribute(group, "nodata", float) if "nodata" in group.attrs else None,
+            "transform": None if transform is None else tuple(transform),
+            "label_names": tuple(str(name) for name in json.loads(hdf5.attribute(group, "label_names", str))),
+            "provenance": provenance,
+            "guide": Scene._read(hdf5.group(group, "guide"), depth + 1) if "guide" in group else None,
+        }
+        try:
+            return Scene(**facts, **arrays)
+        except HsisrError as error:  # parts that do not fit together
+            raise ValueError(error) from None
+
+
+class _Cube(h5py.Dataset):  # type: ignore[misc]  # h5py has no types
+    """The cube of an open scene file; what is damaged in it is one line for whoever reads it."""
+
+    def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
+        with hdf5.told(self.file.filename, "scene"):
+            return super().__getitem__(key, new_dtype)
 
 
 def holds(dtype: np.dtype, value: float) -> bool:

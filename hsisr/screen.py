@@ -6,6 +6,8 @@ The choice stands in the environment, so that processes which a command starts k
 import os
 import sys
 
+from hsisr.errors import printable
+
 _VARIABLE = "HSISR_VERBOSITY"
 
 
@@ -31,4 +33,4 @@ def is_verbose() -> bool:
 def say(line: str) -> None:
     """Print one line on stderr about what is being done, unless the command is to be quiet."""
     if not is_quiet():
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)

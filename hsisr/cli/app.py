@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import signal
 import sys
 import time
 import traceback
@@ -14,7 +15,7 @@ import typer
 import hsisr
 from hsisr import screen
 from hsisr.cli import complete
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, printable
 from hsisr.system import most_memory_mb, wait_passively
 
 #: The groups in which `hsisr --help` shows the commands.
@@ -116,28 +117,77 @@ def reader_options(words: list[str] | None) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; the console script."""
     wait_passively()
+    _end_in_order()
+    _keep_quiet_of_logs()
     started = time.monotonic()
     try:
-        app()
+        typer.main.get_command(app)()  # app() would put typer's hook in the place of ours
     except HsisrError as error:
         if screen.is_verbose():
             traceback.print_exc()
         print(f"hsisr: error: {error}", file=sys.stderr)
         sys.exit(1)
-    except PermissionError as error:
-        print(f"hsisr: error: {error.filename}: {error.strerror}; change its permissions, or choose another place",
-              file=sys.stderr)  # fmt: skip
-        sys.exit(1)
     except KeyboardInterrupt:
-        print("hsisr: stopped", file=sys.stderr)
+        print(f"hsisr: stopped{_resuming()}", file=sys.stderr)
         sys.exit(130)
+    except _Stopped as stopped:
+        print(f"hsisr: stopped by {stopped}{_resuming()}", file=sys.stderr)
+        sys.exit(128 + stopped.number)
     except BrokenPipeError:  # the reader of our output has left
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        if error.filename is None:  # nothing that a user could mend
+            raise
+        print(printable(f"hsisr: error: {error.filename}: {error.strerror}; change its permissions, or choose another "
+                        "place"), file=sys.stderr)  # fmt: skip
+        sys.exit(1)
     finally:
         if screen.is_verbose():
             seconds = time.monotonic() - started
             print(f"hsisr: took {seconds:.1f} s and {most_memory_mb():.0f} MB of memory", file=sys.stderr)
+
+
+class _Stopped(BaseException):
+    """The system asked this process to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def _end_in_order() -> None:
+    """End on SIGTERM and SIGHUP as on an error: temporary files are removed, and a line says how to go on."""
+
+    def stop(number: int, frame: Any) -> None:
+        raise _Stopped(number)
+
+    for one in signal.Signals:  # of this system; Windows has no SIGHUP
+        if one.name in ("SIGTERM", "SIGHUP") and signal.getsignal(one) is signal.SIG_DFL:  # nohup ignores it
+            signal.signal(one, stop)
+
+
+def _keep_quiet_of_logs() -> None:
+    """Say nothing where rasterio cannot decode what GDAL says of a damaged file, which it prints in two ways.
+
+    The first has no traceback, which an exception that ends the program has; the second names rasterio's function.
+    """
+    shown, unraisable = sys.excepthook, sys.unraisablehook
+
+    def show(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+        if not (issubclass(kind, UnicodeDecodeError) and trace is None):
+            shown(kind, error, trace)
+
+    def show_unraisable(found: Any) -> None:
+        if not (issubclass(found.exc_type, UnicodeDecodeError) and "log_error" in str(found.object)):
+            unraisable(found)
+
+    sys.excepthook, sys.unraisablehook = show, show_unraisable
+
+
+def _resuming() -> str:
+    name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    return "; the same command goes on where it was" if name in ("fetch", "predict", "train") else ""
 
 
 @app.callback(invoke_without_command=True)

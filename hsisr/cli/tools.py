@@ -18,7 +18,7 @@ from hsisr.cli.app import (
     command,
     reader_options,
 )
-from hsisr.errors import HsisrError, did_you_mean
+from hsisr.errors import HsisrError, did_you_mean, printable
 
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
 Bands = Annotated[
@@ -33,6 +33,27 @@ def doctor() -> None:
     from hsisr.doctor import report
 
     raise typer.Exit(0 if report() else 1)
+
+
+@command(MACHINE, "hsisr clean-up", name="clean-up")
+def clean_up(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders to look through; those of the project here if left out.")
+    ] = None,
+) -> None:
+    """Remove temporary files of steps that were killed; what a living process owns, or can resume from, stays."""
+    from hsisr import temporary
+    from hsisr.files import size
+    from hsisr.ops.build import cache_folder
+    from hsisr.outputs import OWN_FOLDERS
+
+    chosen = folders or [*map(Path, OWN_FOLDERS), cache_folder()]
+    removed = 0
+    for path in [path for folder in chosen for path in temporary.left_in(folder)]:
+        removed += temporary.disk_bytes(path)
+        temporary.remove(path)
+        print(printable(str(path)))
+    print(f"{size(removed)} freed")
 
 
 @command(MACHINE, "hsisr ops --build", name="ops")

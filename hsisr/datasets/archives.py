@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 import tarfile
-import tempfile
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO
 
+from hsisr import temporary
 from hsisr.datasets.layout import is_litter
 from hsisr.errors import HsisrError
+from hsisr.files import cannot_write
 
 #: An archive may unpack to this many times its size, and to this many bytes in any case. Image and MATLAB archives
 #: stay below 10; deflate can reach 1,030.
@@ -41,7 +43,7 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
     encrypted or doubled member, or more bytes than declared or than an honest archive of its size has.
     """
     archive, folder = Path(archive), Path(folder)
-    with _staging(folder) as staging:
+    with temporary.new_folder(folder, "unpack") as staging:
         budget = _Budget(archive, folder)
         with _damage(archive):
             if zipfile.is_zipfile(archive):
@@ -56,13 +58,14 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
 class _Budget:
     """Counts members and real bytes, and stops an archive that has too many of either.
 
-    folder: where the members are written; None where they are not.
+
+    folder: where the members are written. writes: whether they are; else they are read where they lie.
     """
 
-    def __init__(self, archive: Path, folder: Path | None) -> None:
-        self._archive = archive
+    def __init__(self, archive: Path, folder: Path, writes: bool = True) -> None:
+        self._archive, self.folder = archive, folder
         self._most = max(archive.stat().st_size * MOST_EXPANSION, MOST_BYTES_IN_ANY_CASE)
-        self._free = self._most if folder is None else shutil.disk_usage(folder).free
+        self._free = shutil.disk_usage(folder).free if writes else self._most
         self._bytes = self._members = 0
 
     def check_declared(self, size: int) -> None:
@@ -91,8 +94,33 @@ def zip_members(archive: str | os.PathLike) -> dict[str, zipfile.ZipInfo]:
     """
     archive = Path(archive)
     with _damage(archive), zipfile.ZipFile(archive) as content:
-        members = _check_members(archive, content, _Budget(archive, None))
+        members = _check_members(archive, content, _Budget(archive, archive.parent, writes=False))
         return {str(name): member for name, member in members.items()}
+
+
+class _Names:
+    """The members so far: two of one name, or that differ in case only, are one file on many disks."""
+
+    def __init__(self) -> None:
+        self._files: set[str] = set()
+        self._written: dict[str, PurePosixPath] = {}
+
+    def check(self, archive: Path, name: PurePosixPath) -> None:
+        """Raise HsisrError for a name that stands twice, or that an earlier member has in other letters."""
+        for path in (name, *name.parents):
+            other = self._written.setdefault(_folded(path), path)
+            if other != path:
+                raise HsisrError(
+                    f"{archive}: holds {str(other)!r} and {str(path)!r}, which are one name on many disks; refused"
+                )
+        if _folded(name) in self._files:
+            raise HsisrError(f"{archive}: holds {str(name)!r} twice; refused")
+        self._files.add(_folded(name))
+
+
+def _folded(path: PurePosixPath) -> str:
+    """A path as disks see it that do not tell capitals from small letters, nor spellings of an accent."""
+    return unicodedata.normalize("NFC", str(path)).casefold()
 
 
 def _unpack_zip(archive: Path, staging: Path, budget: _Budget) -> list[PurePosixPath]:
@@ -106,6 +134,7 @@ def _unpack_zip(archive: Path, staging: Path, budget: _Budget) -> list[PurePosix
 
 def _check_members(archive: Path, content: zipfile.ZipFile, budget: _Budget) -> dict[PurePosixPath, zipfile.ZipInfo]:
     members: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    seen = _Names()
     for member in content.infolist():
         name = _safe_name(archive, member.filename)
         budget.add_member()
@@ -115,15 +144,15 @@ def _check_members(archive: Path, content: zipfile.ZipFile, budget: _Budget) -> 
             raise HsisrError(f"{archive}: its member {member.filename!r} is encrypted")
         if member.is_dir() or name is None:
             continue
-        if name in members:
-            raise HsisrError(f"{archive}: holds {member.filename!r} twice; refused")
+        seen.check(archive, name)
         members[name] = member
     budget.check_declared(sum(member.file_size for member in members.values()))
     return members
 
 
 def _unpack_tar(archive: Path, staging: Path, budget: _Budget) -> list[PurePosixPath]:
-    names: dict[PurePosixPath, None] = {}  # in order, and quick to look up
+    names: list[PurePosixPath] = []
+    seen = _Names()
     with tarfile.open(archive, "r|*") as content:
         for member in content:
             name = _safe_name(archive, member.name)
@@ -135,14 +164,13 @@ def _unpack_tar(archive: Path, staging: Path, budget: _Budget) -> list[PurePosix
                 raise HsisrError(f"{archive}: holds a {kind}, {member.name!r}; refused")
             if name is None:
                 continue
-            if name in names:
-                raise HsisrError(f"{archive}: holds {member.name!r} twice; refused")
+            seen.check(archive, name)
             budget.check_declared(member.size)
             source = content.extractfile(member)
             if source is not None:
                 _copy(archive, source, staging / name, member.size, budget)
-                names[name] = None
-    return list(names)
+                names.append(name)
+    return names
 
 
 def _safe_name(archive: Path, name: str) -> PurePosixPath | None:
@@ -155,37 +183,39 @@ def _safe_name(archive: Path, name: str) -> PurePosixPath | None:
 
 
 def _copy(archive: Path, source: IO[bytes], target: Path, declared: int, budget: _Budget) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
     written = 0
-    with open(target, "wb") as file:
+    with _made(target, budget.folder) as file:
         while block := source.read(_BLOCK_BYTES):
             written += len(block)
             budget.add_bytes(len(block))
             if written > declared:
                 raise HsisrError(f"{archive}: a member holds more than the {declared:,} bytes it declares; refused")
-            file.write(block)
+            _put(file, block, budget.folder)
     if written != declared:
         raise HsisrError(f"{archive}: cut: a member holds {written:,} of the {declared:,} bytes it declares")
+
+
+def _made(target: Path, folder: Path) -> IO[bytes]:
+    """A new file in the staging folder, open for writing. Raises HsisrError, which names `folder`, if it cannot be."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return open(target, "wb", buffering=0)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def _put(file: IO[bytes], block: bytes, folder: Path) -> None:
+    try:
+        while block:
+            block = block[file.write(block) :]
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def _move(source: Path, target: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     os.replace(source, target)
     return target
-
-
-@contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    """A hidden folder inside `folder`, on the same disk, that is gone afterwards."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".unpack-", dir=folder))
-    except OSError as error:
-        raise HsisrError(f"{folder}: cannot write there ({error.strerror}); choose another folder") from error
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager

@@ -2,10 +2,15 @@
 
 import json
 import os
+import queue
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
@@ -14,7 +19,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 import hsisr
 from hsisr.errors import HsisrError
-from hsisr.files import file_hash
+from hsisr.files import cannot_write, file_hash
 
 #: Tries for each mirror, and the wait before the second in seconds; it doubles from try to try.
 ATTEMPTS = 4
@@ -22,11 +27,16 @@ FIRST_WAIT_S = 1.0
 #: Longest wait for a connection, and for the next bytes, in seconds.
 CONNECT_TIMEOUT_S = 15.0
 READ_TIMEOUT_S = 60.0
+#: Longest wait for an answer to begin, with all that is sent before the file, redirects included.
+ANSWER_S = 120.0
 #: A server that sends less than so much in such a time counts as stalled.
 LEAST_BYTES = 10_000
 STALL_WINDOW_S = 60.0
+#: Longest time for one answer, in seconds; what has come by then is kept for a later run.
+LONGEST_S = 24 * 3600.0
 
 _BLOCK_BYTES = 2**20
+_MOST_REDIRECTS = 10
 _TEMPORARY_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 _HEADERS = {"User-Agent": f"hsisr/{hsisr.__version__} (data set download)", "Accept-Encoding": "identity"}
 
@@ -38,11 +48,13 @@ def download(
     size_bytes: int | None = None,
     progress: bool = True,
     way_out: str = "",
+    hosts: Sequence[str] = (),
 ) -> str:
     """Bring a file to `target` from the first mirror that has it, and return where it came from.
 
     A file that is there already is checked and kept. Half a file waits beside it as `<name>.part` and goes on where
-    it stopped, if the server agrees that it is the same file. way_out: what an error ends with.
+    it stopped, if the server agrees that it is the same file. No more is taken than `size_bytes`. way_out: what an
+    error ends with. hosts: to which, or to whose sub-domains, a server may redirect; to any where `sha256` is known.
     Raises HsisrError in one line with every mirror's URL and reason.
     """
     if target.is_file():
@@ -50,9 +62,12 @@ def download(
         if fault:
             raise HsisrError(f"{target}: {fault}; delete it to fetch it again")
         return f"{target} (was there already)"
+    if target.is_symlink():
+        raise HsisrError(f"{target}: is a link to a file that is not there; delete it to fetch the file")
+    wanted = _Wanted(target, sha256, size_bytes, tuple(hosts), progress)
     failures = []
     for url in urls:
-        reason = _from_mirror(url, target, sha256, size_bytes, progress)
+        reason = _from_mirror(url, wanted)
         if reason is None:
             return url
         failures.append(f"{url}: {reason}")
@@ -67,18 +82,34 @@ class _Fault(Exception):
         self.again, self.wait_s = again, wait_s
 
 
-def _from_mirror(url: str, target: Path, sha256: str | None, size_bytes: int | None, progress: bool) -> str | None:
-    """None when the file is at `target`, else why it is not."""
-    part = target.with_name(target.name + ".part")
+@dataclass(frozen=True)
+class _Wanted:
+    """What is fetched, and where to."""
+
+    target: Path
+    sha256: str | None
+    size_bytes: int | None
+    hosts: tuple[str, ...]
+    progress: bool
+
+    @property
+    def part(self) -> Path:
+        """The half file."""
+        return self.target.with_name(self.target.name + ".part")
+
+
+def _from_mirror(url: str, wanted: _Wanted) -> str | None:
+    """None when the file is at its target, else why it is not."""
+    part = wanted.part
     reason = ""
     for attempt in range(ATTEMPTS):
         try:
-            _stream(url, part, target.name, progress)
-            fault = _fault(part, sha256, size_bytes)
+            _stream(url, wanted)
+            fault = _fault(part, wanted.sha256, wanted.size_bytes)
             if fault:
                 _forget(part)
                 raise _Fault(fault, again=attempt == 0)  # once more from the start, in case halves did not match
-            os.replace(part, target)
+            os.replace(part, wanted.target)
             _forget(part)
             return None
         except _Fault as failure:
@@ -90,15 +121,18 @@ def _from_mirror(url: str, target: Path, sha256: str | None, size_bytes: int | N
     return f"{reason} ({ATTEMPTS} tries)"
 
 
-def _stream(url: str, part: Path, label: str, progress: bool) -> None:
-    """Add to `part` until it is whole. Raises _Fault."""
+def _stream(url: str, wanted: _Wanted) -> None:
+    """Add to the half file until it is whole. Raises _Fault."""
+    part = wanted.part
+    if part.is_symlink() or _notes(part).is_symlink():  # somebody else's, who may have laid it to another file of ours
+        _forget(part)
     have = part.stat().st_size if part.is_file() else 0
     validator = _validator(part)
     headers = dict(_HEADERS)
     if have and validator:
         headers |= {"Range": f"bytes={have}-", "If-Range": validator}
-    with _faults():
-        response = requests.get(url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
+    with _faults(part):
+        response = _answer(url, headers, wanted)
         with response:
             if response.status_code == 416 and response.headers.get("Content-Range") == f"bytes */{have}":
                 return  # all of it is here already
@@ -108,8 +142,53 @@ def _stream(url: str, part: Path, label: str, progress: bool) -> None:
                 _forget(part)
                 raise _Fault("answered with another range than asked for", again=True)
             _remember(part, url, response)
-            total = _total(response, start)
-            _write(response, part, start, total, label, progress)
+            _write(response, start, _total(response, start), wanted)
+
+
+def _answer(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Response:
+    """The server's answer, its headers read. Raises _Fault, and what requests raises."""
+    answers: queue.Queue = queue.Queue(1)
+
+    def ask() -> None:
+        try:
+            answers.put(_followed(url, headers, wanted))
+        except Exception as error:
+            answers.put(error)
+
+    # a server may send a header now and then for ever: the time-out of a socket begins anew with every byte
+    threading.Thread(target=ask, daemon=True).start()
+    try:
+        answer = answers.get(timeout=ANSWER_S)
+    except queue.Empty:
+        raise _Fault("no answer in time", again=True) from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _followed(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Response:
+    """The answer at the end of all redirects. Raises _Fault for one that leads where it must not."""
+    for _ in range(_MOST_REDIRECTS):
+        response = requests.get(
+            url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), allow_redirects=False
+        )
+        if not response.is_redirect:
+            return response
+        response.close()
+        target = urljoin(url, response.headers["Location"])
+        _check_redirect(url, target, wanted)
+        url = target
+    raise _Fault(f"more than {_MOST_REDIRECTS} redirects", again=False)
+
+
+def _check_redirect(url: str, target: str, wanted: _Wanted) -> None:
+    """Raise _Fault for a redirect to anything but a web address, or to a host that nobody vouches for."""
+    to = urlsplit(target)
+    if to.scheme not in ("http", "https"):
+        raise _Fault(f"redirects to {to.scheme}:, expected http or https", again=False)
+    host, known = to.hostname or "", (urlsplit(url).hostname or "", *wanted.hosts)
+    if wanted.sha256 is None and not any(host == name or host.endswith(f".{name}") for name in known):
+        raise _Fault(f"redirects to {host}, and no SHA-256 is known by which that file could be checked", again=False)
 
 
 def _check_status(response: requests.Response, part: Path) -> None:
@@ -125,25 +204,38 @@ def _check_status(response: requests.Response, part: Path) -> None:
         raise _Fault("the server sent an HTML page in place of the file", again=False)
 
 
-def _write(response: requests.Response, part: Path, start: int, total: int | None, label: str, progress: bool) -> None:
+def _write(response: requests.Response, start: int, total: int | None, wanted: _Wanted) -> None:
     received = start
-    window_start, window_bytes = time.monotonic(), 0
-    with _bar(label, start, total, progress) as advance, open(part, "ab" if start else "wb") as file:
+    began = window_start = time.monotonic()
+    window_bytes = 0
+    with _bar(wanted.target.name, start, total, wanted.progress) as advance, _opened(wanted.part, start > 0) as file:
         # read1 gives what has arrived: iter_content would wait for a full block, and lose it when the line breaks
         while block := response.raw.read1(_BLOCK_BYTES):
             if received == 0 and _is_html(block):
                 raise _Fault("the server sent an HTML page in place of the file", again=False)
+            received += len(block)
+            if wanted.size_bytes is not None and received > wanted.size_bytes:
+                _forget(wanted.part)
+                raise _Fault(f"sends more than the {wanted.size_bytes:,} bytes of the published file", again=False)
             file.write(block)
             file.flush()
-            received += len(block)
             window_bytes += len(block)
             advance(len(block))
-            if time.monotonic() - window_start > STALL_WINDOW_S:
+            now = time.monotonic()
+            if now - began > LONGEST_S:
+                raise _Fault(f"not done after {LONGEST_S / 3600:.0f} hours", again=False)
+            if now - window_start > STALL_WINDOW_S:
                 if window_bytes < LEAST_BYTES:
                     raise _Fault("stalled", again=True)
-                window_start, window_bytes = time.monotonic(), 0
+                window_start, window_bytes = now, 0
     if total is not None and received != total:
         raise _Fault(f"broke off after {received:,} of {total:,} bytes", again=True)
+
+
+def _opened(path: Path, go_on: bool) -> IO[bytes]:
+    """A file to write, new or added to. Links are not followed."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_APPEND if go_on else os.O_TRUNC)
+    return open(os.open(path, flags, 0o666), "ab" if go_on else "wb")
 
 
 def _fault(path: Path, sha256: str | None, size_bytes: int | None) -> str | None:
@@ -162,7 +254,8 @@ def _remember(part: Path, url: str, response: requests.Response) -> None:
     """Keep what identifies the server's version of the file, for resuming."""
     etag = response.headers.get("ETag", "")
     validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
-    _notes(part).write_text(json.dumps({"url": url, "validator": validator}), encoding="utf-8")
+    with _opened(_notes(part), go_on=False) as file:
+        file.write(json.dumps({"url": url, "validator": validator}).encode())
 
 
 def _validator(part: Path) -> str | None:
@@ -196,7 +289,7 @@ def _is_html(block: bytes) -> bool:
 
 
 @contextmanager
-def _faults() -> Iterator[None]:
+def _faults(part: Path) -> Iterator[None]:
     """Turn what requests and the disk raise into a _Fault in plain words."""
     try:
         yield
@@ -205,7 +298,7 @@ def _faults() -> Iterator[None]:
     except requests.RequestException as error:
         raise _Fault(_plain(error), again=False) from error
     except OSError as error:
-        raise HsisrError(f"{error.filename or 'the disk'}: cannot be written ({error.strerror or error})") from error
+        raise cannot_write(error.filename or part, error) from error
 
 
 def _plain(error: Exception) -> str:

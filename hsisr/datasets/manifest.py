@@ -2,13 +2,44 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from hsisr.config import checked
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash, read_json, stamp, write_json
 
 NAME = "manifest.json"
+
+
+def _inside(name: str) -> str:
+    """The name of a file, if it lies below the folder."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts:
+        raise ValueError("lies outside the folder")
+    return name
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0)
+
+
+class Manifest(BaseModel):
+    """What a manifest must hold; whatever else stands there is kept."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    dataset: str
+    root: str = Field(pattern="^[^\x00]+$")
+    source: str
+    origin: list[str]
+    date: str
+    files: dict[Annotated[str, AfterValidator(_inside)], _File]
 
 
 @dataclass(frozen=True)
@@ -42,7 +73,9 @@ def read(folder: str | os.PathLike, dataset: str) -> RawFiles:
     folder = Path(folder)
     if not (folder / NAME).is_file():
         raise HsisrError(f"{folder}: {dataset} is not there yet (no {NAME}); run `hsisr fetch {dataset}`")
-    content = read_json(folder / NAME, "manifest")
-    if content.get("dataset") != dataset:
-        raise HsisrError(f"{folder}: holds the data set {content.get('dataset')!r}, expected {dataset!r}")
-    return RawFiles((folder / content["root"]).resolve(), content["files"], content)
+    path = folder / NAME
+    content = read_json(path, "manifest")
+    facts = checked(Manifest, content, str(path))
+    if facts.dataset != dataset:
+        raise HsisrError(f"{folder}: holds the data set {facts.dataset!r}, expected {dataset!r}")
+    return RawFiles((folder / facts.root).resolve(), content["files"], content)

@@ -12,7 +12,7 @@ import numpy as np
 from hsisr.datasets import manifest
 from hsisr.datasets.catalogue import PARTS, DataSet, Split, entry, names
 from hsisr.datasets.layout import RAW, SCENE, find
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, printable
 
 _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", "title")
 
@@ -172,12 +172,12 @@ def _counts(split: Split) -> str:
 
 
 def _lines(title: str, facts: Mapping[str, Any]) -> str:
-    shown = {key: _text(value) for key, value in facts.items() if value not in ("", None, ())}
+    shown = {_text(key): _text(value) for key, value in facts.items() if value not in ("", None, ())}
     width = max((len(key) for key in shown), default=0)
-    return "\n".join([title, *(f"  {key.ljust(width)}  {value}" for key, value in shown.items())])
+    return "\n".join([printable(title), *(f"  {key.ljust(width)}  {value}" for key, value in shown.items())])
 
 
 def _text(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:.10g}"
-    return " ".join(str(value).split())
+    return printable(" ".join(str(value).split()))

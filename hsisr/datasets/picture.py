@@ -9,8 +9,9 @@ import numpy as np
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path
 
-#: Ending of a picture -> GDAL's driver, and its options.
-_KINDS = {".png": ("PNG", {}), ".jpg": ("JPEG", {"quality": 92}), ".jpeg": ("JPEG", {"quality": 92})}
+#: Ending of a picture -> Pillow's format, and its options. GDAL does not say when a disk is full.
+_JPEG = ("JPEG", {"quality": 92})
+_KINDS: dict[str, tuple[str, dict[str, int]]] = {".png": ("PNG", {}), ".jpg": _JPEG, ".jpeg": _JPEG}
 #: Pixels between pictures, height of a label's letters, and what a column of pictures is wide at least.
 _GAP_PX, _LETTER_PX, _NARROWEST_PX = 6, 13, 160
 
@@ -23,19 +24,12 @@ def check_ending(out: str | os.PathLike) -> None:
 
 def write(out: str | os.PathLike, picture: np.ndarray) -> None:
     """Write a picture (H, W, 3) uint8 as PNG or JPEG, as its ending says; errors as `check_ending`."""
-    import warnings
-
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning
+    from PIL import Image
 
     check_ending(out)
-    driver, options = _KINDS[Path(out).suffix.lower()]
-    height, width, _ = picture.shape
-    profile = {"driver": driver, "count": 3, "height": height, "width": width, "dtype": "uint8", **options}
-    with atomic_path(out, suffix=Path(out).suffix) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        with rasterio.Env(GDAL_PAM_ENABLED="NO"), rasterio.open(temporary, "w", **profile) as image:
-            image.write(np.moveaxis(picture, -1, 0))
+    form, options = _KINDS[Path(out).suffix.lower()]
+    with atomic_path(out) as new:
+        Image.fromarray(picture).save(new, form, **options)
 
 
 def side_by_side(labelled: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:

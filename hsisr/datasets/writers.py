@@ -5,10 +5,8 @@ MATLAB files and .npy hold values (float32); a MATLAB file also wavelengths, wid
 """
 
 import os
-import shutil
-import tempfile
-import warnings
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from hsisr import hdf5, temporary
+from hsisr.datasets.readers.images import quiet_gdal
 from hsisr.errors import HsisrError, did_you_mean
-from hsisr.files import atomic_path
+from hsisr.files import atomic_path, cannot_write, check_space
 from hsisr.lazy_array import LazyArray
 from hsisr.missing import missing_pixels
 from hsisr.outputs import sidecars
@@ -111,19 +111,19 @@ def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
 
 
 def _write_geotiff(scene: Scene, out: Path) -> None:
-    with atomic_path(out, suffix=".tif") as temporary, _quiet(out):
-        _write_raster(scene, temporary, driver="GTiff", **_tiff_options(scene))
-        _add_overviews(temporary, scene)
+    with atomic_path(out, suffix=".tif") as new, _quiet(out):
+        written = _write_raster(scene, new, driver="GTiff", **_tiff_options(scene))
+        if max(scene.shape[1:]) > _LARGE_PX:
+            check_space(out, new.stat().st_size // 2, " for its overviews")  # a third, if they compress as well
+            _add_overviews(new, max(scene.shape[1:]))
+            _check_written(new, written)
 
 
-def _add_overviews(path: Path, scene: Scene) -> None:
-    """Smaller copies inside a large image, so that a viewer need not read it whole to show it."""
+def _add_overviews(path: Path, longest: int) -> None:
+    """Smaller copies inside an image of this longer side, so that a viewer need not read it whole to show it."""
     import rasterio
     from rasterio.enums import Resampling
 
-    longest = max(scene.shape[1:])
-    if longest <= _LARGE_PX:
-        return
     factors = [2]
     while longest / factors[-1] > _OVERVIEW_PX:
         factors.append(2 * factors[-1])
@@ -137,15 +137,20 @@ def _write_cog(scene: Scene, out: Path) -> None:
 
     plain_options = _tiff_options(scene)
     options = {key: plain_options[key] for key in ("compress", "bigtiff", "interleave")}
-    with _temporary_folder(out.parent) as folder, atomic_path(out, suffix=".tif") as temporary, _quiet(out):
-        _write_raster(scene, folder / "plain.tif", driver="GTiff", **plain_options)
-        rasterio.shutil.copy(folder / "plain.tif", temporary, driver="COG", **options)
+    with temporary.new_folder(out.parent, "export") as folder, atomic_path(out, suffix=".tif") as new, _quiet(out):
+        written = _write_raster(scene, folder / "plain.tif", driver="GTiff", **plain_options)
+        try:
+            rasterio.shutil.copy(folder / "plain.tif", new, driver="COG", **options)
+        except Exception as error:  # GDAL's own errors, which have no public base
+            raise OSError(str(error)) from error
+        _check_written(new, written)
 
 
 def _write_envi(scene: Scene, out: Path) -> Path:
     data, header = _envi_pair(out)
+    check_space(out, _pixel_bytes(scene))
     with (
-        _temporary_folder(out.parent) as folder,
+        temporary.new_folder(out.parent, "export") as folder,
         atomic_path(data) as data_file,
         atomic_path(header) as header_file,
         _quiet(out),
@@ -180,7 +185,11 @@ class _Widened(LazyArray):
         return np.asarray(self._stored[bands, rows, columns]).astype(self.dtype)
 
 
-def _write_raster(scene: Scene, path: Path, **options: Any) -> None:
+def _write_raster(scene: Scene, path: Path, **options: Any) -> dict[tuple[int, int], int]:
+    """Write the scene and return first and end row -> checksum of each strip.
+
+    It is read back: GDAL says nothing of what fails while it closes a file, as on a full disk.
+    """
     import rasterio
     from rasterio.windows import Window
 
@@ -189,6 +198,7 @@ def _write_raster(scene: Scene, path: Path, **options: Any) -> None:
     georeference = {"crs": scene.crs} if scene.crs else {}
     if scene.transform is not None:
         georeference["transform"] = rasterio.Affine(*scene.transform)
+    written: dict[tuple[int, int], int] = {}
     with (
         rasterio.Env(GDAL_PAM_ENABLED="NO"),
         rasterio.open(
@@ -201,8 +211,31 @@ def _write_raster(scene: Scene, path: Path, **options: Any) -> None:
         for rows, block in scene.strips():
             block = _without_masked(scene, rows, block)
             image.write(block, window=Window(0, rows.start, width, rows.stop - rows.start))
+            written[rows.start, rows.stop] = _checksum(block)
         if scene.mask is not None and scene.nodata is None and options["driver"] == "GTiff":
             image.write_mask(np.asarray(scene.mask, bool))
+    _check_written(path, written)
+    return written
+
+
+def _check_written(path: Path, written: Mapping[tuple[int, int], int]) -> None:
+    """Raise OSError unless a raster holds what was written. written: first and end row -> checksum of the strip."""
+    import rasterio
+    from rasterio.windows import Window
+
+    with rasterio.open(path) as image:
+        for (first, end), checksum in written.items():
+            if _checksum(image.read(window=Window(0, first, image.width, end - first))) != checksum:
+                raise OSError(f"GDAL has not written rows {first} to {end} whole")
+
+
+def _checksum(block: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(block, block.dtype.newbyteorder("=")).data)
+
+
+def _pixel_bytes(scene: Scene, sample_bytes: int | None = None) -> int:
+    """Bytes that the scene's pixels take uncompressed. sample_bytes: of a sample, where they are not as stored."""
+    return int(np.prod(scene.shape, dtype=object)) * (sample_bytes or np.dtype(scene.stored.dtype).itemsize)
 
 
 def _without_masked(scene: Scene, rows: slice, block: np.ndarray) -> np.ndarray:
@@ -239,17 +272,15 @@ def _write_matlab5(scene: Scene, out: Path) -> None:
     from scipy.io import savemat
 
     content = {"cube": np.moveaxis(scene.cube, 0, -1), **_matlab_extras(scene)}
-    with atomic_path(out, suffix=".mat") as temporary:
-        savemat(temporary, content, do_compression=True)
+    with atomic_path(out, suffix=".mat") as new:
+        savemat(new, content, do_compression=True)
 
 
 def _write_matlab73(scene: Scene, out: Path) -> None:
     """HDF5 with MATLAB's 512-byte header and classes; axes stand in reverse, as MATLAB writes them."""
-    import h5py
-
     bands, height, width = scene.shape
-    with atomic_path(out, suffix=".mat") as temporary:
-        with h5py.File(temporary, "w", userblock_size=512) as file:
+    with atomic_path(out, suffix=".mat") as new:
+        with hdf5.created(new, userblock_size=512) as file:
             chunks = (1, min(width, 256), min(height, 256))
             cube = file.create_dataset("cube", (bands, width, height), np.float32, chunks=chunks, compression=1)
             cube.attrs["MATLAB_class"] = np.bytes_("single")
@@ -257,7 +288,7 @@ def _write_matlab73(scene: Scene, out: Path) -> None:
                 cube[:, :, rows] = values.transpose(0, 2, 1)
             for name, value in _matlab_extras(scene).items():
                 _write_matlab73_variable(file, name, value)
-        with open(temporary, "rb+") as file:
+        with open(new, "rb+") as file:
             header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, written by hsisr HDF5 schema 1.00 ."
             file.write(header.ljust(116) + bytes(8) + b"\x00\x02IM")
 
@@ -284,11 +315,16 @@ def _matlab_extras(scene: Scene) -> dict[str, Any]:
 
 
 def _write_npy(scene: Scene, out: Path) -> None:
-    with atomic_path(out, suffix=".npy") as temporary:
-        array = np.lib.format.open_memmap(temporary, "w+", np.float32, scene.shape)
+    """Not through a mapped file: where a disk is full, that ends the process."""
+    bands, height, width = scene.shape
+    check_space(out, _pixel_bytes(scene, 4))
+    with atomic_path(out, suffix=".npy") as new, open(new, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": scene.shape})
+        start = file.tell()
         for rows, values in _value_strips(scene):
-            array[:, rows] = values
-        array.flush()
+            for band, plane in enumerate(values):
+                file.seek(start + 4 * width * (band * height + rows.start))
+                file.write(np.ascontiguousarray(plane, "<f4").data)
 
 
 def _value_strips(scene: Scene) -> Iterator[tuple[slice, np.ndarray]]:
@@ -307,27 +343,12 @@ def _tiff_options(scene: Scene) -> dict[str, Any]:
 
 
 @contextmanager
-def _temporary_folder(parent: Path) -> Iterator[Path]:
-    """A folder beside the target, so that renaming out of it stays on one disk; removed afterwards."""
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".export-", dir=parent))
-    except OSError as error:
-        raise HsisrError(f"{parent}: cannot write there ({error.strerror}); choose another folder") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
 def _quiet(path: Path) -> Iterator[None]:
     """GDAL's errors as one line; no warning that a scene has no georeference."""
-    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+    from rasterio.errors import RasterioError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with quiet_gdal():
             yield
     except (RasterioError, ValueError) as error:
-        raise HsisrError(f"{path}: cannot be written ({' '.join(str(error).split())})") from error
+        raise cannot_write(path, error) from error

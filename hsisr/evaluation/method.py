@@ -8,7 +8,8 @@ import numpy as np
 from hsisr.degrade import Sensor, sensor_of
 from hsisr.devices import choose_device
 from hsisr.errors import HsisrError
-from hsisr.files import file_hash, read_json
+from hsisr.evaluation.run_summary import read as read_summary
+from hsisr.files import file_hash
 from hsisr.models.model_files import read_metadata
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model
@@ -56,7 +57,7 @@ def _check_current(path: str, step: steps.Step, benchmark: Benchmark, model: Mod
     """Raise HsisrError, naming what differs, if weights were trained otherwise than they would be now."""
     found = read_metadata(path)
     summary = benchmark.path(paths.TRAINING, model=model.name, seed=seed)
-    run = read_json(summary, "training") if Path(summary).is_file() else {}
+    run = read_summary(summary) if Path(summary).is_file() else {}
     if found["config_hash"] != step.digest:
         now = {"settings": step.settings, "code": step.code}
         told = difference({key: run[key] for key in now}, now) if now.keys() <= run.keys() else "not known what"

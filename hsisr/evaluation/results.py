@@ -6,9 +6,9 @@ Only `timing` and `environment` may differ between two runs of the same configur
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from hsisr.errors import HsisrError
 from hsisr.evaluation.analysis.classification import Accuracies
@@ -22,6 +22,12 @@ Scores = dict[str, float | None]
 
 class _Block(BaseModel):
     model_config = ConfigDict(extra="forbid")
+
+
+def _with_test(parts: dict[str, list[str]]) -> dict[str, list[str]]:
+    if "test" not in parts:
+        raise ValueError("must name the part test")
+    return parts
 
 
 class BandChoice(_Block):
@@ -91,7 +97,9 @@ class _Header(_Block):
 class Results(_Header):
     """results/<benchmark>.json: every model of a benchmark."""
 
-    parts: dict[str, list[str]] = Field(description="Part -> scenes or regions that were used.")
+    parts: Annotated[dict[str, list[str]], AfterValidator(_with_test)] = Field(
+        description="Part -> scenes or regions that were used."
+    )
     folds: dict[str, dict[str, list[str]]] = Field(
         {}, description="Fold of a cross-validation -> part -> its scenes or regions; `parts` then names all tested."
     )

@@ -9,8 +9,9 @@ from hsisr.evaluation import preview, results
 from hsisr.evaluation.first_seed import FirstSeed
 from hsisr.evaluation.full_resolution import score_full
 from hsisr.evaluation.method import load
+from hsisr.evaluation.run_summary import read as read_summary
 from hsisr.evaluation.statistics import mean, std
-from hsisr.files import read_json, stamp
+from hsisr.files import stamp
 from hsisr.metrics import json_ready, score
 from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model
@@ -72,8 +73,7 @@ def _summary(
     runs = []
     if model.is_network:
         runs = [
-            read_json(benchmark.trained_on.path(paths.TRAINING, model=model.name, seed=seed), "training")
-            for seed in model.seeds
+            read_summary(benchmark.trained_on.path(paths.TRAINING, model=model.name, seed=seed)) for seed in model.seeds
         ]
     timing = {"seconds": seconds / len(scores)}
     if runs and model.weights is None:

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hsisr import degrade
-from hsisr.config import Sweep
+from hsisr.config import Sweep, checked
 from hsisr.datasets import read_scene
 from hsisr.errors import HsisrError
 from hsisr.evaluation import sweep_map
-from hsisr.files import file_hash, read_json, settings_hash, stamp, write_json, write_text
+from hsisr.files import cannot_write, file_hash, read_json, settings_hash, stamp, write_json, write_text
 from hsisr.inference.progress import Progress
 from hsisr.metrics import json_ready, score
 from hsisr.models.apply import open_method
@@ -31,6 +32,55 @@ from hsisr.scene import Scene
 SCORES = ("psnr", "ssim", "sam", "ergas")
 #: What they are computed by.
 CONVENTION = "mulsr"
+
+
+class _Found(BaseModel):
+    """What a file must say of a place."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    scores: dict[str, dict[str, float | None] | None]
+    refused: dict[str, str]
+    warned: dict[str, list[str]]
+
+
+class _Row(_Found):
+    psf: str
+    fwhm_lr: float
+    shift_px: float
+    response: int | str
+    snr_db: float | None
+
+
+class _Summary(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    places: int
+    refused: int
+    psnr_mean: float = 0.0
+    psnr_worst: float = 0.0
+    psnr_best: float = 0.0
+    sam_mean: float = 0.0
+    sam_worst: float = 0.0
+    worst_at: str = ""
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    scene: str
+    scale: int
+    models: dict[str, _Summary]
+    grid: list[_Row]
+
+
+class _Line(BaseModel):
+    """A line of the file that a sweep goes on from."""
+
+    model_config = ConfigDict(strict=True)
+
+    place: dict[str, Any]
+    found: _Found
 
 
 @dataclass(frozen=True)
@@ -154,8 +204,10 @@ def table(result: Mapping[str, Any], key: str) -> dict[str, dict[str, dict[str, 
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
-    """The result of a sweep. Raises HsisrError for another file."""
-    return read_json(path, "sweep")
+    """The result of a sweep. Raises HsisrError for another file, and for one that lacks what it must hold."""
+    content = read_json(path, "sweep")
+    checked(_Result, content, str(path))
+    return content
 
 
 def _scene(settings: Sweep) -> Scene:
@@ -210,13 +262,13 @@ class _Log:
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self.path.is_file():
             return
-        first, *rest = self.path.read_text(encoding="utf-8").splitlines() or [""]
+        first, *rest = self.path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
         if first != json.dumps({"sweep": self._stamp}):
             return
         for line in rest:
             try:
-                yield json.loads(line)
-            except json.JSONDecodeError:  # the last one, where the power failed
+                yield _Line.model_validate_json(line).model_dump()
+            except ValidationError:  # the last one, where the power failed
                 return
 
     def found(self, place: Any) -> Any:
@@ -225,8 +277,11 @@ class _Log:
 
     def add(self, place: Any, found: Any) -> Any:
         """Keep what was found at a place, and return it."""
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(json.dumps({"place": place, "found": found}) + "\n")
+        try:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"place": place, "found": found}) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
         return found
 
     def remove(self) -> None:

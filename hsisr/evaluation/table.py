@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from hsisr.errors import HsisrError
 from hsisr.evaluation.results import Results
 
 #: The floor that results are compared with.
@@ -42,7 +43,12 @@ SWEEP_COLUMNS = {
 
 def columns_of(results: Results) -> dict[str, tuple[str, int, bool]]:
     """The columns of a benchmark's table: those of its convention, or those without a reference."""
-    return FULL_COLUMNS if results.convention is None else COLUMNS
+    columns = FULL_COLUMNS if results.convention is None else COLUMNS
+    for name, model in results.models.items():
+        lacking = [key for key in columns if key not in model.mean]
+        if lacking:
+            raise HsisrError(f"results of {name}: without {', '.join(lacking)}; evaluate it again")
+    return columns
 
 
 def print_table(benchmarks: dict[str, Results]) -> None:

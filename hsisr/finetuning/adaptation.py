@@ -6,7 +6,6 @@ adapted model is compared with bicubic interpolation and GSA.
 
 import copy
 import os
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from hsisr import temporary
 from hsisr.config import Training
 from hsisr.degrade import Pair
 from hsisr.degrade.estimation import estimate_footprint
@@ -303,7 +303,7 @@ def _speed(
 
     trial = training.model_copy(update={"max_steps": 1 + _TIMED_STEPS, "validate_every_steps": 1, "select": "last"})
     network = copy.deepcopy(feed.method.model)
-    with tempfile.TemporaryDirectory(dir=folder) as timing:
+    with temporary.new_folder(folder, "timing") as timing:
         fit(network, samples, timing, trial, seed=seed, validate=end_of_step)
     validating = []
     for _ in range(2):  # the first one builds kernels, too

@@ -1,7 +1,6 @@
 """The plan of a run: how the scene is cut into tiles, what that costs in disk and time, said before it starts."""
 
 import math
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hsisr.errors import HsisrError, option
+from hsisr.files import check_space, size
 from hsisr.inference import halo as halos
 from hsisr.inference.feed import Feed
 from hsisr.inference.staging import Staging
@@ -71,21 +71,8 @@ def check_disk(staging: Staging, out: Path, out_bytes: int) -> int:
     """Bytes that a run needs beside `out`, if they are there. Raises HsisrError with the numbers if they are not."""
     missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
     needed = staging.bytes_needed * len(missing) // len(staging.tiling.rows) + out_bytes
-    free = shutil.disk_usage(out.parent).free
-    if needed > free:
-        raise HsisrError(
-            f"{out}: needs {size(needed)} of disk while it is made, and {size(free)} are free there; make room or "
-            "choose another place"
-        )
+    check_space(out, needed, " while it is made")
     return needed
-
-
-def size(count: int) -> str:
-    """Bytes as a person reads them."""
-    for unit, step in (("GB", 10**9), ("MB", 10**6)):
-        if count >= step:
-            return f"{count / step:.1f} {unit}"
-    return f"{max(1, round(count / 1000))} kB"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from hsisr import outputs
+from hsisr import outputs, temporary
 from hsisr.datasets.readers import virtual
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_json
@@ -21,7 +21,7 @@ _JOB, _LOCK = "job.json", "lock"
 def work_folder(out: Path) -> Iterator[Path]:
     """The hidden folder of the run that writes `out`, held for this process alone; removed when the run is done.
 
-    It stays after any failure, so that the same command resumes. Raises HsisrError if it cannot be made, or while
+    It stays when the run is stopped, so that the same command resumes. Raises HsisrError if it cannot be made, or while
     another process works in it.
     """
     folder = _folder_of(out)
@@ -33,11 +33,19 @@ def work_folder(out: Path) -> Iterator[Path]:
         lock = take(folder / _LOCK, advice="choose another output")
     except Taken as taken:
         raise HsisrError(f"{out}: {taken.holder} is writing it; wait for it, or choose another output") from None
+    except HsisrError:
+        _remove(folder)
+        folder.rmdir()
+        raise
     try:
-        for cut in out.parent.glob(f".{out.name}.tmp-*"):  # what a killed run was writing
-            cut.unlink()
+        temporary.remove_left(out)  # what a killed run was writing
+        resumable = is_unfinished(out)
         yield folder
         _remove(folder)
+    except HsisrError:
+        if not resumable and not any(folder.glob("row-*")):  # refused before it began
+            _remove(folder)
+        raise
     finally:
         lock.release()
         with suppress(OSError):  # another run has come in, or this one has failed
@@ -60,8 +68,8 @@ def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
     What a run of another identity left is removed.
     """
-    for cut in folder.glob(".*.tmp-*"):
-        cut.unlink()
+    for left in list(temporary.left_in(folder)):
+        temporary.remove(left)
     plan = _planned(folder, identity)
     if plan is None:
         for file in [folder / _JOB, *folder.glob("row-*")]:

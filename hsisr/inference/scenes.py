@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
 
 import hsisr
 from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import picture, writers
 from hsisr.devices import choose_device
-from hsisr.errors import notice
+from hsisr.errors import HsisrError, notice
+from hsisr.files import size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
@@ -266,7 +268,10 @@ def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: O
         chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
     else:
-        chosen = plan.Plan(Tiling(**known["tiling"]), known["error"], known["seconds"])
+        try:
+            chosen = TypeAdapter(plan.Plan).validate_python(known)
+        except ValidationError as error:
+            raise HsisrError(f"{folder}: damaged plan of a run that was stopped; delete that folder") from error
     return chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)
 
 
@@ -285,7 +290,7 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
     if chosen.error:
         tiles += f" (measured error {chosen.error:.0e} of the scene's range)"
     left = chosen.seconds * (rows - done) / rows / len(prepared.methods)
-    say(f"{tiles}; about {plan.duration(left)}, {plan.size(needed)} of disk while it works")
+    say(f"{tiles}; about {plan.duration(left)}, {size(needed)} of disk while it works")
     if done:
         say(f"resumes: {done} of {rows} tile rows are done")
 

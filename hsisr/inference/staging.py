@@ -36,8 +36,10 @@ class Staging:
         return rows * columns * self.scale**2 * self.bands * 4
 
     def finished(self, row: int) -> bool:
-        """Whether a tile row is done."""
-        return self._path(row).is_file()
+        """Whether a tile row is done, and whole."""
+        path, span = self._path(row), self.tiling.rows[row]
+        values = (span.kept[1] - span.kept[0]) * sum(tile.kept[1] - tile.kept[0] for tile in self.tiling.columns)
+        return path.is_file() and path.stat().st_size == values * self.scale**2 * self.bands * 4
 
     def write_row(self, row: int, tiles: Iterable[np.ndarray]) -> None:
         """Write a tile row. tiles: its results in order, each (bands, kept rows, kept columns) of HR pixels.

@@ -65,11 +65,12 @@ class Sspsr(Network):
                 f"{type(self).__name__}: {bands} bands are fewer than a group of {group}; choose a smaller group"
             )
         self.bands, self.scale, self.width, self.group, self.skip = bands, scale, width, group, skip
-        groups = _groups(bands, group, overlap)
+        band_of = _groups(bands, group, overlap).flatten()
+        cover = torch.zeros(bands, dtype=torch.int64).index_add(0, band_of, torch.ones_like(band_of))
         self._band_of: Tensor
-        self.register_buffer("_band_of", groups.flatten(), persistent=False)
+        self.register_buffer("_band_of", band_of, persistent=False)
         self._cover: Tensor
-        self.register_buffer("_cover", groups.flatten().bincount(minlength=bands)[:, None, None], persistent=False)
+        self.register_buffer("_cover", cover[:, None, None], persistent=False)
 
         first, second = (scale // 2, 2) if scale % 2 == 0 else (1, scale)
         self.branch1 = Branch(group, width, first)

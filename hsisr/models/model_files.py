@@ -3,10 +3,31 @@
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from hsisr.config import checked
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path, check_stamp, file_hash, stamp
+from hsisr.files import atomic_path, check_stamp, file_hash, parse_json, stamp
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Facts(BaseModel):
+    """What a model file must say of itself, and what it may; whatever else stands there is kept."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    base: str
+    options: dict[str, Any]
+    scale: int = Field(ge=2, le=256)
+    bands: int = Field(ge=1, le=1_000_000)
+    guide_channels: int = Field(ge=0, le=1_000_000)
+    peak: _Positive | None = None
+    guide_peak: _Positive | None = None
+    wavelengths_nm: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    source_sha256: str | None = None
 
 
 def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], settings: Any = None) -> None:
@@ -15,13 +36,14 @@ def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], se
     metadata: base, options, scale, bands, guide_channels and what else travels with it. settings: plain values that say
     how it was made; the file keeps their hash.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     # one entry, since safetensors writes several in an order that differs from run to run
     header = json.dumps({**stamp("model", settings), **metadata}, sort_keys=True)
+    content = save(tensors, {"hsisr": header})  # its own writer maps the file, which ends a process on a full disk
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"hsisr": header})
+        temporary.write_bytes(content)
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
@@ -34,10 +56,14 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     path = model_path(path)
     try:
         with safe_open(path, "pt") as file:
-            header = json.loads((file.metadata() or {}).get("hsisr", "{}"))
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+            text = (file.metadata() or {}).get("hsisr", "{}")
+    except (OSError, SafetensorError) as error:
         raise HsisrError(f"{path}: not a model file, or damaged ({error})") from error
+    header = parse_json(path, text)
+    if not isinstance(header, dict):
+        raise HsisrError(f"{path}: not a model file, or damaged (its header holds no names and values)")
     check_stamp(path, header, "model")
+    checked(Facts, header, str(path))
     return header
 
 
@@ -54,6 +80,7 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
 
     path = model_path(path)
     metadata = read_metadata(path)
+    _check_size(path, metadata)
     facts = {key: metadata[key] for key in ("scale", "bands", "guide_channels", "options")}
     try:
         network = registry.build(metadata["base"], **facts)
@@ -66,6 +93,37 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
             f"{path}: its weights do not fit {metadata['base']} as this version of hsisr builds it; train it again"
         ) from error
     return network.to(device).eval()
+
+
+#: Arguments of `registry.build`, in order, that a model file holds.
+_BUILT_FROM = ("base", "scale", "bands", "guide_channels", "options")
+
+
+def _check_size(path: Path, metadata: dict[str, Any]) -> None:
+    """Raise HsisrError unless the network that the header names has the tensors of the file, before one is made.
+
+    A header of a few bytes could name a network that fills the memory.
+    """
+    import torch
+    from safetensors import safe_open
+
+    from hsisr.models import own, registry
+
+    base = metadata["base"]
+    if own.is_path(base) or base in own.installed():  # trusted by who installed it; it need not build without memory
+        return
+    if registry.entry(base).kind != "network":
+        raise HsisrError(f"{path}: names {base}, which has no weights; the file is damaged, or none of hsisr's")
+    with safe_open(path, "pt") as file:
+        found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
+    unfit = HsisrError(f"{path}: its weights do not fit {base} as this version of hsisr builds it; train it again")
+    depth = metadata["options"].get("blocks", 0)
+    if isinstance(depth, int) and depth > len(found):  # every block has tensors, and takes its time to make
+        raise unfit
+    with torch.device("meta"):
+        network = registry.build(*(metadata[key] for key in _BUILT_FROM))
+    if found != {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}:
+        raise unfit
 
 
 def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, bands: int, out: str | os.PathLike) -> None:

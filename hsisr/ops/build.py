@@ -12,10 +12,10 @@ import hashlib
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from hsisr import temporary
 from hsisr.errors import HsisrError
 from hsisr.locks import hold
 from hsisr.ops.plan import Variant
@@ -191,23 +192,18 @@ def _start_once(library: Library, kernels: Any, device: torch.device) -> None:
 
 def _build(library: Library, path: Path) -> None:
     _check_tools(library)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{library.name}_", dir=path.parent))
-    except OSError as error:
-        raise Unavailable(f"the cache folder {path.parent} cannot be written ({error.strerror})") from None
-    try:
-        with hold(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
-            if not path.exists():  # else another process has built it while this one waited
-                _compile(library, folder)
-                os.replace(folder / f"{library.name}.so", path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with (
+        temporary.new_folder(path.parent, library.name) as folder,
+        hold(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"),
+    ):
+        if not path.exists():  # else another process has built it while this one waited
+            _compile(library, folder)
+            os.replace(folder / f"{library.name}.so", path)
 
 
 def _compile(library: Library, folder: Path) -> None:
     """Run ninja in `folder` through torch's extension builder, which knows its own headers and libraries."""
-    with _environment(library):
+    with _environment(library, _mortal_ninja(folder)):
         from torch.utils import cpp_extension
 
         if library.cuda:
@@ -225,11 +221,39 @@ def _compile(library: Library, folder: Path) -> None:
         )
 
 
+def _mortal_ninja(folder: Path) -> Path:
+    """A folder with a ninja that ends, and its compilers with it, when this process ends in any way."""
+    programs = folder / "programs"
+    programs.mkdir()
+    if sys.platform == "linux":
+        command = [sys.executable, "-c", _MORTAL.format(parent=os.getpid()), str(shutil.which("ninja", path=_places()))]
+        (programs / "ninja").write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n', encoding="utf-8")
+        (programs / "ninja").chmod(0o755)
+    return programs
+
+
+#: Asks the system to end what it becomes (ninja, which ends its compilers) with the process that started it.
+_MORTAL = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+if os.getppid() == {parent}:
+    os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+def _places() -> str:
+    """Where programs lie, those of a Python environment that is not activated too."""
+    return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+
+
 @contextmanager
-def _environment(library: Library) -> Iterator[None]:
-    """Make ninja reachable when Python runs from an environment that is not activated, and name the toolkit."""
+def _environment(library: Library, programs: Path) -> Iterator[None]:
+    """Make ninja reachable when Python runs from an environment that is not activated, and name the toolkit.
+
+    programs: a folder whose programs come first.
+    """
     before = dict(os.environ)
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    os.environ["PATH"] = os.pathsep.join([str(programs), _places()])
     if library.cuda:
         os.environ["CUDA_HOME"] = str(cuda_root())
         # containers preset it for all the GPUs that they may meet, some of which an older PyTorch does not know
@@ -245,8 +269,7 @@ def _check_tools(library: Library) -> None:
     source_folder()
     if not shutil.which(_compiler()):
         raise Unavailable(f"no C++ compiler: {_compiler()} is not on PATH")
-    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    if not shutil.which("ninja", path=places):
+    if not shutil.which("ninja", path=_places()):
         raise Unavailable("no ninja to run the build: pip install ninja")
     if library.cuda:
         if torch.version.cuda is None:

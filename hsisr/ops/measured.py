@@ -48,7 +48,7 @@ def _native_from(channels: int, threads: int) -> int:
 
 def _read_or_measure(path: Path, channels: int, entry: str) -> int:
     table = read_json(path) if path.is_file() else {}
-    if entry not in table:
+    if not isinstance(table.get(entry), int):
         table[entry] = _measure(channels)
         write_json(path, dict(sorted(table.items())))
     return int(table[entry])

@@ -3,12 +3,14 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from hsisr import datasets
+from hsisr.errors import printable
 from hsisr.evaluation.results import ModelResult, Results
 from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scoring_words
 from hsisr.models.registry import entry
@@ -296,9 +298,10 @@ def markdown(
 
     wavelengths_nm: benchmark -> those of its bands, or None. sweeps: name -> `hsisr.report.sweeps.table`.
     """
-    parts = [f"# {title}"]
+    parts = [f"# {_markdown_text(title)}"]
     for name, results in benchmarks.items():
-        parts += [f"## {name}", f"Protocol {results.protocol}, {scoring_words(results)}; made by `{results.command}`."]
+        command = printable(results.command).replace("`", "'")
+        parts += [f"## {name}", f"Protocol {results.protocol}, {scoring_words(results)}; made by `{command}`."]
         for table in (
             scores(results),
             costs(results),
@@ -414,8 +417,13 @@ def _latex_cell(cell: Cell) -> str:
 def _markdown_table(table: Table) -> str:
     head = [table.corner, *(column.heading for column in table.columns)]
     lines = [_markdown_row(head), _markdown_row(["---", *["---:"] * len(table.columns)])]
-    lines += [_markdown_row([row, *map(_markdown_cell, cells)]) for row, cells in table.rows.items()]
+    lines += [_markdown_row([_markdown_text(row), *map(_markdown_cell, cells)]) for row, cells in table.rows.items()]
     return "\n".join(lines)
+
+
+def _markdown_text(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return re.sub(r"([\\`*{}\[\]<>#|!&~])", r"\\\1", printable(text))
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -2,13 +2,13 @@
 
 import io
 import os
-import pickle
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from hsisr import temporary
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, settings_hash
 from hsisr.pipeline.steps import difference, plain
@@ -27,7 +27,7 @@ def save(folder: str | os.PathLike, identity: dict[str, Any], content: dict[str,
     torch.save({"identity": _key(identity), **content}, buffer)
     path = _path(folder)
     try:
-        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        with atomic_path(path) as new, open(new, "wb") as file:
             file.write(buffer.getbuffer())
     except HsisrError as error:
         kept = "; the state before it is kept" if path.is_file() else ""
@@ -45,14 +45,13 @@ def load(
     Raises HsisrError if the file is damaged.
     """
     path = _path(folder)
-    for left in path.parent.glob(f".{path.name}.tmp-*"):
-        left.unlink(missing_ok=True)
+    temporary.remove_left(path)
     if not path.is_file():
         return None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         before = content.get("identity")  # none in files of version 0.1
-    except (RuntimeError, OSError, EOFError, AttributeError, TypeError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # whatever the bytes lead the unpickler to
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HsisrError(f"{path}: damaged training state ({reason}); delete it to train from the start") from error
     now = _key(identity)

@@ -329,3 +329,92 @@ def test_no_network_names_url_reason_and_way_out(server, tmp_path):
     assert text.startswith("cave: cannot fetch http://127.0.0.1:9/cave.zip: connection refused")
     assert "HSISR_SOURCE_CAVE=FOLDER" in text and "sources: {cave: FOLDER}" in text
     assert "\n" not in text
+
+
+def redirect(place):
+    return status(302, {"Location": place})
+
+
+def test_redirect_to_a_file_of_this_machine(server, tmp_path):
+    server.answers = [redirect("file:///etc/passwd")]
+    with pytest.raises(HsisrError, match="redirects to file:, expected http or https"):
+        get(server, tmp_path / "file.zip")
+    assert nothing_left(tmp_path / "file.zip")
+
+
+def test_redirect_to_another_host_only_where_the_hash_is_known_or_the_host_is(server, tmp_path):
+    server.answers = [redirect(server.url.replace("127.0.0.1", "localhost") + "/file.zip"), whole] * 3
+    with pytest.raises(HsisrError, match="redirects to localhost, and no SHA-256 is known"):
+        get(server, tmp_path / "a.zip", sha256=None)
+    server.answers = server.answers[1:]
+    get(server, tmp_path / "b.zip", urls=[f"{server.url}/file.zip"])
+    server.answers = [redirect(server.url.replace("127.0.0.1", "localhost") + "/file.zip"), whole]
+    get(server, tmp_path / "c.zip", sha256=None, hosts=["localhost"])
+
+
+def test_redirects_without_end(server, tmp_path):
+    server.answers = [redirect("/file.zip")]
+    with pytest.raises(HsisrError, match="more than 10 redirects"):
+        get(server, tmp_path / "file.zip")
+
+
+def test_no_more_is_taken_than_the_published_size(server, tmp_path):
+    sent = []
+
+    def endless(handler, content):
+        handler.send_response(200)
+        handler.end_headers()
+        try:
+            for _ in range(1000):
+                handler.wfile.write(bytes([1]) * 2**20)
+                sent.append(1)
+        except OSError:
+            pass
+        handler.close_connection = True
+
+    server.answers = [endless]
+    with pytest.raises(HsisrError, match="sends more than the 1,000 bytes"):
+        get(server, tmp_path / "file.zip", size_bytes=1000)
+    assert len(sent) < 50 and nothing_left(tmp_path / "file.zip")
+
+
+def test_headers_without_end(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ANSWER_S", 0.5)
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
+    stop = threading.Event()
+
+    def drips(handler, content):
+        handler.send_response(200)
+        handler.flush_headers()
+        while not stop.is_set():  # a header now and then, sooner than any timeout of the connection
+            handler.wfile.write(b"X-More: 1\r\n")
+            time.sleep(0.1)
+
+    server.answers = [drips]
+    began = time.monotonic()
+    with pytest.raises(HsisrError, match="no answer in time"):
+        get(server, tmp_path / "file.zip")
+    stop.set()
+    assert time.monotonic() - began < 5
+
+
+def test_a_time_for_the_whole_of_it(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "LONGEST_S", -1.0)
+    with pytest.raises(HsisrError, match="not done after"):
+        get(server, tmp_path / "file.zip")
+
+
+@pytest.mark.parametrize("name", ["file.zip.part", ".file.zip.part.json", "file.zip"])
+def test_a_link_in_the_folder_is_never_followed(server, tmp_path, name):
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / name).symlink_to(precious)
+    if name == "file.zip":
+        precious.unlink()  # one that leads nowhere
+        with pytest.raises(HsisrError, match="is a link"):
+            get(server, tmp_path / "downloads" / "file.zip")
+        assert not precious.exists()
+        return
+    get(server, tmp_path / "downloads" / "file.zip")
+    assert precious.read_text() == "kept" and os.listdir(tmp_path / "downloads") == ["file.zip"]

@@ -150,6 +150,14 @@ def test_too_large_for_matlab_5(tmp_path, monkeypatch):
         export(scene(), tmp_path / "a.mat")
 
 
+@pytest.mark.parametrize("name", ["a.tif", "a.img", "a.npy"])
+def test_numbers_in_the_other_byte_order_are_written_as_they_are(tmp_path, name):
+    stored = np.arange(2 * 5 * 4, dtype=">u2").reshape(2, 5, 4)
+    path = export(Scene(stored, "s"), tmp_path / name)
+    options = {"axes": "BHW"} if name == "a.npy" else {}
+    np.testing.assert_array_equal(read_scene(path, **options).cube, stored)
+
+
 @pytest.mark.parametrize(("columns", "factors"), [(2048, []), (2049, [2, 4, 8]), (5000, [2, 4, 8, 16])])
 def test_large_geotiffs_hold_overviews(columns, factors, tmp_path):
     stored = np.zeros((2, 130, columns), np.int16)

@@ -57,6 +57,16 @@ def pair() -> Pair:
     return Pair(hr.reshape(BANDS, 20, 2, 20, 2).mean((2, 4)), guide, hr, None)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_is_described_without_memory(name):
+    """On PyTorch's `meta` device, as a model file's tensors are compared before the network is made."""
+    with torch.device("meta"):
+        described = registry.build(name, SCALE, BANDS, CHANNELS, SMALL.get(name))
+    expected = {key: tensor.shape for key, tensor in built(name).state_dict().items()}
+    assert {key: tensor.shape for key, tensor in described.state_dict().items()} == expected
+    assert all(weights.is_meta for weights in described.parameters())
+
+
 @pytest.mark.parametrize("name", EVERY)
 def test_a_model_says_the_same_as_its_entry(name):
     model, entry = built(name), registry.entry(name)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,33 @@ def test_a_killed_build_blocks_nobody(tmp_path):
     survivor = start_slow_build(tmp_path, 0)
     assert survivor.communicate(timeout=120)[0] == "building\n"
     assert survivor.returncode == 0
+    assert not [file.name for file in (tmp_path / "hsisr").iterdir() if ".tmp-" in file.name], "nothing is left behind"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot end a process with its parent")
+def test_compilers_end_with_the_process_that_started_them(tmp_path):
+    import psutil
+
+    slow = tmp_path / "slow-c++"
+    script = f'case "$*" in *" -c "*) touch {tmp_path}/compiling; sleep 300;; *) exec c++ "$@";; esac'
+    slow.write_text(f"#!/bin/sh\n{script}\n")
+    slow.chmod(0o755)
+    program = "from hsisr.ops import build; build.load(build.cpu_library())"
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "CXX": str(slow)}
+    builder = subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=REPOSITORY)
+    waited_until(lambda: (tmp_path / "compiling").exists())
+    below = psutil.Process(builder.pid).children(recursive=True)
+    assert any("slow-c++" in " ".join(process.cmdline()) for process in below)
+    builder.kill()
+    builder.wait()
+    assert not psutil.wait_procs(below, timeout=20)[1]
+
+
+def waited_until(happened, seconds=120):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_no_compiler(fresh, monkeypatch):

@@ -22,6 +22,21 @@ def test_a_scene_of_ones_own_is_a_target(project):
     assert project.planned("predictions/field.tif") == {}
 
 
+def test_names_with_signs_that_mean_something_to_snakemake_or_the_shell(project):
+    own_scene.write_pair(project.folder, 24, 20)
+    for name in ("lr", "guide"):
+        (project.folder / f"{name}.tif").rename(project.folder / f"{{{name}}} of $HOME's; %s {{.tif")
+    scene = {
+        "lr": "{lr} of $HOME's; %s {.tif",
+        "guide": "{guide} of $HOME's; %s {.tif",
+        "model": "gsa",
+        "device": "cpu",
+    }
+    configure(project, field=scene)
+    project.snakemake("predictions/field.tif", "--cores", "1")
+    assert (project.folder / "predictions/field.tif").is_file()
+
+
 def test_its_model_is_trained_first(untrained):
     own_scene.write_pair(untrained.folder, 24, 20)
     run = "runs/indian_pines_x4/mulsr-demo/seed0"

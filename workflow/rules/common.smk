@@ -1,6 +1,7 @@
 # What the rules share: the checked configuration, the Python that runs, and what decides reruns.
 import functools
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -65,8 +66,28 @@ def told(make, wildcards):
 
 
 def inputs(make):
-    """The input files of a step. make: wildcards -> step."""
-    return lambda wildcards: {label: list(files) for label, files in told(make, wildcards).inputs.items()}
+    """The input files of a step, less those of `unnamed`. make: wildcards -> step."""
+    return lambda wildcards: {
+        label: [file for file in files if not WILDCARD.search(str(file))]
+        for label, files in told(make, wildcards).inputs.items()
+    }
+
+
+# What Snakemake takes for a wildcard in a name, without a way to say that it is none.
+WILDCARD = re.compile(r"\{\s*\w+\s*(,.*)?\}")
+
+
+def unnamed(make):
+    """Size and time of the input files whose names Snakemake would read as patterns: a parameter in their place."""
+
+    def states(wildcards):
+        every = [str(file) for files in told(make, wildcards).inputs.values() for file in files]
+        try:
+            return [[file, os.stat(file).st_size, os.stat(file).st_mtime_ns] for file in every if WILDCARD.search(file)]
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}")
+
+    return states
 
 
 def identity(make):

@@ -18,6 +18,7 @@ rule predict:
         mem_mb=4000,
     params:
         identity=identity(predicting),
+        unnamed=unnamed(predicting),
         words=lambda wildcards: shlex.join(CONFIG.predict[wildcards.scene].words()),
     message:
         "Super-resolving {wildcards.scene}"

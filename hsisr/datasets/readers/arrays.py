@@ -12,14 +12,13 @@ import numpy as np
 
 from hsisr.errors import HsisrError, notice
 from hsisr.lazy_array import LazyArray
+from hsisr.limits import ALWAYS_ALLOWED_BYTES, BANDS, check, check_expansion
 from hsisr.scene import Scene, holds
 
 #: Axis letters: rows, columns, bands.
 AXES = "HWB"
 #: Cubes up to this size are read into memory; larger ones stay on the disk and are read by windows.
 IN_MEMORY_BYTES = 512 * 2**20
-#: A file that claims more bytes of pixels than this many times its size is damaged (deflate reaches 1,030).
-_MOST_EXPANSION = 10_000
 _stay_on_disk = ContextVar("_stay_on_disk", default=False)
 
 
@@ -74,7 +73,7 @@ class LazyCube(LazyArray):
         self, path: Path, source: Any, order: Sequence[int], nodata: float | None, marks: Marks = NO_MARKS
     ) -> None:
         self._path, self._source, self._order, self._nodata = path, source, tuple(order), nodata
-        self._marks, self.files = marks, (path,)
+        self._marks, self.files = marks, (path, *(source.files if isinstance(source, LazyArray) else ()))
         self.shape = tuple(int(source.shape[axis]) for axis in order)
         self.dtype = np.dtype(source.dtype).newbyteorder("=")
 
@@ -114,7 +113,8 @@ def build(
     cube = LazyCube(path, source, order, nodata, marks)
     if 0 in cube.shape:
         raise HsisrError(f"{path}: the cube is empty (bands, rows, columns: {cube.shape})")
-    check_claim(path, cube.nbytes)
+    check_claim(path, cube.nbytes, cube.files)
+    check(path, BANDS, cube.shape[0], "bands")
     scene = Scene(cube, name=scene_name(path), nodata=nodata, **facts)
     if _stay_on_disk.get():
         return scene
@@ -164,11 +164,16 @@ def check_numeric(path: Path, what: str, dtype: np.dtype) -> None:
         raise HsisrError(f"{path}: {what} has type {dtype}; expected integers or real numbers of up to 64 bits")
 
 
-def check_claim(path: Path, claimed_bytes: int) -> None:
-    """Raise HsisrError if a file claims more pixels than one of its size can hold, however well compressed."""
-    size = path.stat().st_size if path.is_file() else 0
-    if size and claimed_bytes > max(size * _MOST_EXPANSION, 2**26):
-        raise HsisrError(f"{path}: damaged: claims {claimed_bytes:,} bytes of pixels in a file of {size:,}")
+def check_claim(path: Path, claimed_bytes: int, files: Sequence[Path] = ()) -> None:
+    """Raise HsisrError if a file claims far more bytes of pixels than one of its size holds.
+
+    files: those that hold them, where it is not `path` alone. What lies at an address has no size here.
+    """
+    if claimed_bytes <= ALWAYS_ALLOWED_BYTES:
+        return
+    stored = {file.resolve(): file.stat().st_size for file in (path, *files) if file.is_file()}
+    if stored:
+        check_expansion(path, claimed_bytes, sum(stored.values()))
 
 
 def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from hsisr.datasets.readers.arrays import Marks
 from hsisr.datasets.readers.wavelengths import spectral_facts
 from hsisr.errors import HsisrError, notice
+from hsisr.limits import BANDS
 
 #: Names are compared in small letters, without anything but letters and digits.
 _FILLS = ("fillvalue", "missingvalue", "dataignorevalue", "nodata", "nodatavalue", "ignorevalue", "novalue")
@@ -236,7 +237,7 @@ def _is_column(key: str, item: Any, cube: Any, keys: tuple[str, ...]) -> bool:
     if _plain(key.rpartition("/")[2]) not in keys or item.dtype.kind not in "uif":
         return False
     longer = [size for size in item.shape if size > 1] or [1]
-    return len(longer) == 1 and longer[0] in cube.shape
+    return len(longer) == 1 and longer[0] in cube.shape and longer[0] <= BANDS.most
 
 
 def _common(first: str, second: str) -> str:

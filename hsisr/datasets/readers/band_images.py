@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.datasets.readers import raster
-from hsisr.datasets.readers.arrays import build, left_on_disk, scene_name, vector
+from hsisr.datasets.readers import raster, rgb
+from hsisr.datasets.readers.arrays import build, check_claim, left_on_disk, scene_name, vector
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.datasets.readers.images import SUFFIXES, decode, raster_driver_of
 from hsisr.datasets.stacking import stacked
@@ -54,6 +54,7 @@ def read(
     for index, file in enumerate(files):
         plane = _plane(file, channel)
         if stored is None:
+            check_claim(path, len(files) * plane.nbytes, files)
             stored = np.empty((len(files), *plane.shape), plane.dtype)
         if plane.shape != stored.shape[1:] or plane.dtype != stored.dtype:
             raise HsisrError(
@@ -70,15 +71,17 @@ def describe(path: Path) -> dict[str, Any]:
     files = _numbered(path)
     if raster_driver_of(first_bytes(files[0], 16)) == _JPEG_2000:
         with left_on_disk():
-            first = raster.read(files[0]).stored
+            scene = raster.read(files[0])
+        sizes = zip(("channels", "rows", "columns"), scene.shape, strict=True)
+        first = {**dict(sizes), "type": str(scene.stored.dtype)}
     else:
-        first = decode(files[0])
+        first = rgb.describe(files[0])
     return {
         "format": "folder of band images",
         "bands": len(files),
         "first": files[0].name,
-        "channels, rows, columns": "x".join(map(str, first.shape)),
-        "type": str(first.dtype),
+        "channels, rows, columns": "x".join(str(first[key]) for key in ("channels", "rows", "columns")),
+        "type": first["type"],
     }
 
 

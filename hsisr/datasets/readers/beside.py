@@ -37,7 +37,7 @@ def opened(path: Path, driver: str, sources: str) -> Any:
     if sources not in ("beside", "any"):
         raise HsisrError(f"{path}: sources={sources}: expected beside, or any for files that lie elsewhere")
     if driver == "VRT":
-        _check_vrt(path, sources == "any")
+        _check_vrt(path, sources == "any", set())
     image = rasterio.open(path, driver=driver)
     for file in image.files:
         if sources != "any" and not _lies_below(Path(file), path.parent):
@@ -46,8 +46,11 @@ def opened(path: Path, driver: str, sources: str) -> Any:
     return image
 
 
-def _check_vrt(path: Path, anywhere: bool, depth: int = 1) -> None:
-    """Raise HsisrError for a VRT that is more than images put together, or that names files that are not followed."""
+def _check_vrt(path: Path, anywhere: bool, checked: set[Path], depth: int = 1) -> None:
+    """Raise HsisrError for a VRT that is more than images put together, or that names files that are not followed.
+
+    checked: files that need not be looked at again.
+    """
     if depth > _MOST_DEPTH:
         raise HsisrError(f"{path}: VRTs that name each other more than {_MOST_DEPTH} deep; refused")
     if path.stat().st_size > _MOST_BYTES:
@@ -62,17 +65,19 @@ def _check_vrt(path: Path, anywhere: bool, depth: int = 1) -> None:
         if element.tag == "SourceFilename":
             named = (element.text or "").strip()
             file = path.parent / named if element.get("relativeToVRT") == "1" else Path(named)
-            if not anywhere and not _lies_below(file, path.parent):
+            if not anywhere and (not _lies_below(file, path.parent) or ":" in named):  # GDAL reads more into a colon
                 raise HsisrError(_elsewhere(path, named))
-            _check_source(path, file, anywhere, depth)
+            if file not in checked:
+                _check_source(path, file, anywhere, checked, depth)
+                checked.add(file)
 
 
-def _check_source(vrt: Path, file: Path, anywhere: bool, depth: int) -> None:
+def _check_source(vrt: Path, file: Path, anywhere: bool, checked: set[Path], depth: int) -> None:
     if not file.is_file():
         raise HsisrError(f"{vrt}: names {file} as its source, and there is no such file")
     head = first_bytes(file, 64)
     if raster_driver_of(head) == "VRT":
-        _check_vrt(file, anywhere, depth + 1)
+        _check_vrt(file, anywhere, checked, depth + 1)
     elif raster_driver_of(head) is None and driver_of(head) is None:
         raise HsisrError(f"{vrt}: names {file} as its source, which is no image of a known format")
 

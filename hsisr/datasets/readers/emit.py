@@ -14,7 +14,7 @@ import numpy as np
 
 from hsisr import hdf5
 from hsisr.datasets.readers import ground, products
-from hsisr.datasets.readers.arrays import LazyCube, scene_name
+from hsisr.datasets.readers.arrays import LazyCube, check_claim, scene_name
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips
 from hsisr.errors import HsisrError, notice
@@ -58,7 +58,7 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
         valid, told = _valid(path, cube.shape[1:]) if screen else (None, None)
         acquired, place = products.text_attribute(file, "time_coverage_start"), ground.Georeference()
         if str(ortho).lower() in ("true", "1"):
-            table, place = _lookup(path, file, cube.shape[1:])
+            table, place = _lookup(path, file, cube)
             cube = _OnGrid(cube, table, nodata)
             valid = None if valid is None else (table[0] < 0) | valid[table[0], table[1]]
         else:
@@ -76,14 +76,18 @@ def describe(path: Path) -> dict[str, Any]:
     return products.described(path, read)
 
 
-def _lookup(path: Path, file: Any, size: tuple[int, ...]) -> tuple[np.ndarray, ground.Georeference]:
+def _lookup(path: Path, file: Any, cube: LazyArray) -> tuple[np.ndarray, ground.Georeference]:
     """Row and column of the sensor's image (2, rows, columns of the grid), -1 for none; and where the grid lies."""
-    columns, rows = (hdf5.dataset(file, f"location/{name}", "if", 2)[...].astype(int) for name in ("glt_x", "glt_y"))
+    bands, height, width = cube.shape
+    stored = [hdf5.dataset(file, f"location/{name}", "if", 2) for name in ("glt_x", "glt_y")]
+    misfit = f"{path}: its lookup table (glt_x, glt_y) does not fit its image of {height} x {width} pixels"
+    if stored[0].shape != stored[1].shape:
+        raise HsisrError(misfit)
+    check_claim(path, stored[0].size * max(bands * cube.dtype.itemsize, 2 * np.dtype(np.int32).itemsize))
+    columns, rows = (part[...].astype(np.int32) for part in stored)
     known = (rows > 0) & (columns > 0)
-    if rows.shape != columns.shape or not known.any() or rows.max() > size[0] or columns.max() > size[1]:
-        raise HsisrError(
-            f"{path}: its lookup table (glt_x, glt_y) does not fit its image of {size[0]} x {size[1]} pixels"
-        )
+    if not known.any() or rows.max() > height or columns.max() > width:
+        raise HsisrError(misfit)
     left, a, b, top, d, e = (
         float(number) for number in products.vector_of(path, "the geotransform", file, "geotransform", 6)
     )

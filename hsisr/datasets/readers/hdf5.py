@@ -7,9 +7,10 @@ import numpy as np
 
 from hsisr import hdf5
 from hsisr.datasets.readers import attributes
-from hsisr.datasets.readers.arrays import NO_MARKS, band_first_order, build, choose_variable, vector
+from hsisr.datasets.readers.arrays import NO_MARKS, band_first_order, build, check_claim, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
+from hsisr.limits import BANDS, check
 from hsisr.scene import Scene
 
 #: One row of chunks of a 3 GB scene; the number of slots is a prime, a hundred times the chunks that fit, as HDF5 asks.
@@ -37,13 +38,16 @@ def read(
     """
     datasets = _datasets(path, _clean(variable))
     name = choose_variable(path, {key: item.shape for key, item in datasets.items()}, _clean(variable))
+    check_claim(path, datasets[name].size * datasets[name].dtype.itemsize)
     with damage(path, "HDF5 file"):
         stated = attributes.read(path, name, datasets)
     order = band_first_order(path, axes or stated.axes, datasets[name].shape)
     bands = datasets[name].shape[order[0]]
+    check(path, BANDS, bands, "bands")
     facts: dict[str, Any] = stated.spectral_facts(path, bands)
     said = _clean(wavelengths_nm) if isinstance(wavelengths_nm, str) else None
     if said is not None and said in datasets:
+        check(path, BANDS, datasets[said].size, f"numbers in {said}")
         wavelengths_nm = GuardedDataset(path, datasets[said])[...]
     elif isinstance(wavelengths_nm, str) and "," not in wavelengths_nm:
         raise HsisrError(f"{path}: has no dataset {wavelengths_nm!r} for the wavelengths")
@@ -100,7 +104,7 @@ def own(path: Path, file: Any, wanted: str | None = None, depth: int = 8) -> dic
     import h5py
 
     found, leaks = {}, {}
-    for name, item, leak in hdf5.members(file, depth):
+    for name, item, leak in hdf5.members(file, path, depth):
         if leak is not None:
             leaks[name] = leak
         elif isinstance(item, h5py.Dataset):

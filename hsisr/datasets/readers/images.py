@@ -12,6 +12,7 @@ import numpy as np
 from hsisr.datasets.readers.arrays import check_claim
 from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError, notice
+from hsisr.limits import BANDS, check
 
 SUFFIXES = frozenset({".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff"})
 
@@ -68,7 +69,8 @@ def opened(path: Path) -> Iterator[Any]:
         fault = "not an image of type PNG, BMP, JPEG or TIFF" if head else "empty file (0 bytes)"
         raise HsisrError(f"{path}: {fault}; get it again")
     with quiet_gdal(), damage(path, f"{driver} image"), rasterio.open(path, driver=driver) as image:
-        check_claim(path, image.count * image.height * image.width)
+        check_claim(path, image.count * image.height * image.width * np.dtype(image.dtypes[0]).itemsize)
+        check(path, BANDS, image.count, "channels")
         yield image
 
 

@@ -14,9 +14,13 @@ from hsisr.datasets.readers.arrays import band_first_order, build, check_claim, 
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips, own
 from hsisr.errors import HsisrError
+from hsisr.limits import OBJECTS, check
 from hsisr.scene import Scene
 
-_NUMERIC = {"double", "single", "logical"} | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
+#: Class of a numeric variable -> bytes of a value.
+_ITEM_BYTES = {"double": 8, "single": 4, "logical": 1} | {
+    f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -101,14 +105,16 @@ class _Version5:
         self.path = path
         with damage(path, "MATLAB file"):
             listed = whosmat(str(path), appendmat=False)
-        numeric = [(name, shape, kind) for name, shape, kind in listed if kind in _NUMERIC]
+        check(path, OBJECTS, len(listed), "variables")
+        numeric = [(name, shape, kind) for name, shape, kind in listed if kind in _ITEM_BYTES]
         self.shapes = {name: tuple(int(n) for n in shape) for name, shape, _ in numeric}
         self.types = {name: kind for name, _, kind in numeric}
 
     def values(self, name: str) -> np.ndarray:
         from scipy.io import loadmat
 
-        check_claim(self.path, int(np.prod(self.shapes[name], dtype=object)))
+        count = int(np.prod(self.shapes[name], dtype=object))
+        check_claim(self.path, count * _ITEM_BYTES[self.types[name]])
         with damage(self.path, "MATLAB file"):
             content = loadmat(str(self.path), appendmat=False, variable_names=[name])
         array = content.get(name)
@@ -227,7 +233,7 @@ def _is_text(dataset: Any) -> bool:
 def _has_matlab_classes(path: Path) -> bool:
     try:
         with damage(path, "HDF5 file"), hdf5.open_any(path) as file:
-            known = [item for _, item, _ in hdf5.members(file, 1) if item is not None]
+            known = [item for _, item, _ in hdf5.members(file, path, 1) if item is not None]
             return len(known) > 0 and all("MATLAB_class" in item.attrs for item in known)
     except HsisrError:
         return False

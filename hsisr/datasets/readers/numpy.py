@@ -1,14 +1,16 @@
 """Reader of NumPy arrays, .npy and .npz. Never unpickles."""
 
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from hsisr.datasets.readers.arrays import band_first_order, build, check_claim, choose_variable, vector
+from hsisr.datasets.readers.arrays import band_first_order, build, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
+from hsisr.limits import OBJECTS, check, check_expansion
 from hsisr.scene import Scene
 
 _NPY = b"\x93NUMPY"
@@ -40,24 +42,24 @@ def read(
     """
     arrays = _arrays(path)
     name = choose_variable(path, {key: array.shape for key, array in arrays.items()}, variable)
-    cube = arrays[name]
+    cube = arrays[name].values()
     if cube.ndim == 2 and variable is not None:
         cube, axes = cube[..., np.newaxis], "HWB"
     order = band_first_order(path, axes, cube.shape)
     if isinstance(wavelengths_nm, str):
         if wavelengths_nm not in arrays:
             raise HsisrError(f"{path}: has no variable {wavelengths_nm!r} for the wavelengths")
-        wavelengths_nm = arrays[wavelengths_nm]
+        wavelengths_nm = arrays[wavelengths_nm].values()
     wavelengths = vector(path, wavelengths_nm, "wavelengths", cube.shape[order[0]])
     return build(path, cube, order, nodata, wavelengths_nm=wavelengths)
 
 
 def read_plane(path: Path) -> np.ndarray:
     """The only array of the file with two axes (rows, columns)."""
-    planes = [array for array in _arrays(path).values() if array.ndim == 2]
+    planes = [array for array in _arrays(path).values() if len(array.shape) == 2]
     if len(planes) != 1:
         raise HsisrError(f"{path}: expected one array with two axes (rows, columns), found {len(planes)}")
-    return np.array(planes[0])
+    return np.array(planes[0].values())
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -66,18 +68,55 @@ def describe(path: Path) -> dict[str, Any]:
     return {"format": "NumPy", **arrays}
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every numeric array of the file, by name; an .npy is mapped, not read."""
-    with damage(path, "NumPy file"):
-        with open(path, "rb") as file:
-            single = file.read(len(_NPY)) == _NPY
-        arrays = {"array": np.lib.format.open_memmap(path, mode="r")} if single else _members(path)
+@dataclass(frozen=True)
+class _Array:
+    """An array of a file, of which only the header has been read. member: its name in an .npz; None: an .npy."""
+
+    path: Path
+    member: str | None
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def values(self) -> np.ndarray:
+        """The array; an .npy is mapped, not read. Raises HsisrError for one that is damaged or far too large."""
+        with damage(self.path, "NumPy file"):
+            if self.member is None:
+                return np.lib.format.open_memmap(self.path, mode="r")
+            with zipfile.ZipFile(self.path) as archive:
+                held = archive.getinfo(self.member)
+                claimed = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+                if claimed > held.file_size:
+                    raise HsisrError(f"{self.path}: damaged: {self.member} claims more bytes than it holds")
+                check_expansion(f"{self.path}: {self.member}", held.file_size, held.compress_size)
+                with archive.open(held) as file:
+                    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _arrays(path: Path) -> dict[str, _Array]:
+    """Every numeric array of the file, by name."""
+    with damage(path, "NumPy file"), open(path, "rb") as file:
+        single = file.read(len(_NPY)) == _NPY
+        file.seek(0)
+        arrays = {"array": _Array(path, None, *_header(file))} if single else _members(path)
     return {name: array for name, array in arrays.items() if array.dtype.kind in "uifcb"}
 
 
-def _members(path: Path) -> dict[str, np.ndarray]:
+def _members(path: Path) -> dict[str, _Array]:
+    found = {}
     with zipfile.ZipFile(path) as archive:
-        members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
-        check_claim(path, sum(member.file_size for member in members))
-    with np.load(path, allow_pickle=False) as archive:
-        return {member.filename.removesuffix(".npy"): archive[member.filename] for member in members}
+        members = [member.filename for member in archive.infolist() if member.filename.endswith(".npy")]
+        check(path, OBJECTS, len(members), "arrays")
+        for member in members:
+            with archive.open(member) as file:
+                found[member.removesuffix(".npy")] = _Array(path, member, *_header(file))
+    return found
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that an .npy file states."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not read")
+    return shape, dtype

@@ -19,9 +19,10 @@ from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
 
 _ZIP = b"PK\x03\x04"
-#: Largest description that is read, and how deep its elements lie; real ones have 10 MB and a depth of 15 at most.
-_MOST_TEXT_BYTES = 64 * 2**20
-_MOST_DEPTH = 100
+#: Largest descriptions that are read, and how many elements they have, how deep; real ones have 10 MB, 0.1 MB those
+#: that are no XML, and a depth of 15 at most.
+_MOST_XML_BYTES, _MOST_TEXT_BYTES, _MOST_TAG_BYTES = 64 * 2**20, 4 * 2**20, 2**20
+_MOST_DEPTH, _MOST_ELEMENTS = 100, 500_000
 #: Files of a folder that are looked at, and how deep they lie; Sentinel-2's lie five deep.
 _MOST_FILES, _MOST_FOLDERS_DEEP = 5_000, 6
 
@@ -76,22 +77,30 @@ class Package:
             return self.names[name]
         return f"/vsizip/{{{self.path.resolve()}}}/{self.names[name]}"
 
-    def content(self, name: str) -> bytes:
-        """All bytes of a description. Raises HsisrError if it cannot be read, or is larger than any description."""
+    def file(self, name: str) -> Path:
+        """The file on the disk that holds it: itself, or the archive."""
+        return self.path if self.zipped else Path(self.names[name])
+
+    def files(self) -> tuple[Path, ...]:
+        """All that holds the package."""
+        return (self.path,) if self.zipped else tuple(map(Path, self.names.values()))
+
+    def content(self, name: str, most: int = _MOST_XML_BYTES) -> bytes:
+        """All bytes of a description. Raises HsisrError if it cannot be read, or has more than `most` bytes."""
         with damage(self.place(name), "description"):
             if self.zipped:
                 with zipfile.ZipFile(self.path) as archive, archive.open(self.names[name]) as file:
-                    content = file.read(_MOST_TEXT_BYTES + 1)
+                    content = file.read(most + 1)
             else:
                 with open(self.names[name], "rb") as file:
-                    content = file.read(_MOST_TEXT_BYTES + 1)
-        if len(content) > _MOST_TEXT_BYTES:
-            raise HsisrError(f"{self.place(name)}: a description of more than {_MOST_TEXT_BYTES:,} bytes; refused")
+                    content = file.read(most + 1)
+        if len(content) > most:
+            raise HsisrError(f"{self.place(name)}: a description of more than {most:,} bytes; refused")
         return content
 
     def text(self, name: str) -> str:
         """A description as text; letters outside UTF-8 are replaced. Errors as `content`."""
-        return self.content(name).decode("utf-8", "replace")
+        return self.content(name, _MOST_TEXT_BYTES).decode("utf-8", "replace")
 
     def xml(self, name: str) -> Element:
         """The root of an XML description, tags without their name spaces. Errors as `parsed_xml`."""
@@ -101,14 +110,19 @@ class Package:
 def parsed_xml(path: Path, content: bytes) -> Element:
     """The root of an XML text, tags without their name spaces.
 
-    Raises HsisrError for damage, for a document type (and with it any entity), and for elements nested too deeply.
+    Raises HsisrError for damage, for a document type (and with it any entity), and for elements that are nested too
+    deeply, too many, or have too many attributes.
     """
-    builder, depth = TreeBuilder(), 0
+    if re.search(rb"<[^<]{%d}" % _MOST_TAG_BYTES, content):
+        raise HsisrError(f"{path}: XML with a tag of more than {_MOST_TAG_BYTES:,} bytes; refused")
+    builder, depth, elements = TreeBuilder(), 0, 0
     parser = expat.ParserCreate(namespace_separator=" ")
 
     def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal depth
-        depth += 1
+        nonlocal depth, elements
+        depth, elements = depth + 1, elements + 1 + len(attributes)
+        if elements > _MOST_ELEMENTS:
+            raise HsisrError(f"{path}: XML of more than {_MOST_ELEMENTS:,} elements and attributes; refused")
         if depth > _MOST_DEPTH:
             raise HsisrError(f"{path}: its elements are nested more than {_MOST_DEPTH} deep; refused")
         builder.start(tag.rpartition(" ")[2], attributes)

@@ -14,7 +14,7 @@ import numpy as np
 
 from hsisr import hdf5
 from hsisr.datasets.readers import ground
-from hsisr.datasets.readers.arrays import build, left_on_disk, scene_name
+from hsisr.datasets.readers.arrays import build, check_claim, left_on_disk, scene_name
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.damage import first_bytes as leading_bytes
 from hsisr.datasets.readers.images import quiet_gdal
@@ -23,12 +23,11 @@ from hsisr.datasets.readers.scene import facts
 from hsisr.datasets.stacking import stacked
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import ChosenBands, LazyArray
+from hsisr.limits import BANDS, check
 from hsisr.scene import Scene
 
 #: GDAL's formats of a product's images by their endings.
 _DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
-#: Endings of descriptions that stand for a product.
-_DESCRIPTIONS = (".xml", ".hdr", ".json", ".geojson")
 #: What a Scene says of each band.
 _SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
 #: Points a side of a geolocation grid that the affine is sought through.
@@ -38,13 +37,14 @@ _PLACES = 7
 def raster(package: Package, name: str) -> Scene:
     """The image of a package as a lazy scene, with its place and nodata value; scale and offset are left to the reader.
 
-    Raises HsisrError if it is damaged, or its bands differ in type.
+    Raises HsisrError if it is damaged, says that it holds more than it can, or its bands differ in type.
     """
     place = package.place(name)
     driver = _DRIVERS.get(place.suffix.lower())
     if driver is None:
         raise HsisrError(f"{place}: an image of an unexpected kind; expected {', '.join(_DRIVERS)}")
-    rows = _Rasters(place, package.image(name), driver)
+    rows = _Rasters(place, package.image(name), driver, package.file(name))
+    check_claim(place, rows.nbytes, package.files())  # of all, as a layer of flags is often blank
     with quiet_gdal(), damage(place, "image"):
         found = ground.georeference(rows.image)
         nodata = rows.image.nodata
@@ -52,12 +52,12 @@ def raster(package: Package, name: str) -> Scene:
 
 
 class _Rasters(LazyArray):
-    """The bands of an open raster. path: what messages call it. name, driver: for GDAL."""
+    """The bands of an open raster. path: what messages call it. name, driver: for GDAL. file: that holds it."""
 
-    def __init__(self, path: Path, name: str, driver: str) -> None:
+    def __init__(self, path: Path, name: str, driver: str, file: Path) -> None:
         import rasterio
 
-        self._path = path
+        self._path, self.files = path, (file,)
         with quiet_gdal(), damage(path, "image"):
             self.image = rasterio.open(name, driver=driver)
             types = set(self.image.dtypes)
@@ -65,6 +65,7 @@ class _Rasters(LazyArray):
             raise HsisrError(f"{path}: its bands have different types: {', '.join(sorted(types))}")
         self.shape = (self.image.count, self.image.height, self.image.width)
         self.dtype = np.dtype(types.pop())
+        check(path, BANDS, self.image.count, "bands")
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
         """Stored numbers of a window."""
@@ -217,14 +218,14 @@ def vector_of(path: Path, what: str, owner: Any, name: str, count: int) -> np.nd
 
     Raises HsisrError for another count.
     """
+    check(path, BANDS, count, "bands")
     with damage(path, "HDF5 file"):
-        if name in owner.attrs:
-            values = np.asarray(hdf5.attribute(owner, name, list), float)
-        else:
-            values = np.ravel(hdf5.dataset(owner, name, "iuf")[...]).astype(float)
-    if values.shape != (count,):
-        raise HsisrError(f"{path}: {name} holds {values.size} numbers for the {count} bands of {what}")
-    return values
+        stored = None if name in owner.attrs else hdf5.dataset(owner, name, "iuf")
+        held = hdf5.attribute(owner, name, list) if stored is None else []
+        size = len(held) if stored is None else stored.size
+        if size != count:
+            raise HsisrError(f"{path}: {name} holds {size} numbers for the {count} bands of {what}")
+        return np.asarray(held if stored is None else np.ravel(stored[...]), float)
 
 
 def text_attribute(owner: Any, *names: str) -> str | None:
@@ -254,9 +255,7 @@ def finished(
         )
     _check_numbers(path, scene)
     fields = {key: getattr(scene, key) for key in ("scale", "offset", "crs", "transform", "guide", *_SPECTRAL)}
-    # a description is no measure of how many pixels its product may hold
-    holder = path.parent if path.suffix.lower() in _DESCRIPTIONS else path
-    made = build(holder, scene.stored, (0, 1, 2), scene.nodata, mask=mask, provenance=provenance, **fields)
+    made = build(path, scene.stored, (0, 1, 2), scene.nodata, mask=mask, provenance=provenance, **fields)
     valid = None if made.mask is None or made.mask.all() else made.mask
     return replace(made, name=scene_name(path), mask=valid)
 

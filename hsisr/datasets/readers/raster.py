@@ -7,7 +7,7 @@ and offset. Alpha bands and masks are masks, and the pages of a TIFF are bands.
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import beside, envi, ground, virtual
-from hsisr.datasets.readers.arrays import build, vector
+from hsisr.datasets.readers.arrays import build, check_claim, vector
 from hsisr.datasets.readers.damage import damage, first_bytes
 from hsisr.datasets.readers.images import quiet_gdal, raster_driver_of, valid_pixels
 from hsisr.datasets.readers.wavelengths import described, numbers, spectral_facts
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.lazy_array import LazyArray
+from hsisr.limits import BANDS, TEXT_BYTES, check
 from hsisr.scene import Scene
 
 #: Names under which bands' tags, and tags of whole files, give centres and widths.
@@ -105,6 +106,8 @@ class _Raster(LazyArray):
         if data is None:
             raise HsisrError(f"{path}: neither TIFF nor ENVI")
         header = envi.header_file(data) if self.format == "ENVI" else None
+        if header is not None:
+            check(header, TEXT_BYTES, header.stat().st_size, "bytes of text")
         if header is not None and b"spectral library" in header.read_bytes().lower():
             raise HsisrError(f"{path}: a library of spectra, not an image")
         with self._guarded():
@@ -115,6 +118,9 @@ class _Raster(LazyArray):
             else:
                 self._images = [beside.opened(path, driver, sources) if name is None else _open(name, driver)]
             self._image = self._images[0]
+            self.files = self._read_from(data, header)
+            check(path, BANDS, sum(image.count for image in self._images), "bands")
+            check_claim(path, sum(_bytes(image) for image in self._images), self.files)
             types = {dtype for image in self._images for dtype in image.dtypes}
         if len(types) != 1:
             raise HsisrError(f"{path}: its bands have different types: {', '.join(sorted(types))}")
@@ -177,6 +183,15 @@ class _Raster(LazyArray):
         with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"):
             yield
 
+    def _read_from(self, data: Path, header: Path | None) -> tuple[Path, ...]:
+        """The files that hold the image, as far as they lie on a disk here."""
+        if virtual.is_virtual(self.path):
+            archive = virtual.local_file(self.path)
+            return () if archive is None else (archive,)
+        if header is not None:  # GDAL may have opened links to them
+            return data, header
+        return tuple(Path(file) for image in self._images for file in image.files)
+
     def _pages(self, path: Path | str) -> list[Any]:
         """The open image, or one for each page of a TIFF that holds several."""
         import rasterio
@@ -184,6 +199,7 @@ class _Raster(LazyArray):
         image = _open(path, "GTiff")
         if len(image.subdatasets) < 2:
             return [image]
+        check(self.path, BANDS, len(image.subdatasets), "pages")
         pages = [rasterio.open(name) for name in sorted(image.subdatasets, key=natural_key)]
         if len({(page.count, page.height, page.width, page.dtypes) for page in pages}) != 1:
             sizes = ", ".join(dict.fromkeys(f"{page.count} x {page.height} x {page.width}" for page in pages))
@@ -194,7 +210,9 @@ class _Raster(LazyArray):
         return pages
 
     def _check_interpretation(self) -> None:
-        if self._image.count == 1 and self._image.colorinterp[0].name == "palette":
+        with self._guarded():
+            holds_indices = self._image.count == 1 and self._image.colorinterp[0].name == "palette"
+        if holds_indices:
             raise HsisrError(
                 f"{self.path}: holds palette indices, not values; save it with its colours "
                 "(gdal_translate -expand rgb), or as the numbers behind them"
@@ -218,12 +236,19 @@ class _Raster(LazyArray):
 
     def _header(self) -> dict[str, str]:
         """The ENVI header, keys in lower case with _ for blanks; empty for a GeoTIFF."""
-        return {name.lower(): value for name, value in self._image.tags(ns="ENVI").items()}
+        with self._guarded():
+            return {name.lower(): value for name, value in self._image.tags(ns="ENVI").items()}
+
+    def _of_bands(self, say: Callable[[Any], Sequence[Any]]) -> list[Any]:
+        """What rasterio says of each band of the scene. say: takes an image and says it of all its bands, slowly."""
+        with self._guarded():
+            columns = [say(image) for image in self._images]
+        return [columns[number][band - 1] for number, band in self._places]
 
     def _set_scale(self) -> None:
         """Scales and offsets of the bands; of an ENVI header also the factor by which reflectance was multiplied."""
-        self.scales = np.array([self._images[number].scales[band - 1] for number, band in self._places])
-        self.offsets = np.array([self._images[number].offsets[band - 1] for number, band in self._places])
+        self.scales = np.array(self._of_bands(lambda image: image.scales))
+        self.offsets = np.array(self._of_bands(lambda image: image.offsets))
         factor = self._header().get("reflectance_scale_factor")
         if factor is not None and (self.scales == 1).all() and (self.offsets == 0).all():
             value = float(numbers(self.path, factor, "reflectance scale factors", 1)[0][0])
@@ -247,7 +272,7 @@ class _Raster(LazyArray):
         units = units or _first(file, _UNITS) or ""
         centres, named = (centres_nm, None) if centres_nm is not None else self._column(_CENTRES, header, bands, file)
         if centres is None:
-            centres = described([self._images[number].descriptions[band - 1] for number, band in self._places])
+            centres = described(self._of_bands(lambda image: image.descriptions))
         if not units and named is not None:
             units = {"nm": "nm", "um": "um"}.get(named.rpartition("_")[2], "")
         widths, _ = self._column(_WIDTHS, header, bands, file)
@@ -288,11 +313,16 @@ class _Raster(LazyArray):
         return {**tags, **plain}
 
     def _nodata(self) -> float | None:
-        values = {self._images[number].nodatavals[band - 1] for number, band in self._places} - {None}
+        values = set(self._of_bands(lambda image: image.nodatavals)) - {None}
         plain = {value for value in values if not np.isnan(value)}
         if len(plain) > 1:
             raise HsisrError(f"{self.path}: its bands declare different nodata values: {sorted(plain)}")
         return next(iter(plain or values), None)
+
+
+def _bytes(image: Any) -> int:
+    count: int = image.count * image.height * image.width * np.dtype(image.dtypes[0]).itemsize
+    return count
 
 
 def _first(tags: dict[str, str], keys: tuple[str, ...]) -> str | None:

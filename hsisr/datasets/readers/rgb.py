@@ -38,7 +38,8 @@ def read(path: Path, crs: str | None = None, georeference: str | None = None) ->
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Channels, size and type."""
-    pixels = decode(path)
-    channels, rows, columns = pixels.shape
-    return {"format": "image", "channels": channels, "rows": rows, "columns": columns, "type": str(pixels.dtype)}
+    """Channels, size and type; no pixels are read. Of a palette the channels are its colours."""
+    with opened(path) as image:
+        palette = image.count == 1 and image.colorinterp[0].name == "palette"
+        channels, rows, columns, dtype = 3 if palette else image.count, image.height, image.width, image.dtypes[0]
+    return {"format": "image", "channels": channels, "rows": rows, "columns": columns, "type": dtype}

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import products, virtual
+from hsisr.datasets.readers.arrays import check_claim, left_on_disk
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.stacking import stacked
 from hsisr.errors import HsisrError
+from hsisr.limits import BANDS, check
 from hsisr.scene import Scene
 
 _MOST_BYTES = 16 * 2**20
@@ -94,10 +96,18 @@ def _only_data(assets: Mapping[str, Any]) -> tuple[str, ...]:
 def _image(path: Path, assets: Mapping[str, Any], keys: tuple[str, ...], remote: bool) -> Scene:
     from hsisr.datasets.readers import read_scene
 
-    scenes = []
+    check(path, BANDS, len(keys), "assets of a scene")
+    scenes: list[Scene] = []
+    files: list[Path] = []
+    claimed = 0
     for key in keys:
         place = _place(path, key, assets[key], remote)
-        scenes.append(_completed(path, key, read_scene(place), assets[key]))
+        with left_on_disk():
+            scene = read_scene(place)
+        files += [place, *scene.files]
+        claimed += int(np.prod(scene.shape, dtype=object)) * np.dtype(scene.stored.dtype).itemsize
+        check_claim(path, claimed, files)
+        scenes.append(_completed(path, key, scene, assets[key]))
     return scenes[0] if len(scenes) == 1 else stacked(scenes, [f"{path}: asset {key}" for key in keys], scenes[0].name)
 
 

@@ -54,11 +54,12 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
             good = products.vector_of(path, "surface_reflectance", stored, "good_wavelengths", stored.shape[0]) > 0
         nodata = products.number_of(stored, "_FillValue", _NODATA)
         names = [name for name in ("nodata_pixels", *(_CLOUDS if screen else ())) if name in list(fields)]
-        planes = [hdf5.dataset(fields, name, "iuf", 2)[...] != 0 for name in names]
+        layers = [hdf5.dataset(fields, name, "iuf", 2) for name in names]
+        if any(layer.shape != stored.shape[1:] for layer in layers):
+            raise HsisrError(f"{path}: its masks are of another size than surface_reflectance, {stored.shape[1:]}")
+        planes = [layer[...] != 0 for layer in layers]
         place = _grid(path, file, top) if top == _GRID else _places(file, top)
         place = ground.as_told(path, place, None, georeference)
-    if any(plane.shape != stored.shape[1:] for plane in planes):
-        raise HsisrError(f"{path}: its masks are of another size than surface_reflectance, {stored.shape[1:]}")
     cube = LazyCube(path, GuardedDataset(path, stored), (0, 1, 2), nodata)
     scene = Scene(
         cube, scene_name(path), nodata=nodata, crs=place.crs, transform=place.transform,

@@ -22,6 +22,7 @@ class Checkpoint:
     base, scale, bands: the network that its weights fit; scale None where one place has several. dataset: that it was
     trained on. place: where a person finds it. listing, files, pattern: where a program does: a Hugging Face listing,
     the address that file names follow, and what the name of the file holds; empty where there is no plain URL.
+    hosts: to which that place may redirect.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Checkpoint:
     listing: str = ""
     files: str = ""
     pattern: str = ""
+    hosts: tuple[str, ...] = ()
 
     @property
     def by_hand(self) -> str:
@@ -80,7 +82,7 @@ def fetch(entry: Checkpoint, folder: Path, progress: bool = True) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     name = _choose(_file_names(entry, folder), entry)
     target = folder / Path(name).name
-    download([entry.files + quote(name)], target, progress=progress, way_out=entry.by_hand)
+    download([entry.files + quote(name)], target, progress=progress, way_out=entry.by_hand, hosts=entry.hosts)
     return target
 
 

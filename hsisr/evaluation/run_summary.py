@@ -1,0 +1,37 @@
+"""What scoring reads of a training run beside its weights: train.json, which `hsisr.training.summary` writes."""
+
+import os
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from hsisr.config import checked
+from hsisr.files import read_json
+
+
+class _Timing(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    seconds: float = Field(ge=0, allow_inf_nan=False)
+
+
+class _Summary(BaseModel):
+    """What a summary must hold; whatever else stands there is kept."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    settings: dict[str, Any]
+    code: dict[str, Any]
+    data: dict[str, dict[str, str]]
+    steps: int = Field(ge=0)
+    parameters: int = Field(ge=0)
+    timing: _Timing
+    source: str = ""
+    source_sha256: str = ""
+
+
+def read(path: str | os.PathLike) -> dict[str, Any]:
+    """The summary of a run. Raises HsisrError if it is absent, damaged, or lacks what it must hold."""
+    content = read_json(path, "training")
+    checked(_Summary, content, str(path))
+    return content

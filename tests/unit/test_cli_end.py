@@ -1,0 +1,67 @@
+"""How a command ends when the system stops it: temporary files removed, a line that says how to go on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from . import own_scene
+
+REPOSITORY = Path(__file__).parents[2]
+STOPPED_WHILE_IT_WORKS = """
+import sys, time
+from hsisr import inference
+from hsisr.cli import main
+import hsisr.inference.scenes as scenes
+def wait(*arguments):
+    open("working", "w").close()
+    time.sleep(60)
+scenes._compute = wait
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_predict_says_how_to_resume(number, tmp_path):
+    own_scene.write_pair(tmp_path, 16, 16)
+    words = ["predict", "lr.tif", "--guide", "guide.tif", "--model", "gsa", "-o", "sr.tif", "--device", "cpu"]
+    running = subprocess.Popen(
+        [sys.executable, "-c", STOPPED_WHILE_IT_WORKS, *words],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not (tmp_path / "working").exists():
+        assert time.monotonic() < end and running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(number)
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 128 + number
+    assert said.splitlines()[-1] == f"hsisr: stopped by {number.name}; the same command goes on where it was"
+    assert "Traceback" not in said and not list(tmp_path.glob(".*.tmp-*"))
+
+
+def test_what_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "folder.npy").mkdir()
+    (tmp_path / "pair.h5").mkdir()
+    for words in (["info", "folder.npy"], ["registration", "pair.h5"], ["compare", "pair.h5", "pair.h5"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "hsisr", *words], cwd=tmp_path, capture_output=True, text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )  # fmt: skip
+        assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
+
+
+def test_what_gdal_says_in_no_encoding_stays_unsaid(tmp_path):
+    """rasterio prints a traceback of its own where it cannot decode a warning."""
+    header = "samples = 4\nlines = 4\nbands = 1\ndata type = 1\ninterleave = bsq\nbyte order = 0\nheader offset = 0\n"
+    place = b"map info = {UTM, 1, 1, 5, 6, 30, 30, 31, North, \xf0GS}\n"
+    (tmp_path / "a.hdr").write_bytes(b"ENVI\n" + header.encode() + place)
+    (tmp_path / "a.img").write_bytes(bytes(16))
+    done = subprocess.run(
+        [sys.executable, "-m", "hsisr", "info", "a.hdr"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "Unicode" not in done.stderr and done.returncode == 0
