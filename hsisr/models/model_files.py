@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, file_hash, parse_json, stamp
 
@@ -63,7 +63,7 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise HsisrError(f"{path}: not a model file, or damaged (its header holds no names and values)")
     check_stamp(path, header, "model")
-    checked(Facts, header, str(path))
+    check_section(Facts, header, str(path))
     return header
 
 
