@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: README and CONTRIBUTING become pages of the site, and public packages get pages of their API."""
+"""Hooks of mkdocs: README and its kind become pages of the site, and public packages get pages of their API."""
 
 import ast
 import os
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("hsisr", "hsisr.datasets", "hsisr.degrade", "hsisr.pairs", "hsisr.patches", "hsisr.metrics", "hsisr.models")
 PACKAGES += ("hsisr.ops", "hsisr.training", "hsisr.inference", "hsisr.evaluation")
 #: Page of the site -> file outside docs/ that it is made from.
-OUTSIDE = {"start.md": "README.md", "contributing.md": "CONTRIBUTING.md"}
+OUTSIDE = {"start.md": "README.md", "contributing.md": "CONTRIBUTING.md", "security.md": "SECURITY.md"}
 LINK = re.compile(r"\[([^\]]*)\]\((?!https?:|#)([^)#\s]+)(#[^)]*)?\)")
 
 
