@@ -38,7 +38,7 @@ class Options(SceneOptions):
     """How a scene is super-resolved; the defaults choose for themselves.
 
     scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
-    work of one tile, or a text such as 2G. device: auto, cpu, cuda, cuda:<index>, or several with commas: each takes
+    work of one tile, or a text such as 2G. device: auto, cpu, cuda, `cuda:<index>`, or several with commas: each takes
     tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without tiles. align: reproject or resample
     the guide onto the LR image's grid. correct_shift: move the guide by the shift that is measured. peak, guide_peak:
     values that the model is shown as 1. bands, guide_bands: to use, from 0, numbers or a text such as 0-30,40; the

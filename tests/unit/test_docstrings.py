@@ -149,6 +149,12 @@ def test_every_error_is_described():
     assert [name for name, function, owner in functions if not said.search(words_on(function, owner))] == []
 
 
+def test_pages_made_of_docstrings_lose_no_word():
+    """A word in <angle brackets> is taken for HTML, unless it is code."""
+    lost = {name: re.findall(r"<\w+>", re.sub(r"`[^`]*`", "", thing.__doc__ or "")) for name, thing, _ in FOUND}
+    assert {name: found for name, found in lost.items() if found} == {}
+
+
 @pytest.mark.parametrize(
     ("text", "lack"),
     [("Add first to second.", []), ("Add two.", ["first", "second"]), ("Add firsts to second.", ["first"])],
