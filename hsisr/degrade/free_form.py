@@ -139,7 +139,8 @@ def _placed(start: int, taps: np.ndarray, first: int, length: int) -> np.ndarray
     for place, tap in enumerate(taps, start - first):
         if 0 <= place < length:
             wide[place] = tap
-    return wide / wide.sum()
+    wide /= wide.sum()
+    return wide
 
 
 def _best_taps(seen: Iterable[np.ndarray], usual: np.ndarray, basis: np.ndarray, ridge: float) -> np.ndarray:
