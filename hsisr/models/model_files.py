@@ -110,7 +110,8 @@ def _check_size(path: Path, metadata: dict[str, Any]) -> None:
     from hsisr.models import own, registry
 
     base = metadata["base"]
-    if own.is_path(base) or base in own.installed():  # trusted by who installed it; it need not build without memory
+    # an installed network is trusted by who installed it; it need not build without memory
+    if own.is_path(base) or base in own.installed_networks():
         return
     if registry.entry(base).kind != "network":
         raise HsisrError(f"{path}: names {base}, which has no weights; the file is damaged, or none of hsisr's")
