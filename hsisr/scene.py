@@ -223,6 +223,12 @@ class Scene:
         """The part of the scene inside `rows` and `columns` (slices in pixels, step 1), read into memory.
 
         The transform moves with it; a guide is cut to the same ground. Raises HsisrError if the part is empty.
+
+        Example:
+
+            >>> scene = hsisr.Scene(np.zeros((5, 20, 30)), "mine")
+            >>> scene.window(slice(0, 10), slice(5, 15)).shape
+            (5, 10, 10)
         """
         height, width = self.shape[1:]
         r0, r1, _ = rows.indices(height)
@@ -257,6 +263,12 @@ class Scene:
 
         indices: numbers of the bands, counted from 0, in the order wanted; negative ones count from the end.
         Raises IndexError for numbers that the scene does not have.
+
+        Example:
+
+            >>> scene = hsisr.Scene(np.zeros((3, 20, 30)), "mine", wavelengths_nm=[450, 550, 650])
+            >>> scene.bands([2, 0]).wavelengths_nm
+            array([650, 450])
         """
         chosen = np.asarray(indices)
 
@@ -275,6 +287,12 @@ class Scene:
         """Number, counted from 0, of the good band whose centre is nearest to `wavelength_nm`.
 
         Raises HsisrError if the scene has no wavelengths.
+
+        Example:
+
+            >>> scene = hsisr.Scene(np.zeros((3, 20, 30)), "mine", wavelengths_nm=[450, 550, 650])
+            >>> scene.nearest_band(610)
+            2
         """
         if self.wavelengths_nm is None:
             raise HsisrError(f"scene {self.name}: its wavelengths are not known; give band numbers instead")

@@ -52,6 +52,11 @@ def parts(
     of the blur in use; None: what the split declares.
     Raises HsisrError for names that do not exist, parts that overlap or come too near, or when no training or no
     test scene is left (auxiliary RGB sets need no test).
+
+    Example:
+
+        >>> {part: len(items) for part, items in datasets.parts("cave").items() if items}
+        {'train': 18, 'validation': 2, 'test': 12}
     """
     data_set = entry(name, extra)
     _, chosen = _chosen_split(data_set, split, scenes)
@@ -82,6 +87,11 @@ def fold(
     and test are dealt into folds, so that each tests once; of those that do not test, a tenth validates. scenes, split,
     extra: as of `parts`.
     Raises HsisrError as `parts`, and if a fold would have nothing to train or validate on.
+
+    Example:
+
+        >>> {part: len(items) for part, items in datasets.fold("cave", 1, 4).items() if items}
+        {'train': 22, 'validation': 2, 'test': 8}
     """
     data_set = entry(name, extra)
     _, chosen = _chosen_split(data_set, split, scenes)

@@ -167,6 +167,12 @@ def noise_level(bands: np.ndarray) -> float:
 
     From the spectra outside the signal's subspace, at samples that clipping to [0, 1] has not touched; 0 where the
     subspace fills all bands.
+
+    Example:
+
+        >>> noisy = np.random.default_rng(0).normal(0, 0.01, (4, 20000))
+        >>> round(float(np.max(degrade.noise_level(noisy))), 2)
+        0.01
     """
     count, n = bands.shape
     mean = bands.mean(axis=1, keepdims=True)

@@ -24,7 +24,13 @@ _MICROMETRES = (0.1, 30.0)
 
 
 def is_file_name(value: Any) -> bool:
-    """Whether the `value` of a setting names a file, by its ending, and not something that comes with hsisr."""
+    """Whether the `value` of a setting names a file, by its ending, and not something that comes with hsisr.
+
+    Example:
+
+        >>> degrade.is_file_name("my_psf.npy"), degrade.is_file_name("nikon_d700")
+        (True, False)
+    """
     return isinstance(value, (str, os.PathLike)) and Path(value).suffix.lower() in PSF_ENDINGS
 
 

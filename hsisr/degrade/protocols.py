@@ -96,6 +96,11 @@ class Protocol:
 
         weights: (rows, columns), finite, with a sum above 0.
         Raises HsisrError for a protocol without a blur of its own.
+
+        Example:
+
+            >>> degrade.PROTOCOLS["wald"].with_psf(np.ones((4, 4))).name
+            'wald-own-psf'
         """
         if self.psf is None:
             raise HsisrError(f"protocol {self.name}: blurs by no PSF that could be another; choose one such as wald")
@@ -324,7 +329,13 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def find_protocol(protocol: str | Protocol) -> Protocol:
-    """A protocol by name; a Protocol is returned as it is. Raises HsisrError, naming the known ones."""
+    """A protocol by name; a Protocol is returned as it is. Raises HsisrError, naming the known ones.
+
+    Example:
+
+        >>> degrade.find_protocol("mulsr").convention
+        'mulsr'
+    """
     if isinstance(protocol, Protocol):
         return protocol
     if not isinstance(protocol, str) or protocol not in PROTOCOLS:

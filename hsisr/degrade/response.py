@@ -70,6 +70,11 @@ def response(name: str | os.PathLike[str], wavelengths_nm: np.ndarray, fwhm_nm: 
     the published values stay as they are. Outside its table a response is 0.
     name: may be a file; may end in `@index`; of the wavelengths, only their number counts then.
     Raises HsisrError for an unknown name, or when a channel lies outside the bands.
+
+    Example:
+
+        >>> degrade.response("nikon_d700", np.linspace(400, 700, 31)).shape
+        (3, 31)
     """
     name = os.fspath(name)
     if goes_by_index(name):
@@ -146,7 +151,14 @@ def _load_packaged(name: str) -> ResponseTable:
 
 
 def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
-    """The guide (G, H, W), in the cube's type, that a response's `matrix` (G, B) makes of a `cube` (B, H, W)."""
+    """The guide (G, H, W), in the cube's type, that a response's `matrix` (G, B) makes of a `cube` (B, H, W).
+
+    Example:
+
+        >>> matrix, cube = np.full((1, 4), 0.25), np.ones((4, 8, 8))
+        >>> degrade.apply_response(matrix, cube).shape
+        (1, 8, 8)
+    """
     if cube.dtype == np.float64 and cube.flags.c_contiguous:  # nothing to convert
         whole: np.ndarray = (matrix @ cube.reshape(len(cube), -1)).reshape(-1, *cube.shape[1:])
         return whole
@@ -164,6 +176,11 @@ def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
     V = 0.008472997 * band spacing (nm) * CIE 1964 10-degree functions * RGB_TO_EIGHT; not normalised (columns sum to
     about 1). Equals the published 31 x 8 matrix for 400-700 nm by 10. Raises HsisrError for fewer than two bands,
     or bands that all lie outside 360-830 nm.
+
+    Example:
+
+        >>> degrade.spectral_mixup_matrix(np.linspace(400, 700, 31)).shape
+        (31, 8)
     """
     centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
     if len(centres) < 2:

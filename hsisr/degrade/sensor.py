@@ -37,6 +37,12 @@ class Footprint:
         """Centroid of the weights less the centre of the block, (rows, columns) in HR pixels.
 
         scale: HR pixels per LR pixel, on each axis, which is the side of the block.
+
+        Example:
+
+            >>> rows, columns = degrade.gaussian_footprint(4, shift_px=(1.0, 0.5)).shift_px(4)
+            >>> round(rows, 2), round(columns, 2)
+            (1.0, 0.5)
         """
         centre = (scale - 1) / 2
         rows, columns = (

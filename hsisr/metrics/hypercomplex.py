@@ -23,6 +23,12 @@ def q2n(reference: Any, estimate: Any, *, block: int = 32, mask: Any = None, bor
     0 / 0 counts 1. At B = 1 a tile's value is the magnitude of its UIQI.
     mask: (H, W); tiles with a masked pixel do not count. border: pixels cut off first. Raises HsisrError for
     different shapes, NaN or infinity, and images without a whole tile.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((4, 32, 32))
+        >>> round(float(metrics.q2n(reference, reference)), 6)
+        1.0
     """
     return per_image(lambda pair: _q2n(pair, block), reference, estimate, mask, border)
 

@@ -43,6 +43,15 @@ def score(
     a peak, masked arrays, NaN or infinity, an image smaller than the SSIM window, an unknown convention, a scale below
     1, a mask or border that leaves nothing, a pair without a reference, and a score that is defined on no band or
     pixel.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 32, 32))
+        >>> scores = metrics.score(reference, reference + 0.01, scale=4)
+        >>> sorted(scores)
+        ['cc', 'ergas', 'mae', 'psnr', 'rmse', 'sam', 'ssim']
+        >>> round(scores["psnr"], 2)
+        40.0
     """
     if isinstance(reference, AnyPair):
         held = reference
@@ -104,6 +113,14 @@ class Score:
         """Score an image (B, H, W), or every image of a batch (N, B, H, W).
 
         reference, estimate, mask: as of `score`, and so are the errors.
+
+        Example:
+
+            >>> score = metrics.Score(scale=4)
+            >>> batch = np.random.default_rng(0).random((2, 3, 32, 32))
+            >>> score.update(batch, batch + 0.1)
+            >>> round(score.compute()["rmse"], 6)
+            0.1
         """
         reference, estimate = as_array("reference", reference), as_array("estimate", estimate)
         if reference.ndim == 4 and reference.shape == estimate.shape:
@@ -125,6 +142,11 @@ def json_ready(scores: dict[str, float]) -> dict[str, float | None]:
     """The scores for a JSON file, which knows no infinity: an infinite PSNR (identical images) becomes None (null).
 
     scores: name -> value.
+
+    Example:
+
+        >>> metrics.json_ready({"psnr": float("inf"), "sam": 0.0})
+        {'psnr': None, 'sam': 0.0}
     """
     return {key: None if math.isinf(value) else value for key, value in scores.items()}
 

@@ -33,6 +33,13 @@ def sam(
     and the angle is arccos(<x, y> / (|x| |y| + epsilon)). A pixel black in both images then counts 90 degrees.
     count_black: without epsilon, count pixels that are zero in the estimate alone as 90 degrees, as `plain` does, so
     that no estimate gains by being black.
+
+    Example:
+
+        >>> reference, estimate = np.zeros((2, 4, 4)), np.ones((2, 4, 4))
+        >>> reference[0] = 1
+        >>> round(float(metrics.sam(reference, estimate)), 2)
+        45.0
     """
 
     def measure(pair: Pair) -> float:
@@ -50,6 +57,12 @@ def sid(reference: Any, estimate: Any, *, floor: float = 1e-6, mask: Any = None,
     p, q: the spectra of X and Y, each divided by its sum. floor: values below it are raised to it, as the divergence
     of a zero is infinite. Pixels without a value above floor in either image are left out; HsisrError if none is
     left.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 8, 8))
+        >>> round(float(metrics.sid(reference, 2 * reference)), 6)
+        0.0
     """
     floor = check_positive("floor", floor)
 
@@ -67,6 +80,12 @@ def ergas(reference: Any, estimate: Any, scale: float, *, mask: Any = None, bord
     reference, estimate, mask, border: as of `psnr`. scale: HR pixels per LR pixel. Bands whose reference has mean 0
     have no relative error and are left out; HsisrError if none is left, or if scale is not a finite number of at least
     1.
+
+    Example:
+
+        >>> reference = np.full((3, 16, 16), 0.5)
+        >>> round(float(metrics.ergas(reference, reference + 0.05, scale=4)), 2)
+        2.5
     """
     scale = check_scale(scale)
 

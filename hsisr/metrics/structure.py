@@ -37,13 +37,25 @@ class Window:
 
 
 def gaussian_window(size: int, sigma_px: float) -> Window:
-    """Gaussian weights of standard deviation `sigma_px`, cut off at `size` pixels a side; population covariance."""
+    """Gaussian weights of standard deviation `sigma_px`, cut off at `size` pixels a side; population covariance.
+
+    Example:
+
+        >>> metrics.gaussian_window(11, 1.5).size
+        11
+    """
     weights = [math.exp(-0.5 * ((i - (size - 1) / 2) / sigma_px) ** 2) for i in range(size)]
     return Window(tuple(weight / sum(weights) for weight in weights))
 
 
 def uniform_window(size: int, sample_covariance: bool = False) -> Window:
-    """Equal weights on `size` pixels a side; sample_covariance: divide by one less than the number of pixels."""
+    """Equal weights on `size` pixels a side; sample_covariance: divide by one less than the number of pixels.
+
+    Example:
+
+        >>> metrics.uniform_window(7).size
+        7
+    """
     pixels = size * size
     return Window((1 / size,) * size, pixels / (pixels - 1) if sample_covariance else 1.0)
 
@@ -66,6 +78,12 @@ def ssim(
 
     reference, estimate, mask, border: as of `psnr`. window: its weights and kind of covariance.
     peak: the value that counts as 1; None: 1, and HsisrError for a reference that reaches beyond 1.5.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> round(float(metrics.ssim(reference, reference)), 6)
+        1.0
     """
     return per_image(lambda pair: float(_ssim(pair, window, peak).mean()), reference, estimate, mask, border)
 
@@ -82,6 +100,12 @@ def ssim_per_band(
     """(B,) structural similarity of each band.
 
     reference, estimate, window, peak, mask, border: as of `ssim`.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> metrics.ssim_per_band(reference, reference).round(6)
+        array([1., 1., 1.])
     """
     found: np.ndarray = per_image(lambda pair: _ssim(pair, window, peak), reference, estimate, mask, border)
     return found
@@ -94,6 +118,12 @@ def uiqi(reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask
     block: side of a block in pixels, usually 8 or 32. stride: step between blocks; 1 slides, `block` tiles.
     Q = 2 cov / (var_x + var_y) * 2 m_x m_y / (m_x^2 + m_y^2). A factor that is 0 / 0 counts 1: two constant blocks
     have the same contrast, two black ones the same brightness. Variance below 1e-13 of the squared means is rounding.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> round(float(metrics.uiqi(reference, reference)), 6)
+        1.0
     """
     return per_image(lambda pair: float(_uiqi(pair, block, stride).mean()), reference, estimate, mask, border)
 
@@ -114,6 +144,12 @@ def scc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> 
 
     reference, estimate, mask, border: as of `psnr`.
     Detail is what the 3 x 3 Laplacian (8 in the centre, -1 around) leaves, inside only. Undefined bands as in `cc`.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> round(float(metrics.scc(reference, reference + 0.1)), 6)
+        1.0
     """
     return per_image(_scc, reference, estimate, mask, border)
 

@@ -8,23 +8,28 @@ The house writes prose, not sections, so that the rules are about words:
 * a result is described when the docstring says "return" or "yield", or when its first word is not a verb but the
   result itself ("The scene ...", "Whether ...", "Scores of ...");
 * an error is described when a function that raises `HsisrError` itself says "raise", "refuse" or "error".
+
+Examples know numpy as `np`, `hsisr` and four of its packages by name, and run here.
 """
 
 import ast
 import dataclasses
+import doctest
 import importlib
 import inspect
+import io
 import pkgutil
 import re
 import textwrap
 from collections.abc import Callable, Iterator
 from types import ModuleType
 
+import numpy as np
 import pytest
 from pydantic import BaseModel
 
 import hsisr
-from hsisr import metrics
+from hsisr import datasets, degrade, metrics, models
 
 #: First words of docstrings that tell what a function does, and not what comes out of it.
 VERB = re.compile(
@@ -66,6 +71,7 @@ def exported() -> Iterator[tuple[str, Callable, type | None]]:
 
 
 FOUND = list(exported())
+PARSER = doctest.DocTestParser()
 
 
 def words_on(thing: Callable, owner: type | None) -> str:
@@ -153,6 +159,26 @@ def test_pages_made_of_docstrings_lose_no_word():
     """A word in <angle brackets> is taken for HTML, unless it is code."""
     lost = {name: re.findall(r"<\w+>", re.sub(r"`[^`]*`", "", thing.__doc__ or "")) for name, thing, _ in FOUND}
     assert {name: found for name, found in lost.items() if found} == {}
+
+
+WRITTEN = [PARSER.get_doctest(thing.__doc__ or "", {}, name, None, 0) for name, thing, _ in FOUND]
+EXAMPLES = [test for test in WRITTEN if test.examples]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_examples_give_what_they_say(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    example.globs = {
+        "np": np,
+        "hsisr": hsisr,
+        **{part.__name__[6:]: part for part in (datasets, degrade, metrics, models)},
+    }
+    said = io.StringIO()
+    assert doctest.DocTestRunner().run(example, out=said.write).failed == 0, said.getvalue()
+
+
+def test_there_are_examples():
+    assert len(EXAMPLES) >= 40
 
 
 @pytest.mark.parametrize(

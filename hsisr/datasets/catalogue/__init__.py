@@ -201,7 +201,13 @@ class DataSet(_Entry):
 
 
 def names(extra: Mapping[str, Mapping] | None = None) -> list[str]:
-    """Names of all data sets, the catalogue's (without the model entry `folder`) and those of `extra`, sorted."""
+    """Names of all data sets, the catalogue's (without the model entry `folder`) and those of `extra`, sorted.
+
+    Example:
+
+        >>> "cave" in datasets.names()
+        True
+    """
     return sorted((_catalogued_names() - {"folder"}) | set(extra or {}))
 
 
@@ -212,6 +218,11 @@ def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
     keys of its entry; any other name is a set of the user's own, made from the entry `folder`: its scenes, unless
     given, are those found below its `path`.
     Raises HsisrError for an unknown name, or for settings that make no sense.
+
+    Example:
+
+        >>> datasets.entry("cave").bands
+        31
     """
     settings = (extra or {}).get(name)
     if settings is None:

@@ -24,6 +24,13 @@ def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | No
     footprint, measured where it is not known. Returns (bands, scale h, scale w) in the type of lr.
     The injection gain of the paper, cov(band, sharp band) / var(sharp band) at LR, is 1, as the sharp band is the
     band's least-squares fit. Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((5, 64, 64))
+        >>> lr = degrade.degrade(cube, "wald", scale=4)
+        >>> models.glp_hs(lr, cube[:3], scale=4).shape
+        (5, 64, 64)
     """
     band, sharp, blurred = _bands("glp-hs", lr, guide, scale, sensor)
     return (band + sharp - blurred).astype(lr.dtype)
@@ -34,6 +41,13 @@ def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | N
 
     lr, guide, scale, sensor: as of `glp_hs`, and so are what it returns and its errors. Meant for images that are not
     negative.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((5, 64, 64))
+        >>> lr = degrade.degrade(cube, "wald", scale=4)
+        >>> models.sfim_hs(lr, cube[:3], scale=4).shape
+        (5, 64, 64)
     """
     band, sharp, blurred = _bands("sfim-hs", lr, guide, scale, sensor)
     floor = 1e-3 * np.abs(blurred).mean(axis=(1, 2), keepdims=True) + np.finfo(np.float32).tiny

@@ -132,6 +132,14 @@ class MulSR(Network):
         Returns (N, B, H, W). Gradients flow; wrap the call in `torch.inference_mode()` where they are not wanted.
         Raises HsisrError for shapes that do not fit, and for a memory that is too small for the smallest tile;
         torch.OutOfMemoryError where a GPU is full.
+
+        Example:
+
+            >>> import torch
+            >>> network = models.MulSR(scale=4, width=16, blocks=1)
+            >>> lr, guide = torch.rand(1, 5, 8, 8), torch.rand(1, 3, 32, 32)
+            >>> network.super_resolve(lr, guide).shape
+            torch.Size([1, 5, 32, 32])
         """
         self._check(lr, guide, None)
         if guide.device.type == "cpu" or torch.is_grad_enabled():
