@@ -333,14 +333,32 @@ Family = Literal[
 Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+def _move(value: Any) -> Any:
+    """A model of registration; true is a shift, as it was when there was no other."""
+    return {True: "shift", False: None}[value] if isinstance(value, bool) else value
+
+
+#: How a guide is moved by what is measured.
+Move = Annotated[
+    Literal["shift", "affine", "field"] | None,
+    BeforeValidator(_move),
+    WithJsonSchema({"enum": ["shift", "affine", "field", True, False, None]}),
+]
+
+
 @dataclass(frozen=True, kw_only=True, config=ConfigDict(extra="forbid"))
 class SceneOptions:
     """How a scene of the user's own is super-resolved: of `hsisr predict`, the section `predict` and Python alike."""
 
     scale: Positive | None = Field(None, description="HR pixels per LR pixel; else as model or guide say.")
     align: bool = Field(False, description="Reproject or resample the guide onto the scene's grid.")
-    correct_shift: bool = Field(
-        False, description="Move the guide by the shift that is measured, if above 0.5 LR pixel."
+    correct_shift: Move = Field(
+        None,
+        description="Move the guide by what is measured: by a shift above 0.5 LR pixel (also without a word), an "
+        "affine map, or a field, a smooth displacement.",
+    )
+    mask_change: bool = Field(
+        False, description="Leave the guide's detail out where it shows other ground or has no data."
     )
     exact: bool = Field(False, description="The whole scene at once: no tiles, no borders.")
     tile: Annotated[int, Field(ge=8)] | None = Field(
@@ -369,6 +387,9 @@ class Prediction(SceneOptions):
     guide: str | None = Field(None, description="Sharp image of the same ground.")
     model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
     preview: str | None = Field(None, description="Picture (.png, .jpg) of scene, result and guide side by side.")
+    maps: str | None = Field(
+        None, description="Folder for maps and numbers of the displacement and change that were found."
+    )
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 

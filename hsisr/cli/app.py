@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 import hsisr
 from hsisr import screen
@@ -75,6 +76,22 @@ Verbose = Annotated[
 _Command = Callable[..., None]
 
 
+#: Options whose value may be left out -> the values they take, the first of which that means.
+_OPTIONAL_VALUES: dict[str, tuple[str, ...]] = {"--correct-shift": ("shift", "affine", "field")}
+
+
+class _Words(TyperCommand):
+    """A command that takes the options of `_OPTIONAL_VALUES` with and without a value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        words: list[str] = []
+        for number, word in enumerate(args):
+            values = _OPTIONAL_VALUES.get(word, ())
+            alone = bool(values) and args[number + 1 : number + 2] not in [[value] for value in values]
+            words.append(f"{word}={values[0]}" if alone else word)
+        return super().parse_args(ctx, words)
+
+
 def command(group: str, *examples: str, name: str | None = None) -> Callable[[_Command], _Command]:
     """Register a function as a command of a group of `hsisr --help`, with --quiet and --verbose beside its own options.
 
@@ -94,7 +111,7 @@ def command(group: str, *examples: str, name: str | None = None) -> Callable[[_C
         own = inspect.signature(function)
         run.__signature__ = own.replace(parameters=[*own.parameters.values(), *added])  # type: ignore[attr-defined]
         run.__annotations__ = function.__annotations__ | {one.name: one.annotation for one in added}
-        app.command(name, rich_help_panel=group, epilog=in_lines(examples))(run)
+        app.command(name, cls=_Words, rich_help_panel=group, epilog=in_lines(examples))(run)
         return function
 
     return register

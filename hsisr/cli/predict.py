@@ -1,4 +1,4 @@
-"""Commands for a user's own scenes: `predict` super-resolves them, `finetune` adapts a model to one."""
+"""Commands for a user's own scenes: `predict` super-resolves them, `finetune` adapts a model, `validate` tests one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,7 +21,16 @@ LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr rea
 ReadingGuide = Annotated[list[str] | None, typer.Option("--read-guide", help="The same for the guide.")]
 Align = Annotated[bool, typer.Option("--align", help="Reproject or resample the guide onto the scene's grid.")]
 CorrectShift = Annotated[
-    bool, typer.Option("--correct-shift", help="Move the guide by the shift that is measured, if above 0.5 LR pixel.")
+    str | None,
+    typer.Option(
+        "--correct-shift",
+        metavar="[shift|affine|field]",
+        help="Move the guide by what is measured: by a shift above 0.5 LR pixel (also without a word), an affine map, "
+        "or a field, a smooth displacement.",
+    ),
+]
+MaskChange = Annotated[
+    bool, typer.Option("--mask-change", help="Leave the guide's detail out where it shows other ground or has no data.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")]
 Peak = Annotated[float | None, typer.Option(help="Value of the scene that the model is shown as 1.")]
@@ -55,9 +64,13 @@ def predict(
     ] = None,
     scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
     align: Align = False,
-    correct_shift: CorrectShift = False,
+    correct_shift: CorrectShift = None,
+    mask_change: MaskChange = False,
     preview: Annotated[
         Path | None, typer.Option(help="Picture (.png, .jpg) of scene, result and guide side by side.")
+    ] = None,
+    maps: Annotated[
+        Path | None, typer.Option(help="Folder for maps and numbers of the displacement and change that were found.")
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The whole scene at once: no tiles, no borders.")] = False,
     tile: Annotated[int | None, typer.Option(min=8, help="Side of a tile in LR pixels; else as memory allows.")] = None,
@@ -88,7 +101,8 @@ def predict(
 
     options = Options(
         scale=scale, tile=tile, halo=halo, memory=memory, device=device, precision=precision,
-        exact=exact, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
+        exact=exact, align=align, correct_shift=correct_shift, mask_change=mask_change, peak=peak,
+        guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
         read_guide=reader_options(read_guide),
         format="cog" if cog else format,
@@ -102,11 +116,13 @@ def predict(
     if collection:
         if guide is not None and len(guide) > 1:
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
+        if maps is not None:
+            raise HsisrError(f"{lr}: is a folder of scenes, and --maps is of one; give one scene")
         sharp = guide[0] if guide else None
         for path in super_resolve_folder(lr, sharp, model, out, options, preview is not None, overwrite):
             print(path)
     else:
-        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite))
+        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite, maps))
 
 
 @command(
@@ -137,7 +153,8 @@ def finetune(
     seed: Annotated[int, typer.Option(help="Seed of weights and order of patches.")] = 0,
     scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
     align: Align = False,
-    correct_shift: CorrectShift = False,
+    correct_shift: CorrectShift = None,
+    mask_change: MaskChange = False,
     device: Device = "auto",
     peak: Peak = None,
     guide_peak: GuidePeak = None,
@@ -157,11 +174,68 @@ def finetune(
     check_places(out)
     _trust_named_in(config, model)
     options = Options(
-        scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
+        scale=scale, device=device, align=align, correct_shift=correct_shift, mask_change=mask_change, peak=peak,
+        guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
         read_guide=reader_options(read_guide),
     )  # fmt: skip
     summary = adapt(lr, guide, model, out, minutes, steps, hold_out, seed, options, overwrite)
+    print(table(summary))
+    print(out)
+
+
+@command(
+    OWN_SCENES,
+    "hsisr validate LR.tif GUIDE.tif",
+    "hsisr validate LR.tif GUIDE.tif --withhold 3 --model prior -o withheld.json",
+)
+def validate(
+    lr: Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")],
+    guide: Annotated[Path, typer.Argument(help="Sharp image of the same ground, of two bands or more.")],
+    withhold: Annotated[
+        list[int] | None,
+        typer.Option(help="Band of the guide (from 0) to withhold; given again for more; each in turn if left out."),
+    ] = None,
+    model: Annotated[
+        str, typer.Option(help="Method that uses a guide.", autocompletion=complete.usable_models)
+    ] = "prior",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="JSON file to write; <LR>_withheld.json if left out.")
+    ] = None,
+    scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
+    align: Align = False,
+    correct_shift: CorrectShift = None,
+    device: Device = "auto",
+    peak: Peak = None,
+    guide_peak: GuidePeak = None,
+    bands: Bands = None,
+    guide_bands: GuideBands = None,
+    read: Reading = None,
+    read_guide: ReadingGuide = None,
+    overwrite: Overwrite = False,
+    config: ConfigFiles = DEFAULT_CONFIG,
+) -> None:
+    """Test a method on your own images without a reference: withhold bands of the guide, predict and compare them.
+
+    The response of a withheld band is learnt at LR resolution, where the band is known; its detail is not.
+    """
+    from hsisr.evaluation.withheld import table
+    from hsisr.evaluation.withheld import validate as withhold_bands
+    from hsisr.files import write_json
+    from hsisr.inference.scenes import Options, model_file
+    from hsisr.outputs import check_outputs, check_places
+
+    out = out or lr.with_name(f"{lr.name if lr.is_dir() else lr.stem}_withheld.json")
+    check_places(out)
+    check_outputs([out], [lr, guide, model_file(model)], overwrite)
+    _trust_named_in(config, model)
+    options = Options(
+        scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
+        bands=bands, guide_bands=guide_bands, read=reader_options(read),
+        read_guide=reader_options(read_guide),
+    )  # fmt: skip
+    summary = withhold_bands(lr, guide, withhold or (), model, options)
+    write_json(out, summary)
     print(table(summary))
     print(out)
 

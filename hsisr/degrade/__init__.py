@@ -1,6 +1,7 @@
 """Degradation: scenes to pairs of a low-resolution image, a guide and the reference, under named protocols."""
 
 from hsisr.degrade.custom import CustomProtocol, own_paths, without_files
+from hsisr.degrade.displacement import Displacement, measure_displacement
 from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, noise_level, spectral_subspace
 from hsisr.degrade.families import FAMILIES, FamilyPsf
 from hsisr.degrade.noise import Noise, scene_seed
@@ -36,6 +37,7 @@ __all__ = [
     "AnyPair",
     "ArrayPsf",
     "CustomProtocol",
+    "Displacement",
     "Footprint",
     "Noise",
     "Pair",
@@ -55,6 +57,7 @@ __all__ = [
     "interpolate",
     "is_file_name",
     "load_response",
+    "measure_displacement",
     "measure_shift",
     "noise_level",
     "own_paths",

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError, did_you_mean
+from hsisr.missing import nearest_present
 
 #: Ways to read the blurred image on the LR grid; LR pixel i covers the HR pixels i s .. i s + s - 1.
 #: centre: at the LR pixel's centre i s + (s - 1) / 2. strided: at the pixel i s + phase.
@@ -162,6 +163,27 @@ def interpolate(
         return _torch_axis(size, math.floor(size * factor + _EPS), 1 / factor, kind, shift_px[axis])
 
     return _resize(array, factor, axis_matrix)
+
+
+def interpolated(cube: np.ndarray, valid: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A cube (B, H, W) at places (2, n, m), rows and columns in its pixels: values (B, n, m) float32, and valid (n, m).
+
+    By quintic splines, which lose less than cubic ones; samples that are not valid are replaced by the nearest one
+    before. A value is valid where the four pixels around its place are. A place outside is not.
+    """
+    from scipy.ndimage import map_coordinates
+
+    shape = places.shape[1:]
+    if not valid.any():
+        return np.zeros((len(cube), *shape), np.float32), np.zeros(shape, bool)
+    if not valid.all():
+        rows, columns = nearest_present(~valid)
+        cube = cube[:, rows, columns]
+    values = np.empty((len(cube), *shape), np.float32)
+    for band, plane in zip(values, cube, strict=True):
+        map_coordinates(plane.astype(np.float64), places, order=5, mode="mirror", output=band)
+    seen = map_coordinates(valid.astype(np.float32), places, order=1, mode="constant", cval=0.0)
+    return values, seen > 1 - 1e-4
 
 
 def imresize(array: np.ndarray, factor: float, antialiasing: bool = True) -> np.ndarray:

@@ -13,6 +13,7 @@ _PUBLIC = {
     "measure_runtime": "hsisr.evaluation.costs",
     "merge": "hsisr.evaluation.merging",
     "score": "hsisr.metrics",
+    "validate": "hsisr.evaluation.withheld",
 }
 
 __all__ = list(_PUBLIC)
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from hsisr.evaluation.land_cover import classify as classify
     from hsisr.evaluation.merging import merge as merge
     from hsisr.evaluation.scoring import evaluate_model as evaluate_model
+    from hsisr.evaluation.withheld import validate as validate
     from hsisr.metrics import score as score
 
 

@@ -1,5 +1,6 @@
 """Aligning a guide: reprojecting or resampling it onto the LR image's grid, and measuring how far it lies off."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,12 @@ import numpy as np
 
 from hsisr import degrade
 from hsisr.affine import finer
+from hsisr.degrade import change
+from hsisr.degrade.change import Change
+from hsisr.degrade.displacement import Displacement, measure_by_views
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
+from hsisr.degrade.view import Strip, View, cells_of, view_of_strips
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide, georeferenced
 from hsisr.inference.images import Source, filled, spread
@@ -24,6 +29,8 @@ _UNRELATED = 0.6
 _WINDOW_LR_PX, _PLACES = 128, 3
 #: Stands in where neither image has a CRS: the warper wants one, and the same for both changes nothing.
 _ANY_CRS = "EPSG:3857"
+#: Bytes of both images that are compared at a time.
+_STRIP_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,48 @@ def measure(lr: Source, guide: Guide, scale: int) -> Offset | None:
     return Offset(found.shift_px, scale, found.unexplained)
 
 
+def measure_displacement(lr: Source, guide: Guide, scale: int, model: str) -> Displacement | None:
+    """How far the guide lies beside the LR image from place to place, read by strips; model: `field` or `affine`.
+
+    None where the two have too little in common, or in size, to measure it.
+    """
+    try:
+        return measure_by_views(
+            lambda displacement: _view(lr, guide.displaced(displacement), scale), _size(lr), scale, model
+        )
+    except HsisrError:  # too small, or without detail: there is nothing to measure
+        return None
+
+
+def find_change(lr: Source, guide: Guide, scale: int) -> Change:
+    """Where the guide shows other ground than the LR image; nowhere, if they have no valid pixel in common."""
+    try:
+        return change.find_change(_view(lr, guide, scale))
+    except HsisrError:
+        none = np.zeros(_size(lr), np.float32)
+        return Change(none, np.zeros((guide.channels, lr.shape[0])), np.zeros(guide.channels), 1)
+
+
+def _size(lr: Source) -> tuple[int, int]:
+    return lr.shape[1], lr.shape[2]
+
+
+def _view(lr: Source, guide: Guide, scale: int) -> View:
+    """What both show, read by strips."""
+    height, width = _size(lr)
+    cell = cells_of((height, width))
+    step = max(1, _STRIP_BYTES // (4 * cell * width * (lr.shape[0] + guide.channels * scale**2))) * cell
+
+    def strips() -> Iterator[Strip]:
+        for first in range(0, height, step):
+            rows = (first, min(first + step, height))
+            low, valid = lr.window(rows, (0, width))
+            sharp, sharp_valid = guide.window(_times(rows, scale), (0, width * scale))
+            yield Strip(first, low, valid, sharp, sharp_valid)
+
+    return view_of_strips(strips, (height, width), scale)
+
+
 def measure_footprint(lr: Source, guide: Guide, scale: int) -> Footprint | None:
     """The weights with which an LR pixel reads the guide's grid, measured in the same place; None without one."""
     pair = _most_complete(lr, guide, scale)
@@ -152,8 +201,9 @@ def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
 
 def _both_valid(lr: Source, guide: Guide, scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     low = lr.window(rows, columns)[1]
-    sharp = guide.window(_times(rows, scale), _times(columns, scale))[1]
-    return low & whole_lr_pixels(sharp, scale)
+    place = _times(rows, scale), _times(columns, scale)
+    sharp, changed = guide.window(*place)[1], guide.changed(*place)
+    return low & whole_lr_pixels(sharp if changed is None else sharp & (changed == 0), scale)
 
 
 def _times(span: tuple[int, int], scale: int) -> tuple[int, int]:

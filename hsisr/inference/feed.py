@@ -8,6 +8,7 @@ import numpy as np
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, filled
+from hsisr.inference.own_detail import own_image
 from hsisr.models.apply import Method
 
 
@@ -42,7 +43,7 @@ class Feed:
         """Whether a pixel of the result may lack a value, for one of its inputs may lack it."""
         images = [self.lr.scene]
         if self.guide is not None:
-            if self.guide.coverage < 1 or any(self.guide.shift_px):
+            if self.guide.coverage < 1 or self.guide.lies_elsewhere:
                 return True
             images.append(self.guide.source.scene)
         return any(scene.nodata is not None or scene.mask is not None for scene in images)
@@ -60,6 +61,7 @@ class Feed:
 
         bands: those of the good bands to do; None: all. Pixels without data, in the LR image or the guide, are replaced
         by their nearest neighbours for the method, and NaN in its result; where all lack data it is not asked.
+        Where the guide shows other ground the result is `own_image`.
         """
         before = rows[0] % self.method.lr_period, columns[0] % self.method.lr_period
         estimate, valid = self._computed((rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1]), bands)
@@ -73,15 +75,20 @@ class Feed:
         scale = self.method.scale
         low, low_valid = self.lr.window(rows, columns, bands)
         valid = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
-        sharp = None
+        sharp, changed = None, None
         if self.guide is not None and self.method.needs_guide:
-            sharp, sharp_valid = self.guide.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
+            place = [(span[0] * scale, span[1] * scale) for span in (rows, columns)]
+            sharp, sharp_valid = self.guide.window(place[0], place[1])
+            changed = self.guide.changed(place[0], place[1])
             valid &= sharp_valid
             sharp = filled(sharp, sharp_valid) / np.float32(self.guide_peak)
         if not valid.any():
             return np.full((len(low), *valid.shape), np.nan, np.float32), valid
         low = filled(low, low_valid) / np.float32(self.peak)
-        sensor = sensor_in(self.footprint, valid, scale)
-        estimate = self.method(low, sharp, self.memory, sensor) * np.float32(self.peak)
+        sensor = sensor_in(self.footprint, valid if changed is None else valid & (changed == 0), scale)
+        estimate = self.method(low, sharp, self.memory, sensor)
+        if changed is not None and changed.any():
+            estimate += changed.astype(np.float32) * (own_image(low, scale, self.footprint) - estimate)
+        estimate *= np.float32(self.peak)
         estimate[:, ~valid] = np.nan
         return estimate, valid

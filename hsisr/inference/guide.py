@@ -7,15 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hsisr.affine import Transform, apply, chain, inverse
-from hsisr.degrade.sampling import cubic_kernel
+from hsisr.degrade.displacement import Displacement
+from hsisr.degrade.sampling import cubic_kernel, interpolated
 from hsisr.errors import HsisrError, option
 from hsisr.inference.images import Source
+from hsisr.inference.own_detail import OwnDetail
 from hsisr.scene import Scene
 
 #: Guide pixels that grids may lie apart and still count as the same; more is resampled under --align.
 TOLERANCE_PX = 0.1
 #: Relative difference of a ratio of pixel sizes from a whole number that counts as none.
 _RATIO_TOLERANCE = 2e-3
+#: Pixels around a window that a quintic spline reads to differ by less than 1e-7 from that through the whole image.
+_SPLINE_REACH = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +28,21 @@ class Guide:
 
     offset_px: row and column of the guide at the LR image's first corner. ground_px: (rows, columns) of the LR image's
     ground in guide pixels. shift_px: how far the guide is moved, in its pixels: what it shows at (row, column) is
-    taken from (row, column) + shift.
+    taken from (row, column) + shift. displacement: the same from place to place, in place of a shift.
+    own: what stands in for it where it is not to be trusted.
     """
 
     source: Source
     offset_px: tuple[int, int]
     ground_px: tuple[int, int]
     shift_px: tuple[float, float] = (0.0, 0.0)
+    displacement: Displacement | None = None
+    own: OwnDetail | None = None
+
+    @property
+    def lies_elsewhere(self) -> bool:
+        """Whether it is moved, so that at the border it may lack pixels."""
+        return any(self.shift_px) or self.displacement is not None
 
     @property
     def channels(self) -> int:
@@ -49,8 +61,22 @@ class Guide:
         """The guide, moved by a measured shift; see `hsisr.degrade.registration` for its sign."""
         return replace(self, shift_px=shift_px)
 
+    def displaced(self, displacement: Displacement | None) -> "Guide":
+        """The guide, moved from place to place; None: as it lies."""
+        return replace(self, displacement=displacement)
+
     def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Values (G, n, m) and valid pixels (n, m) of rows and columns counted from the LR image's first corner."""
+        values, valid = self._window(rows, columns)
+        return (values, valid) if self.own is None else self.own.put_into(values, valid, rows, columns)
+
+    def changed(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray | None:
+        """How much (n, m) of the same ground a stand-in shows, from 0 to 1; None: nothing stands in for the guide."""
+        return None if self.own is None else self.own.share(rows, columns)
+
+    def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        if self.displacement is not None:
+            return self._displaced_window(self.displacement, rows, columns)
         if self.shift_px == (0.0, 0.0):
             return self.source.window(*_moved(rows, columns, self.offset_px))
         whole = tuple(math.floor(shift) for shift in self.shift_px)
@@ -60,6 +86,16 @@ class Guide:
         for axis, (shift, step) in enumerate(zip(self.shift_px, whole, strict=True)):
             values, valid = _between_pixels(values, valid, shift - step, axis)
         return values, valid
+
+    def _displaced_window(
+        self, displacement: Displacement, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        places = np.stack(np.meshgrid(np.arange(*rows), np.arange(*columns), indexing="ij"))
+        places = places + displacement.at(np.arange(*rows), np.arange(*columns))
+        wide = [(math.floor(axis.min()) - _SPLINE_REACH, math.ceil(axis.max()) + _SPLINE_REACH + 1) for axis in places]
+        span_rows, span_columns = _moved(wide[0], wide[1], self.offset_px)
+        values, valid = self.source.window(span_rows, span_columns)
+        return interpolated(values, valid, places - np.array([span[0] for span in wide])[:, None, None])
 
 
 def fit(lr: Source, guide: Source, scale: int) -> Guide:

@@ -14,12 +14,15 @@ from pydantic import TypeAdapter, ValidationError
 import hsisr
 from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import picture, writers
+from hsisr.degrade.displacement import MODELS
 from hsisr.devices import choose_device
 from hsisr.errors import HsisrError, notice
 from hsisr.files import size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
+from hsisr.inference.maps import map_files, write_maps
+from hsisr.inference.own_detail import OwnDetail
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
@@ -40,10 +43,11 @@ class Options(SceneOptions):
     scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
     work of one tile, or a text such as 2G. device: auto, cpu, cuda, `cuda:<index>`, or several with commas: each takes
     tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without tiles. align: reproject or resample
-    the guide onto the LR image's grid. correct_shift: move the guide by the shift that is measured. peak, guide_peak:
-    values that the model is shown as 1. bands, guide_bands: to use, from 0, numbers or a text such as 0-30,40; the
-    result has these bands. read, read_guide: options of the readers (`variable`, `axes`, `nodata`, ...). format: of the
-    output where its ending does not choose it. Raises HsisrError for a value that is not allowed.
+    the guide onto the LR image's grid. correct_shift: move the guide by what is measured: True or `shift`, `affine`, or
+    `field`, a smooth displacement. mask_change: leave the guide's detail out where it shows other ground. peak,
+    guide_peak: values that the model is shown as 1. bands, guide_bands: to use, from 0, numbers or a text such as
+    0-30,40; the result has these bands. read, read_guide: options of the readers (`variable`, `axes`, `nodata`, ...).
+    format: of the output where its ending does not choose it. Raises HsisrError for a value that is not allowed.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -62,6 +66,7 @@ def super_resolve_file(
     options: Options | None = None,
     preview: str | os.PathLike | None = None,
     overwrite: bool = False,
+    maps: str | os.PathLike | None = None,
 ) -> Path:
     """Super-resolve a scene file to `out`; returns the path of the result's data.
 
@@ -77,6 +82,7 @@ def super_resolve_file(
 
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview])]
+    outs += [] if maps is None else map_files(maps)
     check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
         picture.check_ending(preview)
@@ -103,6 +109,8 @@ def super_resolve_file(
             from hsisr.inference.preview import write_preview
 
             write_preview(preview, prepared.feed, result)
+        if maps is not None:
+            write_maps(maps, prepared.feed)
         return path
 
 
@@ -129,6 +137,10 @@ class Prepared:
             tags["HSISR_GUIDE"] = feed.guide.source.label
             if any(feed.guide.shift_px):
                 tags["HSISR_GUIDE_SHIFT_PX"] = ", ".join(f"{shift:.3f}" for shift in feed.guide.shift_px)
+            if feed.guide.displacement is not None:
+                tags["HSISR_GUIDE_DISPLACEMENT_RMS_PX"] = f"{feed.guide.displacement.rms_px:.3f}"
+            if feed.guide.own is not None:
+                tags["HSISR_CHANGED"] = f"{feed.guide.own.change.share:.4f}"
         return tags
 
 
@@ -242,22 +254,43 @@ def on_grid(
         found = align.resampled(low, sharp, scale, folder)
     else:
         found = guide.fit(low, sharp, scale)
-        if found.coverage < 1:
+        if found.coverage < 1 and not options.mask_change:
             note(
                 f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
                 "no data"
             )
+    found = _moved(low, found, scale, options, note)
+    return _without_change(low, found, scale) if options.mask_change else found
+
+
+def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:
+    """The guide, moved by what is measured, if that is wanted; or a line on what it lies off."""
+    label = found.source.label
+    if options.correct_shift in MODELS:
+        displacement = align.measure_displacement(low, found, scale, str(options.correct_shift))
+        if displacement is None or not displacement.is_evident:
+            say(f"{label}: no displacement is evident; it stays where it lies")
+            return found
+        say(f"{label}: moved by the measured {options.correct_shift}, {displacement}")
+        return found.displaced(displacement)
     offset = align.measure(low, found, scale)
     if offset is None or not offset.trusted or offset.lr_px <= align.WORTH_CORRECTING_LR_PX:
         return found
     if options.correct_shift:
-        say(f"{sharp.label}: moved by the measured shift, {offset}")
+        say(f"{label}: moved by the measured shift, {offset}")
         return found.moved(offset.shift_px)
     note(
-        f"{sharp.label}: {low.label} lies {offset} off it; --correct-shift moves the guide by that "
+        f"{label}: {low.label} lies {offset} off it; --correct-shift moves the guide by that "
         "(in Python correct_shift=True)"
     )
     return found
+
+
+def _without_change(low: Source, found: guide.Guide, scale: int) -> guide.Guide:
+    """The guide with a stand-in where it shows other ground than the LR image, or has no data."""
+    change = align.find_change(low, found, scale)
+    say(f"{found.source.label}: {change.share:.1%} of the ground has changed; its detail is left out there")
+    return replace(found, own=OwnDetail(low, change, scale))
 
 
 def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options) -> tuple[plan.Plan, Staging]:

@@ -27,6 +27,8 @@ def super_resolve(
     out: str | os.PathLike | None = None,
     scale: int | None = None,
     overwrite: bool = False,
+    correct_shift: str | bool | None = None,
+    mask_change: bool = False,
 ) -> np.ndarray:
     """Super-resolve a scene that fits into memory; returns (bands, H, W) float32.
 
@@ -37,8 +39,8 @@ def super_resolve(
     model: a network or classical method, the path of a run folder or of a `model.safetensors`, or the name of an
     untrained method. out: file to write as well, in any format of `hsisr export`, stored as the LR image is.
     overwrite: whether an `out` that exists is replaced; a file that is read never is.
-    scale: where neither model nor guide says it. Pixels without data are 0 in the array, nodata in the file; bands
-    without data are the LR image's, every pixel repeated.
+    scale: where neither model nor guide says it. correct_shift, mask_change: as in `hsisr.inference.Options`. Pixels
+    without data are 0 in the array, nodata in the file; bands without data are the LR image's, every pixel repeated.
     For scenes larger than memory, and more options, see `hsisr.inference.super_resolve_file`; both check the same.
     Warns (UserWarning) of what fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity, and
     for images and models that do not fit together.
@@ -53,7 +55,7 @@ def super_resolve(
 
     if out is not None:
         check_outputs(written_files(out), [*_files(lr), *_files(guide), *_files(model)], overwrite)
-    options = Options(scale=scale, device="cpu")
+    options = Options(scale=scale, device="cpu", correct_shift=correct_shift, mask_change=mask_change)
     notes: list[str] = []
     low, sharp = open_images(lr, guide, options, notes.append)
     sharp = with_channels_that_vary(sharp, model, notes.append)

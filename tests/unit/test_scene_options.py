@@ -40,7 +40,8 @@ def test_memory_of_the_command_is_that_of_python():
 
 
 SAID = {
-    "lr": "lr.tif", "guide": "guide.tif", "model": "gsa", "scale": 4, "align": True, "correct_shift": True,
+    "lr": "lr.tif", "guide": "guide.tif", "model": "gsa", "scale": 4, "align": True, "correct_shift": "field",
+    "mask_change": True, "maps": "maps",
     "exact": True, "cog": True, "tile": 24, "halo": 3, "memory": "2G", "device": "cpu", "precision": "bf16",
     "format": "cog", "peak": 2.5, "guide_peak": 3, "bands": "0-2,5", "guide_bands": [1], "preview": "p.png",
     "read": {"variable": "I_MS"}, "read_guide": {"nodata": 0},
@@ -67,6 +68,26 @@ def test_words_leave_out_what_is_as_it_would_be():
 
 
 @pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--correct-shift", "field", "lr.tif"], "field"),
+        (["lr.tif", "--correct-shift=affine"], "affine"),
+        (["--correct-shift", "lr.tif"], "shift"),
+        (["lr.tif", "--correct-shift", "--exact"], "shift"),
+        (["lr.tif", "--correct-shift"], "shift"),
+        (["lr.tif"], None),
+    ],
+)
+def test_a_shift_is_corrected_with_and_without_a_word(words, said):
+    assert COMMAND.make_context("predict", words).params["correct_shift"] == said
+
+
+def test_true_is_a_shift_as_it_was_before():
+    assert Options(correct_shift=True) == Options(correct_shift="shift")
+    assert Options(correct_shift=False) == Options()
+
+
+@pytest.mark.parametrize(
     ("option", "said"),
     [
         ({"tile": 3}, "option tile: 3 is not allowed; must be greater than or equal to 8"),
@@ -78,6 +99,7 @@ def test_words_leave_out_what_is_as_it_would_be():
         ({"peak": 0.0}, "option peak: 0.0 is not allowed; must be greater than 0"),
         ({"peak": float("inf")}, "option peak: inf is not allowed"),
         ({"precision": "16"}, "option precision: '16' is not allowed; must be '32', 'bf16' or 'fp16'"),
+        ({"correct_shift": "fields"}, "option correct_shift: 'fields' is not allowed; must be 'shift', 'affine' or"),
         ({"tyle": 24}, "option tyle: unknown key; did you mean tile?"),
     ],
 )

@@ -1,0 +1,127 @@
+"""Change: where a guide shows other ground than the LR image, for a cloud, another date or another exposure."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsisr.degrade.view import USUAL_SIGMA, View
+
+#: Cells over which the guide's own detail is measured, with a floor as part of the whole image's.
+_DETAIL_CELLS, _DETAIL_FLOOR = 3.0, 0.05
+#: A pixel has changed beyond so many times the usual misfit, and where it touches one, beyond so many.
+_CORE, _RIM = 8.0, 4.0
+#: Misfits below these parts of the guide's own detail are none, however small the usual one is.
+_CORE_FLOOR, _RIM_FLOOR = 0.3, 0.1
+#: Rounds of the robust fit, and times the usual misfit from which on a pixel counts little in it.
+_ROUNDS, _MISFIT = 20, 2.0
+#: Smallest change in cells.
+_LEAST_CELLS = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """degree: (h, w), cells, 0 where guide and LR image show the same, 1 where they do not, between them at an edge.
+
+    response: (G, B), offset: (G,): the guide's channels of the LR image's bands, fitted where nothing changed.
+    cell: LR pixels a side of a cell.
+    """
+
+    degree: np.ndarray
+    response: np.ndarray
+    offset: np.ndarray
+    cell: int
+
+    @property
+    def changed(self) -> np.ndarray:
+        """(h, w), cells of which at least half has changed."""
+        changed: np.ndarray = self.degree >= 0.5
+        return changed
+
+    @property
+    def share(self) -> float:
+        """Part of the ground that changed, 0 to 1."""
+        return float(self.changed.mean())
+
+
+def find_change(view: View) -> Change:
+    """Find where the guide's channels, at LR resolution, are not what the LR image's bands make elsewhere.
+
+    The response is fitted robustly; the threshold comes from the misfits' own spread (median absolute deviation), grows
+    into fainter change that touches it (hysteresis), and is cleaned of single pixels and holes.
+    Cells that are not valid have not changed.
+    """
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    places = view.places(np.zeros((2, *view.shape)))
+    blurred = view.blurred(view.sharp, (USUAL_SIGMA,) * 2)
+    sharp = np.stack([map_coordinates(channel, places, order=3, mode="nearest") for channel in blurred])
+    mean = gaussian_filter(sharp, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
+    detail = gaussian_filter((sharp - mean) ** 2, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
+    spread = sharp[:, view.valid].std(axis=1)[:, None, None]
+    detail = np.maximum(detail + (_DETAIL_FLOOR * spread) ** 2, np.finfo(float).tiny)
+    weights, left, misfit = _fit(view, sharp, detail)
+    response = weights[:, 1:] @ view.components
+    offset = weights[:, 0] - response @ view.mean
+    found = _regions(np.sqrt(misfit), view.valid)
+    amount = np.sqrt(((left / spread) ** 2).mean(axis=0))
+    return Change(_degree(found, amount), response, offset, view.cell)
+
+
+def _fit(view: View, sharp: np.ndarray, detail: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights (G, 1 + P) of the components, what they leave (G, h, w), and its misfit (h, w), mean left^2 / detail."""
+    low = np.concatenate([np.ones((1, *view.shape)), view.low]).reshape(-1, view.valid.size)
+    trust = view.valid.astype(float)
+    for turn in range(_ROUNDS):
+        weights = np.stack([_solved(low, c.ravel(), (trust / d).ravel()) for c, d in zip(sharp, detail, strict=True)])
+        left = sharp - (weights @ low).reshape(sharp.shape)
+        misfit = (left**2 / detail).mean(axis=0)
+        level = max(float(np.median(misfit[view.valid])), np.finfo(float).tiny)
+        if turn < _ROUNDS // 2:
+            trust = view.valid / np.sqrt(misfit / level + 1e-3)
+        else:
+            trust = view.valid / (1 + misfit / (_MISFIT**2 * level)) ** 4
+    return weights, left, misfit
+
+
+def _solved(low: np.ndarray, channel: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    weighted = low * weight
+    normal = weighted @ low.T
+    ridge = 1e-9 * max(np.trace(normal) / len(normal), np.finfo(float).tiny)
+    return np.linalg.solve(normal + ridge * np.eye(len(normal)), weighted @ channel)
+
+
+def _regions(misfit: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Changed cells (h, w) by their misfit, a multiple of the guide's own detail."""
+    from scipy.ndimage import (
+        binary_closing,
+        binary_fill_holes,
+        binary_propagation,
+        gaussian_filter,
+        label,
+    )
+
+    smooth = gaussian_filter(np.where(valid, misfit, 0.0), 1.0, mode="nearest")
+    middle = float(np.median(smooth[valid]))
+    usual = middle + 1.4826 * float(np.median(np.abs(smooth[valid] - middle)))
+    core = valid & (smooth > max(_CORE * usual, _CORE_FLOOR))
+    rim = valid & (smooth > max(_RIM * usual, _RIM_FLOOR))
+    found = binary_propagation(core, mask=rim)
+    found = binary_fill_holes(binary_closing(np.pad(found, 2), iterations=2))[2:-2, 2:-2]
+    numbers, count = label(found)
+    sizes = np.bincount(numbers.ravel(), minlength=count + 1)
+    return np.asarray(found & (sizes[numbers] >= _LEAST_CELLS))
+
+
+def _degree(found: np.ndarray, amount: np.ndarray) -> np.ndarray:
+    """How much of each cell has changed: at the edge, its misfit as part of that just inside.
+
+    A cell's footprint reaches beyond the cell, so that cells around change show part of it: taking all of them would
+    cost sound ground its detail, and taking none would leave wrong detail.
+    """
+    from scipy.ndimage import binary_dilation, binary_erosion, maximum_filter
+
+    inside = binary_erosion(found, border_value=1)
+    near = maximum_filter(np.where(inside, amount, 0.0), 5)
+    edge = binary_dilation(found) & ~inside
+    part = np.divide(amount, near, out=np.where(found, 1.0, 0.0), where=near > 0)
+    return np.where(inside, 1.0, np.where(edge, np.clip(part, 0, 1), 0.0)).astype(np.float32)

@@ -1,0 +1,176 @@
+"""A test on real images without a reference: bands of the guide are withheld, predicted, and compared."""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.degrade.estimation import fit_response, related_channels
+from hsisr.degrade.sampling import interpolate
+from hsisr.degrade.sensor import gaussian_footprint, whole_lr_pixels
+from hsisr.errors import HsisrError, notice
+from hsisr.files import stamp
+from hsisr.inference import run, scenes
+from hsisr.inference.guide import Guide
+from hsisr.inference.images import Source, chosen_bands, filled
+from hsisr.inference.scenes import Options
+from hsisr.models.apply import Method
+
+#: Most LR pixels a side that are super-resolved: those in the middle.
+_MOST_LR_PX = 256
+#: LR pixels at the border that are not compared, as their footprints reach beyond the image.
+_BORDER_LR_PX = 2
+#: What the numbers mean, in one line each.
+LEGEND = {
+    "rmse": "root mean square error, in the band's own values",
+    "cc": "correlation",
+    "detail": "part of the detail that is found, which the band at LR resolution lacks: 1 all, 0 none, below 0 wrong",
+}
+#: What such a test shows and what it does not.
+CAVEAT = (
+    "a withheld band tests detail in the guide's own range, much of which its other bands show too; it says nothing of "
+    "bands that lie far from all of the guide's"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """What is compared: low (B, h, w), the guide (G, H, W), and where both are valid, (H, W)."""
+
+    low: np.ndarray
+    guide: np.ndarray
+    valid: np.ndarray
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+
+def validate(
+    lr: Any, guide: Any, withhold: Iterable[int] = (), model: str = "prior", options: Options | None = None
+) -> dict[str, Any]:
+    """Withhold bands of a guide, one at a time, predict each from the LR image and the others, and compare.
+
+    lr, guide: as for `hsisr.inference.super_resolve_file`. withhold: bands of the guide, from 0; none: each in turn.
+    A band is predicted as the super-resolved image seen through its response, which is fitted at LR resolution: there
+    the band is known, its detail is not. Beside it stand `bicubic`, the LR image without any guide, and `other bands`,
+    what the others say of it by a linear fit at LR resolution.
+    Returns {model, scale, caveat, bands: [{band, wavelength_nm, methods: {name: {rmse, cc, detail}}}]}.
+    Raises HsisrError as `super_resolve_file`, for bands that do not exist, and for a guide of one band.
+    """
+    options = options or Options()
+    if options.mask_change:
+        raise HsisrError("validate: mask_change would put the LR image's own detail into the test; leave it out")
+    low, sharp = scenes.open_images(lr, guide, options)
+    if sharp is None or len(sharp.good) < 2:
+        raise HsisrError("validate: withholding a band takes a guide of two or more, as the others have to be left")
+    wanted = [int(band) for band in withhold] or [int(band) for band in sharp.good]
+    unknown = sorted(set(wanted) - set(sharp.good.tolist()))
+    if unknown:
+        raise HsisrError(f"{sharp.label}: band {unknown[0]} is none of its bands {', '.join(map(str, sharp.good))}")
+    with tempfile.TemporaryDirectory() as folder:
+        kept = _without(sharp, wanted[0])
+        method = scenes.open_methods(model, low, kept, options)[0]
+        if not method.needs_guide:
+            raise HsisrError(f"validate: {method.name} uses no guide, so that there is nothing to withhold")
+        placed = scenes.on_grid(low, sharp, method, options, Path(folder))
+        ground = _ground(low, placed, method.scale)
+        bands = [_withheld(low, placed, band, method, ground, options) for band in wanted]
+    settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": model, "bands": wanted}
+    return {
+        **stamp("validate", settings),
+        "model": method.name,
+        "scale": method.scale,
+        "caveat": CAVEAT,
+        "bands": bands,
+    }
+
+
+def table(summary: dict[str, Any]) -> str:
+    """A summary of `validate` as text: a line for each withheld band and method."""
+    lines = [f"{'withheld band':16}{'predicted from':24}" + "".join(f"{name:>12}" for name in LEGEND)]
+    for entry in summary["bands"]:
+        nm = entry["wavelength_nm"]
+        name = f"{entry['band']}" if nm is None else f"{entry['band']} ({nm:.0f} nm)"
+        for method, scores in entry["methods"].items():
+            values = "".join(f"{scores[key]:12.4f}" for key in LEGEND)
+            lines.append(f"{name:16}{method:24}{values}")
+            name = ""
+    lines += [f"{name}: {meaning}" for name, meaning in LEGEND.items()]
+    return "\n".join([*lines, f"Note: {summary['caveat']}."])
+
+
+def _without(sharp: Source, band: int) -> Source:
+    return chosen_bands(sharp, tuple(int(one) for one in sharp.good if one != band))
+
+
+def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
+    """The middle of the scene, with invalid pixels filled."""
+    rows, columns = (_middle(size) for size in low.scene.shape[1:])
+    values, valid = low.window(rows, columns)
+    guide, guide_valid = placed.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
+    both = valid.repeat(scale, axis=0).repeat(scale, axis=1) & guide_valid
+    inner = np.zeros_like(both)
+    border = _BORDER_LR_PX * scale
+    inner[border:-border, border:-border] = True
+    if not whole_lr_pixels(both & inner, scale).any():
+        raise HsisrError(f"{low.label}: no pixel of its middle is valid in it and in the guide")
+    return _Ground(filled(values, valid), filled(guide, guide_valid), both & inner, rows, columns)
+
+
+def _middle(size: int) -> tuple[int, int]:
+    length = min(size, _MOST_LR_PX)
+    return (size - length) // 2, (size - length) // 2 + length
+
+
+def _withheld(
+    low: Source, placed: Guide, band: int, method: Method, ground: _Ground, options: Options
+) -> dict[str, Any]:
+    """The entry of one band."""
+    source, scale = placed.source, method.scale
+    place = int(np.flatnonzero(source.good == band)[0])
+    others = [number for number in range(len(source.good)) if number != place]
+    feed = scenes.make_feed(method, low, replace(placed, source=_without(source, band)), options, _quiet)
+    estimate, known = feed(ground.rows, ground.columns)
+    footprint = feed.footprint or gaussian_footprint(scale)
+    sampler = footprint.sampler(scale, ground.guide.shape[1:])
+    valid = ground.valid & known
+    whole = whole_lr_pixels(valid, scale)
+    seen = sampler(ground.guide)
+    truth = ground.guide[place].astype(np.float64)
+    if not related_channels(ground.low, ground.guide[[place]], scale)[0]:
+        notice(f"{source.label}: band {band} shows something else than the LR image does")
+    response, offset = fit_response(ground.low[:, whole], seen[[place]][:, whole])
+    direct, direct_offset = fit_response(seen[others][:, whole], seen[[place]][:, whole])
+    predictions = {
+        method.name: _through(response, offset, np.nan_to_num(estimate)),
+        "bicubic": _through(response, offset, interpolate(ground.low, scale)),
+        "other bands": _through(direct, direct_offset, ground.guide[others]),
+    }
+    blurred = interpolate(seen[[place]], scale)[0]
+    wavelengths = source.wavelengths_nm
+    return {
+        "band": band,
+        "wavelength_nm": None if wavelengths is None else float(wavelengths[place]),
+        "methods": {name: _scores(truth[valid], image[valid], blurred[valid]) for name, image in predictions.items()},
+    }
+
+
+def _through(response: np.ndarray, offset: np.ndarray, cube: np.ndarray) -> np.ndarray:
+    """The one channel (H, W) of a cube (B, H, W)."""
+    return np.asarray(np.tensordot(response[0], cube, axes=1) + offset[0])
+
+
+def _scores(truth: np.ndarray, found: np.ndarray, blurred: np.ndarray) -> dict[str, float]:
+    error = float(((found - truth) ** 2).mean())
+    lacking = float(((blurred - truth) ** 2).mean())
+    return {
+        "rmse": error**0.5,
+        "cc": float(np.corrcoef(truth, found)[0, 1]),
+        "detail": 1 - error / max(lacking, np.finfo(float).tiny),
+    }
+
+
+def _quiet(line: str) -> None:
+    """What fits badly was said when the guide was placed, and would be said again for each band."""

@@ -1,0 +1,78 @@
+"""Ground where the guide is not to be trusted: a stand-in for it there, made of the LR image alone."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsisr.degrade.change import Change
+from hsisr.degrade.sampling import interpolate
+from hsisr.degrade.sensor import Footprint, gaussian_footprint
+from hsisr.inference.images import Source, filled
+
+#: LR pixels around a window that interpolation reads.
+_MARGIN = 3
+#: The fading takes this part of the way from what has changed to what has not, about an LR pixel: 1 / _SHARPNESS.
+_SHARPNESS = 4.0
+#: More of them make noise.
+_BACK_PROJECTIONS = 2
+
+
+def own_image(low: np.ndarray, scale: int, footprint: Footprint | None) -> np.ndarray:
+    """An LR image (B, h, w) super-resolved without a guide: bicubic, and back-projected to agree with what it is of.
+
+    footprint: of an LR pixel; None: a Gaussian with a full width at half maximum of one. Returns (B, h s, w s) float32.
+    """
+    sampler = (footprint or gaussian_footprint(scale)).sampler(scale, (low.shape[1] * scale, low.shape[2] * scale))
+    sharp = interpolate(low, scale).astype(np.float32)
+    for _ in range(_BACK_PROJECTIONS):
+        sharp += interpolate(low - sampler(sharp), scale).astype(np.float32)
+    return sharp
+
+
+@dataclass(frozen=True, eq=False)
+class OwnDetail:
+    """What the guide would be if it had the LR image's detail: its bands through the response, interpolated.
+
+    It stands in for the guide where that has changed, or has no data; at the edge the two fade into each other.
+    """
+
+    lr: Source
+    change: Change
+    scale: int
+
+    def put_into(
+        self, values: np.ndarray, valid: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The guide's values (G, n, m) and valid pixels of a window, HR pixels from the LR image's first corner."""
+        share = np.maximum(self.share(rows, columns), ~valid)
+        if not share.any():
+            return values, valid
+        stand_in, known = self._window(rows, columns)
+        share = np.where(known, share, 0).astype(np.float32)
+        mixed = values + share * (stand_in - values)
+        return mixed, valid | known
+
+    def share(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+        """How much (n, m) of the ground has changed, from 0 to 1; HR pixels as of `put_into`."""
+        from scipy.ndimage import map_coordinates
+
+        side = self.change.cell * self.scale
+        places = [(np.arange(*span) + 0.5) / side - 0.5 for span in (rows, columns)]
+        grid = np.stack(np.meshgrid(*places, indexing="ij"))
+        degree = map_coordinates(self.change.degree, grid, order=1, mode="nearest")
+        return np.asarray(np.clip((degree - 0.5) * _SHARPNESS + 0.5, 0, 1))
+
+    def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The stand-in (G, n, m) and where it is known."""
+        first = [span[0] // self.scale - _MARGIN for span in (rows, columns)]
+        last = [-(-span[1] // self.scale) + _MARGIN for span in (rows, columns)]
+        low, low_valid = self.lr.window((first[0], last[0]), (first[1], last[1]))
+        guide = np.tensordot(self.change.response, filled(low, low_valid), axes=1)
+        guide += self.change.offset[:, None, None]
+        sharp = interpolate(guide, self.scale).astype(np.float32)
+        known = low_valid.repeat(self.scale, axis=0).repeat(self.scale, axis=1)
+        cut = tuple(
+            slice(span[0] - start * self.scale, span[1] - start * self.scale)
+            for span, start in zip((rows, columns), first, strict=True)
+        )
+        return sharp[:, *cut], known[cut]

@@ -1,0 +1,228 @@
+"""A guide that lies beside its scene by a smooth field, or shows other ground: what registration and masking give back.
+
+    python studies/registration.py field --data <folder with complete_ms_data> [--scenes ...]
+    python studies/registration.py change --data <folder with complete_ms_data> [--scenes ...]
+    python studies/registration.py enmap --data <folder with enmap_potsdam> --work WORK
+
+field: guides of CAVE under `wald` are warped by a random smooth field of up to 2 LR pixels and a turn of 0.5 degrees,
+and moved back by the measured field; PSNR (dB) and SAM (degrees) of `prior`, given and scored on the ground that the
+warped guide has (it is cut at its border, as any image is), and the field's error (HR pixels, root mean square) there.
+Beside it, phase correlation of scikit-image in windows, on the LR image's bands through the response and the guide at
+LR resolution, interpolated by a thin-plate spline; and the length of the field that is measured on the guide as it lay.
+change: a fifth of a guide shows another scene, or is exposed otherwise. enmap: as field, on EnMAP with a guide of four
+Sentinel-2 bands simulated from it, at scale 2.
+"""
+
+import argparse
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import cave
+import numpy as np
+import own_scene
+from scipy.interpolate import RBFInterpolator
+from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter, map_coordinates, zoom
+from scipy.signal import resample
+from skimage.registration import phase_cross_correlation
+
+import hsisr
+from hsisr import degrade, metrics
+from hsisr.degrade import measure_displacement
+from hsisr.degrade.sampling import interpolate, interpolated
+from hsisr.inference.images import filled
+
+#: Largest length of the smooth field in LR pixels, and the turn.
+LR_PIXELS, DEGREES = 2.0, 0.5
+#: HR pixels around what is compared: of footprints, and of the spline.
+BORDER_PX = 8
+#: HR pixels by which an image is mirrored before Fourier interpolation.
+PAD_PX = 32
+#: Side of the windows of phase correlation in LR pixels, their step, and parts of an LR pixel that it tells apart.
+WINDOW, STEP, PARTS = 16, 8, 50
+#: What windows fade with, and the error of a match from which on it is left out.
+TAPER, WORST = np.outer(np.hanning(WINDOW + 2), np.hanning(WINDOW + 2))[1:-1, 1:-1], 0.5
+
+
+def main() -> None:
+    parser = cave.arguments(__doc__)
+    parser.add_argument("what", choices=["field", "change", "enmap"])
+    parser.add_argument("--work", type=Path, help="folder for the mosaic of enmap")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    {"field": _field, "change": _change, "enmap": _enmap}[options.what](options)
+
+
+def _field(options: argparse.Namespace) -> None:
+    _print_head()
+    for scene in cave.read(options.data, options.scenes):
+        pair = degrade.pair(scene, "wald", options.scale)
+        _row(scene.name, pair.lr, pair.guide, pair.hr, np.ones(pair.hr.shape[1:], bool), options.scale)
+
+
+def _enmap(options: argparse.Namespace) -> None:
+    """The mosaic's middle, at scale 2; pixels without data are filled and not compared."""
+    folder = options.work
+    folder.mkdir(parents=True, exist_ok=True)
+    own_scene.enmap(options.data, folder)
+    scene = hsisr.read_scene(folder / "mosaic.tif")
+    good = ~scene.bad_bands
+    rows, columns = (size // 2 * 2 for size in scene.shape[1:])
+    cube = filled(scene.cube, scene.mask)[:, :rows, :columns]
+    guide = degrade.apply_response(degrade.scene_response(scene, "sentinel2"), cube)
+    low = degrade.degrade(cube, "wald", 2, noise=0)
+    _print_head()
+    _row("enmap x2", low[good], guide.astype(np.float32), cube[good], scene.mask[:rows, :columns], 2, "plain")
+
+
+def _print_head() -> None:
+    names = ["as it lay", "warped", "moved back", "true field", "error of the field", "phase correlation", "unwarped"]
+    print(f"| scene | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
+
+
+def _row(
+    name: str,
+    lr: np.ndarray,
+    guide: np.ndarray,
+    hr: np.ndarray,
+    valid: np.ndarray,
+    scale: int,
+    convention: str = "mulsr",
+) -> None:
+    shape = guide.shape[1:]
+    grid = np.stack(np.mgrid[: shape[0], : shape[1]]).astype(float)
+    moved = smooth_field(shape, scale, seed=sum(map(ord, name)))
+    warped = moved_guide(guide, grid + moved)
+    back = inverse(moved)
+    limits = np.array(shape)[:, None, None]
+    # where the warped guide has the ground at all: it was cut at the border as any image is
+    seen = ((grid + back > BORDER_PX) & (grid + back < limits - 1 - BORDER_PX)).all(axis=0) & valid
+    seen = binary_erosion(seen, iterations=BORDER_PX)
+    whole = np.ones(shape, bool)
+    found = measure_displacement(lr, warped, scale, valid)
+    none = measure_displacement(lr, guide, scale, valid)
+    at = found.at(np.arange(shape[0]), np.arange(shape[1]))
+    phase = phase_field(lr, warped, scale)
+    right, inside = interpolated(warped, whole, grid + back)
+    cells = []
+    for sharp, mask in ((guide, inside), (warped, inside), interpolated(warped, whole, grid + at), (right, inside)):
+        held = np.ma.array(np.asarray(sharp), mask=np.broadcast_to(~(mask & valid), sharp.shape))
+        estimate = hsisr.super_resolve(lr, held, model="prior")
+        scores = metrics.score(hr, estimate, scale, convention, mask=seen)
+        cells.append(f"{scores['psnr']:.2f} / {scores['sam']:.2f}")
+    errors = [np.sqrt(((field - back) ** 2).sum(axis=0)[seen].mean()) for field in (at, phase)]
+    cells.append(f"{errors[0]:.3f} (says {found.error_px:.3f})")
+    cells.append(f"{errors[1]:.3f}")
+    cells.append(f"{none.rms_px:.3f}{'' if none.is_evident else ', left'}")
+    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def smooth_field(shape: tuple[int, int], scale: int, seed: int) -> np.ndarray:
+    """(2, H, W) HR pixels: smooth noise of at most 2 LR pixels, and a turn about the middle."""
+    rng = np.random.default_rng(seed)
+    small = [-(-size // 8) for size in shape]
+    noise = rng.standard_normal((2, small[0] + 64, small[1] + 64))
+    smooth = gaussian_filter(noise, (0, shape[0] / 32, shape[1] / 32))[:, 32 : 32 + small[0], 32 : 32 + small[1]]
+    field = zoom(smooth, (1, 8, 8), order=3, mode="nearest", grid_mode=True)[:, : shape[0], : shape[1]]
+    field -= field.mean(axis=(1, 2), keepdims=True)
+    field *= LR_PIXELS * scale / np.hypot(*field).max()
+    rows, columns = np.mgrid[: shape[0], : shape[1]] - (np.array(shape)[:, None, None] - 1) / 2
+    angle = np.deg2rad(DEGREES)
+    field[0] += np.sin(angle) * columns + (np.cos(angle) - 1) * rows
+    field[1] += -np.sin(angle) * rows + (np.cos(angle) - 1) * columns
+    return field
+
+
+def moved_guide(guide: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The guide at places, by Fourier interpolation to half pixels and a quintic spline there, which lose nothing."""
+    moved = []
+    for channel in guide:
+        padded = np.pad(channel.astype(float), PAD_PX, mode="symmetric")
+        for axis in (0, 1):
+            padded = resample(padded, 2 * padded.shape[axis], axis=axis)
+        moved.append(map_coordinates(padded, 2 * (places + PAD_PX), order=5, mode="mirror"))
+    return np.stack(moved).astype(np.float32)
+
+
+def inverse(field: np.ndarray) -> np.ndarray:
+    """The field that moves back what `field` has moved."""
+    grid = np.stack(np.mgrid[: field.shape[1], : field.shape[2]]).astype(float)
+    back = -field
+    for _ in range(20):
+        back = -np.stack([map_coordinates(axis, grid + back, order=1, mode="nearest") for axis in field])
+    return back
+
+
+def phase_field(lr: np.ndarray, guide: np.ndarray, scale: int) -> np.ndarray:
+    """(2, H, W): scikit-image's phase correlation in windows, joined by a smoothing thin-plate spline."""
+    footprint = degrade.gaussian_footprint(scale)
+    low = footprint.sampler(scale, guide.shape[1:])(guide)
+    flat = lr.reshape(len(lr), -1).astype(float)
+    response = np.linalg.lstsq(np.vstack([flat, np.ones(flat.shape[1])]).T, low.reshape(len(low), -1).T, rcond=1e-3)[0]
+    like = (response[:-1].T @ flat + response[-1][:, None]).reshape(low.shape)
+    centres, shifts = [], []
+    for row in range(0, lr.shape[1] - WINDOW + 1, STEP):
+        for column in range(0, lr.shape[2] - WINDOW + 1, STEP):
+            place = (slice(row, row + WINDOW), slice(column, column + WINDOW))
+            # what the guide shows at x + u is what the LR image shows at x
+            parts = [(image[place] - image[place].mean()) * TAPER for image in (low.mean(0), like.mean(0))]
+            shift, error, _ = phase_cross_correlation(*parts, upsample_factor=PARTS, normalization=None)
+            if error < WORST and np.abs(shift).max() < WINDOW / 2:
+                centres.append([(axis + WINDOW / 2) * scale for axis in (row, column)])
+                shifts.append(np.asarray(shift) * scale)
+    spline = RBFInterpolator(np.array(centres), np.array(shifts), smoothing=1.0, kernel="thin_plate_spline")
+    height, width = lr.shape[1:]
+    places = np.stack(np.mgrid[:height, :width], axis=-1).reshape(-1, 2) * scale + (scale - 1) / 2
+    coarse = spline(places).T.reshape(2, height, width)
+    return np.asarray(interpolate(coarse, scale))
+
+
+def _change(options: argparse.Namespace) -> None:
+    names = ["found", "changed: plain", "masked", "bicubic", "rest: plain", "masked", "unchanged guide"]
+    names += ["beyond 2 LR px: masked", "unchanged guide"]
+    print(f"| scene | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
+    scenes = cave.read(options.data, options.scenes)
+    for number, scene in enumerate(scenes):
+        pair = degrade.pair(scene, "wald", options.scale)
+        other = degrade.pair(scenes[number - 1], "wald", options.scale).guide
+        reference = hsisr.super_resolve(pair.lr, pair.guide, model="prior")
+        bicubic = hsisr.super_resolve(pair.lr, model="bicubic", scale=options.scale)
+        for kind, guide, changed in _changes(pair.guide, other, number):
+            plain = hsisr.super_resolve(pair.lr, guide, model="prior")
+            masked = hsisr.super_resolve(pair.lr, guide, model="prior", mask_change=True)
+            far = ~binary_dilation(changed, iterations=2 * options.scale)
+            parts = [(changed, (plain, masked, bicubic)), (~changed, (plain, masked, reference))]
+            parts.append((far, (masked, reference)))
+            cells = [
+                f"{metrics.score(pair.hr, image, options.scale, 'mulsr', mask=mask)['psnr']:.2f}"
+                for mask, images in parts
+                for image in images
+            ]
+            print(f"| {scene.name}, {kind} | {_found(pair.lr, guide, changed, options.scale)} | {' | '.join(cells)} |",
+                  flush=True)  # fmt: skip
+
+
+def _changes(guide: np.ndarray, other: np.ndarray, seed: int) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Guides, of which a fifth is not as it was, with where; and one that is as it was."""
+    height, width = guide.shape[1:]
+    side = round(np.sqrt(0.2 * height * width))
+    row, column = np.random.default_rng(seed).integers(20, np.array([height, width]) - side - 20)
+    changed = np.zeros((height, width), bool)
+    changed[row : row + side, column : column + side] = True
+    yield "nothing", guide, changed
+    yield "another scene", np.where(changed, other, guide), changed
+    yield "half as bright, with haze", np.where(changed, 0.5 * guide + np.float32(0.1), guide), changed
+
+
+def _found(lr: np.ndarray, guide: np.ndarray, changed: np.ndarray, scale: int) -> str:
+    """Part of the ground that is found to have changed, and of what has changed that is found."""
+    from hsisr.degrade.change import find_change
+    from hsisr.degrade.view import view_of
+
+    found = find_change(view_of(lr, guide, scale)).changed
+    wide = found.repeat(scale, axis=0).repeat(scale, axis=1)
+    return f"{found.mean():.1%}, {wide[changed].mean():.1%} of it"
+
+
+if __name__ == "__main__":
+    main()

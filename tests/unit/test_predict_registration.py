@@ -1,0 +1,169 @@
+"""Guides that lie beside their scene, or show other ground: moved, masked, mapped, and bands of them withheld."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import hsisr
+from hsisr import degrade
+from hsisr.datasets import read_scene
+from hsisr.datasets.writers import export
+from hsisr.errors import HsisrError
+from hsisr.evaluation import validate
+from hsisr.inference import Options, super_resolve_file
+from tests.unit.own_scene import TRANSFORM, finer, scene_of
+from tests.unit.warped import SCALE, moved_by, smooth_field, textured_cube
+
+SIDE = 160
+CPU = Options(device="cpu")
+INNER = (slice(None), slice(24, -24), slice(24, -24))
+
+
+@pytest.fixture(scope="module")
+def sharp():
+    return 0.1 + 0.8 * textured_cube(SIDE)
+
+
+@pytest.fixture
+def files(tmp_path, sharp):
+    """lr.tif, guide.tif, and warped.tif: the guide, moved by a smooth field."""
+    low = degrade.degrade(sharp, "wald", SCALE, noise=0)
+    export(scene_of(low), tmp_path / "lr.tif")
+    export(scene_of(sharp[:3], finer(TRANSFORM)), tmp_path / "guide.tif")
+    warped = np.clip(moved_by(sharp[:3], smooth_field(SIDE, 1.5 * SCALE)), 0, 1)
+    export(scene_of(warped, finer(TRANSFORM)), tmp_path / "warped.tif")
+    return tmp_path
+
+
+def error(path, sharp, place=INNER) -> float:
+    scene = read_scene(path)
+    valid = np.ones(scene.shape[1:], bool) if scene.mask is None else np.asarray(scene.mask)
+    left = (scene.cube - sharp)[place][:, valid[place[1:]]]
+    return float(np.sqrt((left**2).mean()))
+
+
+def test_a_field_moves_the_guide_back_by_tiles_as_in_one_piece(files, sharp, capsys):
+    lr, warped = files / "lr.tif", files / "warped.tif"
+    field = replace(CPU, correct_shift="field")
+    plain = super_resolve_file(lr, warped, "gsa", files / "plain.tif", CPU)
+    right = super_resolve_file(lr, warped, "gsa", files / "right.tif", field, maps=files / "maps")
+    assert "moved by the measured field" in capsys.readouterr().err
+    assert error(right, sharp) < 0.05 * error(plain, sharp)
+    told = json.loads((files / "maps" / "registration.json").read_text())
+    assert told["displacement"]["error_px"] < 0.3 and told["displacement"]["largest_px"] > SCALE
+    placed = read_scene(files / "maps" / "displacement.tif")
+    assert placed.shape == (2, SIDE // SCALE, SIDE // SCALE) and placed.transform == read_scene(lr).transform
+    assert np.hypot(*placed.cube).max() == pytest.approx(told["displacement"]["largest_px"], rel=1e-4)
+    assert (files / "maps" / "displacement.png").is_file() and not (files / "maps" / "change.tif").exists()
+    tiled = replace(field, tile=16, halo=8)
+    sfim, whole = (
+        read_scene(super_resolve_file(lr, warped, "sfim-hs", files / f"{name}.tif", options)).cube
+        for name, options in (("tiled", tiled), ("whole", field))
+    )
+    np.testing.assert_allclose(sfim[INNER], whole[INNER], atol=3e-4)
+    with pytest.raises(HsisrError, match="exists"):
+        super_resolve_file(lr, warped, "gsa", files / "again.tif", field, maps=files / "maps")
+
+
+def test_a_guide_that_lies_well_stays_where_it_is(files, capsys):
+    lr, guide = files / "lr.tif", files / "guide.tif"
+    plain = super_resolve_file(lr, guide, "gsa", files / "plain.tif", CPU)
+    same = super_resolve_file(lr, guide, "gsa", files / "same.tif", replace(CPU, correct_shift="field"))
+    assert "no displacement is evident" in capsys.readouterr().err
+    np.testing.assert_array_equal(read_scene(plain).cube, read_scene(same).cube)
+
+
+def test_other_ground_is_left_out_and_mapped(files, sharp):
+    other = sharp[:3].copy()
+    place = (slice(None), slice(60, 110), slice(40, 100))
+    other[place] = textured_cube(SIDE, seed=5)[:3][place]
+    export(scene_of(other, finer(TRANSFORM)), files / "other.tif")
+    lr = files / "lr.tif"
+    masked = replace(CPU, mask_change=True)
+    plain = super_resolve_file(lr, files / "other.tif", "prior", files / "plain.tif", CPU)
+    found = super_resolve_file(lr, files / "other.tif", "prior", files / "found.tif", masked, maps=files / "maps")
+    bicubic = super_resolve_file(lr, None, "bicubic", files / "bicubic.tif", replace(CPU, scale=SCALE))
+    inside = (slice(None), slice(68, 102), slice(48, 92))
+    assert error(found, sharp, inside) <= error(bicubic, sharp, inside) < error(plain, sharp, inside)
+    right = (slice(None), slice(24, -24), slice(112, -24))
+    best = super_resolve_file(lr, files / "guide.tif", "prior", files / "best.tif", CPU)
+    assert error(found, sharp, right) < 1.2 * error(best, sharp, right) < error(plain, sharp, right)
+    map_ = read_scene(files / "maps" / "change.tif").cube[0]
+    assert map_[16:26, 11:24].all() and map_.mean() < 0.2
+    assert json.loads((files / "maps" / "registration.json").read_text())["changed"] == pytest.approx(map_.mean())
+
+
+def test_nothing_is_left_out_where_nothing_changed(files):
+    lr, guide = files / "lr.tif", files / "guide.tif"
+    plain, same = (
+        super_resolve_file(lr, guide, "prior", files / f"{name}.tif", options)
+        for name, options in (("plain", CPU), ("same", replace(CPU, mask_change=True)))
+    )
+    np.testing.assert_array_equal(read_scene(plain).cube, read_scene(same).cube)
+
+
+def test_ground_that_the_guide_lacks_is_made_of_the_scene_alone(files, sharp):
+    short = scene_of(sharp[:3, :-32], finer(TRANSFORM))
+    export(short, files / "short.tif")
+    out = super_resolve_file(
+        files / "lr.tif", files / "short.tif", "prior", files / "sr.tif", replace(CPU, mask_change=True)
+    )
+    bicubic = super_resolve_file(files / "lr.tif", None, "bicubic", files / "b.tif", replace(CPU, scale=SCALE))
+    below = (slice(None), slice(-28, -4), slice(4, -4))
+    assert read_scene(out).mask is None or np.asarray(read_scene(out).mask).all()
+    assert error(out, sharp, below) <= error(bicubic, sharp, below)
+
+
+def test_python_takes_both_for_arrays(sharp):
+    low = degrade.degrade(sharp, "wald", SCALE, noise=0)
+    warped = moved_by(sharp[:3], smooth_field(SIDE, 1.5 * SCALE))
+    plain = hsisr.super_resolve(low, warped, model="gsa")
+    right = hsisr.super_resolve(low, warped, model="gsa", correct_shift="field", mask_change=True)
+    errors = [np.sqrt(((image - sharp)[INNER] ** 2).mean()) for image in (plain, right)]
+    assert errors[1] < 0.5 * errors[0]
+    with pytest.raises(HsisrError, match="must be 'shift', 'affine' or 'field'"):
+        hsisr.super_resolve(low, warped, model="gsa", correct_shift="fields")
+
+
+def test_a_withheld_band_is_predicted_from_the_others(files):
+    found = validate(files / "lr.tif", files / "guide.tif", [1], "prior", CPU)
+    assert [entry["band"] for entry in found["bands"]] == [1] and found["scale"] == SCALE
+    scores = found["bands"][0]["methods"]
+    assert set(scores) == {"prior", "bicubic", "other bands"}
+    assert scores["prior"]["detail"] > 0.8 > scores["bicubic"]["detail"]
+    assert scores["prior"]["rmse"] < scores["bicubic"]["rmse"] and scores["prior"]["cc"] > scores["bicubic"]["cc"]
+    every = validate(files / "lr.tif", files / "guide.tif", model="gsa", options=CPU)
+    assert [entry["band"] for entry in every["bands"]] == [0, 1, 2]
+
+
+def test_what_cannot_be_withheld_is_said(files):
+    lr, guide = files / "lr.tif", files / "guide.tif"
+    with pytest.raises(HsisrError, match="band 7 is none of its bands 0, 1, 2"):
+        validate(lr, guide, [7], options=CPU)
+    with pytest.raises(HsisrError, match="two or more"):
+        validate(lr, guide, [0], options=replace(CPU, guide_bands=(0,)))
+    with pytest.raises(HsisrError, match="uses no guide"):
+        validate(lr, guide, [0], "bicubic", CPU)
+    with pytest.raises(HsisrError, match="leave it out"):
+        validate(lr, guide, [0], options=replace(CPU, mask_change=True))
+
+
+def test_the_commands_do_what_python_does(files, monkeypatch, capsys):
+    import typer.main
+
+    from hsisr.cli.app import app
+
+    monkeypatch.chdir(files)
+    command = typer.main.get_command(app)
+    command.main(["validate", "lr.tif", "guide.tif", "--withhold", "2", "--device", "cpu"], standalone_mode=False)
+    said = capsys.readouterr().out
+    written = json.loads((files / "lr_withheld.json").read_text())
+    assert "2" in said and "other bands" in said and "Note: " in said and "lr_withheld.json" in said
+    assert written["schema"].startswith("hsisr/validate/") and written["bands"][0]["band"] == 2
+    words = ["predict", "lr.tif", "--guide", "warped.tif", "--model", "gsa", "--correct-shift", "field"]
+    command.main([*words, "--mask-change", "--maps", "maps", "-o", "sr.tif"], standalone_mode=False)
+    assert {file.name for file in (files / "maps").iterdir()} == {
+        "registration.json", "displacement.tif", "displacement.png", "change.tif", "change.png",
+    }  # fmt: skip
