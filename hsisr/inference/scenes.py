@@ -73,7 +73,8 @@ def super_resolve_file(
     lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
     guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
     options: how the files are read and the result is written; None: the defaults. preview: a PNG or JPEG to write as
-    well. overwrite: whether outputs that exist are replaced; inputs never are. A run that was stopped in any way goes
+    well. overwrite: whether outputs that exist are replaced; inputs never are. maps: a folder for maps and numbers of
+    the displacement and the change that were found; None: none are written. A run that was stopped in any way goes
     on with the same command, at the first tile row that is missing.
     Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
     for a disk that is full.
