@@ -523,7 +523,7 @@ def load(paths: str | os.PathLike | Iterable[str | os.PathLike] = "config.yaml")
     return Config.parse(merged, " + ".join(map(str, files)))
 
 
-def checked(model: type[BaseModel], content: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> Any:
+def check_section(model: type[BaseModel], content: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> Any:
     """Build one pydantic section, with the same one-line errors as the configuration.
 
     where: the key that holds it. beside: keys that may stand beside the section's own, to name in errors.

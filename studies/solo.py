@@ -43,7 +43,7 @@ from hsisr.inference import predict
 from hsisr.models import registry
 from hsisr.models.model_files import load_model, save_model
 from hsisr.models.options import SoloOptions
-from hsisr.samples import Sample, oriented
+from hsisr.samples import Sample, orient
 from hsisr.scene import Scene
 from hsisr.training import fit
 
@@ -96,7 +96,7 @@ class Crops:
         low = lr[:, row : row + PATCH_PX, column : column + PATCH_PX]
         row, column = row * self.scale, column * self.scale
         high = hr[:, row : row + self.size_px, column : column + self.size_px]
-        return oriented(Sample(low.astype(np.float32), None, high.astype(np.float32)), int(rng.integers(8)))
+        return orient(Sample(low.astype(np.float32), None, high.astype(np.float32)), int(rng.integers(8)))
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
         """Crops of those numbers, stacked along a new first axis."""

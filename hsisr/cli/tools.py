@@ -120,7 +120,7 @@ def weights(
     entry = published.checkpoint(name)
     out = out or Path(f"{name}.safetensors")
     check_places(out)
-    source = model_files.imported_from(out)
+    source = model_files.checkpoint_hash(out)
     check_outputs([out], [], overwrite or source is not None)
     checkpoint = published.fetch(entry, out.parent / "published")
     if overwrite or source != file_hash(checkpoint):

@@ -102,10 +102,10 @@ class Displacement:
 def measure_displacement(
     lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None, model: str = "field"
 ) -> Displacement:
-    """How far a guide (G, h s, w s) lies beside an LR image (B, h, w), from place to place.
+    """How far a guide lies beside an LR image, from place to place.
 
-    mask: (h s, w s), True where both are valid. model: `field`, smooth, or `affine`.
-    Whether it means anything, `Displacement.is_evident` says.
+    lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel. mask: (h s, w s), True where both are valid.
+    model: `field`, smooth, or `affine`. Whether it means anything, `Displacement.is_evident` says.
     Raises HsisrError for images that do not fit, have no detail, or are smaller than 16 x 16 LR pixels.
     """
     valid = np.ones(guide.shape[1:], bool) if mask is None else np.asarray(mask, bool)

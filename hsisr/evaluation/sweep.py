@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hsisr import degrade
-from hsisr.config import Sweep, checked
+from hsisr.config import Sweep, check_section
 from hsisr.datasets import read_scene
 from hsisr.errors import HsisrError
 from hsisr.evaluation import sweep_map
@@ -206,7 +206,7 @@ def table(result: Mapping[str, Any], key: str) -> dict[str, dict[str, dict[str, 
 def read(path: str | os.PathLike) -> dict[str, Any]:
     """The result of a sweep. Raises HsisrError for another file, and for one that lacks what it must hold."""
     content = read_json(path, "sweep")
-    checked(_Result, content, str(path))
+    check_section(_Result, content, str(path))
     return content
 
 

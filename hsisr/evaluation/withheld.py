@@ -53,6 +53,7 @@ def validate(
     """Withhold bands of a guide, one at a time, predict each from the LR image and the others, and compare.
 
     lr, guide: as for `hsisr.inference.super_resolve_file`. withhold: bands of the guide, from 0; none: each in turn.
+    model, options: as for `super_resolve_file`; None: its defaults.
     A band is predicted as the super-resolved image seen through its response, which is fitted at LR resolution: there
     the band is known, its detail is not. Beside it stand `bicubic`, the LR image without any guide, and `other bands`,
     what the others say of it by a linear fit at LR resolution.

@@ -46,11 +46,12 @@ def super_resolve_folder(
     preview: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Super-resolve every scene of a folder to <out>/<name>.tif, or the only one to the file `out`; returns the paths.
+    """Super-resolve every scene of a folder to `<out>/<name>.tif`, or the only one to the file `out`; returns the
+    paths.
 
-    guide: a folder with a guide of the same name for each, or one file, or folder of band images, for all.
-    Options.format chooses another format.
-    preview: also <name>.png. overwrite: whether results that exist are made again. White and dark references and
+    lr: the folder. guide: a folder with a guide of the same name for each, or one file, or folder of band images, for
+    all. model: as of `super_resolve_file`. options: its options; their `format` chooses another format.
+    preview: also `<name>.png`. overwrite: whether results that exist are made again. White and dark references and
     quality layers are left out by their names, with a line. A scene that cannot be done does not stop the others.
     Raises HsisrError, at the end, naming those that failed.
     """

@@ -41,7 +41,7 @@ class Options(SceneOptions):
     """How a scene is super-resolved; the defaults choose for themselves.
 
     scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
-    work of one tile, or a text such as 2G. device: auto, cpu, cuda, cuda:<index>, or several with commas: each takes
+    work of one tile, or a text such as 2G. device: auto, cpu, cuda, `cuda:<index>`, or several with commas: each takes
     tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without tiles. align: reproject or resample
     the guide onto the LR image's grid. correct_shift: move the guide by what is measured: True or `shift`, `affine`, or
     `field`, a smooth displacement. mask_change: leave the guide's detail out where it shows other ground. peak,
@@ -75,10 +75,11 @@ def super_resolve_file(
 
     lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
     guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
-    preview: a PNG or JPEG to write as well. overwrite: whether outputs that exist are replaced; inputs never are.
-    pages: further files, each with what writes it of the method's images and the result, such as
-    `hsisr.report.quality.writer`.
-    A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
+    options: how the files are read and the result is written; None: the defaults. preview: a PNG or JPEG to write as
+    well. overwrite: whether outputs that exist are replaced; inputs never are. maps: a folder for maps and numbers of
+    the displacement and the change that were found; None: none are written. pages: further files, each with what writes
+    it of the method's images and the result, such as `hsisr.report.quality.writer`. A run that was stopped in any way
+    goes on with the same command, at the first tile row that is missing.
     Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
     for a disk that is full.
     """

@@ -46,6 +46,12 @@ def super_resolve(
     For scenes larger than memory, and more options, see `hsisr.inference.super_resolve_file`; both check the same.
     Warns (UserWarning) of what fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity, and
     for images and models that do not fit together.
+
+    Example:
+
+        >>> lr = np.random.default_rng(0).random((5, 16, 16))
+        >>> hsisr.super_resolve(lr, model="bicubic", scale=4).shape
+        (5, 64, 64)
     """
     from hsisr.datasets.writers import export, written_files
 

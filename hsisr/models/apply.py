@@ -86,7 +86,7 @@ def open_method(
         raise HsisrError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if str(model) in registry.names() and not Path(model).exists():
         if str(model) != SHIPPED:
-            return _untrained(str(model), scale, guide_channels, precision)
+            return _untrained_method(str(model), scale, guide_channels, precision)
         model = shipped_weights(scale)
     if not Path(model).exists():
         untrained = [name for name in registry.names() if registry.entry(name).kind == "classical" or name == SHIPPED]
@@ -189,7 +189,7 @@ def _check_image(what: str, image: np.ndarray) -> None:
         raise HsisrError(f"{what}: holds NaN or infinite values; replace them, or mask them for hsisr.super_resolve")
 
 
-def _untrained(name: str, scale: int | None, guide_channels: int, precision: str) -> Method:
+def _untrained_method(name: str, scale: int | None, guide_channels: int, precision: str) -> Method:
     from hsisr.models import registry
 
     entry = registry.entry(name)

@@ -212,7 +212,7 @@ def even_scale(scale: int) -> None:
 
 
 def deepshare_scale(scale: int) -> None:
-    """3, or twice 3, or a power of two: what DeepShare's pixel shuffles of 2 and 3 can make."""
+    """Raise HsisrError unless scale is 3, or twice 3, or a power of two, as DeepShare's pixel shuffles can make."""
     power_of_two = scale >= 2 and scale & (scale - 1) == 0
     _check(scale, scale in (3, 6) or power_of_two, "2, 3, 4, 6, 8, 16 or a higher power of two")
 

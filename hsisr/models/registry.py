@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.degrade import Sensor
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.models import own
@@ -163,7 +163,7 @@ class Classical(Model):
 
 def names() -> list[str]:
     """Names of all models: our own, and those of installed packages that are not called as one of ours."""
-    return [*_ENTRIES, *(name for name in own.installed() if name not in _ENTRIES)]
+    return [*_ENTRIES, *(name for name in own.installed_networks() if name not in _ENTRIES)]
 
 
 def entry(base: str) -> Entry:
@@ -173,7 +173,7 @@ def entry(base: str) -> Entry:
     """
     if base in _ENTRIES:
         return _ENTRIES[base]
-    path = own.installed().get(base, base)
+    path = own.installed_networks().get(base, base)
     if not own.is_path(path):
         raise HsisrError(
             f"unknown model {base!r}; {did_you_mean(base, names())}known models: {', '.join(names())}; or "
@@ -208,7 +208,7 @@ def same_options(base: str, one: Mapping[str, Any], other: Mapping[str, Any]) ->
     """Whether two choices of options make the same network: what is left out has its default."""
     chosen = entry(base)
     kind = own.options_of(chosen.factory) if chosen.own else chosen.options
-    first, second = (checked(kind, options, base).model_dump() for options in (one, other))
+    first, second = (check_section(kind, options, base).model_dump() for options in (one, other))
     return bool(first == second)
 
 
@@ -234,7 +234,7 @@ def build(
     if chosen.own:
         chosen.check_scale(scale)
         return own.build(chosen.factory, scale, bands, guide_channels, options or {})
-    settings = checked(chosen.options, options or {}, base)
+    settings = check_section(chosen.options, options or {}, base)
     values = settings.model_dump()
     chosen.check_scale(scale)
     if chosen.needs_guide and not guide_channels:
@@ -242,7 +242,7 @@ def build(
     factory = factory_of(chosen)
     if chosen.kind == "classical":
         if "sensor" in values:
-            values["sensor"] = _told(base, values["sensor"], sensor)
+            values["sensor"] = _known_sensor(base, values["sensor"], sensor)
         return Classical(factory, scale, values, chosen.needs_guide, settings)
     facts = {"bands": bands, "guide_channels": guide_channels}
     return factory(scale=scale, **{name: facts[name] for name in chosen.facts}, **values)
@@ -254,7 +254,7 @@ def factory_of(chosen: Entry) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _told(base: str, choice: str, sensor: Sensor | None) -> Sensor | None:
+def _known_sensor(base: str, choice: str, sensor: Sensor | None) -> Sensor | None:
     """What a method is told of the sensor: all, or the mask alone."""
     if choice == "estimated":
         return None if sensor is None else Sensor(mask=sensor.mask)

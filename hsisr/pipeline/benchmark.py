@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr import datasets, degrade
-from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Sweep, Training, checked
+from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Sweep, Training, check_section
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash
 from hsisr.models import registry, shipped
@@ -364,8 +364,8 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     except HsisrError as error:
         raise HsisrError(f"models.{name}.base: {error}") from None
     registry.trust(recipe.base)
-    options = checked(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
-    training = checked(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
+    options = check_section(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
+    training = check_section(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
         raise HsisrError(f"models.{name}.training: epochs or max_steps must say when training ends; both are none")
     if recipe.weights is not None:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
-from hsisr.evaluation.table import columns_of, scored_by
+from hsisr.evaluation.table import columns_of, scoring_words
 from hsisr.report import figures, gallery, sweeps, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
@@ -228,7 +228,7 @@ def _overviews(benchmarks: Mapping[str, Results]) -> list[Overview]:
     """Several benchmarks in one table, where they were scored alike: other numbers must not stand in one column."""
     groups: dict[str, dict[str, Results]] = {}
     for name, results in benchmarks.items():
-        groups.setdefault(f"protocol {results.protocol}, {scored_by(results)}", {})[name] = results
+        groups.setdefault(f"protocol {results.protocol}, {scoring_words(results)}", {})[name] = results
     found = []
     for alike, group in groups.items():
         if len(group) > 1:
@@ -250,7 +250,7 @@ def _card(name: str, results: Results, scenes: Sequence[SceneBlock]) -> Card:
                 CardPicture(column, CARD_ENCODING.data_uri(picture.image), f"{scene.name}: {column}", picture.caption)
             )
     where = f"; the pictures show {scenes[0].name}" if scenes else ""
-    scored = f"Protocol {results.protocol}, scale {results.scale}, {scored_by(results)}{where}."
+    scored = f"Protocol {results.protocol}, scale {results.scale}, {scoring_words(results)}{where}."
     return Card(name, words.finding(results), scored, pictures)
 
 

@@ -107,7 +107,7 @@ class Hybrid(Network):
         return patches
 
     def working_bytes(self, bands: int) -> int:
-        """What the prior takes, or the network after it."""
+        """Bytes a pixel, at so many `bands`: of the prior, or of the network after it if that takes more."""
         return max(PriorOptions.model_validate({}).working_bytes(bands, self.scale), super().working_bytes(bands))
 
     def forget(self) -> None:
