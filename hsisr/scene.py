@@ -220,8 +220,9 @@ class Scene:
         return missing
 
     def without_masked(self, rows: slice, stored: np.ndarray) -> np.ndarray:
-        """Stored rows (bands, n, W), with the nodata value in the pixels that the mask leaves out for another reason.
+        """Stored numbers with the nodata value in the pixels that the mask leaves out for another reason.
 
+        rows: of the scene. stored: their stored numbers, (bands, n, W). Returns an array like it, or `stored` itself.
         For formats that mark missing pixels by a value. A pixel that is missing by most of its own samples stays as it
         is, with the data that it has; without a mask or a nodata value, all do.
         """
