@@ -17,7 +17,9 @@ from hsisr.cli.app import (
 )
 from hsisr.errors import HsisrError
 
-LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
+LrFiles = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
+LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")]
+Scale = Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")]
 ReadingGuide = Annotated[list[str] | None, typer.Option("--read-guide", help="The same for the guide.")]
 Align = Annotated[bool, typer.Option("--align", help="Reproject or resample the guide onto the scene's grid.")]
 CorrectShift = Annotated[
@@ -47,7 +49,7 @@ GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of 
     "hsisr predict LR.tif --scale 4",
 )
 def predict(
-    lr: LrFile,
+    lr: LrFiles,
     model: Annotated[
         str | None,
         typer.Option(
@@ -63,7 +65,7 @@ def predict(
         list[Path] | None,
         typer.Option(help="Sharp image of the same ground, given again for more bands; a folder, named as the scenes."),
     ] = None,
-    scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
+    scale: Scale = None,
     align: Align = False,
     correct_shift: CorrectShift = None,
     mask_change: MaskChange = False,
@@ -142,7 +144,7 @@ def predict(
     "hsisr finetune LR.tif GUIDE.tif --model hybrid -o runs/own-scene",
 )
 def finetune(
-    lr: Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")],
+    lr: LrFile,
     guide: Annotated[
         Path | None, typer.Argument(help="Sharp image of the same ground, for models that use one.")
     ] = None,
@@ -162,7 +164,7 @@ def finetune(
         float, typer.Option("--hold-out", help="Part of the scene that training never sees and scores come from.")
     ] = 0.25,
     seed: Annotated[int, typer.Option(help="Seed of weights and order of patches.")] = 0,
-    scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
+    scale: Scale = None,
     align: Align = False,
     correct_shift: CorrectShift = None,
     mask_change: MaskChange = False,
@@ -201,7 +203,7 @@ def finetune(
     "hsisr validate LR.tif GUIDE.tif --withhold 3 --model prior -o withheld.json",
 )
 def validate(
-    lr: Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")],
+    lr: LrFile,
     guide: Annotated[Path, typer.Argument(help="Sharp image of the same ground, of two bands or more.")],
     withhold: Annotated[
         list[int] | None,
@@ -213,7 +215,7 @@ def validate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="JSON file to write; <LR>_withheld.json if left out.")
     ] = None,
-    scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
+    scale: Scale = None,
     align: Align = False,
     correct_shift: CorrectShift = None,
     device: Device = "auto",

@@ -58,7 +58,6 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
 class _Budget:
     """Counts members and real bytes, and stops an archive that has too many of either.
 
-
     folder: where the members are written. writes: whether they are; else they are read where they lie.
     """
 

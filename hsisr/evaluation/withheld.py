@@ -15,7 +15,7 @@ from hsisr.errors import HsisrError, notice
 from hsisr.files import stamp
 from hsisr.inference import run, scenes
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, chosen_bands, filled
+from hsisr.inference.images import Source, chosen_bands, filled, hr_spans, middle
 from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method
 
@@ -108,9 +108,9 @@ def _without(sharp: Source, band: int) -> Source:
 
 def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     """The middle of the scene, with invalid pixels filled."""
-    rows, columns = (_middle(size) for size in low.scene.shape[1:])
+    rows, columns = (middle(size, _MOST_LR_PX) for size in low.scene.shape[1:])
     values, valid = low.window(rows, columns)
-    guide, guide_valid = placed.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
+    guide, guide_valid = placed.window(*hr_spans(rows, columns, scale))
     both = valid.repeat(scale, axis=0).repeat(scale, axis=1) & guide_valid
     inner = np.zeros_like(both)
     border = _BORDER_LR_PX * scale
@@ -118,11 +118,6 @@ def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     if not whole_lr_pixels(both & inner, scale).any():
         raise HsisrError(f"{low.label}: no pixel of its middle is valid in it and in the guide")
     return _Ground(filled(values, valid), filled(guide, guide_valid), both & inner, rows, columns)
-
-
-def _middle(size: int) -> tuple[int, int]:
-    length = min(size, _MOST_LR_PX)
-    return (size - length) // 2, (size - length) // 2 + length
 
 
 def _withheld(

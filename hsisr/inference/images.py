@@ -22,6 +22,11 @@ _SAMPLES, _SAMPLE_PX = 6, 96
 _LOCK = RLock()
 
 
+def hr_spans(rows: tuple[int, int], columns: tuple[int, int], scale: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns at HR, first and end, of the same ground as those at LR."""
+    return (rows[0] * scale, rows[1] * scale), (columns[0] * scale, columns[1] * scale)
+
+
 def open_lazily(path: str | os.PathLike, **options: Any) -> Scene:
     """The scene of a file, by whatever reader fits it, with its pixels left on the disk.
 
@@ -217,6 +222,13 @@ def spread(size: int, count: int, length: int) -> list[tuple[int, int]]:
         return [(0, size)]
     starts = sorted({round(start) for start in np.linspace(0, size - length, count)})
     return [(start, start + length) for start in starts]
+
+
+def middle(size: int, length: int) -> tuple[int, int]:
+    """The piece [start, stop) in the middle of an axis, `length` pixels long; the whole axis, where that is shorter."""
+    length = min(size, length)
+    start = (size - length) // 2
+    return start, start + length
 
 
 def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

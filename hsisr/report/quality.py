@@ -14,7 +14,7 @@ from hsisr.evaluation import quality
 from hsisr.evaluation.quality import Agreement, Quality, blocks, spectrum
 from hsisr.files import write_text
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, filled, spread
+from hsisr.inference.images import Source, filled, hr_spans, spread
 from hsisr.report import figures, page
 from hsisr.report.gallery import GUIDE, LR_INPUT, Picture, Row
 from hsisr.report.page import Plot
@@ -354,7 +354,7 @@ def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Pictu
     """The guide, on its own stretch."""
     assert feed.guide is not None
     scale, source = feed.method.scale, feed.guide.source
-    values, valid = feed.guide.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
+    values, valid = feed.guide.window(*hr_spans(rows, columns, scale))
     centres = source.wavelengths_nm
     bands = spread_bands(len(values)) if len(values) > 2 else [0, 0, 0]
     if centres is not None and len(values) > 2:

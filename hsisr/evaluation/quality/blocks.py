@@ -9,7 +9,7 @@ import numpy as np
 from hsisr.degrade.sensor import Footprint
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, filled
+from hsisr.inference.images import Source, filled, hr_spans
 
 #: Side of the tiles over which Q is taken, in pixels of either resolution, as everybody takes it.
 TILE_PX = 32
@@ -96,7 +96,7 @@ def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: 
     core = tuple(slice(part.start * scale, part.stop * scale) for part in inside)
     guide, valid_core = None, valid[core]
     if feed.guide is not None:
-        guide, guide_valid = _guide_window(feed.guide, _times(rows, scale), _times(columns, scale))
+        guide, guide_valid = _guide_window(feed.guide, *hr_spans(rows, columns, scale))
         valid_core = valid_core & guide_valid
     return Block(
         low=low,
@@ -150,7 +150,3 @@ def _with_margin(values: np.ndarray, core: tuple[slice, ...], margin: int) -> np
         widths.append((max(0, -first), max(0, last - size)))
         cut.append(slice(max(0, first), min(size, last)))
     return np.pad(values[tuple(cut)], widths, mode="edge")
-
-
-def _times(span: Span, scale: int) -> Span:
-    return span[0] * scale, span[1] * scale
