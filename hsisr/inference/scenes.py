@@ -21,7 +21,7 @@ from hsisr.files import size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
-from hsisr.inference.maps import map_files, write_maps
+from hsisr.inference.maps import check_mappable, map_files, write_maps
 from hsisr.inference.own_detail import OwnDetail
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import result_scene
@@ -95,6 +95,8 @@ def super_resolve_file(
         low, sharp = open_images(lr, guide, options)
         sharp = with_channels_that_vary(sharp, model)
         prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, folder)
+        if maps is not None:
+            check_mappable(prepared.feed)
         identity = {
             "version": hsisr.__version__,
             "inputs": [run.state_of(lr), run.state_of(guide)],
