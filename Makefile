@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 # twice quiet: of warnings too, which some package indexes cause for every package; errors are shown
 PIP := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint requirements.lock
 
-.PHONY: help setup demo test lint report unlock clean
+.PHONY: help setup demo test lint docs report unlock clean
 
 help:
 	@echo "make demo     install, then run the pipeline on the embedded scene and show its scores"
 	@echo "make test     install, then run all tests"
 	@echo "make setup    install into $(VENV)"
-	@echo "make lint     check style, spelling and types"
+	@echo "make lint     check style, spelling, types and prose"
+	@echo "make docs     build the documentation as a site, in site/"
 	@echo "make report   write the report again"
 	@echo "make unlock   after Snakemake was killed: remove its lock"
 	@echo "make clean    remove everything that the pipeline made; data/raw stays"
@@ -32,6 +33,11 @@ lint: $(VENV)/.dev
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/codespell
 	$(BIN)/python .ci/mypy-ratchet
+	$(BIN)/python .ci/prose
+
+# material's notice about mkdocs 2, which is not what is installed, is not ours to repeat
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 report: $(VENV)/.demo
 	$(BIN)/snakemake results/report/index.html --cores all --forcerun report

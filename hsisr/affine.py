@@ -6,7 +6,7 @@ from hsisr.errors import HsisrError
 Transform = tuple[float, ...]
 
 
-def chained(outer: Transform, inner: Transform) -> Transform:
+def chain(outer: Transform, inner: Transform) -> Transform:
     """The transform that applies `inner`, then `outer`."""
     a, b, c, d, e, f = outer
     p, q, r, s, t, u = inner
@@ -23,7 +23,7 @@ def inverse(transform: Transform) -> Transform:
     return (p, q, -(p * c + q * f), s, t, -(s * c + t * f))
 
 
-def applied(transform: Transform, column: float, row: float) -> tuple[float, float]:
+def apply(transform: Transform, column: float, row: float) -> tuple[float, float]:
     """Where a place lies: (x, y)."""
     a, b, c, d, e, f = transform
     return a * column + b * row + c, d * column + e * row + f
@@ -31,4 +31,4 @@ def applied(transform: Transform, column: float, row: float) -> tuple[float, flo
 
 def finer(transform: Transform, factor: float) -> Transform:
     """The transform of pixels `factor` times as fine, from the same corner."""
-    return chained(transform, (1 / factor, 0.0, 0.0, 0.0, 1 / factor, 0.0))
+    return chain(transform, (1 / factor, 0.0, 0.0, 0.0, 1 / factor, 0.0))

@@ -137,7 +137,8 @@ class Objectives(Section):
         None, description="Virtual spectra: bands of the labelled batch mixed at random; `count` mixtures. Any network."
     )
     rgb: RgbObjective | None = Field(
-        None, description="Super-resolve `count` batches of photographs; needs a network with an RGB path: deepshare."
+        None,
+        description="Super-resolve `count` batches of photographs; needs a network with an RGB path: deepshare, solo.",
     )
     unlabelled: UnlabelledObjective | None = Field(
         None,
@@ -248,7 +249,8 @@ class Recipe(Section):
     weights: str | None = Field(
         None,
         description="Weights that exist, scored beside what is trained here: a paper's own checkpoint, or a model file "
-        "of hsisr; none: train. Of `training`, only device and threads count then.",
+        "of hsisr, or `shipped`, those of solo that come with hsisr; none: train. Of `training`, only device and "
+        "threads count then.",
     )
 
     @property
@@ -387,6 +389,9 @@ class Prediction(SceneOptions):
     guide: str | None = Field(None, description="Sharp image of the same ground.")
     model: str = Field(description="Run folder (trained first), model file, or an untrained method.")
     preview: str | None = Field(None, description="Picture (.png, .jpg) of scene, result and guide side by side.")
+    report: str | None = Field(
+        None, description="Page (.html) that says how well the result agrees with scene and guide."
+    )
     maps: str | None = Field(
         None, description="Folder for maps and numbers of the displacement and change that were found."
     )
@@ -518,7 +523,7 @@ def load(paths: str | os.PathLike | Iterable[str | os.PathLike] = "config.yaml")
     return Config.parse(merged, " + ".join(map(str, files)))
 
 
-def checked(model: type[BaseModel], content: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> Any:
+def check_section(model: type[BaseModel], content: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> Any:
     """Build one pydantic section, with the same one-line errors as the configuration.
 
     where: the key that holds it. beside: keys that may stand beside the section's own, to name in errors.

@@ -88,7 +88,7 @@ def take(
 
 
 @contextmanager
-def held(path: str | os.PathLike, wait: bool = False, advice: str = "choose another folder") -> Iterator[None]:
+def hold(path: str | os.PathLike, wait: bool = False, advice: str = "choose another folder") -> Iterator[None]:
     """Hold a lock for a while; arguments and errors as `take`."""
     lock = take(path, wait, advice=advice)
     try:
@@ -105,7 +105,7 @@ def run_lock(folder: str | os.PathLike) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         try:
-            stack.enter_context(held(Path(folder) / "state" / "lock"))
+            stack.enter_context(hold(Path(folder) / "state" / "lock"))
         except Taken as taken:
             raise HsisrError(_trains_here(folder, taken.holder)) from None
         yield
@@ -132,7 +132,7 @@ def _locked_file(path: Path, wait: bool, mode: int | None, advice: str) -> IO[st
     lock = _system_lock(path)
     while True:
         try:
-            file = _opened(path, mode)
+            file = _open(path, mode)
         except OSError as error:
             raise _cannot_lock(path, error, advice) from error
         try:
@@ -160,7 +160,7 @@ def _system_lock(path: Path) -> Callable[[IO[str], bool], None]:
     return lambda file, wait: fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
 
 
-def _opened(path: Path, mode: int | None) -> IO[str]:
+def _open(path: Path, mode: int | None) -> IO[str]:
     """The file, open for reading and writing, which a lock takes.
 
     One that is there is opened without O_CREAT, with which Linux refuses another user's file in a folder such as /tmp.

@@ -122,7 +122,7 @@ def thumbnail(scene: Scene) -> np.ndarray | None:
     """A small RGB picture (H, W, 3) uint8 of a scene; None where no pixel of it is valid."""
     chosen = _bands_shown(scene)
     step = max(1, -(-max(scene.shape[1:]) // _THUMBNAIL_PX))
-    planes = [_thinned(scene, band, step) for band in chosen]
+    planes = [_thin(scene, band, step) for band in chosen]
     mask = None if scene.mask is None else np.asarray(scene.mask)[::step, ::step]
     small = Scene(np.concatenate(planes), scene.name, scene.scale, scene.offset, mask=mask, nodata=scene.nodata)
     try:
@@ -203,7 +203,7 @@ def _bands_shown(scene: Scene) -> list[int]:
         return spread_bands(scene.shape[0]) if scene.shape[0] > 2 else [0]
 
 
-def _thinned(scene: Scene, band: int, step: int) -> np.ndarray:
+def _thin(scene: Scene, band: int, step: int) -> np.ndarray:
     """Every `step`-th pixel of a band as stored, (1, h, w), read by strips so that a large scene stays on disk."""
     rows = scene.shape[1]
     if not isinstance(scene.stored, LazyArray):

@@ -62,7 +62,7 @@ class TrainingSamples(Protocol):
         """Plain values that are the same for the same samples: what they are made of, by content, never by a path."""
 
 
-def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
+def augment(sample: Sample, rng: np.random.Generator) -> Sample:
     """The sample after the published augmentations, the same for its LR image, guide and HR image.
 
     Each with probability 1/2: horizontal flip, vertical flip, roll by half the height along rows, rotation by +90
@@ -71,7 +71,7 @@ def augmented(sample: Sample, rng: np.random.Generator) -> Sample:
     return contiguous(augmented_views((sample.lr, sample.guide, sample.hr), rng))
 
 
-def oriented(sample: Sample, orientation: int) -> Sample:
+def orient(sample: Sample, orientation: int) -> Sample:
     """The sample in one of its 8 flips and rotations (0: as it is), the same for LR image, guide and HR image."""
     return contiguous(oriented_views((sample.lr, sample.guide, sample.hr), orientation))
 
@@ -82,7 +82,7 @@ def contiguous(images: Images) -> Sample:
 
 
 def augmented_views(images: Images, rng: np.random.Generator) -> Images:
-    """The same as `augmented`, as views of the images where nothing has to be computed."""
+    """The same as `augment`, as views of the images where nothing has to be computed."""
     flip_columns, flip_rows, roll, left, right = rng.random(5) < 0.5
     roll = roll and images[0].shape[1] % 2 == 0
 
@@ -101,7 +101,7 @@ def augmented_views(images: Images, rng: np.random.Generator) -> Images:
 
 
 def oriented_views(images: Images, orientation: int) -> Images:
-    """The same as `oriented`, as views of the images."""
+    """The same as `orient`, as views of the images."""
 
     def change(image: np.ndarray) -> np.ndarray:
         turned = np.rot90(image, orientation % 4, axes=(1, 2))

@@ -19,7 +19,7 @@ from hsisr.colours import nearest_bands
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import LazyArray
 from hsisr.lazy_names import notebook
-from hsisr.missing import fill_samples
+from hsisr.missing import fill_samples, missing_pixels
 
 if TYPE_CHECKING:
     import xarray
@@ -219,10 +219,30 @@ class Scene:
             missing = stored == np.asarray(self.nodata).astype(stored.dtype if stored.dtype.kind == "f" else float)
         return missing
 
+    def without_masked(self, rows: slice, stored: np.ndarray) -> np.ndarray:
+        """Stored numbers with the nodata value in the pixels that the mask leaves out for another reason.
+
+        rows: of the scene. stored: their stored numbers, (bands, n, W). Returns an array like it, or `stored` itself.
+        For formats that mark missing pixels by a value. A pixel that is missing by most of its own samples stays as it
+        is, with the data that it has; without a mask or a nodata value, all do.
+        """
+        missing = self.without_data(stored)
+        if self.mask is None or missing is None:
+            return stored
+        good = slice(None) if self.bad_bands is None else ~np.asarray(self.bad_bands, bool)
+        hidden = ~np.asarray(self.mask[rows], bool) & ~missing_pixels(missing[good])
+        return np.where(hidden, np.asarray(self.nodata).astype(stored.dtype), stored) if hidden.any() else stored
+
     def window(self, rows: slice, columns: slice) -> "Scene":
         """The part of the scene inside `rows` and `columns` (slices in pixels, step 1), read into memory.
 
-        The transform moves with it; a guide is cut to the same ground.
+        The transform moves with it; a guide is cut to the same ground. Raises HsisrError if the part is empty.
+
+        Example:
+
+            >>> scene = hsisr.Scene(np.zeros((5, 20, 30)), "mine")
+            >>> scene.window(slice(0, 10), slice(5, 15)).shape
+            (5, 10, 10)
         """
         height, width = self.shape[1:]
         r0, r1, _ = rows.indices(height)
@@ -253,7 +273,17 @@ class Scene:
         )
 
     def bands(self, indices: Sequence[int] | np.ndarray) -> "Scene":
-        """The scene with only these bands (0-based, in this order), read into memory."""
+        """The scene with only some bands, read into memory.
+
+        indices: numbers of the bands, counted from 0, in the order wanted; negative ones count from the end.
+        Raises IndexError for numbers that the scene does not have.
+
+        Example:
+
+            >>> scene = hsisr.Scene(np.zeros((3, 20, 30)), "mine", wavelengths_nm=[450, 550, 650])
+            >>> scene.bands([2, 0]).wavelengths_nm
+            array([650, 450])
+        """
         chosen = np.asarray(indices)
 
         def pick(values: np.ndarray | None) -> np.ndarray | None:
@@ -268,13 +298,25 @@ class Scene:
         )
 
     def nearest_band(self, wavelength_nm: float) -> int:
-        """Index of the good band whose centre is nearest to a wavelength. Raises HsisrError without wavelengths."""
+        """Number, counted from 0, of the good band whose centre is nearest to `wavelength_nm`.
+
+        Raises HsisrError if the scene has no wavelengths.
+
+        Example:
+
+            >>> scene = hsisr.Scene(np.zeros((3, 20, 30)), "mine", wavelengths_nm=[450, 550, 650])
+            >>> scene.nearest_band(610)
+            2
+        """
         if self.wavelengths_nm is None:
             raise HsisrError(f"scene {self.name}: its wavelengths are not known; give band numbers instead")
         return nearest_bands(self.wavelengths_nm, [wavelength_nm], self.bad_bands)[0]
 
     def save(self, path: str | os.PathLike[str], settings: Any = None) -> None:
-        """Write the scene file, whole or not at all, over an older one. settings: what made it; its hash is kept.
+        """Write the scene file, whole or not at all, over an older one.
+
+        path: of the file, which is HDF5. settings: plain values that say what made the scene; the file keeps their
+        hash, as `config_hash`.
 
         Raises HsisrError if the scene is still read from that file, or it cannot be written.
         """
@@ -289,7 +331,9 @@ class Scene:
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> "Scene":
-        """Open a scene file lazily: metadata now, pixels when asked for.
+        """Open a scene file, as `save` writes it, and return the scene: metadata is read now, pixels when asked for.
+
+        path: of the file; files of other formats are for `hsisr.read_scene`.
 
         Raises HsisrError if the file is absent, damaged or not a scene file.
         """

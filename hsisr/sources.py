@@ -72,7 +72,7 @@ class Sources:
             above = (".".join(parents[:count]) for count in range(1, len(parents)))
             found = {name for name in above if self.path(name) is not None}
             package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-            self._imports[module] = frozenset(found | set(self._imported(_parsed(path), package)))
+            self._imports[module] = frozenset(found | set(self._imported(_parse(path), package)))
         return self._imports[module]
 
     def hashes(self, modules: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
@@ -95,7 +95,7 @@ class Sources:
     def _imported(self, tree: ast.Module, package: str) -> Iterator[str]:
         """What a module imports. package: that relative imports start from."""
         packages: dict[str, str] = {}  # local name -> package whose attributes are looked at
-        nodes = list(_executed(tree))
+        nodes = list(_executed_nodes(tree))
         for node in nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -118,7 +118,7 @@ class Sources:
         if package not in self._lazy:
             path, found = self.path(package), {}
             if path is not None and path.name == "__init__.py":
-                for node in _parsed(path).body:
+                for node in _parse(path).body:
                     if isinstance(node, ast.Assign) and any(_is_named(target, _LAZY_TABLE) for target in node.targets):
                         found = ast.literal_eval(node.value)
             self._lazy[package] = found
@@ -172,12 +172,12 @@ def csrc_folder() -> Path | None:
 
 def workflow_folder() -> Path:
     """The folder of the workflow: its Snakefile, rules, schemas and presets. Raises HsisrError if it is missing."""
-    return _needed("workflow", "Snakefile")
+    return _need_folder("workflow", "Snakefile")
 
 
 def profiles_folder() -> Path:
     """The folder of Snakemake's profiles. Raises HsisrError if it is missing."""
-    return _needed("profiles", "default/config.yaml")
+    return _need_folder("profiles", "default/config.yaml")
 
 
 def _beside(name: str, known: str) -> Path | None:
@@ -188,7 +188,7 @@ def _beside(name: str, known: str) -> Path | None:
     return None
 
 
-def _needed(name: str, known: str) -> Path:
+def _need_folder(name: str, known: str) -> Path:
     folder = _beside(name, known)
     if folder is None:
         raise HsisrError(
@@ -211,23 +211,23 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-def _parsed(path: Path) -> ast.Module:
+def _parse(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:  # in a file of the user's own
         raise HsisrError(f"{path}: not a Python program ({error}); mend it") from None
 
 
-def _executed(node: ast.AST) -> Iterator[ast.AST]:
+def _executed_nodes(node: ast.AST) -> Iterator[ast.AST]:
     """The nodes of a tree without what only type checkers read."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and _is_named(child.test, "TYPE_CHECKING"):
             for other in child.orelse:
                 yield other
-                yield from _executed(other)
+                yield from _executed_nodes(other)
             continue
         yield child
-        yield from _executed(child)
+        yield from _executed_nodes(child)
 
 
 def _is_named(node: ast.AST, name: str) -> bool:

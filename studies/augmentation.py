@@ -27,7 +27,8 @@ from hsisr.config import Schedule, Training
 from hsisr.files import stamp
 from hsisr.inference import predict
 from hsisr.models import registry
-from hsisr.pipeline.patch_files import PatchFile, Sample, augmented
+from hsisr.pipeline.patch_files import PatchFile
+from hsisr.samples import Sample, augment
 from hsisr.scene import Scene
 from hsisr.training import fit
 
@@ -43,7 +44,7 @@ class AugmentedAfterwards(PatchFile):
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, stacked."""
-        samples = [augmented(self[k], np.random.default_rng([self.seed, 7, k])) for k in numbers]
+        samples = [augment(self[k], np.random.default_rng([self.seed, 7, k])) for k in numbers]
         return Sample(*(np.stack([getattr(sample, key) for sample in samples]) for key in ("lr", "guide", "hr")))
 
 

@@ -124,7 +124,7 @@ def _scenes(data: Path) -> Iterator[tuple[Scene, int, str | None]]:
         sharp = np.atleast_3d(stored[key])
         guide = Scene(_unit(sharp, sharp.max()), "guide")
         yield Scene(_unit(stored["HSim"], stored["HSim"].max()), file, guide=guide), scale, None
-    yield _enmap(data / "enmap_potsdam"), 4, "sentinel2"
+    yield enmap(data / "enmap_potsdam"), 4, "sentinel2"
     with tempfile.TemporaryDirectory() as folder:
         datasets.fetch("indian_pines", Path(folder) / "raw", progress=False)
         pines = datasets.convert("indian_pines", "indian_pines", Path(folder) / "raw", f"{folder}/scene.h5").load()
@@ -137,7 +137,7 @@ def _unit(image: np.ndarray, peak: float) -> np.ndarray:
     return np.clip(image.transpose(2, 0, 1).astype(np.float32) / np.float32(peak), 0, 1)
 
 
-def _enmap(folder: Path) -> Scene:
+def enmap(folder: Path) -> Scene:
     """Four neighbouring tiles of 32 x 32 pixels side by side; bands without data left out."""
     rows = []
     for row in (96, 128):

@@ -53,24 +53,24 @@ def sweeps(incomplete: str) -> list[str]:
 
 def usable_models(incomplete: str) -> list[str]:
     """What `predict` takes: methods that need no training, and the models that lie here."""
-    return _fitting(lambda: [*_registered("classical"), *_files()], incomplete)
+    return _fitting(lambda: [*_model_names("classical"), *_files()], incomplete)
 
 
 def trainable_models(incomplete: str) -> list[str]:
     """What `finetune` takes: networks, and the models that lie here."""
-    return _fitting(lambda: [*_registered("network"), *_files()], incomplete)
+    return _fitting(lambda: [*_model_names("network"), *_files()], incomplete)
 
 
 def networks(incomplete: str) -> list[str]:
     """Registered networks."""
-    return _fitting(lambda: _registered("network"), incomplete)
+    return _fitting(lambda: _model_names("network"), incomplete)
 
 
 def weights(incomplete: str) -> list[str]:
     """Published weights."""
     from hsisr.models.checkpoints import published
 
-    return _fitting(lambda: [checkpoint.name for checkpoint in published.known()], incomplete)
+    return _fitting(lambda: [checkpoint.name for checkpoint in published.known_checkpoints()], incomplete)
 
 
 def protocols(incomplete: str) -> list[str]:
@@ -113,7 +113,7 @@ def _benchmark(context: typer.Context) -> "Benchmark":
     return resolve(_config(), context.params["benchmark"])
 
 
-def _registered(kind: str) -> list[str]:
+def _model_names(kind: str) -> list[str]:
     from hsisr.models import registry
 
     return [name for name in registry.names() if registry.entry(name).kind == kind]

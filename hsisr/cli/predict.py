@@ -17,7 +17,9 @@ from hsisr.cli.app import (
 )
 from hsisr.errors import HsisrError
 
-LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
+LrFiles = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
+LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")]
+Scale = Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")]
 ReadingGuide = Annotated[list[str] | None, typer.Option("--read-guide", help="The same for the guide.")]
 Align = Annotated[bool, typer.Option("--align", help="Reproject or resample the guide onto the scene's grid.")]
 CorrectShift = Annotated[
@@ -43,14 +45,15 @@ GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of 
     OWN_SCENES,
     "hsisr predict LR.tif --guide GUIDE.tif",
     "hsisr predict LR.tif --guide GUIDE.tif --model runs/own-scene -o SR.tif --preview SR.png",
-    "hsisr predict LR.tif --model bicubic --scale 4",
+    "hsisr predict LR.tif --guide GUIDE.tif -o SR.tif --report quality.html",
+    "hsisr predict LR.tif --scale 4",
 )
 def predict(
-    lr: LrFile,
+    lr: LrFiles,
     model: Annotated[
         str | None,
         typer.Option(
-            help="Run folder, model.safetensors, or bicubic, gsa, ...; with a guide, prior if left out.",
+            help="Run folder, model.safetensors, or bicubic, gsa, ...; if left out, prior with a guide, solo without.",
             autocompletion=complete.usable_models,
         ),
     ] = None,
@@ -62,12 +65,15 @@ def predict(
         list[Path] | None,
         typer.Option(help="Sharp image of the same ground, given again for more bands; a folder, named as the scenes."),
     ] = None,
-    scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
+    scale: Scale = None,
     align: Align = False,
     correct_shift: CorrectShift = None,
     mask_change: MaskChange = False,
     preview: Annotated[
         Path | None, typer.Option(help="Picture (.png, .jpg) of scene, result and guide side by side.")
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Page (.html) that says how well the result agrees with scene and guide.")
     ] = None,
     maps: Annotated[
         Path | None, typer.Option(help="Folder for maps and numbers of the displacement and change that were found.")
@@ -96,7 +102,7 @@ def predict(
     """
     from hsisr.inference.defaults import default_model, default_out, has_guide
     from hsisr.inference.folder import is_collection, super_resolve_folder
-    from hsisr.inference.scenes import Options, super_resolve_file
+    from hsisr.inference.scenes import Options, Page, super_resolve_file
     from hsisr.outputs import check_places
 
     options = Options(
@@ -109,11 +115,13 @@ def predict(
     )  # fmt: skip
     collection = is_collection(lr)
     out = out or default_out(lr, collection, options.format)
-    check_places(out, preview)
+    check_places(out, preview, report)
     if model is None:
-        model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)))
+        model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)), scale)
     _trust_named_in(config, model)
     if collection:
+        if report is not None:
+            raise HsisrError(f"{report}: --report tells of one scene, and {lr} is a folder of them; name one file")
         if guide is not None and len(guide) > 1:
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
         if maps is not None:
@@ -122,7 +130,12 @@ def predict(
         for path in super_resolve_folder(lr, sharp, model, out, options, preview is not None, overwrite):
             print(path)
     else:
-        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite, maps))
+        pages: dict[Path, Page] = {}
+        if report is not None:
+            from hsisr.report import quality
+
+            pages[report] = quality.writer(report)
+        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite, maps, pages))
 
 
 @command(
@@ -131,7 +144,7 @@ def predict(
     "hsisr finetune LR.tif GUIDE.tif --model hybrid -o runs/own-scene",
 )
 def finetune(
-    lr: Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")],
+    lr: LrFile,
     guide: Annotated[
         Path | None, typer.Argument(help="Sharp image of the same ground, for models that use one.")
     ] = None,
@@ -151,7 +164,7 @@ def finetune(
         float, typer.Option("--hold-out", help="Part of the scene that training never sees and scores come from.")
     ] = 0.25,
     seed: Annotated[int, typer.Option(help="Seed of weights and order of patches.")] = 0,
-    scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
+    scale: Scale = None,
     align: Align = False,
     correct_shift: CorrectShift = None,
     mask_change: MaskChange = False,
@@ -190,7 +203,7 @@ def finetune(
     "hsisr validate LR.tif GUIDE.tif --withhold 3 --model prior -o withheld.json",
 )
 def validate(
-    lr: Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")],
+    lr: LrFile,
     guide: Annotated[Path, typer.Argument(help="Sharp image of the same ground, of two bands or more.")],
     withhold: Annotated[
         list[int] | None,
@@ -202,7 +215,7 @@ def validate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="JSON file to write; <LR>_withheld.json if left out.")
     ] = None,
-    scale: Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")] = None,
+    scale: Scale = None,
     align: Align = False,
     correct_shift: CorrectShift = None,
     device: Device = "auto",

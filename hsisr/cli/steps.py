@@ -211,7 +211,7 @@ def sweep(
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Run models over a grid of PSFs, responses and noise on one scene; stopped, the same command goes on."""
-    from hsisr.config import Sweep, checked
+    from hsisr.config import Sweep, check_section
     from hsisr.evaluation import sweep as sweeps
     from hsisr.evaluation.table import print_sweep
     from hsisr.pipeline import paths
@@ -224,7 +224,7 @@ def sweep(
         chosen, path = settings[what], Path(paths.SWEEP.format(sweep=what))
     else:
         content = {"scene": what, **{key: value for key, value in given.items() if value}}
-        chosen, path = checked(Sweep, content, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
+        chosen, path = check_section(Sweep, content, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
     print_sweep(sweeps.run(chosen, path, path.with_suffix(".png")))
     print(f"{path}, {path.with_suffix('.png')}")
 

@@ -99,7 +99,8 @@ def weights(
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """List the weights that the papers' authors published, or fetch some and turn them into a model file.
+    """List weights that exist: those the papers' authors published, of which it fetches some and makes a model file,
+    and those that come with hsisr.
 
     The file as published stays in the folder `published` beside the model file. A model file that was made of the same
     published file stays as it is.
@@ -108,15 +109,18 @@ def weights(
     from hsisr.inference import import_checkpoint
     from hsisr.models import model_files
     from hsisr.models.checkpoints import published
+    from hsisr.models.shipped import shipped_models
     from hsisr.outputs import check_outputs, check_places
 
     if name is None:
         print(published.table())
+        for scale, path in shipped_models().items():
+            print(f"\nsolo, scale {scale}, any bands, no guide: comes with hsisr: {path}")
         return
     entry = published.checkpoint(name)
     out = out or Path(f"{name}.safetensors")
     check_places(out)
-    source = model_files.imported_from(out)
+    source = model_files.checkpoint_hash(out)
     check_outputs([out], [], overwrite or source is not None)
     checkpoint = published.fetch(entry, out.parent / "published")
     if overwrite or source != file_hash(checkpoint):
@@ -190,7 +194,7 @@ def export(
     read: Reading = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write a scene in another format: GeoTIFF, COG, ENVI, MATLAB v5 or v7.3, .npy, scene file."""
+    """Write a scene in another format: GeoTIFF, COG, ENVI, netCDF, MATLAB v5 or v7.3, .npy, scene file."""
     from hsisr import datasets
     from hsisr.datasets import writers
     from hsisr.outputs import check_outputs, check_places

@@ -58,7 +58,6 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
 class _Budget:
     """Counts members and real bytes, and stops an archive that has too many of either.
 
-
     folder: where the members are written. writes: whether they are; else they are read where they lie.
     """
 
@@ -94,7 +93,7 @@ def zip_members(archive: str | os.PathLike) -> dict[str, zipfile.ZipInfo]:
     """
     archive = Path(archive)
     with _damage(archive), zipfile.ZipFile(archive) as content:
-        members = _checked(archive, content, _Budget(archive, archive.parent, writes=False))
+        members = _check_members(archive, content, _Budget(archive, archive.parent, writes=False))
         return {str(name): member for name, member in members.items()}
 
 
@@ -125,14 +124,14 @@ def _folded(path: PurePosixPath) -> str:
 
 def _unpack_zip(archive: Path, staging: Path, budget: _Budget) -> list[PurePosixPath]:
     with zipfile.ZipFile(archive) as content:
-        members = _checked(archive, content, budget)
+        members = _check_members(archive, content, budget)
         for name, member in members.items():
             with content.open(member) as source:
                 _copy(archive, source, staging / name, member.file_size, budget)
     return list(members)
 
 
-def _checked(archive: Path, content: zipfile.ZipFile, budget: _Budget) -> dict[PurePosixPath, zipfile.ZipInfo]:
+def _check_members(archive: Path, content: zipfile.ZipFile, budget: _Budget) -> dict[PurePosixPath, zipfile.ZipInfo]:
     members: dict[PurePosixPath, zipfile.ZipInfo] = {}
     seen = _Names()
     for member in content.infolist():

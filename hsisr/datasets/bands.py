@@ -20,7 +20,7 @@ def choose(scene: Scene, indices: Sequence[int]) -> Scene:
     wrong = [index for index in indices if not 0 <= index < count]
     if wrong or not len(indices):
         raise HsisrError(f"scene {scene.name}: bands {wrong or list(indices)} do not exist; it has 0 to {count - 1}")
-    return _noted(scene.bands(indices), {"choose": [int(index) for index in indices]})
+    return _note_step(scene.bands(indices), {"choose": [int(index) for index in indices]})
 
 
 def drop_bad(scene: Scene) -> Scene:
@@ -32,7 +32,7 @@ def drop_bad(scene: Scene) -> Scene:
         raise HsisrError(f"scene {scene.name}: all {scene.shape[0]} bands are bad")
     dropped = np.flatnonzero(np.asarray(scene.bad_bands, bool))
     result = replace(scene.bands(good), bad_bands=None)
-    return _noted(result, {"drop": [int(index) for index in dropped]})
+    return _note_step(result, {"drop": [int(index) for index in dropped]})
 
 
 def average(scene: Scene, count: int) -> Scene:
@@ -50,7 +50,7 @@ def average(scene: Scene, count: int) -> Scene:
     weights = np.kron(np.eye(groups), np.full(count, 1 / count))
     weights = np.pad(weights, ((0, 0), (0, bands - groups * count)))
     centres = None if scene.wavelengths_nm is None else weights @ np.asarray(scene.wavelengths_nm)
-    return _noted(_combined(scene, weights, centres, None), {"average": count})
+    return _note_step(_combine(scene, weights, centres, None), {"average": count})
 
 
 def resample(scene: Scene, wavelengths_nm: Sequence[float], fwhm_nm: Sequence[float] | float | None = None) -> Scene:
@@ -68,7 +68,7 @@ def resample(scene: Scene, wavelengths_nm: Sequence[float], fwhm_nm: Sequence[fl
     widths = np.broadcast_to(_spacing(targets) if fwhm_nm is None else np.asarray(fwhm_nm, float), targets.shape)
     weights = _resampling_weights(scene, targets, widths)
     note = {"resample": {"wavelengths_nm": targets.tolist(), "fwhm_nm": widths.tolist()}}
-    return _noted(_combined(scene, weights, targets, widths), note)
+    return _note_step(_combine(scene, weights, targets, widths), note)
 
 
 def apply(scene: Scene, steps: Sequence[Mapping[str, Any]]) -> Scene:
@@ -130,7 +130,7 @@ def _resampling_weights(scene: Scene, targets: np.ndarray, widths: np.ndarray) -
     return weights
 
 
-def _combined(scene: Scene, weights: np.ndarray, centres: np.ndarray | None, widths: np.ndarray | None) -> Scene:
+def _combine(scene: Scene, weights: np.ndarray, centres: np.ndarray | None, widths: np.ndarray | None) -> Scene:
     """Scene of weighted sums of bands, as float32 values; its mask leaves out pixels that lack a band in use."""
     used = weights.any(axis=0)
     values = np.empty((len(weights), *scene.shape[1:]), np.float32)
@@ -154,6 +154,6 @@ def _combined(scene: Scene, weights: np.ndarray, centres: np.ndarray | None, wid
     )
 
 
-def _noted(scene: Scene, step: dict[str, Any]) -> Scene:
+def _note_step(scene: Scene, step: dict[str, Any]) -> Scene:
     done = [*scene.provenance.get("bands", []), step]
     return replace(scene, provenance={**scene.provenance, "bands": done})

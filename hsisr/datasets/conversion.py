@@ -30,7 +30,8 @@ def convert(
 ) -> Scene:
     """Write the scene file of one scene of a data set that `fetch` brought to `raw_folder`, and return the scene.
 
-    settings: what the file's config hash is made of. extra: see `entry`.
+    name: of the data set. out_path: of the scene file. settings: what the file's config hash is made of.
+    extra: see `entry`.
     Raises HsisrError, leaving no file, if the scene is not there, changed since it was fetched, or cannot be read.
     """
     data_set = entry(name, extra)
@@ -38,7 +39,7 @@ def convert(
         near = did_you_mean(scene, data_set.scenes)
         raise HsisrError(f"{name}: no scene {scene!r}; {near}known: {', '.join(data_set.scenes[:40])}")
     raw = manifest.read(raw_folder, name)
-    result = _assembled(data_set, scene, raw)
+    result = _assemble(data_set, scene, raw)
     result.save(out_path, settings)
     return result
 
@@ -51,7 +52,7 @@ def read_raw(data_set: DataSet, scene: str, root: str | os.PathLike) -> Scene:
     return _read([Path(root) / path for path in paths], data_set.reader, data_set.reader_options)
 
 
-def _assembled(data_set: DataSet, scene: str, raw: RawFiles) -> Scene:
+def _assemble(data_set: DataSet, scene: str, raw: RawFiles) -> Scene:
     paths = _paths(data_set, scene, raw, data_set.layout)
     result = _read(paths, data_set.reader, data_set.reader_options)
     if data_set.bands is not None and result.shape[0] != data_set.bands:
@@ -69,12 +70,12 @@ def _assembled(data_set: DataSet, scene: str, raw: RawFiles) -> Scene:
         facts["guide"] = _guide(data_set, data_set.guide, scene, guide_paths)
         used += guide_paths
     facts["provenance"] = {**result.provenance, **_provenance(data_set, scene, raw, used)}
-    result = replace(_scaled(_above_black(result, data_set.black_level), data_set.scale), **facts)
+    result = replace(_rescale(_above_black(result, data_set.black_level), data_set.scale), **facts)
     return apply(result, data_set.band_steps)
 
 
 def _guide(data_set: DataSet, guide: Guide, scene: str, paths: list[Path]) -> Scene:
-    result = _scaled(_read(paths, guide.reader or data_set.reader, guide.reader_options), guide.scale)
+    result = _rescale(_read(paths, guide.reader or data_set.reader, guide.reader_options), guide.scale)
     wavelengths = result.wavelengths_nm if guide.wavelengths_nm is None else np.asarray(guide.wavelengths_nm)
     return replace(result, name=f"{scene}-guide", wavelengths_nm=wavelengths)
 
@@ -114,7 +115,7 @@ def _above_black(scene: Scene, level: float) -> Scene:
     return replace(scene, stored=np.maximum(scene.stored, dark) - dark)
 
 
-def _scaled(scene: Scene, scale: float | str) -> Scene:
+def _rescale(scene: Scene, scale: float | str) -> Scene:
     """The scene with its scale multiplied by a number, or by what a rule makes of it (see DataSet.scale)."""
     if scale == "type_maximum":
         if scene.stored.dtype.kind not in "ui":

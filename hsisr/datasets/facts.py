@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.affine import applied
+from hsisr.affine import apply
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
@@ -23,7 +23,7 @@ def place(scene: Scene) -> dict[str, str]:
     a, b, _, d, e, _ = scene.transform
     width, height = math.hypot(a, d), math.hypot(b, e)
     _, rows, columns = scene.shape
-    corners = [applied(scene.transform, column, row) for column in (0, columns) for row in (0, rows)]
+    corners = [apply(scene.transform, column, row) for column in (0, columns) for row in (0, rows)]
     (left, right), (bottom, top) = ((min(axis), max(axis)) for axis in zip(*corners, strict=True))
     code, unit = _system(scene.crs)
     return {

@@ -33,8 +33,9 @@ def fetch(
 ) -> dict:
     """Bring a data set to `folder`, check it, write `folder`/manifest.json, and return the manifest.
 
-    source: a folder, an archive, a file:// or an http(s):// URL to take it from in place of the published one.
-    extra: see `entry`. Whatever is already there and right is not fetched again; half downloads go on.
+    name: of the data set. source: a folder, an archive, a file:// or an http(s):// URL to take it from in place of the
+    published one. progress: whether the screen shows how far it is. extra: see `entry`.
+    What is already there and right is not fetched again; a download that was cut off goes on.
     Raises HsisrError in one line if it cannot be had: which URL, why, and the way out.
     """
     data_set = entry(name, extra)
@@ -48,7 +49,7 @@ def fetch(
         raise HsisrError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
     found = _obtain(data_set, folder, source, progress)
     whole = source is None and data_set.access in ("download", "package")
-    files = _recorded(data_set, found.root, _earlier_hashes(folder, name), whole)
+    files = _record(data_set, found.root, _earlier_hashes(folder, name), whole)
     facts = {
         "title": data_set.title,
         "licence": data_set.licence,
@@ -68,8 +69,9 @@ def fetch(
 def held(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
     """The scenes of a data set that a local folder holds, in the catalogue's order.
 
-    source: as `fetch` takes it. extra: see `entry`. None where it cannot be seen without fetching: on the network, in
-    an archive. Raises HsisrError if the folder is absent, or holds neither a scene nor an archive of the data set.
+    name: of the data set. source: as `fetch` takes it. extra: see `entry`. None where it cannot be seen without
+    fetching: on the network, in an archive. Raises HsisrError if the folder is absent, or holds neither a scene nor an
+    archive of the data set.
     """
     data_set, local = entry(name, extra), _local_path(source)
     if local is None:
@@ -82,7 +84,7 @@ def held(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> 
     scenes = [scene for scene in data_set.scenes if find(paths, data_set.layout, scene)]
     if scenes or any((local / file.name).is_file() for file in data_set.files if file.unpack):
         return scenes or None
-    raise HsisrError(f"{name}: {local} holds no scene of it; expected {_expected(data_set)}")
+    raise HsisrError(f"{name}: {local} holds no scene of it; expected {_expected_names(data_set)}")
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _from_local(data_set: DataSet, folder: Path, local: Path) -> _Obtained:
         return _Obtained(local.resolve(), [str(local.resolve())])
     archives = [local / file.name for file in data_set.files if file.unpack and (local / file.name).is_file()]
     if not archives:
-        raise HsisrError(f"{data_set.name}: {local} holds no scene of it; expected {_expected(data_set)}")
+        raise HsisrError(f"{data_set.name}: {local} holds no scene of it; expected {_expected_names(data_set)}")
     for archive in archives:
         unpack(archive, folder)
     return _Obtained(folder, [str(path) for path in archives], archives)
@@ -151,7 +153,7 @@ def _from_network(data_set: DataSet, folder: Path, source: str | None, progress:
     )
     for file in data_set.files:
         target = folder / file.name
-        urls = file.urls if source is None else (_mirrored(source, file, len(data_set.files)),)
+        urls = file.urls if source is None else (_mirror_url(source, file, len(data_set.files)),)
         try:
             origin.append(download(urls, target, file.sha256, file.size_bytes, progress=progress, way_out=way_out))
         except HsisrError as error:
@@ -185,13 +187,13 @@ def _from_hand(data_set: DataSet, folder: Path) -> _Obtained:
     if not _holds_scenes(data_set, folder):
         raise HsisrError(
             f"{data_set.name}: needs a person. {' '.join(data_set.instructions.split())} Put it into {folder} "
-            f"(as {_expected(data_set)}) and run this again; it is then checked: every scene is looked for, and its "
-            f"SHA-256 recorded. A copy elsewhere is named by HSISR_SOURCE_{data_set.name.upper()}=FOLDER"
+            f"(as {_expected_names(data_set)}) and run this again; it is then checked: every scene is looked for, and "
+            f"its SHA-256 recorded. A copy elsewhere is named by HSISR_SOURCE_{data_set.name.upper()}=FOLDER"
         )
     return _Obtained(folder, [f"put there by hand, from {data_set.homepage}"], archives)
 
 
-def _recorded(data_set: DataSet, root: Path, earlier: dict[str, str], whole: bool) -> dict[str, dict]:
+def _record(data_set: DataSet, root: Path, earlier: dict[str, str], whole: bool) -> dict[str, dict]:
     """name -> {sha256, size_bytes, checked} of every file that belongs to a scene, checked against known hashes.
 
     earlier: hashes that an earlier fetch trusted. whole: all scenes must be there, else at least one.
@@ -205,16 +207,16 @@ def _recorded(data_set: DataSet, root: Path, earlier: dict[str, str], whole: boo
         if not found[0]:
             missing.append(scene)
         for path in sorted({path for group in found for path in group}):
-            files[path] = _checked(root / path, published.get(PurePosixPath(path).name), earlier.get(path))
+            files[path] = _check_file(root / path, published.get(PurePosixPath(path).name), earlier.get(path))
     if not files or (whole and missing):
         raise HsisrError(
             f"{data_set.name}: {root} lacks the scenes {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}; "
-            f"expected {_expected(data_set)}"
+            f"expected {_expected_names(data_set)}"
         )
     return files
 
 
-def _checked(path: Path, published: str | None, earlier: str | None) -> dict[str, Any]:
+def _check_file(path: Path, published: str | None, earlier: str | None) -> dict[str, Any]:
     """What the manifest says of one file. Raises HsisrError if its hash is not the published or the earlier one."""
     actual = file_hash(path)
     if published is not None and actual != published:
@@ -254,7 +256,7 @@ def _holds_scenes(data_set: DataSet, root: Path) -> bool:
     return any(find(paths, data_set.layout, scene) for scene in data_set.scenes)
 
 
-def _expected(data_set: DataSet) -> str:
+def _expected_names(data_set: DataSet) -> str:
     example = data_set.scenes[0] if data_set.scenes else "<scene>"
     return " or ".join(pattern.replace("{scene}", example) for pattern in data_set.layout)
 
@@ -273,7 +275,7 @@ def _local_path(source: str | None) -> Path | None:
     return Path(source).expanduser()
 
 
-def _mirrored(source: str, file: RemoteFile, count: int) -> str:
+def _mirror_url(source: str, file: RemoteFile, count: int) -> str:
     """URL of a file at a mirror: `source` itself if it names that kind of file and there is only one."""
     suffix = PurePosixPath(file.name).suffix
     if count == 1 and PurePosixPath(urlsplit(source).path).suffix == suffix:

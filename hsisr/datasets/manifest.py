@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash, read_json, stamp, write_json
 
@@ -75,7 +75,7 @@ def read(folder: str | os.PathLike, dataset: str) -> RawFiles:
         raise HsisrError(f"{folder}: {dataset} is not there yet (no {NAME}); run `hsisr fetch {dataset}`")
     path = folder / NAME
     content = read_json(path, "manifest")
-    facts = checked(Manifest, content, str(path))
+    facts = check_section(Manifest, content, str(path))
     if facts.dataset != dataset:
         raise HsisrError(f"{folder}: holds the data set {facts.dataset!r}, expected {dataset!r}")
     return RawFiles((folder / facts.root).resolve(), content["files"], content)

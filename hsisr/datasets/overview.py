@@ -18,11 +18,11 @@ _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", 
 
 
 def table(extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
-    """All data sets, a line each, with what is present below the working folder `root`."""
-    return aligned([_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))])
+    """All data sets, a line each, with what is present below the working folder `root`. extra: see `entry`."""
+    return align_columns([_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))])
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
+def align_columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows of cells as lines with columns below each other."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
@@ -30,7 +30,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 
 def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
-    """Everything that is known of one data set, and where it lies."""
+    """Everything that is known of one data set, and where it lies, as text for the screen.
+
+    name: of the data set. extra: see `entry`. root: the working folder, below which its files are looked for.
+    Raises HsisrError for an unknown name.
+    """
     data_set = entry(name, extra)
     facts = {
         "title": data_set.title,
@@ -41,8 +45,8 @@ def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.P
         "comes from": _origin(data_set),
         "size": data_set.size,
         "or from": f"a folder, archive or URL given as sources: {{{name}: ...}} or HSISR_SOURCE_{name.upper()}",
-        "fetched": _fetched(name, data_set, Path(root)),
-        "converted": f"{_converted(name, data_set, Path(root))} of {len(data_set.scenes)} scenes",
+        "fetched": _fetch_state(name, data_set, Path(root)),
+        "converted": f"{_count_scene_files(name, data_set, Path(root))} of {len(data_set.scenes)} scenes",
         "read by": _reading(data_set),
         "bands": _bands(data_set),
         "value": _value(data_set),
@@ -57,10 +61,11 @@ def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.P
 
 
 def info(path: str | os.PathLike, **options: Any) -> str:
-    """What is in a file, or folder of band images, of any format that can be read. Raises HsisrError otherwise.
+    """What is in a file, or a folder of band images, as text for the screen.
 
-    options: of the reader (`variable`, `axes`, ...); given any, what the file is read as with them. Where it lies and
-    which values it holds is told of files that can be read without, or with, these options.
+    path: of the file or folder, in any format that can be read; raises HsisrError otherwise. options: of the reader
+    (`variable`, `axes`, ...); given any, what the file is read as with them. Where it lies and which values it holds is
+    told of files that can be read without, or with, these options.
     """
     from hsisr.datasets import facts
     from hsisr.datasets.readers import describe, read_scene
@@ -82,7 +87,11 @@ def info(path: str | os.PathLike, **options: Any) -> str:
 
 
 def present(name: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mapping] | None = None) -> list[str]:
-    """The scenes of a data set that its raw folder holds. Raises HsisrError if it was not fetched."""
+    """The scenes of a data set that its raw folder holds, in the catalogue's order.
+
+    name: of the data set. raw_folder: where `fetch` brought it. extra: see `entry`.
+    Raises HsisrError if it was not fetched.
+    """
     data_set = entry(name, extra)
     raw = manifest.read(raw_folder, name)
     return [scene for scene in data_set.scenes if find(raw.files, data_set.layout, scene)]
@@ -96,13 +105,13 @@ def _row(name: str, extra: Mapping[str, Mapping] | None, root: Path) -> tuple[st
         "" if data_set.bands is None else str(data_set.bands),
         _range(data_set),
         data_set.access,
-        _fetched(name, data_set, root).partition(" in ")[0],
-        str(_converted(name, data_set, root) or ""),
+        _fetch_state(name, data_set, root).partition(" in ")[0],
+        str(_count_scene_files(name, data_set, root) or ""),
         data_set.title,
     )
 
 
-def _fetched(name: str, data_set: DataSet, root: Path) -> str:
+def _fetch_state(name: str, data_set: DataSet, root: Path) -> str:
     folder = (root / RAW.format(dataset=name)).parent
     try:
         raw = manifest.read(folder, name)
@@ -112,7 +121,7 @@ def _fetched(name: str, data_set: DataSet, root: Path) -> str:
     return f"{count} of {len(data_set.scenes)} in {raw.root}, {raw.manifest['date'][:10]}"
 
 
-def _converted(name: str, data_set: DataSet, root: Path) -> int:
+def _count_scene_files(name: str, data_set: DataSet, root: Path) -> int:
     return sum((root / SCENE.format(dataset=name, scene=scene)).is_file() for scene in data_set.scenes)
 
 

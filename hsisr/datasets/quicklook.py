@@ -49,7 +49,11 @@ def stretch(values: np.ndarray, valid: np.ndarray, reference: np.ndarray) -> np.
 
 
 def show(scene: Scene, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
-    """Write the quicklook of a scene as PNG or JPEG, as the ending of `out` says."""
+    """Write the quicklook of a scene as PNG or JPEG, as the ending of `out` says.
+
+    bands: three numbers, counted from 0, shown as red, green and blue, or one, shown in grey; None: those nearest to
+    these colours.
+    """
     picture.write(out, quicklook(scene, bands))
 
 

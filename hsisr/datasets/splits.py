@@ -52,11 +52,16 @@ def parts(
     of the blur in use; None: what the split declares.
     Raises HsisrError for names that do not exist, parts that overlap or come too near, or when no training or no
     test scene is left (auxiliary RGB sets need no test).
+
+    Example:
+
+        >>> {part: len(items) for part, items in datasets.parts("cave").items() if items}
+        {'train': 18, 'validation': 2, 'test': 12}
     """
     data_set = entry(name, extra)
     _, chosen = _chosen_split(data_set, split, scenes)
     items = {part: [_item(source, part) for source in getattr(chosen, part)] for part in PARTS}
-    items = _restricted(data_set, items, scenes)
+    items = _restrict(data_set, items, scenes)
     if chosen.tenth and not items["validation"] and not data_set.auxiliary:
         items["train"], items["validation"] = _tenth(name, items["train"])
     needed = ("train",) if data_set.auxiliary else ("train", "test")
@@ -78,9 +83,15 @@ def fold(
 ) -> dict[str, list[Item]]:
     """The items of each part in one fold of a cross-validation, as `parts` gives them.
 
-    number: of the fold, from 1. count: of folds. seed: by which the items of train, validation and test are dealt into
-    folds, so that each tests once; of those that do not test, a tenth validates. scenes, split, extra: as of `parts`.
+    name: of the data set. number: of the fold, from 1. count: of folds. seed: by which the items of train, validation
+    and test are dealt into folds, so that each tests once; of those that do not test, a tenth validates. scenes, split,
+    extra: as of `parts`.
     Raises HsisrError as `parts`, and if a fold would have nothing to train or validate on.
+
+    Example:
+
+        >>> {part: len(items) for part, items in datasets.fold("cave", 1, 4).items() if items}
+        {'train': 22, 'validation': 2, 'test': 8}
     """
     data_set = entry(name, extra)
     _, chosen = _chosen_split(data_set, split, scenes)
@@ -113,7 +124,8 @@ def split(
 ) -> dict:
     """Write the parts of a data set (see `parts`) as JSON and return what was written.
 
-    settings: what the file's config hash is made of.
+    name, scenes, split, extra: as of `parts`. out_path: of the JSON file. settings: what the file's config hash is
+    made of. Raises HsisrError as `parts`.
     """
     data_set = entry(name, extra)
     chosen_name, chosen = _chosen_split(data_set, split, scenes)
@@ -252,7 +264,7 @@ def _item(source: str | Region, part: str) -> Item:
     return Item(source.name or f"{source.scene}-{part}", source.scene, source.region)
 
 
-def _restricted(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequence[str] | None) -> dict[str, list[Item]]:
+def _restrict(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequence[str] | None) -> dict[str, list[Item]]:
     known = set(data_set.scenes)
     for members in items.values():
         for item in members:
@@ -264,7 +276,7 @@ def _restricted(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequenc
     if unknown:
         raise HsisrError(
             f"{data_set.name}: no scene {', '.join(map(repr, unknown))}; {did_you_mean(unknown[0], data_set.scenes)}"
-            f"known: {_shortened(data_set.scenes)}"
+            f"known: {_shorten(data_set.scenes)}"
         )
     return {part: [item for item in members if item.scene in set(scenes)] for part, members in items.items()}
 
@@ -290,5 +302,5 @@ def _gap(a: tuple[int, int, int, int] | None, b: tuple[int, int, int, int] | Non
     return max(rows, columns)
 
 
-def _shortened(names: Sequence[str], most: int = 40) -> str:
+def _shorten(names: Sequence[str], most: int = 40) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")

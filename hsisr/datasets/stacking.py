@@ -32,8 +32,8 @@ def stacked(scenes: Sequence[Scene], names: Sequence[str], name: str) -> Scene:
         name=name,
         scale=first.scale if alike else 1.0,
         offset=first.offset if alike else 0.0,
-        wavelengths_nm=_joined([scene.wavelengths_nm for scene in scenes]),
-        fwhm_nm=_joined([scene.fwhm_nm for scene in scenes]),
+        wavelengths_nm=_join([scene.wavelengths_nm for scene in scenes]),
+        fwhm_nm=_join([scene.fwhm_nm for scene in scenes]),
         bad_bands=bad if bad.any() else None,
         mask=np.logical_and.reduce(masks) if masks else None,
         crs=first.crs,
@@ -96,7 +96,7 @@ def _check_same_grid(first: Scene, first_name: str, scene: Scene, name: str) -> 
             raise told("lies at", scene.transform, first.transform)
 
 
-def _joined(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
+def _join(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:
     known = [np.asarray(column, float) for column in columns if column is not None]
     return np.concatenate(known) if len(known) == len(columns) else None
 

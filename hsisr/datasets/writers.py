@@ -1,13 +1,13 @@
-"""Writers: a Scene to GeoTIFF (also cloud-optimised), ENVI, MATLAB 5 and 7.3, or .npy, by strips.
+"""Writers: a Scene to GeoTIFF (also cloud-optimised), ENVI, netCDF, MATLAB 5 and 7.3, or .npy, by strips.
 
-GeoTIFF and ENVI keep stored values with scale and offset, CRS, transform, nodata, wavelengths, widths and bad bands.
+GeoTIFF, ENVI and netCDF keep stored values with scale, offset, CRS, transform, nodata, wavelengths, widths, bad bands.
 MATLAB files and .npy hold values (float32); a MATLAB file also wavelengths, widths, valid pixels and the scene's name.
 """
 
 import os
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 
 from hsisr import hdf5, temporary
+from hsisr.datasets import netcdf
+from hsisr.datasets.quicklook import default_bands
 from hsisr.datasets.readers.images import quiet_gdal
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import atomic_path, cannot_write, check_space
 from hsisr.lazy_array import LazyArray
-from hsisr.missing import missing_pixels
 from hsisr.outputs import sidecars
 from hsisr.scene import Scene, holds
 
 #: Ending of the target -> format.
 FORMATS = {
     ".tif": "geotiff", ".tiff": "geotiff", ".hdr": "envi", ".img": "envi", ".dat": "envi", ".bsq": "envi",
-    ".mat": "matlab5", ".npy": "npy", ".h5": "scene",
+    ".mat": "matlab5", ".npy": "npy", ".h5": "scene", ".nc": "netcdf",
 }  # fmt: skip
 #: Formats that an ending alone does not choose.
 _BY_NAME = ("cog", "matlab7.3", *dict.fromkeys(FORMATS.values()))
@@ -40,7 +41,7 @@ _MATLAB5_MOST_BYTES = 2**31 - 1
 def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> Path:
     """Write a scene to `out` and return the path of its data.
 
-    format: geotiff, cog, envi, matlab5, matlab7.3, npy or scene; by default what the ending says.
+    format: geotiff, cog, envi, netcdf, matlab5, matlab7.3, npy or scene; by default what the ending says.
     ENVI makes two files, `out` and its header; given .hdr, the data get the ending .img.
     An older file of this name is replaced, and what GDAL kept beside it is removed.
     Raises HsisrError for an unknown ending, if the scene does not fit into the format, or if it is read from `out`.
@@ -52,7 +53,7 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
         scene.check_not_own_file(file)
     writers: dict[str, Callable[[Scene, Path], Path | None]] = {
         "geotiff": _write_geotiff, "cog": _write_cog, "envi": _write_envi, "matlab5": _write_matlab5,
-        "matlab7.3": _write_matlab73, "npy": _write_npy, "scene": Scene.save,
+        "matlab7.3": _write_matlab73, "npy": _write_npy, "scene": Scene.save, "netcdf": netcdf.write,
     }  # fmt: skip
     data = writers[chosen](scene, out) or out
     for file in sidecars(data):
@@ -73,7 +74,7 @@ def check_writable(scene: Scene, out: str | os.PathLike, format: str | None = No
     """
     chosen = format_of(out, format)
     dtype = np.dtype(scene.stored.dtype)
-    if chosen in ("geotiff", "cog", "envi"):
+    if chosen in ("geotiff", "cog", "envi", "netcdf"):
         _check_raster(scene, Path(out), dtype)
     if chosen == "matlab5" and int(np.prod(scene.shape, dtype=object)) * 4 > _MATLAB5_MOST_BYTES:
         raise HsisrError(f"{out}: version 5 of .mat holds at most 2 GB a variable; export as matlab7.3")
@@ -91,7 +92,7 @@ def format_of(out: str | os.PathLike, format: str | None = None) -> str:
 
 def ending_of(format: str | None) -> str:
     """The ending of a file of a format, where nothing else says it; GeoTIFF's for None."""
-    endings = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5"}
+    endings = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5", "netcdf": ".nc"}
     return endings.get(format or "", ".tif")
 
 
@@ -209,7 +210,7 @@ def _write_raster(scene: Scene, path: Path, **options: Any) -> dict[tuple[int, i
         image.scales, image.offsets = (scene.scale,) * bands, (scene.offset,) * bands
         _write_band_metadata(scene, image, options["driver"])
         for rows, block in scene.strips():
-            block = _without_masked(scene, rows, block)
+            block = scene.without_masked(rows, block)
             image.write(block, window=Window(0, rows.start, width, rows.stop - rows.start))
             written[rows.start, rows.stop] = _checksum(block)
         if scene.mask is not None and scene.nodata is None and options["driver"] == "GTiff":
@@ -238,34 +239,55 @@ def _pixel_bytes(scene: Scene, sample_bytes: int | None = None) -> int:
     return int(np.prod(scene.shape, dtype=object)) * (sample_bytes or np.dtype(scene.stored.dtype).itemsize)
 
 
-def _without_masked(scene: Scene, rows: slice, block: np.ndarray) -> np.ndarray:
-    """Stored rows (bands, n, W), with the nodata value in the pixels that the mask leaves out for another reason.
-
-    A pixel that is missing by most of its own samples stays as it is, with the data that it has.
-    """
-    missing = scene.without_data(block)
-    if scene.mask is None or missing is None:
-        return block
-    good = slice(None) if scene.bad_bands is None else ~np.asarray(scene.bad_bands, bool)
-    hidden = ~np.asarray(scene.mask[rows], bool) & ~missing_pixels(missing[good])
-    return np.where(hidden, np.asarray(scene.nodata).astype(block.dtype), block) if hidden.any() else block
-
-
 def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:
-    centres = None if scene.wavelengths_nm is None else [str(round(float(nm), 6)) for nm in scene.wavelengths_nm]
-    widths = None if scene.fwhm_nm is None else [str(round(float(nm), 6)) for nm in scene.fwhm_nm]
+    """Wavelengths, widths and bad bands: as ENVI's header holds them, or in a GeoTIFF on every band.
+
+    There twice: in nanometres as GDAL names them when it reads ENVI, and in micrometres in the domain IMAGERY, where
+    GDAL has them since 3.10.
+    """
+    centres = None if scene.wavelengths_nm is None else _rounded(scene.wavelengths_nm)
+    widths = None if scene.fwhm_nm is None else _rounded(scene.fwhm_nm)
     good = None if scene.bad_bands is None else [str(int(not bad)) for bad in scene.bad_bands]
     known = {"wavelength": centres, "fwhm": widths, "bbl": good}
     columns = {key: values for key, values in known.items() if values is not None}
     units = {} if centres is None else {"wavelength_units": "Nanometers"}
     if driver == "ENVI":
-        image.update_tags(ns="ENVI", **{key: "{" + ", ".join(values) + "}" for key, values in columns.items()}, **units)
+        lists = {key: "{" + ", ".join(values) + "}" for key, values in columns.items()}
+        image.update_tags(ns="ENVI", **lists, **units, **_envi_facts(scene))
         return
     image.update_tags(**scene.provenance.get("tags", {}))
+    imagery = {
+        key: _rounded(np.asarray(values, float) / 1000, decimals=9)
+        for key, values in (("CENTRAL_WAVELENGTH_UM", scene.wavelengths_nm), ("FWHM_UM", scene.fwhm_nm))
+        if values is not None
+    }
     for index in range(1, image.count + 1):
         image.update_tags(index, **{key: values[index - 1] for key, values in columns.items()}, **units)
+        if imagery:
+            image.update_tags(index, ns="IMAGERY", **{key: values[index - 1] for key, values in imagery.items()})
         if centres is not None:
             image.set_band_description(index, f"band {index} ({centres[index - 1]} Nanometers)")
+
+
+def _rounded(numbers: Any, decimals: int = 6) -> list[str]:
+    """Numbers as texts."""
+    return [str(round(float(number), decimals)) for number in numbers]
+
+
+def _envi_facts(scene: Scene) -> dict[str, str]:
+    """What else an ENVI header can say: bands in natural colours, the factor of reflectance, the time.
+
+    SPy takes the factor, and not the gains that GDAL writes.
+    """
+    facts = {}
+    if 0 < scene.scale < 1 and scene.offset == 0:
+        facts["reflectance_scale_factor"] = f"{1 / scene.scale:.12g}"
+    if scene.wavelengths_nm is not None:
+        with suppress(HsisrError):  # no natural colours in it
+            facts["default_bands"] = "{" + ", ".join(str(band + 1) for band in default_bands(scene)) + "}"
+    if scene.provenance.get("acquired"):
+        facts["acquisition_time"] = str(scene.provenance["acquired"])
+    return facts
 
 
 def _write_matlab5(scene: Scene, out: Path) -> None:

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsisr.degrade.view import USUAL_SIGMA, View
+from hsisr.degrade.explaining import fit_channel, own_detail
+from hsisr.degrade.view import View
 
-#: Cells over which the guide's own detail is measured, with a floor as part of the whole image's.
-_DETAIL_CELLS, _DETAIL_FLOOR = 3.0, 0.05
 #: A pixel has changed beyond so many times the usual misfit, and where it touches one, beyond so many.
 _CORE, _RIM = 8.0, 4.0
 #: Misfits below these parts of the guide's own detail are none, however small the usual one is.
@@ -50,20 +49,14 @@ def find_change(view: View) -> Change:
     into fainter change that touches it (hysteresis), and is cleaned of single pixels and holes.
     Cells that are not valid have not changed.
     """
-    from scipy.ndimage import gaussian_filter, map_coordinates
-
-    places = view.places(np.zeros((2, *view.shape)))
-    blurred = view.blurred(view.sharp, (USUAL_SIGMA,) * 2)
-    sharp = np.stack([map_coordinates(channel, places, order=3, mode="nearest") for channel in blurred])
-    mean = gaussian_filter(sharp, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
-    detail = gaussian_filter((sharp - mean) ** 2, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
-    spread = sharp[:, view.valid].std(axis=1)[:, None, None]
-    detail = np.maximum(detail + (_DETAIL_FLOOR * spread) ** 2, np.finfo(float).tiny)
+    sharp = view.at_cells(view.sharp)
+    spread = sharp[:, view.valid].std(axis=1)
+    detail, _ = own_detail(sharp, spread)
     weights, left, misfit = _fit(view, sharp, detail)
     response = weights[:, 1:] @ view.components
     offset = weights[:, 0] - response @ view.mean
     found = _regions(np.sqrt(misfit), view.valid)
-    amount = np.sqrt(((left / spread) ** 2).mean(axis=0))
+    amount = np.sqrt(((left / spread[:, None, None]) ** 2).mean(axis=0))
     return Change(_degree(found, amount), response, offset, view.cell)
 
 
@@ -72,7 +65,7 @@ def _fit(view: View, sharp: np.ndarray, detail: np.ndarray) -> tuple[np.ndarray,
     low = np.concatenate([np.ones((1, *view.shape)), view.low]).reshape(-1, view.valid.size)
     trust = view.valid.astype(float)
     for turn in range(_ROUNDS):
-        weights = np.stack([_solved(low, c.ravel(), (trust / d).ravel()) for c, d in zip(sharp, detail, strict=True)])
+        weights = np.stack([fit_channel(low, c, trust / d) for c, d in zip(sharp, detail, strict=True)])
         left = sharp - (weights @ low).reshape(sharp.shape)
         misfit = (left**2 / detail).mean(axis=0)
         level = max(float(np.median(misfit[view.valid])), np.finfo(float).tiny)
@@ -81,13 +74,6 @@ def _fit(view: View, sharp: np.ndarray, detail: np.ndarray) -> tuple[np.ndarray,
         else:
             trust = view.valid / (1 + misfit / (_MISFIT**2 * level)) ** 4
     return weights, left, misfit
-
-
-def _solved(low: np.ndarray, channel: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    weighted = low * weight
-    normal = weighted @ low.T
-    ridge = 1e-9 * max(np.trace(normal) / len(normal), np.finfo(float).tiny)
-    return np.linalg.solve(normal + ridge * np.eye(len(normal)), weighted @ channel)
 
 
 def _regions(misfit: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hsisr.degrade.explaining import fit_channel, own_detail, ridged
 from hsisr.degrade.matching import fit_matches, match_windows
 from hsisr.degrade.sampling import interpolated
 from hsisr.degrade.spline import SplineGrid
-from hsisr.degrade.view import USUAL_SIGMA, View, view_of
+from hsisr.degrade.view import View, read_at, view_of
 from hsisr.errors import HsisrError
 
 #: How a displacement may vary over the scene: as an affine map, or as a smooth field.
@@ -30,8 +31,6 @@ _FIRST_LEVELS, _LATER_LEVELS = (1.0, 0.5), (0.5, 0.3)
 _STEPS, _PASSES = 8, 2
 #: Cells at the border that are left out, as their footprints reach beyond the image.
 _BORDER = 2
-#: Cells over which an image's own detail is measured, with a floor as part of the whole image's.
-_DETAIL_CELLS, _DETAIL_FLOOR = 3.0, 0.05
 #: Times the usual misfit from which on a pixel counts little; how sharply; rounds of that at first and later.
 _MISFIT, _SHARPNESS, _ROUNDS = 2.0, 2, (16, 4)
 #: Cost of bending to start with, for an image of 64 x 64 cells, and that of being displaced at all, by 2 cells or so.
@@ -102,10 +101,10 @@ class Displacement:
 def measure_displacement(
     lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None, model: str = "field"
 ) -> Displacement:
-    """How far a guide (G, h s, w s) lies beside an LR image (B, h, w), from place to place.
+    """How far a guide lies beside an LR image, from place to place.
 
-    mask: (h s, w s), True where both are valid. model: `field`, smooth, or `affine`.
-    Whether it means anything, `Displacement.is_evident` says.
+    lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel. mask: (h s, w s), True where both are valid.
+    model: `field`, smooth, or `affine`. Whether it means anything, `Displacement.is_evident` says.
     Raises HsisrError for images that do not fit, have no detail, or are smaller than 16 x 16 LR pixels.
     """
     valid = np.ones(guide.shape[1:], bool) if mask is None else np.asarray(mask, bool)
@@ -173,7 +172,7 @@ class _Fit:
         bending = _STIFF if stiff else _BENDING * height * width / 64**2
         fit = cls(grid, np.zeros((2, grid.count)), bending, stiff)
         low = gaussian_filter(view.low, (0, 0.7, 0.7), mode="nearest")
-        sharp = _at(view.blurred(view.compared, (USUAL_SIGMA,) * 2), view.places(np.zeros((2, *view.shape))))
+        sharp = view.at_cells(view.compared)
         matches = match_windows(low, gaussian_filter(sharp, (0, 0.7, 0.7), mode="nearest"), view.valid)
         prior = bending * grid.bending + fit._being[: grid.count, : grid.count]
         fit.controls = fit_matches(matches, grid, prior)
@@ -228,7 +227,7 @@ class _Look:
         from scipy.ndimage import spline_filter
 
         self._view, self._width = view, width
-        blurred = view.blurred(view.compared, (USUAL_SIGMA,) * 2)
+        blurred = view.blurred(view.compared)
         self._sharp = np.stack([spline_filter(channel, 3, mode="mirror") for channel in blurred])
         self._slopes = np.stack([np.gradient(blurred, axis=axis) * view.samples for axis in (1, 2)])
         self._spread = blurred.std(axis=(1, 2))
@@ -239,7 +238,7 @@ class _Look:
 
     def residuals(self, displacement: np.ndarray, weight: np.ndarray | None) -> "_Residuals":
         """What the LR image does not explain of the displaced guide. weight: (h, w), to start with, or None."""
-        from scipy.ndimage import gaussian_filter, map_coordinates
+        from scipy.ndimage import map_coordinates
 
         view = self._view
         places = view.places(displacement)
@@ -250,11 +249,8 @@ class _Look:
         values = self._smooth(
             np.stack([map_coordinates(c, places, order=3, mode="mirror", prefilter=False) for c in self._sharp])
         )
-        slopes = np.stack([self._smooth(_at(slope, places, 1)) for slope in self._slopes])
-        mean = gaussian_filter(values, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
-        detail = gaussian_filter((values - mean) ** 2, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
-        floor = (_DETAIL_FLOOR * self._spread[:, None, None]) ** 2
-        detail = np.maximum(detail + floor, np.finfo(float).tiny)
+        slopes = np.stack([self._smooth(read_at(slope, places, 1)) for slope in self._slopes])
+        detail, floor = own_detail(values, self._spread)
         textured = inside & (detail.sum(axis=0) > 2 * floor.sum(axis=0))
         return _Residuals.fitted(self._low, values, slopes, detail, inside, textured, weight)
 
@@ -299,7 +295,7 @@ class _Residuals:
         for turn in range(rounds):
             left = np.stack(
                 [
-                    channel - (_explained(low, channel, trust / spread) @ low).reshape(inside.shape)
+                    channel - (fit_channel(low, channel, trust / spread) @ low).reshape(inside.shape)
                     for channel, spread in zip(values, detail, strict=True)
                 ]
             )
@@ -324,7 +320,7 @@ class _Residuals:
             weight = weight / max((weight * left**2).sum() / self.weight.sum(), np.finfo(float).tiny)
             slopes = self.slopes[:, number]
             weighted = self.low * weight.ravel()
-            normal = _ridged(weighted @ self.low.T)
+            normal = ridged(weighted @ self.low.T)
             images = weighted.reshape(-1, *weight.shape)
             mixed = np.concatenate([grid.gathered(images * slope) for slope in slopes], axis=1)
             own = np.block([[grid.gram(weight * first * second) for second in slopes] for first in slopes])
@@ -342,23 +338,6 @@ class _Residuals:
         reach = range(-3, 4)
         total = sum((good * np.roll(good, (row, column), (0, 1))).mean() for row in reach for column in reach)
         return float(np.clip(total / power, 1.0, _ALIKE))
-
-
-def _explained(low: np.ndarray, channel: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    weighted = low * weight.ravel()
-    return np.linalg.solve(_ridged(weighted @ low.T), weighted @ channel.ravel())
-
-
-def _ridged(matrix: np.ndarray) -> np.ndarray:
-    ridge = 1e-9 * max(float(np.trace(matrix)) / len(matrix), np.finfo(float).tiny)
-    ridged: np.ndarray = matrix + ridge * np.eye(len(matrix))
-    return ridged
-
-
-def _at(images: np.ndarray, places: np.ndarray, order: int = 3) -> np.ndarray:
-    from scipy.ndimage import map_coordinates
-
-    return np.stack([map_coordinates(image, places, order=order, mode="nearest") for image in images])
 
 
 def _intervals(size: int) -> int:

@@ -32,7 +32,7 @@ class Subspace:
     basis: np.ndarray
 
     def coefficients(self, spectra: np.ndarray) -> np.ndarray:
-        """(B, n) -> (K, n)."""
+        """Coefficients (K, n) of `spectra` (B, n)."""
         coefficients: np.ndarray = self.basis.T @ (spectra - self.mean)
         return coefficients
 
@@ -51,7 +51,9 @@ def estimate_sensor(
     sampler: Sampler | None = None,
     valid: np.ndarray | None = None,
 ) -> KnownSensor:
-    """How an LR image (B, h, w) and its guide (G, h s, w s) were taken; what is known already is kept.
+    """How an LR image and its guide were taken; what is `known` already is kept.
+
+    lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel.
 
     The footprint comes from `register`, or has any form along each axis where that explains more (see
     `hsisr.degrade.free_form`), the response from `fit_response`, the noise from `noise_level`.
@@ -75,7 +77,10 @@ def estimate_sensor(
 
 
 def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Footprint:
-    """The footprint of an LR pixel, measured against the guide; see `estimate_sensor`."""
+    """The footprint of an LR pixel, measured against the guide; see `estimate_sensor`.
+
+    lr: (B, h, w). guide: (G, h s, w s) at scale s. mask: (h s, w s), True where a pixel is valid; None: all are.
+    """
     related = related_channels(lr, guide, scale, mask)
     try:
         found = register(lr, guide[related], scale, mask)
@@ -173,6 +178,12 @@ def noise_level(bands: np.ndarray) -> float:
 
     From the spectra outside the signal's subspace, at samples that clipping to [0, 1] has not touched; 0 where the
     subspace fills all bands.
+
+    Example:
+
+        >>> noisy = np.random.default_rng(0).normal(0, 0.01, (4, 20000))
+        >>> round(float(np.max(degrade.noise_level(noisy))), 2)
+        0.01
     """
     count, n = bands.shape
     mean = bands.mean(axis=1, keepdims=True)

@@ -134,7 +134,7 @@ class FamilyPsf(Psf):
         return f"{self.family}{width}{shift}"
 
     def kernel(self, scale: int, even: bool) -> np.ndarray:
-        """Point samples, normalised to sum 1."""
+        """Point samples, normalised to sum 1. scale: HR pixels per LR pixel. even: whether its sides are even."""
         shape = FAMILIES[self.family]
         width = 1.0 if shape is None else self.fwhm_lr * scale
         reach = (1.0 if shape is None else _REACH * width) + max(abs(shift) for shift in self.shift_px)

@@ -27,9 +27,8 @@ _RIDGES, _NEARLY = (1e-4, 1e-3, 1e-2, 1e-1), 1.1
 _STEPS = 3
 #: Side of the squares, LR pixels, by which pixels are parted into those that are fitted to and those that judge.
 _SQUARE_LR_PX = 4
-#: Fewest pixels of a half for each tap of an axis. With fewer, a form can explain a scene and be wrong: of 8 x 8 noisy
-#: LR pixels with three channels, taps came out that doubled the error of every method.
-_LEAST_PX_A_TAP = 4
+#: Fewest pixels of a half for each tap of an axis; with fewer, chance decides.
+_LEAST_PX_A_TAP = 1
 #: Part of what the Gaussian leaves unexplained that must go, in both halves; where the PSF is one, none goes.
 _MUST_GAIN = 0.04
 #: Where the Gaussian leaves less than this share, there is nothing to gain.

@@ -57,6 +57,12 @@ def scene_seed(seed: int, name: str, part: str = "") -> list[int]:
     """Seed of one scene's noise: stable over machines and versions, different for each scene and part.
 
     seed: of the experiment, >= 0. name: the scene's. part: train, test ..., where one scene is cut into several.
+    Raises HsisrError for a seed that is no whole number >= 0.
+
+    Example:
+
+        >>> degrade.scene_seed(0, "balloons", "train")
+        [0, 3482507524]
     """
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
         raise HsisrError(f"seed: expected a whole number >= 0, not {seed!r}")

@@ -24,7 +24,13 @@ _MICROMETRES = (0.1, 30.0)
 
 
 def is_file_name(value: Any) -> bool:
-    """Whether a setting names a file, by its ending, and not something that comes with hsisr."""
+    """Whether the `value` of a setting names a file, by its ending, and not something that comes with hsisr.
+
+    Example:
+
+        >>> degrade.is_file_name("my_psf.npy"), degrade.is_file_name("nikon_d700")
+        (True, False)
+    """
     return isinstance(value, (str, os.PathLike)) and Path(value).suffix.lower() in PSF_ENDINGS
 
 
@@ -65,7 +71,7 @@ def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tupl
 
 
 def read_psf(path: str | os.PathLike[str]) -> np.ndarray:
-    """Weights (rows, columns) >= 0 with sum 1. Raises HsisrError, in one line, for a file that holds no PSF."""
+    """Weights (rows, columns) >= 0 with sum 1, of the file at `path`. Raises HsisrError if it holds no PSF."""
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in PSF_ENDINGS:

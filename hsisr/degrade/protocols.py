@@ -92,20 +92,29 @@ class Protocol:
         return self.training is not None
 
     def with_psf(self, weights: np.ndarray) -> "Protocol":
-        """This protocol with a PSF of the user's own, weights (rows, columns), under the name `<name>-own-psf`.
+        """Return this protocol with a PSF of the user's own, under the name `<name>-own-psf`.
 
+        weights: (rows, columns), finite, with a sum above 0.
         Raises HsisrError for a protocol without a blur of its own.
+
+        Example:
+
+            >>> degrade.PROTOCOLS["wald"].with_psf(np.ones((4, 4))).name
+            'wald-own-psf'
         """
         if self.psf is None:
             raise HsisrError(f"protocol {self.name}: blurs by no PSF that could be another; choose one such as wald")
         return replace(self, name=f"{self.name}-own-psf", psf=ArrayPsf(weights))
 
     def turns_with_scene(self, scale: int) -> bool:
-        """Whether the LR image of a scene that is turned or mirrored is its LR image, turned or mirrored alike."""
+        """Whether turning or mirroring a scene turns or mirrors its LR image alike. scale: HR pixels per LR pixel."""
         return _turns(self, scale)
 
     def degradation(self, scale: int) -> Degradation:
-        """The fixed degradation of the test. Raises HsisrError for a protocol that degrades nothing."""
+        """The fixed degradation of the test, at a scale in HR pixels per LR pixel.
+
+        Raises HsisrError for a protocol that degrades nothing.
+        """
         if self.sampling is None:
             raise HsisrError(f"protocol {self.name} degrades nothing: its LR image is the scene itself")
         phase = self.phase(scale) if callable(self.phase) else self.phase
@@ -320,7 +329,13 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def find_protocol(protocol: str | Protocol) -> Protocol:
-    """A protocol by name; a Protocol is returned as it is. Raises HsisrError, naming the known ones."""
+    """A protocol by name; a Protocol is returned as it is. Raises HsisrError, naming the known ones.
+
+    Example:
+
+        >>> degrade.find_protocol("mulsr").convention
+        'mulsr'
+    """
     if isinstance(protocol, Protocol):
         return protocol
     if not isinstance(protocol, str) or protocol not in PROTOCOLS:

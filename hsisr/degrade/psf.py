@@ -243,7 +243,10 @@ class ArrayPsf(Psf):
         self._weights: np.ndarray = weights / weights.sum()
 
     def kernel(self, scale: int, even: bool) -> np.ndarray:
-        """The weights; raises HsisrError if they cannot be centred on the sampling point."""
+        """The weights, which are the same at every `scale`. even: whether the kernel must have an even size.
+
+        Raises HsisrError if they cannot be centred on the sampling point.
+        """
         if any(n % 2 != (not even) for n in self._weights.shape):
             need = "even" if even else "odd"
             raise HsisrError(

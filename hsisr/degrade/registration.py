@@ -48,6 +48,11 @@ def shift_of(protocol: str | Protocol, scale: int) -> tuple[float, float]:
     """The shift of a protocol's test degradation at this scale: centroid of an LR pixel's weights, less its centre.
 
     (0, 0) under `full`, which degrades nothing. Raises HsisrError for an unknown protocol.
+
+    Example:
+
+        >>> [round(pixels, 2) for pixels in degrade.shift_of("mulsr", 8)]
+        [3.44, 2.54]
     """
     protocol = find_protocol(protocol)
     check_scale(scale)
@@ -65,12 +70,15 @@ def shift_of(protocol: str | Protocol, scale: int) -> tuple[float, float]:
 
 
 def measure_shift(lr: np.ndarray, guide: np.ndarray, scale: int) -> tuple[float, float]:
-    """The shift of an LR image (B, h, w) against its guide (G, h s, w s), measured; see `registration`."""
+    """The measured shift of an LR image against its guide, (rows, columns) in HR pixels; see `registration`.
+
+    lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel.
+    """
     return register(lr, guide, scale).shift_px
 
 
 def registration(pair: Pair) -> Registration:
-    """Measure how a pair's LR image lies against its guide, without knowing how either was made.
+    """Measure and return how a pair's LR image lies against its guide, without knowing how either was made.
 
     A separable PSF, Gaussian with a third-order skew, brings the guide to the LR grid; its position, widths and skews
     are fitted such that the LR image's principal components explain the result best. At most the middle 128 x 128 LR

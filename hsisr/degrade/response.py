@@ -70,6 +70,11 @@ def response(name: str | os.PathLike[str], wavelengths_nm: np.ndarray, fwhm_nm: 
     the published values stay as they are. Outside its table a response is 0.
     name: may be a file; may end in `@index`; of the wavelengths, only their number counts then.
     Raises HsisrError for an unknown name, or when a channel lies outside the bands.
+
+    Example:
+
+        >>> degrade.response("nikon_d700", np.linspace(400, 700, 31)).shape
+        (3, 31)
     """
     name = os.fspath(name)
     if goes_by_index(name):
@@ -121,7 +126,7 @@ def goes_by_index(name: str) -> bool:
 
 
 def load_response(name: str) -> ResponseTable:
-    """Read a response's table, also of a name that ends in `@index`.
+    """Read and return a response's table, also of a name that ends in `@index`.
 
     name: one of RESPONSES, or a file. Raises HsisrError, naming the known ones, and for a file that holds no response.
     """
@@ -146,7 +151,14 @@ def _load_packaged(name: str) -> ResponseTable:
 
 
 def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
-    """The guide that a response (G, B) makes of a cube (B, H, W): (G, H, W), in the cube's type."""
+    """The guide (G, H, W), in the cube's type, that a response's `matrix` (G, B) makes of a `cube` (B, H, W).
+
+    Example:
+
+        >>> matrix, cube = np.full((1, 4), 0.25), np.ones((4, 8, 8))
+        >>> degrade.apply_response(matrix, cube).shape
+        (1, 8, 8)
+    """
     if cube.dtype == np.float64 and cube.flags.c_contiguous:  # nothing to convert
         whole: np.ndarray = (matrix @ cube.reshape(len(cube), -1)).reshape(-1, *cube.shape[1:])
         return whole
@@ -160,9 +172,15 @@ def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
 def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
     """Spectral Mixup's map from a sensor's bands to eight channels: (bands, 8), used as x[..., bands] @ V.
 
+    wavelengths_nm: (bands,) centres of the bands.
     V = 0.008472997 * band spacing (nm) * CIE 1964 10-degree functions * RGB_TO_EIGHT; not normalised (columns sum to
     about 1). Equals the published 31 x 8 matrix for 400-700 nm by 10. Raises HsisrError for fewer than two bands,
     or bands that all lie outside 360-830 nm.
+
+    Example:
+
+        >>> degrade.spectral_mixup_matrix(np.linspace(400, 700, 31)).shape
+        (31, 8)
     """
     centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
     if len(centres) < 2:

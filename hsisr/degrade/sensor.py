@@ -25,13 +25,25 @@ class Footprint:
     start: tuple[int, int]
 
     def sampler(self, scale: int, shape: tuple[int, int]) -> Sampler:
-        """What the sensor makes of images of `shape` = (H, W): (C, H, W) -> (C, h, w); borders are mirrored."""
+        """What the sensor makes of images of `shape` = (H, W): (C, H, W) -> (C, h, w); borders are mirrored.
+
+        scale: HR pixels per LR pixel, on each axis.
+        """
         axes = zip(shape, self.start, (self.rows, self.columns), strict=True)
         rows, columns = (correlation_axis(size, scale, first, taps) for size, first, taps in axes)
         return Sampler(rows, columns, 1)
 
     def shift_px(self, scale: int) -> tuple[float, float]:
-        """Centroid of the weights less the centre of the block, (rows, columns) in HR pixels."""
+        """Centroid of the weights less the centre of the block, (rows, columns) in HR pixels.
+
+        scale: HR pixels per LR pixel, on each axis, which is the side of the block.
+
+        Example:
+
+            >>> rows, columns = degrade.gaussian_footprint(4, shift_px=(1.0, 0.5)).shift_px(4)
+            >>> round(rows, 2), round(columns, 2)
+            (1.0, 0.5)
+        """
         centre = (scale - 1) / 2
         rows, columns = (
             float((first + np.arange(len(taps))) @ taps - centre)
@@ -124,8 +136,9 @@ def gaussian_footprint(
 ) -> Footprint:
     """A Gaussian footprint with its centroid `shift_px` beside the block's centre.
 
-    sigma_px: (rows, columns); None: a full width at half maximum of one LR pixel. skew: weight of the third Hermite
-    polynomial (Gram-Charlier) on each axis, which leaves the centroid where it is.
+    scale: HR pixels per LR pixel. sigma_px: (rows, columns) in HR pixels; None: a full width at half maximum of one LR
+    pixel. skew: weight of the third Hermite polynomial (Gram-Charlier) on each axis, which leaves the centroid where it
+    is.
     """
     if sigma_px is None:
         sigma_px = (scale / FWHM_PER_SIGMA,) * 2

@@ -87,6 +87,12 @@ def degrade(
     training patches, which differs from the test only where `Protocol.random_training` is set.
     Returns float64 for float64 input, else float32; always computed in float64.
     Raises HsisrError for an unknown protocol, for `full`, and for input that cannot be degraded.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((5, 32, 32))
+        >>> degrade.degrade(cube, "wald", scale=4).shape
+        (5, 8, 8)
     """
     protocol = find_protocol(protocol)
     cube = _cropped(check_cube(cube, scale), scale, protocol.cuts_back)
@@ -97,7 +103,8 @@ def degrade(
 def degrade_crop(crop: np.ndarray, protocol: Protocol, scale: int, seed: int | Sequence[int]) -> np.ndarray:
     """The LR image of a training crop: `degrade` with `training`, for a crop that is known to be sound.
 
-    crop: (B, H, W) float64, finite, H and W multiples of `scale`. Returns float64.
+    crop: (B, H, W) float64, finite, H and W multiples of `scale`. protocol: one that degrades. seed: of what is random
+    in the training degradation and of the noise. Returns (B, h, w) float64.
     """
     return _degraded(crop, protocol, scale, None, seed, training=True)
 
@@ -146,6 +153,14 @@ def pair(
     that separates them, and the scene is the reference; a guide on the scene's own grid stays as it is.
     `full`: the scene is LR and nothing is degraded.
     Raises HsisrError where scene, guide and scale do not fit, or a response does not overlap the scene's bands.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((31, 32, 32))
+        >>> scene = hsisr.Scene(cube, "mine", wavelengths_nm=np.linspace(400, 700, 31))
+        >>> made = degrade.pair(scene, "wald", scale=4)
+        >>> made.lr.shape, made.guide.shape, made.hr.shape
+        ((31, 8, 8), (3, 32, 32), (31, 32, 32))
     """
     protocol = find_protocol(protocol)
     if isinstance(response, os.PathLike):

@@ -21,7 +21,7 @@ MOST_CELLS = 768
 #: Samples a side, for each cell, in which the guide is kept: what a footprint leaves needs no more.
 _SAMPLES = 3
 #: Width of an LR pixel's footprint where it is not known, in LR pixels: a full width at half maximum of one.
-USUAL_SIGMA = 1 / FWHM_PER_SIGMA
+_USUAL_SIGMA = 1 / FWHM_PER_SIGMA
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,13 +69,17 @@ class View:
         mean, components = _principal(iter([flat]), _CHANNELS)
         return np.asarray((components @ (flat - mean[:, None])).reshape(-1, *related.shape[1:]))
 
-    def blurred(self, channels: np.ndarray, sigma: tuple[float, float]) -> np.ndarray:
-        """Channels of the guide (G, h o, w o) seen through a Gaussian footprint; sigma: (rows, columns), LR pixels."""
+    def blurred(self, channels: np.ndarray) -> np.ndarray:
+        """Channels of the guide (G, h o, w o) seen through an LR pixel's usual footprint, a Gaussian."""
         from scipy.ndimage import gaussian_filter
 
         boxed = ((1 / self.samples) ** 2 - (1 / self.scale) ** 2) / 12  # the variance that averaging has brought
-        widths = [max((axis / self.cell) ** 2 - boxed, 1e-4) ** 0.5 * self.samples for axis in sigma]
-        return np.stack([gaussian_filter(channel, widths, mode="nearest") for channel in channels])
+        width = max((_USUAL_SIGMA / self.cell) ** 2 - boxed, 1e-4) ** 0.5 * self.samples
+        return np.stack([gaussian_filter(channel, width, mode="nearest") for channel in channels])
+
+    def at_cells(self, channels: np.ndarray) -> np.ndarray:
+        """Channels of the guide (G, h o, w o) as an LR image has them, blurred and read at the cells' centres."""
+        return read_at(self.blurred(channels), self.places(np.zeros((2, *self.shape))))
 
     def places(self, displacement: np.ndarray) -> np.ndarray:
         """Where, in `sharp`, the cells' centres lie when displaced by (2, h, w) cells: (2, h, w)."""
@@ -131,6 +135,13 @@ def view_of_strips(strips: Callable[[], Iterator[Strip]], shape: tuple[int, int]
         blocks = channels.reshape(len(channels), len(all_valid), samples, -1, samples)
         channels = blocks[:, rows, :, columns].transpose(2, 0, 3, 1, 4).reshape(channels.shape)
     return View(joined, channels, all_valid, components, mean, cell, samples, cell * scale)
+
+
+def read_at(images: np.ndarray, places: np.ndarray, order: int = 3) -> np.ndarray:
+    """Images (G, H, W) at places (2, h, w), rows and columns; order: of the spline between pixels."""
+    from scipy.ndimage import map_coordinates
+
+    return np.stack([map_coordinates(image, places, order=order, mode="nearest") for image in images])
 
 
 def cells_of(shape: tuple[int, int]) -> int:

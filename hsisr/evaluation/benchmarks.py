@@ -17,7 +17,7 @@ def evaluate(
 ) -> dict[str, results.Results]:
     """Score every model of the configuration's benchmarks; returns benchmark -> results.
 
-    config: a Config or the path of a config.yaml. benchmark: only this one. Writes results/<benchmark>.json and
+    config: a Config or the path of a config.yaml. benchmark: only this one. Writes `results/<benchmark>.json` and
     what lies under it. Runs must be trained and pairs made. Raises HsisrError for what is missing or does not fit.
     """
     config = config if isinstance(config, Config) else load_config(config)
@@ -30,7 +30,7 @@ def evaluate(
 
 
 def evaluate_benchmark(benchmark: Benchmark, command: str) -> results.Results:
-    """Score every model of a benchmark, compare their costs and what can be classified, and gather all of it.
+    """Score every model of a benchmark, compare their costs and what can be classified, and return all of it.
 
     A cross-validation is scored fold by fold.
     command: what makes the files again, written into them. Errors as `evaluate`.

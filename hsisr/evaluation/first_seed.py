@@ -28,7 +28,7 @@ class FirstSeed:
         if len(self.previews) < self._benchmark.config.report.scenes:
             self.previews[pair.name] = preview.make(pair.lr, estimate, reference, pair.wavelengths_nm, pair.guide)
         if pair.labels is not None:
-            rows, columns = classification.labelled(pair.labels, pair.mask).T
+            rows, columns = classification.labelled_pixels(pair.labels, pair.mask).T
             self.labelled[pair.name] = estimate[:, rows, columns].T
         for kept, cube in zip(self._sampled, (estimate, reference), strict=True):
             kept.append(bands.sample(cube, self._scenes, pair.mask))

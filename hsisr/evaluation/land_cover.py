@@ -17,7 +17,8 @@ from hsisr.system import available_threads
 def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores:
     """Classify the labelled pixels of the test part in the reference and every model's result; write and return it.
 
-    command: as in `measure_runtime`. Models must be evaluated. Raises HsisrError if labels or spectra are missing.
+    benchmark: with everything that the scoring needs. command: as in `measure_runtime`. Models must be evaluated.
+    Raises HsisrError if labels or spectra are missing.
     """
     from hsisr.models import bicubic
 
@@ -28,7 +29,7 @@ def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores
             f"{benchmark.name}: the pair of {missing[0]} holds no labels; convert the scene and pair again"
         )
     labels = [pair.labels for pair in found if pair.labels is not None]
-    places = [classification.labelled(chart, pair.mask) for chart, pair in zip(labels, found, strict=True)]
+    places = [classification.labelled_pixels(chart, pair.mask) for chart, pair in zip(labels, found, strict=True)]
     pixels = classification.gather(labels, places, benchmark.scale)
     kept, dropped = classification.choose_classes(pixels)
     spectra = {

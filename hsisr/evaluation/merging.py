@@ -10,8 +10,9 @@ from hsisr.pipeline.benchmark import Benchmark
 
 
 def merge(benchmark: Benchmark, command: str) -> results.Results:
-    """Gather the scores of a benchmark's models, or the results of its folds, into results/<benchmark>.json.
+    """Gather the scores of a benchmark's models, or the results of its folds, into `results/<benchmark>.json`.
 
+    command: what makes the file again, written into it. Returns what was written.
     Raises HsisrError if a model's scores are missing, or were made with other settings, code or weights than now.
     """
     if benchmark.folds:

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.files import read_json
 
 
@@ -33,5 +33,5 @@ class _Summary(BaseModel):
 def read(path: str | os.PathLike) -> dict[str, Any]:
     """The summary of a run. Raises HsisrError if it is absent, damaged, or lacks what it must hold."""
     content = read_json(path, "training")
-    checked(_Summary, content, str(path))
+    check_section(_Summary, content, str(path))
     return content

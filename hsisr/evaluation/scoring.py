@@ -18,9 +18,10 @@ from hsisr.pipeline.benchmark import Benchmark, Model
 
 
 def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.ModelScores:
-    """Score one model with all its seeds on the test part; write its scores and its preview file.
+    """Score one model with all its seeds on the test part; write its preview file and its scores, and return them.
 
-    command: what makes the file again, written into it. Errors as `evaluate`.
+    benchmark: which pair files, protocol and seeds count. name: of a model of the benchmark. command: what makes the
+    file again, written into it. Errors as `evaluate`.
     """
     from hsisr.evaluation.environment import environment
 

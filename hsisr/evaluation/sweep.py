@@ -16,11 +16,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from hsisr import degrade
-from hsisr.config import Sweep, checked
+from hsisr.config import Sweep, check_section
 from hsisr.datasets import read_scene
 from hsisr.errors import HsisrError
 from hsisr.evaluation import sweep_map
 from hsisr.files import cannot_write, file_hash, read_json, settings_hash, stamp, write_json, write_text
+from hsisr.inference.images import middle
 from hsisr.inference.progress import Progress
 from hsisr.metrics import json_ready, score
 from hsisr.models.apply import open_method
@@ -206,7 +207,7 @@ def table(result: Mapping[str, Any], key: str) -> dict[str, dict[str, dict[str, 
 def read(path: str | os.PathLike) -> dict[str, Any]:
     """The result of a sweep. Raises HsisrError for another file, and for one that lacks what it must hold."""
     content = read_json(path, "sweep")
-    checked(_Result, content, str(path))
+    check_section(_Result, content, str(path))
     return content
 
 
@@ -218,8 +219,8 @@ def _scene(settings: Sweep) -> Scene:
     sides = [min(settings.size_px or side, side) // settings.scale * settings.scale for side in scene.shape[1:]]
     if min(sides) == 0:
         raise HsisrError(f"{settings.scene}: {scene.shape[1]} x {scene.shape[2]} pixels are fewer than the scale")
-    (r0, c0) = ((length - side) // 2 for length, side in zip(scene.shape[1:], sides, strict=True))
-    scene = cut(scene, (r0, r0 + sides[0], c0, c0 + sides[1]))
+    rows, columns = (middle(length, side) for length, side in zip(scene.shape[1:], sides, strict=True))
+    scene = cut(scene, (*rows, *columns))
     cube = scene.filled_cube
     values = np.clip(cube / max(1.0, float(cube.max())), 0, 1).astype(np.float32)
     return Scene(values, scene.name, wavelengths_nm=scene.wavelengths_nm, fwhm_nm=scene.fwhm_nm, mask=scene.mask)

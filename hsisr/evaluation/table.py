@@ -55,7 +55,7 @@ def print_table(benchmarks: dict[str, Results]) -> None:
     """Print one table a benchmark, the best model first, the best value of each column in bold, and what it means."""
     console = Console()
     for name, results in benchmarks.items():
-        scored = scored_by(results)
+        scored = scoring_words(results)
         title = f"{name}   protocol {results.protocol}, {scored}"
         if results.folds:
             title += f", {len(results.folds)} folds"
@@ -99,14 +99,14 @@ def leading_key(results: Results) -> str:
     return "qnr" if results.convention is None else "psnr"
 
 
-def scored_by(results: Results) -> str:
+def scoring_words(results: Results) -> str:
     """How results were scored, in two words."""
     return f"convention {results.convention}" if results.convention else "no reference"
 
 
 def ranking(results: Results) -> list[str]:
     """The models, the best first; those without the score last."""
-    values = _known(results, leading_key(results))
+    values = _known_scores(results, leading_key(results))
     return sorted(results.models, key=lambda name: values.get(name, -math.inf), reverse=True)
 
 
@@ -139,12 +139,12 @@ def best_models(results: Results) -> dict[str, str | None]:
     """Score -> model that leads in it; None where no model has the score."""
     best: dict[str, str | None] = {}
     for key, (_, _, higher) in columns_of(results).items():
-        known = _known(results, key)
+        known = _known_scores(results, key)
         best[key] = (max if higher else min)(known, key=known.__getitem__) if known else None
     return best
 
 
-def _known(results: Results, key: str) -> dict[str, float]:
+def _known_scores(results: Results, key: str) -> dict[str, float]:
     """Model -> its score, of the models that have it; a PSNR of none is infinite: identical images."""
     scores = {name: model.mean[key] for name, model in results.models.items()}
     if key == "psnr":

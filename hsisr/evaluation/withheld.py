@@ -15,7 +15,7 @@ from hsisr.errors import HsisrError, notice
 from hsisr.files import stamp
 from hsisr.inference import run, scenes
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, chosen_bands, filled
+from hsisr.inference.images import Source, chosen_bands, filled, hr_spans, middle
 from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method
 
@@ -53,6 +53,7 @@ def validate(
     """Withhold bands of a guide, one at a time, predict each from the LR image and the others, and compare.
 
     lr, guide: as for `hsisr.inference.super_resolve_file`. withhold: bands of the guide, from 0; none: each in turn.
+    model, options: as for `super_resolve_file`; None: its defaults.
     A band is predicted as the super-resolved image seen through its response, which is fitted at LR resolution: there
     the band is known, its detail is not. Beside it stand `bicubic`, the LR image without any guide, and `other bands`,
     what the others say of it by a linear fit at LR resolution.
@@ -107,9 +108,9 @@ def _without(sharp: Source, band: int) -> Source:
 
 def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     """The middle of the scene, with invalid pixels filled."""
-    rows, columns = (_middle(size) for size in low.scene.shape[1:])
+    rows, columns = (middle(size, _MOST_LR_PX) for size in low.scene.shape[1:])
     values, valid = low.window(rows, columns)
-    guide, guide_valid = placed.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
+    guide, guide_valid = placed.window(*hr_spans(rows, columns, scale))
     both = valid.repeat(scale, axis=0).repeat(scale, axis=1) & guide_valid
     inner = np.zeros_like(both)
     border = _BORDER_LR_PX * scale
@@ -117,11 +118,6 @@ def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     if not whole_lr_pixels(both & inner, scale).any():
         raise HsisrError(f"{low.label}: no pixel of its middle is valid in it and in the guide")
     return _Ground(filled(values, valid), filled(guide, guide_valid), both & inner, rows, columns)
-
-
-def _middle(size: int) -> tuple[int, int]:
-    length = min(size, _MOST_LR_PX)
-    return (size - length) // 2, (size - length) // 2 + length
 
 
 def _withheld(

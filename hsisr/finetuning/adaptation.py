@@ -74,8 +74,9 @@ def finetune(
 
     lr, guide, options: as for `super_resolve_file`. model: a run folder or model file to start from, or the name of a
     network, such as mulsr-xs, to start fresh. minutes: of training; steps: so many instead. hold_out: part of the
-    scene's longer side that training never sees and scores are taken on; 0 takes none. overwrite: whether a run that
-    is finished in `out` is replaced; one that was stopped goes on.
+    scene's longer side that training never sees and scores are taken on; 0 takes none. seed: of weights
+    that start fresh and of the order of patches. overwrite: whether a run that is finished in `out` is replaced; one
+    that was stopped goes on.
     Returns what stands in `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
     Raises HsisrError for images that do not fit together and for a scene that is too small.
     """

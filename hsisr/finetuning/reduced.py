@@ -14,7 +14,7 @@ from hsisr import degrade, metrics
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError, option
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import filled
+from hsisr.inference.images import filled, hr_spans
 
 #: Samples of the LR image that are held in memory; of larger scenes the middle is used.
 _MOST_SAMPLES = 2**27
@@ -85,7 +85,7 @@ def _lengths(total: int, shares: list[float], least: int) -> list[int]:
 def _part(feed: Feed, name: str, rows: tuple[int, int], columns: tuple[int, int]) -> Part:
     scale = feed.method.scale
     lr, mask = feed.lr.window(rows, columns)
-    sharp_place = [(span[0] * scale, span[1] * scale) for span in (rows, columns)]
+    sharp_place = hr_spans(rows, columns, scale)
     guide, guide_mask = None, mask.repeat(scale, axis=0).repeat(scale, axis=1)
     if feed.guide is not None:
         guide, seen = feed.guide.window(*sharp_place)

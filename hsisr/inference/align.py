@@ -17,7 +17,7 @@ from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.view import Strip, View, cells_of, view_of_strips
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide, georeferenced
-from hsisr.inference.images import Source, filled, spread
+from hsisr.inference.images import Source, filled, hr_spans, spread
 from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
@@ -143,7 +143,7 @@ def _view(lr: Source, guide: Guide, scale: int) -> View:
         for first in range(0, height, step):
             rows = (first, min(first + step, height))
             low, valid = lr.window(rows, (0, width))
-            sharp, sharp_valid = guide.window(_times(rows, scale), (0, width * scale))
+            sharp, sharp_valid = guide.window(*hr_spans(rows, (0, width), scale))
             yield Strip(first, low, valid, sharp, sharp_valid)
 
     return view_of_strips(strips, (height, width), scale)
@@ -167,7 +167,7 @@ def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:
         return None
     rows, columns = best[1:]
     low, low_valid = lr.window(rows, columns)
-    sharp, sharp_valid = guide.window(_times(rows, scale), _times(columns, scale))
+    sharp, sharp_valid = guide.window(*hr_spans(rows, columns, scale))
     mask = _both_valid(lr, guide, scale, rows, columns).repeat(scale, axis=0).repeat(scale, axis=1)
     return degrade.Pair(filled(low, low_valid), filled(sharp, sharp_valid), None, mask, {"scale": scale})
 
@@ -201,10 +201,6 @@ def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
 
 def _both_valid(lr: Source, guide: Guide, scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     low = lr.window(rows, columns)[1]
-    place = _times(rows, scale), _times(columns, scale)
+    place = hr_spans(rows, columns, scale)
     sharp, changed = guide.window(*place)[1], guide.changed(*place)
     return low & whole_lr_pixels(sharp if changed is None else sharp & (changed == 0), scale)
-
-
-def _times(span: tuple[int, int], scale: int) -> tuple[int, int]:
-    return span[0] * scale, span[1] * scale

@@ -6,24 +6,29 @@ from pathlib import Path
 from typing import Any
 
 from hsisr.datasets.writers import ending_of
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, option
 from hsisr.inference.images import open_lazily
+from hsisr.models.shipped import SHIPPED, shipped_scales, shipped_weights
 from hsisr.screen import say
 
 
-def default_model(lr: str | os.PathLike, guided: bool) -> str:
-    """The model for a scene where none is named; guided: whether it has a guide.
+def default_model(lr: Any, guided: bool, scale: int | None = None) -> str:
+    """The model for a scene where none is named; guided: whether it has a guide. lr: what an error names.
 
-    Says which it is. Raises HsisrError without a guide, as no method that needs no training does more there than
-    interpolate.
+    With a guide `prior`; without one `solo`, where weights of it come with the package for the scale. Says which it is.
+    Raises HsisrError where there is neither.
     """
-    if not guided:
+    if guided:
+        say("model: prior, which needs no training; --model names another")
+        return "prior"
+    if scale is None:
         raise HsisrError(
-            f"{lr}: has no guide, and no model is named; give the sharp image by --guide, or a model that works "
-            "without one: --model bicubic --scale 4, or what `hsisr train` or `hsisr finetune --model deepshare` made"
+            f"{lr}: has no guide, and no model is named; give the sharp image by {option('guide')}, or how many times "
+            f"finer the result is to be by {option('scale')}: solo works without a guide, at {shipped_scales()}"
         )
-    say("model: prior, which needs no training; --model names another")
-    return "prior"
+    shipped_weights(scale)
+    say(f"model: {SHIPPED}, with the weights that come with hsisr, as there is no guide; --model names another")
+    return SHIPPED
 
 
 def has_guide(lr: str | os.PathLike, read: Mapping[str, Any]) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, filled
+from hsisr.inference.images import Source, filled, hr_spans
 from hsisr.inference.own_detail import own_image
 from hsisr.models.apply import Method
 from hsisr.models.windows import Window
@@ -101,9 +101,9 @@ class Feed:
         valid = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
         sharp, changed = None, None
         if self.guide is not None and self.method.needs_guide:
-            place = [(span[0] * scale, span[1] * scale) for span in (rows, columns)]
-            sharp, sharp_valid = self.guide.window(place[0], place[1])
-            changed = self.guide.changed(place[0], place[1])
+            place = hr_spans(rows, columns, scale)
+            sharp, sharp_valid = self.guide.window(*place)
+            changed = self.guide.changed(*place)
             valid &= sharp_valid
             sharp = filled(sharp, sharp_valid) / np.float32(self.guide_peak)
         return Shown(filled(low, low_valid) / np.float32(self.peak), sharp, valid, changed)

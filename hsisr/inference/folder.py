@@ -13,7 +13,7 @@ from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.outputs import check_outputs
 
 #: Endings of the files in a folder that are scenes; an ENVI scene is its header, and not its data as well.
-_ENDINGS = {".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5"}
+_ENDINGS = {".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5", ".nc"}
 #: Names of what lies beside scenes and is none: references of scanners, layers that say how good pixels are.
 _ASIDE = re.compile(
     r"(white|dark)[ _-]?ref|(^|[_-])(ql|qa|udm\d?|scl|fmask)([_-]|$)|quality|pixel_?mask|"
@@ -46,11 +46,12 @@ def super_resolve_folder(
     preview: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Super-resolve every scene of a folder to <out>/<name>.tif, or the only one to the file `out`; returns the paths.
+    """Super-resolve every scene of a folder to `<out>/<name>.tif`, or the only one to the file `out`; returns the
+    paths.
 
-    guide: a folder with a guide of the same name for each, or one file, or folder of band images, for all.
-    Options.format chooses another format.
-    preview: also <name>.png. overwrite: whether results that exist are made again. White and dark references and
+    lr: the folder. guide: a folder with a guide of the same name for each, or one file, or folder of band images, for
+    all. model: as of `super_resolve_file`. options: its options; their `format` chooses another format.
+    preview: also `<name>.png`. overwrite: whether results that exist are made again. White and dark references and
     quality layers are left out by their names, with a line. A scene that cannot be done does not stop the others.
     Raises HsisrError, at the end, naming those that failed.
     """

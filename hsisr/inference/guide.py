@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hsisr.affine import Transform, applied, chained, inverse
+from hsisr.affine import Transform, apply, chain, inverse
 from hsisr.degrade.displacement import Displacement
 from hsisr.degrade.sampling import cubic_kernel, interpolated
 from hsisr.errors import HsisrError, option
@@ -208,7 +208,7 @@ def georeferenced(first: Scene, second: Scene) -> bool:
 
 def relation(lr: Scene, guide: Scene) -> Transform:
     """From (column, row) of the LR image to those of the guide."""
-    return chained(inverse(guide.transform), lr.transform)
+    return chain(inverse(guide.transform), lr.transform)
 
 
 def same_crs(first: Scene, second: Scene) -> bool:
@@ -272,7 +272,7 @@ def _ratios(place: Transform) -> tuple[float, float]:
 
 
 def _guide_pixel(place: Transform, row: float, column: float) -> tuple[float, float]:
-    x, y = applied(place, column, row)
+    x, y = apply(place, column, row)
     return y, x
 
 
@@ -297,7 +297,7 @@ def _no_overlap(lr: Source, guide: Source) -> str:
 def _box(scene: Scene) -> tuple[tuple[float, float], tuple[float, float]]:
     """Least and largest x, then y, of a scene."""
     height, width = scene.shape[1:]
-    corners = [applied(scene.transform, *corner) for corner in ((0, 0), (width, 0), (0, height), (width, height))]
+    corners = [apply(scene.transform, *corner) for corner in ((0, 0), (width, 0), (0, height), (width, height))]
     (x0, x1), (y0, y1) = ((min(values), max(values)) for values in zip(*corners, strict=True))
     return (x0, x1), (y0, y1)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,13 @@ from hsisr.scene import Scene
 
 #: Windows a side of the grid on which an image's range is measured, and their side in pixels.
 _SAMPLES, _SAMPLE_PX = 6, 96
-#: GDAL works in every thread of a run through one open file.
-_LOCK = Lock()
+#: GDAL works in every thread of a run through one open file. A result that is read reads its LR image in turn.
+_LOCK = RLock()
+
+
+def hr_spans(rows: tuple[int, int], columns: tuple[int, int], scale: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Rows and columns at HR, first and end, of the same ground as those at LR."""
+    return (rows[0] * scale, rows[1] * scale), (columns[0] * scale, columns[1] * scale)
 
 
 def open_lazily(path: str | os.PathLike, **options: Any) -> Scene:
@@ -217,6 +222,13 @@ def spread(size: int, count: int, length: int) -> list[tuple[int, int]]:
         return [(0, size)]
     starts = sorted({round(start) for start in np.linspace(0, size - length, count)})
     return [(start, start + length) for start in starts]
+
+
+def middle(size: int, length: int) -> tuple[int, int]:
+    """The piece [start, stop) in the middle of an axis, `length` pixels long; the whole axis, where that is shorter."""
+    length = min(size, length)
+    start = (size - length) // 2
+    return start, start + length
 
 
 def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

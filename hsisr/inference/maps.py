@@ -27,15 +27,20 @@ def map_files(folder: str | os.PathLike) -> list[Path]:
     return [Path(folder) / _NUMBERS, *images]
 
 
+def check_mappable(feed: Feed) -> None:
+    """Raise HsisrError without a guide, of which alone there are maps; before anything is computed."""
+    if feed.guide is None:
+        raise HsisrError(f"{feed.method.name} uses no guide, so that there is nothing to map; leave --maps out")
+
+
 def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
     """Write what was measured of a pair: registration.json, and each as .tif (with the LR image's place) and .png.
 
     displacement: rows, columns, in guide pixels, where the guide is displaced. change: 1 where the result has no detail
-    of the guide. All for each LR pixel. Raises HsisrError without a guide.
+    of the guide. All for each LR pixel. feed: one that `check_mappable` has let pass.
     """
     guide = feed.guide
-    if guide is None:
-        raise HsisrError(f"{feed.method.name} uses no guide, so that there is nothing to map; leave --maps out")
+    assert guide is not None
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     numbers: dict[str, object] = {"scale": feed.method.scale, "shift_px": list(guide.shift_px)}

@@ -10,6 +10,7 @@ from hsisr.datasets import picture
 from hsisr.datasets.quicklook import default_bands, stretch
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
+from hsisr.inference.images import hr_spans, middle
 from hsisr.missing import missing_pixels
 from hsisr.scene import Scene
 
@@ -24,10 +25,10 @@ def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
     chooses them; where it cannot, the first, middle and last good ones.
     """
     scale = feed.method.scale
-    rows, columns = (_middle(size) for size in feed.lr.shape[1:])
+    rows, columns = (middle(size, _SHOWN_LR_PX) for size in feed.lr.shape[1:])
     low, low_valid = feed.lr.window(rows, columns)
-    place = [slice(span[0] * scale, span[1] * scale) for span in (rows, columns)]
-    sharp = replace(result, stored=result.stored[:, *place], mask=None)
+    place = hr_spans(rows, columns, scale)
+    sharp = replace(result, stored=result.stored[:, *(slice(*span) for span in place)], mask=None)
     missing = sharp.without_data(sharp.stored[feed.lr.good])
     valid = np.ones(sharp.shape[1:], bool) if missing is None else ~missing_pixels(missing)
     bands, natural = _bands(feed)
@@ -39,18 +40,13 @@ def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
     enlarged = coarse.repeat(scale, axis=0).repeat(scale, axis=1)
     pictures = [(f"{feed.lr.label}, {shown}", enlarged), (f"{feed.method.name} x{scale}", fine)]
     if feed.guide is not None:
-        values, seen = feed.guide.window(*((span[0] * scale, span[1] * scale) for span in (rows, columns)))
+        values, seen = feed.guide.window(*place)
         channels = _spread(len(values))
         values = values[channels]
         sharp_bands = picture.bands_in_words(feed.guide.source.good[channels], feed.guide.source.scene.wavelengths_nm)
         image = _picture(values, seen, values[:, seen], natural=False)
         pictures.append((f"guide {feed.guide.source.label}, {sharp_bands}", image))
     picture.write(out, picture.side_by_side(pictures))
-
-
-def _middle(size: int) -> tuple[int, int]:
-    length = min(size, _SHOWN_LR_PX)
-    return (size - length) // 2, (size - length) // 2 + length
 
 
 def _bands(feed: Feed) -> tuple[list[int], bool]:

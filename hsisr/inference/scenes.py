@@ -2,7 +2,7 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
 from hsisr.inference.learning import with_learnt
-from hsisr.inference.maps import map_files, write_maps
+from hsisr.inference.maps import check_mappable, map_files, write_maps
 from hsisr.inference.own_detail import OwnDetail
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import result_scene
@@ -42,7 +42,7 @@ class Options(SceneOptions):
     """How a scene is super-resolved; the defaults choose for themselves.
 
     scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
-    work of one tile, or a text such as 2G. device: auto, cpu, cuda, cuda:<index>, or several with commas: each takes
+    work of one tile, or a text such as 2G. device: auto, cpu, cuda, `cuda:<index>`, or several with commas: each takes
     tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without tiles. align: reproject or resample
     the guide onto the LR image's grid. correct_shift: move the guide by what is measured: True or `shift`, `affine`, or
     `field`, a smooth displacement. mask_change: leave the guide's detail out where it shows other ground. peak,
@@ -57,6 +57,8 @@ class Options(SceneOptions):
 
 #: Takes a warning for the user, one line.
 Note = Callable[[str], None]
+#: Writes a file about a result, of the method's images and the result.
+Page = Callable[[Feed, Scene], None]
 
 
 def super_resolve_file(
@@ -68,20 +70,24 @@ def super_resolve_file(
     preview: str | os.PathLike | None = None,
     overwrite: bool = False,
     maps: str | os.PathLike | None = None,
+    pages: Mapping[Path, Page] | None = None,
 ) -> Path:
     """Super-resolve a scene file to `out`; returns the path of the result's data.
 
     lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
     guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
-    preview: a PNG or JPEG to write as well. overwrite: whether outputs that exist are replaced; inputs never are.
-    A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
+    options: how the files are read and the result is written; None: the defaults. preview: a PNG or JPEG to write as
+    well. overwrite: whether outputs that exist are replaced; inputs never are. maps: a folder for maps and numbers of
+    the displacement and the change that were found; None: none are written. pages: further files, each with what writes
+    it of the method's images and the result, such as `hsisr.report.quality.writer`. A run that was stopped in any way
+    goes on with the same command, at the first tile row that is missing.
     Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
     for a disk that is full.
     """
     import rasterio
 
     out, options = Path(out), options or Options()
-    outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview])]
+    outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps)
     check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
@@ -90,6 +96,8 @@ def super_resolve_file(
         low, sharp = open_images(lr, guide, options)
         sharp = with_channels_that_vary(sharp, model)
         prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, folder)
+        if maps is not None:
+            check_mappable(prepared.feed)
         identity = {
             "version": hsisr.__version__,
             "inputs": [run.state_of(lr), run.state_of(guide)],
@@ -111,6 +119,8 @@ def super_resolve_file(
             write_preview(preview, prepared.feed, result)
         if maps is not None:
             write_maps(maps, prepared.feed)
+        for write in (pages or {}).values():
+            write(prepared.feed, result)
         return path
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 from hsisr.inference import guide as guides
+from hsisr.inference.defaults import default_model
 from hsisr.inference.images import Source
 from hsisr.inference.learning import with_learnt
 from hsisr.inference.result import result_scene
@@ -24,7 +25,7 @@ def super_resolve(
     lr: np.ndarray | Scene | str | os.PathLike,
     guide: np.ndarray | Scene | str | os.PathLike | None = None,
     *,
-    model: Any,
+    model: Any = None,
     out: str | os.PathLike | None = None,
     scale: int | None = None,
     overwrite: bool = False,
@@ -38,13 +39,20 @@ def super_resolve(
     divided by their peak for the model. Masked samples of a masked array (numpy.ma) hold no data. A guide that lies on
     the same grid but covers more ground is cut.
     model: a network or classical method, the path of a run folder or of a `model.safetensors`, or the name of an
-    untrained method. out: file to write as well, in any format of `hsisr export`, stored as the LR image is.
+    untrained method, or `solo`, whose weights come with the package; None: `prior` with a guide, `solo` without.
+    out: file to write as well, in any format of `hsisr export`, stored as the LR image is.
     overwrite: whether an `out` that exists is replaced; a file that is read never is.
     scale: where neither model nor guide says it. correct_shift, mask_change: as in `hsisr.inference.Options`. Pixels
     without data are 0 in the array, nodata in the file; bands without data are the LR image's, every pixel repeated.
     For scenes larger than memory, and more options, see `hsisr.inference.super_resolve_file`; both check the same.
     Warns (UserWarning) of what fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity, and
     for images and models that do not fit together.
+
+    Example:
+
+        >>> lr = np.random.default_rng(0).random((5, 16, 16))
+        >>> hsisr.super_resolve(lr, model="bicubic", scale=4).shape
+        (5, 64, 64)
     """
     from hsisr.datasets.writers import export, written_files
 
@@ -53,6 +61,8 @@ def super_resolve(
     options = Options(scale=scale, device="cpu", correct_shift=correct_shift, mask_change=mask_change)
     notes: list[str] = []
     low, sharp = open_images(lr, guide, options, notes.append)
+    if model is None:
+        model = default_model(low.label, sharp is not None, scale)
     sharp = with_channels_that_vary(sharp, model, notes.append)
     method = _method(model, low, sharp, options)
     prepared = prepare(low, sharp, (method,), options, guide is not None, note=notes.append)

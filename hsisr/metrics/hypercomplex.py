@@ -15,13 +15,20 @@ from hsisr.metrics.tiles import ROUNDING, centred_tiles
 
 
 def q2n(reference: Any, estimate: Any, *, block: int = 32, mask: Any = None, border: int = 0) -> Any:
-    """Q2n of images (B, H, W), 0 to 1, mean over tiles of `block` x `block` pixels; of a batch, an array (N,).
+    """Q2n of `reference` and `estimate`, images (B, H, W), 0 to 1, mean over tiles of `block` x `block` pixels; of a
+    batch, an array (N,).
 
     Q = 2 |cov| / (var_x + var_y) * 2 |m_x| |m_y| / (|m_x|^2 + |m_y|^2), with cov = E[x y*] - m_x m_y* in the algebra
     of the next power of two of B (missing bands are 0), the unit numbers in the order of the bands. A factor that is
     0 / 0 counts 1. At B = 1 a tile's value is the magnitude of its UIQI.
     mask: (H, W); tiles with a masked pixel do not count. border: pixels cut off first. Raises HsisrError for
     different shapes, NaN or infinity, and images without a whole tile.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((4, 32, 32))
+        >>> round(float(metrics.q2n(reference, reference)), 6)
+        1.0
     """
     return per_image(lambda pair: _q2n(pair, block), reference, estimate, mask, border)
 

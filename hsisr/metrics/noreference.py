@@ -73,8 +73,14 @@ def d_s(
 def qnr(d_lambda: Any, d_s: Any, *, alpha: float = 1.0, beta: float = 1.0) -> Any:
     """Quality with no reference (Alparone et al. 2008): (1 - D_lambda)^alpha (1 - D_s)^beta, 1 is best.
 
+    d_lambda, d_s: distortions of spectra and of space, each 0 or more. alpha, beta: their weights.
     With Khan's D_lambda this is the HQNR of the literature. A distortion above 1 (bands that the estimate turned
     against each other or against the guide) counts as 1. Raises HsisrError for a negative one or NaN.
+
+    Example:
+
+        >>> metrics.qnr(0.1, 0.2)
+        0.7200000000000001
     """
     kept = []
     for name, distortion in (("d_lambda", d_lambda), ("d_s", d_s)):
@@ -89,6 +95,11 @@ def consistency_lr(degraded: Any, lr: Any, *, mask: Any = None, border: int = 0)
     """RMSE between the estimate degraded by the sensor's PSF and sampling, and the LR image it was made from.
 
     degraded, lr: (B, h, w). mask: (h, w), border: in LR pixels. 0 is best; in the values' unit.
+
+    Example:
+
+        >>> metrics.consistency_lr(np.full((5, 8, 8), 0.5), np.full((5, 8, 8), 0.25))
+        0.25
     """
     return rmse(lr, degraded, mask=mask, border=border)
 
@@ -97,6 +108,11 @@ def consistency_guide(projected: Any, guide: Any, *, mask: Any = None, border: i
     """RMSE between the estimate seen through the guide's spectral response, and the guide.
 
     projected, guide: (channels, H, W). mask: (H, W), border: in guide pixels. 0 is best; in the values' unit.
+
+    Example:
+
+        >>> metrics.consistency_guide(np.full((3, 8, 8), 0.5), np.full((3, 8, 8), 0.25))
+        0.25
     """
     return rmse(guide, projected, mask=mask, border=border)
 

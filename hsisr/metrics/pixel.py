@@ -25,8 +25,16 @@ CONSTANT = 1e-14
 def psnr(reference: Any, estimate: Any, *, peak: float | None = None, mask: Any = None, border: int = 0) -> Any:
     """Peak signal-to-noise ratio of the whole cube, dB: 10 log10(peak^2 / mean_b MSE_b).
 
+    reference, estimate: images (B, H, W), or batches (N, B, H, W), of one shape and unit, numpy or torch. mask: (H, W),
+    True where a pixel is valid; None: all are. border: pixels that are cut off on every side first.
     peak: the value that counts as 1; None: 1, and HsisrError for a reference that reaches beyond 1.5.
     math.inf where the images are identical. The mean over bands is `psnr_per_band(...).mean()`.
+
+    Example:
+
+        >>> reference = np.full((3, 16, 16), 0.5)
+        >>> round(metrics.psnr(reference, reference + 0.01), 2)
+        40.0
     """
     top = check_peak(peak)
 
@@ -40,7 +48,16 @@ def psnr(reference: Any, estimate: Any, *, peak: float | None = None, mask: Any 
 def psnr_per_band(
     reference: Any, estimate: Any, *, peak: float | None = None, mask: Any = None, border: int = 0
 ) -> np.ndarray:
-    """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical. peak: see `psnr`."""
+    """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical.
+
+    reference, estimate, peak, mask, border: as of `psnr`.
+
+    Example:
+
+        >>> reference = np.full((2, 16, 16), 0.5)
+        >>> metrics.psnr_per_band(reference, reference + np.array([0.1, 0.01]).reshape(2, 1, 1)).round(2)
+        array([20., 40.])
+    """
     top = check_peak(peak)
 
     def measure(pair: Pair) -> np.ndarray:
@@ -53,26 +70,55 @@ def psnr_per_band(
 
 
 def rmse(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
-    """Root mean squared error of the whole cube, in the values' unit."""
+    """Root mean squared error of the whole cube, in the values' unit.
+
+    reference, estimate, mask, border: as of `psnr`.
+
+    Example:
+
+        >>> metrics.rmse(np.zeros((3, 16, 16)), np.full((3, 16, 16), 0.25))
+        0.25
+    """
     return per_image(lambda pair: math.sqrt(moments(pair).mse.mean()), reference, estimate, mask, border)
 
 
 def rmse_per_band(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> np.ndarray:
-    """(B,) root mean squared error of each band, in the values' unit."""
+    """(B,) root mean squared error of each band, in the values' unit.
+
+    reference, estimate, mask, border: as of `psnr`.
+
+    Example:
+
+        >>> metrics.rmse_per_band(np.zeros((2, 16, 16)), np.full((2, 16, 16), 0.25))
+        array([0.25, 0.25])
+    """
     found: np.ndarray = per_image(lambda pair: np.sqrt(moments(pair).mse), reference, estimate, mask, border)
     return found
 
 
 def mae(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
-    """Mean absolute error of the whole cube, in the values' unit."""
+    """Mean absolute error of the whole cube, in the values' unit. reference, estimate, mask, border: as of `psnr`.
+
+    Example:
+
+        >>> metrics.mae(np.zeros((3, 16, 16)), np.full((3, 16, 16), 0.25))
+        0.25
+    """
     return per_image(lambda pair: float(moments(pair).mae.mean()), reference, estimate, mask, border)
 
 
 def cc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
     """Mean over bands of Pearson's correlation of X_b and Y_b, -1 to 1.
 
+    reference, estimate, mask, border: as of `psnr`.
     Bands whose reference is constant say nothing and are left out; a constant estimate of a band that varies counts
     0. Raises HsisrError if every band of the reference is constant.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> round(float(metrics.cc(reference, 2 * reference + 1)), 6)
+        1.0
     """
     return per_image(lambda pair: moments(pair).mean_correlation(), reference, estimate, mask, border)
 

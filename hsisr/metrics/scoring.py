@@ -26,7 +26,7 @@ def score(
     border: int = 0,
     peak: float | None = None,
 ) -> dict[str, float]:
-    """Score an estimate: psnr (dB), ssim, sam (degrees), ergas, rmse, cc, mae, as Python floats.
+    """Score an estimate; returns psnr (dB), ssim, sam (degrees), ergas, rmse, cc, mae, as Python floats.
 
     reference: (B, H, W), numpy or torch; or the pair that the estimate was made of (`hsisr.degrade.pair`,
     `hsisr.pairs.read`), which says scale, convention and mask where they are not given, and to which the estimate is
@@ -43,6 +43,15 @@ def score(
     a peak, masked arrays, NaN or infinity, an image smaller than the SSIM window, an unknown convention, a scale below
     1, a mask or border that leaves nothing, a pair without a reference, and a score that is defined on no band or
     pixel.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 32, 32))
+        >>> scores = metrics.score(reference, reference + 0.01, scale=4)
+        >>> sorted(scores)
+        ['cc', 'ergas', 'mae', 'psnr', 'rmse', 'sam', 'ssim']
+        >>> round(scores["psnr"], 2)
+        40.0
     """
     if isinstance(reference, AnyPair):
         held = reference
@@ -101,7 +110,18 @@ class Score:
         self.images = 0
 
     def update(self, reference: Any, estimate: Any, mask: Any = None) -> None:
-        """Score an image (B, H, W), or every image of a batch (N, B, H, W). Errors as `score`."""
+        """Score an image (B, H, W), or every image of a batch (N, B, H, W).
+
+        reference, estimate, mask: as of `score`, and so are the errors.
+
+        Example:
+
+            >>> score = metrics.Score(scale=4)
+            >>> batch = np.random.default_rng(0).random((2, 3, 32, 32))
+            >>> score.update(batch, batch + 0.1)
+            >>> round(score.compute()["rmse"], 6)
+            0.1
+        """
         reference, estimate = as_array("reference", reference), as_array("estimate", estimate)
         if reference.ndim == 4 and reference.shape == estimate.shape:
             for x, y in zip(reference, estimate, strict=True):
@@ -119,7 +139,15 @@ class Score:
 
 
 def json_ready(scores: dict[str, float]) -> dict[str, float | None]:
-    """Scores for a JSON file, which knows no infinity: an infinite PSNR (identical images) becomes None (null)."""
+    """The scores for a JSON file, which knows no infinity: an infinite PSNR (identical images) becomes None (null).
+
+    scores: name -> value.
+
+    Example:
+
+        >>> metrics.json_ready({"psnr": float("inf"), "sam": 0.0})
+        {'psnr': None, 'sam': 0.0}
+    """
     return {key: None if math.isinf(value) else value for key, value in scores.items()}
 
 

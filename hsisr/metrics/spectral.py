@@ -27,11 +27,19 @@ def sam(
 ) -> Any:
     """Spectral angle, degrees: mean over pixels of arccos(<x, y> / (|x| |y|)), 0 to 180.
 
+    reference, estimate, mask, border: as of `psnr`.
     Pixels whose spectrum is zero in either image have no angle and are left out; HsisrError if none is left.
     epsilon: count them instead, by the rule of the published MulSR program: zeros become epsilon in both images
     and the angle is arccos(<x, y> / (|x| |y| + epsilon)). A pixel black in both images then counts 90 degrees.
     count_black: without epsilon, count pixels that are zero in the estimate alone as 90 degrees, as `plain` does, so
     that no estimate gains by being black.
+
+    Example:
+
+        >>> reference, estimate = np.zeros((2, 4, 4)), np.ones((2, 4, 4))
+        >>> reference[0] = 1
+        >>> round(float(metrics.sam(reference, estimate)), 2)
+        45.0
     """
 
     def measure(pair: Pair) -> float:
@@ -45,9 +53,16 @@ def sam(
 def sid(reference: Any, estimate: Any, *, floor: float = 1e-6, mask: Any = None, border: int = 0) -> Any:
     """Spectral information divergence (Chang 2000), nats: mean over pixels of sum_b (p - q) log(p / q).
 
+    reference, estimate, mask, border: as of `psnr`.
     p, q: the spectra of X and Y, each divided by its sum. floor: values below it are raised to it, as the divergence
     of a zero is infinite. Pixels without a value above floor in either image are left out; HsisrError if none is
     left.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 8, 8))
+        >>> round(float(metrics.sid(reference, 2 * reference)), 6)
+        0.0
     """
     floor = check_positive("floor", floor)
 
@@ -62,8 +77,15 @@ def sid(reference: Any, estimate: Any, *, floor: float = 1e-6, mask: Any = None,
 def ergas(reference: Any, estimate: Any, scale: float, *, mask: Any = None, border: int = 0) -> Any:
     """Relative dimensionless global error (Wald 2000): 100 / scale * sqrt(mean_b MSE_b / mean(X_b)^2).
 
-    scale: HR pixels per LR pixel. Bands whose reference has mean 0 have no relative error and are left out;
-    HsisrError if none is left, or if scale is not a finite number of at least 1.
+    reference, estimate, mask, border: as of `psnr`. scale: HR pixels per LR pixel. Bands whose reference has mean 0
+    have no relative error and are left out; HsisrError if none is left, or if scale is not a finite number of at least
+    1.
+
+    Example:
+
+        >>> reference = np.full((3, 16, 16), 0.5)
+        >>> round(float(metrics.ergas(reference, reference + 0.05, scale=4)), 2)
+        2.5
     """
     scale = check_scale(scale)
 

@@ -37,13 +37,25 @@ class Window:
 
 
 def gaussian_window(size: int, sigma_px: float) -> Window:
-    """Gaussian weights cut off at `size` pixels, population covariance."""
+    """Gaussian weights of standard deviation `sigma_px`, cut off at `size` pixels a side; population covariance.
+
+    Example:
+
+        >>> metrics.gaussian_window(11, 1.5).size
+        11
+    """
     weights = [math.exp(-0.5 * ((i - (size - 1) / 2) / sigma_px) ** 2) for i in range(size)]
     return Window(tuple(weight / sum(weights) for weight in weights))
 
 
 def uniform_window(size: int, sample_covariance: bool = False) -> Window:
-    """Equal weights; sample_covariance: divide by one less than the number of pixels."""
+    """Equal weights on `size` pixels a side; sample_covariance: divide by one less than the number of pixels.
+
+    Example:
+
+        >>> metrics.uniform_window(7).size
+        7
+    """
     pixels = size * size
     return Window((1 / size,) * size, pixels / (pixels - 1) if sample_covariance else 1.0)
 
@@ -64,7 +76,14 @@ def ssim(
 ) -> Any:
     """Structural similarity (Wang et al. 2004, K1 = 0.01, K2 = 0.03), mean over windows inside and over bands.
 
+    reference, estimate, mask, border: as of `psnr`. window: its weights and kind of covariance.
     peak: the value that counts as 1; None: 1, and HsisrError for a reference that reaches beyond 1.5.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> round(float(metrics.ssim(reference, reference)), 6)
+        1.0
     """
     return per_image(lambda pair: float(_ssim(pair, window, peak).mean()), reference, estimate, mask, border)
 
@@ -78,7 +97,16 @@ def ssim_per_band(
     mask: Any = None,
     border: int = 0,
 ) -> np.ndarray:
-    """(B,) structural similarity of each band; see `ssim`."""
+    """(B,) structural similarity of each band.
+
+    reference, estimate, window, peak, mask, border: as of `ssim`.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> metrics.ssim_per_band(reference, reference).round(6)
+        array([1., 1., 1.])
+    """
     found: np.ndarray = per_image(lambda pair: _ssim(pair, window, peak), reference, estimate, mask, border)
     return found
 
@@ -86,9 +114,16 @@ def ssim_per_band(
 def uiqi(reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask: Any = None, border: int = 0) -> Any:
     """Universal image quality index Q (Wang and Bovik 2002), mean over blocks and bands, -1 to 1.
 
+    reference, estimate, mask, border: as of `psnr`.
     block: side of a block in pixels, usually 8 or 32. stride: step between blocks; 1 slides, `block` tiles.
     Q = 2 cov / (var_x + var_y) * 2 m_x m_y / (m_x^2 + m_y^2). A factor that is 0 / 0 counts 1: two constant blocks
     have the same contrast, two black ones the same brightness. Variance below 1e-13 of the squared means is rounding.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> round(float(metrics.uiqi(reference, reference)), 6)
+        1.0
     """
     return per_image(lambda pair: float(_uiqi(pair, block, stride).mean()), reference, estimate, mask, border)
 
@@ -96,7 +131,10 @@ def uiqi(reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask
 def uiqi_per_band(
     reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask: Any = None, border: int = 0
 ) -> np.ndarray:
-    """(B,) universal image quality index of each band; see `uiqi`."""
+    """(B,) universal image quality index of each band.
+
+    reference, estimate, block, stride, mask, border: as of `uiqi`.
+    """
     found: np.ndarray = per_image(lambda pair: _uiqi(pair, block, stride), reference, estimate, mask, border)
     return found
 
@@ -104,7 +142,14 @@ def uiqi_per_band(
 def scc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
     """Spatial correlation coefficient (Zhou, Civco and Silander 1998), -1 to 1: `cc` of the bands' detail.
 
+    reference, estimate, mask, border: as of `psnr`.
     Detail is what the 3 x 3 Laplacian (8 in the centre, -1 around) leaves, inside only. Undefined bands as in `cc`.
+
+    Example:
+
+        >>> reference = np.random.default_rng(0).random((3, 16, 16))
+        >>> round(float(metrics.scc(reference, reference + 0.1)), 6)
+        1.0
     """
     return per_image(_scc, reference, estimate, mask, border)
 

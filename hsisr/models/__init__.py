@@ -13,6 +13,7 @@ _PUBLIC = {
     "FusionTransformer": "hsisr.models.transformer",
     "Hybrid": "hsisr.models.hybrid",
     "MulSR": "hsisr.models.mulsr",
+    "Solo": "hsisr.models.solo",
     "Sspsr": "hsisr.models.deepshare",
     "TwoStream": "hsisr.models.two_stream",
     "bicubic": "hsisr.models.classical.bicubic",
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from hsisr.models.deepshare import Sspsr as Sspsr
     from hsisr.models.hybrid import Hybrid as Hybrid
     from hsisr.models.mulsr import MulSR as MulSR
+    from hsisr.models.solo import Solo as Solo
     from hsisr.models.transformer import FusionTransformer as FusionTransformer
     from hsisr.models.two_stream import TwoStream as TwoStream
 

@@ -15,6 +15,7 @@ from hsisr.errors import HsisrError, did_you_mean, option
 from hsisr.files import file_hash
 from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
+from hsisr.models.shipped import SHIPPED, shipped_weights
 from hsisr.models.windows import Images, Window
 from hsisr.system import gpu_is_full
 
@@ -96,6 +97,8 @@ def open_method(
 ) -> Method:
     """The method that a user names: a run folder, a model file, or an untrained method such as bicubic or gsa.
 
+    The name `solo` stands for the weights of it that come with the package.
+
     scale: of the images; needed for an untrained method, and checked against a network's. guide_channels: 0 without
     a guide. Raises HsisrError for a name that is none of these, for a missing guide, and for scales that differ.
     """
@@ -104,9 +107,11 @@ def open_method(
     if precision not in PRECISIONS:
         raise HsisrError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if str(model) in registry.names() and not Path(model).exists():
-        return _untrained(str(model), scale, guide_channels, precision)
+        if str(model) != SHIPPED:
+            return _untrained_method(str(model), scale, guide_channels, precision)
+        model = shipped_weights(scale)
     if not Path(model).exists():
-        untrained = [name for name in registry.names() if registry.entry(name).kind == "classical"]
+        untrained = [name for name in registry.names() if registry.entry(name).kind == "classical" or name == SHIPPED]
         raise HsisrError(
             f"{model}: no such model; {did_you_mean(model, registry.names())}expected a run folder, a "
             f"model.safetensors, or one of {', '.join(untrained)}"
@@ -224,7 +229,7 @@ def _check_image(what: str, image: np.ndarray) -> None:
         raise HsisrError(f"{what}: holds NaN or infinite values; replace them, or mask them for hsisr.super_resolve")
 
 
-def _untrained(name: str, scale: int | None, guide_channels: int, precision: str) -> Method:
+def _untrained_method(name: str, scale: int | None, guide_channels: int, precision: str) -> Method:
     from hsisr.models import registry
 
     entry = registry.entry(name)

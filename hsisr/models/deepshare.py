@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.models.network import Network
 from hsisr.models.options import RGB_CHANNELS, DeepshareOptions, deepshare_scale
@@ -58,7 +58,7 @@ class Sspsr(Network):
     ) -> None:
         super().__init__()
         options = {"width": width, "group": group, "overlap": overlap, "skip": skip}
-        checked(DeepshareOptions, options, type(self).__name__)
+        check_section(DeepshareOptions, options, type(self).__name__)
         self.check_scale(scale)
         if bands < group:
             raise HsisrError(
@@ -138,7 +138,9 @@ class Sspsr(Network):
 
 
 class DeepShare(Sspsr):
-    """The published network: SSPSR with an RGB path that shares its branches; arguments as `Sspsr`.
+    """The published network: SSPSR with an RGB path that shares its branches.
+
+    bands, scale, width, group, overlap, skip: as of `Sspsr`.
 
     With 31 bands, scale 4 and the other defaults it has the published 21,460,975 parameters. The RGB path takes
     `group` channels, which RGB mixed by `hsisr.degrade.RGB_TO_EIGHT` has when `group` is the published 8.

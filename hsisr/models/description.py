@@ -24,7 +24,7 @@ def describe(network: nn.Module, sample: Sample, options: Mapping[str, Any] | No
     those that is a guess: the network that is built again must make the same image of the sample.
     Raises HsisrError if there is no such description.
     """
-    kind, chosen = type(network), own.built_with(network) if options is None else options
+    kind, chosen = type(network), own.constructor_arguments(network) if options is None else options
     base = _base(kind)
     found: dict[str, Any] = {"base": base, "options": _plain(chosen), **_facts(network, sample)}
     try:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, channels_last, nn
 from torch.nn import functional
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.models.network import Network
 from hsisr.models.options import Options
@@ -38,7 +38,7 @@ class Fusion(Network, ABC):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        chosen = checked(schema, options, name)
+        chosen = check_section(schema, options, name)
         self.check_scale(scale)
         for what, count in (("bands", bands), ("guide_channels", guide_channels)):
             if count < 1:

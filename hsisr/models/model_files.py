@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, file_hash, parse_json, stamp
 
@@ -22,7 +22,7 @@ class Facts(BaseModel):
     base: str
     options: dict[str, Any]
     scale: int = Field(ge=2, le=256)
-    bands: int = Field(ge=1, le=1_000_000)
+    bands: int | None = Field(ge=1, le=1_000_000)  # None: any number of them
     guide_channels: int = Field(ge=0, le=1_000_000)
     peak: _Positive | None = None
     guide_peak: _Positive | None = None
@@ -31,7 +31,11 @@ class Facts(BaseModel):
 
 
 def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], settings: Any = None) -> None:
-    """Write a network. metadata: base, options, scale, bands, guide_channels and what else travels with it."""
+    """Write the network `model` to the file `path`.
+
+    metadata: base, options, scale, bands, guide_channels and what else travels with it. settings: plain values that say
+    how it was made; the file keeps their hash.
+    """
     from safetensors.torch import save
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -43,7 +47,10 @@ def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], se
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """What a model file says of itself, with its config_hash. Raises HsisrError if it is none or is damaged."""
+    """What a model file says of itself, with its config_hash.
+
+    path: as of `load_model`. Raises HsisrError if it is no model file or is damaged.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = model_path(path)
@@ -56,16 +63,16 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise HsisrError(f"{path}: not a model file, or damaged (its header holds no names and values)")
     check_stamp(path, header, "model")
-    checked(Facts, header, str(path))
+    check_section(Facts, header, str(path))
     return header
 
 
 def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
     """The network of a model file, in eval mode.
 
-    path: a `model.safetensors` or the run folder that holds it. Raises HsisrError if there is none, it is damaged,
-    its weights do not fit the network that it names, or that is a class of somebody's own which may not be imported
-    (`hsisr.models.own`).
+    path: a `model.safetensors` or the run folder that holds it. device: where its weights go, such as `cpu` or
+    `cuda`. Raises HsisrError if there is none, it is damaged, its weights do not fit the network that it names, or that
+    is a class of somebody's own which may not be imported (`hsisr.models.own`).
     """
     from safetensors.torch import load_file
 
@@ -103,7 +110,8 @@ def _check_size(path: Path, metadata: dict[str, Any]) -> None:
     from hsisr.models import own, registry
 
     base = metadata["base"]
-    if own.is_path(base) or base in own.installed():  # trusted by who installed it; it need not build without memory
+    # an installed network is trusted by who installed it; it need not build without memory
+    if own.is_path(base) or base in own.installed_networks():
         return
     if registry.entry(base).kind != "network":
         raise HsisrError(f"{path}: names {base}, which has no weights; the file is damaged, or none of hsisr's")
@@ -171,7 +179,7 @@ def _tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
         return None, {}
 
 
-def imported_from(path: str | os.PathLike) -> str | None:
+def checkpoint_hash(path: str | os.PathLike) -> str | None:
     """SHA-256 of the checkpoint that a model file was imported from; None for any other file, and for none."""
     try:
         source = read_metadata(path).get("source_sha256")

@@ -127,6 +127,17 @@ class HybridOptions(Options):
     components: int = Field(12, ge=1, description="Spectral coefficients that are corrected, at most the bands.")
 
 
+class SoloOptions(Options):
+    """Options of `hsisr.models.Solo`."""
+
+    width: int = Field(48, ge=1, description="Features of the first component's network.")
+    blocks: int = Field(5, ge=0, description="Its residual blocks.")
+    components: int = Field(12, ge=1, description="Components of an image that get detail, at most.")
+    turns: int = Field(
+        1, ge=1, le=8, description="Flips and rotations that the result is averaged over; each takes the time again."
+    )
+
+
 class TwoStreamOptions(Options):
     """Options of `hsisr.models.TwoStream`."""
 
@@ -201,7 +212,7 @@ def even_scale(scale: int) -> None:
 
 
 def deepshare_scale(scale: int) -> None:
-    """3, or twice 3, or a power of two: what DeepShare's pixel shuffles of 2 and 3 can make."""
+    """Raise HsisrError unless scale is 3, or twice 3, or a power of two, as DeepShare's pixel shuffles can make."""
     power_of_two = scale >= 2 and scale & (scale - 1) == 0
     _check(scale, scale in (3, 6) or power_of_two, "2, 3, 4, 6, 8, 16 or a higher power of two")
 

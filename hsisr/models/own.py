@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ConfigDict, create_model
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.models.base import as_model, takes, tell
 from hsisr.models.options import Options
@@ -52,7 +52,7 @@ class OwnOptions(Options):
 
 
 @cache
-def installed() -> Mapping[str, str]:
+def installed_networks() -> Mapping[str, str]:
     """Name -> import path, of the networks that installed packages bring."""
     return {point.name: point.value.replace(" ", "") for point in metadata.entry_points(group=GROUP)}
 
@@ -73,14 +73,14 @@ def load(path: str) -> "type[nn.Module]":
     Raises HsisrError if it may not be imported, if it cannot be, and if it is no network that hsisr can use.
     """
     module, name = path.split(":")
-    found = _loaded(module)
+    found = _loaded_module(module)
     if found is None:
-        if path not in _trusted and path not in installed().values():
+        if path not in _trusted and path not in installed_networks().values():
             raise HsisrError(
                 f"{path}: a class of somebody's own, which is not imported on the word of a model file; name it in "
                 f'config.yaml (models: {{mine: {{base: "{path}"}}}}), or import {module} before in your program'
             )
-        found = _imported(path, module)
+        found = _import(path, module)
     kind = vars(found).get(name)
     if kind is None:
         raise HsisrError(f"{path}: {module} has no class {name}; {_classes(found)}")
@@ -113,7 +113,7 @@ def check(path: str, options: Mapping[str, Any], where: str, beside: Iterable[st
     where: the key that holds them. beside: keys that may stand beside them. Raises HsisrError as `load`, and for
     options that the constructor does not take.
     """
-    values: dict[str, Any] = checked(options_of(path), options, where, beside).model_dump(exclude_unset=True)
+    values: dict[str, Any] = check_section(options_of(path), options, where, beside).model_dump(exclude_unset=True)
     return values
 
 
@@ -141,7 +141,7 @@ def build(path: str, scale: int, bands: int, guide_channels: int, options: Mappi
     return network
 
 
-def built_with(network: "nn.Module") -> dict[str, Any]:
+def constructor_arguments(network: "nn.Module") -> dict[str, Any]:
     """Argument of its constructor -> value, as far as a network shows it: a `Network` keeps them.
 
     Of another one they are the attributes that are called as arguments.
@@ -227,7 +227,7 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
-def _loaded(module: str) -> ModuleType | None:
+def _loaded_module(module: str) -> ModuleType | None:
     """A module that the program has imported, or is."""
     if module == _main_name():
         return sys.modules["__main__"]
@@ -241,7 +241,7 @@ def _main_name() -> str | None:
     return name if name.isidentifier() and name != "__main__" else None
 
 
-def _imported(path: str, module: str) -> ModuleType:
+def _import(path: str, module: str) -> ModuleType:
     folder = os.getcwd()
     if folder not in sys.path:
         sys.path.insert(0, folder)  # and stays: processes that train side by side import it again

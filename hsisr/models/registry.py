@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.degrade import Sensor
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.models import own
@@ -33,6 +33,7 @@ from hsisr.models.options import (
     PriorOptions,
     ScaleRule,
     SensorOptions,
+    SoloOptions,
     TransformerOptions,
     TwoStreamOptions,
     deepshare_scale,
@@ -110,6 +111,7 @@ _ENTRIES = {
         "network", False, DeepshareSmallOptions, deepshare_scale, _DEEPSHARE, ("bands",), rgb_path=True
     ),
     "sspsr": Entry("network", False, DeepshareOptions, deepshare_scale, _SSPSR, ("bands",)),
+    "solo": Entry("network", False, SoloOptions, whole_scale, "hsisr.models.solo:Solo", (), rgb_path=True),
     "two-stream": Entry(
         "network",
         True,
@@ -189,7 +191,7 @@ class Classical(Model):
 
 def names() -> list[str]:
     """Names of all models: our own, and those of installed packages that are not called as one of ours."""
-    return [*_ENTRIES, *(name for name in own.installed() if name not in _ENTRIES)]
+    return [*_ENTRIES, *(name for name in own.installed_networks() if name not in _ENTRIES)]
 
 
 def entry(base: str) -> Entry:
@@ -199,7 +201,7 @@ def entry(base: str) -> Entry:
     """
     if base in _ENTRIES:
         return _ENTRIES[base]
-    path = own.installed().get(base, base)
+    path = own.installed_networks().get(base, base)
     if not own.is_path(path):
         raise HsisrError(
             f"unknown model {base!r}; {did_you_mean(base, names())}known models: {', '.join(names())}; or "
@@ -234,7 +236,7 @@ def same_options(base: str, one: Mapping[str, Any], other: Mapping[str, Any]) ->
     """Whether two choices of options make the same network: what is left out has its default."""
     chosen = entry(base)
     kind = own.options_of(chosen.factory) if chosen.own else chosen.options
-    first, second = (checked(kind, options, base).model_dump() for options in (one, other))
+    first, second = (check_section(kind, options, base).model_dump() for options in (one, other))
     return bool(first == second)
 
 
@@ -260,7 +262,7 @@ def build(
     if chosen.own:
         chosen.check_scale(scale)
         return own.build(chosen.factory, scale, bands, guide_channels, options or {})
-    settings = checked(chosen.options, options or {}, base)
+    settings = check_section(chosen.options, options or {}, base)
     values = settings.model_dump()
     chosen.check_scale(scale)
     if chosen.needs_guide and not guide_channels:
@@ -268,7 +270,7 @@ def build(
     factory = factory_of(chosen)
     if chosen.kind == "classical":
         if "sensor" in values:
-            values["sensor"] = _told(base, values["sensor"], sensor)
+            values["sensor"] = _known_sensor(base, values["sensor"], sensor)
         learn = None if chosen.estimate is None else _attribute(chosen.estimate)
         return Classical(factory, scale, values, chosen.needs_guide, settings, learn)
     facts = {"bands": bands, "guide_channels": guide_channels}
@@ -286,7 +288,7 @@ def _attribute(path: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-def _told(base: str, choice: str, sensor: Sensor | None) -> Sensor | None:
+def _known_sensor(base: str, choice: str, sensor: Sensor | None) -> Sensor | None:
     """What a method is told of the sensor: all, or the mask alone."""
     if choice == "estimated":
         return None if sensor is None else Sensor(mask=sensor.mask)

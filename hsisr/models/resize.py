@@ -1,5 +1,6 @@
-"""MATLAB's bicubic enlargement for tensors: `hsisr.degrade.imresize`, with gradients and on any device."""
+"""Bicubic enlargement for tensors, as the package has it for arrays, with gradients and on any device."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from hsisr.degrade import imresize
+from hsisr.degrade.sampling import interpolate
 
 
 def bicubic_upsampled(images: Tensor, scale: int) -> Tensor:
@@ -14,13 +16,22 @@ def bicubic_upsampled(images: Tensor, scale: int) -> Tensor:
 
     images: (..., h, w), floating point. scale: whole number >= 1. Returns (..., scale h, scale w).
     """
+    return _upsampled(images, scale, imresize)
+
+
+def keys_upsampled(images: Tensor, scale: int) -> Tensor:
+    """Enlarge images as the method `bicubic` does (a = -0.75, edges clamped); arguments as `bicubic_upsampled`."""
+    return _upsampled(images, scale, interpolate)
+
+
+def _upsampled(images: Tensor, scale: int, resize: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
-        rows, columns = (_enlargement(size, scale).to(images) for size in images.shape[-2:])
+        rows, columns = (_enlargement(size, scale, resize).to(images) for size in images.shape[-2:])
         return rows @ (images @ columns.mT)
 
 
 @lru_cache(maxsize=32)
-def _enlargement(size: int, scale: int) -> Tensor:
+def _enlargement(size: int, scale: int, resize: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
     """The resize along one axis as a matrix (scale size, size), float64."""
     impulses = np.eye(size)[:, :, None]  # one image a pixel: a column of height `size` that is 1 at that pixel
-    return torch.from_numpy(imresize(impulses, scale)[:, :, 0].T.copy())
+    return torch.from_numpy(resize(impulses, scale)[:, :, 0].T.copy())

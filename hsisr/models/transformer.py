@@ -102,7 +102,7 @@ class WindowAttention(nn.Module):
         bias = self._bias(count, rows, columns).to(query.dtype)
         mixed = scaled_dot_product_attention(query, key, value, attn_mask=bias)
         mixed = mixed.transpose(1, 2).flatten(2).unflatten(0, (count, -1))
-        mixed = self.output(_joined(mixed, self.window, rows, columns))
+        mixed = self.output(_join(mixed, self.window, rows, columns))
         return mixed.roll((self.shift, self.shift), (1, 2)) if self.shift else mixed
 
     def _bias(self, count: int, rows: int, columns: int) -> Tensor:
@@ -127,7 +127,7 @@ def _cut(tokens: Tensor, window: int) -> Tensor:
     return tokens.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def _joined(windows: Tensor, window: int, rows: int, columns: int) -> Tensor:
+def _join(windows: Tensor, window: int, rows: int, columns: int) -> Tensor:
     """The way back: (N, windows, T, C) -> (N, H, W, C)."""
     windows = windows.unflatten(2, (window, window)).unflatten(1, (rows // window, columns // window))
     return windows.transpose(2, 3).flatten(3, 4).flatten(1, 2)

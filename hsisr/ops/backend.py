@@ -40,7 +40,7 @@ def choose(backend: str, x: Tensor, taps: tuple[int, int], training: bool) -> tu
 
 def describe() -> str:
     """One line: what "auto" picks here and why. Builds nothing."""
-    asked = _asked("auto")
+    asked = _backend_name("auto")
     if asked != "auto":
         return f"{asked}, because {VARIABLE} says so" + _because(_obstacle(asked))
     first, last = measured.SIDES[0], int(measured.ALWAYS_PIXELS**0.5)
@@ -66,7 +66,7 @@ def _choose(
     taps: tuple[int, int],
     training: bool,
 ) -> tuple[str, str]:
-    asked = _asked(backend)
+    asked = _backend_name(backend)
     wanted = asked
     if asked == "auto":
         wanted = device if device == "cuda" else "cpu" if device == "cpu" and _native_pays(shape) else "torch"
@@ -93,7 +93,7 @@ def _native_pays(shape: tuple[int, ...]) -> bool:
     return not small and pixels >= measured.native_from(shape[1])
 
 
-def _asked(backend: str) -> str:
+def _backend_name(backend: str) -> str:
     name = os.environ.get(VARIABLE, "auto") if backend == "auto" else backend
     if name not in NAMES:
         place = VARIABLE if backend == "auto" else "directional_aggregation"
@@ -108,7 +108,7 @@ def _precision(operands: str, training: bool) -> str:
     for dtype, name in _PRECISION.items():
         if operands == str(dtype):
             return name
-    return "tf32" if tf32.allowed() and not training else "fp32"
+    return "tf32" if tf32.is_allowed() and not training else "fp32"
 
 
 def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...]) -> str | None:

@@ -27,7 +27,7 @@ import torch
 
 from hsisr import temporary
 from hsisr.errors import HsisrError
-from hsisr.locks import held
+from hsisr.locks import hold
 from hsisr.ops.plan import Variant
 from hsisr.screen import say
 from hsisr.sources import PACKAGE, csrc_folder
@@ -194,7 +194,7 @@ def _build(library: Library, path: Path) -> None:
     _check_tools(library)
     with (
         temporary.new_folder(path.parent, library.name) as folder,
-        held(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"),
+        hold(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"),
     ):
         if not path.exists():  # else another process has built it while this one waited
             _compile(library, folder)

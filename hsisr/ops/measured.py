@@ -13,7 +13,7 @@ import torch
 
 from hsisr.errors import HsisrError
 from hsisr.files import read_json, write_json
-from hsisr.locks import held
+from hsisr.locks import hold
 from hsisr.ops import build, reference, scan
 from hsisr.ops.reference import Direction
 
@@ -40,7 +40,7 @@ def _native_from(channels: int, threads: int) -> int:
         library = build.cpu_library()
         build.load(library)
         path = build.cached_path(library).with_suffix(".faster_from.json")
-        with held(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
+        with hold(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
             return _read_or_measure(path, channels, f"{channels} channels, {threads} threads")
     except (build.Unavailable, HsisrError):  # a cache without locks, or that cannot be written
         return ALWAYS_PIXELS

@@ -12,7 +12,7 @@ import torch
 _NEW_SWITCH = torch.__version__ >= "2.9"
 
 
-def allowed() -> bool:
+def is_allowed() -> bool:
     """Whether float32 convolutions may round their operands to TF32."""
     cudnn = torch.backends.cudnn
     if _NEW_SWITCH:
@@ -23,7 +23,7 @@ def allowed() -> bool:
 @contextmanager
 def without() -> Iterator[None]:
     """Convolutions of this process, in all its threads, keep float32 in here."""
-    before = allowed()
+    before = is_allowed()
     if before:
         _allow(False)
     try:

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from hsisr import datasets, degrade
-from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Sweep, Training, checked
+from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Sweep, Training, check_section
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash
-from hsisr.models import registry
+from hsisr.models import registry, shipped
 from hsisr.models.options import RGB_CHANNELS
+from hsisr.models.shipped import shipped_model, shipped_scales
 from hsisr.pipeline import paths
 
 NAME = re.compile(
@@ -31,6 +32,8 @@ SINGLE_IMAGE_MODELS = ("bicubic", "deepshare")
 
 #: The protocol at which networks learn what `full` applies at full resolution (Wald).
 REDUCED_RESOLUTION = "wald"
+#: In place of a file: the weights that come with the package.
+SHIPPED = "shipped"
 
 
 @dataclass(frozen=True)
@@ -361,8 +364,8 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     except HsisrError as error:
         raise HsisrError(f"models.{name}.base: {error}") from None
     registry.trust(recipe.base)
-    options = checked(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
-    training = checked(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
+    options = check_section(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
+    training = check_section(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
         raise HsisrError(f"models.{name}.training: epochs or max_steps must say when training ends; both are none")
     if recipe.weights is not None:
@@ -374,7 +377,21 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
             entry.check_scale(scale)
         except HsisrError as error:
             raise HsisrError(f"{where}: {name}: {error}") from None
-    return Model(name, recipe.base, options, tuple(recipe.seeds), training, recipe.weights)
+    weights = recipe.weights
+    if weights == SHIPPED and scale is not None:
+        weights = _shipped_weights(recipe.base, scale, f"models.{name}.weights")
+    return Model(name, recipe.base, options, tuple(recipe.seeds), training, weights)
+
+
+def _shipped_weights(base: str, scale: int, where: str) -> str:
+    """The file of the weights that come with the package. Raises HsisrError if there are none."""
+    path = shipped_model(scale) if base == shipped.SHIPPED else None
+    if path is None:
+        raise HsisrError(
+            f"{where}: {SHIPPED}: hsisr comes with weights of {shipped.SHIPPED} for scale {shipped_scales()}, not of "
+            f"{base} for {scale}; name a file, or leave it out and train"
+        )
+    return str(path)
 
 
 def _check_weights(recipe: Recipe, entry: registry.Entry, where: str) -> None:
@@ -398,7 +415,7 @@ def _check_objectives(
         if not entry.rgb_path:
             able = ", ".join(name for name in registry.names() if registry.entry(name).rgb_path)
             raise HsisrError(f"{where}.{objective}: needs a network with an RGB path: {able}")
-        if options["group"] != RGB_CHANNELS:
+        if options.get("group", RGB_CHANNELS) != RGB_CHANNELS:
             raise HsisrError(
                 f"{where}.{objective}: RGB is mixed into {RGB_CHANNELS} channels, so that group must be "
                 f"{RGB_CHANNELS}, not {options['group']}"

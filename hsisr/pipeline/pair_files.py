@@ -43,7 +43,7 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     """
     item = benchmark.item(item_name)
     scene = open_item(benchmark, item)
-    write(out, item.name, degraded(benchmark, item, scene), scene, steps.pairing(benchmark, item_name).identity)
+    write(out, item.name, make_pair(benchmark, item, scene), scene, steps.pairing(benchmark, item_name).identity)
 
 
 def open_item(benchmark: Benchmark, item: Item) -> Scene:
@@ -52,7 +52,7 @@ def open_item(benchmark: Benchmark, item: Item) -> Scene:
     return scene if item.region is None else cut(scene, item.region)
 
 
-def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
+def make_pair(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
     """The pair that a benchmark makes of an item's scene."""
     pair = degrade.pair(
         scene,
@@ -71,7 +71,7 @@ def degraded(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
 def training_pairs(benchmark: Benchmark) -> Iterator[tuple[str, degrade.Pair]]:
     """Name and pair of a benchmark's whole training scenes, degraded as its test scenes are."""
     for item in benchmark.parts["train"]:
-        yield item.name, degraded(benchmark, item, open_item(benchmark, item))
+        yield item.name, make_pair(benchmark, item, open_item(benchmark, item))
 
 
 def cut(scene: Scene, region: tuple[int, int, int, int]) -> Scene:

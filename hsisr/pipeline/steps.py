@@ -238,7 +238,7 @@ def reporting(config: Config, benchmarks: Iterable[Benchmark]) -> Step:
         "sweeps": [pattern.format(sweep=name) for name in config.sweeps for pattern in (paths.SWEEP, paths.SWEEP_MAP)],
     }
     settings = {"report": config.report.model_dump(), "benchmarks": [benchmark.name for benchmark in benchmarks]}
-    described = {benchmark.dataset: _described(benchmark) for benchmark in benchmarks}
+    described = {benchmark.dataset: _describe(benchmark) for benchmark in benchmarks}
     data = {path for benchmark in benchmarks for path in _responses(benchmark)}
     own = {file: found for benchmark in benchmarks for file, found in _own_tables(benchmark).items()}
     function = "hsisr.report:build"
@@ -277,12 +277,12 @@ def difference(before: Any, now: Any) -> str:
     before, now = plain(before), plain(now)
     if not isinstance(before, dict) or not isinstance(now, dict):
         return "made by an earlier version of hsisr" if before is None else "settings"
-    named = [line for section in sorted({*before, *now}) for line in _told(section, before, now)]
+    named = [line for section in sorted({*before, *now}) for line in _differences(section, before, now)]
     more = len(named) - _MOST_NAMED
     return "; ".join(named[:_MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
 
 
-def _told(section: str, before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
+def _differences(section: str, before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     changes = list(_changes(before.get(section), now.get(section)))
     if section == "code":
         names = sorted({key for key, *_ in changes})
@@ -374,7 +374,7 @@ def _parts(benchmark: Benchmark) -> dict[str, list[str]]:
     return {part: [item.name for item in items] for part, items in benchmark.parts.items()}
 
 
-def _described(benchmark: Benchmark) -> dict[str, Any]:
+def _describe(benchmark: Benchmark) -> dict[str, Any]:
     entry = datasets.entry(benchmark.dataset, benchmark.config.datasets)
     return entry.model_dump(include=_DESCRIPTION | {"homepage"})
 

@@ -183,6 +183,23 @@ def band_psnr(scene: SceneView, styles: dict[str, LineStyle], label: str) -> str
         return _svg(figure, label)
 
 
+def by_band(
+    wavelengths_nm: np.ndarray | None,
+    curves: dict[str, np.ndarray],
+    heading: str,
+    styles: dict[str, LineStyle],
+    label: str,
+) -> str:
+    """A value of every band, a line a curve, as SVG. curves: name -> (bands,). heading: of the values."""
+    with _figure() as (figure, (axes,)):
+        for name, values in curves.items():
+            style = styles[name]
+            _curve(axes, wavelengths_nm, values, color=style.color, linewidth=style.width, gid=f"m-{name}")
+        axes.set_ylim(bottom=0)
+        axes.set(xlabel="Band" if wavelengths_nm is None else "Wavelength (nm)", ylabel=heading)
+        return _svg(figure, label)
+
+
 def training_loss(histories: Sequence[History], styles: dict[str, LineStyle], label: str) -> str:
     """Training loss against optimiser steps on a logarithmic axis, a line a run, as SVG."""
     with _figure() as (figure, (axes,)):

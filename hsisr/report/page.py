@@ -15,7 +15,7 @@ from markupsafe import Markup
 import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
-from hsisr.evaluation.table import columns_of, scored_by
+from hsisr.evaluation.table import columns_of, scoring_words
 from hsisr.report import figures, gallery, sweeps, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
@@ -195,20 +195,32 @@ def render(
 
     Its policy names the hashes of its one style sheet and its one script, so that nothing else can run or style it.
     """
-    style = "\n".join([_colours(), _text("style.css"), *(section.style for section in sections)])
-    script = _text("page.js")
-    return _render(
+    return document(
         "page.html.j2",
-        title=title,
-        version=hsisr.__version__,
+        title,
+        [section.style for section in sections],
         cards=[section.card for section in sections],
         overviews=_overviews(benchmarks),
         sections=[section.html for section in sections],
         swept=swept,
+    )
+
+
+def document(template: str, title: str, styles: Sequence[str], **values: object) -> str:
+    """A page of a template that extends base.html.j2, with the style and the script that all pages have inside it.
+
+    styles: rules of its own. values: what the template shows beside the title. Its policy as of `render`.
+    """
+    style, script = "\n".join([_colours(), _text("style.css"), *styles]), _text("page.js")
+    return _render(
+        template,
+        title=title,
+        version=hsisr.__version__,
         style=Markup(style),
         style_hash=_policy_hash(style),
         script=Markup(script),
         script_hash=_policy_hash(script),
+        **values,
     )
 
 
@@ -216,7 +228,7 @@ def _overviews(benchmarks: Mapping[str, Results]) -> list[Overview]:
     """Several benchmarks in one table, where they were scored alike: other numbers must not stand in one column."""
     groups: dict[str, dict[str, Results]] = {}
     for name, results in benchmarks.items():
-        groups.setdefault(f"protocol {results.protocol}, {scored_by(results)}", {})[name] = results
+        groups.setdefault(f"protocol {results.protocol}, {scoring_words(results)}", {})[name] = results
     found = []
     for alike, group in groups.items():
         if len(group) > 1:
@@ -238,7 +250,7 @@ def _card(name: str, results: Results, scenes: Sequence[SceneBlock]) -> Card:
                 CardPicture(column, CARD_ENCODING.data_uri(picture.image), f"{scene.name}: {column}", picture.caption)
             )
     where = f"; the pictures show {scenes[0].name}" if scenes else ""
-    scored = f"Protocol {results.protocol}, scale {results.scale}, {scored_by(results)}{where}."
+    scored = f"Protocol {results.protocol}, scale {results.scale}, {scoring_words(results)}{where}."
     return Card(name, words.finding(results), scored, pictures)
 
 

@@ -23,7 +23,7 @@ class Published:
     split: str | None = None
 
 
-def published(dataset: str, scale: int, guide: bool) -> list[Published]:
+def find_published(dataset: str, scale: int, guide: bool) -> list[Published]:
     """Published scores on a data set at a scale, whatever the protocol; empty where none are known.
 
     guide: of methods that have a sharp image of the same scene, or of those that have none.

@@ -12,9 +12,9 @@ import numpy as np
 from hsisr import datasets
 from hsisr.errors import printable
 from hsisr.evaluation.results import ModelResult, Results
-from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scored_by
+from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scoring_words
 from hsisr.models.registry import entry
-from hsisr.report.published import Published, published
+from hsisr.report.published import Published, find_published
 
 #: Marks of the two leading values, as papers do: best bold, second underlined.
 BEST, SECOND = "best", "second"
@@ -146,7 +146,7 @@ def rivals(results: Results) -> list[Published]:
     Those of the results' own protocol come first, and where they name their test scenes, stand alone.
     """
     guide = results.response is not None or any(entry(model.base).needs_guide for model in results.models.values())
-    found = published(results.dataset, results.scale, guide)
+    found = find_published(results.dataset, results.scale, guide)
     league = [paper for paper in found if paper.protocol == results.protocol]
     if any(paper.split is not None for paper in league):
         return league
@@ -301,7 +301,7 @@ def markdown(
     parts = [f"# {_markdown_text(title)}"]
     for name, results in benchmarks.items():
         command = printable(results.command).replace("`", "'")
-        parts += [f"## {name}", f"Protocol {results.protocol}, {scored_by(results)}; made by `{command}`."]
+        parts += [f"## {name}", f"Protocol {results.protocol}, {scoring_words(results)}; made by `{command}`."]
         for table in (
             scores(results),
             costs(results),
@@ -326,7 +326,7 @@ def latex(benchmarks: Mapping[str, Results]) -> str:
         arrows = {"higher": " $\\uparrow$", "lower": " $\\downarrow$", "": ""}
         heads = [_latex_text(column.heading) + arrows[column.direction] for column in table.columns]
         rows = [" & ".join([_latex_text(row), *map(_latex_cell, cells)]) for row, cells in table.rows.items()]
-        caption = _latex_text(f"{name}: protocol {results.protocol}, {scored_by(results)}.")
+        caption = _latex_text(f"{name}: protocol {results.protocol}, {scoring_words(results)}.")
         parts.append(
             "\n".join(
                 [

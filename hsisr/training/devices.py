@@ -60,7 +60,7 @@ def launch(training: Training, function: Callable, *args: Any) -> Any:
     One process is this one. Several CPU processes or GPUs of one node are started here, unless torchrun or srun have
     started them. Raises HsisrError as `function` does, and for devices that are not there or cannot do it.
     """
-    started = _started_by()
+    started = _launcher_environment()
     if training.devices * training.nodes == 1 or started is not None:
         return _fabric(training, started).launch(function, *args)
     if training.nodes > 1:
@@ -101,7 +101,7 @@ def _in_process(fabric: "Fabric", errors: Any, result: str, call: _Call) -> None
         raise
 
 
-def _started_by() -> Any:
+def _launcher_environment() -> Any:
     """Environment of a launcher that has started several processes; None if nobody has."""
     from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 

@@ -282,7 +282,7 @@ class Run:
         self.validations_since_best = 0 if better or psnr is None else self.validations_since_best + 1
         if psnr is not None and better:
             self.best_psnr, self.best_step = psnr, self.step
-            self.best_weights = _copied(self.network)
+            self.best_weights = _copy_weights(self.network)
         if self.export is not None and self.fabric.is_global_zero:
             self.export(self.folder / "checkpoints" / "last.safetensors", self.network)
             if better:
@@ -305,7 +305,7 @@ class Run:
     def _selected(self) -> dict[str, Tensor]:
         if self.training.select == "validation" and self.validate is not None:
             return self.best_weights
-        return _copied(self.network)
+        return _copy_weights(self.network)
 
     def _leave(self) -> None:
         """Save and end, from wherever a signal came. Raises Interrupted."""
@@ -366,5 +366,5 @@ _PROGRESS = (
 )
 
 
-def _copied(network: nn.Module) -> dict[str, Tensor]:
+def _copy_weights(network: nn.Module) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone() for key, value in network.state_dict().items()}

@@ -47,7 +47,9 @@ def fit(
     export: "Callable[[Path, nn.Module], None] | None" = None,
     options: "Mapping[str, Any] | None" = None,
 ) -> Outcome:
-    """Train a given network on given samples; afterwards it holds the selected weights, on the training device.
+    """Train a given network on given samples, and return what came out.
+
+    Afterwards the network holds the selected weights, on the training device.
 
     model: any module that maps lr (N, bands, p, p), and the guide (N, G, sp, sp) where the patches hold one, to
     (N, bands, sp, sp); one with `super_resolve_bands` is trained band by band. Its weights are the start, so a
@@ -83,7 +85,7 @@ def fit(
     _check(training)  # before the data, which the identity reads
     identity, unreadable = _identity(model, patches, training, seed, objective, others, validate, settings)
     file = Path(folder) / "model.safetensors"
-    metadata = _described(model, patches, options, file)
+    metadata = _describe(model, patches, options, file)
     outcome = run(model, patches, folder, training, identity, seed, objective, others, validate, export, unreadable)
     if is_first_process():
         if metadata is not None:
@@ -99,7 +101,7 @@ def is_first_process() -> bool:
     return not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
-def _described(
+def _describe(
     model: "nn.Module", patches: "TrainingSamples", options: "Mapping[str, Any] | None", file: Path
 ) -> dict[str, Any] | None:
     """What the model file will say; None, after a line, where the network cannot be built again."""

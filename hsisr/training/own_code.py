@@ -110,7 +110,7 @@ class _Search:
         if _is_library(thing.__module__):
             return
         name = f"{thing.__module__}.{thing.__qualname__}"
-        text = "\n".join(_compiled(function.__code__) for function in functions)
+        text = "\n".join(_code_text(function.__code__) for function in functions)
         if isinstance(thing, type):
             text += repr([(key, v) for key, v in vars(thing).items() if key[:2] != "__" and isinstance(v, _PLAIN)])
         try:
@@ -119,7 +119,7 @@ class _Search:
             self.unreadable.add(thing.__qualname__)
         self.hashes[name] = hashlib.sha256(text.encode()).hexdigest()[:12]
         for function in functions:
-            for named, value in _named(function):
+            for named, value in _named_values(function):
                 if isinstance(value, _PLAIN):
                     self.hashes[f"{thing.__module__}.{named}"] = repr(value)
                 elif isinstance(value, (type, FunctionType)):
@@ -138,7 +138,7 @@ def _functions(kind: type) -> Iterator[FunctionType]:
             yield value
 
 
-def _named(function: FunctionType) -> Iterator[tuple[str, Any]]:
+def _named_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """The global names that a function uses, with their values, and the variables that it closes over."""
     for code in _codes(function.__code__):
         for name in code.co_names:
@@ -158,9 +158,9 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _compiled(code: CodeType) -> str:
+def _code_text(code: CodeType) -> str:
     constants = [c for c in code.co_consts if not isinstance(c, CodeType)]
-    inside = [_compiled(c) for c in code.co_consts if isinstance(c, CodeType)]
+    inside = [_code_text(c) for c in code.co_consts if isinstance(c, CodeType)]
     return repr((code.co_name, code.co_code, constants, code.co_names, code.co_varnames, inside))
 
 

@@ -41,7 +41,7 @@ def train(
         for chosen in resolve(config, name).scored:
             for entry in [chosen.model(model)] if model else chosen.models.values():
                 if entry.is_network:
-                    entry = _limited(entry, gpus)
+                    entry = _limit(entry, gpus)
                     for number in entry.seeds if seed is None else [seed]:
                         folders.append(train_one(chosen, entry, number))
     if not folders:
@@ -103,7 +103,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     return folder
 
 
-def _limited(model: Model, gpus: int | None) -> Model:
+def _limit(model: Model, gpus: int | None) -> Model:
     if not gpus or model.training.device == "cpu":
         return model
     devices = min(gpus, model.training.devices)

@@ -95,7 +95,7 @@ def test_result_and_gradients_are_those_of_the_definition(shape, taps, precision
 
 def test_exact_training_stays_exact_where_tf32_is_allowed(case):
     """The weight gradients and the recomputed messages are cuDNN's, which rounds to TF32 unless it is told not to."""
-    assert REHEARSAL or tf32.allowed(), "PyTorch's default has changed"
+    assert REHEARSAL or tf32.is_allowed(), "PyTorch's default has changed"
     exact = [case[0].double().cpu(), *([t.double().cpu() for t in group] for group in case[1:])]
     truth = with_gradients(select_loop, *exact)
     for checkpoint in (False, True):

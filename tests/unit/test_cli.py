@@ -13,9 +13,12 @@ from typer.testing import CliRunner
 
 from hsisr.cli import app as root
 from hsisr.cli.predict import predict
+from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.inference.defaults import default_model, default_out
+from hsisr.inference.whole import super_resolve as super_resolve_array
+from hsisr.models.shipped import shipped_model
 from hsisr.scene import Scene
 from tests.workflow.conftest import ROOT
 
@@ -171,9 +174,24 @@ def test_names_of_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_without_a_guide_the_line_says_what_to_give() -> None:
-    with pytest.raises(HsisrError, match=r"lr.tif: has no guide.*--guide.*--model bicubic --scale 4.*finetune"):
+    with pytest.raises(HsisrError, match=r"lr.tif: has no guide.*--guide.*--scale.*solo works without a guide, at 2"):
         default_model("lr.tif", guided=False)
+    with pytest.raises(HsisrError, match=r"solo: hsisr comes with weights for scale 2.*, not 5; give.*bicubic"):
+        default_model("lr.tif", guided=False, scale=5)
     assert default_model("lr.tif", guided=True) == "prior"
+
+
+def test_predict_without_a_guide_takes_solo_and_its_weights(pair: Path) -> None:
+    done = hsisr("predict lr.tif --scale 4", pair)
+    assert done.returncode == 0 and done.stdout.strip() == "lr_sr.tif"
+    assert "model: solo, with the weights that come with hsisr" in done.stderr and "solo x4" in done.stderr
+    lr = read_scene(pair / "lr.tif").cube
+    expected = super_resolve_array(lr, scale=4)
+    np.testing.assert_allclose(read_scene(pair / "lr_sr.tif").cube, expected, atol=1e-6)
+    np.testing.assert_array_equal(super_resolve_array(lr, model="solo", scale=4), expected)
+    np.testing.assert_array_equal(super_resolve_array(lr, model=shipped_model(4)), expected)
+    with pytest.raises(HsisrError, match="model solo: there is no guide that says the scale; give --scale"):
+        super_resolve_array(lr, model="solo")
 
 
 @pytest.mark.parametrize("words", ["4,2,1", "4 -b 2 -b 1", "3"])

@@ -13,7 +13,8 @@ from . import own_scene
 
 REPOSITORY = Path(__file__).parents[2]
 STOPPED_WHILE_IT_WORKS = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored where the tests run under nohup
 from hsisr import inference
 from hsisr.cli import main
 import hsisr.inference.scenes as scenes

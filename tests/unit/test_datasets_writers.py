@@ -14,6 +14,7 @@ from hsisr.scene import Scene
 
 RNG = np.random.default_rng(0)
 TRANSFORM = (30.0, 0.0, 366015.0, 0.0, -30.0, 5809965.0)
+RASTERS = [("a.tif", None), ("a.tif", "cog"), ("a.img", None), ("a.hdr", None), ("a.nc", None)]
 TYPES = ["uint8", "int16", "uint16", "int32", "uint32", "float32", "float64"]
 
 
@@ -29,7 +30,7 @@ def scene(dtype="uint16", shape=(5, 150, 140), **facts) -> Scene:
 
 
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize(("name", "format"), [("a.tif", None), ("a.tif", "cog"), ("a.img", None), ("a.hdr", None)])
+@pytest.mark.parametrize(("name", "format"), RASTERS)
 def test_rasters_keep_everything(tmp_path, dtype, name, format):
     original = scene(dtype)
     path = export(original, tmp_path / name, format)
@@ -41,7 +42,7 @@ def test_rasters_keep_everything(tmp_path, dtype, name, format):
     for key in ("wavelengths_nm", "fwhm_nm", "bad_bands"):
         assert np.array_equal(getattr(found, key), getattr(original, key)), key
     assert rasterio.CRS.from_wkt(found.crs) == rasterio.CRS.from_epsg(32633)
-    assert {p.name for p in tmp_path.iterdir()} == ({"a.tif"} if name == "a.tif" else {"a.img", "a.hdr"})
+    assert {p.name for p in tmp_path.iterdir()} == ({name} if name in ("a.tif", "a.nc") else {"a.img", "a.hdr"})
 
 
 @pytest.mark.parametrize("name", ["a.tif", "a.img"])
@@ -57,7 +58,7 @@ def test_by_strips_equals_at_once(tmp_path, monkeypatch):
     original = scene()
     export(original, tmp_path / "a.tif")
     monkeypatch.setattr(scenes, "STRIP_BYTES", 1)
-    for name, format in (("b.tif", None), ("b.img", None), ("b.npy", None), ("b.mat", "matlab7.3")):
+    for name, format in (("b.tif", None), ("b.img", None), ("b.nc", None), ("b.npy", None), ("b.mat", "matlab7.3")):
         export(original, tmp_path / name, format)
         options = {"axes": "BHW"} if name.endswith("npy") else {}
         assert np.array_equal(read_scene(tmp_path / name, **options).cube, original.cube), name
@@ -132,6 +133,8 @@ def test_npy_and_scene(tmp_path):
         ("a.xyz", None, {}, r"a\.xyz: no format '\.xyz'; endings: \.tif"),
         ("a.tif", "jpeg", {}, "no format 'jpeg'"),
         ("a.tif", None, {"stored": np.ones((2, 4, 4), np.float16)}, "stored as float16"),
+        ("a.nc", None, {"stored": np.ones((2, 4, 4), np.float16)}, "stored as float16"),
+        ("a.nc", None, {"nodata": -1.0}, "cannot be written"),
         ("a.tif", None, {"crs": "EPSG:no"}, "cannot be written"),
         ("a.tif", None, {"nodata": -1.0}, "cannot be written"),
     ],

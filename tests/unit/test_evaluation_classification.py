@@ -21,13 +21,13 @@ def fields(size: int = 48, classes: int = 3, seed: int = 0) -> tuple[np.ndarray,
 @pytest.fixture(scope="module")
 def scene() -> tuple[Pixels, np.ndarray]:
     labels, cube = fields()
-    places = classification.labelled(labels)
+    places = classification.labelled_pixels(labels)
     return classification.gather([labels], [places], scale=4), cube[:, places[:, 0], places[:, 1]].T
 
 
 def test_blocks_are_squares_of_twice_the_scale():
     labels = np.ones((20, 30), int)
-    places = classification.labelled(labels)
+    places = classification.labelled_pixels(labels)
     pixels = classification.gather([labels, labels], [places, places], scale=4)
     assert pixels.block_px == 8 and len(pixels.labels) == 2 * 600
     first, second = pixels.blocks[:600].reshape(20, 30), pixels.blocks[600:].reshape(20, 30)
@@ -62,7 +62,7 @@ def test_small_and_concentrated_classes_are_left_out():
     labels[:, :16], labels[:, 16:24] = 1, 2
     labels[0, 31] = labels[31, 31] = 3
     labels[9:15, 25:31] = 4
-    pixels = classification.gather([labels], [classification.labelled(labels)], scale=4)
+    pixels = classification.gather([labels], [classification.labelled_pixels(labels)], scale=4)
     kept, dropped = classification.choose_classes(pixels)
     assert kept == [1, 2]
     assert dropped == {3: "2 pixels, fewer than 10", 4: "in one block of 8 x 8 pixels only"}
@@ -71,12 +71,12 @@ def test_small_and_concentrated_classes_are_left_out():
 def test_masked_pixels_have_no_say():
     labels, mask = np.ones((4, 4), int), np.ones((4, 4), bool)
     mask[0] = False
-    assert len(classification.labelled(labels, mask)) == 12
+    assert len(classification.labelled_pixels(labels, mask)) == 12
 
 
 def test_very_many_pixels_are_thinned_evenly(monkeypatch):
     monkeypatch.setattr(classification, "MOST_PIXELS", 100)
-    places = classification.labelled(np.ones((30, 30), int))
+    places = classification.labelled_pixels(np.ones((30, 30), int))
     assert len(places) == 100 and places[-1][0] > 25
 
 
@@ -109,6 +109,6 @@ def test_reference_equals_itself_and_noise_costs_accuracy(scene, monkeypatch):
 
 def test_one_class_cannot_be_classified():
     labels = np.ones((32, 32), int)
-    pixels = classification.gather([labels], [classification.labelled(labels)], scale=4)
+    pixels = classification.gather([labels], [classification.labelled_pixels(labels)], scale=4)
     with pytest.raises(HsisrError, match="1 classes remain"):
         classification.classify({"reference": np.ones((1024, 3))}, pixels)

@@ -12,7 +12,7 @@ from hsisr.config import load
 from hsisr.degrade import PROTOCOLS, degrade, imresize, pair, shift_of
 from hsisr.errors import HsisrError
 from hsisr.pipeline import benchmark
-from hsisr.report.published import published
+from hsisr.report.published import find_published
 from hsisr.scene import Scene
 
 ROOT = Path(__file__).parents[2]
@@ -201,7 +201,7 @@ def test_preset_is_scored_by_its_league(league):
 
 
 def test_published_rows_of_the_same_protocol_come_with_their_source():
-    rows = {row.method: row for row in published("cave", 8, guide=True) if row.protocol == "uestc"}
+    rows = {row.method: row for row in find_published("cave", 8, guide=True) if row.protocol == "uestc"}
     assert rows["LE-Mamba"].scores == {"psnr": 49.86, "sam": 2.31, "ergas": 0.70}
     assert rows["bicubic"].scores == {"psnr": 29.96, "sam": 5.89, "ergas": 5.56}
     assert all(row.source and row.split == "uestc" for row in rows.values())

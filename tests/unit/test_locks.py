@@ -13,7 +13,7 @@ import pytest
 
 from hsisr.errors import HsisrError
 from hsisr.inference.run import work_folder
-from hsisr.locks import Taken, held, run_lock, take
+from hsisr.locks import Taken, hold, run_lock, take
 from hsisr.ops import build
 
 REPOSITORY = Path(__file__).parents[2]
@@ -52,7 +52,7 @@ def test_refusing_oneself_does_not_let_others_in(tmp_path):
 
 def test_a_link_to_the_folder_is_the_same_lock(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path)
-    with held(tmp_path / "lock"), pytest.raises(Taken):
+    with hold(tmp_path / "lock"), pytest.raises(Taken):
         take(tmp_path / "link" / "lock")
 
 
@@ -83,7 +83,7 @@ def test_threads_wait_for_each_other(tmp_path):
     inside, most = [], []
 
     def work():
-        with held(tmp_path / "lock", wait=True):
+        with hold(tmp_path / "lock", wait=True):
             inside.append(1)
             most.append(len(inside))
             threading.Event().wait(0.02)
@@ -102,7 +102,7 @@ def test_a_lock_file_that_its_holder_removes_lets_one_waiter_in(tmp_path):
 
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    with held(path):
+    with hold(path):
         waiter = context.Process(target=wait_in_child, args=(str(path), queue))
         waiter.start()
         waiter.join(1)
@@ -116,7 +116,7 @@ def wait_in_child(path, queue):
     from hsisr import locks
 
     locks._held.clear()  # a fork remembers what its parent holds
-    with locks.held(path, wait=True):
+    with locks.hold(path, wait=True):
         queue.put((os.stat(path).st_ino, os.getpid()))
 
 
@@ -126,7 +126,7 @@ def test_file_system_without_locks(tmp_path, monkeypatch, number):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "lockf", refuse)
-    for lock in (run_lock(tmp_path), work_folder(tmp_path / "sr.tif"), held(tmp_path / "lock")):
+    for lock in (run_lock(tmp_path), work_folder(tmp_path / "sr.tif"), hold(tmp_path / "lock")):
         with (
             pytest.raises(HsisrError, match="its file system has no locks .*; mount it with locks .*, or choose"),
             lock,

@@ -35,6 +35,7 @@ SMALL = {
     "mulsr-s": {"width": 16, "blocks": 1},
     "deepshare": {"width": 16},
     "deepshare-s": {"width": 16},
+    "solo": {"width": 8, "blocks": 1},
     "sspsr": {"width": 16},
     "two-stream": {"width": 8},
     "transformer": {"width": 8, "heads": 2, "blocks": 2, "window": 4},
@@ -74,7 +75,7 @@ def test_a_model_says_the_same_as_its_entry(name):
     assert isinstance(model, Network) == (entry.kind == "network")
     assert (model.kind, model.needs_guide, model.rgb_path) == (entry.kind, entry.needs_guide, entry.rgb_path)
     assert model.check_scale is entry.check_scale and model.scale == SCALE
-    assert model.takes_sensor == ("sensor" in entry.options.model_fields or name == "hybrid")
+    assert model.takes_sensor == ("sensor" in entry.options.model_fields or name in ("hybrid", "solo"))
     assert model.takes_guide or not model.needs_guide
     if model.kind == "network":
         assert model.bands == (BANDS if "bands" in entry.facts else None)
@@ -121,7 +122,8 @@ def test_a_network_is_trained_as_it_says(name, pair):
     with pytest.raises(HsisrError, match=f"{network.name}: has no output at half the scale, as its alpha_weight is 0"):
         network.super_resolve_scales(lr, guide, [0])
     prepared = network.prepare_training(iter([("s", pair)]), seed=3)
-    assert (prepared is not None) == (name == "hybrid") == network.useful_untrained
+    assert (prepared is not None) == (name == "hybrid")
+    assert network.useful_untrained == (name in ("hybrid", "solo"))
     if prepared is None:
         batch = Batch(lr, guide, hr)
     else:

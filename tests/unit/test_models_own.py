@@ -261,7 +261,7 @@ def test_an_installed_package_brings_a_network(project, tmp_path, monkeypatch):
     (place / "bring/parts.py").write_text(BLOCKS)
     (place / "bring/net.py").write_text(NETWORK.replace("from blocks", "from .parts"))
     monkeypatch.syspath_prepend(place)
-    own.installed.cache_clear()
+    own.installed_networks.cache_clear()
     try:
         assert "brought" in registry.names()
         benchmarks = {"indian_pines_x4": {"models": ["bicubic", "brought"]}}
@@ -273,7 +273,7 @@ def test_an_installed_package_brings_a_network(project, tmp_path, monkeypatch):
         path = chosen.path(paths.WEIGHTS, model="brought", seed=0)
         assert read_metadata(path)["base"] == "brought" and type(load_model(path)).__module__ == "bring.net"
     finally:
-        own.installed.cache_clear()
+        own.installed_networks.cache_clear()
 
 
 # ----- fit

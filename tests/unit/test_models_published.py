@@ -31,7 +31,7 @@ def mirror(server: Server, tmp_path, monkeypatch) -> Server:  # noqa: F811
     entry = replace(
         published.checkpoint("deepshare-cave-x4"), listing=f"{server.url}/api", files=f"{server.url}/resolve/", bands=9
     )
-    monkeypatch.setattr(published, "known", lambda: [entry])
+    monkeypatch.setattr(published, "known_checkpoints", lambda: [entry])
     real = registry.build
     monkeypatch.setattr(
         registry, "build", lambda *words, **facts: real(*words[:4], **facts | {"options": {"width": 16}})
@@ -44,7 +44,7 @@ def run(*words: str) -> None:
 
 
 def test_every_entry_names_a_network_that_exists():
-    for entry in published.known():
+    for entry in published.known_checkpoints():
         assert registry.entry(entry.base).kind == "network"
         assert entry.name in published.table()
         assert f"hsisr import-weights FILE --model {entry.base} --scale" in entry.by_hand

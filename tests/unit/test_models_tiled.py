@@ -11,7 +11,7 @@ import torch
 from hsisr.errors import HsisrError
 from hsisr.models import MulSR
 from hsisr.models.mulsr import tiled
-from hsisr.models.mulsr.layers import folded
+from hsisr.models.mulsr.layers import fold_weights
 
 KINDS = {
     "published": {"blocks": 2},
@@ -48,7 +48,7 @@ def in_tiles(model, lr, guide, plan):
 def test_tiles_do_not_show(kind, scale, size):
     model = network(scale, **KINDS[kind])
     lr, guide = images(scale, size, bands=3, count=2)
-    with torch.inference_mode(), folded(model):
+    with torch.inference_mode(), fold_weights(model):
         whole = model.super_resolve(lr, guide)
         for plan in (tiled.Plan(tile=7, bands=2), tiled.Plan(tile=11, bands=3)):
             assert (in_tiles(model, lr, guide, plan) - whole).abs().max() < 1e-12
@@ -59,7 +59,7 @@ def test_a_margin_one_step_too_small_shows(monkeypatch, stage):
     """At scale 2, where the steps are smallest: no margin is wider than it must be."""
     model = network(2, blocks=1)
     lr, guide = images(2, (25, 27), bands=3)
-    with torch.inference_mode(), folded(model):
+    with torch.inference_mode(), fold_weights(model):
         whole = model.super_resolve(lr, guide)
         margins = dict(zip(("fine", "coarse", "finish"), tiled._margins(model), strict=True))
         margins[stage] -= 1
@@ -72,7 +72,7 @@ def test_autocast_goes_through_tiles():
     lr, guide = (image.float() for image in images(4, (12, 15)))
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         whole = model.super_resolve(lr, guide)
-        with folded(model):
+        with fold_weights(model):
             sr = in_tiles(model, lr, guide, tiled.Plan(5, 2))
     assert sr.dtype == whole.dtype
     assert (sr - whole).abs().max() < 0.02 * whole.abs().max()

@@ -10,7 +10,7 @@ from hsisr.errors import HsisrError
 from hsisr.files import read_json
 from hsisr.pipeline import benchmark, pair_files, patch_files, paths, steps
 from hsisr.pipeline.patch_files import PatchFile
-from hsisr.samples import Sample, oriented
+from hsisr.samples import Sample, orient
 from hsisr.scene import Scene
 from hsisr.training import engine, train_one
 from tests.unit.conftest import small_scene
@@ -134,7 +134,7 @@ def test_every_epoch_visits_every_patch_in_its_eight_orientations(mixup):
     plain = PatchFile(mixup.path(paths.PATCHES), augment=False)
     file = PatchFile(mixup.path(paths.PATCHES), seed=3, augment="dihedral")
     assert len(file) == 8 * len(plain)
-    expected = {oriented(plain[k], o).hr.tobytes() for k in range(len(plain)) for o in range(8)}
+    expected = {orient(plain[k], o).hr.tobytes() for k in range(len(plain)) for o in range(8)}
     for epoch in range(2):
         found = [file[epoch * len(file) + k].hr.tobytes() for k in range(len(file))]
         assert len(set(found)) == len(found) and set(found) == expected
@@ -144,7 +144,7 @@ def test_every_epoch_visits_every_patch_in_its_eight_orientations(mixup):
 def test_orientations_are_the_eight_of_the_square():
     index = np.arange(9.0).reshape(1, 3, 3)
     sample = Sample(index, None, np.kron(index, np.ones((1, 2, 2))))
-    seen = [oriented(sample, orientation) for orientation in range(8)]
+    seen = [orient(sample, orientation) for orientation in range(8)]
     assert len({s.lr.tobytes() for s in seen}) == 8
     np.testing.assert_array_equal(seen[0].lr, index)
     assert all(np.array_equal(s.hr, np.kron(s.lr, np.ones((1, 2, 2)))) for s in seen)

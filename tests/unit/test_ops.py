@@ -247,7 +247,7 @@ class Switches(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if "convolution" in func.name():
-            self.seen.append((func.name(), tf32.allowed()))
+            self.seen.append((func.name(), tf32.is_allowed()))
         return func(*args, **(kwargs or {}))
 
 
@@ -269,10 +269,10 @@ def test_exact_training_keeps_tf32_out_of_the_weight_gradient_and_the_recomputed
         z = scan._messages(h, weight, bias, 2, False, precision)
         scan._weight_gradients(h, h, z, h, weight, 2, False, precision)
     assert switches.seen == [("aten::convolution", rounded), ("aten::convolution_backward", rounded)]
-    assert tf32.allowed(), "afterwards it is as it was"
+    assert tf32.is_allowed(), "afterwards it is as it was"
     with tf32.without(), tf32.without():
-        assert not tf32.allowed()
-    assert tf32.allowed()
+        assert not tf32.is_allowed()
+    assert tf32.is_allowed()
 
 
 @pytest.mark.parametrize("dim", [2, 3])

@@ -12,7 +12,7 @@ from hsisr.config import Config, Patches
 from hsisr.errors import HsisrError
 from hsisr.pipeline import benchmark, pair_files, patch_files, paths
 from hsisr.pipeline.patch_files import PatchFile
-from hsisr.samples import Sample, augmented
+from hsisr.samples import Sample, augment
 from hsisr.scene import Scene
 from tests.unit.conftest import CONFIG, small_scene
 
@@ -127,7 +127,7 @@ def test_augmentation_keeps_lr_guide_and_hr_aligned():
     sample = Sample(index, np.kron(index, np.ones((1, 2, 2))), np.kron(index, np.ones((1, 2, 2))))
     seen = set()
     for seed in range(200):
-        changed = augmented(sample, np.random.default_rng(seed))
+        changed = augment(sample, np.random.default_rng(seed))
         np.testing.assert_array_equal(changed.hr, np.kron(changed.lr, np.ones((1, 2, 2))))
         np.testing.assert_array_equal(changed.guide, changed.hr)
         assert sorted(changed.lr.ravel()) == sorted(index.ravel())
@@ -159,8 +159,8 @@ def test_patches_of_a_protocol_that_does_not_turn_are_degraded_after_they_are_tu
     for item in chosen.parts["train"]:
         pair_files.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
     patch_files.make(chosen, chosen.path(paths.PATCHES))
-    for augment in (True, "dihedral", False):
-        file = PatchFile(chosen.path(paths.PATCHES), augment=augment)
+    for choice in (True, "dihedral", False):
+        file = PatchFile(chosen.path(paths.PATCHES), augment=choice)
         for sample in (file[k] for k in range(30)):
             np.testing.assert_array_equal(sample.lr, sample.hr[:, 1::4, 1::4])
     noisy = Config.parse(
@@ -186,14 +186,14 @@ def test_scene_with_nan_is_refused_when_crops_are_to_be_drawn(tmp_path, monkeypa
 
 def test_epoch_of_a_part_of_the_patches_draws_it_anew(small):
     path = small.path(paths.PATCHES)
-    for augment, of in ((False, 45), ("dihedral", 360)):
-        file = PatchFile(path, 3, augment, per_epoch=20)
+    for choice, of in ((False, 45), ("dihedral", 360)):
+        file = PatchFile(path, 3, choice, per_epoch=20)
         assert len(file) == 20 and file.patches == 45
         epochs = [{file[20 * epoch + k].hr.tobytes() for k in range(20)} for epoch in range(2)]
         assert len(epochs[0]) == len(epochs[1]) == 20 and epochs[0] != epochs[1]
-        whole = PatchFile(path, 3, augment, per_epoch=1000)
+        whole = PatchFile(path, 3, choice, per_epoch=1000)
         assert len(whole) == of
-        np.testing.assert_array_equal(whole[7].lr, PatchFile(path, 3, augment)[7].lr)
+        np.testing.assert_array_equal(whole[7].lr, PatchFile(path, 3, choice)[7].lr)
 
 
 def test_sizes_that_do_not_divide_under_mixup(tmp_path, monkeypatch):

@@ -167,3 +167,11 @@ def test_the_commands_do_what_python_does(files, monkeypatch, capsys):
     assert {file.name for file in (files / "maps").iterdir()} == {
         "registration.json", "displacement.tif", "displacement.png", "change.tif", "change.png",
     }  # fmt: skip
+
+
+def test_maps_of_nothing_are_refused_before_anything_is_computed(files):
+    with pytest.raises(HsisrError, match="uses no guide, so that there is nothing to map; leave --maps out"):
+        super_resolve_file(
+            files / "lr.tif", None, "bicubic", files / "sr.tif", Options(scale=SCALE, device="cpu"), maps=files / "maps"
+        )
+    assert not (files / "sr.tif").exists() and not (files / "maps").exists()

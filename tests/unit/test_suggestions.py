@@ -17,7 +17,7 @@ from hsisr.models.checkpoints import published
 from hsisr.ops import backend
 from hsisr.pipeline import benchmark
 
-PUBLISHED = published.known()[0].name
+PUBLISHED = published.known_checkpoints()[0].name
 SCENE = hsisr.Scene(np.zeros((3, 8, 8), np.float32))
 
 

@@ -19,8 +19,10 @@ def test_image_alone_with_virtual_spectra_and_photographs(scored_copy):
     scored_copy.snakemake(f"results/{NAME}.json", "--cores", "2")
 
     results = json.loads((scored_copy.folder / f"results/{NAME}.json").read_text())
-    assert list(results["models"]) == ["bicubic", "deepshare-demo"]
+    assert list(results["models"]) == ["bicubic", "deepshare-demo", "solo-demo"]
     assert (results["protocol"], results["convention"]) == ("mixup", "mixup")
     assert results["models"]["deepshare-demo"]["mean"]["psnr"] > 30
+    bicubic, solo = (results["models"][name]["mean"] for name in ("bicubic", "solo-demo"))
+    assert solo["psnr"] > bicubic["psnr"] and solo["sam"] < bicubic["sam"]
     assert len(list((scored_copy.folder / "data/scenes/rgb_photos").glob("*.h5"))) == 5
     assert (scored_copy.folder / "data/patches/rgb_photos_x4_mixup/train.h5").is_file()

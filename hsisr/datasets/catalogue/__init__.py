@@ -24,7 +24,7 @@ _FOLDER = Path(__file__).parent
 _SCENE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 
-def _listed(value: Any) -> Any:
+def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
@@ -36,7 +36,7 @@ def _fraction(value: Any) -> Any:
     return value
 
 
-_Layout = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+_Layout = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
 _Scale = Annotated[float, BeforeValidator(_fraction), Field(gt=0)] | Literal["type_maximum", "scene_maximum"]
 
 
@@ -58,7 +58,11 @@ class RemoteFile(_Entry):
 
 
 class Region(_Entry):
-    """A part of a scene: rows r0..r1-1 and columns c0..c1-1 in HR pixels; `name` is what its pair file is called."""
+    """A part of a scene.
+
+    region: (r0, r1, c0, c1), which are rows r0..r1-1 and columns c0..c1-1, in HR pixels. name: what its pair file is
+    called.
+    """
 
     scene: str
     region: tuple[int, int, int, int]
@@ -75,6 +79,7 @@ class Region(_Entry):
 class Split(_Entry):
     """Which scenes, or regions of scenes, train, validate, test, or serve without their HR image.
 
+    description: what the split is, in words. unlabelled: what trains without its HR image.
     guard_px: least distance in HR pixels between regions of different parts of one scene. tenth: whether a tenth of the
     training scenes validates where no validation part is named; without one, networks train with `select: last`.
     """
@@ -108,11 +113,13 @@ class Labels(_Entry):
 class DataSet(_Entry):
     """One data set: what it is, where it comes from, how it is read, and how it is split.
 
-    size: of the download, in words.
+    title, licence, citation, homepage, notes: what users are told, in words. size: of the download, in words.
     access: `download`, `package` (inside an installed Python package), `request` (behind a form or a mail),
         `folder` (the user's own files below `path`).
     instructions: for `request`, what to get and where. install: for `package`, the command that brings it.
+    package_folder: where in that package the files lie.
     hashes: name of a file of SHA-256 sums, by file name, beside the catalogue entry.
+    reader: one of `hsisr.datasets.readers.READERS`. reader_options: its options, such as `variable`.
     layout: glob of one scene's files in the published layout, `{scene}` standing for the scene's name; a file
         matches if the end of its path does; of several globs the first that matches anything counts.
     scale: value = stored * scale; `type_maximum` divides by the largest number of the stored integer type,
@@ -120,6 +127,8 @@ class DataSet(_Entry):
     black_level: stored value that means 0; lower ones are clipped to it.
     wavelengths_nm: (bands,) band centres, in YAML a list or `{first, last}` for evenly spaced ones; None: the file's.
     band_steps: what is done to the bands at conversion, see `hsisr.datasets.bands.apply`; `bands` counts before it.
+    labels: the file of classes, if there is one. scenes: their names, in order.
+    splits: the splits by name. default_split: the one that is used when nothing is said.
     protocol, response: the degradation protocol and the guide's spectral response when config names none.
     auxiliary: RGB photographs for the auxiliary task: they train, nothing is tested on them.
     """
@@ -192,7 +201,13 @@ class DataSet(_Entry):
 
 
 def names(extra: Mapping[str, Mapping] | None = None) -> list[str]:
-    """Names of all data sets, the catalogue's (without the model entry `folder`) and those of `extra`, sorted."""
+    """Names of all data sets, the catalogue's (without the model entry `folder`) and those of `extra`, sorted.
+
+    Example:
+
+        >>> "cave" in datasets.names()
+        True
+    """
     return sorted((_catalogued_names() - {"folder"}) | set(extra or {}))
 
 
@@ -203,6 +218,11 @@ def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
     keys of its entry; any other name is a set of the user's own, made from the entry `folder`: its scenes, unless
     given, are those found below its `path`.
     Raises HsisrError for an unknown name, or for settings that make no sense.
+
+    Example:
+
+        >>> datasets.entry("cave").bands
+        31
     """
     settings = (extra or {}).get(name)
     if settings is None:
@@ -211,10 +231,10 @@ def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
                 f"unknown data set {name!r}; {did_you_mean(name, names(extra))}known: {', '.join(names(extra))}; add "
                 "your own under `datasets:`"
             )
-        return _catalogued(name)
+        return _own_entry(name)
     where = f"datasets.{name}"
     if name in _catalogued_names():
-        return _validated({**_load(name), **settings}, where)
+        return _validate({**_load(name), **settings}, where)
     return _own(name, {**_load("folder"), "title": name, **settings, "name": name}, where)
 
 
@@ -225,9 +245,9 @@ def _own(name: str, content: dict, where: str) -> DataSet:
     if content.get("splits") and not content.get("default_split"):
         content["default_split"] = next(iter(content["splits"]))
     if not content.get("scenes"):
-        layouts = _listed(content["layout"])
+        layouts = _as_tuple(content["layout"])
         content["scenes"] = list_scenes(content["path"], layouts) if "{scene}" in "".join(layouts) else (name,)
-    return _validated(content, where)
+    return _validate(content, where)
 
 
 def _catalogued_names() -> set[str]:
@@ -235,8 +255,8 @@ def _catalogued_names() -> set[str]:
 
 
 @cache
-def _catalogued(name: str) -> DataSet:
-    return _validated(_load(name), f"catalogue entry {name}")
+def _own_entry(name: str) -> DataSet:
+    return _validate(_load(name), f"catalogue entry {name}")
 
 
 @cache
@@ -244,7 +264,7 @@ def _load(name: str) -> dict:
     return {"name": name, **yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))}
 
 
-def _validated(content: dict, where: str) -> DataSet:
+def _validate(content: dict, where: str) -> DataSet:
     try:
         return DataSet.model_validate(content)
     except ValidationError as error:

@@ -36,10 +36,10 @@ _MOST_LISTED = 1000
 
 
 def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) -> Scene:
-    """Read a file, or a folder of band images, into a Scene.
+    """Read a file, or a folder of band images, and return it as a Scene.
 
-    reader: one of READERS; `auto` looks at the content, never at the file's ending. options: the reader's own, such
-    as `variable`, `axes` or `wavelengths_nm`; see the `read` function of its module.
+    path: of the file or folder. reader: one of READERS; `auto` looks at the content, never at the file's ending.
+    options: the reader's own, such as `variable`, `axes` or `wavelengths_nm`; see the `read` function of its module.
     A folder with nothing but one folder in it stands for that one, as CAVE's archive unpacks.
     Raises HsisrError, naming file and fault, for anything that cannot be read.
     """

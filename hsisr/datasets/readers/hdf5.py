@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hsisr import hdf5
-from hsisr.datasets.readers import attributes
+from hsisr.datasets.readers import attributes, cf
 from hsisr.datasets.readers.arrays import NO_MARKS, band_first_order, build, check_claim, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
@@ -58,6 +58,10 @@ def read(
     else:
         marks = NO_MARKS
     facts |= {"scale": stated.scale, "offset": stated.offset}
+    size = tuple(datasets[name].shape[axis] for axis in order[1:])
+    with damage(path, "HDF5 file"):
+        place = cf.georeference(path, name, datasets, *size)
+        facts |= {"crs": place.crs, "transform": place.transform, "mask": cf.valid_pixels(name, datasets, *size)}
     return build(path, GuardedDataset(path, datasets[name], stated.dtype), order, nodata, marks, **facts)
 
 

@@ -58,7 +58,7 @@ class Division:
     test: np.ndarray
 
 
-def labelled(labels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+def labelled_pixels(labels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
     """(n, 2) rows and columns of the pixels that have a label and are valid, every k-th where there are very many.
 
     labels, mask: (H, W).
@@ -71,8 +71,8 @@ def labelled(labels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
 def gather(label_maps: Sequence[np.ndarray], places: Sequence[np.ndarray], scale: int) -> Pixels:
     """The labelled pixels of several scenes, block by block.
 
-    label_maps: (H, W) each. places: from `labelled`. Blocks have a side of 2 x scale HR pixels, the reach over which
-    super-resolution mixes pixels.
+    label_maps: (H, W) each. places: from `labelled_pixels`. Blocks have a side of 2 x scale HR pixels, the reach over
+    which super-resolution mixes pixels.
     """
     labels, blocks, block_px, before = [], [], 2 * scale, 0
     for label_map, place in zip(label_maps, places, strict=True):
@@ -117,7 +117,7 @@ def block_division(pixels: Pixels, classes: Sequence[int], seed: int) -> Divisio
             best, most = training, sum(both)
         if all(both):
             break
-    return _capped(pixels, usable & best, usable & ~best, rng)
+    return _cap(pixels, usable & best, usable & ~best, rng)
 
 
 def random_division(pixels: Pixels, classes: Sequence[int], seed: int) -> Division:
@@ -128,7 +128,7 @@ def random_division(pixels: Pixels, classes: Sequence[int], seed: int) -> Divisi
     for label in classes:
         members = rng.permutation(np.flatnonzero(pixels.labels == label))
         training[members[: len(members) // 2]] = True
-    return _capped(pixels, usable & training, usable & ~training, rng)
+    return _cap(pixels, usable & training, usable & ~training, rng)
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
@@ -215,7 +215,7 @@ def _mean_and_spread(scores: list[dict[str, float]]) -> dict[str, float]:
     return means | {f"{key}_std": float(np.std([entry[key] for entry in scores])) for key in keys}
 
 
-def _capped(pixels: Pixels, train: np.ndarray, test: np.ndarray, rng: np.random.Generator) -> Division:
+def _cap(pixels: Pixels, train: np.ndarray, test: np.ndarray, rng: np.random.Generator) -> Division:
     """At most so many pixels of each kind; what tests has a class that trains."""
     known = np.unique(pixels.labels[train])
     chosen = [

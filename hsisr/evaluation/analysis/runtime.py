@@ -55,18 +55,18 @@ def measure(programs: Mapping[str, Callable[[], np.ndarray]], budget_s: float = 
 
     The first round, in which libraries load and kernels are built, counts operations and is not timed.
     """
-    counted = {name: _counted(program) for name, program in programs.items()}
+    counted = {name: _count(program) for name, program in programs.items()}
     begun = time.perf_counter()
     seconds, peaks = {}, {}
     for name, program in programs.items():
         memory = _Memory()
-        seconds[name] = [_timed(program)]
+        seconds[name] = [_time(program)]
         peaks[name] = memory.peak_mb()
     for _ in range(ROUNDS - 1):
         if time.perf_counter() - begun > budget_s:
             break
         for name, program in programs.items():
-            seconds[name].append(_timed(program))
+            seconds[name].append(_time(program))
     found = {}
     for name, (values, operations) in counted.items():
         per_value = operations / values if operations else None
@@ -79,7 +79,7 @@ def _middle(size: int) -> slice:
     return slice((size - length) // 2, (size - length) // 2 + length)
 
 
-def _counted(program: Callable[[], np.ndarray]) -> tuple[int, int]:
+def _count(program: Callable[[], np.ndarray]) -> tuple[int, int]:
     """Values of the result, and floating-point operations that torch did for it."""
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -108,7 +108,7 @@ def _more_operations() -> dict[Any, Callable[..., int]]:
     }
 
 
-def _timed(program: Callable[[], np.ndarray]) -> float:
+def _time(program: Callable[[], np.ndarray]) -> float:
     """Seconds of wall time."""
     started = time.perf_counter()
     program()

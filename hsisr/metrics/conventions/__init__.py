@@ -27,7 +27,13 @@ DEFAULT = PLAIN.name
 
 
 def find_convention(name: str) -> Convention:
-    """The convention of that name. Raises HsisrError, naming the known ones, if there is none."""
+    """The convention of that name. Raises HsisrError, naming the known ones, if there is none.
+
+    Example:
+
+        >>> metrics.find_convention("mulsr").name
+        'mulsr'
+    """
     if name not in CONVENTIONS:
         raise HsisrError(
             f"metrics: unknown convention {name!r}; {did_you_mean(name, CONVENTIONS)}known: {', '.join(CONVENTIONS)}"

@@ -61,17 +61,17 @@ def _read(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "global" not in str(error).lower():
-            raise _damaged(path) from error
+            raise _damage(path) from error
         raise HsisrError(
             f"{path}: holds Python objects, not only tensors; none of it was run. If you trust its authors, take the "
             "weights out where their program runs, beside its source, and give those: python -c "
             f'"{_EXTRACTION.format(source=path.name, target=f"{path.stem}_weights.pth")}"'
         ) from error
     except Exception as error:  # bytes at random reach every line of the reader, so they raise almost any type
-        raise _damaged(path) from error
+        raise _damage(path) from error
 
 
-def _damaged(path: Path) -> HsisrError:
+def _damage(path: Path) -> HsisrError:
     return HsisrError(f"{path}: not a PyTorch checkpoint, or damaged or cut short; download it again")
 
 

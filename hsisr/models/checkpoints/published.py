@@ -11,7 +11,7 @@ from urllib.parse import quote
 import yaml
 
 from hsisr.datasets.download import download
-from hsisr.datasets.overview import aligned
+from hsisr.datasets.overview import align_columns
 from hsisr.errors import HsisrError, did_you_mean
 
 
@@ -47,7 +47,7 @@ class Checkpoint:
         )
 
 
-def known() -> list[Checkpoint]:
+def known_checkpoints() -> list[Checkpoint]:
     """All published checkpoints."""
     text = resources.files("hsisr.models.checkpoints").joinpath("published.yaml").read_text(encoding="utf-8")
     return [Checkpoint(name, **facts) for name, facts in yaml.safe_load(text).items()]
@@ -55,7 +55,7 @@ def known() -> list[Checkpoint]:
 
 def checkpoint(name: str) -> Checkpoint:
     """The checkpoint of a name. Raises HsisrError, listing the known ones, if there is none."""
-    found = {entry.name: entry for entry in known()}
+    found = {entry.name: entry for entry in known_checkpoints()}
     if name not in found:
         raise HsisrError(f"unknown published weights {name!r}; {did_you_mean(name, found)}known: {', '.join(found)}")
     return found[name]
@@ -64,11 +64,11 @@ def checkpoint(name: str) -> Checkpoint:
 def table() -> str:
     """All of them, a line each."""
     rows = [("name", "network", "trained on", "scale", "licence", "fetched by hsisr", "place")]
-    for entry in known():
+    for entry in known_checkpoints():
         fetched = "yes" if entry.listing else "no"
         scale = f"x{entry.scale}" if entry.scale else "several"
         rows.append((entry.name, entry.base, entry.dataset, scale, entry.licence, fetched, entry.place))
-    return aligned(rows)
+    return align_columns(rows)
 
 
 def fetch(entry: Checkpoint, folder: Path, progress: bool = True) -> Path:
@@ -80,13 +80,13 @@ def fetch(entry: Checkpoint, folder: Path, progress: bool = True) -> Path:
     if not entry.listing:
         raise HsisrError(f"{entry.name} has no plain URL: {entry.by_hand}")
     folder.mkdir(parents=True, exist_ok=True)
-    name = _choose(_listed(entry, folder), entry)
+    name = _choose(_file_names(entry, folder), entry)
     target = folder / Path(name).name
     download([entry.files + quote(name)], target, progress=progress, way_out=entry.by_hand, hosts=entry.hosts)
     return target
 
 
-def _listed(entry: Checkpoint, folder: Path) -> list[str]:
+def _file_names(entry: Checkpoint, folder: Path) -> list[str]:
     """Names of the files at its place, read anew every time."""
     page = folder / f"{entry.name}.listing.json"
     page.unlink(missing_ok=True)

@@ -13,5 +13,10 @@ def bicubic(lr: np.ndarray, guide: np.ndarray | None = None, *, scale: int) -> n
     the centre of HR pixels i scale .. i scale + scale - 1, which is where the protocols `wald` and `mulsr-aligned` put
     it, and where torch's `interpolate(align_corners=False)` does.
     Raises HsisrError for an image that is not float, is empty or holds NaN.
+
+    Example:
+
+        >>> models.bicubic(np.zeros((5, 8, 8)), scale=4).shape
+        (5, 32, 32)
     """
     return interpolate(lr, scale, "bicubic")

@@ -9,7 +9,7 @@ import numpy as np
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import at_lr, check_pair
-from hsisr.models.classical.regression import coefficients, fitted, shared_directions
+from hsisr.models.classical.regression import approximate, coefficients, shared_directions
 
 
 def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
@@ -26,10 +26,18 @@ def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None 
     3. band + gains . (guide - component), band and components interpolated to the HR grid at the footprint's phase.
 
     Raises HsisrError if the guide is not `scale` times the LR image in size, or an image is empty or holds NaN.
+
+    Example:
+
+        >>> rng = np.random.default_rng(0)
+        >>> cube = rng.random((5, 64, 64))
+        >>> lr = cube.reshape(5, 16, 4, 16, 4).mean((2, 4))
+        >>> models.gsa(lr, cube[:3], scale=4).shape
+        (5, 64, 64)
     """
     check_pair("gsa", lr, guide, scale)
     footprint, bands, low, valid = at_lr(lr, guide, scale, sensor)
-    components = fitted(low[:, valid], bands[:, valid], at=bands)
+    components = approximate(low[:, valid], bands[:, valid], at=bands)
     directions = shared_directions(low[:, valid], bands[:, valid])
     gains = coefficients(bands[:, valid], directions.T @ components[:, valid]) @ directions.T
     shift = footprint.shift_px(scale)

@@ -11,7 +11,7 @@ import numpy as np
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import at_lr, check_pair
-from hsisr.models.classical.regression import fitted, shared_directions
+from hsisr.models.classical.regression import approximate, shared_directions
 
 #: SFIM divides by the blurred sharp band; ratios are kept within these limits, as dark pixels make them arbitrary.
 _RATIOS = (0.1, 10.0)
@@ -24,6 +24,13 @@ def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | No
     footprint, measured where it is not known. Returns (bands, scale h, scale w) in the type of lr.
     The injection gain of the paper, cov(band, sharp band) / var(sharp band) at LR, is 1, as the sharp band is the
     band's least-squares fit. Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((5, 64, 64))
+        >>> lr = degrade.degrade(cube, "wald", scale=4)
+        >>> models.glp_hs(lr, cube[:3], scale=4).shape
+        (5, 64, 64)
     """
     band, sharp, blurred = _bands("glp-hs", lr, guide, scale, sensor)
     return (band + sharp - blurred).astype(lr.dtype)
@@ -32,7 +39,15 @@ def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | No
 def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
     """Multiply each interpolated band by the ratio of its synthetic sharp band to the same, blurred.
 
-    Arguments, result and errors as `glp_hs`; meant for images that are not negative.
+    lr, guide, scale, sensor: as of `glp_hs`, and so are what it returns and its errors. Meant for images that are not
+    negative.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((5, 64, 64))
+        >>> lr = degrade.degrade(cube, "wald", scale=4)
+        >>> models.sfim_hs(lr, cube[:3], scale=4).shape
+        (5, 64, 64)
     """
     band, sharp, blurred = _bands("sfim-hs", lr, guide, scale, sensor)
     floor = 1e-3 * np.abs(blurred).mean(axis=(1, 2), keepdims=True) + np.finfo(np.float32).tiny
@@ -48,8 +63,8 @@ def _bands(
     footprint, bands, low, valid = at_lr(lr, guide, scale, sensor)
     directions = shared_directions(low[:, valid], bands[:, valid]).T
     low, high = directions @ low, directions @ guide.reshape(len(guide), -1).astype(np.float64)
-    sharp = fitted(bands[:, valid], low[:, valid], at=high)
-    blurred = fitted(bands[:, valid], low[:, valid], at=low).reshape(lr.shape)
+    sharp = approximate(bands[:, valid], low[:, valid], at=high)
+    blurred = approximate(bands[:, valid], low[:, valid], at=low).reshape(lr.shape)
     shift = footprint.shift_px(scale)
     enlarged = (interpolate(image, scale, shift_px=shift) for image in (lr.astype(np.float64), blurred))
     band, blurred = enlarged

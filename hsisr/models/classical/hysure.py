@@ -51,7 +51,7 @@ def hysure(
     from_lr = _FromLr(known.footprint.sampler(scale, guide.shape[1:]), seen)
     from_guide = _FromGuide(view, high, guide_weight)
     start = interpolate(seen, scale, shift_px=known.footprint.shift_px(scale)).astype(np.float32)
-    found = _minimised(start, from_lr, from_guide, smoothness, iterations)
+    found = _minimise(start, from_lr, from_guide, smoothness, iterations)
     image = subspace.spectra(found.reshape(len(found), -1))
     return image.reshape(-1, *guide.shape[1:]).astype(lr.dtype)
 
@@ -85,7 +85,7 @@ class _FromGuide:
         return np.tensordot(self._from_near, near, axes=1) + self._constant
 
 
-def _minimised(start: np.ndarray, from_lr: _FromLr, from_guide: _FromGuide, smoothness: float, iterations: int):
+def _minimise(start: np.ndarray, from_lr: _FromLr, from_guide: _FromGuide, smoothness: float, iterations: int):
     """Alternating directions: C against its copies under LR image, guide and differences; scaled multipliers."""
     from scipy.fft import dctn, idctn
 

@@ -18,7 +18,7 @@ def coefficients(targets: np.ndarray, regressors: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(varying.T, targets.T, rcond=None)[0].T
 
 
-def fitted(targets: np.ndarray, regressors: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
+def approximate(targets: np.ndarray, regressors: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
     """Least-squares approximation of each target (T, n) by the regressors (R, n), at those regressors or at (R, m)."""
     found = coefficients(targets, regressors)
     offset = targets.mean(axis=1) - found @ regressors.mean(axis=1)
@@ -41,7 +41,7 @@ def shared_directions(low: np.ndarray, bands: np.ndarray) -> np.ndarray:
     if not varying.any():
         return everything
     scaled = low[varying] / spread[varying, None]
-    explained = fitted(scaled, bands)
+    explained = approximate(scaled, bands)
     values, vectors = np.linalg.eigh(scaled @ scaled.T / count)
     kept = values > _RANK * values[-1]
     whitening = vectors[:, kept] / np.sqrt(values[kept])

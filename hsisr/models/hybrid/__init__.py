@@ -163,7 +163,7 @@ class Hybrid(Network):
         return patches
 
     def working_bytes(self, bands: int) -> int:
-        """Eight images of prior and filters, or what the network takes after them."""
+        """Bytes a pixel, at so many `bands`: eight images of prior and filters, or the network after them."""
         return max(32 * bands, super().working_bytes(bands))
 
     def forget(self) -> None:

@@ -13,7 +13,7 @@ from hsisr.models.hybrid.agreement import contradiction
 from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, guide_and_reference, response_of
 from hsisr.models.hybrid.maps import in_basis, stack
 from hsisr.models.prior import solve
-from hsisr.samples import Sample, oriented
+from hsisr.samples import Sample, orient
 from hsisr.screen import say
 
 
@@ -51,7 +51,7 @@ class PriorPatches:
         maps, wanted = self.scenes[number % len(self.scenes)]
         row, column = (int(rng.integers(n - self.size_px + 1)) for n in maps.shape[1:])
         window = (slice(None), slice(row, row + self.size_px), slice(column, column + self.size_px))
-        return oriented(Sample(maps[window][:1], maps[window], wanted[window]), int(rng.integers(8)))
+        return orient(Sample(maps[window][:1], maps[window], wanted[window]), int(rng.integers(8)))
 
     def stacked(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, stacked along a new first axis."""

@@ -39,7 +39,7 @@ class Folded(nn.Module, ABC):
 
 
 @contextmanager
-def folded(model: nn.Module) -> Iterator[None]:
+def fold_weights(model: nn.Module) -> Iterator[None]:
     """Make the folded weights of a model once and use them until the end of the block."""
     layers = [layer for layer in model.modules() if isinstance(layer, Folded)]
     try:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hsisr.config import checked
+from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.models.mulsr import tiled
-from hsisr.models.mulsr.layers import Conv, Direction, GuidedBlock, GuideParts, Unit, channels_last, folded
+from hsisr.models.mulsr.layers import Conv, Direction, GuidedBlock, GuideParts, Unit, channels_last, fold_weights
 from hsisr.models.network import Network
 from hsisr.models.options import MulsrOptions, even_scale
 from hsisr.ops import directional_aggregation
@@ -69,7 +69,7 @@ class MulSR(Network):
     ) -> None:
         super().__init__()
         options = {"width": width, "blocks": blocks, "dsca": dsca, "lfcc": lfcc, "mii": mii, "skip": skip}
-        checked(MulsrOptions, {**options, "alpha_weight": alpha_weight}, "MulSR")
+        check_section(MulsrOptions, {**options, "alpha_weight": alpha_weight}, "MulSR")
         self.check_scale(scale)
         if guide_channels < 1:
             raise HsisrError(f"MulSR: guide_channels must be at least 1, not {guide_channels}")
@@ -132,6 +132,14 @@ class MulSR(Network):
         Returns (N, B, H, W). Gradients flow; wrap the call in `torch.inference_mode()` where they are not wanted.
         Raises HsisrError for shapes that do not fit, and for a memory that is too small for the smallest tile;
         torch.OutOfMemoryError where a GPU is full.
+
+        Example:
+
+            >>> import torch
+            >>> network = models.MulSR(scale=4, width=16, blocks=1)
+            >>> lr, guide = torch.rand(1, 5, 8, 8), torch.rand(1, 3, 32, 32)
+            >>> network.super_resolve(lr, guide).shape
+            torch.Size([1, 5, 32, 32])
         """
         self._check(lr, guide, None)
         if guide.device.type == "cpu" or torch.is_grad_enabled():
@@ -154,7 +162,11 @@ class MulSR(Network):
         return self._bands(lr, self._guide_parts(guide, bands.shape[-1] > 1), bands)
 
     def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """The same at both scales, for training with `alpha_weight`: (N, K, H, W) and (N, K, H/2, W/2)."""
+        """The same at both scales, for training with `alpha_weight`.
+
+        lr, guide, bands: as of `super_resolve_bands`. Returns (N, K, H, W) and (N, K, H/2, W/2).
+        Raises HsisrError for shapes that do not fit, and for a network without `alpha_weight`.
+        """
         if not self.alpha_weight:
             return super().super_resolve_scales(lr, guide, bands)  # says so
         self._check(lr, guide, None)
@@ -165,7 +177,7 @@ class MulSR(Network):
         return fine, coarse
 
     def _super_resolve(self, lr: Tensor, guide: Tensor, band_batch: int | None, memory: int | None) -> Tensor:
-        with folded(self):
+        with fold_weights(self):
             if not torch.is_grad_enabled() and (plan := tiled.plan(self, guide, memory)):
                 triplets = self._triplets(lr, torch.arange(lr.shape[1])).unflatten(0, (len(lr), -1))
                 return tiled.super_resolve(self, triplets, guide, plan)
@@ -225,20 +237,24 @@ class MulSR(Network):
     # The stages of the network. `tiled` calls them too, on windows: all but `shared_factor` see a neighbourhood only.
 
     def fine_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
-        """guide (M, G, H, W) -> what the beta branch needs of it."""
+        """guide (M, G, H, W) -> what the beta branch needs of it. shared: whether several bands will use it."""
         return _blocks(self.inter_body_x2)[0].guide_parts(self.rgb_head_x2(guide), shared)
 
     def coarse_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
-        """guide (M, G, H, W) -> what the alpha branch needs of it, of every second pixel."""
+        """guide (M, G, H, W) -> what the alpha branch needs of it, of every second pixel. shared: as of
+        `fine_guide`.
+        """
         return _blocks(self.inter_body)[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]), shared)
 
     def fine(self, bands: Tensor, parts: GuideParts) -> Tensor:
-        """Heads and encoder of the beta branch: bands (N, 3, h, w) -> (N, width, H, W)."""
+        """Heads and encoder of the beta branch: bands (N, 3, h, w) -> (N, width, H, W). parts: of `fine_guide`."""
         maps = self.hsi_head_x2(_nearest(bands, self.scale))
         return self._encoded(maps, parts, self.inter_body_x2, self.reduce_x2)
 
     def coarse(self, bands: Tensor, parts: GuideParts) -> Tensor:
-        """Heads and encoder of the alpha branch: bands (N, 3, h, w) -> (N, width, H/2, W/2)."""
+        """Heads and encoder of the alpha branch: bands (N, 3, h, w) -> (N, width, H/2, W/2). parts: of
+        `coarse_guide`.
+        """
         maps = self.hsi_head(_nearest(bands, self.scale // 2))
         return self._encoded(maps, parts, self.inter_body, self.reduce)
 
@@ -250,7 +266,10 @@ class MulSR(Network):
         return reduce(torch.cat([hsi, rgb], dim=1))
 
     def shared_factor(self, reduced: Tensor, x: Tensor) -> Tensor:
-        """MII: what both scales have in common, at the lower one: from down(x2) and x, both (N, width, H/2, W/2)."""
+        """MII: what both scales have in common, (N, width, H/2, W/2), at the lower one.
+
+        reduced: down(x2), and x: maps of the alpha branch, both (N, width, H/2, W/2).
+        """
         q = self.cross_reduce(torch.cat([reduced, x], dim=1))
         if self.dsca:
             forth, back = (direction.parts() for direction in self.DULR if isinstance(direction, Direction))
@@ -258,7 +277,12 @@ class MulSR(Network):
         return q
 
     def finish(self, x: Tensor | None, x2: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The shared factor handed back, LFCC and the end: sr (N, 1, H, W) without skip, LFCC's difference and x."""
+        """The end of the network: gives the shared factor back to both branches, LFCC, and the last layers.
+
+        x: maps of the alpha branch, (N, width, H/2, W/2). x2: of the beta branch, (N, width, H, W). q: the shared
+        factor. x and q are None for networks without them. Returns sr (N, 1, H, W), without the skip, LFCC's difference
+        and the new x.
+        """
         difference = None
         if x is not None and q is not None:  # with MII
             x, x2 = x + q, self.up(q).add_(x2)

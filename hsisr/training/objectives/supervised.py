@@ -56,7 +56,7 @@ class Supervised:
             yield distance(model(batch.lr, batch.guide) if guided else model(batch.lr), batch.hr, variation)
             return
         patches = torch.arange(len(batch.lr)).view(-1, 1)
-        half = _halved(batch.hr, self.rule) if network.alpha_weight else None
+        half = _halve(batch.hr, self.rule) if network.alpha_weight else None
         for drawn in self._bands(batch.samples, batch.lr.shape[1], number, mixture)[first:]:
             bands = drawn if drawn.ndim == 1 else drawn[batch.rows]
             if half is None:
@@ -77,7 +77,7 @@ class Supervised:
         return [torch.from_numpy(np.sort(drawn, axis=1))]
 
 
-def _halved(hr: Tensor, rule: Protocol | None) -> Tensor:
+def _halve(hr: Tensor, rule: Protocol | None) -> Tensor:
     """hr (N, B, H, W) -> (N, B, H/2, W/2), as the protocol reduces a scene by 2."""
     if rule is None:
         raise HsisrError(

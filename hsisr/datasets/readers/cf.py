@@ -1,0 +1,89 @@
+"""Where the cube of a netCDF file lies, and which of its pixels are valid, by the CF conventions."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hsisr.datasets.readers.ground import Georeference
+from hsisr.errors import HsisrError
+
+#: A coordinate may lie so far beside the evenly spaced one, in pixels.
+_TOLERANCE_PX = 0.01
+
+
+def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, columns: int) -> Georeference:
+    """CRS and transform that the cube `name` names by `grid_mapping`; nothing, where it names none.
+
+    datasets: all numeric ones, by path. The CRS is the WKT in `crs_wkt` or `spatial_ref`. The transform is that of
+    evenly spaced coordinates x and y, or of longitudes and latitudes, else GDAL's `GeoTransform`: coordinates follow a
+    cut of the image, and the attribute does not.
+    """
+    place = _named(name, _text(datasets[name].attrs.get("grid_mapping", "")).partition(":")[0], datasets)
+    if place is None:
+        return Georeference()
+    wkt = next((_text(place.attrs[key]) for key in ("crs_wkt", "spatial_ref") if key in place.attrs), None)
+    x, y = _coordinates(name, _X, columns, datasets), _coordinates(name, _Y, rows, datasets)
+    transform: tuple[float, ...] | None = None
+    if x is not None and y is not None:
+        transform = (x[0], 0.0, x[1], 0.0, y[0], y[1])
+    elif "GeoTransform" in place.attrs:
+        transform = _geotransform(path, _text(place.attrs["GeoTransform"]))
+    return Georeference(None if wkt is None else _checked(path, wkt), transform)
+
+
+def valid_pixels(name: str, datasets: Mapping[str, Any], rows: int, columns: int) -> np.ndarray | None:
+    """Mask (rows, columns) of the variable `valid` that the cube names as ancillary; None without one."""
+    names = _text(datasets[name].attrs.get("ancillary_variables", "")).split()
+    found = _named(name, "valid", datasets) if "valid" in names else None
+    if found is None or found.shape != (rows, columns):
+        return None
+    valid: np.ndarray = found[...] > 0
+    return valid
+
+
+_X, _Y = ("x", "lon", "longitude"), ("y", "lat", "latitude")
+
+
+def _named(cube: str, name: str, datasets: Mapping[str, Any]) -> Any:
+    """The variable of this name in the cube's group, or in the file's."""
+    group = cube.rpartition("/")[0]
+    return datasets.get(f"{group}/{name.strip()}".strip("/"), datasets.get(name.strip()))
+
+
+def _coordinates(
+    cube: str, names: tuple[str, ...], size: int, datasets: Mapping[str, Any]
+) -> tuple[float, float] | None:
+    """Step, and place of the first pixel's outer edge, of evenly spaced coordinates; None where there are none."""
+    found = next((item for key in names if (item := _named(cube, key, datasets)) is not None), None)
+    if found is None or found.shape != (size,) or size < 2:
+        return None
+    places = np.asarray(found[...], float)
+    step = (places[-1] - places[0]) / (size - 1)
+    even = places[0] + step * np.arange(size)
+    if not step or not np.allclose(places, even, rtol=0, atol=_TOLERANCE_PX * abs(step)):
+        return None
+    return float(step), float(places[0] - step / 2)
+
+
+def _geotransform(path: Path, text: str) -> tuple[float, ...]:
+    try:
+        c, a, b, f, d, e = (float(word) for word in text.split())
+    except ValueError:
+        raise HsisrError(f"{path}: its GeoTransform {text!r} is not six numbers") from None
+    return a, b, c, d, e, f
+
+
+def _checked(path: Path, wkt: str) -> str:
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        return str(CRS.from_user_input(wkt).to_wkt())
+    except (CRSError, ValueError) as error:
+        raise HsisrError(f"{path}: its grid mapping names no CRS ({' '.join(str(error).split())})") from error
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,34 @@
+"""What it takes to explain a guide's channels by an LR image's components where some pixels show something else."""
+
+import numpy as np
+
+#: Cells over which a channel's own detail is measured, with a floor as part of the whole channel's.
+_DETAIL_CELLS, _DETAIL_FLOOR = 3.0, 0.05
+#: Ridge of a fit, as part of its matrix' mean diagonal: it only keeps what is singular solvable.
+_RIDGE = 1e-9
+
+
+def own_detail(channels: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variance of channels (G, h, w) around each cell, never below a floor; and that floor (G, 1, 1).
+
+    spread: (G,), standard deviation of the whole channels.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    mean = gaussian_filter(channels, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
+    detail = gaussian_filter((channels - mean) ** 2, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
+    floor = (_DETAIL_FLOOR * spread[:, None, None]) ** 2
+    return np.maximum(detail + floor, np.finfo(float).tiny), floor
+
+
+def fit_channel(low: np.ndarray, channel: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Weights (P,) of the components (P, h w) that explain a channel (h, w); weight: (h, w), what a pixel counts."""
+    weighted = low * weight.ravel()
+    return np.linalg.solve(ridged(weighted @ low.T), weighted @ channel.ravel())
+
+
+def ridged(matrix: np.ndarray) -> np.ndarray:
+    """A normal matrix that can be inverted."""
+    ridge = _RIDGE * max(float(np.trace(matrix)) / len(matrix), np.finfo(float).tiny)
+    solvable: np.ndarray = matrix + ridge * np.eye(len(matrix))
+    return solvable

@@ -1,0 +1,65 @@
+"""How blurred an image is, from the image alone: its power spectrum falls faster than that of a sharp one.
+
+Natural images have the power spectrum f^-a (Burton and Moorhead, Applied Optics 1987). A Gaussian PSF leaves
+exp(-4 pi^2 sigma^2 f^2) of it, and sampling folds what lies beyond the Nyquist frequency back. Exponent and sigma are
+fitted together, the first under a prior.
+"""
+
+import numpy as np
+
+#: Side of the blocks that the spectrum is averaged over (Welch), in pixels, and the least that tells anything.
+_BLOCK_PX, _LEAST_PX = 16, 8
+#: Exponents and sigmas (pixels) that are tried; what is expected of exponents, and how much that weighs.
+_EXPONENTS, _SIGMAS_PX = np.linspace(1.5, 4.5, 31), np.linspace(0, 1, 51)
+_EXPECTED, _SPREAD, _PRIOR = 3.0, 0.5, 0.1
+#: Squared misfit of log power between fits that count as equally good.
+_MISFIT = 0.1
+
+
+def blur_px(images: np.ndarray, valid: np.ndarray | None = None) -> float | None:
+    """Standard deviation, in pixels, of the Gaussian that images (N, h, w) of one sensor seem to be blurred by.
+
+    valid: pixels (h, w) that count. Light gathered over the area of a pixel, and lenses, count too: an image reduced
+    with a Gaussian of 0.3, 0.5 or 0.7 pixels has 0.43, 0.60 or 0.76. None: images that are too small, or flat.
+    """
+    blocks = _blocks(images, valid)
+    if blocks is None:
+        return None
+    frequencies, power = _spectrum(blocks)
+    if not (power > 0).all():
+        return None
+    exponent, sigma = _EXPONENTS[:, None, None], _SIGMAS_PX[:, None]
+    seen = [f**-exponent * np.exp(-4 * (np.pi * sigma * f) ** 2) for f in (frequencies, 1 - frequencies)]
+    misfit = np.log(power) - np.log(seen[0] + 2 * seen[1])  # frequencies of two axes are folded back
+    misfit = ((misfit - misfit.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
+    misfit += _PRIOR * ((exponent[..., 0] - _EXPECTED) / _SPREAD) ** 2
+    weights = np.exp(-(misfit - misfit.min()) / _MISFIT)
+    return float((weights * _SIGMAS_PX).sum() / weights.sum())
+
+
+def _blocks(images: np.ndarray, valid: np.ndarray | None) -> np.ndarray | None:
+    """Blocks (n, side, side) of the images that overlap by half and are all valid; None: there is none."""
+    side = min(_BLOCK_PX, *images.shape[1:]) // 2 * 2
+    if side < _LEAST_PX:
+        return None
+    step = slice(None, None, side // 2)
+    windows = np.lib.stride_tricks.sliding_window_view(images, (side, side), axis=(1, 2))[:, step, step]
+    if valid is not None:
+        whole = np.lib.stride_tricks.sliding_window_view(valid, (side, side))[step, step].all(axis=(2, 3))
+        windows = windows[:, whole]
+    blocks: np.ndarray = windows.reshape(-1, side, side)
+    return blocks if len(blocks) else None
+
+
+def _spectrum(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean frequency (cycles per pixel) and power of rings; the lowest, which the window blurs, is left out."""
+    side = blocks.shape[-1]
+    line = np.hanning(side + 1)[:-1]
+    window = np.outer(line, line)
+    centred = blocks - np.tensordot(blocks, window / window.sum(), 2)[:, None, None]
+    power = (np.abs(np.fft.fft2(centred * window)) ** 2).mean(axis=0)
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.fftfreq(side))
+    rings = np.rint(frequency * side).astype(int)
+    kept = range(2, side // 2 + 1)
+    means = [[values[rings == ring].mean() for ring in kept] for values in (frequency, power)]
+    return np.array(means[0]), np.array(means[1])

@@ -1,0 +1,152 @@
+"""Blocks: parts of a scene with its result and guide, at both resolutions, as many as memory and patience allow."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from hsisr.degrade.sensor import Footprint
+from hsisr.inference.feed import Feed
+from hsisr.inference.guide import Guide
+from hsisr.inference.images import Source, filled, hr_spans
+
+#: Side of the tiles over which Q is taken, in pixels of either resolution, as everybody takes it.
+TILE_PX = 32
+#: Samples of the result that are held at a time.
+_MOST_SAMPLES = 2**24
+#: Blocks along an axis that are looked at; of larger scenes they are spread evenly.
+_PLACES = 4
+#: Part of a footprint's weight that must lie on valid pixels.
+_WHOLE = 0.999
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a scene is sampled. spans: of rows and of columns, in LR pixels. share: part of the scene in them, 0 to 1."""
+
+    rows: tuple[Span, ...]
+    columns: tuple[Span, ...]
+    share: float
+
+    def __iter__(self) -> Iterator[tuple[Span, Span]]:
+        return product(self.rows, self.columns)
+
+    def __len__(self) -> int:
+        return len(self.rows) * len(self.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """A part of the scene, n x m LR pixels.
+
+    low, degraded: LR image and result seen through the footprint, (B, n, m). seen: (n, m), where both have data.
+    guide_low: the guide through the footprint, (G, n, m). estimate: (B, s n, s m). guide: (G, s n, s m). valid:
+    (s n, s m), where both have data; made: where the result has. wide: the result with `margin` pixels more on each
+    side, or None.
+    """
+
+    low: np.ndarray
+    degraded: np.ndarray
+    seen: np.ndarray
+    guide_low: np.ndarray | None
+    estimate: np.ndarray
+    guide: np.ndarray | None
+    valid: np.ndarray
+    made: np.ndarray
+    wide: np.ndarray | None
+
+
+def choose(feed: Feed) -> Blocks:
+    """Blocks of whole tiles, all of a scene that is small, or spread over it."""
+    bands, height, width = feed.lr.shape
+    side = int((_MOST_SAMPLES / bands) ** 0.5) // feed.method.scale
+    side = max(TILE_PX, side // TILE_PX * TILE_PX)
+    rows, columns = _spans(height, side), _spans(width, side)
+    covered = [sum(stop - start for start, stop in spans) for spans in (rows, columns)]
+    return Blocks(rows, columns, covered[0] * covered[1] / (height * width))
+
+
+def read_low(feed: Feed, footprint: Footprint, rows: Span, columns: Span) -> tuple[np.ndarray, ...]:
+    """LR image (B, n, m), where it has data (n, m), and the guide through the footprint (G, n, m), in a block.
+
+    Where the guide lacks data, the pixel does; without a guide, G is 0.
+    """
+    low, seen = feed.lr.window(rows, columns)
+    if feed.guide is None:
+        return low, seen, np.empty((0, *seen.shape), np.float32)
+    place, inside = _around(feed, footprint, rows, columns, 0)
+    sharp, valid = _guide_window(feed.guide, *place)
+    sampler = footprint.sampler(feed.method.scale, valid.shape)
+    whole = sampler(valid[None].astype(np.float32))[0] > _WHOLE
+    return low, seen & whole[inside], sampler(filled(sharp, valid))[:, *inside]
+
+
+def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: Span, margin: int = 0) -> Block:
+    """All of a block. margin: HR pixels that `wide` has on each side; 0: no `wide`. At the scene's ends it repeats."""
+    scale = feed.method.scale
+    low, seen, guide_low = read_low(feed, footprint, rows, columns)
+    place, inside = _around(feed, footprint, rows, columns, margin)
+    values, valid = result.window(*place)
+    values = filled(values, valid)
+    sampler = footprint.sampler(scale, valid.shape)
+    whole = sampler(valid[None].astype(np.float32))[0] > _WHOLE
+    core = tuple(slice(part.start * scale, part.stop * scale) for part in inside)
+    guide, valid_core = None, valid[core]
+    if feed.guide is not None:
+        guide, guide_valid = _guide_window(feed.guide, *hr_spans(rows, columns, scale))
+        valid_core = valid_core & guide_valid
+    return Block(
+        low=low,
+        degraded=sampler(values)[:, *inside],
+        seen=seen & whole[inside],
+        guide_low=guide_low if feed.guide is not None else None,
+        estimate=values[:, *core],
+        guide=guide,
+        valid=valid_core,
+        made=valid[core],
+        wide=_with_margin(values, core, margin) if margin else None,
+    )
+
+
+def _guide_window(guide: Guide, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
+    """Values and valid pixels of the guide; where something stands in for it, it has no data to compare with."""
+    values, valid = guide.window(rows, columns)
+    changed = guide.changed(rows, columns)
+    return values, valid if changed is None else valid & (changed == 0)
+
+
+def _spans(size: int, side: int) -> tuple[Span, ...]:
+    """Blocks along an axis; the last one of a whole scene may be shorter."""
+    spans = [(start, min(start + side, size)) for start in range(0, size, side)]
+    if len(spans) <= _PLACES:
+        return tuple(spans)
+    return tuple(spans[round(place)] for place in np.linspace(0, size // side - 1, _PLACES))
+
+
+def _around(
+    feed: Feed, footprint: Footprint, rows: Span, columns: Span, margin: int
+) -> tuple[tuple[Span, Span], tuple[slice, slice]]:
+    """HR rows and columns that a block's footprints read, inside the scene; and the block's LR pixels in them."""
+    scale = feed.method.scale
+    taps = (footprint.rows, footprint.columns)
+    places, inside = [], []
+    for span, size, start, weights in zip((rows, columns), feed.lr.shape[1:], footprint.start, taps, strict=True):
+        reach = max(-start, start + len(weights) - scale, margin, 0)
+        halo = -(-reach // scale)
+        first, last = max(0, span[0] - halo), min(size, span[1] + halo)
+        places.append((first * scale, last * scale))
+        inside.append(slice(span[0] - first, span[1] - first))
+    return (places[0], places[1]), (inside[0], inside[1])
+
+
+def _with_margin(values: np.ndarray, core: tuple[slice, ...], margin: int) -> np.ndarray:
+    """The core with `margin` pixels on each side; the last pixel is repeated where the scene ends."""
+    widths, cut = [(0, 0)], [slice(None)]
+    for part, size in zip(core, values.shape[1:], strict=True):
+        first, last = part.start - margin, part.stop + margin
+        widths.append((max(0, -first), max(0, last - size)))
+        cut.append(slice(max(0, first), min(size, last)))
+    return np.pad(values[tuple(cut)], widths, mode="edge")

@@ -1,0 +1,72 @@
+"""Ranges of the spectrum and indices: which bands of a scene they are, and what the guide sees of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from hsisr.inference.images import Source
+
+#: Name -> first and last wavelength in nm.
+RANGES = {"Visible": (350, 680), "Red edge": (680, 760), "NIR": (760, 1000), "SWIR": (1000, 2600)}
+#: What a range is called where no wavelength is known.
+ALL_BANDS = "All bands"
+#: A band may lie so far from the wavelength that an index asks for.
+_TOLERANCE_NM = 40.0
+#: Half width of a guide's channel whose width is not known.
+_HALF_WIDTH_NM = 15.0
+
+
+@dataclass(frozen=True)
+class Index:
+    """An index of two bands. centres_nm: of both. words: how it is made; value: it, of two arrays of values."""
+
+    centres_nm: tuple[float, float]
+    words: str
+    value: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _normalised_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    return (first - second) / (first + second)
+
+
+#: NDWI after McFeeters (1996); the clay ratio is that of Landsat's two bands in the short-wave infrared.
+INDICES = {
+    "NDVI": Index((842, 665), "(842 - 665 nm) / (842 + 665 nm)", _normalised_difference),
+    "NDWI": Index((560, 842), "(560 - 842 nm) / (560 + 842 nm)", _normalised_difference),
+    "Clay ratio": Index((1610, 2200), "1610 nm / 2200 nm", np.divide),
+}
+
+
+def ranges(wavelengths_nm: np.ndarray | None, bands: int) -> dict[str, np.ndarray]:
+    """Name -> places of its bands, of those ranges that have any; all bands where no wavelength is known."""
+    if wavelengths_nm is None:
+        return {ALL_BANDS: np.arange(bands)}
+    found = {
+        name: np.flatnonzero((wavelengths_nm >= first) & (wavelengths_nm < last))
+        for name, (first, last) in RANGES.items()
+    }
+    return {name: places for name, places in found.items() if len(places)}
+
+
+def index_bands(wavelengths_nm: np.ndarray | None) -> dict[str, tuple[int, int]]:
+    """Name -> places of the two bands, of those indices that the bands allow."""
+    if wavelengths_nm is None:
+        return {}
+    found = {}
+    for name, index in INDICES.items():
+        first, second = (int(np.abs(wavelengths_nm - centre).argmin()) for centre in index.centres_nm)
+        apart = np.abs(wavelengths_nm[[first, second]] - index.centres_nm)
+        if apart.max() <= _TOLERANCE_NM:
+            found[name] = (first, second)
+    return found
+
+
+def reach_nm(guide: Source) -> tuple[float, float] | None:
+    """Shortest and longest wavelength that a guide sees, by centres and widths; None where it does not say."""
+    centres = guide.wavelengths_nm
+    if centres is None:
+        return None
+    widths = guide.scene.fwhm_nm
+    half = np.full(len(centres), _HALF_WIDTH_NM) if widths is None else np.asarray(widths, float)[guide.good] / 2
+    return float((centres - half).min()), float((centres + half).max())

@@ -1,0 +1,297 @@
+"""`solo`: one image alone, super-resolved component by component by a network that photographs can teach.
+
+A scene's spectra lie in a small subspace of its own. Its strongest component is a grey image like any photograph; a
+deep network finds its detail. The weaker ones have their edges where the first has them; a light network sees each of
+them beside the first and what the deep one saw. So the cost does not grow with the number of bands, any number of bands
+will do, and what is learnt from one sensor, or from photographs, holds for another.
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, relu
+
+from hsisr.degrade import Sensor
+from hsisr.degrade.estimation import noise_level, spectral_subspace, valid_lr_pixels
+from hsisr.degrade.sensor import Footprint
+from hsisr.degrade.sharpness import blur_px
+from hsisr.models.network import Network
+from hsisr.models.resize import keys_upsampled
+
+#: Features and residual blocks of the network of the weaker components.
+_LIGHT_WIDTH, _LIGHT_BLOCKS = 24, 2
+#: Components that get detail at least: with few bands there is no telling noise from signal by eigenvalues.
+_LEAST = 3
+#: Components beside the first that a training step takes.
+_TRAINED = 3
+#: Weight that the blocks' residuals start with, so that a deep network starts near the identity.
+_START = 0.3
+#: Side, in LR pixels, of the middle part of an image on which the network's answer to noise is measured.
+_PROBE_PX = 64
+#: Median of |x| for a standard normal x.
+_NORMAL_MEDIAN = 0.6745
+#: Blur (`blur_px`) of a middling PSF and half of the range of usual ones, and how far beyond it a network is steered.
+_BLUR_PX, _BLUR_RANGE_PX, _BLUR_MOST = 0.6, 0.2, 1.5
+#: Side of the window, in LR pixels, over which a component follows the first; variance below which it follows less.
+_WINDOW_PX, _EVEN = 3, 1e-3
+#: Change of colour, relative to a pixel, of which half is believed; part of its brightness that a pixel may lose.
+_COLOUR, _LOSS = 0.2, 0.9
+#: Share of the sum of absolute values that negative ones may have in an image of intensities.
+_NEGATIVE = 0.05
+#: Rounds of back-projection; more follow the LR image's noise.
+_ROUNDS = 2
+
+
+class Solo(Network):
+    """Detail of an image's components, added to its bicubic enlargement.
+
+    scale: any whole number >= 2. width, blocks: of the network of the first component. components: those of an image
+    that get detail, at most; fewer where noise hides the rest. turns: flips and rotations (1 to 8) over which the
+    detail is averaged in `super_resolve`; each costs the whole time again.
+    No convolution has a bias, so that an image k times as bright gets k times the detail, whatever its noise (Mohan et
+    al., Robust and interpretable blind image denoising via bias-free convolutional neural networks, ICLR 2020). The
+    last convolutions start at zero: untrained, it is bicubic. How blurred the image is, which its spectrum shows,
+    steers the networks: it scales their features.
+    """
+
+    guide_channels = 0
+    rgb_path = True
+    takes_sensor = True
+    useful_untrained = True
+    images_in_memory = 6
+    width: int
+
+    def __init__(self, scale: int, width: int = 48, blocks: int = 5, components: int = 12, turns: int = 1) -> None:
+        super().__init__()
+        self.check_scale(scale)
+        self.scale, self.width, self.components, self.turns = scale, width, components, turns
+        # its maps are of the LR image's size: some of the deep network, and a few of each component's light one
+        self.maps_in_memory = (6 + 4 * components * _LIGHT_WIDTH / width) / scale**2
+        self.deep = _Residual(1, width, blocks, scale)
+        self.seen = _convolution(width, _LIGHT_WIDTH, 1)
+        self.light = _Residual(2, _LIGHT_WIDTH, _LIGHT_BLOCKS, scale)
+
+    def forward(self, lr: Tensor, modality: Literal["spectral", "rgb"] = "spectral") -> Tensor:
+        """lr (N, B, h, w), any B -> (N, B, scale h, scale w); the N images share a subspace.
+
+        modality: photographs take the same way as spectra; the argument is for the objectives that name one.
+        In training only the first component and a few others, drawn at random, get detail, each with a sign drawn at
+        random, as signs mean nothing.
+        """
+        basis, sizes, components = self._components(lr)
+        spectra = basis * sizes
+        if self.training:
+            kept = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(len(sizes) - 1)[:_TRAINED]])
+            signs = (2 * torch.randint(0, 2, (len(kept),)) - 1).to(spectra)
+            kept = kept.to(lr.device)
+            spectra, components = spectra[:, kept] * signs, components[:, kept] * signs[:, None, None]
+        return self._enlarged(lr) + _mixed(self.details(components, _blur(components)), spectra)
+
+    def details(self, components: Tensor, blur: Tensor) -> Tensor:
+        """What bicubic interpolation of the components (N, K, h, w), strongest first, lacks: (N, K, H, W).
+
+        blur: as `_blur` has it.
+        """
+        count, most, height, width = components.shape
+        first, others = components[:, :1], components[:, 1:]
+        seen = self.deep.features(self.deep.first(first), blur)
+        details = [self.deep.enlarged(seen)]
+        if most > 1:
+            beside = torch.stack([others, first.expand_as(others)], dim=2).flatten(0, 1)
+            start = self.light.first(beside).view(count, most - 1, -1, height, width) + self.seen(seen)[:, None]
+            light = self.light.enlarged(self.light.features(start.flatten(0, 1), blur))
+            details.append(light.view(count, most - 1, *details[0].shape[2:]) + self._followed(components) * details[0])
+        return torch.cat(details, dim=1).float()
+
+    def _followed(self, components: Tensor) -> Tensor:
+        """How much each other component (N, K - 1, H, W) changes where the first does, by regression on neighbours.
+
+        Where two materials meet, all components change in the proportions in which the materials differ.
+        """
+        with torch.autocast(components.device.type, enabled=False):
+            first, others = components[:, :1].float(), components[:, 1:].float()
+            mean = _averaged(first)
+            slopes = (_averaged(first * others) - mean * _averaged(others)) / (_averaged(first**2) - mean**2 + _EVEN)
+            return interpolate(slopes, scale_factor=self.scale, mode="bilinear", align_corners=False)
+
+    def super_resolve(self, lr: Tensor, guide: Tensor | None = None, sensor: Sensor | None = None) -> Tensor:
+        """lr (N, B, h, w) -> (N, B, H, W), each image for itself. guide: not used; every network takes one.
+
+        sensor: of what is known, the mask of valid pixels and the PSF are used. With a PSF, what the LR image and the
+        result reduced by it disagree on is projected back.
+        Where the LR image is an image of intensities, no value of the result is negative. A pixel's colour changes
+        little beside its brightness.
+        The detail of a component is scaled down where the image's noise, as the network enlarges it, would cost more
+        than the detail gains.
+        """
+        return torch.cat([self._alone(image[None], sensor or Sensor()) for image in lr])
+
+    def _alone(self, lr: Tensor, sensor: Sensor) -> Tensor:
+        valid = valid_lr_pixels(lr[0].numpy(force=True), self.scale, sensor.mask)
+        basis, sizes, components = self._components(lr, torch.from_numpy(valid).to(lr.device))
+        blur = _blur(components, valid)
+        detail = self._turned(components, blur)
+        noise = _noise(lr[0].double().numpy(force=True), valid) / sizes.clamp_min(torch.finfo(torch.float32).tiny)
+        detail = detail * self._gains(components, detail, blur, noise)
+        least = _least(lr[0][:, torch.from_numpy(valid).to(lr.device)])
+        enlarged = self._enlarged(lr)
+        image = enlarged + _believed(_mixed(detail, basis * sizes), enlarged.clamp_min(least))
+        if sensor.footprint is not None:
+            image = self._consistent(image, lr, sensor.footprint)
+        return image.clamp_min(least)
+
+    def _components(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Basis (B, K) and sizes (K,) of the components above the noise, and these (N, K, h, w), of unit variance."""
+        spectra = lr.detach().transpose(0, 1).flatten(1) if valid is None else lr[0][:, valid]
+        found = spectral_subspace(spectra.double().numpy(force=True), margin=0, least=_LEAST, most=self.components)
+        sizes = found.coefficients(spectra.double().numpy(force=True)).std(axis=1)
+        # a component without variance, of an even image, stays as it is
+        scaled = found.basis.T / np.where(sizes > 0, sizes, 1)[:, None]
+        with torch.autocast(lr.device.type, enabled=False):
+            centred = lr.float() - torch.from_numpy(found.mean).to(lr).float()[..., None]
+            components = torch.einsum("nbhw,kb->nkhw", centred, torch.from_numpy(scaled).to(centred))
+        return torch.from_numpy(found.basis.copy()).to(centred), torch.from_numpy(sizes).to(centred), components
+
+    def _turned(self, components: Tensor, blur: Tensor) -> Tensor:
+        """The detail, as the mean over `turns` flips and rotations."""
+        total = torch.zeros((), device=components.device)
+        for turn in range(self.turns):
+            view = components.rot90(turn % 4, (2, 3))
+            if turn < 4:
+                total = total + self.details(view, blur).rot90(-(turn % 4), (2, 3))
+            else:
+                total = total + self.details(view.flip(3), blur).flip(3).rot90(-(turn % 4), (2, 3))
+        return total / self.turns
+
+    def _gains(self, components: Tensor, detail: Tensor, blur: Tensor, noise: Tensor) -> Tensor:
+        """The factor (1, K, 1, 1) in [0, 1] on each component's detail that makes the expected error least.
+
+        noise: (K,), its standard deviation in each component. With b the bicubic component, d the detail, b_n and d_n
+        what they make of the noise, and d without noise taken to be right, |g d - (x - b)|^2 is least at
+        g = (|d|^2 - |d_n|^2 - <b_n, d_n>) / |d|^2. d_n is measured: the network's answer to a little more noise
+        (Ramani et al., Monte-Carlo SURE, IEEE TIP 2008).
+        """
+        if not bool((noise > 0).any()):
+            return torch.ones_like(noise)[:, None, None]
+        rows, columns = ((max(0, size - _PROBE_PX) // 2, min(size, _PROBE_PX)) for size in components.shape[2:])
+        part = components.narrow(2, *rows).narrow(3, *columns)
+        rng = np.random.default_rng(0)
+        drawn = torch.from_numpy(rng.standard_normal(part.shape)).to(part) * noise[:, None, None]
+        answer = self.details(part + drawn, blur) - self.details(part, blur)
+        power = (detail**2).mean(dim=(0, 2, 3))
+        lost = (answer**2 + self._enlarged(drawn) * answer).mean(dim=(0, 2, 3))
+        gains = 1 - lost / power.clamp_min(torch.finfo(torch.float32).tiny)
+        return gains.clamp(0, 1)[:, None, None]
+
+    def _consistent(self, image: Tensor, lr: Tensor, footprint: Footprint) -> Tensor:
+        """Back-projection: add the enlarged difference to the LR image, as `bicubic-ibp` does."""
+        low, estimate = lr[0].numpy(force=True), image[0]
+        _, height, width = estimate.shape
+        sampler = footprint.sampler(self.scale, (height, width))
+        for _ in range(_ROUNDS):
+            missing = (low - sampler(estimate.numpy(force=True))).astype(np.float32)
+            estimate = estimate + self._enlarged(torch.from_numpy(missing)[None].to(estimate))[0]
+        return estimate[None]
+
+    def _enlarged(self, images: Tensor) -> Tensor:
+        """The method `bicubic`, on tensors."""
+        return keys_upsampled(images.float(), self.scale)
+
+
+def _noise(lr: np.ndarray, valid: np.ndarray) -> float:
+    """Standard deviation of the noise of lr (B, h, w), the same in all bands.
+
+    Spectra outside the signal's subspace show it, and what differs between neighbours both along and across. Both show
+    some signal too, the one in few bands, the other in fine texture; the lower one is the better.
+    """
+    corners = lr[:, 1:, 1:] - lr[:, :-1, 1:] - lr[:, 1:, :-1] + lr[:, :-1, :-1]
+    flat = valid[1:, 1:] & valid[:-1, 1:] & valid[1:, :-1] & valid[:-1, :-1]
+    spectral = noise_level(lr[:, valid])
+    if not flat.any():
+        return spectral
+    return min(spectral, float(np.median(np.abs(corners[:, flat]))) / 2 / _NORMAL_MEDIAN)
+
+
+def _mixed(detail: Tensor, spectra: Tensor) -> Tensor:
+    """detail (N, K, H, W), spectra (B, K) -> (N, B, H, W), in float32 even under autocast."""
+    with torch.autocast(detail.device.type, enabled=False):
+        return torch.einsum("nkhw,bk->nbhw", detail, spectra)
+
+
+def _blur(components: Tensor, valid: np.ndarray | None = None) -> Tensor:
+    """What the first of the components (N, K, h, w), of one sensor, says of their blur: 0 for a middling one, (2,)."""
+    found = blur_px(components[:, 0].float().numpy(force=True), valid)
+    steer = 0.0 if found is None else (found - _BLUR_PX) / _BLUR_RANGE_PX
+    steer = max(-_BLUR_MOST, min(steer, _BLUR_MOST))
+    return torch.tensor([steer, steer**2], device=components.device)
+
+
+def _averaged(maps: Tensor) -> Tensor:
+    return avg_pool2d(maps, _WINDOW_PX, 1, _WINDOW_PX // 2, count_include_pad=False)
+
+
+def _least(values: Tensor) -> float:
+    """0 for intensities, of which noise makes few negative; else the least value."""
+    negative = float(values.clamp_max(0).abs().sum())
+    return 0.0 if negative <= _NEGATIVE * float(values.abs().sum()) else float(values.min())
+
+
+def _believed(detail: Tensor, image: Tensor) -> Tensor:
+    """Detail (N, B, H, W) with less of what changes the colour of the image's pixels, the less the more it changes it.
+
+    In a dark pixel beside a bright one a small error is another colour. Along the pixel's spectrum b all is kept, so
+    long as something of the pixel is left; of the rest r, r / (1 + (|r| / (c |b|))^2), at most c / 2 of the pixel.
+    """
+    tiny = torch.finfo(torch.float32).tiny
+    power = (image**2).sum(dim=1, keepdim=True).clamp_min(tiny)
+    along = (detail * image).sum(dim=1, keepdim=True) / power
+    across = detail - along * image
+    lessened = across / (1 + (across**2).sum(dim=1, keepdim=True) / (_COLOUR**2 * power))
+    return along.clamp_min(-_LOSS) * image + lessened
+
+
+class _Residual(nn.Module):
+    """Convolutions at LR, residual blocks, and a pixel shuffle to one channel; the last one starts at zero.
+
+    How much each feature counts follows from the image's blur.
+    """
+
+    def __init__(self, channels: int, width: int, blocks: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.first = _convolution(channels, width)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
+        self.last = _convolution(width, scale**2)
+        nn.init.zeros_(self.last.weight)
+        self.steered = nn.Linear(2, (blocks + 1) * width, bias=False)
+        nn.init.zeros_(self.steered.weight)
+
+    def features(self, maps: Tensor, blur: Tensor) -> Tensor:
+        """After the blocks."""
+        *within, after = 1 + self.steered(blur).view(len(self.blocks) + 1, -1, 1, 1)
+        for block, factors in zip(self.blocks, within, strict=True):
+            maps = block(maps, factors)
+        return maps * after
+
+    def enlarged(self, maps: Tensor) -> Tensor:
+        """(N, width, h, w) -> (N, 1, H, W)."""
+        return pixel_shuffle(self.last(maps), self.scale)
+
+
+class _Block(nn.Module):
+    """Two convolutions beside an identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.one, self.two = _convolution(width, width), _convolution(width, width)
+        with torch.no_grad():
+            self.two.weight.mul_(_START)
+
+    def forward(self, maps: Tensor, factors: Tensor) -> Tensor:
+        return maps + self.two(relu(self.one(maps)) * factors)
+
+
+def _convolution(channels: int, width: int, size: int = 3) -> nn.Conv2d:
+    return nn.Conv2d(channels, width, size, padding=size // 2, bias=False)

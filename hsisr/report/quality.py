@@ -1,0 +1,394 @@
+"""The quality page of one result: what its own inputs say of it, in the look of the report."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from markupsafe import Markup
+
+from hsisr.colours import INFRARED_NM, NATURAL_NM, nearest_bands, spread_bands
+from hsisr.degrade.psf import FWHM_PER_SIGMA
+from hsisr.degrade.sampling import interpolate
+from hsisr.evaluation import quality
+from hsisr.evaluation.quality import Agreement, Quality, blocks, spectrum
+from hsisr.files import write_text
+from hsisr.inference.feed import Feed
+from hsisr.inference.images import Source, filled, hr_spans, spread
+from hsisr.report import figures, page
+from hsisr.report.gallery import GUIDE, LR_INPUT, Picture, Row
+from hsisr.report.page import Plot
+from hsisr.report.pictures import ColorScale, Stretch, choose_encoding
+from hsisr.report.tables import NOTHING, Cell, Column, Table
+from hsisr.scene import Scene
+
+#: LR pixels a side of the part that is shown, and places along an axis that are tried for it.
+_SHOWN_LR_PX, _PLACES = 72, 3
+#: What all pictures together may take.
+_PICTURE_BYTES = 6e6
+#: A range of whose variance a guide that does not say what it sees explains less than this is a claim.
+_LITTLE = 0.5
+#: Red, green and blue of the second composite, and how far a band may lie from each.
+_SWIR_NM, _TOLERANCE_NM = (2200.0, 1650.0, 860.0), 60.0
+_BICUBIC, _MAP_COLOURS = "Bicubic", "inferno"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The pictures of the part that is shown. about: in words. height, width: in HR pixels."""
+
+    about: str
+    height: int
+    width: int
+    rows: list[Row]
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return [picture.column for picture in self.rows[0].pictures]
+
+    @property
+    def style(self) -> str:
+        """Its shape, for the style sheet."""
+        shape = f"--ratio: {self.width / self.height:.4f}; --columns: {len(self.columns)}"
+        return f'[data-scene="cut"] {{ {shape} }}'
+
+
+def writer(out: str | os.PathLike) -> Callable[[Feed, Scene], None]:
+    """What writes the page to `out`, given the images of a method and its result, for `super_resolve_file`."""
+
+    def write(feed: Feed, result: Scene) -> None:
+        write_text(out, render(feed, result, quality.measure(feed, result)))
+
+    return write
+
+
+def render(feed: Feed, result: Scene, found: Quality) -> str:
+    """The page, as HTML that asks no network. found: of `hsisr.evaluation.quality.measure`."""
+    shown = _gallery(feed, result, found)
+    pictures = [picture.image for row in shown.rows for picture in row.pictures]
+    return page.document(
+        "quality.html.j2",
+        f"Quality of a result: {feed.method.name} x{feed.method.scale}",
+        [shown.style],
+        file=feed.lr.label,
+        finding=_finding(feed, found),
+        facts=_facts(feed, result, found),
+        ranges=_range_table(feed, found),
+        has_reach=_has_reach(feed, found),
+        claims=_claims(feed, found),
+        indices=_index_table(found),
+        index_words={name: spectrum.INDICES[name].words for name in found.indices},
+        guide=_guide_table(feed, found),
+        scores=_score_table(found),
+        sampled=_sampled(found),
+        plots=_plots(feed, found),
+        shown=shown,
+        encoding=choose_encoding(pictures, _PICTURE_BYTES),
+    )
+
+
+def _finding(feed: Feed, found: Quality) -> str:
+    """The page in two sentences."""
+    off = _percent(np.sqrt(np.mean(found.lr.rmse**2)) / abs(float(found.lr.mean.mean())))
+    how = "at the footprint that was measured" if found.measured else "at a footprint that is assumed"
+    said = f"Brought back to the LR image's pixels {how}, the result is off by {off} of the mean value (RMSE)."
+    claims = _claims(feed, found)
+    return f"{said} Detail in {' and '.join(claims)} is a claim of the model." if claims else said
+
+
+def _facts(feed: Feed, result: Scene, found: Quality) -> list[tuple[str, str]]:
+    """(heading, text) of what the result was made of, and what was estimated."""
+    scale, bands = feed.method.scale, feed.lr.shape[0]
+    facts = [
+        ("LR image", _image_words(feed.lr)),
+        ("Guide", "none" if feed.guide is None else _image_words(feed.guide.source)),
+        ("Result", f"{result.shape[1]} x {result.shape[2]} pixels, {result.shape[0]} bands, {result.stored.dtype}"),
+        ("Method", f"{feed.method.name}, scale {scale}"),
+        ("Footprint", _footprint_words(found, scale)),
+        ("Registration", _registration_words(feed, found)),
+        (
+            "Noise",
+            f"{found.noise:.3g} (standard deviation in the values' unit, taken to be white and alike in all bands)",
+        ),
+        ("Components", f"{found.components} of {bands} dimensions of the spectra stand out of the noise"),
+        ("Looked at", _sampled(found)),
+    ]
+    acquired = feed.lr.scene.provenance.get("acquired")
+    return facts[:1] + ([("Acquired", str(acquired))] if acquired else []) + facts[1:]
+
+
+def _image_words(image: Source) -> str:
+    bands, height, width = image.shape
+    words = f"{image.label}: {height} x {width} pixels, {bands} band{'s' if bands > 1 else ''} with data"
+    centres = image.wavelengths_nm
+    if centres is not None:
+        words += f", {centres.min():.0f} to {centres.max():.0f} nm" if bands > 1 else f", {centres[0]:.0f} nm"
+    if image.scene.transform is not None:
+        a, _, _, d, _, _ = image.scene.transform
+        words += f", pixels of {np.hypot(a, d):g}"
+    product = image.scene.provenance.get("product")
+    return f"{words}; {product}" if product else words
+
+
+def _footprint_words(found: Quality, scale: int) -> str:
+    rows, columns = (FWHM_PER_SIGMA * sigma / scale for sigma in found.footprint.sigma_px())
+    size = f"full width at half maximum {rows:.2f} x {columns:.2f} LR pixels (rows, columns)"
+    return f"{size}, measured against the guide" if found.measured else f"{size}, assumed, not measured"
+
+
+def _registration_words(feed: Feed, found: Quality) -> str:
+    if feed.guide is None:
+        return "no guide"
+    moved = ""
+    if any(feed.guide.shift_px):
+        rows, columns = (shift / feed.method.scale for shift in feed.guide.shift_px)
+        moved = f"the guide was moved by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
+    if feed.guide.displacement is not None:
+        moved = f"the guide was moved from place to place by {feed.guide.displacement}; "
+    if found.offset is None:
+        return f"{moved}what is left could not be measured (too small, or without detail)"
+    if not found.offset.trusted:
+        return f"{moved}what is left cannot be told ({_percent(found.offset.unexplained)} of the guide is unexplained)"
+    return f"{moved}what is left is {found.offset}; {_percent(found.offset.unexplained)} of the guide is unexplained"
+
+
+def _sampled(found: Quality) -> str:
+    if found.sampled.share >= 1:
+        return "the whole scene"
+    return f"{len(found.sampled)} blocks spread over the scene, {_percent(found.sampled.share)} of it"
+
+
+def _claims(feed: Feed, found: Quality) -> dict[str, str]:
+    """Ranges of the spectrum of which the guide sees nothing, or little where it does not say what it sees, and why."""
+    centres, claims = feed.lr.wavelengths_nm, {}
+    if centres is None or found.explained is None:
+        return {}
+    for name, places in spectrum.ranges(centres, len(centres)).items():
+        share = float(np.mean(np.clip(found.explained[places], 0, 1)))
+        if found.guide_reach_nm is not None and not _seen(centres[places], found):
+            claims[name] = f"outside of the guide's range, {_span_words(found.guide_reach_nm)}"
+        elif found.guide_reach_nm is None and share < _LITTLE:
+            claims[name] = f"the guide explains {_percent(share)} of it at LR"
+    return claims
+
+
+def _has_reach(feed: Feed, found: Quality) -> bool:
+    """Whether both images say which wavelengths they see."""
+    return feed.lr.wavelengths_nm is not None and found.guide_reach_nm is not None
+
+
+def _span_words(span_nm: tuple[float, float]) -> str:
+    return f"{span_nm[0]:.0f} to {span_nm[1]:.0f} nm"
+
+
+def _seen(centres_nm: np.ndarray, found: Quality) -> int:
+    """How many of these bands lie within the guide's reach."""
+    low, high = found.guide_reach_nm or (np.inf, -np.inf)
+    return int(((centres_nm >= low) & (centres_nm <= high)).sum())
+
+
+def _range_table(feed: Feed, found: Quality) -> Table:
+    """LR consistency by range of the spectrum."""
+    centres, rows = feed.lr.wavelengths_nm, {}
+    has_reach = _has_reach(feed, found)
+    for name, places in spectrum.ranges(centres, feed.lr.shape[0]).items():
+        part = found.lr
+        relative = part.rmse[places] / np.maximum(np.abs(part.mean[places]), np.finfo(float).tiny)
+        worst = places[int(relative.argmax())]
+        where = f"band {worst + 1}" if centres is None else f"{centres[worst]:.0f} nm"
+        cells = [
+            Cell(str(len(places))),
+            Cell(f"{part.mean[places].mean():.4g}"),
+            Cell(f"{np.sqrt(np.mean(part.rmse[places] ** 2)):.3g}"),
+            Cell(_percent(float(np.sqrt(np.mean(relative**2))))),
+            Cell(_percent(float(relative.max())), where),
+        ]
+        if found.explained is not None:
+            cells.append(Cell(_percent(float(np.mean(np.clip(found.explained[places], 0, 1))))))
+        if centres is not None and has_reach:
+            cells.append(Cell(f"{_seen(centres[places], found)} of {len(places)}"))
+        rows[name] = cells
+    columns = [Column("Bands"), Column("Mean of LR"), Column("RMSE", "lower"), Column("RMSE, of mean", "lower")]
+    columns.append(Column("Worst band", "lower"))
+    columns += [Column("Explained by guide")] if found.explained is not None else []
+    columns += [Column("In the guide's reach")] if has_reach else []
+    return Table("Result, seen through the footprint, against the LR image", "Range", columns, rows)
+
+
+def _index_table(found: Quality) -> Table | None:
+    if not found.indices:
+        return None
+    rows = {name: _agreement_cells(agreement, 0) for name, agreement in found.indices.items()}
+    columns = [Column("Mean of LR"), Column("RMSE", "lower"), Column("Correlation", "higher")]
+    return Table(
+        "Indices at LR: of the result, seen through the footprint, against the LR image's", "Index", columns, rows
+    )
+
+
+def _guide_table(feed: Feed, found: Quality) -> Table | None:
+    if feed.guide is None or found.guide is None or found.response_rmse is None:
+        return None
+    centres = feed.guide.source.wavelengths_nm
+    rows = {}
+    for channel, band in enumerate(feed.guide.source.good):
+        name = f"Band {band + 1}" + ("" if centres is None else f", {centres[channel]:.0f} nm")
+        mean = max(abs(float(found.guide.mean[channel])), np.finfo(float).tiny)
+        left = Cell(_percent(float(found.response_rmse[channel]) / mean))
+        rows[name] = [*_agreement_cells(found.guide, channel), Cell(_percent(found.guide.rmse[channel] / mean)), left]
+    columns = [Column("Mean of guide"), Column("RMSE", "lower"), Column("Correlation", "higher")]
+    columns += [Column("RMSE, of mean", "lower"), Column("The same at LR")]
+    return Table("Result, seen through the response, against the guide", "Guide", columns, rows)
+
+
+def _agreement_cells(agreement: Agreement, channel: int) -> list[Cell]:
+    correlation = agreement.correlation[channel]
+    return [
+        Cell(f"{agreement.mean[channel]:.4g}"),
+        Cell(f"{agreement.rmse[channel]:.3g}"),
+        Cell(f"{correlation:.4f}" if np.isfinite(correlation) else NOTHING),
+    ]
+
+
+def _score_table(found: Quality) -> Table | None:
+    """D_lambda, D_s and QNR, a row a convention."""
+    rows = {}
+    for name, ending in (
+        ("Measured footprint" if found.measured else "Assumed footprint", ""),
+        ("PRISMA benchmark", "_prisma"),
+    ):
+        if f"d_lambda{ending}" in found.scores:
+            values = [found.scores.get(f"{key}{ending}") for key in ("d_lambda", "d_s", "qnr")]
+            rows[name] = [
+                Cell(NOTHING if value is None or not np.isfinite(value) else f"{value:.4f}") for value in values
+            ]
+    if not rows:
+        return None
+    columns = [Column("D_\u03bb", "lower"), Column("D_s", "lower"), Column("QNR", "higher")]
+    return Table("Distortions, and quality without a reference", "Convention", columns, rows)
+
+
+def _plots(feed: Feed, found: Quality) -> list[Plot]:
+    centres = feed.lr.wavelengths_nm
+    relative = 100 * found.lr.rmse / np.maximum(np.abs(found.lr.mean), np.finfo(float).tiny)
+    curves = {"RMSE against the LR image, % of the band's mean": (relative, "%")}
+    if found.explained is not None:
+        curves["Explained by the guide at LR"] = (np.clip(found.explained, 0, 1), "Part of variance")
+    plots = []
+    for heading, (values, unit) in curves.items():
+        span = f"{values.min():.3g} to {values.max():.3g}, median {np.median(values):.3g}"
+        label = f"{heading}, of {len(values)} bands: {span}"
+        styles = figures.line_styles({"value": True})
+        plots.append(Plot(heading, Markup(figures.by_band(centres, {"value": values}, unit, styles, label))))
+    return plots
+
+
+def _gallery(feed: Feed, result: Scene, found: Quality) -> Gallery:
+    """Before and after, of the part of the scene where most pixels have data."""
+    scale = feed.method.scale
+    rows, columns = _place(feed)
+    block = blocks.read(feed, Source(result, "result"), found.footprint, rows, columns)
+    low_valid = feed.lr.window(rows, columns)[1]
+    composites = _composites(feed)
+    used = sorted({band for bands in composites for band in bands})
+    low = filled(block.low[used], low_valid)
+    after = f"{feed.method.name} x{scale}"
+    coarse = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
+    images = {
+        LR_INPUT: (low.repeat(scale, axis=1).repeat(scale, axis=2), coarse),
+        _BICUBIC: (interpolate(low, scale, "bicubic"), coarse),
+        after: (block.estimate[used], block.made),
+    }
+    shown: list[Row] = []
+    about = f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1} of the LR image"
+    for bands in composites:
+        words = _band_words(bands, feed.lr)
+        places = [used.index(band) for band in bands]
+        stretch = _stretch(low[places], low_valid)
+        pictures = [
+            Picture(name, _shown(image[places], valid, stretch), f"{name}: {words}")
+            for name, (image, valid) in images.items()
+        ]
+        if feed.guide is not None and not shown:
+            pictures.append(_guide_picture(feed, rows, columns))
+        shown.append(Row(words, pictures))
+    shown.append(_map(block, abs(float(found.lr.mean.mean())), scale, after))
+    return Gallery(about, block.estimate.shape[1], block.estimate.shape[2], shown)
+
+
+def _place(feed: Feed) -> tuple[blocks.Span, blocks.Span]:
+    """The part that is shown, in LR pixels: of a few that are spread over the scene, one with the most data."""
+    height, width = feed.lr.shape[1:]
+    places = [
+        (rows, columns)
+        for rows in spread(height, _PLACES, _SHOWN_LR_PX)
+        for columns in spread(width, _PLACES, _SHOWN_LR_PX)
+    ]
+    return max(places, key=lambda place: feed.lr.window(place[0], place[1], slice(0, 1))[1].mean())
+
+
+def _composites(feed: Feed) -> list[list[int]]:
+    """Bands, among the good ones, shown as red, green and blue: in natural colours or infrared, and of the SWIR."""
+    centres, count = feed.lr.wavelengths_nm, feed.lr.shape[0]
+    if centres is None:
+        return [spread_bands(count) if count > 2 else [0, 0, 0]]
+    found = []
+    for wanted in ((NATURAL_NM, INFRARED_NM), (_SWIR_NM,)):
+        near = [
+            bands
+            for colours in wanted
+            if np.abs(centres[bands := nearest_bands(centres, colours)] - colours).max() <= _TOLERANCE_NM
+        ]
+        found += near[:1]
+    return found or [spread_bands(count) if count > 2 else [0, 0, 0]]
+
+
+def _band_words(bands: list[int], image: Source) -> str:
+    centres = image.wavelengths_nm
+    if centres is None:
+        return f"band{'s' if len(bands) > 1 else ''} " + ", ".join(str(image.good[band] + 1) for band in bands)
+    return ", ".join(f"{centres[band]:.0f}" for band in bands) + " nm"
+
+
+def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Picture:
+    """The guide, on its own stretch."""
+    assert feed.guide is not None
+    scale, source = feed.method.scale, feed.guide.source
+    values, valid = feed.guide.window(*hr_spans(rows, columns, scale))
+    centres = source.wavelengths_nm
+    bands = spread_bands(len(values)) if len(values) > 2 else [0, 0, 0]
+    if centres is not None and len(values) > 2:
+        bands = nearest_bands(centres, NATURAL_NM)
+    words = _band_words(bands[:1] if len(set(bands)) == 1 else bands, source)
+    return Picture(GUIDE, _shown(values[bands], valid, _stretch(values[bands], valid)), f"{GUIDE}: {words}", words)
+
+
+def _stretch(image: np.ndarray, valid: np.ndarray) -> Stretch:
+    """The stretch of the valid pixels (h, w) of an image (3, h, w); of all, where none is valid."""
+    return Stretch.of(np.moveaxis(image[:, valid] if valid.any() else image.reshape(3, -1), 0, -1)[None])
+
+
+def _shown(image: np.ndarray, valid: np.ndarray, stretch: Stretch) -> np.ndarray:
+    """An image (3, h, w) as a picture, black where it has no data."""
+    return np.where(valid[..., None], stretch(np.moveaxis(image, 0, -1)), np.uint8(0))
+
+
+def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
+    """Where the result does not agree with the LR image. level: mean of the LR image."""
+    error = np.sqrt(((block.degraded - block.low) ** 2).mean(axis=0)) / level
+    error = 100 * np.where(block.seen, error, 0)
+    colours = ColorScale.over(_MAP_COLOURS, [error])
+    image = colours(error).repeat(scale, axis=0).repeat(scale, axis=1)
+    seen = error[block.seen]
+    caption = f"mean {seen.mean():.2f} %" if seen.size else "no data"
+    return Row(
+        "RMSE at LR, of the scene's mean",
+        [Picture(after, image, "Disagreement with the LR image", caption)],
+        " %",
+        colours,
+    )
+
+
+def _percent(share: float) -> str:
+    """A share with two or three digits."""
+    return f"{100 * share:.3g} %"

@@ -1,0 +1,367 @@
+"""`solo`, the model for one image alone: its weights, its scores, what it stands, what it costs.
+
+    python studies/solo.py weights --scale 4 --out <file> [--steps 7000]
+    python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--validate beads face]
+    python studies/solo.py others --data <folder> --model <file> ...
+    python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
+    python studies/solo.py cost
+
+weights: trains on the photographs of the data set `rgb_photos` (public domain, CC0) under several PSFs and noises, and
+writes a model file of half-precision numbers with the hashes of its photographs. cave: trains under protocol `mixup`
+for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in place of the
+test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`. others: scores model files as
+they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and noises.
+cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
+<folder>: holds `cave`, `samson`, `jasper_ridge`, `enmap_potsdam`.
+"""
+
+import argparse
+import hashlib
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cave
+import numpy as np
+import torch
+from hybrid import TEST, TRAIN
+from other_data import enmap
+from scipy.io import loadmat
+from torch.utils.flop_counter import FlopCounterMode
+
+from hsisr import datasets, degrade, metrics
+from hsisr.config import Training
+from hsisr.degrade.estimation import spectral_subspace
+from hsisr.degrade.protocols import Protocol, find_protocol
+from hsisr.degrade.psf import GaussianPsf
+from hsisr.inference import predict
+from hsisr.models import registry
+from hsisr.models.model_files import load_model, save_model
+from hsisr.models.options import SoloOptions
+from hsisr.samples import Sample, orient
+from hsisr.scene import Scene
+from hsisr.training import fit
+
+#: Side of a training patch in LR pixels, patches in a batch, and draws of PSF, noise and spectra for every photograph.
+PATCH_PX, BATCH, DRAWS = 16, 16, 12
+#: Standard deviations of Gaussian PSFs in LR pixels that are scored, and the range of the weights that travel.
+SIGMAS, TAUGHT = (0.3, 0.4, 0.5, 0.6, 0.7), (0.25, 0.75)
+#: Part of what photographs teach that is kept: scenes of sensors are less sharp. Chosen on CAVE's training scenes.
+STRENGTH = 0.85
+#: Bands of virtual spectra, and powers of their mixtures of red, green and blue.
+VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
+#: Signal to noise in dB; half of the draws have no noise.
+SNR_DB = (20.0, 50.0)
+
+
+#: LR and HR images.
+Pairs = list[tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(eq=False)
+class Crops:
+    """Random crops of images in memory, in one of their 8 flips and rotations, as `hsisr.samples.TrainingSamples`.
+
+    images: name -> for each draw of PSF and noise, the same for all images, LR and HR images (3, h, w), (3, s h, s w)
+    as `_evened` makes them. A batch is of one draw, as patches of one scene are.
+    """
+
+    images: dict[str, list[Pairs]]
+    seed: int = 0
+    names: list[str] = field(init=False)
+
+    label, guide_channels, wavelengths_nm, rule = "crops", 0, None, None
+
+    def __post_init__(self) -> None:
+        self.names = list(self.images)
+        lr, hr = self.images[self.names[0]][0][0]
+        self.bands, self.scale = len(lr), hr.shape[1] // lr.shape[1]
+        self.size_px = PATCH_PX * self.scale
+
+    def __len__(self) -> int:
+        return 1000 * len(self.names)
+
+    def __getitem__(self, number: int) -> Sample:
+        """Crop of that number, counted over the whole run from 0."""
+        rng = np.random.default_rng([self.seed, number])
+        draws = self.images[self.scene_of(number)]
+        pairs = draws[np.random.default_rng([self.seed, number // BATCH]).integers(len(draws))]
+        lr, hr = pairs[rng.integers(len(pairs))]
+        row, column = (int(rng.integers(size - PATCH_PX + 1)) for size in lr.shape[1:])
+        low = lr[:, row : row + PATCH_PX, column : column + PATCH_PX]
+        row, column = row * self.scale, column * self.scale
+        high = hr[:, row : row + self.size_px, column : column + self.size_px]
+        return orient(Sample(low.astype(np.float32), None, high.astype(np.float32)), int(rng.integers(8)))
+
+    def stacked(self, numbers: Iterable[int]) -> Sample:
+        """Crops of those numbers, stacked along a new first axis."""
+        samples = [self[number] for number in numbers]
+        return Sample(np.stack([one.lr for one in samples]), None, np.stack([one.hr for one in samples]))
+
+    def scene_of(self, number: int) -> str:
+        """Name of the image that crop `number` comes from."""
+        return self.names[number % len(self.names)]
+
+    def identity(self) -> dict[str, Any]:
+        """What the crops follow from."""
+        return {"images": {name: _hash(draws[0][0][1]) for name, draws in self.images.items()}, "seed": self.seed}
+
+
+def main() -> None:
+    """Parse the command line, print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("weights", "cave", "others", "robust", "cost"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--photos", type=Path, help="a folder of photographs, in place of rgb_photos")
+    parser.add_argument("--scale", type=int, default=4)
+    parser.add_argument("--sources", nargs="+", choices=("scenes", "photographs"), default=("scenes", "photographs"))
+    parser.add_argument("--minutes", type=float, default=10.0, help="of training")
+    parser.add_argument("--steps", type=int, help="of training, in place of minutes")
+    parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
+    parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="model file to write")
+    parser.add_argument("--size", type=int, default=128, help="of cost: side of the image in LR pixels")
+    parser.add_argument("--rounds", type=int, default=3, help="of cost")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    {"weights": _weights, "cave": _cave, "others": _others, "robust": _robust, "cost": _cost}[options.what](options)
+
+
+#: Strengths of an evened image's components, and how many of a scene's components are used.
+STRENGTHS, USED = np.array([1.0, 0.7, 0.5]), 7
+
+
+def _evened(lr: np.ndarray, hr: np.ndarray) -> Pairs:
+    """Virtual spectra of an image: its first component and two others, with strengths that are nearly the same.
+
+    A network that is measured on bands learns of weak components only if they are not weak. lr (B, h, w), hr.
+    """
+    flat = lr.reshape(len(lr), -1).astype(np.float64)
+    found = spectral_subspace(flat, margin=0, least=min(len(lr), USED), most=USED)
+    sizes = found.coefficients(flat).std(axis=1)
+    low, high = (
+        (found.coefficients(image.reshape(len(image), -1)) / sizes[:, None]).reshape(-1, *image.shape[1:])
+        for image in (lr, hr)
+    )
+    pairs = [(k, k + 1) for k in range(1, len(sizes) - 1, 2)]
+    factors = STRENGTHS[:, None, None]
+    return [
+        tuple((image[[0, *pair]] * factors).astype(np.float16) for image in (low, high))  # type: ignore[misc]
+        for pair in pairs
+    ]
+
+
+def _weights(options: argparse.Namespace) -> None:
+    rng = np.random.default_rng(options.seed)
+    scenes = _photographs(None)
+    hashes = {scene.name: _hash(scene.cube) for scene in scenes}
+    cases = [_case(number, options.scale, rng) for number in range(DRAWS)]
+    photographs = {
+        scene.name: [_evened(*_pair(_virtual(scene, rng), *case, int(rng.integers(1 << 30)))) for case in cases]
+        for scene in scenes
+    }
+    crops = Crops(photographs, options.seed)
+    network, outcome = _trained(options, crops)
+    source = {"photographs": hashes, "steps": outcome.steps, "seed": options.seed}
+    with torch.no_grad():
+        for part in (network.deep, network.light):
+            part.last.weight.mul_(STRENGTH)
+    if options.out:
+        _save(options.out, network.half(), {**source, "protocol": None})
+    print(f"{outcome.steps} steps in {outcome.seconds:.0f} s; {source}")
+
+
+def _cave(options: argparse.Namespace) -> None:
+    scored = options.validate or TEST
+    scenes = dict(zip((*TRAIN, *TEST), cave.read(options.data / "cave", (*TRAIN, *TEST)), strict=True))
+    images: dict[str, Scene] = {}
+    if "scenes" in options.sources:
+        images |= {name: scenes[name] for name in TRAIN if name not in scored}
+    if "photographs" in options.sources:
+        images |= {one.name: one for one in _photographs(options.photos)}
+    pairs = {name: [_evened(*_pair(image, "mixup", options.scale))] for name, image in images.items()}
+    network, outcome = _trained(options, Crops(pairs, options.seed))
+    if options.out:
+        _save(options.out, network, {"protocol": "mixup"})
+    print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
+    averaged = registry.build("solo", options.scale, 31, 0, {"turns": 8})
+    averaged.load_state_dict(network.state_dict())
+    models = {"bicubic": registry.build("bicubic", options.scale, 31, 0), "solo": network, "solo, 8 turns": averaged}
+    _print_scores({name: _pair(scenes[name], "mixup", options.scale) for name in scored}, models)
+
+
+def _trained(options: argparse.Namespace, crops: Crops) -> Any:
+    network = registry.build("solo", options.scale, crops.bands, 0)
+    settings = Training(
+        epochs=None,
+        max_steps=options.steps or 1_000_000,  # else the minutes end it
+        max_minutes=None if options.steps else options.minutes,
+        batch_size=BATCH,
+        learning_rate=2e-3,
+        schedule={"kind": "cosine", "warmup_steps": 50},
+        clip_gradient=1.0,
+        precision="bf16",
+        select="last",
+        threads=options.threads,
+        device="cpu",
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = fit(network, crops, folder, settings, seed=options.seed)
+    return network.eval(), outcome
+
+
+def _save(path: Path, network: Any, told: dict[str, Any]) -> None:
+    options = SoloOptions.model_validate({}).model_dump()
+    facts = {"base": "solo", "options": options, "scale": network.scale, "bands": None, "guide_channels": 0}
+    save_model(path, network, {**facts, "wavelengths_nm": None, **told}, told)
+
+
+def _photographs(folder: Path | None) -> list[Scene]:
+    """Those of `rgb_photos`, or of a folder, in [0, 1]."""
+    with tempfile.TemporaryDirectory() as place:
+        if folder is None:
+            datasets.fetch("rgb_photos", Path(place) / "raw", progress=False)
+            names = datasets.entry("rgb_photos").scenes
+            return [datasets.convert("rgb_photos", name, Path(place) / "raw", f"{place}/{name}.h5") for name in names]
+        read = [datasets.read_scene(file) for file in sorted(folder.iterdir())]
+        return [Scene(scene.cube[:3] / np.float32(np.iinfo(scene.stored.dtype).max), scene.name) for scene in read]
+
+
+def _pair(
+    scene: Scene, protocol: str | Protocol, scale: int, noise: Any = None, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """LR and HR image, cut to whole LR pixels."""
+    cube = np.asarray(scene.cube, np.float32)
+    rows, columns = (size // scale * scale for size in cube.shape[1:])
+    cube = cube[:, :rows, :columns]
+    return degrade.degrade(cube, protocol, scale, noise, seed).astype(np.float32), cube
+
+
+def _gaussian(sigma_lr: float) -> Protocol:
+    return replace(find_protocol("wald"), psf=GaussianPsf(sigma_lr=sigma_lr))
+
+
+def _case(number: int, scale: int, rng: np.random.Generator) -> tuple[str | Protocol, int, Any]:
+    """Protocol, scale and noise of a draw: one in three is MATLAB's bicubic, every other one is noisy."""
+    protocol = "mixup" if number % 3 == 0 else _gaussian(float(rng.uniform(*TAUGHT)))
+    return protocol, scale, {"snr_db": float(rng.uniform(*SNR_DB))} if number % 2 else 0
+
+
+def _virtual(scene: Scene, rng: np.random.Generator) -> Scene:
+    """A photograph as an image of many bands: each the sum of powers of two mixtures of red, green and blue.
+
+    So each colour has a spectrum of its own, and the weak components show what those of real spectra do.
+    """
+    colours = np.clip(np.asarray(scene.cube, np.float32), 0, 1)
+    share = rng.random((VIRTUAL_BANDS, 1, 1))
+    first, second = (
+        np.tensordot(rng.dirichlet(np.full(3, 0.5), VIRTUAL_BANDS), colours, 1) ** rng.uniform(*POWERS, share.shape)
+        for _ in range(2)
+    )
+    return Scene((share * first + (1 - share) * second).astype(np.float32), scene.name)
+
+
+def _others(options: argparse.Namespace) -> None:
+    print("| scene | bicubic | solo |\n| --- | --- | --- |")
+    for file in options.model:
+        network = load_model(file)
+        scale = network.scale
+        for scene in _other_scenes(options.data, scale):
+            pair = _pair(scene, "wald", scale)
+            scores = [_score(model, pair, scale) for model in (registry.build("bicubic", scale, 1, 0), network)]
+            cells = " | ".join(f"{psnr:.2f} / {sam:.2f}" for psnr, sam in scores)
+            print(f"| {scene.name} x{scale}, {scene.shape[0]} bands | {cells} |", flush=True)
+
+
+def _other_scenes(data: Path, scale: int) -> list[Scene]:
+    with tempfile.TemporaryDirectory() as place:
+        datasets.fetch("indian_pines", Path(place) / "raw", progress=False)
+        name = datasets.entry("indian_pines").scenes[0]
+        pines = datasets.convert("indian_pines", name, Path(place) / "raw", f"{place}/scene.h5").load()
+    samson = loadmat(data / "samson" / "samson_1.mat")["V"]
+    jasper = loadmat(data / "jasper_ridge" / "jasperRidge2_R198.mat")["Y"]
+    squares = [_square("samson", samson), _square("jasper_ridge", jasper)]
+    return [pines, *squares, enmap(data / "enmap_potsdam")] if scale == 2 else [pines, *squares]
+
+
+def _square(name: str, spectra: np.ndarray) -> Scene:
+    """A square scene of spectra (B, n), column by column as MATLAB has them, with a peak of 1."""
+    side = math.isqrt(spectra.shape[1])
+    cube = spectra.reshape(len(spectra), side, side).transpose(0, 2, 1)
+    return Scene((cube / cube.max()).astype(np.float32), name)
+
+
+def _robust(options: argparse.Namespace) -> None:
+    network = load_model(options.model[0])
+    names = options.validate or TEST
+    scenes = cave.read(options.data / "cave", names)
+    bicubic = registry.build("bicubic", network.scale, 31, 0)
+    print("| PSF, noise | bicubic | solo | least gain of a scene, PSNR / SAM |\n| --- | --- | --- | --- |")
+    cases = {f"Gaussian {sigma}": (_gaussian(sigma), 0) for sigma in SIGMAS}
+    cases |= {f"bicubic, {snr} dB": ("mixup", {"snr_db": float(snr)}) for snr in (40, 30, 20)}
+    cases = {"bicubic": ("mixup", 0)} | cases
+    for what, (protocol, noise) in cases.items():
+        pairs = [_pair(scene, protocol, network.scale, noise) for scene in scenes]
+        scores = np.array([[_score(model, pair, network.scale) for model in (bicubic, network)] for pair in pairs])
+        (psnr, sam), (own_psnr, own_sam) = scores.mean(axis=0)
+        gains = scores[:, 1] - scores[:, 0]
+        least = f"{gains[:, 0].min():+.2f} / {gains[:, 1].max():+.2f}"
+        print(f"| {what} | {psnr:.2f} / {sam:.2f} | {own_psnr:.2f} / {own_sam:.2f} | {least} |", flush=True)
+
+
+def _print_scores(pairs: dict[str, tuple[np.ndarray, np.ndarray]], models: dict[str, Any]) -> None:
+    print(f"| scene | {' | '.join(models)} |\n| --- |{' --- |' * len(models)}")
+    rows = []
+    for name, pair in pairs.items():
+        scale = pair[1].shape[1] // pair[0].shape[1]
+        rows.append([_score(model, pair, scale) for model in models.values()])
+        print(f"| {name} | {_cells(rows[-1])} |", flush=True)
+    print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
+
+
+def _cells(scores: Iterable[Sequence[float]]) -> str:
+    return " | ".join(f"{psnr:.2f} / {sam:.2f}" for psnr, sam in scores)
+
+
+def _score(model: Any, pair: tuple[np.ndarray, np.ndarray], scale: int) -> tuple[float, float]:
+    found = metrics.score(pair[1], predict(model, pair[0]), scale, "mixup")
+    return found["psnr"], found["sam"]
+
+
+def _cost(options: argparse.Namespace) -> None:
+    """31 bands of --size x --size LR pixels; and 200 bands for solo alone."""
+    cases = {}
+    for name, bands in (("solo", 31), ("solo", 200), ("deepshare", 31)):
+        rng = np.random.default_rng(0)
+        parts = rng.random((12, options.size, options.size), dtype=np.float32)  # as many components as get detail
+        lr = np.tensordot(rng.random((bands, 12), dtype=np.float32), parts, 1)
+        cases[f"{name}, {bands} bands"] = registry.build(name, options.scale, bands, 0).eval(), lr
+    seconds: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(options.rounds):
+        for name, (model, lr) in cases.items():
+            started = time.perf_counter()
+            predict(model, lr)
+            seconds[name].append(time.perf_counter() - started)
+    print("| model | parameters | GFLOP | seconds |\n| --- | --- | --- | --- |")
+    for name, (model, lr) in cases.items():
+        with FlopCounterMode(display=False) as counter:
+            predict(model, lr)
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        flops = counter.get_total_flops() / 1e9
+        print(f"| {name} | {parameters:,} | {flops:.1f} | {statistics.median(seconds[name]):.2f} |")
+
+
+def _hash(image: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()
+
+
+if __name__ == "__main__":
+    main()
