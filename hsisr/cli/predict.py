@@ -46,6 +46,7 @@ GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of 
     "hsisr predict LR.tif --guide GUIDE.tif",
     "hsisr predict LR.tif --guide GUIDE.tif --model runs/own-scene -o SR.tif --preview SR.png",
     "hsisr predict LR.tif --guide GUIDE.tif -o SR.tif --report quality.html",
+    "hsisr predict LR.tif --guide GUIDE.tif -o SR.tif --uncertainty SIGMA.tif",
     "hsisr predict LR.tif --scale 4",
 )
 def predict(
@@ -77,6 +78,10 @@ def predict(
     ] = None,
     maps: Annotated[
         Path | None, typer.Option(help="Folder for maps and numbers of the displacement and change that were found.")
+    ] = None,
+    uncertainty: Annotated[
+        Path | None,
+        typer.Option(help="File for a standard deviation of every sample of the result; prior and hybrid tell it."),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The whole scene at once: no tiles, no borders.")] = False,
     tile: Annotated[int | None, typer.Option(min=8, help="Side of a tile in LR pixels; else as memory allows.")] = None,
@@ -115,7 +120,7 @@ def predict(
     )  # fmt: skip
     collection = is_collection(lr)
     out = out or default_out(lr, collection, options.format)
-    check_places(out, preview, report)
+    check_places(out, preview, report, uncertainty)
     if model is None:
         model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)), scale)
     _trust_named_in(config, model)
@@ -126,6 +131,8 @@ def predict(
             raise HsisrError(f"{lr}: is a folder of scenes, which takes one --guide: a file or a folder")
         if maps is not None:
             raise HsisrError(f"{lr}: is a folder of scenes, and --maps is of one; give one scene")
+        if uncertainty is not None:
+            raise HsisrError(f"{lr}: is a folder of scenes, and --uncertainty is of one; give one scene")
         sharp = guide[0] if guide else None
         for path in super_resolve_folder(lr, sharp, model, out, options, preview is not None, overwrite):
             print(path)
@@ -135,7 +142,7 @@ def predict(
             from hsisr.report import quality
 
             pages[report] = quality.writer(report)
-        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite, maps, pages))
+        print(super_resolve_file(lr, guide or None, model, out, options, preview, overwrite, maps, pages, uncertainty))
 
 
 @command(

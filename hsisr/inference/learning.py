@@ -7,7 +7,7 @@ from pathlib import Path
 from hsisr.degrade.sensor import gaussian_footprint, sensor_in
 from hsisr.files import atomic_path
 from hsisr.inference.feed import Feed
-from hsisr.models.windows import Window
+from hsisr.models.windows import Images, Window
 
 #: File of a run's folder that holds what was learnt.
 LEARNT = "learnt.pickle"
@@ -25,11 +25,16 @@ def with_learnt(feed: Feed, folder: Path | None = None) -> Feed:
         with open(kept, "rb") as file:
             return replace(feed, learnt=pickle.load(file))
     footprint = feed.footprint or gaussian_footprint(feed.method.scale)
-    learnt = feed.method.estimate(_Shown(feed), footprint)
+    learnt = feed.method.estimate(images_of(feed), footprint)
     if kept is not None:
         with atomic_path(kept) as temporary, open(temporary, "wb") as file:
             pickle.dump(learnt, file, protocol=pickle.HIGHEST_PROTOCOL)
     return replace(feed, learnt=learnt)
+
+
+def images_of(feed: Feed) -> Images:
+    """The images of a feed, as a method that learns scenes reads them."""
+    return _Shown(feed)
 
 
 @dataclass(frozen=True, eq=False)

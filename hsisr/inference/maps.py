@@ -17,14 +17,16 @@ from hsisr.scene import Scene
 
 #: Names of the files in the folder of maps.
 _NUMBERS, _DISPLACEMENT, _CHANGE = "registration.json", "displacement", "change"
+#: The map of a result's uncertainty.
+_GUIDED = "guided.tif"
 #: Colour of changed ground in the picture.
 _CHANGED = np.array([255, 64, 0], np.uint8)
 
 
-def map_files(folder: str | os.PathLike) -> list[Path]:
-    """The files that `write_maps` may write."""
+def map_files(folder: str | os.PathLike, uncertainty: bool = False) -> list[Path]:
+    """The files that `write_maps` may write, and `write_guided` with uncertainty."""
     images = [Path(folder) / f"{name}{ending}" for name in (_DISPLACEMENT, _CHANGE) for ending in (".tif", ".png")]
-    return [Path(folder) / _NUMBERS, *images]
+    return [Path(folder) / _NUMBERS, *images, *([Path(folder) / _GUIDED] if uncertainty else [])]
 
 
 def check_mappable(feed: Feed) -> None:
@@ -51,6 +53,11 @@ def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
         numbers["changed"] = guide.own.change.share
         _write_change(folder / _CHANGE, guide.own.change, feed)
     write_json(folder / _NUMBERS, numbers)
+
+
+def write_guided(folder: str | os.PathLike, share: Scene) -> None:
+    """Write guided.tif: of each HR pixel the share of detail that stands out of the uncertainty (`share_scene`)."""
+    writers.export(share, Path(folder) / _GUIDED)
 
 
 def numbers_of(displacement: Displacement) -> dict[str, float]:

@@ -19,10 +19,11 @@ from hsisr.devices import choose_device
 from hsisr.errors import HsisrError, notice
 from hsisr.files import size
 from hsisr.inference import align, guide, plan, run, suitability
+from hsisr.inference import uncertainty as uncertainties
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
 from hsisr.inference.learning import with_learnt
-from hsisr.inference.maps import check_mappable, map_files, write_maps
+from hsisr.inference.maps import check_mappable, map_files, write_guided, write_maps
 from hsisr.inference.own_detail import OwnDetail
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import result_scene
@@ -36,6 +37,8 @@ from hsisr.system import return_freed_memory
 
 #: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
 _GDAL_CACHE_MB = 32
+#: What tells a file of standard deviations from a result.
+_SAID = {"HSISR_CONTENT": "standard deviation"}
 
 
 class Options(SceneOptions):
@@ -57,8 +60,8 @@ class Options(SceneOptions):
 
 #: Takes a warning for the user, one line.
 Note = Callable[[str], None]
-#: Writes a file about a result, of the method's images and the result.
-Page = Callable[[Feed, Scene], None]
+#: Writes a file about a result, of the method's images, the result and its standard deviations, if they are asked for.
+Page = Callable[[Feed, Scene, Scene | None], None]
 
 
 def super_resolve_file(
@@ -71,6 +74,7 @@ def super_resolve_file(
     overwrite: bool = False,
     maps: str | os.PathLike | None = None,
     pages: Mapping[Path, Page] | None = None,
+    uncertainty: str | os.PathLike | None = None,
 ) -> Path:
     """Super-resolve a scene file to `out`; returns the path of the result's data.
 
@@ -79,8 +83,9 @@ def super_resolve_file(
     options: how the files are read and the result is written; None: the defaults. preview: a PNG or JPEG to write as
     well. overwrite: whether outputs that exist are replaced; inputs never are. maps: a folder for maps and numbers of
     the displacement and the change that were found; None: none are written. pages: further files, each with what writes
-    it of the method's images and the result, such as `hsisr.report.quality.writer`. A run that was stopped in any way
-    goes on with the same command, at the first tile row that is missing.
+    it of the method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for a standard
+    deviation of every sample, in the result's values and float32, for methods that tell it; None: none is written.
+    A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
     Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
     for a disk that is full.
     """
@@ -88,7 +93,8 @@ def super_resolve_file(
 
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
-    outs += [] if maps is None else map_files(maps)
+    outs += [] if maps is None else map_files(maps, uncertainty is not None)
+    outs += [] if uncertainty is None else writers.written_files(uncertainty)
     check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
         picture.check_ending(preview)
@@ -98,6 +104,8 @@ def super_resolve_file(
         prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, folder)
         if maps is not None:
             check_mappable(prepared.feed)
+        if uncertainty is not None:
+            uncertainties.check_tells(prepared.methods[0])
         identity = {
             "version": hsisr.__version__,
             "inputs": [run.state_of(lr), run.state_of(guide)],
@@ -110,8 +118,18 @@ def super_resolve_file(
             prepared.feed.lr, staging, prepared.scale, prepared.origin(str(model)), prepared.feed.may_lack_pixels
         )
         writers.check_writable(result, out, options.format)
+        said = None
+        if uncertainty is not None:  # a format that cannot hold it is refused before anything is computed
+            said = uncertainties.sigma_scene(result, prepared.feed.lr.good, staging, _SAID)
+            writers.check_writable(said, uncertainty)
         _announce(prepared, chosen, staging, result, out)
         _compute(prepared, staging)
+        deviations = None
+        if uncertainty is not None:
+            told = uncertainties.Uncertainty.of(prepared.feed, staging, folder)
+            deviations = uncertainties.compute(told, staging.tiling, folder, Path(uncertainty))
+            said = uncertainties.sigma_scene(result, prepared.feed.lr.good, deviations, _SAID)
+            writers.export(said, uncertainty)
         path = writers.export(result, out, options.format)
         if preview is not None:
             from hsisr.inference.preview import write_preview
@@ -119,8 +137,10 @@ def super_resolve_file(
             write_preview(preview, prepared.feed, result)
         if maps is not None:
             write_maps(maps, prepared.feed)
+            if deviations is not None:
+                write_guided(maps, uncertainties.share_scene(result, prepared.feed.lr.shape[0], deviations))
         for write in (pages or {}).values():
-            write(prepared.feed, result)
+            write(prepared.feed, result, said)
         return path
 
 

@@ -4,7 +4,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -15,10 +15,19 @@ from hsisr.inference.images import Source
 from hsisr.inference.learning import with_learnt
 from hsisr.inference.result import result_scene
 from hsisr.inference.scenes import Options, model_file, open_images, open_methods, prepare, with_channels_that_vary
+from hsisr.inference.uncertainty import Uncertainty, check_tells
 from hsisr.models.apply import Method
 from hsisr.models.base import as_model
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
+
+
+@overload
+def super_resolve(lr: Any, guide: Any = None, *, uncertainty: Literal[True], **options: Any) -> tuple: ...
+
+
+@overload
+def super_resolve(lr: Any, guide: Any = None, **options: Any) -> np.ndarray: ...
 
 
 def super_resolve(
@@ -31,7 +40,8 @@ def super_resolve(
     overwrite: bool = False,
     correct_shift: str | bool | None = None,
     mask_change: bool = False,
-) -> np.ndarray:
+    uncertainty: bool = False,
+) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Super-resolve a scene that fits into memory; returns (bands, H, W) float32.
 
     lr, guide: an array, a Scene, or the path of a file that `read_scene` reads; a scene that holds its own guide needs
@@ -44,6 +54,8 @@ def super_resolve(
     overwrite: whether an `out` that exists is replaced; a file that is read never is.
     scale: where neither model nor guide says it. correct_shift, mask_change: as in `hsisr.inference.Options`. Pixels
     without data are 0 in the array, nodata in the file; bands without data are the LR image's, every pixel repeated.
+    uncertainty: whether a standard deviation of every sample is returned as well, as a second array in the same unit (0
+    where the first has no data), for models that tell it: `prior` and `hybrid`.
     For scenes larger than memory, and more options, see `hsisr.inference.super_resolve_file`; both check the same.
     Warns (UserWarning) of what fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity, and
     for images and models that do not fit together.
@@ -68,12 +80,21 @@ def super_resolve(
     prepared = prepare(low, sharp, (method,), options, guide is not None, note=notes.append)
     for line in notes:
         warnings.warn(line, stacklevel=2)
+    if uncertainty:
+        check_tells(method)
     feed = with_learnt(prepared.feed)
     estimate, _ = feed(*((0, size) for size in low.scene.shape[1:]))
     if out is not None:
         origin = prepared.origin(str(model) if isinstance(model, (str, os.PathLike)) else method.name)
         export(result_scene(low, _Held(estimate), method.scale, origin, feed.may_lack_pixels), out)
-    return _every_band(low, np.nan_to_num(estimate, copy=False, nan=0.0), method.scale)
+    sigma = None
+    if uncertainty:
+        told = Uncertainty.of(feed, _Held(estimate))
+        found = np.nan_to_num(told(*((0, size) for size in low.scene.shape[1:]))[:-1], copy=False, nan=0.0)
+        sigma = np.zeros((low.scene.shape[0], *found.shape[1:]), np.float32)
+        sigma[low.good] = found
+    image = _every_band(low, np.nan_to_num(estimate, copy=False, nan=0.0), method.scale)
+    return image if sigma is None else (image, sigma)
 
 
 @dataclass(frozen=True, eq=False)

@@ -83,6 +83,16 @@ class Method:
         with _running(self.model, self.precision):
             return np.asarray(as_model(self.model).super_resolve_part(estimate, window, corner), np.float32)
 
+    @property
+    def tells_errors(self) -> bool:
+        """Whether it tells how far its image of a learnt scene may be off."""
+        return as_model(self.model).tells_errors
+
+    def errors(self, estimate: Any, images: Images) -> Any:
+        """What tells the errors of a learnt scene's image."""
+        with _running(self.model, self.precision):
+            return as_model(self.model).errors(estimate, images)
+
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Memory that one pixel of the output takes while it is made: images, and what the model works in."""
         return as_model(self.model).bytes_per_pixel(bands, guide_channels)

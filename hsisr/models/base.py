@@ -65,6 +65,9 @@ class Model:
     #: (`super_resolve_part`) as it would be with the whole.
     learns_scenes: bool = False
 
+    #: Whether it tells how far its image of a learnt scene may be off (`errors`).
+    tells_errors: bool = False
+
     #: (lr, guide[, sensor=...][, memory=...]) -> the image, `scale` times as large; guide is None where there is none.
     #: Every model has it. Arrays or tensors, as `kind` says.
     super_resolve: Callable[..., Any]
@@ -124,6 +127,13 @@ class Model:
         estimate: of `estimate`. corner: HR row and column of the window's first pixel. Raises HsisrError as `estimate`.
         """
         raise HsisrError(f"{self.name}: does not learn scenes")
+
+    def errors(self, estimate: Any, images: Images) -> Any:
+        """What tells the errors of a learnt scene's image (`hsisr.models.prior.errors.Errors`), to be pickled.
+
+        estimate: of `estimate`. images: the scene. Raises HsisrError unless the model tells errors.
+        """
+        raise HsisrError(f"{self.name}: does not tell how far its result may be off")
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Memory that one pixel of the output takes while it is made: images, and what the model works in.

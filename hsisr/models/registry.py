@@ -55,7 +55,7 @@ class Entry:
     rgb_path: it can be called with modality="rgb", as the objectives `rgb` and `unlabelled` do.
     whole_scenes: it learns from whole training scenes, beside what it learns from patches.
     estimate: "module:attribute" of what learns a scene for a classical method that does, (images, scale=..., **options)
-    -> an object with `solution` (`hsisr.models.prior.Estimate`).
+    -> an object with `solution` and `errors` (`hsisr.models.prior.Estimate`).
     own: it is somebody else's class: what it needs and can do shows only when it is imported.
     """
 
@@ -173,6 +173,17 @@ class Classical(Model):
         """A part of the scene that was learnt."""
         image: np.ndarray = estimate.solution(window.guide, corner).image()
         return image
+
+    @property
+    def tells_errors(self) -> bool:  # type: ignore[override]
+        """A method that learns scenes does."""
+        return self.learns_scenes
+
+    def errors(self, estimate: Any, images: Images) -> Any:
+        """What tells the errors of a learnt scene's image."""
+        if not self.tells_errors:
+            return super().errors(estimate, images)
+        return estimate.errors(images)
 
     def working_bytes(self, bands: int) -> int:
         """What the method works in."""

@@ -54,18 +54,21 @@ class Gallery:
         return f'[data-scene="cut"] {{ {shape} }}'
 
 
-def writer(out: str | os.PathLike) -> Callable[[Feed, Scene], None]:
+def writer(out: str | os.PathLike) -> Callable[[Feed, Scene, Scene | None], None]:
     """What writes the page to `out`, given the images of a method and its result, for `super_resolve_file`."""
 
-    def write(feed: Feed, result: Scene) -> None:
-        write_text(out, render(feed, result, quality.measure(feed, result)))
+    def write(feed: Feed, result: Scene, sigma: Scene | None) -> None:
+        write_text(out, render(feed, result, quality.measure(feed, result), sigma))
 
     return write
 
 
-def render(feed: Feed, result: Scene, found: Quality) -> str:
-    """The page, as HTML that asks no network. found: of `hsisr.evaluation.quality.measure`."""
-    shown = _gallery(feed, result, found)
+def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None) -> str:
+    """The page, as HTML that asks no network.
+
+    found: of `hsisr.evaluation.quality.measure`. sigma: standard deviations of the result, if they were asked for.
+    """
+    shown = _gallery(feed, result, found, sigma)
     pictures = [picture.image for row in shown.rows for picture in row.pictures]
     return page.document(
         "quality.html.j2",
@@ -283,7 +286,7 @@ def _plots(feed: Feed, found: Quality) -> list[Plot]:
     return plots
 
 
-def _gallery(feed: Feed, result: Scene, found: Quality) -> Gallery:
+def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> Gallery:
     """Before and after, of the part of the scene where most pixels have data."""
     scale = feed.method.scale
     rows, columns = _place(feed)
@@ -312,7 +315,10 @@ def _gallery(feed: Feed, result: Scene, found: Quality) -> Gallery:
         if feed.guide is not None and not shown:
             pictures.append(_guide_picture(feed, rows, columns))
         shown.append(Row(words, pictures))
-    shown.append(_map(block, abs(float(found.lr.mean.mean())), scale, after))
+    level = abs(float(found.lr.mean.mean()))
+    shown.append(_map(block, level, scale, after))
+    if sigma is not None:
+        shown.append(_sigma_map(feed, sigma, rows, columns, level, after))
     return Gallery(about, block.estimate.shape[1], block.estimate.shape[2], shown)
 
 
@@ -387,6 +393,17 @@ def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
         " %",
         colours,
     )
+
+
+def _sigma_map(feed: Feed, sigma: Scene, rows: blocks.Span, columns: blocks.Span, level: float, after: str) -> Row:
+    """How far the result may be off. level: mean of the LR image."""
+    place = [slice(*span) for span in hr_spans(rows, columns, feed.method.scale)]
+    values = sigma.stored[:, *place][feed.lr.good]
+    deviation = 100 * np.nan_to_num(np.sqrt((values**2).mean(axis=0)), nan=0.0) / level
+    colours = ColorScale.over(_MAP_COLOURS, [deviation])
+    caption = f"mean {deviation.mean():.2f} %"
+    picture = Picture(after, colours(deviation), "Standard deviation of the result", caption)
+    return Row("Uncertainty (RMS over the bands), of the scene's mean", [picture], " %", colours)
 
 
 def _percent(share: float) -> str:

@@ -33,6 +33,7 @@ from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
 from hsisr.models.prior import Estimate, estimate, solve
 from hsisr.models.prior.blocks import learning_windows, reach
+from hsisr.models.prior.errors import Errors, learn_errors
 from hsisr.models.windows import Images, Span, Window
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Hybrid(Network):
     period_px = 2
     takes_sensor = True
     learns_scenes = True
+    tells_errors = True
     useful_untrained = True
     bands: int
     width: int
@@ -147,6 +149,10 @@ class Hybrid(Network):
         solution = estimate.prior.solution(window.guide, corner, True, window.mask)
         image, guide = self._network(Piece(window.lr, window.guide, solution), estimate)
         return estimate.agreement.moved(image, guide)
+
+    def errors(self, estimate: LearntScene, images: Images) -> Errors:
+        """What tells the errors of a learnt scene's image: as of the prior's, with the detail that this image has."""
+        return learn_errors(estimate.prior, images, partial(self.super_resolve_part, estimate))
 
     def prepare_training(self, pairs: "Iterable[tuple[str, Pair]]", seed: int = 0) -> "PriorPatches":
         """Learn what is learnt in closed form, from named pairs with HR image, and cut what is left into samples.

@@ -5,7 +5,9 @@ of the guide's colour and of the place, learnt from what the sensor shows of the
 as a smooth field; and the result has to agree with the guide.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +21,9 @@ from hsisr.models.prior.features import WAVES, Functions, GuideFeatures, places
 from hsisr.models.prior.kriging import FieldsByWindows, SmoothFields, whitened
 from hsisr.models.prior.regression import Fit, Regression
 from hsisr.models.windows import HeldImages, Images, Span, Window
+
+if TYPE_CHECKING:
+    from hsisr.models.prior.errors import Errors
 
 #: Least and most components of the subspace. A few too many do no harm, as evidence shrinks what is noise; with few
 #: bands there is no telling noise from signal by eigenvalues.
@@ -121,6 +126,21 @@ class Estimate:
         coefficients += self._fields(rows, columns)
         _move(coefficients, guide, self.response, self.offset, self.gain)
         return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
+
+    def errors(self, images: Images) -> "Errors":
+        """What tells the errors of the scene's image. images: the scene."""
+        from hsisr.models.prior.errors import learn_errors  # which builds on this module
+
+        return learn_errors(self, images, lambda window, corner: self.solution(window.guide, corner).image())
+
+    def variances(self, guide: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
+        """Posterior variance (K, n, m), float32, of the regression's coefficients in a part; guide, corner: of it."""
+        spans = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
+        place = places(*spans, max(self.size) * self.scale)
+        found = np.empty((len(self.fit.weights), guide[0].size), np.float32)
+        for part, values in _strips(self.functions, guide, place):
+            found[:, part] = self.fit.variance(values)[:, : part.stop - part.start]
+        return found.reshape(-1, *guide.shape[1:])
 
     def solved(self, coefficients: np.ndarray, variance: np.ndarray | None, sensor: KnownSensor) -> Solution:
         """The solution of these coefficients (K, n, m)."""
@@ -372,17 +392,24 @@ def _applied(
     shape, pixels = guide.shape[1:], guide[0].size
     coefficients = np.empty((len(fit.weights), pixels), np.float32)
     uncertainty = np.empty(pixels, np.float32) if variance else None
+    for part, values in _strips(functions, guide, place):
+        count = part.stop - part.start
+        coefficients[:, part] = fit(values.astype(np.float64))[:, :count]
+        if uncertainty is not None:
+            uncertainty[part] = fit.variance(values).sum(axis=0)[:count]
+    return coefficients.reshape(-1, *shape), None if uncertainty is None else uncertainty.reshape(shape)
+
+
+def _strips(functions: Functions, guide: np.ndarray, place: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Pixels of a guide (G, n, m), some at a time, and their features (D, _STRIP_PX), of which the last are void."""
+    pixels = guide[0].size
     flat, where = (part.reshape(len(part), -1) for part in (guide, place))
     shown, here = (np.zeros((len(part), 1, _STRIP_PX), np.float32) for part in (flat, where))
     for first in range(0, pixels, _STRIP_PX):
         part = slice(first, min(first + _STRIP_PX, pixels))
         count = part.stop - first
         shown[:, 0, :count], here[:, 0, :count] = flat[:, part], where[:, part]
-        values = functions(shown, here)
-        coefficients[:, part] = fit(values.astype(np.float64))[:, :count]
-        if uncertainty is not None:
-            uncertainty[part] = fit.variance(values).sum(axis=0)[:count]
-    return coefficients.reshape(-1, *shape), None if uncertainty is None else uncertainty.reshape(shape)
+        yield part, functions(shown, here)
 
 
 def _response(

@@ -1,0 +1,149 @@
+"""Uncertainty: a standard deviation of every sample of a result, made tile by tile after the result itself."""
+
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import hsisr
+from hsisr.errors import HsisrError
+from hsisr.files import atomic_path
+from hsisr.inference.feed import Feed
+from hsisr.inference.images import hr_spans
+from hsisr.inference.learning import images_of
+from hsisr.inference.plan import check_disk
+from hsisr.inference.progress import Progress
+from hsisr.inference.result import Estimates
+from hsisr.inference.run import ERRORS, SIGMA
+from hsisr.inference.staging import Staging
+from hsisr.inference.tiles import Tiling
+from hsisr.lazy_array import LazyArray
+from hsisr.models.apply import Method
+from hsisr.models.windows import Window
+from hsisr.scene import Scene
+from hsisr.screen import say
+from hsisr.system import return_freed_memory
+
+
+def check_tells(method: Method) -> None:
+    """Raise HsisrError for a method that does not tell how far its result may be off."""
+    if not method.tells_errors:
+        raise HsisrError(
+            f"{method.name} does not tell how far its result may be off; prior and hybrid do; leave --uncertainty out "
+            "(in Python uncertainty), or name one of them"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Uncertainty:
+    """What tells the errors of a result. result: its values, which are read and never changed."""
+
+    feed: Feed
+    errors: Any
+    result: Estimates
+
+    @classmethod
+    def of(cls, feed: Feed, result: Estimates, folder: Path | None = None) -> "Uncertainty":
+        """Of a feed whose method has learnt its scene. folder: of the run, where what is learnt is kept."""
+        kept = None if folder is None else folder / ERRORS
+        if kept is not None and kept.is_file():
+            with open(kept, "rb") as file:
+                return cls(feed, pickle.load(file), result)
+        errors = feed.method.errors(feed.learnt, images_of(feed))
+        if kept is not None:
+            with atomic_path(kept) as temporary, open(temporary, "wb") as file:
+                pickle.dump(errors, file, protocol=pickle.HIGHEST_PROTOCOL)
+        return cls(feed, errors, result)
+
+    def __call__(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+        """Of [start, stop) LR rows and columns: (B + 1, n, m) float32, NaN where there is no result.
+
+        The deviation of every band in the values of the scene; and last the share of the detail that stands out of it.
+        """
+        feed, scale = self.feed, self.feed.method.scale
+        shown = feed.shown(rows, columns)
+        assert shown.sharp is not None
+        place = hr_spans(rows, columns, scale)
+        image = self.result.read(*(slice(*span) for span in place)) / np.float32(feed.peak)
+        made = ~np.isnan(image).any(axis=0)
+        valid = made if shown.changed is None else made & (shown.changed == 0)
+        window = Window(shown.low, shown.sharp, None if made.all() else made)
+        found = np.full((len(image) + 1, *made.shape), np.nan, np.float32)
+        if not made.any():
+            return found
+        changed = None if valid is made else shown.changed
+        corner = place[0][0], place[1][0]
+        sigma, share = self.errors.sigma(window, np.nan_to_num(image, nan=0.0), corner, changed)
+        found[:-1, made] = (sigma * np.float32(feed.peak))[:, made]
+        found[-1, made] = share[made]
+        return found
+
+
+def compute(uncertainty: Uncertainty, tiling: Tiling, folder: Path, out: Path) -> Staging:
+    """Make the tile rows that are missing, in the run's folder. tiling: of the result. out: what the disk is for."""
+    feed = uncertainty.feed
+    halo = uncertainty.errors.reach_lr_px
+    own = Tiling(tiling.height, tiling.width, tiling.tile, 0, halo if _several(tiling) else 0)
+    (folder / SIGMA).mkdir(exist_ok=True)
+    staging = Staging(folder / SIGMA, own, feed.lr.shape[0] + 1, feed.method.scale)
+    check_disk(staging, out, staging.bytes_needed)
+    rows, columns = len(own.rows), len(own.columns)
+    missing = [row for row in range(rows) if not staging.finished(row)]
+    say(f"{out.name}: a standard deviation of every sample, {len(missing)} of {rows} tile rows to do")
+    with Progress(rows * columns, (rows - len(missing)) * columns) as progress:
+        for row in missing:
+            staging.write_row(row, _tiles(uncertainty, own, row, progress))
+    return staging
+
+
+def sigma_scene(result: Scene, good: np.ndarray, values: Estimates, origin: dict[str, str]) -> Scene:
+    """The deviations as a scene like the result, lazy: float32, in the result's values, NaN without data.
+
+    good: numbers of the bands that have them. origin: further provenance tags.
+    """
+    tags = dict(result.provenance.get("tags", {})) | {"HSISR_VERSION": hsisr.__version__, **origin}
+    return replace(
+        result,
+        stored=_Planes(values, result.shape, good),
+        scale=1.0,
+        offset=0.0,
+        nodata=float("nan"),
+        provenance={**result.provenance, "tags": tags},
+    )
+
+
+def share_scene(result: Scene, bands: int, values: Estimates) -> Scene:
+    """Of how much of the detail stands out of the deviations, 0 to 1: one band. bands: with data."""
+    shape = 1, *result.shape[1:]
+    plain = Scene(_Planes(values, shape, np.array([0]), bands), "guided")
+    return replace(plain, crs=result.crs, transform=result.transform, nodata=float("nan"))
+
+
+class _Planes(LazyArray):
+    """Values of some bands (bands, H, W), NaN in the others. first: the estimates' first that is one of them."""
+
+    def __init__(self, values: Estimates, shape: tuple[int, ...], good: np.ndarray, first: int = 0) -> None:
+        self._values, self._good, self._first = values, good, first
+        self.shape, self.dtype = shape, np.dtype(np.float32)
+
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Values; rows and columns without steps."""
+        found = np.full((self.shape[0], rows.stop - rows.start, columns.stop - columns.start), np.nan, np.float32)
+        found[self._good] = self._values.read(rows, columns)[self._first : self._first + len(self._good)]
+        return found[bands]
+
+
+def _several(tiling: Tiling) -> bool:
+    return len(tiling.rows) * len(tiling.columns) > 1
+
+
+def _tiles(uncertainty: Uncertainty, tiling: Tiling, row: int, progress: Progress) -> Iterator[np.ndarray]:
+    scale, span = uncertainty.feed.method.scale, tiling.rows[row]
+    for column in tiling.columns:
+        inside = [slice(part.inside.start * scale, part.inside.stop * scale) for part in (span, column)]
+        yield uncertainty(span.window, column.window)[:, *inside]
+        return_freed_memory()
+        progress.advance()

@@ -1,0 +1,220 @@
+"""How far an image that the prior makes, or a network makes of it, may be off: a standard deviation of every sample.
+
+docs/model-hybrid.md tells how the weights below were found. In short: an error is large where the regression is not
+sure of itself, where it left much at the LR pixels around, where the guide has added much detail, and where the image
+is bright. How much each counts was learnt from images whose errors are known, and is tested on the scene itself one
+scale down, where its LR image is the reference.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from hsisr.degrade.sampling import interpolate
+from hsisr.degrade.sensor import Sensor, gaussian_footprint, whole_lr_pixels
+from hsisr.models.prior import Estimate, estimate
+from hsisr.models.windows import HeldImages, Images, Span, Window
+
+#: A normal error is larger than this many standard deviations once in ten times.
+SIGMAS_90 = 1.6449
+#: Part in the variance of the regression's own, of the mean square that it left around, of the detail's mean square, of
+#: the image's square, and of 1, for images in [0, 1] (`studies/uncertainty.py --fit`).
+WEIGHTS = (1.52, 0.039, 0.0056, 1.1e-4, 9.6e-8)
+#: Power to which a sample's deviation over the scene's level is raised: what is said of one sample is less sure than
+#: what is said of all of them.
+_POWER = 0.75
+#: Parts of the spectrum that are calibrated each for itself.
+_GROUPS = 3
+#: Factor of the scale down at which it is tested, LR pixels a side of the ground that is used, and of its edge that is
+#: left out.
+_FACTOR, _TESTED_LR_PX, _EDGE_LR_PX = 2, 128, 4
+#: Windows along an axis that tell the scene's level, and their side in LR pixels.
+_PLACES, _PLACE_LR_PX = 3, 32
+
+#: Makes the image (B, n, m) of a window, whose first HR pixel is at that corner.
+Part = Callable[[Window, tuple[int, int]], np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """What tells the errors of a learnt scene's image.
+
+    level: geometric mean of the deviations before they are drawn to it. factor: (B,), at least 1, by which the test one
+    scale down enlarges them. without_guide: (B,), deviation of an image that has none of the guide's detail.
+    """
+
+    found: Estimate
+    level: float
+    factor: np.ndarray
+    without_guide: np.ndarray
+
+    @property
+    def reach_lr_px(self) -> int:
+        """LR pixels around a part that it must see."""
+        return 1
+
+    def sigma(
+        self, window: Window, image: np.ndarray, corner: tuple[int, int], changed: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Standard deviation (B, n, m) of a part's image, and the share (n, m) of its detail that stands out of it.
+
+        image: (B, n, m), the method's own. corner: HR row and column of its first pixel. changed: (n, m), how much the
+        guide shows other ground, 0 to 1, where the image has none of its detail; None: nowhere.
+        The share is detail / (detail + sigma^2), mean squares within about an LR pixel, meant over the bands: near 0
+        the image is little more than an interpolation.
+        """
+        detail = local_variance(image, self.found.scale, window.mask)
+        sigma = np.sqrt(_variance(self.found, window, image, detail, corner))
+        sigma = _drawn(sigma, self.level) * self.factor.astype(np.float32)[:, None, None]
+        if changed is not None and changed.any():
+            apart = self.without_guide.astype(np.float32)[:, None, None] ** 2
+            sigma = np.sqrt(sigma**2 + changed.astype(np.float32) * np.maximum(apart - sigma**2, 0))
+        share = np.zeros(image.shape[1:], np.float32)
+        for plane, deviation in zip(detail, sigma, strict=True):
+            share += plane / (plane + deviation**2)
+        share /= len(image)
+        return sigma, share if changed is None else share * (1 - changed.astype(np.float32))
+
+
+def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
+    """What tells the errors of a scene's image. found: of the scene. part: what makes its image."""
+    tested = _test(found, images)
+    logs, count, apart = 0.0, 0, np.zeros(())
+    for rows, columns in _places(images.size, _PLACE_LR_PX):
+        window, corner = images.window(rows, columns), (rows[0] * found.scale, columns[0] * found.scale)
+        valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
+        if not valid.any():
+            continue
+        image = part(window, corner)
+        detail = local_variance(image, found.scale, window.mask)
+        variance = _variance(found, window, image, detail, corner)[:, valid]
+        logs += 0.5 * float(np.log(variance, dtype=np.float64).sum())
+        count += variance.size
+        apart = apart + (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
+    level = float(np.exp(logs / max(count, 1)))
+    return Errors(found, level, tested, np.sqrt(apart / max(count // len(tested), 1)))
+
+
+def local_variance(image: np.ndarray, scale: int, valid: np.ndarray | None) -> np.ndarray:
+    """Variance (B, n, m), float32, of an image within about an LR pixel around each pixel.
+
+    valid: (n, m), the pixels that count, or None for all.
+    """
+    from scipy.ndimage import uniform_filter
+
+    size = 2 * (scale // 2) + 1
+    weight = np.ones(image.shape[1:]) if valid is None else valid.astype(np.float64)
+    count = np.maximum(uniform_filter(weight, size, mode="nearest"), 1 / size**2)
+    found = np.empty(image.shape, np.float32)
+    for plane, result in zip(image, found, strict=True):
+        plane = np.where(weight > 0, plane, 0).astype(np.float64)
+        mean = uniform_filter(plane, size, mode="nearest") / count
+        result[...] = np.maximum(uniform_filter(plane**2, size, mode="nearest") / count - mean**2, 0)
+    return found
+
+
+def parts(
+    found: Estimate, window: Window, image: np.ndarray, detail: np.ndarray, corner: tuple[int, int]
+) -> Iterator[np.ndarray]:
+    """What a variance is a sum of, in the order of `WEIGHTS`: planes (B, n, m), float32.
+
+    window: with its image (B, n, m) and its `local_variance`. corner: HR row and column of its first pixel.
+    """
+    squared = (found.subspace.basis**2).astype(np.float32)
+    own = found.variances(window.guide, corner)
+    yield (squared @ own.reshape(len(own), -1)).reshape(image.shape)
+    yield _left_around(found, corner, image.shape[1:])
+    yield detail
+    yield image**2
+    yield np.ones_like(image)
+
+
+def _variance(*images: Any) -> np.ndarray:
+    """(B, n, m) float32; as `parts`."""
+    variance: np.ndarray = sum(np.float32(weight) * part for weight, part in zip(WEIGHTS, parts(*images), strict=True))
+    return variance
+
+
+def _left_around(found: Estimate, corner: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
+    """Mean square of what the regression left in the 3 x 3 LR pixels around, at HR pixels: (B, n, m) float32."""
+    from scipy.ndimage import uniform_filter
+
+    scale, spans, inside = found.scale, [], []
+    for start, length, size in zip(corner, shape, found.size, strict=True):
+        first, last = start // scale, -(-(start + length) // scale)
+        wide = max(0, first - 2), min(size, last + 2)
+        spans.append(slice(*wide))
+        inside.append(slice(start - wide[0] * scale, start - wide[0] * scale + length))
+    left = found.residuals[:, *spans]
+    bands = (found.subspace.basis.astype(np.float32) @ left.reshape(len(left), -1)).reshape(-1, *left.shape[1:])
+    smooth = uniform_filter(bands**2, (1, 3, 3), mode="nearest")
+    around: np.ndarray = np.maximum(interpolate(smooth, scale, "bilinear")[:, *inside], 0)
+    return around
+
+
+def _drawn(sigma: np.ndarray, level: float) -> np.ndarray:
+    """Deviations drawn to the scene's level."""
+    drawn: np.ndarray = np.float32(level ** (1 - _POWER)) * sigma ** np.float32(_POWER)
+    return drawn
+
+
+def _test(found: Estimate, images: Images) -> np.ndarray:
+    """By how much (B,), at least 1, errors one scale down are larger than said, where one in ten may be larger.
+
+    The LR image, seen once more through a footprint of the sensor's size, is super-resolved beside the guide at LR. Its
+    noise, which an error there has too, is taken out.
+    """
+    factors = np.ones(len(found.subspace.mean))
+    if min(images.size) < 4 * _EDGE_LR_PX:
+        return factors
+    low, guide, valid = max(
+        (_at_lr(found, images, *place) for place in _places(images.size, _TESTED_LR_PX)),
+        key=lambda tested: int(tested[2].sum()),
+    )
+    height, width = valid.shape
+    footprint = gaussian_footprint(_FACTOR, sigma_px=_smaller(found))
+    lower = footprint.sampler(_FACTOR, valid.shape)(low.astype(np.float64)).astype(np.float32)
+    coarse = HeldImages(lower, guide, _FACTOR, None if valid.all() else valid)
+    known = estimate(coarse, _FACTOR, Sensor(footprint=footprint))
+    window = coarse.window((0, height // _FACTOR), (0, width // _FACTOR))
+    image = known.solution(guide).image()
+    deviation = np.sqrt(_variance(known, window, image, local_variance(image, _FACTOR, window.mask), (0, 0)))
+    inside = valid.copy()
+    inside[:_EDGE_LR_PX], inside[-_EDGE_LR_PX:], inside[:, :_EDGE_LR_PX], inside[:, -_EDGE_LR_PX:] = (False,) * 4
+    if not inside.any():
+        return factors
+    level = float(np.exp(np.log(deviation[:, inside]).mean()))
+    said = np.sqrt(_drawn(deviation[:, inside], level) ** 2 + found.sensor.noise_sigma**2)
+    ratio = np.abs(image - low)[:, inside] / said
+    for group in np.array_split(np.arange(len(factors)), min(_GROUPS, len(factors))):
+        factors[group] = max(1.0, float(np.quantile(ratio[group], 0.9)) / SIGMAS_90)
+    return factors
+
+
+def _at_lr(found: Estimate, images: Images, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """LR image (B, n, m), guide as the sensor sees it (G, n, m), and valid pixels (n, m); n and m even."""
+    window = images.window(rows, columns)
+    low = window.lr
+    guide = found.sensor.footprint.sampler(found.scale, window.guide.shape[1:])(window.guide).astype(np.float32)
+    valid = np.ones(low.shape[1:], bool) if window.mask is None else whole_lr_pixels(window.mask, found.scale)
+    height, width = (size // _FACTOR * _FACTOR for size in valid.shape)
+    return low[:, :height, :width], guide[:, :height, :width], valid[:height, :width]
+
+
+def _smaller(found: Estimate) -> tuple[float, float]:
+    """Standard deviation of the sensor's footprint, rows and columns, in units of 1 / _FACTOR LR pixels."""
+    rows, columns = (max(0.3, sigma / found.scale) * _FACTOR for sigma in found.sensor.footprint.sigma_px())
+    return rows, columns
+
+
+def _places(size: tuple[int, int], side: int) -> Iterator[tuple[Span, Span]]:
+    """LR rows and columns of windows of that side, spread evenly over a scene."""
+    axes = []
+    for length in size:
+        count = 1 if length <= side else _PLACES
+        starts = {round(start) for start in np.linspace(0, max(0, length - side), count)}
+        axes.append([(start, min(length, start + side)) for start in sorted(starts)])
+    yield from product(*axes)
