@@ -139,7 +139,7 @@ class Estimate:
         place = places(*spans, max(self.size) * self.scale)
         found = np.empty((len(self.fit.weights), guide[0].size), np.float32)
         for part, values in _strips(self.functions, guide, place):
-            found[:, part] = self.fit.variance(values)[:, : part.stop - part.start]
+            found[:, part] = self.fit.variance(values.astype(np.float64))[:, : part.stop - part.start]
         return found.reshape(-1, *guide.shape[1:])
 
     def solved(self, coefficients: np.ndarray, variance: np.ndarray | None, sensor: KnownSensor) -> Solution:

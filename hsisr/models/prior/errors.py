@@ -31,6 +31,9 @@ _GROUPS = 3
 #: Factor of the scale down at which it is tested, LR pixels a side of the ground that is used, and of its edge that is
 #: left out.
 _FACTOR, _TESTED_LR_PX, _EDGE_LR_PX = 2, 128, 4
+#: Power of the tested factor over the scale with which errors grow, as on images whose errors are known, and the least
+#: factor that a test may give.
+_GROWTH, _LEAST_FACTOR = 0.7, 0.1
 #: Windows along an axis that tell the scene's level, and their side in LR pixels.
 _PLACES, _PLACE_LR_PX = 3, 32
 
@@ -42,8 +45,8 @@ Part = Callable[[Window, tuple[int, int]], np.ndarray]
 class Errors:
     """What tells the errors of a learnt scene's image.
 
-    level: geometric mean of the deviations before they are drawn to it. factor: (B,), at least 1, by which the test one
-    scale down enlarges them. without_guide: (B,), deviation of an image that has none of the guide's detail.
+    level: geometric mean of the deviations before they are drawn to it. factor: (B,), by which the test one scale
+    down enlarges them. without_guide: (B,), deviation of an image that has none of the guide's detail.
     """
 
     found: Estimate
@@ -162,10 +165,10 @@ def _drawn(sigma: np.ndarray, level: float) -> np.ndarray:
 
 
 def _test(found: Estimate, images: Images) -> np.ndarray:
-    """By how much (B,), at least 1, errors one scale down are larger than said, where one in ten may be larger.
+    """By how much (B,) deviations are to be larger, as errors one scale down are, of which one in ten may be larger.
 
-    The LR image, seen once more through a footprint of the sensor's size, is super-resolved beside the guide at LR. Its
-    noise, which an error there has too, is taken out.
+    The LR image, seen once more through a footprint of the sensor's size, is super-resolved beside the guide at LR.
+    It says less, the smaller the factor is against the scale, and the more of an error there is the LR image's noise.
     """
     factors = np.ones(len(found.subspace.mean))
     if min(images.size) < 4 * _EDGE_LR_PX:
@@ -187,11 +190,23 @@ def _test(found: Estimate, images: Images) -> np.ndarray:
     if not inside.any():
         return factors
     level = float(np.exp(np.log(deviation[:, inside]).mean()))
-    said = np.sqrt(_drawn(deviation[:, inside], level) ** 2 + found.sensor.noise_sigma**2)
-    ratio = np.abs(image - low)[:, inside] / said
+    said = _drawn(deviation[:, inside], level) ** 2
+    noise = _noise(found, low[:, inside])
+    ratio = np.abs(image - low)[:, inside] / np.sqrt(said + noise[:, None])
+    near = min(1.0, _FACTOR / found.scale)
     for group in np.array_split(np.arange(len(factors)), min(_GROUPS, len(factors))):
-        factors[group] = max(1.0, float(np.quantile(ratio[group], 0.9)) / SIGMAS_90)
+        larger = float(np.quantile(ratio[group], 0.9)) / SIGMAS_90 / near**_GROWTH
+        informed = float((said[group] / (said[group] + noise[group, None])).mean())
+        factors[group] = max(larger, _LEAST_FACTOR) ** (near * informed)
     return factors
+
+
+def _noise(found: Estimate, bands: np.ndarray) -> np.ndarray:
+    """Variance (B,) of the noise of an LR image (B, n), by band: what lies outside the subspace."""
+    rest = bands - found.subspace.spectra(found.subspace.coefficients(bands.astype(np.float64)))
+    free = 1 - found.subspace.basis.shape[1] / len(bands)
+    noise: np.ndarray = (rest**2).mean(axis=1) / max(free, 1 / len(bands))
+    return noise
 
 
 def _at_lr(found: Estimate, images: Images, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

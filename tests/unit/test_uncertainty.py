@@ -1,0 +1,161 @@
+"""Uncertainty: a standard deviation of every sample of a result, as a file, as an array, on the quality page."""
+
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+
+import hsisr
+from hsisr.datasets import read_scene
+from hsisr.errors import HsisrError
+from hsisr.inference import super_resolve_file
+from hsisr.models.prior.errors import SIGMAS_90, local_variance
+from hsisr.report import quality
+from tests.unit.test_any_size import (  # noqa: F401  # fixtures
+    BANDS,
+    CPU,
+    SCALE,
+    TILES,
+    TOLERANCE,
+    hybrid,
+    largest_difference,
+    small_blocks,
+    write_pair,
+)
+
+
+@pytest.mark.parametrize("model", ["prior", "hybrid"])
+def test_tiles_tell_the_same_and_the_result_stays(tmp_path, model, request):
+    lr, guide, _ = write_pair(tmp_path)
+    model = request.getfixturevalue("hybrid") if model == "hybrid" else model
+    plain = super_resolve_file(lr, guide, model, tmp_path / "plain.npy", CPU).read_bytes()
+    said = {}
+    for name, options in TILES.items():
+        sigma = tmp_path / f"{name}-sigma.npy"
+        out = super_resolve_file(lr, guide, model, tmp_path / f"{name}.npy", replace(CPU, **options), uncertainty=sigma)
+        said[name] = np.load(sigma)
+        if name == "whole":
+            assert out.read_bytes() == plain
+    whole, *others = said.values()
+    assert whole.shape == (BANDS, 44 * SCALE, 38 * SCALE)
+    assert whole.min() == 0 and 0.8 < (whole > 0).all(axis=0).mean() < 1  # nothing is said of holes
+    assert max(largest_difference(whole, other) for other in others) < TOLERANCE
+
+
+def test_a_large_scene_has_one_uncertainty(tmp_path, small_blocks):  # noqa: F811
+    lr, guide, _ = write_pair(tmp_path)
+    said = []
+    for name in ("whole", "tiles"):
+        sigma = tmp_path / f"{name}-sigma.npy"
+        super_resolve_file(lr, guide, "prior", tmp_path / f"{name}.npy", replace(CPU, **TILES[name]), uncertainty=sigma)
+        said.append(np.load(sigma))
+    assert largest_difference(*said) < TOLERANCE
+
+
+def test_the_file_has_the_place_of_the_result_and_the_unit_of_its_values(tmp_path):
+    lr, guide, _ = write_pair(tmp_path)
+    low = read_scene(lr)
+    stored = replace(low, stored=np.rint(1000 * low.stored + 100).astype(np.int16), nodata=-900.0, mask=None)
+    hsisr.datasets.export(replace(stored, scale=0.002, offset=-0.2), tmp_path / "stored.tif")  # values twice as large
+    for name in ("lr", "stored"):
+        out = tmp_path / f"{name}-sr.tif"
+        super_resolve_file(tmp_path / f"{name}.tif", guide, "prior", out, CPU, uncertainty=tmp_path / f"{name}-s.tif")
+    with rasterio.open(tmp_path / "stored-sr.tif") as result, rasterio.open(tmp_path / "stored-s.tif") as sigma:
+        assert (sigma.transform, sigma.crs, sigma.shape) == (result.transform, result.crs, result.shape)
+        assert sigma.dtypes[0] == "float32" and sigma.scales[0] == 1 and np.isnan(sigma.nodata)
+    once, twice = (read_scene(tmp_path / f"{name}-s.tif") for name in ("lr", "stored"))
+    assert np.median(twice.cube[:, twice.mask] / once.cube[:, once.mask]) == pytest.approx(2, rel=0.02)
+
+
+def test_most_errors_of_a_known_scene_lie_within(tmp_path):
+    lr, guide, sharp = write_pair(tmp_path, 64, 64, holes=False)
+    image, sigma = hsisr.super_resolve(lr, guide, model="prior", uncertainty=True)
+    np.testing.assert_array_equal(image, hsisr.super_resolve(lr, guide, model="prior"))
+    error = np.abs(image - sharp)
+    assert 0.8 < (error < SIGMAS_90 * sigma).mean() < 0.99
+    large = sigma > np.median(sigma)
+    assert error[large].mean() > 1.2 * error[~large].mean()
+
+
+def test_local_variance_leaves_out_what_is_not_valid():
+    image = np.zeros((1, 9, 9), np.float32)
+    image[0, 4, 4] = 1
+    valid = image[0] == 0
+    assert local_variance(image, 2, None).max() == pytest.approx(1 / 9 - 1 / 81)
+    assert local_variance(image, 2, valid).max() == 0
+
+
+def test_maps_and_page_show_it(tmp_path):
+    lr, guide, _ = write_pair(tmp_path)
+    page = tmp_path / "quality.html"
+    super_resolve_file(
+        lr, guide, "prior", tmp_path / "sr.tif", CPU, maps=tmp_path / "maps", pages={page: quality.writer(page)},
+        uncertainty=tmp_path / "sigma.tif",
+    )  # fmt: skip
+    share = read_scene(tmp_path / "maps" / "guided.tif")
+    values = share.cube[0, share.mask]
+    assert share.shape == (1, 44 * SCALE, 38 * SCALE) and 0 <= values.min() < values.max() <= 1
+    assert "Standard deviation of the result" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "expected"),
+    [
+        ("gsa", "sigma.tif", "gsa does not tell how far"),
+        ("prior", "sr.tif", "named for two outputs"),
+        ("prior", "kept.tif", "exists already"),
+        ("prior", "lr.tif", "is the input"),
+        ("prior", "sigma.abc", "no format"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_computed(tmp_path, model, name, expected):
+    lr, guide, _ = write_pair(tmp_path)
+    (tmp_path / "kept.tif").write_bytes(b"mine")
+    with pytest.raises(HsisrError, match=expected):
+        super_resolve_file(
+            lr, guide, model, tmp_path / "sr.tif", replace(CPU, scale=SCALE), uncertainty=tmp_path / name
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["guide.tif", "kept.tif", "lr.tif"]
+
+
+def test_an_array_of_a_method_that_has_none_is_refused(tmp_path):
+    lr, guide, _ = write_pair(tmp_path)
+    with pytest.raises(HsisrError, match="bicubic does not tell"):
+        hsisr.super_resolve(lr, guide, model="bicubic", scale=SCALE, uncertainty=True)
+
+
+KILLED = """
+import os, signal, sys
+from hsisr.inference import Options, super_resolve_file
+from hsisr.inference.staging import Staging
+
+write = Staging.write_row
+
+def dying(self, row, tiles):
+    if self.folder.name == "sigma" and row == 1 and sys.argv[1] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(self, row, tiles)
+
+Staging.write_row = dying
+super_resolve_file("lr.tif", "guide.tif", "prior", "sr.npy", Options(device="cpu", tile=16), uncertainty="sigma.npy")
+"""
+
+
+def test_a_killed_run_goes_on(tmp_path):
+    lr, guide, _ = write_pair(tmp_path)
+
+    def run(word: str) -> subprocess.CompletedProcess:
+        words = [sys.executable, "-c", KILLED, word]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    expected = tmp_path / "expected-sigma.npy"
+    super_resolve_file(lr, guide, "prior", tmp_path / "expected.npy", replace(CPU, tile=16), uncertainty=expected)
+    assert run("die").returncode == -signal.SIGKILL
+    again = run("live")
+    assert again.returncode == 0 and "2 of 3 tile rows to do" in again.stderr, again.stderr
+    assert (tmp_path / "sigma.npy").read_bytes() == expected.read_bytes()
+    assert not list(tmp_path.glob(".sr*"))
