@@ -133,9 +133,18 @@ class Model:
         """
         return 4 * (4 * bands + 2 * guide_channels) + self.working_bytes(bands)
 
+    def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
+        """Memory that `estimate` takes. size: LR rows and columns. bands, guide_channels: of the images."""
+        return 0
+
     def working_bytes(self, bands: int) -> int:
         """The model's own part of it; as long as nothing else is known, that of a method on arrays."""
         return Options().working_bytes(bands, self.scale or 1)
+
+
+def part_bytes(model: Model, bands: int, guide_channels: int) -> int:
+    """`bytes_per_pixel` of a model that learns scenes: the result, the guide as it is read, filled and shown, masks."""
+    return 4 * bands + 12 * guide_channels + 60 + model.working_bytes(bands)
 
 
 def map_bytes(model: Model, bands: int, shapes: Iterable[Sequence[int]]) -> int:

@@ -31,9 +31,11 @@ _PLAIN = 10.0
 _DARK = 1e-3
 #: Channels of which all products are features; of more, only those of so many principal components are, as their number
 #: grows with the square.
-_MOST_MULTIPLIED = 20
+MOST_MULTIPLIED = 20
 #: Bumps that are made at a time for the whole image.
 _CHUNK = 8
+#: Pixels whose distances from the centres are found at a time.
+_STRIP_PX = 1 << 14
 #: LR pixels whose bumps are whitened at a time.
 _TURNED_LR_PX = 4096
 
@@ -61,10 +63,12 @@ class Bumps:
 
     def __call__(self, place: np.ndarray, which: slice = slice(None)) -> np.ndarray:
         """The bumps (M, n), or some of them, not yet whitened, at z (d, n), float32."""
-        scaled = self._scaled(place)
-        values: np.ndarray = self._around[which] @ np.concatenate(
-            [scaled, np.ones_like(scaled[:1]), -_half_square(scaled)]
-        )
+        around = self._around[which]
+        values = np.empty((len(around), place.shape[1]), np.float32)
+        for first in range(0, place.shape[1], _STRIP_PX):
+            part = slice(first, first + _STRIP_PX)
+            scaled = self._scaled(place[:, part])
+            values[:, part] = around @ np.concatenate([scaled, np.ones_like(scaled[:1]), -_half_square(scaled)])
         np.minimum(values, 0, out=values)  # rounding
         return np.exp(values, out=values)
 
@@ -85,9 +89,9 @@ class Functions:
 
     def __init__(self, guide: np.ndarray) -> None:
         channels = len(guide)
-        multiplied = min(channels, _MOST_MULTIPLIED)
+        multiplied = min(channels, MOST_MULTIPLIED)
         self._pairs = [(i, j) for i in range(multiplied) for j in range(i, multiplied)]
-        self._principal = _principal(guide) if channels > _MOST_MULTIPLIED else None
+        self._principal = _principal(guide) if channels > MOST_MULTIPLIED else None
         self._peak = max(float(np.abs(guide).max()), float(np.finfo(np.float32).tiny))
         roots = [(root.mean(), root.var()) for root in map(self._root, guide)]
         self._colour_mean = np.array([mean for mean, _ in roots], np.float32)
@@ -235,11 +239,15 @@ class GuideFeatures:
 
 
 def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (G, 1, 1) and the strongest principal components (_MOST_MULTIPLIED, G) of a guide (G, H, W)."""
-    pixels = guide.reshape(len(guide), -1).astype(np.float64)
-    mean = pixels.mean(axis=1, keepdims=True)
-    vectors = np.linalg.eigh((pixels - mean) @ (pixels - mean).T)[1]
-    basis = vectors[:, ::-1][:, :_MOST_MULTIPLIED].T
+    """Mean (G, 1, 1) and the strongest principal components (MOST_MULTIPLIED, G) of a guide (G, H, W)."""
+    pixels = guide.reshape(len(guide), -1)
+    mean = pixels.mean(axis=1, keepdims=True, dtype=np.float64)
+    power = np.zeros((len(guide),) * 2)
+    for first in range(0, pixels.shape[1], _STRIP_PX):
+        away = pixels[:, first : first + _STRIP_PX] - mean
+        power += away @ away.T
+    vectors = np.linalg.eigh(power)[1]
+    basis = vectors[:, ::-1][:, :MOST_MULTIPLIED].T
     return mean[..., None].astype(np.float32), basis.astype(np.float32)
 
 
