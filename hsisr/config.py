@@ -367,7 +367,9 @@ class SceneOptions:
         None, description="Side of a tile in LR pixels; else as memory allows."
     )
     halo: Annotated[int, Field(ge=0)] | None = Field(None, description="LR pixels read around a tile; else measured.")
-    memory: Bytes = Field(768 * 2**20, description="Memory for the work of one tile.")
+    memory: Bytes | None = Field(
+        None, description="Memory for the work of one tile; else a quarter of what is free when the run starts."
+    )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")
     precision: Literal["32", "bf16", "fp16"] = Field("32", description="32, bf16 or fp16.")
     format: str | None = Field(None, description="Format where the ending does not choose it.")

@@ -86,7 +86,9 @@ def predict(
     exact: Annotated[bool, typer.Option("--exact", help="The whole scene at once: no tiles, no borders.")] = False,
     tile: Annotated[int | None, typer.Option(min=8, help="Side of a tile in LR pixels; else as memory allows.")] = None,
     halo: Annotated[int | None, typer.Option(min=0, help="LR pixels read around a tile; else measured.")] = None,
-    memory: Annotated[str, typer.Option(help="Memory for the work of one tile.")] = "768M",
+    memory: Annotated[
+        str | None, typer.Option(help="Memory for the work of one tile, such as 2G; else a quarter of what is free.")
+    ] = None,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="32, bf16 or fp16.")] = "32",
     format: Annotated[str | None, typer.Option(help="Format where the ending does not choose it.")] = None,

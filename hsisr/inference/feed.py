@@ -43,6 +43,12 @@ class Feed:
         return self.method.bytes_per_pixel(self.lr.shape[0], self.guide_channels) * self.method.scale**2
 
     @property
+    def learning_bytes(self) -> int:
+        """Memory that learning the scene takes; 0 for a method that learns no scenes."""
+        bands, height, width = self.lr.shape
+        return self.method.learning_bytes((height, width), bands, self.guide_channels)
+
+    @property
     def may_lack_pixels(self) -> bool:
         """Whether a pixel of the result may lack a value, for one of its inputs may lack it."""
         images = [self.lr.scene]

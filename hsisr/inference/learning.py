@@ -1,34 +1,33 @@
 """Learning a scene: what a method must know of all of it, once, so that tiles of any size give the same result."""
 
-import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsisr.degrade.sensor import gaussian_footprint, sensor_in
-from hsisr.files import atomic_path
+from hsisr.inference import kept
 from hsisr.inference.feed import Feed
 from hsisr.models.windows import Images, Window
 
 #: File of a run's folder that holds what was learnt.
-LEARNT = "learnt.pickle"
+LEARNT = "learnt.npz"
 
 
-def with_learnt(feed: Feed, folder: Path | None = None) -> Feed:
+def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> Feed:
     """The feed with what its method has learnt of the scene, if it is one that learns scenes.
 
     folder: of the run, where it is kept: a run that was stopped goes on with the same; None: in memory alone.
+    identity: of the run.
     """
     if not feed.method.learns_scenes:
         return feed
-    kept = None if folder is None else folder / LEARNT
-    if kept is not None and kept.is_file():
-        with open(kept, "rb") as file:
-            return replace(feed, learnt=pickle.load(file))
-    footprint = feed.footprint or gaussian_footprint(feed.method.scale)
-    learnt = feed.method.estimate(images_of(feed), footprint)
-    if kept is not None:
-        with atomic_path(kept) as temporary, open(temporary, "wb") as file:
-            pickle.dump(learnt, file, protocol=pickle.HIGHEST_PROTOCOL)
+    path = None if folder is None else folder / LEARNT
+    package = type(feed.method.model).__module__.partition(".")[0]
+    learnt = None if path is None else kept.read(path, identity, package)
+    if learnt is None:
+        footprint = feed.footprint or gaussian_footprint(feed.method.scale)
+        learnt = feed.method.estimate(images_of(feed), footprint)
+        if path is not None:
+            kept.write(path, learnt, identity)
     return replace(feed, learnt=learnt)
 
 

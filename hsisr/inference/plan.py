@@ -15,6 +15,8 @@ from hsisr.inference.feed import Feed
 from hsisr.inference.own_detail import OWN_REACH_LR_PX
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling, cores
+from hsisr.screen import say
+from hsisr.system import available_memory
 
 #: LR pixels on either side of a border in which two tiles fade into each other.
 BLEND = 4
@@ -22,6 +24,9 @@ BLEND = 4
 _MOST_WINDOW_PX = 1536
 #: Smallest tile that is chosen, in LR pixels.
 _LEAST_TILE = 4 * BLEND
+#: Part of the free memory that a tile may take where the user does not say, and how much that is at most, as larger
+#: tiles are never chosen; and what it is on systems that do not say what is free.
+_FREE_PART, _MOST_DEFAULT, _UNKNOWN_FREE = 4, 8 * 2**30, 3 * 2**30
 #: LR pixels a side of the window on which a run of one tile is timed.
 _TIMED_PX = 24
 
@@ -71,6 +76,28 @@ def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: boo
     return Plan(tiling, 0.0 if found is None else found.error, _seconds(feed, tiling, rate))
 
 
+def default_memory() -> int:
+    """Bytes for the work of one tile, where the user does not say: a quarter of what is free."""
+    free = available_memory()
+    return int(min(_UNKNOWN_FREE if math.isinf(free) else free, _FREE_PART * _MOST_DEFAULT) / _FREE_PART)
+
+
+def announce_memory(feed: Feed, memory: int | None, note: Callable[[str], None]) -> None:
+    """Say how much memory was chosen, where the user did not; or what learning takes, where it is more than he gave.
+
+    memory: bytes, as the user gave it. note: receives one line.
+    """
+    if memory is None:
+        say(f"memory: {size(default_memory())} for a tile, a quarter of what is free; {option('memory')} sets it")
+        return
+    needed = feed.learning_bytes
+    if needed > memory:
+        note(
+            f"{feed.method.name}: takes about {size(needed)} of memory to learn the scene, more than "
+            f"{option('memory')} {size(memory)}; the result follows from the scene, so that it cannot take less"
+        )
+
+
 def check_disk(staging: Staging, out: Path, out_bytes: int) -> int:
     """Bytes that a run needs beside `out`, if they are there. Raises HsisrError with the numbers if they are not."""
     missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
@@ -108,14 +135,15 @@ def _tile_side(feed: Feed, memory: int, halo: int) -> int:
     """The largest tile whose window fits into memory. Raises HsisrError if even the smallest does not."""
     window = min(math.isqrt(memory // feed.bytes_per_lr_pixel), _MOST_WINDOW_PX // feed.method.scale)
     side = window - 2 * (halo + BLEND)
-    if side < _LEAST_TILE:
-        least = (_LEAST_TILE + 2 * (halo + BLEND)) ** 2 * feed.bytes_per_lr_pixel
+    smallest = max(_LEAST_TILE, halo)  # less core than halo computes nine times the pixels and more
+    if side < smallest:
+        least = (smallest + 2 * (halo + BLEND)) ** 2 * feed.bytes_per_lr_pixel
         if side < 1:
             raise HsisrError(
                 f"memory {size(memory)}: too little for a tile with its halo of {halo} LR pixels; give at least "
                 f"{size(least)} with {option('memory')}, or a smaller {option('halo')}"
             )
-        return _LEAST_TILE
+        return smallest
     return side
 
 

@@ -16,8 +16,8 @@ from hsisr.inference.learning import LEARNT
 from hsisr.locks import Taken, take
 
 _JOB, _LOCK = "job.json", "lock"
-#: File and folder of a run's folder that hold what tells the errors of a result, and the tile rows of its deviations.
-ERRORS, SIGMA = "errors.pickle", "sigma"
+#: Folder within a run's folder that holds the tile rows of a result's standard deviations.
+SIGMA = "sigma"
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
         temporary.remove(left)
     plan = _planned(folder, identity)
     if plan is None:
-        for file in [folder / _JOB, folder / LEARNT, folder / ERRORS, *folder.glob("row-*")]:
+        for file in [folder / _JOB, folder / LEARNT, *folder.glob("row-*")]:
             file.unlink(missing_ok=True)
         shutil.rmtree(folder / SIGMA, ignore_errors=True)
     return plan

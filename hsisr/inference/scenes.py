@@ -17,7 +17,7 @@ from hsisr.datasets import picture, writers
 from hsisr.degrade.displacement import MODELS
 from hsisr.devices import choose_device
 from hsisr.errors import HsisrError, notice
-from hsisr.files import size
+from hsisr.files import settings_hash, size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference import uncertainty as uncertainties
 from hsisr.inference.feed import Feed
@@ -33,6 +33,7 @@ from hsisr.models.apply import Method, open_method
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.screen import say
+from hsisr.sources import PACKAGE
 from hsisr.system import return_freed_memory
 
 #: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
@@ -45,13 +46,14 @@ class Options(SceneOptions):
     """How a scene is super-resolved; the defaults choose for themselves.
 
     scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
-    work of one tile, or a text such as 2G. device: auto, cpu, cuda, `cuda:<index>`, or several with commas: each takes
-    tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without tiles. align: reproject or resample
-    the guide onto the LR image's grid. correct_shift: move the guide by what is measured: True or `shift`, `affine`, or
-    `field`, a smooth displacement. mask_change: leave the guide's detail out where it shows other ground. peak,
-    guide_peak: values that the model is shown as 1. bands, guide_bands: to use, from 0, numbers or a text such as
-    0-30,40; the result has these bands. read, read_guide: options of the readers (`variable`, `axes`, `nodata`, ...).
-    format: of the output where its ending does not choose it. Raises HsisrError for a value that is not allowed.
+    work of one tile, or a text such as 2G; None: a quarter of what is free. device: auto, cpu, cuda, `cuda:<index>`, or
+    several with commas: each takes tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without
+    tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: move the guide by what is
+    measured: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave the guide's detail out
+    where it shows other ground. peak, guide_peak: values that the model is shown as 1. bands, guide_bands: to use, from
+    0, numbers or a text such as 0-30,40; the result has these bands. read, read_guide: options of the readers
+    (`variable`, `axes`, `nodata`, ...). format: of the output where its ending does not choose it. Raises HsisrError
+    for a value that is not allowed.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -108,6 +110,7 @@ def super_resolve_file(
             uncertainties.check_tells(prepared.methods[0])
         identity = {
             "version": hsisr.__version__,
+            "code": PACKAGE.hashes(PACKAGE.modules),
             "inputs": [run.state_of(lr), run.state_of(guide)],
             "model": prepared.methods[0].sha256 or prepared.methods[0].name,
             "options": asdict(options),
@@ -126,7 +129,7 @@ def super_resolve_file(
         _compute(prepared, staging)
         deviations = None
         if uncertainty is not None:
-            told = uncertainties.Uncertainty.of(prepared.feed, staging, folder)
+            told = uncertainties.Uncertainty.of(prepared.feed, staging)
             deviations = uncertainties.compute(told, staging.tiling, folder, Path(uncertainty))
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, deviations, _SAID)
             writers.export(said, uncertainty)
@@ -328,9 +331,11 @@ def _plan(
 ) -> tuple[Prepared, plan.Plan, Staging]:
     """What is learnt of the scene and the tiles of the run: those of the run that is resumed, or new ones."""
     known = run.resumed(folder, identity)
-    feed = with_learnt(prepared.feed, folder)
+    plan.announce_memory(prepared.feed, options.memory, notice)
+    feed = with_learnt(prepared.feed, folder, settings_hash(identity))
     if known is None:
-        chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, notice)
+        memory = options.memory or plan.default_memory()
+        chosen = plan.make(feed, memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
     else:
         try:

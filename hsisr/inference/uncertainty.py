@@ -1,6 +1,5 @@
 """Uncertainty: a standard deviation of every sample of a result, made tile by tile after the result itself."""
 
-import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +9,13 @@ import numpy as np
 
 import hsisr
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import hr_spans
 from hsisr.inference.learning import images_of
 from hsisr.inference.plan import check_disk
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import Estimates
-from hsisr.inference.run import ERRORS, SIGMA
+from hsisr.inference.run import SIGMA
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
 from hsisr.lazy_array import LazyArray
@@ -46,17 +44,9 @@ class Uncertainty:
     result: Estimates
 
     @classmethod
-    def of(cls, feed: Feed, result: Estimates, folder: Path | None = None) -> "Uncertainty":
-        """Of a feed whose method has learnt its scene. folder: of the run, where what is learnt is kept."""
-        kept = None if folder is None else folder / ERRORS
-        if kept is not None and kept.is_file():
-            with open(kept, "rb") as file:
-                return cls(feed, pickle.load(file), result)
-        errors = feed.method.errors(feed.learnt, images_of(feed))
-        if kept is not None:
-            with atomic_path(kept) as temporary, open(temporary, "wb") as file:
-                pickle.dump(errors, file, protocol=pickle.HIGHEST_PROTOCOL)
-        return cls(feed, errors, result)
+    def of(cls, feed: Feed, result: Estimates) -> "Uncertainty":
+        """Of a feed whose method has learnt its scene; the same whenever it is asked for."""
+        return cls(feed, feed.method.errors(feed.learnt, images_of(feed)), result)
 
     def __call__(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """Of [start, stop) LR rows and columns: (B + 1, n, m) float32, NaN where there is no result.

@@ -97,6 +97,10 @@ class Method:
         """Memory that one pixel of the output takes while it is made: images, and what the model works in."""
         return as_model(self.model).bytes_per_pixel(bands, guide_channels)
 
+    def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
+        """Memory that learning a scene of that many LR rows and columns takes."""
+        return as_model(self.model).learning_bytes(size, bands, guide_channels)
+
 
 def open_method(
     model: str | os.PathLike | Any,

@@ -111,8 +111,9 @@ class Model:
         return None
 
     def estimate(self, images: Images, sensor: Sensor) -> Any:
-        """What it has to know of a scene, to be pickled. images: the scene. sensor: with a footprint, without mask.
+        """What it has to know of a scene: objects of its own classes, numbers, texts and arrays, which a file can keep.
 
+        images: the scene. sensor: with a footprint, without mask.
         Raises HsisrError unless the model learns scenes.
         """
         raise HsisrError(f"{self.name}: does not learn scenes")
@@ -129,7 +130,7 @@ class Model:
         raise HsisrError(f"{self.name}: does not learn scenes")
 
     def errors(self, estimate: Any, images: Images) -> Any:
-        """What tells the errors of a learnt scene's image (`hsisr.models.prior.errors.Errors`), to be pickled.
+        """What tells the errors of a learnt scene's image (`hsisr.models.prior.errors.Errors`).
 
         estimate: of `estimate`. images: the scene. Raises HsisrError unless the model tells errors.
         """
@@ -142,9 +143,18 @@ class Model:
         """
         return 4 * (4 * bands + 2 * guide_channels) + self.working_bytes(bands)
 
+    def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
+        """Memory that `estimate` takes. size: LR rows and columns. bands, guide_channels: of the images."""
+        return 0
+
     def working_bytes(self, bands: int) -> int:
         """The model's own part of it; as long as nothing else is known, that of a method on arrays."""
         return Options().working_bytes(bands, self.scale or 1)
+
+
+def part_bytes(model: Model, bands: int, guide_channels: int) -> int:
+    """`bytes_per_pixel` of a model that learns scenes: the result, the guide as it is read, filled and shown, masks."""
+    return 4 * bands + 12 * guide_channels + 60 + model.working_bytes(bands)
 
 
 def map_bytes(model: Model, bands: int, shapes: Iterable[Sequence[int]]) -> int:

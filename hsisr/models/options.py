@@ -20,6 +20,10 @@ class Options(BaseModel):
         """
         return 64 * bands
 
+    def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int, scale: int) -> int:
+        """Memory that learning a scene of that many LR rows and columns takes."""
+        return 0
+
 
 class NearestOptions(Options):
     """Nearest neighbour has no options."""
@@ -61,8 +65,14 @@ class PriorOptions(SensorOptions):
     waves: int = Field(512, ge=1, description="Features of colour and place; more are finer and slower.")
 
     def working_bytes(self, bands: int, scale: int) -> int:
-        """Two copies, and coefficients, of a part of a scene that has been learnt; measured, rounded up."""
-        return 8 * bands + 160
+        """A second copy of a part of a scene that has been learnt, and twice its coefficients, about 20."""
+        return 4 * bands + 160
+
+    def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int, scale: int) -> int:
+        """As `hsisr.models.prior.memory` counts it."""
+        from hsisr.models.prior.memory import learning_bytes
+
+        return learning_bytes(size, bands, guide_channels, scale, self.waves)
 
 
 def _three_equal_groups(width: int) -> int:

@@ -17,7 +17,7 @@ from hsisr.config import check_section
 from hsisr.degrade import Sensor
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.models import own
-from hsisr.models.base import Kind, Model
+from hsisr.models.base import Kind, Model, part_bytes
 from hsisr.models.options import (
     BicubicOptions,
     CnmfOptions,
@@ -184,6 +184,16 @@ class Classical(Model):
         if not self.tells_errors:
             return super().errors(estimate, images)
         return estimate.errors(images)
+
+    def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
+        """Less for a method that learns scenes, whose parts need little of the images."""
+        if not self.learns_scenes:
+            return super().bytes_per_pixel(bands, guide_channels)
+        return part_bytes(self, bands, guide_channels)
+
+    def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
+        """What learning a scene takes."""
+        return self.settings.learning_bytes(size, bands, guide_channels, self.scale)
 
     def working_bytes(self, bands: int) -> int:
         """What the method works in."""

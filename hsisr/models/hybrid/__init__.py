@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from hsisr.degrade import Sensor
+from hsisr.models.base import part_bytes
 from hsisr.models.fusion import padded
 from hsisr.models.hybrid.agreement import Agreement, agreed
 from hsisr.models.hybrid.filters import (
@@ -32,8 +33,9 @@ from hsisr.models.hybrid.filters import (
 from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
 from hsisr.models.prior import Estimate, estimate, solve
-from hsisr.models.prior.blocks import learning_windows, reach
+from hsisr.models.prior.blocks import is_one_block, learning_windows, reach
 from hsisr.models.prior.errors import Errors, learn_errors
+from hsisr.models.prior.memory import learning_bytes
 from hsisr.models.windows import Images, Span, Window
 
 if TYPE_CHECKING:
@@ -167,6 +169,17 @@ class Hybrid(Network):
         for name, values in vars(learnt).items():
             getattr(self, name).copy_(torch.from_numpy(values))
         return patches
+
+    def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
+        """Of a part of a learnt scene."""
+        return part_bytes(self, bands, guide_channels)
+
+    def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
+        """What the prior takes; or the network, on a scene that is learnt whole."""
+        by_prior = learning_bytes(size, bands, guide_channels, self.scale)
+        if not is_one_block(*size):
+            return by_prior
+        return max(by_prior, size[0] * size[1] * self.scale**2 * self.bytes_per_pixel(bands, guide_channels))
 
     def working_bytes(self, bands: int) -> int:
         """Bytes a pixel, at so many `bands`: eight images of prior and filters, or the network after them."""

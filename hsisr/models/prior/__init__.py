@@ -37,6 +37,8 @@ _LEAST_RATIO = 4e-3
 _CHOOSING_LR_PX = 4096
 #: HR pixels whose features are made at a time.
 _STRIP_PX = 1 << 10
+#: HR pixels whose disagreement with the guide is found at a time.
+_SUMMED_PX = 1 << 15
 #: HR pixels a side of the windows in which it is found what a large scene's regression leaves.
 _WINDOW_PX = 512
 
@@ -228,7 +230,8 @@ def _learnt(
     coefficients, uncertainty = _applied(raw, features.functions, part.guide, part.place, variance)
     residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0).reshape(-1, *part.lr.shape[1:])
     choices = [(chosen.length_lr_px, chosen.ratio) for chosen in fields.correlations(residuals)]
-    coefficients += fields.kriged(residuals)
+    for image, field_there in zip(coefficients, fields.kriged(residuals), strict=True):
+        image += field_there
     response, offset, mismatch = _response(subspace, coefficients, bands, part, valid, known)
     gain = _gain(coefficients, part.guide, response, offset, mismatch)
     found = Estimate(
@@ -281,20 +284,25 @@ def agree_with_guide(
     _move(coefficients, guide, response, offset, _gain(coefficients, guide, response, offset, mismatch))
 
 
-def _missing(coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """What the guide (G, H, W) has beyond what the response makes of coefficients (K, H, W): (G, H W)."""
-    missing: np.ndarray = (
-        guide.reshape(len(guide), -1) - offset - response @ coefficients.reshape(len(coefficients), -1)
-    )
-    return missing
+def _missing(
+    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray
+) -> Iterator[tuple[np.ndarray, slice]]:
+    """What the guide (G, H, W) has beyond what the response makes of coefficients (K, H, W): (G, n), and which pixels.
+
+    Some pixels at a time, as the sums are in float64.
+    """
+    shown, flat = (images.reshape(len(images), -1) for images in (guide, coefficients))
+    for first in range(0, flat.shape[1], _SUMMED_PX):
+        part = slice(first, first + _SUMMED_PX)
+        yield shown[:, part] - offset - response @ flat[:, part], part
 
 
 def _gain(
     coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, mismatch: float
 ) -> np.ndarray:
     """What to add to coefficients (K, H, W) for what the guide (G, H, W) has beyond them: (K, G)."""
-    spread = coefficients.reshape(len(coefficients), -1).var(axis=1)
-    beyond = float((_missing(coefficients, guide, response, offset) ** 2).mean())
+    spread = np.array([plane.var() for plane in coefficients])
+    beyond = sum(float((part**2).sum()) for part, _ in _missing(coefficients, guide, response, offset)) / guide.size
     return guide_gain(spread, beyond, response, mismatch)
 
 
@@ -319,7 +327,8 @@ def _move(
     """Add to coefficients (K, H, W), in place, what the gain says."""
     if gain.any():
         flat = coefficients.reshape(len(coefficients), -1)
-        flat += (gain @ _missing(coefficients, guide, response, offset)).astype(flat.dtype)
+        for missing, part in _missing(coefficients, guide, response, offset):
+            flat[:, part] += (gain @ missing).astype(flat.dtype)
 
 
 def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
@@ -342,7 +351,7 @@ def _regressed(
 ) -> tuple[np.ndarray, Subspace, Fit, Clipping | None]:
     """The bands (B, h w) without the bias of clipping, their subspace, its regression on the features, that bias."""
     bands, clipping = lr.reshape(len(lr), -1), None
-    regression = Regression(low[:, valid], None, simpler, _LEAST_RATIO)
+    regression = Regression(low if valid.all() else low[:, valid], None, simpler, _LEAST_RATIO)
     subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
     fit = regression.fit(subspace.coefficients(bands[:, valid]))
     if is_clipped(bands) and noise_sigma > 0:
@@ -350,6 +359,7 @@ def _regressed(
         bands = clipping.unbiased(bands, fit(low))
         subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
         fit = regression.fit(subspace.coefficients(bands[:, valid]))
+    del regression  # its copy of the features
     fit = _generalised(fit, low, subspace.coefficients(bands), valid, lr.shape[1:], simpler, fields)
     return bands, subspace, fit, clipping
 
@@ -378,6 +388,7 @@ def _generalised(
             whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), low, targets)
         )
         fit = Regression(features, constant, simpler, _LEAST_RATIO).fit(targets)
+        del features
     return fit
 
 

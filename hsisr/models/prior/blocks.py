@@ -48,6 +48,11 @@ def is_one_block(height: int, width: int) -> bool:
     return height * width <= _MOST_LR_PX and max(height, width) <= _MOST_SIDE_LR_PX
 
 
+def learnt_lr_px(height: int, width: int) -> int:
+    """LR pixels that a scene of that many is learnt from, at most."""
+    return min(height * width, _MOST_LR_PX)
+
+
 def cells(size: int, side: int) -> list[Span]:
     """Pieces [start, stop) of an axis, each `side` pixels long but the last."""
     return list(pairwise([*range(0, size, side), size]))

@@ -1,6 +1,6 @@
 """Functions of the guide's colour and of the place, of which every coefficient of the image is taken to be a sum."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -31,9 +31,13 @@ _PLAIN = 10.0
 _DARK = 1e-3
 #: Channels of which all products are features; of more, only those of so many principal components are, as their number
 #: grows with the square.
-_MOST_MULTIPLIED = 20
-#: Features that are made at a time for the whole image.
-_CHUNK = 32
+MOST_MULTIPLIED = 20
+#: Bumps that are made at a time for the whole image.
+_CHUNK = 8
+#: Pixels whose distances from the centres are found at a time.
+_STRIP_PX = 1 << 14
+#: LR pixels whose bumps are whitened at a time.
+_TURNED_LR_PX = 4096
 
 
 class Bumps:
@@ -59,10 +63,12 @@ class Bumps:
 
     def __call__(self, place: np.ndarray, which: slice = slice(None)) -> np.ndarray:
         """The bumps (M, n), or some of them, not yet whitened, at z (d, n), float32."""
-        scaled = self._scaled(place)
-        values: np.ndarray = self._around[which] @ np.concatenate(
-            [scaled, np.ones_like(scaled[:1]), -_half_square(scaled)]
-        )
+        around = self._around[which]
+        values = np.empty((len(around), place.shape[1]), np.float32)
+        for first in range(0, place.shape[1], _STRIP_PX):
+            part = slice(first, first + _STRIP_PX)
+            scaled = self._scaled(place[:, part])
+            values[:, part] = around @ np.concatenate([scaled, np.ones_like(scaled[:1]), -_half_square(scaled)])
         np.minimum(values, 0, out=values)  # rounding
         return np.exp(values, out=values)
 
@@ -83,15 +89,16 @@ class Functions:
 
     def __init__(self, guide: np.ndarray) -> None:
         channels = len(guide)
-        multiplied = min(channels, _MOST_MULTIPLIED)
+        multiplied = min(channels, MOST_MULTIPLIED)
         self._pairs = [(i, j) for i in range(multiplied) for j in range(i, multiplied)]
-        self._principal = _principal(guide) if channels > _MOST_MULTIPLIED else None
+        self._principal = _principal(guide) if channels > MOST_MULTIPLIED else None
         self._peak = max(float(np.abs(guide).max()), float(np.finfo(np.float32).tiny))
-        self._colour_mean = self._root(guide).mean(axis=(1, 2), keepdims=True)
-        spread = float(((self._root(guide) - self._colour_mean) ** 2).mean(axis=(1, 2)).sum())
+        roots = [(root.mean(), root.var()) for root in map(self._root, guide)]
+        self._colour_mean = np.array([mean for mean, _ in roots], np.float32)
+        spread = float(sum(variance for _, variance in roots))
         self._colour_gain = np.float32(np.sqrt(3 / spread)) if spread > 0 else np.float32(1)
-        self._gains = np.ones((channels + len(self._pairs), 1), np.float32)
-        deviation = self.polynomial(guide).std(axis=1, keepdims=True)
+        self._gains = np.ones(channels + len(self._pairs), np.float32)
+        deviation = np.array([plane.std() for plane in self.planes(guide)])
         self._gains = (_PLAIN / np.where(deviation > 1e-6 * self._peak, deviation, 1)).astype(np.float32)
 
     def __len__(self) -> int:
@@ -108,17 +115,29 @@ class Functions:
 
     def where(self, guide: np.ndarray, place: np.ndarray) -> np.ndarray:
         """z of guide (G, n, m) at place (2, n, m), as `places` gives it: (G + 2, n m), float32."""
-        colour = (self._root(guide) - self._colour_mean) * self._colour_gain
-        return np.concatenate([colour, place]).reshape(len(guide) + 2, -1).astype(np.float32)
+        found = np.empty((len(guide) + 2, *guide.shape[1:]), np.float32)
+        for channel, mean, result in zip(guide, self._colour_mean, found, strict=False):
+            result[...] = (self._root(channel) - mean) * self._colour_gain
+        found[-2:] = place
+        return found.reshape(len(found), -1)
 
     def polynomial(self, guide: np.ndarray) -> np.ndarray:
         """Channels and products of guide (G, n, m): (plain, n m)."""
+        found = np.empty((self.plain, guide[0].size), np.float32)
+        for plane, result in zip(self.planes(guide), found, strict=True):
+            result[...] = plane.ravel()
+        return found
+
+    def planes(self, guide: np.ndarray) -> Iterator[np.ndarray]:
+        """The same, one after the other: (n, m) each."""
         factors = guide
         if self._principal is not None:
             mean, basis = self._principal
-            factors = np.tensordot(basis, guide - mean, axes=1)
-        products = [factors[i] * factors[j] for i, j in self._pairs]
-        return np.concatenate([guide, *(product[None] for product in products)]).reshape(self.plain, -1) * self._gains
+            factors = np.stack([_sum(weights, guide, mean) for weights in basis])
+        for channel, gain in zip(guide, self._gains, strict=False):
+            yield channel * gain
+        for (i, j), gain in zip(self._pairs, self._gains[len(guide) :], strict=True):
+            yield factors[i] * factors[j] * gain
 
     def _root(self, guide: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(guide / self._peak, 0) + np.float32(_DARK))
@@ -126,7 +145,10 @@ class Functions:
 
 def places(rows: tuple[int, int], columns: tuple[int, int], longer: int) -> np.ndarray:
     """Row and column of pixels [start, stop), in units of the image's longer side: (2, n, m), float32."""
-    return (np.mgrid[slice(*rows), slice(*columns)] / np.float32(longer)).astype(np.float32)
+    down, across = (np.arange(*span) / longer for span in (rows, columns))
+    found = np.empty((2, len(down), len(across)), np.float32)
+    found[0], found[1] = down[:, None], across
+    return found
 
 
 class GuideFeatures:
@@ -147,14 +169,15 @@ class GuideFeatures:
         mask: np.ndarray | None = None,
         place: np.ndarray | None = None,
     ) -> None:
-        self._guide = guide.astype(np.float32)
+        self._guide = guide.astype(np.float32, copy=False)
         self._height, self._width = guide.shape[1:]
         self._place = places((0, self._height), (0, self._width), max(guide.shape[1:])) if place is None else place
         self.functions = Functions(self._guide)
         pixels = np.arange(guide[0].size) if mask is None else np.flatnonzero(mask)
         rng = np.random.default_rng(seed)
         drawn = rng.permutation(pixels)[:_CANDIDATES_PX]
-        self._centres = _centres(self._where()[:, drawn], waves)
+        guide, place = (part.reshape(len(part), 1, -1)[..., drawn] for part in (self._guide, self._place))
+        self._centres = _centres(self.functions.where(guide, place), waves)
         self.functions.bumps = Bumps(self._centres, _APART)
 
     def __len__(self) -> int:
@@ -173,7 +196,8 @@ class GuideFeatures:
         """
         whole = self._where().reshape(-1, self._height, self._width)
         place = sampler(whole).reshape(len(whole), -1)[:, pixels].astype(np.float32)
-        plain = self._plain_seen_by(sampler)[:, pixels]
+        plain = np.empty((self.functions.plain, len(pixels)))
+        self._plain_seen_by(sampler, plain, pixels)
         candidates = [Bumps(self._centres, kernel) for kernel in KERNELS]
         surprises = [surprise(np.concatenate([plain, bumps.whitening @ bumps(place)])) for bumps in candidates]
         self.functions.bumps = candidates[int(np.argmin(surprises))]
@@ -184,13 +208,18 @@ class GuideFeatures:
 
     def seen_by(self, sampler: Sampler) -> np.ndarray:
         """All features as the sensor sees them, whitened: (len(self), h w), float64."""
-        shape, place, bumps = (-1, self._height, self._width), self._where(), self.functions.bumps
-        seen = [
-            sampler(bumps(place, slice(first, first + _CHUNK)).reshape(shape))
-            for first in range(0, self._centres.shape[1], _CHUNK)
-        ]
-        whole = np.concatenate(seen).reshape(self._centres.shape[1], -1)
-        return np.concatenate([self._plain_seen_by(sampler), bumps.whitening @ whole])
+        place, bumps, plain = self._where(), self.functions.bumps, self.functions.plain
+        pixels = sampler.rows.shape[0] // sampler.terms * sampler.columns.shape[0]
+        seen = np.empty((len(self), pixels))
+        self._plain_seen_by(sampler, seen)
+        for first in range(plain, len(self), _CHUNK):
+            images = bumps(place, slice(first - plain, first - plain + _CHUNK))
+            low = sampler(images.reshape(-1, self._height, self._width))
+            seen[first : first + len(low)] = low.reshape(-1, pixels)
+        for first in range(0, pixels, _TURNED_LR_PX):
+            part = seen[plain:, first : first + _TURNED_LR_PX]
+            part[...] = bumps.whitening @ part
+        return seen
 
     @property
     def whitening(self) -> np.ndarray:
@@ -203,18 +232,31 @@ class GuideFeatures:
     def _where(self) -> np.ndarray:
         return self.functions.where(self._guide, self._place)
 
-    def _plain_seen_by(self, sampler: Sampler) -> np.ndarray:
-        seen = sampler(self.functions.polynomial(self._guide).reshape(-1, self._height, self._width))
-        return seen.reshape(len(seen), -1)
+    def _plain_seen_by(self, sampler: Sampler, seen: np.ndarray, pixels: slice | np.ndarray = slice(None)) -> None:
+        """Write channels and products at LR pixels to the first of `seen` (at least plain, n)."""
+        for plane, row in zip(self.functions.planes(self._guide), seen, strict=False):
+            row[...] = sampler(plane[None]).reshape(-1)[pixels]
 
 
 def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (G, 1, 1) and the strongest principal components (_MOST_MULTIPLIED, G) of a guide (G, H, W)."""
-    pixels = guide.reshape(len(guide), -1).astype(np.float64)
-    mean = pixels.mean(axis=1, keepdims=True)
-    vectors = np.linalg.eigh((pixels - mean) @ (pixels - mean).T)[1]
-    basis = vectors[:, ::-1][:, :_MOST_MULTIPLIED].T
+    """Mean (G, 1, 1) and the strongest principal components (MOST_MULTIPLIED, G) of a guide (G, H, W)."""
+    pixels = guide.reshape(len(guide), -1)
+    mean = pixels.mean(axis=1, keepdims=True, dtype=np.float64)
+    power = np.zeros((len(guide),) * 2)
+    for first in range(0, pixels.shape[1], _STRIP_PX):
+        away = pixels[:, first : first + _STRIP_PX] - mean
+        power += away @ away.T
+    vectors = np.linalg.eigh(power)[1]
+    basis = vectors[:, ::-1][:, :MOST_MULTIPLIED].T
     return mean[..., None].astype(np.float32), basis.astype(np.float32)
+
+
+def _sum(weights: np.ndarray, guide: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Weights (G,) times the channels of a guide (G, n, m) less their means (G, 1, 1)."""
+    found = np.zeros(guide.shape[1:], np.float32)
+    for weight, channel, level in zip(weights, guide, mean, strict=True):
+        found += weight * (channel - level)
+    return found
 
 
 def _half_square(columns: np.ndarray) -> np.ndarray:

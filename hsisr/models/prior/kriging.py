@@ -73,10 +73,10 @@ class SmoothFields:
         """The correlation that explains each of the images (K, n h, w) best."""
         return [self._candidates[best] for best in self._surprises(observed).argmin(axis=0)]
 
-    def kriged(self, observed: np.ndarray) -> np.ndarray:
-        """Posterior means (K, n H, W), float32, of the fields behind images (K, n h, w), each with its correlation."""
-        pairs = zip(self.correlations(observed), observed, strict=True)
-        return np.stack([_posterior_mean(*pair).reshape(-1, pair[0].columns.spread.shape[0]) for pair in pairs])
+    def kriged(self, observed: np.ndarray) -> Iterator[np.ndarray]:
+        """Posterior means (n H, W), float32, of the fields behind images (K, n h, w), each with its correlation."""
+        for correlation, seen in zip(self.correlations(observed), observed, strict=True):
+            yield _posterior_mean(correlation, seen).reshape(-1, correlation.columns.spread.shape[0])
 
     @property
     def _candidates(self) -> list[Correlation]:
@@ -162,9 +162,11 @@ class _Part(NamedTuple):
 
 def whitened(images: np.ndarray, correlation: Correlation) -> np.ndarray:
     """Images (K, n h, w) turned and scaled such that field and noise together are white, (K, n h w)."""
-    turned = correlation.turned(_blocks(images, correlation))
-    scaled = turned * np.sqrt((1 + correlation.ratio) / correlation.spectrum)
-    return scaled.reshape(len(images), -1)
+    found = np.empty((len(images), images[0].size))
+    scale = np.sqrt((1 + correlation.ratio) / correlation.spectrum)
+    for image, result in zip(images, found, strict=True):  # one at a time, as hundreds of them fill the memory
+        result[...] = (correlation.turned(_blocks(image[None], correlation)) * scale).ravel()
+    return found
 
 
 def _blocks(images: np.ndarray, correlation: Correlation) -> np.ndarray:
