@@ -58,7 +58,7 @@ class Uncertainty:
         assert shown.sharp is not None
         place = hr_spans(rows, columns, scale)
         image = self.result.read(*(slice(*span) for span in place)) / np.float32(feed.peak)
-        made = ~np.isnan(image).any(axis=0)
+        made = np.asarray(~np.isnan(image).any(axis=0))
         valid = made if shown.changed is None else made & (shown.changed == 0)
         window = Window(shown.low, shown.sharp, None if made.all() else made)
         found = np.full((len(image) + 1, *made.shape), np.nan, np.float32)

@@ -23,11 +23,33 @@ from hsisr.scene import Scene
 
 
 @overload
-def super_resolve(lr: Any, guide: Any = None, *, uncertainty: Literal[True], **options: Any) -> tuple: ...
+def super_resolve(
+    lr: np.ndarray | Scene | str | os.PathLike,
+    guide: np.ndarray | Scene | str | os.PathLike | None = None,
+    *,
+    model: Any = None,
+    out: str | os.PathLike | None = None,
+    scale: int | None = None,
+    overwrite: bool = False,
+    correct_shift: str | bool | None = None,
+    mask_change: bool = False,
+    uncertainty: Literal[False] = False,
+) -> np.ndarray: ...
 
 
 @overload
-def super_resolve(lr: Any, guide: Any = None, **options: Any) -> np.ndarray: ...
+def super_resolve(
+    lr: np.ndarray | Scene | str | os.PathLike,
+    guide: np.ndarray | Scene | str | os.PathLike | None = None,
+    *,
+    model: Any = None,
+    out: str | os.PathLike | None = None,
+    scale: int | None = None,
+    overwrite: bool = False,
+    correct_shift: str | bool | None = None,
+    mask_change: bool = False,
+    uncertainty: Literal[True],
+) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 def super_resolve(

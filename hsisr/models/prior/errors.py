@@ -1,6 +1,6 @@
 """How far an image that the prior makes, or a network makes of it, may be off: a standard deviation of every sample.
 
-docs/model-hybrid.md tells how the weights below were found. In short: an error is large where the regression is not
+docs/your-own-scene.md tells how well that works. In short: an error is large where the regression is not
 sure of itself, where it left much at the LR pixels around, where the guide has added much detail, and where the image
 is bright. How much each counts was learnt from images whose errors are known, and is tested on the scene itself one
 scale down, where its LR image is the reference.
