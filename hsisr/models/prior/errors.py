@@ -137,7 +137,10 @@ def parts(
 
 def _variance(*images: Any) -> np.ndarray:
     """(B, n, m) float32; as `parts`."""
-    variance: np.ndarray = sum(np.float32(weight) * part for weight, part in zip(WEIGHTS, parts(*images), strict=True))
+    weighed = (np.float32(weight) * part for weight, part in zip(WEIGHTS, parts(*images), strict=True))
+    variance = next(weighed)
+    for part in weighed:
+        variance += part
     return variance
 
 
