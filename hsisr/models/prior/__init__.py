@@ -263,9 +263,9 @@ def agree_with_guide(
 
 def _missing(coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """What the guide (G, H, W) has beyond what the response makes of coefficients (K, H, W): (G, H W)."""
-    missing: np.ndarray = (
-        guide.reshape(len(guide), -1) - offset - response @ coefficients.reshape(len(coefficients), -1)
-    )
+    kind = coefficients.dtype
+    made = response.astype(kind) @ coefficients.reshape(len(coefficients), -1)
+    missing: np.ndarray = guide.reshape(len(guide), -1) - offset.astype(kind) - made
     return missing
 
 
@@ -274,7 +274,7 @@ def _gain(
 ) -> np.ndarray:
     """What to add to coefficients (K, H, W) for what the guide (G, H, W) has beyond them: (K, G)."""
     spread = coefficients.reshape(len(coefficients), -1).var(axis=1)
-    beyond = float((_missing(coefficients, guide, response, offset) ** 2).mean())
+    beyond = float((_missing(coefficients, guide, response, offset) ** 2).mean(dtype=np.float64))
     return guide_gain(spread, beyond, response, mismatch)
 
 
@@ -299,7 +299,7 @@ def _move(
     """Add to coefficients (K, H, W), in place, what the gain says."""
     if gain.any():
         flat = coefficients.reshape(len(coefficients), -1)
-        flat += (gain @ _missing(coefficients, guide, response, offset)).astype(flat.dtype)
+        flat += (gain.astype(flat.dtype) @ _missing(coefficients, guide, response, offset)).astype(flat.dtype)
 
 
 def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
