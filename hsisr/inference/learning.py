@@ -1,16 +1,15 @@
 """Learning a scene: what a method must know of all of it, once, so that tiles of any size give the same result."""
 
-import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsisr.degrade.sensor import gaussian_footprint, sensor_in
-from hsisr.files import atomic_path
+from hsisr.inference import learnt_file
 from hsisr.inference.feed import Feed
 from hsisr.models.windows import Window
 
 #: File of a run's folder that holds what was learnt.
-LEARNT = "learnt.pickle"
+LEARNT = "learnt.npz"
 
 
 def with_learnt(feed: Feed, folder: Path | None = None) -> Feed:
@@ -22,13 +21,11 @@ def with_learnt(feed: Feed, folder: Path | None = None) -> Feed:
         return feed
     kept = None if folder is None else folder / LEARNT
     if kept is not None and kept.is_file():
-        with open(kept, "rb") as file:
-            return replace(feed, learnt=pickle.load(file))
+        return replace(feed, learnt=learnt_file.read(kept))
     footprint = feed.footprint or gaussian_footprint(feed.method.scale)
     learnt = feed.method.estimate(_Shown(feed), footprint)
     if kept is not None:
-        with atomic_path(kept) as temporary, open(temporary, "wb") as file:
-            pickle.dump(learnt, file, protocol=pickle.HIGHEST_PROTOCOL)
+        learnt_file.write(kept, learnt)
     return replace(feed, learnt=learnt)
 
 

@@ -108,7 +108,7 @@ class Model:
         return None
 
     def estimate(self, images: Images, sensor: Sensor) -> Any:
-        """What it has to know of a scene, to be pickled. images: the scene. sensor: with a footprint, without mask.
+        """What it has to know of a scene. images: the scene. sensor: with a footprint, without mask.
 
         Raises HsisrError unless the model learns scenes.
         """

@@ -12,7 +12,8 @@ from hsisr.errors import HsisrError
 from hsisr.models import registry
 from hsisr.models.classical.bicubic import bicubic
 from hsisr.models.classical.gsa import gsa
-from hsisr.models.prior import agree_with_guide, prior, solve
+from hsisr.models.prior import prior, solve
+from hsisr.models.prior.agreement import Moments, guide_gain, move
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
 from hsisr.models.prior.features import KERNELS, Bumps, GuideFeatures, Kernel
 from hsisr.models.prior.kriging import SmoothFields, whitened
@@ -93,7 +94,7 @@ def test_kriging_is_the_posterior_mean_of_greatest_evidence():
             surprise = np.log(observed.ravel() @ solved / 30) + np.linalg.slogdet(covariance)[1] / 30
             if surprise < best:
                 best, expected = surprise, (field @ matrix.T @ solved).reshape(shape)
-    np.testing.assert_allclose(SmoothFields(sampler, scale).kriged(observed)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(SmoothFields(sampler, scale).kriged(observed)[0].at(0), expected, atol=1e-5)
 
 
 def test_whitening_whitens():
@@ -214,7 +215,14 @@ def test_agreement_with_the_guide_is_exact_where_the_response_is():
     guide = np.tensordot(response, true, 1) + 0.5
     coefficients = (true + 0.1 * rng.standard_normal(true.shape)).astype(np.float32)
     before = ((coefficients - true) ** 2).mean()
-    agree_with_guide(coefficients, guide, response, np.array([[0.5], [0.5]]), 1e-12)
+    offset, moments = np.array([[0.5], [0.5]]), Moments(4, 2)
+    for rows in (slice(0, 3), slice(3, 8)):
+        moments.add(coefficients[:, rows], guide[:, rows])
+    missing = guide - offset[..., None] - np.tensordot(response, coefficients, 1)
+    beyond = moments.beyond(response, offset)
+    np.testing.assert_allclose(beyond, (missing**2).mean(), rtol=1e-9)
+    np.testing.assert_allclose(moments.spread(), coefficients.reshape(4, -1).var(axis=1, dtype=np.float64), rtol=1e-9)
+    move(coefficients, guide, response, offset, guide_gain(moments.spread(), beyond, response, 1e-12))
     np.testing.assert_allclose(np.tensordot(response, coefficients, 1) + 0.5, guide, atol=1e-4)
     assert ((coefficients - true) ** 2).mean() < 0.7 * before
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from hsisr.degrade import Sensor
+from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.fusion import padded
 from hsisr.models.hybrid.agreement import Agreement, agreed
 from hsisr.models.hybrid.filters import (
@@ -33,7 +34,7 @@ from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
 from hsisr.models.prior import Estimate, estimate, solve
 from hsisr.models.prior.blocks import learning_windows, reach
-from hsisr.models.windows import Images, Span, Window
+from hsisr.models.windows import HeldImages, Images, Span, Window
 
 if TYPE_CHECKING:
     from hsisr.degrade import Pair
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 #: Typical size of a correction, by which the network's output is multiplied.
 _CORRECTION = 0.02
+#: HR pixels, about, on which it is seen what filters and network do to a scene.
+_LOOKED_AT_PX = 1 << 19
 #: Solved pairs that are kept, as validation asks for the same ones again and again.
 _KEPT = 8
 #: LR pixels around one that its remainder's interpolation reads, with a shift of up to one.
@@ -119,6 +122,9 @@ class Hybrid(Network):
         """What the prior learns of a scene, and what filters, network and agreement go by, from the same pixels."""
         found, learnt = estimate(images, self.scale, sensor), self._learnt()
         windows = learning_windows(images, self.scale)
+        # filters and network take long: a part of a large scene says enough of how strongly they work on it
+        every = max(1, -(-_area(windows) * self.scale**2 // _LOOKED_AT_PX))
+        windows = windows[every // 2 :: every]
 
         def piece(rows: Span, columns: Span) -> Piece:
             window = images.window(rows, columns)
@@ -171,7 +177,14 @@ class Hybrid(Network):
         self._solved.clear()
 
     def _corrected(self, lr: Tensor, guide: Tensor, sensor: Sensor | None) -> Tensor:
-        found = self._solve(lr.float().cpu().numpy(), guide.float().cpu().numpy(), sensor)
+        low, sharp = (image.float().cpu().numpy() for image in (lr, guide))
+        known = sensor or Sensor()
+        images = HeldImages(low, sharp, self.scale, known.mask)
+        if len(learning_windows(images, self.scale)) > 1:
+            footprint = known.footprint or estimate_footprint(low.astype(np.float64), sharp, self.scale, known.mask)
+            scene = self.estimate(images, replace(known, footprint=footprint))
+            return torch.from_numpy(self.super_resolve_part(scene, Window(low, sharp, known.mask), (0, 0)))
+        found = self._solve(low, sharp, sensor)
         image, by_camera = self._with_network(found)
         learnt = self._learnt()
         return torch.from_numpy(agreed(image, by_camera, learnt.response, found.solution, float(learnt.contradiction)))
@@ -207,6 +220,11 @@ class Hybrid(Network):
 
     def _learnt(self) -> Learnt:
         return Learnt(*(getattr(self, field.name).cpu().numpy() for field in fields(Learnt)))
+
+
+def _area(windows: list[tuple[Span, Span]]) -> int:
+    """LR pixels of windows."""
+    return sum((rows[1] - rows[0]) * (columns[1] - columns[0]) for rows, columns in windows)
 
 
 class _Block(nn.Module):

@@ -13,6 +13,7 @@ from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sens
 from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import KnownSensor, Sensor, whole_lr_pixels
 from hsisr.models.classical.checks import check_pair
+from hsisr.models.prior.agreement import Moments, guide_gain, move
 from hsisr.models.prior.blocks import Blocks, cells, chosen_blocks, is_one_block, reach
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
 from hsisr.models.prior.features import WAVES, Functions, GuideFeatures, places
@@ -119,7 +120,7 @@ class Estimate:
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
         coefficients, uncertainty = self._regressed(self.fit, guide, (rows, columns), variance)
         coefficients += self._fields(rows, columns)
-        _move(coefficients, guide, self.response, self.offset, self.gain)
+        move(coefficients, guide, self.response, self.offset, self.gain)
         return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
 
     def solved(self, coefficients: np.ndarray, variance: np.ndarray | None, sensor: KnownSensor) -> Solution:
@@ -175,11 +176,15 @@ def solve(
     if known.footprint is None:
         known = replace(known, footprint=estimate_footprint(lr.astype(np.float64), guide, scale, known.mask))
     images = HeldImages(lr, guide, scale, known.mask)
-    found, coefficients, uncertainty = _learnt(images, scale, known, waves, variance)
-    if is_one_block(*images.size):
-        _move(coefficients, guide, found.response, found.offset, found.gain)
-        return found.solved(coefficients, uncertainty, replace(found.sensor, mask=known.mask))
-    return found.solution(guide, variance=variance, mask=known.mask)
+    if not is_one_block(*images.size):
+        return estimate(images, scale, known, waves).solution(guide, variance=variance, mask=known.mask)
+    kept: list[np.ndarray] = []
+    uncertainty: list[np.ndarray] | None = [] if variance else None
+    found = _learnt(images, scale, known, waves, kept, uncertainty)
+    coefficients = np.concatenate(kept, axis=1)
+    move(coefficients, guide, found.response, found.offset, found.gain)
+    deviation = None if uncertainty is None else np.concatenate(uncertainty)
+    return found.solved(coefficients, deviation, replace(found.sensor, mask=known.mask))
 
 
 def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> Estimate:
@@ -188,13 +193,22 @@ def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> 
     sensor: with its footprint; the rest is estimated where it is not known. Its mask is not read: the images have one.
     Memory grows with the scene by the LR pixels' residuals alone.
     """
-    return _learnt(images, scale, sensor, waves, False)[0]
+    found = _learnt(images, scale, sensor, waves)
+    return found if is_one_block(*images.size) else _everywhere(found, images)
 
 
 def _learnt(
-    images: Images, scale: int, sensor: Sensor, waves: int, variance: bool
-) -> tuple[Estimate, np.ndarray, np.ndarray | None]:
-    """The estimate; and of the blocks that it was learnt from, coefficients before they agree, and variance."""
+    images: Images,
+    scale: int,
+    sensor: Sensor,
+    waves: int,
+    kept: list[np.ndarray] | None = None,
+    uncertainty: list[np.ndarray] | None = None,
+) -> Estimate:
+    """The estimate, with residuals of the blocks that it was learnt from.
+
+    kept, uncertainty: take the blocks' coefficients, before they agree, and the regression's variance, by strips.
+    """
     assert sensor.footprint is not None
     part = chosen_blocks(images, scale, sensor.footprint)
     known = estimate_sensor(part.lr, part.guide, scale, replace(sensor, mask=part.mask), part.sampler, part.valid)
@@ -204,14 +218,27 @@ def _learnt(
     low = features.seen_by(part.sampler)
     fields = SmoothFields(part.one, scale)
     bands, subspace, fit, clipping = _regressed(part.lr, low, valid, known.noise_sigma, features.simpler, fields)
-    raw = fit.before(features.whitening)
-    coefficients, uncertainty = _applied(raw, features.functions, part.guide, part.place, variance)
     residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0).reshape(-1, *part.lr.shape[1:])
-    choices = [(chosen.length_lr_px, chosen.ratio) for chosen in fields.correlations(residuals)]
-    coefficients += fields.kriged(residuals)
-    response, offset, mismatch = _response(subspace, coefficients, bands, part, valid, known)
-    gain = _gain(coefficients, part.guide, response, offset, mismatch)
-    found = Estimate(
+    del low
+    raw, smooth = fit.before(features.whitening), fields.kriged(residuals)
+    seen, moments = np.zeros(residuals.shape), Moments(len(residuals), len(part.guide))
+    height = part.one.rows.shape[0]
+    for block, rows, of_all in part.strips():
+        guide = part.guide[:, of_all]
+        coefficients, variance = _applied(
+            raw, features.functions, guide, part.place[:, of_all], uncertainty is not None
+        )
+        for left, image in zip(smooth, coefficients, strict=True):
+            image += left.at(block, rows)
+        moments.add(coefficients, guide)
+        seen[:, block * height : (block + 1) * height] += replace(part.one, rows=part.one.rows[:, rows])(coefficients)
+        if kept is not None:
+            kept.append(coefficients)
+        if uncertainty is not None and variance is not None:
+            uncertainty.append(variance)
+    response, offset, mismatch = _response(subspace, seen.reshape(len(seen), -1)[:, valid], bands, part, valid, known)
+    gain = guide_gain(moments.spread(), moments.beyond(response, offset), response, mismatch)
+    return Estimate(
         images.size,
         scale,
         replace(known, mask=None),
@@ -219,7 +246,7 @@ def _learnt(
         subspace,
         raw,
         None if clipping is None else replace(clipping, fit=clipping.fit.before(features.whitening)),
-        choices,
+        [(left.correlation.length_lr_px, left.correlation.ratio) for left in smooth],
         residuals.astype(np.float32),
         response,
         offset,
@@ -227,7 +254,6 @@ def _learnt(
         gain,
         bool(part.lr.min() >= 0),
     )
-    return found if is_one_block(*images.size) else _everywhere(found, images), coefficients, uncertainty
 
 
 def _everywhere(found: Estimate, images: Images) -> Estimate:
@@ -250,58 +276,6 @@ def _everywhere(found: Estimate, images: Images) -> Estimate:
     return replace(found, residuals=residuals, positive=least >= 0)
 
 
-def agree_with_guide(
-    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, mismatch: float
-) -> None:
-    """Move coefficients (K, H, W), in place, to where the response makes the guide (G, H, W) of them.
-
-    The best linear estimate for errors that are alike in all components, but nowhere larger than the component itself:
-    their variance is what the observed mismatch has beyond `mismatch`, the variance that the response itself leaves.
-    """
-    _move(coefficients, guide, response, offset, _gain(coefficients, guide, response, offset, mismatch))
-
-
-def _missing(coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray) -> np.ndarray:
-    """What the guide (G, H, W) has beyond what the response makes of coefficients (K, H, W): (G, H W)."""
-    kind = coefficients.dtype
-    made = response.astype(kind) @ coefficients.reshape(len(coefficients), -1)
-    missing: np.ndarray = guide.reshape(len(guide), -1) - offset.astype(kind) - made
-    return missing
-
-
-def _gain(
-    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, mismatch: float
-) -> np.ndarray:
-    """What to add to coefficients (K, H, W) for what the guide (G, H, W) has beyond them: (K, G)."""
-    spread = coefficients.reshape(len(coefficients), -1).var(axis=1)
-    beyond = float((_missing(coefficients, guide, response, offset) ** 2).mean(dtype=np.float64))
-    return guide_gain(spread, beyond, response, mismatch)
-
-
-def guide_gain(spread: np.ndarray, beyond: float, response: np.ndarray, mismatch: float) -> np.ndarray:
-    """What agreement with the guide adds to coefficients for what the guide has beyond them: (K, G).
-
-    spread: (K,), variance of the coefficients. beyond: mean square of what the guide has beyond their response (G, K).
-    mismatch: what of that the response itself leaves.
-    """
-    power = float((response**2).sum()) / len(response)
-    excess = max(0.0, beyond - mismatch) / max(power, 1e-30)
-    weighed = response * np.minimum(excess, spread)
-    if not weighed.any():
-        return np.zeros_like(response.T)
-    gain: np.ndarray = weighed.T @ np.linalg.pinv(weighed @ response.T + mismatch * np.eye(len(response)))
-    return gain
-
-
-def _move(
-    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, gain: np.ndarray
-) -> None:
-    """Add to coefficients (K, H, W), in place, what the gain says."""
-    if gain.any():
-        flat = coefficients.reshape(len(coefficients), -1)
-        flat += (gain.astype(flat.dtype) @ _missing(coefficients, guide, response, offset)).astype(flat.dtype)
-
-
 def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
     """Let the evidence of the bands (B, h w), at LR pixels among those of these indices, choose the kernel."""
     pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
@@ -322,7 +296,7 @@ def _regressed(
 ) -> tuple[np.ndarray, Subspace, Fit, Clipping | None]:
     """The bands (B, h w) without the bias of clipping, their subspace, its regression on the features, that bias."""
     bands, clipping = lr.reshape(len(lr), -1), None
-    regression = Regression(low[:, valid], None, simpler, _LEAST_RATIO)
+    regression = Regression(low if valid.all() else low[:, valid], None, simpler, _LEAST_RATIO)
     subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
     fit = regression.fit(subspace.coefficients(bands[:, valid]))
     if is_clipped(bands) and noise_sigma > 0:
@@ -330,6 +304,7 @@ def _regressed(
         bands = clipping.unbiased(bands, fit(low))
         subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
         fit = regression.fit(subspace.coefficients(bands[:, valid]))
+    del regression  # its features, where some pixels are not valid
     fit = _generalised(fit, low, subspace.coefficients(bands), valid, lr.shape[1:], simpler, fields)
     return bands, subspace, fit, clipping
 
@@ -354,10 +329,10 @@ def _generalised(
         correlation = fields.shared_correlation((targets - fitted).reshape(-1, *shape))
         if correlation.ratio > _WHITE:
             break
-        constant, features, targets = (
-            whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), low, targets)
-        )
+        constant, targets = (whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), targets))
+        features = whitened(low.reshape(-1, *shape), correlation)
         fit = Regression(features, constant, simpler, _LEAST_RATIO).fit(targets)
+        del features  # before the next ones are made
     return fit
 
 
@@ -387,7 +362,7 @@ def _applied(
 
 def _response(
     subspace: Subspace,
-    coefficients: np.ndarray,
+    seen: np.ndarray,
     bands: np.ndarray,
     part: Blocks,
     valid: np.ndarray,
@@ -397,7 +372,7 @@ def _response(
 
     Of a known response, that is what it makes of the spectra outside the subspace, or by what LR image and guide
     disagree beyond noise (it may not be as well known as that), whichever is more. An unknown one is fitted to
-    coefficients that are free of noise, unlike the LR image's.
+    the sensor's view (K, n) of coefficients that are free of noise, unlike the LR image's.
     """
     wanted = part.sampler(part.guide).reshape(len(part.guide), -1)[:, valid]
     if sensor.offset is None:
@@ -407,7 +382,6 @@ def _response(
         disagreement = _beyond_noise(sensor.response, bands[:, valid], wanted, sensor.noise_sigma)
         floor = 1e-6 * float((part.guide**2).mean())
         return on_subspace, sensor.response @ subspace.mean, max(left, disagreement, floor)
-    seen = part.sampler(coefficients).reshape(len(coefficients), -1)[:, valid]
     fit = Regression(seen).fit(wanted)
     return fit.weights, fit.offset, float(fit.noise.mean())
 

@@ -20,6 +20,10 @@ from hsisr.models.windows import Images, Span
 
 #: LR pixels, in all and along a side, up to which all of a scene is learnt from; of a larger one, that many in blocks.
 _MOST_LR_PX, _MOST_SIDE_LR_PX = 32768, 512
+#: Side, in HR pixels, of the windows in which a scene that is taken whole is looked at once more.
+_WINDOW_PX = 512
+#: HR pixels at which the regression is applied at a time while it is learnt.
+_STRIP_PX = 1 << 17
 #: Side of those: so small that no place is far from all of them, as bumps of place vanish where nothing was learnt.
 _BLOCK_LR_PX = 16
 
@@ -42,6 +46,15 @@ class Blocks:
     sampler: Sampler
     one: Sampler
 
+    def strips(self) -> Iterator[tuple[int, slice, slice]]:
+        """The HR pixels, some rows at a time: number of the block, rows of the block, the same rows of all."""
+        height, width = self.one.rows.shape[1], self.guide.shape[2]
+        step = max(1, _STRIP_PX // width)
+        for block in range(self.guide.shape[1] // height):
+            for first in range(0, height, step):
+                rows = slice(first, min(first + step, height))
+                yield block, rows, slice(block * height + rows.start, block * height + rows.stop)
+
 
 def is_one_block(height: int, width: int) -> bool:
     """Whether a scene of that many LR pixels is taken whole."""
@@ -53,14 +66,20 @@ def cells(size: int, side: int) -> list[Span]:
     return list(pairwise([*range(0, size, side), size]))
 
 
+def _even_cells(size: int, most: int) -> list[Span]:
+    """Pieces [start, stop) of an axis, as few as `most` pixels allow, as long as each other."""
+    return list(pairwise(np.linspace(0, size, -(-size // most) + 1).round().astype(int).tolist()))
+
+
 def learning_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
-    """LR rows and columns of the windows that a scene is learnt from: all of it, or blocks of one shape.
+    """LR rows and columns of windows that a scene is learnt from, of about one shape: all of it in few, or blocks.
 
     Raises HsisrError where a large scene has no valid LR pixel in any of them.
     """
     height, width = images.size
     if is_one_block(height, width):
-        return [((0, height), (0, width))]
+        side = max(_BLOCK_LR_PX, _WINDOW_PX // scale)
+        return [(rows, columns) for rows in _even_cells(height, side) for columns in _even_cells(width, side)]
     return _with_data(images, scale, (min(height, _BLOCK_LR_PX), min(width, _BLOCK_LR_PX)))
 
 

@@ -32,8 +32,8 @@ _DARK = 1e-3
 #: Channels of which all products are features; of more, only those of so many principal components are, as their number
 #: grows with the square.
 _MOST_MULTIPLIED = 20
-#: Features that are made at a time for the whole image.
-_CHUNK = 32
+#: Values of features that are made at a time, of all pixels of some features.
+_CHUNK_VALUES = 1 << 23
 
 
 class Bumps:
@@ -91,7 +91,8 @@ class Functions:
         spread = float(((self._root(guide) - self._colour_mean) ** 2).mean(axis=(1, 2)).sum())
         self._colour_gain = np.float32(np.sqrt(3 / spread)) if spread > 0 else np.float32(1)
         self._gains = np.ones((channels + len(self._pairs), 1), np.float32)
-        deviation = self.polynomial(guide).std(axis=1, keepdims=True)
+        parts = chunks(self.plain, guide[0].size)
+        deviation = np.concatenate([self.polynomial(guide, part).std(axis=1, keepdims=True) for part in parts])
         self._gains = (_PLAIN / np.where(deviation > 1e-6 * self._peak, deviation, 1)).astype(np.float32)
 
     def __len__(self) -> int:
@@ -111,17 +112,26 @@ class Functions:
         colour = (self._root(guide) - self._colour_mean) * self._colour_gain
         return np.concatenate([colour, place]).reshape(len(guide) + 2, -1).astype(np.float32)
 
-    def polynomial(self, guide: np.ndarray) -> np.ndarray:
-        """Channels and products of guide (G, n, m): (plain, n m)."""
+    def polynomial(self, guide: np.ndarray, which: slice = slice(None)) -> np.ndarray:
+        """Channels and products of guide (G, n, m), or some of them: (plain, n m)."""
         factors = guide
         if self._principal is not None:
             mean, basis = self._principal
             factors = np.tensordot(basis, guide - mean, axes=1)
-        products = [factors[i] * factors[j] for i, j in self._pairs]
-        return np.concatenate([guide, *(product[None] for product in products)]).reshape(self.plain, -1) * self._gains
+        numbers = range(self.plain)[which]
+        own, products = ([n for n in numbers if (n < len(guide)) == plain] for plain in (True, False))
+        pairs = [self._pairs[number - len(guide)] for number in products]
+        made = np.concatenate([guide[own], *((factors[i] * factors[j])[None] for i, j in pairs)])
+        return made.reshape(len(numbers), -1) * self._gains[which]
 
     def _root(self, guide: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(guide / self._peak, 0) + np.float32(_DARK))
+
+
+def chunks(count: int, pixels: int) -> list[slice]:
+    """Features 0 .. count - 1 in parts, of which few enough at a time are made at so many pixels."""
+    step = max(1, _CHUNK_VALUES // pixels)
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
 
 def places(rows: tuple[int, int], columns: tuple[int, int], longer: int) -> np.ndarray:
@@ -185,12 +195,16 @@ class GuideFeatures:
     def seen_by(self, sampler: Sampler) -> np.ndarray:
         """All features as the sensor sees them, whitened: (len(self), h w), float64."""
         shape, place, bumps = (-1, self._height, self._width), self._where(), self.functions.bumps
-        seen = [
-            sampler(bumps(place, slice(first, first + _CHUNK)).reshape(shape))
-            for first in range(0, self._centres.shape[1], _CHUNK)
-        ]
-        whole = np.concatenate(seen).reshape(self._centres.shape[1], -1)
-        return np.concatenate([self._plain_seen_by(sampler), bumps.whitening @ whole])
+        plain, count = self._plain_seen_by(sampler), self._centres.shape[1]
+        seen = np.empty((len(self), plain.shape[1]))
+        seen[: len(plain)] = plain
+        whole = seen[len(plain) :]
+        for part in chunks(count, place.shape[1]):
+            whole[part] = sampler(bumps(place, part).reshape(shape)).reshape(part.stop - part.start, -1)
+        for first in range(0, whole.shape[1], _CHUNK_VALUES // max(1, count)):
+            columns = slice(first, first + _CHUNK_VALUES // max(1, count))
+            whole[:, columns] = bumps.whitening @ whole[:, columns]
+        return seen
 
     @property
     def whitening(self) -> np.ndarray:
@@ -204,8 +218,10 @@ class GuideFeatures:
         return self.functions.where(self._guide, self._place)
 
     def _plain_seen_by(self, sampler: Sampler) -> np.ndarray:
-        seen = sampler(self.functions.polynomial(self._guide).reshape(-1, self._height, self._width))
-        return seen.reshape(len(seen), -1)
+        shape = -1, self._height, self._width
+        parts = chunks(self.functions.plain, self._guide[0].size)
+        seen = [sampler(self.functions.polynomial(self._guide, part).reshape(shape)) for part in parts]
+        return np.concatenate([low.reshape(len(low), -1) for low in seen])
 
 
 def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

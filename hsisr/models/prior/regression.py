@@ -1,11 +1,13 @@
 """Bayesian linear regression with several targets, each with the features and the ridge of greatest evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
 import numpy as np
 
+#: Samples that are copied at a time.
+_CHUNK = 4096
 #: Ridges that are tried: noise variance over weight variance over number of samples.
 _RIDGES = 10.0 ** np.arange(-12, 1.5, 0.5)
 
@@ -67,8 +69,8 @@ class Regression:
         self._ridges = [_RIDGES[_RIDGES * self._count >= least_ratio], *[_RIDGES] * len(simpler)]
         self._constant = np.ones((1, self._count)) if constant is None else constant
         self._mean = self._level(features)
-        self._features = features - self._mean @ self._constant
-        gram = self._features @ self._features.T / self._count
+        self._features = features
+        gram = sum((part @ part.T for part, _ in self._parts()), np.zeros((len(features),) * 2)) / self._count
         sizes = (len(features), *simpler)
         self._vectors = np.zeros((len(features), sum(sizes)))
         self._values = np.empty(sum(sizes))
@@ -82,7 +84,8 @@ class Regression:
         """Fit targets (K, n)."""
         mean = self._level(targets)
         targets = targets - mean @ self._constant
-        cross = self._vectors.T @ (self._features @ targets.T) / self._count
+        products = sum((part @ targets[:, where].T for part, where in self._parts()), np.zeros(()))
+        cross = self._vectors.T @ products / self._count
         power = (targets**2).mean(axis=1)
         floor = np.maximum(1e-14 * power, np.finfo(float).tiny)
         best, noise = np.full(len(targets), np.inf), power.copy()
@@ -100,6 +103,12 @@ class Regression:
         shrinkage = shrunk * noise / self._count
         level = self._vectors.T @ self._mean
         return Fit(weights, mean - weights @ self._mean, noise, best, level, self._vectors, shrinkage)
+
+    def _parts(self) -> Iterator[tuple[np.ndarray, slice]]:
+        """The features (D, m) of some samples at a time, less what is a multiple of the constant."""
+        for first in range(0, self._count, _CHUNK):
+            where = slice(first, first + _CHUNK)
+            yield self._features[:, where] - self._mean @ self._constant[:, where], where
 
     def _level(self, values: np.ndarray) -> np.ndarray:
         """The part (D, 1) of values (D, n) that is a multiple of the constant."""
