@@ -22,7 +22,7 @@ class Kernel(NamedTuple):
 #: Kernels among which a scene chooses.
 KERNELS = (Kernel(1.5, 0.2), Kernel(2.2, 0.2), Kernel(2.2, 0.4), Kernel(3.0, 0.5))
 #: Pixels, drawn at random, among which centres are chosen, and the kernel in whose widths they are to lie apart.
-_CANDIDATES_PX, _APART = 8192, Kernel(1.5, 0.2)
+CANDIDATES_PX, _APART = 8192, Kernel(1.5, 0.2)
 #: Variance that is added to a bump's own so that those of nearly the same place can be told apart.
 _JITTER = 1e-6
 #: Standard deviation of channels and products, against that of the bumps together, 1: what is linear comes first.
@@ -146,7 +146,8 @@ class GuideFeatures:
     linear, what it sees of a sum of them is the same sum of what it sees of each (`seen_by`).
 
     guide: (G, H, W). waves: bumps, at most one a pixel. mask: (H, W), the pixels that may be centres, or None for all.
-    place: (2, H, W), where its pixels lie (`places`), if it is not an image of its own.
+    place: (2, H, W), where its pixels lie (`places`), if it is not an image of its own. candidates: guide (G, 1, n) and
+    place (2, 1, n) of pixels, in random order, among which the centres are chosen; None: of this guide.
     """
 
     def __init__(
@@ -156,15 +157,19 @@ class GuideFeatures:
         seed: int = 0,
         mask: np.ndarray | None = None,
         place: np.ndarray | None = None,
+        candidates: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
         self._guide = guide.astype(np.float32)
         self._height, self._width = guide.shape[1:]
         self._place = places((0, self._height), (0, self._width), max(guide.shape[1:])) if place is None else place
         self.functions = Functions(self._guide)
-        pixels = np.arange(guide[0].size) if mask is None else np.flatnonzero(mask)
-        rng = np.random.default_rng(seed)
-        drawn = rng.permutation(pixels)[:_CANDIDATES_PX]
-        self._centres = _centres(self._where()[:, drawn], waves)
+        if candidates is None:
+            pixels = np.arange(guide[0].size) if mask is None else np.flatnonzero(mask)
+            drawn = np.random.default_rng(seed).permutation(pixels)[:CANDIDATES_PX]
+            where = self._where()[:, drawn]
+        else:
+            where = self.functions.where(*candidates)
+        self._centres = _centres(where, waves)
         self.functions.bumps = Bumps(self._centres, _APART)
 
     def __len__(self) -> int:
@@ -183,7 +188,7 @@ class GuideFeatures:
         """
         whole = self._where().reshape(-1, self._height, self._width)
         place = sampler(whole).reshape(len(whole), -1)[:, pixels].astype(np.float32)
-        plain = self._plain_seen_by(sampler)[:, pixels]
+        plain = _seen_polynomial(self.functions, self._guide, sampler)[:, pixels]
         candidates = [Bumps(self._centres, kernel) for kernel in KERNELS]
         surprises = [surprise(np.concatenate([plain, bumps.whitening @ bumps(place)])) for bumps in candidates]
         self.functions.bumps = candidates[int(np.argmin(surprises))]
@@ -194,17 +199,7 @@ class GuideFeatures:
 
     def seen_by(self, sampler: Sampler) -> np.ndarray:
         """All features as the sensor sees them, whitened: (len(self), h w), float64."""
-        shape, place, bumps = (-1, self._height, self._width), self._where(), self.functions.bumps
-        plain, count = self._plain_seen_by(sampler), self._centres.shape[1]
-        seen = np.empty((len(self), plain.shape[1]))
-        seen[: len(plain)] = plain
-        whole = seen[len(plain) :]
-        for part in chunks(count, place.shape[1]):
-            whole[part] = sampler(bumps(place, part).reshape(shape)).reshape(part.stop - part.start, -1)
-        for first in range(0, whole.shape[1], _CHUNK_VALUES // max(1, count)):
-            columns = slice(first, first + _CHUNK_VALUES // max(1, count))
-            whole[:, columns] = bumps.whitening @ whole[:, columns]
-        return seen
+        return seen_features(self.functions, self._guide, self._place, sampler)
 
     @property
     def whitening(self) -> np.ndarray:
@@ -217,11 +212,27 @@ class GuideFeatures:
     def _where(self) -> np.ndarray:
         return self.functions.where(self._guide, self._place)
 
-    def _plain_seen_by(self, sampler: Sampler) -> np.ndarray:
-        shape = -1, self._height, self._width
-        parts = chunks(self.functions.plain, self._guide[0].size)
-        seen = [sampler(self.functions.polynomial(self._guide, part).reshape(shape)) for part in parts]
-        return np.concatenate([low.reshape(len(low), -1) for low in seen])
+
+def seen_features(functions: Functions, guide: np.ndarray, place: np.ndarray, sampler: Sampler) -> np.ndarray:
+    """All features of guide (G, H, W) at place (2, H, W) as the sensor sees them, whitened: (D, h w), float64."""
+    bumps, shape, z = functions.bumps, (-1, *guide.shape[1:]), functions.where(guide, place)
+    plain, count = _seen_polynomial(functions, guide, sampler), len(functions.bumps.whitening)
+    seen = np.empty((len(functions), plain.shape[1]))
+    seen[: len(plain)] = plain
+    whole = seen[len(plain) :]
+    for part in chunks(count, z.shape[1]):
+        whole[part] = sampler(bumps(z, part).reshape(shape)).reshape(part.stop - part.start, -1)
+    step = max(1, _CHUNK_VALUES // count)
+    for first in range(0, whole.shape[1], step):
+        whole[:, first : first + step] = bumps.whitening @ whole[:, first : first + step]
+    return seen
+
+
+def _seen_polynomial(functions: Functions, guide: np.ndarray, sampler: Sampler) -> np.ndarray:
+    shape = -1, *guide.shape[1:]
+    parts = chunks(functions.plain, guide[0].size)
+    seen = [sampler(functions.polynomial(guide, part).reshape(shape)) for part in parts]
+    return np.concatenate([low.reshape(len(low), -1) for low in seen])
 
 
 def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -36,6 +36,12 @@ class Correlation:
     length_lr_px: float
     ratio: float
 
+    @classmethod
+    def seen_by(cls, sampler: Sampler, scale: int, length_lr_px: float, ratio: float) -> "Correlation":
+        """A correlation as that sampler sees it."""
+        length_px = length_lr_px * scale
+        return cls(_axis(sampler.rows, length_px), _axis(sampler.columns, length_px), length_lr_px, ratio)
+
     @property
     def spectrum(self) -> np.ndarray:
         """Eigenvalues (h, w) of the observations' covariance, in units of the field's variance."""
