@@ -21,7 +21,7 @@ from hsisr.models.windows import Images, Span
 
 #: LR pixels, in all and along a side, up to which a scene is taken whole; of a larger one, that many are in blocks.
 _MOST_LR_PX, _MOST_SIDE_LR_PX = 16384, 512
-#: Side of the windows, in LR pixels, from which the regression of a large scene is learnt; how many there are at most,
+#: Largest side of the windows, in LR pixels, from which the regression of a large scene is learnt; how many there are at most,
 #: evenly spread; and how many of those say how smooth and how large is what it leaves.
 _LEARNT_LR_PX, _MOST_WINDOWS, _FEW = 64, 64, 8
 #: Side, in HR pixels, of the windows in which a scene that is taken whole is looked at once more.
@@ -149,7 +149,8 @@ def regression_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
     height, width = images.size
     if is_one_block(height, width):
         return [((0, height), (0, width))]
-    return _with_data(images, scale, (min(height, _LEARNT_LR_PX), min(width, _LEARNT_LR_PX)), _MOST_WINDOWS)
+    down, across = (-(-size // -(-size // _LEARNT_LR_PX)) for size in images.size)  # they hardly overlap
+    return _with_data(images, scale, (down, across), _MOST_WINDOWS)
 
 
 def learning_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
