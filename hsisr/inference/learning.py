@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsisr.degrade.sensor import gaussian_footprint, sensor_in
-from hsisr.inference import learnt_file
+from hsisr.inference import kept
 from hsisr.inference.feed import Feed
 from hsisr.models.windows import Window
 
@@ -12,20 +12,22 @@ from hsisr.models.windows import Window
 LEARNT = "learnt.npz"
 
 
-def with_learnt(feed: Feed, folder: Path | None = None) -> Feed:
+def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> Feed:
     """The feed with what its method has learnt of the scene, if it is one that learns scenes.
 
     folder: of the run, where it is kept: a run that was stopped goes on with the same; None: in memory alone.
+    identity: of the run.
     """
     if not feed.method.learns_scenes:
         return feed
-    kept = None if folder is None else folder / LEARNT
-    if kept is not None and kept.is_file():
-        return replace(feed, learnt=learnt_file.read(kept))
-    footprint = feed.footprint or gaussian_footprint(feed.method.scale)
-    learnt = feed.method.estimate(_Shown(feed), footprint)
-    if kept is not None:
-        learnt_file.write(kept, learnt)
+    path = None if folder is None else folder / LEARNT
+    package = type(feed.method.model).__module__.partition(".")[0]
+    learnt = None if path is None else kept.read(path, identity, package)
+    if learnt is None:
+        footprint = feed.footprint or gaussian_footprint(feed.method.scale)
+        learnt = feed.method.estimate(_Shown(feed), footprint)
+        if path is not None:
+            kept.write(path, learnt, identity)
     return replace(feed, learnt=learnt)
 
 

@@ -18,7 +18,7 @@ from hsisr.datasets import picture, writers
 from hsisr.degrade.displacement import MODELS
 from hsisr.devices import choose_device
 from hsisr.errors import HsisrError, notice
-from hsisr.files import size
+from hsisr.files import settings_hash, size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
@@ -33,6 +33,7 @@ from hsisr.models.apply import Method, open_method
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.screen import say
+from hsisr.sources import PACKAGE
 from hsisr.system import return_freed_memory
 
 #: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
@@ -144,6 +145,7 @@ def begin(
         check_mappable(prepared.feed)
     identity = {
         "version": hsisr.__version__,
+        "code": PACKAGE.hashes(PACKAGE.modules),
         "inputs": [run.state_of(lr), run.state_of(guide)],
         "model": prepared.methods[0].sha256 or prepared.methods[0].name,
         "options": asdict(options),
@@ -336,7 +338,7 @@ def _plan(
 ) -> tuple[Prepared, plan.Plan, Staging]:
     """What is learnt of the scene and the tiles of the run: those of the run that is resumed, or new ones."""
     known = run.resumed(folder, identity)
-    feed = with_learnt(prepared.feed, folder)
+    feed = with_learnt(prepared.feed, folder, settings_hash(identity))
     if known is None:
         chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))

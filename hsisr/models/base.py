@@ -108,8 +108,9 @@ class Model:
         return None
 
     def estimate(self, images: Images, sensor: Sensor) -> Any:
-        """What it has to know of a scene. images: the scene. sensor: with a footprint, without mask.
+        """What it has to know of a scene: objects of its own classes, numbers, texts and arrays, which a file can keep.
 
+        images: the scene. sensor: with a footprint, without mask.
         Raises HsisrError unless the model learns scenes.
         """
         raise HsisrError(f"{self.name}: does not learn scenes")

@@ -1,5 +1,6 @@
 """Scenes of any size: methods that learn scenes give one result, whatever tiles, memory and devices make it."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import hsisr
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.degrade import gaussian_footprint
-from hsisr.inference import Options, save_model, super_resolve_file
+from hsisr.inference import Options, kept, save_model, super_resolve_file
 from hsisr.inference.learning import LEARNT
 from hsisr.models import registry
 from hsisr.models.prior import blocks, kriging
@@ -193,3 +194,34 @@ def test_a_killed_run_goes_on_with_what_it_has_learnt(tmp_path):
     assert again.returncode == 0 and "resumes: 1 of 3 tile rows are done" in again.stderr, again.stderr
     assert (tmp_path / "sr.npy").read_bytes() == expected
     assert not list(tmp_path.glob(".sr*"))
+
+
+def test_what_was_learnt_cannot_run_code(tmp_path):
+    import pickle
+
+    harm = tmp_path / "harm"
+
+    class Harmful:
+        def __reduce__(self):
+            return Path.mkdir, (harm,)
+
+    file = tmp_path / LEARNT
+    file.write_bytes(pickle.dumps(Harmful()))
+    assert kept.read(file, "run", "hsisr") is None
+    np.savez(file, facts=np.array([Harmful()], object))
+    assert kept.read(file, "run", "hsisr") is None
+    for module, name in (("os", "system"), ("subprocess", "Popen"), ("hsisr.inference.scenes", "Path")):
+        facts = {"identity": "run", "learnt": {"class": [module, name], "state": {"tuple": [str(harm)]}}}
+        np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8))
+        assert kept.read(file, "run", "hsisr") is None
+    assert not harm.exists()
+
+
+def test_what_was_learnt_is_read_as_it_was_and_for_its_run_alone(tmp_path):
+    facts = [(0.5, 2.0), {"a": 1, (1, 2.0): None}, gaussian_footprint(2), np.arange(6.0).reshape(2, 3), np.float32(3)]
+    kept.write(tmp_path / LEARNT, facts, "one")
+    assert kept.read(tmp_path / LEARNT, "other", "hsisr") is None
+    again = kept.read(tmp_path / LEARNT, "one", "hsisr")
+    assert again[:2] == facts[:2] and again[4] == facts[4]
+    np.testing.assert_array_equal(again[2].rows, facts[2].rows)
+    np.testing.assert_array_equal(again[3], facts[3])
