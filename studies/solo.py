@@ -32,6 +32,7 @@ import torch
 from hybrid import TEST, TRAIN
 from other_data import enmap
 from scipy.io import loadmat
+from scipy.ndimage import gaussian_filter
 from torch.utils.flop_counter import FlopCounterMode
 
 from hsisr import datasets, degrade, metrics
@@ -48,11 +49,11 @@ from hsisr.scene import Scene
 from hsisr.training import fit
 
 #: Side of a training patch in LR pixels, patches in a batch, and draws of PSF, noise and spectra for every photograph.
-PATCH_PX, BATCH, DRAWS = 16, 16, 12
+PATCH_PX, BATCH, DRAWS = 16, 16, 16
 #: Standard deviations of Gaussian PSFs in LR pixels that are scored, and the range of the weights that travel.
 SIGMAS, TAUGHT = (0.3, 0.4, 0.5, 0.6, 0.7), (0.25, 0.75)
-#: Part of what photographs teach that is kept: scenes of sensors are less sharp. Chosen on CAVE's training scenes.
-STRENGTH = 0.85
+#: How much photographs are blurred at most, in HR pixels: images of sensors are never as sharp as these.
+BLUR_HR_PX = 1.25
 #: Bands of virtual spectra, and powers of their mixtures of red, green and blue.
 VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
 #: Signal to noise in dB; half of the draws have no noise.
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--sources", nargs="+", choices=("scenes", "photographs"), default=("scenes", "photographs"))
     parser.add_argument("--minutes", type=float, default=10.0, help="of training")
+    parser.add_argument("--start", type=Path, help="of weights: a model file to start from")
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
     parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files")
@@ -163,17 +165,16 @@ def _weights(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     scenes = _photographs(None)
     hashes = {scene.name: _hash(scene.cube) for scene in scenes}
-    cases = [_case(number, options.scale, rng) for number in range(DRAWS)]
+    cases = [(rng.uniform(0, BLUR_HR_PX), _case(number, options.scale, rng)) for number in range(DRAWS)]
     photographs = {
-        scene.name: [_evened(*_pair(_virtual(scene, rng), *case, int(rng.integers(1 << 30)))) for case in cases]
+        scene.name: [
+            _evened(*_pair(_virtual(scene, blur, rng), *case, int(rng.integers(1 << 30)))) for blur, case in cases
+        ]
         for scene in scenes
     }
     crops = Crops(photographs, options.seed)
     network, outcome = _trained(options, crops)
     source = {"photographs": hashes, "steps": outcome.steps, "seed": options.seed}
-    with torch.no_grad():
-        for part in (network.deep, network.light):
-            part.last.weight.mul_(STRENGTH)
     if options.out:
         _save(options.out, network.half(), {**source, "protocol": None})
     print(f"{outcome.steps} steps in {outcome.seconds:.0f} s; {source}")
@@ -199,7 +200,7 @@ def _cave(options: argparse.Namespace) -> None:
 
 
 def _trained(options: argparse.Namespace, crops: Crops) -> Any:
-    network = registry.build("solo", options.scale, crops.bands, 0)
+    network = load_model(options.start) if options.start else registry.build("solo", options.scale, crops.bands, 0)
     settings = Training(
         epochs=None,
         max_steps=options.steps or 1_000_000,  # else the minutes end it
@@ -255,8 +256,8 @@ def _case(number: int, scale: int, rng: np.random.Generator) -> tuple[str | Prot
     return protocol, scale, {"snr_db": float(rng.uniform(*SNR_DB))} if number % 2 else 0
 
 
-def _virtual(scene: Scene, rng: np.random.Generator) -> Scene:
-    """A photograph as an image of many bands: each the sum of powers of two mixtures of red, green and blue.
+def _virtual(scene: Scene, blur_px: float, rng: np.random.Generator) -> Scene:
+    """A photograph, blurred, as an image of many bands: sums of powers of two mixtures of red, green and blue.
 
     So each colour has a spectrum of its own, and the weak components show what those of real spectra do.
     """
@@ -266,7 +267,8 @@ def _virtual(scene: Scene, rng: np.random.Generator) -> Scene:
         np.tensordot(rng.dirichlet(np.full(3, 0.5), VIRTUAL_BANDS), colours, 1) ** rng.uniform(*POWERS, share.shape)
         for _ in range(2)
     )
-    return Scene((share * first + (1 - share) * second).astype(np.float32), scene.name)
+    bands = share * first + (1 - share) * second
+    return Scene(gaussian_filter(bands, (0, blur_px, blur_px), mode="nearest").astype(np.float32), scene.name)
 
 
 def _others(options: argparse.Namespace) -> None:
