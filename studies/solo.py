@@ -1,6 +1,6 @@
 """`solo`, the model for one image alone: its weights, its scores, what it stands, what it costs.
 
-    python studies/solo.py weights --scale 4 --out <file> [--steps 7000]
+    python studies/solo.py weights --scale 4 --out <file> [--steps 6000] [--blur 0] [--start <file>]
     python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--validate beads face]
     python studies/solo.py others --data <folder> --model <file> ...
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
@@ -122,6 +122,9 @@ def main() -> None:
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--sources", nargs="+", choices=("scenes", "photographs"), default=("scenes", "photographs"))
     parser.add_argument("--minutes", type=float, default=10.0, help="of training")
+    parser.add_argument(
+        "--blur", type=float, default=BLUR_HR_PX, help="of weights: the most of a photograph, HR pixels"
+    )
     parser.add_argument("--start", type=Path, help="of weights: a model file to start from")
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
@@ -165,7 +168,7 @@ def _weights(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     scenes = _photographs(None)
     hashes = {scene.name: _hash(scene.cube) for scene in scenes}
-    cases = [(rng.uniform(0, BLUR_HR_PX), _case(number, options.scale, rng)) for number in range(DRAWS)]
+    cases = [(rng.uniform(0, options.blur), _case(number, options.scale, rng)) for number in range(DRAWS)]
     photographs = {
         scene.name: [
             _evened(*_pair(_virtual(scene, blur, rng), *case, int(rng.integers(1 << 30)))) for blur, case in cases
