@@ -54,6 +54,8 @@ PATCH_PX, BATCH, DRAWS = 16, 16, 16
 SIGMAS, TAUGHT = (0.3, 0.4, 0.5, 0.6, 0.7), (0.25, 0.75)
 #: How much photographs are blurred at most, in HR pixels: images of sensors are never as sharp as these.
 BLUR_HR_PX = 1.25
+#: Change of colour of which these networks are to be believed half.
+COLOUR = 0.2
 #: Bands of virtual spectra, and powers of their mixtures of red, green and blue.
 VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
 #: Signal to noise in dB; half of the draws have no noise.
@@ -179,7 +181,7 @@ def _weights(options: argparse.Namespace) -> None:
     network, outcome = _trained(options, crops)
     source = {"photographs": hashes, "steps": outcome.steps, "seed": options.seed}
     if options.out:
-        _save(options.out, network.half(), {**source, "protocol": None})
+        _save(options.out, network.half(), {**source, "protocol": None}, colour=COLOUR)
     print(f"{outcome.steps} steps in {outcome.seconds:.0f} s; {source}")
 
 
@@ -222,8 +224,8 @@ def _trained(options: argparse.Namespace, crops: Crops) -> Any:
     return network.eval(), outcome
 
 
-def _save(path: Path, network: Any, told: dict[str, Any]) -> None:
-    options = SoloOptions.model_validate({}).model_dump()
+def _save(path: Path, network: Any, told: dict[str, Any], **changed: Any) -> None:
+    options = SoloOptions.model_validate(changed).model_dump()
     facts = {"base": "solo", "options": options, "scale": network.scale, "bands": None, "guide_channels": 0}
     save_model(path, network, {**facts, "wavelengths_nm": None, **told}, told)
 

@@ -9,7 +9,6 @@ from hsisr.config import Training
 from hsisr.degrade import Sensor, degrade, gaussian_footprint
 from hsisr.inference import load_model, predict, save_model
 from hsisr.models import registry
-from hsisr.models import solo as solo_module
 from hsisr.models.apply import open_method
 from hsisr.models.classical.bicubic import bicubic
 from hsisr.models.shipped import shipped_model, shipped_models
@@ -60,9 +59,7 @@ def test_eight_turns_see_no_direction(lr):
     np.testing.assert_allclose(turned, predict(network, lr), atol=1e-4)
 
 
-def test_only_so_many_components_get_detail(lr, monkeypatch):
-    monkeypatch.setattr(solo_module, "_COLOUR", 1e6)
-
+def test_only_so_many_components_get_detail(lr):
     def rank(components: int) -> int:
         added = predict(solo(components=components), lr) - bicubic(lr, scale=SCALE)
         return int(np.linalg.matrix_rank(added.reshape(BANDS, -1).astype(np.float64), tol=1e-4))
@@ -73,7 +70,7 @@ def test_only_so_many_components_get_detail(lr, monkeypatch):
 def test_dark_pixels_keep_their_colour_and_no_value_is_negative(lr):
     dark = lr.copy()
     dark[:, :, :12] *= 0.01
-    enlarged, found = bicubic(dark, scale=SCALE), predict(solo(), dark)
+    enlarged, found = bicubic(dark, scale=SCALE), predict(solo(colour=0.2), dark)
     assert found.min() >= 0 > enlarged.min()
     pixels = found[:, :, :20], np.maximum(enlarged[:, :, :20], 0)
     assert (pixels[1].any(axis=0) <= pixels[0].any(axis=0)).all()  # no pixel turns black
