@@ -44,6 +44,7 @@ from hsisr.inference import predict
 from hsisr.models import registry
 from hsisr.models.model_files import load_model, save_model
 from hsisr.models.options import SoloOptions
+from hsisr.models.shipped import OPTIONS
 from hsisr.samples import Sample, orient
 from hsisr.scene import Scene
 from hsisr.training import fit
@@ -54,8 +55,6 @@ PATCH_PX, BATCH, DRAWS = 16, 16, 16
 SIGMAS, TAUGHT = (0.3, 0.4, 0.5, 0.6, 0.7), (0.25, 0.75)
 #: How much photographs are blurred at most, in HR pixels: images of sensors are never as sharp as these.
 BLUR_HR_PX = 1.25
-#: Change of colour of which these networks are to be believed half.
-COLOUR = 0.2
 #: Bands of virtual spectra, and powers of their mixtures of red, green and blue.
 VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
 #: Signal to noise in dB; half of the draws have no noise.
@@ -70,15 +69,16 @@ Pairs = list[tuple[np.ndarray, np.ndarray]]
 class Crops:
     """Random crops of images in memory, in one of their 8 flips and rotations, as `hsisr.samples.TrainingSamples`.
 
-    images: name -> for each draw of PSF and noise, the same for all images, LR and HR images (3, h, w), (3, s h, s w)
-    as `_evened` makes them. A batch is of one draw, as patches of one scene are.
+    images: name -> for each draw of PSF and noise, the same for all images, LR and HR images (B, h, w), (B, s h, s w),
+    several where `_evened` makes them. A batch is of one draw, as patches of one scene are.
     """
 
     images: dict[str, list[Pairs]]
     seed: int = 0
+    wavelengths_nm: np.ndarray | None = None
     names: list[str] = field(init=False)
 
-    label, guide_channels, wavelengths_nm, rule = "crops", 0, None, None
+    label, guide_channels, rule = "crops", 0, None
 
     def __post_init__(self) -> None:
         self.names = list(self.images)
@@ -181,7 +181,7 @@ def _weights(options: argparse.Namespace) -> None:
     network, outcome = _trained(options, crops)
     source = {"photographs": hashes, "steps": outcome.steps, "seed": options.seed}
     if options.out:
-        _save(options.out, network.half(), {**source, "protocol": None}, colour=COLOUR)
+        _save(options.out, network.half(), {**source, "protocol": None}, **OPTIONS)
     print(f"{outcome.steps} steps in {outcome.seconds:.0f} s; {source}")
 
 

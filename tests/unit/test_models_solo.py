@@ -7,11 +7,12 @@ from scipy.ndimage import gaussian_filter
 
 from hsisr.config import Training
 from hsisr.degrade import Sensor, degrade, gaussian_footprint
-from hsisr.inference import load_model, predict, save_model
+from hsisr.inference import load_model, predict, read_metadata, save_model
 from hsisr.models import registry
 from hsisr.models.apply import open_method
 from hsisr.models.classical.bicubic import bicubic
-from hsisr.models.shipped import shipped_model, shipped_models
+from hsisr.models.options import SoloOptions
+from hsisr.models.shipped import OPTIONS, shipped_model, shipped_models
 from hsisr.models.solo import Solo, _blur
 from hsisr.samples import Sample
 from hsisr.training import fit
@@ -184,6 +185,13 @@ def test_a_model_file_takes_any_number_of_bands(lr, tmp_path):
     method = open_method(tmp_path / "m.safetensors", SCALE, 0)
     assert method.bands is None and not method.needs_guide
     np.testing.assert_array_equal(method(lr[:7], None), predict(load_model(tmp_path / "m.safetensors"), lr[:7]))
+
+
+@pytest.mark.parametrize("path", shipped_models().values())
+def test_weights_that_travel_have_the_options_that_are_told_of_them(path):
+    options = read_metadata(path)["options"]
+    assert options == SoloOptions(**OPTIONS).model_dump()
+    assert load_model(path).colour == OPTIONS["colour"]
 
 
 def test_scales_without_weights_have_none():
