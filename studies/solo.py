@@ -2,6 +2,7 @@
 
     python studies/solo.py weights --scale 4 --out <file> [--steps 6000] [--blur 0] [--start <file>]
     python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--validate beads face]
+    python studies/solo.py sources --data <folder> [--steps 3000] [--photos <folder>]
     python studies/solo.py others --data <folder> --model <file> ...
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
     python studies/solo.py cost
@@ -9,9 +10,10 @@
 weights: trains on the photographs of the data set `rgb_photos` (public domain, CC0) under several PSFs and noises, and
 writes a model file of half-precision numbers with the hashes of its photographs. cave: trains under protocol `mixup`
 for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in place of the
-test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`. others: scores model files as
-they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and noises.
-cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
+test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`. sources: the same with
+photographs alone, scenes alone and both, three seeds each: mean and standard deviation over the seeds. others: scores
+model files as they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and
+noises. cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
 <folder>: holds `cave`, `samson`, `jasper_ridge`, `enmap_potsdam`.
 """
 
@@ -118,7 +120,7 @@ class Crops:
 def main() -> None:
     """Parse the command line, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("weights", "cave", "others", "robust", "cost"))
+    parser.add_argument("what", choices=("weights", "cave", "sources", "others", "robust", "cost"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--photos", type=Path, help="a folder of photographs, in place of rgb_photos")
     parser.add_argument("--scale", type=int, default=4)
@@ -138,8 +140,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of cost")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    {"weights": _weights, "cave": _cave, "others": _others, "robust": _robust, "cost": _cost}[options.what](options)
+    works = {
+        "weights": _weights,
+        "cave": _cave,
+        "sources": _sources,
+        "others": _others,
+        "robust": _robust,
+        "cost": _cost,
+    }
+    works[options.what](options)
 
 
 #: Strengths of an evened image's components, and how many of a scene's components are used.
@@ -186,25 +195,44 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _cave(options: argparse.Namespace) -> None:
-    scored = options.validate or TEST
-    scenes = dict(zip((*TRAIN, *TEST), cave.read(options.data / "cave", (*TRAIN, *TEST)), strict=True))
-    images: dict[str, Scene] = {}
-    if "scenes" in options.sources:
-        images |= {name: scenes[name] for name in TRAIN if name not in scored}
-    if "photographs" in options.sources:
-        images |= {one.name: one for one in _photographs(options.photos)}
-    pairs = {name: [_evened(*_pair(image, "mixup", options.scale))] for name, image in images.items()}
-    network, outcome = _trained(options, Crops(pairs, options.seed))
+    crops, scored = _cave_images(options, options.sources)
+    network, outcome = _trained(options, crops)
     if options.out:
         _save(options.out, network, {"protocol": "mixup"})
     print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
     averaged = registry.build("solo", options.scale, 31, 0, {"turns": 8})
     averaged.load_state_dict(network.state_dict())
     models = {"bicubic": registry.build("bicubic", options.scale, 31, 0), "solo": network, "solo, 8 turns": averaged}
-    _print_scores({name: _pair(scenes[name], "mixup", options.scale) for name in scored}, models)
+    _print_scores(scored, models)
+
+
+def _sources(options: argparse.Namespace) -> None:
+    print("| trained on | PSNR | SAM |\n| --- | --- | --- |")
+    for sources in (("photographs",), ("scenes",), ("scenes", "photographs")):
+        crops, scored = _cave_images(options, sources)
+        found = []
+        for seed in range(3):
+            network, _ = _trained(options, replace(crops, seed=seed))
+            found.append(np.mean([_score(network, pair, options.scale) for pair in scored.values()], axis=0))
+        (psnr, sam), (psnrs, sams) = np.mean(found, axis=0), np.std(found, axis=0, ddof=1)
+        print(f"| {' and '.join(sources)} | {psnr:.2f} ± {psnrs:.2f} | {sam:.2f} ± {sams:.2f} |", flush=True)
+
+
+def _cave_images(options: argparse.Namespace, sources: Sequence[str]) -> tuple[Crops, dict[str, Any]]:
+    """Crops of what is trained on, and the pairs of the scenes that are scored."""
+    names = options.validate or TEST
+    scenes = dict(zip((*TRAIN, *TEST), cave.read(options.data / "cave", (*TRAIN, *TEST)), strict=True))
+    images: dict[str, Scene] = {}
+    if "scenes" in sources:
+        images |= {name: scenes[name] for name in TRAIN if name not in names}
+    if "photographs" in sources:
+        images |= {one.name: one for one in _photographs(options.photos)}
+    pairs = {name: [_evened(*_pair(image, "mixup", options.scale))] for name, image in images.items()}
+    return Crops(pairs, options.seed), {name: _pair(scenes[name], "mixup", options.scale) for name in names}
 
 
 def _trained(options: argparse.Namespace, crops: Crops) -> Any:
+    torch.manual_seed(crops.seed)
     network = load_model(options.start) if options.start else registry.build("solo", options.scale, crops.bands, 0)
     settings = Training(
         epochs=None,
@@ -220,7 +248,7 @@ def _trained(options: argparse.Namespace, crops: Crops) -> Any:
         device="cpu",
     )
     with tempfile.TemporaryDirectory() as folder:
-        outcome = fit(network, crops, folder, settings, seed=options.seed)
+        outcome = fit(network, crops, folder, settings, seed=crops.seed)
     return network.eval(), outcome
 
 
