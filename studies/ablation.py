@@ -48,9 +48,9 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "all": ("mixup", "rgb", "unlabelled"),
 }
 #: Optimiser steps of every arm, and steps that measure what one costs.
-STEPS, TIMED = {"solo": 1000, "deepshare-s": 1000}, 40
+STEPS, TIMED = {"solo": 1000, "deepshare-s": 600}, 40
 #: What differs between the networks; chosen on training scenes.
-BATCH = {"solo": 8, "deepshare-s": 2}
+BATCH, LEARNING_RATE = {"solo": 8, "deepshare-s": 2}, {"solo": 2e-3, "deepshare-s": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def _trained(arm: Arm, steps: int, data: Data, folder: Path) -> Any:
         epochs=None,
         max_steps=steps,
         batch_size=BATCH[arm.model],
-        learning_rate=2e-3,
+        learning_rate=LEARNING_RATE[arm.model],
         schedule={"kind": "cosine", "warmup_steps": 50},
         clip_gradient=1.0,
         precision="bf16",
