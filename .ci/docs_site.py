@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: README and its kind become pages of the site, public packages get pages of their API, notebooks run."""
+"""Hooks of mkdocs: README and its kind become pages, public packages get pages of their API, notebooks run."""
 
 import ast
 import os
@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import nbformat
-
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page

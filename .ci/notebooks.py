@@ -18,6 +18,7 @@ import jupytext
 import nbformat
 from filelock import FileLock
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError as CellExecutionError
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).parents[1]

@@ -32,9 +32,7 @@ class AnyPair:
         return line
 
     def _repr_html_(self) -> str:
-        card: str = notebook().pair_card(
-            self.name, self.lr, self.guide, self.hr, self.metadata, self.wavelengths_nm
-        )
+        card: str = notebook().pair_card(self.name, self.lr, self.guide, self.hr, self.metadata, self.wavelengths_nm)
         return card
 
     @property
