@@ -5,6 +5,7 @@ imports torch: the Snakefile checks the configuration before it plans a job.
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -611,6 +612,10 @@ def _one_line(
     elif first["type"] == "string_pattern_mismatch":
         pattern = first["ctx"]["pattern"]
         reason = f"{value!r} is not allowed; expected {_PATTERNS.get(pattern, pattern)}"
+    elif first["type"] == "literal_error":
+        allowed = first["ctx"]["expected"]
+        meant = did_you_mean(value, re.findall(r"'([^']+)'", allowed)) if str(value).isalpha() else ""
+        reason = f"{value!r} is not allowed; {meant}must be {allowed}"
     else:
         message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
         message = message.replace("Input should be", "must be")

@@ -17,7 +17,7 @@ from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import picture, writers
 from hsisr.degrade.displacement import MODELS
 from hsisr.devices import choose_device
-from hsisr.errors import HsisrError, notice
+from hsisr.errors import HsisrError, notice, option
 from hsisr.files import settings_hash, size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
@@ -204,7 +204,17 @@ def prepare(
         found = on_grid(low, sharp, methods[0], options, folder, note)
     elif sharp is not None and guide_given:
         note(f"{methods[0].name} uses no guide; {sharp.label} is not read")
+    if found is None:
+        check_guide_options(methods[0].name, options)
     return Prepared(make_feed(methods[0], low, found, options, note), methods)
+
+
+def check_guide_options(model: str, options: Options) -> None:
+    """Raise HsisrError, naming it, for an option that says what to do with a guide where a model uses none."""
+    for name in ("align", "correct_shift", "mask_change"):
+        if value := getattr(options, name):
+            given = option(name, value if value is True else repr(value))
+            raise HsisrError(f"{given}: there is no guide that {model} would use; give one, or leave the option out")
 
 
 def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = notice) -> Source | None:

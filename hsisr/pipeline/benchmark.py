@@ -332,15 +332,20 @@ def _check_code(model: Model) -> None:
 def _check_sweep(sweep: Sweep, where: str) -> None:
     for response in sweep.responses:
         if isinstance(response, str) and response.removesuffix(degrade.BY_INDEX) not in degrade.RESPONSES:
-            known = ", ".join(degrade.RESPONSES)
-            raise HsisrError(f"{where}.responses: unknown response {response!r}; give a count of channels or {known}")
+            raise HsisrError(
+                f"{where}.responses: unknown response {response!r}; {did_you_mean(response, degrade.RESPONSES)}give a "
+                f"count of channels or {', '.join(degrade.RESPONSES)}"
+            )
     for model in sweep.models:
         if model in registry.names():
             if registry.entry(model).kind == "network":
                 raise HsisrError(f"{where}.models: {model} is a network; give its run folder or its model file")
         elif not {"/", "."} & set(model):
-            known = ", ".join(name for name in registry.names() if registry.entry(name).kind == "classical")
-            raise HsisrError(f"{where}.models: unknown model {model!r}; give a run folder, a model file or {known}")
+            known = [name for name in registry.names() if registry.entry(name).kind == "classical"]
+            raise HsisrError(
+                f"{where}.models: unknown model {model!r}; {did_you_mean(model, known)}give a run folder, a model file "
+                f"or {', '.join(known)}"
+            )
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:

@@ -21,8 +21,8 @@ from hsisr.models.windows import Images, Span
 
 #: LR pixels, in all and along a side, up to which a scene is taken whole; of a larger one, that many are in blocks.
 _MOST_LR_PX, _MOST_SIDE_LR_PX = 16384, 512
-#: Largest side of the windows, in LR pixels, from which the regression of a large scene is learnt; how many there are at most,
-#: evenly spread; and how many of those say how smooth and how large is what it leaves.
+#: Largest side of the windows, in LR pixels, from which the regression of a large scene is learnt; how many there are
+#: at most, evenly spread; and how many of those say how smooth and how large is what it leaves.
 _LEARNT_LR_PX, _MOST_WINDOWS, _FEW = 64, 64, 8
 #: Side, in HR pixels, of the windows in which a scene that is taken whole is looked at once more.
 _WINDOW_PX = 512
