@@ -260,9 +260,7 @@ def predicting(config: Config, scene: str) -> Step:
         bases = [*registry.names(), *(recipe.base for recipe in config.models.values())]
     modules, own = _code_of(bases)
     function = "hsisr.inference:super_resolve_file"
-    settings = asdict(chosen)
-    del settings["parts"]  # they change no byte
-    return Step("predict", function, settings, inputs, tuple(sorted({*modules, *_readers()})), own=own)
+    return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *_readers()})), own=own)
 
 
 def sweeping(sweep: Sweep) -> Step:

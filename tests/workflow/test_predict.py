@@ -34,8 +34,6 @@ def test_parts_of_a_scene_are_jobs_and_give_the_same_bytes(project):
     assert not (project.folder / "predictions/.shared.tif.work").exists()
     assert not list((project.folder / "predictions").rglob("*.done"))
     assert project.planned("predictions/shared.tif") == {}
-    configure(project, whole=scene, shared=scene | {"parts": 2})
-    assert project.planned("predictions/shared.tif") == {}, "how many share the work changes no byte"
 
 
 def test_names_with_signs_that_mean_something_to_snakemake_or_the_shell(project):

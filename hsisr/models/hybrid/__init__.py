@@ -144,7 +144,10 @@ class Hybrid(Network):
         return replace(scene, agreement=agreement)
 
     def reach_lr_px(self, estimate: LearntScene) -> int:
-        """That of the filters or of the remainder's interpolation, and of the network after them."""
+        """LR pixels that filters or the remainder's interpolation reach, and the network after them.
+
+        estimate: what `estimate` returned.
+        """
         footprint = estimate.prior.sensor.footprint
         return max(reach(footprint, self.scale)) + _INTERPOLATED_LR_PX + -(-(4 * len(self.blocks) + 6) // self.scale)
 
