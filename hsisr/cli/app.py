@@ -87,9 +87,14 @@ class _Words(TyperCommand):
         words: list[str] = []
         for number, word in enumerate(args):
             values = _OPTIONAL_VALUES.get(word, ())
-            alone = bool(values) and args[number + 1 : number + 2] not in [[value] for value in values]
+            alone = bool(values) and not any(_is_word(following) for following in args[number + 1 : number + 2])
             words.append(f"{word}={values[0]}" if alone else word)
         return super().parse_args(ctx, words)
+
+
+def _is_word(argument: str) -> bool:
+    """Whether an argument is a word, such as a value that may be spelt wrongly, rather than an option or a file."""
+    return argument.isalpha() and not Path(argument).exists()
 
 
 def command(group: str, *examples: str, name: str | None = None) -> Callable[[_Command], _Command]:

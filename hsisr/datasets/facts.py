@@ -10,7 +10,9 @@ from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
 #: Of larger scenes, only so many bytes of pixels are looked at, in strips spread from top to bottom.
-_MOST_BYTES = 2**30
+_MOST_BYTES = 64 * 2**20
+#: The number of those strips.
+_STRIPS = 16
 
 
 def place(scene: Scene) -> dict[str, str]:
@@ -34,14 +36,13 @@ def place(scene: Scene) -> dict[str, str]:
 
 
 def values(scene: Scene) -> dict[str, str]:
-    """Smallest and largest value, without missing pixels; of scenes above 1 GiB, of a part that it names."""
-    size = math.prod(scene.shape) * np.dtype(scene.stored.dtype).itemsize
-    every = -(-size // _MOST_BYTES)
+    """Smallest and largest value, without missing pixels; of scenes above 64 MiB, of rows that it says how many."""
+    height = scene.shape[1]
+    spans = _spread_rows(scene)
     least, most = math.inf, -math.inf
     try:
-        for number, (rows, block) in enumerate(scene.strips()):
-            if number % every:
-                continue
+        for rows in spans:
+            block = scene.stored[:, rows, :]
             present = np.isfinite(block) if block.dtype.kind == "f" else np.ones(block.shape, bool)
             missing = scene.without_data(block)
             if missing is not None:
@@ -52,11 +53,24 @@ def values(scene: Scene) -> dict[str, str]:
                 least, most = min(least, float(block[present].min())), max(most, float(block[present].max()))
     except HsisrError as error:
         return {"values": f"cannot be read: {error}"}
+    looked_at = sum(rows.stop - rows.start for rows in spans)
+    part = f", in {looked_at} of {height} rows" if looked_at < height else ""
     if least > most:
-        return {"values": "none: every pixel is missing"}
+        return {"values": f"none: every pixel is missing{part}"}
     low, high = sorted(stored * scene.scale + scene.offset for stored in (least, most))
-    part = f", of one strip of rows in {every}" if every > 1 else ""
     return {"values": f"{low:.6g} to {high:.6g}{part}"}
+
+
+def _spread_rows(scene: Scene) -> list[slice]:
+    """All rows of a scene, in strips, or of a larger one as many as may be looked at, spread from top to bottom."""
+    bands, height, width = scene.shape
+    fitting = max(1, _MOST_BYTES // max(1, bands * width * np.dtype(scene.stored.dtype).itemsize))
+    if fitting >= height:
+        return [slice(0, height)]
+    count = min(_STRIPS, fitting)
+    length = fitting // count
+    starts = np.linspace(0, height - length, count).astype(int)
+    return [slice(start, start + length) for start in starts.tolist()]
 
 
 def _system(crs: str | None) -> tuple[str, str]:

@@ -83,7 +83,10 @@ def info(path: str | os.PathLike, **options: Any) -> str:
                 return _lines(str(path), describe(path) | {"as a scene": str(error).removeprefix(f"{path}: ")})
             with redirect_stderr(io.StringIO()):  # reading has said already what there is to warn of
                 told = describe(path)
-        return _lines(str(path), told | facts.place(scene) | facts.values(scene))
+        place = facts.place(scene)
+        if "EPSG" in place:
+            told = {key: value for key, value in told.items() if key != "crs"}
+        return _lines(str(path), told | place | facts.values(scene))
 
 
 def present(name: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mapping] | None = None) -> list[str]:

@@ -206,8 +206,16 @@ def spectral_subspace(bands: np.ndarray, margin: int = 2, least: int = 1, most: 
     least, most: dimensions that it has at least and at most, as far as there are bands.
     """
     mean = bands.mean(axis=1, keepdims=True)
-    values, vectors = np.linalg.eigh((bands - mean) @ (bands - mean).T / bands.shape[1])
-    rank = max(_signal_rank(np.maximum(values, 0.0), bands.shape[1]) + margin, least)
+    covariance = (bands - mean) @ (bands - mean).T / bands.shape[1]
+    return subspace_of(mean, covariance, bands.shape[1], margin, least, most)
+
+
+def subspace_of(
+    mean: np.ndarray, covariance: np.ndarray, samples: int, margin: int = 2, least: int = 1, most: int | None = None
+) -> Subspace:
+    """`spectral_subspace` of bands with that mean (B, 1) and covariance (B, B), of so many samples."""
+    values, vectors = np.linalg.eigh(covariance)
+    rank = max(_signal_rank(np.maximum(values, 0.0), samples) + margin, least)
     return Subspace(mean, vectors[:, ::-1][:, : min(rank, most or len(values), len(values))])
 
 

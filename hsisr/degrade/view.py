@@ -24,15 +24,24 @@ _SAMPLES = 3
 _USUAL_SIGMA = 1 / FWHM_PER_SIGMA
 
 
-@dataclass(frozen=True, eq=False)
-class Strip:
-    """Rows of a pair: lr (B, n, w) with valid (n, w), guide (G, n s, w s) with guide_valid; from LR row `first`."""
+#: Rows of an image with their valid pixels: values (C, n, m), valid (n, m).
+Strip = tuple[np.ndarray, np.ndarray]
+#: Gives all strips of an image from the top; their rows, but for the last one's, are those of whole cells.
+Strips = Callable[[], Iterator[Strip]]
 
-    first: int
-    lr: np.ndarray
+
+@dataclass(frozen=True, eq=False)
+class LowView:
+    """An LR image in cells of `cell` LR pixels a side; whatever guides it is compared with, it is read once.
+
+    values: (P, h, w), strongest principal components, = components (P, B) @ (lr - mean (B,)). valid: (h, w).
+    """
+
+    values: np.ndarray
     valid: np.ndarray
-    guide: np.ndarray
-    guide_valid: np.ndarray
+    components: np.ndarray
+    mean: np.ndarray
+    cell: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,44 +106,50 @@ def view_of(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | No
     if guide.shape[1:] != (lr.shape[1] * scale, lr.shape[2] * scale):
         raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")
     valid = np.ones(guide.shape[1:], bool) if mask is None else np.asarray(mask, bool)
-    whole = Strip(0, lr, np.ones(lr.shape[1:], bool), guide, valid)
-    return view_of_strips(lambda: iter([whole]), lr.shape[1:], scale)
+    low = low_view(lambda: iter([(lr, np.ones(lr.shape[1:], bool))]), lr.shape[1:])
+    return view_beside(low, lambda: iter([(guide, valid)]), scale)
 
 
-def view_of_strips(strips: Callable[[], Iterator[Strip]], shape: tuple[int, int], scale: int) -> View:
-    """The view of a pair that is read by strips, twice; shape: of the LR image, (h, w).
+def low_view(strips: Strips, shape: tuple[int, int]) -> LowView:
+    """The view of an LR image of `shape` (h, w) that is read by strips, twice.
 
-    strips: gives all strips from the top; their rows, but for the last one's, are a multiple of `cells_of(shape)`.
-    Raises HsisrError for a pair without a valid pixel.
+    Raises HsisrError for an image without a valid pixel.
     """
     cell = cells_of(shape)
-    mean, components = _principal(
-        (strip.lr[:, strip.valid] for strip in strips()), min(_COMPONENTS, shape[0] * shape[1])
-    )
-    samples = next(n for n in range(min(_SAMPLES, cell * scale), cell * scale + 1) if cell * scale % n == 0)
-    low, sharp, valid = [], [], []
-    for strip in strips():
-        height, width = (size // cell for size in strip.valid.shape)
-        if not height:
-            continue
-        rows, columns = height * cell, width * cell
-        inside = strip.guide_valid[: rows * scale, : columns * scale]
-        seen = strip.valid[:rows, :columns] & _blocks(inside, scale).all(axis=(1, 3))
-        values = np.tensordot(components, strip.lr[:, :rows, :columns] - mean[:, None, None], axes=1)
-        low.append(_means(values, cell))
-        valid.append(_blocks(seen, cell).all(axis=(1, 3)))
-        guide = strip.guide[:, : rows * scale, : columns * scale]
-        sharp.append(_means(guide, cell * scale // samples).astype(np.float32))
-    joined, all_valid = np.concatenate(low, axis=1), np.concatenate(valid)
-    channels = np.concatenate(sharp, axis=1)
-    if not all_valid.any():
+    mean, components = _principal((lr[:, valid] for lr, valid in strips()), min(_COMPONENTS, shape[0] * shape[1]))
+    values, inside = [], []
+    for lr, valid in strips():
+        rows, columns = (size // cell * cell for size in valid.shape)
+        if rows:
+            projected = np.tensordot(components, lr[:, :rows, :columns] - mean[:, None, None], axes=1)
+            values.append(_means(projected, cell))
+            inside.append(_blocks(valid[:rows, :columns], cell).all(axis=(1, 3)))
+    return LowView(np.concatenate(values, axis=1), np.concatenate(inside), components, mean, cell)
+
+
+def view_beside(low: LowView, guide_strips: Strips, scale: int) -> View:
+    """The view of an LR image and of a guide that is read by strips, once.
+
+    guide_strips: values (G, n s, w s), valid (n s, w s). Raises HsisrError for a pair without a valid pixel.
+    """
+    side = low.cell * scale
+    samples = next(n for n in range(min(_SAMPLES, side), side + 1) if side % n == 0)
+    sharp, inside = [], []
+    for guide, seen in guide_strips():
+        rows, columns = (size // side * side for size in seen.shape)
+        if rows:
+            inside.append(_blocks(seen[:rows, :columns], side).all(axis=(1, 3)))
+            sharp.append(_means(guide[:, :rows, :columns], side // samples).astype(np.float32))
+    channels, valid = np.concatenate(sharp, axis=1), low.valid & np.concatenate(inside)
+    values = low.values
+    if not valid.any():
         raise HsisrError("registration: LR image and guide have no valid pixel in common")
-    rows, columns = nearest_present(~all_valid)
-    if not all_valid.all():
-        joined = joined[:, rows, columns]
-        blocks = channels.reshape(len(channels), len(all_valid), samples, -1, samples)
-        channels = blocks[:, rows, :, columns].transpose(2, 0, 3, 1, 4).reshape(channels.shape)
-    return View(joined, channels, all_valid, components, mean, cell, samples, cell * scale)
+    if not valid.all():
+        down, across = nearest_present(~valid)
+        values = values[:, down, across]
+        blocks = channels.reshape(len(channels), len(valid), samples, -1, samples)
+        channels = blocks[:, down, :, across].transpose(2, 0, 3, 1, 4).reshape(channels.shape)
+    return View(values, channels, valid, low.components, low.mean, low.cell, samples, side)
 
 
 def read_at(images: np.ndarray, places: np.ndarray, order: int = 3) -> np.ndarray:

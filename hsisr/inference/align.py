@@ -1,6 +1,5 @@
 """Aligning a guide: reprojecting or resampling it onto the LR image's grid, and measuring how far it lies off."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement, measure_by_views
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
-from hsisr.degrade.view import Strip, View, cells_of, view_of_strips
+from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide, georeferenced
 from hsisr.inference.images import Source, filled, hr_spans, spread
@@ -113,8 +112,9 @@ def measure_displacement(lr: Source, guide: Guide, scale: int, model: str) -> Di
     None where the two have too little in common, or in size, to measure it.
     """
     try:
+        low = _low_view(lr, guide, scale)
         return measure_by_views(
-            lambda displacement: _view(lr, guide.displaced(displacement), scale), _size(lr), scale, model
+            lambda displacement: _view(low, lr, guide.displaced(displacement), scale), _size(lr), scale, model
         )
     except HsisrError:  # too small, or without detail: there is nothing to measure
         return None
@@ -123,7 +123,7 @@ def measure_displacement(lr: Source, guide: Guide, scale: int, model: str) -> Di
 def find_change(lr: Source, guide: Guide, scale: int) -> Change:
     """Where the guide shows other ground than the LR image; nowhere, if they have no valid pixel in common."""
     try:
-        return change.find_change(_view(lr, guide, scale))
+        return change.find_change(_view(_low_view(lr, guide, scale), lr, guide, scale))
     except HsisrError:
         none = np.zeros(_size(lr), np.float32)
         return Change(none, np.zeros((guide.channels, lr.shape[0])), np.zeros(guide.channels), 1)
@@ -133,20 +133,25 @@ def _size(lr: Source) -> tuple[int, int]:
     return lr.shape[1], lr.shape[2]
 
 
-def _view(lr: Source, guide: Guide, scale: int) -> View:
-    """What both show, read by strips."""
+def _low_view(lr: Source, guide: Guide, scale: int) -> LowView:
+    """The LR image, read by strips."""
+    columns = (0, lr.shape[2])
+    return low_view(lambda: (lr.window(rows, columns) for rows in _strips(lr, guide, scale)), _size(lr))
+
+
+def _view(low: LowView, lr: Source, guide: Guide, scale: int) -> View:
+    """What both show; the guide is read by strips."""
+    columns = (0, lr.shape[2])
+    spans = [hr_spans(rows, columns, scale) for rows in _strips(lr, guide, scale)]
+    return view_beside(low, lambda: (guide.window(*place) for place in spans), scale)
+
+
+def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:
+    """LR rows that are read at a time, of whole cells."""
     height, width = _size(lr)
     cell = cells_of((height, width))
     step = max(1, _STRIP_BYTES // (4 * cell * width * (lr.shape[0] + guide.channels * scale**2))) * cell
-
-    def strips() -> Iterator[Strip]:
-        for first in range(0, height, step):
-            rows = (first, min(first + step, height))
-            low, valid = lr.window(rows, (0, width))
-            sharp, sharp_valid = guide.window(*hr_spans(rows, (0, width), scale))
-            yield Strip(first, low, valid, sharp, sharp_valid)
-
-    return view_of_strips(strips, (height, width), scale)
+    return [(first, min(first + step, height)) for first in range(0, height, step)]
 
 
 def measure_footprint(lr: Source, guide: Guide, scale: int) -> Footprint | None:

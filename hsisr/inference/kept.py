@@ -21,9 +21,9 @@ def write(path: Path, learnt: Any, identity: str) -> None:
     """
     arrays: dict[str, np.ndarray] = {}
     content = {"identity": identity, "learnt": _plain(learnt, arrays)}
-    facts = np.frombuffer(json.dumps(content).encode(), np.uint8)
+    every: dict[str, Any] = {_FACTS: np.frombuffer(json.dumps(content).encode(), np.uint8), **arrays}
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **{_FACTS: facts}, **arrays)
+        np.savez(file, **every)
 
 
 def read(path: Path, identity: str, package: str) -> Any:
@@ -76,7 +76,8 @@ def _made(plain: Any, file: Any, packages: tuple[str, ...]) -> Any:
         return tuple(_made(part, file, packages) for part in plain["tuple"])
     if "dict" in plain:
         return {_made(key, file, packages): _made(value, file, packages) for key, value in plain["dict"]}
-    kind, state = _class(*plain["class"], packages), _made(plain["state"], file, packages)
+    (module, name), state = plain["class"], _made(plain["state"], file, packages)
+    kind = _class(module, name, packages)
     if is_dataclass(kind):
         return kind(**state)
     if issubclass(kind, tuple):

@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import picture, writers
 from hsisr.degrade.displacement import MODELS
 from hsisr.devices import choose_device
-from hsisr.errors import HsisrError, notice
+from hsisr.errors import HsisrError, notice, option
 from hsisr.files import settings_hash, size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference import uncertainty as uncertainties
@@ -91,8 +92,6 @@ def super_resolve_file(
     Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
     for a disk that is full.
     """
-    import rasterio
-
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps, uncertainty is not None)
@@ -100,23 +99,9 @@ def super_resolve_file(
     check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
         picture.check_ending(preview)
-    with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), run.work_folder(out) as folder:
-        low, sharp = open_images(lr, guide, options)
-        sharp = with_channels_that_vary(sharp, model)
-        prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, folder)
-        if maps is not None:
-            check_mappable(prepared.feed)
-        if uncertainty is not None:
-            uncertainties.check_tells(prepared.methods[0])
-        identity = {
-            "version": hsisr.__version__,
-            "code": PACKAGE.hashes(PACKAGE.modules),
-            "inputs": [run.state_of(lr), run.state_of(guide)],
-            "model": prepared.methods[0].sha256 or prepared.methods[0].name,
-            "options": asdict(options),
-        }
-        run.check_own(folder, identity, outs, overwrite)
-        prepared, chosen, staging = _plan(prepared, identity, folder, options)
+    wanted = maps is not None, uncertainty is not None
+    with environment(), run.work_folder(out) as folder:
+        prepared, chosen, staging = begin(lr, guide, model, options, outs, overwrite, folder, *wanted)
         result = result_scene(
             prepared.feed.lr, staging, prepared.scale, prepared.origin(str(model)), prepared.feed.may_lack_pixels
         )
@@ -126,7 +111,7 @@ def super_resolve_file(
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, staging, _SAID)
             writers.check_writable(said, uncertainty)
         _announce(prepared, chosen, staging, result, out)
-        _compute(prepared, staging)
+        compute(prepared, staging)
         deviations = None
         if uncertainty is not None:
             told = uncertainties.Uncertainty.of(prepared.feed, staging)
@@ -145,6 +130,52 @@ def super_resolve_file(
         for write in (pages or {}).values():
             write(prepared.feed, result, said)
         return path
+
+
+def environment() -> AbstractContextManager:
+    """What GDAL is told while a scene is read and written."""
+    import rasterio
+
+    env: AbstractContextManager = rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB)
+    return env
+
+
+def begin(
+    lr: Any,
+    guide: Any,
+    model: Any,
+    options: Options,
+    outs: Sequence[str | os.PathLike],
+    overwrite: bool,
+    folder: Path,
+    maps: bool = False,
+    uncertainty: bool = False,
+    part: str = "",
+) -> tuple["Prepared", plan.Plan, Staging]:
+    """Open the images, learn what there is to learn of the scene, and plan the run in its folder, or find its plan.
+
+    outs: files that will be written. maps: whether maps of displacement and change are wanted. uncertainty: whether
+    standard deviations are. part: that this process makes, where several share the run. Raises HsisrError as
+    `super_resolve_file`.
+    """
+    low, sharp = open_images(lr, guide, options)
+    sharp = with_channels_that_vary(sharp, model)
+    aligned = folder / f"part-{part}" if part else folder  # several write the same name at one time
+    aligned.mkdir(exist_ok=True)
+    prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, aligned)
+    if maps:
+        check_mappable(prepared.feed)
+    if uncertainty:
+        uncertainties.check_tells(prepared.methods[0])
+    identity = {
+        "version": hsisr.__version__,
+        "code": PACKAGE.hashes(PACKAGE.modules),
+        "inputs": [run.state_of(lr), run.state_of(guide)],
+        "model": prepared.methods[0].sha256 or prepared.methods[0].name,
+        "options": asdict(options),
+    }
+    run.check_own(folder, identity, outs, overwrite)
+    return _plan(prepared, identity, folder, options)
 
 
 @dataclass(frozen=True)
@@ -197,7 +228,17 @@ def prepare(
         found = on_grid(low, sharp, methods[0], options, folder, note)
     elif sharp is not None and guide_given:
         note(f"{methods[0].name} uses no guide; {sharp.label} is not read")
+    if found is None:
+        check_guide_options(methods[0].name, options)
     return Prepared(make_feed(methods[0], low, found, options, note), methods)
+
+
+def check_guide_options(model: str, options: Options) -> None:
+    """Raise HsisrError, naming it, for an option that says what to do with a guide where a model uses none."""
+    for name in ("align", "correct_shift", "mask_change"):
+        if value := getattr(options, name):
+            given = option(name, value if value is True else repr(value))
+            raise HsisrError(f"{given}: there is no guide that {model} would use; give one, or leave the option out")
 
 
 def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = notice) -> Source | None:
@@ -365,12 +406,12 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
         say(f"resumes: {done} of {rows} tile rows are done")
 
 
-def _compute(prepared: Prepared, staging: Staging) -> None:
-    """Make the tile rows that are missing; several devices take them in turn."""
+def compute(prepared: Prepared, staging: Staging, rows: range | None = None) -> None:
+    """Make the tile rows that are missing; several devices take them in turn. rows: those to make; None: all."""
     columns = len(staging.tiling.columns)
-    missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
-    done = (len(staging.tiling.rows) - len(missing)) * columns
-    with Progress(len(staging.tiling.rows) * columns, done) as progress:
+    rows = range(len(staging.tiling.rows)) if rows is None else rows
+    missing = [row for row in rows if not staging.finished(row)]
+    with Progress(len(rows) * columns, (len(rows) - len(missing)) * columns) as progress:
         feeds = [replace(prepared.feed, method=method) for method in prepared.methods]
         shares = [missing[k :: len(feeds)] for k in range(len(feeds))]
 

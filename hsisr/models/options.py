@@ -146,6 +146,11 @@ class SoloOptions(Options):
     turns: int = Field(
         1, ge=1, le=8, description="Flips and rotations that the result is averaged over; each takes the time again."
     )
+    colour: float | None = Field(
+        None,
+        gt=0,
+        description="Change of a pixel's spectrum, relative to it, of which half is believed; none: any.",
+    )
 
 
 class TwoStreamOptions(Options):

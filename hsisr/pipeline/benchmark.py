@@ -332,15 +332,20 @@ def _check_code(model: Model) -> None:
 def _check_sweep(sweep: Sweep, where: str) -> None:
     for response in sweep.responses:
         if isinstance(response, str) and response.removesuffix(degrade.BY_INDEX) not in degrade.RESPONSES:
-            known = ", ".join(degrade.RESPONSES)
-            raise HsisrError(f"{where}.responses: unknown response {response!r}; give a count of channels or {known}")
+            raise HsisrError(
+                f"{where}.responses: unknown response {response!r}; {did_you_mean(response, degrade.RESPONSES)}give a "
+                f"count of channels or {', '.join(degrade.RESPONSES)}"
+            )
     for model in sweep.models:
         if model in registry.names():
             if registry.entry(model).kind == "network":
                 raise HsisrError(f"{where}.models: {model} is a network; give its run folder or its model file")
         elif not {"/", "."} & set(model):
-            known = ", ".join(name for name in registry.names() if registry.entry(name).kind == "classical")
-            raise HsisrError(f"{where}.models: unknown model {model!r}; give a run folder, a model file or {known}")
+            known = [name for name in registry.names() if registry.entry(name).kind == "classical"]
+            raise HsisrError(
+                f"{where}.models: unknown model {model!r}; {did_you_mean(model, known)}give a run folder, a model file "
+                f"or {', '.join(known)}"
+            )
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:
@@ -364,7 +369,8 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     except HsisrError as error:
         raise HsisrError(f"models.{name}.base: {error}") from None
     registry.trust(recipe.base)
-    options = check_section(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
+    given = (shipped.OPTIONS if recipe.weights == SHIPPED and recipe.base == shipped.SHIPPED else {}) | recipe.options
+    options = check_section(entry.options, given, f"models.{name}", Recipe.model_fields).model_dump()
     training = check_section(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
         raise HsisrError(f"models.{name}.training: epochs or max_steps must say when training ends; both are none")

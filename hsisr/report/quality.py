@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
@@ -10,6 +11,7 @@ from markupsafe import Markup
 from hsisr.colours import INFRARED_NM, NATURAL_NM, nearest_bands, spread_bands
 from hsisr.degrade.psf import FWHM_PER_SIGMA
 from hsisr.degrade.sampling import interpolate
+from hsisr.errors import HsisrError
 from hsisr.evaluation import quality
 from hsisr.evaluation.quality import Agreement, Quality, blocks, spectrum
 from hsisr.files import write_text
@@ -55,7 +57,12 @@ class Gallery:
 
 
 def writer(out: str | os.PathLike) -> Callable[[Feed, Scene, Scene | None], None]:
-    """What writes the page to `out`, given the images of a method and its result, for `super_resolve_file`."""
+    """What writes the page to `out`, given the images of a method and its result, for `super_resolve_file`.
+
+    Raises HsisrError for a file that does not end in .html or .htm.
+    """
+    if Path(out).suffix.lower() not in (".html", ".htm"):
+        raise HsisrError(f"{out}: a page ends in .html; give it such a name")
 
     def write(feed: Feed, result: Scene, sigma: Scene | None) -> None:
         write_text(out, render(feed, result, quality.measure(feed, result), sigma))

@@ -70,10 +70,17 @@ def test_info_says_where_a_file_lies_and_what_it_holds(ending, tmp_path):
     stored = np.arange(2 * 40 * 30, dtype=np.int16).reshape(2, 40, 30)
     writers.export(Scene(stored, "s", scale=0.5, offset=1.0, nodata=0, **UTM), tmp_path / f"s{ending}")
     found = {key: value.strip() for key, value in told(tmp_path / f"s{ending}").items()}
-    assert found["EPSG"] == "32632, WGS 84 / UTM zone 32N"
+    assert found["EPSG"] == "32632, WGS 84 / UTM zone 32N" and "crs" not in found
     assert found["pixel size"] == "30 x 30 metre"
     assert found["extent"] == "x 399960 to 400860, y 5298840 to 5300040"
     assert found["values"] == "1.5 to 1200.5"  # 0 is missing
+
+
+def test_info_writes_a_system_out_that_has_no_number(tmp_path):
+    own = "+proj=tmerc +lat_0=1 +lon_0=2 +x_0=3 +ellps=WGS84 +units=m"
+    writers.export(Scene(np.ones((1, 4, 4), np.int16), "s", **{**UTM, "crs": own}), tmp_path / "s.tif")
+    found = told(tmp_path / "s.tif")
+    assert "EPSG" not in found and "Transverse_Mercator" in found["crs"]
 
 
 def test_info_takes_options_of_the_reader(tmp_path):
@@ -89,8 +96,7 @@ def test_values_leave_out_what_a_mask_hides_and_look_at_a_part_of_large_scenes(m
     assert facts.values(Scene(cube, mask=mask))["values"] == "8 to 1599"
     assert facts.values(Scene(cube, mask=~np.ones((200, 8), bool)))["values"] == "none: every pixel is missing"
     monkeypatch.setattr(facts, "_MOST_BYTES", cube.nbytes // 2)
-    monkeypatch.setattr("hsisr.scene.STRIP_BYTES", cube.nbytes // 3)
-    assert facts.values(Scene(cube))["values"] == "0 to 1535, of one strip of rows in 2"
+    assert facts.values(Scene(cube))["values"] == "0 to 1599, in 96 of 200 rows"
 
 
 def test_place_of_a_turned_grid_and_of_an_unknown_system():

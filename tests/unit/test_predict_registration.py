@@ -12,7 +12,9 @@ from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.evaluation import validate
-from hsisr.inference import Options, super_resolve_file
+from hsisr.inference import Options, align, super_resolve_file
+from hsisr.inference.guide import fit
+from hsisr.inference.images import Source
 from tests.unit.own_scene import TRANSFORM, finer, scene_of
 from tests.unit.warped import SCALE, moved_by, smooth_field, textured_cube
 
@@ -167,6 +169,23 @@ def test_the_commands_do_what_python_does(files, monkeypatch, capsys):
     assert {file.name for file in (files / "maps").iterdir()} == {
         "registration.json", "displacement.tif", "displacement.png", "change.tif", "change.png",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("option", ["align", "correct_shift", "mask_change"])
+def test_options_of_a_guide_are_refused_without_one(files, option):
+    options = Options(scale=SCALE, device="cpu", **{option: True})
+    told = f"--{option.replace('_', '-')} .*: there is no guide that bicubic would use; give one, or leave the option"
+    with pytest.raises(HsisrError, match=told):
+        super_resolve_file(files / "lr.tif", None, "bicubic", files / "sr.tif", options)
+
+
+def test_the_lr_image_is_read_once_however_often_the_guide_is_moved(files, monkeypatch):
+    low, sharp = (Source.of(files / name, name, {}) for name in ("lr.tif", "warped.tif"))
+    read = []
+    window = Source.window
+    monkeypatch.setattr(Source, "window", lambda self, *place: read.append(self.label) or window(self, *place))
+    assert align.measure_displacement(low, fit(low, sharp, SCALE), SCALE, "field").is_evident
+    assert (read.count("lr.tif"), read.count("warped.tif")) == (2, 3)
 
 
 def test_maps_of_nothing_are_refused_before_anything_is_computed(files):

@@ -10,7 +10,7 @@ import pytest
 
 from hsisr.cli.app import app
 from hsisr.datasets import read_scene
-from hsisr.datasets.readers import READERS, describe, is_product
+from hsisr.datasets.readers import READERS, describe, is_product, packages
 from hsisr.datasets.readers.packages import parsed_xml
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
@@ -504,6 +504,20 @@ def test_damaged_products_are_a_scene_or_a_line(tmp_path, name):
             assert np.isfinite(read_scene(path).cube).all()
         except HsisrError as error:
             assert "\n" not in str(error)
+
+
+def test_a_folder_is_walked_once_while_its_reader_is_sought(tmp_path, monkeypatch):
+    folder, _ = made.hyperion(tmp_path)
+    walked = []
+    of_folder = packages._files_below
+    monkeypatch.setattr(packages, "_files_below", lambda path: walked.append(path) or of_folder(path))
+    assert is_product(folder) and walked == [folder]
+    made.tiff(folder / "EO1H1400432009124110PY_B999_L1T.TIF", made.cube(1).astype(np.int16))
+    assert is_product(folder) and walked == [folder, folder]  # what was listed before is not kept
+
+
+def test_options_that_are_true_or_false(tmp_path):
+    refused(made.stac(tmp_path), "remote=yes: expected true or false", remote="yes")
 
 
 def test_items_that_are_no_items(tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from hsisr.cli.app import app
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.degrade.sensor import gaussian_footprint
@@ -288,8 +289,14 @@ def test_page_is_never_written_over_another_file(tmp_path):
     with pytest.raises(HsisrError, match=r"quality\.html: exists already"):
         super_resolve_file(lr, guide, "bicubic", tmp_path / "sr.tif", pages={page: writer(page)})
     with pytest.raises(HsisrError, match="inputs are never overwritten"):
-        super_resolve_file(lr, guide, "prior", tmp_path / "sr.tif", overwrite=True, pages={Path(lr): writer(lr)})
+        super_resolve_file(lr, guide, "prior", tmp_path / "sr.tif", overwrite=True, pages={Path(lr): writer(page)})
     assert page.read_text() == "mine"
+
+
+def test_page_of_another_ending_is_refused_before_anything_is_read(tmp_path):
+    words = ["predict", str(tmp_path / "lr.tif"), "--scale", "2", "--model", "bicubic", "--report"]
+    with pytest.raises(HsisrError, match=r"q\.txt: a page ends in \.html"):
+        app([*words, str(tmp_path / "q.txt")], standalone_mode=False)
 
 
 def test_page_of_a_folder_is_refused(tmp_path):

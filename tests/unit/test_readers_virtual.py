@@ -68,6 +68,13 @@ def test_an_image_at_an_address(folder, monkeypatch):
         address = f"http://127.0.0.1:{server.server_port}/a.tif"
         assert np.array_equal(read_scene(address).stored, STORED)
         assert state_of(address) == [address]
+        (folder / "b.tif").write_bytes(b"II*\0nonsense" * 30)
         with pytest.raises(HsisrError, match="damaged or cut raster file"):
             read_scene(address.replace("a.tif", "b.tif"))
+        lacking = address.replace("a.tif", "c.tif")
+        with pytest.raises(HsisrError, match=f"{lacking}: cannot be fetched .*404.*; check the address"):
+            read_scene(lacking)
         server.shutdown()
+    silent = address.replace("a.tif", "d.tif")
+    with pytest.raises(HsisrError, match=f"{silent}: cannot be fetched .*; check the address and the connection"):
+        read_scene(silent)

@@ -73,18 +73,27 @@ def test_words_leave_out_what_is_as_it_would_be():
         (["--correct-shift", "field", "lr.tif"], "field"),
         (["lr.tif", "--correct-shift=affine"], "affine"),
         (["--correct-shift", "lr.tif"], "shift"),
+        (["--correct-shift", "scenes"], "shift"),
+        (["--correct-shift", "feld", "lr.tif"], "feld"),
         (["lr.tif", "--correct-shift", "--exact"], "shift"),
         (["lr.tif", "--correct-shift"], "shift"),
         (["lr.tif"], None),
     ],
 )
-def test_a_shift_is_corrected_with_and_without_a_word(words, said):
+def test_a_shift_is_corrected_with_and_without_a_word(words, said, tmp_path, monkeypatch):
+    (tmp_path / "scenes").mkdir()
+    monkeypatch.chdir(tmp_path)
     assert COMMAND.make_context("predict", words).params["correct_shift"] == said
 
 
 def test_true_is_a_shift_as_it_was_before():
     assert Options(correct_shift=True) == Options(correct_shift="shift")
     assert Options(correct_shift=False) == Options()
+
+
+def test_a_word_for_a_shift_that_is_none_is_named():
+    with pytest.raises(HsisrError, match="'feld' is not allowed; did you mean field\\? must be 'shift', 'affine' or"):
+        COMMAND.main(["lr.tif", "--correct-shift", "feld"], standalone_mode=False)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +108,7 @@ def test_true_is_a_shift_as_it_was_before():
         ({"peak": 0.0}, "option peak: 0.0 is not allowed; must be greater than 0"),
         ({"peak": float("inf")}, "option peak: inf is not allowed"),
         ({"precision": "16"}, "option precision: '16' is not allowed; must be '32', 'bf16' or 'fp16'"),
-        ({"correct_shift": "fields"}, "option correct_shift: 'fields' is not allowed; must be 'shift', 'affine' or"),
+        ({"correct_shift": "fields"}, "option correct_shift: 'fields' is not allowed; did you mean field\\? must be"),
         ({"tyle": 24}, "option tyle: unknown key; did you mean tile?"),
     ],
 )

@@ -17,6 +17,7 @@ import numpy as np
 
 from hsisr.datasets.readers import virtual
 from hsisr.datasets.readers.damage import first_bytes
+from hsisr.datasets.readers.packages import listed_once
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.scene import Scene
 
@@ -78,7 +79,8 @@ def is_product(path: str | os.PathLike) -> bool:
     """Whether a file or folder is an agency's product, which is one scene whatever files it holds."""
     path = innermost(Path(path))
     head = first_bytes(path, _HEAD_BYTES) if path.is_file() else b""
-    return path.exists() and any(_module(name).matches(path, head) for name in PRODUCTS)
+    with listed_once():
+        return path.exists() and any(_module(name).matches(path, head) for name in PRODUCTS)
 
 
 def _is_folder(path: Path) -> bool:
@@ -132,10 +134,11 @@ def _recognised(path: Path) -> ModuleType:
         head = first_bytes(path, _HEAD_BYTES)
         if not head:
             raise HsisrError(f"{path}: empty file (0 bytes); get it again")
-    for name in READERS:
-        module = _module(name)
-        if module.matches(path, head):
-            return module
+    with listed_once():
+        for name in READERS:
+            module = _module(name)
+            if module.matches(path, head):
+                return module
     what = _inside(path) if path.is_dir() else _guess(head)
     raise HsisrError(f"{path}: {what}; expected one of the formats {', '.join(READERS)}")
 

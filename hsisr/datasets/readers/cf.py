@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers.ground import Georeference
+from hsisr.datasets.readers.products import text_attribute
 from hsisr.errors import HsisrError
 
 #: A coordinate may lie so far beside the evenly spaced one, in pixels.
@@ -20,22 +21,22 @@ def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, 
     evenly spaced coordinates x and y, or of longitudes and latitudes, else GDAL's `GeoTransform`: coordinates follow a
     cut of the image, and the attribute does not.
     """
-    place = _named(name, _text(datasets[name].attrs.get("grid_mapping", "")).partition(":")[0], datasets)
+    place = _named(name, (text_attribute(datasets[name], "grid_mapping") or "").partition(":")[0], datasets)
     if place is None:
         return Georeference()
-    wkt = next((_text(place.attrs[key]) for key in ("crs_wkt", "spatial_ref") if key in place.attrs), None)
+    wkt, geotransform = text_attribute(place, "crs_wkt", "spatial_ref"), text_attribute(place, "GeoTransform")
     x, y = _coordinates(name, _X, columns, datasets), _coordinates(name, _Y, rows, datasets)
     transform: tuple[float, ...] | None = None
     if x is not None and y is not None:
         transform = (x[0], 0.0, x[1], 0.0, y[0], y[1])
-    elif "GeoTransform" in place.attrs:
-        transform = _geotransform(path, _text(place.attrs["GeoTransform"]))
+    elif geotransform is not None:
+        transform = _geotransform(path, geotransform)
     return Georeference(None if wkt is None else _checked(path, wkt), transform)
 
 
 def valid_pixels(name: str, datasets: Mapping[str, Any], rows: int, columns: int) -> np.ndarray | None:
     """Mask (rows, columns) of the variable `valid` that the cube names as ancillary; None without one."""
-    names = _text(datasets[name].attrs.get("ancillary_variables", "")).split()
+    names = (text_attribute(datasets[name], "ancillary_variables") or "").split()
     found = _named(name, "valid", datasets) if "valid" in names else None
     if found is None or found.shape != (rows, columns):
         return None
@@ -83,7 +84,3 @@ def _checked(path: Path, wkt: str) -> str:
         return str(CRS.from_user_input(wkt).to_wkt())
     except (CRSError, ValueError) as error:
         raise HsisrError(f"{path}: its grid mapping names no CRS ({' '.join(str(error).split())})") from error
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

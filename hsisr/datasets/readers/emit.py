@@ -39,8 +39,7 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
     `none`: it counts. Raises HsisrError for EMIT's other products, and for parts that do not fit together.
     """
     screen = products.uses_quality(path, quality)
-    if str(ortho).lower() not in ("true", "false", "1", "0"):
-        raise HsisrError(f"{path}: ortho={ortho}: expected true or false")
+    on_grid = products.is_true(path, "ortho", ortho)
     with damage(path, "EMIT product"):
         file = open_for_strips(path)
         if _CUBE not in list(file):
@@ -57,7 +56,7 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
         cube: LazyArray = LazyCube(path, GuardedDataset(path, stored), (2, 0, 1), nodata)
         valid, told = _valid(path, cube.shape[1:]) if screen else (None, None)
         acquired, place = products.text_attribute(file, "time_coverage_start"), ground.Georeference()
-        if str(ortho).lower() in ("true", "1"):
+        if on_grid:
             table, place = _lookup(path, file, cube)
             cube = _OnGrid(cube, table, nodata)
             valid = None if valid is None else (table[0] < 0) | valid[table[0], table[1]]

@@ -9,6 +9,9 @@ import math
 import os
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, TreeBuilder
@@ -27,6 +30,20 @@ _MOST_DEPTH, _MOST_ELEMENTS = 100, 500_000
 _MOST_FILES, _MOST_FOLDERS_DEEP = 5_000, 6
 
 
+#: Packages that have been listed, while several readers ask whether one is theirs (`listed_once`); else None.
+_looked_into: ContextVar[dict[Path, "Package | None"] | None] = ContextVar("looked_into", default=None)
+
+
+@contextmanager
+def listed_once() -> Iterator[None]:
+    """Inside, a folder is walked, and an archive listed, once, however many readers ask for it."""
+    token = _looked_into.set({})
+    try:
+        yield
+    finally:
+        _looked_into.reset(token)
+
+
 @dataclass(frozen=True)
 class Package:
     """The files of a folder, or of a zip archive. names: path inside -> path or name by which it is opened."""
@@ -38,6 +55,15 @@ class Package:
     @classmethod
     def of(cls, path: Path, head: bytes = b"") -> "Package | None":
         """The package that a folder or a zip archive is; None for another file. head: its first bytes."""
+        known = _looked_into.get()
+        if known is None:
+            return cls._listed(path, head)
+        if path not in known:
+            known[path] = cls._listed(path, head)
+        return known[path]
+
+    @classmethod
+    def _listed(cls, path: Path, head: bytes) -> "Package | None":
         if path.is_dir():
             return cls(path, _files_below(path))
         if head.startswith(_ZIP):

@@ -124,6 +124,14 @@ def uses_quality(path: Path, quality: str) -> bool:
     return quality == "mask"
 
 
+def is_true(path: Path, option: str, value: Any) -> bool:
+    """Whether the value of an option says true or false. Raises HsisrError for another word."""
+    word = str(value).lower()
+    if word not in ("true", "false", "1", "0"):
+        raise HsisrError(f"{path}: {option}={value}: expected true or false")
+    return word in ("true", "1")
+
+
 def scaled(path: Path, scene: Scene, scales: np.ndarray, offsets: np.ndarray) -> Scene:
     """The scene with a scale and an offset for each band; where they differ, its bands become values."""
     if not (np.isfinite(scales).all() and np.isfinite(offsets).all() and scales.all()):

@@ -180,7 +180,7 @@ class _Raster(LazyArray):
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
-        with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"):
+        with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"), virtual.reached(self.path):
             yield
 
     def _read_from(self, data: Path, header: Path | None) -> tuple[Path, ...]:

@@ -45,6 +45,7 @@ def read(path: Path, asset: str | None = None, guide: str | None = None, remote:
     `guide`, if there is one. remote: whether (`true`) assets at addresses are read.
     Raises HsisrError for keys that are missing, and for assets that lie outside the item's folder.
     """
+    anywhere = products.is_true(path, "remote", remote)
     with damage(path, "STAC item"):
         item = json.loads(path.read_text(encoding="utf-8"))
         assets: Mapping[str, Any] = item["assets"]
@@ -56,7 +57,6 @@ def read(path: Path, asset: str | None = None, guide: str | None = None, remote:
     missing = [key for key in (*keys, *sharp) if key not in assets]
     if missing:
         raise HsisrError(f"{path}: has no asset {', '.join(missing)}; it has {listed}")
-    anywhere = str(remote).lower() in ("true", "1")
     scene = _image(path, assets, keys, anywhere)
     if sharp:
         scene = replace(scene, guide=_made(path, _image(path, assets, sharp, anywhere), ", ".join(sharp)))

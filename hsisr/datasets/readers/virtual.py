@@ -5,7 +5,8 @@ the user names is opened: no file that is read may name one.
 """
 
 import re
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,27 @@ def settings(path: Path) -> AbstractContextManager[Any]:
     import rasterio
 
     return rasterio.Env(**_SETTINGS)
+
+
+@contextmanager
+def reached(path: Path) -> Iterator[None]:
+    """Around GDAL's calls for this path: where an address does not answer with a file, the line says just that.
+
+    GDAL tells of a file that came, and of what is wrong with it, otherwise.
+    """
+    from rasterio.errors import RasterioIOError
+
+    try:
+        yield
+    except RasterioIOError as error:
+        reason = " ".join(str(error).split())
+        address = _ADDRESS.fullmatch(str(path))
+        if address is not None and re.search(r"HTTP response code|CURL error", reason):
+            raise HsisrError(
+                f"{address[1]}://{address[2]}: cannot be fetched ({reason}); check the address and the "
+                "connection, or download the file"
+            ) from error
+        raise
 
 
 def _archive(path: Path) -> tuple[Path, str]:

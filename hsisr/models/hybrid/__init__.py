@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from hsisr.degrade import Sensor
+from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.base import part_bytes
 from hsisr.models.fusion import padded
 from hsisr.models.hybrid.agreement import Agreement, agreed
@@ -33,10 +34,10 @@ from hsisr.models.hybrid.filters import (
 from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
 from hsisr.models.prior import Estimate, estimate, solve
-from hsisr.models.prior.blocks import is_one_block, learning_windows, reach
+from hsisr.models.prior.blocks import learning_windows, reach
 from hsisr.models.prior.errors import Errors, learn_errors
 from hsisr.models.prior.memory import learning_bytes
-from hsisr.models.windows import Images, Span, Window
+from hsisr.models.windows import HeldImages, Images, Span, Window
 
 if TYPE_CHECKING:
     from hsisr.degrade import Pair
@@ -44,8 +45,12 @@ if TYPE_CHECKING:
 
 #: Typical size of a correction, by which the network's output is multiplied.
 _CORRECTION = 0.02
+#: HR pixels, about, on which it is seen what filters and network do to a scene.
+_LOOKED_AT_PX = 1 << 19
 #: Solved pairs that are kept, as validation asks for the same ones again and again.
 _KEPT = 8
+#: HR pixels a side, at most, of a window on which filters and network are tried while a scene is learnt.
+_WINDOW_PX = 512
 #: LR pixels around one that its remainder's interpolation reads, with a shift of up to one.
 _INTERPOLATED_LR_PX = 4
 
@@ -123,6 +128,9 @@ class Hybrid(Network):
         """What the prior learns of a scene, and what filters, network and agreement go by, from the same pixels."""
         found, learnt = estimate(images, self.scale, sensor), self._learnt()
         windows = learning_windows(images, self.scale)
+        # filters and network take long: a part of a large scene says enough of how strongly they work on it
+        every = max(1, -(-_area(windows) * self.scale**2 // _LOOKED_AT_PX))
+        windows = windows[every // 2 :: every]
 
         def piece(rows: Span, columns: Span) -> Piece:
             window = images.window(rows, columns)
@@ -142,7 +150,10 @@ class Hybrid(Network):
         return replace(scene, agreement=agreement)
 
     def reach_lr_px(self, estimate: LearntScene) -> int:
-        """That of the filters or of the remainder's interpolation, and of the network after them."""
+        """LR pixels that filters or the remainder's interpolation reach, and the network after them.
+
+        estimate: what `estimate` returned.
+        """
         footprint = estimate.prior.sensor.footprint
         return max(reach(footprint, self.scale)) + _INTERPOLATED_LR_PX + -(-(4 * len(self.blocks) + 6) // self.scale)
 
@@ -175,11 +186,10 @@ class Hybrid(Network):
         return part_bytes(self, bands, guide_channels)
 
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
-        """What the prior takes; or the network, on a scene that is learnt whole."""
+        """What the prior takes; or filters and network on a window of what it was learnt from."""
         by_prior = learning_bytes(size, bands, guide_channels, self.scale)
-        if not is_one_block(*size):
-            return by_prior
-        return max(by_prior, size[0] * size[1] * self.scale**2 * self.bytes_per_pixel(bands, guide_channels))
+        window = min(size[0] * size[1] * self.scale**2, _WINDOW_PX**2)
+        return max(by_prior, window * self.bytes_per_pixel(bands, guide_channels))
 
     def working_bytes(self, bands: int) -> int:
         """Bytes a pixel, at so many `bands`: eight images of prior and filters, or the network after them."""
@@ -190,7 +200,14 @@ class Hybrid(Network):
         self._solved.clear()
 
     def _corrected(self, lr: Tensor, guide: Tensor, sensor: Sensor | None) -> Tensor:
-        found = self._solve(lr.float().cpu().numpy(), guide.float().cpu().numpy(), sensor)
+        low, sharp = (image.float().cpu().numpy() for image in (lr, guide))
+        known = sensor or Sensor()
+        images = HeldImages(low, sharp, self.scale, known.mask)
+        if len(learning_windows(images, self.scale)) > 1:
+            footprint = known.footprint or estimate_footprint(low.astype(np.float64), sharp, self.scale, known.mask)
+            scene = self.estimate(images, replace(known, footprint=footprint))
+            return torch.from_numpy(self.super_resolve_part(scene, Window(low, sharp, known.mask), (0, 0)))
+        found = self._solve(low, sharp, sensor)
         image, by_camera = self._with_network(found)
         learnt = self._learnt()
         return torch.from_numpy(agreed(image, by_camera, learnt.response, found.solution, float(learnt.contradiction)))
@@ -226,6 +243,11 @@ class Hybrid(Network):
 
     def _learnt(self) -> Learnt:
         return Learnt(*(getattr(self, field.name).cpu().numpy() for field in fields(Learnt)))
+
+
+def _area(windows: list[tuple[Span, Span]]) -> int:
+    """LR pixels of windows."""
+    return sum((rows[1] - rows[0]) * (columns[1] - columns[0]) for rows, columns in windows)
 
 
 class _Block(nn.Module):

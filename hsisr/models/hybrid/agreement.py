@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.degrade.estimation import Subspace
-from hsisr.models.prior import Solution, guide_gain
+from hsisr.models.prior import Solution
+from hsisr.models.prior.agreement import guide_gain
 
 
 def contradiction(image: np.ndarray, guide: np.ndarray, response: np.ndarray, valid: np.ndarray | None = None) -> float:

@@ -11,15 +11,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, spectral_subspace
+from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, spectral_subspace, subspace_of
 from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import KnownSensor, Sensor, whole_lr_pixels
 from hsisr.models.classical.checks import check_pair
-from hsisr.models.prior.blocks import Blocks, cells, chosen_blocks, is_one_block, reach
+from hsisr.models.prior.agreement import Moments, guide_gain, move
+from hsisr.models.prior.blocks import (
+    Blocks,
+    LearningWindow,
+    LearningWindows,
+    cells,
+    chosen_blocks,
+    is_one_block,
+    reach,
+)
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
-from hsisr.models.prior.features import WAVES, Functions, GuideFeatures, places
-from hsisr.models.prior.kriging import FieldsByWindows, SmoothFields, whitened
-from hsisr.models.prior.regression import Fit, Regression
+from hsisr.models.prior.features import CANDIDATES_PX, WAVES, Functions, GuideFeatures, places, seen_features
+from hsisr.models.prior.kriging import Correlation, Field, FieldsByWindows, SmoothFields, whitened
+from hsisr.models.prior.regression import Fit, Sums, regress, regress_arrays
 from hsisr.models.windows import HeldImages, Images, Span, Window
 
 if TYPE_CHECKING:
@@ -27,7 +36,7 @@ if TYPE_CHECKING:
 
 #: Least and most components of the subspace. A few too many do no harm, as evidence shrinks what is noise; with few
 #: bands there is no telling noise from signal by eigenvalues.
-_COMPONENTS = {"least": 12, "most": 32}
+_LEAST_COMPONENTS, _MOST_COMPONENTS = 12, 32
 #: Times that the regression is repeated with the correlation of what it left, and the ratio of noise to field from
 #: which on that is white enough.
 _REFITS, _WHITE = 2, 3.0
@@ -37,8 +46,6 @@ _LEAST_RATIO = 4e-3
 _CHOOSING_LR_PX = 4096
 #: HR pixels whose features are made at a time.
 _STRIP_PX = 1 << 10
-#: HR pixels whose disagreement with the guide is found at a time.
-_SUMMED_PX = 1 << 15
 #: HR pixels a side of the windows in which it is found what a large scene's regression leaves.
 _WINDOW_PX = 512
 
@@ -126,7 +133,7 @@ class Estimate:
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
         coefficients, uncertainty = self._regressed(self.fit, guide, (rows, columns), variance)
         coefficients += self._fields(rows, columns)
-        _move(coefficients, guide, self.response, self.offset, self.gain)
+        move(coefficients, guide, self.response, self.offset, self.gain)
         return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
 
     def errors(self, images: Images) -> "Errors":
@@ -197,11 +204,15 @@ def solve(
     if known.footprint is None:
         known = replace(known, footprint=estimate_footprint(lr.astype(np.float64), guide, scale, known.mask))
     images = HeldImages(lr, guide, scale, known.mask)
-    found, coefficients, uncertainty = _learnt(images, scale, known, waves, variance)
-    if is_one_block(*images.size):
-        _move(coefficients, guide, found.response, found.offset, found.gain)
-        return found.solved(coefficients, uncertainty, replace(found.sensor, mask=known.mask))
-    return found.solution(guide, variance=variance, mask=known.mask)
+    if not is_one_block(*images.size):
+        return estimate(images, scale, known, waves).solution(guide, variance=variance, mask=known.mask)
+    kept: list[np.ndarray] = []
+    uncertainty: list[np.ndarray] | None = [] if variance else None
+    found = _learnt(images, scale, known, waves, kept, uncertainty)
+    coefficients = np.concatenate(kept, axis=1)
+    move(coefficients, guide, found.response, found.offset, found.gain)
+    deviation = None if uncertainty is None else np.concatenate(uncertainty)
+    return found.solved(coefficients, deviation, replace(found.sensor, mask=known.mask))
 
 
 def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> Estimate:
@@ -210,31 +221,61 @@ def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> 
     sensor: with its footprint; the rest is estimated where it is not known. Its mask is not read: the images have one.
     Memory grows with the scene by the LR pixels' residuals alone.
     """
-    return _learnt(images, scale, sensor, waves, False)[0]
+    found = _learnt(images, scale, sensor, waves)
+    return found if is_one_block(*images.size) else _everywhere(found, images)
 
 
 def _learnt(
-    images: Images, scale: int, sensor: Sensor, waves: int, variance: bool
-) -> tuple[Estimate, np.ndarray, np.ndarray | None]:
-    """The estimate; and of the blocks that it was learnt from, coefficients before they agree, and variance."""
+    images: Images,
+    scale: int,
+    sensor: Sensor,
+    waves: int,
+    kept: list[np.ndarray] | None = None,
+    uncertainty: list[np.ndarray] | None = None,
+) -> Estimate:
+    """The estimate, without the residuals of a large scene.
+
+    kept, uncertainty: take a small scene's coefficients, before they agree, and the regression's variance, by strips.
+    """
     assert sensor.footprint is not None
     part = chosen_blocks(images, scale, sensor.footprint)
     known = estimate_sensor(part.lr, part.guide, scale, replace(sensor, mask=part.mask), part.sampler, part.valid)
-    valid = part.valid.ravel()
-    features = GuideFeatures(part.guide, waves, mask=part.mask, place=part.place)
-    _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(valid))
-    low = features.seen_by(part.sampler)
-    fields = SmoothFields(part.one, scale)
-    bands, subspace, fit, clipping = _regressed(part.lr, low, valid, known.noise_sigma, features.simpler, fields)
-    raw = fit.before(features.whitening)
-    coefficients, uncertainty = _applied(raw, features.functions, part.guide, part.place, variance)
-    residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0).reshape(-1, *part.lr.shape[1:])
-    choices = [(chosen.length_lr_px, chosen.ratio) for chosen in fields.correlations(residuals)]
-    for image, field_there in zip(coefficients, fields.kriged(residuals), strict=True):
-        image += field_there
-    response, offset, mismatch = _response(subspace, coefficients, bands, part, valid, known)
-    gain = _gain(coefficients, part.guide, response, offset, mismatch)
-    found = Estimate(
+    seen_windows, whole = LearningWindows(images, scale, sensor.footprint), is_one_block(*images.size)
+    candidates = None if whole else seen_windows.draw(CANDIDATES_PX)
+    features = GuideFeatures(part.guide, waves, mask=part.mask, place=part.place, candidates=candidates)
+    _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(part.valid))
+    windows = _Windows(seen_windows, features)
+    fields = SmoothFields(seen_windows[0].sampler, scale)
+    subspace, fit, clipping = _regressed(part, windows, known.noise_sigma, fields, scale)
+    raw, residuals = fit.before(features.whitening), windows.residuals(subspace, fit, clipping)
+    chosen = [(found.length_lr_px, found.ratio) for found in fields.correlations(np.concatenate(residuals, axis=1))]
+    moments = Moments(len(chosen), len(part.guide))
+    seen, spectra, wanted = [], [], []
+    for left, number in zip(residuals, windows.images.few(), strict=True):
+        window, low = windows.images[number], np.zeros(left.shape)
+        smooth = [
+            Field.of(Correlation.seen_by(window.sampler, scale, *choice), image)
+            for choice, image in zip(chosen, left, strict=True)
+        ]
+        for rows in window.strips():
+            guide, place = window.guide[:, rows], window.place[:, rows]
+            coefficients, variance = _applied(raw, features.functions, guide, place, uncertainty is not None)
+            for one, image in zip(smooth, coefficients, strict=True):
+                image += one.at(0, rows)
+            moments.add(coefficients, guide)
+            low += replace(window.sampler, rows=window.sampler.rows[:, rows])(coefficients)
+            if kept is not None:
+                kept.append(coefficients)
+            if uncertainty is not None and variance is not None:
+                uncertainty.append(variance)
+        seen.append(low.reshape(len(low), -1)[:, window.valid])
+        spectra.append(windows.unbiased(window, number, clipping)[:, window.valid])
+        wanted.append(window.sampler(window.guide).reshape(len(window.guide), -1)[:, window.valid])
+    views = [np.concatenate(images, axis=1) for images in (seen, spectra, wanted)]
+    floor = 1e-6 * float((part.guide**2).mean())
+    response, offset, mismatch = _response(subspace, views[0], views[1], views[2], floor, known)
+    gain = guide_gain(moments.spread(), moments.beyond(response, offset), response, mismatch)
+    return Estimate(
         images.size,
         scale,
         replace(known, mask=None),
@@ -242,15 +283,14 @@ def _learnt(
         subspace,
         raw,
         None if clipping is None else replace(clipping, fit=clipping.fit.before(features.whitening)),
-        choices,
-        residuals.astype(np.float32),
+        chosen,
+        residuals[0].astype(np.float32),
         response,
         offset,
         mismatch,
         gain,
         bool(part.lr.min() >= 0),
     )
-    return found if is_one_block(*images.size) else _everywhere(found, images), coefficients, uncertainty
 
 
 def _everywhere(found: Estimate, images: Images) -> Estimate:
@@ -273,123 +313,95 @@ def _everywhere(found: Estimate, images: Images) -> Estimate:
     return replace(found, residuals=residuals, positive=least >= 0)
 
 
-def agree_with_guide(
-    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, mismatch: float
-) -> None:
-    """Move coefficients (K, H, W), in place, to where the response makes the guide (G, H, W) of them.
-
-    The best linear estimate for errors that are alike in all components, but nowhere larger than the component itself:
-    their variance is what the observed mismatch has beyond `mismatch`, the variance that the response itself leaves.
-    """
-    _move(coefficients, guide, response, offset, _gain(coefficients, guide, response, offset, mismatch))
-
-
-def _missing(
-    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray
-) -> Iterator[tuple[np.ndarray, slice]]:
-    """What the guide (G, H, W) has beyond what the response makes of coefficients (K, H, W): (G, n), and which pixels.
-
-    Some pixels at a time, as the sums are in float64.
-    """
-    shown, flat = (images.reshape(len(images), -1) for images in (guide, coefficients))
-    for first in range(0, flat.shape[1], _SUMMED_PX):
-        part = slice(first, first + _SUMMED_PX)
-        yield shown[:, part] - offset - response @ flat[:, part], part
-
-
-def _gain(
-    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, mismatch: float
-) -> np.ndarray:
-    """What to add to coefficients (K, H, W) for what the guide (G, H, W) has beyond them: (K, G)."""
-    spread = np.array([plane.var() for plane in coefficients])
-    beyond = sum(float((part**2).sum()) for part, _ in _missing(coefficients, guide, response, offset)) / guide.size
-    return guide_gain(spread, beyond, response, mismatch)
-
-
-def guide_gain(spread: np.ndarray, beyond: float, response: np.ndarray, mismatch: float) -> np.ndarray:
-    """What agreement with the guide adds to coefficients for what the guide has beyond them: (K, G).
-
-    spread: (K,), variance of the coefficients. beyond: mean square of what the guide has beyond their response (G, K).
-    mismatch: what of that the response itself leaves.
-    """
-    power = float((response**2).sum()) / len(response)
-    excess = max(0.0, beyond - mismatch) / max(power, 1e-30)
-    weighed = response * np.minimum(excess, spread)
-    if not weighed.any():
-        return np.zeros_like(response.T)
-    gain: np.ndarray = weighed.T @ np.linalg.pinv(weighed @ response.T + mismatch * np.eye(len(response)))
-    return gain
-
-
-def _move(
-    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, gain: np.ndarray
-) -> None:
-    """Add to coefficients (K, H, W), in place, what the gain says."""
-    if gain.any():
-        flat = coefficients.reshape(len(coefficients), -1)
-        for missing, part in _missing(coefficients, guide, response, offset):
-            flat[:, part] += (gain @ missing).astype(flat.dtype)
-
-
 def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
     """Let the evidence of the bands (B, h w), at LR pixels among those of these indices, choose the kernel."""
     pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
     bands = bands[:, pixels]
-    targets = spectral_subspace(bands, **_COMPONENTS).coefficients(bands)
+    targets = spectral_subspace(bands, least=_LEAST_COMPONENTS, most=_MOST_COMPONENTS).coefficients(bands)
     features.choose(
-        sampler, pixels, lambda low: float(Regression(low, least_ratio=_LEAST_RATIO).fit(targets).surprise.sum())
+        sampler, pixels, lambda low: float(regress_arrays(low, targets, least_ratio=_LEAST_RATIO).surprise.sum())
     )
 
 
+class _Windows:
+    """Learning windows with their features as the sensor sees them, made anew each time; a lone one keeps them."""
+
+    def __init__(self, images: LearningWindows, features: GuideFeatures) -> None:
+        self.images, self._features = images, features
+        self._only: np.ndarray | None = None
+
+    def low(self, number: int) -> np.ndarray:
+        """Features (D, n) of a window."""
+        if self._only is not None:
+            return self._only
+        window = self.images[number]
+        seen = seen_features(self._features.functions, window.guide.astype(np.float32), window.place, window.sampler)
+        if len(self.images) == 1:
+            self._only = seen
+        return seen
+
+    def unbiased(self, window: LearningWindow, number: int, clipping: Clipping | None) -> np.ndarray:
+        """The bands (B, n) of a window without the bias of clipping."""
+        return window.bands if clipping is None else clipping.unbiased(window.bands, clipping.fit(self.low(number)))
+
+    def regression(self, clipping: Clipping | None) -> tuple[Subspace, Fit]:
+        """The subspace of the bands of all windows, and the regression of its coefficients on the features."""
+        sums = Sums(len(self._features), len(self.images[0].bands))
+        for number in range(len(self.images)):
+            window, low = self.images[number], self.low(number)
+            bands, every = self.unbiased(window, number, clipping), window.valid.all()
+            sums.add(*((low, bands) if every else (low[:, window.valid], bands[:, window.valid])))
+        mean, covariance = sums.target_moments()
+        subspace = subspace_of(mean, covariance, sums.count, least=_LEAST_COMPONENTS, most=_MOST_COMPONENTS)
+        return subspace, regress(sums.projected(subspace.basis, subspace.mean), self._features.simpler, _LEAST_RATIO)
+
+    def whitened_regression(
+        self, subspace: Subspace, clipping: Clipping | None, fit: Fit, correlation: Correlation, scale: int
+    ) -> Fit:
+        """The same where what is left is a smooth field with that correlation. fit: stands in for invalid pixels."""
+        sums, shape = Sums(len(self._features), len(subspace.basis.T)), self.images.shape
+        for number in range(len(self.images)):
+            window, low = self.images[number], self.low(number)
+            targets = subspace.coefficients(self.unbiased(window, number, clipping))
+            targets = np.where(window.valid, targets, fit(low))
+            here = Correlation.seen_by(window.sampler, scale, correlation.length_lr_px, correlation.ratio)
+            constant, low, targets = (
+                whitened(images.reshape(-1, *shape), here) for images in (np.ones(shape), low, targets)
+            )
+            sums.add(low, targets, constant)
+        return regress(sums, self._features.simpler, _LEAST_RATIO)
+
+    def residuals(self, subspace: Subspace, fit: Fit, clipping: Clipping | None) -> list[np.ndarray]:
+        """What a fit leaves of some windows (K, h, w); 0 where pixels are not valid."""
+        found = []
+        for number in self.images.few():
+            window, low = self.images[number], self.low(number)
+            left = subspace.coefficients(self.unbiased(window, number, clipping)) - fit(low)
+            found.append(np.where(window.valid, left, 0.0).reshape(-1, *self.images.shape))
+        return found
+
+
 def _regressed(
-    lr: np.ndarray,
-    low: np.ndarray,
-    valid: np.ndarray,
-    noise_sigma: float,
-    simpler: tuple[int, int],
-    fields: SmoothFields,
-) -> tuple[np.ndarray, Subspace, Fit, Clipping | None]:
-    """The bands (B, h w) without the bias of clipping, their subspace, its regression on the features, that bias."""
-    bands, clipping = lr.reshape(len(lr), -1), None
-    regression = Regression(low if valid.all() else low[:, valid], None, simpler, _LEAST_RATIO)
-    subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
-    fit = regression.fit(subspace.coefficients(bands[:, valid]))
-    if is_clipped(bands) and noise_sigma > 0:
-        clipping = Clipping(subspace, fit, noise_sigma)
-        bands = clipping.unbiased(bands, fit(low))
-        subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
-        fit = regression.fit(subspace.coefficients(bands[:, valid]))
-    del regression  # its copy of the features
-    fit = _generalised(fit, low, subspace.coefficients(bands), valid, lr.shape[1:], simpler, fields)
-    return bands, subspace, fit, clipping
+    part: Blocks, windows: _Windows, noise_sigma: float, fields: SmoothFields, scale: int
+) -> tuple[Subspace, Fit, Clipping | None]:
+    """The subspace of the bands without the bias of clipping, its regression on the features, that bias.
 
-
-def _generalised(
-    fit: Fit,
-    low: np.ndarray,
-    coefficients: np.ndarray,
-    valid: np.ndarray,
-    shape: tuple[int, int],
-    simpler: tuple[int, int],
-    fields: SmoothFields,
-) -> Fit:
-    """Generalised least squares: where the regression leaves a smooth field, regress on what is not smooth.
-
+    Generalised least squares: where the regression leaves a smooth field, it is repeated on what is not smooth.
     Otherwise bumps of place and colour imitate the field, which kriging knows better, and the weights that matter,
     those of the guide's detail, come out wrong. Pixels that are not valid are taken to be as the fit before has them.
     """
+    clipping = None
+    subspace, fit = windows.regression(None)
+    if is_clipped(part.lr) and noise_sigma > 0:
+        clipping = Clipping(subspace, fit, noise_sigma)
+        subspace, fit = windows.regression(clipping)
     for _ in range(_REFITS):
-        fitted = fit(low)
-        targets = np.where(valid, coefficients, fitted)
-        correlation = fields.shared_correlation((targets - fitted).reshape(-1, *shape))
+        left = np.concatenate(windows.residuals(subspace, fit, clipping), axis=1)
+        correlation = fields.shared_correlation(left)
         if correlation.ratio > _WHITE:
             break
-        constant, features, targets = (
-            whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), low, targets)
-        )
-        fit = Regression(features, constant, simpler, _LEAST_RATIO).fit(targets)
-        del features
-    return fit
+        fit = windows.whitened_regression(subspace, clipping, fit, correlation, scale)
+    return subspace, fit, clipping
 
 
 def _applied(
@@ -424,29 +436,21 @@ def _strips(functions: Functions, guide: np.ndarray, place: np.ndarray) -> Itera
 
 
 def _response(
-    subspace: Subspace,
-    coefficients: np.ndarray,
-    bands: np.ndarray,
-    part: Blocks,
-    valid: np.ndarray,
-    sensor: KnownSensor,
+    subspace: Subspace, seen: np.ndarray, bands: np.ndarray, wanted: np.ndarray, floor: float, sensor: KnownSensor
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Response (G, K) and offset (G, 1) on the subspace, and the variance that they leave.
+    """Response (G, K) and offset (G, 1) on the subspace, and the variance that they leave, at least `floor`.
 
-    Of a known response, that is what it makes of the spectra outside the subspace, or by what LR image and guide
-    disagree beyond noise (it may not be as well known as that), whichever is more. An unknown one is fitted to
-    coefficients that are free of noise, unlike the LR image's.
+    Of a known response, that is what it makes of the spectra outside the subspace, or by what LR image (B, n) and
+    guide (G, n) as the sensor sees it disagree beyond noise (it may not be as well known as that), whichever is more.
+    An unknown one is fitted to the sensor's view (K, n) of coefficients that are free of noise, unlike the LR image's.
     """
-    wanted = part.sampler(part.guide).reshape(len(part.guide), -1)[:, valid]
     if sensor.offset is None:
         on_subspace = sensor.response @ subspace.basis
         outside = sensor.response - on_subspace @ subspace.basis.T
-        left = _beyond_noise(outside, bands[:, valid] - subspace.mean, 0.0, sensor.noise_sigma)
-        disagreement = _beyond_noise(sensor.response, bands[:, valid], wanted, sensor.noise_sigma)
-        floor = 1e-6 * float((part.guide**2).mean())
+        left = _beyond_noise(outside, bands - subspace.mean, 0.0, sensor.noise_sigma)
+        disagreement = _beyond_noise(sensor.response, bands, wanted, sensor.noise_sigma)
         return on_subspace, sensor.response @ subspace.mean, max(left, disagreement, floor)
-    seen = part.sampler(coefficients).reshape(len(coefficients), -1)[:, valid]
-    fit = Regression(seen).fit(wanted)
+    fit = regress_arrays(seen, wanted)
     return fit.weights, fit.offset, float(fit.noise.mean())
 
 

@@ -1,6 +1,6 @@
 """Functions of the guide's colour and of the place, of which every coefficient of the image is taken to be a sum."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ class Kernel(NamedTuple):
 #: Kernels among which a scene chooses.
 KERNELS = (Kernel(1.5, 0.2), Kernel(2.2, 0.2), Kernel(2.2, 0.4), Kernel(3.0, 0.5))
 #: Pixels, drawn at random, among which centres are chosen, and the kernel in whose widths they are to lie apart.
-_CANDIDATES_PX, _APART = 8192, Kernel(1.5, 0.2)
+CANDIDATES_PX, _APART = 8192, Kernel(1.5, 0.2)
 #: Variance that is added to a bump's own so that those of nearly the same place can be told apart.
 _JITTER = 1e-6
 #: Standard deviation of channels and products, against that of the bumps together, 1: what is linear comes first.
@@ -32,12 +32,8 @@ _DARK = 1e-3
 #: Channels of which all products are features; of more, only those of so many principal components are, as their number
 #: grows with the square.
 MOST_MULTIPLIED = 20
-#: Bumps that are made at a time for the whole image.
-_CHUNK = 8
-#: Pixels whose distances from the centres are found at a time.
-_STRIP_PX = 1 << 14
-#: LR pixels whose bumps are whitened at a time.
-_TURNED_LR_PX = 4096
+#: Values of features that are made at a time, of all pixels of some features.
+_CHUNK_VALUES = 1 << 23
 
 
 class Bumps:
@@ -63,12 +59,10 @@ class Bumps:
 
     def __call__(self, place: np.ndarray, which: slice = slice(None)) -> np.ndarray:
         """The bumps (M, n), or some of them, not yet whitened, at z (d, n), float32."""
-        around = self._around[which]
-        values = np.empty((len(around), place.shape[1]), np.float32)
-        for first in range(0, place.shape[1], _STRIP_PX):
-            part = slice(first, first + _STRIP_PX)
-            scaled = self._scaled(place[:, part])
-            values[:, part] = around @ np.concatenate([scaled, np.ones_like(scaled[:1]), -_half_square(scaled)])
+        scaled = self._scaled(place)
+        values: np.ndarray = self._around[which] @ np.concatenate(
+            [scaled, np.ones_like(scaled[:1]), -_half_square(scaled)]
+        )
         np.minimum(values, 0, out=values)  # rounding
         return np.exp(values, out=values)
 
@@ -93,12 +87,12 @@ class Functions:
         self._pairs = [(i, j) for i in range(multiplied) for j in range(i, multiplied)]
         self._principal = _principal(guide) if channels > MOST_MULTIPLIED else None
         self._peak = max(float(np.abs(guide).max()), float(np.finfo(np.float32).tiny))
-        roots = [(root.mean(), root.var()) for root in map(self._root, guide)]
-        self._colour_mean = np.array([mean for mean, _ in roots], np.float32)
-        spread = float(sum(variance for _, variance in roots))
+        self._colour_mean = self._root(guide).mean(axis=(1, 2), keepdims=True)
+        spread = float(((self._root(guide) - self._colour_mean) ** 2).mean(axis=(1, 2)).sum())
         self._colour_gain = np.float32(np.sqrt(3 / spread)) if spread > 0 else np.float32(1)
-        self._gains = np.ones(channels + len(self._pairs), np.float32)
-        deviation = np.array([plane.std() for plane in self.planes(guide)])
+        self._gains = np.ones((channels + len(self._pairs), 1), np.float32)
+        parts = chunks(self.plain, guide[0].size)
+        deviation = np.concatenate([self.polynomial(guide, part).std(axis=1, keepdims=True) for part in parts])
         self._gains = (_PLAIN / np.where(deviation > 1e-6 * self._peak, deviation, 1)).astype(np.float32)
 
     def __len__(self) -> int:
@@ -115,40 +109,34 @@ class Functions:
 
     def where(self, guide: np.ndarray, place: np.ndarray) -> np.ndarray:
         """z of guide (G, n, m) at place (2, n, m), as `places` gives it: (G + 2, n m), float32."""
-        found = np.empty((len(guide) + 2, *guide.shape[1:]), np.float32)
-        for channel, mean, result in zip(guide, self._colour_mean, found, strict=False):
-            result[...] = (self._root(channel) - mean) * self._colour_gain
-        found[-2:] = place
-        return found.reshape(len(found), -1)
+        colour = (self._root(guide) - self._colour_mean) * self._colour_gain
+        return np.concatenate([colour, place]).reshape(len(guide) + 2, -1).astype(np.float32)
 
-    def polynomial(self, guide: np.ndarray) -> np.ndarray:
-        """Channels and products of guide (G, n, m): (plain, n m)."""
-        found = np.empty((self.plain, guide[0].size), np.float32)
-        for plane, result in zip(self.planes(guide), found, strict=True):
-            result[...] = plane.ravel()
-        return found
-
-    def planes(self, guide: np.ndarray) -> Iterator[np.ndarray]:
-        """The same, one after the other: (n, m) each."""
+    def polynomial(self, guide: np.ndarray, which: slice = slice(None)) -> np.ndarray:
+        """Channels and products of guide (G, n, m), or some of them: (plain, n m)."""
         factors = guide
         if self._principal is not None:
             mean, basis = self._principal
-            factors = np.stack([_sum(weights, guide, mean) for weights in basis])
-        for channel, gain in zip(guide, self._gains, strict=False):
-            yield channel * gain
-        for (i, j), gain in zip(self._pairs, self._gains[len(guide) :], strict=True):
-            yield factors[i] * factors[j] * gain
+            factors = np.tensordot(basis, guide - mean, axes=1)
+        numbers = range(self.plain)[which]
+        own, products = ([n for n in numbers if (n < len(guide)) == plain] for plain in (True, False))
+        pairs = [self._pairs[number - len(guide)] for number in products]
+        made = np.concatenate([guide[own], *((factors[i] * factors[j])[None] for i, j in pairs)])
+        return made.reshape(len(numbers), -1) * self._gains[which]
 
     def _root(self, guide: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(guide / self._peak, 0) + np.float32(_DARK))
 
 
+def chunks(count: int, pixels: int) -> list[slice]:
+    """Features 0 .. count - 1 in parts, of which few enough at a time are made at so many pixels."""
+    step = max(1, _CHUNK_VALUES // pixels)
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
+
+
 def places(rows: tuple[int, int], columns: tuple[int, int], longer: int) -> np.ndarray:
     """Row and column of pixels [start, stop), in units of the image's longer side: (2, n, m), float32."""
-    down, across = (np.arange(*span) / longer for span in (rows, columns))
-    found = np.empty((2, len(down), len(across)), np.float32)
-    found[0], found[1] = down[:, None], across
-    return found
+    return (np.mgrid[slice(*rows), slice(*columns)] / np.float32(longer)).astype(np.float32)
 
 
 class GuideFeatures:
@@ -158,7 +146,8 @@ class GuideFeatures:
     linear, what it sees of a sum of them is the same sum of what it sees of each (`seen_by`).
 
     guide: (G, H, W). waves: bumps, at most one a pixel. mask: (H, W), the pixels that may be centres, or None for all.
-    place: (2, H, W), where its pixels lie (`places`), if it is not an image of its own.
+    place: (2, H, W), where its pixels lie (`places`), if it is not an image of its own. candidates: guide (G, 1, n) and
+    place (2, 1, n) of pixels, in random order, among which the centres are chosen; None: of this guide.
     """
 
     def __init__(
@@ -168,16 +157,19 @@ class GuideFeatures:
         seed: int = 0,
         mask: np.ndarray | None = None,
         place: np.ndarray | None = None,
+        candidates: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        self._guide = guide.astype(np.float32, copy=False)
+        self._guide = guide.astype(np.float32)
         self._height, self._width = guide.shape[1:]
         self._place = places((0, self._height), (0, self._width), max(guide.shape[1:])) if place is None else place
         self.functions = Functions(self._guide)
-        pixels = np.arange(guide[0].size) if mask is None else np.flatnonzero(mask)
-        rng = np.random.default_rng(seed)
-        drawn = rng.permutation(pixels)[:_CANDIDATES_PX]
-        guide, place = (part.reshape(len(part), 1, -1)[..., drawn] for part in (self._guide, self._place))
-        self._centres = _centres(self.functions.where(guide, place), waves)
+        if candidates is None:
+            pixels = np.arange(guide[0].size) if mask is None else np.flatnonzero(mask)
+            drawn = np.random.default_rng(seed).permutation(pixels)[:CANDIDATES_PX]
+            where = self._where()[:, drawn]
+        else:
+            where = self.functions.where(*candidates)
+        self._centres = _centres(where, waves)
         self.functions.bumps = Bumps(self._centres, _APART)
 
     def __len__(self) -> int:
@@ -196,8 +188,7 @@ class GuideFeatures:
         """
         whole = self._where().reshape(-1, self._height, self._width)
         place = sampler(whole).reshape(len(whole), -1)[:, pixels].astype(np.float32)
-        plain = np.empty((self.functions.plain, len(pixels)))
-        self._plain_seen_by(sampler, plain, pixels)
+        plain = _seen_polynomial(self.functions, self._guide, sampler)[:, pixels]
         candidates = [Bumps(self._centres, kernel) for kernel in KERNELS]
         surprises = [surprise(np.concatenate([plain, bumps.whitening @ bumps(place)])) for bumps in candidates]
         self.functions.bumps = candidates[int(np.argmin(surprises))]
@@ -208,18 +199,7 @@ class GuideFeatures:
 
     def seen_by(self, sampler: Sampler) -> np.ndarray:
         """All features as the sensor sees them, whitened: (len(self), h w), float64."""
-        place, bumps, plain = self._where(), self.functions.bumps, self.functions.plain
-        pixels = sampler.rows.shape[0] // sampler.terms * sampler.columns.shape[0]
-        seen = np.empty((len(self), pixels))
-        self._plain_seen_by(sampler, seen)
-        for first in range(plain, len(self), _CHUNK):
-            images = bumps(place, slice(first - plain, first - plain + _CHUNK))
-            low = sampler(images.reshape(-1, self._height, self._width))
-            seen[first : first + len(low)] = low.reshape(-1, pixels)
-        for first in range(0, pixels, _TURNED_LR_PX):
-            part = seen[plain:, first : first + _TURNED_LR_PX]
-            part[...] = bumps.whitening @ part
-        return seen
+        return seen_features(self.functions, self._guide, self._place, sampler)
 
     @property
     def whitening(self) -> np.ndarray:
@@ -232,10 +212,27 @@ class GuideFeatures:
     def _where(self) -> np.ndarray:
         return self.functions.where(self._guide, self._place)
 
-    def _plain_seen_by(self, sampler: Sampler, seen: np.ndarray, pixels: slice | np.ndarray = slice(None)) -> None:
-        """Write channels and products at LR pixels to the first of `seen` (at least plain, n)."""
-        for plane, row in zip(self.functions.planes(self._guide), seen, strict=False):
-            row[...] = sampler(plane[None]).reshape(-1)[pixels]
+
+def seen_features(functions: Functions, guide: np.ndarray, place: np.ndarray, sampler: Sampler) -> np.ndarray:
+    """All features of guide (G, H, W) at place (2, H, W) as the sensor sees them, whitened: (D, h w), float64."""
+    bumps, shape, z = functions.bumps, (-1, *guide.shape[1:]), functions.where(guide, place)
+    plain, count = _seen_polynomial(functions, guide, sampler), len(functions.bumps.whitening)
+    seen = np.empty((len(functions), plain.shape[1]))
+    seen[: len(plain)] = plain
+    whole = seen[len(plain) :]
+    for part in chunks(count, z.shape[1]):
+        whole[part] = sampler(bumps(z, part).reshape(shape)).reshape(part.stop - part.start, -1)
+    step = max(1, _CHUNK_VALUES // count)
+    for first in range(0, whole.shape[1], step):
+        whole[:, first : first + step] = bumps.whitening @ whole[:, first : first + step]
+    return seen
+
+
+def _seen_polynomial(functions: Functions, guide: np.ndarray, sampler: Sampler) -> np.ndarray:
+    shape = -1, *guide.shape[1:]
+    parts = chunks(functions.plain, guide[0].size)
+    seen = [sampler(functions.polynomial(guide, part).reshape(shape)) for part in parts]
+    return np.concatenate([low.reshape(len(low), -1) for low in seen])
 
 
 def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -243,20 +240,13 @@ def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     pixels = guide.reshape(len(guide), -1)
     mean = pixels.mean(axis=1, keepdims=True, dtype=np.float64)
     power = np.zeros((len(guide),) * 2)
-    for first in range(0, pixels.shape[1], _STRIP_PX):
-        away = pixels[:, first : first + _STRIP_PX] - mean
+    step = max(1, _CHUNK_VALUES // len(guide) // 8)
+    for first in range(0, pixels.shape[1], step):
+        away = pixels[:, first : first + step] - mean
         power += away @ away.T
     vectors = np.linalg.eigh(power)[1]
     basis = vectors[:, ::-1][:, :MOST_MULTIPLIED].T
     return mean[..., None].astype(np.float32), basis.astype(np.float32)
-
-
-def _sum(weights: np.ndarray, guide: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Weights (G,) times the channels of a guide (G, n, m) less their means (G, 1, 1)."""
-    found = np.zeros(guide.shape[1:], np.float32)
-    for weight, channel, level in zip(weights, guide, mean, strict=True):
-        found += weight * (channel - level)
-    return found
 
 
 def _half_square(columns: np.ndarray) -> np.ndarray:

@@ -36,6 +36,12 @@ class Correlation:
     length_lr_px: float
     ratio: float
 
+    @classmethod
+    def seen_by(cls, sampler: Sampler, scale: int, length_lr_px: float, ratio: float) -> "Correlation":
+        """A correlation as that sampler sees it."""
+        length_px = length_lr_px * scale
+        return cls(_axis(sampler.rows, length_px), _axis(sampler.columns, length_px), length_lr_px, ratio)
+
     @property
     def spectrum(self) -> np.ndarray:
         """Eigenvalues (h, w) of the observations' covariance, in units of the field's variance."""
@@ -44,6 +50,24 @@ class Correlation:
     def turned(self, images: np.ndarray) -> np.ndarray:
         """Images (..., h, w) in the eigenvectors of that covariance, which are the same for every ratio."""
         return self.rows.vectors.T @ images @ self.columns.vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Posterior mean of a field: what turns it from the eigenvectors (n, h, w) of n blocks to HR pixels."""
+
+    correlation: Correlation
+    weights: np.ndarray
+
+    @classmethod
+    def of(cls, correlation: Correlation, observed: np.ndarray) -> "Field":
+        """The field behind an image (n h, w)."""
+        return cls(correlation, correlation.turned(_blocks(observed[None], correlation))[0] / correlation.spectrum)
+
+    def at(self, block: int, rows: slice = slice(None)) -> np.ndarray:
+        """Its values at HR rows of a block: (H, W), float32."""
+        spread = self.correlation.rows.spread[rows]
+        return (spread @ self.weights[block] @ self.correlation.columns.spread.T).astype(np.float32)
 
 
 class SmoothFields:
@@ -73,10 +97,9 @@ class SmoothFields:
         """The correlation that explains each of the images (K, n h, w) best."""
         return [self._candidates[best] for best in self._surprises(observed).argmin(axis=0)]
 
-    def kriged(self, observed: np.ndarray) -> Iterator[np.ndarray]:
-        """Posterior means (n H, W), float32, of the fields behind images (K, n h, w), each with its correlation."""
-        for correlation, seen in zip(self.correlations(observed), observed, strict=True):
-            yield _posterior_mean(correlation, seen).reshape(-1, correlation.columns.spread.shape[0])
+    def kriged(self, observed: np.ndarray) -> list["Field"]:
+        """The fields behind images (K, n h, w), each with its correlation."""
+        return [Field.of(*pair) for pair in zip(self.correlations(observed), observed, strict=True)]
 
     @property
     def _candidates(self) -> list[Correlation]:
@@ -141,7 +164,7 @@ class FieldsByWindows:
         for number, part in enumerate(parts):
             axis = self._axis(number, part.window[1] - part.window[0], choice[0])
             axes.append(replace(axis, spread=axis.spread[slice(*part.inside)]))
-        return _posterior_mean(Correlation(axes[0], axes[1], *choice), image)[0]
+        return Field.of(Correlation(axes[0], axes[1], *choice), image).at(0)
 
     def _axis(self, axis: int, size: int, length: float) -> _Axis:
         key = axis, size, length
@@ -162,22 +185,16 @@ class _Part(NamedTuple):
 
 def whitened(images: np.ndarray, correlation: Correlation) -> np.ndarray:
     """Images (K, n h, w) turned and scaled such that field and noise together are white, (K, n h w)."""
-    found = np.empty((len(images), images[0].size))
     scale = np.sqrt((1 + correlation.ratio) / correlation.spectrum)
-    for image, result in zip(images, found, strict=True):  # one at a time, as hundreds of them fill the memory
-        result[...] = (correlation.turned(_blocks(image[None], correlation)) * scale).ravel()
-    return found
+    scaled = np.empty((len(images), images[0].size))
+    for image, row in zip(images, scaled, strict=True):
+        row[...] = (correlation.turned(_blocks(image[None], correlation)) * scale).ravel()
+    return scaled
 
 
 def _blocks(images: np.ndarray, correlation: Correlation) -> np.ndarray:
     """(K, n h, w) -> (K, n, h, w)."""
     return images.reshape(len(images), -1, len(correlation.rows.values), images.shape[-1])
-
-
-def _posterior_mean(correlation: Correlation, observed: np.ndarray) -> np.ndarray:
-    """Of an image (n h, w): (n, H, W)."""
-    scaled = correlation.turned(_blocks(observed[None], correlation))[0] / correlation.spectrum
-    return (correlation.rows.spread @ scaled @ correlation.columns.spread.T).astype(np.float32)
 
 
 def _axis(matrix: Any, length_px: float) -> _Axis:
