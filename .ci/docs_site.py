@@ -1,15 +1,23 @@
-"""Hooks of mkdocs: README and its kind become pages of the site, and public packages get pages of their API."""
+"""Hooks of mkdocs: README and its kind become pages, public packages get pages of their API, notebooks run."""
 
 import ast
 import os
 import re
+import sys
 from pathlib import Path
 
+import nbformat
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / ".ci"))
+
+import notebooks  # noqa: E402
+
+#: Notebook -> its page as Markdown, with what came out of its cells.
+_RUN: dict[str, str] = {}
 #: Packages that other programs import, in the order in which a user meets them.
 PACKAGES = ("hsisr", "hsisr.datasets", "hsisr.degrade", "hsisr.pairs", "hsisr.patches", "hsisr.metrics", "hsisr.models")
 PACKAGES += ("hsisr.ops", "hsisr.training", "hsisr.inference", "hsisr.evaluation")
@@ -65,12 +73,27 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         files.append(File.generated(config, name, content=(ROOT / source).read_text()))
     for package in PACKAGES:
         files.append(File.generated(config, f"api/{package}.md", content=api_page(package)))
+    if config.extra["execute"]:
+        for page, folded in notebooks.PAGES.items():
+            _add_notebook(page, folded, files, config)
     return files
+
+
+def _add_notebook(page: str, folded: bool, files: Files, config: MkDocsConfig) -> None:
+    """Run a notebook; its pictures, and itself for Jupyter, become files beside its page."""
+    notebook = notebooks.executed(ROOT / "docs" / page)
+    place = Path(page)
+    _RUN[page], made = notebooks.as_markdown(notebook, place.stem, folded)
+    made[f"{place.stem}.ipynb"] = nbformat.writes(notebook).encode()
+    _RUN[page] += f"\n[Download this page as a notebook]({place.stem}.ipynb)\n"
+    for name, content in made.items():
+        files.append(File.generated(config, (place.parent / name).as_posix(), content=content))
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Lead links to where the pages are on the site; what is not on the site keeps its name without a link."""
     uri = page.file.src_uri
+    markdown = _RUN.get(uri, markdown)
     source = ROOT / OUTSIDE.get(uri, f"docs/{uri}")
     pages = {ROOT / file: name for name, file in OUTSIDE.items()}
 

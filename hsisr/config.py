@@ -397,18 +397,24 @@ class Prediction(SceneOptions):
         None, description="Folder for maps and numbers of the displacement and change that were found."
     )
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
+    parts: Positive = Field(1, description="Jobs that share the tile rows of a large scene, on one machine or many.")
     format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 
-    def words(self) -> list[str]:
-        """The arguments of `hsisr predict` that say the same, less the output."""
-        words = [self.lr]
+    def words(self, joins: bool = True) -> list[str]:
+        """The arguments of `hsisr predict` that say the same, less the output.
+
+        joins: whether they are of the command that writes the result, and not of one that makes a part of it.
+        """
+        words, left_out = [self.lr], {"lr", "parts", *([] if joins else ["preview", "report", "maps"])}
         for key, field in _fields_of(Prediction).items():
+            if key in left_out:
+                continue
             value, option = getattr(self, key), f"--{key.replace('_', '-')}"
             if isinstance(value, dict):
                 words += [word for name, entry in value.items() for word in (option, f"{name}={entry}")]
             elif isinstance(value, tuple):
                 words += [option, ",".join(map(str, value))]
-            elif key != "lr" and value != field.get_default():
+            elif value != field.get_default():
                 words += [option] if value is True else [option, str(value)]
         return words
 

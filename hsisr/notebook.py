@@ -88,16 +88,27 @@ def describe_pair(
 
 
 def pair_card(
-    name: str, lr: np.ndarray, guide: np.ndarray | None, hr: np.ndarray | None, metadata: Mapping[str, Any]
+    name: str,
+    lr: np.ndarray,
+    guide: np.ndarray | None,
+    hr: np.ndarray | None,
+    metadata: Mapping[str, Any],
+    wavelengths_nm: np.ndarray | None,
 ) -> str:
-    """HTML of a pair: small pictures of its images beside their sizes and how it was made."""
+    """HTML of a pair: small pictures of its images beside their sizes and how it was made.
+
+    wavelengths_nm: of the bands of lr and hr, which then are shown as a scene is; None: not known.
+    """
     images = {"LR image": lr, "guide": guide, "HR reference": hr}
     present = {key: image for key, image in images.items() if image is not None}
     words = {key: _size(image.shape) for key, image in present.items()}
     for key in ("protocol", "scale", "psf", "response", "noise_sigma"):
         if metadata.get(key) is not None:
             words[key.replace("_", " ")] = str(metadata[key])
-    return _card(name, words, [thumbnail(Scene(image)) for image in present.values()])
+    scenes = {
+        key: Scene(image, wavelengths_nm=None if key == "guide" else wavelengths_nm) for key, image in present.items()
+    }
+    return _card(name, words, [thumbnail(scene) for scene in scenes.values()])
 
 
 def plot(scene: Scene, bands: Sequence[int] | None = None, ax: "Axes | None" = None) -> "Axes":

@@ -15,12 +15,12 @@ from hsisr import degrade, metrics
 from hsisr.degrade import Pair, Sensor, gaussian_footprint, sensor_of
 from hsisr.models.prior import solve
 from hsisr.models.prior.features import KERNELS
-from hsisr.models.prior.kriging import SmoothFields
+from hsisr.models.prior.kriging import Field
 
 SCENES = ("beads", "egyptian_statue", "face", "fake_and_real_peppers")
 
 
-def _flat(fields: SmoothFields, observed: np.ndarray) -> np.ndarray:
+def _flat(field: Field, block: int, rows: slice) -> np.float32:
     """In place of kriging: nothing is put back."""
     return np.float32(0)
 
@@ -29,16 +29,20 @@ def _flat(fields: SmoothFields, observed: np.ndarray) -> np.ndarray:
 WITHOUT = {
     "as it is": {},
     "channels and products, no bumps": {
-        "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask: _features(guide, 1)
+        "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 1)
     },
-    "128 bumps in place of 512": {"hsisr.models.prior.GuideFeatures": lambda guide, waves, mask: _features(guide, 128)},
+    "128 bumps in place of 512": {
+        "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 128)
+    },
     "one kernel for all scenes": {"hsisr.models.prior.features.KERNELS": KERNELS[:1]},
     "weights of any size": {"hsisr.models.prior._LEAST_RATIO": 0.0},
     "bumps as strong as what is linear": {"hsisr.models.prior.features._PLAIN": 1.0},
     "clipping not corrected": {"hsisr.models.prior.is_clipped": lambda bands: False},
     "no generalised least squares": {"hsisr.models.prior._REFITS": 0},
-    "no kriging": {"hsisr.models.prior.kriging.SmoothFields.kriged": _flat},
-    "no agreement with the guide": {"hsisr.models.prior.agree_with_guide": lambda *parts: None},
+    "no kriging": {"hsisr.models.prior.kriging.Field.at": _flat},
+    "no agreement with the guide": {
+        "hsisr.models.prior.guide_gain": lambda spread, beyond, response, mismatch: np.zeros_like(response.T)
+    },
 }
 
 

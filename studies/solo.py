@@ -1,7 +1,8 @@
 """`solo`, the model for one image alone: its weights, its scores, what it stands, what it costs.
 
-    python studies/solo.py weights --scale 4 --out <file> [--steps 7000]
+    python studies/solo.py weights --scale 4 --out <file> [--steps 6000] [--blur 0] [--start <file>]
     python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--validate beads face]
+    python studies/solo.py sources --data <folder> [--steps 3000] [--photos <folder>]
     python studies/solo.py others --data <folder> --model <file> ...
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
     python studies/solo.py cost
@@ -9,9 +10,10 @@
 weights: trains on the photographs of the data set `rgb_photos` (public domain, CC0) under several PSFs and noises, and
 writes a model file of half-precision numbers with the hashes of its photographs. cave: trains under protocol `mixup`
 for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in place of the
-test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`. others: scores model files as
-they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and noises.
-cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
+test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`. sources: the same with
+photographs alone, scenes alone and both, three seeds each: mean and standard deviation over the seeds. others: scores
+model files as they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and
+noises. cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
 <folder>: holds `cave`, `samson`, `jasper_ridge`, `enmap_potsdam`.
 """
 
@@ -32,6 +34,7 @@ import torch
 from hybrid import TEST, TRAIN
 from other_data import enmap
 from scipy.io import loadmat
+from scipy.ndimage import gaussian_filter
 from torch.utils.flop_counter import FlopCounterMode
 
 from hsisr import datasets, degrade, metrics
@@ -43,16 +46,17 @@ from hsisr.inference import predict
 from hsisr.models import registry
 from hsisr.models.model_files import load_model, save_model
 from hsisr.models.options import SoloOptions
+from hsisr.models.shipped import OPTIONS
 from hsisr.samples import Sample, orient
 from hsisr.scene import Scene
 from hsisr.training import fit
 
 #: Side of a training patch in LR pixels, patches in a batch, and draws of PSF, noise and spectra for every photograph.
-PATCH_PX, BATCH, DRAWS = 16, 16, 12
+PATCH_PX, BATCH, DRAWS = 16, 16, 16
 #: Standard deviations of Gaussian PSFs in LR pixels that are scored, and the range of the weights that travel.
 SIGMAS, TAUGHT = (0.3, 0.4, 0.5, 0.6, 0.7), (0.25, 0.75)
-#: Part of what photographs teach that is kept: scenes of sensors are less sharp. Chosen on CAVE's training scenes.
-STRENGTH = 0.85
+#: How much photographs are blurred at most, in HR pixels: images of sensors are never as sharp as these.
+BLUR_HR_PX = 1.25
 #: Bands of virtual spectra, and powers of their mixtures of red, green and blue.
 VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
 #: Signal to noise in dB; half of the draws have no noise.
@@ -67,15 +71,16 @@ Pairs = list[tuple[np.ndarray, np.ndarray]]
 class Crops:
     """Random crops of images in memory, in one of their 8 flips and rotations, as `hsisr.samples.TrainingSamples`.
 
-    images: name -> for each draw of PSF and noise, the same for all images, LR and HR images (3, h, w), (3, s h, s w)
-    as `_evened` makes them. A batch is of one draw, as patches of one scene are.
+    images: name -> for each draw of PSF and noise, the same for all images, LR and HR images (B, h, w), (B, s h, s w),
+    several where `_evened` makes them. A batch is of one draw, as patches of one scene are.
     """
 
     images: dict[str, list[Pairs]]
     seed: int = 0
+    wavelengths_nm: np.ndarray | None = None
     names: list[str] = field(init=False)
 
-    label, guide_channels, wavelengths_nm, rule = "crops", 0, None, None
+    label, guide_channels, rule = "crops", 0, None
 
     def __post_init__(self) -> None:
         self.names = list(self.images)
@@ -115,12 +120,16 @@ class Crops:
 def main() -> None:
     """Parse the command line, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("weights", "cave", "others", "robust", "cost"))
+    parser.add_argument("what", choices=("weights", "cave", "sources", "others", "robust", "cost"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--photos", type=Path, help="a folder of photographs, in place of rgb_photos")
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--sources", nargs="+", choices=("scenes", "photographs"), default=("scenes", "photographs"))
     parser.add_argument("--minutes", type=float, default=10.0, help="of training")
+    parser.add_argument(
+        "--blur", type=float, default=BLUR_HR_PX, help="of weights: the most of a photograph, HR pixels"
+    )
+    parser.add_argument("--start", type=Path, help="of weights: a model file to start from")
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
     parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files")
@@ -131,8 +140,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of cost")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
-    {"weights": _weights, "cave": _cave, "others": _others, "robust": _robust, "cost": _cost}[options.what](options)
+    works = {
+        "weights": _weights,
+        "cave": _cave,
+        "sources": _sources,
+        "others": _others,
+        "robust": _robust,
+        "cost": _cost,
+    }
+    works[options.what](options)
 
 
 #: Strengths of an evened image's components, and how many of a scene's components are used.
@@ -163,43 +179,61 @@ def _weights(options: argparse.Namespace) -> None:
     rng = np.random.default_rng(options.seed)
     scenes = _photographs(None)
     hashes = {scene.name: _hash(scene.cube) for scene in scenes}
-    cases = [_case(number, options.scale, rng) for number in range(DRAWS)]
+    cases = [(rng.uniform(0, options.blur), _case(number, options.scale, rng)) for number in range(DRAWS)]
     photographs = {
-        scene.name: [_evened(*_pair(_virtual(scene, rng), *case, int(rng.integers(1 << 30)))) for case in cases]
+        scene.name: [
+            _evened(*_pair(_virtual(scene, blur, rng), *case, int(rng.integers(1 << 30)))) for blur, case in cases
+        ]
         for scene in scenes
     }
     crops = Crops(photographs, options.seed)
     network, outcome = _trained(options, crops)
     source = {"photographs": hashes, "steps": outcome.steps, "seed": options.seed}
-    with torch.no_grad():
-        for part in (network.deep, network.light):
-            part.last.weight.mul_(STRENGTH)
     if options.out:
-        _save(options.out, network.half(), {**source, "protocol": None})
+        _save(options.out, network.half(), {**source, "protocol": None}, **OPTIONS)
     print(f"{outcome.steps} steps in {outcome.seconds:.0f} s; {source}")
 
 
 def _cave(options: argparse.Namespace) -> None:
-    scored = options.validate or TEST
-    scenes = dict(zip((*TRAIN, *TEST), cave.read(options.data / "cave", (*TRAIN, *TEST)), strict=True))
-    images: dict[str, Scene] = {}
-    if "scenes" in options.sources:
-        images |= {name: scenes[name] for name in TRAIN if name not in scored}
-    if "photographs" in options.sources:
-        images |= {one.name: one for one in _photographs(options.photos)}
-    pairs = {name: [_evened(*_pair(image, "mixup", options.scale))] for name, image in images.items()}
-    network, outcome = _trained(options, Crops(pairs, options.seed))
+    crops, scored = _cave_images(options, options.sources)
+    network, outcome = _trained(options, crops)
     if options.out:
         _save(options.out, network, {"protocol": "mixup"})
     print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
     averaged = registry.build("solo", options.scale, 31, 0, {"turns": 8})
     averaged.load_state_dict(network.state_dict())
     models = {"bicubic": registry.build("bicubic", options.scale, 31, 0), "solo": network, "solo, 8 turns": averaged}
-    _print_scores({name: _pair(scenes[name], "mixup", options.scale) for name in scored}, models)
+    _print_scores(scored, models)
+
+
+def _sources(options: argparse.Namespace) -> None:
+    print("| trained on | PSNR | SAM |\n| --- | --- | --- |")
+    for sources in (("photographs",), ("scenes",), ("scenes", "photographs")):
+        crops, scored = _cave_images(options, sources)
+        found = []
+        for seed in range(3):
+            network, _ = _trained(options, replace(crops, seed=seed))
+            found.append(np.mean([_score(network, pair, options.scale) for pair in scored.values()], axis=0))
+        (psnr, sam), (psnrs, sams) = np.mean(found, axis=0), np.std(found, axis=0, ddof=1)
+        print(f"| {' and '.join(sources)} | {psnr:.2f} ± {psnrs:.2f} | {sam:.2f} ± {sams:.2f} |", flush=True)
+
+
+def _cave_images(options: argparse.Namespace, sources: Sequence[str]) -> tuple[Crops, dict[str, Any]]:
+    """Crops of what is trained on, and the pairs of the scenes that are scored."""
+    names = options.validate or TEST
+    scenes = dict(zip((*TRAIN, *TEST), cave.read(options.data / "cave", (*TRAIN, *TEST)), strict=True))
+    images: dict[str, Scene] = {}
+    if "scenes" in sources:
+        images |= {name: scenes[name] for name in TRAIN if name not in names}
+    if "photographs" in sources:
+        images |= {one.name: one for one in _photographs(options.photos)}
+    pairs = {name: [_evened(*_pair(image, "mixup", options.scale))] for name, image in images.items()}
+    return Crops(pairs, options.seed), {name: _pair(scenes[name], "mixup", options.scale) for name in names}
 
 
 def _trained(options: argparse.Namespace, crops: Crops) -> Any:
-    network = registry.build("solo", options.scale, crops.bands, 0)
+    torch.manual_seed(crops.seed)
+    network = load_model(options.start) if options.start else registry.build("solo", options.scale, crops.bands, 0)
     settings = Training(
         epochs=None,
         max_steps=options.steps or 1_000_000,  # else the minutes end it
@@ -214,12 +248,12 @@ def _trained(options: argparse.Namespace, crops: Crops) -> Any:
         device="cpu",
     )
     with tempfile.TemporaryDirectory() as folder:
-        outcome = fit(network, crops, folder, settings, seed=options.seed)
+        outcome = fit(network, crops, folder, settings, seed=crops.seed)
     return network.eval(), outcome
 
 
-def _save(path: Path, network: Any, told: dict[str, Any]) -> None:
-    options = SoloOptions.model_validate({}).model_dump()
+def _save(path: Path, network: Any, told: dict[str, Any], **changed: Any) -> None:
+    options = SoloOptions.model_validate(changed).model_dump()
     facts = {"base": "solo", "options": options, "scale": network.scale, "bands": None, "guide_channels": 0}
     save_model(path, network, {**facts, "wavelengths_nm": None, **told}, told)
 
@@ -255,8 +289,8 @@ def _case(number: int, scale: int, rng: np.random.Generator) -> tuple[str | Prot
     return protocol, scale, {"snr_db": float(rng.uniform(*SNR_DB))} if number % 2 else 0
 
 
-def _virtual(scene: Scene, rng: np.random.Generator) -> Scene:
-    """A photograph as an image of many bands: each the sum of powers of two mixtures of red, green and blue.
+def _virtual(scene: Scene, blur_px: float, rng: np.random.Generator) -> Scene:
+    """A photograph, blurred, as an image of many bands: sums of powers of two mixtures of red, green and blue.
 
     So each colour has a spectrum of its own, and the weak components show what those of real spectra do.
     """
@@ -266,7 +300,8 @@ def _virtual(scene: Scene, rng: np.random.Generator) -> Scene:
         np.tensordot(rng.dirichlet(np.full(3, 0.5), VIRTUAL_BANDS), colours, 1) ** rng.uniform(*POWERS, share.shape)
         for _ in range(2)
     )
-    return Scene((share * first + (1 - share) * second).astype(np.float32), scene.name)
+    bands = share * first + (1 - share) * second
+    return Scene(gaussian_filter(bands, (0, blur_px, blur_px), mode="nearest").astype(np.float32), scene.name)
 
 
 def _others(options: argparse.Namespace) -> None:

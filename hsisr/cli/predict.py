@@ -92,6 +92,12 @@ def predict(
     guide_bands: GuideBands = None,
     read: Reading = None,
     read_guide: ReadingGuide = None,
+    part: Annotated[
+        str | None,
+        typer.Option(
+            help="Make a part of a run that several processes share: `plan`, or 3/8; the command without it joins them."
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
@@ -119,6 +125,16 @@ def predict(
     if model is None:
         model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)), scale)
     _trust_named_in(config, model)
+    if part is not None:
+        from hsisr.inference.parts import super_resolve_part
+
+        if collection:
+            raise HsisrError(f"{lr}: is a folder of scenes, and --part is of one; give one scene")
+        for name, value in {"--preview": preview, "--report": report, "--maps": maps}.items():
+            if value is not None:
+                raise HsisrError(f"{name}: a part writes tile rows only; give {name} to the command that joins them")
+        super_resolve_part(lr, guide or None, model, out, part, options, overwrite)
+        return
     if collection:
         if report is not None:
             raise HsisrError(f"{report}: --report tells of one scene, and {lr} is a folder of them; name one file")

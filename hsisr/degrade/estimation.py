@@ -7,6 +7,7 @@ import numpy as np
 
 from hsisr.degrade import free_form
 from hsisr.degrade.registration import interior, register
+from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 
@@ -42,7 +43,14 @@ class Subspace:
         return spectra
 
 
-def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor | None = None) -> KnownSensor:
+def estimate_sensor(
+    lr: np.ndarray,
+    guide: np.ndarray,
+    scale: int,
+    known: Sensor | None = None,
+    sampler: Sampler | None = None,
+    valid: np.ndarray | None = None,
+) -> KnownSensor:
     """How an LR image and its guide were taken; what is `known` already is kept.
 
     lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel.
@@ -51,14 +59,17 @@ def estimate_sensor(lr: np.ndarray, guide: np.ndarray, scale: int, known: Sensor
     `hsisr.degrade.free_form`), the response from `fit_response`, the noise from `noise_level`.
     Where the pair cannot tell the footprint (fewer than 16 x 16 LR pixels, or a guide that has nothing to do with the
     LR image) a warning says so, and it is a centred Gaussian with a full width at half maximum of one LR pixel.
+    sampler, valid: what brings the guide to the LR image's pixels, and which of them (h, w) count, for images that are
+    pieces of a scene; then the footprint has to be known.
     Raises HsisrError for images that do not fit.
     """
     known = known or Sensor()
     footprint = known.footprint or estimate_footprint(lr, guide, scale, known.mask)
     response, offset, noise = known.response, known.offset, known.noise_sigma
     if response is None:
-        valid = valid_lr_pixels(lr, scale, known.mask)
-        low = footprint.sampler(scale, guide.shape[1:])(guide)
+        if valid is None:
+            valid = valid_lr_pixels(lr, scale, known.mask)
+        low = (sampler or footprint.sampler(scale, guide.shape[1:]))(guide)
         response, offset = fit_response(lr[:, valid], low[:, valid])
     if noise is None:
         noise = noise_level(lr.reshape(len(lr), -1))
@@ -195,8 +206,16 @@ def spectral_subspace(bands: np.ndarray, margin: int = 2, least: int = 1, most: 
     least, most: dimensions that it has at least and at most, as far as there are bands.
     """
     mean = bands.mean(axis=1, keepdims=True)
-    values, vectors = np.linalg.eigh((bands - mean) @ (bands - mean).T / bands.shape[1])
-    rank = max(_signal_rank(np.maximum(values, 0.0), bands.shape[1]) + margin, least)
+    covariance = (bands - mean) @ (bands - mean).T / bands.shape[1]
+    return subspace_of(mean, covariance, bands.shape[1], margin, least, most)
+
+
+def subspace_of(
+    mean: np.ndarray, covariance: np.ndarray, samples: int, margin: int = 2, least: int = 1, most: int | None = None
+) -> Subspace:
+    """`spectral_subspace` of bands with that mean (B, 1) and covariance (B, B), of so many samples."""
+    values, vectors = np.linalg.eigh(covariance)
+    rank = max(_signal_rank(np.maximum(values, 0.0), samples) + margin, least)
     return Subspace(mean, vectors[:, ::-1][:, : min(rank, most or len(values), len(values))])
 
 

@@ -20,7 +20,7 @@ def blur_px(images: np.ndarray, valid: np.ndarray | None = None) -> float | None
     """Standard deviation, in pixels, of the Gaussian that images (N, h, w) of one sensor seem to be blurred by.
 
     valid: pixels (h, w) that count. Light gathered over the area of a pixel, and lenses, count too: an image reduced
-    with a Gaussian of 0.3, 0.5 or 0.7 pixels has 0.43, 0.60 or 0.76. None: images that are too small, or flat.
+    with a Gaussian of 0.3, 0.5 or 0.7 pixels has 0.42, 0.60 or 0.76. None: images that are too small, or flat.
     """
     blocks = _blocks(images, valid)
     if blocks is None:

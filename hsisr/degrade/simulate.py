@@ -25,13 +25,14 @@ class AnyPair:
     hr: np.ndarray | None
     mask: np.ndarray | None
     metadata: dict[str, Any]
+    wavelengths_nm: np.ndarray | None
 
     def __repr__(self) -> str:
         line: str = notebook().describe_pair(self.name, self.lr, self.guide, self.hr, self.metadata)
         return line
 
     def _repr_html_(self) -> str:
-        card: str = notebook().pair_card(self.name, self.lr, self.guide, self.hr, self.metadata)
+        card: str = notebook().pair_card(self.name, self.lr, self.guide, self.hr, self.metadata, self.wavelengths_nm)
         return card
 
     @property
@@ -58,7 +59,7 @@ class Pair(AnyPair):
     mask: of hr's size, True where valid, or None: all are. All images float32.
     metadata: protocol, scale, psf and sampling (words), kernel (array or None), phase, noise_sigma, response (name or
     None), response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene; convention, where
-    it is not that of a named protocol.
+    it is not that of a named protocol. wavelengths_nm: (B,), or None where they are not known.
     """
 
     lr: np.ndarray
@@ -66,6 +67,7 @@ class Pair(AnyPair):
     hr: np.ndarray | None
     mask: np.ndarray | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    wavelengths_nm: np.ndarray | None = None
 
     name = "pair"  # no field: only those in files have names of their own
 
@@ -271,7 +273,7 @@ def _simulated(
     if protocol.name not in PROTOCOLS:
         metadata["convention"] = protocol.convention
     mask = None if scene.mask is None else np.ascontiguousarray(scene.mask[:rows, :columns])
-    return Pair(lr.astype(np.float32), guide, hr, mask, metadata)
+    return Pair(lr.astype(np.float32), guide, hr, mask, metadata, scene.wavelengths_nm)
 
 
 def _guide(
@@ -353,4 +355,4 @@ def _full_resolution(
         "crop": (0, lr.shape[1], 0, lr.shape[2]),
     }
     mask = None if scene.mask is None else scene.mask.repeat(scale, axis=0).repeat(scale, axis=1)
-    return Pair(lr, guide, None, mask, metadata)
+    return Pair(lr, guide, None, mask, metadata, scene.wavelengths_nm)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, filled, hr_spans
 from hsisr.inference.own_detail import own_image
 from hsisr.models.apply import Method
+from hsisr.models.windows import Window
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,8 @@ class Feed:
     """A method with its images.
 
     peak, guide_peak: values that it is shown as 1. memory: bytes for one window's work. footprint: of an LR pixel,
-    measured once for the whole scene, for methods that would else measure it in every window.
+    measured once for the whole scene, for methods that would else measure it in every window. learnt: what a
+    method that learns scenes has learnt of this one (`hsisr.inference.learning`).
     """
 
     method: Method
@@ -27,6 +30,7 @@ class Feed:
     guide_peak: float = 1.0
     memory: int | None = None
     footprint: Footprint | None = None
+    learnt: Any = None
 
     @property
     def guide_channels(self) -> int:
@@ -73,6 +77,26 @@ class Feed:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same of a window whose start suits the method."""
         scale = self.method.scale
+        low, sharp, valid, changed = self.shown(rows, columns, bands)
+        if not valid.any():
+            return np.full((len(low), *valid.shape), np.nan, np.float32), valid
+        trusted = valid if changed is None else valid & (changed == 0)
+        if self.learnt is not None:
+            assert sharp is not None
+            corner = rows[0] * scale, columns[0] * scale
+            estimate = self.method.part(self.learnt, Window(low, sharp, trusted), corner)
+            estimate = estimate if bands is None else estimate[bands]
+        else:
+            estimate = self.method(low, sharp, self.memory, sensor_in(self.footprint, trusted, scale))
+        if changed is not None and changed.any():
+            estimate += changed.astype(np.float32) * (own_image(low, scale, self.footprint) - estimate)
+        estimate *= np.float32(self.peak)
+        estimate[:, ~valid] = np.nan
+        return estimate, valid
+
+    def shown(self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None) -> "Shown":
+        """A window of the images as the method sees them; LR rows and columns [start, stop)."""
+        scale = self.method.scale
         low, low_valid = self.lr.window(rows, columns, bands)
         valid = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
         sharp, changed = None, None
@@ -82,13 +106,17 @@ class Feed:
             changed = self.guide.changed(*place)
             valid &= sharp_valid
             sharp = filled(sharp, sharp_valid) / np.float32(self.guide_peak)
-        if not valid.any():
-            return np.full((len(low), *valid.shape), np.nan, np.float32), valid
-        low = filled(low, low_valid) / np.float32(self.peak)
-        sensor = sensor_in(self.footprint, valid if changed is None else valid & (changed == 0), scale)
-        estimate = self.method(low, sharp, self.memory, sensor)
-        if changed is not None and changed.any():
-            estimate += changed.astype(np.float32) * (own_image(low, scale, self.footprint) - estimate)
-        estimate *= np.float32(self.peak)
-        estimate[:, ~valid] = np.nan
-        return estimate, valid
+        return Shown(filled(low, low_valid) / np.float32(self.peak), sharp, valid, changed)
+
+
+class Shown(NamedTuple):
+    """What a method sees of a window; pixels without data are replaced by their nearest neighbours in it.
+
+    low: (bands, n, m). sharp: (G, scale n, scale m), None where it takes no guide. valid: HR pixels with data.
+    changed: how much of their ground has changed, 0 to 1 (`Guide.changed`), or None.
+    """
+
+    low: np.ndarray
+    sharp: np.ndarray | None
+    valid: np.ndarray
+    changed: np.ndarray | None

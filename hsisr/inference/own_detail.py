@@ -15,6 +15,8 @@ _MARGIN = 3
 _SHARPNESS = 4.0
 #: More of them make noise.
 _BACK_PROJECTIONS = 2
+#: LR pixels around one that `own_image` reads: two for each interpolation, three for each look through the sensor.
+OWN_REACH_LR_PX = 2 * (1 + _BACK_PROJECTIONS) + 3 * _BACK_PROJECTIONS
 
 
 def own_image(low: np.ndarray, scale: int, footprint: Footprint | None) -> np.ndarray:

@@ -12,6 +12,7 @@ from hsisr.errors import HsisrError, option
 from hsisr.files import check_space, size
 from hsisr.inference import halo as halos
 from hsisr.inference.feed import Feed
+from hsisr.inference.own_detail import OWN_REACH_LR_PX
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling, cores
 
@@ -47,6 +48,9 @@ def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: boo
     """
     height, width = feed.lr.shape[1:]
     whole = Tiling(height, width, max(height, width), 0, 0)
+    if feed.learnt is not None:
+        tiling = _exact_tiles(feed, memory, tile)
+        return Plan(tiling, 0.0, _seconds(feed, tiling, _rate(feed)))
     if exact or (tile is None and _fits(feed, max(height, 1) * max(width, 1), memory)):
         return Plan(whole, 0.0, _seconds(feed, whole, _rate(feed)))
     found = halos.probe(feed, memory) if halo is None else None
@@ -84,6 +88,20 @@ def duration(seconds: float) -> str:
 
 def _fits(feed: Feed, lr_pixels: int, memory: int) -> bool:
     return lr_pixels * feed.bytes_per_lr_pixel <= memory and lr_pixels * feed.method.scale**2 <= _MOST_WINDOW_PX**2
+
+
+def _exact_tiles(feed: Feed, memory: int, tile: int | None) -> Tiling:
+    """Tiles of a method that learns scenes: they are parts of one result, with no more halo than it says."""
+    height, width = feed.lr.shape[1:]
+    halo = feed.method.reach_lr_px(feed.learnt)
+    if feed.guide is not None and feed.guide.own is not None:
+        halo = max(halo, OWN_REACH_LR_PX)
+    if tile is None and _fits(feed, height * width, memory):
+        return Tiling(height, width, max(height, width), 0, 0)
+    if tile is None:
+        window = min(math.isqrt(memory // feed.bytes_per_lr_pixel), _MOST_WINDOW_PX // feed.method.scale)
+        tile = max(window - 2 * halo, halo, _LEAST_TILE)
+    return Tiling(height, width, tile, 0, halo)
 
 
 def _tile_side(feed: Feed, memory: int, halo: int) -> int:

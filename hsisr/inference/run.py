@@ -12,9 +12,13 @@ from hsisr import outputs, temporary
 from hsisr.datasets.readers import virtual
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_json
-from hsisr.locks import Taken, take
+from hsisr.inference.learning import LEARNT
+from hsisr.locks import Lock, Taken, hold, take
+from hsisr.screen import say
 
 _JOB, _LOCK = "job.json", "lock"
+#: Lock of a process that makes a part of the run.
+_PART_LOCK = "part-{}.lock"
 
 
 @contextmanager
@@ -24,11 +28,7 @@ def work_folder(out: Path) -> Iterator[Path]:
     It stays when the run is stopped, so that the same command resumes. Raises HsisrError if it cannot be made, or while
     another process works in it.
     """
-    folder = _folder_of(out)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HsisrError(f"{out}: cannot write there ({error.strerror}); choose another folder") from error
+    folder = _made(_folder_of(out), out)
     try:
         lock = take(folder / _LOCK, advice="choose another output")
     except Taken as taken:
@@ -36,6 +36,11 @@ def work_folder(out: Path) -> Iterator[Path]:
     except HsisrError:
         _remove(folder)
         folder.rmdir()
+        raise
+    try:
+        _check_no_part(folder, out)
+    except HsisrError:
+        lock.release()
         raise
     try:
         temporary.remove_left(out)  # what a killed run was writing
@@ -52,6 +57,37 @@ def work_folder(out: Path) -> Iterator[Path]:
             folder.rmdir()
 
 
+@contextmanager
+def planning(out: Path) -> Iterator[Path]:
+    """The folder of the run that writes `out`, which stays, held while a process plans it that shares it with others.
+
+    Waits for others that plan or join the run. Raises HsisrError if the folder cannot be made.
+    """
+    folder = _made(_folder_of(out), out)
+    try:
+        lock = take(folder / _LOCK, advice="choose another output")
+    except Taken as taken:
+        say(f"{out}: waits for {taken.holder}, which plans or joins the run")
+        lock = take(folder / _LOCK, wait=True)
+    try:
+        yield folder
+    except HsisrError:
+        if not is_unfinished(out):  # refused before it began
+            _remove(folder)
+            folder.rmdir()
+        raise
+    finally:
+        lock.release()
+
+
+def take_part(folder: Path, out: Path, part: str) -> Lock:
+    """Take a part of a run, while it is planned. Raises HsisrError while another process makes the same part."""
+    try:
+        return take(folder / _PART_LOCK.format(part), advice="choose another output")
+    except Taken as taken:
+        raise HsisrError(f"{out}: {taken.holder} is making part {part}; wait for it, or make another part") from None
+
+
 def is_unfinished(out: Path) -> bool:
     """Whether a run that was to write `out` was stopped after it had begun."""
     return (_folder_of(out) / _JOB).is_file()
@@ -66,13 +102,18 @@ def check_own(folder: Path, identity: dict[str, Any], outs: Iterable[str | os.Pa
 def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """What an earlier run of the same identity had planned; None if there was none.
 
-    What a run of another identity left is removed.
+    What a run of another identity left is removed. Raises HsisrError while other processes make parts of that run.
     """
     for left in list(temporary.left_in(folder)):
         temporary.remove(left)
     plan = _planned(folder, identity)
     if plan is None:
-        for file in [folder / _JOB, *folder.glob("row-*")]:
+        if others := _live_parts(folder):
+            raise HsisrError(
+                f"{folder}: {others[0]} is making a part of another run, of other inputs or options; wait for it, or "
+                "choose another output"
+            )
+        for file in [folder / _JOB, folder / LEARNT, *folder.glob("row-*")]:
             file.unlink(missing_ok=True)
     return plan
 
@@ -93,6 +134,31 @@ def state_of(path: str | os.PathLike | Sequence[str | os.PathLike] | None) -> li
         return [str(path)]
     facts = file.stat()
     return [str(Path(path).resolve()), facts.st_size, facts.st_mtime_ns]
+
+
+def _made(folder: Path, out: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HsisrError(f"{out}: cannot write there ({error.strerror}); choose another folder") from error
+    return folder
+
+
+def _check_no_part(folder: Path, out: Path) -> None:
+    if others := _live_parts(folder):
+        raise HsisrError(f"{out}: {others[0]} is making a part of it; wait for all parts, then join them")
+
+
+def _live_parts(folder: Path) -> list[str]:
+    """Who makes parts of a run."""
+    found = []
+    for lock in sorted(folder.glob(_PART_LOCK.format("*"))):
+        try:
+            with hold(lock):
+                pass
+        except Taken as taken:
+            found.append(str(taken.holder))
+    return found
 
 
 def _remove(folder: Path) -> None:

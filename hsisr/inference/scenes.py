@@ -4,6 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from hsisr.datasets import picture, writers
 from hsisr.degrade.displacement import MODELS
 from hsisr.devices import choose_device
 from hsisr.errors import HsisrError, notice, option
-from hsisr.files import size
+from hsisr.files import settings_hash, size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, stacked_sources
+from hsisr.inference.learning import with_learnt
 from hsisr.inference.maps import check_mappable, map_files, write_maps
 from hsisr.inference.own_detail import OwnDetail
 from hsisr.inference.progress import Progress
@@ -31,6 +33,7 @@ from hsisr.models.apply import Method, open_method
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.screen import say
+from hsisr.sources import PACKAGE
 from hsisr.system import return_freed_memory
 
 #: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
@@ -83,34 +86,20 @@ def super_resolve_file(
     Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
     for a disk that is full.
     """
-    import rasterio
-
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps)
     check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
         picture.check_ending(preview)
-    with rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB), run.work_folder(out) as folder:
-        low, sharp = open_images(lr, guide, options)
-        sharp = with_channels_that_vary(sharp, model)
-        prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, folder)
-        if maps is not None:
-            check_mappable(prepared.feed)
-        identity = {
-            "version": hsisr.__version__,
-            "inputs": [run.state_of(lr), run.state_of(guide)],
-            "model": prepared.methods[0].sha256 or prepared.methods[0].name,
-            "options": asdict(options),
-        }
-        run.check_own(folder, identity, outs, overwrite)
-        chosen, staging = _plan(prepared, identity, folder, options)
+    with environment(), run.work_folder(out) as folder:
+        prepared, chosen, staging = begin(lr, guide, model, options, outs, overwrite, folder, maps=maps is not None)
         result = result_scene(
             prepared.feed.lr, staging, prepared.scale, prepared.origin(str(model)), prepared.feed.may_lack_pixels
         )
         writers.check_writable(result, out, options.format)
         _announce(prepared, chosen, staging, result, out)
-        _compute(prepared, staging)
+        compute(prepared, staging)
         path = writers.export(result, out, options.format)
         if preview is not None:
             from hsisr.inference.preview import write_preview
@@ -121,6 +110,48 @@ def super_resolve_file(
         for write in (pages or {}).values():
             write(prepared.feed, result)
         return path
+
+
+def environment() -> AbstractContextManager:
+    """What GDAL is told while a scene is read and written."""
+    import rasterio
+
+    env: AbstractContextManager = rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB)
+    return env
+
+
+def begin(
+    lr: Any,
+    guide: Any,
+    model: Any,
+    options: Options,
+    outs: Sequence[str | os.PathLike],
+    overwrite: bool,
+    folder: Path,
+    maps: bool = False,
+    part: str = "",
+) -> tuple["Prepared", plan.Plan, Staging]:
+    """Open the images, learn what there is to learn of the scene, and plan the run in its folder, or find its plan.
+
+    outs: files that will be written. maps: whether maps of displacement and change are wanted. part: that this process
+    makes, where several share the run. Raises HsisrError as `super_resolve_file`.
+    """
+    low, sharp = open_images(lr, guide, options)
+    sharp = with_channels_that_vary(sharp, model)
+    aligned = folder / f"part-{part}" if part else folder  # several write the same name at one time
+    aligned.mkdir(exist_ok=True)
+    prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, aligned)
+    if maps:
+        check_mappable(prepared.feed)
+    identity = {
+        "version": hsisr.__version__,
+        "code": PACKAGE.hashes(PACKAGE.modules),
+        "inputs": [run.state_of(lr), run.state_of(guide)],
+        "model": prepared.methods[0].sha256 or prepared.methods[0].name,
+        "options": asdict(options),
+    }
+    run.check_own(folder, identity, outs, overwrite)
+    return _plan(prepared, identity, folder, options)
 
 
 @dataclass(frozen=True)
@@ -312,10 +343,12 @@ def _without_change(low: Source, found: guide.Guide, scale: int) -> guide.Guide:
     return replace(found, own=OwnDetail(low, change, scale))
 
 
-def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options) -> tuple[plan.Plan, Staging]:
-    """The tiles of the run: those of the run that is resumed, or new ones."""
-    feed = prepared.feed
+def _plan(
+    prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options
+) -> tuple[Prepared, plan.Plan, Staging]:
+    """What is learnt of the scene and the tiles of the run: those of the run that is resumed, or new ones."""
     known = run.resumed(folder, identity)
+    feed = with_learnt(prepared.feed, folder, settings_hash(identity))
     if known is None:
         chosen = plan.make(feed, options.memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
@@ -324,7 +357,7 @@ def _plan(prepared: Prepared, identity: dict[str, Any], folder: Path, options: O
             chosen = TypeAdapter(plan.Plan).validate_python(known)
         except ValidationError as error:
             raise HsisrError(f"{folder}: damaged plan of a run that was stopped; delete that folder") from error
-    return chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)
+    return replace(prepared, feed=feed), chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)
 
 
 def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: Scene, out: Path) -> None:
@@ -347,12 +380,12 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
         say(f"resumes: {done} of {rows} tile rows are done")
 
 
-def _compute(prepared: Prepared, staging: Staging) -> None:
-    """Make the tile rows that are missing; several devices take them in turn."""
+def compute(prepared: Prepared, staging: Staging, rows: range | None = None) -> None:
+    """Make the tile rows that are missing; several devices take them in turn. rows: those to make; None: all."""
     columns = len(staging.tiling.columns)
-    missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
-    done = (len(staging.tiling.rows) - len(missing)) * columns
-    with Progress(len(staging.tiling.rows) * columns, done) as progress:
+    rows = range(len(staging.tiling.rows)) if rows is None else rows
+    missing = [row for row in rows if not staging.finished(row)]
+    with Progress(len(rows) * columns, (len(rows) - len(missing)) * columns) as progress:
         feeds = [replace(prepared.feed, method=method) for method in prepared.methods]
         shares = [missing[k :: len(feeds)] for k in range(len(feeds))]
 

@@ -12,6 +12,7 @@ from hsisr.errors import HsisrError
 from hsisr.inference import guide as guides
 from hsisr.inference.defaults import default_model
 from hsisr.inference.images import Source
+from hsisr.inference.learning import with_learnt
 from hsisr.inference.result import result_scene
 from hsisr.inference.scenes import Options, model_file, open_images, open_methods, prepare, with_channels_that_vary
 from hsisr.models.apply import Method
@@ -67,7 +68,7 @@ def super_resolve(
     prepared = prepare(low, sharp, (method,), options, guide is not None, note=notes.append)
     for line in notes:
         warnings.warn(line, stacklevel=2)
-    feed = prepared.feed
+    feed = with_learnt(prepared.feed)
     estimate, _ = feed(*((0, size) for size in low.scene.shape[1:]))
     if out is not None:
         origin = prepared.origin(str(model) if isinstance(model, (str, os.PathLike)) else method.name)

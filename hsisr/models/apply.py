@@ -2,18 +2,21 @@
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hsisr.degrade.sensor import Sensor
+from hsisr.degrade.sensor import Footprint, Sensor
 from hsisr.errors import HsisrError, did_you_mean, option
 from hsisr.files import file_hash
 from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
 from hsisr.models.shipped import SHIPPED, shipped_weights
+from hsisr.models.windows import Images, Window
 from hsisr.system import gpu_is_full
 
 PRECISIONS = ("32", "bf16", "fp16")
@@ -60,6 +63,25 @@ class Method:
     def takes_sensor(self) -> bool:
         """Whether the method works with what is known of the sensor: its PSF, and which pixels are valid."""
         return as_model(self.model).takes_sensor
+
+    @property
+    def learns_scenes(self) -> bool:
+        """Whether it learns once of a scene what it has to know of all of it."""
+        return as_model(self.model).learns_scenes
+
+    def reach_lr_px(self, estimate: Any) -> int:
+        """LR pixels around a part of a learnt scene that it must see."""
+        return as_model(self.model).reach_lr_px(estimate)
+
+    def estimate(self, images: Images, footprint: Footprint) -> Any:
+        """What it has to know of a scene; footprint: of an LR pixel."""
+        with _running(self.model, self.precision):
+            return as_model(self.model).estimate(images, Sensor(footprint=footprint))
+
+    def part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
+        """A part of a learnt scene; corner: HR row and column of its first pixel. Returns (bands, H, W) float32."""
+        with _running(self.model, self.precision):
+            return np.asarray(as_model(self.model).super_resolve_part(estimate, window, corner), np.float32)
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Memory that one pixel of the output takes while it is made: images, and what the model works in."""
@@ -159,18 +181,36 @@ def predict(
 
     if guide is None and contract.needs_guide:
         raise HsisrError(f"{contract.name} needs a guide, a sharp image of the same scene; give one")
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = _device_of(model)
     given = (lr, guide if contract.takes_guide else None)
     inputs = [
         None if image is None else torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None].to(device)
         for image in given
     ]
-    training = model.training
+    with _running(model, precision):
+        return contract.super_resolve(*inputs, **told)[0].float().cpu().numpy()
+
+
+def _device_of(network: Any) -> Any:
+    import torch
+
+    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+
+
+@contextmanager
+def _running(model: Any, precision: str) -> Iterator[None]:
+    """Within, a network is in eval mode, without gradients, in this precision; a classical method needs nothing."""
+    if as_model(model).kind == "classical":
+        yield
+        return
+    import torch
+
+    device, training = _device_of(model), model.training
     model.eval()
     low = {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     try:
         with torch.inference_mode(), torch.autocast(device.type, low, enabled=precision != "32"):
-            return contract.super_resolve(*inputs, **told)[0].float().cpu().numpy()
+            yield
     except torch.OutOfMemoryError:
         raise gpu_is_full(device, "give less --memory or a smaller --tile to hsisr predict") from None
     finally:

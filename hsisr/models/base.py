@@ -13,9 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, Literal
 
-from hsisr.degrade import Pair
+import numpy as np
+
+from hsisr.degrade import Pair, Sensor
 from hsisr.errors import HsisrError
 from hsisr.models.options import Options, ScaleRule, whole_scale
+from hsisr.models.windows import Images, Window
 from hsisr.samples import TrainingSamples
 
 Kind = Literal["classical", "network"]
@@ -58,6 +61,10 @@ class Model:
     #: Channels of most maps of a network; None: as many as its widest convolution makes.
     width: int | None = None
 
+    #: Whether it learns once of a scene what it has to know of all of it (`estimate`), so that any part is then made
+    #: (`super_resolve_part`) as it would be with the whole.
+    learns_scenes: bool = False
+
     #: (lr, guide[, sensor=...][, memory=...]) -> the image, `scale` times as large; guide is None where there is none.
     #: Every model has it. Arrays or tensors, as `kind` says.
     super_resolve: Callable[..., Any]
@@ -99,6 +106,25 @@ class Model:
         pairs are not asked for.
         """
         return None
+
+    def estimate(self, images: Images, sensor: Sensor) -> Any:
+        """What it has to know of a scene: objects of its own classes, numbers, texts and arrays, which a file can keep.
+
+        images: the scene. sensor: with a footprint, without mask.
+        Raises HsisrError unless the model learns scenes.
+        """
+        raise HsisrError(f"{self.name}: does not learn scenes")
+
+    def reach_lr_px(self, estimate: Any) -> int:
+        """LR pixels around a part of a learnt scene that it must see."""
+        return 0
+
+    def super_resolve_part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
+        """A part of a scene: an array (B, H, W), float32, right but for `reach_lr_px` at each side within the scene.
+
+        estimate: of `estimate`. corner: HR row and column of the window's first pixel. Raises HsisrError as `estimate`.
+        """
+        raise HsisrError(f"{self.name}: does not learn scenes")
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Memory that one pixel of the output takes while it is made: images, and what the model works in.

@@ -10,7 +10,7 @@ and state-dict keys are the published ones; what differs is how the function is 
 tests/unit/plain_deepshare.py holds the literal form; studies/deepshare.py measures the one against the other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -42,7 +42,8 @@ class Sspsr(Network):
     network takes half the scale in its first branch). width: features of every layer, a multiple of 16.
     group, overlap: bands that go through the branches together, and how many of them neighbouring groups share.
     skip: add the bicubic image to the output, and start with that output alone (the last convolution is 0 at first):
-    what is left to learn is the detail. Not in the paper. The other weights start as torch's convolutions do.
+    what is left to learn is the detail. Not in the paper. The biases of all others start at 0 too, their weights as
+    torch's convolutions do; without skip, as in the paper's program, the biases as well.
     Raises HsisrError for an argument that is not allowed.
     """
 
@@ -77,7 +78,9 @@ class Sspsr(Network):
         self.branch2 = Branch(width, width, second, tail=group)
         self.trunk = Branch(bands, width)
         self.skip_conv = nn.Conv2d(bands, width, 3, padding=1)
-        self.final = self._last(bands, width)
+        self.final = nn.Conv2d(width, bands, 3, padding=1)
+        if skip:
+            _start((self.branch1, self.branch2, self.trunk, self.skip_conv), self.final)
 
     def forward(self, lr: Tensor, bicubic: Tensor | None = None) -> Tensor:
         """Super-resolve N images.
@@ -92,14 +95,6 @@ class Sspsr(Network):
     def super_resolve(self, lr: Tensor, guide: Tensor | None = None) -> Tensor:
         """lr: (N, bands, h, w) -> (N, bands, H, W). guide: not used; every network takes one."""
         return self(lr)
-
-    def _last(self, channels: int, width: int) -> nn.Conv2d:
-        """The last convolution of a path."""
-        conv = nn.Conv2d(width, channels, 3, padding=1)
-        if self.skip:
-            for parameter in conv.parameters():
-                nn.init.zeros_(parameter)
-        return conv
 
     def _checked(self, lr: Tensor, bicubic: Tensor | None, channels: int, what: str) -> Tensor:
         """The bicubic image, after a look at the shapes."""
@@ -154,7 +149,9 @@ class DeepShare(Sspsr):
         super().__init__(bands, scale, width, group, overlap, skip)
         self.trunk_RGB = Branch(group, width)
         self.skip_conv_RGB = nn.Conv2d(group, width, 3, padding=1)
-        self.final_RGB = self._last(group, width)
+        self.final_RGB = nn.Conv2d(width, group, 3, padding=1)
+        if skip:
+            _start((self.trunk_RGB, self.skip_conv_RGB), self.final_RGB)
 
     def forward(
         self, lr: Tensor, bicubic: Tensor | None = None, modality: Literal["spectral", "rgb"] = "spectral"
@@ -254,6 +251,20 @@ def _groups(bands: int, group: int, overlap: int) -> Tensor:
     count = -(-(bands - overlap) // (group - overlap))
     starts = (torch.arange(count) * (group - overlap)).clamp(max=bands - group)
     return starts[:, None] + torch.arange(group)
+
+
+def _start(parts: Iterable[nn.Module], last: nn.Module) -> None:
+    """First weights of a path that adds the bicubic image.
+
+    torch's first biases, another one for each phase of a pixel shuffle, print a pattern over the maps, several times as
+    strong as the detail of a usual image in them. A network that begins at the bicubic image has to unlearn it before
+    anything else (`studies/deepshare_start.py`).
+    """
+    for parameter in (parameter for part in parts for parameter in part.parameters()):
+        if parameter.ndim == 1:  # a bias
+            nn.init.zeros_(parameter)
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
 
 
 def _upsampling(width: int, factor: int) -> Iterator[nn.Module]:

@@ -61,8 +61,8 @@ class PriorOptions(SensorOptions):
     waves: int = Field(512, ge=1, description="Features of colour and place; more are finer and slower.")
 
     def working_bytes(self, bands: int, scale: int) -> int:
-        """Four copies, and all features at every LR pixel."""
-        return 32 * bands + 43 * self.waves // scale**2
+        """Two copies, and coefficients, of a part of a scene that has been learnt; measured, rounded up."""
+        return 8 * bands + 160
 
 
 def _three_equal_groups(width: int) -> int:
@@ -135,6 +135,11 @@ class SoloOptions(Options):
     components: int = Field(12, ge=1, description="Components of an image that get detail, at most.")
     turns: int = Field(
         1, ge=1, le=8, description="Flips and rotations that the result is averaged over; each takes the time again."
+    )
+    colour: float | None = Field(
+        None,
+        gt=0,
+        description="Change of a pixel's spectrum, relative to it, of which half is believed; none: any.",
     )
 
 

@@ -40,6 +40,7 @@ from hsisr.models.options import (
     even_scale,
     whole_scale,
 )
+from hsisr.models.windows import Images, Window
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,8 @@ class Entry:
     facts: what a network's factory is told of the images: `bands`, `guide_channels`.
     rgb_path: it can be called with modality="rgb", as the objectives `rgb` and `unlabelled` do.
     whole_scenes: it learns from whole training scenes, beside what it learns from patches.
+    estimate: "module:attribute" of what learns a scene for a classical method that does, (images, scale=..., **options)
+    -> an object with `solution` (`hsisr.models.prior.Estimate`).
     own: it is somebody else's class: what it needs and can do shows only when it is imported.
     """
 
@@ -64,6 +67,7 @@ class Entry:
     facts: tuple[Literal["bands", "guide_channels"], ...] = ("guide_channels",)
     rgb_path: bool = False
     whole_scenes: bool = False
+    estimate: str | None = None
     own: bool = False
 
 
@@ -82,7 +86,14 @@ _ENTRIES = {
     "gsa": Entry("classical", True, SensorOptions, whole_scale, "hsisr.models.classical.gsa:gsa"),
     "cnmf": Entry("classical", True, CnmfOptions, whole_scale, "hsisr.models.classical.cnmf:cnmf"),
     "hysure": Entry("classical", True, HysureOptions, whole_scale, "hsisr.models.classical.hysure:hysure"),
-    "prior": Entry("classical", True, PriorOptions, whole_scale, "hsisr.models.prior:prior"),
+    "prior": Entry(
+        "classical",
+        True,
+        PriorOptions,
+        whole_scale,
+        "hsisr.models.prior:prior",
+        estimate="hsisr.models.prior:estimate",
+    ),
     "hybrid": Entry(
         "network",
         True,
@@ -125,7 +136,7 @@ class Classical(Model):
     """A classical method, bound to its scale and options.
 
     options: as the method takes them. needs_guide: it cannot work without a sharp image. settings: the options as they
-    were chosen.
+    were chosen. learn: what learns a scene, for methods that do.
     """
 
     method: Callable[..., np.ndarray]
@@ -133,6 +144,7 @@ class Classical(Model):
     options: Mapping[str, Any]
     needs_guide: bool = False
     settings: Options = Options()
+    learn: Callable[..., Any] | None = None
 
     kind = "classical"
 
@@ -145,6 +157,22 @@ class Classical(Model):
     def takes_sensor(self) -> bool:  # type: ignore[override]  # it follows from the options
         """Whether the method works with what is known of the sensor."""
         return "sensor" in self.options
+
+    @property
+    def learns_scenes(self) -> bool:  # type: ignore[override]
+        """Whether something learns them for it."""
+        return self.learn is not None
+
+    def estimate(self, images: Images, sensor: Sensor) -> Any:
+        """What the method has to know of a scene."""
+        if self.learn is None:
+            return super().estimate(images, sensor)
+        return self.learn(images, scale=self.scale, **{**self.options, "sensor": sensor})
+
+    def super_resolve_part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
+        """A part of the scene that was learnt."""
+        image: np.ndarray = estimate.solution(window.guide, corner).image()
+        return image
 
     def working_bytes(self, bands: int) -> int:
         """What the method works in."""
@@ -243,14 +271,20 @@ def build(
     if chosen.kind == "classical":
         if "sensor" in values:
             values["sensor"] = _known_sensor(base, values["sensor"], sensor)
-        return Classical(factory, scale, values, chosen.needs_guide, settings)
+        learn = None if chosen.estimate is None else _attribute(chosen.estimate)
+        return Classical(factory, scale, values, chosen.needs_guide, settings, learn)
     facts = {"bands": bands, "guide_channels": guide_channels}
     return factory(scale=scale, **{name: facts[name] for name in chosen.facts}, **values)
 
 
 def factory_of(chosen: Entry) -> Any:
     """The class of one of our networks, or the function of a method; its module is imported."""
-    module, attribute = chosen.factory.split(":")
+    return _attribute(chosen.factory)
+
+
+def _attribute(path: str) -> Any:
+    """What "module:attribute" names."""
+    module, attribute = path.split(":")
     return getattr(importlib.import_module(module), attribute)
 
 

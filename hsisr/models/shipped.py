@@ -7,8 +7,9 @@ from pathlib import Path
 
 from hsisr.errors import HsisrError, option
 
-#: The model whose weights come with the package.
+#: The model whose weights come with the package, and its options there, where they are not the defaults.
 SHIPPED = "solo"
+OPTIONS: dict[str, float] = {"colour": 0.2}
 
 _FOLDER = Path(__file__).with_name("weights")
 

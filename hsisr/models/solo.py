@@ -36,8 +36,8 @@ _NORMAL_MEDIAN = 0.6745
 _BLUR_PX, _BLUR_RANGE_PX, _BLUR_MOST = 0.6, 0.2, 1.5
 #: Side of the window, in LR pixels, over which a component follows the first; variance below which it follows less.
 _WINDOW_PX, _EVEN = 3, 1e-3
-#: Change of colour, relative to a pixel, of which half is believed; part of its brightness that a pixel may lose.
-_COLOUR, _LOSS = 0.2, 0.9
+#: Part of its brightness that a pixel may lose where little change of colour is believed.
+_LOSS = 0.9
 #: Share of the sum of absolute values that negative ones may have in an image of intensities.
 _NEGATIVE = 0.05
 #: Rounds of back-projection; more follow the LR image's noise.
@@ -50,6 +50,7 @@ class Solo(Network):
     scale: any whole number >= 2. width, blocks: of the network of the first component. components: those of an image
     that get detail, at most; fewer where noise hides the rest. turns: flips and rotations (1 to 8) over which the
     detail is averaged in `super_resolve`; each costs the whole time again.
+    colour: change of a pixel's spectrum, relative to the pixel, of which half is believed; None: any is.
     No convolution has a bias, so that an image k times as bright gets k times the detail, whatever its noise (Mohan et
     al., Robust and interpretable blind image denoising via bias-free convolutional neural networks, ICLR 2020). The
     last convolutions start at zero: untrained, it is bicubic. How blurred the image is, which its spectrum shows,
@@ -63,10 +64,19 @@ class Solo(Network):
     images_in_memory = 6
     width: int
 
-    def __init__(self, scale: int, width: int = 48, blocks: int = 5, components: int = 12, turns: int = 1) -> None:
+    def __init__(
+        self,
+        scale: int,
+        width: int = 48,
+        blocks: int = 5,
+        components: int = 12,
+        turns: int = 1,
+        colour: float | None = None,
+    ) -> None:
         super().__init__()
         self.check_scale(scale)
         self.scale, self.width, self.components, self.turns = scale, width, components, turns
+        self.colour = colour
         # its maps are of the LR image's size: some of the deep network, and a few of each component's light one
         self.maps_in_memory = (6 + 4 * components * _LIGHT_WIDTH / width) / scale**2
         self.deep = _Residual(1, width, blocks, scale)
@@ -121,8 +131,7 @@ class Solo(Network):
 
         sensor: of what is known, the mask of valid pixels and the PSF are used. With a PSF, what the LR image and the
         result reduced by it disagree on is projected back.
-        Where the LR image is an image of intensities, no value of the result is negative. A pixel's colour changes
-        little beside its brightness.
+        Where the LR image is an image of intensities, no value of the result is negative.
         The detail of a component is scaled down where the image's noise, as the network enlarges it, would cost more
         than the detail gains.
         """
@@ -137,7 +146,10 @@ class Solo(Network):
         detail = detail * self._gains(components, detail, blur, noise)
         least = _least(lr[0][:, torch.from_numpy(valid).to(lr.device)])
         enlarged = self._enlarged(lr)
-        image = enlarged + _believed(_mixed(detail, basis * sizes), enlarged.clamp_min(least))
+        added = _mixed(detail, basis * sizes)
+        if self.colour is not None:
+            added = _believed(added, enlarged.clamp_min(least), self.colour)
+        image = enlarged + added
         if sensor.footprint is not None:
             image = self._consistent(image, lr, sensor.footprint)
         return image.clamp_min(least)
@@ -238,7 +250,7 @@ def _least(values: Tensor) -> float:
     return 0.0 if negative <= _NEGATIVE * float(values.abs().sum()) else float(values.min())
 
 
-def _believed(detail: Tensor, image: Tensor) -> Tensor:
+def _believed(detail: Tensor, image: Tensor, colour: float) -> Tensor:
     """Detail (N, B, H, W) with less of what changes the colour of the image's pixels, the less the more it changes it.
 
     In a dark pixel beside a bright one a small error is another colour. Along the pixel's spectrum b all is kept, so
@@ -248,7 +260,7 @@ def _believed(detail: Tensor, image: Tensor) -> Tensor:
     power = (image**2).sum(dim=1, keepdim=True).clamp_min(tiny)
     along = (detail * image).sum(dim=1, keepdim=True) / power
     across = detail - along * image
-    lessened = across / (1 + (across**2).sum(dim=1, keepdim=True) / (_COLOUR**2 * power))
+    lessened = across / (1 + (across**2).sum(dim=1, keepdim=True) / (colour**2 * power))
     return along.clamp_min(-_LOSS) * image + lessened
 
 

@@ -369,7 +369,8 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     except HsisrError as error:
         raise HsisrError(f"models.{name}.base: {error}") from None
     registry.trust(recipe.base)
-    options = check_section(entry.options, recipe.options, f"models.{name}", Recipe.model_fields).model_dump()
+    given = (shipped.OPTIONS if recipe.weights == SHIPPED and recipe.base == shipped.SHIPPED else {}) | recipe.options
+    options = check_section(entry.options, given, f"models.{name}", Recipe.model_fields).model_dump()
     training = check_section(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
         raise HsisrError(f"models.{name}.training: epochs or max_steps must say when training ends; both are none")

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +45,8 @@ def standalone(svg: str) -> str:
         svg = svg.replace(f"var({name})", color)
     for index, (light, _) in enumerate(LINE_COLORS):
         svg = svg.replace(f"var(--line-{index})", light)
-    label = re.search(r'aria-label="([^"]*)"', svg)
-    title = f"<title>{label.group(1) if label else escape('figure')}</title>"
     svg = svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
-    return re.sub(r"(<svg[^>]*>)", rf'\1{title}<rect width="100%" height="100%" fill="#ffffff"/>', svg, count=1) + "\n"
+    return svg.replace("</title>", '</title><rect width="100%" height="100%" fill="#ffffff"/>', 1) + "\n"
 
 
 def montage(rows: Sequence[Row]) -> Image.Image:

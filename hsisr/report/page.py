@@ -16,7 +16,7 @@ import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
 from hsisr.evaluation.table import columns_of, scoring_words
-from hsisr.report import figures, gallery, sweeps, tables, words
+from hsisr.report import figures, gallery, rule_graph, sweeps, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
 from hsisr.report.gallery import GUIDE, LR_INPUT, REFERENCE, Row
@@ -145,6 +145,7 @@ def section(content: Content, share: float) -> Section:
     alone = [plot for plot in (seeds, quality) if plot]
     plots = {plot.heading: plot.svg for plot in (*alone, *band_plots, *training)}
     plots |= {f"{scene.name} {plot.heading}": plot.svg for scene in scenes for plot in scene.plots}
+    jobs, links = rule_graph.rules_of(benchmark)
     html = _render(
         "section.html.j2",
         name=benchmark.name,
@@ -169,6 +170,8 @@ def section(content: Content, share: float) -> Section:
         encoding=encoding,
         training=training,
         missing_histories=content.missing_histories,
+        jobs=jobs,
+        rules=Markup(rule_graph.draw(jobs, links, f"Rules that make the results of {benchmark.name}")),
         configuration=yaml.safe_dump(benchmark.config.model_dump(mode="json", exclude_defaults=True), sort_keys=False),
     )
     style = "\n".join(scene.style for scene in scenes)

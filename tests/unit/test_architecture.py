@@ -148,7 +148,7 @@ def test_conda_environment_asks_for_the_same():
     assert conda == wanted
 
 
-@pytest.mark.parametrize("extra", ["test", "dev", "demo", "docs"])
+@pytest.mark.parametrize("extra", ["test", "dev", "demo", "notebooks", "docs"])
 def test_lock_pins_what_is_declared(extra):
     lock = {normal(line.split("==")[0]) for line in (ROOT / "requirements.lock").read_text().splitlines()}
     lines = PROJECT["project"]["dependencies"] + PROJECT["project"]["optional-dependencies"][extra]

@@ -21,7 +21,7 @@ import hsisr.inference.scenes as scenes
 def wait(*arguments):
     open("working", "w").close()
     time.sleep(60)
-scenes._compute = wait
+scenes.compute = wait
 main()
 """
 

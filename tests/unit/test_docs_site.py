@@ -19,4 +19,7 @@ def test_site_is_built_without_warnings(tmp_path):
     assert built.returncode == 0, built.stdout + built.stderr
     page = (tmp_path / "site/api/hsisr.metrics.html").read_text()
     assert 'id="hsisr.metrics.pixel.psnr"' in page and "Peak signal-to-noise ratio" in page
+    assert (tmp_path / "site/gallery-1.png").stat().st_size > 10000
+    assert 'src="gallery-1.png"' in (tmp_path / "site/gallery.html").read_text()
+    assert (tmp_path / "site/notebooks/my-first-cube.ipynb").is_file()
     assert 'href="tutorial.html"' in (tmp_path / "site/start.html").read_text()

@@ -153,6 +153,35 @@ def test_skip_starts_as_the_bicubic_image_and_adds_it_to_the_published_output():
         assert torch.allclose(trained(lr, bicubic, modality), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("scale", [4, 3])
+def test_with_skip_the_first_maps_show_the_image_and_no_pattern(scale):
+    rng = np.random.default_rng(0)
+    lr = torch.from_numpy(rng.random((1, 12, 24, 24)).astype(np.float32))
+    even = lr.mean((2, 3), keepdim=True).expand_as(lr)
+
+    def pattern(skip: bool) -> float:
+        """Standard deviation over the joined branches of an image that is 0 everywhere, beside what a real one adds."""
+        torch.manual_seed(0)
+        network = DeepShare(12, scale, width=32, skip=skip)
+        with torch.no_grad():
+            nothing = network._joined(torch.zeros_like(lr))[..., 16:-16, 16:-16]
+            detail = (network._joined(lr) - network._joined(even))[..., 16:-16, 16:-16]
+        return float(nothing.std((2, 3)).mean() / detail.std((2, 3)).mean())
+
+    assert pattern(skip=True) == 0
+    assert pattern(skip=False) > 0.1
+
+
+def test_without_skip_all_weights_start_as_the_papers_program_has_them():
+    torch.manual_seed(0)
+    model = DeepShare(12, 4, width=16)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            bound = module.weight[0].numel() ** -0.5  # torch's: uniform, weights and biases
+            assert 0.5 * bound < module.weight.abs().max() <= bound
+            assert 0 < module.bias.abs().max() <= bound
+
+
 @pytest.mark.parametrize("form", ["flat", "model", "module"])
 def test_published_checkpoint_forms(tmp_path, form):
     model, _ = twins(12, 4, width=16)

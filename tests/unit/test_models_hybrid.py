@@ -17,9 +17,11 @@ from hsisr.models.hybrid.agreement import agreed, contradiction
 from hsisr.models.hybrid.filters import (
     Details,
     Learnt,
+    Light,
     Moments,
-    as_by_camera,
+    Piece,
     believed,
+    believed_share,
     filter_length,
     fitted,
     locally_affine,
@@ -181,13 +183,14 @@ def test_another_exposure_or_tone_curve_of_the_guide_is_undone(pair):
     response = response_of([(pair, solve(pair.lr, pair.guide, 4), 4)])
 
     def taken(guide, response=response):
-        return as_by_camera(guide, pair.lr, solve(pair.lr, guide, 4), 4, response)
+        return Light.of([Piece(pair.lr, guide, solve(pair.lr, guide, 4))], 4, response).as_by_camera(guide)
 
     assert taken(pair.guide) is pair.guide
     exposed = np.float32(0.6) * pair.guide
     assert taken(exposed, 0 * response) is exposed
     few = solve(pair.lr[:, :2, :2], exposed[:, :8, :8], 4)
-    assert as_by_camera(exposed[:, :8, :8], pair.lr[:, :2, :2], few, 4, response).base is exposed  # cannot be told
+    piece = Piece(pair.lr[:, :2, :2], exposed[:, :8, :8], few)
+    assert Light.of([piece], 4, response).tones is None  # cannot be told
     for changed, tolerance in ((exposed, 1e-3), (pair.guide**0.45, 0.01), (pair.guide**2.2, 0.02)):
         found = taken(changed)
         assert np.sqrt(((found - pair.guide) ** 2).mean()) < tolerance
@@ -228,7 +231,7 @@ def test_filters_are_believed_less_where_they_add_far_more_than_they_did(pair):
     found = strength(spoilt, np.where(valid, image, 50), valid)
     np.testing.assert_allclose(found, [1, 1, 1], atol=0.06)
     np.testing.assert_allclose(strength(0.3 * added, 3 * image), 0.1 * strength(added, image))
-    less = believed(added, np.array([1.0, 1.5, 3.0]), np.ones(3))
+    less = believed(added, believed_share(np.array([1.0, 1.5, 3.0]), np.ones(3)))
     np.testing.assert_allclose(less, added * np.array([1, 1, 0.25])[:, None, None])
     network = registry.build("hybrid", 4, 31, 3)
     network.prepare_training([("s", pair)])

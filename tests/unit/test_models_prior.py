@@ -12,11 +12,12 @@ from hsisr.errors import HsisrError
 from hsisr.models import registry
 from hsisr.models.classical.bicubic import bicubic
 from hsisr.models.classical.gsa import gsa
-from hsisr.models.prior import agree_with_guide, prior, solve
+from hsisr.models.prior import prior, solve
+from hsisr.models.prior.agreement import Moments, guide_gain, move
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
 from hsisr.models.prior.features import KERNELS, Bumps, GuideFeatures, Kernel
 from hsisr.models.prior.kriging import SmoothFields, whitened
-from hsisr.models.prior.regression import Regression
+from hsisr.models.prior.regression import Sums, regress, regress_arrays
 from hsisr.scene import Scene
 from tests.unit.conftest import small_scene
 from tests.unit.test_degrade_estimation import scene
@@ -34,7 +35,7 @@ def test_regression_is_the_gaussian_process_of_greatest_evidence():
     features, new = rng.standard_normal((5, 60)), rng.standard_normal((5, 7))
     targets = np.stack([rng.standard_normal(5) @ features + 3, rng.standard_normal(5) @ features])
     targets += np.array([[0.1], [2.0]]) * rng.standard_normal((2, 60))
-    fit = Regression(features).fit(targets)
+    fit = regress_arrays(features, targets)
     mean = features.mean(axis=1, keepdims=True)
     z, z_new = features - mean, new - mean
     for k, target in enumerate(targets - targets.mean(axis=1, keepdims=True)):
@@ -57,8 +58,8 @@ def test_evidence_leaves_out_what_is_not_needed():
     features = rng.standard_normal((40, 60))
     linear = rng.standard_normal((2, 2)) @ features[:2] + 0.1 * rng.standard_normal((2, 60))
     rich = rng.standard_normal((1, 40)) @ features + 0.1 * rng.standard_normal((1, 60))
-    fit = Regression(features, simpler=(2, 10)).fit(np.concatenate([linear, rich]))
-    alone, all_of_them = Regression(features[:2]).fit(linear), Regression(features).fit(rich)
+    fit = regress_arrays(features, np.concatenate([linear, rich]), simpler=(2, 10))
+    alone, all_of_them = regress_arrays(features[:2], linear), regress_arrays(features, rich)
     np.testing.assert_allclose(fit.weights[:2, :2], alone.weights, rtol=1e-9)
     assert not fit.weights[:2, 2:].any()
     np.testing.assert_allclose(fit.weights[2:], all_of_them.weights, rtol=1e-9)
@@ -67,12 +68,29 @@ def test_evidence_leaves_out_what_is_not_needed():
     np.testing.assert_allclose(fit.variance(others), expected, rtol=1e-6)
 
 
+def test_sums_of_parts_are_those_of_the_whole_also_of_projected_targets():
+    rng = np.random.default_rng(3)
+    features, bands = rng.standard_normal((6, 500)) + 100, rng.standard_normal((4, 500)) + 1000
+    sums = Sums(6, 4)
+    for part in (slice(0, 100), slice(100, 101), slice(101, 500)):
+        sums.add(features[:, part], bands[:, part])
+    mean, covariance = sums.target_moments()
+    np.testing.assert_allclose(mean, bands.mean(axis=1, keepdims=True), rtol=1e-12)
+    np.testing.assert_allclose(covariance, np.cov(bands, bias=True), rtol=1e-9, atol=1e-12)
+    basis = np.linalg.qr(rng.standard_normal((4, 2)))[0]
+    one, other = regress(sums.projected(basis, mean)), regress_arrays(features, basis.T @ (bands - mean))
+    np.testing.assert_allclose(one.weights, other.weights, atol=1e-9)
+    np.testing.assert_allclose(one.offset, other.offset, atol=1e-6)
+
+
 def test_regression_in_other_coordinates_is_generalised_least_squares():
     rng = np.random.default_rng(1)
     features, root = rng.standard_normal((2, 30)), np.linalg.cholesky(np.eye(30) + 0.9)
     target = np.array([[2.0, -1.0]]) @ features + 5
     turn = np.linalg.inv(root).T
-    fit = Regression(features @ turn, np.ones((1, 30)) @ turn).fit(target @ turn)
+    sums = Sums(2, 1)
+    sums.add(features @ turn, target @ turn, np.ones((1, 30)) @ turn)
+    fit = regress(sums)
     np.testing.assert_allclose(fit.weights, [[2, -1]], rtol=1e-6)
     np.testing.assert_allclose(fit(features), target, rtol=1e-6)
 
@@ -93,7 +111,7 @@ def test_kriging_is_the_posterior_mean_of_greatest_evidence():
             surprise = np.log(observed.ravel() @ solved / 30) + np.linalg.slogdet(covariance)[1] / 30
             if surprise < best:
                 best, expected = surprise, (field @ matrix.T @ solved).reshape(shape)
-    np.testing.assert_allclose(SmoothFields(sampler, scale).kriged(observed)[0], expected, atol=1e-5)
+    np.testing.assert_allclose(SmoothFields(sampler, scale).kriged(observed)[0].at(0), expected, atol=1e-5)
 
 
 def test_whitening_whitens():
@@ -119,7 +137,7 @@ def test_features_are_seen_as_they_are_made():
     low = features.seen_by(sampler)
     whitened = (features.whitening @ whole).reshape(-1, 24, 20)
     np.testing.assert_allclose(low, sampler(whitened).reshape(len(features), -1), atol=1e-4)
-    fit = Regression(low).fit(rng.standard_normal((3, low.shape[1])))
+    fit = regress_arrays(low, rng.standard_normal((3, low.shape[1])))
     at_hr = fit.before(features.whitening)(whole.astype(np.float64)).reshape(3, 24, 20)
     np.testing.assert_allclose(sampler(at_hr).reshape(3, -1), fit(low), atol=1e-4)
     np.testing.assert_allclose(
@@ -180,9 +198,9 @@ def test_without_noise_weights_stay_small():
     twins = rng.standard_normal((1, 200)) + 1e-5 * rng.standard_normal((2, 200))
     features = np.concatenate([plain, twins])
     targets = np.array([[1.0, -2.0]]) @ plain + 1e-4 * (twins[:1] - twins[1:]) / 1e-5
-    weights = Regression(features, least_ratio=1e-3).fit(targets).weights[0]
+    weights = regress_arrays(features, targets, least_ratio=1e-3).weights[0]
     np.testing.assert_allclose(weights[:2], [1, -2], atol=1e-3)
-    assert np.abs(weights[2:]).max() < 1 < np.abs(Regression(features).fit(targets).weights[0, 2:]).max()
+    assert np.abs(weights[2:]).max() < 1 < np.abs(regress_arrays(features, targets).weights[0, 2:]).max()
 
 
 def test_what_cannot_be_negative_is_not():
@@ -214,7 +232,14 @@ def test_agreement_with_the_guide_is_exact_where_the_response_is():
     guide = np.tensordot(response, true, 1) + 0.5
     coefficients = (true + 0.1 * rng.standard_normal(true.shape)).astype(np.float32)
     before = ((coefficients - true) ** 2).mean()
-    agree_with_guide(coefficients, guide, response, np.array([[0.5], [0.5]]), 1e-12)
+    offset, moments = np.array([[0.5], [0.5]]), Moments(4, 2)
+    for rows in (slice(0, 3), slice(3, 8)):
+        moments.add(coefficients[:, rows], guide[:, rows])
+    missing = guide - offset[..., None] - np.tensordot(response, coefficients, 1)
+    beyond = moments.beyond(response, offset)
+    np.testing.assert_allclose(beyond, (missing**2).mean(), rtol=1e-9)
+    np.testing.assert_allclose(moments.spread(), coefficients.reshape(4, -1).var(axis=1, dtype=np.float64), rtol=1e-9)
+    move(coefficients, guide, response, offset, guide_gain(moments.spread(), beyond, response, 1e-12))
     np.testing.assert_allclose(np.tensordot(response, coefficients, 1) + 0.5, guide, atol=1e-4)
     assert ((coefficients - true) ** 2).mean() < 0.7 * before
 

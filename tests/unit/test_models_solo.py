@@ -7,12 +7,12 @@ from scipy.ndimage import gaussian_filter
 
 from hsisr.config import Training
 from hsisr.degrade import Sensor, degrade, gaussian_footprint
-from hsisr.inference import load_model, predict, save_model
+from hsisr.inference import load_model, predict, read_metadata, save_model
 from hsisr.models import registry
-from hsisr.models import solo as solo_module
 from hsisr.models.apply import open_method
 from hsisr.models.classical.bicubic import bicubic
-from hsisr.models.shipped import shipped_model, shipped_models
+from hsisr.models.options import SoloOptions
+from hsisr.models.shipped import OPTIONS, shipped_model, shipped_models
 from hsisr.models.solo import Solo, _blur
 from hsisr.samples import Sample
 from hsisr.training import fit
@@ -60,9 +60,7 @@ def test_eight_turns_see_no_direction(lr):
     np.testing.assert_allclose(turned, predict(network, lr), atol=1e-4)
 
 
-def test_only_so_many_components_get_detail(lr, monkeypatch):
-    monkeypatch.setattr(solo_module, "_COLOUR", 1e6)
-
+def test_only_so_many_components_get_detail(lr):
     def rank(components: int) -> int:
         added = predict(solo(components=components), lr) - bicubic(lr, scale=SCALE)
         return int(np.linalg.matrix_rank(added.reshape(BANDS, -1).astype(np.float64), tol=1e-4))
@@ -73,7 +71,7 @@ def test_only_so_many_components_get_detail(lr, monkeypatch):
 def test_dark_pixels_keep_their_colour_and_no_value_is_negative(lr):
     dark = lr.copy()
     dark[:, :, :12] *= 0.01
-    enlarged, found = bicubic(dark, scale=SCALE), predict(solo(), dark)
+    enlarged, found = bicubic(dark, scale=SCALE), predict(solo(colour=0.2), dark)
     assert found.min() >= 0 > enlarged.min()
     pixels = found[:, :, :20], np.maximum(enlarged[:, :, :20], 0)
     assert (pixels[1].any(axis=0) <= pixels[0].any(axis=0)).all()  # no pixel turns black
@@ -187,6 +185,13 @@ def test_a_model_file_takes_any_number_of_bands(lr, tmp_path):
     method = open_method(tmp_path / "m.safetensors", SCALE, 0)
     assert method.bands is None and not method.needs_guide
     np.testing.assert_array_equal(method(lr[:7], None), predict(load_model(tmp_path / "m.safetensors"), lr[:7]))
+
+
+@pytest.mark.parametrize("path", shipped_models().values())
+def test_weights_that_travel_have_the_options_that_are_told_of_them(path):
+    options = read_metadata(path)["options"]
+    assert options == SoloOptions(**OPTIONS).model_dump()
+    assert load_model(path).colour == OPTIONS["colour"]
 
 
 def test_scales_without_weights_have_none():

@@ -83,6 +83,16 @@ def test_a_pair_is_one_line_and_a_card(scene):
     assert [image.size for image in pictures(pair._repr_html_())] == [(25, 20), (50, 40), (50, 40)]
 
 
+def test_a_pair_is_shown_in_the_colours_of_its_scene(scene):
+    known = degrade.pair(replace(scene, mask=None), "wald", 2, seed=0)
+    unknown = replace(known, wavelengths_nm=None)
+    np.testing.assert_array_equal(known.wavelengths_nm, scene.wavelengths_nm)
+    hr = Scene(known.hr, wavelengths_nm=scene.wavelengths_nm)
+    shown = [np.asarray(pictures(pair._repr_html_())[-1]) for pair in (known, unknown)]
+    assert np.array_equal(shown[0], np.asarray(pictures(hr._repr_html_())[0]))
+    assert not np.array_equal(*shown)
+
+
 def test_plot_draws_the_bands_it_names(scene):
     axes = scene.plot()
     assert axes.get_title() == "field-3 (630, 540, 450 nm)" and axes.images[0].get_array().shape == (40, 50, 3)

@@ -126,7 +126,7 @@ def test_an_unfinished_run_of_the_same_goes_on_and_another_does_not(pair, monkey
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("hsisr.inference.scenes._compute", stopped)
+        patched.setattr("hsisr.inference.scenes.compute", stopped)
         with pytest.raises(KeyboardInterrupt):
             super_resolve_file("lr.tif", "guide.tif", "gsa", out, CPU, overwrite=True)
     assert runs.is_unfinished(out) and out.read_text() == "an older result"
@@ -212,7 +212,7 @@ def test_what_is_no_scene_file_is_not_to_be_deleted(pair):
 
 
 def test_what_the_format_cannot_hold_is_refused_before_the_work(pair, monkeypatch):
-    monkeypatch.setattr("hsisr.inference.scenes._compute", lambda *args: pytest.fail("it began to compute"))
+    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args: pytest.fail("it began to compute"))
     monkeypatch.setattr("hsisr.datasets.writers._MATLAB5_MOST_BYTES", 1000)
     with pytest.raises(HsisrError, match=r"export as matlab7\.3"):
         super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.mat", CPU)

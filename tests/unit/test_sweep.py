@@ -208,7 +208,7 @@ def test_a_sweep_is_a_step(settings):
     [
         (
             {"responses": ["sentinel3"]},
-            "unknown response 'sentinel3'; did you mean sentinel2\\?",
+            "sweeps.mine.responses: unknown response 'sentinel3'; did you mean sentinel2\\?",
         ),
         ({"models": ["mulsr"]}, "sweeps.mine.models: mulsr is a network; give its run folder"),
         ({"models": ["priar"]}, "unknown model 'priar'; did you mean prior\\? give a run folder"),

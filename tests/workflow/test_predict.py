@@ -22,6 +22,20 @@ def test_a_scene_of_ones_own_is_a_target(project):
     assert project.planned("predictions/field.tif") == {}
 
 
+def test_parts_of_a_scene_are_jobs_and_give_the_same_bytes(project):
+    own_scene.write_pair(project.folder, 40, 20)
+    scene = {"lr": "lr.tif", "guide": "guide.tif", "model": "prior", "tile": 8, "device": "cpu"}
+    configure(project, whole=scene, shared=scene | {"parts": 3})
+    jobs = project.planned("predictions/shared.tif")
+    assert jobs["predict_plan"] == 1 and jobs["predict_part"] == 3 and jobs["predict"] == 1
+    project.snakemake("predictions/whole.tif", "predictions/shared.tif", "--cores", "2")
+    whole, shared = (project.folder / f"predictions/{name}.tif" for name in ("whole", "shared"))
+    assert shared.read_bytes() == whole.read_bytes()
+    assert not (project.folder / "predictions/.shared.tif.work").exists()
+    assert not list((project.folder / "predictions").rglob("*.done"))
+    assert project.planned("predictions/shared.tif") == {}
+
+
 def test_names_with_signs_that_mean_something_to_snakemake_or_the_shell(project):
     own_scene.write_pair(project.folder, 24, 20)
     for name in ("lr", "guide"):

@@ -124,3 +124,5 @@ wildcard_constraints:
     model="[a-z0-9-]+",
     sweep="[a-z0-9-]+",
     seed=r"\d+",
+    part=r"\d+",
+    parts=r"\d+",

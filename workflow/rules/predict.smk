@@ -3,9 +3,77 @@ def predicting(wildcards):
     return steps.predicting(CONFIG, wildcards.scene)
 
 
+def parts(wildcards):
+    """What says that each part of the prediction is made; nothing, where one job makes all."""
+    told(predicting, wildcards)
+    count = CONFIG.predict[wildcards.scene].parts
+    numbers = range(1, count + 1) if count > 1 else ()
+    return [paths.PREDICTION_PART.format(scene=wildcards.scene, part=number, parts=count) for number in numbers]
+
+
+def words(joins):
+    """The arguments of `hsisr predict` for a scene, but for the output."""
+    return lambda wildcards: shlex.join(CONFIG.predict[wildcards.scene].words(joins))
+
+
+def own_gpu(wildcards):
+    """The GPU of a network; what is untrained needs none."""
+    return int(bool(told(predicting, wildcards).inputs["model"]))
+
+
+rule predict_plan:
+    input:
+        unpack(inputs(predicting)),
+    output:
+        temp(touch(paths.PREDICTION_PLAN)),
+    log:
+        "logs/predict/{scene}-plan.log",
+    threads: 1
+    resources:
+        gpu=own_gpu,
+        mem_mb=4000,
+    params:
+        identity=identity(predicting),
+        unnamed=unnamed(predicting),
+        words=words(joins=False),
+        out=paths.PREDICTION,
+    message:
+        "Planning the parts of {wildcards.scene}"
+    shell:
+        '"$HSISR_PYTHON" -m hsisr predict {params.words} --out {params.out} --part plan --overwrite'
+        ' --config "$HSISR_CONFIG" > {log} 2>&1'
+
+
+rule predict_part:
+    input:
+        unpack(inputs(predicting)),
+        plan=paths.PREDICTION_PLAN,
+    output:
+        temp(touch(paths.PREDICTION_PART)),
+    log:
+        "logs/predict/{scene}-{part}-of-{parts}.log",
+    benchmark:
+        "logs/benchmark/predict/{scene}-{part}-of-{parts}.tsv"
+    threads: 1
+    resources:
+        gpu=own_gpu,
+        mem_mb=4000,
+    params:
+        identity=identity(predicting),
+        unnamed=unnamed(predicting),
+        words=words(joins=False),
+        out=paths.PREDICTION,
+    message:
+        "Super-resolving part {wildcards.part} of {wildcards.parts} of {wildcards.scene}"
+    shell:
+        '"$HSISR_PYTHON" -m hsisr predict {params.words} --out {params.out} --part {wildcards.part}/{wildcards.parts}'
+        ' --overwrite --config "$HSISR_CONFIG" > {log} 2>&1'
+
+
 rule predict:
     input:
         unpack(inputs(predicting)),
+        parts=parts,
     output:
         paths.PREDICTION,
     log:
@@ -14,12 +82,12 @@ rule predict:
         "logs/benchmark/predict/{scene}.tsv"
     threads: workflow.cores
     resources:
-        gpu=lambda wildcards: int(bool(told(predicting, wildcards).inputs["model"])),
+        gpu=own_gpu,
         mem_mb=4000,
     params:
         identity=identity(predicting),
         unnamed=unnamed(predicting),
-        words=lambda wildcards: shlex.join(CONFIG.predict[wildcards.scene].words()),
+        words=words(joins=True),
     message:
         "Super-resolving {wildcards.scene}"
     shell:

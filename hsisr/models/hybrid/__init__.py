@@ -8,7 +8,8 @@ and says what to add there, so that its cost does not grow with the number of ba
 import hashlib
 import pickle
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,13 +18,23 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from hsisr.degrade import Sensor
+from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.fusion import padded
-from hsisr.models.hybrid.agreement import agreed
-from hsisr.models.hybrid.filters import Learnt
+from hsisr.models.hybrid.agreement import Agreement, agreed
+from hsisr.models.hybrid.filters import (
+    Details,
+    Learnt,
+    Light,
+    Piece,
+    Pieces,
+    believed_share,
+    strength_of_parts,
+)
 from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
-from hsisr.models.options import PriorOptions
-from hsisr.models.prior import solve
+from hsisr.models.prior import Estimate, estimate, solve
+from hsisr.models.prior.blocks import learning_windows, reach
+from hsisr.models.windows import HeldImages, Images, Span, Window
 
 if TYPE_CHECKING:
     from hsisr.degrade import Pair
@@ -31,8 +42,22 @@ if TYPE_CHECKING:
 
 #: Typical size of a correction, by which the network's output is multiplied.
 _CORRECTION = 0.02
+#: HR pixels, about, on which it is seen what filters and network do to a scene.
+_LOOKED_AT_PX = 1 << 19
 #: Solved pairs that are kept, as validation asks for the same ones again and again.
 _KEPT = 8
+#: LR pixels around one that its remainder's interpolation reads, with a shift of up to one.
+_INTERPOLATED_LR_PX = 4
+
+
+@dataclass(frozen=True, eq=False)
+class LearntScene:
+    """What is learnt once of a scene. light: of its guide. share: (B,), of what filters add, that is believed."""
+
+    prior: Estimate
+    light: Light
+    share: np.ndarray
+    agreement: Agreement
 
 
 class Hybrid(Network):
@@ -45,6 +70,7 @@ class Hybrid(Network):
 
     period_px = 2
     takes_sensor = True
+    learns_scenes = True
     useful_untrained = True
     bands: int
     width: int
@@ -92,6 +118,45 @@ class Hybrid(Network):
         images = [self._corrected(*pair, sensor) for pair in zip(lr, guide, strict=True)]
         return torch.stack(images).to(lr)
 
+    def estimate(self, images: Images, sensor: Sensor) -> LearntScene:
+        """What the prior learns of a scene, and what filters, network and agreement go by, from the same pixels."""
+        found, learnt = estimate(images, self.scale, sensor), self._learnt()
+        windows = learning_windows(images, self.scale)
+        # filters and network take long: a part of a large scene says enough of how strongly they work on it
+        every = max(1, -(-_area(windows) * self.scale**2 // _LOOKED_AT_PX))
+        windows = windows[every // 2 :: every]
+
+        def piece(rows: Span, columns: Span) -> Piece:
+            window = images.window(rows, columns)
+            corner = rows[0] * self.scale, columns[0] * self.scale
+            return Piece(window.lr, window.guide, found.solution(window.guide, corner, True, window.mask))
+
+        pieces = Pieces([partial(piece, *spans) for spans in windows])
+        light = Light.of(pieces, self.scale, learnt.response)
+        nothing_moved = Agreement(found.subspace, learnt.response, None)
+        share = np.ones(self.bands)
+        if learnt.filters.any():
+            added = (self._added(piece, light) for piece in pieces)
+            share = believed_share(strength_of_parts(added), learnt.strength)
+        scene = LearntScene(found, light, share, nothing_moved)
+        parts = ((*self._network(piece, scene), piece.solution) for piece in pieces)
+        agreement = Agreement.of(parts, learnt.response, found.subspace, float(learnt.contradiction))
+        return replace(scene, agreement=agreement)
+
+    def reach_lr_px(self, estimate: LearntScene) -> int:
+        """LR pixels that filters or the remainder's interpolation reach, and the network after them.
+
+        estimate: what `estimate` returned.
+        """
+        footprint = estimate.prior.sensor.footprint
+        return max(reach(footprint, self.scale)) + _INTERPOLATED_LR_PX + -(-(4 * len(self.blocks) + 6) // self.scale)
+
+    def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
+        """A part of a learnt scene (B, n, m)."""
+        solution = estimate.prior.solution(window.guide, corner, True, window.mask)
+        image, guide = self._network(Piece(window.lr, window.guide, solution), estimate)
+        return estimate.agreement.moved(image, guide)
+
     def prepare_training(self, pairs: "Iterable[tuple[str, Pair]]", seed: int = 0) -> "PriorPatches":
         """Learn what is learnt in closed form, from named pairs with HR image, and cut what is left into samples.
 
@@ -107,21 +172,44 @@ class Hybrid(Network):
         return patches
 
     def working_bytes(self, bands: int) -> int:
-        """Bytes a pixel, at so many `bands`: of the prior, or of the network after it if that takes more."""
-        return max(PriorOptions.model_validate({}).working_bytes(bands, self.scale), super().working_bytes(bands))
+        """Bytes a pixel, at so many `bands`: eight images of prior and filters, or the network after them."""
+        return max(32 * bands, super().working_bytes(bands))
 
     def forget(self) -> None:
         """Drop the solved pairs that are kept for the next call with the same images."""
         self._solved.clear()
 
     def _corrected(self, lr: Tensor, guide: Tensor, sensor: Sensor | None) -> Tensor:
-        found = self._solve(lr.float().cpu().numpy(), guide.float().cpu().numpy(), sensor)
-        maps = torch.from_numpy(found.maps)[None].to(guide)
-        height, width = maps.shape[2:]
-        correction = self(lr[None], padded(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
-        image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
-        learnt, by_camera = self._learnt(), found.maps[: self.guide_channels]
+        low, sharp = (image.float().cpu().numpy() for image in (lr, guide))
+        known = sensor or Sensor()
+        images = HeldImages(low, sharp, self.scale, known.mask)
+        if len(learning_windows(images, self.scale)) > 1:
+            footprint = known.footprint or estimate_footprint(low.astype(np.float64), sharp, self.scale, known.mask)
+            scene = self.estimate(images, replace(known, footprint=footprint))
+            return torch.from_numpy(self.super_resolve_part(scene, Window(low, sharp, known.mask), (0, 0)))
+        found = self._solve(low, sharp, sensor)
+        image, by_camera = self._with_network(found)
+        learnt = self._learnt()
         return torch.from_numpy(agreed(image, by_camera, learnt.response, found.solution, float(learnt.contradiction)))
+
+    def _with_network(self, found: Stack) -> tuple[np.ndarray, np.ndarray]:
+        """The image (B, H, W) with the network's correction, and the guide as by the camera of training (G, H, W)."""
+        maps = torch.from_numpy(found.maps)[None].to(self.first.weight.device)
+        height, width = maps.shape[2:]
+        correction = self(maps[:, :1], padded(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
+        image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
+        return image, found.maps[: self.guide_channels]
+
+    def _network(self, piece: Piece, scene: LearntScene) -> tuple[np.ndarray, np.ndarray]:
+        """A part of a learnt scene, filtered and corrected, and its guide as by the camera of training."""
+        facts = self.scale, self.basis, self._learnt(), scene.light, scene.share
+        return self._with_network(stack(piece.solution, piece.lr, piece.guide, *facts))
+
+    def _added(self, piece: Piece, light: Light) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """What filters add to a piece, its image, and its valid pixels."""
+        learnt = self._learnt()
+        details = Details(piece.solution, piece.lr, piece.guide, self.scale, learnt.response, light)
+        return details.filtered(learnt.filters), details.image, piece.solution.sensor.mask
 
     def _solve(self, lr: np.ndarray, guide: np.ndarray, sensor: Sensor | None) -> Stack:
         learnt = self._learnt()
@@ -135,6 +223,11 @@ class Hybrid(Network):
 
     def _learnt(self) -> Learnt:
         return Learnt(*(getattr(self, field.name).cpu().numpy() for field in fields(Learnt)))
+
+
+def _area(windows: list[tuple[Span, Span]]) -> int:
+    """LR pixels of windows."""
+    return sum((rows[1] - rows[0]) * (columns[1] - columns[0]) for rows, columns in windows)
 
 
 class _Block(nn.Module):

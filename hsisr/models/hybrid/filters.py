@@ -5,9 +5,10 @@ wavelength), and at edges between two materials the prior's function of colour t
 are linear in what is seen here, and learnt from a few scenes, where a network learns them slowly and badly.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -76,13 +77,23 @@ class Details:
     * The band's local mean, modulated as the guide's channel is modulated about its own: shade and texture change all
       bands in proportion.
 
-    lr: (B, h, w). guide: (G, H, W), kept as the camera of that response (G, B + 1) would have taken it.
+    lr: (B, h, w). guide: (G, H, W), kept as the camera of that response (G, B + 1) would have taken it. light: how
+    that is and how bright it is, known from the scene that this is a part of; None: found here.
     image: the prior's. remainder: (B, h, w), of the LR image. enlarged: takes images (K, h, w) to HR, at the right
     phase.
     """
 
-    def __init__(self, solution: Solution, lr: np.ndarray, guide: np.ndarray, scale: int, response: np.ndarray) -> None:
-        self.guide = guide = as_by_camera(guide, lr, solution, scale, response)
+    def __init__(
+        self,
+        solution: Solution,
+        lr: np.ndarray,
+        guide: np.ndarray,
+        scale: int,
+        response: np.ndarray,
+        light: "Light | None" = None,
+    ) -> None:
+        light = light or Light.of([Piece(lr, guide, solution)], scale, response)
+        self.guide = guide = light.as_by_camera(guide)
         self.image = solution.image()
         footprint = solution.sensor.footprint
         self.remainder = (lr - footprint.sampler(scale, guide.shape[1:])(self.image)).astype(np.float32)
@@ -93,8 +104,7 @@ class Details:
         self._basis = solution.subspace.basis.astype(np.float32)
         self._size = _odd(_MODULATED_LR_PX, scale)
         level = _mean(guide, self._size)
-        dark = max(_DARK * float(np.abs(guide).mean()), float(np.finfo(np.float32).tiny))
-        self._modulation = ((guide - level) / (np.maximum(level, 0) + dark)).astype(np.float32)
+        self._modulation = ((guide - level) / (np.maximum(level, 0) + light.dark)).astype(np.float32)
 
     def of_band(self, band: int) -> np.ndarray:
         """(T, H W) float32."""
@@ -208,19 +218,35 @@ def strength(added: np.ndarray, image: np.ndarray, valid: np.ndarray | None = No
 
     valid: (H, W), the pixels that count, or None for all.
     """
-    kept = slice(None) if valid is None else np.flatnonzero(valid)
-    added, image = (part.reshape(len(part), -1)[:, kept] for part in (added, image))
-    spread = np.sqrt(image.var(axis=1).mean())
-    return np.sqrt((added**2).mean(axis=1)) / max(float(spread), np.finfo(np.float32).tiny)
+    return strength_of_parts([(added, image, valid)])
 
 
-def believed(added: np.ndarray, found: np.ndarray, usual: np.ndarray) -> np.ndarray:
-    """What filters add (B, H, W), less where its strength `found` (B,) goes far beyond what is `usual` (B,).
+def strength_of_parts(parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]]) -> np.ndarray:
+    """`strength` of an image that comes in parts, (added, image, valid) each."""
+    count, power, level, square = 0, np.zeros(()), np.zeros(()), np.zeros(())
+    for added, image, valid in parts:
+        kept = slice(None) if valid is None else np.flatnonzero(valid)
+        added, image = (part.reshape(len(part), -1)[:, kept].astype(np.float64) for part in (added, image))
+        count += image.shape[1]
+        power = power + (added**2).sum(axis=1)
+        level, square = level + image.sum(axis=1), square + (image**2).sum(axis=1)
+    spread = np.sqrt(max(0.0, float((square / count - (level / count) ** 2).mean())))
+    return np.sqrt(power / count) / max(spread, float(np.finfo(np.float32).tiny))
 
-    There they weigh what they have not been learnt from, such as the solution of a pair of very few pixels.
-    """
-    share = np.minimum(1, _BEYOND_USUAL * usual / np.maximum(found, np.finfo(np.float32).tiny)) ** 2
+
+def believed(added: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """What filters add (B, H, W), as far as it is believed: a share (B,) of it."""
     return added * share.astype(added.dtype)[:, None, None]
+
+
+def believed_share(found: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Share (B,) of what filters add that is believed, where its strength is `found` (B,) and `usual` (B,).
+
+    Less than all where it goes far beyond what is usual: there filters weigh what they have not been learnt from, such
+    as the solution of a pair of very few pixels.
+    """
+    share: np.ndarray = np.minimum(1, _BEYOND_USUAL * usual / np.maximum(found, np.finfo(np.float32).tiny)) ** 2
+    return share
 
 
 def guide_and_reference(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -247,29 +273,86 @@ def response_of(scenes: Iterable[tuple[Pair, Solution, int]]) -> np.ndarray:
     return np.linalg.solve(power + ridge * np.eye(len(power)), cross.T).T
 
 
-def as_by_camera(guide: np.ndarray, lr: np.ndarray, solution: Solution, scale: int, response: np.ndarray) -> np.ndarray:
-    """The guide (G, H, W) as the camera of that response (G, B + 1) would have taken it, with its exposure and tones.
+class Piece(NamedTuple):
+    """A scene or a part of it. lr: (B, h, w). guide: (G, H, W). solution: the prior's."""
 
-    Each channel becomes the combination of itself, its square, its root and a constant that, seen through the sensor,
-    comes nearest to what the camera would see of the LR image (B, h, w); but only where the guide as it is contradicts
-    that image far more. A response of zeros, of filters that have not learnt yet, changes nothing.
+    lr: np.ndarray
+    guide: np.ndarray
+    solution: Solution
+
+
+class Pieces(Sequence[Piece]):
+    """Pieces that are made when they are asked for; a single one, a scene that is taken whole, is made once."""
+
+    def __init__(self, makers: Sequence[Callable[[], Piece]]) -> None:
+        self._makers = makers
+        self._only = makers[0]() if len(makers) == 1 else None
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+    def __getitem__(self, number: Any) -> Any:
+        maker = self._makers[number]
+        return self._only or maker()
+
+
+@dataclass(frozen=True, eq=False)
+class Light:
+    """How the camera of training would have taken a guide, with its exposure and tones.
+
+    tones: (G, 4), weights of 1, root, value and square of each channel; None: as it is. dark: what is added to a mean
+    of the guide before it divides.
     """
-    if not response.any():
-        return guide
-    sensor = solution.sensor
-    valid = valid_lr_pixels(lr, scale, sensor.mask)
-    wanted = response[:, :-1] @ lr[:, valid] + response[:, -1:]
-    sampler = sensor.footprint.sampler(scale, guide.shape[1:])
-    taken, before, after = np.empty_like(guide), 0.0, 0.0
-    for channel, target, result in zip(guide.astype(np.float64), wanted, taken, strict=True):
-        curve = np.stack([np.ones_like(channel), np.sqrt(np.maximum(channel, 0)), channel, channel**2])
-        seen = sampler(curve)[:, valid]
+
+    tones: np.ndarray | None
+    dark: float
+
+    @classmethod
+    def of(cls, pieces: Sequence[Piece], scale: int, response: np.ndarray) -> "Light":
+        """Of a scene, by pieces of one size.
+
+        Each channel becomes the combination of itself, its square, its root and a constant that, seen through the
+        sensor, comes nearest to what the camera of that response (G, B + 1) would see of the LR image; but only where
+        the guide as it is contradicts that image far more. A response of zeros, of filters that have not learnt yet,
+        changes nothing.
+        """
+        light = cls(_tones(pieces, scale, response) if response.any() else None, 0.0)
+        mean = float(np.mean([float(np.abs(light.as_by_camera(piece.guide)).mean()) for piece in pieces]))
+        return replace(light, dark=max(_DARK * mean, float(np.finfo(np.float32).tiny)))
+
+    def as_by_camera(self, guide: np.ndarray) -> np.ndarray:
+        """The guide (G, n, m) as that camera would have taken it."""
+        if self.tones is None:
+            return guide
+        taken = np.empty_like(guide)
+        for channel, weights, result in zip(guide.astype(np.float64), self.tones, taken, strict=True):
+            result[...] = np.tensordot(weights, _curve(channel), 1)
+        return taken
+
+
+def _tones(pieces: Sequence[Piece], scale: int, response: np.ndarray) -> np.ndarray | None:
+    tones, before, after, pixels = [], 0.0, 0.0, 0
+    valid = [valid_lr_pixels(lr, scale, solution.sensor.mask) for lr, _, solution in pieces]
+    wanted = np.concatenate(
+        [response[:, :-1] @ piece.lr[:, kept] + response[:, -1:] for piece, kept in zip(pieces, valid, strict=True)], 1
+    )
+    for number, target in enumerate(wanted):
+        parts = []
+        for (_, guide, solution), kept in zip(pieces, valid, strict=True):
+            sampler = solution.sensor.footprint.sampler(scale, guide.shape[1:])
+            parts.append(sampler(_curve(guide[number].astype(np.float64)))[:, kept])
+        seen = np.concatenate(parts, axis=1)
         weights = np.linalg.pinv(seen @ seen.T, hermitian=True) @ (seen @ target)
         before += float(((seen[2] - target) ** 2).sum())
         after += float(((weights @ seen - target) ** 2).sum())
-        result[...] = np.tensordot(weights, curve, 1)
-    free = 1 - 4 / max(4, wanted.shape[1])  # four weights a channel fit few pixels by chance
-    return guide if after >= _OTHER_CAMERA * free * before else taken
+        tones.append(weights)
+        pixels = seen.shape[1]
+    free = 1 - 4 / max(4, pixels)  # four weights a channel fit few pixels by chance
+    return None if after >= _OTHER_CAMERA * free * before else np.array(tones)
+
+
+def _curve(channel: np.ndarray) -> np.ndarray:
+    return np.stack([np.ones_like(channel), np.sqrt(np.maximum(channel, 0)), channel, channel**2])
 
 
 def _odd(window_lr_px: float, scale: int) -> int:

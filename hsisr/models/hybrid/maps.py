@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hsisr.models.hybrid.filters import Details, Learnt, believed, strength
+from hsisr.models.hybrid.filters import Details, Learnt, Light, believed, believed_share, strength
 from hsisr.models.prior import Solution
 
 #: Typical sizes, by which the maps are divided so that the network sees numbers near one.
@@ -35,20 +35,30 @@ def cosines(count: int, bands: int) -> np.ndarray:
 
 
 def stack(
-    solution: Solution, lr: np.ndarray, guide: np.ndarray, scale: int, basis: np.ndarray, learnt: Learnt
+    solution: Solution,
+    lr: np.ndarray,
+    guide: np.ndarray,
+    scale: int,
+    basis: np.ndarray,
+    learnt: Learnt,
+    light: Light | None = None,
+    share: np.ndarray | None = None,
 ) -> Stack:
     """Filter what the prior found for lr (B, h, w) and guide (G, H, W), and lay out what the network needs.
 
-    basis: (K, B). The solution holds its variance.
+    basis: (K, B). The solution holds its variance. light, share: of the scene that this is a part of, the share (B,)
+    being that of what the filters add; None: as they follow from this.
     Maps: the guide as by the camera of training; coefficients in the basis of the filtered image, the higher ones
     enlarged as they are smaller; of what the filters added; of the LR image's remainder after the prior, interpolated
     at the right phase; and the regression's own standard deviation.
     """
     assert solution.variance is not None
-    details = Details(solution, lr, guide, scale, learnt.response)
+    details = Details(solution, lr, guide, scale, learnt.response, light)
     added = details.filtered(learnt.filters)
     found = strength(added, details.image, solution.sensor.mask)
-    added = believed(added, found, learnt.strength)
+    if share is None:
+        share = believed_share(found, learnt.strength)
+    added = believed(added, share)
     image = details.image + added
     level = in_basis(basis, image) / np.sqrt(len(image)) * np.arange(1, len(basis) + 1)[:, None, None]
     remainder = details.enlarged(in_basis(basis, details.remainder))

@@ -5,22 +5,33 @@ of the guide's colour and of the place, learnt from what the sensor shows of the
 as a smooth field; and the result has to agree with the guide.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hsisr.degrade.estimation import Subspace, estimate_sensor, spectral_subspace, valid_lr_pixels
+from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, spectral_subspace, subspace_of
 from hsisr.degrade.sampling import Sampler
-from hsisr.degrade.sensor import KnownSensor, Sensor
+from hsisr.degrade.sensor import KnownSensor, Sensor, whole_lr_pixels
 from hsisr.models.classical.checks import check_pair
+from hsisr.models.prior.agreement import Moments, guide_gain, move
+from hsisr.models.prior.blocks import (
+    Blocks,
+    LearningWindow,
+    LearningWindows,
+    cells,
+    chosen_blocks,
+    is_one_block,
+    reach,
+)
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
-from hsisr.models.prior.features import WAVES, GuideFeatures
-from hsisr.models.prior.kriging import SmoothFields, whitened
-from hsisr.models.prior.regression import Fit, Regression
+from hsisr.models.prior.features import CANDIDATES_PX, WAVES, Functions, GuideFeatures, places, seen_features
+from hsisr.models.prior.kriging import Correlation, Field, FieldsByWindows, SmoothFields, whitened
+from hsisr.models.prior.regression import Fit, Sums, regress, regress_arrays
+from hsisr.models.windows import HeldImages, Images, Span, Window
 
 #: Least and most components of the subspace. A few too many do no harm, as evidence shrinks what is noise; with few
 #: bands there is no telling noise from signal by eigenvalues.
-_COMPONENTS = {"least": 12, "most": 32}
+_LEAST_COMPONENTS, _MOST_COMPONENTS = 12, 32
 #: Times that the regression is repeated with the correlation of what it left, and the ratio of noise to field from
 #: which on that is white enough.
 _REFITS, _WHITE = 2, 3.0
@@ -28,8 +39,10 @@ _REFITS, _WHITE = 2, 3.0
 _LEAST_RATIO = 4e-3
 #: LR pixels, at most, that choose the kernel.
 _CHOOSING_LR_PX = 4096
-#: HR pixels whose features are held at a time.
-_STRIP_PX = 1 << 15
+#: HR pixels whose features are made at a time.
+_STRIP_PX = 1 << 10
+#: HR pixels a side of the windows in which it is found what a large scene's regression leaves.
+_WINDOW_PX = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +70,94 @@ class Solution:
         return np.maximum(image, 0, out=image) if self.positive else image
 
 
+@dataclass(frozen=True, eq=False)
+class Clipping:
+    """What says by how much cut-off noise shifts the bands: the spectra that a first regression expects, and sigma."""
+
+    subspace: Subspace
+    fit: Fit
+    sigma: float
+
+    def unbiased(self, bands: np.ndarray, fitted: np.ndarray) -> np.ndarray:
+        """Bands (B, n) less that shift. fitted: (K, n), the first regression there."""
+        return bands - clipping_bias(self.subspace.spectra(fitted), self.sigma)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What is learnt of a scene once, of which its image follows pixel by pixel.
+
+    size: LR rows and columns. fit: of the features as `functions` makes them. clipping: None where nothing was cut off.
+    residuals: (K, h, w) float32, what the regression leaves at the scene's LR pixels. choices: correlation length and
+    ratio of noise to field of each component's residuals. gain: (K, G), what agreement with the guide adds to the
+    coefficients for what the guide has beyond them. response, offset, mismatch, positive: as of `Solution`.
+    """
+
+    size: tuple[int, int]
+    scale: int
+    sensor: KnownSensor
+    functions: Functions
+    subspace: Subspace
+    fit: Fit
+    clipping: Clipping | None
+    choices: list[tuple[float, float]]
+    residuals: np.ndarray
+    response: np.ndarray
+    offset: np.ndarray
+    mismatch: float
+    gain: np.ndarray
+    positive: bool
+    _fields: FieldsByWindows = field(init=False)
+
+    def __post_init__(self) -> None:
+        fields = FieldsByWindows(self.residuals, self.choices, self.sensor.footprint, self.scale)
+        object.__setattr__(self, "_fields", fields)
+
+    def solution(
+        self,
+        guide: np.ndarray,
+        corner: tuple[int, int] = (0, 0),
+        variance: bool = False,
+        mask: np.ndarray | None = None,
+    ) -> Solution:
+        """The solution of a part of the scene.
+
+        guide: (G, n, m), of that part. corner: row and column of its first HR pixel in the scene. variance: whether
+        the regression's own uncertainty is wanted. mask: (n, m), its valid pixels, for the solution's sensor.
+        """
+        rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
+        coefficients, uncertainty = self._regressed(self.fit, guide, (rows, columns), variance)
+        coefficients += self._fields(rows, columns)
+        move(coefficients, guide, self.response, self.offset, self.gain)
+        return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
+
+    def solved(self, coefficients: np.ndarray, variance: np.ndarray | None, sensor: KnownSensor) -> Solution:
+        """The solution of these coefficients (K, n, m)."""
+        facts = self.response, self.offset, self.mismatch, variance, self.positive
+        return Solution(self.subspace, coefficients, sensor, *facts)
+
+    def left(self, window: Window, rows: Span, columns: Span) -> np.ndarray:
+        """What the regression leaves at the LR pixels (K, n, m) of a window; 0 where they are not valid."""
+        spans = (rows[0] * self.scale, rows[1] * self.scale), (columns[0] * self.scale, columns[1] * self.scale)
+        sampler = self.sensor.footprint.sampler(self.scale, window.guide.shape[1:])
+
+        def seen(fit: Fit) -> np.ndarray:
+            low = sampler(self._regressed(fit, window.guide, spans)[0])
+            return low.reshape(len(low), -1)
+
+        bands = window.lr.reshape(len(window.lr), -1).astype(np.float64)
+        if self.clipping is not None:
+            bands = self.clipping.unbiased(bands, seen(self.clipping.fit))
+        residuals = (self.subspace.coefficients(bands) - seen(self.fit)).reshape(-1, *window.lr.shape[1:])
+        return residuals if window.mask is None else residuals * whole_lr_pixels(window.mask, self.scale)
+
+    def _regressed(
+        self, fit: Fit, guide: np.ndarray, spans: tuple[Span, Span], variance: bool = False
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        place = places(*spans, max(self.size) * self.scale)
+        return _applied(fit, self.functions, guide, place, variance)
+
+
 def prior(
     lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None, waves: int = WAVES
 ) -> np.ndarray:
@@ -79,141 +180,250 @@ def solve(
     Raises HsisrError for images that do not fit, are empty or hold NaN.
     """
     check_pair("prior", lr, guide, scale)
-    lr = lr.astype(np.float64)
-    known = estimate_sensor(lr, guide, scale, sensor)
-    sampler = known.footprint.sampler(scale, guide.shape[1:])
-    valid = valid_lr_pixels(lr, scale, known.mask).ravel()
-    features = GuideFeatures(guide, waves, mask=known.mask)
-    _choose_kernel(features, sampler, lr.reshape(len(lr), -1), np.flatnonzero(valid))
-    low = features.seen_by(sampler)
-    fields = SmoothFields(sampler, scale)
-    bands, subspace, fit = _regressed(lr, low, valid, known.noise_sigma, features.simpler, fields)
-    coefficients, uncertainty = _applied(fit.before(features.whitening), features, guide.shape[1:], variance)
-    residuals = np.where(valid, subspace.coefficients(bands) - fit(low), 0.0)
-    coefficients += fields.kriged(residuals.reshape(-1, *lr.shape[1:]))
-    response, offset, mismatch = _response(subspace, coefficients, bands, guide, sampler, valid, known)
-    agree_with_guide(coefficients, guide, response, offset, mismatch)
-    return Solution(subspace, coefficients, known, response, offset, mismatch, uncertainty, bool(lr.min() >= 0))
+    known = sensor or Sensor()
+    if known.footprint is None:
+        known = replace(known, footprint=estimate_footprint(lr.astype(np.float64), guide, scale, known.mask))
+    images = HeldImages(lr, guide, scale, known.mask)
+    if not is_one_block(*images.size):
+        return estimate(images, scale, known, waves).solution(guide, variance=variance, mask=known.mask)
+    kept: list[np.ndarray] = []
+    uncertainty: list[np.ndarray] | None = [] if variance else None
+    found = _learnt(images, scale, known, waves, kept, uncertainty)
+    coefficients = np.concatenate(kept, axis=1)
+    move(coefficients, guide, found.response, found.offset, found.gain)
+    deviation = None if uncertainty is None else np.concatenate(uncertainty)
+    return found.solved(coefficients, deviation, replace(found.sensor, mask=known.mask))
 
 
-def agree_with_guide(
-    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, mismatch: float
-) -> None:
-    """Move coefficients (K, H, W), in place, to where the response makes the guide (G, H, W) of them.
+def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> Estimate:
+    """Learn what `Estimate` holds from a scene that is read by windows; values as for `solve`.
 
-    The best linear estimate for errors that are alike in all components, but nowhere larger than the component itself:
-    their variance is what the observed mismatch has beyond `mismatch`, the variance that the response itself leaves.
+    sensor: with its footprint; the rest is estimated where it is not known. Its mask is not read: the images have one.
+    Memory grows with the scene by the LR pixels' residuals alone.
     """
-    flat = coefficients.reshape(len(coefficients), -1)
-    missing = guide.reshape(len(guide), -1) - offset - response @ flat
-    power = float((response**2).sum()) / len(response)
-    excess = max(0.0, float((missing**2).mean()) - mismatch) / max(power, 1e-30)
-    spread = response * np.minimum(excess, flat.var(axis=1))
-    if spread.any():
-        gain = spread.T @ np.linalg.pinv(spread @ response.T + mismatch * np.eye(len(response)))
-        flat += (gain @ missing).astype(flat.dtype)
+    found = _learnt(images, scale, sensor, waves)
+    return found if is_one_block(*images.size) else _everywhere(found, images)
+
+
+def _learnt(
+    images: Images,
+    scale: int,
+    sensor: Sensor,
+    waves: int,
+    kept: list[np.ndarray] | None = None,
+    uncertainty: list[np.ndarray] | None = None,
+) -> Estimate:
+    """The estimate, without the residuals of a large scene.
+
+    kept, uncertainty: take a small scene's coefficients, before they agree, and the regression's variance, by strips.
+    """
+    assert sensor.footprint is not None
+    part = chosen_blocks(images, scale, sensor.footprint)
+    known = estimate_sensor(part.lr, part.guide, scale, replace(sensor, mask=part.mask), part.sampler, part.valid)
+    seen_windows, whole = LearningWindows(images, scale, sensor.footprint), is_one_block(*images.size)
+    candidates = None if whole else seen_windows.draw(CANDIDATES_PX)
+    features = GuideFeatures(part.guide, waves, mask=part.mask, place=part.place, candidates=candidates)
+    _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(part.valid))
+    windows = _Windows(seen_windows, features)
+    fields = SmoothFields(seen_windows[0].sampler, scale)
+    subspace, fit, clipping = _regressed(part, windows, known.noise_sigma, fields, scale)
+    raw, residuals = fit.before(features.whitening), windows.residuals(subspace, fit, clipping)
+    chosen = [(found.length_lr_px, found.ratio) for found in fields.correlations(np.concatenate(residuals, axis=1))]
+    moments = Moments(len(chosen), len(part.guide))
+    seen, spectra, wanted = [], [], []
+    for left, number in zip(residuals, windows.images.few(), strict=True):
+        window, low = windows.images[number], np.zeros(left.shape)
+        smooth = [
+            Field.of(Correlation.seen_by(window.sampler, scale, *choice), image)
+            for choice, image in zip(chosen, left, strict=True)
+        ]
+        for rows in window.strips():
+            guide, place = window.guide[:, rows], window.place[:, rows]
+            coefficients, variance = _applied(raw, features.functions, guide, place, uncertainty is not None)
+            for one, image in zip(smooth, coefficients, strict=True):
+                image += one.at(0, rows)
+            moments.add(coefficients, guide)
+            low += replace(window.sampler, rows=window.sampler.rows[:, rows])(coefficients)
+            if kept is not None:
+                kept.append(coefficients)
+            if uncertainty is not None and variance is not None:
+                uncertainty.append(variance)
+        seen.append(low.reshape(len(low), -1)[:, window.valid])
+        spectra.append(windows.unbiased(window, number, clipping)[:, window.valid])
+        wanted.append(window.sampler(window.guide).reshape(len(window.guide), -1)[:, window.valid])
+    views = [np.concatenate(images, axis=1) for images in (seen, spectra, wanted)]
+    floor = 1e-6 * float((part.guide**2).mean())
+    response, offset, mismatch = _response(subspace, views[0], views[1], views[2], floor, known)
+    gain = guide_gain(moments.spread(), moments.beyond(response, offset), response, mismatch)
+    return Estimate(
+        images.size,
+        scale,
+        replace(known, mask=None),
+        features.functions,
+        subspace,
+        raw,
+        None if clipping is None else replace(clipping, fit=clipping.fit.before(features.whitening)),
+        chosen,
+        residuals[0].astype(np.float32),
+        response,
+        offset,
+        mismatch,
+        gain,
+        bool(part.lr.min() >= 0),
+    )
+
+
+def _everywhere(found: Estimate, images: Images) -> Estimate:
+    """The estimate of a large scene with its residuals at every LR pixel, not in the blocks alone."""
+    height, width = images.size
+    residuals = np.empty((len(found.residuals), height, width), np.float32)
+    least, side = np.inf, max(1, _WINDOW_PX // found.scale)
+    edges = reach(found.sensor.footprint, found.scale)
+    for rows in cells(height, side):
+        for columns in cells(width, side):
+            spans = [
+                (max(0, start - edge), min(size, stop + edge))
+                for (start, stop), edge, size in zip((rows, columns), edges, images.size, strict=True)
+            ]
+            window = images.window(*spans)
+            top, left = rows[0] - spans[0][0], columns[0] - spans[1][0]
+            inside = slice(top, top + rows[1] - rows[0]), slice(left, left + columns[1] - columns[0])
+            residuals[:, slice(*rows), slice(*columns)] = found.left(window, *spans)[:, *inside]
+            least = min(least, float(window.lr.min()))
+    return replace(found, residuals=residuals, positive=least >= 0)
 
 
 def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
     """Let the evidence of the bands (B, h w), at LR pixels among those of these indices, choose the kernel."""
     pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
     bands = bands[:, pixels]
-    targets = spectral_subspace(bands, **_COMPONENTS).coefficients(bands)
+    targets = spectral_subspace(bands, least=_LEAST_COMPONENTS, most=_MOST_COMPONENTS).coefficients(bands)
     features.choose(
-        sampler, pixels, lambda low: float(Regression(low, least_ratio=_LEAST_RATIO).fit(targets).surprise.sum())
+        sampler, pixels, lambda low: float(regress_arrays(low, targets, least_ratio=_LEAST_RATIO).surprise.sum())
     )
 
 
+class _Windows:
+    """Learning windows with their features as the sensor sees them, made anew each time; a lone one keeps them."""
+
+    def __init__(self, images: LearningWindows, features: GuideFeatures) -> None:
+        self.images, self._features = images, features
+        self._only: np.ndarray | None = None
+
+    def low(self, number: int) -> np.ndarray:
+        """Features (D, n) of a window."""
+        if self._only is not None:
+            return self._only
+        window = self.images[number]
+        seen = seen_features(self._features.functions, window.guide.astype(np.float32), window.place, window.sampler)
+        if len(self.images) == 1:
+            self._only = seen
+        return seen
+
+    def unbiased(self, window: LearningWindow, number: int, clipping: Clipping | None) -> np.ndarray:
+        """The bands (B, n) of a window without the bias of clipping."""
+        return window.bands if clipping is None else clipping.unbiased(window.bands, clipping.fit(self.low(number)))
+
+    def regression(self, clipping: Clipping | None) -> tuple[Subspace, Fit]:
+        """The subspace of the bands of all windows, and the regression of its coefficients on the features."""
+        sums = Sums(len(self._features), len(self.images[0].bands))
+        for number in range(len(self.images)):
+            window, low = self.images[number], self.low(number)
+            bands, every = self.unbiased(window, number, clipping), window.valid.all()
+            sums.add(*((low, bands) if every else (low[:, window.valid], bands[:, window.valid])))
+        mean, covariance = sums.target_moments()
+        subspace = subspace_of(mean, covariance, sums.count, least=_LEAST_COMPONENTS, most=_MOST_COMPONENTS)
+        return subspace, regress(sums.projected(subspace.basis, subspace.mean), self._features.simpler, _LEAST_RATIO)
+
+    def whitened_regression(
+        self, subspace: Subspace, clipping: Clipping | None, fit: Fit, correlation: Correlation, scale: int
+    ) -> Fit:
+        """The same where what is left is a smooth field with that correlation. fit: stands in for invalid pixels."""
+        sums, shape = Sums(len(self._features), len(subspace.basis.T)), self.images.shape
+        for number in range(len(self.images)):
+            window, low = self.images[number], self.low(number)
+            targets = subspace.coefficients(self.unbiased(window, number, clipping))
+            targets = np.where(window.valid, targets, fit(low))
+            here = Correlation.seen_by(window.sampler, scale, correlation.length_lr_px, correlation.ratio)
+            constant, low, targets = (
+                whitened(images.reshape(-1, *shape), here) for images in (np.ones(shape), low, targets)
+            )
+            sums.add(low, targets, constant)
+        return regress(sums, self._features.simpler, _LEAST_RATIO)
+
+    def residuals(self, subspace: Subspace, fit: Fit, clipping: Clipping | None) -> list[np.ndarray]:
+        """What a fit leaves of some windows (K, h, w); 0 where pixels are not valid."""
+        found = []
+        for number in self.images.few():
+            window, low = self.images[number], self.low(number)
+            left = subspace.coefficients(self.unbiased(window, number, clipping)) - fit(low)
+            found.append(np.where(window.valid, left, 0.0).reshape(-1, *self.images.shape))
+        return found
+
+
 def _regressed(
-    lr: np.ndarray,
-    low: np.ndarray,
-    valid: np.ndarray,
-    noise_sigma: float,
-    simpler: tuple[int, int],
-    fields: SmoothFields,
-) -> tuple[np.ndarray, Subspace, Fit]:
-    """The bands (B, h w) without the bias of clipping, their subspace, and its regression on the features."""
-    bands = lr.reshape(len(lr), -1)
-    regression = Regression(low[:, valid], None, simpler, _LEAST_RATIO)
-    subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
-    fit = regression.fit(subspace.coefficients(bands[:, valid]))
-    if is_clipped(bands) and noise_sigma > 0:
-        bands = bands - clipping_bias(subspace.spectra(fit(low)), noise_sigma)
-        subspace = spectral_subspace(bands[:, valid], **_COMPONENTS)
-        fit = regression.fit(subspace.coefficients(bands[:, valid]))
-    fit = _generalised(fit, low, subspace.coefficients(bands), valid, lr.shape[1:], simpler, fields)
-    return bands, subspace, fit
+    part: Blocks, windows: _Windows, noise_sigma: float, fields: SmoothFields, scale: int
+) -> tuple[Subspace, Fit, Clipping | None]:
+    """The subspace of the bands without the bias of clipping, its regression on the features, that bias.
 
-
-def _generalised(
-    fit: Fit,
-    low: np.ndarray,
-    coefficients: np.ndarray,
-    valid: np.ndarray,
-    shape: tuple[int, int],
-    simpler: tuple[int, int],
-    fields: SmoothFields,
-) -> Fit:
-    """Generalised least squares: where the regression leaves a smooth field, regress on what is not smooth.
-
+    Generalised least squares: where the regression leaves a smooth field, it is repeated on what is not smooth.
     Otherwise bumps of place and colour imitate the field, which kriging knows better, and the weights that matter,
     those of the guide's detail, come out wrong. Pixels that are not valid are taken to be as the fit before has them.
     """
+    clipping = None
+    subspace, fit = windows.regression(None)
+    if is_clipped(part.lr) and noise_sigma > 0:
+        clipping = Clipping(subspace, fit, noise_sigma)
+        subspace, fit = windows.regression(clipping)
     for _ in range(_REFITS):
-        fitted = fit(low)
-        targets = np.where(valid, coefficients, fitted)
-        correlation = fields.shared_correlation((targets - fitted).reshape(-1, *shape))
+        left = np.concatenate(windows.residuals(subspace, fit, clipping), axis=1)
+        correlation = fields.shared_correlation(left)
         if correlation.ratio > _WHITE:
             break
-        constant, features, targets = (
-            whitened(images.reshape(-1, *shape), correlation) for images in (np.ones(shape), low, targets)
-        )
-        fit = Regression(features, constant, simpler, _LEAST_RATIO).fit(targets)
-    return fit
+        fit = windows.whitened_regression(subspace, clipping, fit, correlation, scale)
+    return subspace, fit, clipping
 
 
 def _applied(
-    fit: Fit, features: GuideFeatures, shape: tuple[int, int], variance: bool
+    fit: Fit, functions: Functions, guide: np.ndarray, place: np.ndarray, variance: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The regression at every HR pixel (K, H, W), a few rows at a time, and the variance (H, W) if wanted."""
-    height, width = shape
-    coefficients = np.empty((len(fit.weights), height, width), np.float32)
-    uncertainty = np.empty(shape, np.float32) if variance else None
-    step = max(1, _STRIP_PX // width)
-    for first in range(0, height, step):
-        part = slice(first, min(first + step, height))
-        values = features.rows(part)
-        coefficients[:, part] = fit(values).reshape(-1, part.stop - first, width)
+    """The regression at the pixels of a guide (K, H, W), and its variance (H, W) if wanted.
+
+    Some pixels at a time, always as many: they stay in the cache, and what is a sum of hundreds of features, which
+    cancel each other, is summed in float64, so that it does not depend on the pixels that are asked for together.
+    """
+    shape, pixels = guide.shape[1:], guide[0].size
+    coefficients = np.empty((len(fit.weights), pixels), np.float32)
+    uncertainty = np.empty(pixels, np.float32) if variance else None
+    flat, where = (part.reshape(len(part), -1) for part in (guide, place))
+    shown, here = (np.zeros((len(part), 1, _STRIP_PX), np.float32) for part in (flat, where))
+    for first in range(0, pixels, _STRIP_PX):
+        part = slice(first, min(first + _STRIP_PX, pixels))
+        count = part.stop - first
+        shown[:, 0, :count], here[:, 0, :count] = flat[:, part], where[:, part]
+        values = functions(shown, here)
+        coefficients[:, part] = fit(values.astype(np.float64))[:, :count]
         if uncertainty is not None:
-            uncertainty[part] = fit.variance(values).sum(axis=0).reshape(-1, width)
-    return coefficients, uncertainty
+            uncertainty[part] = fit.variance(values).sum(axis=0)[:count]
+    return coefficients.reshape(-1, *shape), None if uncertainty is None else uncertainty.reshape(shape)
 
 
 def _response(
-    subspace: Subspace,
-    coefficients: np.ndarray,
-    bands: np.ndarray,
-    guide: np.ndarray,
-    sampler: Sampler,
-    valid: np.ndarray,
-    sensor: KnownSensor,
+    subspace: Subspace, seen: np.ndarray, bands: np.ndarray, wanted: np.ndarray, floor: float, sensor: KnownSensor
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Response (G, K) and offset (G, 1) on the subspace, and the variance that they leave.
+    """Response (G, K) and offset (G, 1) on the subspace, and the variance that they leave, at least `floor`.
 
-    Of a known response, that is what it makes of the spectra outside the subspace, or by what LR image and guide
-    disagree beyond noise (it may not be as well known as that), whichever is more. An unknown one is fitted to
-    coefficients that are free of noise, unlike the LR image's.
+    Of a known response, that is what it makes of the spectra outside the subspace, or by what LR image (B, n) and
+    guide (G, n) as the sensor sees it disagree beyond noise (it may not be as well known as that), whichever is more.
+    An unknown one is fitted to the sensor's view (K, n) of coefficients that are free of noise, unlike the LR image's.
     """
-    wanted = sampler(guide).reshape(len(guide), -1)[:, valid]
     if sensor.offset is None:
         on_subspace = sensor.response @ subspace.basis
         outside = sensor.response - on_subspace @ subspace.basis.T
-        left = _beyond_noise(outside, bands[:, valid] - subspace.mean, 0.0, sensor.noise_sigma)
-        disagreement = _beyond_noise(sensor.response, bands[:, valid], wanted, sensor.noise_sigma)
-        floor = 1e-6 * float((guide**2).mean())
+        left = _beyond_noise(outside, bands - subspace.mean, 0.0, sensor.noise_sigma)
+        disagreement = _beyond_noise(sensor.response, bands, wanted, sensor.noise_sigma)
         return on_subspace, sensor.response @ subspace.mean, max(left, disagreement, floor)
-    seen = sampler(coefficients).reshape(len(coefficients), -1)[:, valid]
-    fit = Regression(seen).fit(wanted)
+    fit = regress_arrays(seen, wanted)
     return fit.weights, fit.offset, float(fit.noise.mean())
 
 

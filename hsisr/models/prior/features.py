@@ -22,7 +22,7 @@ class Kernel(NamedTuple):
 #: Kernels among which a scene chooses.
 KERNELS = (Kernel(1.5, 0.2), Kernel(2.2, 0.2), Kernel(2.2, 0.4), Kernel(3.0, 0.5))
 #: Pixels, drawn at random, among which centres are chosen, and the kernel in whose widths they are to lie apart.
-_CANDIDATES_PX, _APART = 8192, Kernel(1.5, 0.2)
+CANDIDATES_PX, _APART = 8192, Kernel(1.5, 0.2)
 #: Variance that is added to a bump's own so that those of nearly the same place can be told apart.
 _JITTER = 1e-6
 #: Standard deviation of channels and products, against that of the bumps together, 1: what is linear comes first.
@@ -32,8 +32,8 @@ _DARK = 1e-3
 #: Channels of which all products are features; of more, only those of so many principal components are, as their number
 #: grows with the square.
 _MOST_MULTIPLIED = 20
-#: Features that are made at a time for the whole image.
-_CHUNK = 32
+#: Values of features that are made at a time, of all pixels of some features.
+_CHUNK_VALUES = 1 << 23
 
 
 class Bumps:
@@ -70,41 +70,115 @@ class Bumps:
         return (place - self._middle) / self._width
 
 
-class GuideFeatures:
-    """Smooth functions f_j(colour, place) at every HR pixel, made when they are asked for.
+class Functions:
+    """Smooth functions f_j(colour, place), learnt from a guide and made for any part of it.
 
     The channels themselves and their products (of more than 20 channels, those of 20 principal components), all of one
-    variance; then bumps in z = (square root of colour, place) around pixels of the scene, half of them drawn at random,
-    half of them far from all others. As the features live at HR and the sensor is linear, what it sees of a sum of them
-    is the same sum of what it sees of each (`seen_by`).
+    variance; then bumps in z = (square root of colour, place).
 
-    guide: (G, H, W). waves: bumps, at most one a pixel. mask: (H, W), the pixels that may be centres, or None for all.
+    guide: (G, H, W), float32, all of it or a sample.
     """
 
-    def __init__(self, guide: np.ndarray, waves: int = WAVES, seed: int = 0, mask: np.ndarray | None = None) -> None:
-        self._guide = guide.astype(np.float32)
-        channels, self._height, self._width = guide.shape
+    bumps: Bumps
+
+    def __init__(self, guide: np.ndarray) -> None:
+        channels = len(guide)
         multiplied = min(channels, _MOST_MULTIPLIED)
         self._pairs = [(i, j) for i in range(multiplied) for j in range(i, multiplied)]
-        self._principal = _principal(self._guide) if channels > _MOST_MULTIPLIED else None
+        self._principal = _principal(guide) if channels > _MOST_MULTIPLIED else None
         self._peak = max(float(np.abs(guide).max()), float(np.finfo(np.float32).tiny))
-        self._colour_mean = self._root(self._guide).mean(axis=(1, 2), keepdims=True)
-        spread = float(((self._root(self._guide) - self._colour_mean) ** 2).mean(axis=(1, 2)).sum())
+        self._colour_mean = self._root(guide).mean(axis=(1, 2), keepdims=True)
+        spread = float(((self._root(guide) - self._colour_mean) ** 2).mean(axis=(1, 2)).sum())
         self._colour_gain = np.float32(np.sqrt(3 / spread)) if spread > 0 else np.float32(1)
-        self._gains = self._one_variance()
-        pixels = np.arange(guide[0].size) if mask is None else np.flatnonzero(mask)
-        rng = np.random.default_rng(seed)
-        drawn = rng.permutation(pixels)[:_CANDIDATES_PX]
-        self._centres = _centres(self._place(slice(0, self._height), self._guide)[:, drawn], waves)
-        self._bumps = Bumps(self._centres, _APART)
+        self._gains = np.ones((channels + len(self._pairs), 1), np.float32)
+        parts = chunks(self.plain, guide[0].size)
+        deviation = np.concatenate([self.polynomial(guide, part).std(axis=1, keepdims=True) for part in parts])
+        self._gains = (_PLAIN / np.where(deviation > 1e-6 * self._peak, deviation, 1)).astype(np.float32)
 
     def __len__(self) -> int:
-        return len(self._gains) + self._centres.shape[1]
+        return self.plain + len(self.bumps.whitening)
+
+    @property
+    def plain(self) -> int:
+        """Channels and their products."""
+        return len(self._gains)
+
+    def __call__(self, guide: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """All features at guide (G, n, m), place (2, n, m), the bumps not yet whitened: (len(self), n m), float32."""
+        return np.concatenate([self.polynomial(guide), self.bumps(self.where(guide, place))])
+
+    def where(self, guide: np.ndarray, place: np.ndarray) -> np.ndarray:
+        """z of guide (G, n, m) at place (2, n, m), as `places` gives it: (G + 2, n m), float32."""
+        colour = (self._root(guide) - self._colour_mean) * self._colour_gain
+        return np.concatenate([colour, place]).reshape(len(guide) + 2, -1).astype(np.float32)
+
+    def polynomial(self, guide: np.ndarray, which: slice = slice(None)) -> np.ndarray:
+        """Channels and products of guide (G, n, m), or some of them: (plain, n m)."""
+        factors = guide
+        if self._principal is not None:
+            mean, basis = self._principal
+            factors = np.tensordot(basis, guide - mean, axes=1)
+        numbers = range(self.plain)[which]
+        own, products = ([n for n in numbers if (n < len(guide)) == plain] for plain in (True, False))
+        pairs = [self._pairs[number - len(guide)] for number in products]
+        made = np.concatenate([guide[own], *((factors[i] * factors[j])[None] for i, j in pairs)])
+        return made.reshape(len(numbers), -1) * self._gains[which]
+
+    def _root(self, guide: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.maximum(guide / self._peak, 0) + np.float32(_DARK))
+
+
+def chunks(count: int, pixels: int) -> list[slice]:
+    """Features 0 .. count - 1 in parts, of which few enough at a time are made at so many pixels."""
+    step = max(1, _CHUNK_VALUES // pixels)
+    return [slice(first, min(first + step, count)) for first in range(0, count, step)]
+
+
+def places(rows: tuple[int, int], columns: tuple[int, int], longer: int) -> np.ndarray:
+    """Row and column of pixels [start, stop), in units of the image's longer side: (2, n, m), float32."""
+    return (np.mgrid[slice(*rows), slice(*columns)] / np.float32(longer)).astype(np.float32)
+
+
+class GuideFeatures:
+    """`Functions` at every pixel of a guide, made when they are asked for, with bumps around pixels of it.
+
+    Half of the pixels are drawn at random, half are far from all others. As the features live at HR and the sensor is
+    linear, what it sees of a sum of them is the same sum of what it sees of each (`seen_by`).
+
+    guide: (G, H, W). waves: bumps, at most one a pixel. mask: (H, W), the pixels that may be centres, or None for all.
+    place: (2, H, W), where its pixels lie (`places`), if it is not an image of its own. candidates: guide (G, 1, n) and
+    place (2, 1, n) of pixels, in random order, among which the centres are chosen; None: of this guide.
+    """
+
+    def __init__(
+        self,
+        guide: np.ndarray,
+        waves: int = WAVES,
+        seed: int = 0,
+        mask: np.ndarray | None = None,
+        place: np.ndarray | None = None,
+        candidates: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        self._guide = guide.astype(np.float32)
+        self._height, self._width = guide.shape[1:]
+        self._place = places((0, self._height), (0, self._width), max(guide.shape[1:])) if place is None else place
+        self.functions = Functions(self._guide)
+        if candidates is None:
+            pixels = np.arange(guide[0].size) if mask is None else np.flatnonzero(mask)
+            drawn = np.random.default_rng(seed).permutation(pixels)[:CANDIDATES_PX]
+            where = self._where()[:, drawn]
+        else:
+            where = self.functions.where(*candidates)
+        self._centres = _centres(where, waves)
+        self.functions.bumps = Bumps(self._centres, _APART)
+
+    def __len__(self) -> int:
+        return len(self.functions)
 
     @property
     def simpler(self) -> tuple[int, int]:
         """Numbers of leading features that may do alone: the channels; the channels and their products."""
-        return len(self._guide), len(self._gains)
+        return len(self._guide), self.functions.plain
 
     def choose(self, sampler: Sampler, pixels: np.ndarray, surprise: Callable[[np.ndarray], float]) -> None:
         """Take the kernel of least surprise, a function of features (len(self), n) at LR pixels of these n indices.
@@ -112,63 +186,53 @@ class GuideFeatures:
         Kernels are told apart by bumps of what the sensor sees of colour and place, which are nearly what it sees of
         the bumps, and soon made.
         """
-        whole = self._place(slice(0, self._height), self._guide).reshape(-1, self._height, self._width)
+        whole = self._where().reshape(-1, self._height, self._width)
         place = sampler(whole).reshape(len(whole), -1)[:, pixels].astype(np.float32)
-        plain = self._plain_seen_by(sampler)[:, pixels]
+        plain = _seen_polynomial(self.functions, self._guide, sampler)[:, pixels]
         candidates = [Bumps(self._centres, kernel) for kernel in KERNELS]
         surprises = [surprise(np.concatenate([plain, bumps.whitening @ bumps(place)])) for bumps in candidates]
-        self._bumps = candidates[int(np.argmin(surprises))]
+        self.functions.bumps = candidates[int(np.argmin(surprises))]
 
     def rows(self, part: slice) -> np.ndarray:
         """All features at the HR rows `part`, the bumps not yet whitened: (len(self), pixels), float32."""
-        guide = self._guide[:, part]
-        return np.concatenate([self._polynomial(guide), self._bumps(self._place(part, guide))])
+        return self.functions(self._guide[:, part], self._place[:, part])
 
     def seen_by(self, sampler: Sampler) -> np.ndarray:
         """All features as the sensor sees them, whitened: (len(self), h w), float64."""
-        shape = -1, self._height, self._width
-        place = self._place(slice(0, self._height), self._guide)
-        bumps = [
-            sampler(self._bumps(place, slice(first, first + _CHUNK)).reshape(shape))
-            for first in range(0, self._centres.shape[1], _CHUNK)
-        ]
-        seen = np.concatenate(bumps).reshape(self._centres.shape[1], -1)
-        return np.concatenate([self._plain_seen_by(sampler), self._bumps.whitening @ seen])
+        return seen_features(self.functions, self._guide, self._place, sampler)
 
     @property
     def whitening(self) -> np.ndarray:
         """What turns the features of `rows` into those of `seen_by`: (len(self), len(self))."""
-        plain = len(self._gains)
+        plain = self.functions.plain
         whole = np.eye(len(self))
-        whole[plain:, plain:] = self._bumps.whitening
+        whole[plain:, plain:] = self.functions.bumps.whitening
         return whole
 
-    def _root(self, guide: np.ndarray) -> np.ndarray:
-        return np.sqrt(np.maximum(guide / self._peak, 0) + np.float32(_DARK))
+    def _where(self) -> np.ndarray:
+        return self.functions.where(self._guide, self._place)
 
-    def _place(self, part: slice, guide: np.ndarray) -> np.ndarray:
-        """z of the rows `part`: (channels + 2, pixels)."""
-        longer = max(self._height, self._width)
-        rows, columns = np.mgrid[part.start : part.stop, 0 : self._width] / np.float32(longer)
-        colour = (self._root(guide) - self._colour_mean) * self._colour_gain
-        return np.concatenate([colour, rows[None], columns[None]]).reshape(len(colour) + 2, -1).astype(np.float32)
 
-    def _plain_seen_by(self, sampler: Sampler) -> np.ndarray:
-        seen = sampler(self._polynomial(self._guide).reshape(-1, self._height, self._width))
-        return seen.reshape(len(seen), -1)
+def seen_features(functions: Functions, guide: np.ndarray, place: np.ndarray, sampler: Sampler) -> np.ndarray:
+    """All features of guide (G, H, W) at place (2, H, W) as the sensor sees them, whitened: (D, h w), float64."""
+    bumps, shape, z = functions.bumps, (-1, *guide.shape[1:]), functions.where(guide, place)
+    plain, count = _seen_polynomial(functions, guide, sampler), len(functions.bumps.whitening)
+    seen = np.empty((len(functions), plain.shape[1]))
+    seen[: len(plain)] = plain
+    whole = seen[len(plain) :]
+    for part in chunks(count, z.shape[1]):
+        whole[part] = sampler(bumps(z, part).reshape(shape)).reshape(part.stop - part.start, -1)
+    step = max(1, _CHUNK_VALUES // count)
+    for first in range(0, whole.shape[1], step):
+        whole[:, first : first + step] = bumps.whitening @ whole[:, first : first + step]
+    return seen
 
-    def _one_variance(self) -> np.ndarray:
-        self._gains = np.ones((len(self._guide) + len(self._pairs), 1), np.float32)
-        spread = self._polynomial(self._guide).std(axis=1, keepdims=True)
-        return (_PLAIN / np.where(spread > 1e-6 * self._peak, spread, 1)).astype(np.float32)
 
-    def _polynomial(self, guide: np.ndarray) -> np.ndarray:
-        factors = guide
-        if self._principal is not None:
-            mean, basis = self._principal
-            factors = np.tensordot(basis, guide - mean, axes=1)
-        products = [factors[i] * factors[j] for i, j in self._pairs]
-        return np.concatenate([guide, products]).reshape(len(self._gains), -1) * self._gains
+def _seen_polynomial(functions: Functions, guide: np.ndarray, sampler: Sampler) -> np.ndarray:
+    shape = -1, *guide.shape[1:]
+    parts = chunks(functions.plain, guide[0].size)
+    seen = [sampler(functions.polynomial(guide, part).reshape(shape)) for part in parts]
+    return np.concatenate([low.reshape(len(low), -1) for low in seen])
 
 
 def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

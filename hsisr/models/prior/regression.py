@@ -6,6 +6,8 @@ from itertools import accumulate
 
 import numpy as np
 
+#: Samples that are copied at a time.
+_CHUNK = 4096
 #: Ridges that are tried: noise variance over weight variance over number of samples.
 _RIDGES = 10.0 ** np.arange(-12, 1.5, 0.5)
 
@@ -42,10 +44,59 @@ class Fit:
         return replace(self, weights=self.weights @ turn, _vectors=turn.T @ self._vectors)
 
 
-class Regression:
-    """Regression on given features (D, n) and a constant: decomposed once, fitted to as many targets as one likes.
+class Sums:
+    """What a regression needs to know of samples, added up part by part, so that they need not be held together.
 
-    constant: (1, n), what the constant looks like in the coordinates of features and targets; ones if not given.
+    features, targets: D and K, their numbers.
+    """
+
+    def __init__(self, features: int, targets: int) -> None:
+        self.features, self.targets, self.count = features, targets, 0
+        self._near = np.zeros((features + targets, 1))
+        self._products = np.zeros((features + targets + 1,) * 2)
+
+    def add(self, features: np.ndarray, targets: np.ndarray, constant: np.ndarray | None = None) -> None:
+        """Add samples: features (D, n), targets (K, n), and what the constant looks like there, (1, n) or ones."""
+        constant = np.ones((1, features.shape[1])) if constant is None else constant
+        if not self.count and features.shape[1]:
+            every = np.concatenate([features @ constant.T, targets @ constant.T])
+            self._near = every / (constant**2).sum()  # sums about a level that is near theirs stay exact
+        for first in range(0, features.shape[1], _CHUNK):
+            part = slice(first, first + _CHUNK)
+            here = np.concatenate([features[:, part], targets[:, part]]) - self._near @ constant[:, part]
+            here = np.concatenate([here, constant[:, part]])
+            self._products += here @ here.T
+        self.count += features.shape[1]
+
+    def projected(self, basis: np.ndarray, mean: np.ndarray) -> "Sums":
+        """The sums for targets basis.T @ (targets - mean), where the constant is 1. basis: (K, L). mean: (K, 1)."""
+        result = Sums(self.features, basis.shape[1])
+        turn = np.zeros((self.features + basis.shape[1] + 1, len(self._products)))
+        turn[: self.features, : self.features] = np.eye(self.features)
+        turn[self.features : -1, self.features : -1] = basis.T
+        turn[-1, -1] = 1
+        result.count, result._products = self.count, turn @ self._products @ turn.T
+        near = self._near[self.features :] - mean
+        result._near = np.concatenate([self._near[: self.features], basis.T @ near])
+        return result
+
+    def target_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (K, 1) and covariance (K, K) of the targets."""
+        beyond = self._products[self.features : -1, -1:] / self._products[-1, -1]
+        squares = self._products[self.features : -1, self.features : -1] / self.count
+        return self._near[self.features :] + beyond, squares - beyond @ beyond.T
+
+    def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Level (D + K, 1); and without it, a sample: gram (D, D), products with targets (D, K), their power (K,)."""
+        beyond = self._products[:-1, -1:] / self._products[-1, -1]
+        left = (self._products[:-1, :-1] - beyond @ self._products[-1:, :-1]) / self.count
+        gram, cross = left[: self.features, : self.features], left[: self.features, self.features :]
+        return self._near + beyond, gram, cross, np.maximum(np.diag(left)[self.features :], 0)
+
+
+def regress(sums: Sums, simpler: Sequence[int] = (), least_ratio: float = 0.0) -> Fit:
+    """Regression of targets (K, n) on features (D, n) and a constant.
+
     simpler: numbers of leading features that may do alone. least_ratio: of noise to weight variance, of all features
     together. The evidence knows of no error but noise; where there is none, it would let many features of any strength
     cancel each other at the samples, and nowhere else.
@@ -54,53 +105,36 @@ class Regression:
     part, all or the first so many, and the ratio of noise to weights are those that maximise the evidence with the
     noise's level integrated out by its best value (MacKay, Bayesian interpolation, Neural Computation 1992).
     """
+    level, gram, products, power = sums.moments()
+    count, sizes = sums.count, (len(gram), *simpler)
+    ridges_tried = [_RIDGES[_RIDGES * count >= least_ratio], *[_RIDGES] * len(simpler)]
+    vectors, values = np.zeros((len(gram), sum(sizes))), np.empty(sum(sizes))
+    choices = [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
+    for size, columns in zip(sizes, choices, strict=True):
+        found, vectors[:size, columns] = np.linalg.eigh(gram[:size, :size])
+        values[columns] = np.maximum(found, 0.0)
+    cross = vectors.T @ products
+    floor = np.maximum(1e-14 * power, np.finfo(float).tiny)
+    best, noise = np.full(len(power), np.inf), power.copy()
+    shrunk = np.zeros_like(cross)
+    for columns, ridges in zip(choices, ridges_tried, strict=True):
+        strength, explained = values[columns, None], cross[columns] ** 2
+        for ridge in ridges:
+            left = np.maximum(power - (explained / (strength + ridge)).sum(axis=0), floor)
+            surprise = count * np.log(left) + np.log1p(strength / ridge).sum()
+            better = surprise < best
+            best[better], noise[better] = surprise[better], left[better]
+            shrunk[:, better] = 0
+            shrunk[columns, better] = 1 / (strength + ridge)
+    weights = (vectors @ (shrunk * cross)).T
+    mean, offset = level[: len(gram)], level[len(gram) :]
+    return Fit(weights, offset - weights @ mean, noise, best, vectors.T @ mean, vectors, shrunk * noise / count)
 
-    def __init__(
-        self,
-        features: np.ndarray,
-        constant: np.ndarray | None = None,
-        simpler: Sequence[int] = (),
-        least_ratio: float = 0.0,
-    ) -> None:
-        self._count = features.shape[1]
-        #: The ridges that are tried with each choice of features.
-        self._ridges = [_RIDGES[_RIDGES * self._count >= least_ratio], *[_RIDGES] * len(simpler)]
-        self._constant = np.ones((1, self._count)) if constant is None else constant
-        self._mean = self._level(features)
-        self._features = features - self._mean @ self._constant
-        gram = self._features @ self._features.T / self._count
-        sizes = (len(features), *simpler)
-        self._vectors = np.zeros((len(features), sum(sizes)))
-        self._values = np.empty(sum(sizes))
-        #: The columns of `_vectors` that belong to each choice of features.
-        self._choices = [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
-        for size, columns in zip(sizes, self._choices, strict=True):
-            values, self._vectors[:size, columns] = np.linalg.eigh(gram[:size, :size])
-            self._values[columns] = np.maximum(values, 0.0)
 
-    def fit(self, targets: np.ndarray) -> Fit:
-        """Fit targets (K, n)."""
-        mean = self._level(targets)
-        targets = targets - mean @ self._constant
-        cross = self._vectors.T @ (self._features @ targets.T) / self._count
-        power = (targets**2).mean(axis=1)
-        floor = np.maximum(1e-14 * power, np.finfo(float).tiny)
-        best, noise = np.full(len(targets), np.inf), power.copy()
-        shrunk = np.zeros_like(cross)
-        for columns, ridges in zip(self._choices, self._ridges, strict=True):
-            values, explained = self._values[columns, None], cross[columns] ** 2
-            for ridge in ridges:
-                left = np.maximum(power - (explained / (values + ridge)).sum(axis=0), floor)
-                surprise = self._count * np.log(left) + np.log1p(values / ridge).sum()
-                better = surprise < best
-                best[better], noise[better] = surprise[better], left[better]
-                shrunk[:, better] = 0
-                shrunk[columns, better] = 1 / (values + ridge)
-        weights = (self._vectors @ (shrunk * cross)).T
-        shrinkage = shrunk * noise / self._count
-        level = self._vectors.T @ self._mean
-        return Fit(weights, mean - weights @ self._mean, noise, best, level, self._vectors, shrinkage)
-
-    def _level(self, values: np.ndarray) -> np.ndarray:
-        """The part (D, 1) of values (D, n) that is a multiple of the constant."""
-        return values @ self._constant.T / (self._constant**2).sum()
+def regress_arrays(
+    features: np.ndarray, targets: np.ndarray, simpler: Sequence[int] = (), least_ratio: float = 0.0
+) -> Fit:
+    """`regress` of targets (K, n) on features (D, n) that are held together."""
+    sums = Sums(len(features), len(targets))
+    sums.add(features, targets)
+    return regress(sums, simpler, least_ratio)

@@ -1,0 +1,54 @@
+"""Learning a scene: what a method must know of all of it, once, so that tiles of any size give the same result."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from hsisr.degrade.sensor import gaussian_footprint, sensor_in
+from hsisr.inference import kept
+from hsisr.inference.feed import Feed
+from hsisr.models.windows import Window
+
+#: File of a run's folder that holds what was learnt.
+LEARNT = "learnt.npz"
+
+
+def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> Feed:
+    """The feed with what its method has learnt of the scene, if it is one that learns scenes.
+
+    folder: of the run, where it is kept: a run that was stopped goes on with the same; None: in memory alone.
+    identity: of the run.
+    """
+    if not feed.method.learns_scenes:
+        return feed
+    path = None if folder is None else folder / LEARNT
+    package = type(feed.method.model).__module__.partition(".")[0]
+    learnt = None if path is None else kept.read(path, identity, package)
+    if learnt is None:
+        footprint = feed.footprint or gaussian_footprint(feed.method.scale)
+        learnt = feed.method.estimate(_Shown(feed), footprint)
+        if path is not None:
+            kept.write(path, learnt, identity)
+    return replace(feed, learnt=learnt)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """The images of a feed, as `hsisr.models.windows.Images`."""
+
+    feed: Feed
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the LR image."""
+        return self.feed.lr.shape[1], self.feed.lr.shape[2]
+
+    def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> Window:
+        """The part of LR rows and columns [start, stop)."""
+        low, sharp, valid, changed = self.feed.shown(rows, columns)
+        assert sharp is not None
+        if changed is not None:
+            valid = valid & (changed == 0)
+        whole = rows == (0, self.size[0]) and columns == (0, self.size[1])
+        # a scene without a single whole LR pixel is learnt from what its holes were filled with
+        mask = sensor_in(None, valid, self.feed.method.scale).mask if whole else valid
+        return Window(low, sharp, mask)

@@ -1,0 +1,61 @@
+"""Agreement: the image is moved to where the camera's response makes the guide of it."""
+
+import numpy as np
+
+
+class Moments:
+    """Sums over HR pixels of what `guide_gain` needs to know, so that the pixels need not be held together.
+
+    components, channels: K and G, of the coefficients and of the guide.
+    """
+
+    def __init__(self, components: int, channels: int) -> None:
+        self._components = components
+        self._products = np.zeros((components + channels + 1,) * 2)
+
+    def add(self, coefficients: np.ndarray, guide: np.ndarray) -> None:
+        """Count the pixels of coefficients (K, n, m) and guide (G, n, m)."""
+        pixels = [image.reshape(len(image), -1).astype(np.float64) for image in (coefficients, guide)]
+        every = np.concatenate([*pixels, np.ones_like(pixels[0][:1])])
+        self._products += every @ every.T
+
+    def spread(self) -> np.ndarray:
+        """Variance (K,) of the coefficients."""
+        means = self._products[: self._components, -1] / self._products[-1, -1]
+        squares = np.diag(self._products)[: self._components] / self._products[-1, -1]
+        spread: np.ndarray = np.maximum(squares - means**2, 0)
+        return spread
+
+    def beyond(self, response: np.ndarray, offset: np.ndarray) -> float:
+        """Mean square of what the guide has beyond response (G, K) @ coefficients + offset (G, 1)."""
+        difference = np.concatenate([-response, np.eye(len(response)), -offset.reshape(-1, 1)], axis=1)
+        squares = np.einsum("gi,ij,gj->g", difference, self._products, difference)
+        return max(0.0, float(squares.mean() / self._products[-1, -1]))
+
+
+def guide_gain(spread: np.ndarray, beyond: float, response: np.ndarray, mismatch: float) -> np.ndarray:
+    """What agreement with the guide adds to coefficients for what the guide has beyond them: (K, G).
+
+    The best linear estimate for errors that are alike in all components, but nowhere larger than the component itself:
+    their variance is what the observed mismatch has beyond `mismatch`, the variance that the response itself leaves.
+
+    spread: (K,), variance of the coefficients. beyond: mean square of what the guide has beyond their response (G, K).
+    """
+    power = float((response**2).sum()) / len(response)
+    excess = max(0.0, beyond - mismatch) / max(power, 1e-30)
+    weighed = response * np.minimum(excess, spread)
+    if not weighed.any():
+        return np.zeros_like(response.T)
+    gain: np.ndarray = weighed.T @ np.linalg.pinv(weighed @ response.T + mismatch * np.eye(len(response)))
+    return gain
+
+
+def move(
+    coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, gain: np.ndarray
+) -> None:
+    """Add to coefficients (K, H, W), in place, the gain (K, G) of what the guide (G, H, W) has beyond them."""
+    if gain.any():
+        kind, flat = coefficients.dtype, coefficients.reshape(len(coefficients), -1)
+        made = response.astype(kind) @ flat
+        missing = guide.reshape(len(guide), -1) - offset.astype(kind) - made
+        flat += (gain.astype(kind) @ missing).astype(kind)

@@ -1,0 +1,49 @@
+"""Windows: a scene and its guide, read part by part by models that learn scenes."""
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+#: Rows or columns [start, stop).
+Span = tuple[int, int]
+
+
+class Window(NamedTuple):
+    """Part of a scene. lr: (B, n, m). guide: (G, scale n, scale m). mask: its valid HR pixels; None: all."""
+
+    lr: np.ndarray
+    guide: np.ndarray
+    mask: np.ndarray | None
+
+
+class Images(Protocol):
+    """An LR image with its guide, read by windows."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the LR image."""
+
+    def window(self, rows: Span, columns: Span) -> Window:
+        """The part of LR rows and columns [start, stop)."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeldImages:
+    """Images in memory. lr: (B, h, w). guide: (G, scale h, scale w). mask: (scale h, scale w), or None."""
+
+    lr: np.ndarray
+    guide: np.ndarray
+    scale: int
+    mask: np.ndarray | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the LR image."""
+        return self.lr.shape[1], self.lr.shape[2]
+
+    def window(self, rows: Span, columns: Span) -> Window:
+        """The part of LR rows and columns [start, stop)."""
+        high = tuple(slice(start * self.scale, stop * self.scale) for start, stop in (rows, columns))
+        mask = None if self.mask is None else self.mask[high]
+        return Window(self.lr[:, slice(*rows), slice(*columns)], self.guide[:, *high], mask)

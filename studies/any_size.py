@@ -1,0 +1,125 @@
+"""Scenes of any size: what a mosaic costs in quality, and what a large scene costs in memory and time.
+
+    python studies/any_size.py mosaic --data <folder with complete_ms_data> [--scale 8] [--scenes four names]
+    python studies/any_size.py growth --work <folder> [--sides 512 1024 2048 4096 8192] [--model prior]
+
+`mosaic` puts four CAVE scenes side by side, degrades them by `mulsr`, and scores `prior` on each scene alone and on its
+quarter of the mosaic: PSNR (dB) / SAM (degrees). `growth` super-resolves synthetic files x8 of 8 bands with a guide of
+three, one process each, and prints the peak of its memory and its CPU time.
+"""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import cave
+import numpy as np
+import rasterio
+
+from hsisr import degrade, metrics
+from hsisr.models.prior import prior
+from hsisr.scene import Scene
+
+SCENES = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
+SCALE, BANDS = 8, 8
+RUN = """
+import resource, sys
+from hsisr.inference import Options, super_resolve_file
+lr, guide, model, out, memory = sys.argv[1:]
+super_resolve_file(lr, guide, model, out, Options(device="cpu", memory=memory))
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
+"""
+
+
+def mosaic(data: Path, scale: int, names: list[str]) -> None:
+    scenes = cave.read(data, names)
+    rows, columns = scenes[0].shape[1:]
+    cubes = [scene.cube for scene in scenes]
+    whole = np.concatenate([np.concatenate(cubes[:2], axis=2), np.concatenate(cubes[2:], axis=2)], axis=1)
+    pair = degrade.pair(Scene(whole, "mosaic", wavelengths_nm=scenes[0].wavelengths_nm), "mulsr", scale)
+    result = prior(pair.lr, pair.guide, scale=scale)
+    print("| scene | alone | in the mosaic |\n| --- | --- | --- |")
+    found = []
+    for number, scene in enumerate(scenes):
+        top, left = number // 2 * rows, number % 2 * columns
+        alone = degrade.pair(scene, "mulsr", scale)
+        images = prior(alone.lr, alone.guide, scale=scale), result[:, top : top + rows, left : left + columns]
+        scores = [metrics.score(scene.cube, image, scale, "mulsr") for image in images]
+        found.append([(score["psnr"], score["sam"]) for score in scores])
+        print(f"| {scene.name} | {' | '.join(f'{psnr:.2f} / {sam:.2f}' for psnr, sam in found[-1])} |")
+    print(f"| mean | {' | '.join(f'{psnr:.2f} / {sam:.2f}' for psnr, sam in np.mean(found, axis=0))} |")
+
+
+def growth(work: Path, sides: list[int], model: str, memory: str) -> None:
+    print("| output | CPU s | CPU s a megapixel | peak memory |\n| --- | --- | --- | --- |")
+    for side in sides:
+        lr, guide = write_files(work, side)
+        words = [sys.executable, "-c", RUN, lr, guide, model, work / f"result{side}.tif", memory]
+        done = subprocess.run(list(map(str, words)), check=True, stdout=subprocess.PIPE, text=True)
+        peak, seconds = map(float, done.stdout.split()[-2:])
+        print(f"| {side:,} x {side:,} | {seconds:.0f} | {seconds / side**2 * 1e6:.2f} | {peak:.0f} MB |", flush=True)
+        for file in (lr, guide, work / f"result{side}.tif"):
+            file.unlink()
+
+
+def write_files(work: Path, side: int) -> tuple[Path, Path]:
+    """LR image and guide of a scene of five materials, written by rows so that this process stays small."""
+    work.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    spectra, colours = rng.random((BANDS, 5)), rng.random((3, 5))
+    waves = rng.normal(scale=0.02, size=(5, 12, 2))
+    phases = rng.uniform(0, 2 * np.pi, (5, 12))
+    sampler = degrade.gaussian_footprint(SCALE)
+    facts = {"driver": "GTiff", "dtype": "float32", "crs": "EPSG:32633"}
+    lr, guide = work / f"lr{side}.tif", work / f"guide{side}.tif"
+    small = {"width": side // SCALE, "height": side // SCALE, "count": BANDS}
+    place = {"transform": rasterio.Affine(8, 0, 0, 0, -8, 0)}
+    finer = {"transform": rasterio.Affine(1, 0, 0, 0, -1, 0)}
+    with (
+        rasterio.open(lr, "w", **facts, **small, **place) as low,
+        rasterio.open(guide, "w", **facts, width=side, height=side, count=3, **finer) as sharp,
+    ):
+        for top in range(0, side, 256):
+            shares = _shares(waves, phases, top - SCALE, min(side, top + 256) + SCALE, side)
+            inside = shares[:, SCALE:-SCALE]
+            colour = np.tensordot(colours, inside, 1)
+            sharp.write(colour.astype(np.float32), window=((top, top + inside.shape[1]), (0, side)))
+            seen = sampler.sampler(SCALE, shares.shape[1:])(shares)[:, 1:-1]
+            seen = np.tensordot(spectra, seen, 1) + 0.002 * rng.standard_normal((BANDS, *seen.shape[1:]))
+            low.write(
+                seen.astype(np.float32), window=((top // SCALE, top // SCALE + seen.shape[1]), (0, side // SCALE))
+            )
+    return lr, guide
+
+
+def _shares(waves: np.ndarray, phases: np.ndarray, first: int, stop: int, side: int) -> np.ndarray:
+    rows, columns = np.arange(first, stop)[:, None], np.arange(side)[None]
+    heights = [
+        sum(np.cos(2 * np.pi * (v * rows + w * columns) + phase) for (v, w), phase in zip(own, ones, strict=True))
+        for own, ones in zip(waves, phases, strict=True)
+    ]
+    shares = np.exp(np.array(heights))
+    return shares / shares.sum(axis=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("mosaic", "growth"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--scale", type=int, default=8)
+    parser.add_argument("--scenes", nargs=4, default=list(SCENES))
+    parser.add_argument("--sides", nargs="+", type=int, default=[512, 1024, 2048, 4096, 8192])
+    parser.add_argument("--model", default="prior")
+    parser.add_argument("--memory", default="768M")
+    options = parser.parse_args()
+    if options.what == "mosaic":
+        mosaic(options.data, options.scale, options.scenes)
+    else:
+        growth(options.work, options.sides, options.model, options.memory)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""Scenes of any size: methods that learn scenes give one result, whatever tiles, memory and devices make it."""
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+import hsisr
+from hsisr.datasets import read_scene
+from hsisr.datasets.writers import export
+from hsisr.degrade import gaussian_footprint
+from hsisr.inference import Options, kept, save_model, super_resolve_file
+from hsisr.inference.learning import LEARNT
+from hsisr.models import registry
+from hsisr.models.prior import blocks, kriging
+from hsisr.models.windows import HeldImages
+from hsisr.scene import Scene
+from tests.unit.own_scene import TRANSFORM, finer
+
+SCALE, BANDS = 2, 8
+CPU = Options(device="cpu")
+#: Largest difference of two results of one scene, as a part of its range.
+TOLERANCE = 1e-5
+TILES = {
+    "whole": {},
+    "small tiles": {"tile": 16},
+    "tiles": {"tile": 30},
+    "little memory": {"memory": 2**21},
+    "two at a time": {"tile": 20, "device": "cpu,cpu"},
+}
+
+
+def write_pair(folder: Path, height: int = 44, width: int = 38, holes: bool = True) -> tuple[Path, Path, np.ndarray]:
+    """Mixtures of six materials with noise, and holes: no data in a corner and in single pixels."""
+    rng = np.random.default_rng(0)
+    size = height * SCALE, width * SCALE
+    share = np.exp(2 * np.stack([_field(rng, size, width) for width in (1, 2, 3, 4, 6, 9)]))
+    share /= share.sum(axis=0)
+    spectra = gaussian_filter(rng.random((6, BANDS)), (0, 1))
+    sharp = np.tensordot(spectra.T, share, 1).astype(np.float32)
+    light = 1 + 0.2 * _field(rng, size, 20)
+    low = gaussian_footprint(SCALE).sampler(SCALE, size)(sharp * light)
+    low = (low + 0.002 * rng.standard_normal(low.shape)).astype(np.float32)
+    if holes:
+        low[:, : height // 4, : width // 3] = -1
+        low[:, height // 2, width // 2] = -1
+    export(Scene(low, "low", nodata=-1.0 if holes else None, transform=TRANSFORM, crs="EPSG:32633"), folder / "lr.tif")
+    guide = np.stack([sharp[:3].mean(axis=0), sharp[3:6].mean(axis=0), sharp[6:].mean(axis=0)])
+    export(Scene(guide, "guide", transform=finer(TRANSFORM, SCALE), crs="EPSG:32633"), folder / "guide.tif")
+    return folder / "lr.tif", folder / "guide.tif", sharp * light
+
+
+def _field(rng: np.random.Generator, size: tuple[int, int], width: float) -> np.ndarray:
+    field = gaussian_filter(rng.standard_normal(size), width)
+    return field / field.std()
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Scenes of some thousand LR pixels are large."""
+    monkeypatch.setattr(blocks, "_MOST_LR_PX", 1000)
+    monkeypatch.setattr(blocks, "_BLOCK_LR_PX", 12)
+    monkeypatch.setattr(blocks, "_LEARNT_LR_PX", 16)
+    monkeypatch.setattr(kriging, "_CELL_LR_PX", 20)
+
+
+def results(folder: Path, model: str | Path, lr: Path, guide: Path) -> dict[str, np.ndarray]:
+    return {
+        name: np.load(super_resolve_file(lr, guide, model, folder / f"{name}.npy", replace(CPU, **options)))
+        for name, options in TILES.items()
+    }
+
+
+def largest_difference(one: np.ndarray, other: np.ndarray) -> float:
+    """As a part of the range; what has no data is the same in both."""
+    np.testing.assert_array_equal(np.isnan(one), np.isnan(other))
+    return float(np.nanmax(np.abs(one - other)) / (np.nanmax(one) - np.nanmin(one)))
+
+
+def test_prior_has_one_result_for_a_scene(tmp_path):
+    lr, guide, _ = write_pair(tmp_path)
+    whole, *others = results(tmp_path, "prior", lr, guide).values()
+    assert max(largest_difference(whole, other) for other in others) < TOLERANCE
+
+
+def test_prior_has_one_result_for_a_large_scene(tmp_path, small_blocks):
+    lr, guide, _ = write_pair(tmp_path)
+    whole, *others = results(tmp_path, "prior", lr, guide).values()
+    assert max(largest_difference(whole, other) for other in others) < TOLERANCE
+
+
+def test_a_sample_of_a_scene_teaches_most_of_what_all_of_it_does(tmp_path, monkeypatch):
+    lr, guide, sharp = write_pair(tmp_path, 96, 96, holes=False)
+    errors = []
+    for most in (96**2 - 1, 96**2):  # LR pixels up to which a scene is taken whole
+        monkeypatch.setattr(blocks, "_MOST_LR_PX", most)
+        result = np.load(super_resolve_file(lr, guide, "prior", tmp_path / f"{most}.npy", CPU))
+        errors.append(np.sqrt(((result - sharp) ** 2).mean()))
+    assert errors[1] != errors[0] < 1.2 * errors[1]  # the light differs from place to place
+
+
+def test_windows_of_a_scene_have_every_lr_pixel_once(monkeypatch):
+    monkeypatch.setattr(blocks, "_MOST_LR_PX", 1000)
+    monkeypatch.setattr(blocks, "_LEARNT_LR_PX", 16)
+    rng = np.random.default_rng(0)
+    images = HeldImages(rng.random((2, 48, 64)), rng.random((1, 96, 128)).astype(np.float32), 2)
+    footprint = gaussian_footprint(2)
+    windows = blocks.LearningWindows(images, 2, footprint)
+    assert len(windows) == 12 and windows.shape == (16, 16)
+    seen = footprint.sampler(2, (96, 128))(images.guide)[0]
+    found, bands = np.empty((48, 64)), np.empty((2, 48, 64))
+    for number in range(12):
+        rows, columns = (slice(16 * n, 16 * n + 16) for n in divmod(number, 4))
+        window = windows[number]
+        found[rows, columns] = window.sampler(window.guide)[0]
+        bands[:, rows, columns] = window.bands.reshape(2, 16, 16)
+    np.testing.assert_allclose(found, seen, atol=1e-12)  # what a window's borders see lies in it
+    np.testing.assert_array_equal(bands, images.lr)
+
+
+def test_hybrid_in_memory_is_hybrid_on_files(tmp_path, hybrid, small_blocks):
+    lr, guide, _ = write_pair(tmp_path, holes=False)
+    on_files = np.load(super_resolve_file(lr, guide, hybrid, tmp_path / "sr.npy", CPU))
+    in_memory = hsisr.super_resolve(read_scene(lr), read_scene(guide), model=hybrid)
+    assert largest_difference(on_files, in_memory) < TOLERANCE
+
+
+@pytest.fixture
+def hybrid(tmp_path) -> Path:
+    """A hybrid whose filters, network and agreement all change the result."""
+    import torch
+
+    torch.manual_seed(0)
+    chosen = {"width": 8, "blocks": 1, "components": 4}
+    network = registry.build("hybrid", SCALE, BANDS, 3, chosen)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        network.last.weight.normal_(std=0.3)
+        network.filters.copy_(torch.from_numpy(0.02 * rng.standard_normal(network.filters.shape)))
+        network.strength.fill_(0.01)
+        network.response[:, :BANDS] = torch.from_numpy(np.kron(np.eye(3), np.full(3, 1 / 3))[:, :BANDS])
+        network.contradiction.fill_(1e-6)
+    facts = {"base": "hybrid", "options": chosen, "scale": SCALE, "bands": BANDS, "guide_channels": 3}
+    save_model(tmp_path / "hybrid.safetensors", network, {**facts, "wavelengths_nm": None})
+    return tmp_path / "hybrid.safetensors"
+
+
+def test_hybrid_has_one_result_for_a_scene(tmp_path, hybrid):
+    lr, guide, _ = write_pair(tmp_path)
+    whole, *others = results(tmp_path, hybrid, lr, guide).values()
+    assert max(largest_difference(whole, other) for other in others) < TOLERANCE
+
+
+def test_hybrid_has_one_result_for_a_large_scene(tmp_path, hybrid, small_blocks):
+    lr, guide, _ = write_pair(tmp_path)
+    whole, *others = results(tmp_path, hybrid, lr, guide).values()
+    assert max(largest_difference(whole, other) for other in others) < TOLERANCE
+
+
+KILLED = """
+import os, signal, sys
+from hsisr.inference import Options, super_resolve_file
+from hsisr.inference.staging import Staging
+
+write = Staging.write_row
+
+def dying(self, row, tiles):
+    if row == 1 and sys.argv[1] == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(self, row, tiles)
+
+Staging.write_row = dying
+super_resolve_file("lr.tif", "guide.tif", "prior", "sr.npy", Options(device="cpu", tile=16))
+"""
+
+
+def test_a_killed_run_goes_on_with_what_it_has_learnt(tmp_path):
+    lr, guide, _ = write_pair(tmp_path)
+
+    def run(word: str) -> subprocess.CompletedProcess:
+        words = [sys.executable, "-c", KILLED, word]
+        return subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+
+    expected = super_resolve_file(lr, guide, "prior", tmp_path / "expected.npy", replace(CPU, tile=16)).read_bytes()
+    assert run("die").returncode == -signal.SIGKILL
+    assert (tmp_path / ".sr.npy.work" / LEARNT).is_file()
+    again = run("live")
+    assert again.returncode == 0 and "resumes: 1 of 3 tile rows are done" in again.stderr, again.stderr
+    assert (tmp_path / "sr.npy").read_bytes() == expected
+    assert not list(tmp_path.glob(".sr*"))
+
+
+def test_what_was_learnt_cannot_run_code(tmp_path):
+    import pickle
+
+    harm = tmp_path / "harm"
+
+    class Harmful:
+        def __reduce__(self):
+            return Path.mkdir, (harm,)
+
+    file = tmp_path / LEARNT
+    file.write_bytes(pickle.dumps(Harmful()))
+    assert kept.read(file, "run", "hsisr") is None
+    np.savez(file, facts=np.array([Harmful()], object))
+    assert kept.read(file, "run", "hsisr") is None
+    for module, name in (("os", "system"), ("subprocess", "Popen"), ("hsisr.inference.scenes", "Path")):
+        facts = {"identity": "run", "learnt": {"class": [module, name], "state": {"tuple": [str(harm)]}}}
+        np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8))
+        assert kept.read(file, "run", "hsisr") is None
+    assert not harm.exists()
+
+
+def test_what_was_learnt_is_read_as_it_was_and_for_its_run_alone(tmp_path):
+    facts = [(0.5, 2.0), {"a": 1, (1, 2.0): None}, gaussian_footprint(2), np.arange(6.0).reshape(2, 3), np.float32(3)]
+    kept.write(tmp_path / LEARNT, facts, "one")
+    assert kept.read(tmp_path / LEARNT, "other", "hsisr") is None
+    again = kept.read(tmp_path / LEARNT, "one", "hsisr")
+    assert again[:2] == facts[:2] and again[4] == facts[4]
+    np.testing.assert_array_equal(again[2].rows, facts[2].rows)
+    np.testing.assert_array_equal(again[3], facts[3])
