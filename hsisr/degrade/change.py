@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.degrade.explaining import fit_channel, own_detail
+from hsisr.degrade.outline import outlined
 from hsisr.degrade.view import View
 
 #: A pixel has changed beyond so many times the usual misfit, and where it touches one, beyond so many.
@@ -19,21 +20,24 @@ _LEAST_CELLS = 6
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """degree: (h, w), cells, 0 where guide and LR image show the same, 1 where they do not, between them at an edge.
+    """degree: (h o, w o), 0 where guide and LR image show the same, 1 where they do not; o samples a side of a cell.
 
     response: (G, B), offset: (G,): the guide's channels of the LR image's bands, fitted where nothing changed.
-    cell: LR pixels a side of a cell.
+    cell: LR pixels a side of a cell. samples: o.
     """
 
     degree: np.ndarray
     response: np.ndarray
     offset: np.ndarray
     cell: int
+    samples: int = 1
 
     @property
     def changed(self) -> np.ndarray:
         """(h, w), cells of which at least half has changed."""
-        changed: np.ndarray = self.degree >= 0.5
+        height, width = (size // self.samples for size in self.degree.shape)
+        blocks = self.degree.reshape(height, self.samples, width, self.samples)
+        changed: np.ndarray = blocks.mean(axis=(1, 3)) >= 0.5
         return changed
 
     @property
@@ -46,7 +50,8 @@ def find_change(view: View) -> Change:
     """Find where the guide's channels, at LR resolution, are not what the LR image's bands make elsewhere.
 
     The response is fitted robustly; the threshold comes from the misfits' own spread (median absolute deviation), grows
-    into fainter change that touches it (hysteresis), and is cleaned of single pixels and holes.
+    into fainter change that touches it (hysteresis), and is cleaned of single pixels and holes. Where it ends,
+    `hsisr.degrade.outline` says.
     Cells that are not valid have not changed.
     """
     sharp = view.at_cells(view.sharp)
@@ -56,8 +61,8 @@ def find_change(view: View) -> Change:
     response = weights[:, 1:] @ view.components
     offset = weights[:, 0] - response @ view.mean
     found = _regions(np.sqrt(misfit), view.valid)
-    amount = np.sqrt(((left / spread[:, None, None]) ** 2).mean(axis=0))
-    return Change(_degree(found, amount), response, offset, view.cell)
+    degree = outlined(view, found, sharp - left, left, spread).astype(np.float32)
+    return Change(degree, response, offset, view.cell, view.samples)
 
 
 def _fit(view: View, sharp: np.ndarray, detail: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -96,18 +101,3 @@ def _regions(misfit: np.ndarray, valid: np.ndarray) -> np.ndarray:
     numbers, count = label(found)
     sizes = np.bincount(numbers.ravel(), minlength=count + 1)
     return np.asarray(found & (sizes[numbers] >= _LEAST_CELLS))
-
-
-def _degree(found: np.ndarray, amount: np.ndarray) -> np.ndarray:
-    """How much of each cell has changed: at the edge, its misfit as part of that just inside.
-
-    A cell's footprint reaches beyond the cell, so that cells around change show part of it: taking all of them would
-    cost sound ground its detail, and taking none would leave wrong detail.
-    """
-    from scipy.ndimage import binary_dilation, binary_erosion, maximum_filter
-
-    inside = binary_erosion(found, border_value=1)
-    near = maximum_filter(np.where(inside, amount, 0.0), 5)
-    edge = binary_dilation(found) & ~inside
-    part = np.divide(amount, near, out=np.where(found, 1.0, 0.0), where=near > 0)
-    return np.where(inside, 1.0, np.where(edge, np.clip(part, 0, 1), 0.0)).astype(np.float32)

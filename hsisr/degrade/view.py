@@ -78,13 +78,18 @@ class View:
         mean, components = _principal(iter([flat]), _CHANNELS)
         return np.asarray((components @ (flat - mean[:, None])).reshape(-1, *related.shape[1:]))
 
+    @property
+    def blur_samples(self) -> float:
+        """Width, in samples, of the Gaussian that makes an LR pixel's usual footprint of samples, which are means."""
+        boxed = ((1 / self.samples) ** 2 - (1 / self.scale) ** 2) / 12  # the variance that averaging has brought
+        width: float = max((_USUAL_SIGMA / self.cell) ** 2 - boxed, 1e-4) ** 0.5 * self.samples
+        return width
+
     def blurred(self, channels: np.ndarray) -> np.ndarray:
         """Channels of the guide (G, h o, w o) seen through an LR pixel's usual footprint, a Gaussian."""
         from scipy.ndimage import gaussian_filter
 
-        boxed = ((1 / self.samples) ** 2 - (1 / self.scale) ** 2) / 12  # the variance that averaging has brought
-        width = max((_USUAL_SIGMA / self.cell) ** 2 - boxed, 1e-4) ** 0.5 * self.samples
-        return np.stack([gaussian_filter(channel, width, mode="nearest") for channel in channels])
+        return np.stack([gaussian_filter(channel, self.blur_samples, mode="nearest") for channel in channels])
 
     def at_cells(self, channels: np.ndarray) -> np.ndarray:
         """Channels of the guide (G, h o, w o) as an LR image has them, blurred and read at the cells' centres."""

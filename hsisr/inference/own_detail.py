@@ -11,7 +11,7 @@ from hsisr.inference.images import Source, filled
 
 #: LR pixels around a window that interpolation reads.
 _MARGIN = 3
-#: The fading takes this part of the way from what has changed to what has not, about an LR pixel: 1 / _SHARPNESS.
+#: The fading takes this part of the way from a changed sample to the next that has not: 1 / _SHARPNESS.
 _SHARPNESS = 4.0
 #: More of them make noise.
 _BACK_PROJECTIONS = 2
@@ -58,7 +58,7 @@ class OwnDetail:
         """How much (n, m) of the ground has changed, from 0 to 1; HR pixels as of `put_into`."""
         from scipy.ndimage import map_coordinates
 
-        side = self.change.cell * self.scale
+        side = self.change.cell * self.scale / self.change.samples
         places = [(np.arange(*span) + 0.5) / side - 0.5 for span in (rows, columns)]
         grid = np.stack(np.meshgrid(*places, indexing="ij"))
         degree = map_coordinates(self.change.degree, grid, order=1, mode="nearest")

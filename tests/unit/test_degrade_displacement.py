@@ -89,6 +89,17 @@ def test_change_is_found_where_it_is_and_not_elsewhere(pair):
     assert changed[truth].mean() > 0.9 and changed[~truth].mean() < 0.03
 
 
+def test_change_ends_within_a_third_of_an_lr_pixel(pair):
+    lr, guide = pair
+    truth = np.zeros((SIDE, SIDE), bool)
+    truth[42:101, 79:138] = True
+    other = np.where(truth, textured_cube(SIDE, seed=3)[:3], guide)
+    found = find_change(view_of(lr, other, SCALE))
+    side = SCALE // found.samples
+    wrong = (found.degree >= 0.5).repeat(side, axis=0).repeat(side, axis=1) != truth
+    assert wrong.sum() / (4 * 59) < SCALE / 3  # HR pixels for each of the outline
+
+
 def test_the_response_of_what_did_not_change_makes_the_guide(pair):
     lr, guide = pair
     other = guide.copy()
