@@ -9,6 +9,7 @@ Importable without torch: the module that holds a model is loaded when the model
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -183,7 +184,9 @@ class Classical(Model):
         """What tells the errors of a learnt scene's image."""
         if not self.tells_errors:
             return super().errors(estimate, images)
-        return estimate.errors(images)
+        from hsisr.models.prior.errors import learn_errors  # here, as only the prior's family needs it
+
+        return learn_errors(estimate, images, partial(self.super_resolve_part, estimate))
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Less for a method that learns scenes, whose parts need little of the images."""
