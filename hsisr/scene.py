@@ -59,9 +59,11 @@ class Scene:
     guide: the real sharp image of the same ground.
     provenance: origin, hashes, licence: whatever is known of where the scene came from (JSON values).
 
-    >>> scene = hsisr.Scene(np.zeros((4, 8, 8)), name="field")
-    >>> np.asarray(scene).shape
-    (4, 8, 8)
+    Example:
+
+        >>> scene = hsisr.Scene(np.zeros((4, 8, 8)), name="field")
+        >>> np.asarray(scene).shape
+        (4, 8, 8)
     """
 
     stored: Any
@@ -324,9 +326,11 @@ class Scene:
 
         Raises HsisrError if the scene is still read from that file, or it cannot be written.
 
-        >>> hsisr.Scene(np.zeros((4, 8, 8)), name="field").save("field.h5")
-        >>> hsisr.Scene.open("field.h5").name
-        'field'
+        Example:
+
+            >>> hsisr.Scene(np.zeros((4, 8, 8)), name="field").save("field.h5")
+            >>> hsisr.Scene.open("field.h5").name
+            'field'
         """
         self.check_not_own_file(path)
         with hdf5.writing(path, "scene", settings) as file:

@@ -180,9 +180,11 @@ def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:
 
     response: a name, a file, or a matrix (G, B). Raises HsisrError if it does not fit the scene's bands.
 
-    >>> scene = hsisr.Scene(np.zeros((4, 8, 8)))
-    >>> degrade.scene_response(scene, np.full((1, 4), 0.25))
-    array([[0.25, 0.25, 0.25, 0.25]])
+    Example:
+
+        >>> scene = hsisr.Scene(np.zeros((4, 8, 8)))
+        >>> degrade.scene_response(scene, np.full((1, 4), 0.25))
+        array([[0.25, 0.25, 0.25, 0.25]])
     """
     bands = scene.shape[0]
     if isinstance(response, str):
