@@ -58,6 +58,12 @@ class Scene:
     nodata: stored value of samples that hold no data; `cube` gives 0 for them.
     guide: the real sharp image of the same ground.
     provenance: origin, hashes, licence: whatever is known of where the scene came from (JSON values).
+
+    Example:
+
+        >>> scene = hsisr.Scene(np.zeros((4, 8, 8)), name="field")
+        >>> np.asarray(scene).shape
+        (4, 8, 8)
     """
 
     stored: Any
@@ -319,6 +325,12 @@ class Scene:
         hash, as `config_hash`.
 
         Raises HsisrError if the scene is still read from that file, or it cannot be written.
+
+        Example:
+
+            >>> hsisr.Scene(np.zeros((4, 8, 8)), name="field").save("field.h5")
+            >>> hsisr.Scene.open("field.h5").name
+            'field'
         """
         self.check_not_own_file(path)
         with hdf5.writing(path, "scene", settings) as file:

@@ -16,6 +16,11 @@ class Noise:
 
     sigma: standard deviation, in the cube's units, >= 0. snr_db: 10 log10 of the mean square of the cube over the
     variance of the noise, one level for the whole cube.
+
+    Example:
+
+        >>> round(float(degrade.Noise(snr_db=20).sigma_for(np.ones((3, 4, 4)))), 3)
+        0.1
     """
 
     sigma: float | None = None

@@ -27,6 +27,12 @@ def anisotropic_gaussian(size: int, scale: int, l1: float, l2: float, theta: flo
     v = (X, Y) - m and m = floor(size / 2) + (scale - size mod 2) / 2 on both axes: the peak lies at the centre of
     a block of `scale` pixels counted from the middle tap, which is right for strided sampling only.
     Source: MulSR (IEEE TGRS 2023), the published program. Raises HsisrError for an even size or a variance <= 0.
+
+    Example:
+
+        >>> kernel = degrade.anisotropic_gaussian(9, 4, 2.0, 1.0, 0.0)
+        >>> kernel.shape, round(float(kernel.sum()), 6)
+        ((9, 9), 1.0)
     """
     if size != int(size) or size < 1 or size % 2 == 0:
         raise HsisrError(f"Gaussian kernel: size must be an odd number >= 1, not {size}")

@@ -152,6 +152,12 @@ def interpolate(
     floor(factor W)) in the array's type; computed in float64. Bicubic values may overshoot the input's range.
     shift_px: (rows, columns) of the result by which the array's samples lie beside the centres of their blocks.
     Raises HsisrError for an unknown kind, a factor that is not a positive number or an empty result.
+
+    Example:
+
+        >>> degrade.interpolate(np.array([[0.0, 1.0]]), 2, "bilinear")
+        array([[0.  , 0.25, 0.75, 1.  ],
+               [0.  , 0.25, 0.75, 1.  ]])
     """
     if kind not in _TORCH_KERNELS:
         raise HsisrError(
@@ -192,6 +198,11 @@ def imresize(array: np.ndarray, factor: float, antialiasing: bool = True) -> np.
     array: (..., H, W), float. antialiasing: stretch the kernel by 1/factor when factor < 1, MATLAB's default.
     Returns (..., ceil(factor H), ceil(factor W)) in the array's type; computed in float64. Values may overshoot the
     input's range. Raises HsisrError for a factor that is not a positive number.
+
+    Example:
+
+        >>> degrade.imresize(np.ones((3, 8, 8)), 1 / 4).shape
+        (3, 2, 2)
     """
     stretch = max(1.0, 1 / factor) if antialiasing and factor > 0 else 1.0
 

@@ -139,6 +139,12 @@ def gaussian_footprint(
     scale: HR pixels per LR pixel. sigma_px: (rows, columns) in HR pixels; None: a full width at half maximum of one LR
     pixel. skew: weight of the third Hermite polynomial (Gram-Charlier) on each axis, which leaves the centroid where it
     is.
+
+    Example:
+
+        >>> footprint = degrade.gaussian_footprint(4, shift_px=(0.5, 0.0))
+        >>> round(float(footprint.rows.sum()), 6), round(float(footprint.columns.sum()), 6)
+        (1.0, 1.0)
     """
     if sigma_px is None:
         sigma_px = (scale / FWHM_PER_SIGMA,) * 2

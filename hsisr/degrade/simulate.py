@@ -179,6 +179,12 @@ def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:
     """The matrix (G, B) that makes a guide of a scene's bands; bands without data weigh nothing.
 
     response: a name, a file, or a matrix (G, B). Raises HsisrError if it does not fit the scene's bands.
+
+    Example:
+
+        >>> scene = hsisr.Scene(np.zeros((4, 8, 8)))
+        >>> degrade.scene_response(scene, np.full((1, 4), 0.25))
+        array([[0.25, 0.25, 0.25, 0.25]])
     """
     bands = scene.shape[0]
     if isinstance(response, str):

@@ -23,6 +23,12 @@ def d_lambda(lr: Any, degraded: Any, *, block: int = 32, mask: Any = None) -> An
 
     lr: (B, h, w). degraded: the estimate after the sensor's PSF and sampling, (B, h, w). block: side of a tile in LR
     pixels. mask: (h, w) True where an LR pixel is valid. Where rounding takes Q2n above 1, 0.
+
+    Example:
+
+        >>> lr = np.random.default_rng(0).random((4, 32, 32))
+        >>> round(float(metrics.d_lambda(lr, lr)), 6)
+        0.0
     """
     return _number(np.maximum(1 - np.asarray(q2n(lr, degraded, block=block, mask=mask)), 0))
 
@@ -62,6 +68,12 @@ def d_s(
     estimate: Y, (B, H, W). guide: P, (1, H, W). lr: L, (B, h, w). guide_lr: the guide degraded to the LR grid,
     (1, h, w). Q: mean UIQI over tiles of block x block pixels. mask: (H, W), lr_mask: (h, w), True where valid.
     Raises HsisrError for a guide of several channels: use `consistency_guide`.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((3, 64, 64))
+        >>> round(float(metrics.d_s(cube, cube[:1], cube, cube[:1])), 6)
+        0.0
     """
     q = check_positive("q", q)
     sharp = uiqi_per_band(estimate, _one_channel(guide, estimate), block=block, stride=block, mask=mask)

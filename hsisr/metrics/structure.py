@@ -134,6 +134,12 @@ def uiqi_per_band(
     """(B,) universal image quality index of each band.
 
     reference, estimate, block, stride, mask, border: as of `uiqi`.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((3, 16, 16))
+        >>> metrics.uiqi_per_band(cube, cube).round(6)
+        array([1., 1., 1.])
     """
     found: np.ndarray = per_image(lambda pair: _uiqi(pair, block, stride), reference, estimate, mask, border)
     return found

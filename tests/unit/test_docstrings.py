@@ -178,7 +178,7 @@ def test_examples_give_what_they_say(example, tmp_path, monkeypatch):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) >= 40
+    assert len(EXAMPLES) >= 60
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,8 @@ def test_page_is_accessible(parsed):
     ids = [attributes["id"] for _, attributes, _ in parsed.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     labels = [attributes["aria-labelledby"] for _, attributes, _ in parsed.tags if "aria-labelledby" in attributes]
-    assert labels and set(labels) <= set(ids)
+    assert labels and {name for label in labels for name in label.split()} <= set(ids)
+    assert len(labels) == len(set(labels))
     assert all("alt" in image for image in parsed.all("img"))
     assert all(label["aria-label"] for label in parsed.all("svg") if label.get("role") == "img")
     assert len(parsed.all("caption")) == len(parsed.all("table")) > 0

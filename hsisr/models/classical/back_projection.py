@@ -22,6 +22,11 @@ def bicubic_ibp(
     lr: (bands, h, w), float. guide: only where the footprint is measured; without it and without `sensor` the PSF is
     taken to be a centred Gaussian with a FWHM of one LR pixel. Returns (bands, scale h, scale w) in the type of lr.
     Raises HsisrError for an image that is not float, is empty or holds NaN.
+
+    Example:
+
+        >>> models.bicubic_ibp(np.full((5, 8, 8), 0.5), scale=2).shape
+        (5, 16, 16)
     """
     footprint = None if sensor is None else sensor.footprint
     if footprint is None and guide is not None:

@@ -44,6 +44,13 @@ def cnmf(
 
     Abundances are not made to sum to one, as the light on a scene is not the same everywhere.
     Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((6, 32, 32))
+        >>> known = degrade.Sensor(degrade.gaussian_footprint(2), np.full((3, 6), 1 / 6))
+        >>> models.cnmf(cube[:, ::2, ::2], cube[:3], scale=2, sensor=known).shape
+        (6, 32, 32)
     """
     check_pair("cnmf", lr, guide, scale)
     sensor = sensor or Sensor()

@@ -36,6 +36,13 @@ def hysure(
     Unlike the paper, borders are mirrored, not cyclic: the footprint is separable, so that its normal equations are
     solved through two small eigenproblems, and differences are diagonal under a cosine transform.
     Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
+
+    Example:
+
+        >>> cube = np.random.default_rng(0).random((6, 32, 32))
+        >>> known = degrade.Sensor(degrade.gaussian_footprint(2), np.full((3, 6), 1 / 6))
+        >>> models.hysure(cube[:, ::2, ::2], cube[:3], scale=2, sensor=known).shape
+        (6, 32, 32)
     """
     check_pair("hysure", lr, guide, scale)
     given = sensor or Sensor()
