@@ -399,6 +399,7 @@ class Prediction(SceneOptions):
         None, description="Folder for maps and numbers of the displacement and change that were found."
     )
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
+    memory: Bytes = Field(768 * 2**20, description="Memory for the work of one tile; the job asks for 4 GB in all.")
     parts: Positive = Field(1, description="Jobs that share the tile rows of a large scene, on one machine or many.")
     format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 
@@ -416,7 +417,7 @@ class Prediction(SceneOptions):
                 words += [word for name, entry in value.items() for word in (option, f"{name}={entry}")]
             elif isinstance(value, tuple):
                 words += [option, ",".join(map(str, value))]
-            elif value != field.get_default():
+            elif value != field.get_default() or key == "memory":  # the command's own default is what is free
                 words += [option] if value is True else [option, str(value)]
         return words
 

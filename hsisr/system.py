@@ -4,7 +4,7 @@ import ctypes
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,8 @@ from hsisr.errors import HsisrError
 if TYPE_CHECKING:
     import torch
 
+#: Where Linux tells of processes and of their control groups.
+_PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 #: Of a GPU's memory: the part that a network's maps may take, and that of what is free of it.
 _GPU_PART, _FREE_PART = 0.4, 0.8
 #: Times that work is tried again with half the memory.
@@ -73,18 +75,34 @@ def wait_passively() -> None:
 
 
 def available_memory() -> float:
-    """Bytes that a process can still take on Linux: what is free, and no more than its container may have.
+    """Bytes that a process can still take on Linux: what is free, and no more than its container or job may have.
 
     math.inf on other systems, which do not say.
     """
     try:
-        lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+        lines = dict(line.split(":") for line in (_PROC / "meminfo").read_text().splitlines())
         free = 1024.0 * int(lines["MemAvailable"].split()[0])
     except (OSError, KeyError, ValueError):
         return math.inf
-    with suppress(OSError, ValueError):  # no container, or one without a limit
-        free = min(free, int(Path("/sys/fs/cgroup/memory.max").read_text()))
-    return free
+    return min([free, *_group_limits()])
+
+
+def _group_limits() -> Iterator[int]:
+    """Limits of memory of this process's control groups, as a container or a job of Slurm sets them."""
+    with suppress(OSError, ValueError):
+        for line in (_PROC / "self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:  # version 2
+                root, name = _GROUPS, "memory.max"
+            elif "memory" in controllers.split(","):
+                root, name = _GROUPS / "memory", "memory.limit_in_bytes"
+            else:
+                continue
+            group = root / path.lstrip("/")
+            for folder in (group, *group.parents):
+                if folder.is_relative_to(root):
+                    with suppress(OSError, ValueError):  # a group without a limit
+                        yield int((folder / name).read_text())
 
 
 def most_memory_mb() -> float:
