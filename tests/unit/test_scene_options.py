@@ -74,7 +74,7 @@ def test_words_leave_out_what_is_as_it_would_be():
         (["lr.tif", "--correct-shift=affine"], "affine"),
         (["--correct-shift", "lr.tif"], "shift"),
         (["--correct-shift", "scenes"], "shift"),
-        (["--correct-shift", "feld", "lr.tif"], "feld"),
+        (["--correct-shift", "fieldx", "lr.tif"], "fieldx"),
         (["lr.tif", "--correct-shift", "--exact"], "shift"),
         (["lr.tif", "--correct-shift"], "shift"),
         (["lr.tif"], None),
@@ -92,8 +92,8 @@ def test_true_is_a_shift_as_it_was_before():
 
 
 def test_a_word_for_a_shift_that_is_none_is_named():
-    with pytest.raises(HsisrError, match="'feld' is not allowed; did you mean field\\? must be 'shift', 'affine' or"):
-        COMMAND.main(["lr.tif", "--correct-shift", "feld"], standalone_mode=False)
+    with pytest.raises(HsisrError, match="'fieldx' is not allowed; did you mean field\\? must be 'shift', 'affine' or"):
+        COMMAND.main(["lr.tif", "--correct-shift", "fieldx"], standalone_mode=False)
 
 
 @pytest.mark.parametrize(
