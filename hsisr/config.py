@@ -398,6 +398,9 @@ class Prediction(SceneOptions):
     maps: str | None = Field(
         None, description="Folder for maps and numbers of the displacement and change that were found."
     )
+    uncertainty: str | None = Field(
+        None, description="File for a standard deviation of every sample of the result; prior and hybrid tell it."
+    )
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     memory: Bytes = Field(768 * 2**20, description="Memory for the work of one tile; the job asks for 4 GB in all.")
     parts: Positive = Field(1, description="Jobs that share the tile rows of a large scene, on one machine or many.")
@@ -408,7 +411,7 @@ class Prediction(SceneOptions):
 
         joins: whether they are of the command that writes the result, and not of one that makes a part of it.
         """
-        words, left_out = [self.lr], {"lr", "parts", *([] if joins else ["preview", "report", "maps"])}
+        words, left_out = [self.lr], {"lr", "parts", *([] if joins else ["preview", "report", "maps", "uncertainty"])}
         for key, field in _fields_of(Prediction).items():
             if key in left_out:
                 continue

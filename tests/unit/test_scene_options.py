@@ -20,17 +20,17 @@ def described(kind):
     return {field.name: field.default for field in fields(kind)}
 
 
-@pytest.mark.parametrize("name", sorted(described(Prediction)))
+@pytest.mark.parametrize("name", sorted(set(described(Prediction)) - {"parts"}))  # of jobs, not of one command
 def test_the_command_has_every_option_with_the_same_default_and_words(name):
     parameter, field = PARAMETERS[name], described(Prediction)[name]
     if name not in ("lr", "model", "read", "read_guide", "memory"):
         assert parameter.default == field.get_default()
-    if name not in ("lr", "guide", "model", "format", "read"):
+    if name not in ("lr", "guide", "model", "format", "read", "memory"):  # a job has memory of its own
         assert parameter.help == field.description
 
 
 def test_the_command_takes_nothing_else_but_where_to_write_and_whom_to_trust():
-    own = {"out", "overwrite", "help", "config", "quiet", "verbose"}
+    own = {"out", "part", "overwrite", "help", "config", "quiet", "verbose"}
     assert set(PARAMETERS) - set(described(Prediction)) <= own
     assert set(described(SceneOptions)) < set(described(Prediction))
 
@@ -41,7 +41,7 @@ def test_memory_of_the_command_is_that_of_python():
 
 SAID = {
     "lr": "lr.tif", "guide": "guide.tif", "model": "gsa", "scale": 4, "align": True, "correct_shift": "field",
-    "mask_change": True, "maps": "maps", "report": "quality.html",
+    "mask_change": True, "maps": "maps", "report": "quality.html", "uncertainty": "sigma.tif", "parts": 3,
     "exact": True, "cog": True, "tile": 24, "halo": 3, "memory": "2G", "device": "cpu", "precision": "bf16",
     "format": "cog", "peak": 2.5, "guide_peak": 3, "bands": "0-2,5", "guide_bands": [1], "preview": "p.png",
     "read": {"variable": "I_MS"}, "read_guide": {"nodata": 0},
@@ -64,7 +64,13 @@ def test_the_words_of_a_section_are_a_command_that_says_the_same(monkeypatch):
 
 
 def test_words_leave_out_what_is_as_it_would_be():
-    assert Config.parse({"predict": {"a": {"lr": "x", "model": "gsa"}}}).predict["a"].words() == ["x", "--model", "gsa"]
+    words = Config.parse({"predict": {"a": {"lr": "x", "model": "gsa"}}}).predict["a"].words()
+    assert [word for word in words if word not in ("--memory", str(768 * 2**20))] == ["x", "--model", "gsa"]
+
+
+def test_words_of_a_part_name_no_file_but_the_result():
+    words = Config.parse({"predict": {"field": SAID}}).predict["field"].words(joins=False)
+    assert not {"--preview", "--report", "--maps", "--uncertainty", "--parts"} & set(words)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from hsisr.models.windows import HeldImages, Images, Span, Window
 #: A normal error is larger than this many standard deviations once in ten times.
 SIGMAS_90 = 1.6449
 #: Part in the variance of the regression's own, of the mean square that it left around, of the detail's mean square, of
-#: the image's square, and of 1, for images in [0, 1] (`studies/uncertainty.py --fit`).
+#: the image's square, and of 1, for images in [0, 1]; fitted to ten training scenes of CAVE (`studies/uncertainty.py
+#: fit` makes such a fit).
 WEIGHTS = (1.52, 0.039, 0.0056, 1.1e-4, 9.6e-8)
 #: Power to which a sample's deviation over the scene's level is raised: what is said of one sample is less sure than
 #: what is said of all of them.
