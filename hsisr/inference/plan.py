@@ -24,9 +24,9 @@ BLEND = 4
 _MOST_WINDOW_PX = 1536
 #: Smallest tile that is chosen, in LR pixels.
 _LEAST_TILE = 4 * BLEND
-#: Part of the free memory that a tile may take where the user does not say, and how much that is at most, as larger
-#: tiles are never chosen; and what it is on systems that do not say what is free.
-_FREE_PART, _MOST_DEFAULT, _UNKNOWN_FREE = 4, 8 * 2**30, 3 * 2**30
+#: Part of the free memory that a tile may take where the user does not say; how much that is at most, as larger tiles
+#: are never chosen; and what it is on systems that do not say what is free.
+_FREE_PART, _MOST_DEFAULT, _UNKNOWN = 4, 8 * 2**30, 768 * 2**20
 #: LR pixels a side of the window on which a run of one tile is timed.
 _TIMED_PX = 24
 
@@ -76,26 +76,22 @@ def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: boo
     return Plan(tiling, 0.0 if found is None else found.error, _seconds(feed, tiling, rate))
 
 
-def default_memory() -> int:
-    """Bytes for the work of one tile, where the user does not say: a quarter of what is free."""
-    free = available_memory()
-    return int(min(_UNKNOWN_FREE if math.isinf(free) else free, _FREE_PART * _MOST_DEFAULT) / _FREE_PART)
+def chosen_memory(feed: Feed, given: int | None, note: Callable[[str], None]) -> int:
+    """Bytes for the work of one tile: as the user gave it, or a quarter of what is free, with a line that says so.
 
-
-def announce_memory(feed: Feed, memory: int | None, note: Callable[[str], None]) -> None:
-    """Say how much memory was chosen, where the user did not; or what learning takes, where it is more than he gave.
-
-    memory: bytes, as the user gave it. note: receives one line.
+    note: receives a line where learning the scene takes more than he gave.
     """
-    if memory is None:
-        say(f"memory: {size(default_memory())} for a tile, a quarter of what is free; {option('memory')} sets it")
-        return
-    needed = feed.learning_bytes
-    if needed > memory:
+    if given is None:
+        free = available_memory()
+        memory = int(min(free / _FREE_PART, _MOST_DEFAULT)) if math.isfinite(free) else _UNKNOWN
+        say(f"memory: {size(memory)} for a tile, a quarter of what is free; {option('memory')} sets it")
+        return memory
+    if feed.learning_bytes > given:
         note(
-            f"{feed.method.name}: takes about {size(needed)} of memory to learn the scene, more than "
-            f"{option('memory')} {size(memory)}; the result follows from the scene, so that it cannot take less"
+            f"{feed.method.name}: takes about {size(feed.learning_bytes)} of memory to learn the scene, more than "
+            f"{option('memory')} {size(given)}; a scene has one result, so that it cannot take less"
         )
+    return given
 
 
 def check_disk(staging: Staging, out: Path, out_bytes: int) -> int:

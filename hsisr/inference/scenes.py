@@ -372,10 +372,9 @@ def _plan(
 ) -> tuple[Prepared, plan.Plan, Staging]:
     """What is learnt of the scene and the tiles of the run: those of the run that is resumed, or new ones."""
     known = run.resumed(folder, identity)
-    plan.announce_memory(prepared.feed, options.memory, notice)
+    memory = plan.chosen_memory(prepared.feed, options.memory, notice) if known is None else 0
     feed = with_learnt(prepared.feed, folder, settings_hash(identity))
     if known is None:
-        memory = options.memory or plan.default_memory()
         chosen = plan.make(feed, memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
     else:

@@ -7,7 +7,6 @@ as a smooth field; and the result has to agree with the guide.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,9 +29,6 @@ from hsisr.models.prior.features import CANDIDATES_PX, WAVES, Functions, GuideFe
 from hsisr.models.prior.kriging import Correlation, Field, FieldsByWindows, SmoothFields, whitened
 from hsisr.models.prior.regression import Fit, Sums, regress, regress_arrays
 from hsisr.models.windows import HeldImages, Images, Span, Window
-
-if TYPE_CHECKING:
-    from hsisr.models.prior.errors import Errors
 
 #: Least and most components of the subspace. A few too many do no harm, as evidence shrinks what is noise; with few
 #: bands there is no telling noise from signal by eigenvalues.
@@ -135,12 +131,6 @@ class Estimate:
         coefficients += self._fields(rows, columns)
         move(coefficients, guide, self.response, self.offset, self.gain)
         return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
-
-    def errors(self, images: Images) -> "Errors":
-        """What tells the errors of the scene's image. images: the scene."""
-        from hsisr.models.prior.errors import learn_errors  # which builds on this module
-
-        return learn_errors(self, images, lambda window, corner: self.solution(window.guide, corner).image())
 
     def variances(self, guide: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Posterior variance (K, n, m), float32, of the regression's coefficients in a part; guide, corner: of it."""
