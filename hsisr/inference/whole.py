@@ -112,7 +112,8 @@ def super_resolve(
     sigma = None
     if uncertainty:
         told = Uncertainty.of(feed, _Held(estimate))
-        found = np.nan_to_num(told(*((0, size) for size in low.scene.shape[1:]))[:-1], copy=False, nan=0.0)
+        height, width = low.scene.shape[1:]
+        found = np.nan_to_num(told((0, height), (0, width))[:-1], copy=False, nan=0.0)
         sigma = np.zeros((low.scene.shape[0], *found.shape[1:]), np.float32)
         sigma[low.good] = found
     image = _every_band(low, np.nan_to_num(estimate, copy=False, nan=0.0), method.scale)

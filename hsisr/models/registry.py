@@ -56,7 +56,8 @@ class Entry:
     rgb_path: it can be called with modality="rgb", as the objectives `rgb` and `unlabelled` do.
     whole_scenes: it learns from whole training scenes, beside what it learns from patches.
     estimate: "module:attribute" of what learns a scene for a classical method that does, (images, scale=..., **options)
-    -> an object with `solution` and `errors` (`hsisr.models.prior.Estimate`).
+    -> an object with `solution` (`hsisr.models.prior.Estimate`).
+    errors: the same of what learns its image's errors, for one that tells them, (estimate, images, part).
     own: it is somebody else's class: what it needs and can do shows only when it is imported.
     """
 
@@ -69,6 +70,7 @@ class Entry:
     rgb_path: bool = False
     whole_scenes: bool = False
     estimate: str | None = None
+    errors: str | None = None
     own: bool = False
 
 
@@ -94,6 +96,7 @@ _ENTRIES = {
         whole_scale,
         "hsisr.models.prior:prior",
         estimate="hsisr.models.prior:estimate",
+        errors="hsisr.models.prior.errors:learn_errors",
     ),
     "hybrid": Entry(
         "network",
@@ -137,7 +140,7 @@ class Classical(Model):
     """A classical method, bound to its scale and options.
 
     options: as the method takes them. needs_guide: it cannot work without a sharp image. settings: the options as they
-    were chosen. learn: what learns a scene, for methods that do.
+    were chosen. learn: what learns a scene, for methods that do. tell: what learns its errors.
     """
 
     method: Callable[..., np.ndarray]
@@ -146,6 +149,7 @@ class Classical(Model):
     needs_guide: bool = False
     settings: Options = Options()
     learn: Callable[..., Any] | None = None
+    tell: Callable[..., Any] | None = None
 
     kind = "classical"
 
@@ -177,16 +181,14 @@ class Classical(Model):
 
     @property
     def tells_errors(self) -> bool:  # type: ignore[override]
-        """A method that learns scenes does."""
-        return self.learns_scenes
+        """Whether something learns them for it."""
+        return self.tell is not None
 
     def errors(self, estimate: Any, images: Images) -> Any:
         """What tells the errors of a learnt scene's image."""
-        if not self.tells_errors:
+        if self.tell is None:
             return super().errors(estimate, images)
-        from hsisr.models.prior.errors import learn_errors  # here, as only the prior's family needs it
-
-        return learn_errors(estimate, images, partial(self.super_resolve_part, estimate))
+        return self.tell(estimate, images, partial(self.super_resolve_part, estimate))
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Less for a method that learns scenes, whose parts need little of the images."""
@@ -296,7 +298,8 @@ def build(
         if "sensor" in values:
             values["sensor"] = _known_sensor(base, values["sensor"], sensor)
         learn = None if chosen.estimate is None else _attribute(chosen.estimate)
-        return Classical(factory, scale, values, chosen.needs_guide, settings, learn)
+        tell = None if chosen.errors is None else _attribute(chosen.errors)
+        return Classical(factory, scale, values, chosen.needs_guide, settings, learn, tell)
     facts = {"bands": bands, "guide_channels": guide_channels}
     return factory(scale=scale, **{name: facts[name] for name in chosen.facts}, **values)
 
