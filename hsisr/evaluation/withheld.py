@@ -15,9 +15,10 @@ from hsisr.errors import HsisrError, notice
 from hsisr.files import stamp
 from hsisr.inference import run, scenes
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, chosen_bands, filled, hr_spans, middle
+from hsisr.inference.images import Source, chosen_bands, filled, middle
 from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method
+from hsisr.models.windows import hr_spans
 
 #: Most LR pixels a side that are super-resolved: those in the middle.
 _MOST_LR_PX = 256

@@ -14,7 +14,8 @@ from hsisr import degrade, metrics
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError, option
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import filled, hr_spans
+from hsisr.inference.images import filled
+from hsisr.models.windows import hr_spans
 
 #: Samples of the LR image that are held in memory; of larger scenes the middle is used.
 _MOST_SAMPLES = 2**27

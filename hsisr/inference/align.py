@@ -16,8 +16,9 @@ from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide, georeferenced
-from hsisr.inference.images import Source, filled, hr_spans, spread
+from hsisr.inference.images import Source, filled, spread
 from hsisr.lazy_array import LazyArray
+from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
 
 #: A shift above this part of an LR pixel is worth a warning.

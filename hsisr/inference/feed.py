@@ -8,10 +8,10 @@ import numpy as np
 
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, filled, hr_spans
+from hsisr.inference.images import Source, filled
 from hsisr.inference.own_detail import own_image
 from hsisr.models.apply import Method
-from hsisr.models.windows import Window
+from hsisr.models.windows import Window, hr_spans
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,6 @@ _SAMPLES, _SAMPLE_PX = 6, 96
 _LOCK = RLock()
 
 
-def hr_spans(rows: tuple[int, int], columns: tuple[int, int], scale: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """Rows and columns at HR, first and end, of the same ground as those at LR."""
-    return (rows[0] * scale, rows[1] * scale), (columns[0] * scale, columns[1] * scale)
-
-
 def open_lazily(path: str | os.PathLike, **options: Any) -> Scene:
     """The scene of a file, by whatever reader fits it, with its pixels left on the disk.
 

@@ -10,8 +10,9 @@ from hsisr.datasets import picture
 from hsisr.datasets.quicklook import default_bands, stretch
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import hr_spans, middle
+from hsisr.inference.images import middle
 from hsisr.missing import missing_pixels
+from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
 
 #: LR pixels a side of what is shown.

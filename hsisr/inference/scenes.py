@@ -96,7 +96,7 @@ def super_resolve_file(
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps, uncertainty is not None)
     outs += [] if uncertainty is None else writers.written_files(uncertainty)
-    check_outputs(outs, [lr, *_listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
+    check_outputs(outs, [lr, *listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
         picture.check_ending(preview)
     wanted = maps is not None, uncertainty is not None
@@ -250,7 +250,7 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice)
     """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
     whole = Source.of(lr, "LR image", options.read)
     low = chosen_bands(whole, options.bands)
-    sharp = [whole.scene.guide] if guide_path is None else _listed(guide_path)
+    sharp = [whole.scene.guide] if guide_path is None else listed(guide_path)
     if sharp[0] is None:
         return low, None
     sources = [Source.of(image, "guide", options.read_guide) for image in sharp]
@@ -298,7 +298,8 @@ def model_file(model: Any) -> Path | None:
     return file if file.is_file() else None
 
 
-def _listed(guide: Any) -> list[Any]:
+def listed(guide: Any) -> list[Any]:
+    """The guides that a user names: one, or several."""
     return list(guide) if isinstance(guide, (list, tuple)) else [guide]
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import hsisr
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import hr_spans
 from hsisr.inference.learning import images_of
 from hsisr.inference.plan import check_disk
 from hsisr.inference.progress import Progress
@@ -20,7 +19,7 @@ from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
 from hsisr.lazy_array import LazyArray
 from hsisr.models.apply import Method
-from hsisr.models.windows import Window
+from hsisr.models.windows import Window, hr_spans
 from hsisr.scene import Scene
 from hsisr.screen import say
 from hsisr.system import return_freed_memory

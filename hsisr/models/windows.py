@@ -9,6 +9,11 @@ import numpy as np
 Span = tuple[int, int]
 
 
+def hr_spans(rows: Span, columns: Span, scale: int) -> tuple[Span, Span]:
+    """Rows and columns at HR, first and end, of the same ground as those at LR."""
+    return (rows[0] * scale, rows[1] * scale), (columns[0] * scale, columns[1] * scale)
+
+
 class Window(NamedTuple):
     """Part of a scene. lr: (B, n, m). guide: (G, scale n, scale m). mask: its valid HR pixels; None: all."""
 
@@ -44,6 +49,6 @@ class HeldImages:
 
     def window(self, rows: Span, columns: Span) -> Window:
         """The part of LR rows and columns [start, stop)."""
-        high = tuple(slice(start * self.scale, stop * self.scale) for start, stop in (rows, columns))
+        high = tuple(slice(*span) for span in hr_spans(rows, columns, self.scale))
         mask = None if self.mask is None else self.mask[high]
         return Window(self.lr[:, slice(*rows), slice(*columns)], self.guide[:, *high], mask)

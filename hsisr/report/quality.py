@@ -16,7 +16,8 @@ from hsisr.evaluation import quality
 from hsisr.evaluation.quality import Agreement, Quality, blocks, spectrum
 from hsisr.files import write_text
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, filled, hr_spans, spread
+from hsisr.inference.images import Source, filled, spread
+from hsisr.models.windows import hr_spans
 from hsisr.report import figures, page
 from hsisr.report.gallery import GUIDE, LR_INPUT, Picture, Row
 from hsisr.report.page import Plot

@@ -16,7 +16,7 @@ from hsisr.models.prior import prior, solve
 from hsisr.models.prior.agreement import Moments, guide_gain, move
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
 from hsisr.models.prior.features import KERNELS, Bumps, GuideFeatures, Kernel
-from hsisr.models.prior.kriging import SmoothFields, whitened
+from hsisr.models.prior.kriging import Field, SmoothFields, whitened
 from hsisr.models.prior.regression import Sums, regress, regress_arrays
 from hsisr.scene import Scene
 from tests.unit.conftest import small_scene
@@ -111,7 +111,9 @@ def test_kriging_is_the_posterior_mean_of_greatest_evidence():
             surprise = np.log(observed.ravel() @ solved / 30) + np.linalg.slogdet(covariance)[1] / 30
             if surprise < best:
                 best, expected = surprise, (field @ matrix.T @ solved).reshape(shape)
-    np.testing.assert_allclose(SmoothFields(sampler, scale).kriged(observed)[0].at(0), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        Field.of(SmoothFields(sampler, scale).correlations(observed)[0], observed[0]).at(0), expected, atol=1e-5
+    )
 
 
 def test_whitening_whitens():

@@ -9,7 +9,8 @@ import numpy as np
 from hsisr.degrade.sensor import Footprint
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, filled, hr_spans
+from hsisr.inference.images import Source, filled
+from hsisr.models.windows import hr_spans
 
 #: Side of the tiles over which Q is taken, in pixels of either resolution, as everybody takes it.
 TILE_PX = 32

@@ -34,7 +34,7 @@ from hsisr.models.hybrid.filters import (
 from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
 from hsisr.models.prior import Estimate, estimate, solve
-from hsisr.models.prior.blocks import learning_windows, reach
+from hsisr.models.prior.blocks import WINDOW_PX, learning_windows, reach
 from hsisr.models.prior.errors import Errors, learn_errors
 from hsisr.models.prior.memory import learning_bytes
 from hsisr.models.windows import HeldImages, Images, Span, Window
@@ -49,8 +49,6 @@ _CORRECTION = 0.02
 _LOOKED_AT_PX = 1 << 19
 #: Solved pairs that are kept, as validation asks for the same ones again and again.
 _KEPT = 8
-#: HR pixels a side, at most, of a window on which filters and network are tried while a scene is learnt.
-_WINDOW_PX = 512
 #: LR pixels around one that its remainder's interpolation reads, with a shift of up to one.
 _INTERPOLATED_LR_PX = 4
 
@@ -188,7 +186,7 @@ class Hybrid(Network):
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
         """What the prior takes; or filters and network on a window of what it was learnt from."""
         by_prior = learning_bytes(size, bands, guide_channels, self.scale)
-        window = min(size[0] * size[1] * self.scale**2, _WINDOW_PX**2)
+        window = min(size[0] * size[1] * self.scale**2, WINDOW_PX**2)
         return max(by_prior, window * self.bytes_per_pixel(bands, guide_channels))
 
     def working_bytes(self, bands: int) -> int:

@@ -28,11 +28,11 @@ from hsisr.models.prior.clipping import clipping_bias, is_clipped
 from hsisr.models.prior.features import CANDIDATES_PX, WAVES, Functions, GuideFeatures, places, seen_features
 from hsisr.models.prior.kriging import Correlation, Field, FieldsByWindows, SmoothFields, whitened
 from hsisr.models.prior.regression import Fit, Sums, regress, regress_arrays
-from hsisr.models.windows import HeldImages, Images, Span, Window
+from hsisr.models.windows import HeldImages, Images, Span, Window, hr_spans
 
 #: Least and most components of the subspace. A few too many do no harm, as evidence shrinks what is noise; with few
 #: bands there is no telling noise from signal by eigenvalues.
-_LEAST_COMPONENTS, _MOST_COMPONENTS = 12, 32
+_LEAST_COMPONENTS, MOST_COMPONENTS = 12, 32
 #: Times that the regression is repeated with the correlation of what it left, and the ratio of noise to field from
 #: which on that is white enough.
 _REFITS, _WHITE = 2, 3.0
@@ -148,7 +148,7 @@ class Estimate:
 
     def left(self, window: Window, rows: Span, columns: Span) -> np.ndarray:
         """What the regression leaves at the LR pixels (K, n, m) of a window; 0 where they are not valid."""
-        spans = (rows[0] * self.scale, rows[1] * self.scale), (columns[0] * self.scale, columns[1] * self.scale)
+        spans = hr_spans(rows, columns, self.scale)
         sampler = self.sensor.footprint.sampler(self.scale, window.guide.shape[1:])
 
         def seen(fit: Fit) -> np.ndarray:
@@ -236,8 +236,8 @@ def _learnt(
     _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(part.valid))
     windows = _Windows(seen_windows, features)
     fields = SmoothFields(seen_windows[0].sampler, scale)
-    subspace, fit, clipping = _regressed(part, windows, known.noise_sigma, fields, scale)
-    raw, residuals = fit.before(features.whitening), windows.residuals(subspace, fit, clipping)
+    subspace, fit, clipping, residuals = _regressed(part, windows, known.noise_sigma, fields, scale)
+    raw = fit.before(features.whitening)
     chosen = [(found.length_lr_px, found.ratio) for found in fields.correlations(np.concatenate(residuals, axis=1))]
     moments = Moments(len(chosen), len(part.guide))
     seen, spectra, wanted = [], [], []
@@ -307,7 +307,7 @@ def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray,
     """Let the evidence of the bands (B, h w), at LR pixels among those of these indices, choose the kernel."""
     pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
     bands = bands[:, pixels]
-    targets = spectral_subspace(bands, least=_LEAST_COMPONENTS, most=_MOST_COMPONENTS).coefficients(bands)
+    targets = spectral_subspace(bands, least=_LEAST_COMPONENTS, most=MOST_COMPONENTS).coefficients(bands)
     features.choose(
         sampler, pixels, lambda low: float(regress_arrays(low, targets, least_ratio=_LEAST_RATIO).surprise.sum())
     )
@@ -342,7 +342,7 @@ class _Windows:
             bands, every = self.unbiased(window, number, clipping), window.valid.all()
             sums.add(*((low, bands) if every else (low[:, window.valid], bands[:, window.valid])))
         mean, covariance = sums.target_moments()
-        subspace = subspace_of(mean, covariance, sums.count, least=_LEAST_COMPONENTS, most=_MOST_COMPONENTS)
+        subspace = subspace_of(mean, covariance, sums.count, least=_LEAST_COMPONENTS, most=MOST_COMPONENTS)
         return subspace, regress(sums.projected(subspace.basis, subspace.mean), self._features.simpler, _LEAST_RATIO)
 
     def whitened_regression(
@@ -373,8 +373,8 @@ class _Windows:
 
 def _regressed(
     part: Blocks, windows: _Windows, noise_sigma: float, fields: SmoothFields, scale: int
-) -> tuple[Subspace, Fit, Clipping | None]:
-    """The subspace of the bands without the bias of clipping, its regression on the features, that bias.
+) -> tuple[Subspace, Fit, Clipping | None, list[np.ndarray]]:
+    """The subspace of the bands without the bias of clipping, its regression on the features, that bias; what is left.
 
     Generalised least squares: where the regression leaves a smooth field, it is repeated on what is not smooth.
     Otherwise bumps of place and colour imitate the field, which kriging knows better, and the weights that matter,
@@ -385,13 +385,14 @@ def _regressed(
     if is_clipped(part.lr) and noise_sigma > 0:
         clipping = Clipping(subspace, fit, noise_sigma)
         subspace, fit = windows.regression(clipping)
+    left = windows.residuals(subspace, fit, clipping)
     for _ in range(_REFITS):
-        left = np.concatenate(windows.residuals(subspace, fit, clipping), axis=1)
-        correlation = fields.shared_correlation(left)
+        correlation = fields.shared_correlation(np.concatenate(left, axis=1))
         if correlation.ratio > _WHITE:
             break
         fit = windows.whitened_regression(subspace, clipping, fit, correlation, scale)
-    return subspace, fit, clipping
+        left = windows.residuals(subspace, fit, clipping)
+    return subspace, fit, clipping, left
 
 
 def _applied(

@@ -17,7 +17,7 @@ from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 from hsisr.models.prior.features import places
-from hsisr.models.windows import Images, Span
+from hsisr.models.windows import Images, Span, hr_spans
 
 #: LR pixels, in all and along a side, up to which a scene is taken whole; of a larger one, that many are in blocks.
 _MOST_LR_PX, _MOST_SIDE_LR_PX = 16384, 512
@@ -25,7 +25,7 @@ _MOST_LR_PX, _MOST_SIDE_LR_PX = 16384, 512
 #: at most, evenly spread; and how many of those say how smooth and how large is what it leaves.
 _LEARNT_LR_PX, _MOST_WINDOWS, _FEW = 64, 64, 8
 #: Side, in HR pixels, of the windows in which a scene that is taken whole is looked at once more.
-_WINDOW_PX = 512
+WINDOW_PX = 512
 #: HR pixels at which the regression is applied at a time while it is learnt.
 _STRIP_PX = 1 << 17
 #: Side of those: so small that no place is far from all of them, as bumps of place vanish where nothing was learnt.
@@ -38,7 +38,7 @@ class Blocks:
 
     lr: (B, n h, w), float64. guide: (G, n H, W). place: (2, n H, W), of its pixels in the scene
     (`hsisr.models.prior.features.places`). mask: (n H, W), or None. valid: (n h, w). sampler: what the sensor sees of
-    n H x W pixels. one: the same of a single block.
+    n H x W pixels.
     Of a sample's blocks, LR pixels whose footprint reaches beyond are left out, so that H may be more than scale h.
     """
 
@@ -48,7 +48,6 @@ class Blocks:
     mask: np.ndarray | None
     valid: np.ndarray
     sampler: Sampler
-    one: Sampler
 
 
 def is_one_block(height: int, width: int) -> bool:
@@ -112,7 +111,7 @@ class LearningWindows:
             slice(start - first, stop - first) for (start, stop), (first, _) in zip(spans, (rows, columns), strict=True)
         )
         lr, guide, mask = self._images.window(rows, columns)
-        high = [(span[0] * self._scale, span[1] * self._scale) for span in (rows, columns)]
+        high = hr_spans(rows, columns, self._scale)
         full = self._footprint.sampler(self._scale, guide.shape[1:])
         return LearningWindow(
             lr[:, *inner].reshape(len(lr), -1).astype(np.float64),
@@ -165,7 +164,7 @@ def learning_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
     """
     height, width = images.size
     if is_one_block(height, width):
-        side = max(_BLOCK_LR_PX, _WINDOW_PX // scale)
+        side = max(_BLOCK_LR_PX, WINDOW_PX // scale)
         return [(rows, columns) for rows in _even_cells(height, side) for columns in _even_cells(width, side)]
     windows = regression_windows(images, scale)
     return windows[:: -(-len(windows) // _FEW)]
@@ -187,7 +186,7 @@ def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
         sampler = footprint.sampler(scale, guide.shape[1:])
         place = places((0, height * scale), (0, width * scale), longer)
         valid = valid_lr_pixels(lr, scale, mask)
-        return Blocks(lr.astype(np.float64), guide, place, mask, valid, sampler, sampler)
+        return Blocks(lr.astype(np.float64), guide, place, mask, valid, sampler)
     shape = min(height, _BLOCK_LR_PX), min(width, _BLOCK_LR_PX)
     cut = [reach(footprint, scale)[axis] if shape[axis] < size else 0 for axis, size in enumerate((height, width))]
     inner = tuple(slice(edge, size - edge) for edge, size in zip(cut, shape, strict=True))
@@ -195,14 +194,14 @@ def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
     for rows, columns in _with_data(images, scale, shape, _MOST_LR_PX // (shape[0] * shape[1])):
         lr, guide, mask = images.window(rows, columns)
         mask = np.ones(guide.shape[1:], bool) if mask is None else mask
-        high = [(span[0] * scale, span[1] * scale) for span in (rows, columns)]
+        high = hr_spans(rows, columns, scale)
         valid = whole_lr_pixels(mask, scale)[inner]
         found.append((lr[:, *inner].astype(np.float64), guide, places(high[0], high[1], longer), mask, valid))
     full = footprint.sampler(scale, (shape[0] * scale, shape[1] * scale))
     one = Sampler(full.rows[inner[0]], full.columns[inner[1]], 1)
     sampler = Sampler(sparse.block_diag([one.rows] * len(found), format="csr"), one.columns, 1)
     lows, guides, where, masks, valids = (np.concatenate(parts, axis=-2) for parts in zip(*found, strict=True))
-    return Blocks(lows, guides, where, None if masks.all() else masks, valids, sampler, one)
+    return Blocks(lows, guides, where, None if masks.all() else masks, valids, sampler)
 
 
 def reach(footprint: Footprint, scale: int) -> tuple[int, int]:

@@ -97,10 +97,6 @@ class SmoothFields:
         """The correlation that explains each of the images (K, n h, w) best."""
         return [self._candidates[best] for best in self._surprises(observed).argmin(axis=0)]
 
-    def kriged(self, observed: np.ndarray) -> list["Field"]:
-        """The fields behind images (K, n h, w), each with its correlation."""
-        return [Field.of(*pair) for pair in zip(self.correlations(observed), observed, strict=True)]
-
     @property
     def _candidates(self) -> list[Correlation]:
         return [candidate for ratios in self._lengths for candidate in ratios]

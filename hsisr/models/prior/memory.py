@@ -1,10 +1,9 @@
 """What the prior takes in memory while it learns a scene, so that a run can say it before it starts."""
 
+from hsisr.models.prior import MOST_COMPONENTS
 from hsisr.models.prior.blocks import learnt_lr_px
 from hsisr.models.prior.features import MOST_MULTIPLIED, WAVES
 
-#: Components, at most.
-_COMPONENTS = 32
 #: Copies of the features at LR pixels; float32 images at HR beside the guide's. Measured.
 _COPIES, _IMAGES = 3.5, 8
 
@@ -19,5 +18,5 @@ def learning_bytes(size: tuple[int, int], bands: int, guide_channels: int, scale
     low = 8 * pixels * (_COPIES * features + 2 * bands)
     # the guide and its place, and colour and place as the bumps see them
     high = 4 * pixels * scale**2 * (2 * (guide_channels + 2) + _IMAGES)
-    residuals = 4 * size[0] * size[1] * min(_COMPONENTS, bands)
+    residuals = 4 * size[0] * size[1] * min(MOST_COMPONENTS, bands)
     return int(low + high + residuals)
