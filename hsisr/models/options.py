@@ -62,7 +62,12 @@ class HysureOptions(SensorOptions):
 class PriorOptions(SensorOptions):
     """Options of `hsisr.models.prior`."""
 
-    waves: int = Field(512, ge=1, description="Features of colour and place; more are finer and slower.")
+    waves: int = Field(
+        512,
+        ge=1,
+        description="Features of colour and place in a scene of up to 64 x 64 LR pixels; "
+        "larger ones have up to a quarter more. More are finer and slower.",
+    )
 
     def working_bytes(self, bands: int, scale: int) -> int:
         """A second copy of a part of a scene that has been learnt, and twice its coefficients, about 20."""

@@ -25,7 +25,15 @@ from hsisr.models.prior.blocks import (
     reach,
 )
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
-from hsisr.models.prior.features import CANDIDATES_PX, WAVES, Functions, GuideFeatures, places, seen_features
+from hsisr.models.prior.features import (
+    CANDIDATES_PX,
+    WAVES,
+    Functions,
+    GuideFeatures,
+    bump_count,
+    places,
+    seen_features,
+)
 from hsisr.models.prior.kriging import Correlation, Field, FieldsByWindows, SmoothFields, whitened
 from hsisr.models.prior.regression import Fit, Sums, regress, regress_arrays
 from hsisr.models.windows import HeldImages, Images, Span, Window, hr_spans
@@ -186,7 +194,8 @@ def solve(
     """Subspace coefficients of the HR image, from the pair alone.
 
     lr: (B, h, w), float, in [0, 1]. guide: (G, scale h, scale w), float. sensor: what is known; the rest is estimated.
-    waves: bumps (`hsisr.models.prior.features`). variance: whether the regression's own uncertainty is wanted too.
+    waves: bumps in a scene of up to 64 x 64 LR pixels (`hsisr.models.prior.features`). variance: whether the
+    regression's own uncertainty is wanted too.
     Raises HsisrError for images that do not fit, are empty or hold NaN.
     """
     check_pair("prior", lr, guide, scale)
@@ -232,7 +241,8 @@ def _learnt(
     known = estimate_sensor(part.lr, part.guide, scale, replace(sensor, mask=part.mask), part.sampler, part.valid)
     seen_windows, whole = LearningWindows(images, scale, sensor.footprint), is_one_block(*images.size)
     candidates = None if whole else seen_windows.draw(CANDIDATES_PX)
-    features = GuideFeatures(part.guide, waves, mask=part.mask, place=part.place, candidates=candidates)
+    bumps = bump_count(waves, images.size[0] * images.size[1])
+    features = GuideFeatures(part.guide, bumps, mask=part.mask, place=part.place, candidates=candidates)
     _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(part.valid))
     windows = _Windows(seen_windows, features)
     fields = SmoothFields(seen_windows[0].sampler, scale)

@@ -7,8 +7,10 @@ import numpy as np
 
 from hsisr.degrade.sampling import Sampler
 
-#: Kernel bumps, each at a pixel of the scene; more gain little (docs/model-hybrid.md).
+#: Kernel bumps, each at a pixel of the scene; more gain little (docs/model-hybrid.md). So many in a scene of up to
+#: 64 x 64 LR pixels; more ground takes more, with this power, up to four times as many pixels.
 WAVES = 512
+_WAVES_LR_PX, _GROWTH, _MOST_GROWN = 64**2, 1 / 6, 4
 
 
 class Kernel(NamedTuple):
@@ -126,6 +128,11 @@ class Functions:
 
     def _root(self, guide: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(guide / self._peak, 0) + np.float32(_DARK))
+
+
+def bump_count(waves: int, lr_px: int) -> int:
+    """Bumps in a scene of so many LR pixels. waves: in one of up to 64 x 64."""
+    return round(waves * min(max(lr_px / _WAVES_LR_PX, 1), _MOST_GROWN) ** _GROWTH)
 
 
 def chunks(count: int, pixels: int) -> list[slice]:

@@ -2,7 +2,7 @@
 
 from hsisr.models.prior import MOST_COMPONENTS
 from hsisr.models.prior.blocks import learnt_lr_px
-from hsisr.models.prior.features import MOST_MULTIPLIED, WAVES
+from hsisr.models.prior.features import MOST_MULTIPLIED, WAVES, bump_count
 
 #: Copies of the features at LR pixels; float32 images at HR beside the guide's. Measured.
 _COPIES, _IMAGES = 3.5, 8
@@ -11,10 +11,10 @@ _COPIES, _IMAGES = 3.5, 8
 def learning_bytes(size: tuple[int, int], bands: int, guide_channels: int, scale: int, waves: int = WAVES) -> int:
     """Bytes, of which a test holds that they are right within a quarter.
 
-    size: LR rows and columns. bands, guide_channels: of the images. waves: bumps.
+    size: LR rows and columns. bands, guide_channels: of the images. waves: bumps of a small scene.
     """
     pixels, multiplied = learnt_lr_px(*size), min(guide_channels, MOST_MULTIPLIED)
-    features = guide_channels + multiplied * (multiplied + 1) // 2 + waves
+    features = guide_channels + multiplied * (multiplied + 1) // 2 + bump_count(waves, size[0] * size[1])
     low = 8 * pixels * (_COPIES * features + 2 * bands)
     # the guide and its place, and colour and place as the bumps see them
     high = 4 * pixels * scale**2 * (2 * (guide_channels + 2) + _IMAGES)
