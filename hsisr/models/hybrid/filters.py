@@ -38,6 +38,8 @@ _PARTS = 4
 _CHUNK_PX = 1 << 15
 #: Pixels around that a filter weighs, itself included.
 _AROUND = 9
+#: Pixels that rows are held apart while means are taken.
+_APART_PX = 8
 
 
 def filter_length(guide_channels: int) -> int:
@@ -225,13 +227,18 @@ def strength_of_parts(parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray |
     """`strength` of an image that comes in parts, (added, image, valid) each."""
     count, power, level, square = 0, np.zeros(()), np.zeros(()), np.zeros(())
     for added, image, valid in parts:
-        kept = slice(None) if valid is None else np.flatnonzero(valid)
-        added, image = (part.reshape(len(part), -1)[:, kept].astype(np.float64) for part in (added, image))
-        count += image.shape[1]
-        power = power + (added**2).sum(axis=1)
-        level, square = level + image.sum(axis=1), square + (image**2).sum(axis=1)
+        kept = slice(None) if valid is None else valid
+        count += image[0].size if valid is None else int(valid.sum())
+        power = power + np.array([_power(plane[kept].ravel()) for plane in added])
+        square = square + np.array([_power(plane[kept].ravel()) for plane in image])
+        level = level + np.array([plane[kept].sum(dtype=np.float64) for plane in image])
     spread = np.sqrt(max(0.0, float((square / count - (level / count) ** 2).mean())))
     return np.sqrt(power / count) / max(spread, float(np.finfo(np.float32).tiny))
+
+
+def _power(values: np.ndarray) -> float:
+    exact = values.astype(np.float64)
+    return float(exact @ exact)
 
 
 def believed(added: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -364,7 +371,15 @@ def _mean(images: np.ndarray, size: int) -> np.ndarray:
     """Means of images (K, H, W) in the window of size x size around each pixel."""
     from scipy.ndimage import uniform_filter
 
-    return uniform_filter(images, (1, size, size), mode="nearest")
+    height, width = images.shape[1:]
+    # rows of 512 pixels would all go to the same places of the cache
+    apart = np.empty((2, height, width + _APART_PX), images.dtype)[..., :width]
+    means = np.empty_like(images)
+    for image, mean in zip(images, means, strict=True):
+        apart[0] = image
+        uniform_filter(apart[0], size, apart[1], mode="nearest")
+        mean[...] = apart[1]
+    return means
 
 
 def _around(plane: np.ndarray) -> np.ndarray:
