@@ -2,15 +2,19 @@
 
     python studies/any_size.py mosaic --data <folder with complete_ms_data> [--scale 8] [--scenes four names]
     python studies/any_size.py growth --work <folder> [--sides 512 1024 2048 4096 8192] [--model prior]
+    python studies/any_size.py left --work <folder> [--model prior]
 
 `mosaic` puts four CAVE scenes side by side, degrades them by `mulsr`, and scores `prior` on each scene alone and on its
 quarter of the mosaic: PSNR (dB) / SAM (degrees). `growth` super-resolves synthetic files x8 of 8 bands with a guide of
-three, one process each, and prints the peak of its memory and its CPU time.
+three, one process each, and prints the peak of its memory and its CPU time. `left` super-resolves three such files with
+a line after every step, and prints what each line says is left over what was.
 """
 
 import argparse
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cave
@@ -23,6 +27,14 @@ from hsisr.scene import Scene
 
 SCENES = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 SCALE, BANDS = 8, 8
+#: Side, bands and scale of the scenes whose time left is told.
+LEFT = ((512, 31, 8), (1024, 31, 8), (2048, 8, 4))
+TELL = """
+import sys
+from hsisr.inference import Options, progress, super_resolve_file
+progress.LINE_EVERY_SECONDS = 0
+super_resolve_file(*sys.argv[1:5], Options(device="cpu", tile=int(sys.argv[5])))
+"""
 RUN = """
 import resource, sys
 from hsisr.inference import Options, super_resolve_file
@@ -64,32 +76,58 @@ def growth(work: Path, sides: list[int], model: str, memory: str) -> None:
             file.unlink()
 
 
-def write_files(work: Path, side: int) -> tuple[Path, Path]:
+def left(work: Path, model: str) -> None:
+    print("| output | lines | first says / is | worst after a tenth | seconds |\n| --- | --- | --- | --- | --- |")
+    for side, bands, scale in LEFT:
+        lr, guide = write_files(work, side, bands, scale)
+        out = work / f"result{side}.tif"
+        words = [sys.executable, "-c", TELL, lr, guide, model, out, 32]
+        started, told = time.monotonic(), []
+        with subprocess.Popen(list(map(str, words)), stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            for line in process.stderr:
+                print(round(time.monotonic() - started, 2), line, end="")  # DEBUG
+                if found := re.search(r"(?:about |, )([\d.]+) (s|min|h)(?: left|,)", line):
+                    said = float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+                    told.append((time.monotonic() - started, said))
+        seconds = time.monotonic() - started
+        ratios = [(now, said / max(1, seconds - now)) for now, said in told if said > 1]
+        later = [max(ratio, 1 / ratio) for now, ratio in ratios if now > seconds / 10]
+        print(
+            f"| {side:,} x {side:,} x {bands}, x{scale} | {len(told)} | {ratios[0][1]:.2f} at {ratios[0][0]:.1f} s "
+            f"| {max(later):.2f} | {seconds:.0f} |",
+            flush=True,
+        )
+        for file in (lr, guide, out):
+            file.unlink()
+
+
+def write_files(work: Path, side: int, bands: int = BANDS, scale: int = SCALE) -> tuple[Path, Path]:
     """LR image and guide of a scene of five materials, written by rows so that this process stays small."""
     work.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
-    spectra, colours = rng.random((BANDS, 5)), rng.random((3, 5))
+    spectra, colours = rng.random((bands, 5)), rng.random((3, 5))
     waves = rng.normal(scale=0.02, size=(5, 12, 2))
     phases = rng.uniform(0, 2 * np.pi, (5, 12))
-    sampler = degrade.gaussian_footprint(SCALE)
+    sampler = degrade.gaussian_footprint(scale)
     facts = {"driver": "GTiff", "dtype": "float32", "crs": "EPSG:32633"}
     lr, guide = work / f"lr{side}.tif", work / f"guide{side}.tif"
-    small = {"width": side // SCALE, "height": side // SCALE, "count": BANDS}
-    place = {"transform": rasterio.Affine(8, 0, 0, 0, -8, 0)}
+    small = {"width": side // scale, "height": side // scale, "count": bands}
+    place = {"transform": rasterio.Affine(scale, 0, 0, 0, -scale, 0)}
     finer = {"transform": rasterio.Affine(1, 0, 0, 0, -1, 0)}
     with (
         rasterio.open(lr, "w", **facts, **small, **place) as low,
         rasterio.open(guide, "w", **facts, width=side, height=side, count=3, **finer) as sharp,
     ):
         for top in range(0, side, 256):
-            shares = _shares(waves, phases, top - SCALE, min(side, top + 256) + SCALE, side)
-            inside = shares[:, SCALE:-SCALE]
+            shares = _shares(waves, phases, top - scale, min(side, top + 256) + scale, side)
+            inside = shares[:, scale:-scale]
             colour = np.tensordot(colours, inside, 1)
             sharp.write(colour.astype(np.float32), window=((top, top + inside.shape[1]), (0, side)))
-            seen = sampler.sampler(SCALE, shares.shape[1:])(shares)[:, 1:-1]
-            seen = np.tensordot(spectra, seen, 1) + 0.002 * rng.standard_normal((BANDS, *seen.shape[1:]))
+            seen = sampler.sampler(scale, shares.shape[1:])(shares)[:, 1:-1]
+            seen = np.tensordot(spectra, seen, 1) + 0.002 * rng.standard_normal((bands, *seen.shape[1:]))
             low.write(
-                seen.astype(np.float32), window=((top // SCALE, top // SCALE + seen.shape[1]), (0, side // SCALE))
+                seen.astype(np.float32), window=((top // scale, top // scale + seen.shape[1]), (0, side // scale))
             )
     return lr, guide
 
@@ -106,7 +144,7 @@ def _shares(waves: np.ndarray, phases: np.ndarray, first: int, stop: int, side: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("mosaic", "growth"))
+    parser.add_argument("what", choices=("mosaic", "growth", "left"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--scale", type=int, default=8)
@@ -117,6 +155,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "mosaic":
         mosaic(options.data, options.scale, options.scenes)
+    elif options.what == "left":
+        left(options.work, options.model)
     else:
         growth(options.work, options.sides, options.model, options.memory)
 

@@ -50,17 +50,18 @@ def improved(start: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, in
     known = [_unexplained(start, components, guide, scale, fit, judge) for fit, judge in halves]
     if max(known) < _NOTHING_LEFT:
         return start
+    along = np.ascontiguousarray(guide.transpose(0, 2, 1)), guide
     left = dict.fromkeys(_RIDGES, 0.0)
     for ridge in _RIDGES:
         for before, (fit, judge) in zip(known, halves, strict=True):
-            found = _fitted(start, components, guide, scale, fit, ridge)
+            found = _fitted(start, components, along, scale, fit, ridge)
             now = _unexplained(found, components, guide, scale, fit, judge)
             left[ridge] += now if now < (1 - _MUST_GAIN) * before else math.inf
     least = min(left.values())
     if math.isinf(least):
         return start
     cautious = max(ridge for ridge in _RIDGES if left[ridge] <= _NEARLY * least)
-    return _fitted(start, components, guide, scale, inside, cautious)
+    return _fitted(start, components, along, scale, inside, cautious)
 
 
 def _length(scale: int) -> int:
@@ -98,38 +99,43 @@ def _unexplained(
 
 
 def _fitted(
-    start: Footprint, components: np.ndarray, guide: np.ndarray, scale: int, fit: np.ndarray, ridge: float
+    start: Footprint,
+    components: np.ndarray,
+    along: tuple[np.ndarray, np.ndarray],
+    scale: int,
+    fit: np.ndarray,
+    ridge: float,
 ) -> Footprint:
-    """The footprint, drawn to `start`, that leaves the least share unexplained at the pixels `fit`."""
+    """The footprint, drawn to `start`, that leaves the least share unexplained at the pixels `fit`.
+
+    along: the guide with the rows as the last axis, and with the columns.
+    """
     basis = np.linalg.qr(_with_constant(components[:, fit]).T)[0]
     length = _length(scale)
     shift = start.shift_px(scale)
     first = [math.floor((scale - 1) / 2 + offset + 0.5) - length // 2 for offset in shift]
+    places = np.nonzero(fit)
+    reads = [_reads(places[axis], along[axis].shape[2], (first[axis], length), scale) for axis in (0, 1)]
     taps = [start.rows, start.columns]
     starts = list(start.start)
     for turn in range(2 * _TURNS):
         axis = turn % 2
-        other = (starts[1 - axis], taps[1 - axis])
-        seen = (_read_by_taps(channel, axis, other, (first[axis], length), scale)[:, fit] for channel in guide)
+        narrow = correlation_axis(along[axis].shape[1], scale, starts[1 - axis], taps[1 - axis])
+        # what each tap alone makes of a channel, (taps, pixels)
+        seen = ((narrow @ channel)[places[1 - axis], reads[axis]] for channel in along[axis])
         usual = _placed(start.start[axis], (start.rows, start.columns)[axis], first[axis], length)
         taps[axis], starts[axis] = _best_taps(seen, usual, basis, ridge), first[axis]
     return Footprint(taps[0], taps[1], (starts[0], starts[1]))
 
 
-def _read_by_taps(
-    channel: np.ndarray, axis: int, other: tuple[int, np.ndarray], own: tuple[int, int], scale: int
-) -> np.ndarray:
-    """(taps, h, w): what each tap of an axis (0 rows, 1 columns) alone makes of a channel, with the other's taps.
+def _reads(places: np.ndarray, size: int, taps: tuple[int, int], scale: int) -> np.ndarray:
+    """Which of `size` HR pixels along an axis the taps read for LR pixels at these places: (taps, pixels).
 
-    other: first pixel and taps of the other axis. own: first pixel and number of taps of this one.
+    taps: the first one's place within an LR pixel, and how many.
     """
-    if axis == 1:
-        return _read_by_taps(channel.T, 0, other, own, scale).transpose(0, 2, 1)
-    height, width = channel.shape
-    narrow = (correlation_axis(width, scale, *other) @ channel.T).T
-    reads = (np.arange(own[1])[:, None] + own[0] + np.arange(height // scale) * scale) % (2 * height)
-    seen: np.ndarray = narrow[np.minimum(reads, 2 * height - 1 - reads)]  # borders are mirrored
-    return seen
+    reads = (np.arange(taps[1])[:, None] + taps[0] + places * scale) % (2 * size)
+    mirrored: np.ndarray = np.minimum(reads, 2 * size - 1 - reads)
+    return mirrored
 
 
 def _placed(start: int, taps: np.ndarray, first: int, length: int) -> np.ndarray:

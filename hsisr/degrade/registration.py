@@ -92,6 +92,7 @@ def registration(pair: Pair) -> Registration:
 def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Registration:
     """`registration` of an LR image (B, h, w) and a guide (G, h s, w s); mask: (h s, w s), True where valid."""
     lr, guide, inside = interior(lr, guide, scale, mask)
+    guide = guide.astype(np.float64, copy=False)
     first = _fit_smoothed(lr, guide, scale, inside)
     fitted, unexplained = _fit_psf(lr, guide, scale, inside, first)
     return Registration(

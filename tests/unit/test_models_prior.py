@@ -83,6 +83,16 @@ def test_sums_of_parts_are_those_of_the_whole_also_of_projected_targets():
     np.testing.assert_allclose(one.offset, other.offset, atol=1e-6)
 
 
+def test_sums_of_turned_features_are_those_of_the_features_turned():
+    rng = np.random.default_rng(2)
+    features, targets, turn = (rng.standard_normal(shape) for shape in ((5, 300), (2, 300), (5, 5)))
+    sums, turned = Sums(5, 2), Sums(5, 2)
+    sums.add(features + 10, targets)
+    turned.add(turn @ (features + 10), targets)
+    for one, other in zip(sums.turned(turn).moments(), turned.moments(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
 def test_regression_in_other_coordinates_is_generalised_least_squares():
     rng = np.random.default_rng(1)
     features, root = rng.standard_normal((2, 30)), np.linalg.cholesky(np.eye(30) + 0.9)
@@ -182,13 +192,15 @@ def test_the_kernel_is_the_one_of_least_surprise():
     features, found, tried = GuideFeatures(guide, waves=64), [], []
     for kernel in range(len(KERNELS)):
         tried.clear()
-        features.choose(sampler, pixels, lambda low, k=kernel: tried.append(low) or float(len(tried) - 1 != k))
+        features.choose(
+            sampler, pixels, lambda low, turn, k=kernel: tried.append(turn @ low) or float(len(tried) - 1 != k)
+        )
         assert len(tried) == len(KERNELS) and tried[kernel].shape == (len(features), len(pixels))
         found.append(features.seen_by(sampler))
     # in colours that hardly differ within an LR pixel, what stood for the features is near to them
     smooth = gaussian_filter(guide, (0, 8, 8)).astype(np.float32)
     features = GuideFeatures(smooth, waves=64)
-    features.choose(sampler, pixels, lambda low: tried.append(low) or -float(len(tried)))
+    features.choose(sampler, pixels, lambda low, turn: tried.append(turn @ low) or -float(len(tried)))
     np.testing.assert_allclose(tried[-1], features.seen_by(sampler)[:, pixels], atol=0.05)
     assert all(np.abs(one - other).max() > 0.01 for one, other in pairwise(found))
 

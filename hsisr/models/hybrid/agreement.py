@@ -51,13 +51,13 @@ class Agreement:
         on_subspace = response[:, :-1] @ subspace.basis
         count, beyond, own, power, level, square = 0, 0.0, 0.0, 0.0, np.zeros(()), np.zeros(())
         for image, guide, solution in parts:
-            before, missing = found._before(image, guide)
+            before, missing = subspace.coefficients(image.reshape(len(image), -1)), found._missing(image, guide)
             count += 1
             beyond += float((missing**2).mean())
             shown = float((guide.astype(np.float64) ** 2).mean())
             own += contradiction(solution.image(), guide, response) * max(shown, float(np.finfo(float).tiny))
             power += shown
-            level, square = level + before.mean(axis=1), square + (before.astype(np.float64) ** 2).mean(axis=1)
+            level, square = level + before.mean(axis=1), square + (before**2).mean(axis=1)
         allowed = max(usual * power, own) / count
         spread = np.maximum(square / count - (level / count) ** 2, 0)
         floor = max(allowed, float(np.finfo(np.float32).tiny))
@@ -67,15 +67,14 @@ class Agreement:
         """The image (B, n, m) of the scene or a part of it, moved."""
         if self.gain is None or not self.gain.any():
             return image
-        _, missing = self._before(image, guide)
-        moved = (self.gain @ missing).astype(np.float32).reshape(-1, *image.shape[1:])
+        moved = (self.gain @ self._missing(image, guide)).astype(np.float32).reshape(-1, *image.shape[1:])
         return image + np.tensordot(self.subspace.basis.astype(image.dtype), moved, 1)
 
-    def _before(self, image: np.ndarray, guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Coefficients (K, n m) of an image, and what the guide has beyond the camera's view of it (G, n m)."""
-        flat = image.reshape(len(image), -1)
-        seen = self.response[:, :-1] @ flat + self.response[:, -1:]
-        return self.subspace.coefficients(flat).astype(np.float32), guide.reshape(len(guide), -1) - seen
+    def _missing(self, image: np.ndarray, guide: np.ndarray) -> np.ndarray:
+        """What the guide has beyond the camera's view of an image: (G, n m)."""
+        response = self.response.astype(image.dtype)
+        seen = response[:, :-1] @ image.reshape(len(image), -1) + response[:, -1:]
+        return guide.reshape(len(guide), -1) - seen
 
 
 def agreed(

@@ -35,9 +35,11 @@ _RIDGES = (*10.0 ** np.arange(-7.0, 1.0), np.inf)
 #: Parts that a lone scene is cut into, so that filters can be tried on what they have not seen.
 _PARTS = 4
 #: Pixels whose systems of equations are solved at a time.
-_CHUNK_PX = 1 << 15
+_CHUNK_PX = 1 << 12
 #: Pixels around that a filter weighs, itself included.
 _AROUND = 9
+#: Pixels that rows are held apart while means are taken.
+_APART_PX = 8
 
 
 def filter_length(guide_channels: int) -> int:
@@ -108,23 +110,29 @@ class Details:
 
     def of_band(self, band: int) -> np.ndarray:
         """(T, H W) float32."""
-        return np.concatenate([self._guide, self._own(band)])
+        modulated = _mean(self.image[band][None], self._size) * self._modulation
+        affine = [np.tensordot(self._basis[band], part, 1)[None] for part in self._affine]
+        remainder = self.enlarged(self.remainder[band][None])
+        own = np.concatenate([_around(self.image[band]), *affine, remainder, modulated])
+        return np.concatenate([self._guide, own.reshape(len(own), -1)])
 
     def filtered(self, filters: np.ndarray) -> np.ndarray:
         """What filters (B, T) add to the image: (B, H, W) float32."""
         if not filters.any():
             return np.zeros_like(self.image)
-        filters, shared = filters.astype(np.float32), len(self._guide)
-        added = filters[:, :shared] @ self._guide
-        for band, weights in enumerate(filters[:, shared:]):
-            added[band] += weights @ self._own(band)
-        return added.reshape(self.image.shape)
-
-    def _own(self, band: int) -> np.ndarray:
-        modulated = _mean(self.image[band][None], self._size) * self._modulation
-        affine = [np.tensordot(self._basis[band], part, 1)[None] for part in self._affine]
-        remainder = self.enlarged(self.remainder[band][None])
-        return np.concatenate([_around(self.image[band]), *affine, remainder, modulated]).reshape(-1, modulated[0].size)
+        # as `of_band`, but weighed before it is made
+        parts = len(self._guide), _AROUND, len(self._affine), 1
+        shared, around, affine, remainder, modulated = np.split(filters.astype(np.float32), np.cumsum(parts), axis=1)
+        added = shared @ self._guide
+        for weights, part in zip(affine.T, self._affine, strict=True):
+            added += (weights[:, None] * self._basis) @ part.reshape(len(part), -1)
+        added = added.reshape(self.image.shape)
+        added += self.enlarged(remainder[..., None] * self.remainder)
+        for band, plane in enumerate(added):
+            plane += np.tensordot(modulated[band], self._modulation, 1) * _mean(self.image[band][None], self._size)[0]
+            for weight, shifted in zip(around[band], _shifted(self.image[band]), strict=True):
+                plane += weight * shifted
+        return added
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,21 +203,36 @@ def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarr
     rows, columns = np.triu_indices(channels)
     products = _mean(guide[rows] * guide[columns], size) - level[rows] * level[columns]
     ridge = max(_AFFINE_RIDGE * float(guide.var(axis=(1, 2)).mean()), np.finfo(float).tiny)
-    weights = np.empty((channels, level[0].size))
+    away = (guide - level).reshape(channels, -1)
+    weights = np.empty_like(away)
     for first in range(0, weights.shape[1], _CHUNK_PX):
         part = slice(first, first + _CHUNK_PX)
         here = products.reshape(len(products), -1)[:, part]
-        covariance = np.empty((here.shape[1], channels, channels))
-        covariance[:, rows, columns] = covariance[:, columns, rows] = here.T
-        covariance += ridge * np.eye(channels)
-        away = (guide - level).reshape(channels, -1)[:, part]
-        weights[:, part] = np.linalg.solve(covariance, away.T[..., None])[..., 0].T
+        covariance = np.empty((channels, channels, here.shape[1]))
+        covariance[rows, columns] = covariance[columns, rows] = here
+        covariance += ridge * np.eye(channels)[..., None]
+        weights[:, part] = _quotients(covariance, away[:, part])
     weights = weights.reshape(guide.shape)
     found = np.empty(images.shape, np.float32)
     for image, plane in zip(images, found, strict=True):
         image = image.astype(np.float64)
         middle = _mean(image[None], size)[0]
         plane[...] = middle + (weights * (_mean(guide * image, size) - level * middle)).sum(axis=0)
+    return found
+
+
+def _quotients(matrices: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Solutions x (G, n) of n positive definite systems, matrices (G, G, n) @ x = columns (G, n).
+
+    By elimination for all of them together: they are many and small.
+    """
+    system = np.concatenate([matrices, columns[:, None]], axis=1)
+    for row in range(len(system)):
+        system[row, row + 1 :] /= system[row, row]
+        system[row + 1 :, row + 1 :] -= system[row + 1 :, row, None] * system[row, row + 1 :]
+    found = system[:, -1]
+    for row in range(len(system) - 1, 0, -1):
+        found[:row] -= system[:row, row] * found[row]
     return found
 
 
@@ -225,13 +248,18 @@ def strength_of_parts(parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray |
     """`strength` of an image that comes in parts, (added, image, valid) each."""
     count, power, level, square = 0, np.zeros(()), np.zeros(()), np.zeros(())
     for added, image, valid in parts:
-        kept = slice(None) if valid is None else np.flatnonzero(valid)
-        added, image = (part.reshape(len(part), -1)[:, kept].astype(np.float64) for part in (added, image))
-        count += image.shape[1]
-        power = power + (added**2).sum(axis=1)
-        level, square = level + image.sum(axis=1), square + (image**2).sum(axis=1)
+        kept = slice(None) if valid is None else valid
+        count += image[0].size if valid is None else int(valid.sum())
+        power = power + np.array([_power(plane[kept].ravel()) for plane in added])
+        square = square + np.array([_power(plane[kept].ravel()) for plane in image])
+        level = level + np.array([plane[kept].sum(dtype=np.float64) for plane in image])
     spread = np.sqrt(max(0.0, float((square / count - (level / count) ** 2).mean())))
     return np.sqrt(power / count) / max(spread, float(np.finfo(np.float32).tiny))
+
+
+def _power(values: np.ndarray) -> float:
+    exact = values.astype(np.float64)
+    return float(exact @ exact)
 
 
 def believed(added: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -364,14 +392,27 @@ def _mean(images: np.ndarray, size: int) -> np.ndarray:
     """Means of images (K, H, W) in the window of size x size around each pixel."""
     from scipy.ndimage import uniform_filter
 
-    return uniform_filter(images, (1, size, size), mode="nearest")
+    height, width = images.shape[1:]
+    # rows of 512 pixels would all go to the same places of the cache
+    apart = np.empty((2, height, width + _APART_PX), images.dtype)[..., :width]
+    means = np.empty_like(images)
+    for image, mean in zip(images, means, strict=True):
+        apart[0] = image
+        uniform_filter(apart[0], size, apart[1], mode="nearest")
+        mean[...] = apart[1]
+    return means
 
 
 def _around(plane: np.ndarray) -> np.ndarray:
     """The 3 x 3 pixels around each pixel of (H, W): (9, H, W)."""
+    return np.stack(_shifted(plane))
+
+
+def _shifted(plane: np.ndarray) -> list[np.ndarray]:
+    """The same without a copy of each."""
     height, width = plane.shape
     wide = np.pad(plane, 1, mode="edge")
-    return np.stack([wide[row : row + height, column : column + width] for row in range(3) for column in range(3)])
+    return [wide[row : row + height, column : column + width] for row in range(3) for column in range(3)]
 
 
 def _solved(total: Moments, without: Moments | None, start: np.ndarray, ridge: float) -> np.ndarray:

@@ -49,7 +49,7 @@ _LEAST_RATIO = 4e-3
 #: LR pixels, at most, that choose the kernel.
 _CHOOSING_LR_PX = 4096
 #: HR pixels whose features are made at a time.
-_STRIP_PX = 1 << 10
+_STRIP_PX = 1 << 9
 #: HR pixels a side of the windows in which it is found what a large scene's regression leaves.
 _WINDOW_PX = 512
 
@@ -247,19 +247,19 @@ def _learnt(
     windows = _Windows(seen_windows, features)
     fields = SmoothFields(seen_windows[0].sampler, scale)
     subspace, fit, clipping, residuals = _regressed(part, windows, known.noise_sigma, fields, scale)
-    raw = fit.before(features.whitening)
     chosen = [(found.length_lr_px, found.ratio) for found in fields.correlations(np.concatenate(residuals, axis=1))]
     moments = Moments(len(chosen), len(part.guide))
     seen, spectra, wanted = [], [], []
     for left, number in zip(residuals, windows.images.few(), strict=True):
         window, low = windows.images[number], np.zeros(left.shape)
+        by_length = {length: Correlation.seen_by(window.sampler, scale, length, 1.0) for length in dict(chosen)}
         smooth = [
-            Field.of(Correlation.seen_by(window.sampler, scale, *choice), image)
-            for choice, image in zip(chosen, left, strict=True)
+            Field.of(replace(by_length[length], ratio=ratio), image)
+            for (length, ratio), image in zip(chosen, left, strict=True)
         ]
         for rows in window.strips():
             guide, place = window.guide[:, rows], window.place[:, rows]
-            coefficients, variance = _applied(raw, features.functions, guide, place, uncertainty is not None)
+            coefficients, variance = _applied(fit, features.functions, guide, place, uncertainty is not None)
             for one, image in zip(smooth, coefficients, strict=True):
                 image += one.at(0, rows)
             moments.add(coefficients, guide)
@@ -281,8 +281,8 @@ def _learnt(
         replace(known, mask=None),
         features.functions,
         subspace,
-        raw,
-        None if clipping is None else replace(clipping, fit=clipping.fit.before(features.whitening)),
+        fit,
+        clipping,
         chosen,
         residuals[0].astype(np.float32),
         response,
@@ -318,16 +318,23 @@ def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray,
     pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
     bands = bands[:, pixels]
     targets = spectral_subspace(bands, least=_LEAST_COMPONENTS, most=MOST_COMPONENTS).coefficients(bands)
-    features.choose(
-        sampler, pixels, lambda low: float(regress_arrays(low, targets, least_ratio=_LEAST_RATIO).surprise.sum())
-    )
+
+    def surprise(low: np.ndarray, whitening: np.ndarray) -> float:
+        sums = Sums(len(low), len(targets))
+        sums.add(low, targets)
+        return float(regress(sums.turned(whitening), least_ratio=_LEAST_RATIO).surprise.sum())
+
+    features.choose(sampler, pixels, surprise)
 
 
 class _Windows:
-    """Learning windows with their features as the sensor sees them, made anew each time; a lone one keeps them."""
+    """Learning windows with their features as the sensor sees them, made anew each time; a lone one keeps them.
+
+    Features are whitened in the sums of products, not sample by sample; fits are of the features before that.
+    """
 
     def __init__(self, images: LearningWindows, features: GuideFeatures) -> None:
-        self.images, self._features = images, features
+        self.images, self._features, self._whitening = images, features, features.whitening
         self._only: np.ndarray | None = None
 
     def low(self, number: int) -> np.ndarray:
@@ -353,7 +360,7 @@ class _Windows:
             sums.add(*((low, bands) if every else (low[:, window.valid], bands[:, window.valid])))
         mean, covariance = sums.target_moments()
         subspace = subspace_of(mean, covariance, sums.count, least=_LEAST_COMPONENTS, most=MOST_COMPONENTS)
-        return subspace, regress(sums.projected(subspace.basis, subspace.mean), self._features.simpler, _LEAST_RATIO)
+        return subspace, self._fit(sums.projected(subspace.basis, subspace.mean))
 
     def whitened_regression(
         self, subspace: Subspace, clipping: Clipping | None, fit: Fit, correlation: Correlation, scale: int
@@ -369,7 +376,11 @@ class _Windows:
                 whitened(images.reshape(-1, *shape), here) for images in (np.ones(shape), low, targets)
             )
             sums.add(low, targets, constant)
-        return regress(sums, self._features.simpler, _LEAST_RATIO)
+        return self._fit(sums)
+
+    def _fit(self, sums: Sums) -> Fit:
+        fit = regress(sums.turned(self._whitening), self._features.simpler, _LEAST_RATIO)
+        return fit.before(self._whitening)
 
     def residuals(self, subspace: Subspace, fit: Fit, clipping: Clipping | None) -> list[np.ndarray]:
         """What a fit leaves of some windows (K, h, w); 0 where pixels are not valid."""
@@ -416,11 +427,13 @@ def _applied(
     shape, pixels = guide.shape[1:], guide[0].size
     coefficients = np.empty((len(fit.weights), pixels), np.float32)
     uncertainty = np.empty(pixels, np.float32) if variance else None
+    exact = np.empty((len(functions), _STRIP_PX))
     for part, values in _strips(functions, guide, place):
         count = part.stop - part.start
-        coefficients[:, part] = fit(values.astype(np.float64))[:, :count]
+        exact[...] = values
+        coefficients[:, part] = fit(exact)[:, :count]
         if uncertainty is not None:
-            uncertainty[part] = fit.variance(values).sum(axis=0)[:count]
+            uncertainty[part] = fit.total_variance(values)[:count]
     return coefficients.reshape(-1, *shape), None if uncertainty is None else uncertainty.reshape(shape)
 
 
@@ -429,11 +442,12 @@ def _strips(functions: Functions, guide: np.ndarray, place: np.ndarray) -> Itera
     pixels = guide[0].size
     flat, where = (part.reshape(len(part), -1) for part in (guide, place))
     shown, here = (np.zeros((len(part), 1, _STRIP_PX), np.float32) for part in (flat, where))
+    values = np.empty((len(functions), _STRIP_PX), np.float32)
     for first in range(0, pixels, _STRIP_PX):
         part = slice(first, min(first + _STRIP_PX, pixels))
         count = part.stop - first
         shown[:, 0, :count], here[:, 0, :count] = flat[:, part], where[:, part]
-        yield part, functions(shown, here)
+        yield part, functions(shown, here, values)
 
 
 def _response(

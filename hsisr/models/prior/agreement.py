@@ -2,6 +2,9 @@
 
 import numpy as np
 
+#: Pixels that are counted at a time.
+_CHUNK = 1 << 14
+
 
 class Moments:
     """Sums over HR pixels of what `guide_gain` needs to know, so that the pixels need not be held together.
@@ -15,9 +18,13 @@ class Moments:
 
     def add(self, coefficients: np.ndarray, guide: np.ndarray) -> None:
         """Count the pixels of coefficients (K, n, m) and guide (G, n, m)."""
-        pixels = [image.reshape(len(image), -1).astype(np.float64) for image in (coefficients, guide)]
-        every = np.concatenate([*pixels, np.ones_like(pixels[0][:1])])
-        self._products += every @ every.T
+        pixels = [image.reshape(len(image), -1) for image in (coefficients, guide)]
+        every = np.ones((len(self._products), _CHUNK))
+        for first in range(0, pixels[0].shape[1], _CHUNK):
+            here = every[:, : pixels[0].shape[1] - first]
+            for rows, image in zip((here[: self._components], here[self._components : -1]), pixels, strict=True):
+                rows[...] = image[:, first : first + _CHUNK]
+            self._products += here @ here.T
 
     def spread(self) -> np.ndarray:
         """Variance (K,) of the coefficients."""

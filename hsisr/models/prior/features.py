@@ -1,7 +1,7 @@
 """Functions of the guide's colour and of the place, of which every coefficient of the image is taken to be a sum."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,8 @@ _DARK = 1e-3
 MOST_MULTIPLIED = 20
 #: Values of features that are made at a time, of all pixels of some features.
 _CHUNK_VALUES = 1 << 23
+#: Bumps, HR rows and HR columns that the sensor sees at a time: they stay in the cache.
+_SEEN_BUMPS, _SEEN_ROWS, _SEEN_COLUMNS = 32, 16, 128
 
 
 class Bumps:
@@ -57,16 +59,22 @@ class Bumps:
         products = exact.T @ exact
         squares = np.diag(products)
         alike = np.exp(products - (squares[:, None] + squares) / 2)
-        self.whitening = np.linalg.inv(np.linalg.cholesky(alike + _JITTER * np.eye(len(alike))))
+        self.whitening = _inverse(np.linalg.cholesky(alike + _JITTER * np.eye(len(alike))))
 
     def __call__(self, place: np.ndarray, which: slice = slice(None)) -> np.ndarray:
         """The bumps (M, n), or some of them, not yet whitened, at z (d, n), float32."""
+        factors = self.factors(place)
+        return self.made(factors, which, np.empty((len(self._around[which]), place.shape[1]), np.float32))
+
+    def factors(self, place: np.ndarray) -> np.ndarray:
+        """What z (d, n) enters the bumps as, for `made`: (d + 2, n), float32."""
         scaled = self._scaled(place)
-        values: np.ndarray = self._around[which] @ np.concatenate(
-            [scaled, np.ones_like(scaled[:1]), -_half_square(scaled)]
-        )
-        np.minimum(values, 0, out=values)  # rounding
-        return np.exp(values, out=values)
+        return np.concatenate([scaled, np.ones_like(scaled[:1]), -_half_square(scaled)])
+
+    def made(self, factors: np.ndarray, which: slice, out: np.ndarray) -> np.ndarray:
+        """Some of the bumps (M, n), written to `out`."""
+        np.matmul(self._around[which], factors, out=out)
+        return np.exp(out, out=out)
 
     def _scaled(self, place: np.ndarray) -> np.ndarray:
         return (place - self._middle) / self._width
@@ -105,9 +113,22 @@ class Functions:
         """Channels and their products."""
         return len(self._gains)
 
-    def __call__(self, guide: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """All features at guide (G, n, m), place (2, n, m), the bumps not yet whitened: (len(self), n m), float32."""
-        return np.concatenate([self.polynomial(guide), self.bumps(self.where(guide, place))])
+    def whitening_of(self, bumps: Bumps) -> np.ndarray:
+        """What whitens bumps and leaves the features before them: (D, D)."""
+        whole = np.eye(self.plain + len(bumps.whitening))
+        whole[self.plain :, self.plain :] = bumps.whitening
+        return whole
+
+    def __call__(self, guide: np.ndarray, place: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """All features at guide (G, n, m), place (2, n, m), the bumps not yet whitened: (len(self), n m), float32.
+
+        out: where they are written; None: an array of their own.
+        """
+        if out is None:
+            out = np.empty((len(self), guide[0].size), np.float32)
+        out[: self.plain] = self.polynomial(guide)
+        self.bumps.made(self.bumps.factors(self.where(guide, place)), slice(None), out[self.plain :])
+        return out
 
     def where(self, guide: np.ndarray, place: np.ndarray) -> np.ndarray:
         """z of guide (G, n, m) at place (2, n, m), as `places` gives it: (G + 2, n m), float32."""
@@ -187,8 +208,9 @@ class GuideFeatures:
         """Numbers of leading features that may do alone: the channels; the channels and their products."""
         return len(self._guide), self.functions.plain
 
-    def choose(self, sampler: Sampler, pixels: np.ndarray, surprise: Callable[[np.ndarray], float]) -> None:
-        """Take the kernel of least surprise, a function of features (len(self), n) at LR pixels of these n indices.
+    def choose(self, sampler: Sampler, pixels: np.ndarray, surprise: Callable[[np.ndarray, np.ndarray], float]) -> None:
+        """Take the kernel of least surprise, a function of features (D, n) at LR pixels of these n indices, not yet
+        whitened, and of what whitens them (D, D).
 
         Kernels are told apart by bumps of what the sensor sees of colour and place, which are nearly what it sees of
         the bumps, and soon made.
@@ -196,9 +218,11 @@ class GuideFeatures:
         whole = self._where().reshape(-1, self._height, self._width)
         place = sampler(whole).reshape(len(whole), -1)[:, pixels].astype(np.float32)
         plain = _seen_polynomial(self.functions, self._guide, sampler)[:, pixels]
-        candidates = [Bumps(self._centres, kernel) for kernel in KERNELS]
-        surprises = [surprise(np.concatenate([plain, bumps.whitening @ bumps(place)])) for bumps in candidates]
-        self.functions.bumps = candidates[int(np.argmin(surprises))]
+        least = np.inf
+        for bumps in (Bumps(self._centres, kernel) for kernel in KERNELS):
+            found = surprise(np.concatenate([plain, bumps(place)]), self.functions.whitening_of(bumps))
+            if found < least:
+                least, self.functions.bumps = found, bumps
 
     def rows(self, part: slice) -> np.ndarray:
         """All features at the HR rows `part`, the bumps not yet whitened: (len(self), pixels), float32."""
@@ -206,33 +230,53 @@ class GuideFeatures:
 
     def seen_by(self, sampler: Sampler) -> np.ndarray:
         """All features as the sensor sees them, whitened: (len(self), h w), float64."""
-        return seen_features(self.functions, self._guide, self._place, sampler)
+        return self.whitening @ seen_features(self.functions, self._guide, self._place, sampler)
 
     @property
     def whitening(self) -> np.ndarray:
         """What turns the features of `rows` into those of `seen_by`: (len(self), len(self))."""
-        plain = self.functions.plain
-        whole = np.eye(len(self))
-        whole[plain:, plain:] = self.functions.bumps.whitening
-        return whole
+        return self.functions.whitening_of(self.functions.bumps)
 
     def _where(self) -> np.ndarray:
         return self.functions.where(self._guide, self._place)
 
 
 def seen_features(functions: Functions, guide: np.ndarray, place: np.ndarray, sampler: Sampler) -> np.ndarray:
-    """All features of guide (G, H, W) at place (2, H, W) as the sensor sees them, whitened: (D, h w), float64."""
-    bumps, shape, z = functions.bumps, (-1, *guide.shape[1:]), functions.where(guide, place)
-    plain, count = _seen_polynomial(functions, guide, sampler), len(functions.bumps.whitening)
-    seen = np.empty((len(functions), plain.shape[1]))
-    seen[: len(plain)] = plain
-    whole = seen[len(plain) :]
-    for part in chunks(count, z.shape[1]):
-        whole[part] = sampler(bumps(z, part).reshape(shape)).reshape(part.stop - part.start, -1)
-    step = max(1, _CHUNK_VALUES // count)
-    for first in range(0, whole.shape[1], step):
-        whole[:, first : first + step] = bumps.whitening @ whole[:, first : first + step]
-    return seen
+    """All features of guide (G, H, W) at place (2, H, W) as the sensor sees them: (D, h w), float64.
+
+    The bumps are not yet whitened.
+    """
+    bumps, plain = functions.bumps, _seen_polynomial(functions, guide, sampler)
+    factors = bumps.factors(functions.where(guide, place)).reshape(-1, *guide.shape[1:])
+    down, across = _pieces(sampler.rows, _SEEN_ROWS), _pieces(sampler.columns, _SEEN_COLUMNS)
+    height, width = sampler.rows.shape[0], sampler.columns.shape[0]
+    seen = np.empty((len(functions), height, width))
+    seen[: len(plain)] = plain.reshape(-1, height, width)
+    for first in range(len(plain), len(seen), _SEEN_BUMPS):
+        part = slice(first, min(first + _SEEN_BUMPS, len(seen)))
+        which = slice(part.start - len(plain), part.stop - len(plain))
+        low = np.zeros((part.stop - first, height, guide.shape[2]), np.float32)
+        for rows, read, weights in down:
+            here = factors[:, rows].reshape(len(factors), -1)
+            values = bumps.made(here, which, np.empty((len(low), here.shape[1]), np.float32))
+            low[:, read] += weights.astype(np.float32) @ values.reshape(len(low), -1, guide.shape[2])
+        seen[part] = 0
+        for columns, read, weights in across:
+            seen[part, :, read] += low[:, :, columns] @ weights.T
+    return seen.reshape(len(seen), -1)
+
+
+def _pieces(matrix: Any, step: int) -> list[tuple[slice, slice, np.ndarray]]:
+    """What a sampler's axis, sparse (h, H), does, in pieces of `step` inputs: those, the outputs that read them, and
+    with which weights (outputs, inputs)."""
+    pieces = []
+    for first in range(0, matrix.shape[1], step):
+        inputs = slice(first, min(first + step, matrix.shape[1]))
+        part = matrix[:, inputs]
+        reading = np.flatnonzero(np.diff(part.indptr))
+        outputs = slice(reading[0], reading[-1] + 1) if len(reading) else slice(0, 0)
+        pieces.append((inputs, outputs, part[outputs].toarray()))
+    return pieces
 
 
 def _seen_polynomial(functions: Functions, guide: np.ndarray, sampler: Sampler) -> np.ndarray:
@@ -254,6 +298,14 @@ def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     vectors = np.linalg.eigh(power)[1]
     basis = vectors[:, ::-1][:, :MOST_MULTIPLIED].T
     return mean[..., None].astype(np.float32), basis.astype(np.float32)
+
+
+def _inverse(triangle: np.ndarray) -> np.ndarray:
+    """The inverse of a lower triangle."""
+    from scipy.linalg.lapack import dtrtri
+
+    inverse: np.ndarray = dtrtri(triangle, lower=1)[0]
+    return inverse
 
 
 def _half_square(columns: np.ndarray) -> np.ndarray:

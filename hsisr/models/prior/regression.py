@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 
 #: Samples that are copied at a time.
-_CHUNK = 4096
+_CHUNK = 512
+#: Steps in which a triangle is multiplied: few leave much of it zero, many are small products.
+_STEPS = 4
 #: Ridges that are tried: noise variance over weight variance over number of samples.
 _RIDGES = 10.0 ** np.arange(-12, 1.5, 0.5)
 
@@ -31,13 +34,35 @@ class Fit:
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """Targets at features (D, m), in the features' type."""
         kind = features.dtype
-        return self.weights.astype(kind) @ features + self.offset.astype(kind)
+        targets: np.ndarray = (features.T @ self.weights.T.astype(kind)).T  # twice as fast as the other way round
+        targets += self.offset.astype(kind)
+        return targets
 
     def variance(self, features: np.ndarray) -> np.ndarray:
         """Posterior variance (K, m) of the targets at features (D, m); without noise."""
         kind = features.dtype
         turned = self._vectors.T.astype(kind) @ features - self._level.astype(kind)
         return self._shrinkage.T.astype(kind) @ turned**2
+
+    def total_variance(self, features: np.ndarray) -> np.ndarray:
+        """Sum of `variance` over the targets, (m,), in half the time of one of them."""
+        kind, triangle = features.dtype, self._triangle
+        total, edges = np.zeros(features.shape[1], kind), np.linspace(0, len(triangle), _STEPS + 1).astype(int)
+        for first, stop in pairwise(edges.tolist()):
+            turned = triangle[first:stop, first:-1].astype(kind) @ features[first:]
+            turned += triangle[first:stop, -1:].astype(kind)
+            total += np.einsum("ij,ij->j", turned, turned)
+        return total
+
+    @cached_property
+    def _triangle(self) -> np.ndarray:
+        """What makes of features and a constant the values (D + 1,) whose squares sum to the total variance.
+
+        As only their squares count, they may be turned such that each of them needs fewer features.
+        """
+        scale = np.sqrt(self._shrinkage.sum(axis=1, keepdims=True))
+        triangle: np.ndarray = np.linalg.qr(np.concatenate([self._vectors.T, -self._level], axis=1) * scale, mode="r")
+        return triangle
 
     def before(self, turn: np.ndarray) -> "Fit":
         """The same fit of features (D, m) that `turn` (D, D) makes those that it was fitted to."""
@@ -62,22 +87,31 @@ class Sums:
             every = np.concatenate([features @ constant.T, targets @ constant.T])
             self._near = every / (constant**2).sum()  # sums about a level that is near theirs stay exact
         for first in range(0, features.shape[1], _CHUNK):
-            part = slice(first, first + _CHUNK)
-            here = np.concatenate([features[:, part], targets[:, part]]) - self._near @ constant[:, part]
-            here = np.concatenate([here, constant[:, part]])
+            part = slice(first, min(first + _CHUNK, features.shape[1]))
+            here = np.empty((len(self._products), part.stop - first))
+            here[: self.features], here[self.features : -1], here[-1:] = (
+                values[:, part] for values in (features, targets, constant)
+            )
+            here[:-1] -= self._near * here[-1]
             self._products += here @ here.T
         self.count += features.shape[1]
 
+    def turned(self, turn: np.ndarray) -> "Sums":
+        """The sums for features turn @ features. turn: (D, D)."""
+        result, own = Sums(self.features, self.targets), slice(0, self.features)
+        result.count, result._near, result._products = self.count, self._near.copy(), self._products.copy()
+        result._near[own] = turn @ result._near[own]
+        result._products[own] = turn @ result._products[own]
+        result._products[:, own] = result._products[:, own] @ turn.T
+        return result
+
     def projected(self, basis: np.ndarray, mean: np.ndarray) -> "Sums":
         """The sums for targets basis.T @ (targets - mean), where the constant is 1. basis: (K, L). mean: (K, 1)."""
-        result = Sums(self.features, basis.shape[1])
-        turn = np.zeros((self.features + basis.shape[1] + 1, len(self._products)))
-        turn[: self.features, : self.features] = np.eye(self.features)
-        turn[self.features : -1, self.features : -1] = basis.T
-        turn[-1, -1] = 1
-        result.count, result._products = self.count, turn @ self._products @ turn.T
-        near = self._near[self.features :] - mean
-        result._near = np.concatenate([self._near[: self.features], basis.T @ near])
+        result, first, all_ = Sums(self.features, basis.shape[1]), self.features, self._products
+        half = np.concatenate([all_[:first], basis.T @ all_[first:-1], all_[-1:]])
+        result._products = np.concatenate([half[:, :first], half[:, first:-1] @ basis, half[:, -1:]], axis=1)
+        result._near = np.concatenate([self._near[:first], basis.T @ (self._near[first:] - mean)])
+        result.count = self.count
         return result
 
     def target_moments(self) -> tuple[np.ndarray, np.ndarray]:
