@@ -76,6 +76,7 @@ GAP = 2.5
 _REFERENCE = "#010101"
 _TEXT = "#020202"
 _RULE = "#030303"
+_PAPER = "#040404"
 _WIDTH_IN = 3.6
 _STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
@@ -295,7 +296,7 @@ def _curves(axes: Axes, scene: SceneView, curves: dict[str, np.ndarray], styles:
             linewidth=style.width,
             linestyle=(0, (3, 2.4)) if style.dashed else "solid",
             gid=f"m-{name}",
-            **_mark(style, 4.5),
+            **_mark(style, 6),
             marked=style.marks(len(values)),
         )
     axes.set_xlabel("Band" if scene.wavelengths_nm is None else "Wavelength (nm)")
@@ -332,7 +333,8 @@ def _run(axes: Axes, history: History, values: np.ndarray, style: LineStyle, mar
 
 def _mark(style: LineStyle, size: float) -> dict[str, Any]:
     """A model's mark as arguments of matplotlib; size: its width in points."""
-    return {"marker": MARKERS[style.index], "markersize": size, "markeredgewidth": 0}
+    shape = {"marker": MARKERS[style.index], "markersize": size}
+    return {**shape, "markeredgecolor": _PAPER, "markeredgewidth": 0.6}  # a rim, so that it stands out of the lines
 
 
 def _tick_logarithm(axis: Axis, values: Sequence[float]) -> None:
@@ -427,7 +429,7 @@ def _for_html(svg: str, label: str) -> str:
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", tag[0]), svg)
     for index, (light, _) in enumerate(LINE_COLORS):
         svg = svg.replace(light, f"var(--line-{index})")
-    for color, name in ((_REFERENCE, "--reference"), (_TEXT, "--muted"), (_RULE, "--rule")):
+    for color, name in ((_REFERENCE, "--reference"), (_TEXT, "--muted"), (_RULE, "--rule"), (_PAPER, "--paper")):
         svg = svg.replace(color, f"var({name})")
     return re.sub(r">\s+<", "><", svg)
 

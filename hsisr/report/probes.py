@@ -12,7 +12,7 @@ from hsisr.report.content import SceneView
 from hsisr.report.figures import LineStyle, segments
 
 #: What the spectra of all benchmarks may take together; in base64 they grow by a third.
-SPECTRA_BYTES = 3.6e6
+SPECTRA_BYTES = 4e6
 
 
 def choose_stride(scenes: Sequence[SceneView], most_bytes: float) -> int:

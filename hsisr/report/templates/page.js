@@ -109,7 +109,7 @@ function svg(parent, name, attributes, text = "") {
 function ticks(low, high, most) {
   const raw = (high - low) / most;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = power * [1, 2, 5, 10].find((factor) => factor * power >= raw);
+  const step = power * [1, 2, 2.5, 5, 10].find((factor) => factor * power >= raw);
   const found = [];
   for (let k = Math.ceil(low / step); k * step <= high; k++) found.push(Number((k * step).toPrecision(6)));
   return found;
@@ -123,7 +123,7 @@ function angle(a, b) {
 }
 
 // The place of the plot of spectra within its SVG, in points, as in the plots beside it: values above, errors below.
-const PLOT = { width: 259.2, height: 230.4, left: 41.8, right: 253.4, panels: [[6.9, 130], [145, 200.2]], font: 8.5 };
+const PLOT = { width: 259.2, height: 230.4, left: 41.8, right: 250, panels: [[6.9, 130], [145, 200.2]], font: 8.5 };
 
 // A plot of lines over the bands. Returns what draws other values: for each panel, the values of each of its lines.
 function bandPlot(place, data, lines) {
@@ -138,7 +138,7 @@ function bandPlot(place, data, lines) {
     return {
       ...line,
       curve: svg(group, "path", line.dashed ? { ...stroke, "stroke-dasharray": "3.6 2.9" } : stroke),
-      marks: svg(group, "path", { fill: line.color }),
+      marks: svg(group, "path", { fill: line.color, stroke: "var(--paper)", "stroke-width": 0.6 }),
     };
   }));
   const tick = (at, text, panel) => {
@@ -166,16 +166,17 @@ function bandPlot(place, data, lines) {
       data.unit ? `Wavelength (${data.unit})` : "Band");
     PLOT.panels.forEach(([above, below], panel) => {
       const all = values[panel].flat();
-      const low = Math.min(...all), height = Math.max(...all) - low || 1e-6;
-      const y = (value) => below - 2 - ((value - low) / height) * (below - above - 4);
-      for (const at of ticks(low, low + height, panel ? 2 : 4)) tick(y(at), at, panel);
+      const margin = 0.05 * (Math.max(...all) - Math.min(...all)) || 1e-6;
+      const low = Math.min(...all) - margin, height = Math.max(...all) + margin - low;
+      const y = (value) => below - ((value - low) / height) * (below - above);
+      for (const at of ticks(low, low + height, panel ? 4 : 5)) tick(y(at), at, panel);
       name(panel ? "Error" : "Value", panel);
       drawn[panel].forEach((line, k) => {
         const points = values[panel][k].map((value, band) => [x(band), y(value)]);
         const text = (list) => list.map(([a, b]) => `${a.toFixed(1)} ${b.toFixed(1)}`).join("L");
         line.curve.setAttribute("d", data.runs.map(([start, stop]) =>
           `M${text(points.slice(start, stop))}${stop - start === 1 ? "h0" : ""}`).join(""));
-        const outline = ([a, b]) => line.marker.map(([dx, dy]) => [a + 2.25 * dx, b + 2.25 * dy]);
+        const outline = ([a, b]) => line.marker.map(([dx, dy]) => [a + 3 * dx, b + 3 * dy]);
         line.marks.setAttribute("d", line.marker
           ? points.filter((_, band) => line.marked.includes(band)).map((point) => `M${text(outline(point))}Z`).join("")
           : "");
