@@ -224,7 +224,7 @@ def chosen_bands(choices: dict[str, list[int]], wavelengths_nm: np.ndarray | Non
         for row, bands in enumerate(choices.values()):
             places = np.asarray(bands) + 1.0 if wavelengths_nm is None else np.asarray(wavelengths_nm)[bands]
             axes.vlines(places, row - 0.32, row + 0.32, color=_TEXT, linewidth=1.6)
-        axes.set_xlabel("Band" if wavelengths_nm is None else "Wavelength (nm)")
+        _name_bands(axes, wavelengths_nm)
         return _svg(figure, label)
 
 
@@ -249,7 +249,8 @@ def by_band(
             style = styles[name]
             _curve(axes, wavelengths_nm, values, color=style.color, linewidth=style.width, gid=f"m-{name}")
         axes.set_ylim(bottom=0)
-        axes.set(xlabel="Band" if wavelengths_nm is None else "Wavelength (nm)", ylabel=heading)
+        axes.set_ylabel(heading)
+        _name_bands(axes, wavelengths_nm)
         return _svg(figure, label)
 
 
@@ -299,7 +300,13 @@ def _curves(axes: Axes, scene: SceneView, curves: dict[str, np.ndarray], styles:
             **_mark(style, 6),
             marked=style.marks(len(values)),
         )
-    axes.set_xlabel("Band" if scene.wavelengths_nm is None else "Wavelength (nm)")
+    _name_bands(axes, scene.wavelengths_nm)
+
+
+def _name_bands(axes: Axes, wavelengths_nm: np.ndarray | None) -> None:
+    """The abscissa in nm; without wavelengths in numbers of bands, which are whole ones."""
+    axes.set_xlabel("Band" if wavelengths_nm is None else "Wavelength (nm)")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=wavelengths_nm is None))
 
 
 def _curve(

@@ -219,7 +219,7 @@ def document(template: str, title: str, styles: Sequence[str], **values: object)
 
     styles: rules of its own. values: what the template shows beside the title. Its policy as of `render`.
     """
-    style, script = "\n".join([_colours(), _text("style.css"), *styles]), _text("page.js")
+    style, script = "\n".join([_colours(), _text("style.css"), *styles]), _text("page.js") + _text("probe.js")
     return _render(
         template,
         title=title,

@@ -610,6 +610,9 @@ def test_bands_without_wavelengths_are_numbered(pines):
     scene = replace(pines.scenes[0], wavelengths_nm=None)
     svg = figures.band_psnr(scene, figures.line_styles({"bicubic": False, "gsa": False, "net": True}), "")
     assert ">Band<" in svg and "Wavelength" not in svg
+    five = replace(scene, models={"net": replace(scene.models["net"], band_psnr=np.arange(5.0))})
+    svg = figures.band_psnr(five, figures.line_styles({"net": True}), "")
+    assert [text for text in re.findall(r">([\d.]+)</text>", svg.split(">Band<")[0])] == ["1", "2", "3", "4", "5"]
 
 
 def test_preview_without_wavelengths_counts_bands(project):
