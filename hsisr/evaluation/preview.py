@@ -70,8 +70,7 @@ def make(
     points = typical_points(reference)
     rows, columns = points.T
     worst = np.unravel_index(np.argmax(squared), squared.shape)
-    sample_rows, sample_columns = sample_grid(*squared.shape)
-    sampled = np.ix_(range(bands), sample_rows, sample_columns)
+    sample_rows, sample_columns = sample_grid(*reference.shape[1:])
     return Preview(
         composite=_channels_last(estimate, shown),
         reference_composite=_channels_last(reference, shown),
@@ -87,8 +86,8 @@ def make(
         worst_spectra=np.stack([estimate[:, worst[0], worst[1]], reference[:, worst[0], worst[1]]]).astype(np.float32),
         sample_rows=sample_rows,
         sample_columns=sample_columns,
-        samples=np.moveaxis(estimate[sampled], 0, -1).astype(np.float32),
-        reference_samples=np.moveaxis(reference[sampled], 0, -1).astype(np.float32),
+        samples=_sampled(estimate, sample_rows, sample_columns),
+        reference_samples=_sampled(reference, sample_rows, sample_columns),
         band_psnr=-10 * np.log10(np.maximum(band_mse, 1e-12)),
         wavelengths_nm=np.arange(1, bands + 1) if wavelengths_nm is None else wavelengths_nm,
     )
@@ -190,6 +189,10 @@ def _guide_composite(guide: np.ndarray | None) -> np.ndarray:
     if guide is None:
         return np.empty((0, 0, 3), np.float32)
     return _channels_last(guide, (0, 1, 2) if len(guide) >= 3 else (0, 0, 0))
+
+
+def _sampled(cube: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return np.moveaxis(cube[:, rows[:, None], columns], 0, -1).astype(np.float32)
 
 
 def _channels_last(cube: np.ndarray, bands: Sequence[int]) -> np.ndarray:

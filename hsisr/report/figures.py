@@ -191,7 +191,7 @@ def quality_against_time(
         middle = float(np.exp(np.mean([np.log(seconds) for seconds, _ in points.values()])))
         for name, (seconds, score) in points.items():
             style = styles[name]
-            drawn = {"color": style.color, "linestyle": "none", "clip_on": False, "gid": f"m-{name}"}
+            drawn: dict[str, Any] = {"color": style.color, "linestyle": "none", "clip_on": False, "gid": f"m-{name}"}
             axes.plot([seconds], [score], **drawn, **_mark(style, 7))
             left = seconds < middle  # labels point to the middle, so that none leaves the figure
             offset, side = ((6, 0), "left") if left else ((-6, 0), "right")
@@ -209,10 +209,10 @@ def seed_scores(seeds: dict[str, list[float]], heading: str, styles: dict[str, L
     with _rows(list(seeds)) as (figure, axes):
         for row, (name, scores) in enumerate(seeds.items()):
             style = styles[name]
-            drawn = {"color": style.color, "linestyle": "none", "clip_on": False, "gid": f"m-{name}"}
+            mark: dict[str, Any] = {"color": style.color, "linestyle": "none", "clip_on": False, "gid": f"m-{name}"}
             axes.vlines(np.mean(scores), row - 0.32, row + 0.32, color=_TEXT, linewidth=1.6)
             for score in scores:
-                axes.plot([score], [row], **drawn, **_mark(style, 6))
+                axes.plot([score], [row], **mark, **_mark(style, 6))
         axes.margins(x=0.06)
         axes.set_xlabel(heading)
         return _svg(figure, label)
@@ -314,7 +314,9 @@ def _curve(
 ) -> None:
     """A line over the bands, which breaks where `segments` says; marked: bands that bear its mark."""
     positions = np.arange(1, len(values) + 1) if wavelengths_nm is None else wavelengths_nm
-    x, y, places = [], [], []
+    x: list[float] = []
+    y: list[float] = []
+    places: list[int] = []
     for run in segments(positions):
         alone = run.stop - run.start == 1
         places += [len(x) + band - run.start for band in marked if run.start <= band < run.stop]
