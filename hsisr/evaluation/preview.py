@@ -86,8 +86,8 @@ def make(
         worst_spectra=np.stack([estimate[:, worst[0], worst[1]], reference[:, worst[0], worst[1]]]).astype(np.float32),
         sample_rows=sample_rows,
         sample_columns=sample_columns,
-        samples=_sampled(estimate, sample_rows, sample_columns),
-        reference_samples=_sampled(reference, sample_rows, sample_columns),
+        samples=_take_samples(estimate, sample_rows, sample_columns),
+        reference_samples=_take_samples(reference, sample_rows, sample_columns),
         band_psnr=-10 * np.log10(np.maximum(band_mse, 1e-12)),
         wavelengths_nm=np.arange(1, bands + 1) if wavelengths_nm is None else wavelengths_nm,
     )
@@ -191,7 +191,7 @@ def _guide_composite(guide: np.ndarray | None) -> np.ndarray:
     return _channels_last(guide, (0, 1, 2) if len(guide) >= 3 else (0, 0, 0))
 
 
-def _sampled(cube: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _take_samples(cube: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return np.moveaxis(cube[:, rows[:, None], columns], 0, -1).astype(np.float32)
 
 

@@ -451,8 +451,8 @@ def _inline_marks(svg: str) -> str:
     outlines = re.findall(r'<path id="(\w+)" d="([^"]*)"', svg)
     shapes = {name: " ".join(outline.split()) for name, outline in outlines}
 
-    def placed(use: re.Match) -> str:
+    def place(use: re.Match) -> str:
         name, x, y, style = use.groups()
         return f'<path d="{shapes[name]}" transform="translate({x} {y})"{style}/>' if "fill" in style else ""
 
-    return re.sub(r'<use xlink:href="#(\w+)" x="([^"]*)" y="([^"]*)"([^>]*)/>', placed, svg)
+    return re.sub(r'<use xlink:href="#(\w+)" x="([^"]*)" y="([^"]*)"([^>]*)/>', place, svg)
