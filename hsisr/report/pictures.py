@@ -75,7 +75,7 @@ class Encoding:
     def words(self) -> str:
         """How the page tells it."""
         form = "without loss" if self.quality is None else f"at WebP quality {self.quality}"
-        return f"Pictures are stored {form}, those of more than {self.side_px} pixels a side reduced to fewer."
+        return f"Pictures are stored {form}; those of more than {self.side_px} pixels a side are reduced."
 
     def data_uri(self, picture: np.ndarray) -> str:
         """A picture (H, W, 3) uint8 as a `data:` address."""
