@@ -72,7 +72,7 @@ class Sources:
             above = (".".join(parents[:count]) for count in range(1, len(parents)))
             found = {name for name in above if self.path(name) is not None}
             package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-            self._imports[module] = frozenset(found | set(self._imported(_parse(path), package)))
+            self._imports[module] = frozenset(found | set(self._find_imports(_parse(path), package)))
         return self._imports[module]
 
     def hashes(self, modules: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
@@ -92,7 +92,7 @@ class Sources:
             self._hashes[path] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         return self._hashes[path]
 
-    def _imported(self, tree: ast.Module, package: str) -> Iterator[str]:
+    def _find_imports(self, tree: ast.Module, package: str) -> Iterator[str]:
         """What a module imports. package: that relative imports start from."""
         packages: dict[str, str] = {}  # local name -> package whose attributes are looked at
         nodes = list(_executed_nodes(tree))

@@ -107,18 +107,18 @@ class _Names:
     def check(self, archive: Path, name: PurePosixPath) -> None:
         """Raise HsisrError for a name that stands twice, or that an earlier member has in other letters."""
         for path in (name, *name.parents):
-            other = self._written.setdefault(_folded(path), path)
+            other = self._written.setdefault(_fold(path), path)
             if other != path:
                 raise HsisrError(
                     f"{archive}: holds {str(other)!r} and {str(path)!r}, which are one name on many disks; refused"
                 )
-        if _folded(name) in self._files:
+        if _fold(name) in self._files:
             raise HsisrError(f"{archive}: holds {str(name)!r} twice; refused")
-        self._files.add(_folded(name))
+        self._files.add(_fold(name))
 
 
-def _folded(path: PurePosixPath) -> str:
-    """A path as disks see it that do not tell capitals from small letters, nor spellings of an accent."""
+def _fold(path: PurePosixPath) -> str:
+    """A path as a disk sees it that does not distinguish capitals from small letters, or two spellings of an accent."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 

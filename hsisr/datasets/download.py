@@ -151,7 +151,7 @@ def _answer(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Resp
 
     def ask() -> None:
         try:
-            answers.put(_followed(url, headers, wanted))
+            answers.put(_follow(url, headers, wanted))
         except Exception as error:
             answers.put(error)
 
@@ -166,7 +166,7 @@ def _answer(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Resp
     return answer
 
 
-def _followed(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Response:
+def _follow(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Response:
     """The answer at the end of all redirects. Raises _Fault for one that leads where it must not."""
     for _ in range(_MOST_REDIRECTS):
         response = requests.get(
@@ -208,7 +208,7 @@ def _write(response: requests.Response, start: int, total: int | None, wanted: _
     received = start
     began = window_start = time.monotonic()
     window_bytes = 0
-    with _bar(wanted.target.name, start, total, wanted.progress) as advance, _opened(wanted.part, start > 0) as file:
+    with _bar(wanted.target.name, start, total, wanted.progress) as advance, _open_part(wanted.part, start > 0) as file:
         # read1 gives what has arrived: iter_content would wait for a full block, and lose it when the line breaks
         while block := response.raw.read1(_BLOCK_BYTES):
             if received == 0 and _is_html(block):
@@ -232,7 +232,7 @@ def _write(response: requests.Response, start: int, total: int | None, wanted: _
         raise _Fault(f"broke off after {received:,} of {total:,} bytes", again=True)
 
 
-def _opened(path: Path, go_on: bool) -> IO[bytes]:
+def _open_part(path: Path, go_on: bool) -> IO[bytes]:
     """A file to write, new or added to. Links are not followed."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_APPEND if go_on else os.O_TRUNC)
     return open(os.open(path, flags, 0o666), "ab" if go_on else "wb")
@@ -254,7 +254,7 @@ def _remember(part: Path, url: str, response: requests.Response) -> None:
     """Keep what identifies the server's version of the file, for resuming."""
     etag = response.headers.get("ETag", "")
     validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
-    with _opened(_notes(part), go_on=False) as file:
+    with _open_part(_notes(part), go_on=False) as file:
         file.write(json.dumps({"url": url, "validator": validator}).encode())
 
 

@@ -36,7 +36,7 @@ def fetch(
     name: of the data set. source: a folder, an archive, a file:// or an http(s):// URL to take it from in place of the
     published one. progress: whether the screen shows how far it is. extra: see `entry`.
     What is already there and right is not fetched again; a download that was cut off goes on.
-    Raises HsisrError in one line if it cannot be had: which URL, why, and the way out.
+    Raises HsisrError in one line if the data set cannot be fetched: which URL, why, and what to do.
     """
     data_set = entry(name, extra)
     folder = Path(folder).resolve()

@@ -30,7 +30,7 @@ def write(scene: Scene, out: Path) -> None:
     of a scene without a nodata value becomes the variable `valid`; else masked pixels hold the fill value.
     """
     with atomic_path(out, suffix=".nc") as new, hdf5.created(new, track_order=True) as file:
-        hdf5.set_attributes(file, _about(scene))
+        hdf5.set_attributes(file, _file_attributes(scene))
         axes = _axes(file, scene)
         beside = _bands(file, scene, axes[0])
         cube = _cube(file, scene, axes, beside)
@@ -38,7 +38,7 @@ def write(scene: Scene, out: Path) -> None:
             cube[:, rows] = scene.without_masked(rows, block)
 
 
-def _about(scene: Scene) -> dict[str, Any]:
+def _file_attributes(scene: Scene) -> dict[str, Any]:
     """Attributes of the file; the tags of the result among them."""
     about = {"Conventions": "CF-1.11", "title": scene.name, "source": f"hsisr {hsisr.__version__}"}
     if scene.provenance.get("acquired"):

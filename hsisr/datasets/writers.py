@@ -245,8 +245,8 @@ def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:
     There twice: in nanometres as GDAL names them when it reads ENVI, and in micrometres in the domain IMAGERY, where
     GDAL has them since 3.10.
     """
-    centres = None if scene.wavelengths_nm is None else _rounded(scene.wavelengths_nm)
-    widths = None if scene.fwhm_nm is None else _rounded(scene.fwhm_nm)
+    centres = None if scene.wavelengths_nm is None else _format_numbers(scene.wavelengths_nm)
+    widths = None if scene.fwhm_nm is None else _format_numbers(scene.fwhm_nm)
     good = None if scene.bad_bands is None else [str(int(not bad)) for bad in scene.bad_bands]
     known = {"wavelength": centres, "fwhm": widths, "bbl": good}
     columns = {key: values for key, values in known.items() if values is not None}
@@ -257,7 +257,7 @@ def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:
         return
     image.update_tags(**scene.provenance.get("tags", {}))
     imagery = {
-        key: _rounded(np.asarray(values, float) / 1000, decimals=9)
+        key: _format_numbers(np.asarray(values, float) / 1000, decimals=9)
         for key, values in (("CENTRAL_WAVELENGTH_UM", scene.wavelengths_nm), ("FWHM_UM", scene.fwhm_nm))
         if values is not None
     }
@@ -269,7 +269,7 @@ def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:
             image.set_band_description(index, f"band {index} ({centres[index - 1]} Nanometers)")
 
 
-def _rounded(numbers: Any, decimals: int = 6) -> list[str]:
+def _format_numbers(numbers: Any, decimals: int = 6) -> list[str]:
     """Numbers as texts."""
     return [str(round(float(number), decimals)) for number in numbers]
 

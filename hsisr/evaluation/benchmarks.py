@@ -30,7 +30,7 @@ def evaluate(
 
 
 def evaluate_benchmark(benchmark: Benchmark, command: str) -> results.Results:
-    """Score every model of a benchmark, compare their costs and what can be classified, and return all of it.
+    """Score every model of a benchmark, measure their costs, classify labelled pixels, and return all of it.
 
     A cross-validation is scored fold by fold.
     command: what makes the files again, written into them. Errors as `evaluate`.

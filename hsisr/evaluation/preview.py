@@ -10,6 +10,9 @@ import numpy as np
 from hsisr import hdf5
 from hsisr.colours import INFRARED_NM, NATURAL_NM, nearest_bands, spread_bands
 
+#: Pixels along the longer side whose spectra are kept, at most.
+MOST_SAMPLES = 48
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -19,8 +22,9 @@ class Preview:
     the LR image (LR size); guide_composite the same of three channels of the guide, (0, 0, 3) without one;
     composite_bands their 0-based numbers; error (H, W) RMSE over bands; spectral_angle
     (H, W) degrees; points (n, 2) rows and columns; spectra and reference_spectra (n, bands); worst_point (2,) row and
-    column of the largest error, worst_spectra (2, bands) of the estimate and the reference there; band_psnr (bands,)
-    dB.
+    column of the largest error, worst_spectra (2, bands) of the estimate and the reference there; sample_rows (n,) and
+    sample_columns (m,) of a regular grid of pixels, samples and reference_samples (n, m, bands) their spectra;
+    band_psnr (bands,) dB.
     """
 
     composite: np.ndarray
@@ -35,6 +39,10 @@ class Preview:
     reference_spectra: np.ndarray
     worst_point: np.ndarray
     worst_spectra: np.ndarray
+    sample_rows: np.ndarray
+    sample_columns: np.ndarray
+    samples: np.ndarray
+    reference_samples: np.ndarray
     band_psnr: np.ndarray
     wavelengths_nm: np.ndarray
 
@@ -62,6 +70,7 @@ def make(
     points = typical_points(reference)
     rows, columns = points.T
     worst = np.unravel_index(np.argmax(squared), squared.shape)
+    sample_rows, sample_columns = sample_grid(*reference.shape[1:])
     return Preview(
         composite=_channels_last(estimate, shown),
         reference_composite=_channels_last(reference, shown),
@@ -75,6 +84,10 @@ def make(
         reference_spectra=reference[:, rows, columns].T.astype(np.float32),
         worst_point=np.array(worst),
         worst_spectra=np.stack([estimate[:, worst[0], worst[1]], reference[:, worst[0], worst[1]]]).astype(np.float32),
+        sample_rows=sample_rows,
+        sample_columns=sample_columns,
+        samples=_take_samples(estimate, sample_rows, sample_columns),
+        reference_samples=_take_samples(reference, sample_rows, sample_columns),
         band_psnr=-10 * np.log10(np.maximum(band_mse, 1e-12)),
         wavelengths_nm=np.arange(1, bands + 1) if wavelengths_nm is None else wavelengths_nm,
     )
@@ -100,6 +113,13 @@ def typical_points(reference: np.ndarray, count: int = 3) -> np.ndarray:
     quantiles = [(2 * k + 1) / (2 * count) for k in range(count)]
     chosen = [ranks[int(quantile * (ranks.size - 1))] for quantile in quantiles]
     return np.stack(np.unravel_index(chosen, brightness.shape), axis=1)
+
+
+def sample_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the pixels whose spectra are kept: every n-th of both, the first in the middle of n."""
+    step = -(-max(height, width) // MOST_SAMPLES)
+    rows, columns = (np.arange((min(step, side) - 1) // 2, side, step) for side in (height, width))
+    return rows, columns
 
 
 def write(
@@ -151,6 +171,10 @@ _AXES = {
     "reference_spectra": 2,
     "worst_point": 1,
     "worst_spectra": 2,
+    "sample_rows": 1,
+    "sample_columns": 1,
+    "samples": 3,
+    "reference_samples": 3,
     "band_psnr": 1,
     "wavelengths_nm": 1,
 }
@@ -165,6 +189,10 @@ def _guide_composite(guide: np.ndarray | None) -> np.ndarray:
     if guide is None:
         return np.empty((0, 0, 3), np.float32)
     return _channels_last(guide, (0, 1, 2) if len(guide) >= 3 else (0, 0, 0))
+
+
+def _take_samples(cube: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return np.moveaxis(cube[:, rows[:, None], columns], 0, -1).astype(np.float32)
 
 
 def _channels_last(cube: np.ndarray, bands: Sequence[int]) -> np.ndarray:

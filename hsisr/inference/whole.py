@@ -67,15 +67,16 @@ def super_resolve(
     """Super-resolve a scene that fits into memory; returns (bands, H, W) float32.
 
     lr, guide: an array, a Scene, or the path of a file that `read_scene` reads; a scene that holds its own guide needs
-    no other. Values as the model was trained, which is [0, 1] unless it comes from `hsisr finetune`; larger ones are
-    divided by their peak for the model. Masked samples of a masked array (numpy.ma) hold no data. A guide that lies on
+    no other. Values lie in the range of the model's training: [0, 1], unless it comes from `hsisr finetune`; hsisr
+    divides larger ones by their peak. Masked samples of a masked array (numpy.ma) hold no data. A guide that lies on
     the same grid but covers more ground is cut.
     model: a network or classical method, the path of a run folder or of a `model.safetensors`, or the name of an
     untrained method, or `solo`, whose weights come with the package; None: `prior` with a guide, `solo` without.
     out: file to write as well, in any format of `hsisr export`, stored as the LR image is.
     overwrite: whether an `out` that exists is replaced; a file that is read never is.
-    scale: where neither model nor guide says it. correct_shift, mask_change: as in `hsisr.inference.Options`. Pixels
-    without data are 0 in the array, nodata in the file; bands without data are the LR image's, every pixel repeated.
+    scale: needed if neither model nor guide says it. correct_shift, mask_change: as in `hsisr.inference.Options`.
+    Pixels without data are 0 in the array, nodata in the file; bands without data are the LR image's, every pixel
+    repeated.
     uncertainty: whether a standard deviation of every sample is returned as well, as a second array in the same unit (0
     where the first has no data), for models that tell it: `prior` and `hybrid`.
     For scenes larger than memory, and more options, see `hsisr.inference.super_resolve_file`; both check the same.

@@ -93,7 +93,7 @@ def read_pair(
     """
     reference, estimate = as_array("reference", reference), as_array("estimate", estimate)
     _check_shapes(reference, estimate, (3,))
-    return _cropped(reference, estimate, mask, border, clip)
+    return _crop(reference, estimate, mask, border, clip)
 
 
 def per_image(measure: Callable[[Pair], Any], reference: Any, estimate: Any, mask: Any = None, border: int = 0) -> Any:
@@ -104,8 +104,8 @@ def per_image(measure: Callable[[Pair], Any], reference: Any, estimate: Any, mas
     reference, estimate = as_array("reference", reference), as_array("estimate", estimate)
     _check_shapes(reference, estimate, (3, 4))
     if reference.ndim == 3:
-        return measure(_cropped(reference, estimate, mask, border))
-    return np.array([measure(_cropped(x, y, mask, border)) for x, y in zip(reference, estimate, strict=True)])
+        return measure(_crop(reference, estimate, mask, border))
+    return np.array([measure(_crop(x, y, mask, border)) for x, y in zip(reference, estimate, strict=True)])
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
@@ -183,7 +183,7 @@ def _check_shapes(reference: np.ndarray, estimate: np.ndarray, axes: tuple[int, 
         raise HsisrError(f"metrics: the images are {reference.shape}; expected {expected}, none of them 0")
 
 
-def _cropped(
+def _crop(
     reference: np.ndarray, estimate: np.ndarray, mask: Any, border: int, clip: tuple[float, float] | None = None
 ) -> Pair:
     rows, columns = reference.shape[1:]

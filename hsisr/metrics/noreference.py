@@ -86,8 +86,8 @@ def qnr(d_lambda: Any, d_s: Any, *, alpha: float = 1.0, beta: float = 1.0) -> An
     """Quality with no reference (Alparone et al. 2008): (1 - D_lambda)^alpha (1 - D_s)^beta, 1 is best.
 
     d_lambda, d_s: distortions of spectra and of space, each 0 or more. alpha, beta: their weights.
-    With Khan's D_lambda this is the HQNR of the literature. A distortion above 1 (bands that the estimate turned
-    against each other or against the guide) counts as 1. Raises HsisrError for a negative one or NaN.
+    With Khan's D_lambda this is the HQNR of the literature. A distortion above 1 counts as 1; it arises where
+    the estimate makes bands vary against each other, or against the guide. Raises HsisrError for a negative one or NaN.
 
     Example:
 

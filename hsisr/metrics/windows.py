@@ -46,7 +46,7 @@ def _down(planes: np.ndarray, means: np.ndarray, weights: tuple[float, ...]) -> 
     rows, columns = means.shape[1:]
     for top in range(0, rows, _DOWN):
         inner = slice(top, min(top + _DOWN, rows))
-        matrix = _banded(weights, inner.stop - top).T
+        matrix = _band_matrix(weights, inner.stop - top).T
         for left in range(0, columns, _COLUMNS):
             part = slice(left, left + _COLUMNS)
             yield matrix, planes[:, top : inner.stop + len(weights) - 1, part], means[:, inner, part]
@@ -61,11 +61,11 @@ def _across(planes: np.ndarray, means: np.ndarray, weights: tuple[float, ...]) -
             source = planes[:, start : stop + len(weights) - 1]
             windows = sliding_window_view(source, count + len(weights) - 1, axis=1)[:, ::count]
             target = means[:, start:stop].reshape(rows, -1, count)
-            yield windows.swapaxes(0, 1), _banded(weights, count), target.swapaxes(0, 1)
+            yield windows.swapaxes(0, 1), _band_matrix(weights, count), target.swapaxes(0, 1)
 
 
 @lru_cache(maxsize=16)
-def _banded(weights: tuple[float, ...], outputs: int) -> np.ndarray:
+def _band_matrix(weights: tuple[float, ...], outputs: int) -> np.ndarray:
     """(outputs + len(weights) - 1, outputs): column i holds the weights from row i on."""
     matrix = np.zeros((outputs + len(weights) - 1, outputs))
     for column in range(outputs):

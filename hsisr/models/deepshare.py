@@ -42,8 +42,8 @@ class Sspsr(Network):
     network takes half the scale in its first branch). width: features of every layer, a multiple of 16.
     group, overlap: bands that go through the branches together, and how many of them neighbouring groups share.
     skip: add the bicubic image to the output, and start with that output alone (the last convolution is 0 at first):
-    what is left to learn is the detail. Not in the paper. The biases of all others start at 0 too, their weights as
-    torch's convolutions do; without skip, as in the paper's program, the biases as well.
+    what is left to learn is the detail. Not in the paper. With skip, all other biases start at 0 too. All other
+    weights start as torch's convolutions do; without skip, as in the paper's program, so do the biases.
     Raises HsisrError for an argument that is not allowed.
     """
 
@@ -88,15 +88,15 @@ class Sspsr(Network):
         lr: (N, bands, h, w). bicubic: (N, bands, H, W), MATLAB's bicubic enlargement of lr; None: made here.
         Returns (N, bands, H, W). Raises HsisrError for shapes that do not fit.
         """
-        bicubic = self._checked(lr, bicubic, self.bands, "bands")
-        maps = self.trunk(self._joined(lr)) + self.skip_conv(_channels_last(bicubic))
-        return self._output(self.final(maps), bicubic)
+        bicubic = self._check_bicubic(lr, bicubic, self.bands, "bands")
+        maps = self.trunk(self._join_groups(lr)) + self.skip_conv(_channels_last(bicubic))
+        return self._add_bicubic(self.final(maps), bicubic)
 
     def super_resolve(self, lr: Tensor, guide: Tensor | None = None) -> Tensor:
         """lr: (N, bands, h, w) -> (N, bands, H, W). guide: not used; every network takes one."""
         return self(lr)
 
-    def _checked(self, lr: Tensor, bicubic: Tensor | None, channels: int, what: str) -> Tensor:
+    def _check_bicubic(self, lr: Tensor, bicubic: Tensor | None, channels: int, what: str) -> Tensor:
         """The bicubic image, after a look at the shapes."""
         name = type(self).__name__
         if lr.ndim != 4 or lr.shape[1] != channels:
@@ -108,7 +108,7 @@ class Sspsr(Network):
             raise HsisrError(f"{name}: the bicubic image has shape {tuple(bicubic.shape)}, expected {expected}")
         return bicubic
 
-    def _joined(self, lr: Tensor) -> Tensor:
+    def _join_groups(self, lr: Tensor) -> Tensor:
         """Steps 1 and 2: every group through both branches, averaged where groups overlap: (N, bands, H, W)."""
         count, groups = len(lr), len(self._band_of) // self.group
         pieces = lr[:, self._band_of].view(count * groups, self.group, *lr.shape[2:])
@@ -128,7 +128,7 @@ class Sspsr(Network):
             budget = gpu_memory_for_maps(lr.device) // _MAPS_PER_GROUP
         return max(1, budget // largest)
 
-    def _output(self, detail: Tensor, bicubic: Tensor) -> Tensor:
+    def _add_bicubic(self, detail: Tensor, bicubic: Tensor) -> Tensor:
         return detail + bicubic if self.skip else detail
 
 
@@ -166,9 +166,9 @@ class DeepShare(Sspsr):
             return super().forward(lr, bicubic)
         if modality != "rgb":
             raise HsisrError(f"DeepShare: unknown modality {modality!r}; choose spectral or rgb")
-        bicubic = self._checked(lr, bicubic, self.group, f"RGB mixed into {RGB_CHANNELS} channels")
+        bicubic = self._check_bicubic(lr, bicubic, self.group, f"RGB mixed into {RGB_CHANNELS} channels")
         maps = self.trunk_RGB(self.branch2(self.branch1(_channels_last(lr))))
-        return self._output(self.final_RGB(maps + self.skip_conv_RGB(_channels_last(bicubic))), bicubic)
+        return self._add_bicubic(self.final_RGB(maps + self.skip_conv_RGB(_channels_last(bicubic))), bicubic)
 
 
 class Branch(nn.Module):

@@ -71,8 +71,8 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
     """The network of a model file, in eval mode.
 
     path: a `model.safetensors` or the run folder that holds it. device: where its weights go, such as `cpu` or
-    `cuda`. Raises HsisrError if there is none, it is damaged, its weights do not fit the network that it names, or that
-    is a class of somebody's own which may not be imported (`hsisr.models.own`).
+    `cuda`. Raises HsisrError if there is none, it is damaged, its weights do not fit the network that it names, or the
+    network is a class of the user's own that may not be imported (`hsisr.models.own`).
     """
     from safetensors.torch import load_file
 

@@ -16,15 +16,15 @@ def bicubic_upsampled(images: Tensor, scale: int) -> Tensor:
 
     images: (..., h, w), floating point. scale: whole number >= 1. Returns (..., scale h, scale w).
     """
-    return _upsampled(images, scale, imresize)
+    return _upsample(images, scale, imresize)
 
 
 def keys_upsampled(images: Tensor, scale: int) -> Tensor:
     """Enlarge images as the method `bicubic` does (a = -0.75, edges clamped); arguments as `bicubic_upsampled`."""
-    return _upsampled(images, scale, interpolate)
+    return _upsample(images, scale, interpolate)
 
 
-def _upsampled(images: Tensor, scale: int, resize: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
+def _upsample(images: Tensor, scale: int, resize: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
         rows, columns = (_enlargement(size, scale, resize).to(images) for size in images.shape[-2:])
         return rows @ (images @ columns.mT)

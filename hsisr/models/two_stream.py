@@ -16,7 +16,7 @@ _SLOPE = 0.2
 
 
 class TwoStream(Fusion):
-    """Two streams, met at half the size, deepest at a quarter; each decoding stage sees what was there before.
+    """Two streams that join at half the size and go down to a quarter; each decoding stage sees the earlier features.
 
     scale, bands, guide_channels, skip: as `Fusion`. width: features of a stream at half the size, an even number; half
     as many at the full size, four times as many at a quarter. With 31 bands and a guide of 3 the defaults have

@@ -18,7 +18,8 @@ _CHANNELS, _TAPS = 64, 7
 def check(build_missing: bool = False, say: Callable[[str], None] = print) -> None:
     """Compare each backend that can run here with plain PyTorch, and say the outcome, a line each.
 
-    build_missing: build what is not built yet; otherwise that is only told. Raises HsisrError if a result is wrong.
+    build_missing: whether to build what is not built yet; if not, a line says that it is missing. Raises HsisrError if
+    a result is wrong.
     """
     cases = [("cpu", "fp64", "cpu"), ("cpu", "fp32", "cpu")]
     if torch.version.cuda is not None and torch.cuda.is_available():

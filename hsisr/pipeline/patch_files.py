@@ -222,13 +222,13 @@ class PatchFile:
         rng = np.random.default_rng([self.seed, 1, number])
         if self.random:
             return self._crop(patch, rng)
-        images = self._turned(self._stored(patch), rng, orientation)
+        images = self._turn(self._read_stored(patch), rng, orientation)
         if self.augment and self._keeps_orientation and images[2] is not None:
             seed = int(rng.integers(2**31))
             return degrade.degrade(images[2], self.rule, self.scale, self.noise, seed), *images[1:]
         return images
 
-    def _turned(self, images: Images, rng: np.random.Generator, orientation: int | None = None) -> Images:
+    def _turn(self, images: Images, rng: np.random.Generator, orientation: int | None = None) -> Images:
         """The images of one sample, all augmented alike; orientation: None where a crop takes one at random."""
         if self.augment == "dihedral":
             turn = int(rng.integers(8)) if orientation is None else orientation
@@ -240,7 +240,7 @@ class PatchFile:
         """Whether the LR image of a turned scene is another one than the turned LR image, so that LR is made last."""
         return not self.rule.turns_with_scene(self.scale)
 
-    def _stored(self, patch: int) -> Images:
+    def _read_stored(self, patch: int) -> Images:
         lr, guide, hr = self._mapped
         return lr[patch], None if guide is None else guide[patch], None if hr is None else hr[patch]
 
@@ -251,7 +251,7 @@ class PatchFile:
         row, column = (int(rng.integers(n - side + 1)) for n in scene.cube.shape[1:])
         seed = int(rng.integers(2**31))
         window = scene.cube[:, row : row + side, column : column + side]
-        turned, *_ = self._turned((_values(window, scene.scale, scene.offset), None, None), rng)
+        turned, *_ = self._turn((_values(window, scene.scale, scene.offset), None, None), rng)
         hr = np.ascontiguousarray(turned)
         exact = hr.astype(np.float64)  # once, for both that compute with it
         guide = None if scene.response is None else degrade.apply_response(scene.response, exact).astype(np.float32)

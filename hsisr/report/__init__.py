@@ -27,8 +27,9 @@ def build(
     figures: folder for the plots and pictures as files of their own, a folder a benchmark; it is emptied first.
 
     Reads results/<benchmark>.json, results/<benchmark>/<model>.h5 and runs/<benchmark>/<model>/seed<k>/history.csv
-    below the current folder. The page holds everything it shows; it is kept below about 25 MB by the encoding of its
-    pictures, which it names. Raises HsisrError for results that are absent, damaged or made with other settings.
+    below the current folder. The page holds everything it shows. To stay below about 25 MB it chooses how its
+    pictures are stored, and of how many pixels it holds spectra; it says both. Raises HsisrError for results that are
+    absent, damaged or made with other settings.
     """
     if not benchmarks and not sweeps:
         raise HsisrError("nothing to report: the configuration names no benchmarks; add one under benchmarks:")

@@ -24,7 +24,7 @@ class ModelView:
 
     composite (H, W, 3) uint8; error (H, W) RMSE over bands; spectral_angle (H, W) degrees; spectra (n, bands) at
     the scene's points; worst_point (row, column) of its largest error and worst_spectra (2, bands), its own and the
-    reference's there; band_psnr (bands,) dB.
+    reference's there; samples (n, m, bands) on the scene's grid; band_psnr (bands,) dB.
     """
 
     composite: np.ndarray
@@ -33,6 +33,7 @@ class ModelView:
     spectra: np.ndarray
     worst_point: tuple[int, int]
     worst_spectra: np.ndarray
+    samples: np.ndarray
     band_psnr: np.ndarray
 
 
@@ -42,6 +43,7 @@ class SceneView:
 
     lr (h, w, 3) and reference (H, W, 3) uint8; guide (H, W, 3) uint8 on its own stretch, or None;
     points (n, 2) rows and columns; reference_spectra (n, bands).
+    sample_rows (n,), sample_columns (m,): of a grid of pixels; reference_samples (n, m, bands).
     wavelengths_nm (bands,), or None if unknown; composite_bands: 0-based numbers of those shown as red, green, blue.
     """
 
@@ -51,6 +53,9 @@ class SceneView:
     guide: np.ndarray | None
     points: np.ndarray
     reference_spectra: np.ndarray
+    sample_rows: np.ndarray
+    sample_columns: np.ndarray
+    reference_samples: np.ndarray
     wavelengths_nm: np.ndarray | None
     composite_bands: tuple[int, int, int]
     models: dict[str, ModelView]
@@ -137,12 +142,18 @@ def _results(benchmark: Benchmark) -> Results:
 def _same_reference(one: Preview, other: Preview) -> bool:
     return all(
         np.array_equal(getattr(one, key), getattr(other, key))
-        for key in ("reference_composite", "reference_spectra", "points", "composite_bands")
+        for key in (
+            *("reference_composite", "reference_spectra", "points", "composite_bands"),
+            *("sample_rows", "sample_columns", "reference_samples"),
+        )
     )
 
 
 def _model_view(found: Preview, where: str, command: str) -> ModelView:
-    arrays = (found.composite, found.error, found.spectral_angle, found.spectra, found.worst_spectra, found.band_psnr)
+    arrays = (
+        *(found.composite, found.error, found.spectral_angle, found.band_psnr),
+        *(found.spectra, found.worst_spectra, found.samples, found.reference_samples),
+    )
     if not all(np.isfinite(array).all() for array in arrays):
         raise HsisrError(f"{where} holds values that are no numbers; {command} again")
     stretch = Stretch.of(found.reference_composite)
@@ -153,6 +164,7 @@ def _model_view(found: Preview, where: str, command: str) -> ModelView:
         spectra=found.spectra,
         worst_point=(int(found.worst_point[0]), int(found.worst_point[1])),
         worst_spectra=found.worst_spectra,
+        samples=found.samples,
         band_psnr=found.band_psnr,
     )
 
@@ -168,6 +180,9 @@ def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> Scen
         guide=Stretch.of(found.guide_composite)(found.guide_composite) if found.guide_composite.size else None,
         points=found.points,
         reference_spectra=found.reference_spectra,
+        sample_rows=found.sample_rows,
+        sample_columns=found.sample_columns,
+        reference_samples=found.reference_samples,
         wavelengths_nm=None if numbered else found.wavelengths_nm,
         composite_bands=(red, green, blue),
         models=models,

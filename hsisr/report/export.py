@@ -17,7 +17,7 @@ from hsisr.report.gallery import Row
 _SIDE_PX, _GAP_PX, _HEADING_PX = 256, 6, 18
 
 #: Colours of the page's light theme.
-_COLORS = {"--reference": "#b9b6af", "--muted": "#5b6067", "--rule": "#dbd8d1"}
+_COLORS = {"--reference": "#b9b6af", "--muted": "#5b6067", "--rule": "#dbd8d1", "--paper": "#ffffff"}
 
 
 def start(folder: str | os.PathLike) -> None:

@@ -26,6 +26,21 @@ from hsisr.report.content import History, SceneView
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
+
+def _polygon(corners: int, first_degrees: float = 0.0) -> np.ndarray:
+    """Corners (corners + 1, 2) on a circle, the first one also last; y points up."""
+    turns = np.radians(first_degrees + 360 * np.arange(corners + 1) / corners)
+    return np.stack([np.cos(turns), np.sin(turns)], axis=1)
+
+
+def _cross(turned_degrees: float) -> np.ndarray:
+    """Outline (13, 2) of a cross of two bars."""
+    arm = np.array([(1, -0.3), (1, 0.3), (0.3, 0.3)])
+    turns = np.radians(turned_degrees + 90 * np.arange(4))
+    turned = [arm @ [[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]] for turn in turns]
+    return np.concatenate([*turned, turned[0][:1]])
+
+
 #: Colours of models in light and in dark: each at least 3:1 against the page, apart from each other to
 #: colour-blind eyes as far as eight can be.
 LINE_COLORS = (
@@ -39,12 +54,29 @@ LINE_COLORS = (
     ("#6b5b4b", "#bfae9b"),
 )
 
+#: Shapes of the marks of models, each a closed outline in units of its half width: whoever does not tell the colours
+#: apart tells these.
+MARKERS = (
+    _polygon(12),
+    _polygon(4, 45),
+    _polygon(3, 90),
+    _polygon(4, 90),
+    _polygon(3, 270),
+    _cross(45),
+    _polygon(3, 0),
+    _cross(0),
+)
+
+#: Marks along a line, about so many.
+MARKS = 5
+
 #: A step between neighbouring bands above this multiple of the usual one is a gap.
 GAP = 2.5
 
 _REFERENCE = "#010101"
 _TEXT = "#020202"
 _RULE = "#030303"
+_PAPER = "#040404"
 _WIDTH_IN = 3.6
 _STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
@@ -78,7 +110,10 @@ _STYLE: "dict[RcKeyType, Any]" = {
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How a model is drawn in every plot. index: its entry of LINE_COLORS; dashed: methods without training."""
+    """How a model is drawn in every plot.
+
+    index: its entry of LINE_COLORS and of MARKERS; dashed: methods without training; width: of its line in points.
+    """
 
     index: int
     dashed: bool
@@ -93,6 +128,21 @@ class LineStyle:
     def css_color(self) -> str:
         """Its colour in the page, which follows the theme."""
         return f"var(--line-{self.index})"
+
+    @property
+    def marker(self) -> list[list[float]]:
+        """Its mark in the page: the outline, y pointing down."""
+        return [[round(float(x), 2), round(-float(y), 2)] for x, y in MARKERS[self.index]]
+
+    @property
+    def marker_path(self) -> str:
+        """Its mark as the path of an SVG."""
+        return f"M{'L'.join(f'{x:g} {y:g}' for x, y in self.marker)}Z"
+
+    def marks(self, count: int) -> range:
+        """Which of so many points of its line bear its mark: other ones than those of its neighbours."""
+        step = max(1, count // MARKS)
+        return range(min(step * (2 * self.index + 1) // (2 * len(MARKERS)), count - 1), count, step)
 
 
 def line_styles(networks: dict[str, bool]) -> dict[str, LineStyle]:
@@ -133,14 +183,16 @@ def worst_spectrum(scene: SceneView, model: str, styles: dict[str, LineStyle], l
 def quality_against_time(
     points: dict[str, tuple[float, float]], heading: str, styles: dict[str, LineStyle], label: str
 ) -> str:
-    """A dot a model: seconds per megapixel and band on a logarithmic axis against a score, as SVG.
+    """A mark a model: seconds per megapixel and band on a logarithmic axis against a score, as SVG.
 
     points: model -> (seconds, score). heading: of the score.
     """
     with _figure(height_in=2.6) as (figure, (axes,)):
         middle = float(np.exp(np.mean([np.log(seconds) for seconds, _ in points.values()])))
         for name, (seconds, score) in points.items():
-            axes.plot([seconds] * 2, [score] * 2, color=styles[name].color, linewidth=7, clip_on=False, gid=f"m-{name}")
+            style = styles[name]
+            drawn: dict[str, Any] = {"color": style.color, "linestyle": "none", "clip_on": False, "gid": f"m-{name}"}
+            axes.plot([seconds], [score], **drawn, **_mark(style, 7))
             left = seconds < middle  # labels point to the middle, so that none leaves the figure
             offset, side = ((6, 0), "left") if left else ((-6, 0), "right")
             axes.annotate(name, (seconds, score), offset, textcoords="offset points", ha=side, va="center")
@@ -153,13 +205,14 @@ def quality_against_time(
 
 
 def seed_scores(seeds: dict[str, list[float]], heading: str, styles: dict[str, LineStyle], label: str) -> str:
-    """A row a model: a dot for the score of each seed, a stroke at their mean, as SVG. heading: of the score."""
+    """A row a model: a mark for the score of each seed, a stroke at their mean, as SVG. heading: of the score."""
     with _rows(list(seeds)) as (figure, axes):
         for row, (name, scores) in enumerate(seeds.items()):
-            style: dict[str, Any] = {"color": styles[name].color, "clip_on": False, "gid": f"m-{name}"}
+            style = styles[name]
+            mark: dict[str, Any] = {"color": style.color, "linestyle": "none", "clip_on": False, "gid": f"m-{name}"}
             axes.vlines(np.mean(scores), row - 0.32, row + 0.32, color=_TEXT, linewidth=1.6)
             for score in scores:
-                axes.plot([score] * 2, [row] * 2, linewidth=6, **style)
+                axes.plot([score], [row], **mark, **_mark(style, 6))
         axes.margins(x=0.06)
         axes.set_xlabel(heading)
         return _svg(figure, label)
@@ -171,7 +224,7 @@ def chosen_bands(choices: dict[str, list[int]], wavelengths_nm: np.ndarray | Non
         for row, bands in enumerate(choices.values()):
             places = np.asarray(bands) + 1.0 if wavelengths_nm is None else np.asarray(wavelengths_nm)[bands]
             axes.vlines(places, row - 0.32, row + 0.32, color=_TEXT, linewidth=1.6)
-        axes.set_xlabel("Band" if wavelengths_nm is None else "Wavelength (nm)")
+        _name_bands(axes, wavelengths_nm)
         return _svg(figure, label)
 
 
@@ -196,15 +249,16 @@ def by_band(
             style = styles[name]
             _curve(axes, wavelengths_nm, values, color=style.color, linewidth=style.width, gid=f"m-{name}")
         axes.set_ylim(bottom=0)
-        axes.set(xlabel="Band" if wavelengths_nm is None else "Wavelength (nm)", ylabel=heading)
+        axes.set_ylabel(heading)
+        _name_bands(axes, wavelengths_nm)
         return _svg(figure, label)
 
 
 def training_loss(histories: Sequence[History], styles: dict[str, LineStyle], label: str) -> str:
-    """Training loss against optimiser steps on a logarithmic axis, a line a run, as SVG."""
+    """Training loss against optimiser steps on a logarithmic axis, a line a run with a mark at its end, as SVG."""
     with _figure() as (figure, (axes,)):
         for history in histories:
-            _run(axes, history, history.loss, styles)
+            _run(axes, history, history.loss, styles[history.model], marked=len(history.loss) - 1)
         axes.set_yscale("log", nonpositive="mask")
         _tick_logarithm(axes.yaxis, [loss for history in histories for loss in history.loss if loss > 0])
         axes.set_ylabel("Training loss")
@@ -212,12 +266,10 @@ def training_loss(histories: Sequence[History], styles: dict[str, LineStyle], la
 
 
 def validation_psnr(histories: Sequence[History], styles: dict[str, LineStyle], label: str) -> str:
-    """Validation PSNR against optimiser steps, a line a run, a dot at the weights that were kept, as SVG."""
+    """Validation PSNR against optimiser steps, a line a run, a mark at the weights that were kept, as SVG."""
     with _figure() as (figure, (axes,)):
         for history in histories:
-            _run(axes, history, history.validation_psnr, styles)
-        for history in histories:
-            _run(axes, history, history.validation_psnr, styles, slice(history.kept, history.kept + 1))
+            _run(axes, history, history.validation_psnr, styles[history.model], marked=history.kept)
         axes.set_ylabel("Validation PSNR (dB)")
         return _svg(figure, label)
 
@@ -245,34 +297,53 @@ def _curves(axes: Axes, scene: SceneView, curves: dict[str, np.ndarray], styles:
             linewidth=style.width,
             linestyle=(0, (3, 2.4)) if style.dashed else "solid",
             gid=f"m-{name}",
+            **_mark(style, 6),
+            marked=style.marks(len(values)),
         )
-    axes.set_xlabel("Band" if scene.wavelengths_nm is None else "Wavelength (nm)")
+    _name_bands(axes, scene.wavelengths_nm)
 
 
-def _curve(axes: Axes, wavelengths_nm: np.ndarray | None, values: np.ndarray, **style: Any) -> None:
+def _name_bands(axes: Axes, wavelengths_nm: np.ndarray | None) -> None:
+    """The abscissa in nm; without wavelengths in numbers of bands, which are whole ones."""
+    axes.set_xlabel("Band" if wavelengths_nm is None else "Wavelength (nm)")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=wavelengths_nm is None))
+
+
+def _curve(
+    axes: Axes, wavelengths_nm: np.ndarray | None, values: np.ndarray, marked: Sequence[int] = (), **style: Any
+) -> None:
+    """A line over the bands, which breaks where `segments` says; marked: bands that bear its mark."""
     positions = np.arange(1, len(values) + 1) if wavelengths_nm is None else wavelengths_nm
-    x, y = [], []
+    x: list[float] = []
+    y: list[float] = []
+    places: list[int] = []
     for run in segments(positions):
         alone = run.stop - run.start == 1
+        places += [len(x) + band - run.start for band in marked if run.start <= band < run.stop]
         x += [*_visible(positions[run], alone), np.nan]
         y += [*_visible(values[run], alone), np.nan]
-    axes.plot(x, y, clip_on=False, **style)
+    axes.plot(x, y, clip_on=False, markevery=places, **style)
 
 
-def _run(
-    axes: Axes, history: History, values: np.ndarray, styles: dict[str, LineStyle], rows: slice = slice(None)
-) -> None:
-    """A line over rows of a history; over a single row, a dot."""
-    alone = len(values[rows]) == 1
+def _run(axes: Axes, history: History, values: np.ndarray, style: LineStyle, marked: int) -> None:
+    """A line over the rows of a history, with a mark at one of them."""
     axes.plot(
-        _visible(history.steps[rows], alone),
-        _visible(values[rows], alone),
-        color=styles[history.model].color,
-        linewidth=6 if alone else 1.3,
+        history.steps,
+        values,
+        color=style.color,
+        linewidth=1.3,
         clip_on=False,
         gid=f"m-{history.model}",
+        **_mark(style, 7),
+        markevery=[marked],
     )
     axes.set_xlabel("Optimiser step")
+
+
+def _mark(style: LineStyle, size: float) -> dict[str, Any]:
+    """A model's mark as arguments of matplotlib; size: its width in points."""
+    shape = {"marker": MARKERS[style.index], "markersize": size}
+    return {**shape, "markeredgecolor": _PAPER, "markeredgewidth": 0.6}  # a rim, so that it stands out of the lines
 
 
 def _tick_logarithm(axis: Axis, values: Sequence[float]) -> None:
@@ -355,7 +426,7 @@ def _attributes(style: str) -> str:
 
 def _for_html(svg: str, label: str) -> str:
     """An SVG file of matplotlib's as an element of a page: no prolog, style or ids; colours by name."""
-    svg = svg[svg.index("<svg") :]
+    svg = _inline_marks(svg[svg.index("<svg") :])
     svg = re.sub(r"<metadata>.*?</metadata>|<defs>.*?</defs>|<!--.*?-->", "", svg, flags=re.DOTALL)
     view_box = re.findall(r'viewBox="([^"]+)"', svg)[0]
     head = f'<svg viewBox="{view_box}" role="img" aria-label="{escape(label)}"><title>{escape(label)}</title>'
@@ -367,6 +438,21 @@ def _for_html(svg: str, label: str) -> str:
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", tag[0]), svg)
     for index, (light, _) in enumerate(LINE_COLORS):
         svg = svg.replace(light, f"var(--line-{index})")
-    for color, name in ((_REFERENCE, "--reference"), (_TEXT, "--muted"), (_RULE, "--rule")):
+    for color, name in ((_REFERENCE, "--reference"), (_TEXT, "--muted"), (_RULE, "--rule"), (_PAPER, "--paper")):
         svg = svg.replace(color, f"var({name})")
     return re.sub(r">\s+<", "><", svg)
+
+
+def _inline_marks(svg: str) -> str:
+    """Marks as paths in their places: the names by which matplotlib repeats one would clash within a page.
+
+    Ticks, which have no length here and are the only marks without a filling, are left out.
+    """
+    outlines = re.findall(r'<path id="(\w+)" d="([^"]*)"', svg)
+    shapes = {name: " ".join(outline.split()) for name, outline in outlines}
+
+    def place(use: re.Match) -> str:
+        name, x, y, style = use.groups()
+        return f'<path d="{shapes[name]}" transform="translate({x} {y})"{style}/>' if "fill" in style else ""
+
+    return re.sub(r'<use xlink:href="#(\w+)" x="([^"]*)" y="([^"]*)"([^>]*)/>', place, svg)

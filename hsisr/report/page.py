@@ -16,7 +16,7 @@ import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
 from hsisr.evaluation.table import columns_of, scoring_words
-from hsisr.report import figures, gallery, rule_graph, sweeps, tables, words
+from hsisr.report import figures, gallery, probes, rule_graph, sweeps, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
 from hsisr.report.gallery import GUIDE, LR_INPUT, REFERENCE, Row
@@ -35,7 +35,7 @@ SELECTIONS_IN_WORDS = {
 CARD_ENCODING = Encoding(90, 256)
 
 #: What the pictures of all benchmarks may take together; in base64 they grow by a third.
-PICTURE_BYTES = 14e6
+PICTURE_BYTES = 13e6
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SceneBlock:
     """One scene of a section.
 
     key: the name by which the style sheet knows it. about: size and composite in words. height, width: of the
-    reference in pixels. best: the model of highest PSNR.
+    reference in pixels. best: the model of highest PSNR. probe: see `hsisr.report.probes`.
     """
 
     name: str
@@ -73,6 +73,7 @@ class SceneBlock:
     markers: list[Marker]
     plots: list[Plot]
     best: str
+    probe: dict[str, Any]
 
     @property
     def has_guide(self) -> bool:
@@ -132,10 +133,14 @@ class Overview:
 
 
 def section(content: Content, share: float) -> Section:
-    """What the report shows of one benchmark; share: what its pictures may take of PICTURE_BYTES, 0 to 1."""
+    """What the report shows of one benchmark; share: what it may take of PICTURE_BYTES and SPECTRA_BYTES, 0 to 1."""
     benchmark, results = content.benchmark, content.results
     styles = figures.line_styles({name: model.is_network for name, model in benchmark.models.items()})
-    scenes = [_scene_block(benchmark.name, scene, results, styles) for scene in content.scenes]
+    stride = probes.choose_stride(content.scenes, probes.SPECTRA_BYTES * share)
+    scenes = [
+        _scene_block(benchmark.name, scene, results, styles, probes.probe(scene, stride, styles))
+        for scene in content.scenes
+    ]
     pictures = [picture.image for scene in scenes for row in scene.rows for picture in row.pictures]
     encoding = choose_encoding(pictures, PICTURE_BYTES * share)
     several = len(results.parts["test"]) > 1
@@ -214,7 +219,7 @@ def document(template: str, title: str, styles: Sequence[str], **values: object)
 
     styles: rules of its own. values: what the template shows beside the title. Its policy as of `render`.
     """
-    style, script = "\n".join([_colours(), _text("style.css"), *styles]), _text("page.js")
+    style, script = "\n".join([_colours(), _text("style.css"), *styles]), _text("page.js") + _text("probe.js")
     return _render(
         template,
         title=title,
@@ -284,7 +289,9 @@ def _text(name: str) -> str:
     return (resources.files("hsisr.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def _scene_block(benchmark: str, scene: SceneView, results: Results, styles: dict[str, LineStyle]) -> SceneBlock:
+def _scene_block(
+    benchmark: str, scene: SceneView, results: Results, styles: dict[str, LineStyle], probe: dict[str, Any]
+) -> SceneBlock:
     height, width = scene.reference.shape[:2]
     psnr_label = f"PSNR of every band of {scene.name}: {', '.join(scene.models)}"
     psnr = Plot("PSNR of each band", Markup(figures.band_psnr(scene, styles, psnr_label)))
@@ -311,6 +318,7 @@ def _scene_block(benchmark: str, scene: SceneView, results: Results, styles: dic
             psnr,
         ],
         best=best,
+        probe=probe,
     )
 
 

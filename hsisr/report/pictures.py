@@ -75,11 +75,11 @@ class Encoding:
     def words(self) -> str:
         """How the page tells it."""
         form = "without loss" if self.quality is None else f"at WebP quality {self.quality}"
-        return f"Pictures are stored {form}, those of more than {self.side_px} pixels a side reduced to fewer."
+        return f"Pictures are stored {form}; those of more than {self.side_px} pixels a side are reduced."
 
     def data_uri(self, picture: np.ndarray) -> str:
         """A picture (H, W, 3) uint8 as a `data:` address."""
-        data = self._encoded(picture, self._factor(picture))
+        data = self._encode(picture, self._factor(picture))
         return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
     def size_bytes(self, picture: np.ndarray) -> float:
@@ -88,12 +88,12 @@ class Encoding:
         top, left = (max(0, (side - factor * _SAMPLE_PX) // 2) for side in picture.shape[:2])
         sample = picture[top : top + factor * _SAMPLE_PX, left : left + factor * _SAMPLE_PX]
         share = sample[..., 0].size / picture[..., 0].size
-        return len(self._encoded(sample, factor)) / share
+        return len(self._encode(sample, factor)) / share
 
     def _factor(self, picture: np.ndarray) -> int:
         return math.ceil(max(picture.shape[:2]) / self.side_px)
 
-    def _encoded(self, picture: np.ndarray, factor: int) -> bytes:
+    def _encode(self, picture: np.ndarray, factor: int) -> bytes:
         image = Image.fromarray(np.ascontiguousarray(picture))
         if factor > 1:
             image = image.reduce(factor)

@@ -143,6 +143,8 @@ def _image_words(image: Source) -> str:
 
 
 def _footprint_words(found: Quality, scale: int) -> str:
+    if not any(found.footprint.sigma_px()):
+        return "one pixel of the result, measured against the guide"
     rows, columns = (FWHM_PER_SIGMA * sigma / scale for sigma in found.footprint.sigma_px())
     size = f"full width at half maximum {rows:.2f} x {columns:.2f} LR pixels (rows, columns)"
     return f"{size}, measured against the guide" if found.measured else f"{size}, assumed, not measured"

@@ -112,7 +112,7 @@ class Run:
             finally:
                 self.feed.close()
         self._save()
-        self.model.load_state_dict(self._selected())
+        self.model.load_state_dict(self._selected_weights())
 
     @property
     def network(self) -> nn.Module:
@@ -302,7 +302,7 @@ class Run:
             self.history.rows.append(row)
         self.losses.row.clear()
 
-    def _selected(self) -> dict[str, Tensor]:
+    def _selected_weights(self) -> dict[str, Tensor]:
         if self.training.select == "validation" and self.validate is not None:
             return self.best_weights
         return _copy_weights(self.network)

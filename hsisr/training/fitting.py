@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Outcome:
     """How a training ended.
 
-    steps, epochs: taken. kept_step: the step whose weights are kept; validation_psnr: theirs in dB, None without
-    validation. seconds: of training, over all interruptions.
+    steps, epochs: how many were taken. kept_step: the step whose weights are kept; validation_psnr: of these weights,
+    in dB; None without validation. seconds: of training, over all interruptions.
     """
 
     steps: int
@@ -60,7 +60,7 @@ def fit(
     objective: what is done with a batch; None: what `training` says (`hsisr.training.objectives`).
     others: patches of the objectives `rgb` and `unlabelled`. validate: PSNR in dB of a network, called at every
     validation (`hsisr.training.validation.Validation` scores pair files); None: the last weights are kept.
-    settings: plain values that make this run another one than its folder's last, beside all that follows.
+    settings: further plain values that identify this run: if they change, training starts anew.
     export: writes a network to a path; called for checkpoints/{best,last}.safetensors at every validation.
     options: what the network's class was built with, beside scale, bands and guide_channels, for model.safetensors;
     None: what its attributes of the same names say.
@@ -68,15 +68,16 @@ def fit(
     model.safetensors can be given to `hsisr.super_resolve` and to `weights:` of a configuration. Where the network
     cannot be built again from its class and options, a line says so before training, and no file is written.
 
-    A run that was interrupted goes on with the same call. The same is: `training`, seed, settings, the content of
-    patches and validation, the network's layers, and the code of hsisr, of the network and of the objective. Where one
-    of them differs, the state is set aside with a line that names the difference, and training starts anew. The weights
-    that the network comes with are not compared. A finished run keeps no state: the same call trains again.
+    A run that was interrupted goes on with the same call. A call is the same if nothing of this has changed:
+    `training`, seed, settings, the content of patches and validation, the network's layers, and the code of hsisr, of
+    the network and of the objective. If something has, a line names it, the state is set aside, and training starts
+    anew. The weights that the network comes with are not compared. A finished run keeps no state: the same call trains
+    again.
 
     With several devices (`training.devices`) this function starts processes: call it under
     `if __name__ == "__main__":`, with a model and functions that can be pickled.
-    Raises HsisrError for what cannot be, if another process trains in the folder, if the loss is no number and if the
-    disk is full; Interrupted, which is one, after SIGINT or SIGTERM, with the state saved.
+    Raises HsisrError for arguments that do not fit, if another process trains in the folder, if the loss is no number
+    and if the disk is full; and Interrupted, a HsisrError, after SIGINT or SIGTERM: the state is then saved.
     """
     from hsisr.models.model_files import save_model
     from hsisr.training import state

@@ -29,11 +29,11 @@ def train(
 
     config: a Config or the path of a config.yaml. benchmark, model, seed: only these; None means all of them. A
     benchmark with folds is all of its folds.
-    gpus: at most so many of `training.devices`, as a scheduler gave them; 0 or None: no limit. No result depends on it
-    but for rounding.
+    gpus: how many of `training.devices` may be used at most, as a scheduler allows; 0 or None: no limit. It changes
+    results by no more than rounding.
     The patch file and the validation pairs must exist (`snakemake` or `hsisr pairs` and `hsisr patches` make them).
-    Raises HsisrError for a configuration or a name that cannot be, for missing or damaged files, and for a run
-    folder that another process trains in.
+    Raises HsisrError for an invalid configuration, an unknown name, missing or damaged files, and a run folder in
+    which another process trains.
     """
     config = config if isinstance(config, Config) else load(config)
     folders = []

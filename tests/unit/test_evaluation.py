@@ -113,6 +113,11 @@ def test_preview_shows_the_error_where_it_is(small):
     pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
     assert found.composite.shape == (80, 48, 3) and found.lr_composite.shape == (20, 12, 3)
     np.testing.assert_array_equal(found.reference_composite[..., 1], pair.hr[found.composite_bands[1]])
+    assert found.samples.shape == found.reference_samples.shape == (40, 24, 5)
+    pixel = (slice(None), found.sample_rows[3], found.sample_columns[5])
+    np.testing.assert_array_equal(found.reference_samples[3, 5], pair.hr[pixel])
+    estimate = np.clip(hsisr.models.gsa(pair.lr, pair.guide, scale=4), 0, 1)
+    np.testing.assert_allclose(found.samples[3, 5], estimate[pixel], atol=1e-6)
     rows, columns = found.points.T
     np.testing.assert_allclose(
         found.error[rows, columns],

@@ -164,8 +164,8 @@ def test_with_skip_the_first_maps_show_the_image_and_no_pattern(scale):
         torch.manual_seed(0)
         network = DeepShare(12, scale, width=32, skip=skip)
         with torch.no_grad():
-            nothing = network._joined(torch.zeros_like(lr))[..., 16:-16, 16:-16]
-            detail = (network._joined(lr) - network._joined(even))[..., 16:-16, 16:-16]
+            nothing = network._join_groups(torch.zeros_like(lr))[..., 16:-16, 16:-16]
+            detail = (network._join_groups(lr) - network._join_groups(even))[..., 16:-16, 16:-16]
         return float(nothing.std((2, 3)).mean() / detail.std((2, 3)).mean())
 
     assert pattern(skip=True) == 0

@@ -147,7 +147,7 @@ def test_mtf_filter_keeps_the_mean_and_three_tenths_at_nyquist():
 def test_decimation_begins_at_index_three():
     image = np.zeros((1, 6 * 4 + 40, 6 * 4 + 40))
     image[0, 20 + 3 + 6, 20 + 3 + 12] = 1
-    low = prisma.decimated(image)
+    low = prisma.decimate(image)
     assert low.shape == (1, 4, 4) and np.unravel_index(low.argmax(), low.shape) == (0, 1, 2)
     assert low.max() == pytest.approx(prisma.mtf_kernel()[20, 20])
 

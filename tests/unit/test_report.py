@@ -29,7 +29,7 @@ from hsisr.evaluation import preview, results
 from hsisr.files import stamp, write_text
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark, resolve
-from hsisr.report import content, figures, page, pictures, tables, words
+from hsisr.report import content, figures, page, pictures, probes, tables, words
 from hsisr.training.engine import HISTORY_COLUMNS
 
 CONFIG = {
@@ -610,6 +610,9 @@ def test_bands_without_wavelengths_are_numbered(pines):
     scene = replace(pines.scenes[0], wavelengths_nm=None)
     svg = figures.band_psnr(scene, figures.line_styles({"bicubic": False, "gsa": False, "net": True}), "")
     assert ">Band<" in svg and "Wavelength" not in svg
+    five = replace(scene, models={"net": replace(scene.models["net"], band_psnr=np.arange(5.0))})
+    svg = figures.band_psnr(five, figures.line_styles({"net": True}), "")
+    assert [text for text in re.findall(r">([\d.]+)</text>", svg.split(">Band<")[0])] == ["1", "2", "3", "4", "5"]
 
 
 def test_preview_without_wavelengths_counts_bands(project):
@@ -633,7 +636,32 @@ def test_training_curves_and_kept_weights(pines):
     styles = figures.line_styles({"bicubic": False, "gsa": False, "net": True})
     loss = figures.training_loss(pines.histories, styles, "")
     assert loss.count('data-model="net"') == 2 and ">0.05<" in loss  # a logarithmic axis in plain numbers
-    assert figures.validation_psnr(pines.histories, styles, "").count('data-model="net"') == 4  # runs, and their dots
+    psnr = figures.validation_psnr(pines.histories, styles, "")
+    kept = [re.search(r"L ([\d.]+ [\d.]+)", line)[1] for line in lines_of(psnr)["net"]]
+    assert kept == [re.search(r"translate\(([\d. ]+)\)", line)[1] for line in lines_of(psnr)["net"]]
+
+
+def lines_of(svg: str) -> dict[str, list[str]]:
+    """Model -> what draws each of its lines, and their marks."""
+    found = {}
+    for part in " ".join(svg.split()).split('<g data-model="')[1:]:
+        name, drawn = part.split('">', 1)
+        found.setdefault(name, []).append(drawn.partition("</g></g>")[0])
+    return found
+
+
+def test_models_differ_by_more_than_colour(pines):
+    styles = figures.line_styles(dict.fromkeys("abcdefgh", True))
+    marks = {style.marker_path for style in styles.values()}
+    assert len(marks) == len(styles) == len({style.color for style in styles.values()})
+    assert len({style.marks(200)[0] for style in styles.values()}) == len(styles)  # none lies over another
+    assert all(set(style.marks(count)) <= set(range(count)) for style in styles.values() for count in (1, 3, 31))
+    svg = figures.band_psnr(pines.scenes[0], figures.line_styles({"bicubic": False, "gsa": False, "net": True}), "")
+    drawn = {
+        name: set(re.findall(r'<path d="([^"]*)" transform="translate', line))
+        for name, (line,) in lines_of(svg).items()
+    }
+    assert [len(shapes) for shapes in drawn.values()] == [1, 1, 1] and len(set.union(*drawn.values())) == 3
 
 
 def test_lines_stand_out_in_both_themes():
@@ -654,6 +682,59 @@ def contrast(one: str, other: str) -> float:
 
     bright, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (bright + 0.05) / (dark + 0.05)
+
+
+# --- spectra of any pixel
+
+
+def probes_of(parsed: Page) -> list[dict]:
+    blocks = [text for tag, attributes, text in parsed.tags if attributes.get("type") == "application/json"]
+    return [json.loads("".join(text)) for text in blocks]
+
+
+def unpacked(probe: dict, row: int, column: int) -> np.ndarray:
+    """(1 + models, bands) spectra of a pixel of the page, found by its place in the scene."""
+    place = probe["rows"].index(row) * len(probe["columns"]) + probe["columns"].index(column)
+    content = base64.b64decode(probe["spectra"][place])
+    low, step = np.frombuffer(content[:8], "<f4").astype(float)
+    return (low + step * np.frombuffer(content[8:], "<u2")).reshape(-1, len(probe["positions"]))
+
+
+def test_page_holds_the_spectra_of_many_pixels(built, parsed):
+    found = preview.read(built / "results/indian_pines_x4/gsa.h5")["indian_pines-test"]
+    probe = probes_of(parsed)[0]
+    assert [line["name"] for line in probe["models"]] == ["bicubic", "gsa", "net"] and probe["size"] == [80, 48]
+    assert probe["rows"] == found.sample_rows.tolist() == list(range(0, 80, 2)) and probe["every"] == 2
+    reference = smooth_cube(200, 80, 48, 0)
+    for row, column in ((0, 0), (40, 22), (78, 46)):
+        spectra = unpacked(probe, row, column)
+        np.testing.assert_allclose(spectra[0], reference[:, row, column], atol=1e-5)
+        n, m = (list(found).index(at) for found, at in ((probe["rows"], row), (probe["columns"], column)))
+        np.testing.assert_allclose(spectra[2], found.samples[n, m], atol=1e-5)
+
+
+def test_dark_pixels_keep_their_spectral_angle():
+    rng = np.random.default_rng(0)
+    spectra = 1e-4 * rng.random((5, 31))
+    content = probes.pack(spectra)
+    low, step = np.frombuffer(content[:8], "<f4").astype(float)
+    again = (low + step * np.frombuffer(content[8:], "<u2")).reshape(spectra.shape)
+    np.testing.assert_allclose(again, spectra, atol=1e-4 / 65535)
+    assert probes.pack(np.full((2, 3), 0.25))[8:] == bytes(12)  # all equal: codes of 0, and no division by 0
+
+
+def test_more_scenes_show_fewer_pixels_each(pines):
+    scene = pines.scenes[0]
+    whole = probes.choose_stride([scene], 1e9)
+    size = 2 * 4 * 200  # of a pixel: the reference and three models
+    stride = probes.choose_stride([scene] * 12, 1.2e6)
+    shown = probes.probe(scene, stride, figures.line_styles(dict.fromkeys(scene.models, True)))
+    assert whole == 1 and stride > 1 and shown["every"] == 2 * stride
+    assert 12 * len(shown["spectra"]) * (size + 8) <= 1.2e6 < 12 * 2 * len(shown["spectra"]) * (size + 8)
+    assert probes.choose_stride([scene], 1) == 40 and probes.choose_stride([], 1) == 1
+
+
+# --- figures as files
 
 
 def test_figures_are_files_of_their_own(built, project):
@@ -921,6 +1002,70 @@ def test_browser_slider_viewer_and_legend_work(built, tmp_path):
 
 
 @needs_chromium
+def test_browser_draws_the_spectra_of_the_pixel_that_is_pressed(built, tmp_path):
+    script = """
+    const figure = document.querySelector(".probe");
+    const field = figure.querySelector(".field"), band = figure.querySelector(".band input");
+    const result = { plain: figure.querySelector("output").textContent };
+    const rows = [...figure.querySelectorAll("tbody tr")];
+    const cells = () => rows.map((row) => [...row.cells].map((cell) => cell.textContent));
+    const caption = () => figure.querySelector("caption").textContent;
+    const at = (type, row, column, kind) => {
+      const box = field.getBoundingClientRect();
+      const clientX = box.left + box.width * (column + 0.5) / 48, clientY = box.top + box.height * (row + 0.5) / 80;
+      field.dispatchEvent(new PointerEvent(type, { clientX, clientY, pointerType: kind, bubbles: true }));
+    };
+    at("pointermove", 10, 6, "mouse");
+    result.hovered = caption();
+    at("pointerleave", 0, 0, "mouse");
+    result.left = caption();
+    at("click", 30, 12, "touch");
+    result.pressed = caption();
+    band.value = 7;
+    band.dispatchEvent(new Event("input"));
+    result.cells = cells();
+    const press = (key, shiftKey = false) => {
+      field.dispatchEvent(new KeyboardEvent("keydown", { key, shiftKey, cancelable: true }));
+    };
+    press("ArrowDown");
+    press("ArrowLeft", true);
+    result.moved = caption();
+    result.said = figure.querySelector("output").textContent;
+    const curve = figure.querySelector('.plot [data-model="net"] path').getAttribute("d");
+    result.runs = curve.split("M").length - 1;
+    result.lines = [...figure.querySelectorAll(".plot [data-model]")].map((line) => line.dataset.model);
+    document.querySelector('.legend button[data-model="gsa"]').click();
+    press("ArrowUp");
+    result.hidden = [...figure.querySelectorAll('.plot [data-model="gsa"]')].map((line) => line.style.visibility);
+    return result;
+    """
+    dom, console = browse(with_script(built / paths.REPORT, tmp_path / "page.html", script), tmp_path / "profile")
+    assert console == []
+    result = found(dom)
+    models = ["bicubic", "gsa", "net"]
+    kept = {name: preview.read(built / f"results/indian_pines_x4/{name}.h5")["indian_pines-test"] for name in models}
+    middle = f"{kept['net'].wavelengths_nm[kept['net'].composite_bands[1]]:.1f}".removesuffix(".0")
+    assert result["plain"] == "" and result["hovered"] == f"Row 10, column 6, at {middle} nm"
+    assert result["left"] == f"Row 40, column 24, at {middle} nm"
+    assert result["pressed"] == f"Row 30, column 12, at {middle} nm"
+    reference = kept["net"].reference_samples[15, 6].astype(float)
+    assert result["cells"][0] == ["Reference", f"{reference[7]:.4f}", "", "", ""]
+    for cells, name in zip(result["cells"][1:], models, strict=True):
+        estimate = kept[name].samples[15, 6].astype(float)
+        error = estimate - reference
+        sam = np.degrees(np.arccos(estimate @ reference / np.linalg.norm(estimate) / np.linalg.norm(reference)))
+        shown = [float(cell.rstrip("\u00b0")) for cell in cells[1:]]
+        assert cells[0] == name and shown[:3] == pytest.approx(
+            [estimate[7], error[7], np.sqrt(np.mean(error**2))], abs=1e-4
+        )
+        assert shown[3] == pytest.approx(sam, abs=0.006)
+    assert result["moved"] == f"Row 32, column 0, at {kept['net'].wavelengths_nm[7]:.1f} nm".replace(".0 nm", " nm")
+    assert result["said"].startswith("Row 32, column 0. Spectral angle in degrees: bicubic ")
+    assert result["runs"] == 5 and result["lines"] == ["reference", *models, *models]
+    assert result["hidden"] == ["hidden", "hidden"]
+
+
+@needs_chromium
 def test_browser_page_fits_a_phone(built, tmp_path):
     script = "return [document.documentElement.scrollWidth, window.innerWidth, document.images.length];"
     page_file = with_script(built / paths.REPORT, tmp_path / "page.html", script)
@@ -998,6 +1143,7 @@ def busy_preview(
         composite=texture + noise * rng.standard_normal(texture.shape, dtype=np.float32),
         reference_composite=texture,
         lr_composite=texture[::8, ::8],
+        guide_composite=texture,
         composite_bands=np.array([25, 15, 5]),
         error=noise * np.abs(rng.standard_normal((512, 512), dtype=np.float32)),
         spectral_angle=noise * np.abs(rng.standard_normal((512, 512), dtype=np.float32)),
@@ -1006,6 +1152,10 @@ def busy_preview(
         reference_spectra=np.ones((3, 31), np.float32) * 0.5,
         worst_point=np.array([100, 400]),
         worst_spectra=spectra[:2],
+        sample_rows=np.arange(5, 512, 11),
+        sample_columns=np.arange(5, 512, 11),
+        samples=rng.random((47, 47, 31), dtype=np.float32),
+        reference_samples=np.full((47, 47, 31), 0.5, np.float32),
         band_psnr=40 - 100 * noise + rng.random(31),
         wavelengths_nm=wavelengths_nm,
     )

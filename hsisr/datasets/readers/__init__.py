@@ -41,7 +41,7 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
 
     path: of the file or folder. reader: one of READERS; `auto` looks at the content, never at the file's ending.
     options: the reader's own, such as `variable`, `axes` or `wavelengths_nm`; see the `read` function of its module.
-    A folder with nothing but one folder in it stands for that one, as CAVE's archive unpacks.
+    If a folder holds nothing but one folder, that one is read: CAVE's archive unpacks like this.
     Raises HsisrError, naming file and fault, for anything that cannot be read.
     """
     path = innermost(Path(path))

@@ -24,7 +24,7 @@ _SUFFIXES = SUFFIXES | {".jp2"}
 
 def matches(path: Path, head: bytes) -> bool:
     """True for a folder that holds numbered images."""
-    return path.is_dir() and bool(_numbered(path))
+    return path.is_dir() and bool(_find_images(path))
 
 
 def read(
@@ -45,7 +45,7 @@ def read(
     georeference, nodata value, scale and masks. nodata, crs, georeference: as of a GeoTIFF.
     Raises HsisrError for a missing number, images of different size, type or place, or a damaged image.
     """
-    found = _numbered(path) if names is None else [path / name for name in sorted(names, key=natural_key)]
+    found = _find_images(path) if names is None else [path / name for name in sorted(names, key=natural_key)]
     files = _checked_numbers(path, found, bands)
     if channel is None and all(_is_raster(file) for file in files):
         options = {"nodata": nodata, "crs": crs, "georeference": georeference}
@@ -68,7 +68,7 @@ def read(
 
 def describe(path: Path) -> dict[str, Any]:
     """Number of images, and size and type of the first."""
-    files = _numbered(path)
+    files = _find_images(path)
     if raster_driver_of(first_bytes(files[0], 16)) == _JPEG_2000:
         with left_on_disk():
             scene = raster.read(files[0])
@@ -116,7 +116,7 @@ def _is_raster(file: Path) -> bool:
     return raster_driver_of(first_bytes(file, 16)) in ("GTiff", _JPEG_2000)
 
 
-def _numbered(folder: Path) -> list[Path]:
+def _find_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise HsisrError(f"{folder}: no such folder of band images")
     images = [file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")]

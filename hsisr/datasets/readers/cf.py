@@ -21,7 +21,7 @@ def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, 
     evenly spaced coordinates x and y, or of longitudes and latitudes, else GDAL's `GeoTransform`: coordinates follow a
     cut of the image, and the attribute does not.
     """
-    place = _named(name, (text_attribute(datasets[name], "grid_mapping") or "").partition(":")[0], datasets)
+    place = _find_variable(name, (text_attribute(datasets[name], "grid_mapping") or "").partition(":")[0], datasets)
     if place is None:
         return Georeference()
     wkt, geotransform = text_attribute(place, "crs_wkt", "spatial_ref"), text_attribute(place, "GeoTransform")
@@ -31,13 +31,13 @@ def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, 
         transform = (x[0], 0.0, x[1], 0.0, y[0], y[1])
     elif geotransform is not None:
         transform = _geotransform(path, geotransform)
-    return Georeference(None if wkt is None else _checked(path, wkt), transform)
+    return Georeference(None if wkt is None else _check_wkt(path, wkt), transform)
 
 
 def valid_pixels(name: str, datasets: Mapping[str, Any], rows: int, columns: int) -> np.ndarray | None:
     """Mask (rows, columns) of the variable `valid` that the cube names as ancillary; None without one."""
     names = (text_attribute(datasets[name], "ancillary_variables") or "").split()
-    found = _named(name, "valid", datasets) if "valid" in names else None
+    found = _find_variable(name, "valid", datasets) if "valid" in names else None
     if found is None or found.shape != (rows, columns):
         return None
     valid: np.ndarray = found[...] > 0
@@ -47,7 +47,7 @@ def valid_pixels(name: str, datasets: Mapping[str, Any], rows: int, columns: int
 _X, _Y = ("x", "lon", "longitude"), ("y", "lat", "latitude")
 
 
-def _named(cube: str, name: str, datasets: Mapping[str, Any]) -> Any:
+def _find_variable(cube: str, name: str, datasets: Mapping[str, Any]) -> Any:
     """The variable of this name in the cube's group, or in the file's."""
     group = cube.rpartition("/")[0]
     return datasets.get(f"{group}/{name.strip()}".strip("/"), datasets.get(name.strip()))
@@ -57,7 +57,7 @@ def _coordinates(
     cube: str, names: tuple[str, ...], size: int, datasets: Mapping[str, Any]
 ) -> tuple[float, float] | None:
     """Step, and place of the first pixel's outer edge, of evenly spaced coordinates; None where there are none."""
-    found = next((item for key in names if (item := _named(cube, key, datasets)) is not None), None)
+    found = next((item for key in names if (item := _find_variable(cube, key, datasets)) is not None), None)
     if found is None or found.shape != (size,) or size < 2:
         return None
     places = np.asarray(found[...], float)
@@ -76,7 +76,7 @@ def _geotransform(path: Path, text: str) -> tuple[float, ...]:
     return a, b, c, d, e, f
 
 
-def _checked(path: Path, wkt: str) -> str:
+def _check_wkt(path: Path, wkt: str) -> str:
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 

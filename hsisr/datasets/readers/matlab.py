@@ -60,7 +60,7 @@ def read(
     widths = vector(path, fwhm_nm, "band widths", bands)
     valid = None
     if mask is not None:
-        valid = file.values(_known(path, file, mask)) != 0
+        valid = file.values(_find_variable(path, file, mask)) != 0
         if valid.shape != (source.shape[order[1]], source.shape[order[2]]):
             raise HsisrError(f"{path}: the mask {mask} is {'x'.join(map(str, valid.shape))}, the cube is not")
         valid = None if valid.all() else np.ascontiguousarray(valid)
@@ -158,7 +158,7 @@ def _open(path: Path, wanted: str | None = None) -> _MatFile:
     return _Version5(path)
 
 
-def _known(path: Path, file: _MatFile, name: str) -> str:
+def _find_variable(path: Path, file: _MatFile, name: str) -> str:
     if name not in file.shapes:
         raise HsisrError(f"{path}: has no numeric variable {name!r}; it holds {', '.join(file.shapes)}")
     return name
@@ -207,20 +207,20 @@ def _from_matrix(
 def _named_as_exported(file: _MatFile, bands: int, mask: str | None, wavelengths_nm: Any) -> tuple[Any, Any, Any]:
     """(name of the mask, wavelengths, widths): as asked for, else from the variables that our writer names."""
     if isinstance(wavelengths_nm, str):
-        wavelengths_nm = file.values(_known(file.path, file, wavelengths_nm))
+        wavelengths_nm = file.values(_find_variable(file.path, file, wavelengths_nm))
 
-    def exported(name: str) -> Any:
+    def find_exported(name: str) -> Any:
         return file.values(name) if file.shapes.get(name) in ((1, bands), (bands, 1)) else None
 
-    wavelengths_nm = exported("wavelengths_nm") if wavelengths_nm is None else wavelengths_nm
-    return mask or ("valid" if "valid" in file.shapes else None), wavelengths_nm, exported("fwhm_nm")
+    wavelengths_nm = find_exported("wavelengths_nm") if wavelengths_nm is None else wavelengths_nm
+    return mask or ("valid" if "valid" in file.shapes else None), wavelengths_nm, find_exported("fwhm_nm")
 
 
 def _number(file: _MatFile, key: str, value: int | str | None) -> int:
     """A number of rows or columns, given as such or as the name of a variable."""
     if value is None:
         raise HsisrError(f"{file.path}: a matrix of spectra needs `{key}`: a number, or the name of a variable")
-    given = np.ravel(file.values(_known(file.path, file, value)) if isinstance(value, str) else value)
+    given = np.ravel(file.values(_find_variable(file.path, file, value)) if isinstance(value, str) else value)
     if given.size != 1 or not np.isfinite(given[0]) or given[0] < 1 or given[0] != int(given[0]):
         raise HsisrError(f"{file.path}: {key} must be a whole number of 1 or more, not {given[:3].tolist()}")
     return int(given[0])

@@ -57,13 +57,13 @@ class Package:
         """The package that a folder or a zip archive is; None for another file. head: its first bytes."""
         known = _looked_into.get()
         if known is None:
-            return cls._listed(path, head)
+            return cls._list(path, head)
         if path not in known:
-            known[path] = cls._listed(path, head)
+            known[path] = cls._list(path, head)
         return known[path]
 
     @classmethod
-    def _listed(cls, path: Path, head: bytes) -> "Package | None":
+    def _list(cls, path: Path, head: bytes) -> "Package | None":
         if path.is_dir():
             return cls(path, _files_below(path))
         if head.startswith(_ZIP):

@@ -110,7 +110,7 @@ class _Raster(LazyArray):
             check(header, TEXT_BYTES, header.stat().st_size, "bytes of text")
         if header is not None and b"spectral library" in header.read_bytes().lower():
             raise HsisrError(f"{path}: a library of spectra, not an image")
-        with self._guarded():
+        with self._guard():
             if driver == "GTiff":
                 self._images = self._pages(name or path)
             elif driver is None:
@@ -127,7 +127,7 @@ class _Raster(LazyArray):
         self._check_interpretation()
         if self.format == "ENVI":
             self._check_envi(data)
-        with self._guarded():
+        with self._guard():
             self._mask, alpha = valid_pixels(path, self._image)
         #: Image and band of each band of the scene.
         self._places = [
@@ -148,7 +148,7 @@ class _Raster(LazyArray):
 
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         indices = list(range(bands.start, bands.stop, bands.step))
-        with self._guarded():
+        with self._guard():
             if len(self._images) == 1:
                 block = self._image.read([self._places[index][1] for index in indices], window=window)
             else:
@@ -160,7 +160,7 @@ class _Raster(LazyArray):
         self, wavelengths_nm: Any = None, crs: str | None = None, georeference: str | None = None
     ) -> dict[str, Any]:
         """Fields of Scene that the metadata give. The arguments, as of `read`, take the place of theirs."""
-        with self._guarded():
+        with self._guard():
             tags = self._image.tags()
             spectral = self._spectral(tags, vector(self.path, wavelengths_nm, "wavelengths", self.shape[0]))
             place = ground.as_told(self.path, ground.georeference(self._image), crs, georeference)
@@ -179,7 +179,7 @@ class _Raster(LazyArray):
         }
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _guard(self) -> Iterator[None]:
         with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"), virtual.reached(self.path):
             yield
 
@@ -210,7 +210,7 @@ class _Raster(LazyArray):
         return pages
 
     def _check_interpretation(self) -> None:
-        with self._guarded():
+        with self._guard():
             holds_indices = self._image.count == 1 and self._image.colorinterp[0].name == "palette"
         if holds_indices:
             raise HsisrError(
@@ -226,7 +226,7 @@ class _Raster(LazyArray):
                 raise HsisrError(f"{self.path}: its ENVI header lacks `{key.replace('_', ' ')}`; it is cut or damaged")
         size = (self._image.count, self._image.height, self._image.width)
         expected = int(np.prod(size, dtype=object)) * np.dtype(self._image.dtypes[0]).itemsize
-        with self._guarded():
+        with self._guard():
             expected += int(header.get("header_offset", "0") or 0)
         actual = data_file.stat().st_size
         if actual < expected and header.get("file_compression", "0").strip() in ("", "0"):
@@ -236,12 +236,12 @@ class _Raster(LazyArray):
 
     def _header(self) -> dict[str, str]:
         """The ENVI header, keys in lower case with _ for blanks; empty for a GeoTIFF."""
-        with self._guarded():
+        with self._guard():
             return {name.lower(): value for name, value in self._image.tags(ns="ENVI").items()}
 
     def _of_bands(self, say: Callable[[Any], Sequence[Any]]) -> list[Any]:
         """What rasterio says of each band of the scene. say: takes an image and says it of all its bands, slowly."""
-        with self._guarded():
+        with self._guard():
             columns = [say(image) for image in self._images]
         return [columns[number][band - 1] for number, band in self._places]
 

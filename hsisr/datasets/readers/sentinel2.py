@@ -54,7 +54,7 @@ def read(path: Path, resolution: int = 10, bands: str | None = None, quality: st
         found = metadata.rpartition("/")[2]
         raise HsisrError(f"{path}: a Sentinel-2 product of another level ({found}); expected level 2A, MTD_MSIL2A.xml")
     root = package.xml(metadata)
-    names = _chosen(path, package, resolution, bands)
+    names = _choose_files(path, package, resolution, bands)
     places = [package.place(name) for name in names.values()]
     one_band = [replace(products.raster(package, name), nodata=0.0) for name in names.values()]
     scene = stacked(one_band, [str(place) for place in places], one_band[0].name)
@@ -86,7 +86,7 @@ def _package(path: Path, head: bytes) -> Package | None:
     return products.package_of(path, head, _FILE, _METADATA)
 
 
-def _chosen(path: Path, package: Package, resolution: int, bands: str | None) -> dict[str, str]:
+def _choose_files(path: Path, package: Package, resolution: int, bands: str | None) -> dict[str, str]:
     """Band -> file, of one resolution."""
     if resolution not in (10, 20, 60):
         raise HsisrError(f"{path}: resolution={resolution}: Sentinel-2 has bands of 10, 20 and 60 m")

@@ -50,10 +50,10 @@ def read(path: Path, asset: str | None = None, guide: str | None = None, remote:
         item = json.loads(path.read_text(encoding="utf-8"))
         assets: Mapping[str, Any] = item["assets"]
         listed = ", ".join(assets) or "none"
-    keys = _keys(asset) if asset else _chosen(assets, "lr") or _only_data(assets)
+    keys = _keys(asset) if asset else _find_keys(assets, "lr") or _only_data(assets)
     if not keys:
         raise HsisrError(f"{path}: which asset is the image? Say it with --read asset=KEY; it has {listed}")
-    sharp = _keys(guide) if guide else _chosen(assets, "guide")
+    sharp = _keys(guide) if guide else _find_keys(assets, "guide")
     missing = [key for key in (*keys, *sharp) if key not in assets]
     if missing:
         raise HsisrError(f"{path}: has no asset {', '.join(missing)}; it has {listed}")
@@ -84,7 +84,7 @@ def _roles(asset: Any) -> list[Any]:
     return roles if isinstance(roles, list) else []
 
 
-def _chosen(assets: Mapping[str, Any], word: str) -> tuple[str, ...]:
+def _find_keys(assets: Mapping[str, Any], word: str) -> tuple[str, ...]:
     return tuple(key for key, asset in assets.items() if key.lower() == word or word in _roles(asset))
 
 
@@ -107,7 +107,7 @@ def _image(path: Path, assets: Mapping[str, Any], keys: tuple[str, ...], remote:
         files += [place, *scene.files]
         claimed += int(np.prod(scene.shape, dtype=object)) * np.dtype(scene.stored.dtype).itemsize
         check_claim(path, claimed, files)
-        scenes.append(_completed(path, key, scene, assets[key]))
+        scenes.append(_complete(path, key, scene, assets[key]))
     return scenes[0] if len(scenes) == 1 else stacked(scenes, [f"{path}: asset {key}" for key in keys], scenes[0].name)
 
 
@@ -128,7 +128,7 @@ def _place(path: Path, key: str, asset: Any, remote: bool) -> Path:
     return place
 
 
-def _completed(path: Path, key: str, scene: Scene, asset: Mapping[str, Any]) -> Scene:
+def _complete(path: Path, key: str, scene: Scene, asset: Mapping[str, Any]) -> Scene:
     """The scene with what the item says of its bands, where the image does not say it."""
     bands = [{} for _ in range(scene.shape[0])] if not isinstance(asset, dict) else _bands(asset, scene.shape[0])
     changes: dict[str, Any] = {}

@@ -88,7 +88,7 @@ def measure(feed: Feed, result: Scene) -> Quality:
         noise=noise_level(bands / feed.peak) * feed.peak,
         components=spectral_subspace(bands, margin=0).basis.shape[1],
         lr=found.lr.agreement(),
-        explained=_explained(bands, guide_low) if len(guide_low) else None,
+        explained=_explained_part(bands, guide_low) if len(guide_low) else None,
         guide=found.guide.agreement() if response is not None else None,
         response_rmse=None if response is None else _rmse(response[0] @ bands + response[1][:, None], guide_low),
         guide_reach_nm=None if feed.guide is None else spectrum.reach_nm(feed.guide.source),
@@ -176,7 +176,7 @@ class _Found:
     def _add_tiles(self, block: Block) -> None:
         """Q of every tile that is whole: of LR pixels, and, for D_s, of the pixels of the result on the same ground."""
         tile, scale = self._tile, len(block.valid) // len(block.seen)
-        by_mtf = None if block.wide is None else prisma.decimated(block.wide)
+        by_mtf = None if block.wide is None else prisma.decimate(block.wide)
         for top, left in product(*(range(0, size - tile + 1, tile) for size in block.seen.shape)):
             place = slice(top, top + tile), slice(left, left + tile)
             sharp = tuple(slice(part.start * scale, part.stop * scale) for part in place)
@@ -215,7 +215,7 @@ class _Found:
         return found
 
 
-def _explained(bands: np.ndarray, guide: np.ndarray) -> np.ndarray:
+def _explained_part(bands: np.ndarray, guide: np.ndarray) -> np.ndarray:
     """Part of each band's variance (B,) that a linear function of the guide's channels explains, over pixels."""
     regressors = np.concatenate([guide, np.ones((1, guide.shape[1]))]).T
     left = bands.T - regressors @ np.linalg.lstsq(regressors, bands.T, rcond=None)[0]

@@ -32,7 +32,7 @@ def reach_px() -> int:
     return _TAPS // 2
 
 
-def decimated(estimate: np.ndarray) -> np.ndarray:
+def decimate(estimate: np.ndarray) -> np.ndarray:
     """(B, 6 h + 40, 6 w + 40), with the filter's reach on each side, to (B, h, w)."""
     from scipy.signal import oaconvolve
 

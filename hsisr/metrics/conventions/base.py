@@ -15,10 +15,10 @@ class Convention:
     """A named way to score an estimate. Values are in [0, 1], the peak is 1; `score` scales it to another peak.
 
     name: as written into results files. description: one sentence for reports. clip: range to which the estimate is
-    clipped before every score, which the reference must not leave, or None. psnr: (B,) mean squared errors and the
+    clipped before every score; the reference must lie in it. None: no clipping. psnr: (B,) mean squared errors and the
     peak -> dB. ssim_window: window of the SSIM. sam_epsilon: see `hsisr.metrics.sam`. sam_offset: added to every value
-    of both images before angles are taken. sam_black: which pixels count as 90 degrees because a spectrum of theirs is
-    zero: none, those of a black estimate alone, or all; the others are left out.
+    of both images before angles are taken. sam_black: which pixels with a spectrum of zeros count as 90
+    degrees: none, those where the estimate alone is zero, or all; the other ones are left out.
     span: whether both images are first divided by the reference's largest less its smallest value.
     levels: PSNR is taken of values rounded to multiples of 1 / levels; None: of values as they are.
     ergas_means: whose band means ERGAS divides by. rmse_unit: RMSE is printed in units of 1 / rmse_unit; None: in the

@@ -31,9 +31,9 @@ def cnmf(
     endmembers: int = 10,
     rounds: int = 2,
 ) -> np.ndarray:
-    """Unmix LR image and guide in turn, each starting from what the other found, then mix sharp.
+    """Unmix LR image and guide in turn, each starting from what the other found; then mix sharp abundances.
 
-    lr: (bands, h, w), float, not negative but for noise. guide: (G, scale h, scale w), float. sensor: footprint and
+    lr: (bands, h, w), float, not negative apart from noise. guide: (G, scale h, scale w), float. sensor: footprint and
     response are estimated where they are not known. endmembers: pure spectra M. rounds: times back and forth.
     Returns (bands, scale h, scale w) in the type of lr.
 

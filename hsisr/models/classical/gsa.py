@@ -13,7 +13,7 @@ from hsisr.models.classical.regression import approximate, coefficients, shared_
 
 
 def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
-    """Inject into each band the detail of the guide that its LR image says belongs to it.
+    """Add to each band the part of the guide's detail that belongs to it, as the LR image shows.
 
     lr: (bands, h, w), float. guide: (G, scale h, scale w), float. sensor: its footprint, by which the guide is brought
     to the LR grid, is measured where it is not known (`hsisr.degrade.estimate_footprint`).

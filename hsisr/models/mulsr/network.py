@@ -249,16 +249,16 @@ class MulSR(Network):
     def fine(self, bands: Tensor, parts: GuideParts) -> Tensor:
         """Heads and encoder of the beta branch: bands (N, 3, h, w) -> (N, width, H, W). parts: of `fine_guide`."""
         maps = self.hsi_head_x2(_nearest(bands, self.scale))
-        return self._encoded(maps, parts, self.inter_body_x2, self.reduce_x2)
+        return self._encode(maps, parts, self.inter_body_x2, self.reduce_x2)
 
     def coarse(self, bands: Tensor, parts: GuideParts) -> Tensor:
         """Heads and encoder of the alpha branch: bands (N, 3, h, w) -> (N, width, H/2, W/2). parts: of
         `coarse_guide`.
         """
         maps = self.hsi_head(_nearest(bands, self.scale // 2))
-        return self._encoded(maps, parts, self.inter_body, self.reduce)
+        return self._encode(maps, parts, self.inter_body, self.reduce)
 
-    def _encoded(self, hsi: Tensor, parts: GuideParts, body: nn.ModuleList, reduce: nn.Module) -> Tensor:
+    def _encode(self, hsi: Tensor, parts: GuideParts, body: nn.ModuleList, reduce: nn.Module) -> Tensor:
         first, *others = _blocks(body)
         hsi, rgb = first(hsi, parts)
         for block in others:

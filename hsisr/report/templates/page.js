@@ -1,4 +1,4 @@
-// The page works without this script; it adds the enlarged view, the comparison slider, lines that hide, and sorting.
+// The page works without scripts. This one adds the enlarged view, the comparison slider, lines that hide, and sorting.
 "use strict";
 
 for (const legend of document.querySelectorAll(".legend")) {
@@ -48,6 +48,18 @@ function sortable(table) {
 }
 document.querySelectorAll("table.scores").forEach(sortable);
 
+// The pictures of a scene as options, in a group a kind; the value of each is its index.
+function offer(select, pictures) {
+  for (const kind of new Set(pictures.map((picture) => picture.dataset.kind))) {
+    const group = document.createElement("optgroup");
+    group.label = kind;
+    pictures.forEach((picture, index) => {
+      if (picture.dataset.kind === kind) group.append(new Option(picture.dataset.column, index));
+    });
+    select.append(group);
+  }
+}
+
 function compare(figure) {
   const pictures = [...figure.closest(".scene").querySelectorAll(".picture")];
   const [left, right] = [figure.querySelector(".left"), figure.querySelector(".right")];
@@ -58,16 +70,7 @@ function compare(figure) {
     stage.prepend(image);
   }
   const range = stage.querySelector("input");
-  for (const select of [left, right]) {
-    for (const kind of new Set(pictures.map((picture) => picture.dataset.kind))) {
-      const group = document.createElement("optgroup");
-      group.label = kind;
-      pictures.forEach((picture, index) => {
-        if (picture.dataset.kind === kind) group.append(new Option(picture.dataset.column, index));
-      });
-      select.append(group);
-    }
-  }
+  for (const select of [left, right]) offer(select, pictures);
   const first = pictures.filter((picture) => picture.dataset.kind === pictures[0].dataset.kind);
   const indexOf = (column) => pictures.indexOf(first.find((picture) => picture.dataset.column === column));
   left.value = indexOf(figure.dataset.left);
