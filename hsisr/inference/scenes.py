@@ -250,10 +250,13 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice)
     """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
     whole = Source.of(lr, "LR image", options.read)
     low = chosen_bands(whole, options.bands)
-    sharp = [whole.scene.guide] if guide_path is None else listed(guide_path)
+    if guide_path is None:
+        sharp, label = [whole.scene.guide], f"{whole.label} (its guide)"
+    else:
+        sharp, label = listed(guide_path), "guide"
     if sharp[0] is None:
         return low, None
-    sources = [Source.of(image, "guide", options.read_guide) for image in sharp]
+    sources = [Source.of(image, label, options.read_guide) for image in sharp]
     return guide.in_one_crs(low, chosen_bands(stacked_sources(sources), options.guide_bands), note)
 
 
