@@ -135,9 +135,9 @@ class Source:
         if not samples:
             return None
         return (
-            f"{self.label}: {_share(samples / seen / len(bands))} of its samples, in {_share(pixels / seen)} of its "
-            f"pixels and {bands.sum()} of {len(bands)} bands, are the nodata value {scene.nodata:g} while the others have "
-            "data; they are filled from the nearest pixels, and the result has values there"
+            f"{self.label}: {percent(samples / seen / len(bands))} of its samples, in {percent(pixels / seen)} of its "
+            f"pixels and {bands.sum()} of {len(bands)} bands, are the nodata value {scene.nodata:g} while the others "
+            "have data; they are filled from the nearest pixels, and the result has values there"
         )
 
     @cached_property
@@ -211,7 +211,8 @@ def _scene_of(array: Any, label: str) -> Scene:
     return Scene(values, bad_bands=bad if bad.any() else None, mask=~missing[~bad].any(axis=0))
 
 
-def _share(part: float) -> str:
+def percent(part: float) -> str:
+    """A share, 0 to 1, for messages: one that is not 0 does not look like it."""
     return f"{part:.1%}" if part >= 0.001 else "under 0.1%"
 
 

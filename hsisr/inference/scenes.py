@@ -22,7 +22,7 @@ from hsisr.files import settings_hash, size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference import uncertainty as uncertainties
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, chosen_bands, stacked_sources
+from hsisr.inference.images import Source, chosen_bands, percent, stacked_sources
 from hsisr.inference.learning import with_learnt
 from hsisr.inference.maps import check_mappable, map_files, write_guided, write_maps
 from hsisr.inference.own_detail import OwnDetail
@@ -332,13 +332,27 @@ def on_grid(
         found = align.resampled(low, sharp, scale, folder)
     else:
         found = guide.fit(low, sharp, scale)
-        if found.coverage < 1 and not options.mask_change:
-            note(
-                f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
-                "no data"
-            )
+    if not options.mask_change:
+        _note_holes(low, found, scale, note)
     found = _moved(low, found, scale, options, note)
     return _without_change(low, found, scale) if options.mask_change else found
+
+
+def _note_holes(low: Source, found: guide.Guide, scale: int, note: Note) -> None:
+    """Note where the result will have no data because the guide ends there, or has none, as under its clouds."""
+    label = found.source.label
+    if found.coverage < 1:
+        note(f"{label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has no data")
+        return
+    scene = found.source.scene
+    lacking = 0.0
+    if scene.mask is not None or scene.nodata is not None:
+        lacking = align.share_without_data(low, found, scale)
+    if lacking:
+        note(
+            f"{label}: has no data on {percent(lacking)} of the ground of {low.label}, and so has the result; "
+            f"{option('mask_change', True)} makes it of the LR image alone there"
+        )
 
 
 def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:

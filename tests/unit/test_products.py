@@ -1,6 +1,7 @@
 """Products of agencies, written small in their published layout: values, masks, places; and what is refused."""
 
 import json
+import re
 import shutil
 import zipfile
 
@@ -486,6 +487,23 @@ def test_products_are_one_scene_each(tmp_path, monkeypatch):
     app(["predict", str(folder), "--guide", str(safe), "--scale", "3", "--model", "bicubic", "-o", "out.tif"],
         standalone_mode=False)  # fmt: skip
     assert read_scene("out.tif").shape == (4, 3 * ROWS, 3 * COLUMNS)
+
+
+@pytest.mark.parametrize("more", [[], ["--align"], ["--read-guide", "quality=none"], ["--mask-change"]])
+def test_clouds_of_a_guide_are_said(tmp_path, monkeypatch, capsys, more):
+    monkeypatch.chdir(tmp_path)
+    folder, _ = made.enmap(tmp_path)
+    safe, _ = made.sentinel2(tmp_path)
+    words = ["predict", str(folder), "--guide", str(safe), "--scale", "3", "--model", "gsa", "-o", "out.tif", *more]
+    app(words, standalone_mode=False)
+    said = re.search(r"S2B\S*: has no data on (\S+)% of the ground of ENMAP01\S*, and so has the result; --mask-change",
+                     capsys.readouterr().err)  # fmt: skip
+    holes = ~read_scene("out.tif").mask
+    if "--mask-change" in more or "quality=none" in more:
+        assert said is None and holes.sum() == 9  # the pixel that EnMAP lacks
+    else:
+        measured = (holes.sum() - 9) / (9 * (ROWS * COLUMNS - 1))
+        assert measured > 0 and float(said[1]) == pytest.approx(100 * measured, abs=0.06)
 
 
 def test_a_folder_of_scenes_takes_a_product_as_their_guide(tmp_path, monkeypatch):
