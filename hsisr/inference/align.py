@@ -55,7 +55,7 @@ class Offset:
         return max(map(abs, self.shift_px)) / self.scale
 
     def __str__(self) -> str:
-        rows, columns = (shift / self.scale for shift in self.shift_px)
+        rows, columns = (round(shift / self.scale, 2) + 0.0 for shift in self.shift_px)  # + 0.0: -0.0 is 0.0
         return f"{rows:+.2f} rows, {columns:+.2f} columns of the LR image"
 
 

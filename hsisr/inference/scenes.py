@@ -226,6 +226,8 @@ def prepare(
     found = None
     if sharp is not None and methods[0].needs_guide:
         found = on_grid(low, sharp, methods[0], options, folder, note)
+        if not options.mask_change:
+            _note_holes(low, found, methods[0].scale, note)
     elif sharp is not None and guide_given:
         note(f"{methods[0].name} uses no guide; {sharp.label} is not read")
     if found is None:
@@ -332,26 +334,25 @@ def on_grid(
         found = align.resampled(low, sharp, scale, folder)
     else:
         found = guide.fit(low, sharp, scale)
-    if not options.mask_change:
-        _note_holes(low, found, scale, note)
+        if found.coverage < 1 and not options.mask_change:
+            note(
+                f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
+                "no data"
+            )
     found = _moved(low, found, scale, options, note)
     return _without_change(low, found, scale) if options.mask_change else found
 
 
 def _note_holes(low: Source, found: guide.Guide, scale: int, note: Note) -> None:
-    """Note where the result will have no data because the guide ends there, or has none, as under its clouds."""
-    label = found.source.label
-    if found.coverage < 1:
-        note(f"{label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has no data")
-        return
+    """Note how much of the result will have no data because the guide has none, as under its clouds."""
     scene = found.source.scene
-    lacking = 0.0
-    if scene.mask is not None or scene.nodata is not None:
-        lacking = align.share_without_data(low, found, scale)
+    if found.coverage < 1 or (scene.mask is None and scene.nodata is None):
+        return
+    lacking = align.share_without_data(low, found, scale)
     if lacking:
         note(
-            f"{label}: has no data on {percent(lacking)} of the ground of {low.label}, and so has the result; "
-            f"{option('mask_change', True)} makes it of the LR image alone there"
+            f"{found.source.label}: has no data on {percent(lacking)} of the ground of {low.label}, and so has the "
+            f"result; {option('mask_change', True)} makes it of the LR image alone there"
         )
 
 

@@ -11,15 +11,23 @@ from scipy.spatial import cKDTree
 HEIGHT_M, WIDTH_M = 1080, 1320
 #: Wavelengths in nm between which the air lets nothing through.
 DARK_NM = ((1360.0, 1420.0), (1820.0, 1940.0))
+#: Standard deviation of a sensor's noise, in reflectance.
+NOISE = 0.001
 
 
 def reflectance(wavelengths_nm: Sequence[float], pixel_m: float) -> np.ndarray:
-    """(bands, rows, columns) in [0, 1], averaged over square pixels of a whole number of metres; 0 in `DARK_NM`."""
+    """(bands, rows, columns) in [0, 1], averaged over square pixels of a whole number of metres, with `NOISE`.
+
+    0 in `DARK_NM`.
+    """
     nm, size = np.asarray(wavelengths_nm, float), int(pixel_m)
     covers = _covers()
     seen = covers.reshape(len(covers), HEIGHT_M // size, size, WIDTH_M // size, size).mean(axis=(2, 4))
-    light = ~np.logical_or.reduce([(least <= nm) & (nm <= most) for least, most in DARK_NM])
-    return np.tensordot(_spectra(nm) * light, seen, axes=(0, 0))
+    dark = np.logical_or.reduce([(least <= nm) & (nm <= most) for least, most in DARK_NM])
+    values = np.tensordot(_spectra(nm), seen, axes=(0, 0))
+    for band, centre in zip(values, nm, strict=True):
+        band += NOISE * np.random.default_rng((size, round(centre))).standard_normal(band.shape)
+    return np.where(dark[:, None, None], 0, np.maximum(values, 0.001))
 
 
 def _spectra(nm: np.ndarray) -> np.ndarray:
@@ -45,8 +53,11 @@ def _covers() -> np.ndarray:
         for weight, width in ((0.08, 2), (0.08, 6), (0.05, 20))
     )
     furrows = 0.08 * np.sin((rows * np.cos(patch) + columns * np.sin(patch)) / 9)
+    growth = 0.15 * _unit(gaussian_filter(rng.standard_normal(rows.shape, np.float32), 8))
     brightness = np.clip(1 + texture + furrows, 0.4, 1.6)
-    return np.stack([share[patch] for share in shares.T]) * brightness
+    covers = np.stack([share[patch] for share in shares.T]) * brightness
+    covers[1] *= np.clip(1 + growth, 0.4, 1.6)
+    return covers
 
 
 def _unit(plane: np.ndarray) -> np.ndarray:
