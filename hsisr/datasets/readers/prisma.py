@@ -66,8 +66,9 @@ def read(
         flags = [name for name in ("VNIR_" + _ERRORS, "SWIR_" + _ERRORS) if screen and name in held]
         scene, detectors = products.joined(path, vnir, swir, ("VNIR", "SWIR"), overlap)
         place = _place(path, file, level, "HCO", scene.shape[1:], georeference)
-    told = {"detectors": detectors, "quality": products.flagged_by(flags)}
-    return _finished(path, file, level, replace(scene, guide=pan), place, **told)
+    screened = products.flagged_by(flags)
+    scene = replace(scene, guide=pan)
+    return _finished(path, file, level, scene, place, detectors=detectors, quality=screened)
 
 
 def describe(path: Path) -> dict[str, Any]:
