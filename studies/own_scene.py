@@ -70,7 +70,7 @@ def enmap(data: Path, folder: Path) -> tuple[Path, Path, Options]:
     georeference = {"nodata": float(_NODATA), "mask": None, "scale": _STEP, "offset": 0.0}
     export(replace(scene, stored=low, transform=finer(scene.transform, 0.5), **georeference), folder / "lr.tif")
     sharp = degrade.apply_response(degrade.scene_response(scene, "sentinel2"), cube)
-    facts = {"crs": scene.crs, "transform": scene.transform, **georeference}
+    facts = {"crs": scene.crs, "transform": scene.transform, "wavelengths_nm": _GUIDE_NM, **georeference}
     export(Scene(_stored(sharp, scene.mask), "guide", **facts), folder / "guide.tif")
     return folder / "lr.tif", folder / "guide.tif", Options(device="cpu")
 
@@ -89,6 +89,8 @@ def paris(data: Path, folder: Path) -> tuple[Path, Path, Options]:
 
 
 _STEP, _NODATA = 1e-4, -32768
+#: Nominal centres of Sentinel-2's bands of 10 m.
+_GUIDE_NM = np.array([490.0, 560.0, 665.0, 842.0])
 
 
 def _stored(values: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -68,14 +68,14 @@ def info(path: str | os.PathLike, **options: Any) -> str:
     told of files that can be read without, or with, these options.
     """
     from hsisr.datasets import facts
-    from hsisr.datasets.readers import describe, read_scene
+    from hsisr.datasets.readers import describe, products, read_scene
     from hsisr.datasets.readers.arrays import left_on_disk
     from hsisr.datasets.readers.scene import facts as of_scene
 
     with left_on_disk():
         if options:
             scene = read_scene(path, **options)
-            told = of_scene(scene)
+            told = products.told_of(scene) if "product" in scene.provenance else of_scene(scene)
         else:
             try:
                 scene = read_scene(path)
@@ -84,8 +84,9 @@ def info(path: str | os.PathLike, **options: Any) -> str:
             with redirect_stderr(io.StringIO()):  # reading has said already what there is to warn of
                 told = describe(path)
         place = facts.place(scene)
-        if "EPSG" in place:
-            told = {key: value for key, value in told.items() if key != "crs"}
+        if scene.guide is not None:
+            place |= {f"guide {key}": value for key, value in facts.place(scene.guide).items()}
+        told = {key: value for key, value in told.items() if key.replace("crs", "EPSG") not in place}
         return _lines(str(path), told | place | facts.values(scene))
 
 

@@ -66,7 +66,8 @@ def validate(
         raise HsisrError("validate: mask_change would put the LR image's own detail into the test; leave it out")
     low, sharp = scenes.open_images(lr, guide, options)
     if sharp is None or len(sharp.good) < 2:
-        raise HsisrError("validate: withholding a band takes a guide of two or more, as the others have to be left")
+        label = "validate" if sharp is None else sharp.label
+        raise HsisrError(f"{label}: withholding a band takes a guide of two or more, as the others predict it")
     wanted = [int(band) for band in withhold] or [int(band) for band in sharp.good]
     unknown = sorted(set(wanted) - set(sharp.good.tolist()))
     if unknown:

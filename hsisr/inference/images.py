@@ -135,9 +135,9 @@ class Source:
         if not samples:
             return None
         return (
-            f"{self.label}: {samples / seen / len(bands):.1%} of its samples, in {pixels / seen:.1%} of its pixels and "
-            f"{bands.sum()} of {len(bands)} bands, are the nodata value {scene.nodata:g} while the others have "
-            "data; they are filled from the nearest pixels, and the result has values there"
+            f"{self.label}: {percent(samples / seen / len(bands))} of its samples, in {percent(pixels / seen)} of its "
+            f"pixels and {bands.sum()} of {len(bands)} bands, are the nodata value {scene.nodata:g} while the others "
+            "have data; they are filled from the nearest pixels, and the result has values there"
         )
 
     @cached_property
@@ -209,6 +209,11 @@ def _scene_of(array: Any, label: str) -> Scene:
         return Scene(values)
     bad = missing.all(axis=(1, 2))
     return Scene(values, bad_bands=bad if bad.any() else None, mask=~missing[~bad].any(axis=0))
+
+
+def percent(part: float) -> str:
+    """A share, 0 to 1, for messages: one that is not 0 does not look like it."""
+    return f"{part:.1%}" if part >= 0.001 else "under 0.1%"
 
 
 def spread(size: int, count: int, length: int) -> list[tuple[int, int]]:

@@ -22,7 +22,7 @@ from hsisr.files import settings_hash, size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference import uncertainty as uncertainties
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, chosen_bands, stacked_sources
+from hsisr.inference.images import Source, chosen_bands, percent, stacked_sources
 from hsisr.inference.learning import with_learnt
 from hsisr.inference.maps import check_mappable, map_files, write_guided, write_maps
 from hsisr.inference.own_detail import OwnDetail
@@ -226,6 +226,8 @@ def prepare(
     found = None
     if sharp is not None and methods[0].needs_guide:
         found = on_grid(low, sharp, methods[0], options, folder, note)
+        if not options.mask_change:
+            _note_holes(low, found, methods[0].scale, note)
     elif sharp is not None and guide_given:
         note(f"{methods[0].name} uses no guide; {sharp.label} is not read")
     if found is None:
@@ -250,10 +252,13 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice)
     """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
     whole = Source.of(lr, "LR image", options.read)
     low = chosen_bands(whole, options.bands)
-    sharp = [whole.scene.guide] if guide_path is None else listed(guide_path)
+    if guide_path is None:
+        sharp, label = [whole.scene.guide], f"{whole.label} (its guide)"
+    else:
+        sharp, label = listed(guide_path), "guide"
     if sharp[0] is None:
         return low, None
-    sources = [Source.of(image, "guide", options.read_guide) for image in sharp]
+    sources = [Source.of(image, label, options.read_guide) for image in sharp]
     return guide.in_one_crs(low, chosen_bands(stacked_sources(sources), options.guide_bands), note)
 
 
@@ -336,6 +341,19 @@ def on_grid(
             )
     found = _moved(low, found, scale, options, note)
     return _without_change(low, found, scale) if options.mask_change else found
+
+
+def _note_holes(low: Source, found: guide.Guide, scale: int, note: Note) -> None:
+    """Note how much of the result will have no data because the guide has none, as under its clouds."""
+    scene = found.source.scene
+    if found.coverage < 1 or (scene.mask is None and scene.nodata is None):
+        return
+    lacking = align.share_without_data(low, found, scale)
+    if lacking:
+        note(
+            f"{found.source.label}: has no data on {percent(lacking)} of the ground of {low.label}, and so has the "
+            f"result; {option('mask_change', True)} makes it of the LR image alone there"
+        )
 
 
 def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:

@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from hsisr.colours import INFRARED_NM, NATURAL_NM, nearest_bands, spread_bands
+from hsisr.datasets import facts as file_facts
 from hsisr.degrade.psf import FWHM_PER_SIGMA
 from hsisr.degrade.sampling import interpolate
 from hsisr.errors import HsisrError
@@ -104,8 +105,9 @@ def _finding(feed: Feed, found: Quality) -> str:
     off = _percent(np.sqrt(np.mean(found.lr.rmse**2)) / abs(float(found.lr.mean.mean())))
     how = "at the footprint that was measured" if found.measured else "at a footprint that is assumed"
     said = f"Brought back to the LR image's pixels {how}, the result is off by {off} of the mean value (RMSE)."
-    claims = _claims(feed, found)
-    return f"{said} Detail in {' and '.join(claims)} is a claim of the model." if claims else said
+    *others, last = [*_claims(feed, found)] or [""]
+    claims = f"{', '.join(others)} and {last}" if others else last
+    return f"{said} Detail in {claims} is a claim of the model." if claims else said
 
 
 def _facts(feed: Feed, result: Scene, found: Quality) -> list[tuple[str, str]]:
@@ -136,8 +138,7 @@ def _image_words(image: Source) -> str:
     if centres is not None:
         words += f", {centres.min():.0f} to {centres.max():.0f} nm" if bands > 1 else f", {centres[0]:.0f} nm"
     if image.scene.transform is not None:
-        a, _, _, d, _, _ = image.scene.transform
-        words += f", pixels of {np.hypot(a, d):g}"
+        words += f", pixels of {file_facts.place(image.scene)['pixel size']}"
     product = image.scene.provenance.get("product")
     return f"{words}; {product}" if product else words
 
@@ -146,14 +147,16 @@ def _footprint_words(found: Quality, scale: int) -> str:
     if not any(found.footprint.sigma_px()):
         return "one pixel of the result, measured against the guide"
     rows, columns = (FWHM_PER_SIGMA * sigma / scale for sigma in found.footprint.sigma_px())
-    size = f"full width at half maximum {rows:.2f} x {columns:.2f} LR pixels (rows, columns)"
+    size = f"full width at half maximum {rows:.2f} x {columns:.2f} LR pixels (rows, columns; as a Gaussian)"
     return f"{size}, measured against the guide" if found.measured else f"{size}, assumed, not measured"
 
 
 def _registration_words(feed: Feed, found: Quality) -> str:
     if feed.guide is None:
         return "no guide"
-    moved = ""
+    moved, unexplained = "", ""
+    if found.offset is not None:
+        unexplained = f"{_percent(found.offset.unexplained)} of the guide is unexplained"
     if any(feed.guide.shift_px):
         rows, columns = (shift / feed.method.scale for shift in feed.guide.shift_px)
         moved = f"the guide was moved by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
@@ -162,8 +165,10 @@ def _registration_words(feed: Feed, found: Quality) -> str:
     if found.offset is None:
         return f"{moved}what is left could not be measured (too small, or without detail)"
     if not found.offset.trusted:
-        return f"{moved}what is left cannot be told ({_percent(found.offset.unexplained)} of the guide is unexplained)"
-    return f"{moved}what is left is {found.offset}; {_percent(found.offset.unexplained)} of the guide is unexplained"
+        return f"{moved}what is left cannot be told ({unexplained})"
+    if feed.guide.displacement is not None:  # which says itself what is unexplained
+        return f"{moved}what is left is {found.offset}"
+    return f"{moved}what is left is {found.offset}; {unexplained}"
 
 
 def _sampled(found: Quality) -> str:

@@ -1,7 +1,12 @@
-"""Small synthetic products in the published layout of each agency, with numbers that a test can foretell."""
+"""Small synthetic products in the published layout of each agency, with numbers that a test can foretell.
+
+Each shows random numbers, or a `ground`: a function of wavelengths in nm and a pixel in metres that gives reflectance,
+(bands, rows, columns); `tests.unit.landscape` has one.
+"""
 
 import json
 import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -13,10 +18,21 @@ ROWS, COLUMNS = 6, 8
 #: Left and top of every grid, and its pixel, in metres.
 LEFT, TOP, PIXEL_M = 500_000.0, 5_800_000.0, 30.0
 
+Ground = Callable[[Sequence[float], float], np.ndarray]
+
 
 def cube(bands: int, seed: int = 0, least: int = 500, most: int = 9000) -> np.ndarray:
     """(bands, ROWS, COLUMNS) of numbers that integer products store."""
     return np.random.default_rng(seed).integers(least, most, (bands, ROWS, COLUMNS))
+
+
+def shown(
+    ground: Ground | None, centres: Sequence[float], pixel_m: float = PIXEL_M, seed: int = 0, **limits: int
+) -> np.ndarray:
+    """The ground's reflectance in steps of 1e-4; without a ground, numbers as of `cube`."""
+    if ground is None:
+        return cube(len(centres), seed, **limits)
+    return np.rint(1e4 * ground(centres, pixel_m)).astype(int)
 
 
 def tiff(path: Path, planes: np.ndarray, pixel_m: float = PIXEL_M, driver: str = "GTiff", **profile) -> Path:
@@ -48,24 +64,36 @@ def prisma(
     swir_most: float = 1.0,
     errors: tuple = (),
     pan: bool = True,
+    ground: Ground | None = None,
+    vnir_nm: Sequence[float] = (970, 950, 700, 450, 0),
+    swir_nm: Sequence[float] = (2300, 1600, 1000, 960, 940),
 ) -> dict[str, np.ndarray]:
     """PRISMA: VNIR of 4 bands and one unused, SWIR of 5, two of each in the overlap. Returns the stored cubes.
 
     corners: what the corners' coordinates are, `middles` of pixels or `outer` ones. errors: (cube, number, band, row,
     column), as they lie in the file, of the error matrices.
     """
-    vnir, swir = cube(5, 1), cube(5, 2)
+    vnir, swir = shown(ground, vnir_nm, seed=1), shown(ground, swir_nm, seed=2)
+    if ground is None:
+        sharp = np.random.default_rng(3).integers(1, 65535, (6 * ROWS, 6 * COLUMNS))
+    else:
+        vnir, swir, sharp = (
+            np.rint(65535 * part).astype(int)
+            for part in (ground(vnir_nm, 30), ground(swir_nm, 30), ground(np.arange(400, 701, 50), 5).mean(axis=0))
+        )
     vnir[:, 0, 0] = swir[:, 0, 0] = 0
+    rows, columns = vnir.shape[1:]
     swath = f"HDFEOS/SWATHS/PRS_{level}"
-    matrices = {"VNIR": np.zeros((ROWS, 5, COLUMNS), np.uint8), "SWIR": np.zeros((ROWS, 5, COLUMNS), np.uint8)}
+    matrices = {
+        name: np.zeros((rows, len(planes), columns), np.uint8) for name, planes in (("VNIR", vnir), ("SWIR", swir))
+    }
     for name, number, band, row, column in errors:
         matrices[name][row, band, column] = number
-    sharp = np.random.default_rng(3).integers(1, 65535, (6 * ROWS, 6 * COLUMNS))
     with h5py.File(path, "w") as file:
         for name, planes in (("VNIR", vnir), ("SWIR", swir)):
             file[f"{swath}_HCO/Data Fields/{name}_Cube"] = planes.transpose(1, 0, 2).astype(np.uint16)
             file[f"{swath}_HCO/Data Fields/{name}_PIXEL_L2_ERR_MATRIX"] = matrices[name]
-        latitude, longitude = np.meshgrid(np.linspace(52, 51.9, ROWS), np.linspace(13, 13.2, COLUMNS), indexing="ij")
+        latitude, longitude = np.meshgrid(np.linspace(52, 51.9, rows), np.linspace(13, 13.2, columns), indexing="ij")
         for part, finer in (("HCO", 1), ("PCO", 6)):
             for name, plane in (("Latitude", latitude + (longitude - 13) ** 2), ("Longitude", longitude)):
                 place = f"{swath}_{part}/Geolocation Fields/{name}"
@@ -75,36 +103,44 @@ def prisma(
             file[f"{swath}_PCO/Data Fields/PIXEL_L2_ERR_MATRIX"] = np.zeros(sharp.shape, np.uint8)
         else:
             del file[f"{swath}_PCO"]
-        file.attrs["List_Cw_Vnir"] = np.array([970, 950, 700, 450, 0], np.float32)
-        file.attrs["List_Cw_Swir"] = np.array([2300, 1600, 1000, 960, 940], np.float32)
-        for name, bands in (("Vnir", 5), ("Swir", 5)):
-            file.attrs[f"List_Fwhm_{name}"] = np.linspace(10, 14, bands).astype(np.float32)
+        for name, centres in (("Vnir", vnir_nm), ("Swir", swir_nm)):
+            file.attrs[f"List_Cw_{name}"] = np.array(centres, np.float32)
+            file.attrs[f"List_Fwhm_{name}"] = np.linspace(10, 14, len(centres)).astype(np.float32)
             file.attrs[f"List_Cw_{name}_Flags"] = (file.attrs[f"List_Cw_{name}"] > 0).astype(np.int64)
         for name, most in (("Vnir", 1.0), ("Swir", swir_most), ("Pan", 1.0)):
             file.attrs[f"L2Scale{name}Min"], file.attrs[f"L2Scale{name}Max"] = np.float32(0), np.float32(most)
         inset = PIXEL_M / 2 if corners == "middles" else 0.0
         file.attrs["Product_ULcorner_easting"], file.attrs["Product_ULcorner_northing"] = LEFT + inset, TOP - inset
-        file.attrs["Product_LRcorner_easting"] = LEFT + COLUMNS * PIXEL_M - inset
-        file.attrs["Product_LRcorner_northing"] = TOP - ROWS * PIXEL_M + inset
+        file.attrs["Product_LRcorner_easting"] = LEFT + columns * PIXEL_M - inset
+        file.attrs["Product_LRcorner_northing"] = TOP - rows * PIXEL_M + inset
         file.attrs["Epsg_Code"] = np.int64(32633)
         file.attrs["Product_StartTime"] = np.bytes_("2023-08-24T10:03:56.000")
     return {"VNIR": vnir, "SWIR": swir, "PAN": sharp}
 
 
-def enmap(folder: Path, level: str = "L2A", gains: tuple = (1e-4,) * 4, described: int = 4) -> tuple[Path, np.ndarray]:
+def enmap(
+    folder: Path,
+    level: str = "L2A",
+    gains: Sequence[float] | None = None,
+    described: int | None = None,
+    ground: Ground | None = None,
+    centres: Sequence[float] = (450.0, 905.0, 902.0, 2400.0),
+    expected: tuple[str, str] = ("1,2", "3"),
+) -> tuple[Path, np.ndarray]:
     """EnMAP: 4 bands, the middle two out of order as in the overlap. Returns the folder and the stored cube."""
     name = f"ENMAP01-____{level}-DT0000001867_20220724T104526Z_008_V010302_20230628T165614Z"
-    stored = cube(4).astype(np.int16)
+    stored = shown(ground, centres).astype(np.int16)
     stored[:, -1, -1] = -32768
+    gains = gains or (1e-4,) * len(centres)
     tiff(folder / name / f"{name}-SPECTRAL_IMAGE.TIF", stored, nodata=-32768)
     bands = "".join(
         f'<bandID number="{k + 1}"><wavelengthCenterOfBand>{centre}</wavelengthCenterOfBand>'
         f"<FWHMOfBand>8.5</FWHMOfBand><GainOfBand>{gain}</GainOfBand><OffsetOfBand>0</OffsetOfBand></bandID>"
-        for k, (centre, gain) in enumerate(list(zip((450.0, 905.0, 902.0, 2400.0), gains, strict=True))[:described])
+        for k, (centre, gain) in enumerate(list(zip(centres, gains, strict=True))[:described])
     )
     quality = "".join(
         f"<{detector}ProductQuality><expectedChannelsList>{numbers}</expectedChannelsList></{detector}ProductQuality>"
-        for detector, numbers in (("vnir", "1,2"), ("swir", "3"))
+        for detector, numbers in zip(("vnir", "swir"), expected, strict=True)
     )
     (folder / name / f"{name}-METADATA.XML").write_text(
         "<?xml version='1.0' encoding='UTF-8'?><level_X xmlns='urn:x'><base><temporalCoverage>"
@@ -114,12 +150,12 @@ def enmap(folder: Path, level: str = "L2A", gains: tuple = (1e-4,) * 4, describe
     return folder / name, stored
 
 
-def desis(folder: Path) -> tuple[Path, np.ndarray]:
+def desis(folder: Path, ground: Ground | None = None) -> tuple[Path, np.ndarray]:
     """DESIS: 3 bands with their description in XML, and a layer for each class. Returns the folder, the stored cube."""
     name = "DESIS-HSI-L2A-DT1203190212_025-20191203T021128-V0210"
-    stored = cube(3).astype(np.int16)
+    stored = shown(ground, (500, 600, 700)).astype(np.int16)
     tiff(folder / f"{name}-SPECTRAL_IMAGE.tif", stored, nodata=-32768)
-    layers = np.zeros((10, ROWS, COLUMNS), np.uint8)
+    layers = np.zeros((10, *stored.shape[1:]), np.uint8)
     layers[0, 0, 1] = layers[5, 0, 2] = layers[6, 0, 3] = layers[1, 1, 1] = 1
     tiff(folder / f"{name}-QL_QUALITY-2.tif", layers)
     bands = "".join(
@@ -135,9 +171,14 @@ def desis(folder: Path) -> tuple[Path, np.ndarray]:
     return folder, stored
 
 
-def emit(folder: Path) -> tuple[Path, np.ndarray]:
-    """EMIT: 3 bands, a lookup table that mirrors the columns and leaves out the first row; flags in a file beside."""
-    values = cube(3).astype(np.float32) / 10_000
+def emit(folder: Path, ground: Ground | None = None, corner: tuple = (13.5, 52.3)) -> tuple[Path, np.ndarray]:
+    """EMIT: 3 bands, a lookup table that mirrors the columns and leaves out the first row; flags in a file beside.
+
+    ground: what its grid shows. corner: longitude and latitude of the grid's left and top.
+    """
+    values = shown(ground, (400, 1400, 2400), 60.0).astype(np.float32) / 10_000
+    if ground is not None:
+        values = values[:, :, ::-1].copy()
     values[:, 2, 3] = -9999
     path = folder / "EMIT_L2A_RFL_001_20220815T042838_2222703_003.nc"
     with h5py.File(path, "w") as file:
@@ -145,13 +186,13 @@ def emit(folder: Path) -> tuple[Path, np.ndarray]:
         file["reflectance"].attrs["_FillValue"] = np.array([-9999], np.float32)
         for name, numbers in (("wavelengths", (400, 1400, 2400)), ("fwhm", (8, 9, 9)), ("good_wavelengths", (1, 0, 1))):
             file[f"sensor_band_parameters/{name}"] = np.array(numbers, np.float32)
-        rows, columns = np.mgrid[1 : ROWS + 1, COLUMNS:0:-1]
+        rows, columns = np.mgrid[1 : values.shape[1] + 1, values.shape[2] : 0 : -1]
         columns[0] = rows[0] = 0
         file["location/glt_x"], file["location/glt_y"] = columns.astype(np.int32), rows.astype(np.int32)
-        file.attrs["geotransform"] = np.array([13.5, 0.0005, 0.0, 52.3, 0.0, -0.0005])
+        file.attrs["geotransform"] = np.array([corner[0], 0.0005, 0.0, corner[1], 0.0, -0.0005])
         file.attrs["spatial_ref"], file.attrs["time_coverage_start"] = "EPSG:4326", "2022-08-15T04:28:38+0000"
     names = ["Cloud flag", "Cirrus flag", "Water flag", "Spacecraft Flag", "Dilated Cloud Flag", "AOD550"]
-    flags = np.zeros((ROWS, COLUMNS, len(names)), np.float32)
+    flags = np.zeros((*values.shape[1:], len(names)), np.float32)
     flags[4, 5, 0] = flags[4, 6, 4] = flags[4, 7, 2] = 1
     flags[..., 5] = 0.2
     with h5py.File(folder / path.name.replace("_RFL_", "_MASK_"), "w") as file:
@@ -160,24 +201,32 @@ def emit(folder: Path) -> tuple[Path, np.ndarray]:
     return path, values
 
 
-def sentinel2(folder: Path, level: str = "2A", offsets: bool = True) -> tuple[Path, dict[str, np.ndarray]]:
-    """Sentinel-2: bands of 10 and 20 m, and a scene classification. Returns the folder and the stored bands."""
+def sentinel2(
+    folder: Path, level: str = "2A", offsets: bool = True, ground: Ground | None = None
+) -> tuple[Path, dict[str, np.ndarray]]:
+    """Sentinel-2: bands of 10 and 20 m, and a scene classification. Returns the folder and the stored bands.
+
+    Each band has an offset of its own, so that a test sees which is applied; with a ground, all have the real one.
+    """
     name = "S2B_MSIL2A_20220722T102559_N0400_R108_T33UUU_20220722T120000"
     safe = folder / f"{name}.SAFE"
     images = safe / "GRANULE" / "L2A_T33UUU_A020270_20220722T102559" / "IMG_DATA"
     stored = {}
-    for seed, band in enumerate(("B02", "B03", "B04", "B08")):
+    for seed, (band, nm) in enumerate({"B02": 492, "B03": 560, "B04": 665, "B08": 833}.items()):
         stored[band] = np.random.default_rng(seed).integers(1100, 9000, (24, 32)).astype(np.uint16)
+        if ground is not None:
+            stored[band] = (1000 + shown(ground, (nm,), 10.0)[0]).astype(np.uint16)
         tiff(images / "R10m" / f"T33UUU_20220722T102559_{band}_10m.jp2", stored[band][None], 10.0, "JP2OpenJPEG")
-    for seed, band in enumerate(("B05", "B8A", "B11")):
+    for seed, (band, nm) in enumerate({"B05": 704, "B8A": 865, "B11": 1614}.items()):
         stored[band] = np.random.default_rng(9 + seed).integers(1100, 9000, (12, 16)).astype(np.uint16)
+        if ground is not None:
+            stored[band] = (1000 + shown(ground, (nm,), 20.0)[0]).astype(np.uint16)
         tiff(images / "R20m" / f"T33UUU_20220722T102559_{band}_20m.jp2", stored[band][None], 20.0, "JP2OpenJPEG")
-    classes = np.full((12, 16), 4, np.uint8)
+    classes = np.full(stored["B05"].shape, 4, np.uint8)
     classes[0, :6] = (3, 8, 9, 10, 0, 11)
     tiff(images / "R20m" / "T33UUU_20220722T102559_SCL_20m.jp2", classes[None], 20.0, "JP2OpenJPEG")
-    listed = (
-        "".join(f'<BOA_ADD_OFFSET band_id="{k}">{-1000 - k}</BOA_ADD_OFFSET>' for k in range(13)) if offsets else ""
-    )
+    numbers = [-1000 - (k if ground is None else 0) for k in range(13)] if offsets else []
+    listed = "".join(f'<BOA_ADD_OFFSET band_id="{k}">{number}</BOA_ADD_OFFSET>' for k, number in enumerate(numbers))
     (safe / f"MTD_MSIL{level}.xml").write_text(
         f'<n1:Level-{level}_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/x.xsd"><n1:General_Info>'
         "<Product_Info><PRODUCT_START_TIME>2022-07-22T10:25:59.024Z</PRODUCT_START_TIME>"
@@ -191,14 +240,16 @@ def sentinel2(folder: Path, level: str = "2A", offsets: bool = True) -> tuple[Pa
     return safe, stored
 
 
-def landsat(folder: Path) -> tuple[Path, np.ndarray]:
+def landsat(folder: Path, ground: Ground | None = None) -> tuple[Path, np.ndarray]:
     """Landsat 8: bands 1 to 4, temperature and quality, with both groups of scales. Returns the folder, the bands."""
     name = "LC08_L2SP_193023_20220724_20220802_02_T1"
-    stored = cube(4, most=40_000).astype(np.uint16)
+    stored = shown(ground, (443, 482, 561, 655), most=40_000).astype(np.uint16)
+    if ground is not None:
+        stored = np.rint((stored * 1e-4 + 0.2) / 2.75e-5).astype(np.uint16)
     for band, plane in enumerate(stored, 1):
         tiff(folder / name / f"{name}_SR_B{band}.TIF", plane[None], nodata=0)
     tiff(folder / name / f"{name}_ST_B10.TIF", stored[:1], nodata=0)
-    quality = np.full((ROWS, COLUMNS), 21824, np.uint16)
+    quality = np.full(stored.shape[1:], 21824, np.uint16)
     quality[0, :4] = (1, 22280, 23888, 54596)  # fill, cloud, cloud shadow, cirrus
     tiff(folder / name / f"{name}_QA_PIXEL.TIF", quality[None], nodata=1)
     lines = ["GROUP = LANDSAT_METADATA_FILE", "GROUP = IMAGE_ATTRIBUTES", "DATE_ACQUIRED = 2022-07-24",
@@ -213,10 +264,11 @@ def landsat(folder: Path) -> tuple[Path, np.ndarray]:
     return folder / name, stored
 
 
-def hyperion(folder: Path) -> tuple[Path, dict[int, np.ndarray]]:
+def hyperion(folder: Path, ground: Ground | None = None) -> tuple[Path, dict[int, np.ndarray]]:
     """Hyperion: five bands of both spectrometers, one not calibrated. Returns the folder and the stored bands."""
     name = "EO1H1400432009124110PY"
-    stored = {band: cube(1, band)[0].astype(np.int16) for band in (20, 57, 70, 80, 200)}
+    centres = {20: 549, 57: 925, 70: 1058, 80: 943, 200: 2153}
+    stored = {band: shown(ground, (nm,), seed=band)[0].astype(np.int16) for band, nm in centres.items()}
     for band, plane in stored.items():
         tiff(folder / f"{name}_1T" / f"{name}_B{band:03d}_L1T.TIF", plane[None])
     (folder / f"{name}_1T" / f"{name}_MTL_L1T.TXT").write_text(
@@ -226,9 +278,9 @@ def hyperion(folder: Path) -> tuple[Path, dict[int, np.ndarray]]:
     return folder / f"{name}_1T", stored
 
 
-def aviris(path: Path) -> np.ndarray:
+def aviris(path: Path, ground: Ground | None = None) -> np.ndarray:
     """AVIRIS-3: 3 bands on a grid. Returns the values."""
-    values = cube(3).astype(np.float32) / 10_000
+    values = shown(ground, (400, 1400, 2400), 3.0).astype(np.float32) / 10_000
     values[:, 0, 0] = -9999
     with h5py.File(path, "w") as file:
         file["reflectance/reflectance"] = values
@@ -240,9 +292,9 @@ def aviris(path: Path) -> np.ndarray:
     return values
 
 
-def neon(path: Path) -> np.ndarray:
+def neon(path: Path, ground: Ground | None = None) -> np.ndarray:
     """NEON: 4 bands on a grid of 1 m, one in a window where the air absorbs. Returns the stored cube."""
-    stored = cube(4).astype(np.int16)
+    stored = shown(ground, (500, 800, 1400, 2200), 1.0).astype(np.int16)
     stored[:, 1, 1] = -9999
     with h5py.File(path, "w") as file:
         data = file.create_dataset("ABBY/Reflectance/Reflectance_Data", data=stored.transpose(1, 2, 0))
@@ -258,10 +310,13 @@ def neon(path: Path) -> np.ndarray:
     return stored
 
 
-def tanager(path: Path, kind: str = "GRIDS", cube_name: str = "surface_reflectance") -> np.ndarray:
+def tanager(
+    path: Path, kind: str = "GRIDS", cube_name: str = "surface_reflectance", ground: Ground | None = None
+) -> np.ndarray:
     """Tanager: 3 bands, on a grid (GRIDS) or of the sensor (SWATHS). Returns the values."""
-    values = cube(3).astype(np.float32) / 10_000
-    masks = {name: np.zeros((ROWS, COLUMNS), np.uint32) for name in ("nodata_pixels", "beta_cloud_mask")}
+    values = shown(ground, (400, 1400, 2400)).astype(np.float32) / 10_000
+    rows, columns = values.shape[1:]
+    masks = {name: np.zeros((rows, columns), np.uint32) for name in ("nodata_pixels", "beta_cloud_mask")}
     masks["nodata_pixels"][0, 0] = masks["beta_cloud_mask"][0, 1] = 1
     with h5py.File(path, "w") as file:
         group = file.create_group(f"HDFEOS/{kind}/HYP")
@@ -271,21 +326,21 @@ def tanager(path: Path, kind: str = "GRIDS", cube_name: str = "surface_reflectan
         data.attrs["wavelengths"], data.attrs["fwhm"] = np.array([400.0, 1400, 2400]), np.full(3, 5.5)
         data.attrs["good_wavelengths"], data.attrs["_FillValue"] = np.array([1, 0, 1]), np.float32(-9999)
         group.attrs["epsg_code"] = 32633
-        latitude, longitude = np.meshgrid(np.linspace(52, 51.9, ROWS), np.linspace(13, 13.2, COLUMNS), indexing="ij")
+        latitude, longitude = np.meshgrid(np.linspace(52, 51.9, rows), np.linspace(13, 13.2, columns), indexing="ij")
         if kind == "SWATHS":
             group["Geolocation Fields/Latitude"], group["Geolocation Fields/Longitude"] = latitude, longitude
         file["HDFEOS INFORMATION/StructMetadata.0"] = np.bytes_(
-            f"GROUP=GridStructure\n\tXDim={COLUMNS}\n\tYDim={ROWS}\n\tUpperLeftPointMtrs=({LEFT:.2f},{TOP:.2f})\n"
-            f"\tLowerRightMtrs=({LEFT + COLUMNS * PIXEL_M:.2f},{TOP - ROWS * PIXEL_M:.2f})\nEND\n"
+            f"GROUP=GridStructure\n\tXDim={columns}\n\tYDim={rows}\n\tUpperLeftPointMtrs=({LEFT:.2f},{TOP:.2f})\n"
+            f"\tLowerRightMtrs=({LEFT + columns * PIXEL_M:.2f},{TOP - rows * PIXEL_M:.2f})\nEND\n"
         )
     return values
 
 
-def planet(folder: Path) -> tuple[Path, np.ndarray]:
+def planet(folder: Path, ground: Ground | None = None) -> tuple[Path, np.ndarray]:
     """PlanetScope: 8 bands and their mask. Returns the image and the stored cube."""
-    stored = cube(8).astype(np.uint16)
+    stored = shown(ground, (443, 490, 531, 565, 610, 665, 705, 865), 3.0).astype(np.uint16)
     path = tiff(folder / "20230801_101530_12_2430_3B_AnalyticMS_SR_8b_harmonized_clip.tif", stored, 3.0, nodata=0)
-    usable = np.zeros((8, ROWS, COLUMNS), np.uint8)
+    usable = np.zeros((8, *stored.shape[1:]), np.uint8)
     usable[0] = 1
     usable[2, 0, 0] = usable[5, 0, 1] = usable[7, 0, 2] = usable[3, 0, 3] = 1
     tiff(folder / "20230801_101530_12_2430_3B_udm2_clip.tif", usable, 3.0)

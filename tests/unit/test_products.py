@@ -1,12 +1,14 @@
 """Products of agencies, written small in their published layout: values, masks, places; and what is refused."""
 
 import json
+import re
 import shutil
 import zipfile
 
 import h5py
 import numpy as np
 import pytest
+import rasterio
 
 from hsisr.cli.app import app
 from hsisr.datasets import read_scene
@@ -294,9 +296,21 @@ def test_hyperion(tmp_path):
     order = (20, 57, 80, 70, 200)  # VNIR's band 70 lies beyond SWIR's band 80
     for k, band in enumerate(order):
         np.testing.assert_allclose(scene.cube[k], stored[band] / (40 if band <= 70 else 80), rtol=1e-6)
-    assert scene.bad_bands.tolist() == [False, False, False, True, False]
+    assert scene.bad_bands.tolist() == [False, False, False, True, False] and scene.mask is None
     np.testing.assert_allclose(scene.wavelengths_nm, [548.92, 925.41, 942.73, 1057.68, 2153.34], atol=0.12)
     assert scene.provenance["acquired"] == "2009-05-04"
+
+
+def test_around_the_swath_of_hyperion_there_is_no_data(tmp_path):
+    folder, _ = made.hyperion(tmp_path)
+    for path in folder.glob("*.TIF"):
+        with rasterio.open(path, "r+") as image:
+            plane = image.read()
+            plane[:, 0], plane[:, 3, 3] = 0, plane[:, 3, 3] * (path.stem[-7:-4] != "200")
+            image.write(plane)
+    scene = read_scene(folder)
+    assert invalid(scene) == [(0, column) for column in range(COLUMNS)]
+    assert np.isnan(scene.stored[4, 3, 3]) and np.isnan(scene.nodata)
 
 
 def test_aviris(tmp_path):
@@ -434,9 +448,35 @@ def test_info_says_all_of_a_product(tmp_path, capsys):
     made.tiff(folder / f"{folder.name}-QL_QUALITY_CLOUD.TIF", np.zeros((1, ROWS, COLUMNS), np.uint8))
     app(["info", str(folder)], standalone_mode=False)
     said = capsys.readouterr().out
-    for words in ("EnMAP L2A", "450 to 2400 nm", "8.5 to 8.5 nm", "UTM zone 33N", "-32768", "2022-07-24T10:45:26.123Z",
+    for words in ("EnMAP L2A", "450 to 2400 nm", "  8.5 nm", "UTM zone 33N", "-32768", "2022-07-24T10:45:26.123Z",
                   "bad bands", "no data where QL_QUALITY_CLOUD"):  # fmt: skip
         assert words in said
+
+
+def test_info_says_as_much_with_options(tmp_path, capsys):
+    path, _ = made.emit(tmp_path)
+    app(["info", str(path), "--read", "ortho=true"], standalone_mode=False)
+    said = capsys.readouterr().out
+    for words in ("EMIT L2A", "2022-08-15T04:28:38", "8 to 9 nm", "Dilated Cloud Flag", "pixel size"):
+        assert words in said
+
+
+def test_info_is_short_where_there_is_little_to_say(tmp_path, capsys):
+    path = tmp_path / "PRS_L2D.he5"
+    made.prisma(path)
+    app(["info", str(path)], standalone_mode=False)
+    said = {key: " ".join(value.split()) for key, value in (
+        line.strip().split("  ", 1) for line in capsys.readouterr().out.splitlines()[1:])}  # fmt: skip
+    assert said["type"] == "uint16, value = stored * 1.5259e-05"
+    assert said["guide EPSG"].startswith("32633, WGS 84") and said["guide pixel size"] == "5 x 5 metre"
+    assert said["quality"] == "no data where VNIR_PIXEL_L2_ERR_MATRIX, SWIR_PIXEL_L2_ERR_MATRIX say so"
+    assert not {"crs", "guide crs"} & set(said)
+    app(["info", str(made.landsat(tmp_path)[0])], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "value = stored * 2.75e-05 - 0.2" in said and "valid pixels  44 of 48" in said
+    made.aviris(tmp_path / "a.nc")
+    app(["info", str(tmp_path / "a.nc")], standalone_mode=False)
+    assert " float32\n" in capsys.readouterr().out
 
 
 def test_products_are_one_scene_each(tmp_path, monkeypatch):
@@ -447,6 +487,23 @@ def test_products_are_one_scene_each(tmp_path, monkeypatch):
     app(["predict", str(folder), "--guide", str(safe), "--scale", "3", "--model", "bicubic", "-o", "out.tif"],
         standalone_mode=False)  # fmt: skip
     assert read_scene("out.tif").shape == (4, 3 * ROWS, 3 * COLUMNS)
+
+
+@pytest.mark.parametrize("more", [[], ["--align"], ["--read-guide", "quality=none"], ["--mask-change"]])
+def test_clouds_of_a_guide_are_said(tmp_path, monkeypatch, capsys, more):
+    monkeypatch.chdir(tmp_path)
+    folder, _ = made.enmap(tmp_path)
+    safe, _ = made.sentinel2(tmp_path)
+    words = ["predict", str(folder), "--guide", str(safe), "--scale", "3", "--model", "gsa", "-o", "out.tif", *more]
+    app(words, standalone_mode=False)
+    said = re.search(r"S2B\S*: has no data on (\S+)% of the ground of ENMAP01\S*, and so has the result; --mask-change",
+                     capsys.readouterr().err)  # fmt: skip
+    holes = ~read_scene("out.tif").mask
+    if "--mask-change" in more or "quality=none" in more:
+        assert said is None and holes.sum() == 9  # the pixel that EnMAP lacks
+    else:
+        measured = (holes.sum() - 9) / (9 * (ROWS * COLUMNS - 1))
+        assert measured > 0 and float(said[1]) == pytest.approx(100 * measured, abs=0.06)
 
 
 def test_a_folder_of_scenes_takes_a_product_as_their_guide(tmp_path, monkeypatch):

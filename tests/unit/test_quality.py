@@ -18,6 +18,7 @@ from hsisr.degrade.sensor import gaussian_footprint
 from hsisr.errors import HsisrError
 from hsisr.evaluation import quality
 from hsisr.evaluation.quality import blocks, prisma, spectrum
+from hsisr.inference.align import Offset
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source
@@ -217,6 +218,19 @@ def test_page_says_what_is_a_claim_of_the_model(page):
     assert "SWIR: outside of the guide's range, 545 to 680 nm." in unescape(page)
     assert "Detail in NIR and SWIR is a claim of the model." in page
     assert "Visible: outside" not in page
+
+
+def test_page_names_many_claims_as_a_list_and_explains_them_once(pair):
+    feed, sharp = pair
+    result = Scene(sharp, "sr")
+    found = replace(quality.measure(feed, result), guide_reach_nm=(380.0, 390.0))
+    html = render(feed, result, found)
+    assert "Detail in Visible, NIR and SWIR is a claim of the model." in html
+    assert html.count("it is a claim of the model") == 1
+
+
+def test_offsets_have_no_minus_zero():
+    assert str(Offset((-0.001, 0.3), 4, 0.1)) == "+0.00 rows, +0.07 columns of the LR image"
 
 
 def test_page_asks_no_network_and_allows_nothing_else(page):

@@ -71,6 +71,9 @@ def test_an_image_at_an_address(folder, monkeypatch):
         (folder / "b.tif").write_bytes(b"II*\0nonsense" * 30)
         with pytest.raises(HsisrError, match="damaged or cut raster file"):
             read_scene(address.replace("a.tif", "b.tif"))
+        made.tiff(folder / "long.tif", np.ones((1, 1000, 1000), np.uint16))
+        with pytest.raises(HsisrError, match="/long.tif: its server sends whole files only, not windows of them"):
+            read_scene(address.replace("a.tif", "long.tif"))
         lacking = address.replace("a.tif", "c.tif")
         with pytest.raises(HsisrError, match=f"{lacking}: cannot be fetched .*404.*; check the address"):
             read_scene(lacking)

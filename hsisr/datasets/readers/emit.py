@@ -63,7 +63,7 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
         else:
             notice(
                 f"{path}: rows and columns are the sensor's; --read ortho=true lays them on the grid of its lookup "
-                "table (glt_x, glt_y), as a guide that has a place wants it",
+                "table (glt_x, glt_y), which a guide with a georeference needs",
             )
     scene = Scene(cube, scene_name(path), crs=place.crs, transform=place.transform, nodata=nodata)
     scene = replace(scene, **products.spectral(centres, widths, good > 0))

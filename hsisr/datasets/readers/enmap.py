@@ -64,7 +64,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
     scene = products.in_order(products.scaled(path, scene, bands[2], bands[3]))
     return products.finished(
         path, scene, "EnMAP L2A", packages.text_of(root, "startTime"), mask,
-        quality=f"no data where {', '.join(used)} say so" if used else None,
+        quality=products.flagged_by(used),
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 Files are named `EO1H..._B008_L1T.TIF`; 242 bands, of which USGS calibrates 8 to 57 and 77 to 224. The text file
 `*_MTL_L1T.TXT` says by what stored numbers are divided for W / (m2 sr um), 40 in bands 1 to 70, 80 in the others.
-Centres are those of USGS's table to within 0.1 nm; the width is nominal.
+Centres are those of USGS's table to within 0.1 nm; the width is nominal. The swath lies askew in its image; around it,
+all bands hold 0, which the files do not declare.
 """
 
 import re
@@ -44,6 +45,7 @@ def read(path: Path) -> Scene:
         raise HsisrError(f"{path}: no Hyperion product; expected a folder of EO1H..._B008_L1T.TIF and so on")
     numbers = np.array(sorted(files))
     one_band = [products.raster(package, files[number]) for number in numbers]
+    one_band = [replace(band, nodata=0.0 if band.nodata is None else band.nodata) for band in one_band]
     scene = stacked(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
     good = np.isin(numbers, _CALIBRATED)
     spectral = products.spectral(_CENTRES_NM[numbers - 1], np.full(len(numbers), _WIDTH_NM), good)

@@ -22,7 +22,7 @@ from hsisr.errors import HsisrError
 from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
-_SWATHS = "HDFEOS/SWATHS"
+_SWATHS, _ERRORS = "HDFEOS/SWATHS", "PIXEL_L2_ERR_MATRIX"
 _MOST = 65535
 #: Metres of a pixel of the cubes.
 _PIXEL_M = 30.0
@@ -62,9 +62,13 @@ def read(
                 raise HsisrError(f"{path}: holds no panchromatic image")
             return pan
         vnir, swir = (_detector(path, file, level, name, screen) for name in ("VNIR", "SWIR"))
+        held = list(hdf5.group(file, _fields(level, "HCO")))
+        flags = [name for name in ("VNIR_" + _ERRORS, "SWIR_" + _ERRORS) if screen and name in held]
         scene, detectors = products.joined(path, vnir, swir, ("VNIR", "SWIR"), overlap)
         place = _place(path, file, level, "HCO", scene.shape[1:], georeference)
-    return _finished(path, file, level, replace(scene, guide=pan), place, detectors=detectors)
+    screened = products.flagged_by(flags)
+    scene = replace(scene, guide=pan)
+    return _finished(path, file, level, scene, place, detectors=detectors, quality=screened)
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -83,9 +87,14 @@ def _level(path: Path, file: Any) -> str:
     return levels[0]
 
 
+def _fields(level: str, part: str) -> str:
+    """The group of the cubes (part HCO) or of the panchromatic image (PCO)."""
+    return f"{_SWATHS}/PRS_{level}_{part}/Data Fields"
+
+
 def _detector(path: Path, file: Any, level: str, name: str, screen: bool) -> Scene:
     """The used bands of a spectrometer, by rising wavelength."""
-    fields, key = f"{_SWATHS}/PRS_{level}_HCO/Data Fields", name.capitalize()
+    fields, key = _fields(level, "HCO"), name.capitalize()
     stored = hdf5.dataset(file, f"{fields}/{name}_Cube", "u", 3)
     count = stored.shape[1]
     centres, widths = (
@@ -98,7 +107,7 @@ def _detector(path: Path, file: Any, level: str, name: str, screen: bool) -> Sce
         raise HsisrError(f"{path}: none of the {count} bands of {name}_Cube has a wavelength")
     cube = LazyCube(path, GuardedDataset(path, stored), (1, 0, 2), None)
     scene = Scene(
-        _screened(path, file, f"{fields}/{name}_PIXEL_L2_ERR_MATRIX", cube, (1, 0, 2)) if screen else cube,
+        _screened(path, file, f"{fields}/{name}_{_ERRORS}", cube, (1, 0, 2)) if screen else cube,
         scene_name(path), **_scale(file, key), nodata=0.0, **products.spectral(centres, widths),
     )  # fmt: skip
     order = np.argsort(centres, kind="stable")
@@ -107,13 +116,13 @@ def _detector(path: Path, file: Any, level: str, name: str, screen: bool) -> Sce
 
 def _pan(path: Path, file: Any, level: str, screen: bool, georeference: str | None) -> Scene | None:
     """The panchromatic image; None where there is none."""
-    fields = f"{_SWATHS}/PRS_{level}_PCO/Data Fields"
+    fields = _fields(level, "PCO")
     if f"PRS_{level}_PCO" not in list(hdf5.group(file, _SWATHS)):
         return None
     stored = hdf5.dataset(file, f"{fields}/Cube", "u", 2)
     cube: LazyArray = LazyCube(path, products.Plane(GuardedDataset(path, stored)), (0, 1, 2), None)
     if screen:
-        cube = _screened(path, file, f"{fields}/PIXEL_L2_ERR_MATRIX", cube)
+        cube = _screened(path, file, f"{fields}/{_ERRORS}", cube)
     scene = Scene(cube, scene_name(path), **_scale(file, "Pan"), nodata=0.0)
     return _finished(path, file, level, scene, _place(path, file, level, "PCO", stored.shape, georeference), " pan")
 
@@ -162,7 +171,7 @@ def _grid(path: Path, file: Any, size: tuple[int, ...]) -> ground.Georeference:
         for corner, axis in (("UL", "easting"), ("UL", "northing"), ("LR", "easting"), ("LR", "northing"))
     )
     epsg = int(products.number_of(file, "Epsg_Code"))
-    cube = hdf5.dataset(file, f"{_SWATHS}/PRS_L2D_HCO/Data Fields/VNIR_Cube", "u", 3).shape
+    cube = hdf5.dataset(file, f"{_fields('L2D', 'HCO')}/VNIR_Cube", "u", 3).shape
     rows, columns = cube[0], cube[2]
     finer = (size[0] / rows, size[1] / columns)
     pixel = (_PIXEL_M / finer[0], _PIXEL_M / finer[1])

@@ -245,6 +245,11 @@ def text_attribute(owner: Any, *names: str) -> str | None:
     return None
 
 
+def flagged_by(names: list[str]) -> str | None:
+    """What masks a scene's pixels, in words: layers of these names; None without any."""
+    return f"no data where {', '.join(names)} {'says' if len(names) == 1 else 'say'} so" if names else None
+
+
 def finished(
     path: Path, scene: Scene, product: str, acquired: str | None = None, mask: np.ndarray | None = None, **told: Any
 ) -> Scene:
@@ -282,11 +287,16 @@ def _check_numbers(path: Path, scene: Scene) -> None:
 def described(path: Path, read: Callable[..., Scene]) -> dict[str, Any]:
     """What `hsisr info` says of a product; its pixels are not read, but those of quality layers."""
     with left_on_disk():
-        scene = read(path)
+        return told_of(read(path))
+
+
+def told_of(scene: Scene) -> dict[str, Any]:
+    """What `hsisr info` says of the scene of a product."""
     told = {key: value for key, value in scene.provenance.items() if key not in ("product", "tags")}
     found = {"format": scene.provenance["product"], **facts(scene), **told}
     if scene.fwhm_nm is not None:
-        found["fwhm"] = f"{np.min(scene.fwhm_nm):g} to {np.max(scene.fwhm_nm):g} nm"
+        least, most = np.min(scene.fwhm_nm), np.max(scene.fwhm_nm)
+        found["fwhm"] = f"{least:g} nm" if least == most else f"{least:g} to {most:g} nm"
     return found
 
 

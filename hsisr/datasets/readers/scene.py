@@ -29,14 +29,22 @@ def facts(scene: Scene) -> dict[str, Any]:
     """What `hsisr info` prints of a scene."""
     bands, rows, columns = scene.shape
     found: dict[str, Any] = {"name": scene.name, "bands": bands, "rows": rows, "columns": columns}
-    found["type"] = f"{scene.stored.dtype}, value = stored * {scene.scale:.6g} + {scene.offset:g}"
+    found["type"] = f"{scene.stored.dtype}{_value(scene)}"
     if scene.wavelengths_nm is not None:
         found["wavelengths"] = f"{min(scene.wavelengths_nm):g} to {max(scene.wavelengths_nm):g} nm"
-    for key in ("bad_bands", "mask", "labels"):
+    for key, word in (("bad_bands", "bad bands"), ("mask", "valid pixels"), ("labels", "labels")):
         value = getattr(scene, key)
         if value is not None:
-            found[key.replace("_", " ")] = f"{(value != 0).sum()} of {value.size}"
+            found[word] = f"{(value != 0).sum()} of {value.size}"
     found |= {"crs": scene.crs, "transform": scene.transform, "nodata": scene.nodata}
     if scene.guide is not None:
         found |= {f"guide {key}": value for key, value in facts(scene.guide).items()}
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _value(scene: Scene) -> str:
+    """How a value is made of a stored number, in words; nothing where they are the same."""
+    if scene.scale == 1 and scene.offset == 0:
+        return ""
+    offset = f" {'-' if scene.offset < 0 else '+'} {abs(scene.offset):g}" if scene.offset else ""
+    return f", value = stored * {scene.scale:.6g}{offset}"

@@ -70,7 +70,7 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
     return products.finished(
         path, products.in_order(scene), "Tanager surface reflectance",
         products.time_of(acquired), mask,
-        quality=f"no data where {', '.join(names)} say so" if names else None, georeference=place.unused,
+        quality=products.flagged_by(names), georeference=place.unused,
     )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ _DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
 #: For addresses: no listing of folders there, and an end to waiting.
 _SETTINGS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_CONNECTTIMEOUT": 30, "GDAL_HTTP_TIMEOUT": 120,
              "GDAL_HTTP_MAX_RETRY": 3}  # fmt: skip
+#: GDAL asks for so many bytes first, and takes a file that has no more from a server that sends whole files only.
+_FIRST_BYTES = 16_384
 
 
 def is_virtual(path: Path) -> bool:
@@ -84,12 +86,27 @@ def reached(path: Path) -> Iterator[None]:
     except RasterioIOError as error:
         reason = " ".join(str(error).split())
         address = _ADDRESS.fullmatch(str(path))
-        if address is not None and re.search(r"HTTP response code|CURL error", reason):
+        if address is None:
+            raise
+        url = f"{address[1]}://{address[2]}"
+        if re.search(r"HTTP response code|CURL error", reason):
             raise HsisrError(
-                f"{address[1]}://{address[2]}: cannot be fetched ({reason}); check the address and the "
-                "connection, or download the file"
+                f"{url}: cannot be fetched ({reason}); check the address and the connection, or download the file"
             ) from error
+        if _comes_whole(url):
+            raise HsisrError(f"{url}: its server sends whole files only, not windows of them; download it") from error
         raise
+
+
+def _comes_whole(url: str) -> bool:
+    """Whether a server that is asked for a part of a file would send all of it, and that is too long for GDAL."""
+    import requests
+
+    try:
+        with requests.get(url, headers={"Range": "bytes=0-0"}, stream=True, timeout=30) as answer:
+            return answer.status_code == 200 and int(answer.headers.get("Content-Length", 0)) > _FIRST_BYTES
+    except requests.RequestException:
+        return False
 
 
 def _archive(path: Path) -> tuple[Path, str]:

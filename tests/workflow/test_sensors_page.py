@@ -1,0 +1,80 @@
+"""The page on products: every command runs on products in their layout, prints what the page shows, and keeps masks."""
+
+import re
+
+import numpy as np
+import pytest
+
+from hsisr.datasets import read_scene
+from tests.workflow import sensor_products
+
+#: Relative difference that numbers of a block may have: they follow from sums whose order is the machine's.
+TOLERANCE = 0.02
+NUMBER = re.compile(r"(?<![\w.])\d+(?:\.\d+)?")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """The folder of the products after every command of the page, and (command, shown, printed) of each."""
+    folder = tmp_path_factory.mktemp("products")
+    sensor_products.write(folder)
+    steps = []
+    for command, shown in sensor_products.STEP.findall(sensor_products.PAGE.read_text()):
+        steps.append((command, shown, sensor_products.run(command, folder)))
+    return folder, steps
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number) for number in NUMBER.findall(text)]
+
+
+def test_commands_print_what_the_page_shows(results):
+    _, steps = results
+    assert len(steps) >= 30 and sum(bool(shown) for _, shown, _ in steps) >= 20
+    for command, shown, printed in steps:
+        if shown:
+            assert NUMBER.sub("#", printed) == NUMBER.sub("#", shown), command
+            np.testing.assert_allclose(numbers(printed), numbers(shown), rtol=TOLERANCE, err_msg=command)
+
+
+def test_every_product_of_the_table_has_its_example(results):
+    _, steps = results
+    said = "\n".join(printed for *_, printed in steps)
+    for product in (
+        "PRISMA L2D",
+        "EnMAP L2A",
+        "EMIT L2A",
+        "DESIS L2A",
+        "Sentinel-2 L2A",
+        "Hyperion L1T",
+        "AVIRIS L2A",
+        "Landsat 8/9 L2",
+        "NEON reflectance",
+        "Tanager surface reflectance",
+        "Planet surface reflectance",
+    ):
+        assert f" {product}\n" in said  # fmt: skip
+
+
+def test_results_have_no_data_where_masks_say_so_and_repeat_bad_bands(results):
+    folder, _ = results
+    cloudy, guide = read_scene(next(folder.glob("ENMAP*.ZIP"))), read_scene(next(folder.glob("S2B*.SAFE")))
+    scene = read_scene(folder / "enmap.tif")
+    assert np.array_equal(scene.mask, cloudy.mask.repeat(3, 0).repeat(3, 1) & guide.mask)
+    assert not guide.mask.all() and not cloudy.mask.all()
+    bad = int(np.flatnonzero(cloudy.bad_bands)[0])
+    repeated = cloudy.stored[bad].repeat(3, 0).repeat(3, 1)
+    assert np.array_equal(scene.stored[bad][scene.mask], repeated[scene.mask])
+    askew = read_scene(next(folder.glob("EO1H*")))
+    swath = read_scene(folder / "hyperion.tif")
+    assert np.array_equal(swath.mask, askew.mask.repeat(3, 0).repeat(3, 1)) and 0.5 < askew.mask.mean() < 0.8
+
+
+def test_dark_bands_of_prisma_hold_no_data_and_flagged_samples_are_filled(results):
+    folder, _ = results
+    scene, result = read_scene(next(folder.glob("PRS_L2D*.he5"))), read_scene(folder / "prisma.tif")
+    dark = (scene.stored == 0).all(axis=(1, 2))
+    assert dark.sum() == 4 and np.array_equal(result.bad_bands, dark)
+    flagged = (scene.stored == 0) & ~dark[:, None, None] & scene.mask
+    assert flagged.sum() == 4 and result.mask[scene.mask.repeat(6, 0).repeat(6, 1)].all()
+    assert (result.stored[flagged.repeat(6, 1).repeat(6, 2)] > 0).all()
