@@ -2,7 +2,7 @@
 
     python studies/solo.py weights --scale 4 --out <file> [--steps 6000] [--blur 0] [--start <file>]
     python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--validate beads face]
-    python studies/solo.py sources --data <folder> [--steps 3000] [--photos <folder>]
+    python studies/solo.py sources --data <folder> --out <folder> --steps 3000 [--photos <folder>]
     python studies/solo.py others --data <folder> --model <file> ...
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
     python studies/solo.py cost
@@ -11,7 +11,8 @@ weights: trains on the photographs of the data set `rgb_photos` (public domain, 
 writes a model file of half-precision numbers with the hashes of its photographs. cave: trains under protocol `mixup`
 for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in place of the
 test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`. sources: the same with
-photographs alone, scenes alone and both, three seeds each: mean and standard deviation over the seeds. others: scores
+photographs alone, scenes alone and both, three seeds each: mean and standard deviation over the seeds; every training
+leaves a file in the folder, and the same command goes on where it was interrupted. others: scores
 model files as they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and
 noises. cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
 <folder>: holds `cave`, `samson`, `jasper_ridge`, `enmap_potsdam`.
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ from hsisr.config import Training
 from hsisr.degrade.estimation import spectral_subspace
 from hsisr.degrade.protocols import Protocol, find_protocol
 from hsisr.degrade.psf import GaussianPsf
+from hsisr.files import read_json, write_json
 from hsisr.inference import predict
 from hsisr.models import registry
 from hsisr.models.model_files import load_model, save_model
@@ -62,6 +65,10 @@ VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
 #: Signal to noise in dB; half of the draws have no noise.
 SNR_DB = (20.0, 50.0)
 
+
+#: What `sources` compares, and its seeds.
+KINDS = {"photographs": ("photographs",), "scenes": ("scenes",), "both": ("scenes", "photographs")}
+SEEDS = (0, 1, 2)
 
 #: LR and HR images.
 Pairs = list[tuple[np.ndarray, np.ndarray]]
@@ -129,13 +136,15 @@ def main() -> None:
     parser.add_argument(
         "--blur", type=float, default=BLUR_HR_PX, help="of weights: the most of a photograph, HR pixels"
     )
-    parser.add_argument("--start", type=Path, help="of weights: a model file to start from")
+    parser.add_argument(
+        "--start", type=Path, help="a model file to start from; of another scale: all but the last layers"
+    )
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
     parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="model file to write")
+    parser.add_argument("--out", type=Path, help="model file to write; of sources: a folder")
     parser.add_argument("--size", type=int, default=128, help="of cost: side of the image in LR pixels")
     parser.add_argument("--rounds", type=int, default=3, help="of cost")
     options = parser.parse_args()
@@ -207,15 +216,23 @@ def _cave(options: argparse.Namespace) -> None:
 
 
 def _sources(options: argparse.Namespace) -> None:
-    print("| trained on | PSNR | SAM |\n| --- | --- | --- |")
-    for sources in (("photographs",), ("scenes",), ("scenes", "photographs")):
-        crops, scored = _cave_images(options, sources)
-        found = []
-        for seed in range(3):
-            network, _ = _trained(options, replace(crops, seed=seed))
-            found.append(np.mean([_score(network, pair, options.scale) for pair in scored.values()], axis=0))
-        (psnr, sam), (psnrs, sams) = np.mean(found, axis=0), np.std(found, axis=0, ddof=1)
-        print(f"| {' and '.join(sources)} | {psnr:.2f} ± {psnrs:.2f} | {sam:.2f} ± {sams:.2f} |", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    files = {(seed, kind): options.out / f"{kind}-seed{seed}.json" for seed in SEEDS for kind in KINDS}
+    missing = {arm: file for arm, file in files.items() if not file.exists()}
+    if missing:
+        crops, scored = _cave_images(options, KINDS["both"])
+    for (seed, kind), file in missing.items():
+        parts = [("scenes" if name in TRAIN else "photographs") in KINDS[kind] for name in crops.names]
+        images = dict(compress(crops.images.items(), parts))
+        network, outcome = _trained(options, replace(crops, images=images, seed=seed), file.with_suffix(""))
+        scores = {name: _score(network, pair, options.scale) for name, pair in scored.items()}
+        write_json(file, {"steps": outcome.steps, "images": len(images), "scores": scores})
+    print("| trained on | images | PSNR | SAM |\n| --- | --- | --- | --- |")
+    for kind in KINDS:
+        found = [read_json(files[seed, kind]) for seed in SEEDS]
+        means = [np.mean(list(one["scores"].values()), axis=0) for one in found]
+        (psnr, sam), (psnrs, sams) = np.mean(means, axis=0), np.std(means, axis=0, ddof=1)
+        print(f"| {kind} | {found[0]['images']} | {psnr:.2f} ± {psnrs:.2f} | {sam:.2f} ± {sams:.2f} |")
 
 
 def _cave_images(options: argparse.Namespace, sources: Sequence[str]) -> tuple[Crops, dict[str, Any]]:
@@ -231,9 +248,15 @@ def _cave_images(options: argparse.Namespace, sources: Sequence[str]) -> tuple[C
     return Crops(pairs, options.seed), {name: _pair(scenes[name], "mixup", options.scale) for name in names}
 
 
-def _trained(options: argparse.Namespace, crops: Crops) -> Any:
+def _trained(options: argparse.Namespace, crops: Crops, folder: Path | None = None) -> Any:
+    """The network and the outcome. folder: where a training that is interrupted leaves its state."""
     torch.manual_seed(crops.seed)
-    network = load_model(options.start) if options.start else registry.build("solo", options.scale, crops.bands, 0)
+    network = registry.build("solo", options.scale, crops.bands, 0)
+    if options.start:
+        known, own = load_model(options.start).state_dict(), network.state_dict()
+        network.load_state_dict(
+            {name: part if part.shape == own[name].shape else own[name] for name, part in known.items()}
+        )
     settings = Training(
         epochs=None,
         max_steps=options.steps or 1_000_000,  # else the minutes end it
@@ -247,8 +270,8 @@ def _trained(options: argparse.Namespace, crops: Crops) -> Any:
         threads=options.threads,
         device="cpu",
     )
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = fit(network, crops, folder, settings, seed=crops.seed)
+    with tempfile.TemporaryDirectory() as place:
+        outcome = fit(network, crops, folder or place, settings, seed=crops.seed)
     return network.eval(), outcome
 
 

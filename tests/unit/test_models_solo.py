@@ -195,6 +195,7 @@ def test_weights_that_travel_have_the_options_that_are_told_of_them(path):
 
 
 def test_scales_without_weights_have_none():
+    assert list(shipped_models()) == [2, 3, 4, 8]
     assert shipped_model(5) is None and shipped_model(4) == shipped_models()[4]
 
 
