@@ -44,6 +44,7 @@ from hsisr.config import Training
 from hsisr.degrade.estimation import spectral_subspace
 from hsisr.degrade.protocols import Protocol, find_protocol
 from hsisr.degrade.psf import GaussianPsf
+from hsisr.degrade.sensor import footprint_of
 from hsisr.files import read_json, write_json
 from hsisr.inference import predict
 from hsisr.models import registry
@@ -211,7 +212,13 @@ def _cave(options: argparse.Namespace) -> None:
     print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
     averaged = registry.build("solo", options.scale, 31, 0, {"turns": 8})
     averaged.load_state_dict(network.state_dict())
-    models = {"bicubic": registry.build("bicubic", options.scale, 31, 0), "solo": network, "solo, 8 turns": averaged}
+    psf = footprint_of(find_protocol("mixup").degradation(options.scale), options.scale)
+    models = {
+        "bicubic": (registry.build("bicubic", options.scale, 31, 0), None),
+        "solo": (network, None),
+        "solo, 8 turns": (averaged, None),
+        "solo, 8 turns, known PSF": (averaged, degrade.Sensor(footprint=psf)),
+    }
     _print_scores(scored, models)
 
 
@@ -359,28 +366,35 @@ def _square(name: str, spectra: np.ndarray) -> Scene:
 
 def _robust(options: argparse.Namespace) -> None:
     network = load_model(options.model[0])
-    names = options.validate or TEST
+    scale, names = network.scale, options.validate or TEST
     scenes = cave.read(options.data / "cave", names)
-    bicubic = registry.build("bicubic", network.scale, 31, 0)
-    print("| PSF, noise | bicubic | solo | least gain of a scene, PSNR / SAM |\n| --- | --- | --- | --- |")
-    cases = {f"Gaussian {sigma}": (_gaussian(sigma), 0) for sigma in SIGMAS}
+    bicubic = registry.build("bicubic", scale, 31, 0)
+    print("| PSF, noise | bicubic | solo | least gain of a scene | solo, known PSF | least gain of a scene |")
+    print(f"|{' --- |' * 6}")
+    cases: dict[str, tuple[str | Protocol, Any]] = {"bicubic": ("mixup", 0)}
+    cases |= {f"Gaussian {sigma}": (_gaussian(sigma), 0) for sigma in SIGMAS}
     cases |= {f"bicubic, {snr} dB": ("mixup", {"snr_db": float(snr)}) for snr in (40, 30, 20)}
-    cases = {"bicubic": ("mixup", 0)} | cases
+    cases |= {f"Gaussian 0.5, {snr} dB": (_gaussian(0.5), {"snr_db": float(snr)}) for snr in (40, 30, 20)}
     for what, (protocol, noise) in cases.items():
-        pairs = [_pair(scene, protocol, network.scale, noise) for scene in scenes]
-        scores = np.array([[_score(model, pair, network.scale) for model in (bicubic, network)] for pair in pairs])
-        (psnr, sam), (own_psnr, own_sam) = scores.mean(axis=0)
-        gains = scores[:, 1] - scores[:, 0]
-        least = f"{gains[:, 0].min():+.2f} / {gains[:, 1].max():+.2f}"
-        print(f"| {what} | {psnr:.2f} / {sam:.2f} | {own_psnr:.2f} / {own_sam:.2f} | {least} |", flush=True)
+        known = degrade.Sensor(footprint=footprint_of(find_protocol(protocol).degradation(scale), scale))
+        models = ((bicubic, None), (network, None), (network, known))
+        pairs = [_pair(scene, protocol, scale, noise) for scene in scenes]
+        scores = np.array([[_score(model, pair, scale, sensor) for model, sensor in models] for pair in pairs])
+        cells = [f"{psnr:.2f} / {sam:.2f}" for psnr, sam in scores.mean(axis=0)]
+        gains = scores[:, 1:] - scores[:, :1]
+        least = [
+            f"{psnr:+.2f} / {sam:+.2f}" for psnr, sam in zip(gains[..., 0].min(0), gains[..., 1].max(0), strict=True)
+        ]
+        print(f"| {what} | {' | '.join([*cells[:2], least[0], cells[2], least[1]])} |", flush=True)
 
 
-def _print_scores(pairs: dict[str, tuple[np.ndarray, np.ndarray]], models: dict[str, Any]) -> None:
+def _print_scores(pairs: dict[str, tuple[np.ndarray, np.ndarray]], models: dict[str, tuple[Any, Any]]) -> None:
+    """models: name -> model, and what it knows of the sensor."""
     print(f"| scene | {' | '.join(models)} |\n| --- |{' --- |' * len(models)}")
     rows = []
     for name, pair in pairs.items():
         scale = pair[1].shape[1] // pair[0].shape[1]
-        rows.append([_score(model, pair, scale) for model in models.values()])
+        rows.append([_score(model, pair, scale, sensor) for model, sensor in models.values()])
         print(f"| {name} | {_cells(rows[-1])} |", flush=True)
     print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
 
@@ -389,8 +403,10 @@ def _cells(scores: Iterable[Sequence[float]]) -> str:
     return " | ".join(f"{psnr:.2f} / {sam:.2f}" for psnr, sam in scores)
 
 
-def _score(model: Any, pair: tuple[np.ndarray, np.ndarray], scale: int) -> tuple[float, float]:
-    found = metrics.score(pair[1], predict(model, pair[0]), scale, "mixup")
+def _score(
+    model: Any, pair: tuple[np.ndarray, np.ndarray], scale: int, sensor: degrade.Sensor | None = None
+) -> tuple[float, float]:
+    found = metrics.score(pair[1], predict(model, pair[0], sensor=sensor), scale, "mixup")
     return found["psnr"], found["sam"]
 
 
