@@ -2,7 +2,7 @@
 
     python studies/solo.py weights --scale 4 --out <file> [--steps 6000] [--blur 0] [--start <file>]
     python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--validate beads face]
-    python studies/solo.py sources --data <folder> [--steps 3000] [--photos <folder>]
+    python studies/solo.py sources --data <folder> --out <folder> --steps 3000 [--photos <folder>]
     python studies/solo.py others --data <folder> --model <file> ...
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
     python studies/solo.py cost
@@ -11,7 +11,8 @@ weights: trains on the photographs of the data set `rgb_photos` (public domain, 
 writes a model file of half-precision numbers with the hashes of its photographs. cave: trains under protocol `mixup`
 for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in place of the
 test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`. sources: the same with
-photographs alone, scenes alone and both, three seeds each: mean and standard deviation over the seeds. others: scores
+photographs alone, scenes alone and both, three seeds each: mean and standard deviation over the seeds; every training
+leaves a file in the folder, and the same command goes on where it was interrupted. others: scores
 model files as they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and
 noises. cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
 <folder>: holds `cave`, `samson`, `jasper_ridge`, `enmap_potsdam`.
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,8 @@ from hsisr.config import Training
 from hsisr.degrade.estimation import spectral_subspace
 from hsisr.degrade.protocols import Protocol, find_protocol
 from hsisr.degrade.psf import GaussianPsf
+from hsisr.degrade.sensor import footprint_of
+from hsisr.files import read_json, write_json
 from hsisr.inference import predict
 from hsisr.models import registry
 from hsisr.models.model_files import load_model, save_model
@@ -62,6 +66,10 @@ VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
 #: Signal to noise in dB; half of the draws have no noise.
 SNR_DB = (20.0, 50.0)
 
+
+#: What `sources` compares, and its seeds.
+KINDS = {"photographs": ("photographs",), "scenes": ("scenes",), "both": ("scenes", "photographs")}
+SEEDS = (0, 1, 2)
 
 #: LR and HR images.
 Pairs = list[tuple[np.ndarray, np.ndarray]]
@@ -129,13 +137,15 @@ def main() -> None:
     parser.add_argument(
         "--blur", type=float, default=BLUR_HR_PX, help="of weights: the most of a photograph, HR pixels"
     )
-    parser.add_argument("--start", type=Path, help="of weights: a model file to start from")
+    parser.add_argument(
+        "--start", type=Path, help="a model file to start from; of another scale: all but the last layers"
+    )
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
     parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="model file to write")
+    parser.add_argument("--out", type=Path, help="model file to write; of sources: a folder")
     parser.add_argument("--size", type=int, default=128, help="of cost: side of the image in LR pixels")
     parser.add_argument("--rounds", type=int, default=3, help="of cost")
     options = parser.parse_args()
@@ -202,20 +212,34 @@ def _cave(options: argparse.Namespace) -> None:
     print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
     averaged = registry.build("solo", options.scale, 31, 0, {"turns": 8})
     averaged.load_state_dict(network.state_dict())
-    models = {"bicubic": registry.build("bicubic", options.scale, 31, 0), "solo": network, "solo, 8 turns": averaged}
+    psf = footprint_of(find_protocol("mixup").degradation(options.scale), options.scale)
+    models = {
+        "bicubic": (registry.build("bicubic", options.scale, 31, 0), None),
+        "solo": (network, None),
+        "solo, 8 turns": (averaged, None),
+        "solo, 8 turns, known PSF": (averaged, degrade.Sensor(footprint=psf)),
+    }
     _print_scores(scored, models)
 
 
 def _sources(options: argparse.Namespace) -> None:
-    print("| trained on | PSNR | SAM |\n| --- | --- | --- |")
-    for sources in (("photographs",), ("scenes",), ("scenes", "photographs")):
-        crops, scored = _cave_images(options, sources)
-        found = []
-        for seed in range(3):
-            network, _ = _trained(options, replace(crops, seed=seed))
-            found.append(np.mean([_score(network, pair, options.scale) for pair in scored.values()], axis=0))
-        (psnr, sam), (psnrs, sams) = np.mean(found, axis=0), np.std(found, axis=0, ddof=1)
-        print(f"| {' and '.join(sources)} | {psnr:.2f} ± {psnrs:.2f} | {sam:.2f} ± {sams:.2f} |", flush=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    files = {(seed, kind): options.out / f"{kind}-seed{seed}.json" for seed in SEEDS for kind in KINDS}
+    missing = {arm: file for arm, file in files.items() if not file.exists()}
+    if missing:
+        crops, scored = _cave_images(options, KINDS["both"])
+    for (seed, kind), file in missing.items():
+        parts = [("scenes" if name in TRAIN else "photographs") in KINDS[kind] for name in crops.names]
+        images = dict(compress(crops.images.items(), parts))
+        network, outcome = _trained(options, replace(crops, images=images, seed=seed), file.with_suffix(""))
+        scores = {name: _score(network, pair, options.scale) for name, pair in scored.items()}
+        write_json(file, {"steps": outcome.steps, "images": len(images), "scores": scores})
+    print("| trained on | images | PSNR | SAM |\n| --- | --- | --- | --- |")
+    for kind in KINDS:
+        found = [read_json(files[seed, kind]) for seed in SEEDS]
+        means = [np.mean(list(one["scores"].values()), axis=0) for one in found]
+        (psnr, sam), (psnrs, sams) = np.mean(means, axis=0), np.std(means, axis=0, ddof=1)
+        print(f"| {kind} | {found[0]['images']} | {psnr:.2f} ± {psnrs:.2f} | {sam:.2f} ± {sams:.2f} |")
 
 
 def _cave_images(options: argparse.Namespace, sources: Sequence[str]) -> tuple[Crops, dict[str, Any]]:
@@ -231,9 +255,15 @@ def _cave_images(options: argparse.Namespace, sources: Sequence[str]) -> tuple[C
     return Crops(pairs, options.seed), {name: _pair(scenes[name], "mixup", options.scale) for name in names}
 
 
-def _trained(options: argparse.Namespace, crops: Crops) -> Any:
+def _trained(options: argparse.Namespace, crops: Crops, folder: Path | None = None) -> Any:
+    """The network and the outcome. folder: where a training that is interrupted leaves its state."""
     torch.manual_seed(crops.seed)
-    network = load_model(options.start) if options.start else registry.build("solo", options.scale, crops.bands, 0)
+    network = registry.build("solo", options.scale, crops.bands, 0)
+    if options.start:
+        known, own = load_model(options.start).state_dict(), network.state_dict()
+        network.load_state_dict(
+            {name: part if part.shape == own[name].shape else own[name] for name, part in known.items()}
+        )
     settings = Training(
         epochs=None,
         max_steps=options.steps or 1_000_000,  # else the minutes end it
@@ -247,8 +277,8 @@ def _trained(options: argparse.Namespace, crops: Crops) -> Any:
         threads=options.threads,
         device="cpu",
     )
-    with tempfile.TemporaryDirectory() as folder:
-        outcome = fit(network, crops, folder, settings, seed=crops.seed)
+    with tempfile.TemporaryDirectory() as place:
+        outcome = fit(network, crops, folder or place, settings, seed=crops.seed)
     return network.eval(), outcome
 
 
@@ -336,28 +366,35 @@ def _square(name: str, spectra: np.ndarray) -> Scene:
 
 def _robust(options: argparse.Namespace) -> None:
     network = load_model(options.model[0])
-    names = options.validate or TEST
+    scale, names = network.scale, options.validate or TEST
     scenes = cave.read(options.data / "cave", names)
-    bicubic = registry.build("bicubic", network.scale, 31, 0)
-    print("| PSF, noise | bicubic | solo | least gain of a scene, PSNR / SAM |\n| --- | --- | --- | --- |")
-    cases = {f"Gaussian {sigma}": (_gaussian(sigma), 0) for sigma in SIGMAS}
+    bicubic = registry.build("bicubic", scale, 31, 0)
+    print("| PSF, noise | bicubic | solo | least gain of a scene | solo, known PSF | least gain of a scene |")
+    print(f"|{' --- |' * 6}")
+    cases: dict[str, tuple[str | Protocol, Any]] = {"bicubic": ("mixup", 0)}
+    cases |= {f"Gaussian {sigma}": (_gaussian(sigma), 0) for sigma in SIGMAS}
     cases |= {f"bicubic, {snr} dB": ("mixup", {"snr_db": float(snr)}) for snr in (40, 30, 20)}
-    cases = {"bicubic": ("mixup", 0)} | cases
+    cases |= {f"Gaussian 0.5, {snr} dB": (_gaussian(0.5), {"snr_db": float(snr)}) for snr in (40, 30, 20)}
     for what, (protocol, noise) in cases.items():
-        pairs = [_pair(scene, protocol, network.scale, noise) for scene in scenes]
-        scores = np.array([[_score(model, pair, network.scale) for model in (bicubic, network)] for pair in pairs])
-        (psnr, sam), (own_psnr, own_sam) = scores.mean(axis=0)
-        gains = scores[:, 1] - scores[:, 0]
-        least = f"{gains[:, 0].min():+.2f} / {gains[:, 1].max():+.2f}"
-        print(f"| {what} | {psnr:.2f} / {sam:.2f} | {own_psnr:.2f} / {own_sam:.2f} | {least} |", flush=True)
+        known = degrade.Sensor(footprint=footprint_of(find_protocol(protocol).degradation(scale), scale))
+        models = ((bicubic, None), (network, None), (network, known))
+        pairs = [_pair(scene, protocol, scale, noise) for scene in scenes]
+        scores = np.array([[_score(model, pair, scale, sensor) for model, sensor in models] for pair in pairs])
+        cells = [f"{psnr:.2f} / {sam:.2f}" for psnr, sam in scores.mean(axis=0)]
+        gains = scores[:, 1:] - scores[:, :1]
+        least = [
+            f"{psnr:+.2f} / {sam:+.2f}" for psnr, sam in zip(gains[..., 0].min(0), gains[..., 1].max(0), strict=True)
+        ]
+        print(f"| {what} | {' | '.join([*cells[:2], least[0], cells[2], least[1]])} |", flush=True)
 
 
-def _print_scores(pairs: dict[str, tuple[np.ndarray, np.ndarray]], models: dict[str, Any]) -> None:
+def _print_scores(pairs: dict[str, tuple[np.ndarray, np.ndarray]], models: dict[str, tuple[Any, Any]]) -> None:
+    """models: name -> model, and what it knows of the sensor."""
     print(f"| scene | {' | '.join(models)} |\n| --- |{' --- |' * len(models)}")
     rows = []
     for name, pair in pairs.items():
         scale = pair[1].shape[1] // pair[0].shape[1]
-        rows.append([_score(model, pair, scale) for model in models.values()])
+        rows.append([_score(model, pair, scale, sensor) for model, sensor in models.values()])
         print(f"| {name} | {_cells(rows[-1])} |", flush=True)
     print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
 
@@ -366,8 +403,10 @@ def _cells(scores: Iterable[Sequence[float]]) -> str:
     return " | ".join(f"{psnr:.2f} / {sam:.2f}" for psnr, sam in scores)
 
 
-def _score(model: Any, pair: tuple[np.ndarray, np.ndarray], scale: int) -> tuple[float, float]:
-    found = metrics.score(pair[1], predict(model, pair[0]), scale, "mixup")
+def _score(
+    model: Any, pair: tuple[np.ndarray, np.ndarray], scale: int, sensor: degrade.Sensor | None = None
+) -> tuple[float, float]:
+    found = metrics.score(pair[1], predict(model, pair[0], sensor=sensor), scale, "mixup")
     return found["psnr"], found["sam"]
 
 

@@ -130,7 +130,7 @@ class Solo(Network):
         """lr (N, B, h, w) -> (N, B, H, W), each image for itself. guide: not used; every network takes one.
 
         sensor: of what is known, the mask of valid pixels and the PSF are used. With a PSF, what the LR image and the
-        result reduced by it disagree on is projected back.
+        result reduced by it disagree on, beyond the noise, is projected back.
         Where the LR image is an image of intensities, no value of the result is negative.
         The detail of a component is scaled down where the image's noise, as the network enlarges it, would cost more
         than the detail gains.
@@ -142,8 +142,9 @@ class Solo(Network):
         basis, sizes, components = self._components(lr, torch.from_numpy(valid).to(lr.device))
         blur = _blur(components, valid)
         detail = self._turned(components, blur)
-        noise = _noise(lr[0].double().numpy(force=True), valid) / sizes.clamp_min(torch.finfo(torch.float32).tiny)
-        detail = detail * self._gains(components, detail, blur, noise)
+        noise = _noise(lr[0].double().numpy(force=True), valid)
+        noises = noise / sizes.clamp_min(torch.finfo(torch.float32).tiny)
+        detail = detail * self._gains(components, detail, blur, noises)
         least = _least(lr[0][:, torch.from_numpy(valid).to(lr.device)])
         enlarged = self._enlarged(lr)
         added = _mixed(detail, basis * sizes)
@@ -151,7 +152,7 @@ class Solo(Network):
             added = _believed(added, enlarged.clamp_min(least), self.colour)
         image = enlarged + added
         if sensor.footprint is not None:
-            image = self._consistent(image, lr, sensor.footprint)
+            image = self._consistent(image, lr, sensor.footprint, noise, valid)
         return image.clamp_min(least)
 
     def _components(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -197,13 +198,13 @@ class Solo(Network):
         gains = 1 - lost / power.clamp_min(torch.finfo(torch.float32).tiny)
         return gains.clamp(0, 1)[:, None, None]
 
-    def _consistent(self, image: Tensor, lr: Tensor, footprint: Footprint) -> Tensor:
-        """Back-projection: add the enlarged difference to the LR image, as `bicubic-ibp` does."""
+    def _consistent(self, image: Tensor, lr: Tensor, footprint: Footprint, noise: float, valid: np.ndarray) -> Tensor:
+        """Back-projection: add the enlarged difference to the LR image, as `bicubic-ibp` does, but for its noise."""
         low, estimate = lr[0].numpy(force=True), image[0]
         _, height, width = estimate.shape
         sampler = footprint.sampler(self.scale, (height, width))
         for _ in range(_ROUNDS):
-            missing = (low - sampler(estimate.numpy(force=True))).astype(np.float32)
+            missing = _above_noise(low - sampler(estimate.numpy(force=True)), noise, valid).astype(np.float32)
             estimate = estimate + self._enlarged(torch.from_numpy(missing)[None].to(estimate))[0]
         return estimate[None]
 
@@ -224,6 +225,14 @@ def _noise(lr: np.ndarray, valid: np.ndarray) -> float:
     if not flat.any():
         return spectral
     return min(spectral, float(np.median(np.abs(corners[:, flat]))) / 2 / _NORMAL_MEDIAN)
+
+
+def _above_noise(images: np.ndarray, noise: float, valid: np.ndarray) -> np.ndarray:
+    """Images (B, h, w) less what may be noise: a Wiener filter along the principal directions of their spectra."""
+    spectra = images[:, valid].astype(np.float64)
+    power, directions = np.linalg.eigh(spectra @ spectra.T / spectra.shape[1])
+    kept = 1 - noise**2 / power.clip(max(noise**2, np.finfo(float).tiny))
+    return np.tensordot((directions * kept) @ directions.T, images, 1)
 
 
 def _mixed(detail: Tensor, spectra: Tensor) -> Tensor:

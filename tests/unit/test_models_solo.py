@@ -115,6 +115,15 @@ def test_with_a_known_psf_it_agrees_better_with_the_lr_image(lr):
     assert disagreement(Sensor(footprint=footprint)) < 0.5 * disagreement(None)
 
 
+@pytest.mark.parametrize("noise", [0.01, 0.05])
+def test_a_known_psf_brings_no_noise_back(hr, noise):
+    """Of nothing but noise, back-projection would restore what interpolation has smoothed."""
+    noisy = degrade(hr, "wald", SCALE, noise, seed=1)
+    sensor = Sensor(footprint=gaussian_footprint(SCALE))
+    found = [((predict(solo(trained=False), noisy, sensor=known) - hr) ** 2).mean() for known in (sensor, None)]
+    assert found[0] <= found[1]
+
+
 def test_pixels_without_data_do_not_shape_the_subspace(lr):
     mask = np.ones((48, 48), bool)
     mask[:, :8] = False
@@ -195,6 +204,7 @@ def test_weights_that_travel_have_the_options_that_are_told_of_them(path):
 
 
 def test_scales_without_weights_have_none():
+    assert list(shipped_models()) == [2, 3, 4, 8]
     assert shipped_model(5) is None and shipped_model(4) == shipped_models()[4]
 
 

@@ -1,0 +1,67 @@
+"""studies/solo.py: what `sources` trains, that it goes on with the rest, and what a training may start from."""
+
+import importlib
+import json
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hsisr.models.model_files import load_model
+from hsisr.models.shipped import shipped_model
+
+STUDIES = Path(__file__).parents[2] / "studies"
+
+
+@pytest.fixture(scope="module")
+def solo():
+    """The program as a module."""
+    sys.path.insert(0, str(STUDIES))
+    try:
+        yield importlib.import_module("solo")
+    finally:
+        sys.path.remove(str(STUDIES))
+
+
+def crops(solo, *names: str):
+    """Random crops of images without content."""
+    lr, hr = np.zeros((3, 16, 16), np.float32), np.zeros((3, 32, 32), np.float32)
+    return solo.Crops({name: [[(lr, hr)]] for name in names})
+
+
+def test_sources_trains_each_kind_on_its_images_and_goes_on_where_it_was(solo, tmp_path, monkeypatch, capsys):
+    every, trained = crops(solo, *solo.TRAIN[:2], "a photograph"), []
+
+    def train(options, part, folder):
+        trained.append((folder.name, part.names))
+        return len(part.names) + part.seed, Namespace(steps=7)
+
+    monkeypatch.setattr(solo, "_cave_images", lambda *_: (every, {"one": None, "two": None}))
+    monkeypatch.setattr(solo, "_trained", train)
+    monkeypatch.setattr(solo, "_score", lambda gain, pair, scale: (30.0 + gain, 5.0))
+    options = Namespace(out=tmp_path, scale=2)
+    solo._sources(options)
+    assert len(trained) == 9
+    assert dict(trained)["photographs-seed1"] == ["a photograph"]
+    assert dict(trained)["scenes-seed0"] == list(solo.TRAIN[:2])
+    assert dict(trained)["both-seed2"] == every.names
+    assert "| scenes | 2 | 33.00 ± 1.00 | 5.00 ± 0.00 |" in capsys.readouterr().out
+    (tmp_path / "scenes-seed1.json").unlink()
+    solo._sources(options)
+    assert [name for name, _ in trained[9:]] == ["scenes-seed1"]
+    assert json.loads((tmp_path / "scenes-seed1.json").read_text())["steps"] == 7
+
+
+def test_a_training_starts_from_another_scale_but_for_the_last_layers(solo):
+    part = crops(solo, "one")
+    options = Namespace(scale=2, start=shipped_model(4), steps=1, minutes=None, threads=1)
+    known = load_model(shipped_model(4)).state_dict()
+    found = solo._trained(options, part)[0].state_dict()
+    for name, value in found.items():
+        if "last" in name:
+            assert not value.any()  # an image without content teaches nothing
+        else:
+            torch.testing.assert_close(value, known[name])
