@@ -5,6 +5,7 @@ ask `check_places` too, as a typing error is theirs: functions make the folders 
 pipeline ask neither: they write their own files again.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -42,6 +43,7 @@ def check_outputs(
         if any(_same(out, other) for other in outs[:number]):
             raise HsisrError(f"{out}: is named for two outputs; give each a name of its own")
     for out in outs:
+        _check_folder(out)
         if out.is_dir():
             raise HsisrError(f"{out}: is a folder; give the name of a file")
         if os.path.lexists(out) and not overwrite:
@@ -81,6 +83,15 @@ def _check_place(out: Path) -> None:
     raise HsisrError(f"{out}: there is no folder {missing}; make it (mkdir -p {parent}), or correct the name")
 
 
+def _check_folder(out: Path) -> None:
+    """Raise HsisrError if what is there of the path to `out` is no folder, or one that may not be written to."""
+    folder = next(folder for folder in Path(os.path.abspath(out)).parents if os.path.lexists(folder))
+    reason = None if os.access(folder, os.W_OK | os.X_OK) else errno.EACCES
+    reason = reason if folder.is_dir() else errno.ENOTDIR
+    if reason is not None:
+        raise HsisrError(f"{out}: cannot write there ({folder}: {os.strerror(reason)}); choose another folder")
+
+
 def _in_project(out: Path) -> bool:
     """Whether `out` lies in a folder that a project has, or in `runs` of the current folder, where models are kept."""
     absolute = Path(os.path.abspath(out))
@@ -110,7 +121,7 @@ def _check_not_read(out: Path, file: Path, read: dict[tuple, Path], folders: Seq
 def _identities(image: Path) -> set[tuple]:
     """What tells the files of an input from others: names where nothing is there yet, numbers of the file system."""
     found: set[tuple] = set()
-    for file in _belonging(image):
+    for file in belonging(image):
         found.add(("name", os.path.abspath(file)))
         identity = _identity(file)
         if identity is not None:
@@ -118,7 +129,7 @@ def _identities(image: Path) -> set[tuple]:
     return found
 
 
-def _belonging(image: Path) -> list[Path]:
+def belonging(image: Path) -> list[Path]:
     """An input with its sidecars, and with header or data of an ENVI pair."""
     files = _with_sidecars(image)
     if image.suffix.lower() == ".hdr":

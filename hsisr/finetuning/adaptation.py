@@ -93,6 +93,7 @@ def finetune(
     with run.work_folder(outs[0]) as folder:
         run.check_own(folder, settings, outs, overwrite)
         run.record(folder, settings, {})
+        run.begin_outputs(folder, outs, overwrite)
         torch.manual_seed(seed)
         feed, metadata, fresh = _start(lr, guide, model, options, folder)
         least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))

@@ -197,6 +197,11 @@ def scale_between(lr: Source, guide: Source, align: bool = False) -> int:
             f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, not a whole number "
             f"of times; {what} resample{'s' if align else ''} the guide{'' if align else ' to it'}"
         )
+    if scale == 1:
+        raise HsisrError(
+            f"{guide.label}: its pixels are as large as those of {lr.label}; a guide is a sharper image, of pixels at "
+            "least twice as fine"
+        )
     return scale
 
 

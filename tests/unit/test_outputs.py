@@ -138,6 +138,69 @@ def test_an_unfinished_run_of_the_same_goes_on_and_another_does_not(pair, monkey
         super_resolve_file("lr.tif", "guide.tif", "gsa", out, CPU)
 
 
+def test_a_run_that_goes_on_replaces_nobody_elses_files(pair, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hsisr.inference.scenes.compute", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU)
+    for name in ("preview.png", "sr.tif"):
+        Path(name).write_text("mine")
+        with pytest.raises(HsisrError, match=f"{name}: exists already"):
+            super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU, preview="preview.png")
+        assert Path(name).read_text() == "mine"
+        Path(name).unlink()
+
+
+def test_a_run_replaces_what_it_was_writing_when_it_was_stopped(pair, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hsisr.inference.preview.write_preview", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU, preview="preview.png")
+    written = Path("sr.tif").read_bytes()
+    super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU, preview="preview.png")
+    assert Path("sr.tif").read_bytes() == written and Path("preview.png").is_file()
+
+
+def test_a_file_made_while_a_run_computes_is_not_replaced(pair, monkeypatch):
+    from hsisr.inference import scenes
+
+    computed = scenes.compute
+
+    def meanwhile(*args):
+        computed(*args)
+        Path("sr.tif").write_text("mine")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scenes, "compute", meanwhile)
+        with pytest.raises(HsisrError, match="exists already"):
+            super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU)
+    assert Path("sr.tif").read_text() == "mine"
+    super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU, overwrite=True)
+    assert read_scene("sr.tif").shape[1:] == (64, 64)
+
+
+@pytest.mark.parametrize("place", ["file/maps", "file", "link"])
+def test_maps_that_cannot_be_made_are_refused_before_the_work(pair, monkeypatch, place):
+    Path("file").write_text("mine")
+    Path("link").symlink_to("nowhere")
+    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args: pytest.fail("has begun"))
+    assert "cannot write there" in refusal(f"{PREDICT} sr.tif --maps {place}")
+    assert not Path(".sr.tif.work").exists()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="nothing is closed to root")
+def test_a_folder_that_may_not_be_written_to_is_refused_before_the_work(pair, monkeypatch):
+    Path("closed").mkdir(mode=0o555)
+    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args: pytest.fail("has begun"))
+    assert "closed: Permission denied" in refusal(f"{PREDICT} sr.tif --preview closed/a.png")
+
+
 def test_python_refuses_too(pair):
     with pytest.raises(HsisrError, match="inputs are never overwritten"):
         hsisr.super_resolve("lr.tif", "guide.tif", model="gsa", out="guide.tif", overwrite=True)

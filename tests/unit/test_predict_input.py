@@ -94,6 +94,13 @@ def test_guides_that_lie_elsewhere(tmp_path):
     assert "is turned against it" in refused(lr, lying(turned), "gsa", out, replace(CPU, scale=4))
 
 
+def test_a_guide_of_the_scenes_own_size(tmp_path):
+    lr, _, _ = own_scene.write_pair(tmp_path, 16, 16)
+    shutil.copy(lr, tmp_path / "guide.tif")
+    line = refused(lr, tmp_path / "guide.tif", "gsa", tmp_path / "sr.tif")
+    assert line.startswith("guide.tif: its pixels are as large as those of lr.tif")
+
+
 def test_a_guide_that_shares_one_lr_pixel(tmp_path, capsys):
     lr, guide, sharp = own_scene.write_pair(tmp_path, 24, 24)
     export(own_scene.scene_of(sharp[:3], own_scene.finer(TRANSFORM, rows=23, columns=23)), tmp_path / "corner.tif")
