@@ -121,7 +121,7 @@ def _check_not_read(out: Path, file: Path, read: dict[tuple, Path], folders: Seq
 def _identities(image: Path) -> set[tuple]:
     """What tells the files of an input from others: names where nothing is there yet, numbers of the file system."""
     found: set[tuple] = set()
-    for file in belonging(image):
+    for file in _belonging(image):
         found.add(("name", os.path.abspath(file)))
         identity = _identity(file)
         if identity is not None:
@@ -129,7 +129,19 @@ def _identities(image: Path) -> set[tuple]:
     return found
 
 
-def belonging(image: Path) -> list[Path]:
+def files_of(image: str | os.PathLike) -> list[Path]:
+    """The files that an image is read from, as far as names tell, without what viewers keep beside it.
+
+    Itself, its mask, and header or data of an ENVI pair; of a folder all that are not hidden. None that is not there.
+    """
+    image = Path(image)
+    found: Iterable[Path] = _belonging(image)
+    if image.is_dir():
+        found = (file for file in image.rglob("*") if "/." not in f"/{file.relative_to(image).as_posix()}")
+    return sorted({file for file in found if file.is_file() and not file.name.endswith((".aux.xml", ".ovr"))})
+
+
+def _belonging(image: Path) -> list[Path]:
     """An input with its sidecars, and with header or data of an ENVI pair."""
     files = _with_sidecars(image)
     if image.suffix.lower() == ".hdr":

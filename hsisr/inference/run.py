@@ -163,20 +163,14 @@ def state_of(
     file = virtual.local_file(Path(path)) if virtual.is_virtual(Path(path)) else Path(path)
     if file is None:  # an address
         return [str(path)]
-    return [str(Path(path).resolve()), *_facts([*outputs.belonging(file), *sources])]
+    return [str(Path(path).resolve()), *_facts([file, *sources])]
 
 
-def _facts(files: Iterable[str | os.PathLike]) -> list[list]:
-    """Name, size and times of change of these files, and of all in these folders that are neither hidden nor absent."""
-    every = {Path(file).absolute() for file in files}
-    for folder in [file for file in every if file.is_dir()]:
-        found = (file for file in folder.rglob("*") if "/." not in file.relative_to(folder.parent).as_posix())
-        every.update(found)
-    return [
-        [str(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns]
-        for file in sorted(every)
-        if file.is_file() and (facts := file.stat())
-    ]
+def _facts(images: Iterable[str | os.PathLike]) -> list[list]:
+    """Name, size and times of change of the files of images."""
+    files = {file.absolute() for image in images for file in outputs.files_of(image)}
+    states = ((file, file.stat()) for file in sorted(files))
+    return [[str(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns] for file, facts in states]
 
 
 def _made(folder: Path, out: Path) -> Path:
