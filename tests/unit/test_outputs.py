@@ -98,6 +98,29 @@ def test_a_finished_run_folder_is_replaced_when_told(pair):
     assert (pair / "runs/x/model.safetensors").read_bytes() == b"trained for a week"
 
 
+@pytest.mark.parametrize("out", ["lr.tif", "lr.json", "other.json", "soft.json", "x.png", "none/x.json"])
+def test_a_sweep_writes_over_nothing(pair, monkeypatch, out):
+    monkeypatch.setattr("hsisr.evaluation.sweep.run", lambda *args: pytest.fail("has begun"))
+    for name in ("lr.png", "other.png"):  # beside a result lies its map
+        Path(name).write_text("mine")
+    Path("soft.json").symlink_to("lr.tif")
+    said = refusal(f"sweep lr.{'png' if out == 'lr.json' else 'tif'} -m bicubic -o {out}")
+    assert any(part in said for part in ("is the input", "exists already", "for two outputs", "no folder none"))
+
+
+def test_a_sweep_replaces_what_it_is_told_to_and_what_it_began(pair, monkeypatch):
+    Path("grid.json").write_text("older")
+    Path("config.yaml").write_text("")
+    called = []
+    monkeypatch.setattr("hsisr.evaluation.sweep.run", lambda *args: called.append(args[1:]))
+    monkeypatch.setattr("hsisr.evaluation.table.print_sweep", lambda found: None)
+    cli("sweep lr.tif -m bicubic -o grid.json --overwrite")
+    Path(".grid.json.log").write_text("")
+    cli("sweep lr.tif -m bicubic -o grid.json")
+    cli("sweep lr.tif -m bicubic")
+    assert [str(out) for out, _ in called] == ["grid.json", "grid.json", "results/sweeps/lr.json"]
+
+
 def test_a_missing_folder_is_named_and_not_made(pair):
     assert "there is no folder restuls;" in refusal(f"{PREDICT} restuls/deep/out.tif")
     assert "there is no folder no;" in refusal("export lr.tif no/out.tif")
