@@ -13,6 +13,7 @@ import hsisr
 from hsisr.datasets import read_scene
 from hsisr.errors import HsisrError
 from hsisr.inference import super_resolve_file
+from hsisr.models.prior import errors
 from hsisr.models.prior.errors import SIGMAS_90, local_variance
 from hsisr.report import quality
 from tests.unit.test_any_size import (  # noqa: F401  # fixtures
@@ -54,6 +55,21 @@ def test_a_large_scene_has_one_uncertainty(tmp_path, small_blocks):  # noqa: F81
         super_resolve_file(lr, guide, "prior", tmp_path / f"{name}.npy", replace(CPU, **TILES[name]), uncertainty=sigma)
         said.append(np.load(sigma))
     assert largest_difference(*said) < TOLERANCE
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_data_between_the_windows_that_are_looked_at(tmp_path, monkeypatch, changed):
+    lr, guide, _ = write_pair(tmp_path, holes=False)
+    low = read_scene(lr)
+    stored = np.full_like(low.stored, -1)
+    stored[:, 26:36] = low.stored[:, 26:36]
+    scene = replace(low, stored=stored, nodata=-1.0)
+    options = {"model": "prior", "uncertainty": True, "mask_change": changed}
+    _, expected = hsisr.super_resolve(scene, read_scene(guide), **options)
+    monkeypatch.setattr(errors, "_PLACE_LR_PX", 8)  # rows 0 to 8, 18 to 26, 36 to 44
+    _, sigma = hsisr.super_resolve(scene, read_scene(guide), **options)
+    assert (sigma[0] > 0).any(axis=1).sum() == 10 * SCALE
+    np.testing.assert_allclose(sigma, expected, rtol=0.2)
 
 
 def test_the_file_has_the_place_of_the_result_and_the_unit_of_its_values(tmp_path):
