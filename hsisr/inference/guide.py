@@ -67,12 +67,17 @@ class Guide:
 
     def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Values (G, n, m) and valid pixels (n, m) of rows and columns counted from the LR image's first corner."""
-        values, valid = self._window(rows, columns)
-        return (values, valid) if self.own is None else self.own.put_into(values, valid, rows, columns)
+        return self.shown(rows, columns)[:2]
 
-    def changed(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray | None:
-        """How much (n, m) of the same ground a stand-in shows, from 0 to 1; None: nothing stands in for the guide."""
-        return None if self.own is None else self.own.share(rows, columns)
+    def shown(
+        self, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """As `window`; and how much (n, m) of it a stand-in shows, 0 to 1, or None: nothing stands in for the guide."""
+        values, valid = self._window(rows, columns)
+        if self.own is None:
+            return values, valid, None
+        share = np.maximum(self.own.share(rows, columns), ~valid)
+        return *self.own.put_into(values, valid, share, rows, columns), share
 
     def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         if self.displacement is not None:

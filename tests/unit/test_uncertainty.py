@@ -57,6 +57,24 @@ def test_a_large_scene_has_one_uncertainty(tmp_path, small_blocks):  # noqa: F81
     assert largest_difference(*said) < TOLERANCE
 
 
+def test_ground_that_the_guide_lacks_teaches_nothing_and_is_less_sure(tmp_path):
+    lr, guide, sharp = write_pair(tmp_path, holes=False)
+    cloud = np.zeros(sharp.shape[1:], bool)
+    cloud[24:48, 20:40] = True
+    whole = read_scene(guide)
+    lacking = replace(whole, stored=np.where(cloud, -1, whole.stored), nodata=-1.0)
+    plain, masked = (
+        hsisr.super_resolve(lr, lacking, model="prior", uncertainty=True, mask_change=masked)
+        for masked in (False, True)
+    )
+    assert (plain[0][:, cloud] == 0).all() and (plain[1][:, cloud] == 0).all()
+    image, sigma = masked
+    off = [np.sqrt(((made - sharp)[:, ~cloud] ** 2).mean()) for made in (plain[0], image)]
+    assert off[1] < 1.05 * off[0]
+    assert sigma[:, cloud].min() > 2 * np.median(sigma[:, ~cloud])
+    assert (np.abs(image - sharp)[:, cloud] < SIGMAS_90 * sigma[:, cloud]).mean() > 0.85
+
+
 @pytest.mark.parametrize("changed", [False, True])
 def test_data_between_the_windows_that_are_looked_at(tmp_path, monkeypatch, changed):
     lr, guide, _ = write_pair(tmp_path, holes=False)
