@@ -42,7 +42,7 @@ def check_outputs(
             _check_not_read(out, file, read, folders)
         if any(_same(out, other) for other in outs[:number]):
             raise HsisrError(f"{out}: is named for two outputs; give each a name of its own")
-    for out in outs:
+    for out in map(Path, outs):
         _check_folder(out)
         if out.is_dir():
             raise HsisrError(f"{out}: is a folder; give the name of a file")

@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -383,13 +383,17 @@ def _plan(
         chosen = plan.make(feed, memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
     else:
-        try:
-            chosen = TypeAdapter(plan.Plan).validate_python(known)
-        except (ValidationError, HsisrError):
-            chosen = None
-        if chosen is None or (chosen.tiling.height, chosen.tiling.width) != feed.lr.shape[1:]:
-            raise HsisrError(f"{folder}: damaged plan of a run that was stopped; delete that folder")
+        chosen = _kept_plan(known, feed, folder)
     return replace(prepared, feed=feed), chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)
+
+
+def _kept_plan(known: dict[str, Any], feed: Feed, folder: Path) -> plan.Plan:
+    """The plan that a run's folder keeps. Raises HsisrError for one that is damaged."""
+    with suppress(ValidationError, HsisrError):
+        chosen: plan.Plan = TypeAdapter(plan.Plan).validate_python(known)
+        if (chosen.tiling.height, chosen.tiling.width) == feed.lr.shape[1:]:
+            return chosen
+    raise HsisrError(f"{folder}: damaged plan of a run that was stopped; delete that folder")
 
 
 def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: Scene, out: Path) -> None:

@@ -24,27 +24,24 @@ def check_files(scenes: Mapping[str, Prediction], name: str) -> None:
     must be neither an image that is read, nor a file of another scene.
     """
     scene, where = scenes[name], f"predict.{name}"
-    written = _written(name, scene, where)
+    beside = _beside(scene)
     try:
-        check_outputs(written, [scene.lr, scene.guide], overwrite=True)
+        if scene.uncertainty is not None:
+            beside += writers.written_files(scene.uncertainty)[1:]
+        if scene.preview is not None:
+            picture.check_ending(scene.preview)
+        check_outputs([paths.PREDICTION.format(scene=name), *beside], [scene.lr, scene.guide], overwrite=True)
     except HsisrError as error:
         raise HsisrError(f"{where}: {error}") from error
     for other in scenes.keys() - {name}:
-        read = [image for image in (scenes[other].lr, scenes[other].guide) if image is not None]
-        theirs = {os.path.abspath(file) for file in (*read, *_written(other, scenes[other], f"predict.{other}"))}
-        for file in written[1:]:  # a result may be what another scene is made of
-            if os.path.abspath(file) in theirs:
+        images = (file for file in (scenes[other].lr, scenes[other].guide) if file is not None)
+        theirs = map(str, (*images, paths.PREDICTION.format(scene=other), *_beside(scenes[other])))
+        taken = {os.path.abspath(file) for file in theirs}
+        for file in beside:  # a result may be what another scene is made of
+            if os.path.abspath(file) in taken:
                 raise HsisrError(f"{where}: {file} is a file of predict.{other} too; give each a name of its own")
 
 
-def _written(name: str, scene: Prediction, where: str) -> list[Path]:
-    """The result, and the files that are written beside it, but for maps. Raises HsisrError for endings."""
-    files = [Path(paths.PREDICTION.format(scene=name))]
-    try:
-        if scene.uncertainty is not None:
-            files += writers.written_files(scene.uncertainty)
-        if scene.preview is not None:
-            picture.check_ending(scene.preview)
-    except HsisrError as error:
-        raise HsisrError(f"{where}: {error}") from error
-    return files + [Path(file) for file in (scene.preview, scene.report) if file is not None]
+def _beside(scene: Prediction) -> list[Path]:
+    """The files that are written beside the result, but for maps and the header of an image."""
+    return [Path(file) for file in (scene.uncertainty, scene.preview, scene.report) if file is not None]
