@@ -219,9 +219,13 @@ def _keep_quiet_of_logs() -> None:
     sys.excepthook, sys.unraisablehook = show, show_unraisable
 
 
+#: Commands that go on where they were stopped.
+_RESUMING = ("fetch", "finetune", "predict", "sweep", "train")
+
+
 def _resuming() -> str:
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    return "; the same command goes on where it was" if name in ("fetch", "predict", "train") else ""
+    return "; the same command goes on where it was" if name in _RESUMING else ""
 
 
 @app.callback(invoke_without_command=True)

@@ -226,7 +226,7 @@ def sweep(
             raise HsisrError(f"sweeps.{what} says models, scale and place itself; leave --model, --scale and --out out")
         chosen, path = settings[what], Path(paths.SWEEP.format(sweep=what))
     else:
-        content = {"scene": what, **{key: value for key, value in given.items() if value}}
+        content = {"scene": what, **{key: value for key, value in given.items() if value is not None}}
         chosen, path = check_section(Sweep, content, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
     picture = path.with_suffix(".png")
     check_places(out)

@@ -261,8 +261,9 @@ def predicting(config: Config, scene: str) -> Step:
     if inputs["model"]:  # what a model file holds shows when it is read
         bases = [*registry.names(), *(recipe.base for recipe in config.models.values())]
     modules, own = _code_of(bases)
-    function = "hsisr.inference:super_resolve_file"
-    return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *_readers()})), own=own)
+    page = () if chosen.report is None else ("hsisr.report.quality",)
+    modules = tuple(sorted({*modules, *_readers(), *page}))
+    return Step("predict", "hsisr.inference:super_resolve_file", asdict(chosen), inputs, modules, own=own)
 
 
 def sweeping(sweep: Sweep) -> Step:
@@ -425,7 +426,8 @@ def _code_of(bases: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     for base in sorted(set(bases)):
         entry = registry.entry(base)
         if not entry.own:
-            modules.add(entry.factory.partition(":")[0])
+            named = filter(None, (entry.factory, entry.estimate, entry.errors))
+            modules.update(path.partition(":")[0] for path in named)
             continue
         sources, module = sources_of(entry.factory)
         own, ours = sources.reached(module)

@@ -108,6 +108,10 @@ def test_a_sweep_writes_over_nothing(pair, monkeypatch, out):
     assert any(part in said for part in ("is the input", "exists already", "for two outputs", "no folder none"))
 
 
+def test_a_sweep_of_a_scale_that_cannot_be(pair):
+    assert "sweep.scale: 0 is not allowed" in refusal("sweep lr.tif --scale 0 -o x.json")
+
+
 def test_a_sweep_replaces_what_it_is_told_to_and_what_it_began(pair, monkeypatch):
     Path("grid.json").write_text("older")
     Path("config.yaml").write_text("")

@@ -184,6 +184,18 @@ def test_a_prediction_does_not_write_over_another_one(tmp_path, monkeypatch, min
         steps.predicting(config, "mine")
 
 
+def test_a_prediction_depends_on_the_code_of_all_that_it_writes():
+    mine = {"lr": "a.tif", "guide": "b.tif", "model": "prior"}
+    page = {"report": "quality.html"}
+    plain, told = (
+        steps.predicting(Config.parse({"predict": {"mine": {**mine, **more}}}), "mine").code for more in ({}, page)
+    )
+    of_prior = {path.relative_to(PACKAGE.folder).as_posix() for path in (PACKAGE.folder / "models/prior").glob("*.py")}
+    assert of_prior <= {name.removeprefix("hsisr/") for name in plain}
+    of_page = {"report/quality.py", "report/templates/quality.html.j2", "evaluation/quality/blocks.py"}
+    assert of_page <= {name.removeprefix("hsisr/") for name in told}
+
+
 def test_a_prediction_may_be_made_of_another_one():
     chain = {"first": {"lr": "a.tif", "model": "gsa"}, "second": {"lr": "predictions/first.tif", "model": "gsa"}}
     for name in chain:
