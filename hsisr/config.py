@@ -41,7 +41,15 @@ _PATTERNS = {
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 Name = Annotated[str, Field(pattern=_NAME)]
-Positive = Annotated[int, Field(gt=0)]
+
+
+def _no_switch(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("expected a whole number, not true or false")
+    return value
+
+
+Positive = Annotated[int, BeforeValidator(_no_switch), Field(gt=0)]
 
 
 class Section(BaseModel):
@@ -367,7 +375,9 @@ class SceneOptions:
     tile: Annotated[int, Field(ge=8)] | None = Field(
         None, description="Side of a tile in LR pixels; else as memory allows."
     )
-    halo: Annotated[int, Field(ge=0)] | None = Field(None, description="LR pixels read around a tile; else measured.")
+    halo: Annotated[int, BeforeValidator(_no_switch), Field(ge=0)] | None = Field(
+        None, description="LR pixels read around a tile; else measured."
+    )
     memory: Bytes | None = Field(
         None, description="Memory for the work of one tile; else a quarter of what is free when the run starts."
     )
@@ -403,7 +413,9 @@ class Prediction(SceneOptions):
     )
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     memory: Bytes = Field(768 * 2**20, description="Memory for the work of one tile; the job asks for 4 GB in all.")
-    parts: Positive = Field(1, description="Jobs that share the tile rows of a large scene, on one machine or many.")
+    parts: Positive = Field(
+        1, le=10_000, description="Jobs that share the tile rows of a large scene, on one machine or many."
+    )
     format: Literal["geotiff", "cog"] | None = Field(None, description="Format of the file, whose ending is .tif.")
 
     def words(self, joins: bool = True) -> list[str]:
@@ -411,7 +423,8 @@ class Prediction(SceneOptions):
 
         joins: whether they are of the command that writes the result, and not of one that makes a part of it.
         """
-        words, left_out = [self.lr], {"lr", "parts", *([] if joins else ["preview", "report", "maps", "uncertainty"])}
+        lr = f"./{self.lr}" if self.lr.startswith("-") else self.lr  # else it is taken for an option
+        words, left_out = [lr], {"lr", "parts", *([] if joins else ["preview", "report", "maps", "uncertainty"])}
         for key, field in _fields_of(Prediction).items():
             if key in left_out:
                 continue

@@ -5,6 +5,7 @@ ask `check_places` too, as a typing error is theirs: functions make the folders 
 pipeline ask neither: they write their own files again.
 """
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -41,7 +42,8 @@ def check_outputs(
             _check_not_read(out, file, read, folders)
         if any(_same(out, other) for other in outs[:number]):
             raise HsisrError(f"{out}: is named for two outputs; give each a name of its own")
-    for out in outs:
+    for out in map(Path, outs):
+        _check_folder(out)
         if out.is_dir():
             raise HsisrError(f"{out}: is a folder; give the name of a file")
         if os.path.lexists(out) and not overwrite:
@@ -81,6 +83,15 @@ def _check_place(out: Path) -> None:
     raise HsisrError(f"{out}: there is no folder {missing}; make it (mkdir -p {parent}), or correct the name")
 
 
+def _check_folder(out: Path) -> None:
+    """Raise HsisrError if what is there of the path to `out` is no folder, or one that may not be written to."""
+    folder = next(folder for folder in Path(os.path.abspath(out)).parents if os.path.lexists(folder))
+    reason = None if os.access(folder, os.W_OK | os.X_OK) else errno.EACCES
+    reason = reason if folder.is_dir() else errno.ENOTDIR
+    if reason is not None:
+        raise HsisrError(f"{out}: cannot write there ({folder}: {os.strerror(reason)}); choose another folder")
+
+
 def _in_project(out: Path) -> bool:
     """Whether `out` lies in a folder that a project has, or in `runs` of the current folder, where models are kept."""
     absolute = Path(os.path.abspath(out))
@@ -116,6 +127,18 @@ def _identities(image: Path) -> set[tuple]:
         if identity is not None:
             found.add(identity)
     return found
+
+
+def files_of(image: str | os.PathLike) -> list[Path]:
+    """The files that an image is read from, as far as names tell, without what viewers keep beside it.
+
+    Itself, its mask, and header or data of an ENVI pair; of a folder all that are not hidden. None that is not there.
+    """
+    image = Path(image)
+    found: Iterable[Path] = _belonging(image)
+    if image.is_dir():
+        found = (file for file in image.rglob("*") if "/." not in f"/{file.relative_to(image).as_posix()}")
+    return sorted({file for file in found if file.is_file() and not file.name.endswith((".aux.xml", ".ovr"))})
 
 
 def _belonging(image: Path) -> list[Path]:

@@ -1,7 +1,9 @@
 """The command line's root: the application, its common options, and how a mistake ends."""
 
+import errno
 import functools
 import inspect
+import os
 import signal
 import sys
 import time
@@ -74,6 +76,8 @@ Verbose = Annotated[
 
 
 _Command = Callable[..., None]
+#: What a system says where a file cannot grow: the one that stdout goes to, as all others are named.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)
 
 
 #: Options whose value may be left out -> the values they take, the first of which that means.
@@ -143,7 +147,11 @@ def main() -> None:
     _keep_quiet_of_logs()
     started = time.monotonic()
     try:
-        typer.main.get_command(app)()  # app() would put typer's hook in the place of ours
+        try:
+            typer.main.get_command(app)()  # app() would put typer's hook in the place of ours
+        finally:
+            if sys.stdout is not None:  # it was closed before the start
+                sys.stdout.flush()
     except HsisrError as error:
         if screen.is_verbose():
             traceback.print_exc()
@@ -159,8 +167,12 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(141)
     except OSError as error:
-        if error.filename is None:  # nothing that a user could mend
+        if error.filename is None and error.errno not in _FULL:  # nothing that a user could mend
             raise
+        if error.filename is None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Python flushes what is left when it ends
+            print(f"hsisr: error: what is printed cannot be written ({error.strerror})", file=sys.stderr)
+            sys.exit(1)
         print(printable(f"hsisr: error: {error.filename}: {error.strerror}; change its permissions, or choose another "
                         "place"), file=sys.stderr)  # fmt: skip
         sys.exit(1)
@@ -207,9 +219,13 @@ def _keep_quiet_of_logs() -> None:
     sys.excepthook, sys.unraisablehook = show, show_unraisable
 
 
+#: Commands that go on where they were stopped.
+_RESUMING = ("fetch", "finetune", "predict", "sweep", "train")
+
+
 def _resuming() -> str:
     name = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
-    return "; the same command goes on where it was" if name in ("fetch", "predict", "train") else ""
+    return "; the same command goes on where it was" if name in _RESUMING else ""
 
 
 @app.callback(invoke_without_command=True)

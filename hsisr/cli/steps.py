@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hsisr.cli import complete
-from hsisr.cli.app import DEFAULT_CONFIG, STEPS, BenchmarkName, ConfigFiles, DatasetName, command
+from hsisr.cli.app import DEFAULT_CONFIG, STEPS, BenchmarkName, ConfigFiles, DatasetName, Overwrite, command
 from hsisr.errors import HsisrError
 
 #: What the rules pass on, so that a results file can say which command makes it again.
@@ -208,12 +208,15 @@ def sweep(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Of a file: JSON to write; a PNG of its name lies beside it.")
     ] = None,
+    overwrite: Overwrite = False,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Run models over a grid of PSFs, responses and noise on one scene; stopped, the same command goes on."""
     from hsisr.config import Sweep, check_section
     from hsisr.evaluation import sweep as sweeps
     from hsisr.evaluation.table import print_sweep
+    from hsisr.inference.scenes import model_file
+    from hsisr.outputs import check_outputs, check_places
     from hsisr.pipeline import paths
 
     settings = _load(config).sweeps if all(file.exists() for file in config) else {}
@@ -223,10 +226,14 @@ def sweep(
             raise HsisrError(f"sweeps.{what} says models, scale and place itself; leave --model, --scale and --out out")
         chosen, path = settings[what], Path(paths.SWEEP.format(sweep=what))
     else:
-        content = {"scene": what, **{key: value for key, value in given.items() if value}}
+        content = {"scene": what, **{key: value for key, value in given.items() if value is not None}}
         chosen, path = check_section(Sweep, content, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
-    print_sweep(sweeps.run(chosen, path, path.with_suffix(".png")))
-    print(f"{path}, {path.with_suffix('.png')}")
+    picture = path.with_suffix(".png")
+    check_places(out)
+    own = out is None or sweeps.is_unfinished(path)  # a step of the pipeline, or what an earlier call began
+    check_outputs([path, picture], [chosen.scene, *map(model_file, chosen.models)], overwrite or own)
+    print_sweep(sweeps.run(chosen, path, picture))
+    print(f"{path}, {picture}")
 
 
 @command(STEPS, "hsisr table")

@@ -174,6 +174,11 @@ def run(settings: Sweep, out: str | os.PathLike, picture: str | os.PathLike) -> 
     return result
 
 
+def is_unfinished(out: str | os.PathLike) -> bool:
+    """Whether a sweep that was to write `out` was stopped after it had begun."""
+    return _log_of(Path(out)).is_file()
+
+
 def summary(grid: list[Place], rows: list[dict[str, Any]], model: str) -> dict[str, Any]:
     """Of one model over the grid: mean, worst and best PSNR (dB), where the worst is, mean SAM, refused places."""
     pairs = zip(grid, rows, strict=True)
@@ -252,7 +257,7 @@ class _Log:
     """The places that are finished, in a file beside the result; those of another sweep are dropped."""
 
     def __init__(self, out: Path, identity: Any) -> None:
-        self.path = out.with_name(f".{out.name}.log")
+        self.path = _log_of(out)
         self._stamp = settings_hash(identity)
         self._finished: dict[str, Any] = {}
         lines = list(self._lines())
@@ -288,6 +293,10 @@ class _Log:
     def remove(self) -> None:
         """The sweep is finished."""
         self.path.unlink(missing_ok=True)
+
+
+def _log_of(out: Path) -> Path:
+    return out.with_name(f".{out.name}.log")
 
 
 def _key(place: Any) -> str:

@@ -92,7 +92,9 @@ def finetune(
     check_outputs(outs, [lr, guide, scenes.model_file(model)], overwrite or run.is_unfinished(outs[0]))
     with run.work_folder(outs[0]) as folder:
         run.check_own(folder, settings, outs, overwrite)
-        run.record(folder, settings, {})
+        pace = run.resumed(folder, settings) or {}
+        run.record(folder, settings, pace)
+        run.begin_outputs(folder, outs, overwrite)
         torch.manual_seed(seed)
         feed, metadata, fresh = _start(lr, guide, model, options, folder)
         least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
@@ -111,7 +113,10 @@ def finetune(
         footprint = cache(partial(_footprint, feed, cut["training"]))
         known = footprint("reduced") if feed.method.takes_sensor else None
         validate = _Validation(cut["validation"], feed.method.scale, feed.method.needs_guide, known)
-        outcome = _train(feed, validate, samples, folder, out, training, minutes, steps, seed, settings)
+        if steps is None and not pace:  # kept, as a run that goes on must go on at the same pace
+            pace = _pace(feed, validate, samples, folder, training, minutes, seed)
+            run.record(folder, settings, pace)
+        outcome = _train(feed, validate, samples, out, training, minutes, steps, seed, settings, pace)
         validation_psnr = _keep_best(feed, validate, starts, outcome.validation_psnr)
         save_model(out / "model.safetensors", feed.method.model, metadata, settings)
         summary = {
@@ -258,15 +263,15 @@ def _train(
     feed: Feed,
     validate: _Validation,
     samples: TrainingSamples,
-    folder: Path,
     out: Path,
     training: Training,
     minutes: float,
     steps: int | None,
     seed: int,
     settings: dict[str, Any],
+    pace: Mapping[str, int],
 ) -> Any:
-    """Train for the budget: its steps, or its minutes, by which the learning rate falls as well.
+    """Train for the budget: its steps, or its minutes, by which the learning rate falls as well; pace: of `_pace`.
 
     How many steps fit into the minutes decides only when it is validated and how long the rate rises: an estimate that
     is wrong by far does not end the training early.
@@ -276,9 +281,7 @@ def _train(
     budget, count = f"{steps} steps", _VALIDATIONS
     change: dict[str, Any] = {"max_steps": steps}
     if steps is None:
-        seconds, validating = _speed(feed, validate, samples, folder, training, seed)
-        steps = max(1, int(60 * minutes / seconds))
-        count = max(1, min(_VALIDATIONS, int(_VALIDATING_PART * 60 * minutes / max(validating, 1e-9))))
+        steps, count = pace["steps"], pace["validations"]
         budget = f"{minutes:g} minutes, about {steps} steps,"
         change = {"max_minutes": minutes, "max_steps": max(1, int(_MOST_STEPS_A_MINUTE * minutes))}
     say(f"{feed.lr.label}: training {feed.method.name} for {budget} on {len(samples)} patches")
@@ -288,6 +291,15 @@ def _train(
     }
     chosen = training.model_copy(update=change)
     return fit(feed.method.model, samples, out, chosen, seed=seed, validate=validate, settings=settings)
+
+
+def _pace(
+    feed: Feed, validate: _Validation, samples: Any, folder: Path, training: Training, minutes: float, seed: int
+) -> dict[str, int]:
+    """How many steps, and validations among them, the minutes have room for."""
+    seconds, validating = _speed(feed, validate, samples, folder, training, seed)
+    count = min(_VALIDATIONS, int(_VALIDATING_PART * 60 * minutes / max(validating, 1e-9)))
+    return {"steps": max(1, int(60 * minutes / seconds)), "validations": max(1, count)}
 
 
 def _speed(

@@ -222,5 +222,5 @@ def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
 def _both_valid(lr: Source, guide: Guide, scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     low = lr.window(rows, columns)[1]
     place = hr_spans(rows, columns, scale)
-    sharp, changed = guide.window(*place)[1], guide.changed(*place)
+    _, sharp, changed = guide.shown(*place)
     return low & whole_lr_pixels(sharp if changed is None else sharp & (changed == 0), scale)

@@ -108,8 +108,7 @@ class Feed:
         sharp, changed = None, None
         if self.guide is not None and self.method.needs_guide:
             place = hr_spans(rows, columns, scale)
-            sharp, sharp_valid = self.guide.window(*place)
-            changed = self.guide.changed(*place)
+            sharp, sharp_valid, changed = self.guide.shown(*place)
             valid &= sharp_valid
             sharp = filled(sharp, sharp_valid) / np.float32(self.guide_peak)
         return Shown(filled(low, low_valid) / np.float32(self.peak), sharp, valid, changed)
@@ -119,7 +118,7 @@ class Shown(NamedTuple):
     """What a method sees of a window; pixels without data are replaced by their nearest neighbours in it.
 
     low: (bands, n, m). sharp: (G, scale n, scale m), None where it takes no guide. valid: HR pixels with data.
-    changed: how much of their ground has changed, 0 to 1 (`Guide.changed`), or None.
+    changed: how much of their ground has changed, or lacks the guide's data, 0 to 1 (`Guide.shown`), or None.
     """
 
     low: np.ndarray

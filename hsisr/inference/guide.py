@@ -67,12 +67,17 @@ class Guide:
 
     def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Values (G, n, m) and valid pixels (n, m) of rows and columns counted from the LR image's first corner."""
-        values, valid = self._window(rows, columns)
-        return (values, valid) if self.own is None else self.own.put_into(values, valid, rows, columns)
+        return self.shown(rows, columns)[:2]
 
-    def changed(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray | None:
-        """How much (n, m) of the same ground a stand-in shows, from 0 to 1; None: nothing stands in for the guide."""
-        return None if self.own is None else self.own.share(rows, columns)
+    def shown(
+        self, rows: tuple[int, int], columns: tuple[int, int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """As `window`; and how much (n, m) of it a stand-in shows, 0 to 1, or None: nothing stands in for the guide."""
+        values, valid = self._window(rows, columns)
+        if self.own is None:
+            return values, valid, None
+        share = np.maximum(self.own.share(rows, columns), ~valid)
+        return *self.own.put_into(values, valid, share, rows, columns), share
 
     def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         if self.displacement is not None:
@@ -196,6 +201,11 @@ def scale_between(lr: Source, guide: Source, align: bool = False) -> int:
         raise HsisrError(
             f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, not a whole number "
             f"of times; {what} resample{'s' if align else ''} the guide{'' if align else ' to it'}"
+        )
+    if scale == 1:
+        raise HsisrError(
+            f"{guide.label}: its pixels are as large as those of {lr.label}; a guide is a sharper image, of pixels at "
+            "least twice as fine"
         )
     return scale
 

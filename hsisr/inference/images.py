@@ -200,7 +200,10 @@ class Source:
 
 def _scene_of(array: Any, label: str) -> Scene:
     """The scene of an array, masked or not: bands without a sample are bad, pixels that lack any other are invalid."""
-    values, missing = np.ma.getdata(array), np.ma.getmask(array)
+    try:
+        values, missing = np.ma.getdata(array), np.ma.getmask(array)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors of a GPU, with gradients
+        raise HsisrError(f"{label}: cannot be taken for an array of numbers ({error})") from error
     if values.ndim != 3 or 0 in values.shape or values.dtype.kind not in "buif":
         raise HsisrError(
             f"{label}: an array of {values.dtype}, {values.shape}; expected numbers, (bands, rows, columns)"

@@ -43,10 +43,17 @@ class OwnDetail:
     scale: int
 
     def put_into(
-        self, values: np.ndarray, valid: np.ndarray, rows: tuple[int, int], columns: tuple[int, int]
+        self,
+        values: np.ndarray,
+        valid: np.ndarray,
+        share: np.ndarray,
+        rows: tuple[int, int],
+        columns: tuple[int, int],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The guide's values (G, n, m) and valid pixels of a window, HR pixels from the LR image's first corner."""
-        share = np.maximum(self.share(rows, columns), ~valid)
+        """The guide's values (G, n, m) and valid pixels of a window, HR pixels from the LR image's first corner.
+
+        share: (n, m), how much of them it stands in for, 0 to 1.
+        """
         if not share.any():
             return values, valid
         stand_in, known = self._window(rows, columns)

@@ -96,9 +96,29 @@ def is_unfinished(out: Path) -> bool:
 
 
 def check_own(folder: Path, identity: dict[str, Any], outs: Iterable[str | os.PathLike], overwrite: bool) -> None:
-    """Raise HsisrError if outputs exist and the unfinished run in `folder` is another one than this."""
-    if not overwrite and _planned(folder, identity) is None:
-        outputs.check_outputs(outs, ())
+    """Raise HsisrError if outputs exist that are not those of the unfinished run in `folder`, or if it is another one.
+
+    identity: of this run. overwrite: whether outputs that exist may be replaced.
+    """
+    if not overwrite:
+        _check_new(outs, _own(folder, identity))
+
+
+def own(folder: Path, outs: Iterable[str | os.PathLike]) -> None:
+    """Keep that a planned run may replace these outputs, for `check_own` after a stop."""
+    names = {os.path.abspath(out) for out in outs}
+    if not names <= set(_own(folder)):
+        write_json(folder / _JOB, {**_job(folder), "own": sorted(names.union(_own(folder)))})
+
+
+def begin_outputs(folder: Path, outs: Sequence[str | os.PathLike], overwrite: bool) -> None:
+    """Own the outputs of a planned run, before the first is written.
+
+    Raises HsisrError, unless `overwrite`, for one that somebody else has made since the run was planned.
+    """
+    if not overwrite:
+        _check_new(outs, _own(folder))
+    own(folder, outs)
 
 
 def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -115,28 +135,42 @@ def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
                 f"{folder}: {others[0]} is making a part of another run, of other inputs or options; wait for it, or "
                 "choose another output"
             )
+        if any(folder.glob("row-*")):
+            say(f"{folder}: holds an unfinished run of other inputs, options or code; it is not used, and removed")
         for file in [folder / _JOB, folder / LEARNT, *folder.glob("row-*")]:
-            file.unlink(missing_ok=True)
+            temporary.remove(file)
         shutil.rmtree(folder / SIGMA, ignore_errors=True)
     return plan
 
 
 def record(folder: Path, identity: dict[str, Any], plan: dict[str, Any]) -> None:
     """Keep the plan of a run, for `resumed`."""
-    write_json(folder / _JOB, {"identity": settings_hash(identity), "plan": plan})
+    write_json(folder / _JOB, {"identity": settings_hash(identity), "plan": plan, "own": _own(folder, identity)})
 
 
-def state_of(path: str | os.PathLike | Sequence[str | os.PathLike] | None) -> list | None:
-    """What tells whether a file or folder, or several, are still the same: path, size and time of change."""
+def state_of(
+    path: str | os.PathLike | Sequence[str | os.PathLike] | None, sources: Iterable[str | os.PathLike] = ()
+) -> list | None:
+    """What tells whether a file or folder, or several, are still the same, with whatever belongs to them.
+
+    sources: further files that are read with it. Of each file path, size, and times of change: of its content, which
+    programs can set, and of its entry, which they cannot.
+    """
     if path is None:
         return None
     if not isinstance(path, (str, os.PathLike)):
-        return [state_of(one) for one in path]
+        return [[state_of(one) for one in path], *_facts(sources)]
     file = virtual.local_file(Path(path)) if virtual.is_virtual(Path(path)) else Path(path)
     if file is None:  # an address
         return [str(path)]
-    facts = file.stat()
-    return [str(Path(path).resolve()), facts.st_size, facts.st_mtime_ns]
+    return [str(Path(path).resolve()), *_facts([file, *sources])]
+
+
+def _facts(images: Iterable[str | os.PathLike]) -> list[list]:
+    """Name, size and times of change of the files of images."""
+    files = {file.absolute() for image in images for file in outputs.files_of(image)}
+    states = ((file, file.stat()) for file in sorted(files))
+    return [[str(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns] for file, facts in states]
 
 
 def _made(folder: Path, out: Path) -> Path:
@@ -174,11 +208,29 @@ def _remove(folder: Path) -> None:
 
 def _planned(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The plan of the run of this identity that was stopped in `folder`; None if there was none."""
+    return _job(folder, identity).get("plan")
+
+
+def _own(folder: Path, identity: dict[str, Any] | None = None) -> list[str]:
+    """Outputs that the run in `folder` may replace, if it is of this identity; None: of any."""
+    return list(_job(folder, identity).get("own", []))
+
+
+def _job(folder: Path, identity: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What is kept of the run in `folder`; empty where there is none, or one that was stopped before it had a plan.
+
+    identity: that it must have; None: any.
+    """
     try:
-        content = json.loads((folder / _JOB).read_text(encoding="utf-8"))
-        return content["plan"] if content["identity"] == settings_hash(identity) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # no run, or one that was stopped before it had a plan
+        job = json.loads((folder / _JOB).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    own = isinstance(job, dict) and (identity is None or job.get("identity") == settings_hash(identity))
+    return job if own else {}
+
+
+def _check_new(outs: Iterable[str | os.PathLike], own: Sequence[str]) -> None:
+    outputs.check_outputs([out for out in outs if os.path.abspath(out) not in own], ())
 
 
 def _folder_of(out: Path) -> Path:

@@ -4,7 +4,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,7 @@ def super_resolve_file(
             writers.check_writable(said, uncertainty)
         _announce(prepared, chosen, staging, result, out)
         compute(prepared, staging)
+        run.begin_outputs(folder, outs, overwrite)
         deviations = None
         if uncertainty is not None:
             told = uncertainties.Uncertainty.of(prepared.feed, staging)
@@ -170,12 +171,15 @@ def begin(
     identity = {
         "version": hsisr.__version__,
         "code": PACKAGE.hashes(PACKAGE.modules),
-        "inputs": [run.state_of(lr), run.state_of(guide)],
+        "inputs": [run.state_of(lr, low.scene.files), run.state_of(guide, () if sharp is None else sharp.scene.files)],
         "model": prepared.methods[0].sha256 or prepared.methods[0].name,
         "options": asdict(options),
     }
     run.check_own(folder, identity, outs, overwrite)
-    return _plan(prepared, identity, folder, options)
+    planned = _plan(prepared, identity, folder, options)
+    if overwrite:
+        run.own(folder, [out for out in outs if os.path.lexists(out)])
+    return planned
 
 
 @dataclass(frozen=True)
@@ -397,11 +401,17 @@ def _plan(
         chosen = plan.make(feed, memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
     else:
-        try:
-            chosen = TypeAdapter(plan.Plan).validate_python(known)
-        except ValidationError as error:
-            raise HsisrError(f"{folder}: damaged plan of a run that was stopped; delete that folder") from error
+        chosen = _kept_plan(known, feed, folder)
     return replace(prepared, feed=feed), chosen, Staging(folder, chosen.tiling, feed.lr.shape[0], feed.method.scale)
+
+
+def _kept_plan(known: dict[str, Any], feed: Feed, folder: Path) -> plan.Plan:
+    """The plan that a run's folder keeps. Raises HsisrError for one that is damaged."""
+    with suppress(ValidationError, HsisrError):
+        chosen: plan.Plan = TypeAdapter(plan.Plan).validate_python(known)
+        if (chosen.tiling.height, chosen.tiling.width) == feed.lr.shape[1:]:
+            return chosen
+    raise HsisrError(f"{folder}: damaged plan of a run that was stopped; delete that folder")
 
 
 def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: Scene, out: Path) -> None:

@@ -167,8 +167,13 @@ def as_model(given: Any) -> Model:
     """The contract of an object: the object itself where it keeps it, or `Adapted`.
 
     given: a network of hsisr, a `registry.Classical`, any `nn.Module`, or an object with
-    `super_resolve(lr, guide)` on arrays.
+    `super_resolve(lr, guide)` on arrays. Raises HsisrError for what is none of these.
     """
+    if not (isinstance(given, Model) or callable(given) or hasattr(given, "super_resolve")):
+        raise HsisrError(
+            f"model {given!r}: is no model; give a name, the path of a run or model file, a network, or an object with "
+            "super_resolve(lr, guide)"
+        )
     return given if isinstance(given, Model) else Adapted(given)
 
 

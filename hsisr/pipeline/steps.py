@@ -19,6 +19,7 @@ from hsisr.models import registry
 from hsisr.models.own import sources_of
 from hsisr.pipeline import paths
 from hsisr.pipeline.benchmark import Benchmark, Model
+from hsisr.pipeline.predictions import check_files, read_with
 from hsisr.sources import PACKAGE, csrc_folder
 
 #: Keys of the section `training` that change no result beyond rounding.
@@ -253,19 +254,21 @@ def predicting(config: Config, scene: str) -> Step:
         near = did_you_mean(scene, config.predict)
         raise HsisrError(f"predict: no scene {scene!r}; {near}config.yaml names {known}")
     chosen = config.predict[scene]
-    guide = [] if chosen.guide is None else [chosen.guide]
-    inputs = {"lr": [chosen.lr], "guide": guide, "model": _own_model(chosen.model)}
+    check_files(config.predict, scene)
+    guide = [] if chosen.guide is None else read_with(chosen.guide)
+    inputs = {"lr": read_with(chosen.lr), "guide": guide, "model": _own_model(chosen.model)}
     bases = [chosen.model]
     if inputs["model"]:  # what a model file holds shows when it is read
         bases = [*registry.names(), *(recipe.base for recipe in config.models.values())]
     modules, own = _code_of(bases)
-    function = "hsisr.inference:super_resolve_file"
-    return Step("predict", function, asdict(chosen), inputs, tuple(sorted({*modules, *_readers()})), own=own)
+    page = () if chosen.report is None else ("hsisr.report.quality",)
+    modules = tuple(sorted({*modules, *_readers(), *page}))
+    return Step("predict", "hsisr.inference:super_resolve_file", asdict(chosen), inputs, modules, own=own)
 
 
 def sweeping(sweep: Sweep) -> Step:
     """Run models over a grid of degradations of one scene."""
-    inputs = {"scene": [sweep.scene], "models": [file for model in sweep.models for file in _own_model(model)]}
+    inputs = {"scene": read_with(sweep.scene), "models": [file for model in sweep.models for file in _own_model(model)]}
     modules, own = _code_of(registry.names() if inputs["models"] else sweep.models)
     data = tuple(_response_table(name) for name in sorted(set(degrade.RESPONSES).intersection(sweep.responses)))
     modules = tuple(sorted({*modules, *_readers()}))
@@ -423,7 +426,8 @@ def _code_of(bases: Iterable[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     for base in sorted(set(bases)):
         entry = registry.entry(base)
         if not entry.own:
-            modules.add(entry.factory.partition(":")[0])
+            named = filter(None, (entry.factory, entry.estimate, entry.errors))
+            modules.update(path.partition(":")[0] for path in named)
             continue
         sources, module = sources_of(entry.factory)
         own, ours = sources.reached(module)

@@ -45,6 +45,18 @@ def test_predict_says_how_to_resume(number, tmp_path):
     assert "Traceback" not in said and not list(tmp_path.glob(".*.tmp-*"))
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+@pytest.mark.parametrize("words", [["--version"], ["schema"]])
+def test_a_full_disk_behind_stdout_is_one_line(words):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "hsisr", *words], stdout=full, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr == "hsisr: error: what is printed cannot be written (No space left on device)\n"
+
+
 def test_what_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "folder.npy").mkdir()
     (tmp_path / "pair.h5").mkdir()

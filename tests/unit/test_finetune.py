@@ -125,6 +125,23 @@ def test_a_slow_start_does_not_shorten_the_training(tmp_path, monkeypatch, capsy
     assert "for 0.1 minutes, about" in capsys.readouterr().err
 
 
+def test_a_stopped_run_goes_on_at_its_pace(tmp_path, monkeypatch):
+    """Its state is of the same training only; what a step takes differs each time that it is measured."""
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
+    speeds, trainings = [(0.05, 0.01), (0.5, 0.01)], []
+
+    def stopped(network, samples, folder, training, **others):
+        trainings.append(training)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(adaptation, "_speed", lambda *given: speeds.pop(0))
+    monkeypatch.setattr("hsisr.training.fit", stopped)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            finetune(lr, guide, "mulsr-xs", tmp_path / "run", minutes=0.2, hold_out=0, options=CPU)
+    assert trainings[0] == trainings[1] and len(speeds) == 1
+
+
 def test_validation_that_takes_long_is_done_less_often(tmp_path, monkeypatch):
     lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
     validate = adaptation._Validation.__call__

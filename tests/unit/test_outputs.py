@@ -98,6 +98,33 @@ def test_a_finished_run_folder_is_replaced_when_told(pair):
     assert (pair / "runs/x/model.safetensors").read_bytes() == b"trained for a week"
 
 
+@pytest.mark.parametrize("out", ["lr.tif", "lr.json", "other.json", "soft.json", "x.png", "none/x.json"])
+def test_a_sweep_writes_over_nothing(pair, monkeypatch, out):
+    monkeypatch.setattr("hsisr.evaluation.sweep.run", lambda *args: pytest.fail("has begun"))
+    for name in ("lr.png", "other.png"):  # beside a result lies its map
+        Path(name).write_text("mine")
+    Path("soft.json").symlink_to("lr.tif")
+    said = refusal(f"sweep lr.{'png' if out == 'lr.json' else 'tif'} -m bicubic -o {out}")
+    assert any(part in said for part in ("is the input", "exists already", "for two outputs", "no folder none"))
+
+
+def test_a_sweep_of_a_scale_that_cannot_be(pair):
+    assert "sweep.scale: 0 is not allowed" in refusal("sweep lr.tif --scale 0 -o x.json")
+
+
+def test_a_sweep_replaces_what_it_is_told_to_and_what_it_began(pair, monkeypatch):
+    Path("grid.json").write_text("older")
+    Path("config.yaml").write_text("")
+    called = []
+    monkeypatch.setattr("hsisr.evaluation.sweep.run", lambda *args: called.append(args[1:]))
+    monkeypatch.setattr("hsisr.evaluation.table.print_sweep", lambda found: None)
+    cli("sweep lr.tif -m bicubic -o grid.json --overwrite")
+    Path(".grid.json.log").write_text("")
+    cli("sweep lr.tif -m bicubic -o grid.json")
+    cli("sweep lr.tif -m bicubic")
+    assert [str(out) for out, _ in called] == ["grid.json", "grid.json", "results/sweeps/lr.json"]
+
+
 def test_a_missing_folder_is_named_and_not_made(pair):
     assert "there is no folder restuls;" in refusal(f"{PREDICT} restuls/deep/out.tif")
     assert "there is no folder no;" in refusal("export lr.tif no/out.tif")
@@ -136,6 +163,69 @@ def test_an_unfinished_run_of_the_same_goes_on_and_another_does_not(pair, monkey
     assert read_scene(out).shape[1:] == (64, 64)
     with pytest.raises(HsisrError, match="exists already"):
         super_resolve_file("lr.tif", "guide.tif", "gsa", out, CPU)
+
+
+def test_a_run_that_goes_on_replaces_nobody_elses_files(pair, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hsisr.inference.scenes.compute", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU)
+    for name in ("preview.png", "sr.tif"):
+        Path(name).write_text("mine")
+        with pytest.raises(HsisrError, match=f"{name}: exists already"):
+            super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU, preview="preview.png")
+        assert Path(name).read_text() == "mine"
+        Path(name).unlink()
+
+
+def test_a_run_replaces_what_it_was_writing_when_it_was_stopped(pair, monkeypatch):
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("hsisr.inference.preview.write_preview", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU, preview="preview.png")
+    written = Path("sr.tif").read_bytes()
+    super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU, preview="preview.png")
+    assert Path("sr.tif").read_bytes() == written and Path("preview.png").is_file()
+
+
+def test_a_file_made_while_a_run_computes_is_not_replaced(pair, monkeypatch):
+    from hsisr.inference import scenes
+
+    computed = scenes.compute
+
+    def meanwhile(*args):
+        computed(*args)
+        Path("sr.tif").write_text("mine")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scenes, "compute", meanwhile)
+        with pytest.raises(HsisrError, match="exists already"):
+            super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU)
+    assert Path("sr.tif").read_text() == "mine"
+    super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.tif", CPU, overwrite=True)
+    assert read_scene("sr.tif").shape[1:] == (64, 64)
+
+
+@pytest.mark.parametrize("place", ["file/maps", "file", "link"])
+def test_maps_that_cannot_be_made_are_refused_before_the_work(pair, monkeypatch, place):
+    Path("file").write_text("mine")
+    Path("link").symlink_to("nowhere")
+    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args: pytest.fail("has begun"))
+    assert "cannot write there" in refusal(f"{PREDICT} sr.tif --maps {place}")
+    assert not Path(".sr.tif.work").exists()
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="nothing is closed to root")
+def test_a_folder_that_may_not_be_written_to_is_refused_before_the_work(pair, monkeypatch):
+    Path("closed").mkdir(mode=0o555)
+    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args: pytest.fail("has begun"))
+    assert "closed: Permission denied" in refusal(f"{PREDICT} sr.tif --preview closed/a.png")
 
 
 def test_python_refuses_too(pair):

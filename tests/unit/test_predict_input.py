@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from scipy.ndimage import shift as moved
 
 import hsisr
 from hsisr.datasets import read_scene
+from hsisr.datasets.readers import envi
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.inference import Options, super_resolve_file
@@ -92,6 +94,13 @@ def test_guides_that_lie_elsewhere(tmp_path):
     a, b, c, d, e, f = own_scene.finer(TRANSFORM)
     turned = (a * 0.999, 0.4, c, 0.4, e * 0.999, f)
     assert "is turned against it" in refused(lr, lying(turned), "gsa", out, replace(CPU, scale=4))
+
+
+def test_a_guide_of_the_scenes_own_size(tmp_path):
+    lr, _, _ = own_scene.write_pair(tmp_path, 16, 16)
+    shutil.copy(lr, tmp_path / "guide.tif")
+    line = refused(lr, tmp_path / "guide.tif", "gsa", tmp_path / "sr.tif")
+    assert line.startswith("guide.tif: its pixels are as large as those of lr.tif")
 
 
 def test_a_guide_that_shares_one_lr_pixel(tmp_path, capsys):
@@ -197,3 +206,27 @@ def test_a_disk_that_fills_up_ends_in_one_line_and_the_run_goes_on_later(tmp_pat
     assert stopped.stderr.strip().splitlines()[-1].startswith("hsisr: error: ")
     assert not (tmp_path / "sr.tif").exists()
     assert run(None).returncode == 0 and (tmp_path / "sr.tif").is_file()
+
+
+@pytest.mark.parametrize("kind", ["ragged", "gradients", "bfloat16"])
+def test_what_is_no_array_in_memory(kind):
+    import torch
+
+    lr = [[1.0], [1.0, 2.0]] if kind == "ragged" else torch.ones(3, 8, 8, requires_grad=kind == "gradients")
+    lr = lr.bfloat16() if kind == "bfloat16" else lr
+    with pytest.raises(HsisrError, match="LR image: cannot be taken for an array of numbers"):
+        hsisr.super_resolve(lr, model="bicubic", scale=2)
+
+
+def test_a_model_that_is_none():
+    with pytest.raises(HsisrError, match="model 3: is no model"):
+        hsisr.super_resolve(np.ones((3, 8, 8)), model=3, scale=2)
+
+
+def test_a_path_that_names_nothing(tmp_path, monkeypatch):
+    own_scene.write_pair(tmp_path, 16, 16)
+    monkeypatch.chdir(tmp_path)
+    for path in ("", "."):
+        with pytest.raises(HsisrError, match=f"^{tmp_path}: "):
+            hsisr.super_resolve(path, "guide.tif", model="gsa")
+    assert envi.header_file(Path("/")) is None

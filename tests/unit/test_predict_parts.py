@@ -1,17 +1,21 @@
 """Parts: a run that several processes share gives the bytes of one, and nobody gets in another's way."""
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hsisr.datasets import read_scene
+from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.inference.parts import Part, super_resolve_part
 from hsisr.inference.run import take_part
 from hsisr.inference.scenes import Options, super_resolve_file
+from hsisr.scene import Scene
 
 AXES = {"read": {"axes": "BHW"}, "read_guide": {"axes": "BHW"}}
 TILED = Options(tile=8, **AXES)
@@ -109,3 +113,42 @@ def test_a_part_that_is_refused_leaves_nothing(pair: tuple[Path, Path], tmp_path
     with pytest.raises(HsisrError):
         super_resolve_part(pair[0], tmp_path / "other.npy", "prior", tmp_path / "out.tif", "1/2", TILED)
     assert not (tmp_path / ".out.tif.work").exists()
+
+
+@pytest.mark.parametrize("image", ["lr.npy", "lr.hdr", "lr"])
+def test_an_image_that_changes_between_two_parts_is_noticed(
+    pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture, image: str
+) -> None:
+    """Of the same size and time, in the data of a header, and in a file of a folder."""
+    out, whole = tmp_path / "out.tif", tmp_path / "whole.tif"
+    cube = np.load(pair[0])
+    data = {"lr.npy": pair[0], "lr.hdr": tmp_path / "lr.img", "lr": tmp_path / "lr" / "B2.tif"}[image]
+    options = TILED if image == "lr.npy" else replace(TILED, read={})
+
+    def write(values: np.ndarray) -> None:
+        if image == "lr.npy":
+            np.save(data, values)
+        elif image == "lr.hdr":
+            export(Scene(values), tmp_path / image)
+        else:
+            for band, plane in enumerate(values):
+                export(Scene(plane[None]), tmp_path / image / f"B{band + 1}.tif")
+
+    write(cube)
+    super_resolve_part(tmp_path / image, pair[1], "gsa", out, "1/2", options)
+    size, times = data.stat().st_size, (data.stat().st_atime_ns, data.stat().st_mtime_ns)
+    header = (tmp_path / image).stat().st_mtime_ns
+    if image == "lr":
+        export(Scene(cube[1:2] / 2), data)
+    elif image == "lr.hdr":
+        (cube / 2).tofile(data)
+    else:
+        np.save(data, cube / 2)
+    os.utime(data, ns=times)
+    assert data.stat().st_mtime_ns == times[1] and (image == "lr" or data.stat().st_size == size)
+    assert image != "lr.hdr" or (tmp_path / image).stat().st_mtime_ns == header
+    super_resolve_part(tmp_path / image, pair[1], "gsa", out, "2/2", options)
+    assert "holds an unfinished run of other inputs" in capsys.readouterr().err
+    super_resolve_file(tmp_path / image, pair[1], "gsa", out, options)
+    super_resolve_file(tmp_path / image, pair[1], "gsa", whole, options)
+    assert out.read_bytes() == whole.read_bytes()

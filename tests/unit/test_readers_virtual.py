@@ -41,7 +41,9 @@ def test_images_in_archives(folder, path):
     lazy = open_lazily(path)
     assert np.array_equal(lazy.window(slice(2, 4), slice(3, 8)).stored, STORED[:, 2:4, 3:8])
     archive = folder / ("a.tif.gz" if "gzip" in path else "a.zip")
-    assert state_of(path)[1:] == [archive.stat().st_size, archive.stat().st_mtime_ns]
+    facts = archive.stat()
+    times = [facts.st_mtime_ns, facts.st_ctime_ns]
+    assert state_of(path)[1:] == [[str(archive), facts.st_size, *times]]
 
 
 @pytest.mark.parametrize(

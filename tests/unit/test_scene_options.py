@@ -1,6 +1,7 @@
 """The options of a user's own scene: one model for the command line, the section `predict` and Python."""
 
 from dataclasses import MISSING, asdict, fields, replace
+from pathlib import Path
 
 import pytest
 import typer.main
@@ -128,3 +129,14 @@ def test_values_that_are_not_allowed(option, said):
 def test_options_can_be_replaced_and_compared():
     assert replace(Options(tile=24), halo=2) == Options(tile=24, halo=2) != Options()
     assert all(field.default_factory is MISSING or asdict(Options())[field.name] == {} for field in fields(Options))
+
+
+def test_a_scene_whose_name_starts_like_an_option():
+    words = Config.parse({"predict": {"a": {"lr": "-o.tif", "model": "gsa"}}}).predict["a"].words()
+    assert COMMAND.make_context("predict", words).params["lr"] == Path("-o.tif")
+
+
+@pytest.mark.parametrize(("key", "value"), [("parts", True), ("parts", 10**30), ("parts", "many"), ("halo", True)])
+def test_numbers_of_a_prediction(key, value):
+    with pytest.raises(HsisrError, match=f"config.yaml: predict.a.{key}: "):
+        Config.parse({"predict": {"a": {"lr": "x", "model": "gsa", key: value}}})

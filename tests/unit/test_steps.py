@@ -1,11 +1,13 @@
 """Every step has one identity: what it reads changes it, nothing else does."""
 
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from hsisr.config import Config
+from hsisr.errors import HsisrError
 from hsisr.pipeline import benchmark, steps
 from hsisr.sources import PACKAGE, Sources
 
@@ -149,6 +151,55 @@ def test_code_names_files_of_the_package():
     code = all_steps(CONFIG)["train"].code
     assert "hsisr/training/objectives/loss.py" in code and "csrc/conv_scan.h" in code
     assert not [name for name in code if Path(name).is_absolute() or "emulation" in name]
+
+
+def test_a_prediction_names_all_files_of_its_images(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.hdr", "a.img", "a.img.aux.xml", "bands/B1.tif", "bands/deep/B2.tif", "bands/.hidden"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text("ENVI")
+    mine = {"lr": "a.hdr", "guide": "bands", "model": "gsa"}
+    inputs = steps.predicting(Config.parse({"predict": {"mine": mine}}), "mine").inputs
+    assert inputs["lr"] == ["a.hdr", "a.img"]
+    assert inputs["guide"] == ["bands", "bands/B1.tif", "bands/deep/B2.tif"]
+
+
+@pytest.mark.parametrize(
+    ("mine", "said"),
+    [
+        ({"uncertainty": "a.tif"}, "predict.mine: a.tif: is the input a.tif"),
+        ({"uncertainty": "./predictions/mine.tif"}, "is named for two outputs"),
+        ({"uncertainty": "sigma.tif"}, "predict.mine: sigma.tif is a file of predict.other too"),
+        ({"preview": "c.png"}, "predict.mine: c.png is a file of predict.other too"),
+        ({"uncertainty": "predictions/other.tif"}, "is a file of predict.other too"),
+        ({"uncertainty": "sigma.xyz"}, "predict.mine: sigma.xyz: no format '.xyz'"),
+        ({"preview": "picture.gif"}, "predict.mine: picture.gif: a picture ends in"),
+    ],
+)
+def test_a_prediction_does_not_write_over_another_one(tmp_path, monkeypatch, mine, said):
+    monkeypatch.chdir(tmp_path)
+    other = {"lr": "c.png", "model": "gsa", "uncertainty": "sigma.tif"}
+    config = Config.parse({"predict": {"mine": {"lr": "a.tif", "model": "gsa", **mine}, "other": other}})
+    with pytest.raises(HsisrError, match=re.escape(said)):
+        steps.predicting(config, "mine")
+
+
+def test_a_prediction_depends_on_the_code_of_all_that_it_writes():
+    mine = {"lr": "a.tif", "guide": "b.tif", "model": "prior"}
+    page = {"report": "quality.html"}
+    plain, told = (
+        steps.predicting(Config.parse({"predict": {"mine": {**mine, **more}}}), "mine").code for more in ({}, page)
+    )
+    of_prior = {path.relative_to(PACKAGE.folder).as_posix() for path in (PACKAGE.folder / "models/prior").glob("*.py")}
+    assert of_prior <= {name.removeprefix("hsisr/") for name in plain}
+    of_page = {"report/quality.py", "report/templates/quality.html.j2", "evaluation/quality/blocks.py"}
+    assert of_page <= {name.removeprefix("hsisr/") for name in told}
+
+
+def test_a_prediction_may_be_made_of_another_one():
+    chain = {"first": {"lr": "a.tif", "model": "gsa"}, "second": {"lr": "predictions/first.tif", "model": "gsa"}}
+    for name in chain:
+        assert steps.predicting(Config.parse({"predict": chain}), name).inputs["lr"][0] == chain[name]["lr"]
 
 
 def test_a_prediction_names_its_options_and_files():

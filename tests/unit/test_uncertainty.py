@@ -13,6 +13,7 @@ import hsisr
 from hsisr.datasets import read_scene
 from hsisr.errors import HsisrError
 from hsisr.inference import super_resolve_file
+from hsisr.models.prior import errors
 from hsisr.models.prior.errors import SIGMAS_90, local_variance
 from hsisr.report import quality
 from tests.unit.test_any_size import (  # noqa: F401  # fixtures
@@ -54,6 +55,39 @@ def test_a_large_scene_has_one_uncertainty(tmp_path, small_blocks):  # noqa: F81
         super_resolve_file(lr, guide, "prior", tmp_path / f"{name}.npy", replace(CPU, **TILES[name]), uncertainty=sigma)
         said.append(np.load(sigma))
     assert largest_difference(*said) < TOLERANCE
+
+
+def test_ground_that_the_guide_lacks_teaches_nothing_and_is_less_sure(tmp_path):
+    lr, guide, sharp = write_pair(tmp_path, holes=False)
+    cloud = np.zeros(sharp.shape[1:], bool)
+    cloud[24:48, 20:40] = True
+    whole = read_scene(guide)
+    lacking = replace(whole, stored=np.where(cloud, -1, whole.stored), nodata=-1.0)
+    plain, masked = (
+        hsisr.super_resolve(lr, lacking, model="prior", uncertainty=True, mask_change=masked)
+        for masked in (False, True)
+    )
+    assert (plain[0][:, cloud] == 0).all() and (plain[1][:, cloud] == 0).all()
+    image, sigma = masked
+    off = [np.sqrt(((made - sharp)[:, ~cloud] ** 2).mean()) for made in (plain[0], image)]
+    assert off[1] < 1.05 * off[0]
+    assert sigma[:, cloud].min() > 2 * np.median(sigma[:, ~cloud])
+    assert (np.abs(image - sharp)[:, cloud] < SIGMAS_90 * sigma[:, cloud]).mean() > 0.85
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_data_between_the_windows_that_are_looked_at(tmp_path, monkeypatch, changed):
+    lr, guide, _ = write_pair(tmp_path, holes=False)
+    low = read_scene(lr)
+    stored = np.full_like(low.stored, -1)
+    stored[:, 26:36] = low.stored[:, 26:36]
+    scene = replace(low, stored=stored, nodata=-1.0)
+    options = {"model": "prior", "uncertainty": True, "mask_change": changed}
+    _, expected = hsisr.super_resolve(scene, read_scene(guide), **options)
+    monkeypatch.setattr(errors, "_PLACE_LR_PX", 8)  # rows 0 to 8, 18 to 26, 36 to 44
+    _, sigma = hsisr.super_resolve(scene, read_scene(guide), **options)
+    assert (sigma[0] > 0).any(axis=1).sum() == 10 * SCALE
+    np.testing.assert_allclose(sigma, expected, rtol=0.2)
 
 
 def test_the_file_has_the_place_of_the_result_and_the_unit_of_its_values(tmp_path):

@@ -101,6 +101,7 @@ def _check_reachable(path: Path) -> None:
 
 def innermost(path: Path) -> Path:
     """The folder that holds something, where folders hold nothing but each other. Errors as `read_scene`."""
+    path = path if path.name else path.resolve()  # "." does not say what the folder is called
     while _is_folder(path):
         try:
             inside = [entry for entry in path.iterdir() if not entry.name.startswith(".")]

@@ -31,7 +31,7 @@ def data_file(path: Path, head: bytes) -> Path | None:
 
 def header_file(data: Path) -> Path | None:
     """The header of a data file: `X.img.hdr`, or `X.hdr`, in small letters or capitals; None if there is none."""
-    for name in (data.name, data.stem):
+    for name in filter(None, (data.name, data.stem)):  # the root has none
         for ending in (".hdr", ".HDR", ".Hdr"):
             header = data.with_name(name + ending)
             if header != data and header.is_file() and _is_header(header):

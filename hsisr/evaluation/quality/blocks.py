@@ -114,8 +114,7 @@ def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: 
 
 def _guide_window(guide: Guide, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
     """Values and valid pixels of the guide; where something stands in for it, it has no data to compare with."""
-    values, valid = guide.window(rows, columns)
-    changed = guide.changed(rows, columns)
+    values, valid, changed = guide.shown(rows, columns)
     return values, valid if changed is None else valid & (changed == 0)
 
 

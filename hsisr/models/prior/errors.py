@@ -8,7 +8,7 @@ scale down, where its LR image is the reference.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -94,7 +94,7 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     tested = _test(found, images)
     logs, count, apart, noisy = 0.0, 0, np.zeros(len(tested)), np.zeros(len(tested))
     rng = np.random.default_rng(0)
-    for rows, columns in _places(images.size, _PLACE_LR_PX):
+    for rows, columns in _places(images, _PLACE_LR_PX):
         window, corner = images.window(rows, columns), (rows[0] * found.scale, columns[0] * found.scale)
         valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
         if not valid.any():
@@ -193,9 +193,11 @@ def _test(found: Estimate, images: Images) -> np.ndarray:
     if min(images.size) < 4 * _EDGE_LR_PX:
         return factors
     low, guide, valid = max(
-        (_at_lr(found, images, *place) for place in _places(images.size, _TESTED_LR_PX)),
+        (_at_lr(found, images, *place) for place in _places(images, _TESTED_LR_PX)),
         key=lambda tested: int(tested[2].sum()),
     )
+    if not valid.any():
+        return factors
     height, width = valid.shape
     footprint = gaussian_footprint(_FACTOR, sigma_px=_smaller(found))
     lower = footprint.sampler(_FACTOR, valid.shape)(low.astype(np.float64)).astype(np.float32)
@@ -268,11 +270,25 @@ def _smaller(found: Estimate) -> tuple[float, float]:
     return rows, columns
 
 
-def _places(size: tuple[int, int], side: int) -> Iterator[tuple[Span, Span]]:
-    """LR rows and columns of windows of that side, spread evenly over a scene."""
+def _places(images: Images, side: int) -> list[tuple[Span, Span]]:
+    """LR rows and columns of windows of that side, spread evenly over a scene; others with data where they lack it."""
+    spread = list(_spread(images.size, side, _PLACES))
+    if any(_has_data(images, place) for place in spread):
+        return spread
+    every = _spread(images.size, side, -(-max(images.size) // side))
+    return list(islice((place for place in every if _has_data(images, place)), _PLACES**2)) or spread
+
+
+def _has_data(images: Images, place: tuple[Span, Span]) -> bool:
+    mask = images.window(*place).mask
+    return mask is None or bool(mask.any())
+
+
+def _spread(size: tuple[int, int], side: int, most: int) -> Iterator[tuple[Span, Span]]:
+    """The same of at most so many windows along an axis."""
     axes = []
     for length in size:
-        count = 1 if length <= side else _PLACES
+        count = 1 if length <= side else most
         starts = {round(start) for start in np.linspace(0, max(0, length - side), count)}
         axes.append([(start, min(length, start + side)) for start in sorted(starts)])
     yield from product(*axes)

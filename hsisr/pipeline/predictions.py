@@ -1,0 +1,47 @@
+"""Files of the section `predict`: those that an image is read from, and those that each scene writes."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from hsisr.config import Prediction
+from hsisr.datasets import picture, writers
+from hsisr.errors import HsisrError
+from hsisr.outputs import check_outputs, files_of
+from hsisr.pipeline import paths
+
+
+def read_with(image: str) -> list[str]:
+    """An image, and the files beside or in it that are read with it: the data of a header, the bands of a folder."""
+    own = os.path.abspath(image)
+    return [image, *(str(file) for file in files_of(image) if os.path.abspath(file) != own)]
+
+
+def check_files(scenes: Mapping[str, Prediction], name: str) -> None:
+    """Raise HsisrError for a file beside a scene's result whose ending does not fit, or that is another's.
+
+    scenes: the section `predict`. name: of the scene. The result and what is beside it are made again unasked; so they
+    must be neither an image that is read, nor a file of another scene.
+    """
+    scene, where = scenes[name], f"predict.{name}"
+    beside = _beside(scene)
+    try:
+        if scene.uncertainty is not None:
+            beside += writers.written_files(scene.uncertainty)[1:]
+        if scene.preview is not None:
+            picture.check_ending(scene.preview)
+        check_outputs([paths.PREDICTION.format(scene=name), *beside], [scene.lr, scene.guide], overwrite=True)
+    except HsisrError as error:
+        raise HsisrError(f"{where}: {error}") from error
+    for other in scenes.keys() - {name}:
+        images = (file for file in (scenes[other].lr, scenes[other].guide) if file is not None)
+        theirs = map(str, (*images, paths.PREDICTION.format(scene=other), *_beside(scenes[other])))
+        taken = {os.path.abspath(file) for file in theirs}
+        for file in beside:  # a result may be what another scene is made of
+            if os.path.abspath(file) in taken:
+                raise HsisrError(f"{where}: {file} is a file of predict.{other} too; give each a name of its own")
+
+
+def _beside(scene: Prediction) -> list[Path]:
+    """The files that are written beside the result, but for maps and the header of an image."""
+    return [Path(file) for file in (scene.uncertainty, scene.preview, scene.report) if file is not None]
