@@ -8,7 +8,7 @@ import pytest
 from hsisr.datasets import read_scene
 from tests.workflow import sensor_products
 
-#: Relative and absolute difference that numbers of a block may have: they follow from sums whose order is the machine's.
+#: Relative and absolute difference that numbers of a block may have: the order of sums is the machine's.
 RELATIVE, ABSOLUTE = 0.02, 0.003
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
 
