@@ -50,3 +50,19 @@ class ChosenBands(LazyArray):
         wanted = self._bands[bands]
         low = int(wanted.min())
         return self._cube[slice(low, int(wanted.max()) + 1), rows, columns][wanted - low]
+
+
+class CutOut(LazyArray):
+    """Some rows and columns of a cube. cube: an array or a lazy one. rows, columns: [start, stop), inside of it."""
+
+    def __init__(self, cube: "LazyArray | np.ndarray", rows: tuple[int, int], columns: tuple[int, int]) -> None:
+        self._cube, self._first = cube, (rows[0], columns[0])
+        self.shape, self.dtype = (cube.shape[0], rows[1] - rows[0], columns[1] - columns[0]), np.dtype(cube.dtype)
+        if isinstance(cube, LazyArray):
+            self.files = cube.files
+
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """Read from the cube."""
+        row, column = self._first
+        place = slice(rows.start + row, rows.stop + row), slice(columns.start + column, columns.stop + column)
+        return self._cube[bands, *place][:, :: rows.step, :: columns.step]

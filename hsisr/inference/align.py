@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hsisr import degrade
-from hsisr.affine import finer
+from hsisr.affine import apply, chain, finer, inverse
 from hsisr.degrade import change
 from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement, measure_by_views
@@ -18,7 +18,7 @@ from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide, georeferenced
 from hsisr.inference.images import Source, filled, spread
-from hsisr.lazy_array import LazyArray
+from hsisr.lazy_array import CutOut, LazyArray
 from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
 
@@ -30,6 +30,8 @@ _UNRELATED = 0.6
 _SAMPLES, _SAMPLE_PX = 6, 96
 #: LR pixels a side of the window that the shift is measured in, and of places tried along an axis.
 _WINDOW_LR_PX, _PLACES = 128, 3
+#: Guide pixels, and LR pixels, around the LR image's ground that warping a guide may read.
+_AROUND_PX, _AROUND_LR_PX = 16, 2
 #: Stands in where neither image has a CRS: the warper wants one, and the same for both changes nothing.
 _ANY_CRS = "EPSG:3857"
 #: Bytes of both images that are compared at a time.
@@ -81,6 +83,7 @@ def resampled(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
         sharp = replace(sharp, crs=_ANY_CRS, transform=(step[0], 0.0, 0.0, 0.0, -step[1], 0.0))
     elif low.crs is None:
         low, sharp = replace(low, crs=_ANY_CRS), replace(sharp, crs=_ANY_CRS)
+    sharp = _around(low, sharp)
     copy = export(replace(sharp, bad_bands=None), folder / "guide.tif", "geotiff")
     target = finer(low.transform, scale)
     with quiet_gdal():
@@ -211,6 +214,30 @@ class _Warped(LazyArray):
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
         with quiet_gdal(), damage(Path(self._image.name), "warped guide"):
             return self._image.read(indexes, window=window)
+
+
+def _around(low: Scene, sharp: Scene) -> Scene:
+    """The part of the guide on the LR image's ground and a little around it; all of it where that cannot be told."""
+    from rasterio.warp import transform_bounds
+
+    assert low.transform is not None and sharp.transform is not None  # as both lie somewhere by now
+    _, rows, columns = low.shape
+    corners = [apply(low.transform, column, row) for column in (0, columns) for row in (0, rows)]
+    (left, right), (bottom, top) = ((min(axis), max(axis)) for axis in zip(*corners, strict=True))
+    box = transform_bounds(low.crs, sharp.crs, left, bottom, right, top)
+    if not np.isfinite(box).all():
+        return sharp
+    places = np.array([apply(inverse(sharp.transform), x, y) for x in (box[0], box[2]) for y in (box[1], box[3])])
+    around = _AROUND_PX + _AROUND_LR_PX * max(np.ptp(places, axis=0) / (columns, rows))
+    first = np.floor(places.min(axis=0) - around).clip(0).astype(int)
+    last = np.minimum(np.ceil(places.max(axis=0) + around), (sharp.shape[2], sharp.shape[1])).astype(int)
+    if (last <= first).any():
+        return sharp
+    (column, row), (last_column, last_row) = first.tolist(), last.tolist()
+    mask = None if sharp.mask is None else sharp.mask[row:last_row, column:last_column]
+    part = CutOut(sharp.stored, (row, last_row), (column, last_column))
+    place = chain(sharp.transform, (1.0, 0.0, column, 0.0, 1.0, row))
+    return replace(sharp, stored=part, mask=mask, labels=None, transform=place)
 
 
 def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from rasterio.warp import Resampling, calculate_default_transform, reproject
+from rasterio.warp import Resampling, calculate_default_transform, reproject, transform_bounds
+from scipy.ndimage import gaussian_filter
 from scipy.ndimage import shift as moved
 
 import hsisr
@@ -18,7 +19,8 @@ from hsisr.datasets import read_scene
 from hsisr.datasets.readers import envi
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
-from hsisr.inference import Options, super_resolve_file
+from hsisr.inference import Options, align, super_resolve_file
+from hsisr.inference.images import Source
 from hsisr.scene import Scene
 from tests.unit import own_scene
 from tests.unit.own_scene import CRS, SCALE, TRANSFORM
@@ -161,6 +163,29 @@ def test_align_reprojects_another_crs_and_resamples_another_ratio(tmp_path):
         result = read_scene(out).cube
         assert result.shape == expected.shape
         assert np.sqrt(np.mean((result - expected)[inside] ** 2)) < tolerance * np.ptp(expected)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326"])
+def test_align_copies_no_more_of_a_guide_than_it_needs(tmp_path, monkeypatch, crs):
+    place = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_800_000.0)
+    sharp = gaussian_filter(np.random.default_rng(0).random((2, 300, 240), np.float32), (0, 2, 2))
+    mask = np.ones((300, 240), bool)
+    mask[130:140, 100:110] = False
+    if crs == "EPSG:4326":
+        box = transform_bounds("EPSG:32633", crs, 500_000, 5_797_000, 502_400, 5_800_000)
+        place = ((box[2] - box[0]) / 240, 0.0, box[0], 0.0, (box[1] - box[3]) / 300, box[3])
+    guide = Source(Scene(sharp, "guide", crs=crs, transform=place, mask=mask, nodata=-1.0), "guide")
+    ground = (28.0, 0.0, 500_900.0, 0.0, -28.0, 5_798_900.0)
+    low = Source(Scene(np.ones((1, 20, 18), np.float32), crs="EPSG:32633", transform=ground), "LR image")
+    found = []
+    for name, cut in (("cut", align._around), ("whole", lambda low, sharp: sharp)):
+        (tmp_path / name).mkdir()
+        monkeypatch.setattr(align, "_around", cut)
+        found.append(align.resampled(low, guide, 3, tmp_path / name).window((0, 60), (0, 54)))
+    with rasterio.open(tmp_path / "cut" / "guide.tif") as copy:
+        assert copy.height * copy.width < 300 * 240 / 4
+    assert np.array_equal(found[0][1], found[1][1]) and not found[0][1].all()
+    np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-4)
 
 
 def test_a_shift_is_measured_warned_of_and_corrected(tmp_path, capsys):

@@ -28,7 +28,7 @@ from tests.unit import product_files as made
 
 PAGE = Path(__file__).parents[2] / "docs" / "sensors.md"
 #: A command of the page, and what the block under it says that it prints.
-STEP = re.compile(r"^ {4,6}(hsisr [^\n]*)\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
+STEP = re.compile(r"^    (hsisr [^\n]*)\n(?:\n```text\n(.*?)^```\n)?", re.MULTILINE | re.DOTALL)
 #: The address of the page that stands for a server of images.
 ADDRESS = "https://example.com"
 #: Lines that depend on the machine: free memory, time.

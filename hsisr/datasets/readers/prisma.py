@@ -66,9 +66,8 @@ def read(
         flags = [name for name in ("VNIR_" + _ERRORS, "SWIR_" + _ERRORS) if screen and name in held]
         scene, detectors = products.joined(path, vnir, swir, ("VNIR", "SWIR"), overlap)
         place = _place(path, file, level, "HCO", scene.shape[1:], georeference)
-    screened = products.flagged_by(flags)
     scene = replace(scene, guide=pan)
-    return _finished(path, file, level, scene, place, detectors=detectors, quality=screened)
+    return _finished(path, file, level, scene, place, detectors=detectors, quality=products.flagged_by(flags))
 
 
 def describe(path: Path) -> dict[str, Any]:
