@@ -154,7 +154,7 @@ def _belonging(image: Path) -> list[Path]:
 
 
 def _with_sidecars(path: Path) -> list[Path]:
-    return [path, *sidecars(path)]
+    return [path, *sidecars(path)] if path.name else [path]  # the current folder
 
 
 def _identity(path: Path) -> tuple | None:
