@@ -294,6 +294,8 @@ def test_the_current_folder_as_a_scene(pair, monkeypatch):
     assert read_scene("../sr.tif").shape[1:] == (64, 64)
     with pytest.raises(HsisrError, match="is a folder; give the name of a file"):
         check_outputs(["."], [])
+    with pytest.raises(HsisrError, match="is a folder; give the name of a file"):
+        check_outputs(["/"], [])
 
 
 def test_two_outputs_of_one_name(tmp_path):

@@ -87,8 +87,11 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     """What tells the errors of a scene's image. found: of the scene. part: what makes its image."""
     tested = _test(found, images)
     logs, count, apart = 0.0, 0, np.zeros(())
-    for rows, columns in _places(images, _PLACE_LR_PX):
+    places = _places(images, _PLACE_LR_PX)
+    blind = not any(_has_data(images, place) for place in places)  # learnt from what its holes were filled with, too
+    for rows, columns in places:
         window, corner = images.window(rows, columns), (rows[0] * found.scale, columns[0] * found.scale)
+        window = window._replace(mask=None) if blind else window
         valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
         if not valid.any():
             continue
