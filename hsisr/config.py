@@ -288,6 +288,7 @@ class BenchmarkChoice(Section):
     folds: int | None = Field(
         None,
         ge=2,
+        le=1000,
         description="Cross-validation: the scenes of the split are dealt into so many folds, and each fold tests what "
         "the others train; scores are means over the folds. None: the split as it is.",
     )

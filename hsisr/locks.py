@@ -132,6 +132,7 @@ def _locked_file(path: Path, wait: bool, mode: int | None, advice: str) -> IO[st
     lock = _system_lock(path)
     while True:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)  # who held it may have removed its folder
             file = _open(path, mode)
         except OSError as error:
             raise _cannot_lock(path, error, advice) from error

@@ -43,9 +43,9 @@ def check_outputs(
         if any(_same(out, other) for other in outs[:number]):
             raise HsisrError(f"{out}: is named for two outputs; give each a name of its own")
     for out in map(Path, outs):
-        _check_folder(out)
         if out.is_dir():
             raise HsisrError(f"{out}: is a folder; give the name of a file")
+        _check_folder(out)
         if os.path.lexists(out) and not overwrite:
             raise HsisrError(
                 f"{out}: exists already; choose another output, or replace it with --overwrite (in Python "
@@ -154,7 +154,7 @@ def _belonging(image: Path) -> list[Path]:
 
 
 def _with_sidecars(path: Path) -> list[Path]:
-    return [path, *sidecars(path)]
+    return [path, *sidecars(path)] if path.name else [path]  # the current folder
 
 
 def _identity(path: Path) -> tuple | None:

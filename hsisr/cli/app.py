@@ -157,9 +157,6 @@ def main() -> None:
             traceback.print_exc()
         print(f"hsisr: error: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print(f"hsisr: stopped{_resuming()}", file=sys.stderr)
-        sys.exit(130)
     except _Stopped as stopped:
         print(f"hsisr: stopped by {stopped}{_resuming()}", file=sys.stderr)
         sys.exit(128 + stopped.number)
@@ -191,13 +188,17 @@ class _Stopped(BaseException):
 
 
 def _end_in_order() -> None:
-    """End on SIGTERM and SIGHUP as on an error: temporary files are removed, and a line says how to go on."""
+    """End on SIGTERM, SIGHUP and SIGINT as on an error: temporary files go, and a line says how to go on.
+
+    Python's KeyboardInterrupt typer would catch, and end without a word.
+    """
 
     def stop(number: int, frame: Any) -> None:
         raise _Stopped(number)
 
     for one in signal.Signals:  # of this system; Windows has no SIGHUP
-        if one.name in ("SIGTERM", "SIGHUP") and signal.getsignal(one) is signal.SIG_DFL:  # nohup ignores it
+        usual = signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)  # nohup ignores SIGHUP
+        if usual and one.name in ("SIGTERM", "SIGHUP", "SIGINT"):
             signal.signal(one, stop)
 
 

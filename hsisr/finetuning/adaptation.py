@@ -82,9 +82,12 @@ def finetune(
     """
     import torch
 
+    from hsisr.training.fitting import check_seed
+
     out, options = Path(out), options or Options()
     if not 0 <= hold_out <= 0.5:
         raise HsisrError(f"hold_out {hold_out}: expected a part of the scene from 0 to 0.5")
+    check_seed(seed)
     if not minutes > 0 or (steps is not None and steps < 1):
         raise HsisrError("finetune: give a time, or a number of steps, above 0")
     settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed}

@@ -14,7 +14,9 @@ from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_json
 from hsisr.inference.learning import LEARNT
 from hsisr.locks import Lock, Taken, hold, take
+from hsisr.models.own import is_path, sources_of
 from hsisr.screen import say
+from hsisr.sources import PACKAGE
 
 _JOB, _LOCK = "job.json", "lock"
 #: Folder within a run's folder that holds the tile rows of a result's standard deviations.
@@ -37,7 +39,8 @@ def work_folder(out: Path) -> Iterator[Path]:
         raise HsisrError(f"{out}: {taken.holder} is writing it; wait for it, or choose another output") from None
     except HsisrError:
         _remove(folder)
-        folder.rmdir()
+        with suppress(OSError):
+            folder.rmdir()
         raise
     try:
         _check_no_part(folder, out)
@@ -76,7 +79,8 @@ def planning(out: Path) -> Iterator[Path]:
     except HsisrError:
         if not is_unfinished(out):  # refused before it began
             _remove(folder)
-            folder.rmdir()
+            with suppress(OSError):  # another run has come in
+                folder.rmdir()
         raise
     finally:
         lock.release()
@@ -146,6 +150,18 @@ def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 def record(folder: Path, identity: dict[str, Any], plan: dict[str, Any]) -> None:
     """Keep the plan of a run, for `resumed`."""
     write_json(folder / _JOB, {"identity": settings_hash(identity), "plan": plan, "own": _own(folder, identity)})
+
+
+def code_of(base: str | None) -> dict[str, str]:
+    """File -> hash of the code that makes a result: of hsisr, and of a network of the user's own.
+
+    base: that a model file names; None: there is no model file.
+    """
+    code = PACKAGE.hashes(PACKAGE.modules)
+    if base is not None and is_path(base):
+        sources, module = sources_of(base)
+        code = code | sources.reached(module)[0]
+    return code
 
 
 def state_of(

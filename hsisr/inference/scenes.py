@@ -34,7 +34,6 @@ from hsisr.models.apply import Method, open_method
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.screen import say
-from hsisr.sources import PACKAGE
 from hsisr.system import return_freed_memory
 
 #: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
@@ -170,7 +169,7 @@ def begin(
         uncertainties.check_tells(prepared.methods[0])
     identity = {
         "version": hsisr.__version__,
-        "code": PACKAGE.hashes(PACKAGE.modules),
+        "code": run.code_of(prepared.methods[0].metadata.get("base")),
         "inputs": [run.state_of(lr, low.scene.files), run.state_of(guide, () if sharp is None else sharp.scene.files)],
         "model": prepared.methods[0].sha256 or prepared.methods[0].name,
         "options": asdict(options),

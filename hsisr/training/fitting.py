@@ -83,6 +83,7 @@ def fit(
     from hsisr.training import state
 
     training, others = training or Training(), dict(others or {})
+    check_seed(seed)
     _check(training)  # before the data, which the identity reads
     identity, unreadable = _identity(model, patches, training, seed, objective, others, validate, settings)
     file = Path(folder) / "model.safetensors"
@@ -153,6 +154,12 @@ def run(
     )
     model.load_state_dict(weights)
     return Outcome(**outcome)
+
+
+def check_seed(seed: int) -> None:
+    """Raise HsisrError for a seed that no generator takes."""
+    if seed < 0:
+        raise HsisrError(f"seed: expected a whole number >= 0, not {seed}")
 
 
 def _check(training: Training) -> None:

@@ -67,6 +67,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     from hsisr.training.imported import place_weights
     from hsisr.training.validation import Validation
 
+    fitting.check_seed(seed)
     training = model.training
     benchmark = replace(benchmark, models={**benchmark.models, model.name: model})
     if model.weights is not None:

@@ -15,6 +15,7 @@ REPOSITORY = Path(__file__).parents[2]
 STOPPED_WHILE_IT_WORKS = """
 import signal, sys, time
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which is ignored where the tests run under nohup
+signal.signal(signal.SIGINT, signal.default_int_handler)  # and this one where they run in the background
 from hsisr import inference
 from hsisr.cli import main
 import hsisr.inference.scenes as scenes
@@ -26,7 +27,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_predict_says_how_to_resume(number, tmp_path):
     own_scene.write_pair(tmp_path, 16, 16)
     words = ["predict", "lr.tif", "--guide", "guide.tif", "--model", "gsa", "-o", "sr.tif", "--device", "cpu"]

@@ -23,7 +23,7 @@ from hsisr.inference.guide import fit
 from hsisr.inference.images import Source
 from hsisr.models.apply import open_method
 from hsisr.models.model_files import save_model
-from hsisr.training import engine
+from hsisr.training import engine, fitting
 from tests.unit import own_scene
 from tests.unit.own_scene import SCALE
 
@@ -123,6 +123,14 @@ def test_a_slow_start_does_not_shorten_the_training(tmp_path, monkeypatch, capsy
     assert 2 <= history["step"].size <= 60, "and it validates over all of that time"
     assert history["learning_rate"][-1] < 0.02 * history["learning_rate"].max(), "and the rate falls to its end"
     assert "for 0.1 minutes, about" in capsys.readouterr().err
+
+
+def test_a_seed_that_no_generator_takes(tmp_path):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
+    with pytest.raises(HsisrError, match="seed: expected a whole number >= 0, not -1"):
+        finetune(lr, guide, "mulsr-xs", tmp_path / "run", steps=2, seed=-1, options=CPU)
+    with pytest.raises(HsisrError, match="seed: expected a whole number >= 0, not -1"):
+        fitting.fit(torch.nn.Identity(), None, tmp_path / "fit", seed=-1)
 
 
 def test_a_stopped_run_goes_on_at_its_pace(tmp_path, monkeypatch):

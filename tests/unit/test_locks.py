@@ -4,6 +4,7 @@ import errno
 import fcntl
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -48,6 +49,19 @@ def test_refusing_oneself_does_not_let_others_in(tmp_path):
         with pytest.raises(HsisrError, match="is training here"), run_lock(tmp_path):
             pass
         assert "held by" in tried(tmp_path / "state" / "lock")
+
+
+def test_one_that_waits_outlives_the_folder(tmp_path):
+    """As of a run's folder, which whoever finishes the run removes."""
+    folder, got = tmp_path / "work", []
+    lock = take(folder / "lock")
+    waiting = threading.Thread(target=lambda: got.append(take(folder / "lock", wait=True)))
+    waiting.start()
+    shutil.rmtree(folder)
+    lock.release()
+    waiting.join(timeout=30)
+    assert [one.path.is_file() for one in got] == [True]
+    got[0].release()
 
 
 def test_a_link_to_the_folder_is_the_same_lock(tmp_path):

@@ -286,6 +286,18 @@ def test_a_folder_of_bands_is_one_guide_for_all_scenes(pair):
     assert np.array_equal(read_scene("out/a.tif").cube, read_scene("out2/a.tif").cube)
 
 
+def test_the_current_folder_as_a_scene(pair, monkeypatch):
+    for band, plane in enumerate(read_scene("lr.tif").cube):
+        export(Scene(plane[None]), Path("bands") / f"B{band + 1}.tif")
+    monkeypatch.chdir("bands")
+    super_resolve_file(".", "../guide.tif", "gsa", "../sr.tif", CPU)
+    assert read_scene("../sr.tif").shape[1:] == (64, 64)
+    with pytest.raises(HsisrError, match="is a folder; give the name of a file"):
+        check_outputs(["."], [])
+    with pytest.raises(HsisrError, match="is a folder; give the name of a file"):
+        check_outputs(["/"], [])
+
+
 def test_two_outputs_of_one_name(tmp_path):
     with pytest.raises(HsisrError, match="named for two outputs"):
         check_outputs([tmp_path / "a.png", tmp_path / "a.png"], [])

@@ -13,9 +13,10 @@ from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.inference.parts import Part, super_resolve_part
-from hsisr.inference.run import take_part
+from hsisr.inference.run import code_of, take_part
 from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.scene import Scene
+from hsisr.sources import own_sources
 
 AXES = {"read": {"axes": "BHW"}, "read_guide": {"axes": "BHW"}}
 TILED = Options(tile=8, **AXES)
@@ -113,6 +114,19 @@ def test_a_part_that_is_refused_leaves_nothing(pair: tuple[Path, Path], tmp_path
     with pytest.raises(HsisrError):
         super_resolve_part(pair[0], tmp_path / "other.npy", "prior", tmp_path / "out.tif", "1/2", TILED)
     assert not (tmp_path / ".out.tif.work").exists()
+
+
+def test_a_run_is_of_the_code_of_its_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for text in ("import layers", "import layers", "import layers\nX = 1"):
+        Path("mynet.py").write_text(text)
+        Path("layers.py").write_text("")
+        own_sources.cache_clear()
+        found.append(code_of("mynet:Net"))
+    assert found[0] == found[1] != found[2]
+    assert found[0].keys() - code_of("mulsr").keys() == {"mynet.py", "layers.py"}
+    assert code_of("mulsr") == code_of(None)
 
 
 @pytest.mark.parametrize("image", ["lr.npy", "lr.hdr", "lr"])

@@ -32,10 +32,10 @@ _TOGETHER = 5
 #: Factor of the scale down at which it is tested, LR pixels a side of the ground that is used, and of its edge that is
 #: left out.
 _FACTOR, _TESTED_LR_PX, _EDGE_LR_PX = 2, 128, 4
-#: Powers with which a test counts that finds larger errors, and smaller ones, and the least that it may find. A guide
-#: that does not fit does more harm the larger the scale; detail is always easier to find one scale down. Chosen on
+#: Power with which a test counts that finds larger errors than said: a guide that does not fit does more harm, the
+#: larger the scale. One that finds smaller errors does not count, as detail is easier to find one scale down. Chosen on
 #: training scenes of CAVE with good and with spoilt guides.
-_IF_LARGER, _IF_SMALLER, _LEAST_FOUND = 1.4, 0.3, 0.1
+_IF_LARGER = 1.4
 #: Side of the blocks of a guide, in pixels, that show its noise, and the share of them that are smooth enough for that.
 _BLOCK_PX, _SMOOTH_SHARE = 8, 0.1
 #: Windows along an axis that tell the scene's level, and their side in LR pixels.
@@ -94,8 +94,11 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     tested = _test(found, images)
     logs, count, apart, noisy = 0.0, 0, np.zeros(len(tested)), np.zeros(len(tested))
     rng = np.random.default_rng(0)
-    for rows, columns in _places(images, _PLACE_LR_PX):
+    places = _places(images, _PLACE_LR_PX)
+    blind = not any(_has_data(images, place) for place in places)  # learnt from what its holes were filled with, too
+    for rows, columns in places:
         window, corner = images.window(rows, columns), (rows[0] * found.scale, columns[0] * found.scale)
+        window = window._replace(mask=None) if blind else window
         valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
         if not valid.any():
             continue
@@ -189,15 +192,15 @@ def _test(found: Estimate, images: Images) -> np.ndarray:
     """
     from scipy.ndimage import uniform_filter1d
 
-    factors = np.ones(len(found.subspace.mean))
+    as_said = np.ones(len(found.subspace.mean))
     if min(images.size) < 4 * _EDGE_LR_PX:
-        return factors
+        return as_said
     low, guide, valid = max(
         (_at_lr(found, images, *place) for place in _places(images, _TESTED_LR_PX)),
         key=lambda tested: int(tested[2].sum()),
     )
     if not valid.any():
-        return factors
+        return as_said
     height, width = valid.shape
     footprint = gaussian_footprint(_FACTOR, sigma_px=_smaller(found))
     lower = footprint.sampler(_FACTOR, valid.shape)(low.astype(np.float64)).astype(np.float32)
@@ -209,15 +212,16 @@ def _test(found: Estimate, images: Images) -> np.ndarray:
     inside = valid.copy()
     inside[:_EDGE_LR_PX], inside[-_EDGE_LR_PX:], inside[:, :_EDGE_LR_PX], inside[:, -_EDGE_LR_PX:] = (False,) * 4
     if not inside.any():
-        return factors
+        return as_said
     level = float(np.exp(np.log(deviation[:, inside]).mean()))
     said = _drawn(deviation[:, inside], level) ** 2
     noise = _noise(found, low[:, inside])
     ratio = np.abs(image - low)[:, inside] / np.sqrt(said + noise[:, None])
-    larger = np.maximum(np.quantile(ratio, 0.9, axis=1) / SIGMAS_90, _LEAST_FOUND)
+    larger = np.maximum(np.quantile(ratio, 0.9, axis=1) / SIGMAS_90, 1)
     logs = uniform_filter1d(np.log(larger), _TOGETHER, mode="nearest")
     informed = (said / (said + noise[:, None])).mean(axis=1)
-    return np.exp(informed * np.where(logs > 0, _IF_LARGER, _IF_SMALLER) * logs)
+    factors: np.ndarray = np.exp(_IF_LARGER * informed * logs)
+    return factors
 
 
 def _noise_of_guide(guide: np.ndarray, valid: np.ndarray) -> np.ndarray:
