@@ -80,7 +80,7 @@ class Hybrid(Network):
     bands: int
     width: int
     #: Of `maps_in_memory`: the network's, and what filters see of a guide's channel.
-    _MAPS, _MAPS_PER_CHANNEL = 12, 0.3
+    _MAPS, _MAPS_PER_CHANNEL = 12, 0.35
 
     def __init__(
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
