@@ -141,6 +141,32 @@ def test_filters_are_those_of_least_squares(pair):
     assert same is filters
 
 
+def test_filters_see_how_bands_and_guide_grow_outwards(pair):
+    """A lens that magnifies a band by 1 + m about the middle of the scene adds m times this."""
+    solution = solve(pair.lr, pair.guide, 4)
+    inner = slice(1, -1), slice(1, -1)
+    values = Details(solution, pair.lr, pair.guide, 4, np.zeros((3, 32))).of_band(5).reshape(-1, 128, 128)
+    for image, found in ((pair.guide[0], values[9]), (solution.image()[5], values[-8])):
+        downwards, rightwards = np.gradient(image.astype(np.float64))
+        rows, columns = np.indices(image.shape) - 63.5
+        expected = (rows * downwards + columns * rightwards) / 256
+        np.testing.assert_allclose(found[inner], expected[inner], atol=1e-5)
+
+
+def test_filters_see_the_dark_as_far_as_there_is_noise(pair):
+    solution = solve(pair.lr, pair.guide, 4)
+
+    def dark(sigma: float) -> np.ndarray:
+        taken = replace(solution, sensor=replace(solution.sensor, noise_sigma=sigma))
+        return Details(taken, pair.lr, pair.guide, 4, np.zeros((3, 32))).of_band(0)[[30, -1]]
+
+    assert not dark(0.0).any()
+    little, much = dark(0.01)[0], dark(0.1)[0]
+    assert (much > little).all() and (little >= 0).all()
+    size = np.sqrt((solution.image() ** 2).mean(axis=0)).ravel()
+    assert (np.diff(much[np.argsort(size)]) <= 0).all()  # the darker, the more
+
+
 def test_filters_for_a_scene_have_not_seen_it_and_what_does_not_hold_elsewhere_is_not_learnt():
     rng = np.random.default_rng(0)
     features = [rng.standard_normal((50, 4)) for _ in range(3)]
@@ -261,7 +287,7 @@ def test_maps_say_what_is_known_after_the_filters(pair):
     basis = cosines(5, 31)
     solution = solve(pair.lr, pair.guide, 4, variance=True)
     filters = np.zeros((31, filter_length(3)))
-    filters[:, 9 * 3 + 4] = 0.1  # the band's own pixel
+    filters[:, 10 * 3 + 1 + 4] = 0.1  # the band's own pixel
     learnt = replace(Learnt.nothing(31, 3), filters=filters, strength=np.ones(31))
     found = stack(solution, pair.lr, pair.guide, 4, basis, learnt)
     np.testing.assert_allclose(found.image, 1.1 * solution.image(), rtol=1e-5, atol=1e-6)

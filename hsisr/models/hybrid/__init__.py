@@ -29,6 +29,7 @@ from hsisr.models.hybrid.filters import (
     Piece,
     Pieces,
     believed_share,
+    from_middle,
     strength_of_parts,
 )
 from hsisr.models.hybrid.maps import Stack, cosines, stack
@@ -79,7 +80,7 @@ class Hybrid(Network):
     bands: int
     width: int
     #: Of `maps_in_memory`: the network's, and what filters see of a guide's channel.
-    _MAPS, _MAPS_PER_CHANNEL = 12, 0.3
+    _MAPS, _MAPS_PER_CHANNEL = 12, 0.35
 
     def __init__(
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
@@ -133,7 +134,7 @@ class Hybrid(Network):
         def piece(rows: Span, columns: Span) -> Piece:
             window = images.window(rows, columns)
             corner = rows[0] * self.scale, columns[0] * self.scale
-            return Piece(window.lr, window.guide, found.solution(window.guide, corner, True, window.mask))
+            return self._piece(found, window, corner)
 
         pieces = Pieces([partial(piece, *spans) for spans in windows])
         light = Light.of(pieces, self.scale, learnt.response)
@@ -157,8 +158,7 @@ class Hybrid(Network):
 
     def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene (B, n, m)."""
-        solution = estimate.prior.solution(window.guide, corner, True, window.mask)
-        image, guide = self._network(Piece(window.lr, window.guide, solution), estimate)
+        image, guide = self._network(self._piece(estimate.prior, window, corner), estimate)
         return estimate.agreement.moved(image, guide)
 
     def errors(self, estimate: LearntScene, images: Images) -> Errors:
@@ -218,15 +218,20 @@ class Hybrid(Network):
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
         return image, found.maps[: self.guide_channels]
 
+    def _piece(self, prior: Estimate, window: Window, corner: tuple[int, int]) -> Piece:
+        """A part of a learnt scene, solved. corner: row and column of its first HR pixel."""
+        start = from_middle(corner, tuple(count * self.scale for count in prior.size))
+        return Piece(window.lr, window.guide, prior.solution(window.guide, corner, True, window.mask), start)
+
     def _network(self, piece: Piece, scene: LearntScene) -> tuple[np.ndarray, np.ndarray]:
         """A part of a learnt scene, filtered and corrected, and its guide as by the camera of training."""
         facts = self.scale, self.basis, self._learnt(), scene.light, scene.share
-        return self._with_network(stack(piece.solution, piece.lr, piece.guide, *facts))
+        return self._with_network(stack(piece.solution, piece.lr, piece.guide, *facts, piece.start))
 
     def _added(self, piece: Piece, light: Light) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What filters add to a piece, its image, and its valid pixels."""
         learnt = self._learnt()
-        details = Details(piece.solution, piece.lr, piece.guide, self.scale, learnt.response, light)
+        details = Details(piece.solution, piece.lr, piece.guide, self.scale, learnt.response, light, piece.start)
         return details.filtered(learnt.filters), details.image, piece.solution.sensor.mask
 
     def _solve(self, lr: np.ndarray, guide: np.ndarray, sensor: Sensor | None) -> Stack:

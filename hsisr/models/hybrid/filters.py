@@ -36,16 +36,21 @@ _RIDGES = (*10.0 ** np.arange(-7.0, 1.0), np.inf)
 _PARTS = 4
 #: Pixels whose systems of equations are solved at a time.
 _CHUNK_PX = 1 << 12
-#: Pixels around that a filter weighs, itself included.
-_AROUND = 9
+#: What a filter weighs of a plane: 3 x 3 pixels, and how it grows outwards.
+_AROUND = 10
+#: HR pixels from the scene's middle, along each axis, up to which a lens displaces a band more and more.
+_FIELD_PX = 256
+#: Brightness of a spectrum, RMS over the bands, within which it is dark, over the noise of the LR image; the least
+#: noise, and the least brightness.
+_DARK_NOISE, _NO_NOISE, _DARKEST = 1.2, 1e-12, 4e-3
 #: Pixels that rows are held apart while means are taken.
 _APART_PX = 8
 
 
 def filter_length(guide_channels: int) -> int:
-    """T, weights of a band's filter: 3 x 3 pixels of each channel and of the band; one for every window, for the
-    LR image's remainder, and for the modulation by each channel."""
-    return _AROUND * (guide_channels + 1) + len(_WINDOWS_LR_PX) + 1 + guide_channels
+    """T, weights of a band's filter: 3 x 3 pixels and the outward slope of each channel and of the band; one for every
+    window, for the LR image's remainder, and for the modulation by each channel; two for the dark."""
+    return _AROUND * (guide_channels + 1) + len(_WINDOWS_LR_PX) + 1 + guide_channels + 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +83,14 @@ class Details:
     * What the LR image has beyond what the sensor sees of the band, interpolated at the right phase.
     * The band's local mean, modulated as the guide's channel is modulated about its own: shade and texture change all
       bands in proportion.
+    * How guide and band grow outwards from the scene's middle, times the distance: a lens magnifies each wavelength a
+      little differently.
+    * In the dark a constant, and as much of the spectrum's own colour: both fade away where a spectrum is brighter than
+      the noise. Noise that is cut off at zero has a mean, of which the prior leaves some.
 
     lr: (B, h, w). guide: (G, H, W), kept as the camera of that response (G, B + 1) would have taken it. light: how
-    that is and how bright it is, known from the scene that this is a part of; None: found here.
+    that is and how bright it is, known from the scene that this is a part of; None: found here. start: row and column
+    of the first HR pixel, counted from that scene's middle; None: this is all of it.
     image: the prior's. remainder: (B, h, w), of the LR image. enlarged: takes images (K, h, w) to HR, at the right
     phase.
     """
@@ -93,6 +103,7 @@ class Details:
         scale: int,
         response: np.ndarray,
         light: "Light | None" = None,
+        start: tuple[float, float] | None = None,
     ) -> None:
         light = light or Light.of([Piece(lr, guide, solution)], scale, response)
         self.guide = guide = light.as_by_camera(guide)
@@ -100,7 +111,17 @@ class Details:
         footprint = solution.sensor.footprint
         self.remainder = (lr - footprint.sampler(scale, guide.shape[1:])(self.image)).astype(np.float32)
         self.enlarged = partial(interpolate, factor=scale, shift_px=footprint.shift_px(scale))
-        self._guide = np.concatenate([_around(channel) for channel in guide]).reshape(-1, guide[0].size)
+        brightness = np.sqrt(np.square(np.maximum(self.image, 0)).mean(axis=0)) + _DARKEST
+        noise = max(_DARK_NOISE * solution.sensor.noise_sigma, _NO_NOISE)
+        lifted = noise * np.exp(-brightness / noise)
+        self._dark = (lifted / brightness).astype(np.float32)
+        first = start or from_middle((0, 0), guide.shape[1:])
+        self._place = [
+            np.clip((begin + np.arange(count)) / _FIELD_PX, -1, 1).astype(np.float32)
+            for begin, count in zip(first, guide.shape[1:], strict=True)
+        ]
+        shared = [*(np.stack(self._around(channel)) for channel in guide), lifted[None]]
+        self._guide = np.concatenate(shared).reshape(-1, guide[0].size).astype(np.float32)
         sizes = (_odd(window, scale) for window in _WINDOWS_LR_PX)
         self._affine = [locally_affine(solution.coefficients, guide, size) - solution.coefficients for size in sizes]
         self._basis = solution.subspace.basis.astype(np.float32)
@@ -110,10 +131,12 @@ class Details:
 
     def of_band(self, band: int) -> np.ndarray:
         """(T, H W) float32."""
-        modulated = _mean(self.image[band][None], self._size) * self._modulation
+        image = self.image[band]
+        modulated = _mean(image[None], self._size) * self._modulation
         affine = [np.tensordot(self._basis[band], part, 1)[None] for part in self._affine]
         remainder = self.enlarged(self.remainder[band][None])
-        own = np.concatenate([_around(self.image[band]), *affine, remainder, modulated])
+        dark = (self._dark * image)[None]
+        own = np.concatenate([np.stack(self._around(image)), *affine, remainder, modulated, dark])
         return np.concatenate([self._guide, own.reshape(len(own), -1)])
 
     def filtered(self, filters: np.ndarray) -> np.ndarray:
@@ -121,18 +144,30 @@ class Details:
         if not filters.any():
             return np.zeros_like(self.image)
         # as `of_band`, but weighed before it is made
-        parts = len(self._guide), _AROUND, len(self._affine), 1
-        shared, around, affine, remainder, modulated = np.split(filters.astype(np.float32), np.cumsum(parts), axis=1)
+        parts = len(self._guide), _AROUND, len(self._affine), 1, len(self.guide), 1
+        shared, around, affine, remainder, modulated, dark = np.split(
+            filters.astype(np.float32), np.cumsum(parts)[:-1], axis=1
+        )
         added = shared @ self._guide
         for weights, part in zip(affine.T, self._affine, strict=True):
             added += (weights[:, None] * self._basis) @ part.reshape(len(part), -1)
         added = added.reshape(self.image.shape)
         added += self.enlarged(remainder[..., None] * self.remainder)
         for band, plane in enumerate(added):
-            plane += np.tensordot(modulated[band], self._modulation, 1) * _mean(self.image[band][None], self._size)[0]
-            for weight, shifted in zip(around[band], _shifted(self.image[band]), strict=True):
-                plane += weight * shifted
+            image = self.image[band]
+            plane += np.tensordot(modulated[band], self._modulation, 1) * _mean(image[None], self._size)[0]
+            plane += dark[band] * self._dark * image
+            for weight, seen in zip(around[band], self._around(image), strict=True):
+                plane += weight * seen
         return added
+
+    def _around(self, plane: np.ndarray) -> list[np.ndarray]:
+        """The 3 x 3 pixels around each pixel of (H, W), and its outward slope: 10 times (H, W), no copies but the last."""
+        height, width = plane.shape
+        wide = np.pad(plane, 1, mode="edge")
+        found = [wide[row : row + height, column : column + width] for row, column in np.ndindex(3, 3)]
+        rows, columns = self._place
+        return [*found, rows[:, None] * (found[7] - found[1]) / 2 + columns * (found[5] - found[3]) / 2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,6 +312,11 @@ def believed_share(found: np.ndarray, usual: np.ndarray) -> np.ndarray:
     return share
 
 
+def from_middle(corner: tuple[int, int], size: tuple[int, ...]) -> tuple[float, float]:
+    """Row and column of an HR pixel `corner`, counted from the middle of a scene of `size` HR rows and columns."""
+    return corner[0] - (size[0] - 1) / 2, corner[1] - (size[1] - 1) / 2
+
+
 def guide_and_reference(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Guide (G, H, W) and HR image (B, H, W) of a training pair, which has both."""
     assert pair.guide is not None and pair.hr is not None
@@ -302,11 +342,16 @@ def response_of(scenes: Iterable[tuple[Pair, Solution, int]]) -> np.ndarray:
 
 
 class Piece(NamedTuple):
-    """A scene or a part of it. lr: (B, h, w). guide: (G, H, W). solution: the prior's."""
+    """A scene or a part of it.
+
+    lr: (B, h, w). guide: (G, H, W). solution: the prior's. start: row and column of its first HR pixel, counted from
+    the scene's middle; None: it is all of the scene.
+    """
 
     lr: np.ndarray
     guide: np.ndarray
     solution: Solution
+    start: tuple[float, float] | None = None
 
 
 class Pieces(Sequence[Piece]):
@@ -360,13 +405,13 @@ class Light:
 
 def _tones(pieces: Sequence[Piece], scale: int, response: np.ndarray) -> np.ndarray | None:
     tones, before, after, pixels = [], 0.0, 0.0, 0
-    valid = [valid_lr_pixels(lr, scale, solution.sensor.mask) for lr, _, solution in pieces]
+    valid = [valid_lr_pixels(lr, scale, solution.sensor.mask) for lr, _, solution, _ in pieces]
     wanted = np.concatenate(
         [response[:, :-1] @ piece.lr[:, kept] + response[:, -1:] for piece, kept in zip(pieces, valid, strict=True)], 1
     )
     for number, target in enumerate(wanted):
         parts = []
-        for (_, guide, solution), kept in zip(pieces, valid, strict=True):
+        for (_, guide, solution, _), kept in zip(pieces, valid, strict=True):
             sampler = solution.sensor.footprint.sampler(scale, guide.shape[1:])
             parts.append(sampler(_curve(guide[number].astype(np.float64)))[:, kept])
         seen = np.concatenate(parts, axis=1)
@@ -401,18 +446,6 @@ def _mean(images: np.ndarray, size: int) -> np.ndarray:
         uniform_filter(apart[0], size, apart[1], mode="nearest")
         mean[...] = apart[1]
     return means
-
-
-def _around(plane: np.ndarray) -> np.ndarray:
-    """The 3 x 3 pixels around each pixel of (H, W): (9, H, W)."""
-    return np.stack(_shifted(plane))
-
-
-def _shifted(plane: np.ndarray) -> list[np.ndarray]:
-    """The same without a copy of each."""
-    height, width = plane.shape
-    wide = np.pad(plane, 1, mode="edge")
-    return [wide[row : row + height, column : column + width] for row in range(3) for column in range(3)]
 
 
 def _solved(total: Moments, without: Moments | None, start: np.ndarray, ridge: float) -> np.ndarray:

@@ -43,17 +43,18 @@ def stack(
     learnt: Learnt,
     light: Light | None = None,
     share: np.ndarray | None = None,
+    start: tuple[float, float] | None = None,
 ) -> Stack:
     """Filter what the prior found for lr (B, h, w) and guide (G, H, W), and lay out what the network needs.
 
     basis: (K, B). The solution holds its variance. light, share: of the scene that this is a part of, the share (B,)
-    being that of what the filters add; None: as they follow from this.
+    being that of what the filters add; None: as they follow from this. start: where in the scene, as for `Details`.
     Maps: the guide as by the camera of training; coefficients in the basis of the filtered image, the higher ones
     enlarged as they are smaller; of what the filters added; of the LR image's remainder after the prior, interpolated
     at the right phase; and the regression's own standard deviation.
     """
     assert solution.variance is not None
-    details = Details(solution, lr, guide, scale, learnt.response, light)
+    details = Details(solution, lr, guide, scale, learnt.response, light, start)
     added = details.filtered(learnt.filters)
     found = strength(added, details.image, solution.sensor.mask)
     if share is None:
