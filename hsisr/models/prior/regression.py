@@ -61,8 +61,7 @@ class Fit:
         As only their squares count, they may be turned such that each of them needs fewer features.
         """
         scale = np.sqrt(self._shrinkage.sum(axis=1, keepdims=True))
-        triangle: np.ndarray = np.linalg.qr(np.concatenate([self._vectors.T, -self._level], axis=1) * scale, mode="r")
-        return triangle
+        return np.asarray(np.linalg.qr(np.concatenate([self._vectors.T, -self._level], axis=1) * scale, mode="r"))
 
     def before(self, turn: np.ndarray) -> "Fit":
         """The same fit of features (D, m) that `turn` (D, D) makes those that it was fitted to."""
