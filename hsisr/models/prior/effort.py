@@ -5,7 +5,7 @@ from hsisr.models.windows import Effort, Images
 
 #: Seconds that a core of 2020 takes, measured: to choose the kernel and the like; for an HR pixel whose features the
 #: sensor sees, and an LR pixel that is learnt from; for an HR pixel that is made.
-_START, _SEEN, _LEARNT, _MADE = 0.6, 0.7e-6, 10e-6, 1.3e-6
+_START, _SEEN, _LEARNT, _MADE = 0.6, 0.7e-6, 10e-6, 1.1e-6
 #: Passes over what is learnt from, as long as nothing is known: one, and one more on what it left.
 _PASSES = 2
 
