@@ -89,7 +89,6 @@ def left(work: Path, model: str) -> None:
         words = [sys.executable, "-c", TELL, lr, guide, model, out, 32]
         done = subprocess.run(list(map(str, words)), check=True, stdout=subprocess.PIPE, text=True)
         *lines, end = done.stdout.splitlines()
-        print(done.stdout)  # DEBUG
         seconds, said = float(end), []
         for line in lines:
             if found := re.search(r"([\d.]+) (s|min|h)(?: left|, [\d.]+ .?B of disk)", line):
