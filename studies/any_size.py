@@ -7,14 +7,13 @@
 `mosaic` puts four CAVE scenes side by side, degrades them by `mulsr`, and scores `prior` on each scene alone and on its
 quarter of the mosaic: PSNR (dB) / SAM (degrees). `growth` super-resolves synthetic files x8 of 8 bands with a guide of
 three, one process each, and prints the peak of its memory and its CPU time. `left` super-resolves three such files with
-a line after every step, and prints what each line says is left over what was.
+a line after every step, and prints what lines say is left over what was, in CPU time, which other work leaves alone.
 """
 
 import argparse
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cave
@@ -29,11 +28,17 @@ SCENES = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 SCALE, BANDS = 8, 8
 #: Side, bands and scale of the scenes whose time left is told.
 LEFT = ((512, 31, 8), (1024, 31, 8), (2048, 8, 4))
+#: Of the last seconds, whole ones say little.
+LAST_SECONDS = 1
 TELL = """
-import sys
-from hsisr.inference import Options, progress, super_resolve_file
-progress.LINE_EVERY_SECONDS = 0
+import sys, time
+from types import SimpleNamespace
+from hsisr.inference import Options, plan, progress, scenes, super_resolve_file
+progress.LINE_EVERY_SECONDS = progress.FIRST_SECONDS = 0
+plan.time = progress.time = SimpleNamespace(monotonic=time.process_time, perf_counter=time.process_time)
+progress.say = scenes.say = lambda line: print(time.process_time(), line, flush=True)
 super_resolve_file(*sys.argv[1:5], Options(device="cpu", tile=int(sys.argv[5])))
+print(time.process_time())
 """
 RUN = """
 import resource, sys
@@ -77,25 +82,23 @@ def growth(work: Path, sides: list[int], model: str, memory: str) -> None:
 
 
 def left(work: Path, model: str) -> None:
-    print("| output | lines | first says / is | worst after a tenth | seconds |\n| --- | --- | --- | --- | --- |")
+    print("| output | lines | first says / is | least, most after a tenth | CPU s |\n| --- | --- | --- | --- | --- |")
     for side, bands, scale in LEFT:
         lr, guide = write_files(work, side, bands, scale)
         out = work / f"result{side}.tif"
         words = [sys.executable, "-c", TELL, lr, guide, model, out, 32]
-        started, told = time.monotonic(), []
-        with subprocess.Popen(list(map(str, words)), stderr=subprocess.PIPE, text=True) as process:
-            assert process.stderr is not None
-            for line in process.stderr:
-                print(round(time.monotonic() - started, 2), line, end="")  # DEBUG
-                if found := re.search(r"(?:about |, )([\d.]+) (s|min|h)(?: left|,)", line):
-                    said = float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
-                    told.append((time.monotonic() - started, said))
-        seconds = time.monotonic() - started
-        ratios = [(now, said / max(1, seconds - now)) for now, said in told if said > 1]
-        later = [max(ratio, 1 / ratio) for now, ratio in ratios if now > seconds / 10]
+        done = subprocess.run(list(map(str, words)), check=True, stdout=subprocess.PIPE, text=True)
+        *lines, end = done.stdout.splitlines()
+        seconds, said = float(end), []
+        for line in lines:
+            if found := re.search(r"([\d.]+) (s|min|h)(?: left|, [\d.]+ .?B of disk)", line):
+                now = float(line.partition(" ")[0])
+                told = float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+                said.append((now, told / max(1.0, seconds - now)))
+        later = [ratio for now, ratio in said if seconds / 10 < now < seconds - LAST_SECONDS]
         print(
-            f"| {side:,} x {side:,} x {bands}, x{scale} | {len(told)} | {ratios[0][1]:.2f} at {ratios[0][0]:.1f} s "
-            f"| {max(later):.2f} | {seconds:.0f} |",
+            f"| {side:,} x {side:,} x {bands}, x{scale} | {len(said)} | {said[0][1]:.2f} at {said[0][0]:.0f} s "
+            f"| {min(later):.2f}, {max(later):.2f} | {seconds:.0f} |",
             flush=True,
         )
         for file in (lr, guide, out):

@@ -3,14 +3,15 @@
     python studies/hybrid.py --data <folder with complete_ms_data> [--scale 8] [--protocol mulsr] [--minutes 10]
     python studies/hybrid.py --data <folder> --protocol uestc --train beads face --test flowers hairs
     python studies/hybrid.py --data <folder> --validate feathers beads face
-    python studies/hybrid.py --cost [--scale 8]
+    OMP_NUM_THREADS=1 python studies/hybrid.py --cost [--scale 8] [--threads 1]
 
 Without --cost: solves the ten training scenes of the published list that the folder holds and trains on them for the
 minutes, all included; then scores prior, the filters alone (no network) and hybrid on the four test scenes, by the
 protocol's convention. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
 --validate: scenes that are left out of the training and scored in place of the test scenes: for all choices. With
 --cost: counted FLOPs and seconds of hybrid and MulSR on the same cube, and of hybrid on 31 and on 200 bands;
-interleaved, median of --rounds.
+interleaved, median of --rounds. Then parameters, CPU seconds and rates of prior and hybrid on 512 x 512 x 31, beside
+this machine's own rate of matrix products: of numpy's work, the large products and eigenproblems count.
 """
 
 import argparse
@@ -18,8 +19,12 @@ import copy
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import cave
 import numpy as np
@@ -29,9 +34,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from hsisr import degrade, metrics
 from hsisr.config import Training
 from hsisr.inference import predict
+from hsisr.models import prior as priors
 from hsisr.models import registry
 from hsisr.models.model_files import save_model
 from hsisr.models.network import Network
+from hsisr.models.prior import features
+from hsisr.models.prior.regression import Fit, Sums
 from hsisr.samples import TrainingSamples
 from hsisr.training import fit
 
@@ -70,6 +78,7 @@ def main() -> None:
     torch.manual_seed(0)
     if options.cost:
         _cost(options.scale, options.rounds)
+        _rates(options.scale, options.rounds)
     else:
         _train(options)
 
@@ -154,6 +163,82 @@ def _cost(scale: int, rounds: int) -> None:
         with FlopCounterMode(display=False) as counter:
             predict(model, lr, guide)
         print(f"| {name} | {counter.get_total_flops() / 1e9:.2f} | {statistics.median(seconds[name]):.2f} |")
+
+
+def _rates(scale: int, rounds: int) -> None:
+    """A smooth cube of 31 bands and 512 x 512 HR pixels for prior and hybrid."""
+    rng = np.random.default_rng(0)
+    places = np.mgrid[:512, :512] / 512
+    waves = np.cos(np.tensordot(40 * rng.standard_normal((24, 2)), places, 1) + 6 * rng.random((24, 1, 1)))
+    hr = np.tensordot(rng.random((31, 24)) / 24, 0.5 + 0.5 * waves, 1).astype(np.float32)
+    lr = degrade.gaussian_footprint(scale).sampler(scale, hr.shape[1:])(hr)
+    lr = (lr + 0.003 * rng.standard_normal(lr.shape)).astype(np.float32)
+    guide = np.tensordot(rng.random((3, 31)) / 31, hr, 1).astype(np.float32)
+    models = {name: registry.build(name, scale, 31, 3) for name in ("prior", "hybrid")}
+    torch.nn.init.normal_(models["hybrid"].filters, std=1e-3)
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rounds + 1):
+        for name, model in models.items():
+            if name == "hybrid":
+                model.forget()
+            started = time.process_time()
+            predict(model, lr, guide)
+            seconds[name].append(time.process_time() - started)
+    print("\n| 512 x 512 x 31 | parameters | GFLOP | CPU seconds | GFLOP/s |\n| --- | --- | --- | --- | --- |")
+    for name, model in models.items():
+        count = sum(values.numel() for values in model.parameters()) if name == "hybrid" else 0
+        if name == "hybrid":
+            model.forget()
+        with FlopCounterMode(display=False) as counter, _counted() as products:
+            predict(model, lr, guide)
+        gflop, median = (counter.get_total_flops() + sum(products)) / 1e9, statistics.median(seconds[name][1:])
+        print(f"| {name} | {count:,} | {gflop:.0f} | {median:.2f} | {gflop / median:.0f} |")
+    for kind in (np.float32, np.float64):
+        print(f"| matrix product, 1,024 a side, {kind.__name__} | | 2.1 | | {_product_rate(kind):.0f} |")
+
+
+def _product_rate(kind: type) -> float:
+    """GFLOP/s of this machine's matrix products, the best of ten."""
+    one, other = np.random.default_rng(0).random((2, 1024, 1024)).astype(kind)
+    best = np.inf
+    for _ in range(10):
+        started = time.process_time()
+        one @ other
+        best = min(best, time.process_time() - started)
+    return 2 * 1024**3 / best / 1e9
+
+
+@contextmanager
+def _counted() -> Iterator[list[float]]:
+    """Floating-point operations of numpy's large products and eigenproblems in what is run meanwhile."""
+    found: list[float] = []
+
+    def counting(place: Any, name: str, count: Callable[..., float]) -> Any:
+        work = getattr(place, name)
+
+        @wraps(work)
+        def counted(*values: Any, **named: Any) -> Any:
+            found.append(float(count(*values)))
+            return work(*values, **named)
+
+        return patch.object(place, name, counted)
+
+    def seen(functions: Any, guide: np.ndarray, place: np.ndarray, sampler: Any) -> float:
+        rows, columns = (axis.nnz for axis in (sampler.rows, sampler.columns))
+        return 2 * len(functions) * (rows * guide.shape[2] + columns * sampler.rows.shape[0])
+
+    with ExitStack() as patches:
+        for work in (
+            counting(features.Bumps, "made", lambda bumps, factors, which, out: 2 * len(factors) * out.size),
+            counting(priors, "seen_features", seen),
+            counting(Fit, "__call__", lambda fit, values: 2 * fit.weights.size * values.shape[1]),
+            counting(Fit, "total_variance", lambda fit, values: values.shape[0] ** 2 * values.shape[1]),
+            counting(Sums, "add", lambda sums, values, *_: (sums.features + sums.targets + 1) ** 2 * values.shape[1]),
+            counting(Sums, "turned", lambda sums, turn: 4 * len(turn) ** 3),
+            counting(np.linalg, "eigh", lambda matrix: 9 * len(matrix) ** 3),
+        ):
+            patches.enter_context(work)
+        yield found
 
 
 if __name__ == "__main__":

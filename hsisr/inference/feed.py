@@ -11,7 +11,10 @@ from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, filled
 from hsisr.inference.own_detail import own_image
 from hsisr.models.apply import Method
-from hsisr.models.windows import Window, hr_spans
+from hsisr.models.windows import Effort, Window, hr_spans
+
+#: Seconds that a core of 2020 takes to read, compress and write a sample of the result, measured on GeoTIFF.
+_WRITTEN = 0.07e-6
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,17 @@ class Feed:
         """Memory that learning the scene takes; 0 for a method that learns no scenes."""
         bands, height, width = self.lr.shape
         return self.method.learning_bytes((height, width), bands, self.guide_channels)
+
+    @property
+    def effort(self) -> Effort:
+        """Seconds that a usual core takes to learn the scene, and to make all of it; 0 where they are not known."""
+        bands, height, width = self.lr.shape
+        return self.method.effort((height, width), bands, self.guide_channels)
+
+    @property
+    def writing_effort(self) -> float:
+        """Seconds that a usual core takes to write the result."""
+        return _WRITTEN * float(np.prod(self.lr.shape, dtype=np.float64)) * self.method.scale**2
 
     @property
     def may_lack_pixels(self) -> bool:

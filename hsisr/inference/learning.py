@@ -1,11 +1,13 @@
 """Learning a scene: what a method must know of all of it, once, so that tiles of any size give the same result."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsisr.degrade.sensor import gaussian_footprint, sensor_in
 from hsisr.inference import kept
 from hsisr.inference.feed import Feed
+from hsisr.inference.progress import Learning
 from hsisr.models.windows import Images, Window
 
 #: File of a run's folder that holds what was learnt.
@@ -25,7 +27,8 @@ def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> F
     learnt = None if path is None else kept.read(path, identity, package)
     if learnt is None:
         footprint = feed.footprint or gaussian_footprint(feed.method.scale)
-        learnt = feed.method.estimate(images_of(feed), footprint)
+        told = None if path is None or not feed.effort.learning else _told(feed)
+        learnt = feed.method.estimate(_Shown(feed, told), footprint)
         if path is not None:
             kept.write(path, learnt, identity)
     return replace(feed, learnt=learnt)
@@ -41,6 +44,7 @@ class _Shown:
     """The images of a feed, as `hsisr.models.windows.Images`."""
 
     feed: Feed
+    told: Callable[[float], None] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -57,3 +61,13 @@ class _Shown:
         # a scene without a single whole LR pixel is learnt from what its holes were filled with
         mask = sensor_in(None, valid, self.feed.method.scale).mask if whole else valid
         return Window(low, sharp, mask)
+
+    def tell(self, share: float) -> None:
+        """Told what share of the scene is learnt."""
+        if self.told is not None:
+            self.told(share)
+
+
+def _told(feed: Feed) -> Learning:
+    learning, making = feed.effort
+    return Learning(feed.method.name, (making + feed.writing_effort) / learning)

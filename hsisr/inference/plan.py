@@ -29,6 +29,8 @@ _LEAST_TILE = 4 * BLEND
 _FREE_PART, _MOST_DEFAULT, _UNKNOWN = 4, 8 * 2**30, 768 * 2**20
 #: LR pixels a side of the window on which a run of one tile is timed.
 _TIMED_PX = 24
+#: HR pixels a side of that of a method that learns scenes: a part of a learnt scene is soon made.
+_TIMED_HR_PX = 256
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,15 @@ class Plan:
         """Number of tiles."""
         return len(self.tiling.rows) * len(self.tiling.columns)
 
+    def ahead(self, feed: Feed) -> float:
+        """Time to write the result over that of all tiles.
+
+        What was measured here of the tiles, or, of a method that learns scenes, what both take on a usual core: there
+        tiles are too quick to be measured well.
+        """
+        made = feed.effort.making * self.tiling.computed_pixels / (self.tiling.height * self.tiling.width)
+        return feed.writing_effort / max(made or self.seconds, 1e-9)
+
 
 def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: bool, note: Callable[[str], None]) -> Plan:
     """Choose what the user left open, and measure.
@@ -54,13 +65,13 @@ def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: boo
     height, width = feed.lr.shape[1:]
     whole = Tiling(height, width, max(height, width), 0, 0)
     if feed.learnt is not None:
-        tiling = _exact_tiles(feed, memory, tile)
+        tiling = _exact_tiles(feed, memory, tile, note)
         return Plan(tiling, 0.0, _seconds(feed, tiling, _rate(feed)))
     if exact or (tile is None and _fits(feed, max(height, 1) * max(width, 1), memory)):
         return Plan(whole, 0.0, _seconds(feed, whole, _rate(feed)))
     found = halos.probe(feed, memory) if halo is None else None
     halo = found.halo if found is not None else halo
-    side = tile or _tile_side(feed, memory, halo)
+    side = tile or _tile_side(feed, memory, halo, BLEND, note)
     shortest = min(stop - start for length in (height, width) for start, stop in cores(length, side))
     blend = min(BLEND, shortest // 2)
     tiling = Tiling(height, width, side, blend, halo)
@@ -113,7 +124,7 @@ def _fits(feed: Feed, lr_pixels: int, memory: int) -> bool:
     return lr_pixels * feed.bytes_per_lr_pixel <= memory and lr_pixels * feed.method.scale**2 <= _MOST_WINDOW_PX**2
 
 
-def _exact_tiles(feed: Feed, memory: int, tile: int | None) -> Tiling:
+def _exact_tiles(feed: Feed, memory: int, tile: int | None, note: Callable[[str], None]) -> Tiling:
     """Tiles of a method that learns scenes: they are parts of one result, with no more halo than it says."""
     height, width = feed.lr.shape[1:]
     halo = feed.method.reach_lr_px(feed.learnt)
@@ -121,34 +132,38 @@ def _exact_tiles(feed: Feed, memory: int, tile: int | None) -> Tiling:
         halo = max(halo, OWN_REACH_LR_PX)
     if tile is None and _fits(feed, height * width, memory):
         return Tiling(height, width, max(height, width), 0, 0)
-    if tile is None:
-        window = min(math.isqrt(memory // feed.bytes_per_lr_pixel), _MOST_WINDOW_PX // feed.method.scale)
-        tile = max(window - 2 * halo, halo, _LEAST_TILE)
-    return Tiling(height, width, tile, 0, halo)
+    return Tiling(height, width, tile or _tile_side(feed, memory, halo, 0, note), 0, halo)
 
 
-def _tile_side(feed: Feed, memory: int, halo: int) -> int:
-    """The largest tile whose window fits into memory. Raises HsisrError if even the smallest does not."""
-    window = min(math.isqrt(memory // feed.bytes_per_lr_pixel), _MOST_WINDOW_PX // feed.method.scale)
-    side = window - 2 * (halo + BLEND)
+def _tile_side(feed: Feed, memory: int, halo: int, blend: int, note: Callable[[str], None]) -> int:
+    """The largest tile whose window fits into memory, or the smallest, with a line where that does not fit.
+
+    Raises HsisrError where that goes far beyond the memory.
+    """
+    most, edge = math.isqrt(memory // feed.bytes_per_lr_pixel), 2 * (halo + blend)
     smallest = max(_LEAST_TILE, halo)  # less core than halo computes nine times the pixels and more
-    if side < smallest:
-        least = (smallest + 2 * (halo + BLEND)) ** 2 * feed.bytes_per_lr_pixel
-        if side < 1:
+    if most - edge < smallest:
+        least = size((smallest + edge) ** 2 * feed.bytes_per_lr_pixel)
+        if blend and most <= edge:
             raise HsisrError(
                 f"memory {size(memory)}: too little for a tile with its halo of {halo} LR pixels; give at least "
-                f"{size(least)} with {option('memory')}, or a smaller {option('halo')}"
+                f"{least} with {option('memory')}, or a smaller {option('halo')}"
             )
-        return smallest
-    return side
+        note(
+            f"memory {size(memory)}: the smallest tile, {smallest} LR pixels with a halo of {halo}, takes about "
+            f"{least}, which is used; {option('memory')} gives more"
+        )
+    return max(min(most, _MOST_WINDOW_PX // feed.method.scale) - edge, smallest)
 
 
 def _rate(feed: Feed) -> float:
     """Seconds for one band of one pixel of output, timed on a small window."""
-    spans, bands = [], None if feed.method.bands is not None else slice(0, min(3, feed.lr.shape[0]))
+    some = feed.method.bands is None and feed.learnt is None  # a learnt scene has all bands at once
+    spans, bands = [], slice(0, min(3, feed.lr.shape[0])) if some else None
+    timed = _TIMED_PX if feed.learnt is None else max(_TIMED_PX, _TIMED_HR_PX // feed.method.scale)
     for length in feed.lr.shape[1:]:
-        start = max(0, (length - _TIMED_PX) // 2)
-        spans.append((start, min(length, start + _TIMED_PX)))
+        start = max(0, (length - timed) // 2)
+        spans.append((start, min(length, start + timed)))
     feed(*spans, bands)  # the first call loads libraries
     started = time.perf_counter()
     estimate, _ = feed(*spans, bands)

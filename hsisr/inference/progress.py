@@ -1,10 +1,11 @@
 """What a user sees of running work: a bar on a terminal, a line now and then in a log."""
 
+import math
 import sys
 import time
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from hsisr.inference.plan import duration
@@ -14,22 +15,55 @@ from hsisr.screen import is_quiet, say
 LINE_EVERY_SECONDS = 10
 
 
-class Progress:
-    """Show what is done, in the unit `what`, and the time left. A context manager."""
+#: Seconds after which a first line says how long learning takes.
+FIRST_SECONDS = 2
 
-    def __init__(self, total: int, done: int, what: str = "tile") -> None:
-        self.what, self.total, self.done, self.first = what, total, done, done
+
+def seconds_left(done: float, total: float, seconds: float, ahead: float = 0.0) -> float:
+    """How long work will go on of which so much of a total was done in these seconds.
+
+    ahead: time that what follows the last of it takes, over the time of all of it.
+    """
+    return (total - done + ahead * total) * seconds / done
+
+
+class Learning:
+    """Lines on how long it takes to learn a scene, and to make it then. Called with the share that is learnt, 0 to 1.
+
+    name: of what learns. ahead: time that all the rest of the run takes, over that of learning.
+    """
+
+    def __init__(self, name: str, ahead: float) -> None:
+        self.name, self.ahead = name, ahead
+        self.started, self.last_line = time.monotonic(), -math.inf
+
+    def __call__(self, share: float) -> None:
+        now = time.monotonic()
+        if now - self.started > FIRST_SECONDS and now - self.last_line > LINE_EVERY_SECONDS:
+            left = duration(seconds_left(share, 1.0, now - self.started, self.ahead))
+            say(f"{self.name} learns the scene, {share:.0%} done, {left} left with all that follows")
+            self.last_line = now
+
+
+class Progress:
+    """Show what is done, in the unit `what`, and the time left. A context manager.
+
+    ahead: time that what follows takes, over that of `total`.
+    """
+
+    def __init__(self, total: int, done: int, what: str = "tile", ahead: float = 0.0) -> None:
+        self.what, self.total, self.done, self.first, self.ahead = what, total, done, done, ahead
         self.started = self.last_line = time.monotonic()
         self.bar = Bar(
             TextColumn("super-resolving"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(f"{what}s"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=Console(stderr=True),
             disable=is_quiet() or not sys.stderr.isatty(),
         )
-        self.task = self.bar.add_task("", total=total, completed=done)
+        self.task = self.bar.add_task("", total=total, completed=done, left="")
 
     def __enter__(self) -> "Progress":
         self.bar.start()
@@ -41,9 +75,13 @@ class Progress:
     def advance(self) -> None:
         """One more tile is done."""
         self.done += 1
-        self.bar.update(self.task, completed=self.done)
         now = time.monotonic()
+        self.bar.update(self.task, completed=self.done, left=f"{duration(self._left(now))} left")
         if self.bar.disable and (now - self.last_line > LINE_EVERY_SECONDS or self.done == self.total > 1):
-            left = (self.total - self.done) * (now - self.started) / (self.done - self.first)
+            left = self._left(now)
             say(f"{self.what} {self.done} of {self.total}, {duration(left)} left")
             self.last_line = now
+
+    def _left(self, now: float) -> float:
+        total, done = self.total - self.first, self.done - self.first
+        return seconds_left(done, total, now - self.started, self.ahead * self.total / total)

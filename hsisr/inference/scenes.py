@@ -110,7 +110,7 @@ def super_resolve_file(
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, staging, _SAID)
             writers.check_writable(said, uncertainty)
         _announce(prepared, chosen, staging, result, out)
-        compute(prepared, staging)
+        compute(prepared, staging, ahead=chosen.ahead(prepared.feed))
         run.begin_outputs(folder, outs, overwrite)
         deviations = None
         if uncertainty is not None:
@@ -427,18 +427,21 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
     tiles = f"{count} tiles of {tiling.tile} LR pixels, halo {tiling.halo}" if count > 1 else "one tile"
     if chosen.error:
         tiles += f" (measured error {chosen.error:.0e} of the scene's range)"
-    left = chosen.seconds * (rows - done) / rows / len(prepared.methods)
+    left = chosen.seconds * ((rows - done) / rows + chosen.ahead(feed)) / len(prepared.methods)
     say(f"{tiles}; about {plan.duration(left)}, {size(needed)} of disk while it works")
     if done:
         say(f"resumes: {done} of {rows} tile rows are done")
 
 
-def compute(prepared: Prepared, staging: Staging, rows: range | None = None) -> None:
-    """Make the tile rows that are missing; several devices take them in turn. rows: those to make; None: all."""
+def compute(prepared: Prepared, staging: Staging, rows: range | None = None, ahead: float = 0.0) -> None:
+    """Make the tile rows that are missing; several devices take them in turn.
+
+    rows: those to make; None: all. ahead: time that what follows takes, over that of all tiles.
+    """
     columns = len(staging.tiling.columns)
     rows = range(len(staging.tiling.rows)) if rows is None else rows
     missing = [row for row in rows if not staging.finished(row)]
-    with Progress(len(rows) * columns, (len(rows) - len(missing)) * columns) as progress:
+    with Progress(len(rows) * columns, (len(rows) - len(missing)) * columns, ahead=ahead) as progress:
         feeds = [replace(prepared.feed, method=method) for method in prepared.methods]
         shares = [missing[k :: len(feeds)] for k in range(len(feeds))]
 

@@ -16,7 +16,7 @@ from hsisr.files import file_hash
 from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
 from hsisr.models.shipped import SHIPPED, shipped_weights
-from hsisr.models.windows import Images, Window
+from hsisr.models.windows import Effort, Images, Window
 from hsisr.system import gpu_is_full
 
 PRECISIONS = ("32", "bf16", "fp16")
@@ -100,6 +100,10 @@ class Method:
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
         """Memory that learning a scene of that many LR rows and columns takes."""
         return as_model(self.model).learning_bytes(size, bands, guide_channels)
+
+    def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
+        """Seconds that a usual core takes to learn a scene of that many LR rows and columns, and to make it."""
+        return as_model(self.model).effort(size, bands, guide_channels)
 
 
 def open_method(

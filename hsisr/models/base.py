@@ -18,7 +18,7 @@ import numpy as np
 from hsisr.degrade import Pair, Sensor
 from hsisr.errors import HsisrError
 from hsisr.models.options import Options, ScaleRule, whole_scale
-from hsisr.models.windows import Images, Window
+from hsisr.models.windows import Effort, Images, Window
 from hsisr.samples import TrainingSamples
 
 Kind = Literal["classical", "network"]
@@ -146,6 +146,13 @@ class Model:
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
         """Memory that `estimate` takes. size: LR rows and columns. bands, guide_channels: of the images."""
         return 0
+
+    def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
+        """How long it takes to learn a scene, and to make it, so that a run can say what is left.
+
+        size, bands, guide_channels: as of `learning_bytes`.
+        """
+        return Effort(0.0, 0.0)
 
     def working_bytes(self, bands: int) -> int:
         """The model's own part of it; as long as nothing else is known, that of a method on arrays."""

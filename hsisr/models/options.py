@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from hsisr.errors import HsisrError
+from hsisr.models.windows import Effort
 
 
 class Options(BaseModel):
@@ -23,6 +24,10 @@ class Options(BaseModel):
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int, scale: int) -> int:
         """Memory that learning a scene of that many LR rows and columns takes."""
         return 0
+
+    def effort(self, size: tuple[int, int], scale: int) -> Effort:
+        """Seconds that a usual core takes to learn a scene of that many LR rows and columns, and to make it."""
+        return Effort(0.0, 0.0)
 
 
 class NearestOptions(Options):
@@ -78,6 +83,12 @@ class PriorOptions(SensorOptions):
         from hsisr.models.prior.memory import learning_bytes
 
         return learning_bytes(size, bands, guide_channels, scale, self.waves)
+
+    def effort(self, size: tuple[int, int], scale: int) -> Effort:
+        """As `hsisr.models.prior.effort` counts it."""
+        from hsisr.models.prior.effort import effort
+
+        return effort(size, scale)
 
 
 def _three_equal_groups(width: int) -> int:

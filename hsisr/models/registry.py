@@ -41,7 +41,7 @@ from hsisr.models.options import (
     even_scale,
     whole_scale,
 )
-from hsisr.models.windows import Images, Window
+from hsisr.models.windows import Effort, Images, Window
 
 
 @dataclass(frozen=True)
@@ -199,6 +199,10 @@ class Classical(Model):
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
         """What learning a scene takes."""
         return self.settings.learning_bytes(size, bands, guide_channels, self.scale)
+
+    def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
+        """How long learning a scene takes, and making it."""
+        return self.settings.effort(size, self.scale)
 
     def working_bytes(self, bands: int) -> int:
         """What the method works in."""

@@ -32,6 +32,37 @@ class Images(Protocol):
     def window(self, rows: Span, columns: Span) -> Window:
         """The part of LR rows and columns [start, stop)."""
 
+    def tell(self, share: float) -> None:
+        """Told by a model that learns the scene what share of that is done, 0 to 1."""
+
+
+class Effort(NamedTuple):
+    """Seconds that a usual core takes to learn a scene, and to make all of it then; 0 where they are not known."""
+
+    learning: float
+    making: float
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """Images of which a model learns a part of what there is to learn. share: of the work."""
+
+    images: Images
+    share: float
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the LR image."""
+        return self.images.size
+
+    def window(self, rows: Span, columns: Span) -> Window:
+        """The part of LR rows and columns [start, stop)."""
+        return self.images.window(rows, columns)
+
+    def tell(self, share: float) -> None:
+        """Tell how much that is of all."""
+        self.images.tell(share * self.share)
+
 
 @dataclass(frozen=True, eq=False)
 class HeldImages:
@@ -52,3 +83,6 @@ class HeldImages:
         high = tuple(slice(*span) for span in hr_spans(rows, columns, self.scale))
         mask = None if self.mask is None else self.mask[high]
         return Window(self.lr[:, slice(*rows), slice(*columns)], self.guide[:, *high], mask)
+
+    def tell(self, share: float) -> None:
+        """Nothing: nobody asks how far images in memory are."""

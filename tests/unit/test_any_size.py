@@ -14,11 +14,12 @@ from scipy.ndimage import gaussian_filter
 import hsisr
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
-from hsisr.degrade import gaussian_footprint
-from hsisr.inference import Options, kept, save_model, super_resolve_file
+from hsisr.degrade import Sensor, gaussian_footprint
+from hsisr.inference import Options, kept, progress, save_model, super_resolve_file
 from hsisr.inference.learning import LEARNT
+from hsisr.inference.progress import seconds_left
 from hsisr.models import registry
-from hsisr.models.prior import blocks, kriging
+from hsisr.models.prior import blocks, effort, kriging
 from hsisr.models.windows import HeldImages
 from hsisr.scene import Scene
 from tests.unit.own_scene import TRANSFORM, finer
@@ -225,3 +226,45 @@ def test_what_was_learnt_is_read_as_it_was_and_for_its_run_alone(tmp_path):
     assert again[:2] == facts[:2] and again[4] == facts[4]
     np.testing.assert_array_equal(again[2].rows, facts[2].rows)
     np.testing.assert_array_equal(again[3], facts[3])
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_how_far_learning_has_come_is_told(tmp_path, monkeypatch, request, large):
+    if large:
+        request.getfixturevalue("small_blocks")
+    lr, guide, _ = write_pair(tmp_path, holes=False)
+    told = []
+    monkeypatch.setattr(effort, "_START", 1e-4)  # or it would be nearly all of so small a scene
+    monkeypatch.setattr(HeldImages, "tell", lambda images, share: told.append(share))
+    images = HeldImages(read_scene(lr).cube, read_scene(guide).cube, SCALE)
+    registry.build("prior", SCALE, BANDS, 3).estimate(images, Sensor(footprint=gaussian_footprint(SCALE)))
+    assert 0 < told[0] < 0.6 and 0.9 < told[-1] <= 1
+
+
+def test_what_is_left_counts_what_follows():
+    assert seconds_left(1, 4, 10) == 30
+    assert seconds_left(1, 4, 10, ahead=0.5) == 50
+    assert seconds_left(4, 4, 40, ahead=0.5) == 20
+
+
+def test_lines_say_what_is_left_of_learning_and_tiles(monkeypatch, capsys):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    told = progress.Learning("prior", ahead=2.0)
+    for now[0], share in ((1.0, 0.1), (4.0, 0.5), (9.0, 0.6), (20.0, 1.0)):
+        told(share)
+    with progress.Progress(total=4, done=1, ahead=0.5) as tiles:  # a run that goes on: three tiles are missing
+        for now[0] in (25.0, 35.0, 50.0):
+            tiles.advance()
+    assert capsys.readouterr().err.splitlines() == [
+        "prior learns the scene, 50% done, 20 s left with all that follows",
+        "prior learns the scene, 100% done, 40 s left with all that follows",
+        "tile 3 of 4, 23 s left",
+        "tile 4 of 4, 20 s left",
+    ]
+
+
+def test_a_tile_that_takes_more_than_the_memory_is_said(tmp_path, capsys):
+    lr, guide, _ = write_pair(tmp_path)
+    super_resolve_file(lr, guide, "prior", tmp_path / "sr.npy", replace(CPU, memory=2**14))
+    assert "memory 16 kB: the smallest tile, 16 LR pixels with a halo of 0, takes about" in capsys.readouterr().err

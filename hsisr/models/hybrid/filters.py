@@ -162,7 +162,7 @@ class Details:
         return added
 
     def _around(self, plane: np.ndarray) -> list[np.ndarray]:
-        """The 3 x 3 pixels around each pixel of (H, W), and its outward slope: 10 times (H, W), no copies but the last."""
+        """The 3 x 3 pixels around each pixel of (H, W), as views, and its outward slope: 10 times (H, W)."""
         height, width = plane.shape
         wide = np.pad(plane, 1, mode="edge")
         found = [wide[row : row + height, column : column + width] for row, column in np.ndindex(3, 3)]

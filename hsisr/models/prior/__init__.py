@@ -25,6 +25,7 @@ from hsisr.models.prior.blocks import (
     reach,
 )
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
+from hsisr.models.prior.effort import Course
 from hsisr.models.prior.features import (
     CANDIDATES_PX,
     WAVES,
@@ -207,7 +208,7 @@ def solve(
         return estimate(images, scale, known, waves).solution(guide, variance=variance, mask=known.mask)
     kept: list[np.ndarray] = []
     uncertainty: list[np.ndarray] | None = [] if variance else None
-    found = _learnt(images, scale, known, waves, kept, uncertainty)
+    found = _learnt(images, scale, known, waves, Course(images, scale), kept, uncertainty)
     coefficients = np.concatenate(kept, axis=1)
     move(coefficients, guide, found.response, found.offset, found.gain)
     deviation = None if uncertainty is None else np.concatenate(uncertainty)
@@ -220,8 +221,9 @@ def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> 
     sensor: with its footprint; the rest is estimated where it is not known. Its mask is not read: the images have one.
     Memory grows with the scene by the LR pixels' residuals alone.
     """
-    found = _learnt(images, scale, sensor, waves)
-    return found if is_one_block(*images.size) else _everywhere(found, images)
+    course = Course(images, scale)
+    found = _learnt(images, scale, sensor, waves, course)
+    return found if is_one_block(*images.size) else _everywhere(found, images, course)
 
 
 def _learnt(
@@ -229,6 +231,7 @@ def _learnt(
     scale: int,
     sensor: Sensor,
     waves: int,
+    course: Course,
     kept: list[np.ndarray] | None = None,
     uncertainty: list[np.ndarray] | None = None,
 ) -> Estimate:
@@ -244,36 +247,30 @@ def _learnt(
     bumps = bump_count(waves, images.size[0] * images.size[1])
     features = GuideFeatures(part.guide, bumps, mask=part.mask, place=part.place, candidates=candidates)
     _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(part.valid))
-    windows = _Windows(seen_windows, features)
+    windows = _Windows(seen_windows, features, course)
     fields = SmoothFields(seen_windows[0].sampler, scale)
     subspace, fit, clipping, residuals = _regressed(part, windows, known.noise_sigma, fields, scale)
     chosen = [(found.length_lr_px, found.ratio) for found in fields.correlations(np.concatenate(residuals, axis=1))]
-    moments = Moments(len(chosen), len(part.guide))
-    seen, spectra, wanted = [], [], []
+    moments, views = Moments(len(chosen), len(part.guide)), []
     for left, number in zip(residuals, windows.images.few(), strict=True):
-        window, low = windows.images[number], np.zeros(left.shape)
-        by_length = {length: Correlation.seen_by(window.sampler, scale, length, 1.0) for length in dict(chosen)}
-        smooth = [
-            Field.of(replace(by_length[length], ratio=ratio), image)
-            for (length, ratio), image in zip(chosen, left, strict=True)
-        ]
-        for rows in window.strips():
-            guide, place = window.guide[:, rows], window.place[:, rows]
-            coefficients, variance = _applied(fit, features.functions, guide, place, uncertainty is not None)
-            for one, image in zip(smooth, coefficients, strict=True):
-                image += one.at(0, rows)
-            moments.add(coefficients, guide)
+        window = windows.images[number]
+        low = np.zeros(left.shape)
+        for rows, coefficients, variance in _by_strips(
+            window, features.functions, fit, chosen, left, scale, uncertainty is not None
+        ):
+            moments.add(coefficients, window.guide[:, rows])
             low += replace(window.sampler, rows=window.sampler.rows[:, rows])(coefficients)
             if kept is not None:
                 kept.append(coefficients)
             if uncertainty is not None and variance is not None:
                 uncertainty.append(variance)
-        seen.append(low.reshape(len(low), -1)[:, window.valid])
-        spectra.append(windows.unbiased(window, number, clipping)[:, window.valid])
-        wanted.append(window.sampler(window.guide).reshape(len(window.guide), -1)[:, window.valid])
-    views = [np.concatenate(images, axis=1) for images in (seen, spectra, wanted)]
+        course.applied_to(window.valid.size)
+        bands = window.bands if clipping is None else windows.unbiased(window, windows.low(window), clipping)
+        shown = low, bands, window.sampler(window.guide)
+        views.append([image.reshape(len(image), -1)[:, window.valid] for image in shown])
+    seen, spectra, wanted = (np.concatenate(parts, axis=1) for parts in zip(*views, strict=True))
     floor = 1e-6 * float((part.guide**2).mean())
-    response, offset, mismatch = _response(subspace, views[0], views[1], views[2], floor, known)
+    response, offset, mismatch = _response(subspace, seen, spectra, wanted, floor, known)
     gain = guide_gain(moments.spread(), moments.beyond(response, offset), response, mismatch)
     return Estimate(
         images.size,
@@ -293,7 +290,33 @@ def _learnt(
     )
 
 
-def _everywhere(found: Estimate, images: Images) -> Estimate:
+def _by_strips(
+    window: LearningWindow,
+    functions: Functions,
+    fit: Fit,
+    choices: list[tuple[float, float]],
+    residuals: np.ndarray,
+    scale: int,
+    variance: bool,
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
+    """HR rows of a window, some at a time: those, coefficients of regression and fields, and its variance if wanted.
+
+    choices: correlation length and ratio of each component's residuals (K, h, w).
+    """
+    by_length = {length: Correlation.seen_by(window.sampler, scale, length, 1.0) for length in dict(choices)}
+    fields = [
+        Field.of(replace(by_length[length], ratio=ratio), image)
+        for (length, ratio), image in zip(choices, residuals, strict=True)
+    ]
+    for rows in window.strips():
+        guide, place = window.guide[:, rows], window.place[:, rows]
+        coefficients, deviation = _applied(fit, functions, guide, place, variance)
+        for smooth, image in zip(fields, coefficients, strict=True):
+            image += smooth.at(0, rows)
+        yield rows, coefficients, deviation
+
+
+def _everywhere(found: Estimate, images: Images, course: Course) -> Estimate:
     """The estimate of a large scene with its residuals at every LR pixel, not in the blocks alone."""
     height, width = images.size
     residuals = np.empty((len(found.residuals), height, width), np.float32)
@@ -310,6 +333,7 @@ def _everywhere(found: Estimate, images: Images) -> Estimate:
             inside = slice(top, top + rows[1] - rows[0]), slice(left, left + columns[1] - columns[0])
             residuals[:, slice(*rows), slice(*columns)] = found.left(window, *spans)[:, *inside]
             least = min(least, float(window.lr.min()))
+            course.applied_to((rows[1] - rows[0]) * (columns[1] - columns[0]))
     return replace(found, residuals=residuals, positive=least >= 0)
 
 
@@ -333,30 +357,36 @@ class _Windows:
     Features are whitened in the sums of products, not sample by sample; fits are of the features before that.
     """
 
-    def __init__(self, images: LearningWindows, features: GuideFeatures) -> None:
-        self.images, self._features, self._whitening = images, features, features.whitening
+    def __init__(self, images: LearningWindows, features: GuideFeatures, course: Course) -> None:
+        self.images, self.course = images, course
+        self._features, self._whitening = features, features.whitening
         self._only: np.ndarray | None = None
 
-    def low(self, number: int) -> np.ndarray:
+    def low(self, window: LearningWindow) -> np.ndarray:
         """Features (D, n) of a window."""
         if self._only is not None:
             return self._only
-        window = self.images[number]
         seen = seen_features(self._features.functions, window.guide.astype(np.float32), window.place, window.sampler)
         if len(self.images) == 1:
             self._only = seen
         return seen
 
-    def unbiased(self, window: LearningWindow, number: int, clipping: Clipping | None) -> np.ndarray:
-        """The bands (B, n) of a window without the bias of clipping."""
-        return window.bands if clipping is None else clipping.unbiased(window.bands, clipping.fit(self.low(number)))
+    def unbiased(self, window: LearningWindow, low: np.ndarray, clipping: Clipping | None) -> np.ndarray:
+        """The bands (B, n) of a window without the bias of clipping. low: its features."""
+        return window.bands if clipping is None else clipping.unbiased(window.bands, clipping.fit(low))
+
+    def _each(self) -> Iterator[tuple[LearningWindow, np.ndarray]]:
+        """Every window with its features."""
+        for number in range(len(self.images)):
+            window = self.images[number]
+            yield window, self.low(window)
+            self.course.learnt_from(window.valid.size)
 
     def regression(self, clipping: Clipping | None) -> tuple[Subspace, Fit]:
         """The subspace of the bands of all windows, and the regression of its coefficients on the features."""
         sums = Sums(len(self._features), len(self.images[0].bands))
-        for number in range(len(self.images)):
-            window, low = self.images[number], self.low(number)
-            bands, every = self.unbiased(window, number, clipping), window.valid.all()
+        for window, low in self._each():
+            bands, every = self.unbiased(window, low, clipping), window.valid.all()
             sums.add(*((low, bands) if every else (low[:, window.valid], bands[:, window.valid])))
         mean, covariance = sums.target_moments()
         subspace = subspace_of(mean, covariance, sums.count, least=_LEAST_COMPONENTS, most=MOST_COMPONENTS)
@@ -367,9 +397,8 @@ class _Windows:
     ) -> Fit:
         """The same where what is left is a smooth field with that correlation. fit: stands in for invalid pixels."""
         sums, shape = Sums(len(self._features), len(subspace.basis.T)), self.images.shape
-        for number in range(len(self.images)):
-            window, low = self.images[number], self.low(number)
-            targets = subspace.coefficients(self.unbiased(window, number, clipping))
+        for window, low in self._each():
+            targets = subspace.coefficients(self.unbiased(window, low, clipping))
             targets = np.where(window.valid, targets, fit(low))
             here = Correlation.seen_by(window.sampler, scale, correlation.length_lr_px, correlation.ratio)
             constant, low, targets = (
@@ -386,8 +415,9 @@ class _Windows:
         """What a fit leaves of some windows (K, h, w); 0 where pixels are not valid."""
         found = []
         for number in self.images.few():
-            window, low = self.images[number], self.low(number)
-            left = subspace.coefficients(self.unbiased(window, number, clipping)) - fit(low)
+            window = self.images[number]
+            low = self.low(window)
+            left = subspace.coefficients(self.unbiased(window, low, clipping)) - fit(low)
             found.append(np.where(window.valid, left, 0.0).reshape(-1, *self.images.shape))
         return found
 
@@ -401,14 +431,16 @@ def _regressed(
     Otherwise bumps of place and colour imitate the field, which kriging knows better, and the weights that matter,
     those of the guide's detail, come out wrong. Pixels that are not valid are taken to be as the fit before has them.
     """
-    clipping = None
+    clipping, clipped = None, is_clipped(part.lr) and noise_sigma > 0
+    windows.course.expects(2 + clipped)
     subspace, fit = windows.regression(None)
-    if is_clipped(part.lr) and noise_sigma > 0:
+    if clipped:
         clipping = Clipping(subspace, fit, noise_sigma)
         subspace, fit = windows.regression(clipping)
     left = windows.residuals(subspace, fit, clipping)
-    for _ in range(_REFITS):
+    for refits in range(_REFITS):
         correlation = fields.shared_correlation(np.concatenate(left, axis=1))
+        windows.course.expects(1 + clipped + refits + (correlation.ratio <= _WHITE))
         if correlation.ratio > _WHITE:
             break
         fit = windows.whitened_regression(subspace, clipping, fit, correlation, scale)

@@ -60,6 +60,11 @@ def learnt_lr_px(height: int, width: int) -> int:
     return min(height * width, _MOST_LR_PX)
 
 
+def most_learnt_lr_px(height: int, width: int) -> int:
+    """LR pixels, at most, of the windows that a regression is learnt from."""
+    return height * width if is_one_block(height, width) else min(height * width, _MOST_WINDOWS * _LEARNT_LR_PX**2)
+
+
 def cells(size: int, side: int) -> list[Span]:
     """Pieces [start, stop) of an axis, each `side` pixels long but the last."""
     return list(pairwise([*range(0, size, side), size]))

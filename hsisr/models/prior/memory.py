@@ -5,7 +5,7 @@ from hsisr.models.prior.blocks import learnt_lr_px
 from hsisr.models.prior.features import MOST_MULTIPLIED, WAVES, bump_count
 
 #: Copies of the features at LR pixels; float32 images at HR beside the guide's. Measured.
-_COPIES, _IMAGES = 3.5, 8
+_COPIES, _IMAGES = 2.8, 8
 
 
 def learning_bytes(size: tuple[int, int], bands: int, guide_channels: int, scale: int, waves: int = WAVES) -> int:
