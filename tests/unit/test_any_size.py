@@ -67,7 +67,7 @@ def small_blocks(monkeypatch):
     """Scenes of some thousand LR pixels are large."""
     monkeypatch.setattr(blocks, "_MOST_LR_PX", 1000)
     monkeypatch.setattr(blocks, "_BLOCK_LR_PX", 12)
-    monkeypatch.setattr(blocks, "_LEARNT_LR_PX", 16)
+    monkeypatch.setattr(blocks, "LEARNT_LR_PX", 16)
     monkeypatch.setattr(kriging, "_CELL_LR_PX", 20)
 
 
@@ -108,7 +108,7 @@ def test_a_sample_of_a_scene_teaches_most_of_what_all_of_it_does(tmp_path, monke
 
 def test_windows_of_a_scene_have_every_lr_pixel_once(monkeypatch):
     monkeypatch.setattr(blocks, "_MOST_LR_PX", 1000)
-    monkeypatch.setattr(blocks, "_LEARNT_LR_PX", 16)
+    monkeypatch.setattr(blocks, "LEARNT_LR_PX", 16)
     rng = np.random.default_rng(0)
     images = HeldImages(rng.random((2, 48, 64)), rng.random((1, 96, 128)).astype(np.float32), 2)
     footprint = gaussian_footprint(2)

@@ -63,7 +63,13 @@ print(json.dumps([learning + guide.nbytes + low.nbytes, said, making + 3 * guide
 @linux
 @pytest.mark.parametrize(
     "case",
-    [("prior", 1024, 8, 31, 3), ("prior", 512, 4, 60, 60), ("prior", 512, 2, 100, 4), ("hybrid", 512, 8, 31, 3)],
+    [
+        ("prior", 1024, 8, 31, 3),
+        ("prior", 512, 4, 60, 60),
+        ("prior", 512, 2, 31, 3),
+        ("prior", 512, 2, 100, 4),
+        ("hybrid", 512, 8, 31, 3),
+    ],
     ids=str,
 )
 def test_memory_is_what_a_model_says(case):

@@ -23,7 +23,7 @@ from hsisr.models.windows import Images, Span, hr_spans
 _MOST_LR_PX, _MOST_SIDE_LR_PX = 16384, 512
 #: Largest side of the windows, in LR pixels, from which the regression of a large scene is learnt; how many there are
 #: at most, evenly spread; and how many of those say how smooth and how large is what it leaves.
-_LEARNT_LR_PX, _MOST_WINDOWS, _FEW = 64, 64, 8
+LEARNT_LR_PX, _MOST_WINDOWS, _FEW = 64, 64, 8
 #: Side, in HR pixels, of the windows in which a scene that is taken whole is looked at once more.
 WINDOW_PX = 512
 #: HR pixels at which the regression is applied at a time while it is learnt.
@@ -62,7 +62,7 @@ def learnt_lr_px(height: int, width: int) -> int:
 
 def most_learnt_lr_px(height: int, width: int) -> int:
     """LR pixels, at most, of the windows that a regression is learnt from."""
-    return height * width if is_one_block(height, width) else min(height * width, _MOST_WINDOWS * _LEARNT_LR_PX**2)
+    return height * width if is_one_block(height, width) else min(height * width, _MOST_WINDOWS * LEARNT_LR_PX**2)
 
 
 def cells(size: int, side: int) -> list[Span]:
@@ -158,7 +158,7 @@ def regression_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
     height, width = images.size
     if is_one_block(height, width):
         return [((0, height), (0, width))]
-    down, across = (-(-size // -(-size // _LEARNT_LR_PX)) for size in images.size)  # they hardly overlap
+    down, across = (-(-size // -(-size // LEARNT_LR_PX)) for size in images.size)  # they hardly overlap
     return _with_data(images, scale, (down, across), _MOST_WINDOWS)
 
 

@@ -1,11 +1,13 @@
 """What the prior takes in memory while it learns a scene, so that a run can say it before it starts."""
 
 from hsisr.models.prior import MOST_COMPONENTS
-from hsisr.models.prior.blocks import learnt_lr_px
+from hsisr.models.prior.blocks import LEARNT_LR_PX, is_one_block, learnt_lr_px
 from hsisr.models.prior.features import MOST_MULTIPLIED, WAVES, bump_count
 
-#: Copies of the features at LR pixels; float32 images at HR beside the guide's. Measured.
-_COPIES, _IMAGES = 2.8, 8
+#: Copies of the features and of the bands at LR pixels; float32 images at HR beside the guide's. Measured.
+_COPIES, _BANDS_COPIES, _IMAGES = 2.8, 2, 8
+#: The same copies where a scene is learnt by windows: of the features of one, or of the bands of all that is sampled.
+_WINDOW_COPIES, _SAMPLE_COPIES = 4.5, 15
 
 
 def learning_bytes(size: tuple[int, int], bands: int, guide_channels: int, scale: int, waves: int = WAVES) -> int:
@@ -15,7 +17,10 @@ def learning_bytes(size: tuple[int, int], bands: int, guide_channels: int, scale
     """
     pixels, multiplied = learnt_lr_px(*size), min(guide_channels, MOST_MULTIPLIED)
     features = guide_channels + multiplied * (multiplied + 1) // 2 + bump_count(waves, size[0] * size[1])
-    low = 8 * pixels * (_COPIES * features + 2 * bands)
+    if is_one_block(*size):
+        low = 8 * pixels * (_COPIES * features + _BANDS_COPIES * bands)
+    else:
+        low = 8 * max(_WINDOW_COPIES * LEARNT_LR_PX**2 * features, _SAMPLE_COPIES * pixels * bands)
     # the guide and its place, and colour and place as the bumps see them
     high = 4 * pixels * scale**2 * (2 * (guide_channels + 2) + _IMAGES)
     residuals = 4 * size[0] * size[1] * min(MOST_COMPONENTS, bands)
