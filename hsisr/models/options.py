@@ -71,7 +71,7 @@ class PriorOptions(SensorOptions):
         512,
         ge=1,
         description="Features of colour and place in a scene of up to 64 x 64 LR pixels; "
-        "larger ones have up to a quarter more. More are finer and slower.",
+        "larger ones have up to half as many more. More are finer and slower.",
     )
 
     def working_bytes(self, bands: int, scale: int) -> int:

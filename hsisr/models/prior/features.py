@@ -10,7 +10,7 @@ from hsisr.degrade.sampling import Sampler
 #: Kernel bumps, each at a pixel of the scene; more gain little (docs/model-hybrid.md). So many in a scene of up to
 #: 64 x 64 LR pixels; more ground takes more, with this power, up to four times as many pixels.
 WAVES = 512
-_WAVES_LR_PX, _GROWTH, _MOST_GROWN = 64**2, 1 / 6, 4
+_WAVES_LR_PX, _GROWTH, _MOST_GROWN = 64**2, 0.3, 4
 
 
 class Kernel(NamedTuple):
