@@ -19,7 +19,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # and this one where t
 from hsisr import inference
 from hsisr.cli import main
 import hsisr.inference.scenes as scenes
-def wait(*arguments):
+def wait(*arguments, ahead):
     open("working", "w").close()
     time.sleep(60)
 scenes.compute = wait

@@ -149,7 +149,7 @@ def test_an_unfinished_run_of_the_same_goes_on_and_another_does_not(pair, monkey
     out = pair / "sr.tif"
     out.write_text("an older result")
 
-    def stopped(*args):
+    def stopped(*args, ahead):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -166,7 +166,7 @@ def test_an_unfinished_run_of_the_same_goes_on_and_another_does_not(pair, monkey
 
 
 def test_a_run_that_goes_on_replaces_nobody_elses_files(pair, monkeypatch):
-    def stopped(*args):
+    def stopped(*args, ahead):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
@@ -199,8 +199,8 @@ def test_a_file_made_while_a_run_computes_is_not_replaced(pair, monkeypatch):
 
     computed = scenes.compute
 
-    def meanwhile(*args):
-        computed(*args)
+    def meanwhile(*args, ahead):
+        computed(*args, ahead=ahead)
         Path("sr.tif").write_text("mine")
 
     with monkeypatch.context() as patched:
@@ -216,7 +216,7 @@ def test_a_file_made_while_a_run_computes_is_not_replaced(pair, monkeypatch):
 def test_maps_that_cannot_be_made_are_refused_before_the_work(pair, monkeypatch, place):
     Path("file").write_text("mine")
     Path("link").symlink_to("nowhere")
-    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args: pytest.fail("has begun"))
+    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args, ahead: pytest.fail("has begun"))
     assert "cannot write there" in refusal(f"{PREDICT} sr.tif --maps {place}")
     assert not Path(".sr.tif.work").exists()
 
@@ -224,7 +224,7 @@ def test_maps_that_cannot_be_made_are_refused_before_the_work(pair, monkeypatch,
 @pytest.mark.skipif(os.getuid() == 0, reason="nothing is closed to root")
 def test_a_folder_that_may_not_be_written_to_is_refused_before_the_work(pair, monkeypatch):
     Path("closed").mkdir(mode=0o555)
-    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args: pytest.fail("has begun"))
+    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args, ahead: pytest.fail("has begun"))
     assert "closed: Permission denied" in refusal(f"{PREDICT} sr.tif --preview closed/a.png")
 
 
@@ -314,7 +314,7 @@ def test_what_is_no_scene_file_is_not_to_be_deleted(pair):
 
 
 def test_what_the_format_cannot_hold_is_refused_before_the_work(pair, monkeypatch):
-    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args: pytest.fail("it began to compute"))
+    monkeypatch.setattr("hsisr.inference.scenes.compute", lambda *args, ahead: pytest.fail("it began to compute"))
     monkeypatch.setattr("hsisr.datasets.writers._MATLAB5_MOST_BYTES", 1000)
     with pytest.raises(HsisrError, match=r"export as matlab7\.3"):
         super_resolve_file("lr.tif", "guide.tif", "gsa", "sr.mat", CPU)
