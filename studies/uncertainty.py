@@ -16,7 +16,7 @@ fit: learns `WEIGHTS` of `hsisr.models.prior.errors` from the ten training scene
 import argparse
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cave
@@ -55,7 +55,9 @@ def main() -> None:
     print("| data | within 90 % intervals, thirds of the spectrum | width over a constant's |\n| --- | --- | --- |")
     if options.what == "cave":
         for protocol in options.protocols:
-            found = {name: _of_pair(pair, options.model) for name, pair in _pairs(options, protocol)}
+            found = {
+                name: _of_pair(pair, options.model) for name, pair in _pairs(options.data, options.scenes, protocol)
+            }
             for name, sampled in found.items():
                 _print(f"{name}, {protocol}", [sampled])
             for group, names in (("training", TRAIN), ("test", TEST), ("all", (*TRAIN, *TEST))):
@@ -73,10 +75,10 @@ def main() -> None:
         _print_with_noise("EnMAP x2 wald", *_enmap(options))
 
 
-def _pairs(options: argparse.Namespace, protocol: str) -> Iterator[tuple[str, degrade.Pair]]:
-    for name in options.scenes:
+def _pairs(data: Path, scenes: Sequence[str], protocol: str) -> Iterator[tuple[str, degrade.Pair]]:
+    for name in scenes:
         response = "nikon_d700" if protocol == "wald" else None
-        yield name, degrade.pair(cave.read(options.data, [name])[0], protocol, 8, response=response)
+        yield name, degrade.pair(cave.read(data, [name])[0], protocol, 8, response=response)
 
 
 def _of_pair(pair: degrade.Pair, model: str) -> Sampled:
@@ -129,10 +131,8 @@ def _fitted(data: Path) -> np.ndarray:
     from scipy.optimize import minimize
 
     seen: list[tuple[np.ndarray, np.ndarray]] = []
-    for name in TRAIN:
-        for protocol in ("mulsr", "wald"):
-            response = "nikon_d700" if protocol == "wald" else None
-            pair = degrade.pair(cave.read(data, [name])[0], protocol, 8, response=response)
+    for protocol in ("mulsr", "wald"):
+        for _, pair in _pairs(data, TRAIN, protocol):
             known = Sensor(footprint=estimate_footprint(pair.lr.astype(np.float64), pair.guide, 8))
             images = HeldImages(pair.lr, pair.guide, 8)
             found = estimate(images, 8, known)

@@ -1,7 +1,6 @@
 """Aligning a guide: reprojecting or resampling it onto the LR image's grid, and measuring how far it lies off."""
 
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ from hsisr.scene import Scene
 WORTH_CORRECTING_LR_PX = 0.5
 #: Above this part of the guide's variance unexplained by the LR image, a measured shift means nothing.
 _UNRELATED = 0.6
-#: Windows a side on which it is looked where a guide has no data, and their side in its pixels.
-_SAMPLES, _SAMPLE_PX = 6, 96
 #: LR pixels a side of the window that the shift is measured in, and of places tried along an axis.
 _WINDOW_LR_PX, _PLACES = 128, 3
 #: Guide pixels, and LR pixels, around the LR image's ground that warping a guide may read.
@@ -101,8 +98,7 @@ def resampled(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
 def share_without_data(lr: Source, guide: Guide, scale: int) -> float:
     """The part, 0 to 1, of the LR image's valid ground on which its guide has no data, by windows spread over it."""
     seen = lacking = 0
-    side = max(1, _SAMPLE_PX // scale)
-    for rows, columns in product(*(spread(size, _SAMPLES, side) for size in lr.scene.shape[1:])):
+    for rows, columns in lr.samples(scale):
         known = lr.window(rows, columns, slice(0, 1))[1].repeat(scale, axis=0).repeat(scale, axis=1)
         seen += int(known.sum())
         lacking += int((known & ~guide.window(*hr_spans(rows, columns, scale))[1]).sum())

@@ -16,7 +16,7 @@ from hsisr.lazy_array import ChosenBands
 from hsisr.missing import fill_samples, missing_pixels, nearest_present
 from hsisr.scene import Scene
 
-#: Windows a side of the grid on which an image's range is measured, and their side in pixels.
+#: Windows a side of the grid on which it is looked what an image holds, and their side in pixels.
 _SAMPLES, _SAMPLE_PX = 6, 96
 #: GDAL works in every thread of a run through one open file. A result that is read reads its LR image in turn.
 _LOCK = RLock()
@@ -118,14 +118,14 @@ class Source:
     def incomplete(self) -> str | None:
         """A line for the user where pixels have data in most bands, and lack single samples; None where none do.
 
-        Measured over the windows of `_samples`.
+        Measured over the windows of `samples`.
         """
         scene = self.scene
         if scene.nodata is None:
             return None
         samples = pixels = seen = 0
         bands = np.zeros(len(self.good), bool)
-        for rows, columns in self._samples():
+        for rows, columns in self.samples():
             missing = scene.without_data(self.stored(self.good, slice(*rows), slice(*columns)))
             missing &= ~missing_pixels(missing)
             samples += int(missing.sum())
@@ -159,20 +159,21 @@ class Source:
 
     @cached_property
     def _extremes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Smallest and largest valid value of each good band, over the windows of `_samples`; infinite without one."""
+        """Smallest and largest valid value of each good band, over the windows of `samples`; infinite without one."""
         least = np.full(self.shape[0], np.inf)
         most = -least
-        for rows, columns in self._samples():
+        for rows, columns in self.samples():
             values, valid = self.window(rows, columns)
             if valid.any():
                 least = np.minimum(least, values[:, valid].min(axis=1))
                 most = np.maximum(most, values[:, valid].max(axis=1))
         return least, most
 
-    def _samples(self) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-        """Rows and columns of windows that are spread evenly over the image."""
+    def samples(self, scale: int = 1) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
+        """Rows and columns of windows that are spread evenly over the image; scale: of pixels so much finer."""
+        side = max(1, _SAMPLE_PX // scale)
         height, width = self.scene.shape[1:]
-        return product(spread(height, _SAMPLES, _SAMPLE_PX), spread(width, _SAMPLES, _SAMPLE_PX))
+        return product(spread(height, _SAMPLES, side), spread(width, _SAMPLES, side))
 
     def _read(self, bands: np.ndarray, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         scene = self.scene

@@ -1,7 +1,5 @@
 """studies/ablation.py: which arms there are, that a second sitting goes on with the rest, and what is made of them."""
 
-import importlib
-import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,17 +8,14 @@ import pytest
 
 from hsisr.files import read_json, write_json
 
-STUDIES = Path(__file__).parents[2] / "studies"
+from .studies import opened
 
 
 @pytest.fixture(scope="module")
 def ablation():
     """The program as a module."""
-    sys.path.insert(0, str(STUDIES))
-    try:
-        yield importlib.import_module("ablation")
-    finally:
-        sys.path.remove(str(STUDIES))
+    with opened("ablation") as program:
+        yield program
 
 
 class FakeData:

@@ -1,10 +1,7 @@
 """studies/solo.py: what `sources` trains, that it goes on with the rest, and what a training may start from."""
 
-import importlib
 import json
-import sys
 from argparse import Namespace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,17 +10,14 @@ import torch
 from hsisr.models.model_files import load_model
 from hsisr.models.shipped import shipped_model
 
-STUDIES = Path(__file__).parents[2] / "studies"
+from .studies import opened
 
 
 @pytest.fixture(scope="module")
 def solo():
     """The program as a module."""
-    sys.path.insert(0, str(STUDIES))
-    try:
-        yield importlib.import_module("solo")
-    finally:
-        sys.path.remove(str(STUDIES))
+    with opened("solo") as program:
+        yield program
 
 
 def crops(solo, *names: str):

@@ -22,7 +22,7 @@ from hsisr.models.windows import HeldImages, Images, Span, Window
 SIGMAS_90 = 1.6449
 #: Part in the variance of the regression's own, of the mean square that it left around, of the detail's mean square, of
 #: the image's square, and of 1, for images in [0, 1]; fitted to ten training scenes of CAVE (`studies/uncertainty.py
-#: fit` makes such a fit).
+#: fit`).
 WEIGHTS = (2.05, 0.0436, 0.00465, 9.1e-5, 1.22e-7)
 #: Power to which a sample's deviation over the scene's level is raised: what is said of one sample is less sure than
 #: what is said of all of them.
