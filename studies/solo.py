@@ -425,13 +425,19 @@ def _score(
 
 
 def _cost(options: argparse.Namespace) -> None:
-    """31 bands of --size x --size LR pixels; and 200 bands for solo alone."""
+    """31 bands of --size x --size LR pixels; and for solo 200 bands, and no light network."""
     cases = {}
-    for name, bands in (("solo", 31), ("solo", 200), ("deepshare", 31)):
+    for name, bands, chosen in (
+        ("solo", 31, {}),
+        ("solo", 200, {}),
+        ("solo", 31, {"light": False}),
+        ("deepshare", 31, {}),
+    ):
         rng = np.random.default_rng(0)
         parts = rng.random((12, options.size, options.size), dtype=np.float32)  # as many components as get detail
         lr = np.tensordot(rng.random((bands, 12), dtype=np.float32), parts, 1)
-        cases[f"{name}, {bands} bands"] = registry.build(name, options.scale, bands, 0).eval(), lr
+        told = ", ".join([name, f"{bands} bands", *(f"{option}: {value}" for option, value in chosen.items())])
+        cases[told] = registry.build(name, options.scale, bands, 0, chosen).eval(), lr
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(options.rounds):
         for name, (model, lr) in cases.items():
