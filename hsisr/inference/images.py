@@ -192,9 +192,10 @@ class Source:
         if not valid.all():
             values = np.where(valid, values, np.float32(0))
         if block.dtype.kind == "f" and not np.isfinite(values).all():
+            what = "NaN or infinite values" if not np.isfinite(block).all() else "values beyond 3.4e38"
             raise HsisrError(
-                f"{self.label}: holds NaN or infinite values; replace them, or mark them as missing: by a nodata value "
-                "in the file, by numpy.ma or Scene(mask=...) in Python"
+                f"{self.label}: holds {what}; replace them, or mark them as missing: by a nodata value in the file, by "
+                "numpy.ma or Scene(mask=...) in Python"
             )
         return values, valid
 
