@@ -273,7 +273,7 @@ def test_samples_are_the_same_whenever_they_are_asked_for(pair):
     none = Learnt.nothing(31, 3)
     patches, learnt = solved([("s", pair)], 4, cosines(5, 31), none, size_px=32, patches_per_scene=10)
     assert (len(patches), patches.guide_channels, patches.bands) == (10, 3 + 3 * 5 + 1, 5)
-    stacked = patches.stacked([3, 4])
+    stacked = patches.stack([3, 4])
     np.testing.assert_array_equal(stacked.hr[1], patches[4].hr)
     assert stacked.guide.shape == (2, 19, 32, 32) and patches.scene_of(7) == "s"
     assert learnt.filters.shape == (31, filter_length(3)) and not none.filters.any()

@@ -53,7 +53,7 @@ class PriorPatches:
         window = (slice(None), slice(row, row + self.size_px), slice(column, column + self.size_px))
         return orient(Sample(maps[window][:1], maps[window], wanted[window]), int(rng.integers(8)))
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, stacked along a new first axis."""
         columns = zip(*((sample.lr, sample.guide, sample.hr) for sample in map(self.__getitem__, numbers)), strict=True)
         return Sample(*map(np.stack, columns))
