@@ -577,7 +577,7 @@ def json_schema() -> dict:
 class _Loader(yaml.SafeLoader):
     """YAML that names no key twice: the last one would win in silence."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
         seen: dict[str, yaml.ScalarNode] = {}
         for key, _ in node.value:
