@@ -84,6 +84,14 @@ def test_any_bands_channels_and_sizes(bands, channels, size):
     assert predict(network, lr, guide).shape == hr.shape
 
 
+def test_images_that_it_was_not_built_for_are_refused(pair):
+    network = registry.build("hybrid", 4, 31, 3)
+    with pytest.raises(HsisrError, match=r"Hybrid: the image has shape \(1, 8, 32, 32\), expected \(N, 31, h, w\)"):
+        predict(network, pair.lr[:8], pair.guide)
+    with pytest.raises(HsisrError, match=r"the guide has shape \(1, 2, 128, 128\), expected \(1, 3, 128, 128\)"):
+        predict(network, pair.lr, pair.guide[:2])
+
+
 def test_cosines_are_orthonormal_and_slowest_first():
     basis = cosines(6, 31)
     np.testing.assert_allclose(basis @ basis.T, np.eye(6), atol=1e-6)

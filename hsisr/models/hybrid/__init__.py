@@ -20,7 +20,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.base import part_bytes
-from hsisr.models.fusion import padded
+from hsisr.models.fusion import check_shapes, padded
 from hsisr.models.hybrid.agreement import Agreement, agreed
 from hsisr.models.hybrid.filters import (
     Details,
@@ -121,8 +121,10 @@ class Hybrid(Network):
     def super_resolve(self, lr: Tensor, guide: Tensor, sensor: Sensor | None = None) -> Tensor:
         """lr (N, B, h, w) and guide (N, G, H, W) to (N, B, H, W): solved, filtered, corrected.
 
-        sensor: what is known of how they were taken; the rest is estimated.
+        sensor: what is known of how they were taken; the rest is estimated. Raises HsisrError for images of other bands,
+        channels or sizes.
         """
+        check_shapes(self, lr, guide)
         images = [self._corrected(*pair, sensor) for pair in zip(lr, guide, strict=True)]
         return torch.stack(images).to(lr)
 
