@@ -3,12 +3,15 @@
     python studies/hybrid.py --data <folder with complete_ms_data> [--scale 8] [--protocol mulsr] [--minutes 10]
     python studies/hybrid.py --data <folder> --protocol uestc --train beads face --test flowers hairs
     python studies/hybrid.py --data <folder> --validate feathers beads face
+    python studies/hybrid.py --data <folder> --samson <folder with samson_1.mat> --weights <file>
     OMP_NUM_THREADS=1 python studies/hybrid.py --cost [--scale 8] [--threads 1]
 
 Without --cost: solves the ten training scenes of the published list that the folder holds and trains on them for the
 minutes, all included; then scores prior, the filters alone (no network) and hybrid on the four test scenes, by the
 protocol's convention. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
---validate: scenes that are left out of the training and scored in place of the test scenes: for all choices. With
+--validate: scenes that are left out of the training and scored in place of the test scenes: for all choices.
+--weights: scores prior and a model file, as it is, under four protocols, with the guide's channels in the wrong order,
+and on Samson and Indian Pines, resampled to CAVE's bands. With
 --cost: counted FLOPs and seconds of hybrid and MulSR on the same cube, and of hybrid on 31 and on 200 bands;
 interleaved, median of --rounds. Then parameters, CPU seconds and rates of prior and hybrid on 512 x 512 x 31, beside
 this machine's own rate of matrix products: of numpy's work, the large products and eigenproblems count.
@@ -21,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -29,18 +33,21 @@ from unittest.mock import patch
 import cave
 import numpy as np
 import torch
+from other_data import indian_pines
 from torch.utils.flop_counter import FlopCounterMode
 
-from hsisr import degrade, metrics
+from hsisr import datasets, degrade, metrics
 from hsisr.config import Training
+from hsisr.datasets.bands import resample
 from hsisr.inference import predict
 from hsisr.models import prior as priors
 from hsisr.models import registry
-from hsisr.models.model_files import save_model
+from hsisr.models.model_files import load_model, save_model
 from hsisr.models.network import Network
 from hsisr.models.prior import features
 from hsisr.models.prior.regression import Fit, Sums
 from hsisr.samples import TrainingSamples
+from hsisr.scene import Scene
 from hsisr.training import fit
 
 TRAIN = (
@@ -55,6 +62,8 @@ TRAIN = (
     "feathers",
     "flowers",
 )
+#: Under which a finished model is scored.
+PROTOCOLS = ("mulsr", "wald", "uestc", "dhif")
 TEST = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 
 
@@ -71,6 +80,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path, help="keep the trained network in this file, for `hsisr predict --model`")
+    parser.add_argument("--weights", type=Path, help="model file to score in place of a training")
+    parser.add_argument("--samson", type=Path, help="of --weights: folder with samson_1.mat")
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--rounds", type=int, default=3, help="of --cost")
     options = parser.parse_args()
@@ -79,6 +90,8 @@ def main() -> None:
     if options.cost:
         _cost(options.scale, options.rounds)
         _rates(options.scale, options.rounds)
+    elif options.weights:
+        _elsewhere(options)
     else:
         _train(options)
 
@@ -123,6 +136,30 @@ def _fit(network: Network, patches: TrainingSamples, minutes: float, options: ar
     with tempfile.TemporaryDirectory() as folder:
         outcome = fit(network, patches, folder, settings)
     print(f"{outcome.steps} steps of {options.batch} patches in {outcome.seconds:.0f} s")
+
+
+def _elsewhere(options: argparse.Namespace) -> None:
+    """A finished model where it was not trained: other protocols, a wrong guide, other cameras."""
+    network, names = load_model(options.weights), options.validate or options.test
+    scale = network.scale
+    models = [registry.build("prior", scale, 31, 3), network]
+    scenes = cave.read(options.data, names)
+    cases = {f"`{name}`": [degrade.pair(scene, name, scale) for scene in scenes] for name in PROTOCOLS}
+    cases["`wald`, guide as blue, green, red"] = [replace(pair, guide=pair.guide[::-1]) for pair in cases["`wald`"]]
+    centres = datasets.entry("cave").wavelengths_nm
+    others = [resample(scene, centres) for scene in (_samson(options.samson), indian_pines())]
+    cases |= {f"{scene.name}, `wald`": [degrade.pair(scene, "wald", scale, 0, "nikon_d700")] for scene in others}
+    print(f"| x{scale} | prior | {options.weights.stem} |\n| --- | --- | --- |")
+    for case, pairs in cases.items():
+        found = [[_scores(predict(model, pair.lr, pair.guide), pair) for model in models] for pair in pairs]
+        print(f"| {case} | {_cells(np.mean(found, axis=0))} |", flush=True)
+
+
+def _samson(folder: Path) -> Scene:
+    scene = datasets.read_scene(
+        folder / "samson_1.mat", variable="V", axes="BP", rows=95, columns=95, wavelengths_nm=np.linspace(401, 889, 156)
+    )
+    return Scene(scene.cube / scene.cube.max(), "Samson", wavelengths_nm=scene.wavelengths_nm)
 
 
 def _cells(scores: Iterable[tuple[float, float]]) -> str:

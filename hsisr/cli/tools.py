@@ -125,7 +125,7 @@ def weights(
         for known, scale in made.items():
             path = made_model(scale)
             state = f"made here: {path}, SHA-256 {file_hash(path)}" if path.is_file() else "not made here yet"
-            print(f"\n{known}: hybrid, scale {scale}, 31 bands of 400-700 nm, guide of 3 channels: {state}")
+            print(f"\n{known}: hybrid, scale {scale}, 31 bands of 400-700 nm, guide of red, green, blue: {state}")
         return
     if name in made:
         from hsisr.training.making import make_weights

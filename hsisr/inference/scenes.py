@@ -31,7 +31,7 @@ from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
 from hsisr.models.apply import Method, open_method
-from hsisr.models.shipped import NAMED
+from hsisr.models.shipped import MADE, NAMED
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.screen import say
@@ -324,6 +324,8 @@ def open_methods(model: Any, low: Source, sharp: Source | None, options: Options
     if is_name(model) and scale is None and sharp is not None:
         scale = guide.scale_between(low, sharp, options.align)
     devices = [str(choose_device(name.strip())) for name in options.device.split(",")]
+    if is_name(model) and str(model) == MADE:
+        say(f"model: {MADE}, taught by CAVE; on images of other cameras prior may be better")
     return tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
 
 

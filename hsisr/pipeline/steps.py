@@ -17,7 +17,7 @@ from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash, settings_hash
 from hsisr.models import registry
 from hsisr.models.own import sources_of
-from hsisr.models.shipped import MADE, made_model
+from hsisr.models.shipped import MADE, MADE_SCALES, made_model
 from hsisr.pipeline import paths
 from hsisr.pipeline.benchmark import Benchmark, Model
 from hsisr.pipeline.predictions import check_files, read_with
@@ -269,10 +269,7 @@ def predicting(config: Config, scene: str) -> Step:
 
 def sweeping(sweep: Sweep) -> Step:
     """Run models over a grid of degradations of one scene."""
-    inputs = {
-        "scene": read_with(sweep.scene),
-        "models": [file for model in sweep.models for file in _own_model(model, sweep.scale)],
-    }
+    inputs = {"scene": read_with(sweep.scene), "models": [file for model in sweep.models for file in _own_model(model)]}
     modules, own = _code_of(registry.names() if inputs["models"] else sweep.models)
     data = tuple(_response_table(name) for name in sorted(set(degrade.RESPONSES).intersection(sweep.responses)))
     modules = tuple(sorted({*modules, *_readers()}))
@@ -320,12 +317,14 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 
-def _own_model(name: str, scale: int) -> list[str]:
-    """The model file that a name stands for, which a training may make; none for an untrained method."""
+def _own_model(name: str) -> list[str]:
+    """The model file that a name stands for, which a training may make; none for an untrained method.
+
+    Of weights that were made here, those of all scales: the images may be what says the scale.
+    """
     model = Path(name)
     if name == MADE:
-        made = made_model(scale)
-        return [str(made)] if made.is_file() else []
+        return [str(path) for path in map(made_model, MADE_SCALES) if path.is_file()]
     if str(model) in registry.names():
         return []
     return [str(model if model.suffix == ".safetensors" else model / "model.safetensors")]

@@ -121,8 +121,8 @@ class Hybrid(Network):
     def super_resolve(self, lr: Tensor, guide: Tensor, sensor: Sensor | None = None) -> Tensor:
         """lr (N, B, h, w) and guide (N, G, H, W) to (N, B, H, W): solved, filtered, corrected.
 
-        sensor: what is known of how they were taken; the rest is estimated. Raises HsisrError for images of other bands,
-        channels or sizes.
+        sensor: what is known of how they were taken; the rest is estimated. Raises HsisrError for images of other
+        bands, channels or sizes.
         """
         check_shapes(self, lr, guide)
         images = [self._corrected(*pair, sensor) for pair in zip(lr, guide, strict=True)]
