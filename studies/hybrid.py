@@ -7,8 +7,8 @@
     OMP_NUM_THREADS=1 python studies/hybrid.py --cost [--scale 8] [--threads 1]
 
 Without --cost: solves the ten training scenes of the published list that the folder holds and trains on them for the
-minutes, all included; then scores prior, the filters alone (no network) and hybrid on the four test scenes, by the
-protocol's convention. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
+minutes, all included; the network learns from eight, and two choose its weights. Then scores prior, the filters alone
+(no network) and hybrid on the four test scenes, by the protocol's convention. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
 --validate: scenes that are left out of the training and scored in place of the test scenes: for all choices.
 --weights: scores prior and a model file, as it is, under four protocols, with the guide's channels in the wrong order,
 and on Samson and Indian Pines, resampled to CAVE's bands. With
@@ -129,13 +129,13 @@ def _fit(network: Network, patches: TrainingSamples, minutes: float, options: ar
         batch_size=options.batch,
         learning_rate=options.rate,
         schedule={"kind": "cosine"},
-        select="last",
+        validate_every_steps=100,
         threads=options.threads,
         device="cpu",
     )
     with tempfile.TemporaryDirectory() as folder:
         outcome = fit(network, patches, folder, settings)
-    print(f"{outcome.steps} steps of {options.batch} patches in {outcome.seconds:.0f} s")
+    print(f"{outcome.steps} steps of {options.batch} patches in {outcome.seconds:.0f} s, {outcome.kept_step} are kept")
 
 
 def _elsewhere(options: argparse.Namespace) -> None:

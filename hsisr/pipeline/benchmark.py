@@ -196,9 +196,12 @@ class Benchmark:
         return found
 
     def check_validation(self, model: str) -> None:
-        """Raise HsisrError if a validation part is to choose a network's weights, and the split has none."""
+        """Raise HsisrError if a validation part is to choose a network's weights, and the split has none.
+
+        A network that learns from whole scenes holds some of them out itself.
+        """
         entry = self.model(model)
-        trained = entry.is_network and entry.weights is None
+        trained = entry.is_network and entry.weights is None and not registry.entry(entry.base).whole_scenes
         if trained and entry.training.select == "validation" and not self.parts["validation"]:
             raise HsisrError(
                 f"{self.name}: the split of {self.dataset} has no validation part to choose the weights of {model} by; "

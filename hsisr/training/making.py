@@ -63,7 +63,7 @@ def make_weights(scale: int, out: str | os.PathLike) -> Path:
             batch_size=8,
             learning_rate=2e-3,
             schedule={"kind": "cosine"},
-            select="last",
+            validate_every_steps=100,
         )
         fit(network, samples, folder, settings, seed=_SEED)
     taught = {

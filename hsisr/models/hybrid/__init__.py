@@ -43,6 +43,7 @@ from hsisr.models.windows import Effort, HeldImages, Images, Span, Told, Window
 
 if TYPE_CHECKING:
     from hsisr.degrade import Pair
+    from hsisr.models.hybrid.held import HeldOut
     from hsisr.models.hybrid.samples import PriorPatches
 
 #: Typical size of a correction, by which the network's output is multiplied.
@@ -184,6 +185,12 @@ class Hybrid(Network):
         for name, values in vars(learnt).items():
             getattr(self, name).copy_(torch.from_numpy(values))
         return patches
+
+    def hold_out(self, samples: "PriorPatches") -> "tuple[PriorPatches, HeldOut] | None":  # type: ignore[override]
+        """Part what `prepare_training` returned; None where there are too few scenes to hold one out."""
+        from hsisr.models.hybrid.samples import held_out
+
+        return held_out(samples, self.bands)
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Of a part of a learnt scene."""
