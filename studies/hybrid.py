@@ -8,7 +8,8 @@
 
 Without --cost: solves the ten training scenes of the published list that the folder holds and trains on them for the
 minutes, all included; the network learns from eight, and two choose its weights. Then scores prior, the filters alone
-(no network) and hybrid on the four test scenes, by the protocol's convention. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
+(no network) and hybrid on the four test scenes, by the protocol's convention. Several --minutes: a hybrid for each,
+after one preparation. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
 --validate: scenes that are left out of the training and scored in place of the test scenes: for all choices.
 --weights: scores prior and a model file, as it is, under four protocols, with the guide's channels in the wrong order,
 and on Samson and Indian Pines, resampled to CAVE's bands. With
@@ -72,14 +73,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="local copy of CAVE, whole or in part")
     parser.add_argument("--scale", type=int, default=8)
     parser.add_argument("--protocol", default="mulsr")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of preparation and training")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[10.0], help="of preparation and training")
     parser.add_argument("--train", nargs="+", default=TRAIN, metavar="SCENE")
     parser.add_argument("--test", nargs="+", default=TEST, metavar="SCENE")
     parser.add_argument("--validate", nargs="+", default=(), metavar="SCENE", help="of the training scenes")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="keep the trained network in this file, for `hsisr predict --model`")
+    parser.add_argument("--out", type=Path, help="keep the last network in this file, for `hsisr predict --model`")
     parser.add_argument("--weights", type=Path, help="model file to score in place of a training")
     parser.add_argument("--samson", type=Path, help="of --weights: folder with samson_1.mat")
     parser.add_argument("--cost", action="store_true")
@@ -103,20 +104,22 @@ def _train(options: argparse.Namespace) -> None:
     pairs = _pairs(options.data, options.protocol, options.scale, (*train, *scored))
     network = registry.build("hybrid", options.scale, 31, 3)
     patches = network.prepare_training([(name, pairs[name]) for name in train])
-    filters = copy.deepcopy(network)
     prepared = time.perf_counter() - started
     print(f"{len(train)} scenes read, degraded and solved in {prepared:.0f} s, {options.threads} threads")
-    if options.minutes * 60 > prepared:
-        _fit(network, patches, options.minutes - prepared / 60, options)
+    models = {"prior": registry.build("prior", options.scale, 31, 3), "filters alone": copy.deepcopy(network)}
+    for minutes in options.minutes:
+        network = copy.deepcopy(models["filters alone"])
+        if minutes * 60 > prepared:
+            _fit(network, patches, minutes - prepared / 60, options)
+        models[f"hybrid, {minutes:g} min"] = network
     if options.out:
         facts = {"bands": 31, "guide_channels": 3, "protocol": options.protocol, "wavelengths_nm": None}
         save_model(options.out, network, {"base": "hybrid", "options": {}, "scale": options.scale, **facts}, {})
-    models = [registry.build("prior", options.scale, 31, 3), filters, network]
-    print(f"\n| `{options.protocol}` x{options.scale} | prior | filters alone | hybrid |\n| --- | --- | --- | --- |")
+    print(f"\n| `{options.protocol}` x{options.scale} | {' | '.join(models)} |\n|{' --- |' * (1 + len(models))}")
     rows = []
     for name in scored:
         pair = pairs[name]
-        rows.append([_scores(predict(model, pair.lr, pair.guide), pair) for model in models])
+        rows.append([_scores(predict(model, pair.lr, pair.guide), pair) for model in models.values()])
         print(f"| {name} | {_cells(rows[-1])} |", flush=True)
     print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
 
