@@ -14,7 +14,7 @@ Images = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 class Sample:
     """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp) or None.
 
-    Of `TrainingSamples.stacked`: several of them, with a first axis N.
+    Of `TrainingSamples.stack`: several of them, with a first axis N.
     """
 
     lr: np.ndarray
@@ -52,7 +52,7 @@ class TrainingSamples(Protocol):
     def __len__(self) -> int:
         """Samples in one epoch."""
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, counted over the whole run from 0, stacked along a new first axis."""
 
     def scene_of(self, number: int) -> str:

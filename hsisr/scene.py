@@ -349,9 +349,9 @@ class Scene:
 
         Raises HsisrError if the file is absent, damaged or not a scene file.
         """
-        file = hdf5.opened(path, "scene")
+        file = hdf5.open_file(path, "scene")
         try:
-            with hdf5.told(path, "scene"):
+            with hdf5.explain_damage(path, "scene"):
                 return Scene._read(file)
         except BaseException:
             file.close()
@@ -438,7 +438,7 @@ class _Cube(h5py.Dataset):  # type: ignore[misc]  # h5py has no types
     """The cube of an open scene file; what is damaged in it is one line for whoever reads it."""
 
     def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
-        with hdf5.told(self.file.filename, "scene"):
+        with hdf5.explain_damage(self.file.filename, "scene"):
             return super().__getitem__(key, new_dtype)
 
 

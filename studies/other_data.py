@@ -59,7 +59,7 @@ def main() -> None:
         methods = [registry.build(name, scale, bands, channels) for name in options.models]
         if options.train:
             train = _pair(scene, scale, response, slice(0, 2))
-            methods += [_trained(name, train, scale, options) for name in options.train]
+            methods += [_train(name, train, scale, options) for name in options.train]
         cells = [_cell(method, test, scale) for method in methods]
         print(f"| {scene.name} | x{scale}, {bands}, {channels} | {' | '.join(cells)} |", flush=True)
 
@@ -72,7 +72,7 @@ def _pair(scene: Scene, scale: int, response: str | None, thirds: slice = slice(
     return degrade.pair(part, "wald", scale, response=response)
 
 
-def _trained(name: str, pair: Pair, scale: int, options: argparse.Namespace) -> Any:
+def _train(name: str, pair: Pair, scale: int, options: argparse.Namespace) -> Any:
     """A network after its minutes, or None where it cannot do the scale."""
     started = time.perf_counter()
     torch.manual_seed(0)

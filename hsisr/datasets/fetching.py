@@ -41,7 +41,7 @@ def fetch(
     data_set = entry(name, extra)
     folder = Path(folder).resolve()
     source = source or os.environ.get(f"HSISR_SOURCE_{name.upper()}") or data_set.path
-    if (done := _complete(data_set, folder, source)) is not None:
+    if (done := _find_complete(data_set, folder, source)) is not None:
         return done
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def fetch(
     return content
 
 
-def held(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
+def find_scenes(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
     """The scenes of a data set that a local folder holds, in the catalogue's order.
 
     name: of the data set. source: as `fetch` takes it. extra: see `entry`. None where it cannot be seen without
@@ -96,7 +96,7 @@ class _Obtained:
     archives: list[Path] = field(default_factory=list)
 
 
-def _complete(data_set: DataSet, folder: Path, source: str | None) -> dict | None:
+def _find_complete(data_set: DataSet, folder: Path, source: str | None) -> dict | None:
     """The manifest, if an earlier fetch from the same source has all scenes here, in files of the recorded sizes."""
     if not (folder / manifest.NAME).is_file():
         return None

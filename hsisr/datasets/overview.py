@@ -69,13 +69,13 @@ def info(path: str | os.PathLike, **options: Any) -> str:
     """
     from hsisr.datasets import facts
     from hsisr.datasets.readers import describe, products, read_scene
-    from hsisr.datasets.readers.arrays import left_on_disk
+    from hsisr.datasets.readers.arrays import leave_on_disk
     from hsisr.datasets.readers.scene import facts as of_scene
 
-    with left_on_disk():
+    with leave_on_disk():
         if options:
             scene = read_scene(path, **options)
-            told = products.told_of(scene) if "product" in scene.provenance else of_scene(scene)
+            told = products.describe_scene(scene) if "product" in scene.provenance else of_scene(scene)
         else:
             try:
                 scene = read_scene(path)

@@ -97,8 +97,8 @@ def degrade(
         (5, 8, 8)
     """
     protocol = find_protocol(protocol)
-    cube = _cropped(check_cube(cube, scale), scale, protocol.cuts_back)
-    lr = _degraded(cube, protocol, scale, noise, seed, training)
+    cube = _crop(check_cube(cube, scale), scale, protocol.cuts_back)
+    lr = _degrade(cube, protocol, scale, noise, seed, training)
     return lr if cube.dtype == np.float64 else lr.astype(np.float32)
 
 
@@ -108,10 +108,10 @@ def degrade_crop(crop: np.ndarray, protocol: Protocol, scale: int, seed: int | S
     crop: (B, H, W) float64, finite, H and W multiples of `scale`. protocol: one that degrades. seed: of what is random
     in the training degradation and of the noise. Returns (B, h, w) float64.
     """
-    return _degraded(crop, protocol, scale, None, seed, training=True)
+    return _degrade(crop, protocol, scale, None, seed, training=True)
 
 
-def _degraded(
+def _degrade(
     cube: np.ndarray,
     protocol: Protocol,
     scale: int,
@@ -170,7 +170,7 @@ def pair(
     try:
         if protocol.sampling is None:
             return _full_resolution(scene, protocol, scale, response, noise)
-        return _simulated(scene, protocol, scale, seed, response, noise, part)
+        return _simulate(scene, protocol, scale, seed, response, noise, part)
     except HsisrError as error:
         raise HsisrError(f"scene {scene.name}: {error}") from error
 
@@ -227,7 +227,7 @@ def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
     return cube
 
 
-def _cropped(cube: np.ndarray, scale: int, whole: bool = False) -> np.ndarray:
+def _crop(cube: np.ndarray, scale: int, whole: bool = False) -> np.ndarray:
     """The cube cut to a multiple of the scale, or whole where what is super-resolved is cut back instead."""
     if whole:
         return cube
@@ -245,7 +245,7 @@ def _observe(lr: np.ndarray, noise: Noise, rng: np.random.Generator, clips: bool
     return lr, sigma
 
 
-def _simulated(
+def _simulate(
     scene: Scene,
     protocol: Protocol,
     scale: int,
@@ -255,7 +255,7 @@ def _simulated(
     part: str,
 ) -> Pair:
     whole = protocol.cuts_back and (response is None or (isinstance(response, str) and response == "none"))
-    hr = np.ascontiguousarray(_cropped(check_cube(scene.filled_cube, scale), scale, whole))
+    hr = np.ascontiguousarray(_crop(check_cube(scene.filled_cube, scale), scale, whole))
     rows, columns = hr.shape[1:]
     guide, name, matrix = _guide(scene, hr, protocol, scale, response)
     degradation = protocol.degradation(scale)

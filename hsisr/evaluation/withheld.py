@@ -15,7 +15,7 @@ from hsisr.errors import HsisrError, notice
 from hsisr.files import stamp
 from hsisr.inference import run, scenes
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, chosen_bands, filled, middle
+from hsisr.inference.images import Source, chosen_bands, fill_invalid, middle_piece
 from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method
 from hsisr.models.windows import hr_spans
@@ -110,7 +110,7 @@ def _without(sharp: Source, band: int) -> Source:
 
 def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     """The middle of the scene, with invalid pixels filled."""
-    rows, columns = (middle(size, _MOST_LR_PX) for size in low.scene.shape[1:])
+    rows, columns = (middle_piece(size, _MOST_LR_PX) for size in low.scene.shape[1:])
     values, valid = low.window(rows, columns)
     guide, guide_valid = placed.window(*hr_spans(rows, columns, scale))
     both = valid.repeat(scale, axis=0).repeat(scale, axis=1) & guide_valid
@@ -119,7 +119,7 @@ def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     inner[border:-border, border:-border] = True
     if not whole_lr_pixels(both & inner, scale).any():
         raise HsisrError(f"{low.label}: no pixel of its middle is valid in it and in the guide")
-    return _Ground(filled(values, valid), filled(guide, guide_valid), both & inner, rows, columns)
+    return _Ground(fill_invalid(values, valid), fill_invalid(guide, guide_valid), both & inner, rows, columns)
 
 
 def _withheld(

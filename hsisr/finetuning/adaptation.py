@@ -95,7 +95,7 @@ def finetune(
     check_outputs(outs, [lr, guide, scenes.model_file(model)], overwrite or run.is_unfinished(outs[0]))
     with run.work_folder(outs[0]) as folder:
         run.check_own(folder, settings, outs, overwrite)
-        pace = run.resumed(folder, settings) or {}
+        pace = run.find_plan(folder, settings) or {}
         run.record(folder, settings, pace)
         run.begin_outputs(folder, outs, overwrite)
         torch.manual_seed(seed)
@@ -108,7 +108,7 @@ def finetune(
             metadata |= {"guide_reach": feed.guide.source.largest}
         training = _recipe(feed, fresh, options)
         starts = {"as it was": _weights(feed)} if as_model(feed.method.model).useful_untrained or not fresh else {}
-        samples = _prepared(feed, cut["training"], seed)
+        samples = _prepare(feed, cut["training"], seed)
         if samples is None:
             samples = _patches(feed, cut["training"], folder / "patches.h5", training, seed)
         else:
@@ -213,7 +213,7 @@ def _shares(hold_out: float) -> dict[str, float]:
     return shares | ({"test": hold_out} if hold_out else {})
 
 
-def _prepared(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
+def _prepare(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
     """Samples that the network itself makes of a part, from which it learns by the way; None: it makes none."""
     pair = Pair(part.low_lr, part.low_guide, part.lr, part.score_mask)
     return as_model(feed.method.model).prepare_training([(feed.lr.label, pair)], seed)

@@ -107,7 +107,7 @@ def chosen_memory(feed: Feed, given: int | None, note: Callable[[str], None]) ->
 
 def check_disk(staging: Staging, out: Path, out_bytes: int) -> int:
     """Bytes that a run needs beside `out`, if they are there. Raises HsisrError with the numbers if they are not."""
-    missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
+    missing = [row for row in range(len(staging.tiling.rows)) if not staging.is_finished(row)]
     needed = staging.bytes_needed * len(missing) // len(staging.tiling.rows) + out_bytes
     check_space(out, needed, " while it is made")
     return needed

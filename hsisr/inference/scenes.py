@@ -23,7 +23,7 @@ from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference import uncertainty as uncertainties
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, percent, stacked_sources
-from hsisr.inference.learning import with_learnt
+from hsisr.inference.learning import learn_scene
 from hsisr.inference.maps import check_mappable, map_files, write_guided, write_maps
 from hsisr.inference.own_detail import OwnDetail
 from hsisr.inference.progress import Progress
@@ -96,7 +96,7 @@ def super_resolve_file(
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps, uncertainty is not None)
     outs += [] if uncertainty is None else writers.written_files(uncertainty)
-    check_outputs(outs, [lr, *listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
+    check_outputs(outs, [lr, *list_guides(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
         picture.check_ending(preview)
     wanted = maps is not None, uncertainty is not None
@@ -249,7 +249,7 @@ def check_guide_options(model: str, options: Options) -> None:
 
 def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = notice) -> Source | None:
     """The guide without blank channels, for methods that take any guide; with a line where some are left out."""
-    return guide.varying(sharp, note) if sharp is not None and is_untrained(model) else sharp
+    return guide.drop_constant_channels(sharp, note) if sharp is not None and is_untrained(model) else sharp
 
 
 def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice) -> tuple[Source, Source | None]:
@@ -259,7 +259,7 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice)
     if guide_path is None:
         sharp, label = [whole.scene.guide], f"{whole.label} (its guide)"
     else:
-        sharp, label = listed(guide_path), "guide"
+        sharp, label = list_guides(guide_path), "guide"
     if sharp[0] is None:
         return low, None
     sources = [Source.of(image, label, options.read_guide) for image in sharp]
@@ -312,7 +312,7 @@ def model_file(model: Any) -> Path | None:
     return file if file.is_file() else None
 
 
-def listed(guide: Any) -> list[Any]:
+def list_guides(guide: Any) -> list[Any]:
     """The guides that a user names: one, or several."""
     return list(guide) if isinstance(guide, (list, tuple)) else [guide]
 
@@ -338,11 +338,11 @@ def on_grid(
     """
     scale = method.scale
     known = [image for image in (low, sharp) if image.scene.transform is not None]
-    if known and not guide.georeferenced(low.scene, sharp.scene):
+    if known and not guide.have_georeference(low.scene, sharp.scene):
         lacking = min((low, sharp), key=lambda image: (image.scene.transform is not None, image.scene.crs is not None))
         note(f"{lacking.label}: has no georeference; the two images are taken to cover the same ground")
     if options.align and folder is not None:
-        found = align.resampled(low, sharp, scale, folder)
+        found = align.resample(low, sharp, scale, folder)
     else:
         found = guide.fit(low, sharp, scale)
         if found.coverage < 1 and not options.mask_change:
@@ -350,7 +350,7 @@ def on_grid(
                 f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
                 "no data"
             )
-    found = _moved(low, found, scale, options, note)
+    found = _move(low, found, scale, options, note)
     return _without_change(low, found, scale) if options.mask_change else found
 
 
@@ -367,7 +367,7 @@ def _note_holes(low: Source, found: guide.Guide, scale: int, note: Note) -> None
         )
 
 
-def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:
+def _move(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:
     """The guide, moved by what is measured, if that is wanted; or a line on what it lies off."""
     label = found.source.label
     if options.correct_shift in MODELS:
@@ -376,13 +376,13 @@ def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: 
             say(f"{label}: no displacement is evident; it stays where it lies")
             return found
         say(f"{label}: moved by the measured {options.correct_shift}, {displacement}")
-        return found.displaced(displacement)
+        return found.displace(displacement)
     offset = align.measure(low, found, scale)
     if offset is None or not offset.trusted or offset.lr_px <= align.WORTH_CORRECTING_LR_PX:
         return found
     if options.correct_shift:
         say(f"{label}: moved by the measured shift, {offset}")
-        return found.moved(offset.shift_px)
+        return found.move(offset.shift_px)
     note(
         f"{label}: {low.label} lies {offset} off it; --correct-shift moves the guide by that "
         "(in Python correct_shift=True)"
@@ -401,9 +401,9 @@ def _plan(
     prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options
 ) -> tuple[Prepared, plan.Plan, Staging]:
     """What is learnt of the scene and the tiles of the run: those of the run that is resumed, or new ones."""
-    known = run.resumed(folder, identity)
+    known = run.find_plan(folder, identity)
     memory = plan.chosen_memory(prepared.feed, options.memory, notice) if known is None else 0
-    feed = with_learnt(prepared.feed, folder, settings_hash(identity))
+    feed = learn_scene(prepared.feed, folder, settings_hash(identity))
     if known is None:
         chosen = plan.make(feed, memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
@@ -425,7 +425,7 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
     """Say what will be done and what it needs, and check that the disk has it."""
     feed, tiling = prepared.feed, staging.tiling
     rows = len(tiling.rows)
-    done = sum(staging.finished(row) for row in range(rows))
+    done = sum(staging.is_finished(row) for row in range(rows))
     out_bytes = int(np.prod(result.shape, dtype=object)) * np.dtype(result.stored.dtype).itemsize
     needed = plan.check_disk(staging, out, out_bytes)
     bands, height, width = result.shape
@@ -448,7 +448,7 @@ def compute(prepared: Prepared, staging: Staging, rows: range | None = None, ahe
     """
     columns = len(staging.tiling.columns)
     rows = range(len(staging.tiling.rows)) if rows is None else rows
-    missing = [row for row in rows if not staging.finished(row)]
+    missing = [row for row in rows if not staging.is_finished(row)]
     with Progress(len(rows) * columns, (len(rows) - len(missing)) * columns, ahead=ahead) as progress:
         feeds = [replace(prepared.feed, method=method) for method in prepared.methods]
         shares = [missing[k :: len(feeds)] for k in range(len(feeds))]

@@ -35,7 +35,7 @@ class Staging:
         )
         return rows * columns * self.scale**2 * self.bands * 4
 
-    def finished(self, row: int) -> bool:
+    def is_finished(self, row: int) -> bool:
         """Whether a tile row is done, and whole."""
         path, span = self._path(row), self.tiling.rows[row]
         values = (span.kept[1] - span.kept[0]) * sum(tile.kept[1] - tile.kept[0] for tile in self.tiling.columns)

@@ -12,7 +12,7 @@ from hsisr.errors import HsisrError
 from hsisr.inference import guide as guides
 from hsisr.inference.defaults import default_model
 from hsisr.inference.images import Source
-from hsisr.inference.learning import with_learnt
+from hsisr.inference.learning import learn_scene
 from hsisr.inference.result import result_scene
 from hsisr.inference.scenes import Options, model_file, open_images, open_methods, prepare, with_channels_that_vary
 from hsisr.inference.uncertainty import Uncertainty, check_tells
@@ -105,7 +105,7 @@ def super_resolve(
         warnings.warn(line, stacklevel=2)
     if uncertainty:
         check_tells(method)
-    feed = with_learnt(prepared.feed)
+    feed = learn_scene(prepared.feed)
     estimate, _ = feed(*((0, size) for size in low.scene.shape[1:]))
     if out is not None:
         origin = prepared.origin(str(model) if isinstance(model, (str, os.PathLike)) else method.name)

@@ -60,7 +60,7 @@ class Fusion(Network, ABC):
         # aligned with block centres: exact where LR pixels are averages around their blocks' centres
         image = functional.interpolate(lr, scale_factor=self.scale, mode="bicubic")
         height, width = guide.shape[2:]
-        whole = (padded(maps, self.period_px).contiguous(memory_format=channels_last) for maps in (image, guide))
+        whole = (pad(maps, self.period_px).contiguous(memory_format=channels_last) for maps in (image, guide))
         detail = self.detail(*whole)[:, :, :height, :width]
         return image + detail if self.skip else detail
 
@@ -90,7 +90,7 @@ def check_shapes(network: Network, lr: Tensor, guide: Tensor) -> None:
         )
 
 
-def padded(maps: Tensor, period_px: int) -> Tensor:
+def pad(maps: Tensor, period_px: int) -> Tensor:
     """maps (N, C, H, W) with H and W raised to multiples of `period_px`, by repeating the last pixel."""
     height, width = maps.shape[2:]
     return functional.pad(maps, (0, -width % period_px, 0, -height % period_px), mode="replicate")

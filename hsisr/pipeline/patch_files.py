@@ -155,7 +155,7 @@ class PatchFile:
         """Sample of that number, counted over the whole run from 0.
 
         An image that did not have to be turned or computed is the file itself, mapped: read-only, and read from the
-        disk when it is looked at. `stacked` gives arrays of the caller's own.
+        disk when it is looked at. `stack` gives arrays of the caller's own.
         """
         return contiguous(self._images(number))
 
@@ -166,7 +166,7 @@ class PatchFile:
             for number in numbers
         ]
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, one or more, stacked along a new first axis in one copy."""
         wanted = list(numbers)
         arrays: list[np.ndarray | None] = []

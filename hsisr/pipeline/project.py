@@ -99,7 +99,7 @@ def _config(dataset: str, source: str | None, scale: int) -> str:
     if entry.auxiliary:
         raise HsisrError(f"{dataset}: photographs help training, nothing is compared on them; choose another data set")
     benchmark = f"{dataset}_x{scale}"
-    held = None if source is None else datasets.held(dataset, source)
+    held = None if source is None else datasets.find_scenes(dataset, source)
     guided = benchmarks.resolve(Config.parse({"benchmarks": {benchmark: {"models": ["bicubic"]}}}), benchmark).has_guide
     chosen = _MODELS if guided else _SINGLE_IMAGE_MODELS
     text = _CONFIG.substitute(

@@ -110,7 +110,7 @@ def _describe(
     """What the model file will say; None, after a line, where the network cannot be built again."""
     from hsisr.models.description import describe
 
-    sample = patches.stacked([0])
+    sample = patches.stack([0])
     if sample.hr is None:
         return None
     try:
@@ -186,7 +186,7 @@ def _check(training: Training) -> None:
 def _check_batch(patches: "TrainingSamples", training: Training) -> None:
     """Tell the user of batches that hold more samples than there are. Raises HsisrError for one beyond the memory."""
     size = training.batch_size
-    sample = patches.stacked([0])
+    sample = patches.stack([0])
     needed = size // training.nodes * sum(x.nbytes for x in (sample.lr, sample.guide, sample.hr) if x is not None)
     free = available_memory()
     if needed > free:

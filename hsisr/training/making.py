@@ -14,7 +14,7 @@ from hsisr.models.shipped import MADE
 _DATASET, _SPLIT, _PROTOCOLS = "cave", "usual", ("mulsr",)
 #: The camera that takes the guides.
 _RESPONSE = "nikon_d700"
-_SEED, _STEPS = 0, 1000
+_SEED, _STEPS = 0, 600
 
 
 def make_weights(scale: int, out: str | os.PathLike) -> Path:
@@ -52,6 +52,7 @@ def make_weights(scale: int, out: str | os.PathLike) -> Path:
             yield name, degrade.pair(scene, protocol, scale, _SEED, _RESPONSE)
 
     torch.manual_seed(_SEED)
+    assert data_set.bands is not None  # this data set has one camera
     bands, channels = data_set.bands, 3
     network = registry.build(MADE, scale, bands, channels)
     with temporary.new_folder(out.parent, out.stem) as folder:

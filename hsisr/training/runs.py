@@ -94,7 +94,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     prepared = as_model(network).prepare_training(training_pairs(benchmark), seed)
     samples = patches if prepared is None else prepared
     if registry.entry(model.base).own:
-        own.try_out(model.base, network, samples.stacked([0]))
+        own.try_out(model.base, network, samples.stack([0]))
     folder = Path(benchmark.path(paths.RUN, **fields))
     outcome = fitting.run(network, samples, folder, training, identity, seed, None, others, validate, export)
     if fitting.is_first_process():

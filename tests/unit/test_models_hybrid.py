@@ -282,7 +282,7 @@ def test_samples_are_the_same_whenever_they_are_asked_for(pair):
     none = Learnt.nothing(31, 3)
     patches, learnt = solved([("s", pair)], 4, cosines(5, 31), none, size_px=32, patches_per_scene=10)
     assert (len(patches), patches.guide_channels, patches.bands) == (10, 3 + 3 * 5 + 1, 5)
-    stacked = patches.stacked([3, 4])
+    stacked = patches.stack([3, 4])
     np.testing.assert_array_equal(stacked.hr[1], patches[4].hr)
     assert stacked.guide.shape == (2, 19, 32, 32) and patches.scene_of(7) == "s"
     assert learnt.filters.shape == (31, filter_length(3)) and not none.filters.any()
@@ -338,9 +338,9 @@ def test_what_only_the_training_scenes_show_is_not_believed(tmp_path):
         scenes = [Solved(one, factor * 0.05 * (one[3:7] - 0.5)) for one, factor in zip(maps, signs, strict=True)]
         torch.manual_seed(0)
         network = registry.build("hybrid", 4, 31, 3, {"width": 16, "blocks": 1, "components": 4})
-        patches = PriorPatches(scenes, list("abcd"), size_px=32, per_epoch=100)
+        patches = PriorPatches(scenes, list("wxyz"), size_px=32, per_epoch=100)
         most, held = network.hold_out(patches)
-        assert list(most.names) == list("abd") and len(most) == 75 and held.scenes[0] is scenes[2]
+        assert list(most.names) == list("wxz") and len(most) == 75 and held.scenes[0] is scenes[2]
         fit(network, patches, tmp_path / str(sign), settings)
         with torch.inference_mode():
             found = network(torch.zeros(1), torch.from_numpy(maps[2])[None])[0].numpy()

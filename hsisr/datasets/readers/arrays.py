@@ -23,7 +23,7 @@ _stay_on_disk = ContextVar("_stay_on_disk", default=False)
 
 
 @contextmanager
-def left_on_disk() -> Iterator[None]:
+def leave_on_disk() -> Iterator[None]:
     """Inside, scenes stay on the disk whatever their size, and nobody looks through them for their nodata value.
 
     For work by windows, in memory that does not depend on the scene: no mask, and only declared bad bands.

@@ -20,7 +20,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.base import part_bytes
-from hsisr.models.fusion import check_shapes, padded
+from hsisr.models.fusion import check_shapes, pad
 from hsisr.models.hybrid.agreement import Agreement, agreed
 from hsisr.models.hybrid.filters import (
     Details,
@@ -233,7 +233,7 @@ class Hybrid(Network):
         """The image (B, H, W) with the network's correction, and the guide as by the camera of training (G, H, W)."""
         maps = torch.from_numpy(found.maps)[None].to(self.first.weight.device)
         height, width = maps.shape[2:]
-        correction = self(maps[:, :1], padded(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
+        correction = self(maps[:, :1], pad(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
         return image, found.maps[: self.guide_channels]
 

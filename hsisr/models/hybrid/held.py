@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from hsisr.models.fusion import padded
+from hsisr.models.fusion import pad
 
 #: Shares of what a network adds that are tried.
 _SHARES = np.linspace(0, 1, 21)
@@ -54,11 +54,11 @@ class HeldOut:
         for maps, missing, valid, outside in self.scenes:
             height, width = missing.shape[1:]
             with torch.inference_mode():
-                seen = padded(torch.from_numpy(maps)[None].to(device), network.period_px)
+                seen = pad(torch.from_numpy(maps)[None].to(device), network.period_px)
                 added = network(seen[:, :1], seen)[0, :, :height, :width].double().cpu().numpy()
             if valid is not None:
                 added *= valid
-            pixels = height * width if valid is None else max(1, np.count_nonzero(valid))
+            pixels = height * width if valid is None else max(1, int(valid.sum()))
             left = (missing.astype(np.float64) ** 2).sum() + _SHARES**2 * (added**2).sum()
             left -= 2 * _SHARES * (added * missing).sum()
             square = left / (self.bands * pixels) + outside

@@ -56,7 +56,7 @@ class PriorPatches:
         window = (slice(None), slice(row, row + self.size_px), slice(column, column + self.size_px))
         return orient(Sample(maps[window][:1], maps[window], wanted[window]), int(rng.integers(8)))
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, stacked along a new first axis."""
         columns = zip(*((sample.lr, sample.guide, sample.hr) for sample in map(self.__getitem__, numbers)), strict=True)
         return Sample(*map(np.stack, columns))
@@ -155,6 +155,6 @@ def _solved_scene(found: Stack, hr: np.ndarray, basis: np.ndarray, valid: np.nda
     if valid is not None:
         left *= valid
     missing = in_basis(basis, left).astype(np.float32)
-    pixels = left[0].size if valid is None else max(1, np.count_nonzero(valid))
+    pixels = left[0].size if valid is None else max(1, int(valid.sum()))
     squares = [float((part.astype(np.float64) ** 2).sum()) for part in (left, missing)]
     return Solved(found.maps, missing, valid, max(0.0, squares[0] - squares[1]) / (len(left) * pixels))
