@@ -258,8 +258,8 @@ class Recipe(Section):
     weights: str | None = Field(
         None,
         description="Weights that exist, scored beside what is trained here: a paper's own checkpoint, or a model file "
-        "of hsisr, or `shipped`, those of solo that come with hsisr; none: train. Of `training`, only device and "
-        "threads count then.",
+        "of hsisr, or `shipped`, those of solo that come with hsisr or those of hybrid that `hsisr weights` made; "
+        "none: train. Of `training`, only device and threads count then.",
     )
 
     @property

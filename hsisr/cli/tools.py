@@ -88,36 +88,54 @@ def import_weights(
     print(out)
 
 
-@command(KNOWN, "hsisr weights", "hsisr weights deepshare-cave-x4")
+@command(KNOWN, "hsisr weights", "hsisr weights deepshare-cave-x4", "hsisr weights hybrid-cave-x8")
 def weights(
     name: Annotated[
         str | None,
-        typer.Argument(help="Weights to fetch and import; a table if left out.", autocompletion=complete.weights),
+        typer.Argument(help="Weights to fetch, or to make; a table if left out.", autocompletion=complete.weights),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Model file to write; <name>.safetensors if left out.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Model file to write; <name>.safetensors if left out, those of hybrid where --model hybrid finds it.",
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """List weights that exist: those the papers' authors published, of which it fetches some and makes a model file,
-    and those that come with hsisr.
+    those that come with hsisr, and those of hybrid, which it makes here from CAVE in minutes.
 
-    The file as published stays in the folder `published` beside the model file. A model file that was made of the same
+    The files as published stay in the folder `published` beside the model file. A model file that was made of the same
     published file stays as it is.
     """
     from hsisr.files import file_hash
     from hsisr.inference import import_checkpoint
     from hsisr.models import model_files
     from hsisr.models.checkpoints import published
-    from hsisr.models.shipped import shipped_models
+    from hsisr.models.shipped import made_model, made_names, shipped_models
     from hsisr.outputs import check_outputs, check_places
 
+    made = made_names()
     if name is None:
         print(published.table())
         for scale, path in shipped_models().items():
             print(f"\nsolo, scale {scale}, any bands, no guide: comes with hsisr: {path}")
+        for known, scale in made.items():
+            path = made_model(scale)
+            state = f"made here: {path}, SHA-256 {file_hash(path)}" if path.is_file() else "not made here yet"
+            print(f"\n{known}: hybrid, scale {scale}, 31 bands of 400-700 nm, guide of red, green, blue: {state}")
         return
-    entry = published.checkpoint(name)
+    if name in made:
+        from hsisr.training.making import make_weights
+
+        check_places(out)
+        out = out or made_model(made[name])
+        check_outputs([out], [], overwrite)
+        print(make_weights(made[name], out))
+        return
+    entry = published.checkpoint(name, made)
     out = out or Path(f"{name}.safetensors")
     check_places(out)
     source = model_files.checkpoint_hash(out)
