@@ -29,7 +29,7 @@ def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
     headings = {"train": "Training", "validation": "Validation", "test": "Test", "unlabelled": "Unlabelled"}
     imported = [f"{name}: {model.weights['file']}" for name, model in results.models.items() if model.weights]
     if imported:
-        found.append(("Imported weights", f"{', '.join(imported)}; not trained here, on what its authors say"))
+        found.append(("Imported weights", f"{', '.join(imported)}; trained by its authors, on data that they name"))
     parts = benchmark.parts
     if benchmark.folds:
         found.append(("Folds", folds(benchmark)))
@@ -44,7 +44,7 @@ def folds(benchmark: Benchmark) -> str:
     count, seed = len(benchmark.folds), benchmark.choice.fold_seed
     tested = [", ".join(item.name for item in fold.parts["test"]) for fold in benchmark.folds]
     said = "; ".join(f"{number}: {names}" for number, names in enumerate(tested, start=1))
-    return f"{count}, dealt with seed {seed}; each tests what the others train and validate on. {said}"
+    return f"{count}, dealt with seed {seed}; each tests the scenes on which the others train and validate. {said}"
 
 
 def finding(results: Results) -> str:
