@@ -27,8 +27,8 @@ CorrectShift = Annotated[
     typer.Option(
         "--correct-shift",
         metavar="[shift|affine|field]",
-        help="Measure how the guide lies and move it: by a shift above 0.5 LR pixel (or without a word), an affine map, "
-        "or a field, a smooth displacement.",
+        help="Measure how the guide lies and move it: by a shift above 0.5 LR pixel (or without a word), an affine "
+        "map, or a field, a smooth displacement.",
     ),
 ]
 MaskChange = Annotated[

@@ -75,10 +75,9 @@ def finetune(
     lr, guide, options: as for `super_resolve_file`. model: a run folder or model file to start from, or the name of a
     network, such as mulsr-xs, to start fresh. minutes: of training. steps: number of steps, instead of minutes.
     hold_out: part of the scene's longer side that training never sees, for the scores; 0: no such part, and no scores.
-    seed: of fresh weights and of the order of patches. overwrite: replace a finished run in `out`; a stopped run goes
-    on.
-    Returns the content of `out`/finetune.json: reduced and full scores of the model, of bicubic and, with a guide, of
-    gsa.
+    seed: of fresh weights and of the order of patches. overwrite: replace a finished run in `out`; a stopped run
+    goes on.
+    Returns the content of `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
     Raises HsisrError for images that do not fit together and for a scene that is too small.
     """
     import torch
@@ -359,8 +358,7 @@ def _keep_best(feed: Feed, validate: _Validation, starts: dict[str, dict[str, An
 
 
 def _footprint(feed: Feed, training: Part, kind: str) -> Footprint | None:
-    """The footprint of an LR pixel, `reduced` or `full`, measured on the training part: the other parts may be too
-    small."""
+    """The footprint of an LR pixel, `reduced` or `full`, from the training part: others may be too small."""
     if feed.guide is None or not feed.method.needs_guide:
         return None
     pair = {

@@ -82,8 +82,7 @@ def super_resolve(
     For scenes larger than memory, and for more options, see `hsisr.inference.super_resolve_file`; it makes the same
     checks.
     Warns (UserWarning) if something fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity,
-    and
-    for images and models that do not fit together.
+    and for images and models that do not fit together.
 
     Example:
 
