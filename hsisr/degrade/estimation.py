@@ -51,7 +51,7 @@ def estimate_sensor(
     sampler: Sampler | None = None,
     valid: np.ndarray | None = None,
 ) -> KnownSensor:
-    """Measure how the sensors took an LR image and its guide; what is `known` already stays.
+    """Measure and return how the sensors took an LR image and its guide; what is `known` already stays.
 
     lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel.
 
