@@ -265,8 +265,8 @@ class Recipe(Section):
     weights: str | None = Field(
         None,
         description="Existing weights instead of a training: a paper's own checkpoint, a model file of hsisr, or "
-        "`shipped`, those of solo that come with hsisr; none: train. With weights, only device and "
-        "threads of `training` count.",
+        "`shipped`, those of solo that come with hsisr or those of hybrid that `hsisr weights` has made; none: train. "
+        "With weights, only device and threads of `training` count.",
     )
 
     @property
@@ -582,11 +582,27 @@ def json_schema() -> dict:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML that names no key twice: the last one would win in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: dict[str, yaml.ScalarNode] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and seen.setdefault(key.value, key) is not key:
+                first, second = seen[key.value].start_mark.line + 1, key.start_mark.line + 1
+                where = f"line {first}" if first == second else f"lines {first} and {second}"
+                raise HsisrError(f"{self.name}: names {key.value} twice, {where}; keep one, or join what they hold")
+        return node
+
+
 def _read_yaml(path: Path) -> dict:
     if not path.exists():
         raise HsisrError(f"{path}: no such configuration file")
     try:
-        content = yaml.safe_load(read_text(path))
+        loader = _Loader(read_text(path))
+        loader.name = str(path)
+        content = loader.get_single_data()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise HsisrError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     _check_extent(path, content)

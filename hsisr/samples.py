@@ -62,6 +62,16 @@ class TrainingSamples(Protocol):
         """Plain values that are the same for the same samples: what they are made of, by content, never by a path."""
 
 
+class HeldOut(Protocol):
+    """What a network holds out of its own training, to choose its weights by."""
+
+    def __call__(self, network: Any) -> float:
+        """PSNR in dB of a network; the weights that have the greatest are kept."""
+
+    def settle(self, network: Any) -> None:
+        """Change the weights that are kept, once, after training."""
+
+
 def augment(sample: Sample, rng: np.random.Generator) -> Sample:
     """The sample after the published augmentations, the same for its LR image, guide and HR image.
 

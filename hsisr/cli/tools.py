@@ -88,37 +88,56 @@ def import_weights(
     print(out)
 
 
-@command(KNOWN, "hsisr weights", "hsisr weights deepshare-cave-x4")
+@command(KNOWN, "hsisr weights", "hsisr weights deepshare-cave-x4", "hsisr weights hybrid-cave-x8")
 def weights(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="Weights to fetch and import; if left out, print a table.", autocompletion=complete.weights
+            help="Weights to fetch, or to make; if left out, print a table.", autocompletion=complete.weights
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Model file to write; <name>.safetensors if left out.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Model file to write; <name>.safetensors if left out, those of hybrid where --model hybrid finds it.",
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """List the weights of the papers' authors and those that come with hsisr, or fetch some and make a model file.
+    """List weights, or fetch or make some: those of the papers' authors, of solo (with hsisr), and of hybrid.
 
-    The published file stays in the folder `published` beside the model file. If the model file comes from the same
+    hsisr fetches the authors' weights and makes a model file; it makes those of hybrid here, from CAVE, in minutes. The
+    published files stay in the folder `published` beside the model file. If the model file comes from the same
     published file already, it stays as it is.
     """
     from hsisr.files import file_hash
     from hsisr.inference import import_checkpoint
     from hsisr.models import model_files
     from hsisr.models.checkpoints import published
-    from hsisr.models.shipped import shipped_models
+    from hsisr.models.shipped import made_model, made_names, shipped_models
     from hsisr.outputs import check_outputs, check_places
 
+    made = made_names()
     if name is None:
         print(published.table())
         for scale, path in shipped_models().items():
             print(f"\nsolo, scale {scale}, any bands, no guide: comes with hsisr: {path}")
+        for known, scale in made.items():
+            path = made_model(scale)
+            state = f"made here: {path}, SHA-256 {file_hash(path)}" if path.is_file() else "not made here yet"
+            print(f"\n{known}: hybrid, scale {scale}, 31 bands of 400-700 nm, guide of red, green, blue: {state}")
         return
-    entry = published.checkpoint(name)
+    if name in made:
+        from hsisr.training.making import make_weights
+
+        check_places(out)
+        out = out or made_model(made[name])
+        check_outputs([out], [], overwrite)
+        print(make_weights(made[name], out))
+        return
+    entry = published.checkpoint(name, made)
     out = out or Path(f"{name}.safetensors")
     check_places(out)
     source = model_files.checkpoint_hash(out)

@@ -137,7 +137,6 @@ def _provenance(data_set: DataSet, scene: str, raw: RawFiles, used: list[Path]) 
         "title": data_set.title,
         "licence": data_set.licence,
         "citation": data_set.citation,
-        "origin": raw.manifest["origin"],
-        "fetched": raw.manifest["date"],
+        # where the files came from and when is in the manifest: the same files make the same scene
         "sha256": {PurePosixPath(name).name: raw.files[name]["sha256"] for name in names},
     }

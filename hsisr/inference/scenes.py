@@ -31,6 +31,7 @@ from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
 from hsisr.models.apply import Method, open_method
+from hsisr.models.shipped import MADE, NAMED
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.screen import say
@@ -295,6 +296,11 @@ def _lost_place(lr: Source) -> str | None:
 
 def is_untrained(model: Any) -> bool:
     """Whether this names a method that takes any guide, rather than a network that was trained with one."""
+    return is_name(model) and str(model) not in NAMED
+
+
+def is_name(model: Any) -> bool:
+    """Whether this is a name that hsisr knows, which says nothing of the scale, rather than a file."""
     from hsisr.models import registry
 
     return str(model) in registry.names() and not Path(model).exists()
@@ -316,9 +322,11 @@ def open_methods(model: Any, low: Source, sharp: Source | None, options: Options
     """The method that a user names, once for each device; errors as `open_method` and `choose_device`."""
     channels = 0 if sharp is None else sharp.shape[0]
     scale = options.scale
-    if is_untrained(model) and scale is None and sharp is not None:
+    if is_name(model) and scale is None and sharp is not None:
         scale = guide.scale_between(low, sharp, options.align)
     devices = [str(choose_device(name.strip())) for name in options.device.split(",")]
+    if is_name(model) and str(model) == MADE:
+        say(f"model: {MADE}, taught by CAVE; on images of other cameras prior may be better")
     return tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
 
 

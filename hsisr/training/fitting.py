@@ -59,7 +59,8 @@ def fit(
     training: the section `training` of a configuration; None: its defaults.
     objective: what turns a batch into losses; None: as `training` says (`hsisr.training.objectives`).
     others: patches of the objectives `rgb` and `unlabelled`. validate: PSNR in dB of a network, called at every
-    validation (`hsisr.training.validation.Validation` scores pair files); None: the last weights are kept.
+    validation (`hsisr.training.validation.Validation` scores pair files); None: what the network itself holds out
+    (`Model.hold_out`) chooses the weights, or, of one that holds out nothing, the last ones are kept.
     settings: further plain values that identify this run: if they change, training starts anew.
     export: writes a network to a path; called for checkpoints/{best,last}.safetensors at every validation.
     options: arguments of the network's class beside scale, bands and guide_channels, for model.safetensors; None: its
@@ -143,9 +144,15 @@ def run(
 
     identity: what makes the run this one, plain values. unreadable: classes whose source it lacks.
     """
+    from hsisr.models.base import as_model
     from hsisr.training import devices
 
     _check(training)
+    held = None
+    if validate is None and training.select == "validation":
+        held = as_model(model).hold_out(patches)
+    if held is not None:
+        patches, validate = held
     outcome, weights = devices.launch(
         training,
         _fit,
@@ -153,6 +160,8 @@ def run(
         unreadable,
     )
     model.load_state_dict(weights)
+    if held is not None:
+        held[1].settle(model)
     return Outcome(**outcome)
 
 
