@@ -19,7 +19,7 @@ def fill_samples(values: np.ndarray, missing: np.ndarray) -> None:
     line between the pixel's next bands before and after.
     """
     wanted = missing & ~missing_pixels(missing)
-    for band in np.flatnonzero(wanted.any(axis=(1, 2))):
+    for band in map(int, np.flatnonzero(wanted.any(axis=(1, 2)))):
         if missing[band].all():
             _fill_from_bands(values, missing, wanted[band], band)
         else:

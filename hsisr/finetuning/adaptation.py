@@ -240,8 +240,8 @@ def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) 
         raise HsisrError(
             f"{feed.lr.label}: no {side * scale} x {side * scale} pixels without a hole to learn from; crop the scene"
         )
-    images = {"lr": part.low_lr, "guide": part.low_guide, "hr": part.lr}
-    images = {key: image for key, image in images.items() if image is not None}
+    kinds = {"lr": part.low_lr, "guide": part.low_guide, "hr": part.lr}
+    images = {kind: image for kind, image in kinds.items() if image is not None}
     patch_files.cut(path, feed.lr.label, images, places, side, scale)
     return patch_files.PatchFile(path, seed, training.augment)
 
@@ -366,6 +366,7 @@ def _footprint(feed: Feed, training: Part, kind: str) -> Footprint | None:
         "full": (training.lr, training.guide, training.guide_mask),
     }
     lr, guide, valid = pair[kind]
+    assert guide is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where that is too small as well, Wald's PSF is the right guess
         return estimate_footprint(lr, guide, feed.method.scale, valid)

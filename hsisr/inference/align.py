@@ -82,6 +82,7 @@ def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
         low, sharp = replace(low, crs=_ANY_CRS), replace(sharp, crs=_ANY_CRS)
     sharp = _cut_around(low, sharp)
     copy = export(replace(sharp, bad_bands=None), folder / "guide.tif", "geotiff")
+    assert low.transform is not None
     target = finer(low.transform, scale)
     with quiet_gdal():
         image = WarpedVRT(
@@ -171,7 +172,10 @@ def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:
 def measure_footprint(lr: Source, guide: Guide, scale: int) -> Footprint | None:
     """The weights with which an LR pixel reads the guide's grid, measured in the same place; None without one."""
     pair = _most_complete(lr, guide, scale)
-    return None if pair is None else estimate_footprint(pair.lr, pair.guide, scale, pair.mask)
+    if pair is None:
+        return None
+    assert pair.guide is not None
+    return estimate_footprint(pair.lr, pair.guide, scale, pair.mask)
 
 
 def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:

@@ -186,7 +186,7 @@ def scale_between(lr: Source, guide: Source, align: bool = False) -> int:
         _check_crs(lr, guide)
         ratios = _ratios(relation(low, sharp))
     else:
-        ratios = tuple(sharp.shape[axis] / low.shape[axis] for axis in (1, 2))
+        ratios = sharp.shape[1] / low.shape[1], sharp.shape[2] / low.shape[2]
     scale = round(ratios[0])
     if scale < 1 or any(abs(ratio / max(scale, 1) - 1) > _RATIO_TOLERANCE for ratio in ratios):
         if max(ratios) < 1:
@@ -216,6 +216,7 @@ def have_georeference(first: Scene, second: Scene) -> bool:
 
 def relation(lr: Scene, guide: Scene) -> Transform:
     """From (column, row) of the LR image to those of the guide."""
+    assert guide.transform is not None and lr.transform is not None
     return chain(inverse(guide.transform), lr.transform)
 
 
@@ -304,6 +305,7 @@ def _say_apart(lr: Source, guide: Source) -> str:
 
 def _box(scene: Scene) -> tuple[tuple[float, float], tuple[float, float]]:
     """Least and largest x, then y, of a scene."""
+    assert scene.transform is not None
     height, width = scene.shape[1:]
     corners = [apply(scene.transform, *corner) for corner in ((0, 0), (width, 0), (0, height), (width, height))]
     (x0, x1), (y0, y1) = ((min(values), max(values)) for values in zip(*corners, strict=True))
@@ -319,7 +321,9 @@ def _extent(scene: Scene) -> str:
     return f"x {x0:.10g} to {x1:.10g}, y {y0:.10g} to {y1:.10g}"
 
 
-def _move(rows: tuple[int, int], columns: tuple[int, int], by: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+def _move(
+    rows: tuple[int, int], columns: tuple[int, int], by: tuple[int, ...]
+) -> tuple[tuple[int, int], tuple[int, int]]:
     return (rows[0] + by[0], rows[1] + by[0]), (columns[0] + by[1], columns[1] + by[1])
 
 

@@ -70,7 +70,9 @@ class Source:
         if scene.nodata is not None:
             empty = good.copy()
             for _, block in scene.strips():
-                empty &= scene.without_data(block).all(axis=(1, 2))
+                missing = scene.without_data(block)
+                assert missing is not None
+                empty &= missing.all(axis=(1, 2))
                 if not empty.any():
                     break
             good &= ~empty
@@ -127,6 +129,7 @@ class Source:
         bands = np.zeros(len(self.good), bool)
         for rows, columns in self.samples():
             missing = scene.without_data(self.stored(self.good, slice(*rows), slice(*columns)))
+            assert missing is not None
             missing &= ~missing_pixels(missing)
             samples += int(missing.sum())
             pixels += int(missing.any(axis=0).sum())

@@ -106,7 +106,8 @@ def super_resolve(
     if uncertainty:
         check_tells(method)
     feed = learn_scene(prepared.feed)
-    estimate, _ = feed(*((0, size) for size in low.scene.shape[1:]))
+    height, width = low.scene.shape[1:]
+    estimate, _ = feed((0, height), (0, width))
     if out is not None:
         origin = prepared.origin(str(model) if isinstance(model, (str, os.PathLike)) else method.name)
         export(result_scene(low, _Held(estimate), method.scale, origin, feed.may_lack_pixels), out)

@@ -231,6 +231,7 @@ def _with_missing(path: Path, scene: Scene) -> Scene:
     missing_bands = np.zeros((height, width), np.int32)
     for rows, block in scene.strips():
         missing = scene.without_data(block)
+        assert missing is not None
         has_data |= ~missing.all(axis=(1, 2))
         missing_bands[rows] = missing[~declared_bad].sum(axis=0)
     bad = declared_bad | ~has_data

@@ -143,11 +143,11 @@ def _find_missing(path: Path, own: dict[str, Any], dtype: np.dtype) -> tuple[flo
     limits = next((np.ravel(value) for key, value in own.items() if key == "valid_range"), None)
     if limits is not None and len(limits) == 2:
         least, most = (_number(path, "valid_range", limit) for limit in limits)
-    if not fills and (least is not None or most is not None):
-        fills = [_number_outside(least, most, dtype)]
-    if not fills or fills[0] is None:
+    limited = least is not None or most is not None
+    nodata = fills[0] if fills else _number_outside(least, most, dtype) if limited else None
+    if nodata is None:
         return None, Marks()
-    return fills[0], Marks(tuple(fills[1:]), least, most)
+    return nodata, Marks(tuple(fills[1:]), least, most)
 
 
 def _number_outside(least: float | None, most: float | None, dtype: np.dtype) -> float | None:

@@ -305,7 +305,7 @@ class _Raster(LazyArray):
         """Lower-case tags of one band; those of GDAL's IMAGERY domain are given as if they were plain."""
         image = self._images[number]
         imagery = {key.lower(): value for key, value in image.tags(band, ns="IMAGERY").items()}
-        tags = {}
+        tags: dict[str, str] = {}
         if "central_wavelength_um" in imagery:
             tags |= {"wavelength": imagery["central_wavelength_um"], "wavelength_units": "um"}
             tags |= {"fwhm": imagery["fwhm_um"]} if "fwhm_um" in imagery else {}

@@ -33,8 +33,8 @@ def read(path: Path, crs: str | None = None, georeference: str | None = None) ->
     if pixels.dtype not in (np.uint8, np.uint16):
         raise HsisrError(f"{path}: stored as {pixels.dtype}; a photograph has 8 or 16 bits")
     colours = pixels[: 3 if len(pixels) >= 3 else 1]  # the second or fourth channel is transparency
-    facts = {"crs": place.crs, "transform": place.transform, "mask": valid}
-    return Scene(colours, name=scene_name(path), scale=1.0 / np.iinfo(pixels.dtype).max, **facts)
+    scale = 1.0 / np.iinfo(pixels.dtype).max
+    return Scene(colours, name=scene_name(path), scale=scale, crs=place.crs, transform=place.transform, mask=valid)
 
 
 def describe(path: Path) -> dict[str, Any]:
