@@ -1,4 +1,4 @@
-"""The one door to HDF5: what our own files hold is checked before it is used, and nothing outside a file is followed.
+"""The one door to HDF5: it checks our own files before anything uses them, and follows no link out of a file.
 
 Our files - scenes, pairs, patches, previews - carry a stamp. A file without it is somebody else's, and is only refused;
 one with it that does not hold what it should is damaged, and may be deleted and made again. Whoever reads an object
@@ -47,13 +47,13 @@ _WORDS = {"patches": "patch"}
 @contextmanager
 def writing(path: str | os.PathLike, kind: str, identity: Any = None) -> Iterator[h5py.File]:
     """A new file of a kind, stamped with what made it; written whole or not at all."""
-    with atomic_path(path) as temporary, created(temporary) as file:
+    with atomic_path(path) as temporary, create(temporary) as file:
         set_attributes(file, stamp(kind, identity))
         yield file
 
 
 @contextmanager
-def created(path: str | os.PathLike, **options: Any) -> Iterator[h5py.File]:
+def create(path: str | os.PathLike, **options: Any) -> Iterator[h5py.File]:
     """A new HDF5 file, open for writing. options: of `h5py.File`. Raises OSError, at the end, if the disk was full.
 
     The library ends the process where a write fails while it closes a file. So it never hears of a failure.
@@ -101,11 +101,11 @@ def reading(path: str | os.PathLike, kind: str) -> Iterator[h5py.File]:
     Raises HsisrError if it is absent, damaged, or not of this kind.
     """
     path = Path(path)
-    with told(path, kind), opened(path, kind) as file:
+    with explain_damage(path, kind), open_file(path, kind) as file:
         yield file
 
 
-def opened(path: str | os.PathLike, kind: str) -> h5py.File:
+def open_file(path: str | os.PathLike, kind: str) -> h5py.File:
     """A file of a kind, open for reading, its stamp checked. Errors as `reading`."""
     path = Path(path)
     if not path.is_file():
@@ -119,7 +119,7 @@ def opened(path: str | os.PathLike, kind: str) -> h5py.File:
             f"{_REMEDIES[kind][0]}{_OTHER_FORMATS.get(kind, '')}"
         ) from error
     try:
-        with told(path, kind):
+        with explain_damage(path, kind):
             check_stamp(path, {"schema": attribute(file, "schema", str, "")}, kind)
     except BaseException:
         file.close()
@@ -185,7 +185,7 @@ def leak(parent: h5py.Group, name: str) -> str | None:
 
 
 @contextmanager
-def told(path: str | os.PathLike, kind: str) -> Iterator[None]:
+def explain_damage(path: str | os.PathLike, kind: str) -> Iterator[None]:
     """Turn whatever a damaged file of ours makes a library raise into one line that says what to do."""
     try:
         yield
@@ -200,8 +200,8 @@ def told(path: str | os.PathLike, kind: str) -> Iterator[None]:
 def dataset(group: h5py.Group, name: str, kinds: str = "", rank: int | None = None) -> h5py.Dataset:
     """A data set that lies in the file. kinds: numpy's letters of types that it may have; rank: number of its axes.
 
-    Raises ValueError or KeyError, which `told` turns into a line, for another object, type or rank, and for one that
-    says that it holds more than it can.
+    Raises ValueError or KeyError, which `explain_damage` turns into a line, for another object, type or rank, and for
+    one that says that it holds more than it can.
     """
     found = child(group, name)
     if not isinstance(found, h5py.Dataset):

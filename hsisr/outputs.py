@@ -33,16 +33,16 @@ def check_outputs(
     An output is refused where it, or what GDAL keeps beside it, is one of the inputs or belongs to one: under the same
     name, by a link, as header or data of an ENVI pair, as a sidecar, or as a file in an input folder.
     """
-    outs = [Path(out) for out in outs]
+    written = [Path(out) for out in outs]
     given = [Path(image) for image in inputs if image is not None]
     read = {file: image for image in given for file in _identities(image)}
     folders = [image.resolve() for image in given if image.is_dir()]
-    for number, out in enumerate(outs):
+    for number, out in enumerate(written):
         for file in _with_sidecars(out):
             _check_not_read(out, file, read, folders)
-        if any(_same(out, other) for other in outs[:number]):
+        if any(_same(out, other) for other in written[:number]):
             raise HsisrError(f"{out}: is named for two outputs; give each a name of its own")
-    for out in map(Path, outs):
+    for out in written:
         if out.is_dir():
             raise HsisrError(f"{out}: is a folder; give the name of a file")
         _check_folder(out)

@@ -1,4 +1,4 @@
-"""Training samples: what one is, what a training takes them from, and their flips and rotations."""
+"""Training samples: what they hold, where a training gets them, and their flips and rotations."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Images = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 class Sample:
     """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp) or None.
 
-    Of `TrainingSamples.stacked`: several of them, with a first axis N.
+    Of `TrainingSamples.stack`: several of them, with a first axis N.
     """
 
     lr: np.ndarray
@@ -52,7 +52,7 @@ class TrainingSamples(Protocol):
     def __len__(self) -> int:
         """Samples in one epoch."""
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, counted over the whole run from 0, stacked along a new first axis."""
 
     def scene_of(self, number: int) -> str:
@@ -60,6 +60,16 @@ class TrainingSamples(Protocol):
 
     def identity(self) -> dict[str, Any]:
         """Plain values that are the same for the same samples: what they are made of, by content, never by a path."""
+
+
+class HeldOut(Protocol):
+    """What a network holds out of its own training, to choose its weights by."""
+
+    def __call__(self, network: Any) -> float:
+        """PSNR in dB of a network; the weights that have the greatest are kept."""
+
+    def settle(self, network: Any) -> None:
+        """Change the weights that are kept, once, after training."""
 
 
 def augment(sample: Sample, rng: np.random.Generator) -> Sample:

@@ -45,10 +45,10 @@ _MOST_DEPTH = 2
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scene:
-    """A scene: an image cube and what is known of it.
+    """A scene: an image cube, with everything that is known of it.
 
     stored: (bands, H, W), any numeric type: a numpy array, or a lazy one (an h5py dataset, a raster's window reader)
-        that has `shape` and `dtype` and reads what it is indexed with.
+        that has `shape` and `dtype`, and reads only what an index asks for.
     name: the scene's id, letters, digits, `_` and `-`.
     scale, offset: value = stored * scale + offset; values of a scene ready for the pipeline lie in [0, 1].
     wavelengths_nm, fwhm_nm: (bands,) band centres and widths in nanometres, or None where unknown.
@@ -57,7 +57,7 @@ class Scene:
     crs: WKT or authority string; transform: affine (a, b, c, d, e, f) from (column, row) to CRS coordinates.
     nodata: stored value of samples that hold no data; `cube` gives 0 for them.
     guide: the real sharp image of the same ground.
-    provenance: origin, hashes, licence: whatever is known of where the scene came from (JSON values).
+    provenance: where the scene comes from: origin, hashes, licence and more (JSON values).
 
     Example:
 
@@ -349,9 +349,9 @@ class Scene:
 
         Raises HsisrError if the file is absent, damaged or not a scene file.
         """
-        file = hdf5.opened(path, "scene")
+        file = hdf5.open_file(path, "scene")
         try:
-            with hdf5.told(path, "scene"):
+            with hdf5.explain_damage(path, "scene"):
                 return Scene._read(file)
         except BaseException:
             file.close()
@@ -438,7 +438,7 @@ class _Cube(h5py.Dataset):  # type: ignore[misc]  # h5py has no types
     """The cube of an open scene file; what is damaged in it is one line for whoever reads it."""
 
     def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
-        with hdf5.told(self.file.filename, "scene"):
+        with hdf5.explain_damage(self.file.filename, "scene"):
             return super().__getitem__(key, new_dtype)
 
 

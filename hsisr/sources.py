@@ -167,7 +167,7 @@ def own_sources(folder: Path, only: str | None = None) -> OwnSources:
 
 def csrc_folder() -> Path | None:
     """The folder of the C++ and CUDA sources; None if it is missing."""
-    return _beside("csrc", "binding.cpp")
+    return _find_folder("csrc", "binding.cpp")
 
 
 def workflow_folder() -> Path:
@@ -180,7 +180,7 @@ def profiles_folder() -> Path:
     return _need_folder("profiles", "default/config.yaml")
 
 
-def _beside(name: str, known: str) -> Path | None:
+def _find_folder(name: str, known: str) -> Path | None:
     """A folder that travels inside an installed package as _<name>, and lies beside it in a checkout."""
     for folder in (PACKAGE.folder / f"_{name}", PACKAGE.folder.parent / name):
         if (folder / known).is_file():
@@ -189,7 +189,7 @@ def _beside(name: str, known: str) -> Path | None:
 
 
 def _need_folder(name: str, known: str) -> Path:
-    folder = _beside(name, known)
+    folder = _find_folder(name, known)
     if folder is None:
         raise HsisrError(
             f"{PACKAGE.folder}: lacks the folder {name}; install hsisr again, from its wheel or a checkout"

@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
         steps = STEPS[arm.model]
         if arm.budget == "time":
             steps = round(steps * seconds["none"] / seconds[arm.component])
-        network = _trained(arm, steps, data, options.out / "runs" / arm.name)
+        network = _train(arm, steps, data, options.out / "runs" / arm.name)
         scores = {name: _score(network, pair, SCALE) for name, pair in data.test.items()}
         write_json(file, {**asdict(arm), "steps": steps, "scores": scores, "bicubic": data.bicubic})
         print(f"{arm.name}: {_mean(scores)[0] - _mean(data.bicubic)[0]:+.2f} dB", flush=True)
@@ -140,7 +140,7 @@ class Data:
         return spectra, {"rgb": photographs, "unlabelled": lr_only}
 
 
-def _trained(arm: Arm, steps: int, data: Data, folder: Path) -> Any:
+def _train(arm: Arm, steps: int, data: Data, folder: Path) -> Any:
     samples, others = data.samples(arm.labelled, arm.seed)
     torch.manual_seed(arm.seed)
     network = registry.build(arm.model, SCALE, samples.bands, 0)
@@ -177,7 +177,7 @@ def _costs(model: str, data: Data, file: Path) -> dict[str, float]:
             for name in COMPONENTS:
                 with tempfile.TemporaryDirectory() as folder:
                     started = time.process_time()
-                    _trained(Arm(model, "time", name, max(COUNTS), 0), TIMED, data, Path(folder))
+                    _train(Arm(model, "time", name, max(COUNTS), 0), TIMED, data, Path(folder))
                     found[name].append((time.process_time() - started) / TIMED)
         write_json(file, {name: statistics.median(times) for name, times in found.items()})
     return read_json(file)

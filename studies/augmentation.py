@@ -42,7 +42,7 @@ TRAIN_SCENES = (
 class AugmentedAfterwards(PatchFile):
     """Crops that are degraded first and augmented then."""
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, stacked."""
         samples = [augment(self[k], np.random.default_rng([self.seed, 7, k])) for k in numbers]
         return Sample(*(np.stack([getattr(sample, key) for sample in samples]) for key in ("lr", "guide", "hr")))
@@ -67,7 +67,7 @@ def main() -> None:
             ("augmented before degradation", PatchFile(path, augment=True)),
             ("augmented afterwards", AugmentedAfterwards(path, augment=False)),
         ):
-            scores = trained(patches, options, Path(folder) / label.replace(" ", "-"), pairs)
+            scores = train(patches, options, Path(folder) / label.replace(" ", "-"), pairs)
             print(f"{label:30}", *(f"{score:.2f}" for score in scores), f"{np.mean(scores):.2f}", sep="  ", flush=True)
 
 
@@ -90,9 +90,7 @@ def test_pair(scene: Scene) -> degrade.Pair:
     return degrade.pair(scene.window(*middle), "mulsr", SCALE)
 
 
-def trained(
-    patches: PatchFile, options: argparse.Namespace, folder: Path, pairs: dict[str, degrade.Pair]
-) -> list[float]:
+def train(patches: PatchFile, options: argparse.Namespace, folder: Path, pairs: dict[str, degrade.Pair]) -> list[float]:
     """PSNR of every pair by a network that was trained on the patches."""
     torch.manual_seed(0)
     network = registry.build(options.base, SCALE, 31, 3)

@@ -84,7 +84,7 @@ def train_literally(chosen: Benchmark, like: MulSR, steps: int) -> LiteralForm:
     """The literal form after `steps` of the preset's training."""
     torch.manual_seed(0)
     literal = LiteralForm(like, chosen.model(MODEL).options["blocks"])
-    timed_fit(chosen, literal, steps)
+    time_fit(chosen, literal, steps)
     return literal
 
 
@@ -94,11 +94,11 @@ def seconds_per_step(chosen: Benchmark, like: MulSR) -> tuple[float, float]:
     for _ in range(ROUNDS):
         options = chosen.model(MODEL).options
         for model in (MulSR(like.scale, **options), LiteralForm(like, options["blocks"])):
-            found[type(model)].append(timed_fit(chosen, model, TIMED_STEPS) / TIMED_STEPS)
+            found[type(model)].append(time_fit(chosen, model, TIMED_STEPS) / TIMED_STEPS)
     return statistics.median(found[MulSR]), statistics.median(found[LiteralForm])
 
 
-def timed_fit(chosen: Benchmark, model: nn.Module, steps: int) -> float:
+def time_fit(chosen: Benchmark, model: nn.Module, steps: int) -> float:
     """Seconds of so many steps of the preset's training, without validation."""
     settings = chosen.model(MODEL).training
     patches = PatchFile(chosen.path(paths.PATCHES), 0, settings.augment)

@@ -63,12 +63,12 @@ def compare(cases: list[Case], repeats: int, folder: Path) -> None:
     for case in cases:
         times: dict[str, list[float]] = {"raw": [], "read": [], "write": [], "convert": []}
         for _ in range(repeats):
-            raw, seconds = timed(case.raw, case.path)
+            raw, seconds = time_call(case.raw, case.path)
             times["raw"].append(seconds)
-            scene, seconds = timed(lambda case=case: read_scene(case.path, **case.options).load())
+            scene, seconds = time_call(lambda case=case: read_scene(case.path, **case.options).load())
             times["read"].append(seconds)
-            times["write"].append(timed(scene.save, folder / "out.h5")[1])
-            times["convert"].append(timed(convert, case, folder / "out.h5")[1])
+            times["write"].append(time_call(scene.save, folder / "out.h5")[1])
+            times["convert"].append(time_call(convert, case, folder / "out.h5")[1])
         size = raw.nbytes / MB
         median = {key: statistics.median(values) for key, values in times.items()}
         bound = 2 * median["raw"] + median["write"]
@@ -82,7 +82,7 @@ def convert(case: Case, out: Path) -> None:
     read_scene(case.path, **case.options).save(out)
 
 
-def timed(function: Callable, *arguments):
+def time_call(function: Callable, *arguments):
     """(result, seconds)"""
     start = time.perf_counter()
     return function(*arguments), time.perf_counter() - start
@@ -159,10 +159,10 @@ def convert_chikusei(folder: Path) -> None:
     """Fetch and convert a file of Chikusei's shape; print seconds and peak memory; status 1 if that is 1 GB or more."""
     path = folder / "HyperspecVNIR_Chikusei_20140729.mat"
     write_chikusei(path)
-    raw_seconds = timed(read_by_bands, path)[1]
+    raw_seconds = time_call(read_by_bands, path)[1]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     datasets.fetch("chikusei", folder / "raw", source=str(folder))
-    seconds = timed(datasets.convert, "chikusei", "chikusei", folder / "raw", folder / "chikusei.h5")[1]
+    seconds = time_call(datasets.convert, "chikusei", "chikusei", folder / "raw", folder / "chikusei.h5")[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     opened = Scene.open(folder / "chikusei.h5")
     with h5py.File(path) as file:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hsisr.models import DeepShare, load_official
-from hsisr.models.resize import bicubic_upsampled
+from hsisr.models.resize import upsample_bicubic
 from tests.unit.plain_deepshare import PlainDeepShare
 
 SCALE = 4
@@ -56,7 +56,7 @@ def main() -> None:
 
 def forward(lr: Tensor) -> Callable[[nn.Module], None]:
     """Super-resolution without gradients."""
-    bicubic = bicubic_upsampled(lr, SCALE)
+    bicubic = upsample_bicubic(lr, SCALE)
 
     def run(form: nn.Module) -> None:
         with torch.inference_mode():
@@ -67,7 +67,7 @@ def forward(lr: Tensor) -> Callable[[nn.Module], None]:
 
 def training(lr: Tensor) -> Callable[[nn.Module], None]:
     """One optimiser step."""
-    bicubic = bicubic_upsampled(lr, SCALE)
+    bicubic = upsample_bicubic(lr, SCALE)
     hr = torch.rand_like(bicubic)
     optimisers: dict[nn.Module, torch.optim.Optimizer] = {}
 

@@ -99,12 +99,12 @@ def main() -> None:
     bicubic = scored(registry.build("bicubic", SCALE, BANDS, 0))
     print(f"bicubic: {bicubic[0]:.2f} / {bicubic[1]:.2f}\n\n| | PSNR / SAM | gain |\n| --- | --- | --- |", flush=True)
     for name in options.only:
-        found = scored(trained(CASES[name], crops, options.steps))
+        found = scored(train(CASES[name], crops, options.steps))
         gain = found - bicubic
         print(f"| {name} | {found[0]:.2f} / {found[1]:.2f} | {gain[0]:+.2f} / {gain[1]:+.2f} |", flush=True)
 
 
-def trained(case: Case, crops: Crops, steps: int) -> Any:
+def train(case: Case, crops: Crops, steps: int) -> Any:
     """`deepshare-s` after its steps, or as many as give the same number of crops."""
     torch.manual_seed(0)
     network = registry.build("deepshare-s", SCALE, BANDS, 0)

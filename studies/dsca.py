@@ -80,7 +80,7 @@ def _measure(images: int, side: int, training: bool, arguments, ceilings) -> lis
     spent = time.perf_counter()
     while len(times["unbind"]) < arguments.repeats or time.perf_counter() - spent < arguments.seconds:
         for name, step in candidates.items():
-            times[name].append(_timed(step, arguments.device, CLOCKS[arguments.clock]))
+            times[name].append(_time(step, arguments.device, CLOCKS[arguments.clock]))
     flop, moved = cost(images, side, training)
     medians = {name: statistics.median(values) for name, values in times.items()}
     rows = []
@@ -148,13 +148,13 @@ def _candidates(images: int, side: int, training: bool, arguments) -> dict[str, 
         found["cpu"] = step(directional_aggregation, dense, backend="cpu")
     else:
         if not training:
-            found["captured"] = _captured(found["unbind"])
+            found["captured"] = _capture(found["unbind"])
         for precision in ("fp32", "tf32", "bf16", "fp16"):
             found[f"cuda {precision}"] = step(scan.directional_aggregation, dense, precision=precision)
     return found
 
 
-def _captured(step: Callable[[], None]) -> Callable[[], None]:
+def _capture(step: Callable[[], None]) -> Callable[[], None]:
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         step()
@@ -165,7 +165,7 @@ def _captured(step: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
-def _timed(step: Callable[[], None], device: str, clock: Callable[[], float]) -> float:
+def _time(step: Callable[[], None], device: str, clock: Callable[[], float]) -> float:
     _wait(device)
     start = clock()
     step()
@@ -183,8 +183,8 @@ def _ceilings(device: str, clock: Callable[[], float]) -> dict[str, float]:
     side, elements = (8192, 1 << 28) if device == "cuda" else (2048, 1 << 25)
     a, b = torch.randn(side, side, device=device), torch.randn(side, side, device=device)
     source, target = torch.randn(elements, device=device), torch.empty(elements, device=device)
-    product = min(_timed(lambda: torch.mm(a, b), device, clock) for _ in range(5))
-    copy = min(_timed(lambda: target.copy_(source), device, clock) for _ in range(5))
+    product = min(_time(lambda: torch.mm(a, b), device, clock) for _ in range(5))
+    copy = min(_time(lambda: target.copy_(source), device, clock) for _ in range(5))
     return {"gflops": 2 * side**3 / product / 1e9, "gbytes": 2 * 4 * elements / copy / 1e9}
 
 

@@ -49,7 +49,7 @@ def print_comparison(forms: dict[str, nn.Module], run: Callable[[nn.Module], Non
         for dtype in TYPES:
             for name, form in forms.items():
                 with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-                    taken = _elapsed(lambda form=form: run(form))
+                    taken = _time(lambda form=form: run(form))
                 if number:
                     seconds.setdefault((dtype, name), []).append(taken)
     medians = {key: statistics.median(values) for key, values in seconds.items()}
@@ -61,10 +61,10 @@ def print_comparison(forms: dict[str, nn.Module], run: Callable[[nn.Module], Non
 
 def _median(run: Callable[[], Tensor], repeats: int) -> float:
     run()
-    return statistics.median(_elapsed(run) for _ in range(repeats))
+    return statistics.median(_time(run) for _ in range(repeats))
 
 
-def _elapsed(run: Callable[[], object]) -> float:
+def _time(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start

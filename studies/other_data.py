@@ -59,7 +59,7 @@ def main() -> None:
         methods = [registry.build(name, scale, bands, channels) for name in options.models]
         if options.train:
             train = _pair(scene, scale, response, slice(0, 2))
-            methods += [_trained(name, train, scale, options) for name in options.train]
+            methods += [_train(name, train, scale, options) for name in options.train]
         cells = [_cell(method, test, scale) for method in methods]
         print(f"| {scene.name} | x{scale}, {bands}, {channels} | {' | '.join(cells)} |", flush=True)
 
@@ -72,7 +72,7 @@ def _pair(scene: Scene, scale: int, response: str | None, thirds: slice = slice(
     return degrade.pair(part, "wald", scale, response=response)
 
 
-def _trained(name: str, pair: Pair, scale: int, options: argparse.Namespace) -> Any:
+def _train(name: str, pair: Pair, scale: int, options: argparse.Namespace) -> Any:
     """A network after its minutes, or None where it cannot do the scale."""
     started = time.perf_counter()
     torch.manual_seed(0)
@@ -125,9 +125,7 @@ def _scenes(data: Path) -> Iterator[tuple[Scene, int, str | None]]:
         guide = Scene(_unit(sharp, sharp.max()), "guide")
         yield Scene(_unit(stored["HSim"], stored["HSim"].max()), file, guide=guide), scale, None
     yield enmap(data / "enmap_potsdam"), 4, "sentinel2"
-    with tempfile.TemporaryDirectory() as folder:
-        datasets.fetch("indian_pines", Path(folder) / "raw", progress=False)
-        pines = datasets.convert("indian_pines", "indian_pines", Path(folder) / "raw", f"{folder}/scene.h5").load()
+    pines = indian_pines()
     for scale in (4, 8):
         yield pines, scale, "worldview2"
 
@@ -135,6 +133,13 @@ def _scenes(data: Path) -> Iterator[tuple[Scene, int, str | None]]:
 def _unit(image: np.ndarray, peak: float) -> np.ndarray:
     """(H, W, bands), as stored, to (bands, H, W) in [0, 1], float32."""
     return np.clip(image.transpose(2, 0, 1).astype(np.float32) / np.float32(peak), 0, 1)
+
+
+def indian_pines() -> Scene:
+    """The whole scene, in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        datasets.fetch("indian_pines", Path(folder) / "raw", progress=False)
+        return datasets.convert("indian_pines", "indian_pines", Path(folder) / "raw", f"{folder}/scene.h5").load()
 
 
 def enmap(folder: Path) -> Scene:

@@ -25,7 +25,7 @@ from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.finetuning.adaptation import table
 from hsisr.inference import Options, finetune, super_resolve_file
-from hsisr.inference.images import filled
+from hsisr.inference.images import fill_invalid
 from hsisr.scene import Scene
 
 #: Part of the rows that training never sees.
@@ -63,7 +63,7 @@ def enmap(data: Path, folder: Path) -> tuple[Path, Path, Options]:
     mosaic = replace(facts, stored=pixels, name="enmap", transform=tuple(transform)[:6], mask=None)
     export(mosaic, folder / "mosaic.tif")
     scene = read_scene(folder / "mosaic.tif")
-    cube = filled(scene.cube, scene.mask)
+    cube = fill_invalid(scene.cube, scene.mask)
     low_valid = scene.mask.reshape(scene.shape[1] // 2, 2, -1, 2).all(axis=(1, 3))
     low = _stored(degrade.degrade(cube, "wald", 2, noise=0), low_valid)
     low[scene.bad_bands] = _NODATA

@@ -73,7 +73,7 @@ def print_access(folder: Path, count: int, repeats: int) -> None:
 
     def in_batches(kind: str | None, order: np.ndarray) -> None:
         for part in np.array_split(order, count // 32):
-            file.stacked(part) if kind is None else stack(kind, part)
+            file.stack(part) if kind is None else stack(kind, part)
 
     rows = (("patch file", None), (".mat file per patch", "mat"), (".mat, compressed", "mat-compressed"))
     tasks = {"one by one": one_by_one, "batches of 32": in_batches}

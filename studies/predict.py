@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
-        print(json.dumps(measured(arguments.run)))
+        print(json.dumps(measure(arguments.run)))
         return
     found = []
     for side in arguments.sides:
@@ -101,7 +101,7 @@ def write_scene(folder: Path, side: int) -> None:
     save_model(folder / "model.safetensors", network, {**metadata, "guide_channels": CHANNELS, "wavelengths_nm": None})
 
 
-def measured(folder: Path) -> dict[str, float]:
+def measure(folder: Path) -> dict[str, float]:
     """Super-resolve a folder's scene in this process: peak bytes, CPU seconds, part of them outside the network."""
     import torch
 

@@ -112,7 +112,7 @@ class Crops:
         high = hr[:, row : row + self.size_px, column : column + self.size_px]
         return orient(Sample(low.astype(np.float32), None, high.astype(np.float32)), int(rng.integers(8)))
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         """Crops of those numbers, stacked along a new first axis."""
         samples = [self[number] for number in numbers]
         return Sample(np.stack([one.lr for one in samples]), None, np.stack([one.hr for one in samples]))

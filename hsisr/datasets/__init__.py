@@ -16,7 +16,7 @@ _PUBLIC = {
     "split": "hsisr.datasets.splits",
     "Item": "hsisr.datasets.splits",
     "fetch": "hsisr.datasets.fetching",
-    "held": "hsisr.datasets.fetching",
+    "find_scenes": "hsisr.datasets.fetching",
     "convert": "hsisr.datasets.conversion",
     "present": "hsisr.datasets.overview",
     "READERS": "hsisr.datasets.readers",
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hsisr.datasets.catalogue import names as names
     from hsisr.datasets.conversion import convert as convert
     from hsisr.datasets.fetching import fetch as fetch
-    from hsisr.datasets.fetching import held as held
+    from hsisr.datasets.fetching import find_scenes as find_scenes
     from hsisr.datasets.overview import info as info
     from hsisr.datasets.overview import page as page
     from hsisr.datasets.overview import present as present

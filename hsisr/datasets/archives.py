@@ -183,7 +183,7 @@ def _safe_name(archive: Path, name: str) -> PurePosixPath | None:
 
 def _copy(archive: Path, source: IO[bytes], target: Path, declared: int, budget: _Budget) -> None:
     written = 0
-    with _made(target, budget.folder) as file:
+    with _create(target, budget.folder) as file:
         while block := source.read(_BLOCK_BYTES):
             written += len(block)
             budget.add_bytes(len(block))
@@ -194,7 +194,7 @@ def _copy(archive: Path, source: IO[bytes], target: Path, declared: int, budget:
         raise HsisrError(f"{archive}: cut: a member holds {written:,} of the {declared:,} bytes it declares")
 
 
-def _made(target: Path, folder: Path) -> IO[bytes]:
+def _create(target: Path, folder: Path) -> IO[bytes]:
     """A new file in the staging folder, open for writing. Raises HsisrError, which names `folder`, if it cannot be."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

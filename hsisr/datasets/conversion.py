@@ -90,7 +90,7 @@ def _paths(data_set: DataSet, scene: str, raw: RawFiles, layout: tuple[str, ...]
             f"{len(present)} of {len(data_set.scenes)}: {', '.join(present[:40])}; restrict the set to them by "
             f"scenes: {{{data_set.name}: [...]}} in the config, or get the rest"
         )
-    return [raw.verified(path) for path in found]
+    return [raw.verify(path) for path in found]
 
 
 def _read(paths: list[Path], reader: str, options: dict[str, Any]) -> Scene:
@@ -137,7 +137,6 @@ def _provenance(data_set: DataSet, scene: str, raw: RawFiles, used: list[Path]) 
         "title": data_set.title,
         "licence": data_set.licence,
         "citation": data_set.citation,
-        "origin": raw.manifest["origin"],
-        "fetched": raw.manifest["date"],
+        # where the files came from and when is in the manifest: the same files make the same scene
         "sha256": {PurePosixPath(name).name: raw.files[name]["sha256"] for name in names},
     }

@@ -33,15 +33,15 @@ def fetch(
 ) -> dict:
     """Bring a data set to `folder`, check it, write `folder`/manifest.json, and return the manifest.
 
-    name: of the data set. source: a folder, an archive, a file:// or an http(s):// URL to take it from in place of the
-    published one. progress: whether the screen shows how far it is. extra: see `entry`.
-    What is already there and right is not fetched again; a download that was cut off goes on.
-    Raises HsisrError in one line if the data set cannot be fetched: which URL, why, and what to do.
+    name: of the data set. source: a folder, an archive, a file:// or an http(s):// URL to take instead of the published
+    one. progress: whether the screen shows the progress. extra: see `entry`.
+    Files that are there and right stay; a download that stopped half-way goes on.
+    Raises HsisrError if it cannot get the data set; the error names the URL, the reason, and what to do.
     """
     data_set = entry(name, extra)
     folder = Path(folder).resolve()
     source = source or os.environ.get(f"HSISR_SOURCE_{name.upper()}") or data_set.path
-    if (done := _complete(data_set, folder, source)) is not None:
+    if (done := _find_complete(data_set, folder, source)) is not None:
         return done
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,11 +66,12 @@ def fetch(
     return content
 
 
-def held(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
-    """The scenes of a data set that a local folder holds, in the catalogue's order.
+def find_scenes(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
+    """Find the scenes of a data set in a local folder, and return their names in the catalogue's order.
 
-    name: of the data set. source: as `fetch` takes it. extra: see `entry`. None where it cannot be seen without
-    fetching: on the network, in an archive. Raises HsisrError if the folder is absent, or holds neither a scene nor an
+    name: of the data set. source: as `fetch` takes it. extra: see `entry`. Returns None for a source that must be
+    fetched first: an address on the network, or an archive. Raises HsisrError if the folder is absent, or holds neither
+    a scene nor an
     archive of the data set.
     """
     data_set, local = entry(name, extra), _local_path(source)
@@ -96,7 +97,7 @@ class _Obtained:
     archives: list[Path] = field(default_factory=list)
 
 
-def _complete(data_set: DataSet, folder: Path, source: str | None) -> dict | None:
+def _find_complete(data_set: DataSet, folder: Path, source: str | None) -> dict | None:
     """The manifest, if an earlier fetch from the same source has all scenes here, in files of the recorded sizes."""
     if not (folder / manifest.NAME).is_file():
         return None

@@ -50,7 +50,7 @@ class RawFiles:
     files: dict[str, dict[str, Any]]
     manifest: dict[str, Any]
 
-    def verified(self, name: str) -> Path:
+    def verify(self, name: str) -> Path:
         """Path of one file, after its size and hash were found to be those of the manifest."""
         path = self.root / name
         recorded = self.files[name]

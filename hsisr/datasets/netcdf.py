@@ -29,7 +29,7 @@ def write(scene: Scene, out: Path) -> None:
     The bands' axis is called `wavelength` where their centres rise or fall, as CF asks of an axis, else `band`. A mask
     of a scene without a nodata value becomes the variable `valid`; else masked pixels hold the fill value.
     """
-    with atomic_path(out, suffix=".nc") as new, hdf5.created(new, track_order=True) as file:
+    with atomic_path(out, suffix=".nc") as new, hdf5.create(new, track_order=True) as file:
         hdf5.set_attributes(file, _file_attributes(scene))
         axes = _axes(file, scene)
         beside = _bands(file, scene, axes[0])

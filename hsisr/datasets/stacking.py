@@ -13,7 +13,7 @@ from hsisr.scene import Scene
 _TOLERANCE_PX = 0.01
 
 
-def stacked(scenes: Sequence[Scene], names: Sequence[str], name: str) -> Scene:
+def stack(scenes: Sequence[Scene], names: Sequence[str], name: str) -> Scene:
     """One scene, named `name`, of the bands of several, in order; as lazy as they are.
 
     names: what messages call each. Stored numbers stay as they are where all agree in type, scale, offset and nodata

@@ -43,7 +43,7 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
 
     format: geotiff, cog, envi, netcdf, matlab5, matlab7.3, npy or scene; by default what the ending says.
     ENVI makes two files, `out` and its header; given .hdr, the data get the ending .img.
-    An older file of this name is replaced, and what GDAL kept beside it is removed.
+    Replaces an older file of this name, and removes what GDAL kept beside it.
     Raises HsisrError for an unknown ending, if the scene does not fit into the format, or if it is read from `out`.
     """
     out = Path(out)
@@ -302,7 +302,7 @@ def _write_matlab73(scene: Scene, out: Path) -> None:
     """HDF5 with MATLAB's 512-byte header and classes; axes stand in reverse, as MATLAB writes them."""
     bands, height, width = scene.shape
     with atomic_path(out, suffix=".mat") as new:
-        with hdf5.created(new, userblock_size=512) as file:
+        with hdf5.create(new, userblock_size=512) as file:
             chunks = (1, min(width, 256), min(height, 256))
             cube = file.create_dataset("cube", (bands, width, height), np.float32, chunks=chunks, compression=1)
             cube.attrs["MATLAB_class"] = np.bytes_("single")

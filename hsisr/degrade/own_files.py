@@ -96,7 +96,7 @@ def _table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     values = read_plane(path)
     if values.ndim != 2 or values.dtype.kind not in "buif":
         raise HsisrError(f"{path}: {values.dtype} {values.shape}; expected one array of numbers with two axes")
-    return _numbered(values.shape[1]), values.astype(float)
+    return _number_columns(values.shape[1]), values.astype(float)
 
 
 def _text_table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
@@ -123,7 +123,7 @@ def _text_table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         raise HsisrError(f"{path}: holds no numbers")
     table = np.array(rows)
     if names is None or len(names) != table.shape[1]:
-        names = _numbered(table.shape[1])
+        names = _number_columns(table.shape[1])
     return names, table
 
 
@@ -133,7 +133,7 @@ def _words(line: str) -> list[str]:
     return re.split(r"\s*[,\t]\s*|\s+", line.strip())
 
 
-def _numbered(columns: int) -> tuple[str, ...]:
+def _number_columns(columns: int) -> tuple[str, ...]:
     return tuple(f"column {number + 1}" for number in range(columns))
 
 

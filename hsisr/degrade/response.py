@@ -81,14 +81,14 @@ def response(name: str | os.PathLike[str], wavelengths_nm: np.ndarray, fwhm_nm: 
         return response_by_index(name, len(wavelengths_nm))
     table = load_response(name)
     assert table.wavelengths_nm is not None  # else it goes by index
-    centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
+    centres = _check_bands(wavelengths_nm, "wavelengths_nm")
     on_grid = centres.shape == table.wavelengths_nm.shape and np.allclose(centres, table.wavelengths_nm, 0, 1e-6)
     if on_grid:
         matrix = table.values.T
     elif fwhm_nm is None:
         matrix = _interpolate(table, centres)
     else:
-        matrix = _band_average(table, centres, _checked_bands(fwhm_nm, "fwhm_nm", len(centres)))
+        matrix = _band_average(table, centres, _check_bands(fwhm_nm, "fwhm_nm", len(centres)))
     sums = matrix.sum(axis=1)
     empty = [channel for channel, total in zip(table.channels, sums, strict=True) if not total > 0]
     if empty:
@@ -182,7 +182,7 @@ def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
         >>> degrade.spectral_mixup_matrix(np.linspace(400, 700, 31)).shape
         (31, 8)
     """
-    centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
+    centres = _check_bands(wavelengths_nm, "wavelengths_nm")
     if len(centres) < 2:
         raise HsisrError("spectral mixup matrix: one band has no spacing; expected two or more wavelengths")
     order = np.argsort(centres, kind="stable")
@@ -199,7 +199,7 @@ def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
 _ROWS = 64
 
 
-def _checked_bands(values: np.ndarray, what: str, count: int | None = None) -> np.ndarray:
+def _check_bands(values: np.ndarray, what: str, count: int | None = None) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     shape_is_right = values.ndim == 1 and len(values) > 0 and count in (None, len(values))
     if not shape_is_right or not np.isfinite(values).all() or not (values > 0).all():

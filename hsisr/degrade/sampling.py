@@ -87,7 +87,7 @@ def build_sampler(
     `nearest`, or `wrap`, the opposite side of the image. phase: of `strided`, 0 .. scale - 1. H and W are multiples of
     scale, but for `imresize`, which rounds up.
     """
-    left, right = _separated(kernel, np.finfo(float).eps)
+    left, right = _separate(kernel, np.finfo(float).eps)
     rows = [_axis(shape[0], scale, taps, sampling, border, phase) for taps in left]
     columns = [_axis(shape[1], scale, taps, sampling, border, phase) for taps in right]
     sparse = _sparse()
@@ -108,7 +108,7 @@ def build_crop_sampler(
     phase: int = 0,
 ) -> CropSampler:
     """As `build_sampler`, quick where every crop of one size has a kernel of its own; exact to CROP_PRECISION."""
-    left, right = _separated(kernel, CROP_PRECISION)
+    left, right = _separate(kernel, CROP_PRECISION)
     units, reads = _unit_axes(shape[0], scale, left.shape[1], sampling, border, phase)
     rows = (left @ units).reshape(len(left), -1, shape[0]).transpose(1, 0, 2)
     units, _ = _unit_axes(shape[1], scale, right.shape[1], sampling, border, phase)
@@ -116,7 +116,7 @@ def build_crop_sampler(
     return CropSampler(np.ascontiguousarray(rows), reads, columns.reshape(-1, columns.shape[2]))
 
 
-def _separated(kernel: np.ndarray | None, precision: float) -> tuple[np.ndarray, np.ndarray]:
+def _separate(kernel: np.ndarray | None, precision: float) -> tuple[np.ndarray, np.ndarray]:
     """A kernel as a sum of outer products: taps along the rows and along the columns, (terms, taps) each."""
     if kernel is None:
         kernel = np.ones((1, 1))
@@ -171,7 +171,7 @@ def interpolate(
     return _resize(array, factor, axis_matrix)
 
 
-def interpolated(cube: np.ndarray, valid: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def interpolate_at(cube: np.ndarray, valid: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A cube (B, H, W) at places (2, n, m), rows and columns in its pixels: values (B, n, m) float32, and valid (n, m).
 
     By quintic splines, which lose less than cubic ones; samples that are not valid are replaced by the nearest one

@@ -17,7 +17,7 @@ from hsisr.scene import Scene
 
 
 class AnyPair:
-    """What pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`) have in common; see `Pair`."""
+    """The common part of pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`); see `Pair`."""
 
     name: str
     lr: np.ndarray
@@ -52,7 +52,7 @@ class AnyPair:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pair(AnyPair):
-    """What a model sees and what it is scored against; an LR pixel i covers the HR pixels i s .. i s + s - 1.
+    """The images that a model sees, and the reference; an LR pixel i covers the HR pixels i s .. i s + s - 1.
 
     lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), up to s - 1 rows and
     columns less under `mixup`, or None under `full`.
@@ -82,11 +82,10 @@ def degrade(
 ) -> np.ndarray:
     """The LR image (B, h, w) that a protocol makes of a cube (B, H, W).
 
-    cube: float, without NaN, in [0, 1] under the protocols that clip; cropped at the bottom and right to a multiple
-    of `scale`, but for `mixup`, where h and w are rounded up. noise: None as the protocol says, 0 none, else a standard
-    deviation, `{snr_db: ..}` or a Noise.
-    seed: of the noise and of the random training degradation. training: degrade as the protocol does for
-    training patches, which differs from the test only where `Protocol.random_training` is set.
+    cube: float, without NaN, in [0, 1] under the protocols that clip. It is cropped at the bottom and right to a
+    multiple of `scale`; `mixup` rounds h and w up instead. noise: None: as the protocol says; 0: none; else a standard
+    deviation, `{snr_db: ..}` or a Noise. seed: of the noise and of the random training degradation. training: degrade
+    as for training patches. This differs from the test only if `Protocol.random_training` is set.
     Returns float64 for float64 input, else float32; always computed in float64.
     Raises HsisrError for an unknown protocol, for `full`, and for input that cannot be degraded.
 
@@ -97,8 +96,8 @@ def degrade(
         (5, 8, 8)
     """
     protocol = find_protocol(protocol)
-    cube = _cropped(check_cube(cube, scale), scale, protocol.cuts_back)
-    lr = _degraded(cube, protocol, scale, noise, seed, training)
+    cube = _crop(check_cube(cube, scale), scale, protocol.cuts_back)
+    lr = _degrade(cube, protocol, scale, noise, seed, training)
     return lr if cube.dtype == np.float64 else lr.astype(np.float32)
 
 
@@ -108,10 +107,10 @@ def degrade_crop(crop: np.ndarray, protocol: Protocol, scale: int, seed: int | S
     crop: (B, H, W) float64, finite, H and W multiples of `scale`. protocol: one that degrades. seed: of what is random
     in the training degradation and of the noise. Returns (B, h, w) float64.
     """
-    return _degraded(crop, protocol, scale, None, seed, training=True)
+    return _degrade(crop, protocol, scale, None, seed, training=True)
 
 
-def _degraded(
+def _degrade(
     cube: np.ndarray,
     protocol: Protocol,
     scale: int,
@@ -145,8 +144,8 @@ def pair(
 ) -> Pair:
     """The pair that a protocol makes of a scene, cropped at the bottom and right to a multiple of `scale`.
 
-    Under `mixup` without a guide the reference stays whole instead, and the LR image has ceil(H / scale) rows and
-    ceil(W / scale) columns: what is super-resolved is cut back to the reference.
+    Under `mixup` without a guide the reference stays whole. Then the LR image has ceil(H / scale) rows and ceil(W /
+    scale) columns, and the result must be cut back to the reference.
 
     response: name, file or matrix (G, B) of a simulated guide, `none` for no guide; None: as the protocol says, which
     is the scene's own guide under `wald` and `full` where it has one. noise: as for `degrade`. seed, part: of the
@@ -170,7 +169,7 @@ def pair(
     try:
         if protocol.sampling is None:
             return _full_resolution(scene, protocol, scale, response, noise)
-        return _simulated(scene, protocol, scale, seed, response, noise, part)
+        return _simulate(scene, protocol, scale, seed, response, noise, part)
     except HsisrError as error:
         raise HsisrError(f"scene {scene.name}: {error}") from error
 
@@ -227,7 +226,7 @@ def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
     return cube
 
 
-def _cropped(cube: np.ndarray, scale: int, whole: bool = False) -> np.ndarray:
+def _crop(cube: np.ndarray, scale: int, whole: bool = False) -> np.ndarray:
     """The cube cut to a multiple of the scale, or whole where what is super-resolved is cut back instead."""
     if whole:
         return cube
@@ -245,7 +244,7 @@ def _observe(lr: np.ndarray, noise: Noise, rng: np.random.Generator, clips: bool
     return lr, sigma
 
 
-def _simulated(
+def _simulate(
     scene: Scene,
     protocol: Protocol,
     scale: int,
@@ -255,7 +254,7 @@ def _simulated(
     part: str,
 ) -> Pair:
     whole = protocol.cuts_back and (response is None or (isinstance(response, str) and response == "none"))
-    hr = np.ascontiguousarray(_cropped(check_cube(scene.filled_cube, scale), scale, whole))
+    hr = np.ascontiguousarray(_crop(check_cube(scene.filled_cube, scale), scale, whole))
     rows, columns = hr.shape[1:]
     guide, name, matrix = _guide(scene, hr, protocol, scale, response)
     degradation = protocol.degradation(scale)

@@ -21,7 +21,7 @@ from hsisr.datasets import read_scene
 from hsisr.errors import HsisrError
 from hsisr.evaluation import sweep_map
 from hsisr.files import cannot_write, file_hash, read_json, settings_hash, stamp, write_json, write_text
-from hsisr.inference.images import middle
+from hsisr.inference.images import middle_piece
 from hsisr.inference.progress import Progress
 from hsisr.metrics import json_ready, score
 from hsisr.models.apply import open_method
@@ -152,11 +152,11 @@ def run(settings: Sweep, out: str | os.PathLike, picture: str | os.PathLike) -> 
             open_method(model, settings.scale, 3)
     log = _Log(Path(out), identity)
     grid = places(settings)
-    finished = [log.found(asdict(place)) for place in grid]
+    finished = [log.find(asdict(place)) for place in grid]
     with Progress(len(grid), sum(entry is not None for entry in finished), "place") as progress:
         for number, place in enumerate(grid):
             if finished[number] is None:
-                finished[number] = log.add(asdict(place), _measured(place, scene, settings))
+                finished[number] = log.add(asdict(place), _measure(place, scene, settings))
                 progress.advance()
     rows = [{**asdict(place), **entry} for place, entry in zip(grid, finished, strict=True)]
     result = {
@@ -224,14 +224,14 @@ def _scene(settings: Sweep) -> Scene:
     sides = [min(settings.size_px or side, side) // settings.scale * settings.scale for side in scene.shape[1:]]
     if min(sides) == 0:
         raise HsisrError(f"{settings.scene}: {scene.shape[1]} x {scene.shape[2]} pixels are fewer than the scale")
-    rows, columns = (middle(length, side) for length, side in zip(scene.shape[1:], sides, strict=True))
+    rows, columns = (middle_piece(length, side) for length, side in zip(scene.shape[1:], sides, strict=True))
     scene = cut(scene, (*rows, *columns))
     cube = scene.filled_cube
     values = np.clip(cube / max(1.0, float(cube.max())), 0, 1).astype(np.float32)
     return Scene(values, scene.name, wavelengths_nm=scene.wavelengths_nm, fwhm_nm=scene.fwhm_nm, mask=scene.mask)
 
 
-def _measured(place: Place, scene: Scene, settings: Sweep) -> dict[str, Any]:
+def _measure(place: Place, scene: Scene, settings: Sweep) -> dict[str, Any]:
     """What every model scores there, and why one refused."""
     pair = place.pair(scene, settings)
     assert pair.guide is not None and pair.hr is not None  # a sweep simulates both
@@ -277,7 +277,7 @@ class _Log:
             except ValidationError:  # the last one, where the power failed
                 return
 
-    def found(self, place: Any) -> Any:
+    def find(self, place: Any) -> Any:
         """What was found at a place; None if it is not finished."""
         return self._finished.get(_key(place))
 

@@ -14,7 +14,7 @@ from hsisr import degrade, metrics
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError, option
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import filled
+from hsisr.inference.images import fill_invalid
 from hsisr.models.windows import hr_spans
 
 #: Samples of the LR image that are held in memory; of larger scenes the middle is used.
@@ -92,10 +92,10 @@ def _part(feed: Feed, name: str, rows: tuple[int, int], columns: tuple[int, int]
         guide, seen = feed.guide.window(*sharp_place)
         guide_mask = guide_mask & seen
         mask = mask & whole_lr_pixels(seen, scale)
-        guide = filled(guide, seen) / np.float32(feed.guide_peak)
+        guide = fill_invalid(guide, seen) / np.float32(feed.guide_peak)
     if not mask.any():
         raise HsisrError(f"{feed.lr.label}: the part for {name}, rows {rows}, columns {columns}, has no valid pixel")
-    lr = filled(lr, mask) / np.float32(feed.peak)
+    lr = fill_invalid(lr, mask) / np.float32(feed.peak)
     low = degrade.degrade(lr, "wald", scale, noise=0)
     low_guide = None if guide is None else degrade.degrade(guide, "wald", scale, noise=0)
     return Part(lr, guide, mask, guide_mask, low, low_guide)

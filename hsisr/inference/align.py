@@ -15,8 +15,8 @@ from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside
 from hsisr.errors import HsisrError
-from hsisr.inference.guide import Guide, georeferenced
-from hsisr.inference.images import Source, filled, spread
+from hsisr.inference.guide import Guide, have_georeference
+from hsisr.inference.images import Source, fill_invalid, spread_pieces
 from hsisr.lazy_array import CutOut, LazyArray
 from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
@@ -58,7 +58,7 @@ class Offset:
         return f"{rows:+.2f} rows, {columns:+.2f} columns of the LR image"
 
 
-def resampled(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
+def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
     """The guide, warped onto the grid `scale` times as fine as the LR image's, read by windows.
 
     By georeference where both have one, else stretched to the same ground. Cubic convolution, which averages where
@@ -74,14 +74,15 @@ def resampled(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
 
     low, sharp = lr.scene, guide.scene
     rows, columns = (scale * size for size in low.shape[1:])
-    if not georeferenced(low, sharp):
+    if not have_georeference(low, sharp):
         low = replace(low, crs=_ANY_CRS, transform=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
         step = (low.shape[2] / sharp.shape[2], low.shape[1] / sharp.shape[1])
         sharp = replace(sharp, crs=_ANY_CRS, transform=(step[0], 0.0, 0.0, 0.0, -step[1], 0.0))
     elif low.crs is None:
         low, sharp = replace(low, crs=_ANY_CRS), replace(sharp, crs=_ANY_CRS)
-    sharp = _around(low, sharp)
+    sharp = _cut_around(low, sharp)
     copy = export(replace(sharp, bad_bands=None), folder / "guide.tif", "geotiff")
+    assert low.transform is not None
     target = finer(low.transform, scale)
     with quiet_gdal():
         image = WarpedVRT(
@@ -128,7 +129,7 @@ def measure_displacement(lr: Source, guide: Guide, scale: int, model: str) -> Di
     try:
         low = _low_view(lr, guide, scale)
         return measure_by_views(
-            lambda displacement: _view(low, lr, guide.displaced(displacement), scale), _size(lr), scale, model
+            lambda displacement: _view(low, lr, guide.displace(displacement), scale), _size(lr), scale, model
         )
     except HsisrError:  # too small, or without detail: there is nothing to measure
         return None
@@ -171,14 +172,17 @@ def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:
 def measure_footprint(lr: Source, guide: Guide, scale: int) -> Footprint | None:
     """The weights with which an LR pixel reads the guide's grid, measured in the same place; None without one."""
     pair = _most_complete(lr, guide, scale)
-    return None if pair is None else estimate_footprint(pair.lr, pair.guide, scale, pair.mask)
+    if pair is None:
+        return None
+    assert pair.guide is not None
+    return estimate_footprint(pair.lr, pair.guide, scale, pair.mask)
 
 
 def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:
     """LR image, guide and mask in the place where most pixels of both are valid; None if there is no such place."""
     best: tuple[float, Any, Any] = (0.0, None, None)
-    for rows in spread(lr.scene.shape[1], _PLACES, _WINDOW_LR_PX):
-        for columns in spread(lr.scene.shape[2], _PLACES, _WINDOW_LR_PX):
+    for rows in spread_pieces(lr.scene.shape[1], _PLACES, _WINDOW_LR_PX):
+        for columns in spread_pieces(lr.scene.shape[2], _PLACES, _WINDOW_LR_PX):
             share = _both_valid(lr, guide, scale, rows, columns).mean()
             if share > best[0]:
                 best = (share, rows, columns)
@@ -188,7 +192,7 @@ def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:
     low, low_valid = lr.window(rows, columns)
     sharp, sharp_valid = guide.window(*hr_spans(rows, columns, scale))
     mask = _both_valid(lr, guide, scale, rows, columns).repeat(scale, axis=0).repeat(scale, axis=1)
-    return degrade.Pair(filled(low, low_valid), filled(sharp, sharp_valid), None, mask, {"scale": scale})
+    return degrade.Pair(fill_invalid(low, low_valid), fill_invalid(sharp, sharp_valid), None, mask, {"scale": scale})
 
 
 class _Warped(LazyArray):
@@ -212,7 +216,7 @@ class _Warped(LazyArray):
             return self._image.read(indexes, window=window)
 
 
-def _around(low: Scene, sharp: Scene) -> Scene:
+def _cut_around(low: Scene, sharp: Scene) -> Scene:
     """The part of the guide on the LR image's ground and a little around it; all of it where that cannot be told."""
     from rasterio.warp import transform_bounds
 
@@ -245,5 +249,5 @@ def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
 def _both_valid(lr: Source, guide: Guide, scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     low = lr.window(rows, columns)[1]
     place = hr_spans(rows, columns, scale)
-    _, sharp, changed = guide.shown(*place)
+    _, sharp, changed = guide.show(*place)
     return low & whole_lr_pixels(sharp if changed is None else sharp & (changed == 0), scale)

@@ -8,7 +8,7 @@ import numpy as np
 
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, filled
+from hsisr.inference.images import Source, fill_invalid
 from hsisr.inference.own_detail import own_image
 from hsisr.models.apply import Method
 from hsisr.models.windows import Effort, Window, hr_spans
@@ -88,16 +88,16 @@ class Feed:
         Where the guide shows other ground the result is `own_image`.
         """
         before = rows[0] % self.method.lr_period, columns[0] % self.method.lr_period
-        estimate, valid = self._computed((rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1]), bands)
+        estimate, valid = self._compute((rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1]), bands)
         top, left = (count * self.method.scale for count in before)
         return estimate[:, top:, left:], valid[top:, left:]
 
-    def _computed(
+    def _compute(
         self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same of a window whose start suits the method."""
         scale = self.method.scale
-        low, sharp, valid, changed = self.shown(rows, columns, bands)
+        low, sharp, valid, changed = self.show(rows, columns, bands)
         if not valid.any():
             return np.full((len(low), *valid.shape), np.nan, np.float32), valid
         trusted = valid if changed is None else valid & (changed == 0)
@@ -114,7 +114,7 @@ class Feed:
         estimate[:, ~valid] = np.nan
         return estimate, valid
 
-    def shown(self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None) -> "Shown":
+    def show(self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None) -> "Shown":
         """A window of the images as the method sees them; LR rows and columns [start, stop)."""
         scale = self.method.scale
         low, low_valid = self.lr.window(rows, columns, bands)
@@ -122,17 +122,17 @@ class Feed:
         sharp, changed = None, None
         if self.guide is not None and self.method.needs_guide:
             place = hr_spans(rows, columns, scale)
-            sharp, sharp_valid, changed = self.guide.shown(*place)
+            sharp, sharp_valid, changed = self.guide.show(*place)
             valid &= sharp_valid
-            sharp = filled(sharp, sharp_valid) / np.float32(self.guide_peak)
-        return Shown(filled(low, low_valid) / np.float32(self.peak), sharp, valid, changed)
+            sharp = fill_invalid(sharp, sharp_valid) / np.float32(self.guide_peak)
+        return Shown(fill_invalid(low, low_valid) / np.float32(self.peak), sharp, valid, changed)
 
 
 class Shown(NamedTuple):
     """What a method sees of a window; pixels without data are replaced by their nearest neighbours in it.
 
     low: (bands, n, m). sharp: (G, scale n, scale m), None where it takes no guide. valid: HR pixels with data.
-    changed: how much of their ground has changed, or lacks the guide's data, 0 to 1 (`Guide.shown`), or None.
+    changed: how much of their ground has changed, or lacks the guide's data, 0 to 1 (`Guide.show`), or None.
     """
 
     low: np.ndarray

@@ -36,7 +36,7 @@ def read(path: Path, identity: str, package: str) -> Any:
             content = json.loads(file[_FACTS].tobytes())
             if content["identity"] != identity:
                 return None
-            return _made(content["learnt"], file, ("hsisr", package))
+            return _build(content["learnt"], file, ("hsisr", package))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, zipfile.BadZipFile, EOFError):
         return None
 
@@ -64,19 +64,19 @@ def _state(value: Any) -> dict[str, Any] | tuple:
     return tuple(value) if isinstance(value, tuple) else vars(value)
 
 
-def _made(plain: Any, file: Any, packages: tuple[str, ...]) -> Any:
+def _build(plain: Any, file: Any, packages: tuple[str, ...]) -> Any:
     if not isinstance(plain, dict):
         return plain
     if "array" in plain:
         array = file[plain["array"]]
         return array if array.ndim else array[()]
     if "list" in plain:
-        return [_made(part, file, packages) for part in plain["list"]]
+        return [_build(part, file, packages) for part in plain["list"]]
     if "tuple" in plain:
-        return tuple(_made(part, file, packages) for part in plain["tuple"])
+        return tuple(_build(part, file, packages) for part in plain["tuple"])
     if "dict" in plain:
-        return {_made(key, file, packages): _made(value, file, packages) for key, value in plain["dict"]}
-    (module, name), state = plain["class"], _made(plain["state"], file, packages)
+        return {_build(key, file, packages): _build(value, file, packages) for key, value in plain["dict"]}
+    (module, name), state = plain["class"], _build(plain["state"], file, packages)
     kind = _class(module, name, packages)
     if is_dataclass(kind):
         return kind(**state)

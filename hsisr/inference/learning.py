@@ -14,7 +14,7 @@ from hsisr.models.windows import Images, Window
 LEARNT = "learnt.npz"
 
 
-def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> Feed:
+def learn_scene(feed: Feed, folder: Path | None = None, identity: str = "") -> Feed:
     """The feed with what its method has learnt of the scene, if it is one that learns scenes.
 
     folder: of the run, where it is kept: a run that was stopped goes on with the same; None: in memory alone.
@@ -27,7 +27,7 @@ def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> F
     learnt = None if path is None else kept.read(path, identity, package)
     if learnt is None:
         footprint = feed.footprint or gaussian_footprint(feed.method.scale)
-        told = None if path is None or not feed.effort.learning else _told(feed)
+        told = None if path is None or not feed.effort.learning else _expect(feed)
         learnt = feed.method.estimate(_Shown(feed, told), footprint)
         if path is not None:
             kept.write(path, learnt, identity)
@@ -53,7 +53,7 @@ class _Shown:
 
     def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> Window:
         """The part of LR rows and columns [start, stop)."""
-        low, sharp, valid, changed = self.feed.shown(rows, columns)
+        low, sharp, valid, changed = self.feed.show(rows, columns)
         assert sharp is not None
         if changed is not None:
             valid = valid & (changed == 0)
@@ -68,6 +68,6 @@ class _Shown:
             self.told(share)
 
 
-def _told(feed: Feed) -> Learning:
+def _expect(feed: Feed) -> Learning:
     learning, making = feed.effort
     return Learning(feed.method.name, (making + feed.writing_effort) / learning)

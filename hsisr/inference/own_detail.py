@@ -7,7 +7,7 @@ import numpy as np
 from hsisr.degrade.change import Change
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Footprint, gaussian_footprint
-from hsisr.inference.images import Source, filled
+from hsisr.inference.images import Source, fill_invalid
 
 #: LR pixels around a window that interpolation reads.
 _MARGIN = 3
@@ -76,7 +76,7 @@ class OwnDetail:
         first = [span[0] // self.scale - _MARGIN for span in (rows, columns)]
         last = [-(-span[1] // self.scale) + _MARGIN for span in (rows, columns)]
         low, low_valid = self.lr.window((first[0], last[0]), (first[1], last[1]))
-        guide = np.tensordot(self.change.response, filled(low, low_valid), axes=1)
+        guide = np.tensordot(self.change.response, fill_invalid(low, low_valid), axes=1)
         guide += self.change.offset[:, None, None]
         sharp = interpolate(guide, self.scale).astype(np.float32)
         known = low_valid.repeat(self.scale, axis=0).repeat(self.scale, axis=1)

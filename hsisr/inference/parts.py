@@ -14,7 +14,7 @@ from pathlib import Path
 from hsisr.datasets import writers
 from hsisr.errors import HsisrError
 from hsisr.inference import run
-from hsisr.inference.scenes import Options, begin, compute, environment, listed, model_file
+from hsisr.inference.scenes import Options, begin, compute, environment, list_guides, model_file
 from hsisr.outputs import check_outputs
 from hsisr.screen import say
 
@@ -66,7 +66,7 @@ def super_resolve_part(
     """
     chosen, out, options = Part.of(part), Path(out), options or Options()
     outs = list(writers.written_files(out, options.format))
-    check_outputs(outs, [lr, *listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
+    check_outputs(outs, [lr, *list_guides(guide), model_file(model)], overwrite or run.is_unfinished(out))
     with environment(), ExitStack() as held:
         with run.planning(out) as folder:
             prepared, _, staging = begin(lr, guide, model, options, outs, overwrite, folder, part=str(chosen))

@@ -69,8 +69,10 @@ def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: boo
         return Plan(tiling, 0.0, _seconds(feed, tiling, _rate(feed)))
     if exact or (tile is None and _fits(feed, max(height, 1) * max(width, 1), memory)):
         return Plan(whole, 0.0, _seconds(feed, whole, _rate(feed)))
-    found = halos.probe(feed, memory) if halo is None else None
-    halo = found.halo if found is not None else halo
+    found = None
+    if halo is None:
+        found = halos.probe(feed, memory)
+        halo = found.halo
     side = tile or _tile_side(feed, memory, halo, BLEND, note)
     shortest = min(stop - start for length in (height, width) for start, stop in cores(length, side))
     blend = min(BLEND, shortest // 2)
@@ -107,7 +109,7 @@ def chosen_memory(feed: Feed, given: int | None, note: Callable[[str], None]) ->
 
 def check_disk(staging: Staging, out: Path, out_bytes: int) -> int:
     """Bytes that a run needs beside `out`, if they are there. Raises HsisrError with the numbers if they are not."""
-    missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
+    missing = [row for row in range(len(staging.tiling.rows)) if not staging.is_finished(row)]
     needed = staging.bytes_needed * len(missing) // len(staging.tiling.rows) + out_bytes
     check_space(out, needed, " while it is made")
     return needed
@@ -159,14 +161,14 @@ def _tile_side(feed: Feed, memory: int, halo: int, blend: int, note: Callable[[s
 def _rate(feed: Feed) -> float:
     """Seconds for one band of one pixel of output, timed on a small window."""
     some = feed.method.bands is None and feed.learnt is None  # a learnt scene has all bands at once
-    spans, bands = [], slice(0, min(3, feed.lr.shape[0])) if some else None
+    bands = slice(0, min(3, feed.lr.shape[0])) if some else None
     timed = _TIMED_PX if feed.learnt is None else max(_TIMED_PX, _TIMED_HR_PX // feed.method.scale)
-    for length in feed.lr.shape[1:]:
-        start = max(0, (length - timed) // 2)
-        spans.append((start, min(length, start + timed)))
-    feed(*spans, bands)  # the first call loads libraries
+    rows, columns = (
+        (max(0, (length - timed) // 2), min(length, (length + timed) // 2)) for length in feed.lr.shape[1:]
+    )
+    feed(rows, columns, bands)  # the first call loads libraries
     started = time.perf_counter()
-    estimate, _ = feed(*spans, bands)
+    estimate, _ = feed(rows, columns, bands)
     return (time.perf_counter() - started) / max(1, estimate.size)
 
 

@@ -10,7 +10,7 @@ from hsisr.datasets import picture
 from hsisr.datasets.quicklook import default_bands, stretch
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import middle
+from hsisr.inference.images import middle_piece
 from hsisr.missing import missing_pixels
 from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
@@ -26,7 +26,7 @@ def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
     chooses them; where it cannot, the first, middle and last good ones.
     """
     scale = feed.method.scale
-    rows, columns = (middle(size, _SHOWN_LR_PX) for size in feed.lr.shape[1:])
+    rows, columns = (middle_piece(size, _SHOWN_LR_PX) for size in feed.lr.shape[1:])
     low, low_valid = feed.lr.window(rows, columns)
     place = hr_spans(rows, columns, scale)
     sharp = replace(result, stored=result.stored[:, *(slice(*span) for span in place)], mask=None)

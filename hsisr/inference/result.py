@@ -102,9 +102,9 @@ class ResultCube(LazyArray):
         for number, band in enumerate(self._lr.good):
             result[band] = to_stored(values[number], scene.scale, scene.offset, self.dtype, self._nodata)
         if len(self._other):
-            result[self._other] = self._passed_through(rows, columns)
+            result[self._other] = self._pass_through(rows, columns)
 
-    def _passed_through(self, rows: slice, columns: slice) -> np.ndarray:
+    def _pass_through(self, rows: slice, columns: slice) -> np.ndarray:
         """Bands without data as they are stored, every pixel repeated."""
         scale = self._scale
         low = self._lr.stored(

@@ -32,7 +32,7 @@ def work_folder(out: Path) -> Iterator[Path]:
     It stays when the run is stopped, so that the same command resumes. Raises HsisrError if it cannot be made, or while
     another process works in it.
     """
-    folder = _made(_folder_of(out), out)
+    folder = _make_folder(_folder_of(out), out)
     try:
         lock = take(folder / _LOCK, advice="choose another output")
     except Taken as taken:
@@ -68,7 +68,7 @@ def planning(out: Path) -> Iterator[Path]:
 
     Waits for others that plan or join the run. Raises HsisrError if the folder cannot be made.
     """
-    folder = _made(_folder_of(out), out)
+    folder = _make_folder(_folder_of(out), out)
     try:
         lock = take(folder / _LOCK, advice="choose another output")
     except Taken as taken:
@@ -105,14 +105,14 @@ def check_own(folder: Path, identity: dict[str, Any], outs: Iterable[str | os.Pa
     identity: of this run. overwrite: whether outputs that exist may be replaced.
     """
     if not overwrite:
-        _check_new(outs, _own(folder, identity))
+        _check_new(outs, _read_own(folder, identity))
 
 
 def own(folder: Path, outs: Iterable[str | os.PathLike]) -> None:
     """Keep that a planned run may replace these outputs, for `check_own` after a stop."""
     names = {os.path.abspath(out) for out in outs}
-    if not names <= set(_own(folder)):
-        write_json(folder / _JOB, {**_job(folder), "own": sorted(names.union(_own(folder)))})
+    if not names <= set(_read_own(folder)):
+        write_json(folder / _JOB, {**_job(folder), "own": sorted(names.union(_read_own(folder)))})
 
 
 def begin_outputs(folder: Path, outs: Sequence[str | os.PathLike], overwrite: bool) -> None:
@@ -121,18 +121,18 @@ def begin_outputs(folder: Path, outs: Sequence[str | os.PathLike], overwrite: bo
     Raises HsisrError, unless `overwrite`, for one that somebody else has made since the run was planned.
     """
     if not overwrite:
-        _check_new(outs, _own(folder))
+        _check_new(outs, _read_own(folder))
     own(folder, outs)
 
 
-def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+def find_plan(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """What an earlier run of the same identity had planned; None if there was none.
 
     What a run of another identity left is removed. Raises HsisrError while other processes make parts of that run.
     """
     for left in list(temporary.left_in(folder)):
         temporary.remove(left)
-    plan = _planned(folder, identity)
+    plan = _read_plan(folder, identity)
     if plan is None:
         if others := _live_parts(folder):
             raise HsisrError(
@@ -148,8 +148,8 @@ def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def record(folder: Path, identity: dict[str, Any], plan: dict[str, Any]) -> None:
-    """Keep the plan of a run, for `resumed`."""
-    write_json(folder / _JOB, {"identity": settings_hash(identity), "plan": plan, "own": _own(folder, identity)})
+    """Keep the plan of a run, for `find_plan`."""
+    write_json(folder / _JOB, {"identity": settings_hash(identity), "plan": plan, "own": _read_own(folder, identity)})
 
 
 def code_of(base: str | None) -> dict[str, str]:
@@ -189,7 +189,7 @@ def _facts(images: Iterable[str | os.PathLike]) -> list[list]:
     return [[str(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns] for file, facts in states]
 
 
-def _made(folder: Path, out: Path) -> Path:
+def _make_folder(folder: Path, out: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -222,12 +222,12 @@ def _remove(folder: Path) -> None:
     (folder / _LOCK).unlink(missing_ok=True)
 
 
-def _planned(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+def _read_plan(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The plan of the run of this identity that was stopped in `folder`; None if there was none."""
     return _job(folder, identity).get("plan")
 
 
-def _own(folder: Path, identity: dict[str, Any] | None = None) -> list[str]:
+def _read_own(folder: Path, identity: dict[str, Any] | None = None) -> list[str]:
     """Outputs that the run in `folder` may replace, if it is of this identity; None: of any."""
     return list(_job(folder, identity).get("own", []))
 

@@ -23,7 +23,7 @@ from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference import uncertainty as uncertainties
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, percent, stacked_sources
-from hsisr.inference.learning import with_learnt
+from hsisr.inference.learning import learn_scene
 from hsisr.inference.maps import check_mappable, map_files, write_guided, write_maps
 from hsisr.inference.own_detail import OwnDetail
 from hsisr.inference.progress import Progress
@@ -31,6 +31,7 @@ from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
 from hsisr.models.apply import Method, open_method
+from hsisr.models.shipped import MADE, NAMED
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.screen import say
@@ -43,15 +44,16 @@ _SAID = {"HSISR_CONTENT": "standard deviation"}
 
 
 class Options(SceneOptions):
-    """How a scene is super-resolved; the defaults choose for themselves.
+    """How to super-resolve a scene; the defaults choose for themselves.
 
     scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
     work of one tile, or a text such as 2G; None: a quarter of what is free. device: auto, cpu, cuda, `cuda:<index>`, or
     several with commas: each takes tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without
-    tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: move the guide by what is
-    measured: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave the guide's detail out
-    where it shows other ground. peak, guide_peak: values that the model is shown as 1. bands, guide_bands: to use, from
-    0, numbers or a text such as 0-30,40; the result has these bands. read, read_guide: options of the readers
+    tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: measure how the guide lies
+    and move it: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave the guide's detail out
+    where it shows other ground. peak, guide_peak: hsisr divides the images by these values for the model. bands,
+    guide_bands: bands to use, from 0, as numbers or a text such as 0-30,40; the result has these bands. read,
+    read_guide: options of the readers
     (`variable`, `axes`, `nodata`, ...). format: of the output where its ending does not choose it. Raises HsisrError
     for a value that is not allowed.
     """
@@ -83,19 +85,19 @@ def super_resolve_file(
     lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
     guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
     options: how the files are read and the result is written; None: the defaults. preview: a PNG or JPEG to write as
-    well. overwrite: whether outputs that exist are replaced; inputs never are. maps: a folder for maps and numbers of
-    the displacement and the change that were found; None: none are written. pages: further files, each with what writes
-    it of the method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for a standard
-    deviation of every sample, in the result's values and float32, for methods that tell it; None: none is written.
-    A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
-    Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
-    for a disk that is full.
+    well. overwrite: replace outputs that exist; hsisr never replaces inputs. maps: a folder for maps and numbers of the
+    displacement and the change; None: no maps. pages: further files, each with a function that writes it from the
+    method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for the standard
+    deviation of every sample, in the result's values and float32, if the method can tell it; None: no such file.
+    If a run stops for any reason, the same call goes on at the first missing row of tiles.
+    Raises HsisrError for input that it cannot read or that does not fit together, for outputs that it may not write,
+    and for a full disk.
     """
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps, uncertainty is not None)
     outs += [] if uncertainty is None else writers.written_files(uncertainty)
-    check_outputs(outs, [lr, *listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
+    check_outputs(outs, [lr, *list_guides(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
         picture.check_ending(preview)
     wanted = maps is not None, uncertainty is not None
@@ -248,7 +250,7 @@ def check_guide_options(model: str, options: Options) -> None:
 
 def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = notice) -> Source | None:
     """The guide without blank channels, for methods that take any guide; with a line where some are left out."""
-    return guide.varying(sharp, note) if sharp is not None and is_untrained(model) else sharp
+    return guide.drop_constant_channels(sharp, note) if sharp is not None and is_untrained(model) else sharp
 
 
 def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice) -> tuple[Source, Source | None]:
@@ -258,7 +260,7 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice)
     if guide_path is None:
         sharp, label = [whole.scene.guide], f"{whole.label} (its guide)"
     else:
-        sharp, label = listed(guide_path), "guide"
+        sharp, label = list_guides(guide_path), "guide"
     if sharp[0] is None:
         return low, None
     sources = [Source.of(image, label, options.read_guide) for image in sharp]
@@ -294,6 +296,11 @@ def _lost_place(lr: Source) -> str | None:
 
 def is_untrained(model: Any) -> bool:
     """Whether this names a method that takes any guide, rather than a network that was trained with one."""
+    return is_name(model) and str(model) not in NAMED
+
+
+def is_name(model: Any) -> bool:
+    """Whether this is a name that hsisr knows, which says nothing of the scale, rather than a file."""
     from hsisr.models import registry
 
     return str(model) in registry.names() and not Path(model).exists()
@@ -306,7 +313,7 @@ def model_file(model: Any) -> Path | None:
     return file if file.is_file() else None
 
 
-def listed(guide: Any) -> list[Any]:
+def list_guides(guide: Any) -> list[Any]:
     """The guides that a user names: one, or several."""
     return list(guide) if isinstance(guide, (list, tuple)) else [guide]
 
@@ -315,9 +322,11 @@ def open_methods(model: Any, low: Source, sharp: Source | None, options: Options
     """The method that a user names, once for each device; errors as `open_method` and `choose_device`."""
     channels = 0 if sharp is None else sharp.shape[0]
     scale = options.scale
-    if is_untrained(model) and scale is None and sharp is not None:
+    if is_name(model) and scale is None and sharp is not None:
         scale = guide.scale_between(low, sharp, options.align)
     devices = [str(choose_device(name.strip())) for name in options.device.split(",")]
+    if is_name(model) and str(model) == MADE:
+        say(f"model: {MADE}, taught by CAVE; on images of other cameras prior may be better")
     return tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
 
 
@@ -330,11 +339,11 @@ def on_grid(
     """
     scale = method.scale
     known = [image for image in (low, sharp) if image.scene.transform is not None]
-    if known and not guide.georeferenced(low.scene, sharp.scene):
+    if known and not guide.have_georeference(low.scene, sharp.scene):
         lacking = min((low, sharp), key=lambda image: (image.scene.transform is not None, image.scene.crs is not None))
         note(f"{lacking.label}: has no georeference; the two images are taken to cover the same ground")
     if options.align and folder is not None:
-        found = align.resampled(low, sharp, scale, folder)
+        found = align.resample(low, sharp, scale, folder)
     else:
         found = guide.fit(low, sharp, scale)
         if found.coverage < 1 and not options.mask_change:
@@ -342,7 +351,7 @@ def on_grid(
                 f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
                 "no data"
             )
-    found = _moved(low, found, scale, options, note)
+    found = _move(low, found, scale, options, note)
     return _without_change(low, found, scale) if options.mask_change else found
 
 
@@ -359,7 +368,7 @@ def _note_holes(low: Source, found: guide.Guide, scale: int, note: Note) -> None
         )
 
 
-def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:
+def _move(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:
     """The guide, moved by what is measured, if that is wanted; or a line on what it lies off."""
     label = found.source.label
     if options.correct_shift in MODELS:
@@ -368,13 +377,13 @@ def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: 
             say(f"{label}: no displacement is evident; it stays where it lies")
             return found
         say(f"{label}: moved by the measured {options.correct_shift}, {displacement}")
-        return found.displaced(displacement)
+        return found.displace(displacement)
     offset = align.measure(low, found, scale)
     if offset is None or not offset.trusted or offset.lr_px <= align.WORTH_CORRECTING_LR_PX:
         return found
     if options.correct_shift:
         say(f"{label}: moved by the measured shift, {offset}")
-        return found.moved(offset.shift_px)
+        return found.move(offset.shift_px)
     note(
         f"{label}: {low.label} lies {offset} off it; --correct-shift moves the guide by that "
         "(in Python correct_shift=True)"
@@ -393,9 +402,9 @@ def _plan(
     prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options
 ) -> tuple[Prepared, plan.Plan, Staging]:
     """What is learnt of the scene and the tiles of the run: those of the run that is resumed, or new ones."""
-    known = run.resumed(folder, identity)
+    known = run.find_plan(folder, identity)
     memory = plan.chosen_memory(prepared.feed, options.memory, notice) if known is None else 0
-    feed = with_learnt(prepared.feed, folder, settings_hash(identity))
+    feed = learn_scene(prepared.feed, folder, settings_hash(identity))
     if known is None:
         chosen = plan.make(feed, memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
@@ -417,7 +426,7 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
     """Say what will be done and what it needs, and check that the disk has it."""
     feed, tiling = prepared.feed, staging.tiling
     rows = len(tiling.rows)
-    done = sum(staging.finished(row) for row in range(rows))
+    done = sum(staging.is_finished(row) for row in range(rows))
     out_bytes = int(np.prod(result.shape, dtype=object)) * np.dtype(result.stored.dtype).itemsize
     needed = plan.check_disk(staging, out, out_bytes)
     bands, height, width = result.shape
@@ -440,7 +449,7 @@ def compute(prepared: Prepared, staging: Staging, rows: range | None = None, ahe
     """
     columns = len(staging.tiling.columns)
     rows = range(len(staging.tiling.rows)) if rows is None else rows
-    missing = [row for row in rows if not staging.finished(row)]
+    missing = [row for row in rows if not staging.is_finished(row)]
     with Progress(len(rows) * columns, (len(rows) - len(missing)) * columns, ahead=ahead) as progress:
         feeds = [replace(prepared.feed, method=method) for method in prepared.methods]
         shares = [missing[k :: len(feeds)] for k in range(len(feeds))]

@@ -5,7 +5,6 @@ where tiles overlap, the result is their sum. Rows do not depend on each other, 
 and a run that was killed goes on with those that are missing.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ class Staging:
         )
         return rows * columns * self.scale**2 * self.bands * 4
 
-    def finished(self, row: int) -> bool:
+    def is_finished(self, row: int) -> bool:
         """Whether a tile row is done, and whole."""
         path, span = self._path(row), self.tiling.rows[row]
         values = (span.kept[1] - span.kept[0]) * sum(tile.kept[1] - tile.kept[0] for tile in self.tiling.columns)
@@ -86,9 +85,9 @@ class Staging:
 
 def _write(file: BinaryIO, block: np.ndarray, path: Path) -> None:
     try:
-        file.write(np.ascontiguousarray(block, np.float32))
+        file.write(np.ascontiguousarray(block, np.float32).data)
     except OSError as error:
         raise HsisrError(
-            f"{path}: cannot be written ({os.strerror(error.errno)}); make room, then run the same command again: it "
+            f"{path}: cannot be written ({error.strerror}); make room, then run the same command again: it "
             "goes on where it was"
         ) from error

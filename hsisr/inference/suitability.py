@@ -56,7 +56,7 @@ def peak_of(
 def check_bands(method: Method, lr: Source) -> list[str]:
     """Notes for the user where a scene's bands are not those of the training.
 
-    Raises HsisrError if the model takes another number of bands.
+    Raises HsisrError if the model takes another number of bands, or stands for one data set and knows other bands.
     """
     count = lr.shape[0]
     if method.bands is not None and method.bands != count:
@@ -84,7 +84,10 @@ def _same_bands(method: Method, lr: Source, trained: np.ndarray, found: np.ndarr
     apart = float(np.abs(trained - found).max())
     if apart <= _WAVELENGTH_TOLERANCE_NM:
         return []
-    return [
-        f"{lr.label}: its band centres lie up to {apart:.0f} nm from those {method.name} was trained on; the model "
-        "treats each band as the one it knows"
-    ]
+    told = f"{lr.label}: its band centres lie up to {apart:.0f} nm from those {method.name} was trained on"
+    if "taught_by" in method.metadata:
+        raise HsisrError(
+            f"{told}, {trained.min():.0f} to {trained.max():.0f} nm; learn from the scene itself by `hsisr finetune LR "
+            f"GUIDE --model {method.name}`, or take {option('model')} prior"
+        )
+    return [f"{told}; the model treats each band as the one it knows"]

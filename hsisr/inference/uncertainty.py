@@ -53,7 +53,7 @@ class Uncertainty:
         The deviation of every band in the values of the scene; and last the share of the detail that stands out of it.
         """
         feed, scale = self.feed, self.feed.method.scale
-        shown = feed.shown(rows, columns)
+        shown = feed.show(rows, columns)
         assert shown.sharp is not None
         place = hr_spans(rows, columns, scale)
         image = self.result.read(*(slice(*span) for span in place)) / np.float32(feed.peak)
@@ -80,7 +80,7 @@ def compute(uncertainty: Uncertainty, tiling: Tiling, folder: Path, out: Path) -
     staging = Staging(folder / SIGMA, own, feed.lr.shape[0] + 1, feed.method.scale)
     check_disk(staging, out, staging.bytes_needed)
     rows, columns = len(own.rows), len(own.columns)
-    missing = [row for row in range(rows) if not staging.finished(row)]
+    missing = [row for row in range(rows) if not staging.is_finished(row)]
     say(f"{out.name}: a standard deviation of every sample, {len(missing)} of {rows} tile rows to do")
     with Progress(rows * columns, (rows - len(missing)) * columns) as progress:
         for row in missing:

@@ -194,14 +194,14 @@ def _crop(
         )
     inner = (slice(border, rows - border), slice(border, columns - border))
     if mask is not None:
-        mask = _checked_mask(mask, (rows, columns))[inner]
+        mask = _check_mask(mask, (rows, columns))[inner]
         if not mask.any():
             raise HsisrError("metrics: the mask leaves no valid pixel inside the border; nothing can be scored")
         mask = None if mask.all() else mask
     return Pair(reference[:, *inner], estimate[:, *inner], mask, clip)
 
 
-def _checked_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
+def _check_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
     mask = as_array("mask", mask)
     if mask.shape != shape or mask.dtype.kind == "f":
         raise HsisrError(

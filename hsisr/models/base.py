@@ -19,7 +19,7 @@ from hsisr.degrade import Pair, Sensor
 from hsisr.errors import HsisrError
 from hsisr.models.options import Options, ScaleRule, whole_scale
 from hsisr.models.windows import Effort, Images, Window
-from hsisr.samples import TrainingSamples
+from hsisr.samples import HeldOut, TrainingSamples
 
 Kind = Literal["classical", "network"]
 
@@ -107,6 +107,14 @@ class Model:
         Called once, before training. pairs: names and pairs with HR image, made as they are asked for. seed: of the
         samples. Returns None where nothing is learnt before, and the network trains on patches of the pairs: then the
         pairs are not asked for.
+        """
+        return None
+
+    def hold_out(self, samples: TrainingSamples) -> tuple[TrainingSamples, HeldOut] | None:
+        """Part samples into those that the network learns from, and what then chooses its weights.
+
+        Called before training where nothing else validates. samples: of `prepare_training`, or of patches. Returns None
+        where nothing is held out, and the last weights are kept.
         """
         return None
 

@@ -188,6 +188,14 @@ def checkpoint_hash(path: str | os.PathLike) -> str | None:
     return None if source is None else str(source)
 
 
+def taught_by(path: str | os.PathLike) -> dict[str, Any]:
+    """What taught weights that `hsisr weights` made: dataset, split, scenes, ...; empty for any other file."""
+    try:
+        return dict(read_metadata(path).get("taught_by") or {})
+    except HsisrError:  # a paper's own checkpoint, or none
+        return {}
+
+
 def model_path(path: str | os.PathLike) -> Path:
     """The model file at `path`, which may be the run folder. Raises HsisrError if there is none."""
     path = Path(path)

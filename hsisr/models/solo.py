@@ -19,7 +19,7 @@ from hsisr.degrade.estimation import noise_level, spectral_subspace, valid_lr_pi
 from hsisr.degrade.sensor import Footprint
 from hsisr.degrade.sharpness import blur_px
 from hsisr.models.network import Network
-from hsisr.models.resize import keys_upsampled
+from hsisr.models.resize import upsample_keys
 
 #: Features and residual blocks of the network of the weaker components.
 _LIGHT_WIDTH, _LIGHT_BLOCKS = 24, 2
@@ -218,7 +218,7 @@ class Solo(Network):
 
     def _enlarged(self, images: Tensor) -> Tensor:
         """The method `bicubic`, on tensors."""
-        return keys_upsampled(images.float(), self.scale)
+        return upsample_keys(images.float(), self.scale)
 
 
 def _noise(lr: np.ndarray, valid: np.ndarray) -> float:

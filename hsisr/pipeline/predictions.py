@@ -24,7 +24,7 @@ def check_files(scenes: Mapping[str, Prediction], name: str) -> None:
     must be neither an image that is read, nor a file of another scene.
     """
     scene, where = scenes[name], f"predict.{name}"
-    beside = _beside(scene)
+    beside = _list_beside(scene)
     try:
         if scene.uncertainty is not None:
             beside += writers.written_files(scene.uncertainty)[1:]
@@ -35,13 +35,13 @@ def check_files(scenes: Mapping[str, Prediction], name: str) -> None:
         raise HsisrError(f"{where}: {error}") from error
     for other in scenes.keys() - {name}:
         images = (file for file in (scenes[other].lr, scenes[other].guide) if file is not None)
-        theirs = map(str, (*images, paths.PREDICTION.format(scene=other), *_beside(scenes[other])))
+        theirs = map(str, (*images, paths.PREDICTION.format(scene=other), *_list_beside(scenes[other])))
         taken = {os.path.abspath(file) for file in theirs}
         for file in beside:  # a result may be what another scene is made of
             if os.path.abspath(file) in taken:
                 raise HsisrError(f"{where}: {file} is a file of predict.{other} too; give each a name of its own")
 
 
-def _beside(scene: Prediction) -> list[Path]:
+def _list_beside(scene: Prediction) -> list[Path]:
     """The files that are written beside the result, but for maps and the header of an image."""
     return [Path(file) for file in (scene.uncertainty, scene.preview, scene.report) if file is not None]

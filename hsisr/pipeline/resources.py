@@ -41,7 +41,7 @@ def threads(model: Model, workflow: Any) -> int:
     of the cores, so that they do run at once. On a cluster `cores` are those of one job.
     """
     if model.training.threads:
-        return model.training.threads
+        return max(model.training.threads, model.training.devices)  # no process has less than one
     limit, wanted = workflow.global_resources.get("gpu").value, gpus(model)
     shared = workflow.local_exec and not workflow.remote_exec and limit and wanted
     return max(1, workflow.cores * min(wanted, limit) // limit) if shared else workflow.cores

@@ -17,7 +17,7 @@ from hsisr.evaluation import quality
 from hsisr.evaluation.quality import Agreement, Quality, blocks, spectrum
 from hsisr.files import write_text
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, filled, spread
+from hsisr.inference.images import Source, fill_invalid, spread_pieces
 from hsisr.models.windows import hr_spans
 from hsisr.report import figures, page
 from hsisr.report.gallery import GUIDE, LR_INPUT, Picture, Row
@@ -93,7 +93,7 @@ def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None
         index_words={name: spectrum.INDICES[name].words for name in found.indices},
         guide=_guide_table(feed, found),
         scores=_score_table(found),
-        sampled=_sampled(found),
+        sampled=_say_sampled(found),
         plots=_plots(feed, found),
         shown=shown,
         encoding=choose_encoding(pictures, _PICTURE_BYTES),
@@ -103,8 +103,8 @@ def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None
 def _finding(feed: Feed, found: Quality) -> str:
     """The page in two sentences."""
     off = _percent(np.sqrt(np.mean(found.lr.rmse**2)) / abs(float(found.lr.mean.mean())))
-    how = "at the footprint that was measured" if found.measured else "at a footprint that is assumed"
-    said = f"Brought back to the LR image's pixels {how}, the result is off by {off} of the mean value (RMSE)."
+    footprint = "the measured footprint" if found.measured else "an assumed footprint"
+    said = f"Seen through {footprint} of an LR pixel, the result differs from the LR image by {off} of its mean (RMSE)."
     *others, last = [*_claims(feed, found)] or [""]
     claims = f"{', '.join(others)} and {last}" if others else last
     return f"{said} Detail in {claims} is a claim of the model." if claims else said
@@ -122,10 +122,10 @@ def _facts(feed: Feed, result: Scene, found: Quality) -> list[tuple[str, str]]:
         ("Registration", _registration_words(feed, found)),
         (
             "Noise",
-            f"{found.noise:.3g} (standard deviation in the values' unit, taken to be white and alike in all bands)",
+            f"{found.noise:.3g} (standard deviation in the values' unit, if it is white and alike in all bands)",
         ),
-        ("Components", f"{found.components} of {bands} dimensions of the spectra stand out of the noise"),
-        ("Looked at", _sampled(found)),
+        ("Components", f"{found.components} of {bands} dimensions of the spectra are stronger than the noise"),
+        ("Looked at", _say_sampled(found)),
     ]
     acquired = feed.lr.scene.provenance.get("acquired")
     return facts[:1] + ([("Acquired", str(acquired))] if acquired else []) + facts[1:]
@@ -156,22 +156,22 @@ def _registration_words(feed: Feed, found: Quality) -> str:
         return "no guide"
     moved, unexplained = "", ""
     if found.offset is not None:
-        unexplained = f"{_percent(found.offset.unexplained)} of the guide is unexplained"
+        unexplained = f"the LR image does not explain {_percent(found.offset.unexplained)} of the guide"
     if any(feed.guide.shift_px):
         rows, columns = (shift / feed.method.scale for shift in feed.guide.shift_px)
-        moved = f"the guide was moved by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
+        moved = f"hsisr moved the guide by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
     if feed.guide.displacement is not None:
-        moved = f"the guide was moved from place to place by {feed.guide.displacement}; "
+        moved = f"hsisr moved the guide from place to place by {feed.guide.displacement}; "
     if found.offset is None:
-        return f"{moved}what is left could not be measured (too small, or without detail)"
+        return f"{moved}the remaining shift cannot be measured (too small, or without detail)"
     if not found.offset.trusted:
-        return f"{moved}what is left cannot be told ({unexplained})"
+        return f"{moved}the remaining shift is uncertain ({unexplained})"
     if feed.guide.displacement is not None:  # which says itself what is unexplained
-        return f"{moved}what is left is {found.offset}"
-    return f"{moved}what is left is {found.offset}; {unexplained}"
+        return f"{moved}the remaining shift is {found.offset}"
+    return f"{moved}the remaining shift is {found.offset}; {unexplained}"
 
 
-def _sampled(found: Quality) -> str:
+def _say_sampled(found: Quality) -> str:
     if found.sampled.share >= 1:
         return "the whole scene"
     return f"{len(found.sampled)} blocks spread over the scene, {_percent(found.sampled.share)} of it"
@@ -184,7 +184,7 @@ def _claims(feed: Feed, found: Quality) -> dict[str, str]:
         return {}
     for name, places in spectrum.ranges(centres, len(centres)).items():
         share = float(np.mean(np.clip(found.explained[places], 0, 1)))
-        if found.guide_reach_nm is not None and not _seen(centres[places], found):
+        if found.guide_reach_nm is not None and not _count_seen(centres[places], found):
             claims[name] = f"outside of the guide's range, {_span_words(found.guide_reach_nm)}"
         elif found.guide_reach_nm is None and share < _LITTLE:
             claims[name] = f"the guide explains {_percent(share)} of it at LR"
@@ -200,7 +200,7 @@ def _span_words(span_nm: tuple[float, float]) -> str:
     return f"{span_nm[0]:.0f} to {span_nm[1]:.0f} nm"
 
 
-def _seen(centres_nm: np.ndarray, found: Quality) -> int:
+def _count_seen(centres_nm: np.ndarray, found: Quality) -> int:
     """How many of these bands lie within the guide's reach."""
     low, high = found.guide_reach_nm or (np.inf, -np.inf)
     return int(((centres_nm >= low) & (centres_nm <= high)).sum())
@@ -225,7 +225,7 @@ def _range_table(feed: Feed, found: Quality) -> Table:
         if found.explained is not None:
             cells.append(Cell(_percent(float(np.mean(np.clip(found.explained[places], 0, 1))))))
         if centres is not None and has_reach:
-            cells.append(Cell(f"{_seen(centres[places], found)} of {len(places)}"))
+            cells.append(Cell(f"{_count_seen(centres[places], found)} of {len(places)}"))
         rows[name] = cells
     columns = [Column("Bands"), Column("Mean of LR"), Column("RMSE", "lower"), Column("RMSE, of mean", "lower")]
     columns.append(Column("Worst band", "lower"))
@@ -309,7 +309,7 @@ def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> 
     low_valid = feed.lr.window(rows, columns)[1]
     composites = _composites(feed)
     used = sorted({band for bands in composites for band in bands})
-    low = filled(block.low[used], low_valid)
+    low = fill_invalid(block.low[used], low_valid)
     after = f"{feed.method.name} x{scale}"
     coarse = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
     images = {
@@ -324,7 +324,7 @@ def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> 
         places = [used.index(band) for band in bands]
         stretch = _stretch(low[places], low_valid)
         pictures = [
-            Picture(name, _shown(image[places], valid, stretch), f"{name}: {words}")
+            Picture(name, _picture(image[places], valid, stretch), f"{name}: {words}")
             for name, (image, valid) in images.items()
         ]
         if feed.guide is not None and not shown:
@@ -342,8 +342,8 @@ def _place(feed: Feed) -> tuple[blocks.Span, blocks.Span]:
     height, width = feed.lr.shape[1:]
     places = [
         (rows, columns)
-        for rows in spread(height, _PLACES, _SHOWN_LR_PX)
-        for columns in spread(width, _PLACES, _SHOWN_LR_PX)
+        for rows in spread_pieces(height, _PLACES, _SHOWN_LR_PX)
+        for columns in spread_pieces(width, _PLACES, _SHOWN_LR_PX)
     ]
     return max(places, key=lambda place: feed.lr.window(place[0], place[1], slice(0, 1))[1].mean())
 
@@ -381,7 +381,7 @@ def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Pictu
     if centres is not None and len(values) > 2:
         bands = nearest_bands(centres, NATURAL_NM)
     words = _band_words(bands[:1] if len(set(bands)) == 1 else bands, source)
-    return Picture(GUIDE, _shown(values[bands], valid, _stretch(values[bands], valid)), f"{GUIDE}: {words}", words)
+    return Picture(GUIDE, _picture(values[bands], valid, _stretch(values[bands], valid)), f"{GUIDE}: {words}", words)
 
 
 def _stretch(image: np.ndarray, valid: np.ndarray) -> Stretch:
@@ -389,7 +389,7 @@ def _stretch(image: np.ndarray, valid: np.ndarray) -> Stretch:
     return Stretch.of(np.moveaxis(image[:, valid] if valid.any() else image.reshape(3, -1), 0, -1)[None])
 
 
-def _shown(image: np.ndarray, valid: np.ndarray, stretch: Stretch) -> np.ndarray:
+def _picture(image: np.ndarray, valid: np.ndarray, stretch: Stretch) -> np.ndarray:
     """An image (3, h, w) as a picture, black where it has no data."""
     return np.where(valid[..., None], stretch(np.moveaxis(image, 0, -1)), np.uint8(0))
 

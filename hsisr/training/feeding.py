@@ -123,13 +123,13 @@ class _Batches(Dataset):
     def __getitem__(self, number: int) -> list[torch.Tensor | None]:
         mine = self.size // self.share.of
         first = number * self.size + self.share.rank * mine
-        samples = self.patches.stacked(range(first, first + mine))
+        samples = self.patches.stack(range(first, first + mine))
         images = (samples.lr, samples.guide, samples.hr)
         return [None if x is None else torch.from_numpy(x) for x in images]
 
     def bytes_of(self, number: int) -> int:
         """Of this share of batch `number`."""
-        one = self.patches.stacked([number * self.size])
+        one = self.patches.stack([number * self.size])
         return self.size // self.share.of * sum(x.nbytes for x in (one.lr, one.guide, one.hr) if x is not None)
 
 

@@ -29,8 +29,8 @@ def train(
 
     config: a Config or the path of a config.yaml. benchmark, model, seed: only these; None means all of them. A
     benchmark with folds is all of its folds.
-    gpus: how many of `training.devices` may be used at most, as a scheduler allows; 0 or None: no limit. It changes
-    results by no more than rounding.
+    gpus: the most GPUs of `training.devices` that this call may use, as a scheduler allows; 0 or None: no limit. It
+    changes results by no more than rounding.
     The patch file and the validation pairs must exist (`snakemake` or `hsisr pairs` and `hsisr patches` make them).
     Raises HsisrError for an invalid configuration, an unknown name, missing or damaged files, and a run folder in
     which another process trains.
@@ -94,7 +94,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     prepared = as_model(network).prepare_training(training_pairs(benchmark), seed)
     samples = patches if prepared is None else prepared
     if registry.entry(model.base).own:
-        own.try_out(model.base, network, samples.stacked([0]))
+        own.try_out(model.base, network, samples.stack([0]))
     folder = Path(benchmark.path(paths.RUN, **fields))
     outcome = fitting.run(network, samples, folder, training, identity, seed, None, others, validate, export)
     if fitting.is_first_process():

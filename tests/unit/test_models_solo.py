@@ -156,7 +156,7 @@ class Patches:
     def __len__(self) -> int:
         return 4
 
-    def stacked(self, numbers) -> Sample:
+    def stack(self, numbers) -> Sample:
         rows = [8 * (number % 3) for number in numbers]
         low = np.stack([self.lr[:, row : row + 8, :8] for row in rows])
         return Sample(low, None, np.stack([self.hr[:, 2 * row : 2 * row + 16, :16] for row in rows]))

@@ -17,7 +17,7 @@ import numpy as np
 
 from hsisr.datasets.readers import virtual
 from hsisr.datasets.readers.damage import first_bytes
-from hsisr.datasets.readers.packages import listed_once
+from hsisr.datasets.readers.packages import list_once
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.scene import Scene
 
@@ -41,12 +41,12 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
 
     path: of the file or folder. reader: one of READERS; `auto` looks at the content, never at the file's ending.
     options: the reader's own, such as `variable`, `axes` or `wavelengths_nm`; see the `read` function of its module.
-    If a folder holds nothing but one folder, that one is read: CAVE's archive unpacks like this.
-    Raises HsisrError, naming file and fault, for anything that cannot be read.
+    If a folder holds nothing but another folder, hsisr reads the inner one: CAVE's archive unpacks like this.
+    Raises HsisrError for anything that it cannot read; the error names the file and the fault.
     """
     path = innermost(Path(path))
     _check_reachable(path)
-    module = _module(reader) if reader != "auto" else _recognised(path)
+    module = _module(reader) if reader != "auto" else _recognise(path)
     known = inspect.signature(module.read).parameters
     for key in options:
         if key not in known:
@@ -62,7 +62,7 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
 def read_plane(path: str | os.PathLike) -> np.ndarray:
     """One layer (H, W) of a file, such as labels or a mask: the only array with two axes, or the only band."""
     path = Path(path)
-    module = _recognised(path)
+    module = _recognise(path)
     if _name(module) not in PLANE_READERS:
         raise HsisrError(f"{path}: cannot be read as a layer of labels; expected .npy, .mat or a raster")
     return module.read_plane(path)
@@ -72,14 +72,14 @@ def describe(path: str | os.PathLike) -> dict[str, Any]:
     """What is in a file or a folder of band images, without reading its pixels where the format allows it."""
     path = innermost(Path(path))
     _check_reachable(path)
-    return _recognised(path).describe(path)
+    return _recognise(path).describe(path)
 
 
 def is_product(path: str | os.PathLike) -> bool:
     """Whether a file or folder is an agency's product, which is one scene whatever files it holds."""
     path = innermost(Path(path))
     head = first_bytes(path, _HEAD_BYTES) if path.is_file() else b""
-    with listed_once():
+    with list_once():
         return path.exists() and any(_module(name).matches(path, head) for name in PRODUCTS)
 
 
@@ -125,7 +125,7 @@ def _name(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
-def _recognised(path: Path) -> ModuleType:
+def _recognise(path: Path) -> ModuleType:
     if virtual.is_virtual(path):
         return _module("raster")
     if not path.exists():
@@ -135,16 +135,16 @@ def _recognised(path: Path) -> ModuleType:
         head = first_bytes(path, _HEAD_BYTES)
         if not head:
             raise HsisrError(f"{path}: empty file (0 bytes); get it again")
-    with listed_once():
+    with list_once():
         for name in READERS:
             module = _module(name)
             if module.matches(path, head):
                 return module
-    what = _inside(path) if path.is_dir() else _guess(head)
+    what = _describe_folder(path) if path.is_dir() else _guess(head)
     raise HsisrError(f"{path}: {what}; expected one of the formats {', '.join(READERS)}")
 
 
-def _inside(folder: Path) -> str:
+def _describe_folder(folder: Path) -> str:
     """What a folder holds that is not recognised, for a message."""
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()][:_MOST_LISTED]
     what = "content not recognised (a folder without numbered images)"

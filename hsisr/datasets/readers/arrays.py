@@ -23,7 +23,7 @@ _stay_on_disk = ContextVar("_stay_on_disk", default=False)
 
 
 @contextmanager
-def left_on_disk() -> Iterator[None]:
+def leave_on_disk() -> Iterator[None]:
     """Inside, scenes stay on the disk whatever their size, and nobody looks through them for their nodata value.
 
     For work by windows, in memory that does not depend on the scene: no mask, and only declared bad bands.
@@ -231,6 +231,7 @@ def _with_missing(path: Path, scene: Scene) -> Scene:
     missing_bands = np.zeros((height, width), np.int32)
     for rows, block in scene.strips():
         missing = scene.without_data(block)
+        assert missing is not None
         has_data |= ~missing.all(axis=(1, 2))
         missing_bands[rows] = missing[~declared_bad].sum(axis=0)
     bad = declared_bad | ~has_data

@@ -63,7 +63,7 @@ class Stated:
         good = self.good if np.size(self.good) == bands and self.good is not None else None
         return dict(spectral_facts(path, bands, columns[0], self.units, columns[1], good))
 
-    def told(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, Any]:
         """What `hsisr info` says of the cube."""
         found = {"nodata": self.nodata, "scale": self.scale, "offset": self.offset, "axes": self.axes}
         return {key: value for key, value in found.items() if value is not None}
@@ -81,7 +81,7 @@ def read(path: Path, name: str, datasets: Mapping[str, Any]) -> Stated:
     cube = datasets[name]
     own = dict(_attributes(cube))
     dtype = _dtype(own, np.dtype(cube.dtype))
-    nodata, marks = _missing(path, own, dtype)
+    nodata, marks = _find_missing(path, own, dtype)
     if nodata is None and dtype.kind == "f" and _is_netcdf(path, cube):
         nodata = _NETCDF_FILL
     scale, offset = _scale(path, own)
@@ -132,25 +132,25 @@ def _number(path: Path, key: str, value: Any) -> float:
     return numbers.pop()
 
 
-def _missing(path: Path, own: dict[str, Any], dtype: np.dtype) -> tuple[float | None, Marks]:
+def _find_missing(path: Path, own: dict[str, Any], dtype: np.dtype) -> tuple[float | None, Marks]:
     """The nodata value, and what else marks samples without data."""
     fills = [_number(path, key, value) for key, value in own.items() if _plain(key) in _FILLS]
     if "_Unsigned" in own and dtype.kind == "u":  # its fill value is stored as signed, too
         fills = [fill % 2 ** (8 * dtype.itemsize) for fill in fills]
-    fills = [fill for number, fill in enumerate(fills) if not any(_equal(fill, other) for other in fills[:number])]
+    fills = [fill for number, fill in enumerate(fills) if not any(_are_equal(fill, other) for other in fills[:number])]
     least = next((_number(path, key, value) for key, value in own.items() if key == "valid_min"), None)
     most = next((_number(path, key, value) for key, value in own.items() if key == "valid_max"), None)
     limits = next((np.ravel(value) for key, value in own.items() if key == "valid_range"), None)
     if limits is not None and len(limits) == 2:
         least, most = (_number(path, "valid_range", limit) for limit in limits)
-    if not fills and (least is not None or most is not None):
-        fills = [_outside(least, most, dtype)]
-    if not fills or fills[0] is None:
+    limited = least is not None or most is not None
+    nodata = fills[0] if fills else _number_outside(least, most, dtype) if limited else None
+    if nodata is None:
         return None, Marks()
-    return fills[0], Marks(tuple(fills[1:]), least, most)
+    return nodata, Marks(tuple(fills[1:]), least, most)
 
 
-def _outside(least: float | None, most: float | None, dtype: np.dtype) -> float | None:
+def _number_outside(least: float | None, most: float | None, dtype: np.dtype) -> float | None:
     """A number of the stored type beyond the limits, to stand for what lies beyond them; None if all lie within."""
     if dtype.kind == "f":
         return float("nan")
@@ -160,7 +160,7 @@ def _outside(least: float | None, most: float | None, dtype: np.dtype) -> float 
     return float(limits.max) if most is not None and limits.max > most else None
 
 
-def _equal(first: float, second: float) -> bool:
+def _are_equal(first: float, second: float) -> bool:
     return first == second or (np.isnan(first) and np.isnan(second))
 
 

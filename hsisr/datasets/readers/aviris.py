@@ -43,14 +43,14 @@ def read(path: Path) -> Scene:
     scene = Scene(cube, scene_name(path), nodata=nodata, **products.spectral(centres, widths))
     flown = re.search(r"(?:AV[35]|ang)(\d{4})(\d\d)(\d\d)t(\d\d)(\d\d)(\d\d)", path.name)
     scene = replace(scene, crs=place.crs, transform=place.transform)
-    return products.finished(
+    return products.finish(
         path, products.in_order(scene), "AVIRIS L2A", products.time_of(flown), georeference=place.unused
     )
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _place(path: Path, file: Any) -> ground.Georeference:

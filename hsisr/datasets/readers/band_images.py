@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import raster, rgb
-from hsisr.datasets.readers.arrays import build, check_claim, left_on_disk, scene_name, vector
+from hsisr.datasets.readers.arrays import build, check_claim, leave_on_disk, scene_name, vector
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.datasets.readers.images import SUFFIXES, decode, raster_driver_of
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.scene import Scene
@@ -70,7 +70,7 @@ def describe(path: Path) -> dict[str, Any]:
     """Number of images, and size and type of the first."""
     files = _find_images(path)
     if raster_driver_of(first_bytes(files[0], 16)) == _JPEG_2000:
-        with left_on_disk():
+        with leave_on_disk():
             scene = raster.read(files[0])
         sizes = zip(("channels", "rows", "columns"), scene.shape, strict=True)
         first = {**dict(sizes), "type": str(scene.stored.dtype)}
@@ -88,14 +88,14 @@ def describe(path: Path) -> dict[str, Any]:
 def _read_rasters(path: Path, files: list[Path], wavelengths_nm: Any, options: dict[str, Any]) -> Scene:
     """A scene of GeoTIFFs of one band each, with everything that they say of themselves."""
     scenes = []
-    with left_on_disk():
+    with leave_on_disk():
         for file in files:
             scene = raster.read(file, **options)
             if scene.shape[0] > 1:
                 _check_equal(file, scene.stored[...])
                 scene = scene.bands([0])
             scenes.append(scene)
-    scene = stacked(scenes, [str(file) for file in files], scene_name(path))
+    scene = stack(scenes, [str(file) for file in files], scene_name(path))
     types = list(dict.fromkeys(str(one.stored.dtype) for one in scenes))
     if len(types) > 1:
         raise HsisrError(f"{path}: its bands are stored as {' and '.join(types)}; all bands must agree")

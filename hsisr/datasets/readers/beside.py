@@ -10,7 +10,7 @@ from typing import Any
 
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.datasets.readers.images import driver_of, raster_driver_of
-from hsisr.datasets.readers.packages import parsed_xml
+from hsisr.datasets.readers.packages import parse_xml
 from hsisr.errors import HsisrError
 
 #: Elements of a VRT that describe an image, or take parts of others as they are.
@@ -27,7 +27,7 @@ _MOST_DEPTH = 4
 _MOST_BYTES = 64 * 2**20
 
 
-def opened(path: Path, driver: str, sources: str) -> Any:
+def open_image(path: Path, driver: str, sources: str) -> Any:
     """An image of rasterio. driver: GDAL's name of its format. sources: `beside` or `any`, where its files may lie.
 
     Raises HsisrError for another word, and for files that lie elsewhere.
@@ -42,7 +42,7 @@ def opened(path: Path, driver: str, sources: str) -> Any:
     for file in image.files:
         if sources != "any" and not _lies_below(Path(file), path.parent):
             image.close()
-            raise HsisrError(_elsewhere(path, file))
+            raise HsisrError(_say_elsewhere(path, file))
     return image
 
 
@@ -55,7 +55,7 @@ def _check_vrt(path: Path, anywhere: bool, checked: set[Path], depth: int = 1) -
         raise HsisrError(f"{path}: VRTs that name each other more than {_MOST_DEPTH} deep; refused")
     if path.stat().st_size > _MOST_BYTES:
         raise HsisrError(f"{path}: a VRT of more than {_MOST_BYTES:,} bytes; refused")
-    for element in parsed_xml(path, path.read_bytes()).iter():
+    for element in parse_xml(path, path.read_bytes()).iter():
         if element.tag not in _PLAIN or element.get("subClass"):
             what = element.get("subClass") or element.tag
             raise HsisrError(
@@ -66,7 +66,7 @@ def _check_vrt(path: Path, anywhere: bool, checked: set[Path], depth: int = 1) -
             named = (element.text or "").strip()
             file = path.parent / named if element.get("relativeToVRT") == "1" else Path(named)
             if not anywhere and (not _lies_below(file, path.parent) or ":" in named):  # GDAL reads more into a colon
-                raise HsisrError(_elsewhere(path, named))
+                raise HsisrError(_say_elsewhere(path, named))
             if file not in checked:
                 _check_source(path, file, anywhere, checked, depth)
                 checked.add(file)
@@ -88,7 +88,7 @@ def _lies_below(file: Path, folder: Path) -> bool:
     return top == whole.parent or top in whole.parents
 
 
-def _elsewhere(path: Path, named: str) -> str:
+def _say_elsewhere(path: Path, named: str) -> str:
     return (
         f"{path}: takes its pixels from {named}, which does not lie beside it; if you trust it, read it with --read "
         "sources=any (a guide: --read-guide sources=any)"

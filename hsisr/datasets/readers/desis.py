@@ -48,12 +48,12 @@ def read(path: Path, quality: str = "mask") -> Scene:
     scene = products.raster(package, name)
     centres, widths, gains, offsets = _bands(package, metadata, root, scene.shape[0])
     scene = replace(scene, nodata=_NODATA if scene.nodata is None else scene.nodata)
-    scene = products.scaled(path, replace(scene, **products.spectral(centres, widths)), gains, offsets)
+    scene = products.scale_bands(path, replace(scene, **products.spectral(centres, widths)), gains, offsets)
     mask, layers = None, package.first(r".*-QL_QUALITY-2\.tiff?")
     if screen and layers is not None:
         planes = [products.layer(package, layers, scene.shape[1:], band) for band in _MASKED]
         mask = ~np.logical_or.reduce([plane > 0 for plane in planes])
-    return products.finished(
+    return products.finish(
         path, products.in_order(scene), "DESIS L2A", packages.text_of(root, "startTime"), mask,
         quality=None if mask is None else "no data where QL_QUALITY-2 says cloud or shadow",
     )  # fmt: skip
@@ -61,7 +61,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _package(path: Path, head: bytes) -> Package | None:

@@ -67,12 +67,12 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
             )
     scene = Scene(cube, scene_name(path), crs=place.crs, transform=place.transform, nodata=nodata)
     scene = replace(scene, **products.spectral(centres, widths, good > 0))
-    return products.finished(path, products.in_order(scene), "EMIT L2A", acquired, valid, quality=told)
+    return products.finish(path, products.in_order(scene), "EMIT L2A", acquired, valid, quality=told)
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _lookup(path: Path, file: Any, cube: LazyArray) -> tuple[np.ndarray, ground.Georeference]:

@@ -56,21 +56,21 @@ def read(path: Path, quality: str = "mask") -> Scene:
     scene = products.raster(package, name)
     bands = _bands(package.place(metadata), root, scene.shape[0])
     scene = replace(scene, nodata=_NODATA if scene.nodata is None else scene.nodata)
-    scene = replace(scene, **products.spectral(bands[0], bands[1], _expected(root, scene.shape[0])))
+    scene = replace(scene, **products.spectral(bands[0], bands[1], _find_expected(root, scene.shape[0])))
     mask, used = (None, []) if not screen else _mask(package, scene.shape[1:])
     if screen:
-        scene, flagged = _screened(package, scene)
+        scene, flagged = _screen(package, scene)
         used += flagged
-    scene = products.in_order(products.scaled(path, scene, bands[2], bands[3]))
-    return products.finished(
+    scene = products.in_order(products.scale_bands(path, scene, bands[2], bands[3]))
+    return products.finish(
         path, scene, "EnMAP L2A", packages.text_of(root, "startTime"), mask,
-        quality=products.flagged_by(used),
+        quality=products.name_flags(used),
     )  # fmt: skip
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _package(path: Path, head: bytes) -> Package | None:
@@ -91,7 +91,7 @@ def _bands(path: Path, root: Element, count: int) -> np.ndarray:
     return np.array(sorted(rows)).T[1:]
 
 
-def _expected(root: Element, count: int) -> np.ndarray | None:
+def _find_expected(root: Element, count: int) -> np.ndarray | None:
     """True where a band is among the expected ones of both detectors; None where a detector lists none."""
     texts = [root.findtext(f".//{detector}ProductQuality/expectedChannelsList") for detector in ("vnir", "swir")]
     if not all(texts):
@@ -112,7 +112,7 @@ def _mask(package: Package, size: tuple[int, int]) -> tuple[np.ndarray, list[str
     return valid, used
 
 
-def _screened(package: Package, scene: Scene) -> tuple[Scene, list[str]]:
+def _screen(package: Package, scene: Scene) -> tuple[Scene, list[str]]:
     """The scene without the samples that its pixel masks flag, and the masks: one of all bands, or one a detector."""
     names = package.find(r".*-QL_PIXELMASK(?:_VNIR|_SWIR)?(?:_COG)?\.TIFF?")
     names.sort(key=lambda name: "SWIR" in name.upper())

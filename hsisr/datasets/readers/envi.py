@@ -54,7 +54,7 @@ def _data_of(header: Path) -> Path:
     # one that has a header of its own, X.raw.hdr, belongs to that one
     found = [file for file in usual or beside if header_file(file) == header]
     if not found:
-        told = _described_as(header, stem)
+        told = _hint_at_kind(header, stem)
         raise HsisrError(
             f"{header}: an ENVI header without its data file; expected {stem}, {stem}.img or the like{told}"
         )
@@ -66,7 +66,7 @@ def _data_of(header: Path) -> Path:
     return found[0]
 
 
-def _described_as(header: Path, stem: str) -> str:
+def _hint_at_kind(header: Path, stem: str) -> str:
     """A hint where the header describes a file of another kind, as processors write beside their GeoTIFFs."""
     tiff = next((file for end in (".tif", ".TIF", ".tiff") if (file := header.with_name(stem + end)).is_file()), None)
     return f"; it describes {tiff.name}, give that" if tiff is not None else ""

@@ -72,7 +72,7 @@ def describe(path: Path) -> dict[str, Any]:
     cubes = [name for name, item in datasets.items() if len(item.shape) == 3]
     if len(cubes) == 1:
         with damage(path, "HDF5 file"):
-            found |= attributes.read(path, cubes[0], datasets).told()
+            found |= attributes.read(path, cubes[0], datasets).describe()
     return {"format": "HDF5", **found}
 
 
@@ -100,7 +100,7 @@ def open_for_strips(path: Path) -> Any:
     return hdf5.open_any(path, rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
 
 
-def own(path: Path, file: Any, wanted: str | None = None, depth: int = 8) -> dict[str, Any]:
+def list_own(path: Path, file: Any, wanted: str | None = None, depth: int = 8) -> dict[str, Any]:
     """Every dataset that lies in the file itself, by its path; what leads out of the file is left out.
 
     wanted: the one that is asked for. depth: how many groups deep. Raises HsisrError if that one leads out, or all do.
@@ -122,7 +122,7 @@ def own(path: Path, file: Any, wanted: str | None = None, depth: int = 8) -> dic
 def _datasets(path: Path, wanted: str | None = None) -> dict[str, Any]:
     """Every numeric dataset that lies in the file itself, by its path."""
     with damage(path, "HDF5 file"):
-        found = own(path, open_for_strips(path), wanted)
+        found = list_own(path, open_for_strips(path), wanted)
         return {name: item for name, item in found.items() if item.shape is not None and item.dtype.kind in "uifc"}
 
 

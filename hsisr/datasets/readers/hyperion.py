@@ -16,7 +16,7 @@ import numpy as np
 from hsisr.datasets.readers import packages, products
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.products import parameters
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
@@ -46,7 +46,7 @@ def read(path: Path) -> Scene:
     numbers = np.array(sorted(files))
     one_band = [products.raster(package, files[number]) for number in numbers]
     one_band = [replace(band, nodata=0.0 if band.nodata is None else band.nodata) for band in one_band]
-    scene = stacked(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
+    scene = stack(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
     good = np.isin(numbers, _CALIBRATED)
     spectral = products.spectral(_CENTRES_NM[numbers - 1], np.full(len(numbers), _WIDTH_NM), good)
     text = package.first(r".*_MTL_L1\w+\.TXT")
@@ -55,16 +55,16 @@ def read(path: Path) -> Scene:
     if all(factors):
         vnir, swir = (packages.number(package.place(text or ""), "SCALING_FACTOR", factor) for factor in factors)
         scales = 1 / np.where(numbers <= _VNIR_BANDS, vnir, swir)
-        scene = products.scaled(path, scene, scales, np.zeros(len(numbers)))
+        scene = products.scale_bands(path, scene, scales, np.zeros(len(numbers)))
     else:
         notice(f"{path}: has no file _MTL_L1T.TXT with its scaling factors; stored numbers stay as they are")
     scene = replace(scene, **spectral)
-    return products.finished(path, products.in_order(scene), "Hyperion L1T", stated.get("ACQUISITION_DATE"))
+    return products.finish(path, products.in_order(scene), "Hyperion L1T", stated.get("ACQUISITION_DATE"))
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _bands(package: Package) -> dict[int, str]:

@@ -56,7 +56,7 @@ def driver_of(head: bytes) -> str | None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
+def open_image(path: Path) -> Iterator[Any]:
     """An image file, opened by rasterio. Raises HsisrError when it is damaged, or no image."""
     import rasterio
 
@@ -76,7 +76,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 def decode(path: Path) -> np.ndarray:
     """Pixels as stored, (channels, H, W); a palette is replaced by its colours. Raises HsisrError when damaged."""
-    with opened(path) as image:
+    with open_image(path) as image:
         pixels = image.read()
         palette = image.colormap(1) if image.count == 1 and image.colorinterp[0].name == "palette" else None
     if palette is not None:

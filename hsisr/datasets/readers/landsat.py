@@ -15,7 +15,7 @@ import numpy as np
 from hsisr.datasets.readers import packages, products
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.products import parameters
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
@@ -47,7 +47,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
     numbers = sorted(files)
     one_band = [products.raster(package, files[number]) for number in numbers]
     one_band = [replace(scene, nodata=0.0) for scene in one_band]
-    scene = stacked(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
+    scene = stack(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
     indices = [number - 1 for number in numbers]
     scene = replace(scene, **products.spectral([_CENTRES_NM[k] for k in indices], [_WIDTHS_NM[k] for k in indices]))
     text = package.first(r".*_MTL\.txt")
@@ -56,11 +56,11 @@ def read(path: Path, quality: str = "mask") -> Scene:
         notice(f"{path}: has no _MTL.txt with its scale and offset; stored numbers stay as they are")
     else:
         stated = parameters(package.text(text), _GROUP)
-        scene = products.scaled(path, scene, *_scales(package.place(text), stated, numbers))
+        scene = products.scale_bands(path, scene, *_scales(package.place(text), stated, numbers))
         day = parameters(package.text(text))
         acquired = "T".join(filter(None, [day.get("DATE_ACQUIRED"), day.get("SCENE_CENTER_TIME")])) or None
     mask = _mask(path, package, scene.shape[1:]) if screen else None
-    return products.finished(
+    return products.finish(
         path, scene, "Landsat 8/9 L2", acquired, mask,
         parts=", ".join(f"B{number}" for number in numbers),
         quality=None if mask is None else "no data where QA_PIXEL says cloud, shadow or cirrus",
@@ -69,7 +69,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _bands(package: Package) -> dict[int, str]:

@@ -12,7 +12,7 @@ import numpy as np
 from hsisr import hdf5
 from hsisr.datasets.readers.arrays import band_first_order, build, check_claim, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
-from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips, own
+from hsisr.datasets.readers.hdf5 import GuardedDataset, list_own, open_for_strips
 from hsisr.errors import HsisrError
 from hsisr.limits import OBJECTS, check
 from hsisr.scene import Scene
@@ -134,7 +134,7 @@ class _Version73:
         with damage(path, "MATLAB file"):
             self._variables = {
                 name: item
-                for name, item in own(path, open_for_strips(path), wanted, depth=1).items()
+                for name, item in list_own(path, open_for_strips(path), wanted, depth=1).items()
                 if item.dtype.kind in "uifb" and not _is_text(item)
             }
             self.shapes = {name: item.shape[::-1] for name, item in self._variables.items()}

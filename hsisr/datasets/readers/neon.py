@@ -56,12 +56,12 @@ def read(path: Path) -> Scene:
         cube, scene_name(path), scale=1 / factor, nodata=nodata, crs=place.crs, transform=place.transform,
         **products.spectral(centres, widths, good),
     )  # fmt: skip
-    return products.finished(path, products.in_order(scene), "NEON reflectance", georeference=place.unused)
+    return products.finish(path, products.in_order(scene), "NEON reflectance", georeference=place.unused)
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _place(path: Path, system: Any) -> ground.Georeference:

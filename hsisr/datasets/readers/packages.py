@@ -30,12 +30,12 @@ _MOST_DEPTH, _MOST_ELEMENTS = 100, 500_000
 _MOST_FILES, _MOST_FOLDERS_DEEP = 5_000, 6
 
 
-#: Packages that have been listed, while several readers ask whether one is theirs (`listed_once`); else None.
+#: Packages that have been listed, while several readers ask whether one is theirs (`list_once`); else None.
 _looked_into: ContextVar[dict[Path, "Package | None"] | None] = ContextVar("looked_into", default=None)
 
 
 @contextmanager
-def listed_once() -> Iterator[None]:
+def list_once() -> Iterator[None]:
     """Inside, a folder is walked, and an archive listed, once, however many readers ask for it."""
     token = _looked_into.set({})
     try:
@@ -129,11 +129,11 @@ class Package:
         return self.content(name, _MOST_TEXT_BYTES).decode("utf-8", "replace")
 
     def xml(self, name: str) -> Element:
-        """The root of an XML description, tags without their name spaces. Errors as `parsed_xml`."""
-        return parsed_xml(self.place(name), self.content(name))
+        """The root of an XML description, tags without their name spaces. Errors as `parse_xml`."""
+        return parse_xml(self.place(name), self.content(name))
 
 
-def parsed_xml(path: Path, content: bytes) -> Element:
+def parse_xml(path: Path, content: bytes) -> Element:
     """The root of an XML text, tags without their name spaces.
 
     Raises HsisrError for damage, for a document type (and with it any entity), and for elements that are nested too

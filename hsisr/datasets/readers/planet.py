@@ -53,7 +53,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
         planes = [products.layer(package, usable, scene.shape[1:], band) for band in _MASKED]
         mask = ~np.logical_or.reduce([plane != 0 for plane in planes])
     taken = re.match(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", path.name)
-    return products.finished(
+    return products.finish(
         path, scene, "Planet surface reflectance",
         products.time_of(taken, "Z"), mask,
         quality=None if mask is None else f"no data where {usable} says cloud, shadow, heavy haze or unusable",
@@ -62,4 +62,4 @@ def read(path: Path, quality: str = "mask") -> Scene:
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)

@@ -64,15 +64,15 @@ def read(
         vnir, swir = (_detector(path, file, level, name, screen) for name in ("VNIR", "SWIR"))
         held = list(hdf5.group(file, _fields(level, "HCO")))
         flags = [name for name in ("VNIR_" + _ERRORS, "SWIR_" + _ERRORS) if screen and name in held]
-        scene, detectors = products.joined(path, vnir, swir, ("VNIR", "SWIR"), overlap)
+        scene, detectors = products.join(path, vnir, swir, ("VNIR", "SWIR"), overlap)
         place = _place(path, file, level, "HCO", scene.shape[1:], georeference)
     scene = replace(scene, guide=pan)
-    return _finished(path, file, level, scene, place, detectors=detectors, quality=products.flagged_by(flags))
+    return _finish(path, file, level, scene, place, detectors=detectors, quality=products.name_flags(flags))
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _level(path: Path, file: Any) -> str:
@@ -106,11 +106,11 @@ def _detector(path: Path, file: Any, level: str, name: str, screen: bool) -> Sce
         raise HsisrError(f"{path}: none of the {count} bands of {name}_Cube has a wavelength")
     cube = LazyCube(path, GuardedDataset(path, stored), (1, 0, 2), None)
     scene = Scene(
-        _screened(path, file, f"{fields}/{name}_{_ERRORS}", cube, (1, 0, 2)) if screen else cube,
+        _screen(path, file, f"{fields}/{name}_{_ERRORS}", cube, (1, 0, 2)) if screen else cube,
         scene_name(path), **_scale(file, key), nodata=0.0, **products.spectral(centres, widths),
     )  # fmt: skip
     order = np.argsort(centres, kind="stable")
-    return products.picked(scene, order[used[order]])
+    return products.pick(scene, order[used[order]])
 
 
 def _pan(path: Path, file: Any, level: str, screen: bool, georeference: str | None) -> Scene | None:
@@ -121,12 +121,12 @@ def _pan(path: Path, file: Any, level: str, screen: bool, georeference: str | No
     stored = hdf5.dataset(file, f"{fields}/Cube", "u", 2)
     cube: LazyArray = LazyCube(path, products.Plane(GuardedDataset(path, stored)), (0, 1, 2), None)
     if screen:
-        cube = _screened(path, file, f"{fields}/{_ERRORS}", cube)
+        cube = _screen(path, file, f"{fields}/{_ERRORS}", cube)
     scene = Scene(cube, scene_name(path), **_scale(file, "Pan"), nodata=0.0)
-    return _finished(path, file, level, scene, _place(path, file, level, "PCO", stored.shape, georeference), " pan")
+    return _finish(path, file, level, scene, _place(path, file, level, "PCO", stored.shape, georeference), " pan")
 
 
-def _screened(path: Path, file: Any, name: str, cube: LazyArray, order: tuple[int, ...] | None = None) -> LazyArray:
+def _screen(path: Path, file: Any, name: str, cube: LazyArray, order: tuple[int, ...] | None = None) -> LazyArray:
     """The cube without the samples that an error matrix flags; the cube where there is none."""
     fields, _, last = name.rpartition("/")
     if last not in list(hdf5.group(file, fields)):
@@ -186,10 +186,10 @@ def _grid(path: Path, file: Any, size: tuple[int, ...]) -> ground.Georeference:
     return ground.as_told(path, ground.Georeference(None, transform), f"EPSG:{epsg}", None)
 
 
-def _finished(
+def _finish(
     path: Path, file: Any, level: str, scene: Scene, place: ground.Georeference, part: str = "", **told: Any
 ) -> Scene:
-    return products.finished(
+    return products.finish(
         path,
         replace(scene, crs=place.crs, transform=place.transform),
         f"PRISMA {level}{part}",

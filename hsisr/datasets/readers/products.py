@@ -14,13 +14,13 @@ import numpy as np
 
 from hsisr import hdf5
 from hsisr.datasets.readers import ground
-from hsisr.datasets.readers.arrays import build, check_claim, left_on_disk, scene_name
+from hsisr.datasets.readers.arrays import build, check_claim, leave_on_disk, scene_name
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.damage import first_bytes as leading_bytes
 from hsisr.datasets.readers.images import quiet_gdal
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.scene import facts
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import ChosenBands, LazyArray
 from hsisr.limits import BANDS, check
@@ -132,20 +132,20 @@ def is_true(path: Path, option: str, value: Any) -> bool:
     return word in ("true", "1")
 
 
-def scaled(path: Path, scene: Scene, scales: np.ndarray, offsets: np.ndarray) -> Scene:
+def scale_bands(path: Path, scene: Scene, scales: np.ndarray, offsets: np.ndarray) -> Scene:
     """The scene with a scale and an offset for each band; where they differ, its bands become values."""
     if not (np.isfinite(scales).all() and np.isfinite(offsets).all() and scales.all()):
         raise HsisrError(f"{path}: a band's scale or offset is not a number, or the scale is 0")
     if len(set(scales)) == len(set(offsets)) == 1:
         return replace(scene, scale=float(scales[0]), offset=float(offsets[0]))
     bands = [
-        replace(picked(scene, np.array([band])), scale=float(scale), offset=float(offset))
+        replace(pick(scene, np.array([band])), scale=float(scale), offset=float(offset))
         for band, (scale, offset) in enumerate(zip(scales, offsets, strict=True))
     ]
-    return stacked(bands, [str(path)] * len(bands), scene.name)
+    return stack(bands, [str(path)] * len(bands), scene.name)
 
 
-def picked(scene: Scene, bands: np.ndarray) -> Scene:
+def pick(scene: Scene, bands: np.ndarray) -> Scene:
     """The scene with these bands alone (from 0, in this order), still lazy."""
     if np.array_equal(bands, np.arange(scene.shape[0])):
         return scene
@@ -156,10 +156,10 @@ def picked(scene: Scene, bands: np.ndarray) -> Scene:
 
 def in_order(scene: Scene) -> Scene:
     """The scene with its bands in order of wavelength."""
-    return picked(scene, np.argsort(np.asarray(scene.wavelengths_nm), kind="stable"))
+    return pick(scene, np.argsort(np.asarray(scene.wavelengths_nm), kind="stable"))
 
 
-def joined(path: Path, short: Scene, long: Scene, names: tuple[str, str], overlap: str) -> tuple[Scene, str]:
+def join(path: Path, short: Scene, long: Scene, names: tuple[str, str], overlap: str) -> tuple[Scene, str]:
     """Two detectors as one scene in order of wavelength, and in words what was done where both see.
 
     short, long: of the shorter and the longer wavelengths. names: what they are called; overlap: the one, in small
@@ -173,7 +173,7 @@ def joined(path: Path, short: Scene, long: Scene, names: tuple[str, str], overla
     keep = [np.ones(len(c), bool) for c in centres]
     loser = 0 if overlap == names[1].lower() else 1
     keep[loser] = (centres[loser] < least) | (centres[loser] > most)
-    parts = [picked(scene, np.flatnonzero(k)) for scene, k in zip((short, long), keep, strict=True) if k.any()]
+    parts = [pick(scene, np.flatnonzero(k)) for scene, k in zip((short, long), keep, strict=True) if k.any()]
     ranges = [f"{name} {c.min():.0f} to {c.max():.0f} nm" for name, c in zip(names, centres, strict=True)]
     told = ", ".join(ranges)
     if least <= most:
@@ -181,7 +181,7 @@ def joined(path: Path, short: Scene, long: Scene, names: tuple[str, str], overla
             f"; of {least:.0f} to {most:.0f} nm, which both see, the bands of {names[1 - loser]} are kept and "
             f"{(~keep[loser]).sum()} of {names[loser]} left out"
         )
-    return in_order(stacked(parts, [f"{path}"] * len(parts), short.name)), told
+    return in_order(stack(parts, [f"{path}"] * len(parts), short.name)), told
 
 
 def from_places(latitude: Any, longitude: Any) -> ground.Georeference:
@@ -245,12 +245,12 @@ def text_attribute(owner: Any, *names: str) -> str | None:
     return None
 
 
-def flagged_by(names: list[str]) -> str | None:
+def name_flags(names: list[str]) -> str | None:
     """What masks a scene's pixels, in words: layers of these names; None without any."""
     return f"no data where {', '.join(names)} {'says' if len(names) == 1 else 'say'} so" if names else None
 
 
-def finished(
+def finish(
     path: Path, scene: Scene, product: str, acquired: str | None = None, mask: np.ndarray | None = None, **told: Any
 ) -> Scene:
     """The scene of a product, made like that of any array (`arrays.build`): checked, in memory where it is small.
@@ -284,13 +284,13 @@ def _check_numbers(path: Path, scene: Scene) -> None:
             raise HsisrError(f"{path}: its grid {scene.transform} is none; get it again")
 
 
-def described(path: Path, read: Callable[..., Scene]) -> dict[str, Any]:
+def describe(path: Path, read: Callable[..., Scene]) -> dict[str, Any]:
     """What `hsisr info` says of a product; its pixels are not read, but those of quality layers."""
-    with left_on_disk():
-        return told_of(read(path))
+    with leave_on_disk():
+        return describe_scene(read(path))
 
 
-def told_of(scene: Scene) -> dict[str, Any]:
+def describe_scene(scene: Scene) -> dict[str, Any]:
     """What `hsisr info` says of the scene of a product."""
     told = {key: value for key, value in scene.provenance.items() if key not in ("product", "tags")}
     found = {"format": scene.provenance["product"], **facts(scene), **told}

@@ -18,7 +18,7 @@ from hsisr.datasets.readers import beside, envi, ground, virtual
 from hsisr.datasets.readers.arrays import build, check_claim, vector
 from hsisr.datasets.readers.damage import damage, first_bytes
 from hsisr.datasets.readers.images import quiet_gdal, raster_driver_of, valid_pixels
-from hsisr.datasets.readers.wavelengths import described, numbers, spectral_facts
+from hsisr.datasets.readers.wavelengths import numbers, read_descriptions, spectral_facts
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.lazy_array import LazyArray
@@ -116,7 +116,7 @@ class _Raster(LazyArray):
             elif driver is None:
                 self._images = [_open_envi(data)]
             else:
-                self._images = [beside.opened(path, driver, sources) if name is None else _open(name, driver)]
+                self._images = [beside.open_image(path, driver, sources) if name is None else _open(name, driver)]
             self._image = self._images[0]
             self.files = self._read_from(data, header)
             check(path, BANDS, sum(image.count for image in self._images), "bands")
@@ -180,7 +180,7 @@ class _Raster(LazyArray):
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"), virtual.reached(self.path):
+        with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"), virtual.reach(self.path):
             yield
 
     def _read_from(self, data: Path, header: Path | None) -> tuple[Path, ...]:
@@ -272,7 +272,7 @@ class _Raster(LazyArray):
         units = units or _first(file, _UNITS) or ""
         centres, named = (centres_nm, None) if centres_nm is not None else self._column(_CENTRES, header, bands, file)
         if centres is None:
-            centres = described(self._of_bands(lambda image: image.descriptions))
+            centres = read_descriptions(self._of_bands(lambda image: image.descriptions))
         if not units and named is not None:
             units = {"nm": "nm", "um": "um"}.get(named.rpartition("_")[2], "")
         widths, _ = self._column(_WIDTHS, header, bands, file)
@@ -305,7 +305,7 @@ class _Raster(LazyArray):
         """Lower-case tags of one band; those of GDAL's IMAGERY domain are given as if they were plain."""
         image = self._images[number]
         imagery = {key.lower(): value for key, value in image.tags(band, ns="IMAGERY").items()}
-        tags = {}
+        tags: dict[str, str] = {}
         if "central_wavelength_um" in imagery:
             tags |= {"wavelength": imagery["central_wavelength_um"], "wavelength_units": "um"}
             tags |= {"fwhm": imagery["fwhm_um"]} if "fwhm_um" in imagery else {}

@@ -15,7 +15,7 @@ import numpy as np
 
 from hsisr.datasets.readers import packages, products
 from hsisr.datasets.readers.packages import Package
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
@@ -57,11 +57,11 @@ def read(path: Path, resolution: int = 10, bands: str | None = None, quality: st
     names = _choose_files(path, package, resolution, bands)
     places = [package.place(name) for name in names.values()]
     one_band = [replace(products.raster(package, name), nodata=0.0) for name in names.values()]
-    scene = stacked(one_band, [str(place) for place in places], one_band[0].name)
+    scene = stack(one_band, [str(place) for place in places], one_band[0].name)
     centres, widths = zip(*(_spectral(root, band) for band in names), strict=True)
     scene = replace(scene, **products.spectral(centres, widths))
     scale, offsets = _scale(path, package.place(metadata), root)
-    scene = products.scaled(
+    scene = products.scale_bands(
         path, scene, np.full(len(names), scale), np.array([scale * offsets.get(band, 0.0) for band in names])
     )
     coarse = max(resolution, 20)
@@ -69,7 +69,7 @@ def read(path: Path, resolution: int = 10, bands: str | None = None, quality: st
     mask = None
     if screen and classes is not None:
         mask = ~np.isin(products.layer(package, classes, scene.shape[1:]), _MASKED)
-    return products.finished(
+    return products.finish(
         path, products.in_order(scene), "Sentinel-2 L2A", packages.text_of(root, "PRODUCT_START_TIME"), mask,
         parts=", ".join(names), quality=None if mask is None else "no data where SCL says cloud, shadow or defect",
     )  # fmt: skip
@@ -77,7 +77,7 @@ def read(path: Path, resolution: int = 10, bands: str | None = None, quality: st
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of its bands of 10 m."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _package(path: Path, head: bytes) -> Package | None:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import products, virtual
-from hsisr.datasets.readers.arrays import check_claim, left_on_disk
+from hsisr.datasets.readers.arrays import check_claim, leave_on_disk
 from hsisr.datasets.readers.damage import damage
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError
 from hsisr.limits import BANDS, check
 from hsisr.scene import Scene
@@ -59,20 +59,20 @@ def read(path: Path, asset: str | None = None, guide: str | None = None, remote:
         raise HsisrError(f"{path}: has no asset {', '.join(missing)}; it has {listed}")
     scene = _image(path, assets, keys, anywhere)
     if sharp:
-        scene = replace(scene, guide=_made(path, _image(path, assets, sharp, anywhere), ", ".join(sharp)))
+        scene = replace(scene, guide=_make(path, _image(path, assets, sharp, anywhere), ", ".join(sharp)))
     properties = item.get("properties")
     acquired = properties.get("datetime") if isinstance(properties, dict) else None
-    return _made(path, scene, ", ".join(keys), acquired if isinstance(acquired, str) else None)
+    return _make(path, scene, ", ".join(keys), acquired if isinstance(acquired, str) else None)
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the item's scene and guide say of themselves."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
-def _made(path: Path, scene: Scene, parts: str, acquired: str | None = None) -> Scene:
+def _make(path: Path, scene: Scene, parts: str, acquired: str | None = None) -> Scene:
     unused = scene.provenance.get("georeference")
-    return products.finished(path, scene, "STAC item", acquired, scene.mask, parts=parts, georeference=unused)
+    return products.finish(path, scene, "STAC item", acquired, scene.mask, parts=parts, georeference=unused)
 
 
 def _keys(text: str) -> tuple[str, ...]:
@@ -102,13 +102,13 @@ def _image(path: Path, assets: Mapping[str, Any], keys: tuple[str, ...], remote:
     claimed = 0
     for key in keys:
         place = _place(path, key, assets[key], remote)
-        with left_on_disk():
+        with leave_on_disk():
             scene = read_scene(place)
         files += [place, *scene.files]
         claimed += int(np.prod(scene.shape, dtype=object)) * np.dtype(scene.stored.dtype).itemsize
         check_claim(path, claimed, files)
-        scenes.append(_complete(path, key, scene, assets[key]))
-    return scenes[0] if len(scenes) == 1 else stacked(scenes, [f"{path}: asset {key}" for key in keys], scenes[0].name)
+        scenes.append(_add_facts(path, key, scene, assets[key]))
+    return scenes[0] if len(scenes) == 1 else stack(scenes, [f"{path}: asset {key}" for key in keys], scenes[0].name)
 
 
 def _place(path: Path, key: str, asset: Any, remote: bool) -> Path:
@@ -128,7 +128,7 @@ def _place(path: Path, key: str, asset: Any, remote: bool) -> Path:
     return place
 
 
-def _complete(path: Path, key: str, scene: Scene, asset: Mapping[str, Any]) -> Scene:
+def _add_facts(path: Path, key: str, scene: Scene, asset: Mapping[str, Any]) -> Scene:
     """The scene with what the item says of its bands, where the image does not say it."""
     bands = [{} for _ in range(scene.shape[0])] if not isinstance(asset, dict) else _bands(asset, scene.shape[0])
     changes: dict[str, Any] = {}

@@ -67,16 +67,16 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
     )  # fmt: skip
     mask = ~np.logical_or.reduce(planes) if planes else None
     acquired = re.match(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", path.name)
-    return products.finished(
+    return products.finish(
         path, products.in_order(scene), "Tanager surface reflectance",
         products.time_of(acquired), mask,
-        quality=products.flagged_by(names), georeference=place.unused,
+        quality=products.name_flags(names), georeference=place.unused,
     )  # fmt: skip
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    return products.describe(path, read)
 
 
 def _grid(path: Path, file: Any, top: str) -> ground.Georeference:

@@ -74,7 +74,7 @@ def settings(path: Path) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def reached(path: Path) -> Iterator[None]:
+def reach(path: Path) -> Iterator[None]:
     """Around GDAL's calls for this path: where an address does not answer with a file, the line says just that.
 
     GDAL tells of a file that came, and of what is wrong with it, otherwise.

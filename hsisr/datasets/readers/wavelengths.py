@@ -93,7 +93,7 @@ def numbers(path: Path, values: Any, what: str, count: int) -> tuple[np.ndarray,
     return np.array([float(match[1]) for match in matched if match]), next(iter(units), "")
 
 
-def described(descriptions: Sequence[str | None]) -> list[str] | None:
+def read_descriptions(descriptions: Sequence[str | None]) -> list[str] | None:
     """Wavelengths out of bands' descriptions, as texts with units; None unless every band has exactly one."""
     found = [_DESCRIBED.findall(text or "") for text in descriptions]
     if not found or any(len(matches) != 1 for matches in found):

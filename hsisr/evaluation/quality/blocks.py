@@ -9,7 +9,7 @@ import numpy as np
 from hsisr.degrade.sensor import Footprint
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, filled
+from hsisr.inference.images import Source, fill_invalid
 from hsisr.models.windows import hr_spans
 
 #: Side of the tiles over which Q is taken, in pixels of either resolution, as everybody takes it.
@@ -78,20 +78,20 @@ def read_low(feed: Feed, footprint: Footprint, rows: Span, columns: Span) -> tup
     low, seen = feed.lr.window(rows, columns)
     if feed.guide is None:
         return low, seen, np.empty((0, *seen.shape), np.float32)
-    place, inside = _around(feed, footprint, rows, columns, 0)
+    place, inside = _span_around(feed, footprint, rows, columns, 0)
     sharp, valid = _guide_window(feed.guide, *place)
     sampler = footprint.sampler(feed.method.scale, valid.shape)
     whole = sampler(valid[None].astype(np.float32))[0] > _WHOLE
-    return low, seen & whole[inside], sampler(filled(sharp, valid))[:, *inside]
+    return low, seen & whole[inside], sampler(fill_invalid(sharp, valid))[:, *inside]
 
 
 def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: Span, margin: int = 0) -> Block:
     """All of a block. margin: HR pixels that `wide` has on each side; 0: no `wide`. At the scene's ends it repeats."""
     scale = feed.method.scale
     low, seen, guide_low = read_low(feed, footprint, rows, columns)
-    place, inside = _around(feed, footprint, rows, columns, margin)
+    place, inside = _span_around(feed, footprint, rows, columns, margin)
     values, valid = result.window(*place)
-    values = filled(values, valid)
+    values = fill_invalid(values, valid)
     sampler = footprint.sampler(scale, valid.shape)
     whole = sampler(valid[None].astype(np.float32))[0] > _WHOLE
     core = tuple(slice(part.start * scale, part.stop * scale) for part in inside)
@@ -114,7 +114,7 @@ def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: 
 
 def _guide_window(guide: Guide, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
     """Values and valid pixels of the guide; where something stands in for it, it has no data to compare with."""
-    values, valid, changed = guide.shown(rows, columns)
+    values, valid, changed = guide.show(rows, columns)
     return values, valid if changed is None else valid & (changed == 0)
 
 
@@ -126,7 +126,7 @@ def _spans(size: int, side: int) -> tuple[Span, ...]:
     return tuple(spans[round(place)] for place in np.linspace(0, size // side - 1, _PLACES))
 
 
-def _around(
+def _span_around(
     feed: Feed, footprint: Footprint, rows: Span, columns: Span, margin: int
 ) -> tuple[tuple[Span, Span], tuple[slice, slice]]:
     """HR rows and columns that a block's footprints read, inside the scene; and the block's LR pixels in them."""

@@ -15,7 +15,7 @@ from hsisr.training.batches import Batch
 from hsisr.training.objectives.auxiliary import Auxiliary
 from hsisr.training.objectives.iteration import Iteration, Objective
 from hsisr.training.objectives.loss import distance
-from hsisr.training.objectives.mixup import SpectralMixup, mixed, mixing_matrix
+from hsisr.training.objectives.mixup import SpectralMixup, mix, mixing_matrix
 from hsisr.training.objectives.rgb import RgbTask
 from hsisr.training.objectives.supervised import Supervised
 from hsisr.training.objectives.unlabelled import Unlabelled
@@ -30,7 +30,7 @@ __all__ = [
     "Unlabelled",
     "build",
     "distance",
-    "mixed",
+    "mix",
     "mixing_matrix",
 ]
 

@@ -41,7 +41,7 @@ class SpectralMixup:
         for mixture in range(1 + done, self.setting.count + 1):
             rng = np.random.default_rng([self.seed, _STREAM, number, mixture])
             matrix = mixing_matrix(bands, rng).to(batch.lr)
-            virtual = replace(batch, lr=mixed(batch.lr, matrix), hr=mixed(batch.hr, matrix))
+            virtual = replace(batch, lr=mix(batch.lr, matrix), hr=mix(batch.hr, matrix))
             yield from self.supervised.losses(model, virtual, number, mixture, first)
             first = 0
 
@@ -52,6 +52,6 @@ def mixing_matrix(bands: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(matrix / matrix.sum(axis=0).mean())
 
 
-def mixed(images: Tensor, matrix: Tensor) -> Tensor:
+def mix(images: Tensor, matrix: Tensor) -> Tensor:
     """(x + x M) / 2 along the bands of images (N, C, H, W); columns of matrix (C, C) are outputs."""
     return (images + across_bands(images, matrix)) / 2
