@@ -253,7 +253,7 @@ def ranks_of(values: Mapping[str, float], decimals: int, higher: bool) -> dict[s
 
 
 def _leaders(values: Mapping[str, float], decimals: int, spreads: Mapping[str, float] | None = None) -> dict[str, str]:
-    """As `ranks`, for numbers of which the higher is better."""
+    """As `ranks`, for numbers that are better if they are higher."""
     left = {name: round(number, decimals) for name, number in values.items()}
     spread = spreads or {}
     marks: dict[str, str] = {}

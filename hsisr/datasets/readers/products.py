@@ -187,7 +187,7 @@ def join(path: Path, short: Scene, long: Scene, names: tuple[str, str], overlap:
 def from_places(latitude: Any, longitude: Any) -> ground.Georeference:
     """The georeference of pixels with given latitudes and longitudes, (rows, columns) in degrees.
 
-    latitude, longitude: arrays, or data sets of HDF5, of which only a few numbers are read.
+    latitude, longitude: arrays, or data sets of HDF5. Only a few of their numbers are read.
     The result is an affine transform if one fits within `ground.TOLERANCE_PX`; else a text on what is not used.
     """
     from rasterio.control import GroundControlPoint
