@@ -1,4 +1,4 @@
-"""What was compared, in words: the facts at the head of a benchmark's section."""
+"""The comparison in words: the facts at the head of a benchmark's section."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from hsisr.metrics import find_convention
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report import tables
 
-#: Names listed before a long part is cut short.
+#: Most names in a list. A longer list is cut.
 _MOST_NAMES = 24
 
-#: Models named after the leading one.
+#: Most models that are named after the leading one.
 _MOST_FOLLOWERS = 3
 
 
 def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
-    """(heading, text) of everything that defines the benchmark."""
+    """(heading, text) of all facts that define the benchmark."""
     scale = results.scale
     found = [
         ("Scale", f"{scale}: one pixel of the input covers {scale} x {scale} of the result"),
@@ -40,7 +40,7 @@ def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
 
 
 def folds(benchmark: Benchmark) -> str:
-    """Which scenes each fold of a cross-validation tests."""
+    """The test scenes of each fold of a cross-validation."""
     count, seed = len(benchmark.folds), benchmark.choice.fold_seed
     tested = [", ".join(item.name for item in fold.parts["test"]) for fold in benchmark.folds]
     said = "; ".join(f"{number}: {names}" for number, names in enumerate(tested, start=1))
@@ -48,7 +48,7 @@ def folds(benchmark: Benchmark) -> str:
 
 
 def finding(results: Results) -> str:
-    """Who leads and who follows, and what that means."""
+    """Which models lead and follow, and what this means."""
     key = tables.leading_key(results)
     heading, _, higher = columns_of(results)[key]
     values = {name: tables.value(model.mean, key) for name, model in results.models.items()}
@@ -62,7 +62,7 @@ def finding(results: Results) -> str:
 
 
 def guide(benchmark: Benchmark) -> str:
-    """Where the sharp image beside the LR image comes from."""
+    """The origin of the sharp image beside the LR image."""
     rule = benchmark.rule
     has_own = datasets.entry(benchmark.dataset, benchmark.config.datasets).guide is not None
     if rule.real_guide and benchmark.response is None and has_own:
@@ -74,7 +74,7 @@ def guide(benchmark: Benchmark) -> str:
 
 
 def convention(name: str | None) -> str:
-    """The metric convention and what it fixes."""
+    """The metric convention and its rules."""
     if name is None:
         return "no reference: the result is compared with its inputs, at their resolutions"
     return f"convention {name}: {find_convention(name).description}"

@@ -19,7 +19,7 @@ def fail(error):
 
 
 def configuration_files():
-    """The files that the configuration comes from, the last one the strongest."""
+    """The files of the configuration. The last one has priority."""
     laid_over = workflow.config_settings.configfiles
     return [*(file for file in workflow.configfiles if file not in laid_over), *laid_over]
 
