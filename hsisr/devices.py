@@ -1,4 +1,4 @@
-"""Devices: what a user's `auto` or `cuda` stands for. Of several GPUs a free one is taken, and held while we live."""
+"""Devices: what a user's `auto` or `cuda` stands for. Of several GPUs, a free one is taken and held until we end."""
 
 import re
 import tempfile

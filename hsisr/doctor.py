@@ -1,4 +1,4 @@
-"""`hsisr doctor`: what this machine offers, what is missing, and what follows from it."""
+"""`hsisr doctor`: what this machine offers, what it lacks, and what follows from that."""
 
 import importlib.util
 import os

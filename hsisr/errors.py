@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake raises, whose text is the line that the user sees; and lines of warning."""
+"""The exception for a user's mistakes, whose text is the line that the user sees; and lines of warning."""
 
 import re
 import sys

@@ -1,4 +1,4 @@
-"""Limits on what a file may say of itself, against files that are made to exhaust memory, time or a library.
+"""Limits on what a file may say of itself, against files that want to exhaust memory, time or a library.
 
 Each is far above what honest data need, and is raised by an environment variable, which the message names.
 """

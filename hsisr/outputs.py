@@ -1,4 +1,4 @@
-"""Outputs: where a command may write. Never over what it reads; over another file only when told; in no new place.
+"""Outputs: where a command may write: never over its inputs, over other files only with leave, in no new folder.
 
 Every command, and every function of Python that takes an `out`, asks `check_outputs` before it starts to work; commands
 ask `check_places` too, as a typing error is theirs: functions make the folders that they are told. The steps of the

@@ -1,4 +1,4 @@
-"""What a command says on stderr while it works. Results go to stdout; errors and warnings are said always.
+"""What a command says on stderr while it works. Results go to stdout; errors and warnings always appear.
 
 The choice stands in the environment, so that processes which a command starts keep to it.
 """

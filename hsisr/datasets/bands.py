@@ -1,4 +1,4 @@
-"""Bands: choose, average, resample, drop; what was done is written into the scene's provenance, key `bands`.
+"""Bands: choose, average, resample, drop; each step writes itself into the scene's provenance, key `bands`.
 
 `apply` runs a list of such steps as they stand under `band_steps` of a data set's entry, e.g.
 `[{drop: bad}, {resample: {first: 400, last: 700, count: 31}}]`.

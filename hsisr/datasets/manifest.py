@@ -1,4 +1,4 @@
-"""The manifest of a raw folder: what lies there, where it came from, its hashes. Written last, so it means whole."""
+"""The manifest of a raw folder: its files, their origin and hashes. It comes last, so it means a complete folder."""
 
 import os
 from dataclasses import dataclass

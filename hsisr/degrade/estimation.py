@@ -1,4 +1,4 @@
-"""Blind estimation: from an LR image and its guide alone, how both were taken and where the spectra lie."""
+"""Blind estimation: how the sensors took an LR image and its guide, and where the spectra lie, from the two alone."""
 
 import warnings
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Two results files side by side: refused unless their numbers mean the same."""
+"""Two results files side by side; an error if their numbers mean different things."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a result was computed with: versions and machine."""
+"""The versions and the machine that computed a result."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What is kept of a model's first seed beyond scores: previews, spectra of labelled pixels, recommended bands."""
+"""What evaluation keeps of a model's first seed beyond scores: previews, labelled spectra, recommended bands."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""The step that gathers the results of a cross-validation: means over its folds, and how far these lie apart."""
+"""The step that gathers the results of a cross-validation: means over its folds, and their spread."""
 
 from collections.abc import Mapping
 

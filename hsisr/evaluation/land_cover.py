@@ -1,4 +1,4 @@
-"""The step that classifies land cover in the reference and in what the models of a benchmark made."""
+"""The step that classifies land cover in the reference and in the results of a benchmark's models."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The step that gathers the scores of all models of a benchmark, and what was measured beside them."""
+"""The step that gathers the scores of all models of a benchmark, and the measurements beside them."""
 
 from typing import Any
 

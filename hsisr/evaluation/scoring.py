@@ -1,4 +1,4 @@
-"""The step that scores one model: the test part super-resolved, and scored by the protocol's convention."""
+"""The step that scores one model: it super-resolves the test part, and scores it by the protocol's convention."""
 
 import time
 

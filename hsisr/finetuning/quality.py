@@ -1,4 +1,4 @@
-"""How good a result is on a scene of one's own: against the LR image as reference, and against what the sensors saw."""
+"""The scores of a result on your own scene: with the LR image as reference, and against what the sensors saw."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""What was learnt of a scene, in a file: arrays and plain facts (npz and JSON), nothing that runs when it is read."""
+"""What a method has learnt of a scene, in a file: arrays and plain facts (npz and JSON), but no code."""
 
 import importlib
 import json

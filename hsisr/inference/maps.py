@@ -1,4 +1,4 @@
-"""Maps of a pair: how far the guide is displaced, and where it shows other ground, as GeoTIFF, picture, numbers."""
+"""Maps of a pair: the displacement of the guide, and where it shows other ground, as GeoTIFF, picture, numbers."""
 
 import os
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""One walk over a pair of images in row strips: every score of a convention is gathered in the same pass.
+"""One walk over a pair of images in row strips, which gathers every score of a convention.
 
 A strip is small enough to stay in the processor's cache while all gatherers work on it, and strips are shared out
 among threads; that is where the speed comes from. Memory is that of a strip a thread, whatever the size of the images.

@@ -1,4 +1,4 @@
-"""The contract of models: what each of them must offer and what it may, as attributes and methods with defaults.
+"""The contract of models: what a model must offer and what it may offer, as attributes and methods with defaults.
 
 Who uses a model asks for a name that stands here, never whether an object happens to have it. Three kinds of objects
 keep the contract: `registry.Classical`, a method without training, the closed-form `prior` among them;

@@ -1,4 +1,4 @@
-"""Scores that papers print, to stand beside ours: theirs, and marked as theirs."""
+"""Scores that papers print, for a place beside ours; the report says that they are theirs."""
 
 from dataclasses import dataclass
 from functools import cache

@@ -1,4 +1,4 @@
-"""The rule graph: which steps made a result, how often each ran, and which of them read what others made."""
+"""The rule graph: which steps made a result, how often each ran, and which files they read from each other."""
 
 import re
 from collections import Counter

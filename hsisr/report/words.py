@@ -1,4 +1,4 @@
-"""What was compared, in words: the facts at the head of a benchmark's section."""
+"""What a benchmark compares, in words: the facts at the head of its section."""
 
 from collections.abc import Sequence
 

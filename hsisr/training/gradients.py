@@ -1,4 +1,4 @@
-"""Data parallel training: the gradients of processes that each took a share of a batch become those of the batch."""
+"""Data parallel training: processes share a batch, and this module averages their gradients."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""Weights that exist, put where a training would have left its own, so that they are scored beside those."""
+"""Existing weights, put where a training leaves its own, so that hsisr scores both alike."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The code behind a caller's network and objective, in a form that can be compared: an edited one is another one.
+"""The code behind a caller's network and objective, in a form that one can compare: an edit makes another code.
 
 Of hsisr's own classes it is the files that they can reach. Of anybody else's it is the class or function as it is
 loaded, compiled, with its source, and the same of what it names outside itself; libraries are left out. A class typed

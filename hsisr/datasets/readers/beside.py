@@ -1,4 +1,4 @@
-"""Opening rasters that name other files: VRT, HFA and ERS. None is followed that does not lie beside or below them.
+"""Opening rasters that name other files (VRT, HFA, ERS): only files beside or below them are followed.
 
 A VRT is a text that may name any file of the machine, any address, and code. Only plain mosaics and stacks of images
 are opened: whatever else stands in one is refused, before GDAL sees it.

@@ -1,4 +1,4 @@
-"""Turning what a damaged or unreadable file makes a library or the system raise into one line that names the file."""
+"""Turning the errors of libraries and the system about a damaged file into one line that names the file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What the readers of products share: rasters by windows, quality layers, joined detectors, places, and what is told.
+"""What the readers of products share: rasters by windows, quality layers, joined detectors, places, descriptions.
 
 A product is what an agency delivers: images, quality layers and a description. Its reader is a module like any other
 (`matches`, `read`, `describe`); it takes what the product says, and refuses in one line what it does not understand.

@@ -1,4 +1,4 @@
-"""Images that are no files of their own, opened when a path names them so: in a zip or gzip archive, or at an address.
+"""Images that are not files of their own: in a zip or gzip archive, or at an address, if a path names them so.
 
 `/vsizip/ARCHIVE.zip/IMAGE.tif`, `/vsigzip/IMAGE.tif.gz` and `https://HOST/IMAGE.tif`, as GDAL writes them. Only what
 the user names is opened: no file that is read may name one.

@@ -1,4 +1,4 @@
-"""Wavelengths, widths and bad bands as files write them: in any unit, stated apart, beside each number, or nowhere."""
+"""Wavelengths, widths and bad bands as files write them: the unit may stand apart, beside each number, or nowhere."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Recommended bands: which few bands a selection method would keep, of the reference and of a super-resolved image.
+"""Recommended bands: the few bands that a selection method keeps, of the reference and of a super-resolved image.
 
 A result that is as good as the reference for later analysis leads to the same choice. Two methods: neighbourhood
 grouping after Wang, Li and Li (A Fast Neighborhood Grouping Method for Hyperspectral Band Selection, IEEE TGRS 2021),
@@ -41,9 +41,9 @@ def count_for(bands: int) -> int:
 def neighbourhood_grouping(pixels: np.ndarray, count: int) -> list[int]:
     """Bands recommended by neighbourhood grouping, 0-based, rising. pixels: (B, n).
 
-    Bands are cut into `count` groups of neighbours, equal ones at first; then, for a few rounds, each border moves to
-    where the bands between the middles of two groups are least far from those middles (Euclidean distance). Of each
-    group the band is taken whose local density times entropy is largest. Density: sum over the NEIGHBOURS nearest
+    The bands form `count` groups of neighbours, equal ones at first. For a few rounds, each border moves to the place
+    where the bands between the middles of two groups are nearest to their middle (Euclidean distance). Each group gives
+    the band whose local density times entropy is largest. Density: sum over the NEIGHBOURS nearest
     bands of the group of exp(-distance / (1 + neighbours in common)), scaled to 0..1 within the group; distances
     in units of their mean. Groups of at most NEIGHBOURS bands give the band of largest entropy.
     Raises HsisrError for a count that is not in 1..B, or values that are not finite.

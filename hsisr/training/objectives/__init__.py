@@ -1,4 +1,4 @@
-"""What a network is trained towards: objectives turn batches into losses, an iteration puts them in order.
+"""The aims of a training: objectives turn batches into losses, and an iteration puts them in order.
 
 Source: MulSR (IEEE TGRS 2023) for the labelled objective, Spectral Mixup (arXiv 2101.07589) for the other three.
 """

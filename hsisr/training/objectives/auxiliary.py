@@ -1,4 +1,4 @@
-"""What objectives share that draw patches of their own, beside the labelled ones."""
+"""The common part of objectives that draw patches of their own, beside the labelled ones."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""The loss that every objective is measured by: L1 distance, and the total variation of the output where asked for."""
+"""The loss of every objective: L1 distance, and the total variation of the output if asked for."""
 
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
