@@ -161,7 +161,7 @@ class OwnSources(Sources):
 
 @cache
 def own_sources(folder: Path, only: str | None = None) -> OwnSources:
-    """The sources below a folder, as they were when they were first asked for; arguments as of `OwnSources`."""
+    """The sources below a folder, as they were when they were first asked for; arguments as for `OwnSources`."""
     return OwnSources(folder, only)
 
 

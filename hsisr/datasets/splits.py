@@ -85,7 +85,7 @@ def fold(
 
     name: of the data set. number: of the fold, from 1. count: of folds. seed: deals the items of train, validation and
     test into folds, so that each item tests once. Of the items that do not test, a tenth validates. scenes, split,
-    extra: as of `parts`.
+    extra: as for `parts`.
     Raises HsisrError as `parts`, and if a fold has nothing to train or validate on.
 
     Example:
@@ -124,7 +124,7 @@ def split(
 ) -> dict:
     """Write the parts of a data set (see `parts`) as JSON, and return the written values.
 
-    name, scenes, split, extra: as of `parts`. out_path: of the JSON file. settings: what the file's config hash is
+    name, scenes, split, extra: as for `parts`. out_path: of the JSON file. settings: what the file's config hash is
     made of. Raises HsisrError as `parts`.
     """
     data_set = entry(name, extra)

@@ -62,7 +62,7 @@ class OwnDetail:
         return mixed, valid | known
 
     def share(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-        """How much (n, m) of the ground has changed, from 0 to 1; HR pixels as of `put_into`."""
+        """How much (n, m) of the ground has changed, from 0 to 1; HR pixels as for `put_into`."""
         from scipy.ndimage import map_coordinates
 
         side = self.change.cell * self.scale / self.change.samples

@@ -59,7 +59,7 @@ def super_resolve_part(
 ) -> None:
     """Make a part of what `super_resolve_file` writes to `out`, which joins the parts when it is called afterwards.
 
-    lr, guide, model, out, options, overwrite: as of `super_resolve_file`, the same for all parts. part: `plan`, or
+    lr, guide, model, out, options, overwrite: as for `super_resolve_file`, the same for all parts. part: `plan`, or
     number/count such as 3/8. Any process plans the run if none has; others wait for it. A part that was stopped goes on
     with the same call. Every process must see the folder of `out`, on a file system with locks.
     Raises HsisrError as `super_resolve_file`, for a part that is none, and while another process makes the same part.

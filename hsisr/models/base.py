@@ -158,7 +158,7 @@ class Model:
     def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
         """How long it takes to learn a scene, and to make it, so that a run can say what is left.
 
-        size, bands, guide_channels: as of `learning_bytes`.
+        size, bands, guide_channels: as for `learning_bytes`.
         """
         return Effort(0.0, 0.0)
 

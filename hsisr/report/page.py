@@ -217,7 +217,7 @@ def render(
 def document(template: str, title: str, styles: Sequence[str], **values: object) -> str:
     """A page of a template that extends base.html.j2, with the style and the script that all pages have inside it.
 
-    styles: rules of its own. values: what the template shows beside the title. Its policy as of `render`.
+    styles: rules of its own. values: what the template shows beside the title. Its policy as for `render`.
     """
     style, script = "\n".join([_colours(), _text("style.css"), *styles]), _text("page.js") + _text("probe.js")
     return _render(

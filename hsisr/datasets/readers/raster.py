@@ -159,7 +159,7 @@ class _Raster(LazyArray):
     def facts(
         self, wavelengths_nm: Any = None, crs: str | None = None, georeference: str | None = None
     ) -> dict[str, Any]:
-        """Fields of Scene that the metadata give. The arguments, as of `read`, take the place of theirs."""
+        """Fields of Scene that the metadata give. The arguments, as for `read`, take the place of theirs."""
         with self._guard():
             tags = self._image.tags()
             spectral = self._spectral(tags, vector(self.path, wavelengths_nm, "wavelengths", self.shape[0]))
