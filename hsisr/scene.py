@@ -128,7 +128,7 @@ class Scene:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Files that its pixels, and its guide's, are still read from; none where they are in memory."""
+        """The files from which the scene still reads its pixels, or those of its guide; none for a scene in memory."""
         own: tuple[Path, ...] = ()
         if isinstance(self.stored, LazyArray):
             own = self.stored.files
@@ -226,11 +226,11 @@ class Scene:
         return missing
 
     def without_masked(self, rows: slice, stored: np.ndarray) -> np.ndarray:
-        """Stored numbers with the nodata value in the pixels that the mask leaves out for another reason.
+        """Stored numbers, with the nodata value at the masked pixels that have data.
 
         rows: of the scene. stored: their stored numbers, (bands, n, W). Returns an array like it, or `stored` itself.
-        For formats that mark missing pixels by a value. A pixel that is missing by most of its own samples stays as it
-        is, with the data that it has; without a mask or a nodata value, all do.
+        For formats that mark missing pixels by a value. A pixel with the nodata value in most bands stays as it is,
+        with the data of its other bands. Without a mask or a nodata value, all pixels stay.
         """
         missing = self.without_data(stored)
         if self.mask is None or missing is None:
@@ -324,7 +324,7 @@ class Scene:
         path: of the file, which is HDF5. settings: plain values that say what made the scene; the file keeps their
         hash, as `config_hash`.
 
-        Raises HsisrError if the scene is still read from that file, or it cannot be written.
+        Raises HsisrError if the scene still reads that file, or if hsisr cannot write the file.
 
         Example:
 
@@ -337,13 +337,13 @@ class Scene:
             self._write(file)
 
     def check_not_own_file(self, path: str | os.PathLike[str]) -> None:
-        """Raise HsisrError if `path` is a file that the scene's pixels are still read from."""
+        """Raise HsisrError if the scene still reads its pixels from the file `path`."""
         if any(file.exists() and Path(path).exists() and file.samefile(path) for file in self.files):
             raise HsisrError(f"{path}: the scene is read from this file; write another, or load it first (Scene.load)")
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> "Scene":
-        """Open a scene file, as `save` writes it, and return the scene: metadata is read now, pixels when asked for.
+        """Open a scene file, as `save` writes it, and return the scene. It reads its pixels when you ask for them.
 
         path: of the file; files of other formats are for `hsisr.read_scene`.
 

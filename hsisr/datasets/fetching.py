@@ -71,8 +71,7 @@ def find_scenes(name: str, source: str, extra: Mapping[str, Mapping] | None = No
 
     name: of the data set. source: as `fetch` takes it. extra: see `entry`. Returns None for a source that must be
     fetched first: an address on the network, or an archive. Raises HsisrError if the folder is absent, or holds neither
-    a scene nor an
-    archive of the data set.
+    a scene nor an archive of the data set.
     """
     data_set, local = entry(name, extra), _local_path(source)
     if local is None:

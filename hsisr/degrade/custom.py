@@ -32,7 +32,7 @@ _KEYS = ("psf", "sampling", "phase", "noise", "response", "clip", "convention", 
 
 
 class CustomProtocol(Protocol):
-    """A protocol of one's own; goes wherever a protocol's name goes.
+    """Your own protocol; hsisr takes it wherever it takes the name of a protocol.
 
     name: `[a-z][a-z-]*`, not one of the built-in names. settings, all but `psf` optional:
     psf: `{kind: gaussian, sigma_px | sigma_lr | mtf_gain: ..}`, `{kind: anisotropic, l1, l2, theta, taps}`,

@@ -107,9 +107,9 @@ class FamilyPsf(Psf):
     """A member of a family, point-sampled.
 
     family: a name of FAMILIES. fwhm_lr: full width at half maximum, LR pixels. shift_px: (rows, columns) by which its
-    centre lies beside the LR pixel's, HR pixels, whole ones or not. `delta` reads the HR pixel nearest to that place,
-    of two the one behind it. Raises HsisrError for another family, a width that is not positive, or a shift that is no
-    pair of numbers.
+    centre lies beside the LR pixel's, HR pixels, whole ones or not. `delta` reads the HR pixel nearest to that place;
+    if two are equally near, the one behind it. Raises HsisrError for another family, a width that is not positive, or a
+    shift that is no pair of numbers.
     """
 
     family: str

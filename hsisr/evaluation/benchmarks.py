@@ -17,8 +17,9 @@ def evaluate(
 ) -> dict[str, results.Results]:
     """Score every model of the configuration's benchmarks; returns benchmark -> results.
 
-    config: a Config or the path of a config.yaml. benchmark: only this one. Writes `results/<benchmark>.json` and
-    what lies under it. Runs must be trained and pairs made. Raises HsisrError for what is missing or does not fit.
+    config: a Config or the path of a config.yaml. benchmark: only this one. Writes `results/<benchmark>.json` and the
+    files below `results/<benchmark>/`. It needs trained runs and pairs. Raises HsisrError if something is missing or
+    does not fit.
     """
     config = config if isinstance(config, Config) else load_config(config)
     found = {}
@@ -33,7 +34,7 @@ def evaluate_benchmark(benchmark: Benchmark, command: str) -> results.Results:
     """Score every model of a benchmark, measure their costs, classify labelled pixels, and return all of it.
 
     A cross-validation is scored fold by fold.
-    command: what makes the files again, written into them. Errors as `evaluate`.
+    command: the command that makes the files again; each file holds it. Errors as `evaluate`.
     """
     for fold in benchmark.folds:
         evaluate_benchmark(fold, command)

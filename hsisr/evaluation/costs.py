@@ -13,9 +13,9 @@ from hsisr.system import available_threads, fix_threads
 def measure_runtime(benchmark: Benchmark, command: str) -> results.RuntimeScores:
     """Measure what every model costs, in turns, on the middle of the first test pair; write and return it.
 
-    benchmark: whose models are measured. command: what makes the file again, written into it. Networks run with their
-    first seed, and all with the threads that this process was given. Raises HsisrError for a network that is not
-    trained.
+    benchmark: whose models are measured. command: the command that makes the file again; the file holds it. Networks
+    run with their first seed, and all with the threads that this process was given. Raises HsisrError for a network
+    that is not trained.
     """
     from hsisr.evaluation.environment import environment
 

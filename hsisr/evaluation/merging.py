@@ -12,7 +12,7 @@ from hsisr.pipeline.benchmark import Benchmark
 def merge(benchmark: Benchmark, command: str) -> results.Results:
     """Gather the scores of a benchmark's models, or the results of its folds, into `results/<benchmark>.json`.
 
-    command: what makes the file again, written into it. Returns what was written.
+    command: the command that makes the file again; the file holds it. Returns what was written.
     Raises HsisrError if the scores of a model are missing, or come from other settings, code or weights.
     """
     if benchmark.folds:

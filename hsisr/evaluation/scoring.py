@@ -20,8 +20,8 @@ from hsisr.pipeline.benchmark import Benchmark, Model
 def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.ModelScores:
     """Score one model with all its seeds on the test part; write its preview file and its scores, and return them.
 
-    benchmark: which pair files, protocol and seeds count. name: of a model of the benchmark. command: what makes the
-    file again, written into it. Errors as `evaluate`.
+    benchmark: which pair files, protocol and seeds count. name: of a model of the benchmark. command: the command that
+    makes the file again; the file holds it. Errors as `evaluate`.
     """
     from hsisr.evaluation.environment import environment
 

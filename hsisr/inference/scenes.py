@@ -53,9 +53,8 @@ class Options(SceneOptions):
     and move it: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave the guide's detail out
     where it shows other ground. peak, guide_peak: hsisr divides the images by these values for the model. bands,
     guide_bands: bands to use, from 0, as numbers or a text such as 0-30,40; the result has these bands. read,
-    read_guide: options of the readers
-    (`variable`, `axes`, `nodata`, ...). format: of the output where its ending does not choose it. Raises HsisrError
-    for a value that is not allowed.
+    read_guide: options of the readers (`variable`, `axes`, `nodata`, ...). format: of the output where its ending does
+    not choose it. Raises HsisrError for a value that is not allowed.
     """
 
     def __init__(self, **values: Any) -> None:
