@@ -99,7 +99,7 @@ def ssim_per_band(
 ) -> np.ndarray:
     """(B,) structural similarity of each band.
 
-    reference, estimate, window, peak, mask, border: as of `ssim`.
+    reference, estimate, window, peak, mask, border: as for `ssim`.
 
     Example:
 
@@ -133,7 +133,7 @@ def uiqi_per_band(
 ) -> np.ndarray:
     """(B,) universal image quality index of each band.
 
-    reference, estimate, block, stride, mask, border: as of `uiqi`.
+    reference, estimate, block, stride, mask, border: as for `uiqi`.
 
     Example:
 
