@@ -40,8 +40,8 @@ def score(
     leaves them out, as `cc`, `ergas`, `sam` and `mean_band_psnr` say.
     Raises HsisrError for a reference outside the convention's range: outside [0, peak] if estimates are clipped to
     this range, or beyond 1.5 if no peak is given. Also for different shapes, integers without a peak, masked arrays,
-    NaN or infinity, an image smaller than the SSIM window, an unknown convention, a scale below 1, a mask or border
-    that leaves nothing, a pair without a reference, and a score that is not defined on any band or pixel.
+    NaN or infinity, and an image smaller than the SSIM window. Also for an unknown convention, a scale below 1, a mask
+    or border that leaves nothing, a pair without a reference, and a score that is not defined on any band or pixel.
 
     Example:
 
