@@ -1,4 +1,6 @@
-"""Affine transforms as Scene keeps them: (a, b, c, d, e, f) takes (column, row) to (a column + b row + c, d .. + f)."""
+"""Affine transforms as Scene keeps them: six numbers take (column, row) to coordinates.
+
+They are (a, b, c, d, e, f): x = a column + b row + c, y = d column + e row + f."""
 
 from hsisr.errors import HsisrError
 

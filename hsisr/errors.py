@@ -9,7 +9,7 @@ _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udff
 
 
 class HsisrError(Exception):
-    """Wrong input, told in one line: what is wrong, where, what was expected, what to do.
+    """Wrong input. Its text is one line: what is wrong, where, what hsisr expects, what to do.
 
     The command line prints the text without a traceback and exits with status 1; programs catch it. Control
     characters in names that come from files are escaped, so that a terminal does not obey them.

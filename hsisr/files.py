@@ -1,4 +1,4 @@
-"""Files between steps: written whole or not at all, stamped, and refused when unknown.
+"""Files between steps: hsisr writes them completely or not at all, stamps them, and refuses unknown ones.
 
 Every write goes to a temporary name in the target's folder, is flushed to the disk and then renamed, so that no
 reader ever sees half a file. Every file carries the schema that it follows, the hsisr version and the hash of

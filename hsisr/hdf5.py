@@ -1,4 +1,4 @@
-"""The one door to HDF5: what our own files hold is checked before it is used, and nothing outside a file is followed.
+"""The one door to HDF5: it checks our own files before anything uses them, and follows no link out of a file.
 
 Our files - scenes, pairs, patches, previews - carry a stamp. A file without it is somebody else's, and is only refused;
 one with it that does not hold what it should is damaged, and may be deleted and made again. Whoever reads an object

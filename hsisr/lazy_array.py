@@ -1,4 +1,4 @@
-"""Lazy cubes: (bands, H, W) arrays that are read, computed or put together when, and where, they are indexed."""
+"""Lazy cubes: (bands, H, W) arrays that read, compute or join only the part that an index asks for."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path

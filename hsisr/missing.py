@@ -1,4 +1,4 @@
-"""Missing data: when a whole pixel is missing, when only samples of it are, and what stands in for those.
+"""Missing data: when a whole pixel is missing, when only some of its samples are, and what replaces these.
 
 A nodata value of 0 is also what a sensor stores for a dark pixel in an absorption band. So a pixel is missing only
 where most of its bands are; otherwise it has data, and the samples that it lacks are filled for the methods.

@@ -1,4 +1,4 @@
-"""Training samples: what one is, what a training takes them from, and their flips and rotations."""
+"""Training samples: what they hold, where a training gets them, and their flips and rotations."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -45,10 +45,10 @@ _MOST_DEPTH = 2
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scene:
-    """A scene: an image cube and what is known of it.
+    """A scene: an image cube, with everything that is known of it.
 
     stored: (bands, H, W), any numeric type: a numpy array, or a lazy one (an h5py dataset, a raster's window reader)
-        that has `shape` and `dtype` and reads what it is indexed with.
+        that has `shape` and `dtype`, and reads only what an index asks for.
     name: the scene's id, letters, digits, `_` and `-`.
     scale, offset: value = stored * scale + offset; values of a scene ready for the pipeline lie in [0, 1].
     wavelengths_nm, fwhm_nm: (bands,) band centres and widths in nanometres, or None where unknown.
@@ -57,7 +57,7 @@ class Scene:
     crs: WKT or authority string; transform: affine (a, b, c, d, e, f) from (column, row) to CRS coordinates.
     nodata: stored value of samples that hold no data; `cube` gives 0 for them.
     guide: the real sharp image of the same ground.
-    provenance: origin, hashes, licence: whatever is known of where the scene came from (JSON values).
+    provenance: where the scene comes from: origin, hashes, licence and more (JSON values).
 
     Example:
 

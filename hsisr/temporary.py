@@ -1,4 +1,4 @@
-"""Temporary files and folders whose names say which process made them, so that what killed ones left can be removed.
+"""Temporary files and folders: names say which process made them, so that hsisr can remove what a dead one left.
 
 A name is `.<target>.tmp-<place>-<process>-<start>-<random>`: the host and process number say whose it is, and the time
 at which the process started tells it from a later one with the same number.

@@ -33,10 +33,10 @@ def fetch(
 ) -> dict:
     """Bring a data set to `folder`, check it, write `folder`/manifest.json, and return the manifest.
 
-    name: of the data set. source: a folder, an archive, a file:// or an http(s):// URL to take it from in place of the
-    published one. progress: whether the screen shows how far it is. extra: see `entry`.
-    What is already there and right is not fetched again; a download that was cut off goes on.
-    Raises HsisrError in one line if the data set cannot be fetched: which URL, why, and what to do.
+    name: of the data set. source: a folder, an archive, a file:// or an http(s):// URL to take instead of the published
+    one. progress: whether the screen shows the progress. extra: see `entry`.
+    Files that are there and right stay; a download that stopped half-way goes on.
+    Raises HsisrError if it cannot get the data set; the error names the URL, the reason, and what to do.
     """
     data_set = entry(name, extra)
     folder = Path(folder).resolve()
@@ -67,10 +67,11 @@ def fetch(
 
 
 def find_scenes(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
-    """The scenes of a data set that a local folder holds, in the catalogue's order.
+    """Find the scenes of a data set in a local folder, and return their names in the catalogue's order.
 
-    name: of the data set. source: as `fetch` takes it. extra: see `entry`. None where it cannot be seen without
-    fetching: on the network, in an archive. Raises HsisrError if the folder is absent, or holds neither a scene nor an
+    name: of the data set. source: as `fetch` takes it. extra: see `entry`. Returns None for a source that must be
+    fetched first: an address on the network, or an archive. Raises HsisrError if the folder is absent, or holds neither
+    a scene nor an
     archive of the data set.
     """
     data_set, local = entry(name, extra), _local_path(source)

@@ -1,4 +1,4 @@
-"""What `hsisr datasets` and `hsisr info` print: the catalogue with what is here, one data set, one file."""
+"""What `hsisr datasets` and `hsisr info` print: all data sets and what of them is here, one data set, or one file."""
 
 import io
 import os
@@ -18,21 +18,21 @@ _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", 
 
 
 def table(extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
-    """All data sets, a line each, with what is present below the working folder `root`. extra: see `entry`."""
+    """All data sets, a line each, and what of them lies below the working folder `root`. extra: see `entry`."""
     return align_columns([_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))])
 
 
 def align_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines with columns below each other."""
+    """Turn rows of cells into lines, with each column aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
-    """Everything that is known of one data set, and where it lies, as text for the screen.
+    """Everything that hsisr knows of one data set, and where it lies, as text for the screen.
 
-    name: of the data set. extra: see `entry`. root: the working folder, below which its files are looked for.
+    name: of the data set. extra: see `entry`. root: the working folder; its files are below it.
     Raises HsisrError for an unknown name.
     """
     data_set = entry(name, extra)
@@ -63,9 +63,9 @@ def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.P
 def info(path: str | os.PathLike, **options: Any) -> str:
     """What is in a file, or a folder of band images, as text for the screen.
 
-    path: of the file or folder, in any format that can be read; raises HsisrError otherwise. options: of the reader
-    (`variable`, `axes`, ...); given any, what the file is read as with them. Where it lies and which values it holds is
-    told of files that can be read without, or with, these options.
+    path: of the file or folder, in any format that hsisr reads. options: of the reader (`variable`, `axes`, ...); the
+    text then describes what they make of the file. If hsisr can read the file as a scene, the text also says where the
+    scene lies, and its smallest and largest value. Raises HsisrError for other formats.
     """
     from hsisr.datasets import facts
     from hsisr.datasets.readers import describe, products, read_scene
@@ -91,10 +91,10 @@ def info(path: str | os.PathLike, **options: Any) -> str:
 
 
 def present(name: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mapping] | None = None) -> list[str]:
-    """The scenes of a data set that its raw folder holds, in the catalogue's order.
+    """The scenes of a data set that lie in its raw folder, in the catalogue's order.
 
-    name: of the data set. raw_folder: where `fetch` brought it. extra: see `entry`.
-    Raises HsisrError if it was not fetched.
+    name: of the data set. raw_folder: the folder that `fetch` filled. extra: see `entry`.
+    Raises HsisrError if nobody has fetched it.
     """
     data_set = entry(name, extra)
     raw = manifest.read(raw_folder, name)

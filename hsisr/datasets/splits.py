@@ -30,7 +30,7 @@ REGION_MULTIPLE_PX = 16
 class Item:
     """One image of a split: the whole scene, or its region (r0, r1, c0, c1) in HR pixels, end excluded.
 
-    name: what the pair file of the item is called, unique over all parts.
+    name: of the item's pair file, unique over all parts.
     """
 
     name: str
@@ -83,10 +83,10 @@ def fold(
 ) -> dict[str, list[Item]]:
     """The items of each part in one fold of a cross-validation, as `parts` gives them.
 
-    name: of the data set. number: of the fold, from 1. count: of folds. seed: by which the items of train, validation
-    and test are dealt into folds, so that each tests once; of those that do not test, a tenth validates. scenes, split,
+    name: of the data set. number: of the fold, from 1. count: of folds. seed: deals the items of train, validation and
+    test into folds, so that each item tests once. Of the items that do not test, a tenth validates. scenes, split,
     extra: as of `parts`.
-    Raises HsisrError as `parts`, and if a fold would have nothing to train or validate on.
+    Raises HsisrError as `parts`, and if a fold has nothing to train or validate on.
 
     Example:
 
@@ -122,7 +122,7 @@ def split(
     extra: Mapping[str, Mapping] | None = None,
     settings: Any = None,
 ) -> dict:
-    """Write the parts of a data set (see `parts`) as JSON and return what was written.
+    """Write the parts of a data set (see `parts`) as JSON, and return the written values.
 
     name, scenes, split, extra: as of `parts`. out_path: of the JSON file. settings: what the file's config hash is
     made of. Raises HsisrError as `parts`.

@@ -43,7 +43,7 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
 
     format: geotiff, cog, envi, netcdf, matlab5, matlab7.3, npy or scene; by default what the ending says.
     ENVI makes two files, `out` and its header; given .hdr, the data get the ending .img.
-    An older file of this name is replaced, and what GDAL kept beside it is removed.
+    Replaces an older file of this name, and removes what GDAL kept beside it.
     Raises HsisrError for an unknown ending, if the scene does not fit into the format, or if it is read from `out`.
     """
     out = Path(out)

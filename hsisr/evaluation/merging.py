@@ -13,7 +13,7 @@ def merge(benchmark: Benchmark, command: str) -> results.Results:
     """Gather the scores of a benchmark's models, or the results of its folds, into `results/<benchmark>.json`.
 
     command: what makes the file again, written into it. Returns what was written.
-    Raises HsisrError if a model's scores are missing, or were made with other settings, code or weights than now.
+    Raises HsisrError if the scores of a model are missing, or come from other settings, code or weights.
     """
     if benchmark.folds:
         return merge_folds(benchmark, command)

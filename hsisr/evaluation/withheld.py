@@ -1,4 +1,4 @@
-"""A test on real images without a reference: bands of the guide are withheld, predicted, and compared."""
+"""A test on real images without a reference: withhold bands of the guide, predict them, and compare."""
 
 import tempfile
 from collections.abc import Iterable
@@ -20,9 +20,9 @@ from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method
 from hsisr.models.windows import hr_spans
 
-#: Most LR pixels a side that are super-resolved: those in the middle.
+#: LR pixels a side that the test super-resolves at most, in the middle of the scene.
 _MOST_LR_PX = 256
-#: LR pixels at the border that are not compared, as their footprints reach beyond the image.
+#: LR pixels at the border that do not count, because their footprints reach beyond the image.
 _BORDER_LR_PX = 2
 #: What the numbers mean, in one line each.
 LEGEND = {
@@ -39,7 +39,7 @@ CAVEAT = (
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """What is compared: low (B, h, w), the guide (G, H, W), and where both are valid, (H, W)."""
+    """The images of the test: low (B, h, w), the guide (G, H, W), and where both are valid, (H, W)."""
 
     low: np.ndarray
     guide: np.ndarray
@@ -55,9 +55,10 @@ def validate(
 
     lr, guide: as for `hsisr.inference.super_resolve_file`. withhold: bands of the guide, from 0; none: each in turn.
     model, options: as for `super_resolve_file`; None: its defaults.
-    A band is predicted as the super-resolved image seen through its response, which is fitted at LR resolution: there
-    the band is known, its detail is not. Beside it stand `bicubic`, the LR image without any guide, and `other bands`,
-    what the others say of it by a linear fit at LR resolution.
+    The prediction of a band is the super-resolved image, seen through the response of this band. A fit at LR resolution
+    gives the response; so the test knows the band there, but not its detail. Two other predictions stand beside it:
+    `bicubic`, the LR image without any guide, and `other bands`, a linear fit of the band to the other bands at LR
+    resolution.
     Returns {model, scale, caveat, bands: [{band, wavelength_nm, methods: {name: {rmse, cc, detail}}}]}.
     Raises HsisrError as `super_resolve_file`, for bands that do not exist, and for a guide of one band.
     """
@@ -171,4 +172,4 @@ def _scores(truth: np.ndarray, found: np.ndarray, blurred: np.ndarray) -> dict[s
 
 
 def _quiet(line: str) -> None:
-    """What fits badly was said when the guide was placed, and would be said again for each band."""
+    """Silence the warnings that came already when the guide was placed; they would come again for each band."""

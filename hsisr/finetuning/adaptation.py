@@ -1,7 +1,7 @@
 """Adapting a model to one scene, without a sharp reference: it learns to restore the scene's own LR image.
 
-Wald's protocol (see `hsisr.finetuning.reduced`). A part of the scene is held out of training and selection; on it the
-adapted model is compared with bicubic interpolation and GSA.
+This is Wald's protocol (see `hsisr.finetuning.reduced`). One part of the scene takes no part in training and selection.
+On this part, the adapted model is compared with bicubic interpolation and GSA.
 """
 
 import copy
@@ -49,11 +49,11 @@ _LEAST_SCORED_PX = 11
 _PATCH_BYTES = 512 * 2**20
 #: Steps on which the speed of training is measured, after one in which a GPU starts and kernels are built.
 _TIMED_STEPS = 6
-#: Validations over a run: as many, or fewer, so that they take no more than this part of its time.
+#: Validations of a run at most, and the part of its time that they may take.
 _VALIDATIONS, _VALIDATING_PART = 10, 0.25
-#: A first validation that takes longer than this is not repeated to see what it takes without its start.
+#: If the first validation takes longer, it is not repeated to measure it without its start.
 _LONG_VALIDATION_S = 5.0
-#: More steps a minute than any machine takes: where a run has a time, that ends it.
+#: More steps a minute than any machine takes, so that a run with a time ends by the time.
 _MOST_STEPS_A_MINUTE = 10**6
 _FRESH_RATE, _ADAPTING_RATE = 4e-3, 1e-3
 
@@ -73,11 +73,11 @@ def finetune(
     """Adapt a model to a scene; writes `out`/model.safetensors, which `predict` takes, and returns its scores.
 
     lr, guide, options: as for `super_resolve_file`. model: a run folder or model file to start from, or the name of a
-    network, such as mulsr-xs, to start fresh. minutes: of training; steps: so many instead. hold_out: part of the
-    scene's longer side that training never sees and scores are taken on; 0 takes none. seed: of weights
-    that start fresh and of the order of patches. overwrite: whether a run that is finished in `out` is replaced; one
-    that was stopped goes on.
-    Returns what stands in `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
+    network, such as mulsr-xs, to start fresh. minutes: of training. steps: number of steps, instead of minutes.
+    hold_out: part of the scene's longer side that training never sees, for the scores; 0: no such part, and no scores.
+    seed: of fresh weights and of the order of patches. overwrite: replace a finished run in `out`; a stopped run
+    goes on.
+    Returns the content of `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
     Raises HsisrError for images that do not fit together and for a scene that is too small.
     """
     import torch
@@ -154,7 +154,7 @@ def table(summary: Mapping[str, Any]) -> str:
 
 
 def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> tuple[Feed, dict[str, Any], bool]:
-    """The images with the network to adapt, what its file will say of it, and whether it is fresh."""
+    """The images with the network to adapt, the metadata of its future file, and whether it is fresh."""
     from hsisr.models import registry
 
     low, sharp = scenes.open_images(lr, guide, options)
@@ -193,7 +193,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
 
 
 def _recipe(feed: Feed, fresh: bool, options: Options) -> Training:
-    """How the network is trained, all but the number of steps."""
+    """The settings of the training, without the number of steps."""
     return Training(
         epochs=None,
         max_steps=1,
@@ -214,13 +214,13 @@ def _shares(hold_out: float) -> dict[str, float]:
 
 
 def _prepare(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
-    """Samples that the network itself makes of a part, from which it learns by the way; None: it makes none."""
+    """Samples that the network itself makes of a part, while it learns from that part; None: it makes none."""
     pair = Pair(part.low_lr, part.low_guide, part.lr, part.score_mask)
     return as_model(feed.method.model).prepare_training([(feed.lr.label, pair)], seed)
 
 
 def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> TrainingSamples:
-    """Patches of a part, written to a patch file, without those that hold an invalid pixel."""
+    """Write the patches of a part to a patch file, without those that hold an invalid pixel."""
     scale = feed.method.scale
     height, width = part.low_lr.shape[1:]
     side = min(_PATCH_PX, height, width)
@@ -274,7 +274,7 @@ def _train(
     settings: dict[str, Any],
     pace: Mapping[str, int],
 ) -> Any:
-    """Train for the budget: its steps, or its minutes, by which the learning rate falls as well; pace: of `_pace`.
+    """Train for a number of steps, or for minutes; the learning rate falls by the same measure. pace: of `_pace`.
 
     How many steps fit into the minutes decides only when it is validated and how long the rate rises: an estimate that
     is wrong by far does not end the training early.
@@ -299,7 +299,7 @@ def _train(
 def _pace(
     feed: Feed, validate: _Validation, samples: Any, folder: Path, training: Training, minutes: float, seed: int
 ) -> dict[str, int]:
-    """How many steps, and validations among them, the minutes have room for."""
+    """How many steps, and how many validations among them, fit into the minutes."""
     seconds, validating = _speed(feed, validate, samples, folder, training, seed)
     count = min(_VALIDATIONS, int(_VALIDATING_PART * 60 * minutes / max(validating, 1e-9)))
     return {"steps": max(1, int(60 * minutes / seconds)), "validations": max(1, count)}
@@ -358,7 +358,7 @@ def _keep_best(feed: Feed, validate: _Validation, starts: dict[str, dict[str, An
 
 
 def _footprint(feed: Feed, training: Part, kind: str) -> Footprint | None:
-    """Of an LR pixel, `reduced` or `full`: measured on the training part, as the others may be too small for that."""
+    """The footprint of an LR pixel, `reduced` or `full`, from the training part: others may be too small."""
     if feed.guide is None or not feed.method.needs_guide:
         return None
     pair = {
@@ -373,7 +373,7 @@ def _footprint(feed: Feed, training: Part, kind: str) -> Footprint | None:
 
 
 def _methods(feed: Feed, footprint: Callable[[str], Footprint | None]) -> dict[str, dict[str, Apply]]:
-    """Reduced and full: the adapted model and what it is compared with. footprint: of either kind."""
+    """The methods to compare, reduced and full: the adapted model and its rivals. footprint: of either kind."""
     methods = {feed.method.name: feed.method, "bicubic": open_method("bicubic", feed.method.scale, 0)}
     if feed.guide is not None and feed.method.needs_guide:
         methods["gsa"] = open_method("gsa", feed.method.scale, feed.guide_channels)

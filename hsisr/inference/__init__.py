@@ -1,4 +1,4 @@
-"""Inference: finished models, applied to scenes, in memory or by tiles; and models adapted to one scene."""
+"""Inference: apply finished models to scenes, in memory or by tiles; and adapt models to one scene."""
 
 from typing import TYPE_CHECKING
 

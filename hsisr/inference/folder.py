@@ -51,9 +51,9 @@ def super_resolve_folder(
 
     lr: the folder. guide: a folder with a guide of the same name for each, or one file, or folder of band images, for
     all. model: as of `super_resolve_file`. options: its options; their `format` chooses another format.
-    preview: also `<name>.png`. overwrite: whether results that exist are made again. White and dark references and
-    quality layers are left out by their names, with a line. A scene that cannot be done does not stop the others.
-    Raises HsisrError, at the end, naming those that failed.
+    preview: also `<name>.png`. overwrite: make results that exist again. hsisr leaves out white and dark references and
+    quality layers, which it knows by their names, and says so in a line. If one scene fails, the others go on. Raises
+    HsisrError at the end; the error names the failed scenes.
     """
     folder, out, options = innermost(Path(lr)), Path(out), options or Options()
     scenes = _scenes(folder)

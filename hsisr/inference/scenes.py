@@ -44,15 +44,16 @@ _SAID = {"HSISR_CONTENT": "standard deviation"}
 
 
 class Options(SceneOptions):
-    """How a scene is super-resolved; the defaults choose for themselves.
+    """How to super-resolve a scene; the defaults choose for themselves.
 
     scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
     work of one tile, or a text such as 2G; None: a quarter of what is free. device: auto, cpu, cuda, `cuda:<index>`, or
     several with commas: each takes tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without
-    tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: move the guide by what is
-    measured: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave the guide's detail out
-    where it shows other ground. peak, guide_peak: values that the model is shown as 1. bands, guide_bands: to use, from
-    0, numbers or a text such as 0-30,40; the result has these bands. read, read_guide: options of the readers
+    tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: measure how the guide lies
+    and move it: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave the guide's detail out
+    where it shows other ground. peak, guide_peak: hsisr divides the images by these values for the model. bands,
+    guide_bands: bands to use, from 0, as numbers or a text such as 0-30,40; the result has these bands. read,
+    read_guide: options of the readers
     (`variable`, `axes`, `nodata`, ...). format: of the output where its ending does not choose it. Raises HsisrError
     for a value that is not allowed.
     """
@@ -84,13 +85,13 @@ def super_resolve_file(
     lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
     guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
     options: how the files are read and the result is written; None: the defaults. preview: a PNG or JPEG to write as
-    well. overwrite: whether outputs that exist are replaced; inputs never are. maps: a folder for maps and numbers of
-    the displacement and the change that were found; None: none are written. pages: further files, each with what writes
-    it of the method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for a standard
-    deviation of every sample, in the result's values and float32, for methods that tell it; None: none is written.
-    A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
-    Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
-    for a disk that is full.
+    well. overwrite: replace outputs that exist; hsisr never replaces inputs. maps: a folder for maps and numbers of the
+    displacement and the change; None: no maps. pages: further files, each with a function that writes it from the
+    method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for the standard
+    deviation of every sample, in the result's values and float32, if the method can tell it; None: no such file.
+    If a run stops for any reason, the same call goes on at the first missing row of tiles.
+    Raises HsisrError for input that it cannot read or that does not fit together, for outputs that it may not write,
+    and for a full disk.
     """
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]

@@ -72,16 +72,17 @@ def super_resolve(
     the same grid but covers more ground is cut.
     model: a network or classical method, the path of a run folder or of a `model.safetensors`, or the name of an
     untrained method, or `solo`, whose weights come with the package; None: `prior` with a guide, `solo` without.
-    out: file to write as well, in any format of `hsisr export`, stored as the LR image is.
-    overwrite: whether an `out` that exists is replaced; a file that is read never is.
+    out: file to write as well, in any format of `hsisr export`; it stores numbers in the same way as the LR image.
+    overwrite: replace an `out` that exists; hsisr never replaces a file that it reads.
     scale: needed if neither model nor guide says it. correct_shift, mask_change: as in `hsisr.inference.Options`.
     Pixels without data are 0 in the array, nodata in the file; bands without data are the LR image's, every pixel
     repeated.
-    uncertainty: whether a standard deviation of every sample is returned as well, as a second array in the same unit (0
-    where the first has no data), for models that tell it: `prior` and `hybrid`.
-    For scenes larger than memory, and more options, see `hsisr.inference.super_resolve_file`; both check the same.
-    Warns (UserWarning) of what fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity, and
-    for images and models that do not fit together.
+    uncertainty: return a second array as well, the standard deviation of every sample, in the same unit (0 where the
+    image has no data). Only `prior` and `hybrid` can tell it.
+    For scenes larger than memory, and for more options, see `hsisr.inference.super_resolve_file`; it makes the same
+    checks.
+    Warns (UserWarning) if something fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity,
+    and for images and models that do not fit together.
 
     Example:
 

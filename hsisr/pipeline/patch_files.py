@@ -99,9 +99,8 @@ class PatchFile:
     seed: every sample follows from it. augment: True for flips, roll by half the height and rotations, each with
     probability 1/2, as MulSR has them; `dihedral` for every patch in its 8 flips and rotations in an epoch, of which a
     crop that is drawn takes one at random, as Spectral Mixup has them; False for none.
-    scenes: only patches of so many scenes, the first ones of the part; None: all. per_epoch: samples in an epoch at
-    most, of all in the file, drawn anew for each epoch; None: all.
-    Each process maps the file for itself, when it reads the first sample.
+    scenes: take the patches of the first so many scenes of the part; None: of all. per_epoch: most samples in an epoch,
+    drawn anew for each epoch; None: all. Each process maps the file for itself, when it reads the first sample.
     """
 
     def __init__(

@@ -29,8 +29,8 @@ def train(
 
     config: a Config or the path of a config.yaml. benchmark, model, seed: only these; None means all of them. A
     benchmark with folds is all of its folds.
-    gpus: how many of `training.devices` may be used at most, as a scheduler allows; 0 or None: no limit. It changes
-    results by no more than rounding.
+    gpus: the most GPUs of `training.devices` that this call may use, as a scheduler allows; 0 or None: no limit. It
+    changes results by no more than rounding.
     The patch file and the validation pairs must exist (`snakemake` or `hsisr pairs` and `hsisr patches` make them).
     Raises HsisrError for an invalid configuration, an unknown name, missing or damaged files, and a run folder in
     which another process trains.

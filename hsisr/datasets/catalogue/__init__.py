@@ -60,8 +60,7 @@ class RemoteFile(_Entry):
 class Region(_Entry):
     """A part of a scene.
 
-    region: (r0, r1, c0, c1), which are rows r0..r1-1 and columns c0..c1-1, in HR pixels. name: what its pair file is
-    called.
+    region: (r0, r1, c0, c1), which are rows r0..r1-1 and columns c0..c1-1, in HR pixels. name: of its pair file.
     """
 
     scene: str
@@ -79,9 +78,9 @@ class Region(_Entry):
 class Split(_Entry):
     """Which scenes, or regions of scenes, train, validate, test, or serve without their HR image.
 
-    description: what the split is, in words. unlabelled: what trains without its HR image.
-    guard_px: least distance in HR pixels between regions of different parts of one scene. tenth: whether a tenth of the
-    training scenes validates where no validation part is named; without one, networks train with `select: last`.
+    description: the split in words. unlabelled: scenes that train without their HR image.
+    guard_px: least distance in HR pixels between regions of different parts of one scene. tenth: if the split names no
+    validation part, a tenth of the training scenes validates. Without such a part, networks train with `select: last`.
     """
 
     description: str = ""
@@ -111,9 +110,9 @@ class Labels(_Entry):
 
 
 class DataSet(_Entry):
-    """One data set: what it is, where it comes from, how it is read, and how it is split.
+    """One data set: what it is, where it comes from, how to read it, and how to split it.
 
-    title, licence, citation, homepage, notes: what users are told, in words. size: of the download, in words.
+    title, licence, citation, homepage, notes: texts for users. size: of the download, as a text.
     access: `download`, `package` (inside an installed Python package), `request` (behind a form or a mail),
         `folder` (the user's own files below `path`).
     instructions: for `request`, what to get and where. install: for `package`, the command that brings it.
@@ -130,7 +129,7 @@ class DataSet(_Entry):
     labels: the file of classes, if there is one. scenes: their names, in order.
     splits: the splits by name. default_split: the one that is used when nothing is said.
     protocol, response: the degradation protocol and the guide's spectral response when config names none.
-    auxiliary: RGB photographs for the auxiliary task: they train, nothing is tested on them.
+    auxiliary: RGB photographs for the auxiliary task: they train and never test.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -201,7 +200,7 @@ class DataSet(_Entry):
 
 
 def names(extra: Mapping[str, Mapping] | None = None) -> list[str]:
-    """Names of all data sets, the catalogue's (without the model entry `folder`) and those of `extra`, sorted.
+    """Names of all data sets, sorted: those of the catalogue (without the model entry `folder`), and those of `extra`.
 
     Example:
 
@@ -214,9 +213,9 @@ def names(extra: Mapping[str, Mapping] | None = None) -> list[str]:
 def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
     """The entry of one data set.
 
-    extra: name -> settings, as in the `datasets:` section of config.yaml. For a catalogued name they replace single
-    keys of its entry; any other name is a set of the user's own, made from the entry `folder`: its scenes, unless
-    given, are those found below its `path`.
+    extra: name -> settings, as in the `datasets:` section of config.yaml. For a name of the catalogue, they replace
+    single keys of its entry. Any other name is a set of the user's own, which starts from the entry `folder`. Unless
+    the settings name its scenes, they are all scenes below its `path`.
     Raises HsisrError for an unknown name, or for settings that make no sense.
 
     Example:

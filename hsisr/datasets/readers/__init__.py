@@ -41,8 +41,8 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
 
     path: of the file or folder. reader: one of READERS; `auto` looks at the content, never at the file's ending.
     options: the reader's own, such as `variable`, `axes` or `wavelengths_nm`; see the `read` function of its module.
-    If a folder holds nothing but one folder, that one is read: CAVE's archive unpacks like this.
-    Raises HsisrError, naming file and fault, for anything that cannot be read.
+    If a folder holds nothing but another folder, hsisr reads the inner one: CAVE's archive unpacks like this.
+    Raises HsisrError for anything that it cannot read; the error names the file and the fault.
     """
     path = innermost(Path(path))
     _check_reachable(path)

@@ -30,9 +30,10 @@ def shared_directions(low: np.ndarray, bands: np.ndarray) -> np.ndarray:
 
     Canonical correlation analysis finds directions that do not correlate with one another, and the share of their
     variance that the bands explain (Hotelling, Relations between two sets of variates, Biometrika 1936). The part that
-    as many regressors explain by chance does not count. If the share is below half, the direction holds noise or a channel
-    of another kind. A gain learnt on such a direction is arbitrary, and large if channels are nearly multiples of each
-    other. So the direction is left out, unless it is the first. If k = G, the channels themselves are the directions.
+    as many regressors explain by chance does not count. If the share is below half, the direction holds noise or a
+    channel of another kind. A gain learnt on such a direction is arbitrary, and large if channels are nearly multiples
+    of each other. So the direction is left out, unless it is the first. If k = G, the channels themselves are the
+    directions.
     """
     count, everything = low.shape[1], np.eye(len(low))
     low, bands = (values - values.mean(axis=1, keepdims=True) for values in (low, bands))
