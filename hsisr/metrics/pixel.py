@@ -50,7 +50,7 @@ def psnr_per_band(
 ) -> np.ndarray:
     """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical.
 
-    reference, estimate, peak, mask, border: as of `psnr`.
+    reference, estimate, peak, mask, border: as for `psnr`.
 
     Example:
 
@@ -72,7 +72,7 @@ def psnr_per_band(
 def rmse(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
     """Root mean squared error of the whole cube, in the values' unit.
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
 
     Example:
 
@@ -85,7 +85,7 @@ def rmse(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) ->
 def rmse_per_band(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> np.ndarray:
     """(B,) root mean squared error of each band, in the values' unit.
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
 
     Example:
 
@@ -97,7 +97,7 @@ def rmse_per_band(reference: Any, estimate: Any, *, mask: Any = None, border: in
 
 
 def mae(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
-    """Mean absolute error of the whole cube, in the values' unit. reference, estimate, mask, border: as of `psnr`.
+    """Mean absolute error of the whole cube, in the values' unit. reference, estimate, mask, border: as for `psnr`.
 
     Example:
 
@@ -110,7 +110,7 @@ def mae(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> 
 def cc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
     """Mean over bands of Pearson's correlation of X_b and Y_b, -1 to 1.
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
     Bands with a constant reference say nothing and are left out. If the reference varies and the estimate is constant,
     the band counts 0. Raises HsisrError if every band of the reference is constant.
 

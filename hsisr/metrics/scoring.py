@@ -111,7 +111,7 @@ class Score:
     def update(self, reference: Any, estimate: Any, mask: Any = None) -> None:
         """Score an image (B, H, W), or every image of a batch (N, B, H, W).
 
-        reference, estimate, mask: as of `score`, and so are the errors.
+        reference, estimate, mask: as for `score`, and so are the errors.
 
         Example:
 

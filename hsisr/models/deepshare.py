@@ -138,7 +138,7 @@ class Sspsr(Network):
 class DeepShare(Sspsr):
     """The published network: SSPSR with an RGB path that shares its branches.
 
-    bands, scale, width, group, overlap, skip: as of `Sspsr`.
+    bands, scale, width, group, overlap, skip: as for `Sspsr`.
 
     With 31 bands, scale 4 and the other defaults, it has the published 21,460,975 parameters. The RGB path takes
     `group` channels. With the published group, 8, `hsisr.degrade.RGB_TO_EIGHT` mixes RGB into these channels.

@@ -1,4 +1,4 @@
-"""Describe a network for its model file, and check that the same network can be built from the description."""
+"""What a model file says of a network: read from the network itself, and tested by building it again."""
 
 from collections.abc import Mapping
 from typing import Any

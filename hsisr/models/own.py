@@ -1,4 +1,4 @@
-"""Somebody else's networks: a class in a file of the project, or in an installed package, named by its import path.
+"""Networks from outside hsisr: a class in a file of the project or in an installed package, named by its import path.
 
 hsisr only imports code that the user allows: the configuration names the class, or an installed package has an entry
 point in the group `hsisr.models`. A model file may come from anybody. hsisr uses the class that the file names if the

@@ -1,4 +1,4 @@
-"""What a convention fixes: every choice on which published metric programs differ."""
+"""What a convention fixes: every choice in which published metric programs differ."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

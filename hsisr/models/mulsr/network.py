@@ -164,7 +164,7 @@ class MulSR(Network):
     def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Super-resolve K bands of N images at both scales, for training with `alpha_weight`.
 
-        lr, guide, bands: as of `super_resolve_bands`. Returns (N, K, H, W) and (N, K, H/2, W/2).
+        lr, guide, bands: as for `super_resolve_bands`. Returns (N, K, H, W) and (N, K, H/2, W/2).
         Raises HsisrError for shapes that do not fit, and for a network without `alpha_weight`.
         """
         if not self.alpha_weight:
@@ -241,7 +241,7 @@ class MulSR(Network):
         return _blocks(self.inter_body_x2)[0].guide_parts(self.rgb_head_x2(guide), shared)
 
     def coarse_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
-        """guide (M, G, H, W) -> its parts for the alpha branch, from every second pixel. shared: as of `fine_guide`."""
+        """guide (M, G, H, W) -> its parts for the alpha branch, from every second pixel. shared: as for `fine_guide`."""
         return _blocks(self.inter_body)[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]), shared)
 
     def fine(self, bands: Tensor, parts: GuideParts) -> Tensor:
