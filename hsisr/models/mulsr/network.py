@@ -241,7 +241,7 @@ class MulSR(Network):
         return _blocks(self.inter_body_x2)[0].guide_parts(self.rgb_head_x2(guide), shared)
 
     def coarse_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
-        """guide (M, G, H, W) -> its parts for the alpha branch, from every second pixel. shared: as for `fine_guide`."""
+        """guide (M, G, H, W) -> parts for the alpha branch, from every second pixel. shared: as for `fine_guide`."""
         return _blocks(self.inter_body)[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]), shared)
 
     def fine(self, bands: Tensor, parts: GuideParts) -> Tensor:

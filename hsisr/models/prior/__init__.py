@@ -100,7 +100,7 @@ class Estimate:
     size: LR rows and columns. fit: for features as `functions` makes them. clipping: None if no noise was cut off.
     residuals: (K, h, w) float32, of the regression at the scene's LR pixels. choices: correlation length and ratio of
     noise to field of each component's residuals. gain: (K, G). The guide differs from the response to the coefficients;
-    the gain times this difference is added to the coefficients. response, offset, mismatch, positive: as for `Solution`.
+    gain @ this difference is added to the coefficients. response, offset, mismatch, positive: as for `Solution`.
     """
 
     size: tuple[int, int]
