@@ -34,7 +34,7 @@ _KEYS = ("psf", "sampling", "phase", "noise", "response", "clip", "convention", 
 class CustomProtocol(Protocol):
     """A user's own protocol. It can stand wherever the name of a protocol can.
 
-    name: `[a-z][a-z-]*`, not one of the built-in names. settings: these keys, of which only `psf` is required:
+    name: `[a-z][a-z-]*`, not one of the built-in names. settings: these keys; only `psf` is required.
     psf: `{kind: gaussian, sigma_px | sigma_lr | mtf_gain: ..}`, `{kind: anisotropic, l1, l2, theta, taps}`,
     `{kind: family, family, fwhm_lr, shift_px}` (see `hsisr.degrade.families`), `{kind: mean}`,
     `{kind: array, weights: [[..], ..]}`, a file that holds its weights (.npy, .csv, .mat, .tif, .png;

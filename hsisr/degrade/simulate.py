@@ -52,7 +52,7 @@ class AnyPair:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pair(AnyPair):
-    """The images that a model sees, and the reference; an LR pixel i covers the HR pixels i s .. i s + s - 1.
+    """The input of a model and the reference for its score; LR pixel i covers the HR pixels i s .. i s + s - 1.
 
     lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), up to s - 1 rows and
     columns less under `mixup`, or None under `full`.

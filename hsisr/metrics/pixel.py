@@ -110,7 +110,7 @@ def mae(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> 
 def cc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
     """Mean over bands of Pearson's correlation of X_b and Y_b, -1 to 1.
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
     Bands with a constant reference say nothing and are left out. If the reference varies and the estimate is constant,
     the band counts 0. Raises HsisrError if every band of the reference is constant.
 

@@ -36,12 +36,12 @@ def score(
     side first. peak: the value that counts as 1 (255, 10000, ...); None: 1. RMSE and MAE are in the images' unit,
     unless the convention has its own unit.
 
-    PSNR of identical images is math.inf; no score is ever NaN. If a score is not defined on a band or pixel, its mean
-    leaves them out, as `cc`, `ergas`, `sam` and `mean_band_psnr` say.
+    PSNR of identical images is math.inf; no score is ever NaN. The mean of a score leaves out bands and pixels on which
+    the score is not defined, as `cc`, `ergas`, `sam` and `mean_band_psnr` say.
     Raises HsisrError for a reference outside the convention's range: outside [0, peak] if estimates are clipped to
     this range, or beyond 1.5 if no peak is given. Also for different shapes, integers without a peak, masked arrays,
-    NaN or infinity, an image smaller than the SSIM window, an unknown convention, a scale below 1, a mask or border
-    that leaves nothing, a pair without a reference, and a score that is not defined on any band or pixel.
+    NaN or infinity, and an image smaller than the SSIM window. Also for an unknown convention, a scale below 1, a mask
+    or border that leaves nothing, a pair without a reference, and a score that is not defined on any band or pixel.
 
     Example:
 

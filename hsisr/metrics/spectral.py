@@ -27,7 +27,7 @@ def sam(
 ) -> Any:
     """Spectral angle, degrees: mean over pixels of arccos(<x, y> / (|x| |y|)), 0 to 180.
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
     A pixel with a spectrum of zeros in one of the images has no angle and is left out; HsisrError if no pixel is left.
     epsilon: count such pixels instead, by the rule of the published MulSR program: zeros become epsilon in both images,
     and the angle is arccos(<x, y> / (|x| |y| + epsilon)). A pixel that is black in both images then counts 90 degrees.
@@ -53,7 +53,7 @@ def sam(
 def sid(reference: Any, estimate: Any, *, floor: float = 1e-6, mask: Any = None, border: int = 0) -> Any:
     """Spectral information divergence (Chang 2000), nats: mean over pixels of sum_b (p - q) log(p / q).
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
     p, q: the spectra of X and Y, each divided by its sum. floor: lower values are raised to floor, because the
     divergence of a zero is infinite. A pixel without a value above floor in one of the images is left out; HsisrError
     if no pixel is left.
@@ -77,7 +77,7 @@ def sid(reference: Any, estimate: Any, *, floor: float = 1e-6, mask: Any = None,
 def ergas(reference: Any, estimate: Any, scale: float, *, mask: Any = None, border: int = 0) -> Any:
     """Relative dimensionless global error (Wald 2000): 100 / scale * sqrt(mean_b MSE_b / mean(X_b)^2).
 
-    reference, estimate, mask, border: as of `psnr`. scale: HR pixels per LR pixel. Bands with a reference of mean 0
+    reference, estimate, mask, border: as for `psnr`. scale: HR pixels per LR pixel. Bands with a reference of mean 0
     have no relative error and are left out. Raises HsisrError if no band is left, or if scale is not a finite number
     of at least 1.
 

@@ -15,8 +15,8 @@ import numpy as np
 from hsisr.metrics.inputs import Pair
 from hsisr.system import available_threads
 
-#: Rows of a strip. They are so few that a band of a strip stays in the cache. They are so many that two things cost
-#: little: Python, which runs one thread at a time, and rows that the windows of two strips read.
+#: Rows of a strip. Few rows keep a band of a strip in the cache. Many rows lower two costs: Python, which runs one
+#: thread at a time, and rows that the windows of two strips read.
 STRIP_ROWS = 64
 #: For images with fewer values, threads cost more than they gain.
 _SMALL = 1 << 20

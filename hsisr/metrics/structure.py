@@ -76,7 +76,7 @@ def ssim(
 ) -> Any:
     """Structural similarity (Wang et al. 2004, K1 = 0.01, K2 = 0.03), mean over windows inside and over bands.
 
-    reference, estimate, mask, border: as of `psnr`. window: its weights and kind of covariance.
+    reference, estimate, mask, border: as for `psnr`. window: its weights and kind of covariance.
     peak: the value that counts as 1. None: the peak is 1, and a reference that reaches beyond 1.5 raises HsisrError.
 
     Example:
@@ -114,7 +114,7 @@ def ssim_per_band(
 def uiqi(reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask: Any = None, border: int = 0) -> Any:
     """Universal image quality index Q (Wang and Bovik 2002), mean over blocks and bands, -1 to 1.
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
     block: side of a block in pixels, usually 8 or 32. stride: step between blocks; 1: sliding, `block`: tiles.
     Q = 2 cov / (var_x + var_y) * 2 m_x m_y / (m_x^2 + m_y^2). A factor that is 0 / 0 counts 1: two constant blocks
     have the same contrast, two black ones the same brightness. Variance below 1e-13 of the squared means is rounding.
@@ -148,7 +148,7 @@ def uiqi_per_band(
 def scc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
     """Spatial correlation coefficient (Zhou, Civco and Silander 1998), -1 to 1: `cc` of the bands' detail.
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
     Detail is the 3 x 3 Laplacian (8 in the centre, -1 around) of the image, without the border. Undefined bands count
     as in `cc`.
 

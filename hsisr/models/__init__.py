@@ -1,6 +1,6 @@
 """Models: networks, classical methods, and the papers' own checkpoints.
 
-A name loads its module when it is first used, so that listing models or running a classical one needs no torch.
+A name loads its module at the first use. So listing models, or running a classical one, needs no torch.
 """
 
 from typing import TYPE_CHECKING

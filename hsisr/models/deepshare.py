@@ -1,13 +1,13 @@
 """DeepShare: single-image super-resolution of spectra and of RGB with shared weights; SSPSR is its spectral path.
 
 Source: Hyperspectral Image Super-Resolution with Spectral Mixup and Heterogeneous Datasets, arXiv 2101.07589. Function
-and state-dict keys are the published ones; what differs is how the function is computed:
+and state-dict keys are the published ones. Only the way to compute the function differs:
 
 * The groups of bands go through the shared branches as one batch, not one after the other.
-* The bicubic image that the network adds to its features is made inside where it is not given.
-* Maps lie channels-last in memory, the layout in which convolutions run fastest on CPUs and on tensor cores.
+* The network adds a bicubic image to its features. If the caller does not give it, the network makes it.
+* Maps are channels-last in memory: in this layout, convolutions run fastest on CPUs and on tensor cores.
 
-tests/unit/plain_deepshare.py holds the literal form; studies/deepshare.py measures the one against the other.
+tests/unit/plain_deepshare.py holds the literal form; studies/deepshare.py compares the two.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,24 +26,24 @@ from hsisr.system import gpu_memory_for_maps
 #: Weight of a block's residual, as published.
 _RESIDUAL = 0.1
 
-#: Groups are batched on a CPU while the largest map stays below this: glibc asks the kernel for larger blocks every
-#: time, and faulting their pages in costs more than batching gains.
+#: On a CPU, groups are batched as long as the largest map stays below this. For larger blocks, glibc asks the kernel
+#: for memory every time, and the page faults cost more than batching gains.
 _CPU_MAP_BYTES = 32 << 20
 
-#: On a GPU, groups are batched while their maps fit into a part of its memory; a group holds about so many maps of
-#: the largest size at once: before and after the pixel shuffle, and what the tail works in.
+#: On a GPU, groups are batched as long as their maps fit into a part of its memory. A group holds about this many maps
+#: of the largest size at once: before and after the pixel shuffle, and in the tail.
 _MAPS_PER_GROUP = 3
 
 
 class Sspsr(Network):
     """The spectral path alone, which is SSPSR's design.
 
-    bands: of the images; at least `group`. scale: HR over LR size: 2, 3, 4, 6, 8, 16, ... (3 is ours: the published
-    network takes half the scale in its first branch). width: features of every layer, a multiple of 16.
+    bands: of the images; at least `group`. scale: HR over LR size: 2, 3, 4, 6, 8, 16, ... (3 is our addition: the
+    published network enlarges by half the scale in its first branch). width: features of every layer, a multiple of 16.
     group, overlap: bands that go through the branches together, and how many of them neighbouring groups share.
-    skip: add the bicubic image to the output, and start with that output alone (the last convolution is 0 at first):
-    what is left to learn is the detail. Not in the paper. With skip, all other biases start at 0 too. All other
-    weights start as torch's convolutions do; without skip, as in the paper's program, so do the biases.
+    skip: add the bicubic image to the output. At first the output is this image alone (the last convolution is 0), so
+    the network only has to learn the detail. Not in the paper. With skip, all other biases start at 0 too. All other
+    weights start as torch's convolutions do. Without skip, biases do too, as in the paper's program.
     Raises HsisrError for an argument that is not allowed.
     """
 
@@ -97,7 +97,7 @@ class Sspsr(Network):
         return self(lr)
 
     def _check_bicubic(self, lr: Tensor, bicubic: Tensor | None, channels: int, what: str) -> Tensor:
-        """The bicubic image, after a look at the shapes."""
+        """The bicubic image, after a check of the shapes."""
         name = type(self).__name__
         if lr.ndim != 4 or lr.shape[1] != channels:
             raise HsisrError(f"{name}: the image has shape {tuple(lr.shape)}, expected (N, {channels}, h, w): {what}")
@@ -109,7 +109,10 @@ class Sspsr(Network):
         return bicubic
 
     def _join_groups(self, lr: Tensor) -> Tensor:
-        """Steps 1 and 2: every group through both branches, averaged where groups overlap: (N, bands, H, W)."""
+        """Steps 1 and 2: run every group through both branches, and average bands where groups overlap.
+
+        Returns (N, bands, H, W).
+        """
         count, groups = len(lr), len(self._band_of) // self.group
         pieces = lr[:, self._band_of].view(count * groups, self.group, *lr.shape[2:])
         batches = pieces.split(self._batch(lr))
@@ -119,7 +122,7 @@ class Sspsr(Network):
         return sums / self._cover
 
     def _batch(self, lr: Tensor) -> int:
-        """Groups in a batch: from sizes alone, so that equal runs on equal machines give equal bytes."""
+        """Groups in a batch. Only sizes decide, so equal runs on equal machines give equal bytes."""
         kind = lr.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else lr.dtype
         largest = self.final.in_channels * self.scale**2 * lr.shape[2] * lr.shape[3] * dtype.itemsize
@@ -137,8 +140,8 @@ class DeepShare(Sspsr):
 
     bands, scale, width, group, overlap, skip: as for `Sspsr`.
 
-    With 31 bands, scale 4 and the other defaults it has the published 21,460,975 parameters. The RGB path takes
-    `group` channels, which RGB mixed by `hsisr.degrade.RGB_TO_EIGHT` has when `group` is the published 8.
+    With 31 bands, scale 4 and the other defaults, it has the published 21,460,975 parameters. The RGB path takes
+    `group` channels. With the published group, 8, `hsisr.degrade.RGB_TO_EIGHT` mixes RGB into these channels.
     """
 
     rgb_path = True
@@ -172,7 +175,7 @@ class DeepShare(Sspsr):
 
 
 class Branch(nn.Module):
-    """branch(in, k, tail): a head, a body of three residual blocks, upsampling by k, and a tail where there is one."""
+    """branch(in, k, tail): a head, a body of three residual blocks, upsampling by k, and an optional tail."""
 
     def __init__(self, inputs: int, width: int, factor: int = 1, tail: int | None = None) -> None:
         super().__init__()
@@ -247,17 +250,17 @@ class ChannelAttention(nn.Module):
 
 
 def _groups(bands: int, group: int, overlap: int) -> Tensor:
-    """Bands of every group: (groups, group) numbers; a group that would run past the last band is moved back."""
+    """Numbers (groups, group) of the bands of every group. A group that would pass the last band is moved back."""
     count = -(-(bands - overlap) // (group - overlap))
     starts = (torch.arange(count) * (group - overlap)).clamp(max=bands - group)
     return starts[:, None] + torch.arange(group)
 
 
 def _start(parts: Iterable[nn.Module], last: nn.Module) -> None:
-    """First weights of a path that adds the bicubic image.
+    """Set the first weights of a path that adds the bicubic image.
 
-    torch's first biases, another one for each phase of a pixel shuffle, print a pattern over the maps, several times as
-    strong as the detail of a usual image in them. A network that begins at the bicubic image has to unlearn it before
+    torch's first biases differ for each phase of a pixel shuffle. They print a pattern over the maps, several times as
+    strong as the detail of a usual image. A network that starts from the bicubic image must unlearn this pattern before
     anything else (`studies/deepshare_start.py`).
     """
     for parameter in (parameter for part in parts for parameter in part.parameters()):

@@ -17,11 +17,11 @@ _PLAIN = (bool, int, float, str, type(None))
 
 
 def describe(network: nn.Module, sample: Sample, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Base, options, scale, bands and guide_channels of a network, of which `registry.build` makes it again.
+    """Base, options, scale, bands and guide_channels of a network; `registry.build` makes the network again from them.
 
-    sample: one that it is trained on, stacked. options: what its class was built with, beside `own.FACTS`; None: what a
-    `Network` kept of it, and of any other class the attributes that are called as arguments of its constructor. With
-    those that is a guess: the network that is built again must make the same image of the sample.
+    sample: a training sample, stacked. options: the arguments of its class, without `own.FACTS`. None: a `Network`
+    keeps its arguments. For any other class, hsisr takes the attributes with the names of its constructor's arguments.
+    This is a guess, so the rebuilt network must make the same image from the sample.
     Raises HsisrError if there is no such description.
     """
     kind, chosen = type(network), own.constructor_arguments(network) if options is None else options
@@ -31,7 +31,7 @@ def describe(network: nn.Module, sample: Sample, options: Mapping[str, Any] | No
         again = registry.build(**found)
         again.load_state_dict(network.state_dict())
         same = isinstance(network, Network) or _same_image(network, again, sample)
-    except Exception as error:  # whatever the code of somebody else's class raises
+    except Exception as error:  # somebody else's code may raise anything
         told = str(error) if isinstance(error, HsisrError) else own.reason(error)
         raise HsisrError(f"{kind.__qualname__} cannot be built again from what is known of it: {told}") from error
     if not same:
@@ -40,7 +40,7 @@ def describe(network: nn.Module, sample: Sample, options: Mapping[str, Any] | No
 
 
 def _facts(network: nn.Module, sample: Sample) -> dict[str, int]:
-    """What it was built for: as it says, else as the sample is."""
+    """The images that the network was built for: as it says, else like the sample."""
     contract = as_model(network)
     assert sample.hr is not None
     shown = {
@@ -53,7 +53,7 @@ def _facts(network: nn.Module, sample: Sample) -> dict[str, int]:
 
 
 def _base(kind: type) -> str:
-    """The first name in the registry that stands for a class; else its import path, which may be imported from now."""
+    """The first name of a class in the registry; else its import path, which hsisr may import from now on."""
     for name in registry.names():
         if _class_of(name) is kind:
             return name
@@ -72,7 +72,7 @@ def _class_of(name: str) -> Any:
 
 
 def _plain(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments that a model file can hold, less what is known of the images."""
+    """Arguments that a model file can hold, without the facts about the images."""
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
     return {name: value for name, value in values.items() if name not in own.FACTS and _is_plain(value)}
 

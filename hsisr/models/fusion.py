@@ -1,4 +1,4 @@
-"""The common part of networks that see a whole cube, upsampled to the guide's size, beside the guide."""
+"""The common part of networks that read a whole cube, upsampled to the guide's size, together with the guide."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -13,14 +13,15 @@ from hsisr.models.options import Options
 
 
 class Fusion(Network, ABC):
-    """A network that turns the upsampled image and the guide into all bands at once.
+    """A network that makes all bands at once from the upsampled image and the guide.
 
     scale: HR over LR size, a whole number >= 2. bands, guide_channels: of the images, at least 1. options: the
-    network's own, checked as `schema`, with `width` and `skip` among them. period_px: pixels after which the network's
-    grid of tokens or strides repeats. Images are padded to a multiple of it at their far sides, by repeating the last
-    pixel, and the result is cut back; windows of a larger scene are to start at multiples of it.
-    skip: add the upsampled image to the output, and start with that output alone (`last` is 0 at first): what is left
-    to learn is the detail. The other weights start as torch's layers do.
+    network's own options, checked as `schema`, with `width` and `skip` among them. period_px: the network's grid of
+    tokens or strides repeats after this many pixels. Images are padded to a multiple of period_px at the bottom and
+    right, by repeating the last pixel, and the result is cut back. Windows of a larger scene must start at multiples of
+    period_px.
+    skip: add the upsampled image to the output. At first the output is this image alone (`last` is 0), so the network
+    only has to learn the detail. The other weights start as torch's layers do.
     Raises HsisrError for an argument that is not allowed.
     """
 
@@ -57,7 +58,7 @@ class Fusion(Network, ABC):
         Raises HsisrError for shapes that do not fit.
         """
         check_shapes(self, lr, guide)
-        # aligned with block centres: exact where LR pixels are averages around their blocks' centres
+        # aligned with block centres: exact if LR pixels are averages around their blocks' centres
         image = functional.interpolate(lr, scale_factor=self.scale, mode="bicubic")
         height, width = guide.shape[2:]
         whole = (pad(maps, self.period_px).contiguous(memory_format=channels_last) for maps in (image, guide))
@@ -69,7 +70,7 @@ class Fusion(Network, ABC):
         return self(lr, guide)
 
     def last_conv(self) -> nn.Conv2d:
-        """The convolution that makes the output of `width` maps."""
+        """The convolution that makes the output from `width` maps."""
         conv = nn.Conv2d(self.width, self.bands, 3, padding=1)
         if self.skip:
             for parameter in conv.parameters():
@@ -78,7 +79,7 @@ class Fusion(Network, ABC):
 
 
 def check_shapes(network: Network, lr: Tensor, guide: Tensor) -> None:
-    """Raise HsisrError unless images have the bands, channels and sizes that a network was built for."""
+    """Raise HsisrError unless images have the bands, channels and sizes for which a network was built."""
     name = type(network).__name__
     if lr.ndim != 4 or lr.shape[1] != network.bands:
         raise HsisrError(f"{name}: the image has shape {tuple(lr.shape)}, expected (N, {network.bands}, h, w)")

@@ -1,4 +1,4 @@
-"""Model files: weights in safetensors, which hold no code, with what is needed to build the network again."""
+"""Model files: weights as safetensors, which hold no code, and all facts that are needed to build the network again."""
 
 import json
 import os
@@ -15,14 +15,14 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Facts(BaseModel):
-    """What a model file must say of itself, and what it may; whatever else stands there is kept."""
+    """Facts that a model file must or may state about itself; other entries are kept."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
     base: str
     options: dict[str, Any]
     scale: int = Field(ge=2, le=256)
-    bands: int | None = Field(ge=1, le=1_000_000)  # None: any number of them
+    bands: int | None = Field(ge=1, le=1_000_000)  # None: any number of bands
     guide_channels: int = Field(ge=0, le=1_000_000)
     peak: _Positive | None = None
     guide_peak: _Positive | None = None
@@ -33,23 +33,25 @@ class Facts(BaseModel):
 def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], settings: Any = None) -> None:
     """Write the network `model` to the file `path`.
 
-    metadata: base, options, scale, bands, guide_channels and what else travels with it. settings: plain values that say
-    how it was made; the file keeps their hash.
+    metadata: base, options, scale, bands, guide_channels and any other entries for the file. settings: plain values
+    that say how the model was made; the file keeps their hash.
     """
     from safetensors.torch import save
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    # one entry, since safetensors writes several in an order that differs from run to run
+    # one entry, because safetensors writes several entries in an order that differs from run to run
     header = json.dumps({**stamp("model", settings), **metadata}, sort_keys=True)
-    content = save(tensors, {"hsisr": header})  # its own writer maps the file, which ends a process on a full disk
+    content = save(
+        tensors, {"hsisr": header}
+    )  # safetensors' own writer maps the file into memory, and then a full disk kills the process
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """What a model file says of itself, with its config_hash.
+    """The metadata of a model file, with its config_hash.
 
-    path: as for `load_model`. Raises HsisrError if it is no model file or is damaged.
+    path: as for `load_model`. Raises HsisrError if the file is no model file or is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -70,9 +72,9 @@ def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
 def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
     """The network of a model file, in eval mode.
 
-    path: a `model.safetensors` or the run folder that holds it. device: where its weights go, such as `cpu` or
-    `cuda`. Raises HsisrError if there is none, it is damaged, its weights do not fit the network that it names, or the
-    network is a class of the user's own that may not be imported (`hsisr.models.own`).
+    path: a `model.safetensors`, or the run folder that holds one. device: where the weights go, such as `cpu` or
+    `cuda`. Raises HsisrError if there is no file, if it is damaged, if its weights do not fit the network that it
+    names, or if the network is a user's class that may not be imported (`hsisr.models.own`).
     """
     from safetensors.torch import load_file
 
@@ -95,14 +97,14 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
     return network.to(device).eval()
 
 
-#: Arguments of `registry.build`, in order, that a model file holds.
+#: Arguments of `registry.build`, in order; a model file holds them.
 _BUILT_FROM = ("base", "scale", "bands", "guide_channels", "options")
 
 
 def _check_size(path: Path, metadata: dict[str, Any]) -> None:
-    """Raise HsisrError unless the network that the header names has the tensors of the file, before one is made.
+    """Raise HsisrError unless the network that the header names has the tensors of the file.
 
-    A header of a few bytes could name a network that fills the memory.
+    This check comes before the network is made: a header of a few bytes could name a network that fills the memory.
     """
     import torch
     from safetensors import safe_open
@@ -110,7 +112,7 @@ def _check_size(path: Path, metadata: dict[str, Any]) -> None:
     from hsisr.models import own, registry
 
     base = metadata["base"]
-    # an installed network is trusted by who installed it; it need not build without memory
+    # the user trusts an installed network; such a class may be unable to build without memory
     if own.is_path(base) or base in own.installed_networks():
         return
     if registry.entry(base).kind != "network":
@@ -119,7 +121,7 @@ def _check_size(path: Path, metadata: dict[str, Any]) -> None:
         found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
     unfit = HsisrError(f"{path}: its weights do not fit {base} as this version of hsisr builds it; train it again")
     depth = metadata["options"].get("blocks", 0)
-    if isinstance(depth, int) and depth > len(found):  # every block has tensors, and takes its time to make
+    if isinstance(depth, int) and depth > len(found):  # every block has tensors, and takes time to make
         raise unfit
     with torch.device("meta"):
         network = registry.build(*(metadata[key] for key in _BUILT_FROM))
@@ -128,9 +130,10 @@ def _check_size(path: Path, metadata: dict[str, Any]) -> None:
 
 
 def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, bands: int, out: str | os.PathLike) -> None:
-    """Turn a paper's own checkpoint into a model file that says where it comes from; none of its code is run.
+    """Turn a paper's own checkpoint into a model file that names its source. No code of the checkpoint runs.
 
-    base: registered network that it fits. scale, bands: it was trained for. Raises HsisrError as `load_official`.
+    checkpoint: its path. base: registered network that the checkpoint fits. scale, bands: those that it was trained
+    for. out: path of the model file. Raises HsisrError as `load_official`.
     """
     from hsisr.models import load_official, registry
 
@@ -143,11 +146,11 @@ def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, band
 
 
 def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -> None:
-    """Copy weights of a file into a network: of a model file of hsisr, or of a paper's own checkpoint.
+    """Copy the weights of a file into a network. The file is a model file of hsisr, or a paper's own checkpoint.
 
-    facts: base, options, scale, bands and guide_channels of the network; a model file must say the same of itself, but
-    for bands and guide_channels that its network does not depend on. A checkpoint must have every key in its shape.
-    Raises HsisrError if it does not fit, is damaged, or holds anything but tensors.
+    facts: base, options, scale, bands and guide_channels of the network. A model file must state the same facts, except
+    for bands and guide_channels if its network does not depend on them. A checkpoint must have every key in its shape.
+    Raises HsisrError if the file does not fit, is damaged, or holds anything but tensors.
     """
     from hsisr.models import load_official, registry
 
@@ -165,7 +168,7 @@ def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -
 
 
 def _tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """Key -> tensor of a safetensors file, None if it is none; and what a model file of hsisr says of itself."""
+    """Tensors of a safetensors file by key, None for another file; and the metadata of a model file of hsisr."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -180,7 +183,7 @@ def _tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
 
 
 def checkpoint_hash(path: str | os.PathLike) -> str | None:
-    """SHA-256 of the checkpoint that a model file was imported from; None for any other file, and for none."""
+    """SHA-256 of the checkpoint from which a model file was imported; None for any other file, and for no file."""
     try:
         source = read_metadata(path).get("source_sha256")
     except HsisrError:
@@ -189,15 +192,15 @@ def checkpoint_hash(path: str | os.PathLike) -> str | None:
 
 
 def taught_by(path: str | os.PathLike) -> dict[str, Any]:
-    """What taught weights that `hsisr weights` made: dataset, split, scenes, ...; empty for any other file."""
+    """The training data of weights that `hsisr weights` made: dataset, split, scenes, ...; empty for any other file."""
     try:
         return dict(read_metadata(path).get("taught_by") or {})
-    except HsisrError:  # a paper's own checkpoint, or none
+    except HsisrError:  # a paper's own checkpoint, or no file
         return {}
 
 
 def model_path(path: str | os.PathLike) -> Path:
-    """The model file at `path`, which may be the run folder. Raises HsisrError if there is none."""
+    """The model file at `path`, or in the run folder `path`. Raises HsisrError if there is none."""
     path = Path(path)
     file = path / "model.safetensors" if path.is_dir() else path
     if not file.is_file():

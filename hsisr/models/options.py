@@ -10,23 +10,23 @@ from hsisr.models.windows import Effort
 
 
 class Options(BaseModel):
-    """A model's options: unknown keys are errors, values do not change."""
+    """A model's options. Unknown keys are errors; values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def working_bytes(self, bands: int, scale: int) -> int:
-        """Memory that an untrained method works in for a pixel of its output: eight copies in float64.
+        """Working memory of an untrained method for a pixel of its output: eight copies in float64.
 
         Measured (`studies/memory.py`), rounded up.
         """
         return 64 * bands
 
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int, scale: int) -> int:
-        """Memory that learning a scene of that many LR rows and columns takes."""
+        """Memory for learning a scene of `size` LR rows and columns."""
         return 0
 
     def effort(self, size: tuple[int, int], scale: int) -> Effort:
-        """Seconds that a usual core takes to learn a scene of that many LR rows and columns, and to make it."""
+        """Seconds that a usual core takes to learn a scene of `size` LR rows and columns, and to make it."""
         return Effort(0.0, 0.0)
 
 
@@ -75,17 +75,17 @@ class PriorOptions(SensorOptions):
     )
 
     def working_bytes(self, bands: int, scale: int) -> int:
-        """A second copy of a part of a scene that has been learnt, and twice its coefficients, about 20."""
+        """A second copy of the part of the scene, and two copies of its coefficients, about 20."""
         return 4 * bands + 160
 
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int, scale: int) -> int:
-        """As `hsisr.models.prior.memory` counts it."""
+        """Memory as `hsisr.models.prior.memory` counts it."""
         from hsisr.models.prior.memory import learning_bytes
 
         return learning_bytes(size, bands, guide_channels, scale, self.waves)
 
     def effort(self, size: tuple[int, int], scale: int) -> Effort:
-        """As `hsisr.models.prior.effort` counts it."""
+        """Seconds as `hsisr.models.prior.effort` counts them."""
         from hsisr.models.prior.effort import effort
 
         return effort(size, scale)
@@ -196,7 +196,7 @@ class TransformerOptions(Options):
         return self
 
 
-#: Channels that RGB is mixed into for DeepShare's RGB path (`hsisr.degrade.RGB_TO_EIGHT`), as published.
+#: Number of channels into which RGB is mixed for DeepShare's RGB path (`hsisr.degrade.RGB_TO_EIGHT`), as published.
 RGB_CHANNELS = 8
 
 
@@ -247,7 +247,7 @@ def even_scale(scale: int) -> None:
 
 
 def deepshare_scale(scale: int) -> None:
-    """Raise HsisrError unless scale is 3, or twice 3, or a power of two, as DeepShare's pixel shuffles can make."""
+    """Raise HsisrError unless scale is 3, 6 or a power of two: DeepShare's pixel shuffles can make these."""
     power_of_two = scale >= 2 and scale & (scale - 1) == 0
     _check(scale, scale in (3, 6) or power_of_two, "2, 3, 4, 6, 8, 16 or a higher power of two")
 

@@ -1,10 +1,10 @@
 """Networks from outside hsisr: a class in a file of the project or in an installed package, named by its import path.
 
-Code is imported only if the user has said so: a configuration that names the class, or an installed package with an
-entry point in the group `hsisr.models`. A model file may come from anybody. The class that it names is used if it is
-one of these, or if the program has imported it already; it is never imported on the file's word.
+hsisr only imports code that the user allows: the configuration names the class, or an installed package has an entry
+point in the group `hsisr.models`. A model file may come from anybody. hsisr uses the class that the file names if the
+user allows it, or if the program has imported it already. A model file alone never leads to an import.
 
-Importable without torch, until a class is asked for.
+This module needs no torch until `load` imports a class.
 """
 
 import importlib
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 
     from hsisr.samples import Sample
 
-#: Group of entry points: a name, which `models:` and `base:` then know, and an import path.
+#: Group of entry points. Each has a name, for `models:` and `base:`, and an import path.
 GROUP = "hsisr.models"
 
-#: What a class is told of the images, if its constructor has an argument of the name.
+#: Facts about the images for a class, if its constructor has an argument of this name.
 FACTS = ("scale", "bands", "guide_channels")
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
@@ -46,31 +46,31 @@ _trusted: set[str] = set()
 
 
 class OwnOptions(Options):
-    """Options of a class that is not imported yet: any; `options_of` checks them."""
+    """Options of a class that is not imported yet: any are allowed; `options_of` checks them later."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
 @cache
 def installed_networks() -> Mapping[str, str]:
-    """Name -> import path, of the networks that installed packages bring."""
+    """Networks of installed packages: name -> import path."""
     return {point.name: point.value.replace(" ", "") for point in metadata.entry_points(group=GROUP)}
 
 
 def is_path(base: str) -> bool:
-    """Whether this is written as an import path, `module:Class`."""
+    """Whether `base` has the form of an import path, `module:Class`."""
     return _PATH.fullmatch(base) is not None
 
 
 def trust(path: str) -> None:
-    """Let a class be imported when it is needed: the user's configuration names it."""
+    """Allow the import of a class, because the user's configuration names it."""
     _trusted.add(path)
 
 
 def load(path: str) -> "type[nn.Module]":
     """The class at an import path.
 
-    Raises HsisrError if it may not be imported, if it cannot be, and if it is no network that hsisr can use.
+    Raises HsisrError if the import is not allowed or fails, and if hsisr cannot use the class as a network.
     """
     module, name = path.split(":")
     found = _loaded_module(module)
@@ -89,7 +89,7 @@ def load(path: str) -> "type[nn.Module]":
 
 
 def options_of(path: str) -> type[Options]:
-    """The options of a class: the arguments of its constructor, less `FACTS`, with their types and defaults."""
+    """The options of a class: the arguments of its constructor without `FACTS`, with their types and defaults."""
     kind = load(path)
     fields: dict[str, Any] = {}
     hints, parameters = _types(kind), _constructor(kind)
@@ -108,17 +108,17 @@ class _TypedOptions(Options):
 
 
 def check(path: str, options: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> dict[str, Any]:
-    """The options that were chosen, as the class takes them.
+    """The chosen options, in the types that the class takes.
 
-    where: the key that holds them. beside: keys that may stand beside them. Raises HsisrError as `load`, and for
-    options that the constructor does not take.
+    where: the key that holds the options. beside: keys that may stand beside the options. Raises HsisrError as `load`,
+    and for options that the constructor does not take.
     """
     values: dict[str, Any] = check_section(options_of(path), options, where, beside).model_dump(exclude_unset=True)
     return values
 
 
 def build(path: str, scale: int, bands: int, guide_channels: int, options: Mapping[str, Any]) -> "nn.Module":
-    """A network with fresh weights. Raises HsisrError as `check`, if it fails, or does not suit the images."""
+    """A network with fresh weights. Raises HsisrError as `check`, if it fails, or if it does not suit the images."""
     kind = load(path)
     values = check(path, options, path)
     facts = {"scale": scale, "bands": bands, "guide_channels": guide_channels}
@@ -127,7 +127,7 @@ def build(path: str, scale: int, bands: int, guide_channels: int, options: Mappi
         network = kind(**told, **values)
     except HsisrError:
         raise
-    except Exception as error:  # whatever its constructor raises
+    except Exception as error:  # its constructor may raise anything
         words = ", ".join(f"{name}={value!r}" for name, value in (told | values).items())
         raise HsisrError(f"{path}: its constructor failed with {words}: {reason(error)}") from error
     tell(network, told)
@@ -142,9 +142,9 @@ def build(path: str, scale: int, bands: int, guide_channels: int, options: Mappi
 
 
 def constructor_arguments(network: "nn.Module") -> dict[str, Any]:
-    """Argument of its constructor -> value, as far as a network shows it: a `Network` keeps them.
+    """Arguments of a network's constructor, name -> value, as far as they are known.
 
-    Of another one they are the attributes that are called as arguments.
+    A `Network` keeps them. For other networks, they are the attributes with the names of arguments.
     """
     from hsisr.models.network import Network
 
@@ -157,7 +157,7 @@ def constructor_arguments(network: "nn.Module") -> dict[str, Any]:
 
 
 def try_out(path: str, network: "nn.Module", sample: "Sample") -> None:
-    """Raise HsisrError unless a network makes of a sample, stacked, what training and prediction expect."""
+    """Raise HsisrError unless a network makes the image that training and prediction expect from a stacked sample."""
     import torch
 
     lr, guide, hr = (None if image is None else torch.from_numpy(image) for image in vars(sample).values())
@@ -180,7 +180,7 @@ def try_out(path: str, network: "nn.Module", sample: "Sample") -> None:
                 expected = (len(hr), 1, *hr.shape[2:]) if name == "super_resolve_bands" else tuple(hr.shape)
                 try:
                     made = call()
-                except Exception as error:  # whatever its own code raises
+                except Exception as error:  # its own code may raise anything
                     raise HsisrError(f"{path}: {name} failed on {shown}: {reason(error)}") from error
                 got = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
                 if got != expected:
@@ -190,9 +190,10 @@ def try_out(path: str, network: "nn.Module", sample: "Sample") -> None:
 
 
 def path_of(kind: type) -> str | None:
-    """The import path of a class; None for one that is defined inside a function, which has none.
+    """The import path of a class; None for a class inside a function, because it has no path.
 
-    A class of the program itself stands under the name of its file, from which another program can import it.
+    For a class of the running program, the path has the name of the program's file, so that other programs can import
+    the class.
     """
     if "." in kind.__qualname__:
         return None
@@ -201,9 +202,10 @@ def path_of(kind: type) -> str | None:
 
 
 def sources_of(path: str) -> tuple[OwnSources, str]:
-    """The sources that a class belongs to, and its module; nothing is imported. Raises HsisrError if it is not there.
+    """The sources of a class, and its module. Nothing is imported. Raises HsisrError if the module is missing.
 
-    In the working folder every module counts that it imports; of an installed package, those of that package.
+    In the working folder, the sources are all modules that the class's module imports. In an installed package, they
+    are the modules of this package.
     """
     module = path.partition(":")[0]
     here = own_sources(Path.cwd())
@@ -212,7 +214,7 @@ def sources_of(path: str) -> tuple[OwnSources, str]:
     top = module.partition(".")[0]
     try:
         spec = importlib.util.find_spec(top)
-    except ValueError:  # __main__, of a shell or notebook
+    except ValueError:  # __main__ in a shell or notebook
         spec = None
     places = [] if spec is None else list(spec.submodule_search_locations or [spec.origin or ""])
     found = own_sources(Path(places[0]).parent, top) if places else here
@@ -222,20 +224,20 @@ def sources_of(path: str) -> tuple[OwnSources, str]:
 
 
 def reason(error: BaseException) -> str:
-    """What an exception of foreign code says, in one line."""
+    """The text of an exception from foreign code, in one line."""
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 def _loaded_module(module: str) -> ModuleType | None:
-    """A module that the program has imported, or is."""
+    """The module, if the program has imported it or is this module."""
     if module == _main_name():
         return sys.modules["__main__"]
     return sys.modules.get(module)
 
 
 def _main_name() -> str | None:
-    """Under which name the running program could be imported; None for a shell or notebook."""
+    """The name under which other programs can import the running program; None for a shell or notebook."""
     file = vars(sys.modules["__main__"]).get("__file__")
     name = "" if file is None else Path(file).stem
     return name if name.isidentifier() and name != "__main__" else None
@@ -244,7 +246,7 @@ def _main_name() -> str | None:
 def _import(path: str, module: str) -> ModuleType:
     folder = os.getcwd()
     if folder not in sys.path:
-        sys.path.insert(0, folder)  # and stays: processes that train side by side import it again
+        sys.path.insert(0, folder)  # it stays, because processes that train side by side import it again
     importlib.invalidate_caches()
     try:
         return importlib.import_module(module)
@@ -252,7 +254,7 @@ def _import(path: str, module: str) -> ModuleType:
         if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
             raise HsisrError(_absent(path, error.name)) from None
         raise HsisrError(f"{path}: cannot be imported: {reason(error)}; install it") from error
-    except (Exception, SystemExit) as error:  # whatever the file does
+    except (Exception, SystemExit) as error:  # the file may do anything
         raise HsisrError(f"{path}: cannot be imported: {reason(error)}{_place(error)}") from error
 
 
@@ -264,7 +266,7 @@ def _absent(path: str, module: str) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Where in the imported file it failed."""
+    """The place of the error in the imported file."""
     trace, place = error.__traceback__, ""
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename
@@ -299,15 +301,15 @@ def _classes(module: ModuleType) -> str:
 
 
 def _constructor(kind: type) -> dict[str, inspect.Parameter]:
-    """Name -> argument of the constructor of a class, without the object itself."""
+    """Arguments of a class's constructor by name, without `self`."""
     return dict(list(inspect.signature(_initialiser(kind)).parameters.items())[1:])
 
 
 def _types(kind: type) -> dict[str, Any]:
-    """Name -> annotation of these arguments."""
+    """Annotations of the constructor's arguments, by name."""
     try:
         return typing.get_type_hints(_initialiser(kind))
-    except Exception:  # annotations may name what is not imported; then any value is taken
+    except Exception:  # annotations may use names that are not imported; then any value is allowed
         return {}
 
 

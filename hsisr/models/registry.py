@@ -1,9 +1,9 @@
-"""Every model that a configuration can name. To add one: a module of its own, its options, and a line here.
+"""Every model that a configuration can name. To add a model, write a module, its options, and a line here.
 
-A network of somebody else's needs no line: it is named by its import path, `module:Class`, or by the name of an entry
-point in an installed package (`hsisr.models.own`).
+Somebody else's network needs no line. Its name is its import path, `module:Class`, or the name of an entry point in an
+installed package (`hsisr.models.own`).
 
-Importable without torch: the module that holds a model is loaded when the model is built.
+This module needs no torch: building a model loads the model's module.
 """
 
 import importlib
@@ -46,20 +46,20 @@ from hsisr.models.windows import Effort, Images, Window
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a model before it is built; the model itself says the same (`hsisr.models.base.Model`).
+    """Facts about a model that are known before it is built; the model itself has them too (`hsisr.models.base.Model`).
 
     kind: "network" is trained, "classical" is not. needs_guide: it cannot work without a sharp image.
-    options: the pydantic model of its options. check_scale: raises HsisrError for a scale that it cannot do.
-    factory: "module:attribute". A network's is called as (scale=..., **facts, **options) and gives a torch module; a
-    classical one is the method itself, (lr, guide, scale=..., **options) -> (bands, H, W).
-    facts: what a network's factory is told of the images: `bands`, `guide_channels`.
+    options: the pydantic model of its options. check_scale: raises HsisrError for a scale that the model cannot do.
+    factory: "module:attribute". A network's factory is called as (scale=..., **facts, **options) and gives a torch
+    module. The factory of a classical model is the method itself, (lr, guide, scale=..., **options) -> (bands, H, W).
+    facts: facts about the images that a network's factory needs: `bands`, `guide_channels`.
     rgb_path: it can be called with modality="rgb", as the objectives `rgb` and `unlabelled` do.
-    whole_scenes: it learns from whole training scenes, beside what it learns from patches, and holds some of them out
-    where nothing else validates.
-    estimate: "module:attribute" of what learns a scene for a classical method that does, (images, scale=..., **options)
+    whole_scenes: it learns from patches and also from whole training scenes. If there is no other validation, it holds
+    some of these scenes out.
+    estimate: for a classical method that learns scenes: "module:attribute" of a function (images, scale=..., **options)
     -> an object with `solution` (`hsisr.models.prior.Estimate`).
-    errors: the same of what learns its image's errors, for one that tells them, (estimate, images, part).
-    own: it is somebody else's class: what it needs and can do shows only when it is imported.
+    errors: for a method that predicts its errors: "module:attribute" of a function (estimate, images, part).
+    own: it is somebody else's class; its needs and abilities are known only after the import.
     """
 
     kind: Kind
@@ -140,8 +140,8 @@ _ENTRIES = {
 class Classical(Model):
     """A classical method, bound to its scale and options.
 
-    options: as the method takes them. needs_guide: it cannot work without a sharp image. settings: the options as they
-    were chosen. learn: what learns a scene, for methods that do. tell: what learns its errors.
+    options: as the method takes them. needs_guide: it cannot work without a sharp image. settings: the options as the
+    user chose them. learn: function that learns a scene, or None. tell: function that learns its errors, or None.
     """
 
     method: Callable[..., np.ndarray]
@@ -156,79 +156,79 @@ class Classical(Model):
 
     @property
     def name(self) -> str:
-        """Of the function."""
+        """Name of the function."""
         return self.method.__name__
 
     @property
     def takes_sensor(self) -> bool:  # type: ignore[override]  # it follows from the options
-        """Whether the method works with what is known of the sensor."""
+        """Whether the method uses knowledge of the sensor."""
         return "sensor" in self.options
 
     @property
     def learns_scenes(self) -> bool:  # type: ignore[override]
-        """Whether something learns them for it."""
+        """Whether the method learns scenes."""
         return self.learn is not None
 
     def estimate(self, images: Images, sensor: Sensor) -> Any:
-        """What the method has to know of a scene."""
+        """Learn a scene, and return what the method needs to know about it."""
         if self.learn is None:
             return super().estimate(images, sensor)
         return self.learn(images, scale=self.scale, **{**self.options, "sensor": sensor})
 
     def super_resolve_part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
-        """A part of the scene that was learnt."""
+        """A part of a learnt scene, super-resolved."""
         image: np.ndarray = estimate.solution(window.guide, corner).image()
         return image
 
     @property
     def tells_errors(self) -> bool:  # type: ignore[override]
-        """Whether something learns them for it."""
+        """Whether the method predicts its errors."""
         return self.tell is not None
 
     def errors(self, estimate: Any, images: Images) -> Any:
-        """What tells the errors of a learnt scene's image."""
+        """An object that predicts the errors of a learnt scene's image."""
         if self.tell is None:
             return super().errors(estimate, images)
         return self.tell(estimate, images, partial(self.super_resolve_part, estimate))
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
-        """Less for a method that learns scenes, whose parts need little of the images."""
+        """Memory for a pixel; less for a method that learns scenes, because its parts need little of the images."""
         if not self.learns_scenes:
             return super().bytes_per_pixel(bands, guide_channels)
         return part_bytes(self, bands, guide_channels)
 
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
-        """What learning a scene takes."""
+        """Memory for learning a scene."""
         return self.settings.learning_bytes(size, bands, guide_channels, self.scale)
 
     def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
-        """How long learning a scene takes, and making it."""
+        """Time for learning a scene, and for making it."""
         return self.settings.effort(size, self.scale)
 
     def working_bytes(self, bands: int) -> int:
-        """What the method works in."""
+        """Memory in which the method works."""
         return self.settings.working_bytes(bands, self.scale)
 
     def super_resolve(
         self, lr: np.ndarray, guide: np.ndarray | None = None, sensor: Sensor | None = None
     ) -> np.ndarray:
-        """lr: (bands, h, w). guide: (G, H, W), or None where the method needs none. Returns (bands, H, W).
+        """lr: (bands, h, w). guide: (G, H, W), or None if the method needs none. Returns (bands, H, W).
 
-        sensor: what is known of it, in place of what the method was built with; only for methods that take it.
+        sensor: replaces the sensor with which the method was built; only for methods that use a sensor.
         """
         options = self.options if sensor is None else {**self.options, "sensor": sensor}
         return self.method(lr, guide, scale=self.scale, **options)
 
 
 def names() -> list[str]:
-    """Names of all models: our own, and those of installed packages that are not called as one of ours."""
+    """Names of all models: our own, and those of installed packages, unless one of ours has the same name."""
     return [*_ENTRIES, *(name for name in own.installed_networks() if name not in _ENTRIES)]
 
 
 def entry(base: str) -> Entry:
     """The entry of a model; base: its name, or an import path. Nothing is imported.
 
-    Raises HsisrError, listing the known ones, if there is none of this name.
+    Raises HsisrError, with the known names, for an unknown name.
     """
     if base in _ENTRIES:
         return _ENTRIES[base]
@@ -242,16 +242,16 @@ def entry(base: str) -> Entry:
 
 
 def trust(base: str) -> None:
-    """Let a model's code be imported when it is needed, as the user's configuration names it."""
+    """Allow the import of a model's code, because the user's configuration names it."""
     if base not in _ENTRIES:
         own.trust(entry(base).factory)
 
 
 def check(base: str, options: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> None:
-    """Import a class of somebody else's, and raise HsisrError if hsisr cannot use it or it has no such options.
+    """Import somebody else's class, and raise HsisrError if hsisr cannot use it or it has no such options.
 
-    where: the key that names it. beside: keys that may stand beside the options. Of our own models nothing is left to
-    check that `options` does not.
+    where: the key that names it. beside: keys that may stand beside the options. For our own models there is nothing
+    to do: their options are checked already.
     """
     chosen = entry(base)
     if not chosen.own:
@@ -264,7 +264,7 @@ def check(base: str, options: Mapping[str, Any], where: str, beside: Iterable[st
 
 
 def same_options(base: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two choices of options make the same network: what is left out has its default."""
+    """Whether two choices of options make the same network; missing options have their defaults."""
     chosen = entry(base)
     kind = own.options_of(chosen.factory) if chosen.own else chosen.options
     first, second = (check_section(kind, options, base).model_dump() for options in (one, other))
@@ -281,13 +281,13 @@ def build(
 ) -> Any:
     """Make a model: a `Network`, a torch module with fresh weights, or a `Classical`; both are a `Model`.
 
-    Of somebody else's class it is that class: `as_model` gives its contract.
+    For somebody else's class, the result is an object of this class; `as_model` makes a `Model` of it.
 
-    bands, guide_channels: of the images that it will see; guide_channels is 0 where there is no guide.
-    options: those that differ from the defaults. sensor: what is known of how the images were taken, for classical
-    methods with the option `sensor`: all of it reaches them where that is `known`, else the mask of valid pixels only.
+    bands, guide_channels: of the images that it will see; guide_channels is 0 if there is no guide.
+    options: those that differ from the defaults. sensor: knowledge of how the images were taken, for classical methods
+    with the option `sensor`. If this option is `known`, they get all of it, else only the mask of valid pixels.
     Raises HsisrError for an unknown model or option, for a value or a scale that is not allowed, for a missing guide,
-    for `sensor: known` where nothing is known, and for somebody else's class as `hsisr.models.own.build`.
+    for `sensor: known` if nothing is known, and for somebody else's class as `hsisr.models.own.build`.
     """
     chosen = entry(base)
     if chosen.own:
@@ -310,18 +310,18 @@ def build(
 
 
 def factory_of(chosen: Entry) -> Any:
-    """The class of one of our networks, or the function of a method; its module is imported."""
+    """The class of one of our networks, or the function of a method. This imports its module."""
     return _attribute(chosen.factory)
 
 
 def _attribute(path: str) -> Any:
-    """What "module:attribute" names."""
+    """The object that "module:attribute" names."""
     module, attribute = path.split(":")
     return getattr(importlib.import_module(module), attribute)
 
 
 def _known_sensor(base: str, choice: str, sensor: Sensor | None) -> Sensor | None:
-    """What a method is told of the sensor: all, or the mask alone."""
+    """The sensor as a method sees it: all of it, or the mask alone."""
     if choice == "estimated":
         return None if sensor is None else Sensor(mask=sensor.mask)
     if sensor is None:

@@ -1,4 +1,4 @@
-"""Bicubic enlargement for tensors, as the package has it for arrays, with gradients and on any device."""
+"""Bicubic enlargement of tensors, the same as for arrays, with gradients and on any device."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -12,7 +12,7 @@ from hsisr.degrade.sampling import interpolate
 
 
 def upsample_bicubic(images: Tensor, scale: int) -> Tensor:
-    """Enlarge images as `imresize(images, scale)` does (a = -0.5), in their own precision even under autocast.
+    """Enlarge images as `imresize(images, scale)` does (a = -0.5), in the images' precision, even under autocast.
 
     images: (..., h, w), floating point. scale: whole number >= 1. Returns (..., scale h, scale w).
     """
@@ -33,5 +33,5 @@ def _upsample(images: Tensor, scale: int, resize: Callable[[np.ndarray, int], np
 @lru_cache(maxsize=32)
 def _enlargement(size: int, scale: int, resize: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
     """The resize along one axis as a matrix (scale size, size), float64."""
-    impulses = np.eye(size)[:, :, None]  # one image a pixel: a column of height `size` that is 1 at that pixel
+    impulses = np.eye(size)[:, :, None]  # one image for each pixel: a column of `size` pixels that is 1 there
     return torch.from_numpy(resize(impulses, scale)[:, :, 0].T.copy())

@@ -1,8 +1,8 @@
 """FusionTransformer: image and guide as tokens of 2 x 2 pixels, mixed by attention inside windows; a learned baseline.
 
-In the spirit of window-attention fusion networks: PSRT (Deng et al., PSRT: Pyramid shuffle-and-reshuffle transformer
+It follows window-attention fusion networks such as PSRT (Deng et al., PSRT: Pyramid shuffle-and-reshuffle transformer
 for multispectral and hyperspectral image fusion, IEEE TGRS 2023), with the shifted windows and the relative position
-bias of Swin (Liu et al., ICCV 2021). Written anew; docs/models.md says where it differs.
+bias of Swin (Liu et al., ICCV 2021). This is a new program; docs/models.md lists the differences.
 """
 
 import torch
@@ -14,7 +14,7 @@ from hsisr.models.options import TransformerOptions
 
 #: Side of a token in pixels.
 _TOKEN_PX = 2
-#: Spread of the position bias at the start, Swin's.
+#: Standard deviation of the position bias at the start, as in Swin.
 _BIAS_SIGMA = 0.02
 
 
@@ -22,8 +22,9 @@ class FusionTransformer(Fusion):
     """Blocks of window attention between an embedding of both images and a decoder of two convolutions.
 
     scale, bands, guide_channels, skip: as `Fusion`. width: features, an even number and a multiple of heads.
-    blocks: every second one has its windows shifted by half their side. window: their side in tokens of 2 x 2 pixels,
-    an even number. With 31 bands and a guide of 3 the defaults have 385,847 parameters.
+    blocks: number of blocks; every second block shifts its windows by half their side. window: side of the windows in
+    tokens of 2 x 2 pixels, an even number. With 31 bands and a guide of 3 channels, the defaults have 385,847
+    parameters.
     """
 
     maps_in_memory, images_in_memory = 6, 4
@@ -62,7 +63,7 @@ class FusionTransformer(Fusion):
 
 
 class Block(nn.Module):
-    """Window attention and a two-layer perceptron, each beside an identity and after a layer norm."""
+    """Window attention and a two-layer perceptron, each after a layer norm, and each added to its input."""
 
     def __init__(self, width: int, heads: int, window: int, shift: int) -> None:
         super().__init__()
@@ -79,8 +80,8 @@ class Block(nn.Module):
 class WindowAttention(nn.Module):
     """Multi-head self-attention among the tokens of each window, with a learned bias for every offset of two tokens.
 
-    shift: tokens by which windows are moved down and to the right; those cut by the border stay apart, each part by
-    itself, so that no token sees one from the opposite side.
+    shift: tokens by which windows move down and to the right. If the border cuts a window, each part has its own
+    attention, so no token sees a token from the opposite side.
     """
 
     _offset: Tensor
@@ -106,7 +107,7 @@ class WindowAttention(nn.Module):
         return mixed.roll((self.shift, self.shift), (1, 2)) if self.shift else mixed
 
     def _bias(self, count: int, rows: int, columns: int) -> Tensor:
-        """What is added to the attention's logits: (1 or count * windows, heads, T, T) with T tokens in a window."""
+        """Bias of the attention's logits: (1 or count * windows, heads, T, T) with T tokens in a window."""
         bias = self.position_bias[:, self._offset][None]
         if not self.shift:
             return bias
@@ -115,7 +116,7 @@ class WindowAttention(nn.Module):
 
 
 def _offsets(window: int) -> Tensor:
-    """Number of the offset between any two tokens of a window: (T, T), from 0 to (2 window - 1)^2 - 1."""
+    """A number for the offset between any two tokens of a window: (T, T), from 0 to (2 window - 1)^2 - 1."""
     place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")).flatten(1)
     down, right = place[:, :, None] - place[:, None, :] + window - 1
     return down * (2 * window - 1) + right
@@ -128,13 +129,13 @@ def _cut(tokens: Tensor, window: int) -> Tensor:
 
 
 def _join(windows: Tensor, window: int, rows: int, columns: int) -> Tensor:
-    """The way back: (N, windows, T, C) -> (N, H, W, C)."""
+    """The inverse of `_cut`: (N, windows, T, C) -> (N, H, W, C)."""
     windows = windows.unflatten(2, (window, window)).unflatten(1, (rows // window, columns // window))
     return windows.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 def _apart(rows: int, columns: int, window: int, shift: int, device: torch.device) -> Tensor:
-    """Pairs of tokens that meet in a window only because rolling brought them there: (windows, T, T), bool."""
+    """Pairs of tokens that are in one window only because the map was rolled: (windows, T, T), bool."""
     down, right = (torch.arange(size, device=device) >= size - shift for size in (rows, columns))
     part = _cut((2 * down[:, None] + right)[None, :, :, None], window)[0]
     return part != part.mT

@@ -1,7 +1,7 @@
 """TwoStream: one encoder for the image, one for the guide, fused and decoded; a learned baseline after ResTFNet.
 
-After the idea of: Liu, Liu, Wang, Remote sensing image fusion based on two-stream fusion network, Information Fusion
-55, 2020. Written anew; docs/models.md says where it differs.
+The idea comes from: Liu, Liu, Wang, Remote sensing image fusion based on two-stream fusion network, Information Fusion
+55, 2020. This is a new program; docs/models.md lists the differences.
 """
 
 import torch
@@ -18,9 +18,9 @@ _SLOPE = 0.2
 class TwoStream(Fusion):
     """Two streams that join at half the size and go down to a quarter; each decoding stage sees the earlier features.
 
-    scale, bands, guide_channels, skip: as `Fusion`. width: features of a stream at half the size, an even number; half
-    as many at the full size, four times as many at a quarter. With 31 bands and a guide of 3 the defaults have
-    2,294,623 parameters. A pixel of the output sees 24 pixels around it at most.
+    scale, bands, guide_channels, skip: as `Fusion`. width: features of a stream at half the size, an even number. There
+    are half as many features at the full size, and four times as many at a quarter. With 31 bands and a guide of 3
+    channels, the defaults have 2,294,623 parameters. A pixel of the output sees at most 24 pixels around it.
     """
 
     maps_in_memory, images_in_memory = 13, 2
@@ -64,7 +64,7 @@ class Stream(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions beside an identity."""
+    """Two 3 x 3 convolutions, added to their input."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

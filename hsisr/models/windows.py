@@ -1,4 +1,4 @@
-"""Windows: a scene and its guide, read part by part by models that learn scenes."""
+"""Windows: models that learn scenes read a scene and its guide part by part."""
 
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -10,7 +10,7 @@ Span = tuple[int, int]
 
 
 def hr_spans(rows: Span, columns: Span, scale: int) -> tuple[Span, Span]:
-    """Rows and columns at HR, first and end, of the same ground as those at LR."""
+    """HR rows and columns [start, stop) of the same ground as these LR rows and columns."""
     return (rows[0] * scale, rows[1] * scale), (columns[0] * scale, columns[1] * scale)
 
 
@@ -33,11 +33,11 @@ class Images(Protocol):
         """The part of LR rows and columns [start, stop)."""
 
     def tell(self, share: float) -> None:
-        """Told by a model that learns the scene what share of that is done, 0 to 1."""
+        """A model that learns the scene calls this with the share of its work that is done, 0 to 1."""
 
 
 class Effort(NamedTuple):
-    """Seconds that a usual core takes to learn a scene, and to make all of it then; 0 where they are not known."""
+    """Seconds that a usual core takes to learn a scene, and then to make all of it; 0: not known."""
 
     learning: float
     making: float
@@ -45,7 +45,7 @@ class Effort(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """Images of which a model learns a part of what there is to learn. share: of the work."""
+    """Images for one part of a model's learning. share: of all the work."""
 
     images: Images
     share: float
@@ -60,7 +60,7 @@ class Told:
         return self.images.window(rows, columns)
 
     def tell(self, share: float) -> None:
-        """Tell how much that is of all."""
+        """Pass on the share of all the work."""
         self.images.tell(share * self.share)
 
 
@@ -85,4 +85,4 @@ class HeldImages:
         return Window(self.lr[:, slice(*rows), slice(*columns)], self.guide[:, *high], mask)
 
     def tell(self, share: float) -> None:
-        """Nothing: nobody asks how far images in memory are."""
+        """Do nothing: nobody follows the progress with images in memory."""

@@ -1,1 +1,1 @@
-"""The papers' own checkpoints: which there are, and how they are read."""
+"""The papers' own checkpoints: a list of them, and how to read them."""

@@ -1,4 +1,4 @@
-"""The papers' own checkpoints: read by their own keys, checked key by key, and never by running what they hold."""
+"""The papers' own checkpoints: read by their own keys and checked key by key. Their code never runs."""
 
 import os
 import pickle
@@ -14,14 +14,14 @@ from hsisr.errors import HsisrError
 
 Model = TypeVar("Model", bound=nn.Module)
 
-#: What `torch.nn.DataParallel` puts in front of every key.
+#: `torch.nn.DataParallel` puts this in front of every key.
 _PARALLEL_PREFIX = "module."
 
-#: Keys under which programs keep the weights, the first that is there counts; `params_ema` is what BasicSR tests with.
+#: Keys under which programs keep the weights; the first one found counts. BasicSR tests with `params_ema`.
 _CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "params_ema", "params")
 
-#: Takes the weights out of a file that holds a network, bare or as `save_checkpoint` writes it: {"epoch", "model"}.
-#: Older versions of torch do not know the variable, newer ones refuse such a file without it.
+#: Program that takes the weights out of a file with a whole network, bare or as `save_checkpoint` writes it: {"epoch",
+#: "model"}. Older versions of torch do not know the variable; newer ones refuse such a file without it.
 _EXTRACTION = (
     "import os, torch; os.environ['TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'] = '1'; "
     "c = torch.load({source!r}, map_location='cpu'); c = c['model'] if isinstance(c, dict) and 'model' in c else c; "
@@ -34,12 +34,12 @@ def load_official(
 ) -> Model:
     """Copy the weights of a published checkpoint into a model and return it.
 
-    state_dict_or_path: a mapping key -> tensor or numpy array, or the path of a file that `torch.save` wrote; flat,
-    or with the weights under `model`, `state_dict`, `model_state_dict`, `net`, `params_ema` or `params` (and anything
-    beside them), with or without the prefix `module.`. Weight norm stays as stored, in `weight_g` and `weight_v`.
-    Values are cast to the model's type. where: what errors call a mapping.
-    Raises HsisrError, and leaves the model as it was, if the file is damaged, is no checkpoint or holds anything but
-    tensors and plain containers (nothing of it is run), and if a key is missing, left over, or of the wrong shape.
+    state_dict_or_path: a mapping key -> tensor or numpy array, or the path of a file that `torch.save` wrote. It may be
+    flat, or have the weights under `model`, `state_dict`, `model_state_dict`, `net`, `params_ema` or `params` (other
+    entries do not matter). Keys may have the prefix `module.`. Weight norm stays as stored, in `weight_g` and
+    `weight_v`. Values are cast to the model's type. where: name of a mapping in errors.
+    Raises HsisrError, and leaves the model unchanged, if the file is damaged, is no checkpoint, or holds anything but
+    tensors and plain containers (none of its code runs). Also if a key is missing, left over, or of the wrong shape.
     """
     if isinstance(state_dict_or_path, Mapping):
         content = state_dict_or_path
@@ -57,7 +57,7 @@ def _read(path: Path) -> Any:
         raise HsisrError(f"{path}: no such checkpoint file")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch muses on pickle protocols; what is wrong is said below
+            warnings.simplefilter("ignore")  # torch warns about pickle protocols; the errors below say what is wrong
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "global" not in str(error).lower():
@@ -67,7 +67,7 @@ def _read(path: Path) -> Any:
             "weights out where their program runs, beside its source, and give those: python -c "
             f'"{_EXTRACTION.format(source=path.name, target=f"{path.stem}_weights.pth")}"'
         ) from error
-    except Exception as error:  # bytes at random reach every line of the reader, so they raise almost any type
+    except Exception as error:  # random bytes can raise almost any type of error in the reader
         raise _damage(path) from error
 
 
@@ -76,7 +76,7 @@ def _damage(path: Path) -> HsisrError:
 
 
 def _weights(content: Any, where: str) -> dict[str, Tensor]:
-    """The flat key -> tensor mapping inside a checkpoint's content."""
+    """The flat mapping key -> tensor inside a checkpoint's content."""
     if isinstance(content, Mapping):
         content = next((content[key] for key in _CONTAINERS if isinstance(content.get(key), Mapping)), content)
     if not isinstance(content, Mapping) or not content:
@@ -98,7 +98,7 @@ def _containers() -> str:
 
 
 def _check(weights: dict[str, Tensor], expected: dict[str, Tensor], what: str) -> None:
-    """Raise HsisrError naming every key that is missing, left over, of another shape, or not finite."""
+    """Raise HsisrError that names every key that is missing, left over, of another shape, or not finite."""
     shared = [key for key in expected if key in weights]
     problems = {
         "missing": [key for key in expected if key not in weights],

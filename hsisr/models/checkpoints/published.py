@@ -17,12 +17,12 @@ from hsisr.errors import HsisrError, did_you_mean
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A published checkpoint, before it is here.
+    """A published checkpoint that is not fetched yet.
 
-    base, scale, bands: the network that its weights fit; scale None where one place has several. dataset: that it was
-    trained on. place: where a person finds it. listing, files, pattern: where a program does: a Hugging Face listing,
-    the address that file names follow, and what the name of the file holds; empty where there is no plain URL.
-    hosts: to which that place may redirect.
+    base, scale, bands: the network that its weights fit; scale: None if one place has several scales. dataset: the
+    training data. place: where a person finds it. listing, files, pattern: where a program finds it: a Hugging Face
+    listing, the address in front of file names, and a part of the file's name; empty if there is no plain URL.
+    hosts: hosts to which the place may redirect.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Checkpoint:
 
     @property
     def by_hand(self) -> str:
-        """What to do with a file that was brought here by hand."""
+        """Advice for a file that a person downloads by hand."""
         return (
             f"get it from {self.place}, then: hsisr import-weights FILE --model {self.base} --scale "
             f"{self.scale or 'SCALE'} --bands {self.bands} -o {self.name}.safetensors"
@@ -54,7 +54,7 @@ def known_checkpoints() -> list[Checkpoint]:
 
 
 def checkpoint(name: str, others: Iterable[str] = ()) -> Checkpoint:
-    """The checkpoint of a name. Raises HsisrError, listing the known ones and `others`, if there is none."""
+    """The checkpoint of this name. For an unknown name, raises HsisrError with the known names and `others`."""
     found = {entry.name: entry for entry in known_checkpoints()}
     if name not in found:
         known = [*found, *others]
@@ -63,7 +63,7 @@ def checkpoint(name: str, others: Iterable[str] = ()) -> Checkpoint:
 
 
 def table() -> str:
-    """All of them, a line each."""
+    """All published checkpoints, one in a line."""
     rows = [("name", "network", "trained on", "scale", "licence", "fetched by hsisr", "place")]
     for entry in known_checkpoints():
         fetched = "yes" if entry.listing else "no"
@@ -73,9 +73,9 @@ def table() -> str:
 
 
 def fetch(entry: Checkpoint, folder: Path, progress: bool = True) -> Path:
-    """Bring a published file into `folder`, resumed and checked for completeness; returns its path.
+    """Download a published file into `folder`, with resume and a check for completeness; returns its path.
 
-    Raises HsisrError, with the way to do it by hand, if there is no plain URL, no network, or not exactly one file
+    Raises HsisrError, with advice to download by hand, if there is no plain URL, no network, or not exactly one file
     of this name.
     """
     if not entry.listing:
@@ -88,7 +88,7 @@ def fetch(entry: Checkpoint, folder: Path, progress: bool = True) -> Path:
 
 
 def _file_names(entry: Checkpoint, folder: Path) -> list[str]:
-    """Names of the files at its place, read anew every time."""
+    """Names of the files at the checkpoint's place, read again each time."""
     page = folder / f"{entry.name}.listing.json"
     page.unlink(missing_ok=True)
     try:

@@ -10,8 +10,8 @@ def bicubic(lr: np.ndarray, guide: np.ndarray | None = None, *, scale: int) -> n
 
     lr: (bands, h, w), float. guide: not used; every classical method takes one. scale: HR over LR size.
     Returns (bands, scale h, scale w) in the type of lr; values may overshoot its range. LR pixel i is taken to lie at
-    the centre of HR pixels i scale .. i scale + scale - 1, which is where the protocols `wald` and `mulsr-aligned` put
-    it, and where torch's `interpolate(align_corners=False)` does.
+    the centre of HR pixels i scale .. i scale + scale - 1. The protocols `wald` and `mulsr-aligned` put it there, and
+    so does torch's `interpolate(align_corners=False)`.
     Raises HsisrError for an image that is not float, is empty or holds NaN.
 
     Example:

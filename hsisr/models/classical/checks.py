@@ -1,4 +1,4 @@
-"""What every method that takes a guide asks of its images, and how it brings them together."""
+"""Checks of the images of every method that takes a guide, and the way to bring the guide to the LR grid."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ def check_pair(method: str, lr: np.ndarray, guide: np.ndarray | None, scale: int
 def at_lr(
     lr: np.ndarray, guide: np.ndarray, scale: int, sensor: Sensor | None
 ) -> tuple[Footprint, np.ndarray, np.ndarray, np.ndarray]:
-    """Footprint, measured where the sensor does not say it; bands (B, n), guide (G, n) at the LR grid; valid (n,)."""
+    """Footprint, measured if the sensor has none; bands (B, n) and guide (G, n) at the LR grid; valid (n,)."""
     sensor = sensor or Sensor()
     footprint = sensor.footprint or estimate_footprint(lr, guide, scale, sensor.mask)
     low = footprint.sampler(scale, guide.shape[1:])(guide).reshape(len(guide), -1)

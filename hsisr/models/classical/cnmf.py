@@ -17,7 +17,7 @@ from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import check_pair
 
-#: Multiplicative updates: first at LR, then at LR and at HR in every round.
+#: Numbers of multiplicative updates: at the start, at LR; then in every round, at LR and at HR.
 _FIRST_UPDATES, _LR_UPDATES, _HR_UPDATES = 500, 100, 30
 _TINY = 1e-9
 
@@ -31,18 +31,19 @@ def cnmf(
     endmembers: int = 10,
     rounds: int = 2,
 ) -> np.ndarray:
-    """Unmix LR image and guide in turn, each starting from what the other found; then mix sharp abundances.
+    """Unmix LR image and guide in turn, each from the other's result; then mix spectra by the sharp abundances.
 
     lr: (bands, h, w), float, not negative apart from noise. guide: (G, scale h, scale w), float. sensor: footprint and
-    response are estimated where they are not known. endmembers: pure spectra M. rounds: times back and forth.
-    Returns (bands, scale h, scale w) in the type of lr.
+    response; hsisr estimates those that are not known. endmembers: number M of pure spectra. rounds: how often step 2
+    runs. Returns (bands, scale h, scale w) in the type of lr.
 
-    1. Spectra E (bands, M) by vertex component analysis, then spectra and abundances by multiplicative updates at LR.
-    2. At HR, with the guide's view of the spectra, R E: abundances S. At LR, from what the sensor sees of S: abundances
-       and E. `rounds` times.
-    3. E S.
+    1. Vertex component analysis gives spectra E (bands, M). Multiplicative updates at LR then give spectra and
+       abundances.
+    2. Do this `rounds` times. At HR, R E, the guide's view of the spectra, gives abundances S. At LR, the sensor's view
+       of S gives abundances and E.
+    3. The result is E S.
 
-    Abundances are not made to sum to one, as the light on a scene is not the same everywhere.
+    The abundances of a pixel need not have sum one, because the light on a scene is not the same everywhere.
     Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
 
     Example:
@@ -54,7 +55,7 @@ def cnmf(
     """
     check_pair("cnmf", lr, guide, scale)
     sensor = sensor or Sensor()
-    if sensor.response is None:  # a channel that the spectra do not make would still have to come out of them
+    if sensor.response is None:  # the spectra must make every channel, so leave out channels that they cannot make
         guide = guide[related_channels(lr, guide, scale, sensor.mask)]
     footprint = sensor.footprint or estimate_footprint(lr, guide, scale, sensor.mask)
     sampler = footprint.sampler(scale, guide.shape[1:])
@@ -81,10 +82,10 @@ def cnmf(
 
 
 def vertex_components(bands: np.ndarray, count: int) -> np.ndarray:
-    """The `count` pixels (B, count) of bands (B, n) that span the others best: vertex component analysis.
+    """The `count` pixels (B, count) of bands (B, n) that best span the others: vertex component analysis.
 
-    Pixels are projected onto the `count` - 1 strongest components, denoised; again and again the one that is
-    farthest out along a direction orthogonal to those already found is taken.
+    Pixels are projected onto the `count` - 1 strongest components, which denoises them. Each step takes the farthest
+    pixel along a direction that is orthogonal to all pixels found so far.
     """
     subspace = spectral_subspace(bands, margin=len(bands), most=max(count - 1, 1))
     coefficients = subspace.coefficients(bands)

@@ -13,17 +13,18 @@ from hsisr.models.classical.regression import approximate, coefficients, shared_
 
 
 def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
-    """Add to each band the part of the guide's detail that belongs to it, as the LR image shows.
+    """Add to each band its part of the guide's detail, as learnt from the LR image.
 
-    lr: (bands, h, w), float. guide: (G, scale h, scale w), float. sensor: its footprint, by which the guide is brought
-    to the LR grid, is measured where it is not known (`hsisr.degrade.estimate_footprint`).
+    lr: (bands, h, w), float. guide: (G, scale h, scale w), float. sensor: its footprint brings the guide to the LR
+    grid; an unknown footprint is measured (`hsisr.degrade.estimate_footprint`).
     Returns (bands, scale h, scale w) in the type of lr.
 
     1. The component of guide channel c is the regression of its LR image on all bands (eq. 7 of the paper).
     2. Gains: each band's regression on the components; for one channel cov(band, component) / var(component).
-       Where channels depend on each other, or hold what the bands know nothing of, only on the directions among them
-       that the bands explain (`shared_directions`).
-    3. band + gains . (guide - component), band and components interpolated to the HR grid at the footprint's phase.
+       Some channels depend on each other, or the bands cannot explain them. Then the regression only uses the
+       directions among channels that the bands explain (`shared_directions`).
+    3. The result is band + gains . (guide - component). Band and components are interpolated to the HR grid first, at
+       the footprint's phase.
 
     Raises HsisrError if the guide is not `scale` times the LR image in size, or an image is empty or holds NaN.
 

@@ -1,4 +1,4 @@
-"""Hypersharpening: multiresolution pansharpening with a sharp band of its own made for each band, out of the guide.
+"""Hypersharpening: multiresolution pansharpening, with a synthetic sharp band for each band, made from the guide.
 
 Sources: Selva, Aiazzi, Butera, Chiarantini, Baronti, "Hyper-sharpening: a first approach on SIM-GA data", IEEE JSTARS
 8(6), 2015 (the synthetic bands; GLP-HS); Aiazzi, Alparone, Baronti, Garzelli, Selva, "MTF-tailored multiscale fusion
@@ -13,16 +13,16 @@ from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import at_lr, check_pair
 from hsisr.models.classical.regression import approximate, shared_directions
 
-#: SFIM divides by the blurred sharp band; ratios are kept within these limits, as dark pixels make them arbitrary.
+#: SFIM divides by the blurred sharp band. Ratios stay within these limits, because dark pixels make them arbitrary.
 _RATIOS = (0.1, 10.0)
 
 
 def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
     """Add to each interpolated band the high frequencies of its synthetic sharp band (generalised Laplacian pyramid).
 
-    lr: (bands, h, w), float. guide: (G, scale h, scale w), float. sensor: the pyramid's low-pass filter is its
-    footprint, measured where it is not known. Returns (bands, scale h, scale w) in the type of lr.
-    The injection gain of the paper, cov(band, sharp band) / var(sharp band) at LR, is 1, as the sharp band is the
+    lr: (bands, h, w), float. guide: (G, scale h, scale w), float. sensor: its footprint is the pyramid's low-pass
+    filter; an unknown footprint is measured. Returns (bands, scale h, scale w) in the type of lr.
+    The paper's injection gain, cov(band, sharp band) / var(sharp band) at LR, is 1 here, because the sharp band is the
     band's least-squares fit. Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
 
     Example:
@@ -37,7 +37,7 @@ def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | No
 
 
 def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
-    """Multiply each interpolated band by the ratio of its synthetic sharp band to that band blurred.
+    """Multiply each interpolated band by the ratio of its synthetic sharp band to the blurred sharp band.
 
     lr, guide, scale, sensor: as for `glp_hs`. Returns (bands, scale h, scale w) and raises errors as `glp_hs` does.
     Meant for images that are not negative.
@@ -58,7 +58,7 @@ def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | N
 def _bands(
     method: str, lr: np.ndarray, guide: np.ndarray, scale: int, sensor: Sensor | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At HR: the interpolated bands, the synthetic sharp bands, and those blurred by the sensor and interpolated."""
+    """At HR: interpolated bands, synthetic sharp bands, and sharp bands that were blurred as by the sensor."""
     check_pair(method, lr, guide, scale)
     footprint, bands, low, valid = at_lr(lr, guide, scale, sensor)
     directions = shared_directions(low[:, valid], bands[:, valid]).T

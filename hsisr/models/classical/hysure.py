@@ -11,7 +11,7 @@ from hsisr.degrade.sampling import Sampler, interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import check_pair
 
-#: Penalty parameter of the alternating direction method; it decides how fast, not whither.
+#: Penalty parameter of the alternating direction method; it changes the speed, not the result.
 _PENALTY = 0.05
 
 
@@ -28,13 +28,14 @@ def hysure(
 ) -> np.ndarray:
     """Minimise |LR - sensor(X)|^2 / 2 + guide_weight |guide - response X|^2 / 2 + smoothness VTV(X), X = E C.
 
-    lr: (bands, h, w), float. guide: (G, scale h, scale w), float. sensor: footprint and response are estimated where
-    they are not known. components: K of the subspace E. VTV: vector total variation, the sum over pixels of the length
-    of all coefficients' differences to the right and down together (eq. 8 of the paper).
-    iterations: of the split augmented Lagrangian method. Returns (bands, scale h, scale w) in the type of lr.
+    lr: (bands, h, w), float. guide: (G, scale h, scale w), float. sensor: footprint and response; hsisr estimates those
+    that are not known. components: number K of components of the subspace E. VTV: vector total variation. At each
+    pixel, it takes the length of one vector: the differences of all coefficients to the right and down. It is the sum
+    over pixels (eq. 8 of the paper). iterations: of the split augmented Lagrangian method.
+    Returns (bands, scale h, scale w) in the type of lr.
 
-    Unlike the paper, borders are mirrored, not cyclic: the footprint is separable, so that its normal equations are
-    solved through two small eigenproblems, and differences are diagonal under a cosine transform.
+    Unlike in the paper, borders are mirrored, not cyclic. The footprint is separable, so two small eigenproblems solve
+    its normal equations. Differences are diagonal under a cosine transform.
     Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
 
     Example:
@@ -46,7 +47,7 @@ def hysure(
     """
     check_pair("hysure", lr, guide, scale)
     given = sensor or Sensor()
-    if given.response is None:  # a channel that the spectra do not make would still have to come out of them
+    if given.response is None:  # the spectra must make every channel, so leave out channels that they cannot make
         guide = guide[related_channels(lr, guide, scale, given.mask)]
     known = estimate_sensor(lr, guide, scale, given)
     low = lr.reshape(len(lr), -1).astype(np.float64)
@@ -93,7 +94,7 @@ class _FromGuide:
 
 
 def _minimise(start: np.ndarray, from_lr: _FromLr, from_guide: _FromGuide, smoothness: float, iterations: int):
-    """Alternating directions: C against its copies under LR image, guide and differences; scaled multipliers."""
+    """Alternating directions: C has copies for LR image, guide and differences, and scaled multipliers."""
     from scipy.fft import dctn, idctn
 
     height, width = start.shape[1:]
@@ -115,14 +116,14 @@ def _minimise(start: np.ndarray, from_lr: _FromLr, from_guide: _FromGuide, smoot
 
 
 def _shrink(down: np.ndarray, right: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Vector soft threshold: the length over components and both directions, less the threshold."""
+    """Vector soft threshold: shortens each vector, over components and both directions, by the threshold."""
     length = np.sqrt((down**2).sum(axis=0) + (right**2).sum(axis=0))
     factor = np.maximum(length - threshold, 0) / np.maximum(length, np.finfo(np.float32).tiny)
     return down * factor, right * factor
 
 
 def _down(image: np.ndarray) -> np.ndarray:
-    """Differences to the next row; 0 at the last one, as the border is mirrored."""
+    """Differences to the next row; 0 at the last row, because the border is mirrored."""
     return np.diff(image, axis=1, append=image[:, -1:])
 
 

@@ -1,4 +1,4 @@
-"""Nearest neighbour: every LR pixel as a block, the LR image as it is."""
+"""Nearest neighbour: every LR pixel becomes a block, so the image looks like the LR image."""
 
 import numpy as np
 

@@ -1,17 +1,17 @@
-"""Least squares with an intercept, as component substitution and hypersharpening use it."""
+"""Least squares with an intercept, for component substitution and hypersharpening."""
 
 import numpy as np
 
-#: A regressor that varies by less than this part of its level varies by rounding only.
+#: If a regressor varies by less than this part of its level, the variation is rounding.
 _CONSTANT = 1e-10
-#: Eigenvalues below this part of the largest are rounding.
+#: Eigenvalues below this part of the largest one are rounding.
 _RANK = 1e-12
-#: Part of a direction's variance that the bands must explain for it to count.
+#: A direction counts if the bands explain at least this part of its variance.
 _LEAST_SHARE = 0.5
 
 
 def coefficients(targets: np.ndarray, regressors: np.ndarray) -> np.ndarray:
-    """(T, R) for targets (T, n) and regressors (R, n), an intercept fitted along; of several solutions the shortest."""
+    """Coefficients (T, R) for targets (T, n) and regressors (R, n), fitted with an intercept; the shortest solution."""
     level = np.abs(regressors).max(axis=1, keepdims=True)
     targets, regressors = (a - a.mean(axis=1, keepdims=True) for a in (targets, regressors))
     varying = np.where(np.abs(regressors).max(axis=1, keepdims=True) > _CONSTANT * level, regressors, 0.0)
@@ -19,7 +19,7 @@ def coefficients(targets: np.ndarray, regressors: np.ndarray) -> np.ndarray:
 
 
 def approximate(targets: np.ndarray, regressors: np.ndarray, at: np.ndarray | None = None) -> np.ndarray:
-    """Least-squares approximation of each target (T, n) by the regressors (R, n), at those regressors or at (R, m)."""
+    """Least-squares approximation of each target (T, n) by the regressors (R, n), read there or at `at` (R, m)."""
     found = coefficients(targets, regressors)
     offset = targets.mean(axis=1) - found @ regressors.mean(axis=1)
     return found @ (regressors if at is None else at) + offset[:, None]
@@ -28,11 +28,12 @@ def approximate(targets: np.ndarray, regressors: np.ndarray, at: np.ndarray | No
 def shared_directions(low: np.ndarray, bands: np.ndarray) -> np.ndarray:
     """Directions (G, k) among guide channels, (G, n) at the LR grid, that the bands (B, n) explain, k from 1 to G.
 
-    Canonical correlation analysis (Hotelling, Relations between two sets of variates, Biometrika 1936): directions
-    that do not correlate with one another, each with the share of its variance that the bands explain. Where that is
-    below half, less what as many regressors explain by chance, the direction holds noise, or a channel of another kind:
-    a gain learnt on it is arbitrary, and large where channels are nearly multiples of each other. The first stays.
-    All k = G are given as the channels themselves.
+    Canonical correlation analysis finds directions that do not correlate with one another, and the share of their
+    variance that the bands explain (Hotelling, Relations between two sets of variates, Biometrika 1936). The part that
+    as many regressors explain by chance does not count. If the share is below half, the direction holds noise or a
+    channel of another kind. A gain learnt on such a direction is arbitrary, and large if channels are nearly multiples
+    of each other. So the direction is left out, unless it is the first. If k = G, the channels themselves are the
+    directions.
     """
     count, everything = low.shape[1], np.eye(len(low))
     low, bands = (values - values.mean(axis=1, keepdims=True) for values in (low, bands))

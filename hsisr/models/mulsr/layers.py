@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: What a guided block needs of the guide: its features, its first unit's output, and its half of the cross fusion where
-#: several maps share the guide.
+#: What a guided block needs from the guide: its features, the output of its first unit, and, if several maps share the
+#: guide, its half of the cross fusion.
 GuideParts = tuple[Tensor, Tensor, Tensor | None]
 
 
@@ -18,29 +18,29 @@ def channels_last(maps: Tensor) -> Tensor:
 
 
 def _add_shared(maps: Tensor, shared: Tensor) -> Tensor:
-    """maps (N, ...) + shared (M, ...), each shared map serving N / M maps in a row; may overwrite `maps`."""
+    """maps (N, ...) + shared (M, ...); each shared map is added to N / M maps in a row. May overwrite `maps`."""
     if len(shared) in (1, len(maps)):
         return maps.add_(shared)
     return (maps.unflatten(0, (len(shared), -1)) + shared.unsqueeze(1)).flatten(0, 1)
 
 
 class Folded(nn.Module, ABC):
-    """A layer that computes with other weights than it stores."""
+    """A layer that stores some weights and computes with others, made from the stored ones."""
 
     _ready: tuple[Tensor, ...] | None = None
 
     @abstractmethod
     def fold(self) -> tuple[Tensor, ...]:
-        """The weights to compute with, made of the stored ones; differentiable."""
+        """The weights to compute with, made from the stored ones; differentiable."""
 
     def folded(self) -> tuple[Tensor, ...]:
-        """The same, made only once inside `folded`."""
+        """The same weights, made only once inside `fold_weights`."""
         return self.fold() if self._ready is None else self._ready
 
 
 @contextmanager
 def fold_weights(model: nn.Module) -> Iterator[None]:
-    """Make the folded weights of a model once and use them until the end of the block."""
+    """Make the folded weights of a model once, and use them until the end of the `with` block."""
     layers = [layer for layer in model.modules() if isinstance(layer, Folded)]
     try:
         for layer in layers:
@@ -56,21 +56,21 @@ class WeightNormed(nn.Module):
 
     def __init__(self, conv: nn.Conv2d | nn.Conv3d) -> None:
         super().__init__()
-        assert conv.bias is not None  # it is made with one
+        assert conv.bias is not None  # every convolution here has one
         weight = conv.weight.detach()
         self.weight_g = nn.Parameter(torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True))
         self.weight_v = nn.Parameter(weight)
         self.bias = nn.Parameter(conv.bias.detach())
 
     def weight(self) -> Tensor:
-        """weight_g * weight_v / |weight_v| per filter, in one kernel: the one behind `torch.nn.utils.weight_norm`."""
+        """weight_g * weight_v / |weight_v| per filter, by the one kernel of `torch.nn.utils.weight_norm`."""
         return torch._weight_norm(self.weight_v, self.weight_g, 0)
 
 
 class Conv(WeightNormed, Folded):
     """Weight-normalised 2-D convolution that keeps the size (at stride 1); zero padding.
 
-    layout: memory format of weight and maps, on which the choice of a kernel depends.
+    layout: memory format of weight and maps; torch chooses its kernel by it.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class GuidedBlock(nn.Module):
         self.rgb_end, self.hsi_end = Unit(width), Unit(width)
 
     def guide_parts(self, rgb: Tensor, shared: bool = True) -> GuideParts:
-        """What the block computes of the guide's features alone. shared: whether several maps of bands will use it."""
+        """The part that needs the guide's features alone. shared: whether several maps of bands will use it."""
         first = self.rgb_first(rgb)
         return rgb, first, self.crossFusion.guide_part(first) if shared else None
 
@@ -125,8 +125,8 @@ class GuidedBlock(nn.Module):
 class CrossFusion(Folded):
     """cross(s, r) of a guided block; stores the published layers, computes with the folded ones.
 
-    Both convolutions of s and r are cut into one of s and one of r where r serves several s, so that its part is
-    computed once. Where it serves one, s - r is convolved as published, which is a quarter less work.
+    If one r serves several s, both convolutions of s and r are cut into one of s and one of r. So the part of r is
+    computed only once. If r serves one s, s - r is convolved as published: this is a quarter less work.
     """
 
     def __init__(self, width: int) -> None:
@@ -140,7 +140,7 @@ class CrossFusion(Folded):
         self.conv = Conv(3 * self.group, width, 3)
 
     def fold(self) -> tuple[Tensor, ...]:
-        """Weights of s and of r with their bias; of the three groups; of the mix between groups."""
+        """Weights of s and of r, with their bias; weights of the three groups; weights of the mix between groups."""
         gamma = self.gamma.repeat_interleave(self.group)
         of_s, of_r = self.reduce_D.weight().chunk(2, dim=1)
         difference = self.conv_diff.weight()
@@ -170,7 +170,7 @@ class CrossFusion(Folded):
         return functional.conv2d(r, of_r, bias, padding=1)
 
     def forward(self, s: Tensor, r: Tensor, guide_part: Tensor | None) -> Tensor:
-        """s (N, width, H, W), r and its part of M samples, or of N without a part -> (N, width, H, W)."""
+        """s (N, width, H, W), r of M samples with its part, or of N samples without it -> (N, width, H, W)."""
         of_s, of_r, bias, groups, groups_bias, mix, mix_bias = self.folded()
         if guide_part is None:
             stack = self._stack(s, r, of_s, of_r, bias)
@@ -181,7 +181,7 @@ class CrossFusion(Folded):
         return self.conv(maps)
 
     def _stack(self, s: Tensor, r: Tensor, of_s: Tensor, of_r: Tensor, bias: Tensor) -> Tensor:
-        """The three groups side by side (N, 3 group, H, W), of s and r of the same samples."""
+        """The three groups side by side (N, 3 group, H, W), from s and r of the same samples."""
         half = len(bias) // 2
         sums = functional.conv2d(s, channels_last(of_s[:half]), bias[:half], padding=1)
         sums = sums.add_(functional.conv2d(r, channels_last(of_r[:half]), padding=1))

@@ -1,16 +1,16 @@
 """MulSR: multiscale factor joint learning, the published network in a form that runs fast.
 
 Source: Multiscale Factor Joint Learning for Hyperspectral Image Super-Resolution, IEEE TGRS 2023. The function and
-the state-dict keys are the published ones; what differs is how the function is computed:
+the state-dict keys are the published ones. Only the way to compute the function differs:
 
 * Weight norm is folded into plain convolution weights, once for all bands of `super_resolve`.
-* The cross fusion convolves (s - r) and concat(s, r). Both are linear, so that they become one convolution of s plus
-  one of r. In the first block r comes from the guide alone, and all bands share its half.
-* The Conv3d of 1x3x3 over three groups of channels is a 2-D convolution in three groups with the same weights; the
-  Conv3d of 3x1x1 is a 1x1 convolution with a block-banded weight. The gammas are folded into weights.
-* Maps lie channels-last in memory, the layout in which convolutions run fastest on CPUs and on tensor cores.
+* The cross fusion convolves (s - r) and concat(s, r). Both are linear, so they become one convolution of s plus one of
+  r. In the first block, r comes from the guide alone, and all bands share its half.
+* The 1x3x3 Conv3d over three groups of channels is a 2-D convolution in three groups, with the same weights. The 3x1x1
+  Conv3d is a 1x1 convolution with a block-banded weight. The gammas are folded into weights.
+* Maps are channels-last in memory: in this layout, convolutions run fastest on CPUs and on tensor cores.
 
-tests/unit/plain_mulsr.py holds the literal form; studies/mulsr.py measures the one against the other.
+tests/unit/plain_mulsr.py holds the literal form; studies/mulsr.py compares the two.
 """
 
 from collections.abc import Sequence
@@ -28,23 +28,23 @@ from hsisr.models.options import MulsrOptions, even_scale
 from hsisr.ops import directional_aggregation
 from hsisr.system import within_gpu_memory
 
-#: Bands are batched on a CPU while the largest map stays below this: glibc asks the kernel for larger blocks every
-#: time, and faulting their pages in costs more than batching gains.
+#: On a CPU, bands are batched as long as the largest map stays below this. For larger blocks, glibc asks the kernel for
+#: memory every time, and the page faults cost more than batching gains.
 _CPU_MAP_BYTES = 32 << 20
 
 
 class MulSR(Network):
-    """The published network; with its defaults it has the published 4,635,548 parameters.
+    """The published network. With its defaults, it has the published 4,635,548 parameters.
 
     scale: HR over LR size, even, >= 2; the network works at the scales alpha = scale / 2 and beta = scale.
     width: features of every layer; width + 8 must be a multiple of 3. blocks: symmetrical guided encoder blocks in
     each branch. guide_channels: of the guide image.
-    mii, dsca, lfcc: ablations; without one, its parameters are gone from the state dict. `dsca` is a part of `mii`.
-    Without both `mii` and `lfcc` nothing reads the alpha branch, and it is gone as well.
-    skip: add the band, interpolated bicubically between block centres, to the output, and start with that output
-    alone (the last convolution's gain is 0 at first): what is left to learn is the detail. Not in the paper.
-    alpha_weight: of the distance at the scale alpha in the training loss; above 0 there is a head for it, `end`, on
-    LFCC's features of that scale. Not in the paper.
+    mii, dsca, lfcc: parts of the network, for ablations. If a part is off, the state dict has no parameters of it.
+    `dsca` is a part of `mii`. If `mii` and `lfcc` are both off, nothing reads the alpha branch, so it is off as well.
+    skip: add the band, interpolated bicubically between block centres, to the output. At first the output is this band
+    alone (the last convolution's gain is 0), so the network only has to learn the detail. Not in the paper.
+    alpha_weight: weight in the training loss of the distance at the scale alpha. Above 0, there is a head for this
+    scale, `end`, on LFCC's features. Not in the paper.
     The other weights start as torch's convolutions do.
     Raises HsisrError for an argument that is not allowed.
     """
@@ -93,8 +93,8 @@ class MulSR(Network):
             self.uint, self.uint_x2 = Unit(width), Unit(width)
             self.optimize_down = Conv(width, width, 3, stride=2)
             self.optimize_up = nn.Sequential(Conv(width, 4 * width, 1), nn.PixelShuffle(2))
-        # oneDNN's float32 kernels for channels-last maps round twice as much as those for plain ones, and the last two
-        # layers make most of the output's rounding error: in plain layout they halve it, for 1 % of the time.
+        # oneDNN's float32 kernels for channels-last maps round twice as much as those for plain maps. The last two
+        # layers make most of the output's rounding error. In plain layout, they halve it and take 1 % more time.
         plain = torch.contiguous_format
         self.end_x2 = nn.Sequential(Conv(width, width, 3, layout=plain), Conv(width, 1, 3, layout=plain))
         if alpha_weight:
@@ -109,8 +109,8 @@ class MulSR(Network):
     def forward(self, bands: Tensor, guide: Tensor) -> tuple[Tensor, Tensor | None]:
         """Super-resolve one band per sample.
 
-        bands: (N, 3, h, w), neighbours and band in the order (i - 1, i + 1, i). guide: (M, G, scale h, scale w), in
-        which N is a multiple of M: each guide serves N / M samples in a row.
+        bands: (N, 3, h, w), neighbours and band in the order (i - 1, i + 1, i). guide: (M, G, scale h, scale w). N is a
+        multiple of M: each guide serves N / M samples in a row.
         Returns sr (N, 1, H, W) and the feature difference of LFCC (N, width, H/2, W/2), None without LFCC.
         Raises HsisrError for shapes that do not fit.
         """
@@ -125,13 +125,13 @@ class MulSR(Network):
 
         lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). band_batch: bands that go through the network
         at once; None: as many as pay off on a CPU or fit on a GPU. Another batch changes rounding, not the result.
-        memory: bytes that the maps may take at once, lr, guide and result apart; None: 3 GiB on a CPU, less than half
-        of a GPU's, and no more than is free of it. Where a GPU has less all the same, half as much is tried, and so on.
-        An image that needs more goes through in tiles (`hsisr.models.mulsr.tiled`), which changes rounding, not the
-        result; where gradients are recorded it goes through whole.
-        Returns (N, B, H, W). Gradients flow; wrap the call in `torch.inference_mode()` where they are not wanted.
+        memory: bytes that the maps may take at once, without lr, guide and result. None: 3 GiB on a CPU; on a GPU, less
+        than half of its memory and no more than is free. If the GPU still has too little, hsisr tries half as much, and
+        so on. An image that needs more is computed in tiles (`hsisr.models.mulsr.tiled`). Tiles change rounding, not
+        the result. If gradients are recorded, there are no tiles.
+        Returns (N, B, H, W). Gradients flow; wrap the call in `torch.inference_mode()` if you do not want them.
         Raises HsisrError for shapes that do not fit, and for a memory that is too small for the smallest tile;
-        torch.OutOfMemoryError where a GPU is full.
+        torch.OutOfMemoryError if a GPU is full.
 
         Example:
 
@@ -153,8 +153,8 @@ class MulSR(Network):
     def super_resolve_bands(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> Tensor:
         """Super-resolve K bands of N images in one pass, as training does.
 
-        lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). bands: K band numbers, from 0, or (N, K), those
-        of each image.
+        lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). bands: K band numbers, from 0; or (N, K), K band
+        numbers for each image.
         Returns (N, K, H, W). Raises HsisrError for shapes that do not fit.
         """
         self._check(lr, guide, None)
@@ -162,13 +162,13 @@ class MulSR(Network):
         return self._bands(lr, self._guide_parts(guide, bands.shape[-1] > 1), bands)
 
     def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
-        """The same at both scales, for training with `alpha_weight`.
+        """Super-resolve K bands of N images at both scales, for training with `alpha_weight`.
 
         lr, guide, bands: as for `super_resolve_bands`. Returns (N, K, H, W) and (N, K, H/2, W/2).
         Raises HsisrError for shapes that do not fit, and for a network without `alpha_weight`.
         """
         if not self.alpha_weight:
-            return super().super_resolve_scales(lr, guide, bands)  # says so
+            return super().super_resolve_scales(lr, guide, bands)  # raises the error
         self._check(lr, guide, None)
         triplets = self._triplets(lr, torch.as_tensor(bands))
         sr, _, x = self._network(triplets, self._guide_parts(guide, len(triplets) > len(guide)))
@@ -199,7 +199,7 @@ class MulSR(Network):
             raise HsisrError(f"MulSR: {len(bands)} samples of bands do not go with {len(guide)} guides")
 
     def _band_batch(self, guide: Tensor, memory: int | None) -> int:
-        """Bands in a batch: from sizes alone, so that equal runs on equal machines give equal bytes."""
+        """Bands in a batch. Only sizes decide, so equal runs on equal machines give equal bytes."""
         fitting = tiled.bands_that_fit(self, guide, memory)
         if guide.device.type == "cpu":
             pixels = guide.shape[0] * guide.shape[2] * guide.shape[3]
@@ -207,19 +207,19 @@ class MulSR(Network):
         return max(1, fitting)
 
     def _bands(self, lr: Tensor, parts: list[GuideParts], bands: Tensor) -> Tensor:
-        """Bands `bands` of lr (N, B, h, w), given what the guide contributes: (N, K, H, W)."""
+        """Super-resolve bands `bands` of lr (N, B, h, w), with the `parts` of the guide: (N, K, H, W)."""
         sr, *_ = self._network(self._triplets(lr, bands), parts)
         return sr.view(len(lr), -1, *sr.shape[2:])
 
     def _triplets(self, lr: Tensor, bands: Tensor) -> Tensor:
-        """What the network sees of bands (K,) or (N, K) of lr (N, B, h, w): (N K, 3, h, w)."""
+        """The network's input for bands (K,) or (N, K) of lr (N, B, h, w): (N K, 3, h, w)."""
         images = torch.arange(len(lr)).view(-1, 1, 1)
         return lr[images, _triplet_numbers(lr.shape[1])[bands]].flatten(0, 1)
 
     def _guide_parts(self, guide: Tensor, shared: bool = True) -> list[GuideParts]:
-        """What depends on the guide alone: for the beta branch and, if there is one, the alpha branch.
+        """The parts that depend on the guide alone: for the beta branch and, if there is one, for the alpha branch.
 
-        shared: whether several bands will use it.
+        shared: whether several bands will use them.
         """
         parts = [self.fine_guide(guide, shared)]
         if self.mii or self.lfcc:
@@ -234,16 +234,14 @@ class MulSR(Network):
         sr, difference, x = self.finish(x, x2, q)
         return self.with_skip(sr, bands, self.scale), difference, x
 
-    # The stages of the network. `tiled` calls them too, on windows: all but `shared_factor` see a neighbourhood only.
+    # The stages of the network. `tiled` also calls them, on windows: all but `shared_factor` only see a neighbourhood.
 
     def fine_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
-        """guide (M, G, H, W) -> what the beta branch needs of it. shared: whether several bands will use it."""
+        """guide (M, G, H, W) -> its parts for the beta branch. shared: whether several bands will use them."""
         return _blocks(self.inter_body_x2)[0].guide_parts(self.rgb_head_x2(guide), shared)
 
     def coarse_guide(self, guide: Tensor, shared: bool = True) -> GuideParts:
-        """guide (M, G, H, W) -> what the alpha branch needs of it, of every second pixel. shared: as of
-        `fine_guide`.
-        """
+        """guide (M, G, H, W) -> parts for the alpha branch, from every second pixel. shared: as for `fine_guide`."""
         return _blocks(self.inter_body)[0].guide_parts(self.rgb_head(guide[:, :, ::2, ::2]), shared)
 
     def fine(self, bands: Tensor, parts: GuideParts) -> Tensor:
@@ -252,8 +250,9 @@ class MulSR(Network):
         return self._encode(maps, parts, self.inter_body_x2, self.reduce_x2)
 
     def coarse(self, bands: Tensor, parts: GuideParts) -> Tensor:
-        """Heads and encoder of the alpha branch: bands (N, 3, h, w) -> (N, width, H/2, W/2). parts: of
-        `coarse_guide`.
+        """Heads and encoder of the alpha branch: bands (N, 3, h, w) -> (N, width, H/2, W/2).
+
+        parts: of `coarse_guide`.
         """
         maps = self.hsi_head(_nearest(bands, self.scale // 2))
         return self._encode(maps, parts, self.inter_body, self.reduce)
@@ -266,7 +265,7 @@ class MulSR(Network):
         return reduce(torch.cat([hsi, rgb], dim=1))
 
     def shared_factor(self, reduced: Tensor, x: Tensor) -> Tensor:
-        """MII: what both scales have in common, (N, width, H/2, W/2), at the lower one.
+        """MII: the common factor of both scales, at the lower scale, (N, width, H/2, W/2).
 
         reduced: down(x2), and x: maps of the alpha branch, both (N, width, H/2, W/2).
         """
@@ -277,10 +276,10 @@ class MulSR(Network):
         return q
 
     def finish(self, x: Tensor | None, x2: Tensor, q: Tensor | None) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """The end of the network: gives the shared factor back to both branches, LFCC, and the last layers.
+        """The end of the network: it adds the shared factor to both branches, then come LFCC and the last layers.
 
         x: maps of the alpha branch, (N, width, H/2, W/2). x2: of the beta branch, (N, width, H, W). q: the shared
-        factor. x and q are None for networks without them. Returns sr (N, 1, H, W), without the skip, LFCC's difference
+        factor. x and q are None for networks without them. Returns sr (N, 1, H, W) without the skip, LFCC's difference,
         and the new x.
         """
         difference = None
@@ -296,7 +295,7 @@ class MulSR(Network):
         """image (N, 1, factor h, factor w), plus the upsampled band of bands (N, 3, h, w) if there is a skip."""
         if not self.skip:
             return image
-        # Bicubic, aligned with block centres: exact where LR pixels are averages around their blocks' centres.
+        # Bicubic, aligned with block centres: exact if LR pixels are averages around their blocks' centres.
         return image + functional.interpolate(bands[:, 2:], scale_factor=factor, mode="bicubic")
 
 
@@ -306,7 +305,7 @@ def _blocks(body: nn.ModuleList) -> list[GuidedBlock]:
 
 
 def _triplet_numbers(bands: int) -> Tensor:
-    """Bands that the network sees of each band: (bands, 3) numbers, two neighbours and itself."""
+    """Numbers (bands, 3) of the bands that the network reads for each band: two neighbours and the band itself."""
     rows = [(i - 1, i + 1, i) for i in range(bands)]
     rows[0], rows[-1] = (1, 2, 0), (bands - 2, bands - 3, bands - 1)
     return torch.tensor(rows)

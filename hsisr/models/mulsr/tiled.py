@@ -1,10 +1,10 @@
 """MulSR on images too large for memory: its convolutions in tiles, its one global step on the whole map.
 
-DSCA carries messages across the whole image, so that tiles alone would change the result. It works on a map of half
-the size though, and everything before and after it sees a neighbourhood only: per band the encoders run on windows
-with the margin that their receptive field asks for, DSCA runs on the whole map, and the end runs on windows again.
-A window's margin is computed and thrown away; at the image's border the window ends where the image does, and is
-padded with zeros as the image would be. The result is the one of the whole image but for rounding.
+DSCA, the directional aggregation, carries messages across the whole image, so tiles alone would change the result. But
+DSCA works on a map of half the size, and all stages before and after it only see a neighbourhood. For each band, the
+encoders run on windows with a margin as wide as their receptive field. Then DSCA runs on the whole map, and the end
+runs on windows again. The margin of a window is computed and thrown away. At the image's border, the window ends with
+the image and is padded with zeros, as the image would be. The result differs from the whole image's by rounding only.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,17 +21,17 @@ from hsisr.system import gpu_memory_for_maps
 if TYPE_CHECKING:
     from hsisr.models.mulsr.network import MulSR
 
-#: Memory for the maps on a CPU where the caller sets none.
+#: Default memory for the maps on a CPU.
 _CPU_BYTES = 3 << 30
 
-#: Maps of `width` channels at HR size that the network holds at its peak, for one image and for each band of a batch
-#: (`studies/mulsr.py --only memory` measures them), and those that a band leaves between the stages.
+#: Number of maps of `width` channels at HR size: held at the peak for one image, and for each band of a batch
+#: (`studies/mulsr.py --only memory` measures them); and left between the stages for each band.
 MAPS_OF_GUIDE = 8
 MAPS_OF_BAND = 20
 _MAPS_BETWEEN = 2
 
-#: Pixels that the stages see beyond a tile: a guided block in pixels of its own branch, heads and `down` one each;
-#: LFCC and the end in HR pixels.
+#: Pixels that the stages see beyond a tile. A guided block: in pixels of its own branch; heads and `down` see one more
+#: pixel each. LFCC and the end: in HR pixels.
 _BLOCK_RADIUS = 7
 _FINISH_RADIUS = 6
 
@@ -40,7 +40,7 @@ _SMALLEST_TILE = 4
 
 @dataclass(frozen=True)
 class Plan:
-    """How an image is cut: tiles of `tile` x `tile` LR pixels, `bands` bands between one DSCA and the next."""
+    """How an image is cut: tiles of `tile` x `tile` LR pixels, and `bands` bands for each DSCA."""
 
     tile: int
     bands: int
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Window:
-    """A tile and its margin, in LR pixels: slices of the image, of the window, in rows and columns."""
+    """A tile and its margin, in LR pixels: slices of the image and of the window, rows and columns."""
 
     image: tuple[slice, slice]
     tile: tuple[slice, slice]
@@ -59,7 +59,7 @@ class Window:
         return _times(self.image, factor)
 
     def inner(self, factor: int) -> tuple[slice, slice]:
-        """The tile in such an image."""
+        """The tile in an image of `factor` times the LR size."""
         return _times(self.tile, factor)
 
     def crop(self, maps: Tensor, factor: int) -> Tensor:
@@ -69,16 +69,19 @@ class Window:
 
 
 def bands_that_fit(model: "MulSR", guide: Tensor, memory: int | None) -> int:
-    """Bands of the whole images (N, G, H, W) whose maps fit into `memory` bytes at once; 0: not even one."""
+    """Number of bands of whole images whose maps fit into `memory` bytes at once; 0: not even one band fits.
+
+    guide: (N, G, H, W), of these images.
+    """
     limit = memory or _default_memory(guide)
     maps = limit / (len(guide) * _pixel_bytes(model, guide) * guide.shape[2] * guide.shape[3])
     return max(0, int((maps - MAPS_OF_GUIDE) / MAPS_OF_BAND))
 
 
 def plan(model: "MulSR", guide: Tensor, memory: int | None) -> Plan | None:
-    """The tiles that keep one of the images (N, G, H, W) within `memory` bytes, or None if a whole band fits.
+    """The tiles that keep one image within `memory` bytes, or None if a whole band fits.
 
-    Raises HsisrError if the memory holds not even the smallest tile.
+    guide: (N, G, H, W), of the images. Raises HsisrError if not even the smallest tile fits into the memory.
     """
     if bands_that_fit(model, guide, memory):
         return None
@@ -118,7 +121,7 @@ def _bands(model: "MulSR", bands: Tensor, guide: Tensor, tile: int) -> Tensor:
         for window in windows(bands.shape[2:], tile, coarse):
             maps.put_coarse(window, guide)
     x, x2, q = maps.x, maps.x2, None
-    assert x2 is not None  # there is a window at least
+    assert x2 is not None  # there is at least one window
     if x is not None and maps.reduced is not None:  # with MII
         q = model.shared_factor(maps.reduced, x)
     maps.reduced = None
@@ -132,12 +135,12 @@ def _bands(model: "MulSR", bands: Tensor, guide: Tensor, tile: int) -> Tensor:
 
 
 def _of_band(maps: Tensor, k: int, window: Window, factor: int) -> Tensor:
-    """What the window sees of the k-th of maps (K, C, rows, columns), of `factor` times the LR size: (1, C, .., ..)."""
+    """The window's part of map k, from maps (K, C, rows, columns) of `factor` times the LR size: (1, C, .., ..)."""
     return maps[(slice(k, k + 1), slice(None), *window.outer(factor))]
 
 
 class _Between:
-    """What the stages before DSCA leave of K triplets: x2 (K, width, H, W), down(x2) and x at half the size."""
+    """The results of the stages before DSCA for K triplets: x2 (K, width, H, W), down(x2) and x at half the size."""
 
     x2: Tensor | None = None
     reduced: Tensor | None = None
@@ -147,7 +150,7 @@ class _Between:
         self.model, self.bands = model, bands
 
     def put_fine(self, window: Window, guide: Tensor) -> None:
-        """The beta branch on a window."""
+        """Run the beta branch on a window, and keep the tile."""
         model, scale = self.model, self.model.scale
         parts = model.fine_guide(guide[(..., *window.outer(scale))])
         for k, triplet in enumerate(self.bands[(..., *window.image)].split(1)):
@@ -157,14 +160,14 @@ class _Between:
                 self.reduced = self._put(self.reduced, k, window, model.down(x2), scale // 2)
 
     def put_coarse(self, window: Window, guide: Tensor) -> None:
-        """The alpha branch on a window."""
+        """Run the alpha branch on a window, and keep the tile."""
         model = self.model
         parts = model.coarse_guide(guide[(..., *window.outer(model.scale))])
         for k, triplet in enumerate(self.bands[(..., *window.image)].split(1)):
             self.x = self._put(self.x, k, window, model.coarse(triplet, parts), model.scale // 2)
 
     def _put(self, whole: Tensor | None, k: int, window: Window, maps: Tensor, factor: int) -> Tensor:
-        """Put the tile of band k into the whole map, which the first window makes: its type is autocast's choice."""
+        """Put the tile of band k into the whole map. The first window makes the map: autocast sets its type."""
         if whole is None:
             size = (len(self.bands), maps.shape[1], *(factor * n for n in self.bands.shape[2:]))
             whole = torch.empty(size, dtype=maps.dtype, device=maps.device, memory_format=torch.channels_last)
@@ -173,7 +176,7 @@ class _Between:
 
 
 def windows(size: Sequence[int], tile: int, margin: int) -> Iterator[Window]:
-    """Tiles of an image of `size` (rows, columns), row by row, each with its margin as far as the image goes."""
+    """Tiles of an image of `size` (rows, columns), row by row; each has its margin, cut at the image's border."""
     for top in range(0, size[0], tile):
         for left in range(0, size[1], tile):
             rows, columns = _cut(top, size[0], tile, margin), _cut(left, size[1], tile, margin)
@@ -181,21 +184,21 @@ def windows(size: Sequence[int], tile: int, margin: int) -> Iterator[Window]:
 
 
 def _cut(start: int, length: int, tile: int, margin: int) -> tuple[slice, slice, slice]:
-    """The slices of a `Window` along one axis of so many pixels, of the tile that begins at `start`."""
+    """The slices of a `Window` along one axis of `length` pixels, for the tile that begins at `start`."""
     stop = min(start + tile, length)
     first = max(0, start - margin)
     return slice(first, min(length, stop + margin)), slice(start, stop), slice(start - first, stop - first)
 
 
 def _margins(model: "MulSR") -> tuple[int, int, int]:
-    """LR pixels around a tile that decide its value: in the beta branch, the alpha branch, and the end."""
+    """Margins, in LR pixels, that a tile's value depends on: in the beta branch, the alpha branch, and the end."""
     coarse = _BLOCK_RADIUS * len(model.inter_body_x2) + 1
     beta, alpha, end = (ceil(pixels / model.scale) for pixels in (coarse + 1, 2 * coarse, _FINISH_RADIUS))
     return beta, alpha, end
 
 
 def _pixel_bytes(model: "MulSR", guide: Tensor) -> int:
-    """Of a map of `width` channels."""
+    """Bytes of an HR pixel in a map of `width` channels."""
     return model.width * (2 if torch.is_autocast_enabled(guide.device.type) else guide.element_size())
 
 

@@ -1,8 +1,8 @@
-"""`prior`: super-resolution by what the pair itself tells, in closed form, without any training.
+"""`prior`: super-resolution from the pair alone, in closed form, without any training.
 
-docs/model-hybrid.md derives it. In short: the spectra lie in a small subspace; their coefficients are smooth functions
-of the guide's colour and of the place, learnt from what the sensor shows of them; what is left over is interpolated
-as a smooth field; and the result has to agree with the guide.
+docs/model-hybrid.md derives it. In short: the spectra lie in a small subspace. Their coefficients are smooth functions
+of the guide's colour and of the place; a regression learns these functions from the LR image. The rest is interpolated
+as a smooth field. At the end, the result must agree with the guide.
 """
 
 from collections.abc import Iterator
@@ -39,29 +39,29 @@ from hsisr.models.prior.kriging import Correlation, Field, FieldsByWindows, Smoo
 from hsisr.models.prior.regression import Fit, Sums, regress, regress_arrays
 from hsisr.models.windows import HeldImages, Images, Span, Window, hr_spans
 
-#: Least and most components of the subspace. A few too many do no harm, as evidence shrinks what is noise; with few
-#: bands there is no telling noise from signal by eigenvalues.
+#: Fewest and most components of the subspace. A few too many do no harm, because the evidence shrinks noise. With few
+#: bands, eigenvalues do not separate noise from signal.
 _LEAST_COMPONENTS, MOST_COMPONENTS = 12, 32
-#: Times that the regression is repeated with the correlation of what it left, and the ratio of noise to field from
-#: which on that is white enough.
+#: How often the regression is repeated with the correlation of its residuals. Above the ratio `_WHITE` of noise to
+#: field, the residuals are white enough.
 _REFITS, _WHITE = 2, 3.0
-#: Least ratio of noise to weight variance of a regression on all features.
+#: Least ratio of noise variance to weight variance in a regression on all features.
 _LEAST_RATIO = 4e-3
-#: LR pixels, at most, that choose the kernel.
+#: At most this many LR pixels choose the kernel.
 _CHOOSING_LR_PX = 4096
-#: HR pixels whose features are made at a time.
+#: HR pixels for which features are made at a time.
 _STRIP_PX = 1 << 9
-#: HR pixels a side of the windows in which it is found what a large scene's regression leaves.
+#: Side, in HR pixels, of the windows for the residuals of a large scene's regression.
 _WINDOW_PX = 512
 
 
 @dataclass(frozen=True, eq=False)
 class Solution:
-    """What the prior found. coefficients: (K, H, W) float32 in `subspace`. sensor: as given or estimated.
+    """The result of the prior. coefficients: (K, H, W) float32 in `subspace`. sensor: as given or estimated.
 
     response, offset: guide = response (G, K) @ coefficients + offset (G, 1), up to a variance `mismatch`.
-    variance: (H, W) float32, posterior variance of the regression summed over the K, or None where not asked for.
-    positive: whether the LR image has no negative value, so that the HR image shall have none.
+    variance: (H, W) float32, posterior variance of the regression, summed over the K; None if not asked for.
+    positive: whether the LR image has no negative value; then the HR image must have none either.
     """
 
     subspace: Subspace
@@ -82,25 +82,25 @@ class Solution:
 
 @dataclass(frozen=True, eq=False)
 class Clipping:
-    """What says by how much cut-off noise shifts the bands: the spectra that a first regression expects, and sigma."""
+    """The shift of the bands by cut-off noise, computed from the spectra of a first regression and from sigma."""
 
     subspace: Subspace
     fit: Fit
     sigma: float
 
     def unbiased(self, bands: np.ndarray, fitted: np.ndarray) -> np.ndarray:
-        """Bands (B, n) less that shift. fitted: (K, n), the first regression there."""
+        """Bands (B, n) without this shift. fitted: (K, n), the first regression at the same pixels."""
         return bands - clipping_bias(self.subspace.spectra(fitted), self.sigma)
 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What is learnt of a scene once, of which its image follows pixel by pixel.
+    """What the prior learns from a scene once. The image follows from it, pixel by pixel.
 
-    size: LR rows and columns. fit: of the features as `functions` makes them. clipping: None where nothing was cut off.
-    residuals: (K, h, w) float32, what the regression leaves at the scene's LR pixels. choices: correlation length and
-    ratio of noise to field of each component's residuals. gain: (K, G), what agreement with the guide adds to the
-    coefficients for what the guide has beyond them. response, offset, mismatch, positive: as for `Solution`.
+    size: LR rows and columns. fit: for features as `functions` makes them. clipping: None if no noise was cut off.
+    residuals: (K, h, w) float32, of the regression at the scene's LR pixels. choices: correlation length and ratio of
+    noise to field of each component's residuals. gain: (K, G). The guide differs from the response to the coefficients;
+    gain @ this difference is added to the coefficients. response, offset, mismatch, positive: as for `Solution`.
     """
 
     size: tuple[int, int]
@@ -132,8 +132,9 @@ class Estimate:
     ) -> Solution:
         """The solution of a part of the scene.
 
-        guide: (G, n, m), of that part. corner: row and column of its first HR pixel in the scene. variance: whether
-        the regression's own uncertainty is wanted. mask: (n, m), its valid pixels, for the solution's sensor.
+        guide: (G, n, m), of the part. corner: row and column of the part's first HR pixel in the scene. variance:
+        whether to give the regression's own uncertainty. mask: (n, m), valid pixels of the part, for the solution's
+        sensor.
         """
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
         coefficients, uncertainty = self._regressed(self.fit, guide, (rows, columns), variance)
@@ -142,7 +143,7 @@ class Estimate:
         return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
 
     def variances(self, guide: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Posterior variance (K, n, m), float32, of the regression's coefficients in a part; guide, corner: of it."""
+        """Posterior variance (K, n, m), float32, of the regression's coefficients in the part of `guide`, `corner`."""
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
         place = places(rows, columns, max(self.size) * self.scale)
         found = np.empty((len(self.fit.weights), guide[0].size), np.float32)
@@ -151,12 +152,12 @@ class Estimate:
         return found.reshape(-1, *guide.shape[1:])
 
     def solved(self, coefficients: np.ndarray, variance: np.ndarray | None, sensor: KnownSensor) -> Solution:
-        """The solution of these coefficients (K, n, m)."""
+        """The solution with these coefficients (K, n, m)."""
         facts = self.response, self.offset, self.mismatch, variance, self.positive
         return Solution(self.subspace, coefficients, sensor, *facts)
 
     def left(self, window: Window, rows: Span, columns: Span) -> np.ndarray:
-        """What the regression leaves at the LR pixels (K, n, m) of a window; 0 where they are not valid."""
+        """Residuals (K, n, m) of the regression at the LR pixels of a window; 0 at invalid pixels."""
         spans = hr_spans(rows, columns, self.scale)
         sampler = self.sensor.footprint.sampler(self.scale, window.guide.shape[1:])
 
@@ -194,9 +195,9 @@ def solve(
 ) -> Solution:
     """Subspace coefficients of the HR image, from the pair alone.
 
-    lr: (B, h, w), float, in [0, 1]. guide: (G, scale h, scale w), float. sensor: what is known; the rest is estimated.
-    waves: bumps in a scene of up to 64 x 64 LR pixels (`hsisr.models.prior.features`). variance: whether the
-    regression's own uncertainty is wanted too.
+    lr: (B, h, w), float, in [0, 1]. guide: (G, scale h, scale w), float. sensor: known values; the others are
+    estimated. waves: number of bumps in a scene of up to 64 x 64 LR pixels (`hsisr.models.prior.features`). variance:
+    whether to give the regression's own uncertainty too.
     Raises HsisrError for images that do not fit, are empty or hold NaN.
     """
     check_pair("prior", lr, guide, scale)
@@ -216,10 +217,10 @@ def solve(
 
 
 def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> Estimate:
-    """Learn what `Estimate` holds from a scene that is read by windows; values as for `solve`.
+    """Learn an `Estimate` from a scene that is read by windows; values as for `solve`.
 
-    sensor: with its footprint; the rest is estimated where it is not known. Its mask is not read: the images have one.
-    Memory grows with the scene by the LR pixels' residuals alone.
+    sensor: its footprint must be known; other unknown values are estimated. Its mask is not read: the images have one.
+    With the size of the scene, only the memory for the LR pixels' residuals grows.
     """
     course = Course(images, scale)
     found = _learnt(images, scale, sensor, waves, course)
@@ -237,7 +238,8 @@ def _learnt(
 ) -> Estimate:
     """The estimate, without the residuals of a large scene.
 
-    kept, uncertainty: take a small scene's coefficients, before they agree, and the regression's variance, by strips.
+    kept, uncertainty: lists that get a small scene's coefficients and the regression's variance, by strips. These are
+    the coefficients before they are moved to agree with the guide.
     """
     assert sensor.footprint is not None
     part = chosen_blocks(images, scale, sensor.footprint)
@@ -299,9 +301,10 @@ def _by_strips(
     scale: int,
     variance: bool,
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
-    """HR rows of a window, some at a time: those, coefficients of regression and fields, and its variance if wanted.
+    """For some HR rows of a window at a time: the rows, their coefficients, and the variance if wanted.
 
-    choices: correlation length and ratio of each component's residuals (K, h, w).
+    The coefficients are those of regression and fields together. choices: correlation length and ratio of each
+    component's residuals (K, h, w).
     """
     by_length = {length: Correlation.seen_by(window.sampler, scale, length, 1.0) for length in dict(choices)}
     fields = [
@@ -317,7 +320,7 @@ def _by_strips(
 
 
 def _everywhere(found: Estimate, images: Images, course: Course) -> Estimate:
-    """The estimate of a large scene with its residuals at every LR pixel, not in the blocks alone."""
+    """The estimate of a large scene, with residuals at every LR pixel, not only in the blocks."""
     height, width = images.size
     residuals = np.empty((len(found.residuals), height, width), np.float32)
     least, side = np.inf, max(1, _WINDOW_PX // found.scale)
@@ -338,7 +341,7 @@ def _everywhere(found: Estimate, images: Images, course: Course) -> Estimate:
 
 
 def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
-    """Let the evidence of the bands (B, h w), at LR pixels among those of these indices, choose the kernel."""
+    """Let the evidence of the bands (B, h w), at some of the LR pixels `valid` (indices), choose the kernel."""
     pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
     bands = bands[:, pixels]
     targets = spectral_subspace(bands, least=_LEAST_COMPONENTS, most=MOST_COMPONENTS).coefficients(bands)
@@ -352,9 +355,10 @@ def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray,
 
 
 class _Windows:
-    """Learning windows with their features as the sensor sees them, made anew each time; a lone one keeps them.
+    """Learning windows with their features as the sensor sees them.
 
-    Features are whitened in the sums of products, not sample by sample; fits are of the features before that.
+    Features are made again each time; only a single window keeps them. Features are whitened in the sums of products,
+    not sample by sample. Fits are for the features before whitening.
     """
 
     def __init__(self, images: LearningWindows, features: GuideFeatures, course: Course) -> None:
@@ -363,7 +367,7 @@ class _Windows:
         self._only: np.ndarray | None = None
 
     def low(self, window: LearningWindow) -> np.ndarray:
-        """Features (D, n) of a window."""
+        """Features (D, n) of a window, as the sensor sees them."""
         if self._only is not None:
             return self._only
         seen = seen_features(self._features.functions, window.guide.astype(np.float32), window.place, window.sampler)
@@ -372,7 +376,7 @@ class _Windows:
         return seen
 
     def unbiased(self, window: LearningWindow, low: np.ndarray, clipping: Clipping | None) -> np.ndarray:
-        """The bands (B, n) of a window without the bias of clipping. low: its features."""
+        """The bands (B, n) of a window without the bias of clipping. low: the window's features."""
         return window.bands if clipping is None else clipping.unbiased(window.bands, clipping.fit(low))
 
     def _each(self) -> Iterator[tuple[LearningWindow, np.ndarray]]:
@@ -395,7 +399,7 @@ class _Windows:
     def whitened_regression(
         self, subspace: Subspace, clipping: Clipping | None, fit: Fit, correlation: Correlation, scale: int
     ) -> Fit:
-        """The same where what is left is a smooth field with that correlation. fit: stands in for invalid pixels."""
+        """The same, if the residuals are a smooth field with this correlation. fit: gives values for invalid pixels."""
         sums, shape = Sums(len(self._features), len(subspace.basis.T)), self.images.shape
         for window, low in self._each():
             targets = subspace.coefficients(self.unbiased(window, low, clipping))
@@ -412,7 +416,7 @@ class _Windows:
         return fit.before(self._whitening)
 
     def residuals(self, subspace: Subspace, fit: Fit, clipping: Clipping | None) -> list[np.ndarray]:
-        """What a fit leaves of some windows (K, h, w); 0 where pixels are not valid."""
+        """Residuals (K, h, w) of a fit in some windows; 0 at invalid pixels."""
         found = []
         for number in self.images.few():
             window = self.images[number]
@@ -425,11 +429,11 @@ class _Windows:
 def _regress(
     part: Blocks, windows: _Windows, noise_sigma: float, fields: SmoothFields, scale: int
 ) -> tuple[Subspace, Fit, Clipping | None, list[np.ndarray]]:
-    """The subspace of the bands without the bias of clipping, its regression on the features, that bias; what is left.
+    """The subspace of the bands without the bias of clipping, its regression on the features, the bias, the residuals.
 
-    Generalised least squares: where the regression leaves a smooth field, it is repeated on what is not smooth.
-    Otherwise bumps of place and colour imitate the field, which kriging knows better, and the weights that matter,
-    those of the guide's detail, come out wrong. Pixels that are not valid are taken to be as the fit before has them.
+    Generalised least squares: if the residuals are a smooth field, the regression is repeated on whitened data. If not,
+    bumps of place and colour would imitate the field, although kriging models it better. Then the weights of the
+    guide's detail, which matter most, would be wrong. Invalid pixels get the values of the fit before.
     """
     clipping, clipped = None, is_clipped(part.lr) and noise_sigma > 0
     windows.course.expects(2 + clipped)
@@ -453,8 +457,8 @@ def _apply(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The regression at the pixels of a guide (K, H, W), and its variance (H, W) if wanted.
 
-    Some pixels at a time, always as many: they stay in the cache, and what is a sum of hundreds of features, which
-    cancel each other, is summed in float64, so that it does not depend on the pixels that are asked for together.
+    Pixels are done in strips of equal size, which stay in the cache. The result is a sum of hundreds of features that
+    cancel each other. It is summed in float64, so it does not depend on the other pixels of the call.
     """
     shape, pixels = guide.shape[1:], guide[0].size
     coefficients = np.empty((len(fit.weights), pixels), np.float32)
@@ -470,7 +474,7 @@ def _apply(
 
 
 def _strips(functions: Functions, guide: np.ndarray, place: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Pixels of a guide (G, n, m), some at a time, and their features (D, _STRIP_PX), of which the last are void."""
+    """Some pixels of a guide (G, n, m) at a time, and their features (D, _STRIP_PX); the last ones may be unused."""
     pixels = guide[0].size
     flat, where = (part.reshape(len(part), -1) for part in (guide, place))
     shown, here = (np.zeros((len(part), 1, _STRIP_PX), np.float32) for part in (flat, where))
@@ -487,9 +491,11 @@ def _response(
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Response (G, K) and offset (G, 1) on the subspace, and the variance that they leave, at least `floor`.
 
-    Of a known response, that is what it makes of the spectra outside the subspace, or by what LR image (B, n) and
-    guide (G, n) as the sensor sees it disagree beyond noise (it may not be as well known as that), whichever is more.
-    An unknown one is fitted to the sensor's view (K, n) of coefficients that are free of noise, unlike the LR image's.
+    For a known response, this variance is the greater of two values. One is the response to the spectra outside the
+    subspace. The other is the disagreement, beyond noise, between the LR image (B, n) and the guide (G, n) as the
+    sensor sees it: a known response may be inexact.
+    An unknown response is fitted to `seen` (K, n), the sensor's view of coefficients. They are free of noise, unlike
+    those of the LR image.
     """
     if sensor.offset is None:
         on_subspace = sensor.response @ subspace.basis
@@ -502,6 +508,6 @@ def _response(
 
 
 def _beyond_noise(response: np.ndarray, bands: np.ndarray, expected: np.ndarray | float, noise_sigma: float) -> float:
-    """Mean square of response @ bands less what is expected, without the part of the bands' noise."""
+    """Mean square of response @ bands - expected, without the part of the bands' noise."""
     noise = noise_sigma**2 * (response**2).sum() / len(response)
     return float(((response @ bands - expected) ** 2).mean() - noise)

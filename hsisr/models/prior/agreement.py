@@ -1,4 +1,4 @@
-"""Agreement: the image is moved to where the camera's response makes the guide of it."""
+"""Agreement: move the image so that the camera's response to it gives the guide."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ _CHUNK = 1 << 14
 
 
 class Moments:
-    """Sums over HR pixels of what `guide_gain` needs to know, so that the pixels need not be held together.
+    """Sums over HR pixels for `guide_gain`, so that the pixels need not be in memory together.
 
-    components, channels: K and G, of the coefficients and of the guide.
+    components, channels: number K of the coefficients' components, number G of the guide's channels.
     """
 
     def __init__(self, components: int, channels: int) -> None:
@@ -17,7 +17,7 @@ class Moments:
         self._products = np.zeros((components + channels + 1,) * 2)
 
     def add(self, coefficients: np.ndarray, guide: np.ndarray) -> None:
-        """Count the pixels of coefficients (K, n, m) and guide (G, n, m)."""
+        """Add the pixels of coefficients (K, n, m) and guide (G, n, m) to the sums."""
         pixels = [image.reshape(len(image), -1) for image in (coefficients, guide)]
         every = np.ones((len(self._products), _CHUNK))
         for first in range(0, pixels[0].shape[1], _CHUNK):
@@ -34,19 +34,20 @@ class Moments:
         return spread
 
     def beyond(self, response: np.ndarray, offset: np.ndarray) -> float:
-        """Mean square of what the guide has beyond response (G, K) @ coefficients + offset (G, 1)."""
+        """Mean square of the guide less response (G, K) @ coefficients + offset (G, 1)."""
         difference = np.concatenate([-response, np.eye(len(response)), -offset.reshape(-1, 1)], axis=1)
         squares = np.einsum("gi,ij,gj->g", difference, self._products, difference)
         return max(0.0, float(squares.mean() / self._products[-1, -1]))
 
 
 def guide_gain(spread: np.ndarray, beyond: float, response: np.ndarray, mismatch: float) -> np.ndarray:
-    """What agreement with the guide adds to coefficients for what the guide has beyond them: (K, G).
+    """Gain (K, G): agreement adds gain @ (guide less the response to the coefficients) to the coefficients.
 
-    The best linear estimate for errors that are alike in all components, but nowhere larger than the component itself:
-    their variance is what the observed mismatch has beyond `mismatch`, the variance that the response itself leaves.
+    This is the best linear estimate for errors of the same variance in all components, limited to the component's own
+    variance. The observed mismatch less `mismatch`, the variance that the response itself leaves, gives this variance.
 
-    spread: (K,), variance of the coefficients. beyond: mean square of what the guide has beyond their response (G, K).
+    spread: (K,), variance of the coefficients. beyond: mean square of the guide less the response (G, K) to the
+    coefficients.
     """
     power = float((response**2).sum()) / len(response)
     excess = max(0.0, beyond - mismatch) / max(power, 1e-30)
@@ -60,7 +61,7 @@ def guide_gain(spread: np.ndarray, beyond: float, response: np.ndarray, mismatch
 def move(
     coefficients: np.ndarray, guide: np.ndarray, response: np.ndarray, offset: np.ndarray, gain: np.ndarray
 ) -> None:
-    """Add to coefficients (K, H, W), in place, the gain (K, G) of what the guide (G, H, W) has beyond them."""
+    """Add gain (K, G) @ (guide (G, H, W) less the response to the coefficients) to coefficients (K, H, W), in place."""
     if gain.any():
         kind, flat = coefficients.dtype, coefficients.reshape(len(coefficients), -1)
         made = response.astype(kind) @ flat

@@ -1,8 +1,8 @@
-"""Blocks and windows: the part of a scene that the prior learns from; all of a small one.
+"""Blocks and windows: the part of a scene from which the prior learns; all of a small scene.
 
-Of a large one, small blocks spread over it say what there is: noise, subspace, features. Larger windows, or all of it
-where they cover it, teach the regression. Which part that is follows from the scene's size and holes alone, so that a
-scene has one solution, whatever the memory, and learning takes no more of it however large the scene.
+In a large scene, small blocks all over it show noise, subspace and features. Larger windows teach the regression; they
+may cover the whole scene. Only the scene's size and holes decide which parts these are. So a scene has one solution,
+whatever the memory, and learning a larger scene takes no more memory.
 """
 
 import math
@@ -19,16 +19,17 @@ from hsisr.errors import HsisrError
 from hsisr.models.prior.features import places
 from hsisr.models.windows import Images, Span, hr_spans
 
-#: LR pixels, in all and along a side, up to which a scene is taken whole; of a larger one, that many are in blocks.
+#: Scenes up to this many LR pixels, in total and along a side, are taken whole. In larger scenes, blocks have this many
+#: LR pixels in total.
 _MOST_LR_PX, _MOST_SIDE_LR_PX = 16384, 512
-#: Largest side of the windows, in LR pixels, from which the regression of a large scene is learnt; how many there are
-#: at most, evenly spread; and how many of those say how smooth and how large is what it leaves.
+#: Windows that teach the regression of a large scene: largest side, in LR pixels; greatest number, evenly spread; and
+#: number of those that show how smooth and how large the residuals are.
 LEARNT_LR_PX, _MOST_WINDOWS, _FEW = 64, 64, 8
-#: Side, in HR pixels, of the windows in which a scene that is taken whole is looked at once more.
+#: Side, in HR pixels, of the windows in which a scene that is taken whole is read once more.
 WINDOW_PX = 512
-#: HR pixels at which the regression is applied at a time while it is learnt.
+#: Learning applies the regression to this many HR pixels at a time.
 _STRIP_PX = 1 << 17
-#: Side of those: so small that no place is far from all of them, as bumps of place vanish where nothing was learnt.
+#: Side of the blocks. They are small, so that no place is far from all blocks: bumps of place vanish where no block is.
 _BLOCK_LR_PX = 16
 
 
@@ -37,9 +38,10 @@ class Blocks:
     """Blocks of one shape, one below the other.
 
     lr: (B, n h, w), float64. guide: (G, n H, W). place: (2, n H, W), of its pixels in the scene
-    (`hsisr.models.prior.features.places`). mask: (n H, W), or None. valid: (n h, w). sampler: what the sensor sees of
-    n H x W pixels.
-    Of a sample's blocks, LR pixels whose footprint reaches beyond are left out, so that H may be more than scale h.
+    (`hsisr.models.prior.features.places`). mask: (n H, W), or None. valid: (n h, w). sampler: brings n H x W pixels to
+    the LR grid.
+    Blocks of a larger scene leave out LR pixels whose footprint reaches beyond the block. So H may be more than
+    scale h.
     """
 
     lr: np.ndarray
@@ -51,31 +53,31 @@ class Blocks:
 
 
 def is_one_block(height: int, width: int) -> bool:
-    """Whether a scene of that many LR pixels is taken whole."""
+    """Whether a scene of height x width LR pixels is taken whole."""
     return height * width <= _MOST_LR_PX and max(height, width) <= _MOST_SIDE_LR_PX
 
 
 def learnt_lr_px(height: int, width: int) -> int:
-    """LR pixels, at most, of the blocks that say what there is in a scene of that many; all of a small one."""
+    """Most LR pixels in the blocks of a scene of height x width LR pixels; all pixels of a small scene."""
     return min(height * width, _MOST_LR_PX)
 
 
 def most_learnt_lr_px(height: int, width: int) -> int:
-    """LR pixels, at most, of the windows that a regression is learnt from."""
+    """Most LR pixels in the windows that teach a regression."""
     return height * width if is_one_block(height, width) else min(height * width, _MOST_WINDOWS * LEARNT_LR_PX**2)
 
 
 def cells(size: int, side: int) -> list[Span]:
-    """Pieces [start, stop) of an axis, each `side` pixels long but the last."""
+    """Pieces [start, stop) of an axis, each `side` pixels long; the last may be shorter."""
     return list(pairwise([*range(0, size, side), size]))
 
 
 @dataclass(frozen=True, eq=False)
 class LearningWindow:
-    """A window that the regression is learnt from, or all of a small scene.
+    """A window that teaches the regression, or all of a small scene.
 
-    bands: (B, n), float64, of its h x w LR pixels. guide: (G, H, W), of those and of what else they see.
-    place: (2, H, W). valid: (n,). mask: (H, W), or None. sampler: what the sensor sees of H x W pixels.
+    bands: (B, n), float64, of its h x w LR pixels. guide: (G, H, W), of these LR pixels and of all else that they see.
+    place: (2, H, W). valid: (n,). mask: (H, W), or None. sampler: brings H x W pixels to the LR grid.
     """
 
     bands: np.ndarray
@@ -94,7 +96,7 @@ class LearningWindow:
 
 
 class LearningWindows:
-    """Windows of `shape` h x w LR pixels, read when they are asked for."""
+    """Windows of `shape` h x w LR pixels, read on demand."""
 
     def __init__(self, images: Images, scale: int, footprint: Footprint) -> None:
         self._images, self._scale, self._footprint = images, scale, footprint
@@ -128,7 +130,7 @@ class LearningWindows:
         )
 
     def few(self) -> range:
-        """Numbers of some of them, evenly spread, that say enough of what the regression leaves."""
+        """Numbers of some windows, evenly spread, that are enough to judge the residuals of the regression."""
         return range(0, len(self), -(-len(self) // _FEW))
 
     def draw(self, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -151,9 +153,9 @@ class LearningWindows:
 
 
 def regression_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
-    """LR rows and columns of the windows of one shape that a regression is learnt from: a small scene is one.
+    """LR rows and columns of the windows, all of one shape, that teach a regression; a small scene is one window.
 
-    Raises HsisrError where a large scene has no valid LR pixel in any of them.
+    Raises HsisrError if a large scene has no valid LR pixel in any window.
     """
     height, width = images.size
     if is_one_block(height, width):
@@ -163,9 +165,9 @@ def regression_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
 
 
 def learning_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
-    """LR rows and columns of windows of about one shape that say what a model does to a scene: all of it, or a part.
+    """LR rows and columns of windows, all of about one shape, that show how a model works on a scene or a part of it.
 
-    Raises HsisrError where a large scene has no valid LR pixel in any of them.
+    Raises HsisrError if a large scene has no valid LR pixel in any window.
     """
     height, width = images.size
     if is_one_block(height, width):
@@ -176,12 +178,12 @@ def learning_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
 
 
 def _even_cells(size: int, most: int) -> list[Span]:
-    """Pieces [start, stop) of an axis, as few as `most` pixels allow, as long as each other."""
+    """As few pieces [start, stop) of an axis as possible, all about equally long, with at most `most` pixels each."""
     return list(pairwise(np.linspace(0, size, -(-size // most) + 1).round().astype(int).tolist()))
 
 
 def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
-    """What to learn from. Raises HsisrError where not a single LR pixel of a large scene's sample is whole."""
+    """The blocks to learn from. Raises HsisrError if no LR pixel in a large scene's sample is whole."""
     from scipy import sparse
 
     height, width = images.size
@@ -210,7 +212,7 @@ def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
 
 
 def reach(footprint: Footprint, scale: int) -> tuple[int, int]:
-    """LR pixels, (rows, columns), that a footprint reaches beyond its own."""
+    """How far, in LR pixels (rows, columns), a footprint reaches beyond its own LR pixel."""
     rows, columns = (
         -(-max(-first, first + len(taps) - scale, 0) // scale)
         for first, taps in zip(footprint.start, (footprint.rows, footprint.columns), strict=True)
@@ -219,8 +221,10 @@ def reach(footprint: Footprint, scale: int) -> tuple[int, int]:
 
 
 def _with_data(images: Images, scale: int, shape: tuple[int, int], count: int) -> list[tuple[Span, Span]]:
-    """About `count` blocks of that shape, evenly spread, of which half is valid; where there is none, all of which
-    anything is."""
+    """About `count` blocks of this shape, evenly spread, that are at least half valid.
+
+    If there is no such block, all blocks with any valid LR pixel are taken.
+    """
     half, some = [], []
     for rows, columns in _positions(images.size, shape, count):
         mask = images.window(rows, columns).mask

@@ -1,13 +1,13 @@
-"""Clipping: noise that is cut off at 0 and 1 has a mean, which a least-squares fit would take for light."""
+"""Clipping: noise that is cut off at 0 and 1 has a mean that is not 0; a least-squares fit would take it for light."""
 
 import numpy as np
 
-#: Share of samples at the limit from which on an image counts as clipped.
+#: An image counts as clipped if at least this share of its samples is at a limit.
 _CLIPPED_SHARE = 1e-3
 
 
 def is_clipped(bands: np.ndarray) -> bool:
-    """Whether the noise of an image in [0, 1] has been cut off: it has no value beyond a limit, and many at it."""
+    """Whether the noise of an image in [0, 1] was cut off: no value is beyond a limit, and many are at a limit."""
     if bands.min() < 0 or bands.max() > 1:
         return False
     return float(((bands == 0) | (bands == 1)).mean()) > _CLIPPED_SHARE

@@ -1,40 +1,40 @@
-"""How long the prior works on a scene, and how far it has come, so that a run can say what is left."""
+"""How long the prior works on a scene, and how far it is, so that a run can say how much time is left."""
 
 from hsisr.models.prior.blocks import most_learnt_lr_px
 from hsisr.models.windows import Effort, Images
 
-#: Seconds that a core of 2020 takes, measured: to choose the kernel and the like; for an HR pixel whose features the
-#: sensor sees, and an LR pixel that is learnt from; for an HR pixel that is made.
+#: Seconds of a core of 2020, measured: to start (choose the kernel and so on); for each HR pixel, its features as the
+#: sensor sees them; for each LR pixel, to learn from it; for each HR pixel of the result.
 _START, _SEEN, _LEARNT, _MADE = 0.6, 0.7e-6, 10e-6, 1.1e-6
-#: Passes over what is learnt from, as long as nothing is known: one, and one more on what it left.
+#: Number of passes over the learning data, as long as it is not known: one, and one more on the residuals.
 _PASSES = 2
 
 
 def effort(size: tuple[int, int], scale: int) -> Effort:
-    """Of a scene of that many LR rows and columns."""
+    """The effort for a scene of `size` LR rows and columns."""
     making = _making(size[0] * size[1], scale)
-    # learning applies the regression once to all of the scene
+    # learning also applies the regression once to the whole scene
     return Effort(_START + _PASSES * _pass(most_learnt_lr_px(*size), scale) + making, making)
 
 
 class Course:
-    """How far learning has come; the images are told."""
+    """The progress of learning; it goes to the images' `tell`."""
 
     def __init__(self, images: Images, scale: int) -> None:
         self._images, self._scale, self._passes = images, scale, _PASSES
         self._expected, self._done = effort(images.size, scale).learning, _START
 
     def expects(self, passes: int) -> None:
-        """It will be so many passes over what is learnt from."""
+        """Set the number of passes over the learning data."""
         self._expected += (passes - self._passes) * _pass(most_learnt_lr_px(*self._images.size), self._scale)
         self._passes = passes
 
     def learnt_from(self, lr_pixels: int) -> None:
-        """So many LR pixels more are done in a pass."""
+        """Count more LR pixels as done in a pass."""
         self._add(_pass(lr_pixels, self._scale))
 
     def applied_to(self, lr_pixels: int) -> None:
-        """The regression is applied to so many LR pixels more."""
+        """Count more LR pixels to which the regression was applied."""
         self._add(_making(lr_pixels, self._scale))
 
     def _add(self, seconds: float) -> None:

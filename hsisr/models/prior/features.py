@@ -1,4 +1,4 @@
-"""Functions of the guide's colour and of the place, of which every coefficient of the image is taken to be a sum."""
+"""Functions of the guide's colour and of the place. Every coefficient of the image is modelled as a sum of them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,45 +7,47 @@ import numpy as np
 
 from hsisr.degrade.sampling import Sampler
 
-#: Kernel bumps, each at a pixel of the scene; more gain little (docs/model-hybrid.md). So many in a scene of up to
-#: 64 x 64 LR pixels; more ground takes more, with this power, up to four times as many pixels.
+#: Number of kernel bumps, each at a pixel of the scene, in a scene of up to 64 x 64 LR pixels. More bumps gain little
+#: (docs/model-hybrid.md). A larger scene takes more bumps: the number grows with this power of the pixels, up to four
+#: times as many pixels.
 WAVES = 512
 _WAVES_LR_PX, _GROWTH, _MOST_GROWN = 64**2, 0.3, 4
 
 
 class Kernel(NamedTuple):
-    """Widths of a bump: of colour, in units of its standard deviation over all channels (sum of squares 3), and of
+    """Widths of a bump: in colour, in units of its standard deviation over all channels (sum of squares 3); and in
     place, in units of the image's longer side."""
 
     colour: float
     place: float
 
 
-#: Kernels among which a scene chooses.
+#: Kernels; each scene chooses one.
 KERNELS = (Kernel(1.5, 0.2), Kernel(2.2, 0.2), Kernel(2.2, 0.4), Kernel(3.0, 0.5))
-#: Pixels, drawn at random, among which centres are chosen, and the kernel in whose widths they are to lie apart.
+#: Number of random pixels from which centres are chosen; kernel whose widths are the units of the distances between
+#: centres.
 CANDIDATES_PX, _APART = 8192, Kernel(1.5, 0.2)
-#: Variance that is added to a bump's own so that those of nearly the same place can be told apart.
+#: Variance that is added to a bump's own variance, so that bumps at nearly the same place stay independent.
 _JITTER = 1e-6
-#: Standard deviation of channels and products, against that of the bumps together, 1: what is linear comes first.
+#: Standard deviation of channels and products; that of all bumps together is 1. So linear features come first.
 _PLAIN = 10.0
-#: Colour is compared after a square root, which evens out what light does to it; this keeps black apart from itself.
+#: Colour is compared after a square root, which evens out the effect of light. This offset keeps noise in black small.
 _DARK = 1e-3
-#: Channels of which all products are features; of more, only those of so many principal components are, as their number
-#: grows with the square.
+#: Up to this many channels, all products of two channels are features. With more channels, only products of this many
+#: principal components are features, because the number of products grows with the square.
 MOST_MULTIPLIED = 20
-#: Values of features that are made at a time, of all pixels of some features.
+#: Values that are made at a time: some features, at all pixels.
 _CHUNK_VALUES = 1 << 23
-#: Bumps, HR rows and HR columns that the sensor sees at a time: they stay in the cache.
+#: Numbers of bumps, HR rows and HR columns that the sensor reads at a time: so they stay in the cache.
 _SEEN_BUMPS, _SEEN_ROWS, _SEEN_COLUMNS = 32, 16, 128
 
 
 class Bumps:
     """Squared-exponential bumps around centres (d, M) in z = (colour, place): features of a Gaussian process.
 
-    Turned by `whitening` (M, M), sums of them with independent normal weights are that process as far as its values at
-    the centres determine it (Nystroem; Williams and Seeger, Using the Nystroem method to speed up kernel machines,
-    NIPS 2000). Away from all centres they vanish, and leave what is linear in the guide.
+    `whitening` (M, M) turns them into other features. A sum of these with independent normal weights is the Gaussian
+    process, as far as its values at the centres determine it (Nystroem; Williams and Seeger, Using the Nystroem method
+    to speed up kernel machines, NIPS 2000). Far from all centres, the bumps vanish, and the linear part remains.
     """
 
     def __init__(self, centres: np.ndarray, kernel: Kernel) -> None:
@@ -53,7 +55,7 @@ class Bumps:
         width[-2:] = kernel.place
         self._middle, self._width = centres.mean(axis=1, keepdims=True), width
         scaled = self._scaled(centres)
-        # exp(-|a - b|^2 / 2) with the distance as one product: a . b - |a|^2 / 2 - |b|^2 / 2
+        # exp(-|a - b|^2 / 2); one product gives the exponent: a . b - |a|^2 / 2 - |b|^2 / 2
         self._around = np.concatenate([scaled, -_half_square(scaled), np.ones_like(scaled[:1])]).T.copy()
         products = scaled.T @ scaled
         squares = np.diag(products)
@@ -66,7 +68,7 @@ class Bumps:
         return self.made(factors, which, np.empty((len(self._around[which]), place.shape[1]), np.float32))
 
     def factors(self, place: np.ndarray) -> np.ndarray:
-        """What z (d, n) enters the bumps as, for `made`: (d + 2, n), float64."""
+        """The place z (d, n) in the form that `made` needs: (d + 2, n), float64."""
         scaled = self._scaled(place)
         return np.concatenate([scaled, np.ones_like(scaled[:1]), -_half_square(scaled)])
 
@@ -87,10 +89,10 @@ class Bumps:
 class Functions:
     """Smooth functions f_j(colour, place), learnt from a guide and made for any part of it.
 
-    The channels themselves and their products (of more than 20 channels, those of 20 principal components), all of one
-    variance; then bumps in z = (square root of colour, place).
+    First come the channels and their products, all with the same variance. With more than 20 channels, only 20
+    principal components are multiplied. Then come bumps in z = (square root of colour, place).
 
-    guide: (G, H, W), float32, all of it or a sample.
+    guide: (G, H, W), float32, whole or a sample.
     """
 
     bumps: Bumps
@@ -114,11 +116,11 @@ class Functions:
 
     @property
     def plain(self) -> int:
-        """Channels and their products."""
+        """Number of channels and products."""
         return len(self._gains)
 
     def whitening_of(self, bumps: Bumps) -> np.ndarray:
-        """What whitens bumps and leaves the features before them: (D, D)."""
+        """Matrix (D, D) that whitens the bumps and keeps the other features."""
         whole = np.eye(self.plain + len(bumps.whitening))
         whole[self.plain :, self.plain :] = bumps.whitening
         return whole
@@ -126,7 +128,7 @@ class Functions:
     def __call__(self, guide: np.ndarray, place: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """All features at guide (G, n, m), place (2, n, m), the bumps not yet whitened: (len(self), n m), float32.
 
-        out: where they are written; None: an array of their own.
+        out: array for the features; None: a new array.
         """
         if out is None:
             out = np.empty((len(self), guide[0].size), np.float32)
@@ -156,12 +158,12 @@ class Functions:
 
 
 def bump_count(waves: int, lr_px: int) -> int:
-    """Bumps in a scene of so many LR pixels. waves: in one of up to 64 x 64."""
+    """Number of bumps in a scene of `lr_px` LR pixels. waves: number in a scene of up to 64 x 64 LR pixels."""
     return round(waves * min(max(lr_px / _WAVES_LR_PX, 1), _MOST_GROWN) ** _GROWTH)
 
 
 def chunks(count: int, pixels: int) -> list[slice]:
-    """Features 0 .. count - 1 in parts, of which few enough at a time are made at so many pixels."""
+    """Divide features 0 .. count - 1 into parts, each small enough to be made at `pixels` pixels at once."""
     step = max(1, _CHUNK_VALUES // pixels)
     return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
@@ -172,14 +174,15 @@ def places(rows: tuple[int, int], columns: tuple[int, int], longer: int) -> np.n
 
 
 class GuideFeatures:
-    """`Functions` at every pixel of a guide, made when they are asked for, with bumps around pixels of it.
+    """`Functions` at every pixel of a guide, made on demand, with bumps around pixels of the guide.
 
-    Half of the pixels are drawn at random, half are far from all others. As the features live at HR and the sensor is
-    linear, what it sees of a sum of them is the same sum of what it sees of each (`seen_by`).
+    Half of the centres are random pixels; the other half are far from all others. The features are at HR and the sensor
+    is linear. So the sensor's view of a sum of features is the sum of its views of each feature (`seen_by`).
 
-    guide: (G, H, W). waves: bumps, at most one a pixel. mask: (H, W), the pixels that may be centres, or None for all.
-    place: (2, H, W), where its pixels lie (`places`), if it is not an image of its own. candidates: guide (G, 1, n) and
-    place (2, 1, n) of pixels, in random order, among which the centres are chosen; None: of this guide.
+    guide: (G, H, W). waves: number of bumps, at most one for each pixel. mask: (H, W), the pixels that may be centres;
+    None: all. place: (2, H, W), places of the guide's pixels (`places`), if the guide is part of a larger image.
+    candidates: guide (G, 1, n) and place (2, 1, n) of pixels, in random order, from which the centres are chosen;
+    None: pixels of this guide.
     """
 
     def __init__(
@@ -209,15 +212,17 @@ class GuideFeatures:
 
     @property
     def simpler(self) -> tuple[int, int]:
-        """Numbers of leading features that may do alone: the channels; the channels and their products."""
+        """Numbers of leading features that may be enough alone: the channels; the channels and their products."""
         return len(self._guide), self.functions.plain
 
     def choose(self, sampler: Sampler, pixels: np.ndarray, surprise: Callable[[np.ndarray, np.ndarray], float]) -> None:
-        """Take the kernel of least surprise, a function of features (D, n) at LR pixels of these n indices, not yet
-        whitened, and of what whitens them (D, D).
+        """Take the kernel with the least surprise.
 
-        Kernels are told apart by bumps of what the sensor sees of colour and place, which are nearly what it sees of
-        the bumps, and soon made.
+        pixels: n indices of LR pixels. surprise: function of features (D, n) at these pixels, not yet whitened, and of
+        the matrix (D, D) that whitens them.
+
+        Here, bumps are made from the sensor's view of colour and place. They are nearly the sensor's view of the bumps,
+        and much quicker to make.
         """
         whole = self._where().reshape(-1, self._height, self._width)
         place = sampler(whole).reshape(len(whole), -1)[:, pixels].astype(np.float32)
@@ -238,7 +243,7 @@ class GuideFeatures:
 
     @property
     def whitening(self) -> np.ndarray:
-        """What turns the features of `rows` into those of `seen_by`: (len(self), len(self))."""
+        """Matrix from the features of `rows` to those of `seen_by`: (len(self), len(self))."""
         return self.functions.whitening_of(self.functions.bumps)
 
     def _where(self) -> np.ndarray:
@@ -271,8 +276,10 @@ def seen_features(functions: Functions, guide: np.ndarray, place: np.ndarray, sa
 
 
 def _pieces(matrix: Any, step: int) -> list[tuple[slice, slice, np.ndarray]]:
-    """What a sampler's axis, sparse (h, H), does, in pieces of `step` inputs: those, the outputs that read them, and
-    with which weights (outputs, inputs)."""
+    """A sampler's axis, sparse (h, H), in pieces of `step` inputs.
+
+    A piece is these inputs, the outputs that read them, and the weights (outputs, inputs).
+    """
     pieces = []
     for first in range(0, matrix.shape[1], step):
         inputs = slice(first, min(first + step, matrix.shape[1]))
@@ -313,14 +320,16 @@ def _inverse(triangle: np.ndarray) -> np.ndarray:
 
 
 def _half_square(columns: np.ndarray) -> np.ndarray:
-    """(d, n) -> (1, n)."""
+    """Half of the squared lengths, (1, n), of columns (d, n)."""
     half: np.ndarray = 0.5 * (columns**2).sum(axis=0, keepdims=True)
     return half
 
 
 def _centres(places: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` of places (d, n), which come in random order: the first half of them, then always the farthest
-    from those chosen."""
+    """Choose at most `count` of places (d, n), which have a random order.
+
+    The first half are the first places. Then each is the place that is farthest from all chosen ones.
+    """
     width = np.full((len(places), 1), _APART.colour, np.float32)
     width[-2:] = _APART.place
     scaled = (places - places.mean(axis=1, keepdims=True)) / width

@@ -1,4 +1,4 @@
-"""Kriging: a smooth field out of what a sensor with a separable footprint saw of it, exactly and in closed form."""
+"""Kriging: the smooth field behind an image from a sensor with a separable footprint, exactly and in closed form."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +13,17 @@ from hsisr.models.prior.blocks import cells, is_one_block
 #: Correlation lengths that are tried, in LR pixels, and ratios of noise to field variance.
 _LENGTHS_LR_PX = (0.5, 1.0, 2.0, 4.0)
 _RATIOS = 10.0 ** np.arange(-4, 4.5, 0.5)
-#: Side of the cells in which the fields of a large scene are found, and of the ground around them that counts: six of
-#: the longest correlation lengths.
+#: Side of the cells for the fields of a large scene, and width of the margin that counts around a cell: six times the
+#: longest correlation length.
 _CELL_LR_PX, _MARGIN_LR_PX = 64, 24
 
 
 @dataclass(frozen=True, eq=False)
 class _Axis:
-    """One axis of what the sensor sees of a field: eigenvalues, eigenvectors, and the way from those to the field."""
+    """One axis of a field's correlation as the sensor sees it.
+
+    values, vectors: eigenvalues and eigenvectors. spread: matrix from the eigenvectors to the field.
+    """
 
     values: np.ndarray
     vectors: np.ndarray
@@ -38,7 +41,7 @@ class Correlation:
 
     @classmethod
     def seen_by(cls, sampler: Sampler, scale: int, length_lr_px: float, ratio: float) -> "Correlation":
-        """A correlation as that sampler sees it."""
+        """The correlation as this sampler sees it."""
         length_px = length_lr_px * scale
         return cls(_axis(sampler.rows, length_px), _axis(sampler.columns, length_px), length_lr_px, ratio)
 
@@ -48,13 +51,13 @@ class Correlation:
         return np.outer(self.rows.values, self.columns.values) + self.ratio
 
     def turned(self, images: np.ndarray) -> np.ndarray:
-        """Images (..., h, w) in the eigenvectors of that covariance, which are the same for every ratio."""
+        """Images (..., h, w) in the eigenvectors of this covariance, which are the same for every ratio."""
         return self.rows.vectors.T @ images @ self.columns.vectors
 
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """Posterior mean of a field: what turns it from the eigenvectors (n, h, w) of n blocks to HR pixels."""
+    """Posterior mean of a field, kept as weights (n, h, w) of the eigenvectors of n blocks."""
 
     correlation: Correlation
     weights: np.ndarray
@@ -65,7 +68,7 @@ class Field:
         return cls(correlation, correlation.turned(_blocks(observed[None], correlation))[0] / correlation.spectrum)
 
     def at(self, block: int, rows: slice = slice(None)) -> np.ndarray:
-        """Its values at HR rows of a block: (H, W), float32."""
+        """Values of the field at HR rows of a block: (H, W), float32."""
         spread = self.correlation.rows.spread[rows]
         return (spread @ self.weights[block] @ self.correlation.columns.spread.T).astype(np.float32)
 
@@ -73,12 +76,12 @@ class Field:
 class SmoothFields:
     """Gaussian processes on the HR grid, observed at LR pixels with white noise.
 
-    Correlation and footprint are both separable, so that the covariance of the observations is a Kronecker product and
-    two small eigenproblems a correlation length do for everything (Saatci, Scalable inference for structured Gaussian
-    process models, Cambridge 2011, chapter 5). Lengths and ratios of noise to field are those of greatest evidence.
+    Correlation and footprint are both separable, so the covariance of the observations is a Kronecker product. For each
+    correlation length, two small eigenproblems are enough (Saatci, Scalable inference for structured Gaussian process
+    models, Cambridge 2011, chapter 5). The lengths and ratios of noise to field with the greatest evidence are taken.
 
-    sampler: of one block of h x w LR pixels. Images are of one such block or of several, one below the other, which
-    know nothing of each other.
+    sampler: of one block of h x w LR pixels. An image has one or several such blocks, one below the other. The blocks
+    are independent of each other.
     """
 
     def __init__(self, sampler: Sampler, scale: int) -> None:
@@ -89,12 +92,12 @@ class SmoothFields:
         ]
 
     def shared_correlation(self, observed: np.ndarray) -> Correlation:
-        """The correlation that explains all of the images (K, n h, w) best, each with a variance of its own."""
+        """The one correlation that best explains all images (K, n h, w), each with its own variance."""
         surprises = self._surprises(observed).sum(axis=1)
         return self._candidates[int(np.argmin(surprises))]
 
     def correlations(self, observed: np.ndarray) -> list[Correlation]:
-        """The correlation that explains each of the images (K, n h, w) best."""
+        """For each of the images (K, n h, w), the correlation that best explains it."""
         return [self._candidates[best] for best in self._surprises(observed).argmin(axis=0)]
 
     @property
@@ -102,7 +105,7 @@ class SmoothFields:
         return [candidate for ratios in self._lengths for candidate in ratios]
 
     def _surprises(self, observed: np.ndarray) -> np.ndarray:
-        """Minus twice the log evidence per observation, but for a constant: (candidates, K)."""
+        """Minus twice the log evidence per observation, up to a constant: (candidates, K)."""
         found = []
         for ratios in self._lengths:
             turned = ratios[0].turned(_blocks(observed, ratios[0]))
@@ -115,13 +118,13 @@ class SmoothFields:
 
 
 class FieldsByWindows:
-    """Posterior means of smooth fields anywhere in a scene, from what was left at its LR pixels.
+    """Posterior means of smooth fields anywhere in a scene, from the residuals at its LR pixels.
 
-    A scene of one block is kriged whole. Of a larger one, cells of a grid that begins at the scene's corner are kriged
-    from the LR pixels in and around them, several correlation lengths wide: the result at a pixel follows from the
-    scene alone, not from what is asked for together with it.
+    A scene of one block is kriged whole. A larger scene is divided into a grid of cells that begins at its corner. Each
+    cell is kriged from the LR pixels in it and around it, several correlation lengths wide. So the result at a pixel
+    depends on the scene alone, not on the other pixels of a call.
 
-    observed: (K, h, w), float32. choices: correlation length (LR pixels) and ratio of noise to field of each.
+    observed: (K, h, w), float32. choices: correlation length (LR pixels) and ratio of noise to field of each image.
     footprint: of an LR pixel.
     """
 
@@ -155,7 +158,7 @@ class FieldsByWindows:
                 yield _Part(window, (first - wanted[0], end - wanted[0]), (first - top, end - top))
 
     def _kriged(self, image: np.ndarray, choice: tuple[float, float], parts: tuple["_Part", "_Part"]) -> np.ndarray:
-        """The field behind the image (n, m) of a window, at the HR pixels wanted of it."""
+        """The field behind the image (n, m) of a window, at the wanted HR pixels."""
         axes = []
         for number, part in enumerate(parts):
             axis = self._axis(number, part.window[1] - part.window[0], choice[0])
@@ -171,8 +174,11 @@ class FieldsByWindows:
 
 
 class _Part(NamedTuple):
-    """Where a cell meets what is wanted, along an axis. window: LR pixels that the cell is kriged from. wanted, inside:
-    the common HR pixels, counted from the start of what is wanted, and from that of the window."""
+    """The common part of a cell and the wanted pixels, along an axis.
+
+    window: LR pixels from which the cell is kriged. wanted, inside: the common HR pixels, counted from the start of the
+    wanted pixels, and from the start of the window.
+    """
 
     window: tuple[int, int]
     wanted: tuple[int, int]
@@ -180,7 +186,7 @@ class _Part(NamedTuple):
 
 
 def whiten(images: np.ndarray, correlation: Correlation) -> np.ndarray:
-    """Images (K, n h, w) turned and scaled such that field and noise together are white, (K, n h w)."""
+    """Images (K, n h, w), rotated and scaled so that field and noise together are white: (K, n h w)."""
     scale = np.sqrt((1 + correlation.ratio) / correlation.spectrum)
     scaled = np.empty((len(images), images[0].size))
     for image, row in zip(images, scaled, strict=True):

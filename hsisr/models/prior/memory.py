@@ -1,19 +1,20 @@
-"""What the prior takes in memory while it learns a scene, so that a run can say it before it starts."""
+"""The memory that the prior needs while it learns a scene, so that a run can say it before it starts."""
 
 from hsisr.models.prior import MOST_COMPONENTS
 from hsisr.models.prior.blocks import LEARNT_LR_PX, is_one_block, learnt_lr_px
 from hsisr.models.prior.features import MOST_MULTIPLIED, WAVES, bump_count
 
-#: Copies of the features and of the bands at LR pixels; float32 images at HR beside the guide's. Measured.
+#: Number of copies of the features and of the bands at LR pixels; number of float32 images at HR without the guide's.
+#: Measured.
 _COPIES, _BANDS_COPIES, _IMAGES = 2.8, 2, 8
-#: The same copies where a scene is learnt by windows: of the features of one, or of the bands of all that is sampled.
+#: Copies if a scene is learnt by windows: of the features of one window, or of the bands of all sampled pixels.
 _WINDOW_COPIES, _SAMPLE_COPIES = 4.5, 15
 
 
 def learning_bytes(size: tuple[int, int], bands: int, guide_channels: int, scale: int, waves: int = WAVES) -> int:
-    """Bytes, of which a test holds that they are right within a quarter.
+    """Bytes; a test checks that they are right within a quarter.
 
-    size: LR rows and columns. bands, guide_channels: of the images. waves: bumps of a small scene.
+    size: LR rows and columns. bands, guide_channels: of the images. waves: number of bumps in a small scene.
     """
     pixels, multiplied = learnt_lr_px(*size), min(guide_channels, MOST_MULTIPLIED)
     features = guide_channels + multiplied * (multiplied + 1) // 2 + bump_count(waves, size[0] * size[1])
@@ -21,7 +22,7 @@ def learning_bytes(size: tuple[int, int], bands: int, guide_channels: int, scale
         low = 8 * pixels * (_COPIES * features + _BANDS_COPIES * bands)
     else:
         low = 8 * max(_WINDOW_COPIES * LEARNT_LR_PX**2 * features, _SAMPLE_COPIES * pixels * bands)
-    # the guide and its place, and colour and place as the bumps see them
+    # the guide and its place, and colour and place in the form that the bumps need
     high = 4 * pixels * scale**2 * (2 * (guide_channels + 2) + _IMAGES)
     residuals = 4 * size[0] * size[1] * min(MOST_COMPONENTS, bands)
     return int(low + high + residuals)

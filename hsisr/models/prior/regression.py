@@ -1,4 +1,4 @@
-"""Bayesian linear regression with several targets, each with the features and the ridge of greatest evidence."""
+"""Bayesian linear regression with several targets; the evidence chooses features and ridge for each target."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,20 +7,20 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-#: Samples that are copied at a time.
+#: Number of samples that are copied at a time.
 _CHUNK = 512
-#: Steps in which a triangle is multiplied: few leave much of it zero, many are small products.
+#: A product with a triangle is done in this many steps. Fewer steps multiply more zeros; more steps are small products.
 _STEPS = 4
-#: Ridges that are tried: noise variance over weight variance over number of samples.
+#: Ridges that are tried: noise variance / weight variance / number of samples.
 _RIDGES = 10.0 ** np.arange(-12, 1.5, 0.5)
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """Targets (K, n) as weights (K, D) @ features (D, n) + offset (K, 1), with what is left open.
+    """Targets (K, n) as weights (K, D) @ features (D, n) + offset (K, 1), with their uncertainty.
 
-    noise: (K,) variance of what the features do not explain, as the evidence sees it.
-    surprise: (K,) minus twice the log evidence, but for a constant.
+    noise: (K,) variance that the features do not explain, as the evidence estimates it.
+    surprise: (K,) minus twice the log evidence, up to a constant.
     """
 
     weights: np.ndarray
@@ -39,13 +39,13 @@ class Fit:
         return targets
 
     def variance(self, features: np.ndarray) -> np.ndarray:
-        """Posterior variance (K, m) of the targets at features (D, m); without noise."""
+        """Posterior variance (K, m) of the targets at features (D, m), without noise."""
         kind = features.dtype
         turned = self._vectors.T.astype(kind) @ features - self._level.astype(kind)
         return self._shrinkage.T.astype(kind) @ turned**2
 
     def total_variance(self, features: np.ndarray) -> np.ndarray:
-        """Sum of `variance` over the targets, (m,), in half the time of one of them."""
+        """Sum of `variance` over the targets, (m,), in half the time of the variance of one target."""
         kind, triangle = features.dtype, self._triangle
         total, edges = np.zeros(features.shape[1], kind), np.linspace(0, len(triangle), _STEPS + 1).astype(int)
         for first, stop in pairwise(edges.tolist()):
@@ -56,22 +56,22 @@ class Fit:
 
     @cached_property
     def _triangle(self) -> np.ndarray:
-        """What makes of features and a constant the values (D + 1,) whose squares sum to the total variance.
+        """Matrix from features and a constant to values (D + 1,); the sum of their squares is the total variance.
 
-        As only their squares count, they may be turned such that each of them needs fewer features.
+        Only this sum counts, so the values may be rotated. After the rotation, each value needs fewer features.
         """
         scale = np.sqrt(self._shrinkage.sum(axis=1, keepdims=True))
         return np.linalg.qr(np.concatenate([self._vectors.T, -self._level], axis=1) * scale).R
 
     def before(self, turn: np.ndarray) -> "Fit":
-        """The same fit of features (D, m) that `turn` (D, D) makes those that it was fitted to."""
+        """The same fit for other features (D, m): turn (D, D) @ these features are the features of the fit."""
         return replace(self, weights=self.weights @ turn, _vectors=turn.T @ self._vectors)
 
 
 class Sums:
-    """What a regression needs to know of samples, added up part by part, so that they need not be held together.
+    """Sums over samples for a regression, added part by part: so the samples need not be in memory together.
 
-    features, targets: D and K, their numbers.
+    features, targets: their numbers D and K.
     """
 
     def __init__(self, features: int, targets: int) -> None:
@@ -80,11 +80,11 @@ class Sums:
         self._products = np.zeros((features + targets + 1,) * 2)
 
     def add(self, features: np.ndarray, targets: np.ndarray, constant: np.ndarray | None = None) -> None:
-        """Add samples: features (D, n), targets (K, n), and what the constant looks like there, (1, n) or ones."""
+        """Add samples: features (D, n), targets (K, n), and the values of the constant, (1, n); None: ones."""
         constant = np.ones((1, features.shape[1])) if constant is None else constant
         if not self.count and features.shape[1]:
             every = np.concatenate([features @ constant.T, targets @ constant.T])
-            self._near = every / (constant**2).sum()  # sums about a level that is near theirs stay exact
+            self._near = every / (constant**2).sum()  # sums around a near level stay exact
         for first in range(0, features.shape[1], _CHUNK):
             part = slice(first, min(first + _CHUNK, features.shape[1]))
             here = np.empty((len(self._products), part.stop - first))
@@ -105,7 +105,7 @@ class Sums:
         return result
 
     def projected(self, basis: np.ndarray, mean: np.ndarray) -> "Sums":
-        """The sums for targets basis.T @ (targets - mean), where the constant is 1. basis: (K, L). mean: (K, 1)."""
+        """The sums for targets basis.T @ (targets - mean), if the constant is 1. basis: (K, L). mean: (K, 1)."""
         result, first, all_ = Sums(self.features, basis.shape[1]), self.features, self._products
         half = np.concatenate([all_[:first], basis.T @ all_[first:-1], all_[-1:]])
         result._products = np.concatenate([half[:, :first], half[:, first:-1] @ basis, half[:, -1:]], axis=1)
@@ -120,7 +120,7 @@ class Sums:
         return self._near[self.features :] + beyond, squares - beyond @ beyond.T
 
     def moments(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Level (D + K, 1); and without it, a sample: gram (D, D), products with targets (D, K), their power (K,)."""
+        """Level (D + K, 1); without it, per sample: gram (D, D), products with targets (D, K), their power (K,)."""
         beyond = self._products[:-1, -1:] / self._products[-1, -1]
         left = (self._products[:-1, :-1] - beyond @ self._products[-1:, :-1]) / self.count
         gram, cross = left[: self.features, : self.features], left[: self.features, self.features :]
@@ -130,13 +130,13 @@ class Sums:
 def regress(sums: Sums, simpler: Sequence[int] = (), least_ratio: float = 0.0) -> Fit:
     """Regression of targets (K, n) on features (D, n) and a constant.
 
-    simpler: numbers of leading features that may do alone. least_ratio: of noise to weight variance, of all features
-    together. The evidence knows of no error but noise; where there is none, it would let many features of any strength
-    cancel each other at the samples, and nowhere else.
+    simpler: numbers of leading features that may be enough alone. least_ratio: least ratio of noise to weight variance
+    for all features together. The evidence knows no error except noise. Without noise, it would allow many strong
+    features that cancel each other at the samples, and nowhere else.
 
-    Weights have independent normal priors of equal variance, the offset none. Of each target, the features that take
-    part, all or the first so many, and the ratio of noise to weights are those that maximise the evidence with the
-    noise's level integrated out by its best value (MacKay, Bayesian interpolation, Neural Computation 1992).
+    Weights have independent normal priors of equal variance; the offset has no prior. For each target, the evidence
+    chooses the features (all, or the first ones as in `simpler`) and the ratio of noise to weights. Its noise level is
+    the best one for each choice (MacKay, Bayesian interpolation, Neural Computation 1992).
     """
     level, gram, products, power = sums.moments()
     count, sizes = sums.count, (len(gram), *simpler)
@@ -167,7 +167,7 @@ def regress(sums: Sums, simpler: Sequence[int] = (), least_ratio: float = 0.0) -
 def regress_arrays(
     features: np.ndarray, targets: np.ndarray, simpler: Sequence[int] = (), least_ratio: float = 0.0
 ) -> Fit:
-    """`regress` of targets (K, n) on features (D, n) that are held together."""
+    """`regress` of targets (K, n) on features (D, n) that are in memory together."""
     sums = Sums(len(features), len(targets))
     sums.add(features, targets)
     return regress(sums, simpler, least_ratio)
