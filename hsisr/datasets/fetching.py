@@ -67,7 +67,7 @@ def fetch(
 
 
 def find_scenes(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
-    """The scenes of a data set that a local folder holds, in the catalogue's order.
+    """Find the scenes of a data set in a local folder, and return their names in the catalogue's order.
 
     name: of the data set. source: as for `fetch`. extra: see `entry`. None if hsisr would have to fetch first: from
     the network or out of an archive. Raises HsisrError if the folder is missing, or has no scene and no archive of

@@ -51,16 +51,17 @@ def estimate_sensor(
     sampler: Sampler | None = None,
     valid: np.ndarray | None = None,
 ) -> KnownSensor:
-    """How an LR image and its guide were taken; what is `known` already is kept.
+    """Measure and return how the sensors took an LR image and its guide; what is `known` already stays.
 
     lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel.
 
-    The footprint comes from `register`, or has any form along each axis where that explains more (see
-    `hsisr.degrade.free_form`), the response from `fit_response`, the noise from `noise_level`.
-    Where the pair cannot tell the footprint (fewer than 16 x 16 LR pixels, or a guide that has nothing to do with the
-    LR image) a warning says so, and it is a centred Gaussian with a full width at half maximum of one LR pixel.
-    sampler, valid: what brings the guide to the LR image's pixels, and which of them (h, w) count, for images that are
-    pieces of a scene; then the footprint has to be known.
+    `register` gives the footprint. If another form along an axis explains more, the footprint takes that form (see
+    `hsisr.degrade.free_form`). The response comes from `fit_response`, the noise from `noise_level`.
+    Some pairs cannot tell the footprint: those of fewer than 16 x 16 LR pixels, or with a guide that has nothing to do
+    with the LR image. Then a warning says so, and the footprint is a centred Gaussian with a full width at half maximum
+    of one LR pixel.
+    sampler, valid: for images that are pieces of a scene: what brings the guide to the LR image's pixels, and which of
+    them (h, w) count. Then the footprint must be known.
     Raises HsisrError for images that do not fit.
     """
     known = known or Sensor()

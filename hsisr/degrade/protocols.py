@@ -63,11 +63,11 @@ class Protocol:
     noise: on the LR image. clips: whether LR is clipped to [0, 1].
     needs_guide: whether a guide is simulated for a scene that has none. response: the default one, or None.
     real_guide: whether a scene's own guide goes before a simulated one. convention: of the scores; None: no reference.
-    cuts_back: whether a size that does not divide by the scale gives one LR pixel more, and what is super-resolved is
-    cut back to the reference; else the scene is cropped at the bottom and right first.
-    patch_first: whether a training patch is cut out of the HR scene and then degraded, which differs at its border from
-    a patch of the degraded scene.
-    training: draws a random degradation (rng, scale) for training patches, or None where training is as the test.
+    cuts_back: True: a size that does not divide by the scale gives one LR pixel more, and the result is cut back to the
+    reference. False: the scene is cropped at the bottom and right first.
+    patch_first: whether a training patch is cut out of the HR scene and then degraded. At its border it differs from a
+    patch of the degraded scene.
+    training: draws a random degradation (rng, scale) for training patches; None: training degrades as the test does.
     """
 
     name: str

@@ -96,7 +96,7 @@ def sensor_in(footprint: Footprint | None, valid: np.ndarray, scale: int) -> Sen
 
 
 def sensor_of(metadata: Mapping[str, Any], mask: np.ndarray | None = None) -> Sensor:
-    """The sensor that the metadata of a pair or of a pair file describes; under `full` only the mask is known."""
+    """The sensor that the metadata of a pair, or of a pair file, describe; under `full` this is the mask alone."""
     if str(metadata["sampling"]).startswith("none"):
         return Sensor(mask=mask)
     kernel = None if metadata["kernel"] is None else np.asarray(metadata["kernel"], dtype=float)

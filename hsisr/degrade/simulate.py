@@ -17,7 +17,7 @@ from hsisr.scene import Scene
 
 
 class AnyPair:
-    """What pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`) have in common; see `Pair`."""
+    """The common part of pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`); see `Pair`."""
 
     name: str
     lr: np.ndarray
@@ -52,7 +52,7 @@ class AnyPair:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pair(AnyPair):
-    """What a model sees and what it is scored against; an LR pixel i covers the HR pixels i s .. i s + s - 1.
+    """The images that a model sees, and the reference; an LR pixel i covers the HR pixels i s .. i s + s - 1.
 
     lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), up to s - 1 rows and
     columns less under `mixup`, or None under `full`.
@@ -82,11 +82,10 @@ def degrade(
 ) -> np.ndarray:
     """The LR image (B, h, w) that a protocol makes of a cube (B, H, W).
 
-    cube: float, without NaN, in [0, 1] under the protocols that clip; cropped at the bottom and right to a multiple
-    of `scale`, but for `mixup`, where h and w are rounded up. noise: None as the protocol says, 0 none, else a standard
-    deviation, `{snr_db: ..}` or a Noise.
-    seed: of the noise and of the random training degradation. training: degrade as the protocol does for
-    training patches, which differs from the test only where `Protocol.random_training` is set.
+    cube: float, without NaN, in [0, 1] under the protocols that clip. It is cropped at the bottom and right to a
+    multiple of `scale`; `mixup` rounds h and w up instead. noise: None: as the protocol says; 0: none; else a standard
+    deviation, `{snr_db: ..}` or a Noise. seed: of the noise and of the random training degradation. training: degrade
+    as for training patches. This differs from the test only if `Protocol.random_training` is set.
     Returns float64 for float64 input, else float32; always computed in float64.
     Raises HsisrError for an unknown protocol, for `full`, and for input that cannot be degraded.
 
@@ -145,8 +144,8 @@ def pair(
 ) -> Pair:
     """The pair that a protocol makes of a scene, cropped at the bottom and right to a multiple of `scale`.
 
-    Under `mixup` without a guide the reference stays whole instead, and the LR image has ceil(H / scale) rows and
-    ceil(W / scale) columns: what is super-resolved is cut back to the reference.
+    Under `mixup` without a guide the reference stays whole. Then the LR image has ceil(H / scale) rows and ceil(W /
+    scale) columns, and the result must be cut back to the reference.
 
     response: name, file or matrix (G, B) of a simulated guide, `none` for no guide; None: as the protocol says, which
     is the scene's own guide under `wald` and `full` where it has one. noise: as for `degrade`. seed, part: of the

@@ -28,16 +28,16 @@ def score(
 ) -> dict[str, float]:
     """Score an estimate; returns psnr (dB), ssim, sam (degrees), ergas, rmse, cc, mae, as Python floats.
 
-    reference: (B, H, W), numpy or torch; or the pair that the estimate was made of (`hsisr.degrade.pair`,
-    `hsisr.pairs.read`), which says scale, convention and mask where they are not given, and to which the estimate is
-    cut back. estimate: (B, H, W) in the reference's unit. scale: HR pixels per LR pixel, for ERGAS, at least 1.
+    reference: (B, H, W), numpy or torch; or the pair of the estimate (`hsisr.degrade.pair`, `hsisr.pairs.read`). A pair
+    says scale, convention and mask if you do not, and the estimate is cut back to its size. estimate: (B, H, W) in the
+    reference's unit. scale: HR pixels per LR pixel, for ERGAS, at least 1.
     convention: a name of `CONVENTIONS`; None: the pair's, and `plain` for images. mask: (H, W) True where a pixel is
     valid: pixel scores take valid pixels, SSIM windows without a masked pixel. border: pixels cut off on every side
     first. peak: the value that counts as 1 (255, 10000, ...); None: 1. RMSE and MAE are in the images' unit,
     unless the convention has one of its own.
 
-    PSNR of identical images is math.inf; no score is ever NaN. Bands and pixels on which a score is not defined are
-    left out of its mean as `cc`, `ergas`, `sam` and `mean_band_psnr` say.
+    PSNR of identical images is math.inf; no score is ever NaN. The mean of a score leaves out bands and pixels without
+    a definition, as `cc`, `ergas`, `sam` and `mean_band_psnr` say.
     Raises HsisrError for a reference that is not in the convention's range: one that leaves [0, peak] where estimates
     are clipped to that, and one that reaches beyond 1.5 where no peak is given; for different shapes, integers without
     a peak, masked arrays, NaN or infinity, an image smaller than the SSIM window, an unknown convention, a scale below

@@ -37,10 +37,10 @@ workflow.default_target = "all"  # that of an included file is not taken
 '''
 
 _CONFIG = Template("""\
-# The configuration of this study. `hsisr schema` prints every key; what is left out takes its default.
-# What is made: <dataset>_x<scale>[_<protocol>], and the models compared on it.
+# The configuration of this study. `hsisr schema` prints every key; a key that you leave out has its default.
+# The benchmarks to make: <dataset>_x<scale>[_<protocol>], and the models to compare.
 $benchmarks
-# Models beside the registered ones: a name, its base, what differs from the base's defaults.
+# Models beside the registered ones: a name, its base, and what differs from the defaults of the base.
 $models""")
 
 _SOURCE = Template("""
@@ -48,20 +48,21 @@ _SOURCE = Template("""
 $sources""")
 
 _SCENES = Template("""
-# The scenes that lie there; without this section all $count of the data set are expected.
+# The scenes that lie there; without this section, hsisr expects all $count of the data set.
 $scenes""")
 
 _README = Template("""\
 # $name
 
-A study with hsisr (hyperspectral image super-resolution): `config.yaml` says what is compared, on which data.
+A study with hsisr (hyperspectral image super-resolution): `config.yaml` says which models to compare, on which data.
 
     hsisr run -n          what would run
     hsisr run             everything, and results/report/index.html
     hsisr run results/$benchmark.json
     hsisr table           the scores
 
-`hsisr run` calls `snakemake` in this folder and passes its options on; stopped in any way, it goes on where it was.
+`hsisr run` calls `snakemake` in this folder and passes its options on. If it stops, run it again: it goes on where it
+was.
 """)
 
 

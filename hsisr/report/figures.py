@@ -77,7 +77,9 @@ _REFERENCE = "#010101"
 _TEXT = "#020202"
 _RULE = "#030303"
 _PAPER = "#040404"
-_WIDTH_IN = 3.6
+_WIDTH_IN, _LEFT_IN, _RIGHT_IN = 3.6, 0.58, 0.08
+#: Width of a letter over the size of its font, at most; room for the name of an axis.
+_LETTER_EM, _NAME_PT = 0.62, 11
 _STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hsisr",
@@ -385,7 +387,6 @@ def _rows(names: list[str]) -> Iterator[tuple[Figure, Axes]]:
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.grid(False)
         axes.tick_params(axis="y", labelsize=7.5)
-        figure.subplots_adjust(left=min(0.03 + 0.026 * max(map(len, names)), 0.5))
         yield figure, axes
 
 
@@ -402,13 +403,29 @@ def _figure(height_in: float = 2.3, panels: tuple[int, ...] = (1,)) -> Iterator[
         axes = list(grid[:, 0])
         for panel in axes:
             panel.margins(x=0.01)
-            panel.yaxis.set_label_coords(-0.145, 0.5)
             panel.yaxis.set_major_locator(MaxNLocator(5 if panel is axes[0] else 3))
         axes[-1].xaxis.set_major_locator(MaxNLocator(5))
         yield figure, axes
 
 
+def _make_room(figure: Figure) -> None:
+    """Widen the left margin of a figure as its longest tick label needs, and put the names of its axes beside it.
+
+    Browsers set the text, so that its width can only be reckoned from the number of letters.
+    """
+    axes, width_pt = figure.axes, 72 * _WIDTH_IN
+    ticks = [panel.yaxis.get_major_formatter().format_ticks(panel.yaxis.get_majorticklocs().tolist()) for panel in axes]
+    longest = max(len(tick) for panel in ticks for tick in panel)
+    name_pt = _NAME_PT if any(panel.get_ylabel() for panel in axes) else 0
+    size_pt = float(axes[0].yaxis.get_ticklabels()[0].get_fontsize())
+    left_pt = min(max(72 * _LEFT_IN, name_pt + _LETTER_EM * size_pt * longest + _NAME_PT / 2), width_pt / 2)
+    figure.subplots_adjust(left=left_pt / width_pt)
+    for panel in axes:
+        panel.yaxis.set_label_coords((_NAME_PT - left_pt) / (width_pt - left_pt - 72 * _RIGHT_IN), 0.5)
+
+
 def _svg(figure: Figure, label: str) -> str:
+    _make_room(figure)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     return _for_html(stream.getvalue(), label)

@@ -103,8 +103,8 @@ def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None
 def _finding(feed: Feed, found: Quality) -> str:
     """The page's summary in two sentences."""
     off = _percent(np.sqrt(np.mean(found.lr.rmse**2)) / abs(float(found.lr.mean.mean())))
-    how = "at the footprint that was measured" if found.measured else "at a footprint that is assumed"
-    said = f"Brought back to the LR image's pixels {how}, the result is off by {off} of the mean value (RMSE)."
+    footprint = "the measured footprint" if found.measured else "an assumed footprint"
+    said = f"Seen through {footprint} of an LR pixel, the result differs from the LR image by {off} of its mean (RMSE)."
     *others, last = [*_claims(feed, found)] or [""]
     claims = f"{', '.join(others)} and {last}" if others else last
     return f"{said} Detail in {claims} is a claim of the model." if claims else said
@@ -122,9 +122,9 @@ def _facts(feed: Feed, result: Scene, found: Quality) -> list[tuple[str, str]]:
         ("Registration", _registration_words(feed, found)),
         (
             "Noise",
-            f"{found.noise:.3g} (standard deviation in the values' unit, taken to be white and alike in all bands)",
+            f"{found.noise:.3g} (standard deviation in the values' unit, if it is white and alike in all bands)",
         ),
-        ("Components", f"{found.components} of {bands} dimensions of the spectra stand out of the noise"),
+        ("Components", f"{found.components} of {bands} dimensions of the spectra are stronger than the noise"),
         ("Looked at", _say_sampled(found)),
     ]
     acquired = feed.lr.scene.provenance.get("acquired")
@@ -156,14 +156,14 @@ def _registration_words(feed: Feed, found: Quality) -> str:
         return "no guide"
     moved, unexplained = "", ""
     if found.offset is not None:
-        unexplained = f"{_percent(found.offset.unexplained)} of the guide is unexplained"
+        unexplained = f"the LR image does not explain {_percent(found.offset.unexplained)} of the guide"
     if any(feed.guide.shift_px):
         rows, columns = (shift / feed.method.scale for shift in feed.guide.shift_px)
-        moved = f"the guide was moved by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
+        moved = f"hsisr moved the guide by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
     if feed.guide.displacement is not None:
-        moved = f"the guide was moved from place to place by {feed.guide.displacement}; "
+        moved = f"hsisr moved the guide from place to place by {feed.guide.displacement}; "
     if found.offset is None:
-        return f"{moved}what is left could not be measured (too small, or without detail)"
+        return f"{moved}the remaining shift cannot be measured (too small, or without detail)"
     if not found.offset.trusted:
         return f"{moved}what is left cannot be told ({unexplained})"
     if feed.guide.displacement is not None:  # it states the unexplained part itself

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hsisr import datasets
 from hsisr.degrade.response import load_response
 from hsisr.evaluation.results import Results
-from hsisr.evaluation.table import columns_of, meaning
+from hsisr.evaluation.table import columns_of, leading_key, meaning
 from hsisr.metrics import find_convention
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report import tables
@@ -29,7 +29,7 @@ def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
     headings = {"train": "Training", "validation": "Validation", "test": "Test", "unlabelled": "Unlabelled"}
     imported = [f"{name}: {model.weights['file']}" for name, model in results.models.items() if model.weights]
     if imported:
-        found.append(("Imported weights", f"{', '.join(imported)}; not trained here, on what its authors say"))
+        found.append(("Imported weights", f"{', '.join(imported)}; trained by its authors, on data that they name"))
     parts = benchmark.parts
     if benchmark.folds:
         found.append(("Folds", folds(benchmark)))
@@ -44,7 +44,7 @@ def folds(benchmark: Benchmark) -> str:
     count, seed = len(benchmark.folds), benchmark.choice.fold_seed
     tested = [", ".join(item.name for item in fold.parts["test"]) for fold in benchmark.folds]
     said = "; ".join(f"{number}: {names}" for number, names in enumerate(tested, start=1))
-    return f"{count}, dealt with seed {seed}; each tests what the others train and validate on. {said}"
+    return f"{count}, dealt with seed {seed}; each tests the scenes on which the others train and validate. {said}"
 
 
 def finding(results: Results) -> str:
@@ -55,8 +55,10 @@ def finding(results: Results) -> str:
     known = {name: value for name, value in values.items() if value is not None}
     order = sorted(known, key=lambda name: known[name], reverse=higher)
     said = [f"{name} {tables.text(results.models[name].mean, key)}{' dB' if key == 'psnr' else ''}" for name in order]
-    followers = f", then {', '.join(said[1 : 1 + _MOST_FOLLOWERS])}" if len(said) > 1 else ""
-    return f"Best {heading.removesuffix(' dB')}: {said[0]}{followers}. {meaning(results)}"
+    followers = ", ".join(said[1 : 1 + _MOST_FOLLOWERS])
+    if key == leading_key(results):  # its leader stands in the sentence
+        return f"{meaning(results)} Next: {followers}." if followers else meaning(results)
+    return f"Best {heading}: {said[0]}{', then ' if followers else ''}{followers}. {meaning(results)}"
 
 
 def guide(benchmark: Benchmark) -> str:

@@ -47,7 +47,7 @@ def fit(
     export: "Callable[[Path, nn.Module], None] | None" = None,
     options: "Mapping[str, Any] | None" = None,
 ) -> Outcome:
-    """Train a given network on given samples, and return what came out.
+    """Train your network on your samples, and return the outcome.
 
     Afterwards the network holds the selected weights, on the training device.
 
@@ -57,22 +57,22 @@ def fit(
     patches: a `PatchFile`, or other samples that keep `hsisr.samples.TrainingSamples`.
     folder: where model.safetensors, history.csv, training.png and state/ go.
     training: the section `training` of a configuration; None: its defaults.
-    objective: what is done with a batch; None: what `training` says (`hsisr.training.objectives`).
+    objective: what turns a batch into losses; None: as `training` says (`hsisr.training.objectives`).
     others: patches of the objectives `rgb` and `unlabelled`. validate: PSNR in dB of a network, called at every
     validation (`hsisr.training.validation.Validation` scores pair files); None: what the network itself holds out
     (`Model.hold_out`) chooses the weights, or, of one that holds out nothing, the last ones are kept.
     settings: further plain values that identify this run: if they change, training starts anew.
     export: writes a network to a path; called for checkpoints/{best,last}.safetensors at every validation.
-    options: what the network's class was built with, beside scale, bands and guide_channels, for model.safetensors;
-    None: what its attributes of the same names say.
+    options: arguments of the network's class beside scale, bands and guide_channels, for model.safetensors; None: its
+    attributes of the same names.
 
-    model.safetensors can be given to `hsisr.super_resolve` and to `weights:` of a configuration. Where the network
-    cannot be built again from its class and options, a line says so before training, and no file is written.
+    `hsisr.super_resolve` and `weights:` of a configuration take model.safetensors. If hsisr cannot build the network
+    again from its class and options, a line says so before the training, and there is no file.
 
-    A run that was interrupted goes on with the same call. A call is the same if nothing of this has changed:
-    `training`, seed, settings, the content of patches and validation, the network's layers, and the code of hsisr, of
-    the network and of the objective. If something has, a line names it, the state is set aside, and training starts
-    anew. The weights that the network comes with are not compared. A finished run keeps no state: the same call trains
+    An interrupted run goes on with the same call. A call is the same if all of this is the same: `training`, seed,
+    settings, the content of patches and validation, the network's layers, and the code of hsisr, of the network and of
+    the objective. If something has changed, a line names it, hsisr sets the state aside, and training starts anew.
+    hsisr does not compare the weights that the network comes with. A finished run keeps no state: the same call trains
     again.
 
     With several devices (`training.devices`) this function starts processes: call it under

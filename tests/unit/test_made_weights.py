@@ -93,3 +93,4 @@ def test_configurations_name_them(made):
         imported.place_weights(dealt, dealt.model("made"), 0)
     sweep = Sweep(scene="lr.tif", models=["prior", "hybrid"], scale=4)
     assert steps.sweeping(sweep).inputs["models"] == [str(made_model(4))]
+    benchmark.check(Config.parse({"sweeps": {"mine": sweep.model_dump()}}))

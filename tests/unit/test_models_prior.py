@@ -176,6 +176,12 @@ def test_bumps_are_a_gaussian_process_that_its_centres_determine():
     assert np.abs(bumps(centres + 100)).max() < 1e-6
 
 
+def test_a_bump_does_not_depend_on_the_pixels_beside_it():
+    place = np.random.default_rng(0).random((6, 533)).astype(np.float32)
+    bumps = Bumps(place[:, :512], Kernel(1.5, 0.2))
+    np.testing.assert_array_equal(bumps(place[:, 5:]), bumps(place)[:, 5:])
+
+
 def test_holes_are_no_centres():
     guide = np.random.default_rng(0).random((1, 16, 16)).astype(np.float32)
     mask = np.ones((16, 16), bool)

@@ -28,7 +28,7 @@ from hsisr.training.objectives import (
     Unlabelled,
     build,
     distance,
-    mixed,
+    mix,
     mixing_matrix,
 )
 from hsisr.training.schedules import learning_rate
@@ -173,7 +173,7 @@ def test_mixtures_are_those_of_the_paper():
     assert float(matrix.sum(0).mean()) == pytest.approx(1)
     x = torch.rand(2, 6, 3, 4, dtype=torch.float64)
     expected = np.moveaxis((np.moveaxis(x.numpy(), 1, -1) + np.moveaxis(x.numpy(), 1, -1) @ matrix.numpy()) / 2, -1, 1)
-    np.testing.assert_allclose(mixed(x, matrix), expected, rtol=1e-13)
+    np.testing.assert_allclose(mix(x, matrix), expected, rtol=1e-13)
 
 
 def test_mixtures_differ_and_come_again():
