@@ -396,10 +396,9 @@ def _figure(height_in: float = 2.3, panels: tuple[int, ...] = (1,)) -> Iterator[
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, height_in))
         # fixed margins, in inches: matplotlib's own layout takes as long as the whole drawing
-        margins = {"left": 0.58 / _WIDTH_IN, "right": 1 - 0.08 / _WIDTH_IN, "bottom": 0.42 / height_in}
-        grid = figure.subplots(
-            len(panels), sharex=True, squeeze=False, height_ratios=panels, gridspec_kw={**margins, "top": 0.97}
-        )
+        margins = {"left": _LEFT_IN / _WIDTH_IN, "right": 1 - _RIGHT_IN / _WIDTH_IN, "bottom": 0.42 / height_in}
+        figure.subplots_adjust(**margins, top=0.97)
+        grid = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=panels)
         axes = list(grid[:, 0])
         for panel in axes:
             panel.margins(x=0.01)

@@ -165,10 +165,10 @@ def _registration_words(feed: Feed, found: Quality) -> str:
     if found.offset is None:
         return f"{moved}the remaining shift cannot be measured (too small, or without detail)"
     if not found.offset.trusted:
-        return f"{moved}what is left cannot be told ({unexplained})"
+        return f"{moved}the remaining shift is uncertain ({unexplained})"
     if feed.guide.displacement is not None:  # it states the unexplained part itself
-        return f"{moved}what is left is {found.offset}"
-    return f"{moved}what is left is {found.offset}; {unexplained}"
+        return f"{moved}the remaining shift is {found.offset}"
+    return f"{moved}the remaining shift is {found.offset}; {unexplained}"
 
 
 def _say_sampled(found: Quality) -> str:
