@@ -1,4 +1,4 @@
-"""Which bands of a scene are shown as red, green and blue: one rule for pictures, previews and the report."""
+"""The bands of a scene that pictures show as red, green and blue: one rule for pictures, previews and the report."""
 
 from collections.abc import Sequence
 

@@ -323,7 +323,7 @@ class Scene:
 
         path: of the HDF5 file. settings: plain values behind the scene; the file keeps their hash, as `config_hash`.
 
-        Raises HsisrError if the scene is still read from that file, or it cannot be written.
+        Raises HsisrError if the scene still reads that file, or if hsisr cannot write the file.
 
         Example:
 

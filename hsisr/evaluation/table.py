@@ -110,20 +110,28 @@ def ranking(results: Results) -> list[str]:
     return sorted(results.models, key=lambda name: values.get(name, -math.inf), reverse=True)
 
 
+def leading_models(results: Results) -> list[str]:
+    """The best model, and those whose printed score is the same."""
+    key, order = leading_key(results), ranking(results)
+    printed = [score_text(results.models[name].mean[key], 2, key) for name in order]
+    return [name for name, text in zip(order, printed, strict=True) if text == printed[0]]
+
+
 def meaning(results: Results) -> str:
     """One sentence for the reader of the table: which model leads, by how much, and on what."""
-    key = leading_key(results)
-    leader = ranking(results)[0]
-    score, floor = results.models[leader].mean[key], results.models.get(FLOOR)
+    key, leaders = leading_key(results), leading_models(results)
+    score, floor = results.models[leaders[0]].mean[key], results.models.get(FLOOR)
     tested = results.parts["test"]
     where = tested[0] if len(tested) == 1 else f"{len(tested)} scenes"
     if results.folds:
         where += f", each in the one of {len(results.folds)} folds that tests it"
     if key == "qnr" and score is None:  # a guide of several channels has no QNR
         return f"Scored without a reference, on ground that no model has seen in training: {where}."
-    said = f"{leader} leads with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"
+    *others, last = leaders
+    who = f"{', '.join(others)} and {last} lead" if others else f"{last} leads"
+    said = f"{who} with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"
     base = None if floor is None else floor.mean[key]
-    if leader != FLOOR and key == "psnr" and score is not None and base is not None:
+    if FLOOR not in leaders and key == "psnr" and score is not None and base is not None:
         said += f", {score - base:.2f} dB above {FLOOR} interpolation"
     return f"{said}, on ground that no model has seen in training: {where}."
 

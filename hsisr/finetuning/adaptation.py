@@ -214,7 +214,7 @@ def _shares(hold_out: float) -> dict[str, float]:
 
 
 def _prepare(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
-    """Extra samples that the network makes of a part and learns from; None if the network makes none."""
+    """Samples that the network makes of a part, while it learns from the part; None if it makes none."""
     pair = Pair(part.low_lr, part.low_guide, part.lr, part.score_mask)
     return as_model(feed.method.model).prepare_training([(feed.lr.label, pair)], seed)
 

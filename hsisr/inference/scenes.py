@@ -324,9 +324,10 @@ def open_methods(model: Any, low: Source, sharp: Source | None, options: Options
     if is_name(model) and scale is None and sharp is not None:
         scale = guide.scale_between(low, sharp, options.align)
     devices = [str(choose_device(name.strip())) for name in options.device.split(",")]
+    methods = tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
     if is_name(model) and str(model) == MADE:
         say(f"model: {MADE}, taught by CAVE; on images of other cameras prior may be better")
-    return tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
+    return methods
 
 
 def on_grid(

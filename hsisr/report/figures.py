@@ -341,6 +341,7 @@ def _run(axes: Axes, history: History, values: np.ndarray, style: LineStyle, mar
         markevery=[marked],
     )
     axes.set_xlabel("Optimiser step")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _mark(style: LineStyle, size: float) -> dict[str, Any]:

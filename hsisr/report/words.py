@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hsisr import datasets
 from hsisr.degrade.response import load_response
 from hsisr.evaluation.results import Results
-from hsisr.evaluation.table import columns_of, leading_key, meaning
+from hsisr.evaluation.table import columns_of, leading_key, leading_models, meaning
 from hsisr.metrics import find_convention
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report import tables
@@ -55,8 +55,9 @@ def finding(results: Results) -> str:
     known = {name: value for name, value in values.items() if value is not None}
     order = sorted(known, key=lambda name: known[name], reverse=higher)
     said = [f"{name} {tables.text(results.models[name].mean, key)}{' dB' if key == 'psnr' else ''}" for name in order]
-    followers = ", ".join(said[1 : 1 + _MOST_FOLLOWERS])
-    if key == leading_key(results):  # its leader stands in the sentence
+    leaders = len(leading_models(results)) if key == leading_key(results) else 1
+    followers = ", ".join(said[leaders : leaders + _MOST_FOLLOWERS])
+    if key == leading_key(results):  # its leaders stand in the sentence
         return f"{meaning(results)} Next: {followers}." if followers else meaning(results)
     return f"Best {heading}: {said[0]}{', then ' if followers else ''}{followers}. {meaning(results)}"
 
