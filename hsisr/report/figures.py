@@ -78,7 +78,7 @@ _TEXT = "#020202"
 _RULE = "#030303"
 _PAPER = "#040404"
 _WIDTH_IN, _LEFT_IN, _RIGHT_IN = 3.6, 0.58, 0.08
-#: Width of a letter over the size of its font, at most; room for the name of an axis.
+#: Largest width of a letter, over the size of its font; and room for the name of an axis, in points.
 _LETTER_EM, _NAME_PT = 0.62, 11
 _STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
@@ -409,9 +409,9 @@ def _figure(height_in: float = 2.3, panels: tuple[int, ...] = (1,)) -> Iterator[
 
 
 def _make_room(figure: Figure) -> None:
-    """Widen the left margin of a figure as its longest tick label needs, and put the names of its axes beside it.
+    """Widen the left margin of a figure for its longest tick label, and put the names of the axes beside it.
 
-    Browsers set the text, so that its width can only be reckoned from the number of letters.
+    Browsers set the text, so its width is estimated from the number of letters.
     """
     axes, width_pt = figure.axes, 72 * _WIDTH_IN
     ticks = [panel.yaxis.get_major_formatter().format_ticks(panel.yaxis.get_majorticklocs().tolist()) for panel in axes]

@@ -1,4 +1,4 @@
-# What the rules share: the checked configuration, the Python that runs, and what decides reruns.
+# Shared by the rules: the checked configuration, the Python interpreter, and the reasons for a rerun.
 import functools
 import os
 import re
@@ -13,7 +13,7 @@ from hsisr.pipeline import benchmark as benchmarks, paths, steps
 
 
 def fail(error):
-    """End with the one line that the user needs; Snakemake would print a traceback around it."""
+    """End with one line for the user. Snakemake would print a traceback around an exception."""
     print(f"hsisr: error: {error}", file=sys.stderr)
     sys.exit(1)
 
@@ -33,7 +33,7 @@ except HsisrError as error:
 
 
 def resolved_config():
-    """Path of the merged configuration, for the jobs: named by its content, so it never changes under one."""
+    """Path of the merged configuration for the jobs. Its content gives its name, so it never changes during a job."""
     import yaml
 
     content = CONFIG.model_dump(exclude_unset=True)
@@ -44,13 +44,13 @@ def resolved_config():
 
 
 def bench(wildcards):
-    """The benchmark that a job belongs to."""
+    """The benchmark of a job."""
     return resolved(wildcards.benchmark)
 
 
 @functools.cache  # every input, parameter and resource of every job asks for its benchmark
 def resolved(name):
-    """The benchmark of a name."""
+    """The benchmark with this name."""
     try:
         return benchmarks.resolve(CONFIG, name)
     except HsisrError as error:
@@ -58,7 +58,7 @@ def resolved(name):
 
 
 def told(make, wildcards):
-    """The step that a rule asks `hsisr.pipeline.steps` for; a mistake of the user ends with its line."""
+    """The step that `hsisr.pipeline.steps` makes for a rule. A user's mistake ends with its line."""
     try:
         return make(wildcards)
     except HsisrError as error:
@@ -66,19 +66,19 @@ def told(make, wildcards):
 
 
 def inputs(make):
-    """The input files of a step, less those of `unnamed`. make: wildcards -> step."""
+    """The input files of a step, without those of `unnamed`. make: wildcards -> step."""
     return lambda wildcards: {
         label: [file for file in files if not WILDCARD.search(str(file))]
         for label, files in told(make, wildcards).inputs.items()
     }
 
 
-# What Snakemake takes for a wildcard in a name, without a way to say that it is none.
+# Snakemake reads this part of a name as a wildcard, and there is no way to escape it.
 WILDCARD = re.compile(r"\{\s*\w+\s*(,.*)?\}")
 
 
 def unnamed(make):
-    """Size and time of the input files whose names Snakemake would read as patterns: a parameter in their place."""
+    """Size and time of input files whose names Snakemake would read as patterns. A parameter replaces these inputs."""
 
     def states(wildcards):
         every = [str(file) for files in told(make, wildcards).inputs.values() for file in files]
@@ -91,12 +91,12 @@ def unnamed(make):
 
 
 def identity(make):
-    """The identity of a step: a parameter, so that Snakemake reruns it when its settings or its code change."""
+    """The identity of a step. As a parameter, it makes Snakemake rerun the step after changes of settings or code."""
     return lambda wildcards: told(make, wildcards).digest
 
 
 def given():
-    """What the command line said of the configuration, as it stands in the command that makes a results file again."""
+    """The command line's words on the configuration, for the command in a results file that makes it again."""
     settings = workflow.config_settings
     words = []
     if settings.configfiles:
@@ -106,11 +106,12 @@ def given():
     return shlex.join(words)
 
 
-# What every command of a rule needs, in its environment. It is no parameter of a rule: another interpreter, or what a
-# file says of the command that made it, is no reason to make it again, and of the configuration the keys that a step
-# reads are in its identity. Nor is it a global name, which a rule would not see when this workflow is a module.
+# The environment of every rule's command. These values are not parameters of a rule, as they are no reason to make a
+# file again: the interpreter, and the command that a file records. The configuration's keys that a step reads are
+# already in the step's identity. They are not global names either: a rule does not see these if this workflow is a
+# module.
 os.environ.update(
-    HSISR_PYTHON=sys.executable,  # the one where hsisr is installed, whatever `python` is on PATH
+    HSISR_PYTHON=sys.executable,  # the Python with hsisr, whatever `python` is on PATH
     HSISR_CONFIG=str(resolved_config()),
     HSISR_GIVEN=given(),
 )
