@@ -40,7 +40,8 @@ def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
     """Write what was measured of a pair: registration.json, and each as .tif (with the LR image's place) and .png.
 
     displacement: rows, columns, in guide pixels, where the guide is displaced. change: where the result has no detail
-    of the guide, 1 for changed ground, 2 for ground on which the guide has no data. All for each LR pixel. feed: one that `check_mappable` has let pass.
+    of the guide, 1 for changed ground, 2 for ground on which the guide has no data. All for each LR pixel.
+    feed: one that `check_mappable` has let pass.
     """
     guide = feed.guide
     assert guide is not None
