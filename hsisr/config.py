@@ -558,6 +558,15 @@ def load(paths: str | os.PathLike | Iterable[str | os.PathLike] = "config.yaml")
     return Config.parse(merged, " + ".join(map(str, files)))
 
 
+def check_files(paths: Iterable[str | os.PathLike]) -> None:
+    """Raise HsisrError for a file that `load` cannot read, such as one that names a key twice.
+
+    For files that Snakemake reads: it would keep the last value in silence.
+    """
+    for path in paths:
+        _read_yaml(Path(path))
+
+
 def check_section(model: type[BaseModel], content: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> Any:
     """Build one pydantic section, with the same one-line errors as the configuration.
 

@@ -1,4 +1,4 @@
-"""Scenes of any size: what a mosaic costs in quality, and what a large scene costs in memory and time.
+"""Scenes of any size: the loss of quality from a mosaic, and the memory and time for a large scene.
 
     python studies/any_size.py mosaic --data <folder with complete_ms_data> [--scale 8] [--scenes four names]
     python studies/any_size.py growth --work <folder> [--sides 512 1024 2048 4096 8192] [--model prior]
@@ -7,10 +7,10 @@
 
 `mosaic` puts four CAVE scenes side by side, degrades them by `mulsr`, and scores `prior` on each scene alone and on its
 quarter of the mosaic: PSNR (dB) / SAM (degrees). `growth` super-resolves synthetic files x8 of 8 bands with a guide of
-three, one process each, and prints the peak of its memory and its CPU time. `left` super-resolves three such files with
-a line after every step, and prints what lines say is left over what was, in CPU time, which other work leaves alone.
-`agreement` super-resolves one pair with other memory, tiles, processes and parts, and prints by how much each result
-differs from the first: the largest difference, over the first result's range.
+three bands, each in its own process, and prints peak memory and CPU time. `left` super-resolves three such files with a
+line after every step. It compares the time left in each line with the true one, in CPU time, which other work does not
+disturb. `agreement` super-resolves one pair with other memory, tiles, processes and parts. For each result, it prints
+the largest difference from the first, over the first result's range.
 """
 
 import argparse
@@ -30,9 +30,9 @@ from hsisr.scene import Scene
 
 SCENES = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 SCALE, BANDS = 8, 8
-#: Side, bands and scale of the scenes whose time left is told.
+#: Side, bands and scale of the scenes for `left`.
 LEFT = ((512, 31, 8), (1024, 31, 8), (2048, 8, 4))
-#: Of the last seconds, whole ones say little.
+#: In the last seconds, lines are not compared: they round to whole seconds.
 LAST_SECONDS = 1
 TELL = """
 import sys, time
@@ -44,7 +44,7 @@ progress.say = scenes.say = lambda line: print(time.process_time(), line, flush=
 super_resolve_file(*sys.argv[1:5], Options(device="cpu", tile=int(sys.argv[5])))
 print(time.process_time())
 """
-#: What may not change a result: words of `hsisr predict`.
+#: Settings that must not change a result, in words of `hsisr predict`.
 WAYS = {
     "memory 4G": ("--memory", "4G"),
     "memory 768M": ("--memory", "768M"),
@@ -154,7 +154,7 @@ def largest_difference(first: Path, other: Path) -> float:
 
 
 def write_files(work: Path, side: int, bands: int = BANDS, scale: int = SCALE) -> tuple[Path, Path]:
-    """LR image and guide of a scene of five materials, written by rows so that this process stays small."""
+    """LR image and guide of a scene of five materials. They are written by rows, so this process stays small."""
     work.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     spectra, colours = rng.random((bands, 5)), rng.random((3, 5))

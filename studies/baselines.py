@@ -1,9 +1,9 @@
-"""Methods without training on CAVE scenes: one table per protocol, each method with measured and with known sensor.
+"""Methods without training on CAVE scenes: one table for each protocol, with measured and with known sensor.
 
     python studies/baselines.py --data <folder with complete_ms_data> [--scale 8] [--scenes ...] [--models ...]
 
-Prints Markdown tables of PSNR (dB) / SAM (degrees), a column a scene, and the median CPU seconds of a scene.
-`estimated`: PSF, shift, response and noise are measured from the pair. `known`: the pair's own are given.
+Prints Markdown tables of PSNR (dB) / SAM (degrees), one column for each scene, and the median CPU seconds for a scene.
+`estimated`: PSF, shift, response and noise are measured from the pair. `known`: the method gets the pair's own.
 """
 
 import time
@@ -37,7 +37,7 @@ def main() -> None:
             for model in options.models
             for choice in (options.sensor if "sensor" in registry.entry(model).options.model_fields else ("-",))
         ]
-        # a scene after the other, so that all methods meet the machine in the same moods
+        # scene by scene, so that all methods meet the same conditions of the machine
         found = np.array([[_measure(*row, pair, options.scale) for row in rows] for pair in pairs])
         print(f"\n| method | sensor | {' | '.join(options.scenes)} | mean | CPU s |")
         print(f"| --- | --- | {'--- | ' * len(scenes)}--- | --- |")

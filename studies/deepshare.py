@@ -1,11 +1,11 @@
-"""Measure DeepShare with its groups batched against the literal form, and against what the machine can do.
+"""Compare DeepShare with batched groups with the literal form, and both with the limits of the machine.
 
-    python studies/deepshare.py                     # all of it, some minutes on two cores
+        python studies/deepshare.py                     # everything, some minutes on two cores
     python studies/deepshare.py --widths 64 --bands 31 --repeats 3
 
-The forms take turns in one process; every number is the median over the repeats. GFLOP/s count the convolutions that a
-form runs; the ceilings are the same count for one convolution of each width and one matrix product. A training step is
-forward, backward and Adam on the L1 loss; the bicubic image is given in all cases.
+The forms take turns in one process, and every number is the median over the repeats. GFLOP/s count the convolutions
+that a form runs. The ceilings are the same count for one convolution of each width and for one matrix product. A
+training step is forward, backward and Adam on the L1 loss. The bicubic image is given in all cases.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SCALE = 4
 
 
 def main() -> None:
-    """Parse the command line, print every table."""
+    """Parse the command line and print every table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)

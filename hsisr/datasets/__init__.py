@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from hsisr.lazy_names import loader
 
-#: Public name -> module that defines it; modules load, and h5py and rasterio with them, when a name is first used.
+#: Public name -> its module. A module, and h5py or rasterio with it, loads when one of its names is first used.
 _PUBLIC = {
     "names": "hsisr.datasets.catalogue",
     "entry": "hsisr.datasets.catalogue",

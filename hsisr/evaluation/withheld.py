@@ -20,26 +20,26 @@ from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method
 from hsisr.models.windows import hr_spans
 
-#: LR pixels a side that the test super-resolves at most, in the middle of the scene.
+#: Most LR pixels a side that are super-resolved, in the middle of the image.
 _MOST_LR_PX = 256
-#: LR pixels at the border that do not count, because their footprints reach beyond the image.
+#: LR pixels at the border that are not compared: their footprints reach beyond the image.
 _BORDER_LR_PX = 2
-#: What the numbers mean, in one line each.
+#: The meaning of the numbers, in one line each.
 LEGEND = {
     "rmse": "root mean square error, in the band's own values",
     "cc": "correlation",
     "detail": "part of the detail that is found, which the band at LR resolution lacks: 1 all, 0 none, below 0 wrong",
 }
-#: What such a test shows and what it does not.
+#: What such a test shows, and what it does not.
 CAVEAT = (
     "a withheld band tests detail in the guide's own range, much of which its other bands show too; it says nothing of "
-    "bands that lie far from all of the guide's"
+    "bands that lie far from all of the guide's, and noise that the guide's bands share counts as detail"
 )
 
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """The images of the test: low (B, h, w), the guide (G, H, W), and where both are valid, (H, W)."""
+    """The images to compare: low (B, h, w), the guide (G, H, W), and where both are valid, (H, W)."""
 
     low: np.ndarray
     guide: np.ndarray
@@ -51,14 +51,13 @@ class _Ground:
 def validate(
     lr: Any, guide: Any, withhold: Iterable[int] = (), model: str = "prior", options: Options | None = None
 ) -> dict[str, Any]:
-    """Withhold bands of a guide, one at a time, predict each from the LR image and the others, and compare.
+    """Withhold bands of a guide, one at a time. Predict each from the LR image and the other bands, and compare.
 
     lr, guide: as for `hsisr.inference.super_resolve_file`. withhold: bands of the guide, from 0; none: each in turn.
     model, options: as for `super_resolve_file`; None: its defaults.
-    The prediction of a band is the super-resolved image, seen through the response of this band. A fit at LR resolution
-    gives the response; so the test knows the band there, but not its detail. Two other predictions stand beside it:
-    `bicubic`, the LR image without any guide, and `other bands`, a linear fit of the band to the other bands at LR
-    resolution.
+    The prediction is the super-resolved image seen through the band's spectral response. The response is fitted at LR
+    resolution: there the band is known, but not its detail. Two simpler predictions are listed too: `bicubic`, the LR
+    image without any guide, and `other bands`, a linear fit of the other bands at LR resolution.
     Returns {model, scale, caveat, bands: [{band, wavelength_nm, methods: {name: {rmse, cc, detail}}}]}.
     Raises HsisrError as `super_resolve_file`, for bands that do not exist, and for a guide of one band.
     """
@@ -126,7 +125,7 @@ def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
 def _withheld(
     low: Source, placed: Guide, band: int, method: Method, ground: _Ground, options: Options
 ) -> dict[str, Any]:
-    """The entry of one band."""
+    """The entry of one withheld band."""
     source, scale = placed.source, method.scale
     place = int(np.flatnonzero(source.good == band)[0])
     others = [number for number in range(len(source.good)) if number != place]
@@ -157,7 +156,7 @@ def _withheld(
 
 
 def _through(response: np.ndarray, offset: np.ndarray, cube: np.ndarray) -> np.ndarray:
-    """The one channel (H, W) of a cube (B, H, W)."""
+    """The single channel (H, W) that a response makes of a cube (B, H, W)."""
     return np.asarray(np.tensordot(response[0], cube, axes=1) + offset[0])
 
 
@@ -172,4 +171,4 @@ def _scores(truth: np.ndarray, found: np.ndarray, blurred: np.ndarray) -> dict[s
 
 
 def _quiet(line: str) -> None:
-    """Silence the warnings that came already when the guide was placed; they would come again for each band."""
+    """Ignore a line: the fit was reported when the guide was placed, and would be reported again for each band."""

@@ -1,4 +1,4 @@
-"""Aligning a guide: reprojecting or resampling it onto the LR image's grid, and measuring how far it lies off."""
+"""Aligning a guide: reproject or resample it onto the LR image's grid, and measure how far it is displaced."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,23 +21,23 @@ from hsisr.lazy_array import CutOut, LazyArray
 from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
 
-#: A shift above this part of an LR pixel is worth a warning.
+#: A larger shift, as a part of an LR pixel, causes a warning.
 WORTH_CORRECTING_LR_PX = 0.5
-#: Above this part of the guide's variance unexplained by the LR image, a measured shift means nothing.
+#: If the LR image leaves a larger part of the guide's variance unexplained, a measured shift means nothing.
 _UNRELATED = 0.6
-#: LR pixels a side of the window that the shift is measured in, and of places tried along an axis.
+#: Side, in LR pixels, of the window in which a shift is measured, and number of places tried along an axis.
 _WINDOW_LR_PX, _PLACES = 128, 3
-#: Guide pixels, and LR pixels, around the LR image's ground that warping a guide may read.
+#: Guide pixels, and LR pixels, around the LR image that warping may read.
 _AROUND_PX, _AROUND_LR_PX = 16, 2
-#: Stands in where neither image has a CRS: the warper wants one, and the same for both changes nothing.
+#: Used for both images if neither has a CRS: the warper needs one, and the same one changes nothing.
 _ANY_CRS = "EPSG:3857"
-#: Bytes of both images that are compared at a time.
+#: Bytes of both images in one comparison.
 _STRIP_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
 class Offset:
-    """How far the LR image lies off its guide: shift_px (rows, columns) in guide pixels; unexplained as measured."""
+    """Distance between LR image and guide: shift_px (rows, columns) in guide pixels; unexplained part as measured."""
 
     shift_px: tuple[float, float]
     scale: int
@@ -45,25 +45,25 @@ class Offset:
 
     @property
     def trusted(self) -> bool:
-        """Whether the two images have enough in common for the shift to mean something."""
+        """Whether the two images are similar enough for a meaningful shift."""
         return self.unexplained < _UNRELATED
 
     @property
     def lr_px(self) -> float:
-        """Length of the larger component in LR pixels."""
+        """The larger component of the shift, in LR pixels."""
         return max(map(abs, self.shift_px)) / self.scale
 
     def __str__(self) -> str:
-        rows, columns = (round(shift / self.scale, 2) + 0.0 for shift in self.shift_px)  # + 0.0: -0.0 is 0.0
+        rows, columns = (round(shift / self.scale, 2) + 0.0 for shift in self.shift_px)  # + 0.0 turns -0.0 into 0.0
         return f"{rows:+.2f} rows, {columns:+.2f} columns of the LR image"
 
 
 def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
-    """The guide, warped onto the grid `scale` times as fine as the LR image's, read by windows.
+    """The guide, warped by windows onto a grid `scale` times finer than that of the LR image.
 
-    By georeference where both have one, else stretched to the same ground. Cubic convolution, which averages where
-    the guide is finer than the grid. folder: for a copy of the guide that GDAL can read.
-    Raises HsisrError if the two have no ground in common.
+    If both images have a georeference, it decides; else the guide is stretched to the same ground. Interpolation is
+    cubic convolution, which averages where the guide is finer than the grid. folder: for a copy of the guide that GDAL
+    can read. Raises HsisrError if the two have no ground in common.
     """
     import rasterio
     from rasterio.enums import Resampling
@@ -97,9 +97,9 @@ def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
 
 
 def share_without_data(lr: Source, guide: Guide, scale: int) -> float:
-    """The part, 0 to 1, of the LR image's valid ground on which its guide has no data, by windows spread over it.
+    """The part, 0 to 1, of the LR image's valid ground without data in its guide, from windows spread over it.
 
-    What stands in for the guide is no data of its own.
+    A stand-in for the guide counts as no data.
     """
     plain = replace(guide, own=None)
     seen = lacking = 0
@@ -111,7 +111,7 @@ def share_without_data(lr: Source, guide: Guide, scale: int) -> float:
 
 
 def lacks_data(lr: Source, guide: Guide, scale: int) -> np.ndarray:
-    """(h, w), LR pixels on half of whose ground, or more, the guide has no data; read by strips."""
+    """LR pixels (h, w) in which half of the guide's pixels, or more, have no data; reads the guide by strips."""
     plain = replace(guide, own=None)
     strips = []
     for rows in _strips(lr, guide, scale):
@@ -121,7 +121,7 @@ def lacks_data(lr: Source, guide: Guide, scale: int) -> np.ndarray:
 
 
 def have_common_data(lr: Source, guide: Guide, scale: int) -> bool:
-    """Whether any pixel has data in both; read by strips, as far as the first one."""
+    """Whether any pixel has data in both images; reads them by strips up to the first such pixel."""
     plain = replace(guide, own=None)
     for rows in _strips(lr, guide, scale):
         span = (0, lr.shape[2])
@@ -132,36 +132,36 @@ def have_common_data(lr: Source, guide: Guide, scale: int) -> bool:
 
 
 def measure(lr: Source, guide: Guide, scale: int) -> Offset | None:
-    """How far the LR image lies off its guide, in the place where both are most complete.
+    """The shift between LR image and guide, in the place where both are most complete.
 
-    None where no place has detail, or enough valid pixels, to measure on.
+    None if no place has enough detail or enough valid pixels.
     """
     pair = _most_complete(lr, guide, scale)
     if pair is None:
         return None
     try:
         found = degrade.registration(pair)
-    except HsisrError:  # too small, or without detail: there is nothing to measure
+    except HsisrError:  # the image is too small or has no detail
         return None
     return Offset(found.shift_px, scale, found.unexplained)
 
 
 def measure_displacement(lr: Source, guide: Guide, scale: int, model: str) -> Displacement | None:
-    """How far the guide lies beside the LR image from place to place, read by strips; model: `field` or `affine`.
+    """The guide's displacement from place to place, read by strips. model: `field` or `affine`.
 
-    None where the two have too little in common, or in size, to measure it.
+    None if the two images have too little in common, or are too small.
     """
     try:
         low = _low_view(lr, guide, scale)
         return measure_by_views(
             lambda displacement: _view(low, lr, guide.displace(displacement), scale), _size(lr), scale, model
         )
-    except HsisrError:  # too small, or without detail: there is nothing to measure
+    except HsisrError:  # the image is too small or has no detail
         return None
 
 
 def find_change(lr: Source, guide: Guide, scale: int) -> Change:
-    """Where the guide shows other ground than the LR image; nowhere, if they have no valid pixel in common."""
+    """Where the guide shows other ground than the LR image; nowhere, if they share no valid pixel."""
     try:
         return change.find_change(_view(_low_view(lr, guide, scale), lr, guide, scale))
     except HsisrError:
@@ -174,20 +174,20 @@ def _size(lr: Source) -> tuple[int, int]:
 
 
 def _low_view(lr: Source, guide: Guide, scale: int) -> LowView:
-    """The LR image, read by strips."""
+    """The view of the LR image, read by strips."""
     columns = (0, lr.shape[2])
     return low_view(lambda: (lr.window(rows, columns) for rows in _strips(lr, guide, scale)), _size(lr))
 
 
 def _view(low: LowView, lr: Source, guide: Guide, scale: int) -> View:
-    """What both show; the guide is read by strips."""
+    """The view of both images. The guide is read by strips."""
     columns = (0, lr.shape[2])
     spans = [hr_spans(rows, columns, scale) for rows in _strips(lr, guide, scale)]
     return view_beside(low, lambda: (guide.window(*place) for place in spans), scale)
 
 
 def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:
-    """LR rows that are read at a time, of whole cells."""
+    """The strips of LR rows to read one after the other, in whole cells."""
     height, width = _size(lr)
     cell = cells_of((height, width))
     step = max(1, _STRIP_BYTES // (4 * cell * width * (lr.shape[0] + guide.channels * scale**2))) * cell
@@ -195,7 +195,7 @@ def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:
 
 
 def measure_footprint(lr: Source, guide: Guide, scale: int) -> Footprint | None:
-    """The weights with which an LR pixel reads the guide's grid, measured in the same place; None without one."""
+    """The weights of the guide's pixels in an LR pixel, measured in the same place as a shift; None without a place."""
     pair = _most_complete(lr, guide, scale)
     if pair is None:
         return None
@@ -204,7 +204,7 @@ def measure_footprint(lr: Source, guide: Guide, scale: int) -> Footprint | None:
 
 
 def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:
-    """LR image, guide and mask in the place where most pixels of both are valid; None if there is no such place."""
+    """LR image, guide and mask in the place with most pixels valid in both; None if there is no such place."""
     best: tuple[float, Any, Any] = (0.0, None, None)
     for rows in spread_pieces(lr.scene.shape[1], _PLACES, _WINDOW_LR_PX):
         for columns in spread_pieces(lr.scene.shape[2], _PLACES, _WINDOW_LR_PX):
@@ -229,7 +229,7 @@ class _Warped(LazyArray):
         self.dtype = np.dtype(np.float32)
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """Pixels of a window, warped as they are read."""
+        """Pixels of a window, warped while they are read."""
         from rasterio.windows import Window
 
         from hsisr.datasets.readers.damage import damage
@@ -242,10 +242,10 @@ class _Warped(LazyArray):
 
 
 def _cut_around(low: Scene, sharp: Scene) -> Scene:
-    """The part of the guide on the LR image's ground and a little around it; all of it where that cannot be told."""
+    """The part of the guide on, and a little around, the LR image's ground; the whole guide if this is unknown."""
     from rasterio.warp import transform_bounds
 
-    assert low.transform is not None and sharp.transform is not None  # as both lie somewhere by now
+    assert low.transform is not None and sharp.transform is not None  # both have a place by now
     _, rows, columns = low.shape
     corners = [apply(low.transform, column, row) for column in (0, columns) for row in (0, rows)]
     (left, right), (bottom, top) = ((min(axis), max(axis)) for axis in zip(*corners, strict=True))
@@ -266,7 +266,7 @@ def _cut_around(low: Scene, sharp: Scene) -> Scene:
 
 
 def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
-    """Whether a coarse look at the warped guide shows any data."""
+    """Whether a coarse version of the warped guide has any data."""
     rows, columns = (min(size, 256) for size in warped.shape[1:])
     return bool(np.isfinite(image.read(1, out_shape=(rows, columns))).any())
 

@@ -1,4 +1,4 @@
-"""Learning a scene: what a method must know of all of it, once, so that tiles of any size give the same result."""
+"""Learning a scene: some methods look at all of it once. Then tiles of any size give the same result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -10,14 +10,14 @@ from hsisr.inference.feed import Feed
 from hsisr.inference.progress import Learning
 from hsisr.models.windows import Images, Window
 
-#: File of a run's folder that holds what was learnt.
+#: File in a run's folder with the learnt facts.
 LEARNT = "learnt.npz"
 
 
 def learn_scene(feed: Feed, folder: Path | None = None, identity: str = "") -> Feed:
-    """The feed with what its method has learnt of the scene, if it is one that learns scenes.
+    """The feed with the facts that its method has learnt of the scene, if the method learns scenes.
 
-    folder: of the run, where it is kept: a run that was stopped goes on with the same; None: in memory alone.
+    folder: of the run, to keep the facts: a stopped run resumes with the same ones. None: in memory only.
     identity: of the run.
     """
     if not feed.method.learns_scenes:
@@ -35,7 +35,7 @@ def learn_scene(feed: Feed, folder: Path | None = None, identity: str = "") -> F
 
 
 def images_of(feed: Feed) -> Images:
-    """The images of a feed, as a method that learns scenes reads them."""
+    """The images of a feed, in the form that a method uses to learn a scene."""
     return _Shown(feed)
 
 
@@ -52,18 +52,18 @@ class _Shown:
         return self.feed.lr.shape[1], self.feed.lr.shape[2]
 
     def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> Window:
-        """The part of LR rows and columns [start, stop)."""
+        """The window of [start, stop) LR rows and columns."""
         low, sharp, valid, changed = self.feed.show(rows, columns)
         assert sharp is not None
         if changed is not None:
             valid = valid & (changed == 0)
         whole = rows == (0, self.size[0]) and columns == (0, self.size[1])
-        # a scene without a single whole LR pixel is learnt from what its holes were filled with
+        # if the scene has no complete LR pixel, it is learnt from its filled pixels
         mask = sensor_in(None, valid, self.feed.method.scale).mask if whole else valid
         return Window(low, sharp, mask)
 
     def tell(self, share: float) -> None:
-        """Told what share of the scene is learnt."""
+        """Report the learnt share of the scene."""
         if self.told is not None:
             self.told(share)
 

@@ -1,4 +1,4 @@
-"""Super-resolving a scene on the disk: read, computed and written by tiles, resumable, in memory that stays bounded."""
+"""Super-resolving a scene on the disk by tiles. A stopped run resumes, and memory does not grow with the scene."""
 
 import os
 import warnings
@@ -37,25 +37,24 @@ from hsisr.scene import Scene
 from hsisr.screen import say
 from hsisr.system import return_freed_memory
 
-#: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
+#: GDAL's cache for files that it reads or writes. Its own default grows with the machine's memory.
 _GDAL_CACHE_MB = 32
-#: What tells a file of standard deviations from a result.
+#: Tags that distinguish a file of standard deviations from a result.
 _SAID = {"HSISR_CONTENT": "standard deviation"}
 
 
 class Options(SceneOptions):
-    """How to super-resolve a scene; the defaults choose for themselves.
+    """Options for super-resolving a scene. By default, hsisr chooses.
 
-    scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
-    work of one tile, or a text such as 2G; None: a quarter of what is free. device: auto, cpu, cuda, `cuda:<index>`, or
-    several with commas: each takes tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without
-    tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: measure how the guide lies
-    and move it: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave the guide's detail out
-    where it shows other ground. peak, guide_peak: hsisr divides the images by these values for the model. bands,
-    guide_bands: bands to use, from 0, as numbers or a text such as 0-30,40; the result has these bands. read,
-    read_guide: options of the readers
-    (`variable`, `axes`, `nodata`, ...). format: of the output where its ending does not choose it. Raises HsisrError
-    for a value that is not allowed.
+    scale: HR over LR size, if neither the model nor the guide states it. tile, halo: LR pixels. memory: bytes for the
+    work on one tile, or a text such as 2G; None: a quarter of the free memory. device: auto, cpu, cuda, `cuda:<index>`,
+    or several with commas, which share the tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once,
+    without tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: move the guide by the
+    measured displacement: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave out the
+    guide's detail where it shows other ground. peak, guide_peak: values that the model sees as 1. bands, guide_bands:
+    to use, from 0, numbers or a text such as 0-30,40; the result has these bands. read, read_guide: options of the
+    readers (`variable`, `axes`, `nodata`, ...). format: of the output, if its ending does not choose it. Raises
+    HsisrError for a value that is not allowed.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -64,7 +63,7 @@ class Options(SceneOptions):
 
 #: Takes a warning for the user, one line.
 Note = Callable[[str], None]
-#: Writes a file about a result, of the method's images, the result and its standard deviations, if they are asked for.
+#: Writes a file about a result, from the method's images, the result and its standard deviations (or None).
 Page = Callable[[Feed, Scene, Scene | None], None]
 
 
@@ -80,18 +79,18 @@ def super_resolve_file(
     pages: Mapping[Path, Page] | None = None,
     uncertainty: str | os.PathLike | None = None,
 ) -> Path:
-    """Super-resolve a scene file to `out`; returns the path of the result's data.
+    """Super-resolve a scene file to `out`. Returns the path of the result's data.
 
-    lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
-    guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
-    options: how the files are read and the result is written; None: the defaults. preview: a PNG or JPEG to write as
-    well. overwrite: replace outputs that exist; hsisr never replaces inputs. maps: a folder for maps and numbers of the
-    displacement and the change; None: no maps. pages: further files, each with a function that writes it from the
+    lr, guide: any file that `read_scene` reads. A scene file with its own guide needs no other. Several guides on one
+    grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
+    options: how the files are read and the result is written; None: the defaults. preview: also write this PNG or JPEG.
+    overwrite: whether existing outputs are replaced; inputs never are. maps: a folder for maps and numbers of the
+    measured displacement and change; None: no maps. pages: further files, each with a function that writes it from the
     method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for the standard
-    deviation of every sample, in the result's values and float32, if the method can tell it; None: no such file.
-    If a run stops for any reason, the same call goes on at the first missing row of tiles.
-    Raises HsisrError for input that it cannot read or that does not fit together, for outputs that it may not write,
-    and for a full disk.
+    deviation of every sample, in the result's values and float32, for methods that compute it; None: no file.
+    After any stop, the same command resumes at the first missing tile row.
+    Raises HsisrError for inputs that cannot be read or do not fit together, for outputs that may not be written, and
+    for a full disk.
     """
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
@@ -108,7 +107,7 @@ def super_resolve_file(
         )
         writers.check_writable(result, out, options.format)
         said = None
-        if uncertainty is not None:  # a format that cannot hold it is refused before anything is computed
+        if uncertainty is not None:  # refuse a format that cannot hold it before the computation
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, staging, _SAID)
             writers.check_writable(said, uncertainty)
         _announce(prepared, chosen, staging, result, out)
@@ -135,7 +134,7 @@ def super_resolve_file(
 
 
 def environment() -> AbstractContextManager:
-    """What GDAL is told while a scene is read and written."""
+    """GDAL's settings while a scene is read and written."""
     import rasterio
 
     env: AbstractContextManager = rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB)
@@ -154,15 +153,15 @@ def begin(
     uncertainty: bool = False,
     part: str = "",
 ) -> tuple["Prepared", plan.Plan, Staging]:
-    """Open the images, learn what there is to learn of the scene, and plan the run in its folder, or find its plan.
+    """Open the images, learn the scene, and plan the run in its folder, or find its plan.
 
-    outs: files that will be written. maps: whether maps of displacement and change are wanted. uncertainty: whether
-    standard deviations are. part: that this process makes, where several share the run. Raises HsisrError as
+    outs: files to be written. maps: whether maps of displacement and change are wanted. uncertainty: whether standard
+    deviations are wanted. part: the part that this process makes, if several share the run. Raises HsisrError as
     `super_resolve_file`.
     """
     low, sharp = open_images(lr, guide, options)
     sharp = with_channels_that_vary(sharp, model)
-    aligned = folder / f"part-{part}" if part else folder  # several write the same name at one time
+    aligned = folder / f"part-{part}" if part else folder  # several processes write this name at the same time
     aligned.mkdir(exist_ok=True)
     prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, aligned)
     if maps:
@@ -185,7 +184,7 @@ def begin(
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run works with: one feed, and a method for each device."""
+    """The objects of a run: one feed, and a method for each device."""
 
     feed: Feed
     methods: tuple[Method, ...]
@@ -222,11 +221,11 @@ def prepare(
     folder: Path | None = None,
     note: Note = notice,
 ) -> Prepared:
-    """Check that images and method fit together, bring the guide onto the grid, and note what fits badly.
+    """Check that images and method fit together, bring the guide onto the grid, and note faults.
 
-    sharp: the guide, or None. guide_given: whether the user named it, rather than the scene held it. folder: for files
-    that aligning needs; without one the guide is not aligned. note: takes each warning, a line.
-    Raises HsisrError for what does not fit at all.
+    sharp: the guide, or None. guide_given: whether the user named the guide; else it comes from the scene's file.
+    folder: for files of the alignment; without one, the guide is not aligned. note: gets each warning, a line.
+    Raises HsisrError if they do not fit at all.
     """
     found = None
     if sharp is not None and methods[0].needs_guide:
@@ -240,7 +239,7 @@ def prepare(
 
 
 def check_guide_options(model: str, options: Options) -> None:
-    """Raise HsisrError, naming it, for an option that says what to do with a guide where a model uses none."""
+    """Raise HsisrError for an option on guides, with its name, if the model uses no guide."""
     for name in ("align", "correct_shift", "mask_change"):
         if value := getattr(options, name):
             given = option(name, value if value is True else repr(value))
@@ -248,12 +247,12 @@ def check_guide_options(model: str, options: Options) -> None:
 
 
 def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = notice) -> Source | None:
-    """The guide without blank channels, for methods that take any guide; with a line where some are left out."""
+    """The guide without blank channels, for methods that take any guide; a line names channels that are left out."""
     return guide.drop_constant_channels(sharp, note) if sharp is not None and is_untrained(model) else sharp
 
 
 def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice) -> tuple[Source, Source | None]:
-    """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
+    """The LR image and its guide (or None), opened lazily, with the bands that the user chose."""
     whole = Source.of(lr, "LR image", options.read)
     low = chosen_bands(whole, options.bands)
     if guide_path is None:
@@ -267,7 +266,7 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice)
 
 
 def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = notice) -> Feed:
-    """A method with its images, after a look at whether it was trained for such ones."""
+    """A method with its images, after a check against the images of its training."""
     trained = method.metadata
     peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"), trained.get("reach"))
     lines = [lr.incomplete, _lost_place(lr), line, *suitability.check_bands(method, lr)]
@@ -294,47 +293,48 @@ def _lost_place(lr: Source) -> str | None:
 
 
 def is_untrained(model: Any) -> bool:
-    """Whether this names a method that takes any guide, rather than a network that was trained with one."""
+    """Whether `model` names a method that takes any guide, not a network trained with one."""
     return is_name(model) and str(model) not in NAMED
 
 
 def is_name(model: Any) -> bool:
-    """Whether this is a name that hsisr knows, which says nothing of the scale, rather than a file."""
+    """Whether `model` is a name that hsisr knows, not a file. A name does not state the scale."""
     from hsisr.models import registry
 
     return str(model) in registry.names() and not Path(model).exists()
 
 
 def model_file(model: Any) -> Path | None:
-    """The model file that a name stands for, None where it is not a file."""
+    """The model file of a name; None if it is not a file."""
     path = Path(model)
     file = path / "model.safetensors" if path.is_dir() else path
     return file if file.is_file() else None
 
 
 def list_guides(guide: Any) -> list[Any]:
-    """The guides that a user names: one, or several."""
+    """The guides that the user names, one or several, as a list."""
     return list(guide) if isinstance(guide, (list, tuple)) else [guide]
 
 
 def open_methods(model: Any, low: Source, sharp: Source | None, options: Options) -> tuple[Method, ...]:
-    """The method that a user names, once for each device; errors as `open_method` and `choose_device`."""
+    """The method that the user names, once for each device. Errors as `open_method` and `choose_device`."""
     channels = 0 if sharp is None else sharp.shape[0]
     scale = options.scale
     if is_name(model) and scale is None and sharp is not None:
         scale = guide.scale_between(low, sharp, options.align)
     devices = [str(choose_device(name.strip())) for name in options.device.split(",")]
+    methods = tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
     if is_name(model) and str(model) == MADE:
         say(f"model: {MADE}, taught by CAVE; on images of other cameras prior may be better")
-    return tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
+    return methods
 
 
 def on_grid(
     low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = notice
 ) -> guide.Guide:
-    """The guide on the LR image's grid: as it lies, or aligned; with a warning where it does not lie well.
+    """The guide on the LR image's grid, aligned if the user wants it; with a warning if it does not fit well.
 
-    folder: for files that aligning needs; None: it is not aligned. Raises HsisrError as `guide.fit`.
+    folder: for files of the alignment; None: it is not aligned. Raises HsisrError as `guide.fit`.
     """
     scale = method.scale
     known = [image for image in (low, sharp) if image.scene.transform is not None]
@@ -355,10 +355,9 @@ def on_grid(
 
 
 def _check_holes(low: Source, found: guide.Guide, scale: int, masked: bool, note: Note) -> None:
-    """Note how much of the result will have no data because the guide has none, as under its clouds.
+    """Note the part of the result without data because the guide has none, for instance under its clouds.
 
-    masked: whether the LR image stands in there. Raises HsisrError where the two share no pixel with data, for it alone
-    would make the result, or nothing.
+    masked: whether the LR image replaces the guide there. Raises HsisrError if no pixel has data in both images.
     """
     if not (_may_have_holes(found.source) or (found.coverage < 1 and _may_have_holes(low))):
         return
@@ -380,7 +379,7 @@ def _may_have_holes(image: Source) -> bool:
 
 
 def _move(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:
-    """The guide, moved by what is measured, if that is wanted; or a line on what it lies off."""
+    """The guide, moved by the measured displacement if the user wants it; else a line on the displacement."""
     label = found.source.label
     if options.correct_shift in MODELS:
         displacement = align.measure_displacement(low, found, scale, str(options.correct_shift))
@@ -403,7 +402,7 @@ def _move(low: Source, found: guide.Guide, scale: int, options: Options, note: N
 
 
 def _without_change(low: Source, found: guide.Guide, scale: int) -> guide.Guide:
-    """The guide with a stand-in where it shows other ground than the LR image, or has no data."""
+    """The guide with a stand-in wherever it shows other ground than the LR image, or has no data."""
     change = align.find_change(low, found, scale)
     say(f"{found.source.label}: {change.share:.1%} of the ground has changed; its detail is left out there")
     return replace(found, own=OwnDetail(low, change, scale))
@@ -412,7 +411,7 @@ def _without_change(low: Source, found: guide.Guide, scale: int) -> guide.Guide:
 def _plan(
     prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options
 ) -> tuple[Prepared, plan.Plan, Staging]:
-    """What is learnt of the scene and the tiles of the run: those of the run that is resumed, or new ones."""
+    """The facts learnt of the scene, and the run's tiles: those of the resumed run, or new ones."""
     known = run.find_plan(folder, identity)
     memory = plan.chosen_memory(prepared.feed, options.memory, notice) if known is None else 0
     feed = learn_scene(prepared.feed, folder, settings_hash(identity))
@@ -425,7 +424,7 @@ def _plan(
 
 
 def _kept_plan(known: dict[str, Any], feed: Feed, folder: Path) -> plan.Plan:
-    """The plan that a run's folder keeps. Raises HsisrError for one that is damaged."""
+    """The plan kept in a run's folder. Raises HsisrError if it is damaged."""
     with suppress(ValidationError, HsisrError):
         chosen: plan.Plan = TypeAdapter(plan.Plan).validate_python(known)
         if (chosen.tiling.height, chosen.tiling.width) == feed.lr.shape[1:]:
@@ -434,7 +433,7 @@ def _kept_plan(known: dict[str, Any], feed: Feed, folder: Path) -> plan.Plan:
 
 
 def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: Scene, out: Path) -> None:
-    """Say what will be done and what it needs, and check that the disk has it."""
+    """Tell the user what will be done and what it needs, and check the disk space."""
     feed, tiling = prepared.feed, staging.tiling
     rows = len(tiling.rows)
     done = sum(staging.is_finished(row) for row in range(rows))
@@ -454,9 +453,9 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
 
 
 def compute(prepared: Prepared, staging: Staging, rows: range | None = None, ahead: float = 0.0) -> None:
-    """Make the tile rows that are missing; several devices take them in turn.
+    """Make the missing tile rows. Several devices share them.
 
-    rows: those to make; None: all. ahead: time that what follows takes, over that of all tiles.
+    rows: those to make; None: all. ahead: time for the work after the tiles, divided by the time for all tiles.
     """
     columns = len(staging.tiling.columns)
     rows = range(len(staging.tiling.rows)) if rows is None else rows
@@ -484,5 +483,5 @@ def _tiles(feed: Feed, tiling: Tiling, row: int, done: Callable[[], None]) -> It
         inside = [slice(part.inside.start * scale, part.inside.stop * scale) for part in (span, column)]
         yield estimate[:, *inside]
         del estimate
-        return_freed_memory()  # what fragments pile up over many tiles
+        return_freed_memory()  # memory fragments pile up over many tiles
         done()

@@ -1,4 +1,4 @@
-"""Super-resolving in memory: an array, a Scene or a file that fits into it."""
+"""Super-resolving in memory: an array, a Scene, or a file that fits into memory."""
 
 import os
 import warnings
@@ -64,25 +64,24 @@ def super_resolve(
     mask_change: bool = False,
     uncertainty: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Super-resolve a scene that fits into memory; returns (bands, H, W) float32.
+    """Super-resolve a scene that fits into memory. Returns (bands, H, W) float32.
 
-    lr, guide: an array, a Scene, or the path of a file that `read_scene` reads; a scene that holds its own guide needs
-    no other. Values lie in the range of the model's training: [0, 1], unless it comes from `hsisr finetune`; hsisr
-    divides larger ones by their peak. Masked samples of a masked array (numpy.ma) hold no data. A guide that lies on
-    the same grid but covers more ground is cut.
-    model: a network or classical method, the path of a run folder or of a `model.safetensors`, or the name of an
-    untrained method, or `solo`, whose weights come with the package; None: `prior` with a guide, `solo` without.
-    out: file to write as well, in any format of `hsisr export`; it stores numbers in the same way as the LR image.
-    overwrite: replace an `out` that exists; hsisr never replaces a file that it reads.
-    scale: needed if neither model nor guide says it. correct_shift, mask_change: as in `hsisr.inference.Options`.
-    Pixels without data are 0 in the array, nodata in the file; bands without data are the LR image's, every pixel
-    repeated.
-    uncertainty: return a second array as well, the standard deviation of every sample, in the same unit (0 where the
-    image has no data). Only `prior` and `hybrid` can tell it.
-    For scenes larger than memory, and for more options, see `hsisr.inference.super_resolve_file`; it makes the same
-    checks.
-    Warns (UserWarning) if something fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity,
-    and for images and models that do not fit together.
+    lr, guide: an array, a Scene, or the path of a file that `read_scene` reads. A scene with its own guide needs no
+    other. Values must lie in the range of the model's training: [0, 1], unless it comes from `hsisr finetune`. hsisr
+    divides larger ones by their peak. Masked samples of a masked array (numpy.ma) hold no data. A guide on the same
+    grid that covers more ground is cut.
+    model: a network or classical method, the path of a run folder or of a `model.safetensors`, the name of an untrained
+    method, or `solo`, whose weights come with the package. None: `prior` with a guide, `solo` without.
+    out: a file to write as well, in any format of `hsisr export`, stored like the LR image.
+    overwrite: whether an existing `out` is replaced; a file that is read never is.
+    scale: needed if neither model nor guide states it. correct_shift, mask_change: as in `hsisr.inference.Options`.
+    Pixels without data are 0 in the array, and nodata in the file. Bands without data are those of the LR image, with
+    every pixel repeated.
+    uncertainty: whether to return also the standard deviation of every sample, as a second array in the same unit (0
+    where the first has no data), for models that compute it: `prior` and `hybrid`.
+    For scenes larger than memory, and for more options, use `hsisr.inference.super_resolve_file`; both do the same
+    checks. Warns (UserWarning) if images fit badly. Raises HsisrError for files that cannot be read, for NaN and
+    infinity, and for images and models that do not fit together.
 
     Example:
 
@@ -145,7 +144,7 @@ def _method(model: Any, low: Source, sharp: Source | None, options: Options) -> 
 
 
 def _files(image: Any) -> tuple[Path, ...]:
-    """The files that an argument stands for."""
+    """The files behind an argument."""
     if isinstance(image, Scene):
         return image.files
     path = Path(image) if isinstance(image, (str, os.PathLike)) else None

@@ -1,4 +1,4 @@
-"""The contract of models: what each of them must offer and what it may, as attributes and methods with defaults.
+"""The contract of models: what a model must offer and what it may offer, as attributes and methods with defaults.
 
 Who uses a model asks for a name that stands here, never whether an object happens to have it. Three kinds of objects
 keep the contract: `registry.Classical`, a method without training, the closed-form `prior` among them;
@@ -158,7 +158,7 @@ class Model:
     def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
         """How long it takes to learn a scene, and to make it, so that a run can say what is left.
 
-        size, bands, guide_channels: as of `learning_bytes`.
+        size, bands, guide_channels: as for `learning_bytes`.
         """
         return Effort(0.0, 0.0)
 

@@ -135,7 +135,7 @@ class Sspsr(Network):
 class DeepShare(Sspsr):
     """The published network: SSPSR with an RGB path that shares its branches.
 
-    bands, scale, width, group, overlap, skip: as of `Sspsr`.
+    bands, scale, width, group, overlap, skip: as for `Sspsr`.
 
     With 31 bands, scale 4 and the other defaults it has the published 21,460,975 parameters. The RGB path takes
     `group` channels, which RGB mixed by `hsisr.degrade.RGB_TO_EIGHT` has when `group` is the published 8.

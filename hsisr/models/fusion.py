@@ -1,4 +1,4 @@
-"""What networks share that see a whole cube, upsampled to the guide's size, beside the guide."""
+"""The common part of networks that see a whole cube, upsampled to the guide's size, beside the guide."""
 
 from abc import ABC, abstractmethod
 from typing import Any

@@ -49,7 +49,7 @@ def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], se
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     """What a model file says of itself, with its config_hash.
 
-    path: as of `load_model`. Raises HsisrError if it is no model file or is damaged.
+    path: as for `load_model`. Raises HsisrError if it is no model file or is damaged.
     """
     from safetensors import SafetensorError, safe_open
 

@@ -1,4 +1,4 @@
-"""A project of one's own: the folder that `hsisr init` writes, in which `hsisr run` and `snakemake` work."""
+"""A user's project: the folder that `hsisr init` writes. `hsisr run` and `snakemake` work in it."""
 
 import os
 from pathlib import Path
@@ -13,13 +13,13 @@ from hsisr.files import write_text
 from hsisr.pipeline import benchmark as benchmarks
 from hsisr.sources import profiles_folder
 
-#: The data set of a project for which none is named: it comes with hsisr.
+#: The default data set of a project. It comes with hsisr.
 DATASET = "indian_pines"
 
 _MODELS = ("bicubic", "gsa", "prior", "hybrid-10min")
 _SINGLE_IMAGE_MODELS = ("bicubic", "deepshare-10min")
 
-#: Networks that learn something on a laptop: time ends their training, and the cosine with it.
+#: Networks that learn something on a laptop. Their training, with the cosine schedule, is limited by time.
 _NETWORKS = {
     "hybrid-10min": {"base": "hybrid", "learning_rate": 2.0e-3},
     "deepshare-10min": {"base": "deepshare-s", "learning_rate": 5.0e-4},
@@ -71,10 +71,10 @@ def create(
 ) -> list[Path]:
     """Write a project into a folder: Snakefile, config.yaml, profiles, README.md. Returns the files.
 
-    dataset: of the catalogue; None: Indian Pines, which comes with hsisr. source: folder, archive or URL that the data
-    set is taken from; None: where it is published. Of a local folder the scenes that it holds are listed. scale: HR
-    pixels per LR pixel.
-    Raises HsisrError, and writes nothing, if one of the files is there already, or for anything that could not run.
+    dataset: of the catalogue; None: Indian Pines, which comes with hsisr. source: folder, archive or URL of the data
+    set; None: where it is published. If it is a local folder, its scenes are listed. scale: HR pixels per LR pixel.
+    folder: of the project.
+    Raises HsisrError, and writes nothing, if one of the files exists, or if the project could not run.
     """
     folder = Path(folder)
     name = dataset or DATASET
@@ -95,7 +95,7 @@ def create(
 
 
 def _config(dataset: str, source: str | None, scale: int) -> str:
-    """The configuration, checked: it can run as it stands."""
+    """The configuration, after a check that it can run."""
     entry = datasets.entry(dataset)
     if entry.auxiliary:
         raise HsisrError(f"{dataset}: photographs help training, nothing is compared on them; choose another data set")

@@ -1,4 +1,4 @@
-"""The quality page of one result: what its own inputs say of it, in the look of the report."""
+"""The quality page of one result, in the style of the report: does the result agree with its own inputs?"""
 
 import os
 from collections.abc import Callable
@@ -26,20 +26,20 @@ from hsisr.report.pictures import ColorScale, Stretch, choose_encoding
 from hsisr.report.tables import NOTHING, Cell, Column, Table
 from hsisr.scene import Scene
 
-#: LR pixels a side of the part that is shown, and places along an axis that are tried for it.
+#: Side of the shown part in LR pixels, and number of places tried for it along an axis.
 _SHOWN_LR_PX, _PLACES = 72, 3
-#: What all pictures together may take.
+#: Most bytes for all pictures together.
 _PICTURE_BYTES = 6e6
-#: A range of whose variance a guide that does not say what it sees explains less than this is a claim.
+#: For a guide without wavelengths: if it explains less than this part of a range's variance, detail there is a claim.
 _LITTLE = 0.5
-#: Red, green and blue of the second composite, and how far a band may lie from each.
+#: Red, green and blue of the second composite, and the largest distance of a band from each.
 _SWIR_NM, _TOLERANCE_NM = (2200.0, 1650.0, 860.0), 60.0
 _BICUBIC, _MAP_COLOURS = "Bicubic", "inferno"
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The pictures of the part that is shown. about: in words. height, width: in HR pixels."""
+    """The pictures of the shown part. about: in words. height, width: in HR pixels."""
 
     about: str
     height: int
@@ -53,15 +53,15 @@ class Gallery:
 
     @property
     def style(self) -> str:
-        """Its shape, for the style sheet."""
+        """Rules for its shape, for the style sheet."""
         shape = f"--ratio: {self.width / self.height:.4f}; --columns: {len(self.columns)}"
         return f'[data-scene="cut"] {{ {shape} }}'
 
 
 def writer(out: str | os.PathLike) -> Callable[[Feed, Scene, Scene | None], None]:
-    """What writes the page to `out`, given the images of a method and its result, for `super_resolve_file`.
+    """A function that writes the page to `out`, given a method's images and its result, for `super_resolve_file`.
 
-    Raises HsisrError for a file that does not end in .html or .htm.
+    Raises HsisrError if `out` does not end in .html or .htm.
     """
     if Path(out).suffix.lower() not in (".html", ".htm"):
         raise HsisrError(f"{out}: a page ends in .html; give it such a name")
@@ -73,9 +73,9 @@ def writer(out: str | os.PathLike) -> Callable[[Feed, Scene, Scene | None], None
 
 
 def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None) -> str:
-    """The page, as HTML that asks no network.
+    """The page, as HTML that needs no network. feed: the method's images. result: the written scene.
 
-    found: of `hsisr.evaluation.quality.measure`. sigma: standard deviations of the result, if they were asked for.
+    found: from `hsisr.evaluation.quality.measure`. sigma: standard deviations of the result; None without them.
     """
     shown = _gallery(feed, result, found, sigma)
     pictures = [picture.image for row in shown.rows for picture in row.pictures]
@@ -101,7 +101,7 @@ def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None
 
 
 def _finding(feed: Feed, found: Quality) -> str:
-    """The page in two sentences."""
+    """The page's summary in two sentences."""
     off = _percent(np.sqrt(np.mean(found.lr.rmse**2)) / abs(float(found.lr.mean.mean())))
     footprint = "the measured footprint" if found.measured else "an assumed footprint"
     said = f"Seen through {footprint} of an LR pixel, the result differs from the LR image by {off} of its mean (RMSE)."
@@ -111,7 +111,7 @@ def _finding(feed: Feed, found: Quality) -> str:
 
 
 def _facts(feed: Feed, result: Scene, found: Quality) -> list[tuple[str, str]]:
-    """(heading, text) of what the result was made of, and what was estimated."""
+    """(heading, text) of the result's inputs, and of the estimated properties."""
     scale, bands = feed.method.scale, feed.lr.shape[0]
     facts = [
         ("LR image", _image_words(feed.lr)),
@@ -166,7 +166,7 @@ def _registration_words(feed: Feed, found: Quality) -> str:
         return f"{moved}the remaining shift cannot be measured (too small, or without detail)"
     if not found.offset.trusted:
         return f"{moved}the remaining shift is uncertain ({unexplained})"
-    if feed.guide.displacement is not None:  # which says itself what is unexplained
+    if feed.guide.displacement is not None:  # it states the unexplained part itself
         return f"{moved}the remaining shift is {found.offset}"
     return f"{moved}the remaining shift is {found.offset}; {unexplained}"
 
@@ -178,7 +178,7 @@ def _say_sampled(found: Quality) -> str:
 
 
 def _claims(feed: Feed, found: Quality) -> dict[str, str]:
-    """Ranges of the spectrum of which the guide sees nothing, or little where it does not say what it sees, and why."""
+    """Ranges that the guide does not see (or explains little, if it states no wavelengths), with the reason."""
     centres, claims = feed.lr.wavelengths_nm, {}
     if centres is None or found.explained is None:
         return {}
@@ -192,7 +192,7 @@ def _claims(feed: Feed, found: Quality) -> dict[str, str]:
 
 
 def _has_reach(feed: Feed, found: Quality) -> bool:
-    """Whether both images say which wavelengths they see."""
+    """Whether both images state their wavelengths."""
     return feed.lr.wavelengths_nm is not None and found.guide_reach_nm is not None
 
 
@@ -201,13 +201,13 @@ def _span_words(span_nm: tuple[float, float]) -> str:
 
 
 def _count_seen(centres_nm: np.ndarray, found: Quality) -> int:
-    """How many of these bands lie within the guide's reach."""
+    """Number of these bands within the guide's reach."""
     low, high = found.guide_reach_nm or (np.inf, -np.inf)
     return int(((centres_nm >= low) & (centres_nm <= high)).sum())
 
 
 def _range_table(feed: Feed, found: Quality) -> Table:
-    """LR consistency by range of the spectrum."""
+    """LR consistency for each range of the spectrum."""
     centres, rows = feed.lr.wavelengths_nm, {}
     has_reach = _has_reach(feed, found)
     for name, places in spectrum.ranges(centres, feed.lr.shape[0]).items():
@@ -269,7 +269,7 @@ def _agreement_cells(agreement: Agreement, channel: int) -> list[Cell]:
 
 
 def _score_table(found: Quality) -> Table | None:
-    """D_lambda, D_s and QNR, a row a convention."""
+    """D_lambda, D_s and QNR, one row for each convention."""
     rows = {}
     for name, ending in (
         ("Measured footprint" if found.measured else "Assumed footprint", ""),
@@ -302,7 +302,7 @@ def _plots(feed: Feed, found: Quality) -> list[Plot]:
 
 
 def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> Gallery:
-    """Before and after, of the part of the scene where most pixels have data."""
+    """Before and after, for the part of the scene with most valid pixels."""
     scale = feed.method.scale
     rows, columns = _place(feed)
     block = blocks.read(feed, Source(result, "result"), found.footprint, rows, columns)
@@ -338,7 +338,7 @@ def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> 
 
 
 def _place(feed: Feed) -> tuple[blocks.Span, blocks.Span]:
-    """The part that is shown, in LR pixels: of a few that are spread over the scene, one with the most data."""
+    """The shown part, in LR pixels: of a few parts spread over the scene, the one with the most data."""
     height, width = feed.lr.shape[1:]
     places = [
         (rows, columns)
@@ -349,7 +349,7 @@ def _place(feed: Feed) -> tuple[blocks.Span, blocks.Span]:
 
 
 def _composites(feed: Feed) -> list[list[int]]:
-    """Bands, among the good ones, shown as red, green and blue: in natural colours or infrared, and of the SWIR."""
+    """Good bands for red, green and blue: one composite in natural colours or infrared, and one of the SWIR."""
     centres, count = feed.lr.wavelengths_nm, feed.lr.shape[0]
     if centres is None:
         return [spread_bands(count) if count > 2 else [0, 0, 0]]
@@ -372,7 +372,7 @@ def _band_words(bands: list[int], image: Source) -> str:
 
 
 def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Picture:
-    """The guide, on its own stretch."""
+    """The guide, with its own stretch."""
     assert feed.guide is not None
     scale, source = feed.method.scale, feed.guide.source
     values, valid = feed.guide.window(*hr_spans(rows, columns, scale))
@@ -385,7 +385,7 @@ def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Pictu
 
 
 def _stretch(image: np.ndarray, valid: np.ndarray) -> Stretch:
-    """The stretch of the valid pixels (h, w) of an image (3, h, w); of all, where none is valid."""
+    """The stretch of the valid pixels (h, w) of an image (3, h, w); of all pixels, if none is valid."""
     return Stretch.of(np.moveaxis(image[:, valid] if valid.any() else image.reshape(3, -1), 0, -1)[None])
 
 
@@ -395,7 +395,7 @@ def _picture(image: np.ndarray, valid: np.ndarray, stretch: Stretch) -> np.ndarr
 
 
 def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
-    """Where the result does not agree with the LR image. level: mean of the LR image."""
+    """Map of the differences between result and LR image. level: mean of the LR image."""
     error = np.sqrt(((block.degraded - block.low) ** 2).mean(axis=0)) / level
     error = 100 * np.where(block.seen, error, 0)
     colours = ColorScale.over(_MAP_COLOURS, [error])
@@ -411,7 +411,7 @@ def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
 
 
 def _sigma_map(feed: Feed, sigma: Scene, rows: blocks.Span, columns: blocks.Span, level: float, after: str) -> Row:
-    """How far the result may be off. level: mean of the LR image."""
+    """Map of the result's standard deviation. level: mean of the LR image."""
     place = [slice(*span) for span in hr_spans(rows, columns, feed.method.scale)]
     values = sigma.stored[:, *place][feed.lr.good]
     deviation = 100 * np.nan_to_num(np.sqrt((values**2).mean(axis=0)), nan=0.0) / level

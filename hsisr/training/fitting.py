@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Outcome:
     """How a training ended.
 
-    steps, epochs: how many were taken. kept_step: the step whose weights are kept; validation_psnr: of these weights,
+    steps, epochs: how many it took. kept_step: the step whose weights it kept; validation_psnr: of these weights,
     in dB; None without validation. seconds: of training, over all interruptions.
     """
 

@@ -1,4 +1,4 @@
-"""Weights that exist, put where a training would have left its own, so that they are scored beside those."""
+"""Existing weights, placed like the weights of a training, so that they are scored beside those."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ from hsisr.training.fitting import Outcome
 
 
 def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
-    """Make the run folder of a model whose weights come from a file (`Model.weights`); returns it.
+    """Make the run folder of a model with weights from a file (`Model.weights`), and return it.
 
-    The images that the network is for are those of the benchmark's first test pair, which must be made. The model file
-    says where its weights come from. Raises HsisrError if the file is absent, does not fit, or has learnt from scenes
-    that the benchmark tests.
+    The benchmark's first test pair, which must exist, gives the numbers of bands and guide channels. The model file
+    states the origin of its weights. seed: of the run folder. Raises HsisrError if the file is missing, does not fit,
+    or has learnt from scenes that the benchmark tests.
     """
     from hsisr.models import registry
     from hsisr.models.model_files import read_weights, save_model
@@ -45,7 +45,7 @@ def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
 
 
 def _check_unseen(benchmark: Benchmark, model: Model) -> None:
-    """Raise HsisrError where `hsisr weights` taught these weights by a scene that would be tested."""
+    """Raise HsisrError if `hsisr weights` trained these weights on a scene that the benchmark tests."""
     from hsisr.models.model_files import taught_by
 
     assert model.weights is not None

@@ -1,8 +1,8 @@
 """Reader of DESIS's reflectance, level 2A: a folder, or its zip archive, as DLR delivers it.
 
-`*-SPECTRAL_IMAGE.tif` holds int16 with -32768 for no data; `*-METADATA.xml`, or the header `*-SPECTRAL_IMAGE.hdr`, says
-centre, width, gain and offset of each band (value = stored gain + offset). `*-QL_QUALITY-2.tif` holds a layer for each
-class: 1 shadow, 6 and 7 cloud over land and over water.
+`*-SPECTRAL_IMAGE.tif` holds int16 with -32768 for no data. `*-METADATA.xml`, or the header `*-SPECTRAL_IMAGE.hdr`,
+states centre, width, gain and offset of each band (value = stored gain + offset). `*-QL_QUALITY-2.tif` has a layer for
+each class: 1 shadow, 6 and 7 cloud over land and over water.
 """
 
 import re
@@ -26,12 +26,12 @@ _MASKED = (0, 5, 6)
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for the folder or archive of one product, and for its image, header or description beside each other."""
+    """True for the folder or archive of one product, and for its image, header or description next to the others."""
     return _package(path, head) is not None
 
 
 def read(path: Path, quality: str = "mask") -> Scene:
-    """Scene of the product. quality: `mask`: clouds and shadows hold no data; `none`: they count.
+    """Scene of the product. quality: with `mask`, clouds and shadows hold no data; with `none`, they count.
 
     Raises HsisrError for other levels, and for a description that does not fit the image.
     """
@@ -60,7 +60,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
+    """What the product states about itself, and what hsisr makes of it."""
     return products.describe(path, read)
 
 
@@ -69,7 +69,7 @@ def _package(path: Path, head: bytes) -> Package | None:
 
 
 def _bands(package: Package, metadata: str, root: Element, count: int) -> list[np.ndarray]:
-    """Centres, widths, gains and offsets, by the description or else by the header."""
+    """Centres, widths, gains and offsets from the description, or else from the header."""
     path = package.place(metadata)
     keys = ("wavelengthCenterOfBand", "wavelengthWidthOfBand", "gainOfBand", "offsetOfBand")
     rows = [

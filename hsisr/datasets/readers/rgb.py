@@ -13,15 +13,15 @@ from hsisr.scene import Scene
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for PNG, JPEG and BMP. A TIFF is read as a raster unless this reader is asked for."""
+    """True for PNG, JPEG and BMP. TIFF files go to the reader of rasters, unless the user asks for this one."""
     return driver_of(head) in ("PNG", "JPEG", "BMP")
 
 
 def read(path: Path, crs: str | None = None, georeference: str | None = None) -> Scene:
-    """Scene of the channels red, green and blue (or grey), in [0, 1] of the type's range.
+    """Scene of the channels red, green and blue (or grey), scaled from the type's range to [0, 1].
 
-    Transparent pixels are masked. A world file beside the image gives its transform; crs says in which CRS, and
-    georeference=none leaves it out.
+    Transparent pixels are masked. A world file beside the image gives its transform. crs: the CRS of this transform.
+    georeference: `none` leaves the transform out.
     Raises HsisrError for a damaged image and for other numbers of channels.
     """
     pixels = decode(path)
@@ -38,7 +38,7 @@ def read(path: Path, crs: str | None = None, georeference: str | None = None) ->
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Channels, size and type; no pixels are read. Of a palette the channels are its colours."""
+    """Channels, size and type; pixels are not read. For a palette, the channels of its colours."""
     with open_image(path) as image:
         palette = image.count == 1 and image.colorinterp[0].name == "palette"
         channels, rows, columns, dtype = 3 if palette else image.count, image.height, image.width, image.dtypes[0]

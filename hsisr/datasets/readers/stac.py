@@ -1,7 +1,7 @@
-"""Reader of a STAC item, a local JSON file whose assets are images: one of them the scene, another its guide.
+"""Reader of a STAC item: a local JSON file that lists images (assets). One asset is the scene, another its guide.
 
-Assets lie beside the item or below; those at addresses are read only when the user says so. What the item says of an
-asset's bands - centres, widths, scale, offset, nodata - is used where the image itself does not say it.
+Assets lie beside the item or in folders below. Assets at web addresses are read only if the user says so. The item's
+facts on bands (centres, widths, scale, offset, nodata) are used if the image itself does not state them.
 """
 
 import json
@@ -25,7 +25,7 @@ _NM_PER_UM = 1000.0
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for a JSON file that says it is a STAC item."""
+    """True for a JSON file that calls itself a STAC item."""
     if path.suffix.lower() not in (".json", ".geojson") or not head.lstrip().startswith(b"{"):
         return False
     if path.stat().st_size > _MOST_BYTES:
@@ -40,10 +40,10 @@ def matches(path: Path, head: bytes) -> bool:
 def read(path: Path, asset: str | None = None, guide: str | None = None, remote: Any = False) -> Scene:
     """Scene of an item's assets.
 
-    asset: key of the image, or several with commas, which are stacked; by default the one with the key or role `lr`,
-    else the only one with the role `data`. guide: the same of its guide; by default the asset with the key or role
-    `guide`, if there is one. remote: whether (`true`) assets at addresses are read.
-    Raises HsisrError for keys that are missing, and for assets that lie outside the item's folder.
+    asset: key of the image, or several keys with commas, to stack their images. By default, the asset with the key or
+    role `lr`, else the only one with the role `data`. guide: the same for its guide; by default the asset with the key
+    or role `guide`, if there is one. remote: whether (`true`) to read assets at web addresses.
+    Raises HsisrError for missing keys, and for assets outside the item's folder.
     """
     anywhere = products.is_true(path, "remote", remote)
     with damage(path, "STAC item"):
@@ -66,7 +66,7 @@ def read(path: Path, asset: str | None = None, guide: str | None = None, remote:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the item's scene and guide say of themselves."""
+    """What the item's scene and guide state about themselves."""
     return products.describe(path, read)
 
 
@@ -112,7 +112,7 @@ def _image(path: Path, assets: Mapping[str, Any], keys: tuple[str, ...], remote:
 
 
 def _place(path: Path, key: str, asset: Any, remote: bool) -> Path:
-    """Where an asset lies. Raises HsisrError for one that is not beside the item or below, and was not asked for."""
+    """Path of an asset. Raises HsisrError if it lies outside the item's folder and the user did not ask for it."""
     href = asset.get("href") if isinstance(asset, dict) else None
     if not isinstance(href, str) or not href:
         raise HsisrError(f"{path}: its asset {key} has no href")
@@ -129,7 +129,7 @@ def _place(path: Path, key: str, asset: Any, remote: bool) -> Path:
 
 
 def _add_facts(path: Path, key: str, scene: Scene, asset: Mapping[str, Any]) -> Scene:
-    """The scene with what the item says of its bands, where the image does not say it."""
+    """The scene, completed with the item's facts on bands that the image does not state."""
     bands = [{} for _ in range(scene.shape[0])] if not isinstance(asset, dict) else _bands(asset, scene.shape[0])
     changes: dict[str, Any] = {}
     with damage(path, f"STAC item (bands of the asset {key})"):
@@ -151,7 +151,7 @@ def _add_facts(path: Path, key: str, scene: Scene, asset: Mapping[str, Any]) -> 
 
 
 def _bands(asset: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """What is said of each band, out of STAC 1.1's `bands` and 1.0's `eo:bands` and `raster:bands`."""
+    """The facts on each band, from STAC 1.1's `bands` and 1.0's `eo:bands` and `raster:bands`."""
     found: list[dict[str, Any]] = [{} for _ in range(count)]
     for name in ("eo:bands", "raster:bands", "bands"):
         listed = asset.get(name)

@@ -1,4 +1,4 @@
-"""The checkpoints that the papers' authors published: where they are, and those that may be fetched, fetched."""
+"""The checkpoints of the papers' authors: where they are, and how to fetch those that one may fetch."""
 
 import json
 import re

@@ -100,7 +100,7 @@ class Estimate:
     size: LR rows and columns. fit: of the features as `functions` makes them. clipping: None where nothing was cut off.
     residuals: (K, h, w) float32, what the regression leaves at the scene's LR pixels. choices: correlation length and
     ratio of noise to field of each component's residuals. gain: (K, G), what agreement with the guide adds to the
-    coefficients for what the guide has beyond them. response, offset, mismatch, positive: as of `Solution`.
+    coefficients for what the guide has beyond them. response, offset, mismatch, positive: as for `Solution`.
     """
 
     size: tuple[int, int]
