@@ -6,9 +6,9 @@ that changed, from 0 to 1. These parts explain the difference best and have a sh
 Osher, Fatemi, Physica D 1992). The outline costs less along edges of the guide, where change often ends (Bresson and
 others, J. Math. Imaging Vis. 2007).
 
-The method is the primal-dual one of Condat (J. Optim. Theory Appl. 2013) and Vu. Each sample has a step of its own (Pock
-and Chambolle, ICCV 2011). One step for all fits the samples in which guide and stand-in differ most. It is much too
-short for samples in which they are alike.
+The method is the primal-dual one of Condat (J. Optim. Theory Appl. 2013) and Vu. Each sample has a step of its own
+(Pock and Chambolle, ICCV 2011). One step for all fits the samples in which guide and stand-in differ most. It is much
+too short for samples in which they are alike.
 """
 
 from collections.abc import Iterable
