@@ -33,7 +33,7 @@ LEGEND = {
 #: What such a test shows, and what it does not.
 CAVEAT = (
     "a withheld band tests detail in the guide's own range, much of which its other bands show too; it says nothing of "
-    "bands that lie far from all of the guide's"
+    "bands that lie far from all of the guide's, and noise that the guide's bands share counts as detail"
 )
 
 

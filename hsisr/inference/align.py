@@ -97,13 +97,38 @@ def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
 
 
 def share_without_data(lr: Source, guide: Guide, scale: int) -> float:
-    """The part, 0 to 1, of the LR image's valid ground without data in its guide, from windows spread over it."""
+    """The part, 0 to 1, of the LR image's valid ground without data in its guide, from windows spread over it.
+
+    A stand-in for the guide counts as no data.
+    """
+    plain = replace(guide, own=None)
     seen = lacking = 0
     for rows, columns in lr.samples(scale):
         known = lr.window(rows, columns, slice(0, 1))[1].repeat(scale, axis=0).repeat(scale, axis=1)
         seen += int(known.sum())
-        lacking += int((known & ~guide.window(*hr_spans(rows, columns, scale))[1]).sum())
+        lacking += int((known & ~plain.window(*hr_spans(rows, columns, scale))[1]).sum())
     return lacking / max(seen, 1)
+
+
+def lacks_data(lr: Source, guide: Guide, scale: int) -> np.ndarray:
+    """LR pixels (h, w) in which half of the guide's pixels, or more, have no data; reads the guide by strips."""
+    plain = replace(guide, own=None)
+    strips = []
+    for rows in _strips(lr, guide, scale):
+        valid = plain.window(*hr_spans(rows, (0, lr.shape[2]), scale))[1]
+        strips.append(valid.reshape(-1, scale, lr.shape[2], scale).mean(axis=(1, 3)) <= 0.5)
+    return np.concatenate(strips)
+
+
+def have_common_data(lr: Source, guide: Guide, scale: int) -> bool:
+    """Whether any pixel has data in both images; reads them by strips up to the first such pixel."""
+    plain = replace(guide, own=None)
+    for rows in _strips(lr, guide, scale):
+        span = (0, lr.shape[2])
+        known = lr.window(rows, span, slice(0, 1))[1].repeat(scale, axis=0).repeat(scale, axis=1)
+        if (known & plain.window(*hr_spans(rows, span, scale))[1]).any():
+            return True
+    return False
 
 
 def measure(lr: Source, guide: Guide, scale: int) -> Offset | None:

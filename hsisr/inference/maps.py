@@ -12,6 +12,7 @@ from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement
 from hsisr.errors import HsisrError
 from hsisr.files import write_json
+from hsisr.inference import align
 from hsisr.inference.feed import Feed
 from hsisr.scene import Scene
 
@@ -19,8 +20,8 @@ from hsisr.scene import Scene
 _NUMBERS, _DISPLACEMENT, _CHANGE = "registration.json", "displacement", "change"
 #: The map of a result's uncertainty.
 _GUIDED = "guided.tif"
-#: Colour of changed ground in the picture.
-_CHANGED = np.array([255, 64, 0], np.uint8)
+#: Colours, in the picture, of changed ground, and of ground without data in the guide.
+_CHANGED, _LACKING = np.array([255, 64, 0], np.uint8), np.array([0, 96, 255], np.uint8)
 
 
 def map_files(folder: str | os.PathLike, uncertainty: bool = False) -> list[Path]:
@@ -38,8 +39,9 @@ def check_mappable(feed: Feed) -> None:
 def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
     """Write the measurements of a pair: registration.json, and maps as .tif (with the LR image's place) and .png.
 
-    displacement: of the guide in rows and columns, in guide pixels. change: 1 where the result has no detail of the
-    guide. Maps have one value for each LR pixel. feed: one that `check_mappable` accepts.
+    displacement: of the guide in rows and columns, in guide pixels. change: where the result has no detail of the
+    guide, 1 for changed ground, 2 for ground without data in the guide. Maps have one value for each LR pixel.
+    feed: one that `check_mappable` accepts.
     """
     guide = feed.guide
     assert guide is not None
@@ -51,7 +53,9 @@ def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
         _write_displacement(folder / _DISPLACEMENT, guide.displacement, feed)
     if guide.own is not None:
         numbers["changed"] = guide.own.change.share
-        _write_change(folder / _CHANGE, guide.own.change, feed)
+        lacking = align.lacks_data(feed.lr, guide, feed.method.scale)
+        numbers["without_data"] = float(lacking.mean())
+        _write_change(folder / _CHANGE, guide.own.change, lacking, feed)
     write_json(folder / _NUMBERS, numbers)
 
 
@@ -85,14 +89,16 @@ def _write_displacement(path: Path, displacement: Displacement, feed: Feed) -> N
     picture.write(path.with_suffix(".png"), np.rint(255 * colours).astype(np.uint8))
 
 
-def _write_change(path: Path, change: Change, feed: Feed) -> None:
+def _write_change(path: Path, change: Change, lacking: np.ndarray, feed: Feed) -> None:
     height, width = feed.lr.shape[1:]
-    changed = _in_full(change.changed[None], (height, width), change.cell)
-    _export(path.with_suffix(".tif"), changed.astype(np.uint8), feed)
+    kinds = np.where(lacking, 2, _in_full(change.changed[None], (height, width), change.cell)).astype(np.uint8)
+    _export(path.with_suffix(".tif"), kinds, feed)
     step = change.cell
     values, valid = feed.lr.window((0, height), (0, width), slice(feed.lr.shape[0] // 2, feed.lr.shape[0] // 2 + 1))
     shown = stretch(values[:, ::step, ::step], valid[::step, ::step], values[:, valid])
-    shown[changed[0, ::step, ::step]] = shown[changed[0, ::step, ::step]] // 2 + _CHANGED // 2
+    for kind, colour in ((1, _CHANGED), (2, _LACKING)):
+        place = kinds[0, ::step, ::step] == kind
+        shown[place] = shown[place] // 2 + colour // 2
     picture.write(path.with_suffix(".png"), shown)
 
 

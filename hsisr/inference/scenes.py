@@ -230,8 +230,7 @@ def prepare(
     found = None
     if sharp is not None and methods[0].needs_guide:
         found = on_grid(low, sharp, methods[0], options, folder, note)
-        if not options.mask_change:
-            _note_holes(low, found, methods[0].scale, note)
+        _check_holes(low, found, methods[0].scale, options.mask_change, note)
     elif sharp is not None and guide_given:
         note(f"{methods[0].name} uses no guide; {sharp.label} is not read")
     if found is None:
@@ -355,17 +354,28 @@ def on_grid(
     return _without_change(low, found, scale) if options.mask_change else found
 
 
-def _note_holes(low: Source, found: guide.Guide, scale: int, note: Note) -> None:
-    """Note the part of the result without data because the guide has none, for instance under its clouds."""
-    scene = found.source.scene
-    if found.coverage < 1 or (scene.mask is None and scene.nodata is None):
+def _check_holes(low: Source, found: guide.Guide, scale: int, masked: bool, note: Note) -> None:
+    """Note the part of the result without data because the guide has none, for instance under its clouds.
+
+    masked: whether the LR image replaces the guide there. Raises HsisrError if no pixel has data in both images.
+    """
+    if not (_may_have_holes(found.source) or (found.coverage < 1 and _may_have_holes(low))):
         return
     lacking = align.share_without_data(low, found, scale)
-    if lacking:
+    if lacking == 1 and not align.have_common_data(low, found, scale):
+        raise HsisrError(
+            f"{found.source.label}: has no data on any pixel where {low.label} has, so that it tells nothing of it; "
+            "give a guide with data there, or super-resolve without one"
+        )
+    if lacking and not masked and found.coverage == 1:
         note(
             f"{found.source.label}: has no data on {percent(lacking)} of the ground of {low.label}, and so has the "
             f"result; {option('mask_change', True)} makes it of the LR image alone there"
         )
+
+
+def _may_have_holes(image: Source) -> bool:
+    return image.scene.mask is not None or image.scene.nodata is not None
 
 
 def _move(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:

@@ -110,12 +110,32 @@ def test_ground_that_the_guide_lacks_is_made_of_the_scene_alone(files, sharp):
     short = scene_of(sharp[:3, :-32], finer(TRANSFORM))
     export(short, files / "short.tif")
     out = super_resolve_file(
-        files / "lr.tif", files / "short.tif", "prior", files / "sr.tif", replace(CPU, mask_change=True)
-    )
+        files / "lr.tif", files / "short.tif", "prior", files / "sr.tif", replace(CPU, mask_change=True),
+        maps=files / "maps",
+    )  # fmt: skip
+    lacking = read_scene(files / "maps" / "change.tif").cube[0] == 2
+    assert lacking[-32 // SCALE :].all() and not lacking[: -32 // SCALE].any()
+    told = json.loads((files / "maps" / "registration.json").read_text())
+    assert told["without_data"] == pytest.approx(32 / SIDE) and told["changed"] == 0
     bicubic = super_resolve_file(files / "lr.tif", None, "bicubic", files / "b.tif", replace(CPU, scale=SCALE))
     below = (slice(None), slice(-28, -4), slice(4, -4))
     assert read_scene(out).mask is None or np.asarray(read_scene(out).mask).all()
     assert error(out, sharp, below) <= error(bicubic, sharp, below)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("half", ["mask", "border"])
+def test_a_pair_without_common_data_is_refused(sharp, half, masked):
+    """The guide's data end where those of the LR image begin: by its mask, or because it reaches no further."""
+    low = np.ma.array(degrade.degrade(sharp, "wald", SCALE, noise=0))
+    guide = np.ma.array(sharp[:3], copy=True)
+    low[:, :, : SIDE // SCALE // 2] = np.ma.masked
+    guide[:, :, SIDE // 2 :] = np.ma.masked
+    if half == "border":
+        low = replace(scene_of(low.data), mask=~low.mask[0])
+        guide = scene_of(guide.data[:, :, : SIDE // 2], finer(TRANSFORM))
+    with pytest.raises(HsisrError, match="has no data on any pixel where .* has, so that it tells nothing of it; give"):
+        hsisr.super_resolve(low, guide, model="gsa", mask_change=masked)
 
 
 def test_python_takes_both_for_arrays(sharp):
