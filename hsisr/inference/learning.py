@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsisr.degrade.sensor import gaussian_footprint, sensor_in
+from hsisr.errors import HsisrError
 from hsisr.inference import kept
 from hsisr.inference.feed import Feed
 from hsisr.inference.progress import Learning
@@ -18,7 +19,7 @@ def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> F
     """The feed with what its method has learnt of the scene, if it is one that learns scenes.
 
     folder: of the run, where it is kept: a run that was stopped goes on with the same; None: in memory alone.
-    identity: of the run.
+    identity: of the run. Raises HsisrError, with the name of the LR image, for one that nothing can be learnt from.
     """
     if not feed.method.learns_scenes:
         return feed
@@ -28,7 +29,10 @@ def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> F
     if learnt is None:
         footprint = feed.footprint or gaussian_footprint(feed.method.scale)
         told = None if path is None or not feed.effort.learning else _told(feed)
-        learnt = feed.method.estimate(_Shown(feed, told), footprint)
+        try:
+            learnt = feed.method.estimate(_Shown(feed, told), footprint)
+        except HsisrError as error:
+            raise HsisrError(f"{feed.lr.label}: {error}") from error
         if path is not None:
             kept.write(path, learnt, identity)
     return replace(feed, learnt=learnt)
