@@ -32,7 +32,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/codespell
-	$(BIN)/python .ci/mypy-ratchet
+	$(BIN)/mypy
 	$(BIN)/python .ci/prose
 
 # material's notice about mkdocs 2, which is not what is installed, is not ours to repeat

@@ -10,4 +10,4 @@ snakemake -n                                 what would run
 include: "workflow/Snakefile"
 
 
-workflow.default_target = "all"  # that of an included file is not taken
+workflow.default_target = "all"  # Snakemake ignores the default target of an included file

@@ -81,7 +81,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def _add_notebook(page: str, folded: bool, files: Files, config: MkDocsConfig) -> None:
     """Run a notebook; its pictures, and itself for Jupyter, become files beside its page."""
-    notebook = notebooks.executed(ROOT / "docs" / page)
+    notebook = notebooks.execute(ROOT / "docs" / page)
     place = Path(page)
     _RUN[page], made = notebooks.as_markdown(notebook, place.stem, folded)
     made[f"{place.stem}.ipynb"] = nbformat.writes(notebook).encode()

@@ -51,7 +51,7 @@ def run(page: Path) -> NotebookNode:
     return nbformat.reads(text, as_version=4)
 
 
-def executed(page: Path) -> NotebookNode:
+def execute(page: Path) -> NotebookNode:
     """As `run`, but what an equal run has made is taken from where it is kept."""
     kept = KEPT / f"{page.stem}-{_digest(page)}.ipynb"
     KEPT.mkdir(parents=True, exist_ok=True)
@@ -77,7 +77,7 @@ def as_markdown(notebook: NotebookNode, name: str, folded: bool = False) -> tupl
             parts.append(cell.source)
             heading = (re.findall(r"^#+ (.+)$", cell.source, re.MULTILINE) or [heading])[-1]
             continue
-        results = [] if cell.source.startswith("%%writefile ") else _printed(cell.outputs)
+        results = [] if cell.source.startswith("%%writefile ") else _block_of(cell.outputs)
         for data, metadata in ((output.data, output.metadata) for output in cell.outputs if "data" in output):
             if "image/png" in data:
                 file = f"{name}-{len(pictures) + 1}.png"
@@ -98,7 +98,7 @@ def as_markdown(notebook: NotebookNode, name: str, folded: bool = False) -> tupl
     return "\n\n".join(parts) + "\n", pictures
 
 
-def _printed(outputs: list[NotebookNode]) -> list[str]:
+def _block_of(outputs: list[NotebookNode]) -> list[str]:
     """What a cell printed, as one block without colours; or nothing."""
     text = "".join(output.text for output in outputs if output.output_type == "stream")
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)

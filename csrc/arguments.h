@@ -1,4 +1,4 @@
-// arguments.h - what a scan works on; shared by the kernel, its launcher and the binding.
+// arguments.h - the arguments of a scan; shared by the kernel, its launcher and the binding.
 #pragma once
 #include <cstdint>
 

@@ -1,6 +1,6 @@
 // binding.cpp - registers the kernels of one library with the dispatcher, under its own namespace HSISR_LIBRARY.
-// Schemas seen by users, shapes and gradients are in hsisr/ops/scan.py; here tensors become pointers and strides.
-// Only light headers: torch/extension.h or ATen/ATen.h would multiply the build time.
+// Schemas for users, shapes and gradients are in hsisr/ops/scan.py; here tensors become pointers and strides.
+// Include only light headers: torch/extension.h or ATen/ATen.h would multiply the build time.
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
@@ -19,8 +19,8 @@
 
 namespace {
 
-// Sizes of a channels-last map along a scan over rows (dim 2) or columns (dim 3). Strides are computed, not asked for:
-// torch leaves those of a dimension of size 1 open.
+// Sizes of a channels-last map along a scan over rows (dim 2) or columns (dim 3). Strides are computed here, because
+// torch does not define the stride of a dimension of size 1.
 struct Map {
   int64_t images, channels, image_stride, step_stride, pixel_stride, steps, pixels;
 
@@ -149,7 +149,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> weight_gradients(const at::Tensor
 
 #endif
 
-// one more level of macros, so that HSISR_LIBRARY is replaced by its value before it becomes a name
+// one more level of macros: the value of HSISR_LIBRARY must replace it before it becomes a name
 #define HSISR_REGISTER(library) TORCH_LIBRARY(library, m)
 #define HSISR_IMPLEMENT(library, device) TORCH_LIBRARY_IMPL(library, device, m)
 

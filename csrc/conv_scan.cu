@@ -1,5 +1,5 @@
-// conv_scan.cu - launches the scan kernel of the variant that this library is compiled for. No torch headers: they
-// would take a minute where this takes seconds.
+// conv_scan.cu - launches the scan kernel of this library's variant. It includes no torch headers: with them, compiling
+// would take a minute instead of seconds.
 #include <cuda_runtime.h>
 
 #include "conv_scan.h"

@@ -2,21 +2,23 @@
 //
 // Forward, over the slices i = 0 .. steps-1 of an image (rows, or columns: the strides decide):
 //     h[0] = x[0]      z[i] = K * h[i-1] + b      h[i] = x[i] + prelu_a(z[i])
-// with K a dense channels x channels x taps kernel along the slice. The data gradient is the same recurrence against
-// the direction, with K transposed and flipped:
+// with K a dense channels x channels x taps kernel along the slice. The data gradient is the same recurrence in the
+// opposite direction, with K transposed and flipped:
 //     dh[i] = g[i] + K^T * dz[i+1]                dz[i] = dh[i] * (z[i] > 0 ? 1 : a),   dz[0] = 0
 //
-// One block per image runs the whole scan in one launch. The weights stay in registers, the last slice ("state": h, or
-// dz) in shared memory; per step each x is read once, each h (and z) written once. Two barriers a chunk of pixels:
+// One block per image runs the whole scan in one launch. The weights stay in registers. The last slice (the "state": h,
+// or dz) stays in shared memory. A step reads each x once and writes each h (and z) once. Each chunk of pixels has two
+// barriers:
 //
 //     all warps     read x, z for the epilogue (ahead of use); multiply; hand partial sums to their owners
-//     --- barrier: partial sums are complete, and nobody reads the chunk's old state any more
+//     --- barrier: partial sums are complete, and no warp reads the chunk's old state any more
 //     all warps     add up the parts they own; h, z -> global; new state -> shared, over the old
 //     --- barrier: the new state is complete, and the partial sums may be overwritten
 //
-// The state is overwritten in place although a pixel's neighbours still need it: the row swings. Even steps store it
-// `radius` pixels to the left of where they read it and walk the chunks from left to right; odd steps the reverse. What
-// a chunk overwrites, no later chunk reads. That takes half the shared memory of two buffers.
+// The state is overwritten in place, although a pixel's neighbours still need it. This works because the row swings.
+// Even steps store the state `radius` pixels to the left of where they read it, and walk the chunks from left to right.
+// Odd steps do the reverse. So no chunk overwrites a state that a later chunk reads. Two buffers would need twice the
+// shared memory.
 #pragma once
 #include "arguments.h"
 #include "engine.h"
@@ -24,7 +26,7 @@
 
 namespace conv_scan {
 
-// What one thread finishes of a chunk, or has fetched for it.
+// The values of a chunk that one thread finishes, or has fetched.
 template <class V, int TILES>
 using Owned = float[V::groups][TILES][2];
 
@@ -51,7 +53,7 @@ class Scan {
     }
     const int chunk_count = chunks<V>(arg_.pixels, TILES);
     for (int i = threadIdx.x; i < state_elements<V>(arg_.pixels, TILES); i += V::threads) state_[i] = 0;
-    // no barrier: nobody touches the state before the first chunk's own
+    // no barrier here: no warp touches the state before the first chunk's barrier
     for (int t = 0; t < arg_.steps; ++t)
       for (int n = 0; n < chunk_count; ++n) chunk(t, t % 2 ? chunk_count - 1 - n : n, n + 1 == chunk_count);
   }
@@ -68,7 +70,7 @@ class Scan {
     fetch(slice_offset, first, x, z);
     if (t > 0) {
       float sums[V::parts][TILES][2];
-      // the first tap of pixel 0 lies `radius` before the row, which odd steps find at `radius`, even ones at twice that
+      // odd steps read the row at `radius`, even steps at 2 * `radius`; the first tap of pixel 0 is `radius` before it
       engine_.template multiply<TILES>(state_ + (first + (t % 2 ? 0 : V::radius)) * V::pixel_stride, state_, lane_, k_split_,
                                        sums);
       hand_over(sums, sum);
@@ -80,7 +82,7 @@ class Scan {
     __syncthreads();
   }
 
-  // Loads that do not depend on the recurrence: issued before the products, they arrive under them.
+  // Loads that do not depend on the recurrence. They start before the products and arrive during them.
   __device__ __forceinline__ void fetch(int64_t slice_offset, int first, Owned<V, TILES>& x, Owned<V, TILES>& z) const {
     visit([&](int group, int tile, int e, int o, int m) {
       const bool inside = o < V::channels && first + m < arg_.pixels;
@@ -90,7 +92,7 @@ class Scan {
     });
   }
 
-  // Keep the parts that this warp finishes, the engine's first ones; write the others where their owners look for them.
+  // Keep the parts that this warp finishes (the engine's first ones); write the others where their owners read them.
   __device__ __forceinline__ void hand_over(const float (&sums)[V::parts][TILES][2], Owned<V, TILES>& own) {
 #pragma unroll
     for (int part = 0; part < V::parts; ++part) {
@@ -137,7 +139,7 @@ class Scan {
         z_out = t > 0 ? sum[group][tile][e] + bias_[group] : 0.f;
         next = out = x[group][tile][e] + (z_out > 0.f ? z_out : slope_ * z_out);
       }
-      // padding channels hold zeros and keep them: their weights, inputs and biases are zeros
+      // padding channels stay zero, because their weights, inputs and biases are zero
       state_[(row_start + first + m) * V::pixel_stride + o] = to_state<V>(next);
       if (o >= V::channels) return;
       const int64_t at = slice_offset + (first + m) * arg_.pixel_stride + o;
@@ -146,7 +148,7 @@ class Scan {
     });
   }
 
-  // The old row sticks out of the new one by `radius` pixels, where the next step expects zeros.
+  // The old row reaches `radius` pixels beyond the new one. The next step expects zeros there.
   __device__ __forceinline__ void clear_halo(int t) {
     State* strip = state_ + (t % 2 ? V::radius : V::radius + arg_.pixels) * V::pixel_stride;
     for (int i = threadIdx.x; i < V::radius * V::pixel_stride; i += V::threads) strip[i] = 0;

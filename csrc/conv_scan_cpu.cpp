@@ -1,8 +1,8 @@
-// conv_scan_cpu.cpp - the scan with GCC's vector types: compiled with -march=native, it fills whatever width there is.
+// conv_scan_cpu.cpp - the scan with GCC's vector types; -march=native makes them as wide as the processor allows.
 //
-// The inner kernel keeps PIXELS x 2 vectors of sums in registers; per weight vector pair it broadcasts one state value
-// a pixel. The last slice is kept in a scratch row with a zero halo, so that no tap needs a test for the border.
-// A sum's order never depends on the number of threads, so neither does a result.
+// The inner kernel keeps PIXELS x 2 vectors of sums in registers. For each pair of weight vectors, it broadcasts one
+// state value of each pixel. A scratch row with a zero halo holds the last slice, so no tap has to test for the border.
+// The order of a sum never depends on the number of threads, so the results do not either.
 #include "conv_scan_cpu.h"
 
 #include <omp.h>
@@ -71,7 +71,7 @@ class Buffer {
   T* data_;
 };
 
-// The weights as the inner kernel reads them: for each pair of output vectors, (taps, inputs, 2 vectors).
+// The weights in the order in which the inner kernel reads them: (taps, inputs, 2 vectors) for each output vector pair.
 template <class T>
 class PackedWeights {
  public:
@@ -101,8 +101,8 @@ class PackedWeights {
   Buffer<T> data_;
 };
 
-// sums[p][v] = all taps and inputs of PIXELS neighbouring pixels, for VECTORS vectors of output channels. STRIDE, from
-// pixel to pixel, is a constant so that each address is one register plus a number.
+// sums[p][v] = sum over all taps and inputs, for PIXELS neighbouring pixels and VECTORS vectors of output channels.
+// STRIDE, from pixel to pixel, is a constant: so each address is one register plus a number.
 template <class T, int VECTORS, int PIXELS, int STRIDE>
 inline __attribute__((always_inline)) void multiply(const T* state, const T* weight, int taps, int channels,
                                                     Vector<T> (&sums)[PIXELS][VECTORS]) {
@@ -118,7 +118,7 @@ inline __attribute__((always_inline)) void multiply(const T* state, const T* wei
     }
 }
 
-// What is done with the sums of one vector of channels at one pixel; forward and backward.
+// Turns the sums of one vector of channels at one pixel into results; forward and backward.
 template <class T>
 struct Forward {
   const T *x, *bias;
@@ -170,7 +170,7 @@ class Scan {
   }
 
  private:
-  // One thread an image: nothing to wait for.
+  // One thread for each image: no thread waits for another.
   void run_images(int threads) const {
 #pragma omp parallel num_threads(threads)
     {
@@ -184,7 +184,7 @@ class Scan {
     }
   }
 
-  // Few images: all threads share each step's tiles and meet after it.
+  // For few images: all threads share the tiles of a step, and wait for each other after it.
   void run_rows(int threads) const {
     Buffer<T> rows(g_.images * 2 * row_);
     std::memset(rows.get(), 0, g_.images * 2 * row_ * sizeof(T));
@@ -200,7 +200,7 @@ class Scan {
     const int pixels = std::min(tile_pixels, g_.pixels - tile * tile_pixels);
     const T* last = rows + (t % 2) * row_;
     T* next = rows + ((t + 1) % 2) * row_;
-    // a short last tile takes the smallest kernel that covers it
+    // a short last tile uses the smallest kernel that covers it
     constexpr int half = tile_pixels / 2, third = tile_pixels / 3;
     for (int b = 0; b < weights_.blocks(); ++b) {
       const int vectors = std::min(2, divide_up(g_.channels - 2 * b * width<T>, width<T>));
@@ -240,7 +240,7 @@ class Scan {
   const size_t row_;
 };
 
-// Calls f with the scratch row's stride as a constant: the least power of two that holds the channels and a vector pair.
+// Calls f with the scratch row's stride as a constant: the smallest power of two for the channels and a vector pair.
 template <class T, class F>
 void with_stride(int channels, F&& f) {
   const int padded = divide_up(channels, width<T>) * width<T>;
@@ -259,7 +259,7 @@ void scan(const Geometry& g, const T* weight, const Epilogue& epilogue, bool bac
 }
 
 // Weight gradients of a share of the slices, as (taps, inputs, outputs padded to STRIDE). Runs of pixels are copied to
-// scratch that stays in the first-level cache while every pair of channel blocks passes over it.
+// scratch. The scratch stays in the first-level cache while all pairs of channel blocks use it.
 template <class T, int STRIDE>
 class WeightGradient {
  public:
@@ -329,7 +329,7 @@ class WeightGradient {
     pixels_ += count;
   }
 
-  // Adds the scratch runs' products of `gradient_inputs` inputs and VECTORS vectors of outputs.
+  // Adds the products of `gradient_inputs` inputs and VECTORS vectors of outputs over the scratch runs.
   template <int VECTORS>
   __attribute__((noinline)) void add_block(int tap, int i, int o) {
     Vector<T> sums[gradient_inputs][VECTORS] = {};
@@ -363,7 +363,7 @@ class WeightGradient {
 template <class T, int STRIDE>
 void weight_gradients_of(const Geometry& g, const T* h, const T* dx, const T* z, const T* dz, T* dweight, T* dbias,
                          T* dslope) {
-  // a fixed number of shares, added in their order: the result does not depend on the number of threads
+  // a fixed number of shares, added in order: so the result does not depend on the number of threads
   constexpr int shares = 16;
   std::unique_ptr<WeightGradient<T, STRIDE>> share[shares];
   const int64_t slices = g.images * (g.steps - 1);

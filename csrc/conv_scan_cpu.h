@@ -4,7 +4,7 @@
 
 namespace conv_scan_cpu {
 
-// Where the elements of a map lie, in elements; the channels are contiguous.
+// Strides and sizes of a map, in elements; the channels are contiguous.
 struct Geometry {
   int64_t images, image_stride, step_stride, pixel_stride;
   int steps, pixels, channels, taps;
@@ -15,15 +15,15 @@ struct Geometry {
 
 constexpr int max_channels = 128;
 
-// h and, unless null, z from x; weight is (channels, channels, taps).
+// Computes h from x, and z unless it is null; weight is (channels, channels, taps).
 template <class T>
 void forward(const Geometry& geometry, const T* x, const T* weight, const T* bias, T slope, T* h, T* z);
 
-// Gradients of x and of z from the gradient of h.
+// Computes the gradients of x and of z from the gradient of h.
 template <class T>
 void backward(const Geometry& geometry, const T* grad, const T* z, const T* weight, T slope, T* dx, T* dz);
 
-// Gradients of weight, bias and slope from what the two scans left, all overwritten.
+// Computes the gradients of weight, bias and slope from the results of the two scans; overwrites all three.
 template <class T>
 void weight_gradients(const Geometry& geometry, const T* h, const T* dx, const T* z, const T* dz, T* dweight, T* dbias,
                       T* dslope);

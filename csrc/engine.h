@@ -1,9 +1,9 @@
-// engine.h - a warp's share of "weight times state": the weights that it keeps in registers, and the product.
+// engine.h - a warp's share of "weight times state": its weights in registers, and the product.
 //
-// An engine fills sums[part][tile][e]. The parts start with those that the warp itself finishes, then come those of
-// the next K split, and so on: so the registers to keep are known when compiling, and none is indexed by the warp.
-// Which channel and which pixel of the chunk an element is, the engine tells:
-//   tensor cores   part: 8 output channels, one a lane group;  e: the two neighbouring pixels of a lane
+// An engine fills sums[part][tile][e]. First come the parts that the warp itself finishes, then the parts of the next
+// K split, and so on. So the compiler knows which registers to keep, and no register is indexed by the warp's number.
+// The engine says which channel and which pixel of the chunk an element stands for:
+//   tensor cores   part: 8 output channels, one for each lane group;  e: the two neighbouring pixels of a lane
 //   ffma           part: 2 of a tile's 8 pixels;  e: which of the two;  a lane is one output channel
 #pragma once
 #include "layout.h"
@@ -25,7 +25,7 @@ __device__ __forceinline__ uint16_t to_half(float x) {
   else return to_fp16(x);
 }
 
-// A value as the state keeps it in shared memory. tf32x3 and ffma need all its bits.
+// A value in the type of the state in shared memory. tf32x3 and ffma need all its bits.
 template <class V>
 __device__ __forceinline__ typename V::State to_state(float x) {
   if constexpr (V::half_operands) return to_half<V>(x);
@@ -62,7 +62,7 @@ class TensorCoreEngine {
           }
   }
 
-  // state: position of the first pixel's first tap; zero: a place in shared memory that always holds one
+  // state: position of the first pixel's first tap; zero: a place in shared memory that always holds a zero
   template <int TILES>
   __device__ __forceinline__ void multiply(const typename V::State* state, const typename V::State* zero, int lane, int,
                                            float (&sums)[V::parts][TILES][2]) const {
@@ -73,8 +73,9 @@ class TensorCoreEngine {
       for (int tile = 0; tile < TILES; ++tile) c[row][tile] = FragmentC{{0.f, 0.f, 0.f, 0.f}};
 #pragma unroll
     for (int tap = 0; tap < V::taps; ++tap) {
-      // Left alone, ptxas splits the weights of all taps ahead of use, runs out of registers and spills. A number that
-      // only we know to be zero stops it: the split depends on it, and the branch ends the block of code it reorders.
+      // Without this branch, ptxas splits the weights of all taps ahead of use, runs out of registers and spills. The
+      // split depends on a number that is always zero, but ptxas does not know that. So it cannot split early, and the
+      // branch ends the block of code in which it reorders.
       float opaque_zero = 0.f;
       if constexpr (V::arithmetic == Arithmetic::tf32x3) {
         opaque_zero = *const_cast<const volatile float*>(zero);
@@ -91,7 +92,7 @@ class TensorCoreEngine {
         for (int r = 0; r < 4; ++r) sums[2 * row + r / 2][tile][r % 2] = c[row][tile].v[r];
   }
 
-  // the rows of the weights are laid out so that the warp's own parts come first
+  // the rows of the weights are in an order that puts the warp's own parts first
   __device__ static int channel(int lane, int row_warp, int k_split, int part) {
     return row_warp * V::rows + (part + k_split * V::groups) % V::parts * 8 + lane / 4;
   }
@@ -163,7 +164,7 @@ class FfmaEngine {
         weights_[tap][i] = weight_at<V, BACKWARD>(weight, row_warp * V::rows + lane, first_channel_ + i, tap);
   }
 
-  // Each state value is loaded once, all lanes from one address, and meets every tap that reaches it.
+  // All lanes load each state value once, from one address, and multiply it by every tap that reaches it.
   template <int TILES>
   __device__ __forceinline__ void multiply(const float* state, const float*, int, int k_split,
                                            float (&sums)[V::parts][TILES][2]) const {
@@ -197,7 +198,7 @@ class FfmaEngine {
   }
 
  private:
-  // Brings the warp's own part to the front: a pixel's place in the registers is fixed while summing.
+  // Brings the warp's own part to the front. This comes last, because summing needs fixed registers for each pixel.
   template <int BY, int TILES>
   __device__ static __forceinline__ void rotate_if(bool condition, float (&sums)[V::parts][TILES][2]) {
 #pragma unroll

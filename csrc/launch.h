@@ -1,4 +1,4 @@
-// launch.h - the few words in which a kernel and its launch differ between nvcc and the host emulation.
+// launch.h - the few words of a kernel and its launch that differ between nvcc and the host emulation.
 #pragma once
 #if defined(__CUDACC__)
 #define HSISR_SHARED_MEMORY(name) extern __shared__ __align__(16) unsigned char name[]

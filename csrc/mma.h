@@ -1,5 +1,5 @@
-// mma.h - the only header with PTX: tensor-core products of register fragments and the roundings of their operands.
-// The host emulation replaces all of it by emulation/mma.h, which plays the documented layouts over a warp's lanes.
+// mma.h - the only header with PTX: tensor-core products of register fragments, and the rounding of their operands.
+// The host emulation replaces all of it by emulation/mma.h, which follows the documented layouts over a warp's lanes.
 //
 // Layouts (PTX ISA, mma.m16n8k8 and m16n8k16), with g = lane / 4 and t = lane % 4:
 //   A  v[0]: row g     v[1]: row g+8   of columns t       (tf32), 2t and 2t+1   (16-bit, packed, low half first)
@@ -58,7 +58,7 @@ __device__ __forceinline__ void mma_bf16(FragmentC& c, const FragmentA& a, const
 __device__ __forceinline__ void mma_fp16(FragmentC& c, const FragmentA& a, const FragmentB& b) {
 #if __CUDA_ARCH__ >= 800
   HSISR_MMA("m16n8k16.row.col.f32.f16.f16.f32", c, a, b);
-#else  // sm_75 has the product for half the depth
+#else  // sm_75 only has the product of half the depth
   for (int half = 0; half < 2; ++half)
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3},{%4,%5},{%6},{%0,%1,%2,%3};"
                  : "+f"(c.v[0]), "+f"(c.v[1]), "+f"(c.v[2]), "+f"(c.v[3])

@@ -1,4 +1,4 @@
-// variant.h - the variant that this library is compiled for, given by -D flags that hsisr/ops/plan.py chooses.
+// variant.h - the variant of this library, given by -D flags that hsisr/ops/plan.py chooses.
 #pragma once
 #include "layout.h"
 
@@ -9,7 +9,7 @@
 using LibraryVariant = conv_scan::Variant<HSISR_CHANNELS, HSISR_TAPS, conv_scan::Arithmetic::HSISR_ARITHMETIC,
                                           HSISR_ROW_TILES, HSISR_K_SPLITS, HSISR_PIXEL_SPLITS>;
 
-// Calls f(std::integral_constant<int, T>) for the number of tiles a chunk; false if the library has no such kernel.
+// Calls f(std::integral_constant<int, T>) for this number of tiles; returns false if the library has no such kernel.
 template <int TILES, class F>
 bool if_tiles(int tiles, F&& f) {
   if constexpr (TILES <= HSISR_MAX_TILES) {

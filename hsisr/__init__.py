@@ -1,6 +1,6 @@
 """hsisr: hyperspectral image super-resolution, from raw data sets to trained models, scores and a report.
 
-Importing the package is cheap: sub-modules, and torch with them, load when a name is first used.
+Importing the package is cheap: a sub-module, and torch with it, loads when one of its names is first used.
 """
 
 from typing import TYPE_CHECKING

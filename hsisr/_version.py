@@ -1,3 +1,3 @@
-"""The version, alone in its file: what the build reads and what the package says."""
+"""The version number, in a file of its own: the build reads it, and the package shows it."""
 
 __version__ = "0.1.0"

@@ -1,8 +1,8 @@
-"""Affine transforms as Scene keeps them: (a, b, c, d, e, f) takes (column, row) to (a column + b row + c, d .. + f)."""
+"""Affine transforms: (a, b, c, d, e, f) maps (column, row) to x = a column + b row + c, y = d column + e row + f."""
 
 from hsisr.errors import HsisrError
 
-#: From (column, row) of a pixel's corner to coordinates.
+#: Maps (column, row), counted from the corner of the first pixel, to coordinates.
 Transform = tuple[float, ...]
 
 
@@ -14,7 +14,7 @@ def chain(outer: Transform, inner: Transform) -> Transform:
 
 
 def inverse(transform: Transform) -> Transform:
-    """The transform back. Raises HsisrError for one that takes an area to a line."""
+    """The inverse of `transform`. Raises HsisrError if `transform` maps an area to a line."""
     a, b, c, d, e, f = transform
     area = a * e - b * d
     if not area:
@@ -24,11 +24,11 @@ def inverse(transform: Transform) -> Transform:
 
 
 def apply(transform: Transform, column: float, row: float) -> tuple[float, float]:
-    """Where a place lies: (x, y)."""
+    """The coordinates (x, y) of a column and a row."""
     a, b, c, d, e, f = transform
     return a * column + b * row + c, d * column + e * row + f
 
 
 def finer(transform: Transform, factor: float) -> Transform:
-    """The transform of pixels `factor` times as fine, from the same corner."""
+    """The transform of a grid with the same corner, whose pixels are `factor` times finer."""
     return chain(transform, (1 / factor, 0.0, 0.0, 0.0, 1 / factor, 0.0))

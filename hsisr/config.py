@@ -70,12 +70,12 @@ class Patches(Section):
     )
     places: Literal["grid", "random"] = Field(
         "grid",
-        description="For fixed protocols. grid: patches `stride_lr_px` apart; random: `crops_per_scene` of each scene, "
-        "at places that are drawn once.",
+        description="For fixed protocols. grid: patches `stride_lr_px` apart; random: `crops_per_scene` of each "
+        "scene, at random places that stay the same.",
     )
     to_border: bool = Field(
         True,
-        description="On a grid: also the patches that touch the far borders, where the stride leaves a rest over.",
+        description="On a grid: take also the patches that touch the far borders, if the stride leaves a rest.",
     )
 
 
@@ -89,11 +89,11 @@ class Schedule(Section):
         "Mixup's: times 0.3^floor(n / every_epochs) in epoch n, counted from 1, and times 0.3 more in the last.",
     )
     every_epochs: float = Field(30, gt=0, description="Epochs between halvings; Spectral Mixup's published value is 5.")
-    warmup_steps: int = Field(0, ge=0, description="Optimiser steps of linear rise at the start.")
+    warmup_steps: int = Field(0, ge=0, description="Optimiser steps in which the rate rises linearly from the start.")
 
 
 class TotalVariation(Section):
-    """Smoothness of the output, added to every objective's L1 distance: SSPSR's and Spectral Mixup's loss."""
+    """Penalty for a rough output, added to every objective's L1 distance: the loss of SSPSR and Spectral Mixup."""
 
     space: float = Field(
         0, ge=0, description="Weight of the mean squared difference of neighbouring pixels; published: 1e-3."
@@ -106,7 +106,7 @@ class TotalVariation(Section):
 class Objective(Section):
     """An objective beside the labelled one."""
 
-    count: Positive = Field(1, description="Times in an iteration.")
+    count: Positive = Field(1, description="How often it runs in an iteration.")
     weight: float = Field(
         1,
         gt=0,
@@ -151,8 +151,8 @@ class Objectives(Section):
     )
     unlabelled: UnlabelledObjective | None = Field(
         None,
-        description="On `count` batches of LR-only scenes both paths must agree; needs an RGB path, wavelengths, and "
-        "a split with an unlabelled part.",
+        description="On `count` batches of LR-only scenes, both paths must agree. Needs an RGB path, wavelengths, and"
+        " a split with an unlabelled part.",
     )
     step: Literal["each", "together"] = Field(
         "each",
@@ -162,7 +162,7 @@ class Objectives(Section):
 
 
 class Training(Section):
-    """How a network is trained. The defaults are MulSR's published protocol (spec: IEEE TGRS 2023).
+    """How to train a network. The defaults are MulSR's published protocol (spec: IEEE TGRS 2023).
 
     An iteration is a batch of labelled patches and what `objectives` adds to it.
     """
@@ -170,24 +170,25 @@ class Training(Section):
     epochs: float | None = Field(
         200,
         gt=0,
-        description="Passes over the patches, or over those of an objective that runs out of them earlier; ends "
-        "earlier at `max_steps`.",
+        description="Passes over the patches; an objective with fewer patches of its own ends a pass earlier. "
+        "`max_steps` may end the training before.",
     )
-    max_steps: Positive | None = Field(None, description="Optimiser steps after which training ends.")
+    max_steps: Positive | None = Field(None, description="Number of optimiser steps after which the training ends.")
     max_minutes: float | None = Field(
         None,
         gt=0,
-        description="Minutes of training, over all its interruptions, after which it ends. Raised before it has ended, "
-        "training goes on to the later end. Where a run ends then depends on the machine.",
+        description="Minutes after which the training ends; interruptions do not count. If you raise the number "
+        "before the end, the training goes on to the later end. The last step of such a run depends on "
+        "the machine.",
     )
     patience_validations: Positive | None = Field(
-        None, description="Validations in a row without a new best after which training ends; none: never."
+        None, description="The training ends after so many validations in a row without a new best; none: never."
     )
     batch_size: Positive = Field(32, description="Patches in a batch, over all devices.")
     accumulate: Positive = Field(
         1,
-        description="Parts that a batch is taken in, one after the other, where it does not fit into memory; the same "
-        "result but for rounding.",
+        description="Number of parts of a batch, which train one after the other if the batch does not fit into "
+        "memory; the result is the same, except for rounding.",
     )
     bands_per_step: Positive = Field(1, description="Bands of each patch in one optimiser step; published: 1.")
     visit: Literal["all", "random"] = Field(
@@ -203,8 +204,8 @@ class Training(Section):
         None,
         gt=0,
         lt=1,
-        description="Decay of an exponential moving average of the weights, such as 0.999, which is then what is "
-        "validated and kept; none: the weights themselves.",
+        description="Decay of an exponential moving average of the weights, such as 0.999. hsisr then validates and "
+        "keeps the average; none: the weights themselves.",
     )
     schedule: Schedule = Schedule()
     labelled_scenes: Positive | None = Field(
@@ -222,21 +223,27 @@ class Training(Section):
         "every patch in its 8 flips and rotations in every epoch, crops in one of them at random (Spectral Mixup).",
     )
     validate_every_steps: Positive = Field(1000, description="Optimiser steps between scores of the validation part.")
-    save_every_seconds: float = Field(30, gt=0, description="Time between states from which a stopped run resumes.")
+    save_every_seconds: float = Field(
+        30, gt=0, description="Seconds between saved states, from which a stopped run resumes."
+    )
     select: Literal["validation", "last"] = Field(
-        "validation", description="Which weights are kept: best validation PSNR, or the last. Never the test part."
+        "validation",
+        description="Which weights to keep: those of the best validation PSNR, or the last. The test part never "
+        "chooses.",
     )
     threads: Positive | None = Field(
-        None, description="CPU threads; none: what the job was given. Fix it for byte-identical results."
+        None, description="CPU threads; none: those of the job. Fix it for byte-identical results."
     )
     workers: Annotated[int, Field(ge=0)] | None = Field(
         None,
-        description="Processes that prepare batches; 0: the trainer itself; none: all but one of `threads` where a GPU "
-        "computes, else 0. The batches are the same ones.",
+        description="Processes that prepare batches; 0: the trainer itself; none: with a GPU, all but one of "
+        "`threads`, else 0. The batches do not depend on it.",
     )
     device: str = Field("auto", pattern=_DEVICE, description="auto, cpu, cuda or cuda:<index>.")
     devices: Positive = Field(
-        1, description="GPUs, or CPU processes, of each node that share every batch; the same result but for rounding."
+        1,
+        description="GPUs, or CPU processes, of each node that share every batch; the result is the same, except for "
+        "rounding.",
     )
     nodes: Positive = Field(1, description="Nodes that share every batch, started by srun or torchrun.")
     precision: Literal[32, "bf16", "fp16"] = Field(
@@ -253,13 +260,13 @@ class Recipe(Section):
         description="Registered model: bicubic, gsa, mulsr, ...; or module:Class, a network in a file beside "
         "config.yaml or in an installed package; see docs/custom-experiments.md."
     )
-    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="One run a seed.")
+    seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="Seeds; each makes one run.")
     training: dict[str, Any] = Field({}, description="Changes to the section `training` for this model.")
     weights: str | None = Field(
         None,
-        description="Weights that exist, scored beside what is trained here: a paper's own checkpoint, or a model file "
-        "of hsisr, or `shipped`, those of solo that come with hsisr; none: train. Of `training`, only device and "
-        "threads count then.",
+        description="Existing weights instead of a training: a paper's own checkpoint, a model file of hsisr, or "
+        "`shipped`, those of solo that come with hsisr or those of hybrid that `hsisr weights` has made; none: train. "
+        "With weights, only device and threads of `training` count.",
     )
 
     @property
@@ -269,34 +276,35 @@ class Recipe(Section):
 
 
 class BenchmarkChoice(Section):
-    """What a benchmark compares, where it differs from its data set's defaults."""
+    """What a benchmark compares, and what differs from the defaults of its data set."""
 
     models: list[Name] | None = Field(None, min_length=1, description="Names from `models:` or of registered models.")
     response: str | None = Field(
         None,
-        description="Spectral response of the simulated guide: a name, or a file (.csv, .txt, .mat, .npy); with @index "
-        "behind it, it is applied by number of the band, not by wavelength.",
+        description="Spectral response of the simulated guide: a name, or a file (.csv, .txt, .mat, .npy); a name "
+        "with @index behind it goes by number of the band, not by wavelength.",
     )
     noise: float | None = Field(
         None, ge=0, description="Noise sigma on the LR image of the test, range [0, 1]; 0.0316 is variance 0.001."
     )
     seed: int = Field(0, ge=0, description="Seed of the degradation's noise.")
     convention: str | None = Field(
-        None, description="Metric convention, where it is not the protocol's: plain clips nothing."
+        None, description="Metric convention, if not that of the protocol: plain clips nothing."
     )
-    patches: Patches | None = Field(None, description="Training patches, where they differ from the section `patches`.")
+    patches: Patches | None = Field(None, description="Training patches: what differs from the section `patches`.")
     folds: int | None = Field(
         None,
         ge=2,
         le=1000,
-        description="Cross-validation: the scenes of the split are dealt into so many folds, and each fold tests what "
-        "the others train; scores are means over the folds. None: the split as it is.",
+        description="Cross-validation: number of folds into which hsisr deals the scenes of the split. Each fold "
+        "tests the scenes on which the others train; scores are means over the folds. None: the split as "
+        "it is.",
     )
-    fold_seed: int = Field(0, ge=0, description="Seed by which scenes are dealt into folds.")
+    fold_seed: int = Field(0, ge=0, description="Seed that deals the scenes into folds.")
 
 
 class Evaluation(Section):
-    """What is measured beside the scores."""
+    """What hsisr measures beside the scores."""
 
     runtime: bool = Field(
         True, description="Time, memory and operations of all models of a benchmark, in turns, on one crop."
@@ -362,11 +370,11 @@ Move = Annotated[
 class SceneOptions:
     """How a scene of the user's own is super-resolved: of `hsisr predict`, the section `predict` and Python alike."""
 
-    scale: Positive | None = Field(None, description="HR pixels per LR pixel; else as model or guide say.")
+    scale: Positive | None = Field(None, description="HR pixels per LR pixel; if left out, as model or guide say.")
     align: bool = Field(False, description="Reproject or resample the guide onto the scene's grid.")
     correct_shift: Move = Field(
         None,
-        description="Move the guide by what is measured: by a shift above 0.5 LR pixel (also without a word), an "
+        description="Measure how the guide lies and move it: by a shift above 0.5 LR pixel (or without a word), an "
         "affine map, or a field, a smooth displacement.",
     )
     mask_change: bool = Field(
@@ -374,10 +382,10 @@ class SceneOptions:
     )
     exact: bool = Field(False, description="The whole scene at once: no tiles, no borders.")
     tile: Annotated[int, Field(ge=8)] | None = Field(
-        None, description="Side of a tile in LR pixels; else as memory allows."
+        None, description="Side of a tile in LR pixels; if left out, as memory allows."
     )
     halo: Annotated[int, BeforeValidator(_no_switch), Field(ge=0)] | None = Field(
-        None, description="LR pixels read around a tile; else measured."
+        None, description="LR pixels to read around a tile; if left out, measured."
     )
     memory: Bytes | None = Field(
         None, description="Memory for the work of one tile; else a quarter of what is free when the run starts."
@@ -385,7 +393,7 @@ class SceneOptions:
     device: str = Field("auto", description="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")
     precision: Literal["32", "bf16", "fp16"] = Field("32", description="32, bf16 or fp16.")
     format: str | None = Field(None, description="Format where the ending does not choose it.")
-    peak: Peak | None = Field(None, description="Value of the scene that the model is shown as 1.")
+    peak: Peak | None = Field(None, description="Value of the scene that counts as 1 for the model.")
     guide_peak: Peak | None = Field(None, description="The same for the guide.")
     bands: Bands | None = Field(None, description="Bands to use, from 0, such as 0-30,40.")
     guide_bands: Bands | None = Field(None, description="Bands of the guide to use.")
@@ -406,11 +414,9 @@ class Prediction(SceneOptions):
     report: str | None = Field(
         None, description="Page (.html) that says how well the result agrees with scene and guide."
     )
-    maps: str | None = Field(
-        None, description="Folder for maps and numbers of the displacement and change that were found."
-    )
+    maps: str | None = Field(None, description="Folder for maps and numbers of the displacement and the change.")
     uncertainty: str | None = Field(
-        None, description="File for a standard deviation of every sample of the result; prior and hybrid tell it."
+        None, description="File for the standard deviation of every sample of the result; for prior and hybrid."
     )
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     memory: Bytes = Field(768 * 2**20, description="Memory for the work of one tile; the job asks for 4 GB in all.")
@@ -440,7 +446,7 @@ class Prediction(SceneOptions):
 
 
 class Sweep(Section):
-    """One scene under every degradation of a grid: which PSFs, widths, shifts, responses and noise a method stands."""
+    """One scene under every degradation of a grid of PSFs, widths, shifts, responses and noise."""
 
     scene: str = Field(description="The scene: any file that hsisr reads, such as data/scenes/cave/balloons.h5.")
     scale: Annotated[int, Field(ge=2)] = Field(4, description="HR pixels per LR pixel.")
@@ -458,7 +464,9 @@ class Sweep(Section):
         description="Of the guide: a count of channels, equal boxes over the scene's bands, or a response's name.",
     )
     snr_db: list[Finite | None] = Field([None, 30.0], min_length=1, description="Noise of the LR image; null: without.")
-    size_px: Positive | None = Field(256, description="Side of the middle of the scene that is used; none: all of it.")
+    size_px: Positive | None = Field(
+        256, description="Side of the square in the middle of the scene that the sweep uses; none: the whole scene."
+    )
     seed: int = Field(0, ge=0, description="Seed of the noise.")
 
 
@@ -466,7 +474,9 @@ class Report(Section):
     """What the report shows."""
 
     title: str = "Hyperspectral super-resolution"
-    scenes: Positive = Field(4, description="Test scenes shown as pictures per benchmark.")
+    scenes: Positive = Field(
+        4, description="Number of test scenes that the report shows as pictures, for each benchmark."
+    )
 
 
 class Config(Section):
@@ -476,10 +486,8 @@ class Config(Section):
         {}, description="Benchmarks that `all` makes, named <dataset>_x<scale>[_<protocol>]."
     )
     models: dict[Name, Recipe] = Field({}, description="Models beside the registered ones.")
-    sources: dict[str, str] = Field(
-        {}, description="Data set -> folder, file:// or URL that replaces the place it is published at."
-    )
-    scenes: dict[str, list[str]] = Field({}, description="Data set -> scenes to use, where not all.")
+    sources: dict[str, str] = Field({}, description="Data set -> folder, file:// or URL that replaces the publisher's.")
+    scenes: dict[str, list[str]] = Field({}, description="Data set -> scenes to use, if not all.")
     splits: dict[str, str] = Field({}, description="Data set -> name of one of its splits.")
     datasets: dict[str, dict[str, Any]] = Field({}, description="Your own data sets; see docs/datasets.md.")
     protocols: dict[str, dict[str, Any]] = Field(
@@ -493,7 +501,7 @@ class Config(Section):
         {}, description="Scenes of your own: name -> what makes predictions/<name>.tif; see docs/your-own-scene.md."
     )
     sweeps: dict[Name, Sweep] = Field(
-        {}, description="Name -> a scene and the grid of degradations that models stand; results/sweeps/<name>.json."
+        {}, description="Name -> a scene and a grid of degradations, for results/sweeps/<name>.json."
     )
     report: Report = Report()
 
@@ -550,6 +558,15 @@ def load(paths: str | os.PathLike | Iterable[str | os.PathLike] = "config.yaml")
     return Config.parse(merged, " + ".join(map(str, files)))
 
 
+def check_files(paths: Iterable[str | os.PathLike]) -> None:
+    """Raise HsisrError for a file that `load` cannot read, such as one that names a key twice.
+
+    For files that Snakemake reads: it would keep the last value in silence.
+    """
+    for path in paths:
+        _read_yaml(Path(path))
+
+
 def check_section(model: type[BaseModel], content: Mapping[str, Any], where: str, beside: Iterable[str] = ()) -> Any:
     """Build one pydantic section, with the same one-line errors as the configuration.
 
@@ -574,11 +591,27 @@ def json_schema() -> dict:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Config.model_json_schema()}
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML that names no key twice: the last one would win in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        seen: dict[str, yaml.ScalarNode] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and seen.setdefault(key.value, key) is not key:
+                first, second = seen[key.value].start_mark.line + 1, key.start_mark.line + 1
+                where = f"line {first}" if first == second else f"lines {first} and {second}"
+                raise HsisrError(f"{self.name}: names {key.value} twice, {where}; keep one, or join what they hold")
+        return node
+
+
 def _read_yaml(path: Path) -> dict:
     if not path.exists():
         raise HsisrError(f"{path}: no such configuration file")
     try:
-        content = yaml.safe_load(read_text(path))
+        loader = _Loader(read_text(path))
+        loader.name = str(path)
+        content = loader.get_single_data()
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise HsisrError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     _check_extent(path, content)

@@ -1,4 +1,4 @@
-"""Devices: what a user's `auto` or `cuda` stands for. Of several GPUs a free one is taken, and held while we live."""
+"""Devices: the meaning of `auto` and `cuda`. With several GPUs, hsisr takes a free one and holds it until it ends."""
 
 import re
 import tempfile
@@ -11,15 +11,15 @@ from hsisr.locks import Lock, Taken, take
 if TYPE_CHECKING:
     import torch
 
-#: Locks of the GPUs that this process holds as long as it lives.
+#: Locks of the GPUs that this process holds until it ends.
 _held: dict[int, Lock] = {}
 
 
 def choose_device(name: str, where: str = "device") -> "torch.device":
     """The torch device for `auto`, `cpu`, `cuda` or `cuda:<index>`.
 
-    `auto` takes a GPU where there is one, else the CPU. `auto` and `cuda` take a GPU as `take_gpus` does, an index
-    counts the visible ones. where: the setting that holds the name, for errors.
+    `auto` is a GPU if there is one, else the CPU. `auto` and `cuda` choose a GPU like `take_gpus`; an index counts the
+    visible GPUs. name: the user's word. where: the setting with this word, for errors.
     Raises HsisrError for another name, and for a GPU that torch does not see.
     """
     import torch
@@ -40,10 +40,10 @@ def choose_device(name: str, where: str = "device") -> "torch.device":
 
 
 def take_gpus(count: int) -> list[int]:
-    """Indices of `count` visible GPUs that no other hsisr process holds; they are held until this process ends.
+    """Indices of `count` visible GPUs that no other hsisr process holds. This process then holds them until it ends.
 
-    CUDA_VISIBLE_DEVICES, as Slurm and users set it, says what is visible; indices count what it names. GPUs that this
-    process holds come first. Where fewer are free, those with most free memory are shared with other processes.
+    CUDA_VISIBLE_DEVICES, as Slurm and users set it, decides which GPUs are visible; indices count only these. GPUs that
+    this process already holds come first. If too few are free, it shares the ones with most free memory.
     Raises HsisrError if fewer are visible.
     """
     import torch

@@ -1,4 +1,4 @@
-"""`hsisr doctor`: what this machine offers, what is missing, and what follows from it."""
+"""`hsisr doctor`: what this machine offers, what is missing, and what this means for the user."""
 
 import importlib.util
 import os
@@ -6,9 +6,9 @@ import shutil
 import sys
 from importlib import metadata
 
-#: Free disk below which the demo would not fit, GiB: its files take about 0.5.
+#: Free disk that the demo needs, in GiB; its files take about 0.5.
 NEEDED_DISK_GIB = 2.0
-#: Installed distribution -> why the demo needs it.
+#: Installed distribution -> the reason why the demo needs it.
 NEEDED = {
     "torch": "networks",
     "snakemake": "the workflow",

@@ -1,8 +1,7 @@
-"""Files between steps: written whole or not at all, stamped, and refused when unknown.
+"""Files between steps: written completely or not at all, stamped, and refused if unknown.
 
-Every write goes to a temporary name in the target's folder, is flushed to the disk and then renamed, so that no
-reader ever sees half a file. Every file carries the schema that it follows, the hsisr version and the hash of
-the settings that made it.
+Every write goes to a temporary name in the target's folder, is flushed to the disk and then renamed. So no reader ever
+sees half a file. Every file carries its schema, the hsisr version and the hash of the settings that made it.
 """
 
 import errno
@@ -21,9 +20,9 @@ from hsisr import limits, temporary
 from hsisr.errors import HsisrError
 
 SCHEMA_VERSION = 1
-#: With less left on a disk, that is named as what may have failed.
+#: If a disk has less free space, an error names this as a possible cause.
 _LITTLE_BYTES = 16 * 2**20
-#: With less, it is what has failed: libraries then say whatever the missing bytes lead them to.
+#: If a disk has less free space, this is the cause: libraries then fail in many ways.
 _NOTHING_BYTES = 64 * 2**10
 
 
@@ -31,8 +30,8 @@ _NOTHING_BYTES = 64 * 2**10
 def atomic_path(path: str | os.PathLike, suffix: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it and move it to `path`, on failure remove it.
 
-    path: the file to be written; its folder is made. suffix: ending of the temporary name, for libraries that
-    choose a format by it.
+    path: the file to write; its folder is made. suffix: ending of the temporary name, for libraries that choose a
+    format by it.
     """
     path = Path(path)
     try:
@@ -53,7 +52,7 @@ def atomic_path(path: str | os.PathLike, suffix: str = "") -> Iterator[Path]:
 
 
 def cannot_write(path: str | os.PathLike, error: Exception) -> HsisrError:
-    """The one line for a file that could not be written whole, with the space that is left where that may be why."""
+    """The one line for a file that could not be written. If the disk may be full, it states the free space."""
     free = _free(Path(path))
     told = error.strerror if isinstance(error, OSError) else None
     reason = told or " ".join(str(error).split()) or type(error).__name__
@@ -64,7 +63,7 @@ def cannot_write(path: str | os.PathLike, error: Exception) -> HsisrError:
 
 
 def check_space(path: str | os.PathLike, needed: int, when: str = "") -> None:
-    """Raise HsisrError, with the numbers, unless the disk of `path` has so many bytes left. when: a word on it."""
+    """Raise HsisrError, with both numbers, if the disk of `path` has less than `needed` free bytes. when: their use."""
     free = _free(Path(path))
     if needed > free:
         raise HsisrError(
@@ -74,7 +73,7 @@ def check_space(path: str | os.PathLike, needed: int, when: str = "") -> None:
 
 
 def size(count: int) -> str:
-    """Bytes as a person reads them."""
+    """A number of bytes for people to read."""
     for unit, step in (("GB", 10**9), ("MB", 10**6)):
         if count >= step:
             return f"{count / step:.1f} {unit}"
@@ -88,14 +87,14 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Write JSON atomically, indented; keys keep their order. NaN and infinity are refused, as JSON has none."""
+    """Write JSON atomically, indented. Keys keep their order. NaN and infinity are refused, as JSON has none."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike, kind: str | None = None) -> dict:
-    """Read a JSON file; with `kind`, one that hsisr wrote as that kind of file (see `stamp`).
+    """Read a JSON file. With `kind`, it must be hsisr's own file of that kind (see `stamp`).
 
-    Raises HsisrError if the file is absent, cannot be read, is not JSON, or is of another kind or schema.
+    Raises HsisrError if the file is missing, unreadable, not JSON, or of another kind or schema.
     """
     path = Path(path)
     content = parse_json(path, read_text(path))
@@ -107,7 +106,7 @@ def read_json(path: str | os.PathLike, kind: str | None = None) -> dict:
 
 
 def read_text(path: str | os.PathLike) -> str:
-    """A text file of UTF-8. Raises HsisrError if it is absent, cannot be read, is larger than any, or other text."""
+    """A text file of UTF-8. Raises HsisrError if it is missing, unreadable, too large, or in another encoding."""
     path = Path(path)
     try:
         limits.check(path, limits.TEXT_BYTES, path.stat().st_size, "bytes of text")
@@ -121,15 +120,15 @@ def read_text(path: str | os.PathLike) -> str:
 
 
 def parse_json(path: str | os.PathLike, text: str) -> Any:
-    """What a JSON text holds. path: where it stands, for errors. Raises HsisrError if it is none."""
+    """The content of a JSON text. path: its file, for errors. Raises HsisrError if it is not JSON."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError: also numbers of thousands of digits
+    except (ValueError, RecursionError) as error:  # ValueError: also for numbers of thousands of digits
         raise HsisrError(f"{path}: not a JSON file ({error})") from error
 
 
 def stamp(kind: str, settings: Any = None) -> dict[str, Any]:
-    """What every file carries: its kind and schema, the hsisr version, the hash of the settings that made it."""
+    """The attributes that every file carries: kind and schema, hsisr version, hash of the settings that made it."""
     return {
         "schema": f"hsisr/{kind}/{SCHEMA_VERSION}",
         "hsisr_version": hsisr.__version__,
@@ -138,7 +137,7 @@ def stamp(kind: str, settings: Any = None) -> dict[str, Any]:
 
 
 def check_stamp(path: str | os.PathLike, attributes: dict, kind: str) -> None:
-    """Raise HsisrError unless `attributes` carry the stamp of this kind of file in a schema that we know."""
+    """Raise HsisrError unless `attributes` hold the stamp of this kind of file, in a known schema."""
     found = attributes.get("schema")
     expected = f"hsisr/{kind}/{SCHEMA_VERSION}"
     if found == expected:
@@ -149,7 +148,7 @@ def check_stamp(path: str | os.PathLike, attributes: dict, kind: str) -> None:
 
 
 def settings_hash(settings: Any) -> str:
-    """Twelve hex digits that identify settings: equal for equal values, whatever the order of keys."""
+    """Twelve hex digits that identify settings: equal for equal values, for any order of keys."""
     canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
@@ -165,12 +164,12 @@ def file_hash(path: str | os.PathLike) -> str:
 
 
 def natural_key(text: str) -> list:
-    """Sort key under which `band_2` comes before `band_10`."""
+    """Sort key that puts `band_2` before `band_10`."""
     return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", text)]
 
 
 def _free(path: Path) -> int:
-    """Bytes that are free on the disk of a file that may not be there yet, nor its folder."""
+    """Free bytes on the disk of a file. The file and its folder need not exist yet."""
     path = path.absolute()
     return shutil.disk_usage(next(folder for folder in path.parents if folder.is_dir())).free
 

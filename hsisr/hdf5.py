@@ -1,9 +1,10 @@
-"""The one door to HDF5: what our own files hold is checked before it is used, and nothing outside a file is followed.
+"""All access to HDF5. The content of hsisr's own files is checked before use. Links out of a file are not followed.
 
-Our files - scenes, pairs, patches, previews - carry a stamp. A file without it is somebody else's, and is only refused;
-one with it that does not hold what it should is damaged, and may be deleted and made again. Whoever reads an object
-says what it expects: `dataset`, `group` and `attribute` check it. Links to other files, virtual data sets and external
-storage are refused, in our files and in others', as they would bring other files of the user into a result.
+hsisr's own files (scenes, pairs, patches, previews) carry a stamp. A file without the stamp is foreign, and hsisr only
+refuses it. A file with the stamp but wrong content is damaged: the user may delete it and make it again. Code that
+reads an object states what it expects: `dataset`, `group` and `attribute` check this. Links to other files, virtual
+data sets and external storage are refused in every file, because they could bring other files of the user into a
+result.
 """
 
 import io
@@ -20,43 +21,43 @@ from hsisr import limits
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, stamp
 
-#: What h5py, numpy and json raise for what is damaged.
+#: Errors of h5py, numpy and json for damaged files.
 _DAMAGE = (
     *(OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError, MemoryError, OverflowError),
     *(RecursionError, IndexError),
 )
-#: Our compression (deflate) makes no more than so many bytes of one; a file that says more is made to exhaust memory.
+#: Deflate, our compression, shrinks data at most this many times. A larger claim is an attack on memory.
 _MOST_RATIO = 1100
 #: First bytes of any HDF5 file.
 MAGIC = b"\x89HDF\r\n\x1a\n"
-#: Bytes that an attribute can hold; a longer text is an object of its own (`write_text`).
+#: Bytes that an attribute can hold. A longer text becomes a data set (`write_text`).
 _MOST_OF_AN_ATTRIBUTE = 60_000
-#: Kind of file -> what to do where one is damaged, and where there is none.
+#: Kind of file -> advice for a damaged file, and for a missing one.
 _REMEDIES = {
     "scene": ("convert again", "`hsisr convert` makes it"),
     "pair": ("make it again", "`hsisr pairs` makes it"),
     "patches": ("make it again", "`hsisr patches` makes it"),
     "preview": ("evaluate again", "`hsisr evaluate` makes it"),
 }
-#: What else a user may have meant.
+#: Other formats that the user may mean.
 _OTHER_FORMATS = {"scene": "; another format is read by `hsisr export` and `hsisr.read_scene`"}
-#: What a kind of file is called.
+#: Kind of file -> its name in messages, if different.
 _WORDS = {"patches": "patch"}
 
 
 @contextmanager
 def writing(path: str | os.PathLike, kind: str, identity: Any = None) -> Iterator[h5py.File]:
-    """A new file of a kind, stamped with what made it; written whole or not at all."""
-    with atomic_path(path) as temporary, created(temporary) as file:
+    """A new file of a kind, stamped with its settings. It is written completely or not at all."""
+    with atomic_path(path) as temporary, create(temporary) as file:
         set_attributes(file, stamp(kind, identity))
         yield file
 
 
 @contextmanager
-def created(path: str | os.PathLike, **options: Any) -> Iterator[h5py.File]:
+def create(path: str | os.PathLike, **options: Any) -> Iterator[h5py.File]:
     """A new HDF5 file, open for writing. options: of `h5py.File`. Raises OSError, at the end, if the disk was full.
 
-    The library ends the process where a write fails while it closes a file. So it never hears of a failure.
+    If a write fails while HDF5 closes a file, the library ends the process. So this function hides failures from it.
     """
     with _Disk(path, "w+") as disk:
         try:
@@ -70,7 +71,7 @@ def created(path: str | os.PathLike, **options: Any) -> Iterator[h5py.File]:
 
 
 class _Disk(io.FileIO):
-    """A file whose writes never fail: the first fault is kept in `fault`, and what comes after it is thrown away."""
+    """A file whose writes never fail. It keeps the first fault in `fault`, and drops all data after it."""
 
     fault: OSError | None = None
 
@@ -96,30 +97,30 @@ class _Disk(io.FileIO):
 
 @contextmanager
 def reading(path: str | os.PathLike, kind: str) -> Iterator[h5py.File]:
-    """A file of a kind, open; whatever turns out to be wrong with it inside the block is one line.
+    """A file of a kind, open. Every fault of the file found inside the block becomes one line.
 
-    Raises HsisrError if it is absent, damaged, or not of this kind.
+    Raises HsisrError if the file is missing, damaged, or not of this kind.
     """
     path = Path(path)
-    with told(path, kind), opened(path, kind) as file:
+    with explain_damage(path, kind), open_file(path, kind) as file:
         yield file
 
 
-def opened(path: str | os.PathLike, kind: str) -> h5py.File:
-    """A file of a kind, open for reading, its stamp checked. Errors as `reading`."""
+def open_file(path: str | os.PathLike, kind: str) -> h5py.File:
+    """A file of a kind, open for reading, with a checked stamp. Errors as `reading`."""
     path = Path(path)
     if not path.is_file():
         raise HsisrError(f"{path}: no such {_word(kind)} file; {_REMEDIES[kind][1]}")
     try:
         file = open_any(path)
     except OSError as error:
-        # whether it was ever ours cannot be seen, so that nobody is told to delete it
+        # this may be a foreign file, so the message does not tell the user to delete it
         raise HsisrError(
             f"{path}: damaged {_word(kind)} file, or none at all ({_reason(error)}); if hsisr made it, "
             f"{_REMEDIES[kind][0]}{_OTHER_FORMATS.get(kind, '')}"
         ) from error
     try:
-        with told(path, kind):
+        with explain_damage(path, kind):
             check_stamp(path, {"schema": attribute(file, "schema", str, "")}, kind)
     except BaseException:
         file.close()
@@ -128,7 +129,7 @@ def opened(path: str | os.PathLike, kind: str) -> h5py.File:
 
 
 def schema_of(path: str | os.PathLike) -> str:
-    """The schema of a file's stamp, such as hsisr/pair/1; empty for any file that is not ours or cannot be opened."""
+    """The schema in a file's stamp, such as hsisr/pair/1; empty for foreign files and files that cannot be opened."""
     try:
         with open_any(path) as file:
             return str(attribute(file, "schema", str, ""))
@@ -137,19 +138,20 @@ def schema_of(path: str | os.PathLike) -> str:
 
 
 def open_any(path: str | os.PathLike, **options: Any) -> h5py.File:
-    """Any HDF5 file, open for reading. options: of `h5py.File`. Raises what the library raises.
+    """Any HDF5 file, open for reading. options: of `h5py.File`. Raises the library's errors.
 
-    Without HDF5's own locks, which some network file systems do not have; nobody changes a file in place. Through the
-    driver `stdio`, since the library does not open one file both with and without locks through one driver.
+    It is opened without HDF5's own locks: some network file systems have none, and nobody changes a file in place. It
+    needs the driver `stdio`, since one driver cannot open a file both with and without locks.
     """
     return h5py.File(path, "r", driver="stdio", locking=False, **options)
 
 
 def members(file: h5py.File, path: str | os.PathLike, depth: int = 8) -> Iterator[tuple[str, Any, str | None]]:
-    """Path, object and leak of all that lies in a file; of what leads out of it the object is None.
+    """Path, object and leak (see `leak`) of everything in a file. An object outside the file is None.
 
-    depth: how many groups deep. By hand: the library's own visit never ends where a damaged index points to itself. A
-    group that lies in itself is not entered again. Raises HsisrError for more objects than `limits.OBJECTS`.
+    depth: how many groups deep. The library's own visit never ends if a damaged index points to itself, so this walk
+    does not use it. A group inside itself is not entered again. Raises HsisrError for more objects than
+    `limits.OBJECTS`.
     """
     for number, found in enumerate(_below(file, "", depth, ()), 1):
         limits.check(path, limits.OBJECTS, number, "groups and data sets")
@@ -167,15 +169,15 @@ def _below(group: h5py.Group, start: str, depth: int, parents: tuple) -> Iterato
 
 
 def _place(group: h5py.Group) -> tuple[int, int]:
-    """Where in its file a group lies."""
+    """The address of a group in its file."""
     place: tuple[int, int] = h5py.h5g.get_objinfo(
         group.id
-    ).objno  # what else tells it walks through a damaged index for ever
+    ).objno  # other ways to learn it walk through a damaged index for ever
     return place
 
 
 def leak(parent: h5py.Group, name: str) -> str | None:
-    """How a member of a group leads out of the file, in words; None if it lies in the file itself."""
+    """In words, how a member of a group leads out of the file; None if it lies in the file."""
     if not isinstance(parent.get(name, getlink=True), h5py.HardLink):
         return "is a link, which may lead out of the file"
     item = parent[name]
@@ -185,8 +187,8 @@ def leak(parent: h5py.Group, name: str) -> str | None:
 
 
 @contextmanager
-def told(path: str | os.PathLike, kind: str) -> Iterator[None]:
-    """Turn whatever a damaged file of ours makes a library raise into one line that says what to do."""
+def explain_damage(path: str | os.PathLike, kind: str) -> Iterator[None]:
+    """Turn every error that a damaged file of ours causes into one line with advice."""
     try:
         yield
     except HsisrError:
@@ -198,10 +200,10 @@ def told(path: str | os.PathLike, kind: str) -> Iterator[None]:
 
 
 def dataset(group: h5py.Group, name: str, kinds: str = "", rank: int | None = None) -> h5py.Dataset:
-    """A data set that lies in the file. kinds: numpy's letters of types that it may have; rank: number of its axes.
+    """A data set in the file itself. kinds: numpy's letters of the allowed types; rank: number of its axes.
 
-    Raises ValueError or KeyError, which `told` turns into a line, for another object, type or rank, and for one that
-    says that it holds more than it can.
+    Raises ValueError or KeyError for another object, type or rank, and for a data set that claims more than it can
+    hold. `explain_damage` turns these errors into a line.
     """
     found = child(group, name)
     if not isinstance(found, h5py.Dataset):
@@ -215,7 +217,7 @@ def dataset(group: h5py.Group, name: str, kinds: str = "", rank: int | None = No
 
 
 def group(parent: h5py.Group, name: str) -> h5py.Group:
-    """A group that lies in the file. Raises ValueError or KeyError as `dataset`."""
+    """A group in the file itself. Raises ValueError or KeyError as `dataset`."""
     found = child(parent, name)
     if not isinstance(found, h5py.Group):
         raise ValueError(f"{name} is a data set, expected a group")
@@ -223,7 +225,7 @@ def group(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def child(parent: h5py.Group, path: str) -> Any:
-    """The object at a path below a group, every part of which lies in this file. Raises ValueError or KeyError."""
+    """The object at a path below a group. Every part of the path lies in this file. Raises ValueError or KeyError."""
     for name in path.split("/"):
         if parent.get(name, getlink=True) is None:
             raise KeyError(f"{name} is missing")
@@ -235,7 +237,7 @@ def child(parent: h5py.Group, path: str) -> Any:
 
 
 def check_storage(found: h5py.Dataset) -> None:
-    """Raise ValueError for a data set that says it holds more than it can, HsisrError for far more than is usual."""
+    """Raise ValueError for a data set that claims more than it can hold, HsisrError for far more than usual."""
     claimed, stored = found.size * found.dtype.itemsize, found.id.get_storage_size()
     if claimed > (stored * _MOST_RATIO if found.chunks else stored):
         raise ValueError(f"{found.name} says that it holds {claimed} bytes, and {stored} are stored")
@@ -243,9 +245,9 @@ def check_storage(found: h5py.Dataset) -> None:
 
 
 def attribute(owner: h5py.Group | h5py.Dataset, name: str, kind: type, default: Any = None) -> Any:
-    """An attribute as str, int, float, bool, or as a list of str or float (`list`); the default where it is absent.
+    """An attribute as str, int, float, bool, or as a list of str or float (`list`); the default if it is missing.
 
-    Raises KeyError if it is absent without a default, ValueError if it is of another kind.
+    Raises KeyError if it is missing and has no default, ValueError if it is of another kind.
     """
     if name not in owner.attrs:
         if default is None:
@@ -264,9 +266,9 @@ def attribute(owner: h5py.Group | h5py.Dataset, name: str, kind: type, default: 
 
 
 def set_attributes(owner: h5py.Group | h5py.Dataset, attributes: Mapping[str, Any]) -> None:
-    """Write attributes; texts and lists of them with a fixed length.
+    """Write attributes. Texts, and lists of texts, get a fixed length.
 
-    Texts of variable length lie in HDF5's global heap, and a damaged heap sends the library into an endless loop.
+    HDF5 keeps texts of variable length in its global heap. A damaged heap sends the library into an endless loop.
     """
     for key, value in attributes.items():
         if isinstance(value, str):
@@ -280,13 +282,13 @@ def set_attributes(owner: h5py.Group | h5py.Dataset, attributes: Mapping[str, An
 
 
 def write_text(group: h5py.Group, name: str, text: str) -> None:
-    """Write a text of any length as a data set, as an attribute holds 64 kB at most."""
+    """Write a text of any length as a data set. An attribute holds at most 64 kB."""
     encoded = text.encode()
     group.create_dataset(name, data=encoded, dtype=h5py.string_dtype("utf-8", max(len(encoded), 1)))
 
 
 def set_text(group: h5py.Group, name: str, text: str) -> None:
-    """Write a text as an attribute, or, where it is too long for one, as a data set; `text` reads either."""
+    """Write a text as an attribute, or as a data set if it is too long for one. `text` reads both."""
     if len(text.encode()) > _MOST_OF_AN_ATTRIBUTE:
         write_text(group, name, text)
     else:
@@ -294,20 +296,20 @@ def set_text(group: h5py.Group, name: str, text: str) -> None:
 
 
 def text(group: h5py.Group, name: str, *default: str) -> str:
-    """A text that `set_text` wrote; the default where it is absent. Errors as `read_text` and `attribute`."""
+    """A text from `set_text`; the default if it is missing. Errors as `read_text` and `attribute`."""
     found: str = read_text(group, name) if name in group else attribute(group, name, str, *default)
     return found
 
 
 def read_text(parent: h5py.Group, name: str) -> str:
-    """A text that `write_text` wrote. Raises ValueError or KeyError as `dataset`."""
+    """A text from `write_text`. Raises ValueError or KeyError as `dataset`."""
     value = dataset(parent, name, "SO", 0)[()]
     if not isinstance(value, (bytes, str)):
         raise ValueError(f"{name} is no text")
     return _text(value)
 
 
-#: numpy's letter -> what it stands for.
+#: numpy's letter -> the type in words.
 _TYPES = {"b": "booleans", "i": "integers", "u": "unsigned integers", "f": "floats", "S": "text", "O": "text"}
 
 

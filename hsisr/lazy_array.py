@@ -1,4 +1,4 @@
-"""Lazy cubes: (bands, H, W) arrays that are read, computed or put together when, and where, they are indexed."""
+"""Lazy cubes: (bands, H, W) arrays. Only the indexed part is read or computed, at the time of indexing."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -6,14 +6,15 @@ from types import EllipsisType
 
 import numpy as np
 
-#: What a lazy cube is indexed with: everything, or a slice of bands, of rows and of columns.
+#: The index of a lazy cube: everything, or slices of bands, rows and columns.
 Key = EllipsisType | tuple[slice, slice, slice]
 
 
 class LazyArray(ABC):
-    """A cube that looks like an array as far as a `Scene` needs it. Subclasses set `shape`, `dtype` and read blocks.
+    """A cube that looks like an array as far as a `Scene` needs it. Subclasses set `shape` and `dtype`, and read
+    blocks.
 
-    shape: (bands, rows, columns). dtype: of the values. files: that it reads from.
+    shape: (bands, rows, columns). dtype: of the values. files: the files that it reads.
     """
 
     shape: tuple[int, ...]
@@ -22,7 +23,7 @@ class LazyArray(ABC):
 
     @property
     def nbytes(self) -> int:
-        """Memory that the whole cube would take."""
+        """Memory of the whole cube."""
         bands, rows, columns = (int(size) for size in self.shape)
         return bands * rows * columns * np.dtype(self.dtype).itemsize
 
@@ -33,11 +34,11 @@ class LazyArray(ABC):
 
     @abstractmethod
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """The values (bands, n, m) of these slices, whose start, stop and step are numbers inside the cube."""
+        """The values (bands, n, m) of these slices. Their start, stop and step are numbers inside the cube."""
 
 
 class ChosenBands(LazyArray):
-    """Some bands of a cube, in an order of their own. cube: an array or a lazy one. bands: their numbers, from 0."""
+    """Some bands of a cube, in any order. cube: an array or a lazy one. bands: their numbers, from 0."""
 
     def __init__(self, cube: "LazyArray | np.ndarray", bands: np.ndarray) -> None:
         self._cube, self._bands = cube, bands
@@ -46,14 +47,14 @@ class ChosenBands(LazyArray):
             self.files = cube.files
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """Read from the first to the last of the wanted bands, which readers do in one go."""
+        """Read all bands from the first to the last wanted one, because readers do this at once."""
         wanted = self._bands[bands]
         low = int(wanted.min())
         return self._cube[slice(low, int(wanted.max()) + 1), rows, columns][wanted - low]
 
 
 class CutOut(LazyArray):
-    """Some rows and columns of a cube. cube: an array or a lazy one. rows, columns: [start, stop), inside of it."""
+    """Some rows and columns of a cube. cube: an array or a lazy one. rows, columns: [start, stop), inside the cube."""
 
     def __init__(self, cube: "LazyArray | np.ndarray", rows: tuple[int, int], columns: tuple[int, int]) -> None:
         self._cube, self._first = cube, (rows[0], columns[0])

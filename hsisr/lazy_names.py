@@ -1,4 +1,4 @@
-"""Names that are loaded when they are first used, so that importing a package is quick."""
+"""Names that load their module at first use, so that importing a package is quick."""
 
 import importlib
 import sys
@@ -9,9 +9,9 @@ from typing import Any
 def loader(package: str, public: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """The `__getattr__` and the `__dir__` of a package (PEP 562).
 
-    package: its name. public: public name -> module that defines it; `hsisr.sources` reads the same table, which stands
-    in the package as `_PUBLIC`. A module that stands under its own name is loaded whole. The first function raises
-    AttributeError for any other name; the second lists these names and those that the package defines itself.
+    package: its name. public: public name -> its module. `hsisr.sources` reads the same table, as `_PUBLIC` in the
+    package. A module under its own name is loaded as a whole. The first function raises AttributeError for any other
+    name. The second lists these names and those that the package defines itself.
     """
 
     def load(name: str) -> Any:
@@ -27,5 +27,5 @@ def loader(package: str, public: Mapping[str, str]) -> tuple[Callable[[str], Any
 
 
 def notebook() -> Any:
-    """The module `hsisr.notebook`, loaded by its name: no step's result depends on it, nor does any step's identity."""
+    """The module `hsisr.notebook`, loaded by its name, so that no step's result and identity depend on it."""
     return importlib.import_module("hsisr.notebook")

@@ -1,6 +1,6 @@
-"""Limits on what a file may say of itself, against files that are made to exhaust memory, time or a library.
+"""Limits on the claims of a file, against files that are made to exhaust memory, time or a library.
 
-Each is far above what honest data need, and is raised by an environment variable, which the message names.
+Each limit is far above the needs of honest data. An environment variable raises it; the message names the variable.
 """
 
 import os
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 from hsisr.errors import HsisrError
 
-#: Whatever is claimed, so many bytes are never too many: a blank image of a small file may have them.
+#: So many bytes are always allowed: a small file can hold a blank image of this size.
 ALWAYS_ALLOWED_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class Limit:
-    """One limit. variable: of the environment, that replaces `default`."""
+    """One limit. variable: the environment variable that replaces `default`."""
 
     variable: str
     default: int
 
     @property
     def most(self) -> int:
-        """The limit that holds now. Raises HsisrError if the variable holds no whole number above 0."""
+        """The present limit. Raises HsisrError if the variable does not hold a whole number above 0."""
         given = os.environ.get(self.variable)
         if given is None:
             return self.default
@@ -31,19 +31,19 @@ class Limit:
         return int(given)
 
 
-#: Bytes of values for each byte of a file. Real images compress to a tenth, blank ones to a thousandth.
+#: Bytes of values per byte of a file. Real images compress to a tenth, blank ones to a thousandth.
 EXPANSION = Limit("HSISR_MOST_EXPANSION", 200)
 BANDS = Limit("HSISR_MOST_BANDS", 10_000)
 #: Groups and data sets of an HDF5 file, variables of a MATLAB or NumPy file.
 OBJECTS = Limit("HSISR_MOST_OBJECTS", 10_000)
 #: Values of a configuration.
 VALUES = Limit("HSISR_MOST_VALUES", 100_000)
-#: Of a file of text that is parsed whole: JSON, YAML, a header.
+#: Bytes of a text file that is parsed as a whole: JSON, YAML, a header.
 TEXT_BYTES = Limit("HSISR_MOST_TEXT_BYTES", 64 * 2**20)
 
 
 def check_expansion(path: object, claimed_bytes: int, stored_bytes: int) -> None:
-    """Raise HsisrError for a file that says that it holds far more bytes than it has itself."""
+    """Raise HsisrError for a file that claims far more bytes than its own size."""
     if claimed_bytes > max(ALWAYS_ALLOWED_BYTES, stored_bytes * EXPANSION.most):
         raise HsisrError(
             f"{path}: says that it holds {claimed_bytes:,} bytes of values in {stored_bytes:,}, more than "
@@ -53,7 +53,7 @@ def check_expansion(path: object, claimed_bytes: int, stored_bytes: int) -> None
 
 
 def check(path: object, limit: Limit, found: int, what: str) -> None:
-    """Raise HsisrError if a file has more of something than the limit. what: the something, as the user knows it."""
+    """Raise HsisrError if a file has more things than the limit. what: name of the things, in the user's words."""
     if found > limit.most:
         raise HsisrError(
             f"{path}: has more than {limit.most:,} {what}; if that is meant, set {limit.variable} to a larger number"

@@ -1,8 +1,8 @@
-"""One lock for everything that only one process may do at a time: run folders, work folders, builds, GPUs.
+"""One kind of lock for all work that only one process may do at a time: run folders, work folders, builds, GPUs.
 
-The lock is the system's (POSIX, which NFS knows as well): it ends with the process, however that ends, and is not
-passed on to the workers that it starts. The library filelock is not used: it takes flock, which workers that are forked
-share in most of its versions and keep when their parent is killed, and it does not know who holds a lock.
+The lock is the system's (POSIX; NFS has it too). It ends with the process, however the process ends, and child
+processes do not inherit it. The library filelock does not serve: in most of its versions, it uses flock. Forked workers
+share such a lock, and keep it when their parent is killed. Also, filelock does not know who holds a lock.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ from typing import IO
 
 from hsisr.errors import HsisrError
 
-#: Lock files that this process holds: the system would let it in twice, and let go of both with the first.
+#: Lock files that this process holds. The system would give it a lock twice, and release both with the first.
 _held: set[Path] = set()
 _change = threading.Condition()
-#: What file systems say that know no locks.
+#: Errors of file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 class Taken(HsisrError):
-    """Another process holds the lock, or this one does already. holder: who, as far as the lock file says."""
+    """Another process, or this one, already holds the lock. holder: as the lock file states."""
 
     def __init__(self, path: Path, holder: "Holder") -> None:
         super().__init__(f"{path}: held by {holder}")
@@ -35,7 +35,7 @@ class Taken(HsisrError):
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock: number of the process and name of its host, both `unknown` where the file does not say."""
+    """Who holds a lock: number of the process and name of its host, both `unknown` if the file does not state them."""
 
     pid: str = "unknown"
     host: str = "unknown"
@@ -45,20 +45,20 @@ class Holder:
 
     @property
     def here(self) -> bool:
-        """Whether that is this host."""
+        """Whether the holder's host is this host."""
         return self.host == socket.gethostname()
 
 
 @dataclass(frozen=True, eq=False)
 class Lock:
-    """A lock that is held, until `release` or the end of this process."""
+    """A lock that is held until `release` or the end of this process."""
 
     path: Path
     _file: IO[str]
 
     def release(self) -> None:
-        """Let go of the lock; the lock file stays, unless its folder has been removed."""
-        with contextlib.suppress(OSError):  # a full disk may refuse to close
+        """Release the lock. The lock file stays, unless its folder has been removed."""
+        with contextlib.suppress(OSError):  # closing can fail on a full disk
             self._file.close()
         _give_back(self.path)
 
@@ -66,12 +66,12 @@ class Lock:
 def take(
     path: str | os.PathLike, wait: bool = False, mode: int | None = None, advice: str = "choose another folder"
 ) -> Lock:
-    """Take the lock that the file `path` stands for; its folder is made. The file then says who holds it.
+    """Take the lock of the file `path`. Its folder is made. The file then states who holds the lock.
 
-    wait: until it is free. mode: of a file that is made, whatever the umask says, as 0o666 for a lock that other users
-    have to take; None: as the umask says. advice: what the user may do where `path` cannot be locked.
-    Raises Taken, at once, if another process, or this one, holds it and `wait` is not set; HsisrError if the file
-    cannot be made or opened, and where its file system, or this operating system, has no locks.
+    wait: until the lock is free. mode: of a new lock file, whatever the umask says, such as 0o666 for a lock that other
+    users need; None: as the umask says. advice: for the user, if `path` cannot be locked.
+    Raises Taken at once if another process, or this one, holds the lock and `wait` is not set. Raises HsisrError if the
+    file cannot be made or opened, and if its file system, or this operating system, has no locks.
     """
     path = Path(path)
     try:
@@ -79,7 +79,7 @@ def take(
         path = path.parent.resolve() / path.name
     except OSError as error:
         raise _cannot_lock(path, error, advice) from error
-    _claim(path, wait)  # first of all: the system's lock ends when any file of this process on `path` is closed
+    _claim(path, wait)  # first: the system's lock ends when this process closes any file on `path`
     try:
         return Lock(path, _locked_file(path, wait, mode, advice))
     except BaseException:
@@ -89,7 +89,7 @@ def take(
 
 @contextmanager
 def hold(path: str | os.PathLike, wait: bool = False, advice: str = "choose another folder") -> Iterator[None]:
-    """Hold a lock for a while; arguments and errors as `take`."""
+    """Hold a lock for the time of a block. Arguments and errors as `take`."""
     lock = take(path, wait, advice=advice)
     try:
         yield
@@ -101,7 +101,7 @@ def hold(path: str | os.PathLike, wait: bool = False, advice: str = "choose anot
 def run_lock(folder: str | os.PathLike) -> Iterator[None]:
     """Hold a run folder for this process alone, by its file `state/lock`.
 
-    Raises HsisrError at once, naming the holder, if another process trains there, and if the folder cannot be locked.
+    Raises HsisrError at once, with the holder, if another process trains there; and if the folder cannot be locked.
     """
     with contextlib.ExitStack() as stack:
         try:
@@ -112,7 +112,7 @@ def run_lock(folder: str | os.PathLike) -> Iterator[None]:
 
 
 def _claim(path: Path, wait: bool) -> None:
-    """Take the lock as against this process's other threads."""
+    """Take the lock from this process's other threads."""
     with _change:
         while path in _held:
             if not wait:
@@ -132,7 +132,7 @@ def _locked_file(path: Path, wait: bool, mode: int | None, advice: str) -> IO[st
     lock = _system_lock(path)
     while True:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)  # who held it may have removed its folder
+            path.parent.mkdir(parents=True, exist_ok=True)  # the last holder may have removed the folder
             file = _open(path, mode)
         except OSError as error:
             raise _cannot_lock(path, error, advice) from error
@@ -148,12 +148,12 @@ def _locked_file(path: Path, wait: bool, mode: int | None, advice: str) -> IO[st
         except BaseException:
             file.close()
             raise
-        file.close()  # its holder has removed it meanwhile: this is no longer the lock that others see
+        file.close()  # its holder has removed the file: other processes now see another lock
 
 
 def _system_lock(path: Path) -> Callable[[IO[str], bool], None]:
     try:
-        import fcntl  # not at the top: there is none on Windows, where the rest of the package can be imported
+        import fcntl  # not at the top: Windows lacks it, and must import the rest of the package
     except ImportError:
         raise HsisrError(
             f"{path}: this operating system has no POSIX locks; use Linux or macOS, on Windows its subsystem for Linux"
@@ -162,14 +162,14 @@ def _system_lock(path: Path) -> Callable[[IO[str], bool], None]:
 
 
 def _open(path: Path, mode: int | None) -> IO[str]:
-    """The file, open for reading and writing, which a lock takes.
+    """The lock file, open for reading and writing, as a lock needs it.
 
-    One that is there is opened without O_CREAT, with which Linux refuses another user's file in a folder such as /tmp.
-    Links are not followed, as anybody can lay one there.
+    An existing file is opened without O_CREAT: with it, Linux refuses another user's file in a folder such as /tmp.
+    Links are not followed, because anybody can put one there.
     """
     try:
         number = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        with contextlib.suppress(OSError):  # a file system without modes
+        with contextlib.suppress(OSError):  # the file system has no modes
             if mode is not None:
                 os.fchmod(number, mode)
     except FileExistsError:
@@ -185,7 +185,7 @@ def _is_still(path: Path, file: IO[str]) -> bool:
 
 
 def _sign(file: IO[str]) -> None:
-    # a full disk does not matter here: the name of the holder is only for the message
+    # a full disk is no problem here: the holder's name is only for the message
     with contextlib.suppress(OSError):
         file.truncate(0)
         file.write(f"{os.getpid()} {socket.gethostname()}")

@@ -1,25 +1,25 @@
-"""Missing data: when a whole pixel is missing, when only samples of it are, and what stands in for those.
+"""Missing data: when a whole pixel is missing, when only some of its samples are, and how samples are filled.
 
-A nodata value of 0 is also what a sensor stores for a dark pixel in an absorption band. So a pixel is missing only
-where most of its bands are; otherwise it has data, and the samples that it lacks are filled for the methods.
+A sensor may store 0, the nodata value, also for a dark pixel in an absorption band. So a pixel counts as missing only
+if most of its bands are missing. Otherwise it has data, and its missing samples are filled for the methods.
 """
 
 import numpy as np
 
 
 def missing_pixels(missing: np.ndarray) -> np.ndarray:
-    """Where (n, m) more than half of the bands are missing; missing: (bands, n, m) bool."""
+    """True (n, m) where more than half of the bands are missing. missing: (bands, n, m) bool."""
     return 2 * np.count_nonzero(missing, axis=0) > len(missing)
 
 
 def fill_samples(values: np.ndarray, missing: np.ndarray) -> None:
     """Fill missing samples of values (bands, n, m), in place, in pixels that are not missing as a whole.
 
-    Each gets the value of the nearest pixel that its band has; where the band has none, what lies on the straight
-    line between the pixel's next bands before and after.
+    missing: (bands, n, m) bool. A sample gets its band's value at the nearest pixel that has one. If the band has no
+    values at all, the sample lies on the straight line between the pixel's nearest known bands.
     """
     wanted = missing & ~missing_pixels(missing)
-    for band in np.flatnonzero(wanted.any(axis=(1, 2))):
+    for band in map(int, np.flatnonzero(wanted.any(axis=(1, 2)))):
         if missing[band].all():
             _fill_from_bands(values, missing, wanted[band], band)
         else:
@@ -27,7 +27,7 @@ def fill_samples(values: np.ndarray, missing: np.ndarray) -> None:
 
 
 def nearest_present(missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column (n, m) of the pixel nearest to each that is not missing; missing: (n, m) bool, not all True."""
+    """Row and column (n, m) of each pixel's nearest pixel that is not missing. missing: (n, m) bool, not all True."""
     from scipy.ndimage import distance_transform_edt
 
     rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
@@ -48,7 +48,7 @@ def _fill_from_bands(values: np.ndarray, missing: np.ndarray, wanted: np.ndarray
 
 
 def _next_known(known: np.ndarray, spectra: np.ndarray, bands: range) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each spectrum, the first known band of `bands`: its number, its value, and whether there is one."""
+    """For each spectrum, the first known band of `bands`: its number, its value, and whether there is one."""
     number, value = np.zeros(known.shape[1]), np.zeros(known.shape[1])
     found = np.zeros(known.shape[1], bool)
     for band in bands:

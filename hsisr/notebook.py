@@ -1,7 +1,7 @@
-"""What a notebook shows of scenes and pairs: a line, a card with a picture, a plot, an xarray DataArray.
+"""Scenes and pairs in a notebook: a line, a card with a picture, a plot, an xarray DataArray.
 
-No step of the pipeline uses this module, so its text is part of no step's identity. `Scene` and `Pair` load it by its
-name; see `hsisr.sources`.
+No step of the pipeline uses this module, so its code does not count in any step's identity. `Scene` and `Pair` load it
+by its name; see `hsisr.sources`.
 """
 
 import base64
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Longest side of the picture in a card, in pixels.
 _THUMBNAIL_PX = 240
-#: Coordinates of a DataArray that stand for a field of a scene: name -> (field, dimension or dimensions).
+#: Coordinates of a DataArray that hold a field of a scene: name -> (field, dimension or dimensions).
 _COORDINATES = {
     "fwhm_nm": ("fwhm_nm", ("band",)),
     "bad_band": ("bad_bands", ("band",)),
@@ -49,7 +49,7 @@ def describe(scene: Scene) -> str:
 
 
 def facts(scene: Scene) -> dict[str, str]:
-    """What a card says of a scene: fact -> value, in words."""
+    """The facts on a scene's card: fact -> value, in words."""
     found = {"size": f"{_size(scene.shape)} (bands, rows, columns)", "stored as": str(np.dtype(scene.stored.dtype))}
     if scene.scale != 1 or scene.offset != 0:
         found["value"] = f"stored x {scene.scale:g} + {scene.offset:g}"
@@ -80,7 +80,7 @@ def scene_card(scene: Scene) -> str:
 def describe_pair(
     name: str, lr: np.ndarray, guide: np.ndarray | None, hr: np.ndarray | None, metadata: Mapping[str, Any]
 ) -> str:
-    """One line: a pair's name, the sizes of its images, and how it was made."""
+    """One line: a pair's name, the sizes of its images, and its origin."""
     images = {"lr": lr, "guide": guide, "hr": hr}
     parts = [f"{key} {_size(image.shape)}" for key, image in images.items() if image is not None]
     parts += [f"{key} {metadata[key]}" for key in ("scale", "protocol") if key in metadata]
@@ -95,9 +95,9 @@ def pair_card(
     metadata: Mapping[str, Any],
     wavelengths_nm: np.ndarray | None,
 ) -> str:
-    """HTML of a pair: small pictures of its images beside their sizes and how it was made.
+    """HTML of a pair: small pictures of its images beside their sizes and their origin.
 
-    wavelengths_nm: of the bands of lr and hr, which then are shown as a scene is; None: not known.
+    wavelengths_nm: of the bands of lr and hr; with them, both are shown like a scene. None: unknown.
     """
     images = {"LR image": lr, "guide": guide, "HR reference": hr}
     present = {key: image for key, image in images.items() if image is not None}
@@ -130,7 +130,7 @@ def plot(scene: Scene, bands: Sequence[int] | None = None, ax: "Axes | None" = N
 
 
 def thumbnail(scene: Scene) -> np.ndarray | None:
-    """A small RGB picture (H, W, 3) uint8 of a scene; None where no pixel of it is valid."""
+    """A small RGB picture (H, W, 3) uint8 of a scene; None if no pixel is valid."""
     chosen = _bands_shown(scene)
     step = max(1, -(-max(scene.shape[1:]) // _THUMBNAIL_PX))
     planes = [_thin(scene, band, step) for band in chosen]
@@ -149,7 +149,7 @@ def to_xarray(scene: Scene) -> "xarray.DataArray":
     except ImportError:
         raise HsisrError("to_xarray: xarray is not installed; pip install 'hsisr[xarray]'") from None
 
-    scene = replace(scene, guide=None).load()  # read once
+    scene = replace(scene, guide=None).load()  # so that it is read only once
     bands, rows, columns = scene.shape
     values = scene.cube
     missing = scene.without_data(scene.stored)
@@ -166,7 +166,7 @@ def to_xarray(scene: Scene) -> "xarray.DataArray":
             coordinates[name] = (dimensions, np.asarray(value))
     if scene.transform is not None:
         a, b, c, d, e, f = scene.transform
-        if b == 0 and d == 0:  # the coordinates of a rotated image are no two axes
+        if b == 0 and d == 0:  # the coordinates of a rotated image do not form two axes
             coordinates["x"] = c + a * (np.arange(columns) + 0.5)
             coordinates["y"] = f + e * (np.arange(rows) + 0.5)
     if scene.crs is not None or scene.transform is not None:
@@ -207,7 +207,7 @@ def from_xarray(array: "xarray.DataArray") -> Scene:
 
 
 def _bands_shown(scene: Scene) -> list[int]:
-    """Natural colours where the scene has them, else bands spread over the spectrum, or its one band."""
+    """Natural colours if the scene has them, else bands spread over the spectrum, or the only band."""
     try:
         return default_bands(scene)
     except HsisrError:
@@ -215,7 +215,7 @@ def _bands_shown(scene: Scene) -> list[int]:
 
 
 def _thin(scene: Scene, band: int, step: int) -> np.ndarray:
-    """Every `step`-th pixel of a band as stored, (1, h, w), read by strips so that a large scene stays on disk."""
+    """Every `step`-th pixel of a band as stored, (1, h, w). It is read by strips, so a large scene stays on disk."""
     rows = scene.shape[1]
     if not isinstance(scene.stored, LazyArray):
         return np.asarray(scene.stored[band : band + 1, ::step, ::step])
@@ -258,7 +258,7 @@ def _size(shape: Sequence[int]) -> str:
 
 
 def _short_crs(crs: str) -> str:
-    """The authority's code of a CRS where it has one, else its name, or its first characters."""
+    """The authority's code of a CRS if there is one, else its name, or its first characters."""
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 
@@ -288,7 +288,7 @@ def _spatial_reference(scene: Scene) -> dict[str, str]:
 
 
 def _place(array: "xarray.DataArray") -> dict[str, Any]:
-    """CRS and transform of a DataArray: of `spatial_ref`, else the transform of evenly spaced x and y."""
+    """CRS and transform of a DataArray: from `spatial_ref`, else the transform of evenly spaced x and y."""
     attributes = array.coords["spatial_ref"].attrs if "spatial_ref" in array.coords else {}
     found: dict[str, Any] = {"crs": attributes.get("crs_wkt") or attributes.get("spatial_ref")}
     x, y = (array.coords[name].values.astype(float) if name in array.coords else None for name in ("x", "y"))
@@ -305,7 +305,7 @@ def _place(array: "xarray.DataArray") -> dict[str, Any]:
 
 
 def _agrees(transform: str, x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether a GeoTransform still is that of the coordinates: it is not, where the array was cut or thinned."""
+    """Whether a GeoTransform still fits the coordinates. It does not if the array was cut or thinned."""
     c, a, _, f, _, e = (float(word) for word in transform.split())
     expected = c + a * (np.arange(x.size) + 0.5), f + e * (np.arange(y.size) + 0.5)
     return np.allclose(x, expected[0], atol=abs(a) * 1e-6) and np.allclose(y, expected[1], atol=abs(e) * 1e-6)

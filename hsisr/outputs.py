@@ -1,8 +1,8 @@
-"""Outputs: where a command may write. Never over what it reads; over another file only when told; in no new place.
+"""Outputs: where a command may write. Never over its inputs, over other files only if told, never in a new place.
 
-Every command, and every function of Python that takes an `out`, asks `check_outputs` before it starts to work; commands
-ask `check_places` too, as a typing error is theirs: functions make the folders that they are told. The steps of the
-pipeline ask neither: they write their own files again.
+Every command, and every Python function with an `out`, calls `check_outputs` before its work. Commands also call
+`check_places`, because a new folder may be a typing error; Python functions make the folder. The steps of the pipeline
+call neither: they write their own files again.
 """
 
 import errno
@@ -12,13 +12,13 @@ from pathlib import Path
 
 from hsisr.errors import HsisrError, printable
 
-#: What GDAL keeps beside an image, under its whole name.
+#: Endings of GDAL's files beside an image, after the image's whole name.
 SIDECARS = (".aux.xml", ".ovr", ".msk")
-#: Endings of files that are whole in themselves: a header beside one belongs to another image.
+#: Endings of files that need no header. A header beside one belongs to another image.
 _NO_HEADER = frozenset(
     (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".mat", ".npy", ".npz", ".h5", ".hdf5", ".he5", ".nc")
 )
-#: Folders of a project, and what lies beside them in one. They are made where they are missing.
+#: Folders of a project, and files that mark a project. The folders are made if they are missing.
 OWN_FOLDERS = ("data", "logs", "predictions", "results", "runs")
 _PROJECT_FILES = ("Snakefile", "config.yaml")
 
@@ -28,21 +28,21 @@ def check_outputs(
 ) -> None:
     """Raise HsisrError, in one line, unless these files may be written.
 
-    outs: every file that is written, an ENVI image's data and its header both. inputs: files and folders that are
-    read; None stands for one that is not given. overwrite: whether other files that exist may be replaced.
-    An output is refused where it, or what GDAL keeps beside it, is one of the inputs or belongs to one: under the same
-    name, by a link, as header or data of an ENVI pair, as a sidecar, or as a file in an input folder.
+    outs: every file to be written, for an ENVI image both data and header. inputs: files and folders that are read;
+    None stands for a missing one. overwrite: whether other existing files may be replaced.
+    An output, or GDAL's file beside it, may not be one of the inputs or belong to one. This includes the same name,
+    a link, header or data of an ENVI pair, a sidecar, and a file in an input folder.
     """
-    outs = [Path(out) for out in outs]
+    written = [Path(out) for out in outs]
     given = [Path(image) for image in inputs if image is not None]
     read = {file: image for image in given for file in _identities(image)}
     folders = [image.resolve() for image in given if image.is_dir()]
-    for number, out in enumerate(outs):
+    for number, out in enumerate(written):
         for file in _with_sidecars(out):
             _check_not_read(out, file, read, folders)
-        if any(_same(out, other) for other in outs[:number]):
+        if any(_same(out, other) for other in written[:number]):
             raise HsisrError(f"{out}: is named for two outputs; give each a name of its own")
-    for out in map(Path, outs):
+    for out in written:
         if out.is_dir():
             raise HsisrError(f"{out}: is a folder; give the name of a file")
         _check_folder(out)
@@ -54,10 +54,10 @@ def check_outputs(
 
 
 def check_places(*outs: str | os.PathLike | None) -> None:
-    """Raise HsisrError, naming it, for an output in a folder that does not exist.
+    """Raise HsisrError, with the output, if its folder does not exist.
 
-    Folders of the project's own tree are made: runs, results, data, predictions and logs beside a Snakefile or a
-    config.yaml, and `runs` of the current folder.
+    A project's own folders are made: runs, results, data, predictions and logs beside a Snakefile or a config.yaml, and
+    `runs` in the current folder.
     """
     for out in outs:
         if out is not None:
@@ -67,13 +67,13 @@ def check_places(*outs: str | os.PathLike | None) -> None:
 
 
 def sidecars(path: str | os.PathLike) -> list[Path]:
-    """The files that GDAL would keep beside an image."""
+    """Paths of GDAL's files beside an image. They need not exist."""
     path = Path(path)
     return [path.with_name(path.name + ending) for ending in SIDECARS]
 
 
 def _check_place(out: Path) -> None:
-    """Raise HsisrError if the folder that `out` lies in is missing, unless it is one of a project's own."""
+    """Raise HsisrError if the folder of `out` is missing, unless it is one of a project's own."""
     parent = out.parent
     if parent.is_dir() or _in_project(out):
         return
@@ -84,7 +84,7 @@ def _check_place(out: Path) -> None:
 
 
 def _check_folder(out: Path) -> None:
-    """Raise HsisrError if what is there of the path to `out` is no folder, or one that may not be written to."""
+    """Raise HsisrError if an existing part of the path to `out` is not a folder, or not writable."""
     folder = next(folder for folder in Path(os.path.abspath(out)).parents if os.path.lexists(folder))
     reason = None if os.access(folder, os.W_OK | os.X_OK) else errno.EACCES
     reason = reason if folder.is_dir() else errno.ENOTDIR
@@ -93,7 +93,7 @@ def _check_folder(out: Path) -> None:
 
 
 def _in_project(out: Path) -> bool:
-    """Whether `out` lies in a folder that a project has, or in `runs` of the current folder, where models are kept."""
+    """Whether `out` lies in a project's folder, or in `runs` of the current folder, where models are kept."""
     absolute = Path(os.path.abspath(out))
     if Path.cwd() / "runs" in absolute.parents:
         return True
@@ -119,7 +119,7 @@ def _check_not_read(out: Path, file: Path, read: dict[tuple, Path], folders: Seq
 
 
 def _identities(image: Path) -> set[tuple]:
-    """What tells the files of an input from others: names where nothing is there yet, numbers of the file system."""
+    """Marks that identify an input's files: numbers of the file system, or names if there is no file yet."""
     found: set[tuple] = set()
     for file in _belonging(image):
         found.add(("name", os.path.abspath(file)))
@@ -130,9 +130,9 @@ def _identities(image: Path) -> set[tuple]:
 
 
 def files_of(image: str | os.PathLike) -> list[Path]:
-    """The files that an image is read from, as far as names tell, without what viewers keep beside it.
+    """The existing files that an image is read from, as far as names tell, without files of viewers.
 
-    Itself, its mask, and header or data of an ENVI pair; of a folder all that are not hidden. None that is not there.
+    They are the image, its mask, and header or data of an ENVI pair; for a folder, all files that are not hidden.
     """
     image = Path(image)
     found: Iterable[Path] = _belonging(image)
@@ -154,11 +154,11 @@ def _belonging(image: Path) -> list[Path]:
 
 
 def _with_sidecars(path: Path) -> list[Path]:
-    return [path, *sidecars(path)] if path.name else [path]  # the current folder
+    return [path, *sidecars(path)] if path.name else [path]  # the current folder has no name
 
 
 def _identity(path: Path) -> tuple | None:
-    """Device and number of the file behind a name, whatever links lead to it; None if there is none."""
+    """Device and number of the file behind a name, after all links; None if there is no file."""
     try:
         facts = os.stat(path)
     except OSError:

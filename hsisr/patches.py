@@ -1,3 +1,3 @@
-"""Patch files, under the name by which other programs import them; see `hsisr.pipeline.patch_files`."""
+"""Patch files, with the module name that other programs import; see `hsisr.pipeline.patch_files`."""
 
 from hsisr.pipeline.patch_files import PatchFile as PatchFile

@@ -1,4 +1,4 @@
-"""Training samples: what one is, what a training takes them from, and their flips and rotations."""
+"""Training samples: their content, their source, and their flips and rotations."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-#: LR image, guide and HR image of a sample; None for what is not there.
+#: LR image, guide and HR image of a sample; None for a missing one.
 Images = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
@@ -14,7 +14,7 @@ Images = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 class Sample:
     """One training sample, float32: lr (bands, p, p), guide (G, sp, sp) or None, hr (bands, sp, sp) or None.
 
-    Of `TrainingSamples.stacked`: several of them, with a first axis N.
+    From `TrainingSamples.stack`: several samples, with a first axis N.
     """
 
     lr: np.ndarray
@@ -23,19 +23,19 @@ class Sample:
 
 
 class TrainingSamples(Protocol):
-    """What a training takes its samples from; any process can make any of them."""
+    """The source of samples for a training. Any process can make any sample."""
 
     @property
     def label(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
 
     @property
     def bands(self) -> int:
-        """Of the LR image."""
+        """Number of bands of the LR image."""
 
     @property
     def guide_channels(self) -> int:
-        """0 without a guide."""
+        """Number of channels of the guide, 0 without a guide."""
 
     @property
     def size_px(self) -> int:
@@ -43,57 +43,67 @@ class TrainingSamples(Protocol):
 
     @property
     def wavelengths_nm(self) -> np.ndarray | None:
-        """(bands,); None where they are not known, or the channels are no bands."""
+        """(bands,); None if they are unknown, or if the channels are not bands."""
 
     @property
     def rule(self) -> Any:
-        """The `hsisr.degrade.Protocol` that made LR images of HR images; None where the samples are no such images."""
+        """The `hsisr.degrade.Protocol` that made LR images from HR images; None if no protocol did."""
 
     def __len__(self) -> int:
         """Samples in one epoch."""
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
-        """Samples of those numbers, counted over the whole run from 0, stacked along a new first axis."""
+    def stack(self, numbers: Iterable[int]) -> Sample:
+        """Samples with these numbers, counted over the whole run from 0, stacked along a new first axis."""
 
     def scene_of(self, number: int) -> str:
-        """Name of the scene or region that sample `number` comes from."""
+        """Name of the scene or region of sample `number`."""
 
     def identity(self) -> dict[str, Any]:
-        """Plain values that are the same for the same samples: what they are made of, by content, never by a path."""
+        """Plain values that are equal for equal samples: their sources by content, never by path."""
+
+
+class HeldOut(Protocol):
+    """A part that a network keeps out of its own training, to choose its weights."""
+
+    def __call__(self, network: Any) -> float:
+        """PSNR in dB of a network. The weights with the largest PSNR are kept."""
+
+    def settle(self, network: Any) -> None:
+        """Change the kept weights, once, after training."""
 
 
 def augment(sample: Sample, rng: np.random.Generator) -> Sample:
-    """The sample after the published augmentations, the same for its LR image, guide and HR image.
+    """The sample after the published augmentations, equal for LR image, guide and HR image.
 
-    Each with probability 1/2: horizontal flip, vertical flip, roll by half the height along rows, rotation by +90
-    and by -90 degrees. The roll needs an even LR side and is left out otherwise, so that no LR pixel is split.
+    Each has probability 1/2: horizontal flip, vertical flip, roll by half the height along rows, rotation by +90 and by
+    -90 degrees. The roll needs an even LR side, so that it splits no LR pixel; else it is left out.
     """
     return contiguous(augmented_views((sample.lr, sample.guide, sample.hr), rng))
 
 
 def orient(sample: Sample, orientation: int) -> Sample:
-    """The sample in one of its 8 flips and rotations (0: as it is), the same for LR image, guide and HR image."""
+    """The sample in one of its 8 flips and rotations (0: unchanged), equal for LR image, guide and HR image."""
     return contiguous(oriented_views((sample.lr, sample.guide, sample.hr), orientation))
 
 
 def contiguous(images: Images) -> Sample:
-    """Images as a sample whose arrays lie in one piece; those that do so already are not copied."""
+    """Images as a sample with contiguous arrays. Arrays that are contiguous already are not copied."""
     return Sample(*_each(images, np.ascontiguousarray))
 
 
 def augmented_views(images: Images, rng: np.random.Generator) -> Images:
-    """The same as `augment`, as views of the images where nothing has to be computed."""
+    """As `augment`, but as views of the images where nothing has to be computed."""
     flip_columns, flip_rows, roll, left, right = rng.random(5) < 0.5
     roll = roll and images[0].shape[1] % 2 == 0
 
     def change(image: np.ndarray) -> np.ndarray:
-        if roll:  # before the flips, which makes no difference, as an image in one piece is rolled sooner
+        if roll:  # rolled before the flips, with the same result, because a contiguous image rolls faster
             image = np.roll(image, image.shape[1] // 2, axis=1)
         if flip_columns:
             image = image[:, :, ::-1]
         if flip_rows:
             image = image[:, ::-1]
-        if left != right:  # both together undo each other
+        if left != right:  # both together cancel out
             image = np.rot90(image, 1 if left else -1, axes=(1, 2))
         return image
 
@@ -101,7 +111,7 @@ def augmented_views(images: Images, rng: np.random.Generator) -> Images:
 
 
 def oriented_views(images: Images, orientation: int) -> Images:
-    """The same as `orient`, as views of the images."""
+    """As `orient`, but as views of the images."""
 
     def change(image: np.ndarray) -> np.ndarray:
         turned = np.rot90(image, orientation % 4, axes=(1, 2))

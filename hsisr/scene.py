@@ -1,7 +1,7 @@
-"""Scene: one image of many bands with everything that travels with it, and its HDF5 file.
+"""Scene: one image of many bands with all its metadata, and its HDF5 file.
 
-A scene file holds what the sensor or the publisher stored, in the stored type, with a scale and an offset
-(value = stored * scale + offset); `Scene.cube` gives the values as float32.
+A scene file holds the numbers of the sensor or the publisher, in the stored type, with a scale and an offset
+(value = stored * scale + offset). `Scene.cube` gives the values as float32.
 """
 
 import json
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 #: Chunk side in pixels: a 64 x 64 window of all bands is one read.
 CHUNK = 64
-#: Most bytes that are held at a time where a scene passes through without being loaded whole.
+#: Most bytes in memory while a scene is read by strips.
 STRIP_BYTES = 128 * 2**20
 
-#: Name -> numpy's letters of types and number of axes, of what a scene file may hold beside its cube.
+#: Array beside the cube in a scene file -> numpy's letters of its types, and number of axes.
 _ARRAYS = {
     "wavelengths_nm": ("iuf", 1),
     "fwhm_nm": ("iuf", 1),
@@ -39,25 +39,25 @@ _ARRAYS = {
     "mask": ("b", 2),
     "labels": ("iu", 2),
 }
-#: Guides within guides: there is one, and it has none.
+#: Depth of guides: a scene has one guide, and the guide has none.
 _MOST_DEPTH = 2
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Scene:
-    """A scene: an image cube and what is known of it.
+    """A scene: an image cube and its metadata.
 
     stored: (bands, H, W), any numeric type: a numpy array, or a lazy one (an h5py dataset, a raster's window reader)
-        that has `shape` and `dtype` and reads what it is indexed with.
+        with `shape` and `dtype`, which reads only the indexed part.
     name: the scene's id, letters, digits, `_` and `-`.
-    scale, offset: value = stored * scale + offset; values of a scene ready for the pipeline lie in [0, 1].
-    wavelengths_nm, fwhm_nm: (bands,) band centres and widths in nanometres, or None where unknown.
+    scale, offset: value = stored * scale + offset. Values of a scene ready for the pipeline lie in [0, 1].
+    wavelengths_nm, fwhm_nm: (bands,) band centres and widths in nanometres, or None if unknown.
     bad_bands: (bands,) True where a band holds no data. mask: (H, W) True where a pixel is valid; None: all are.
-    labels: (H, W) integer classes, 0 = unlabelled; label_names: one name a class, from 0.
-    crs: WKT or authority string; transform: affine (a, b, c, d, e, f) from (column, row) to CRS coordinates.
-    nodata: stored value of samples that hold no data; `cube` gives 0 for them.
+    labels: (H, W) integer classes, 0 = unlabelled. label_names: one name for each class, from 0.
+    crs: WKT or authority string. transform: affine (a, b, c, d, e, f) from (column, row) to CRS coordinates.
+    nodata: stored value of samples without data; `cube` gives 0 for them.
     guide: the real sharp image of the same ground.
-    provenance: origin, hashes, licence: whatever is known of where the scene came from (JSON values).
+    provenance: known facts on the scene's origin, such as hashes and licence (JSON values).
 
     Example:
 
@@ -110,7 +110,7 @@ class Scene:
 
     @property
     def cube(self) -> np.ndarray:
-        """All values, float32 (bands, H, W), 0 where there is no data; reads the file if the scene is lazy."""
+        """All values, float32 (bands, H, W), 0 where there is no data. Reads the file if the scene is lazy."""
         return self._values(self._block(...))
 
     @property
@@ -128,7 +128,7 @@ class Scene:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Files that its pixels, and its guide's, are still read from; none where they are in memory."""
+        """Files that the pixels of the scene, and of its guide, are still read from; empty if they are in memory."""
         own: tuple[Path, ...] = ()
         if isinstance(self.stored, LazyArray):
             own = self.stored.files
@@ -156,7 +156,7 @@ class Scene:
         """A part of the scene, read into memory: scene[bands], or scene[bands, rows, columns].
 
         bands: a number, a slice, numbers or booleans, from 0. rows, columns: slices of step 1, as in `window`.
-        Raises IndexError for bands that there are not, TypeError for another number of parts.
+        Raises IndexError for missing bands, TypeError for another number of parts.
         """
         parts = key if isinstance(key, tuple) else (key,)
         if len(parts) not in (1, 3) or not all(isinstance(part, slice) for part in parts[1:]):
@@ -167,21 +167,21 @@ class Scene:
         return (self.window(*parts[1:]) if len(parts) == 3 else self).bands(chosen)
 
     def plot(self, bands: Sequence[int] | None = None, ax: "Axes | None" = None) -> "Axes":
-        """Show the scene as a picture with matplotlib; returns its axes.
+        """Show the scene as a picture with matplotlib, and return its axes.
 
-        bands: three bands for red, green and blue (from 0), or one for grey. By default natural colours, or, where the
-        scene has none, three bands spread over its spectrum. ax: axes to draw on; None: new ones.
+        bands: three bands for red, green and blue (from 0), or one for grey. By default natural colours; if the scene
+        has none, three bands spread over its spectrum. ax: axes to draw on; None: new ones.
         Raises HsisrError for bands that make no picture, and if no pixel is valid.
         """
         axes: Axes = notebook().plot(self, bands, ax)
         return axes
 
     def to_xarray(self) -> "xarray.DataArray":
-        """The scene as an xarray DataArray (wavelength, y, x), or (band, y, x) without wavelengths; needs xarray.
+        """The scene as an xarray DataArray (wavelength, y, x), or (band, y, x) without wavelengths. It needs xarray.
 
-        Values are those of `cube`, float32, and NaN where a sample holds no data. Coordinates: wavelength in nm, x and
-        y of the pixels' centres, mask, labels, fwhm_nm and bad_band where the scene has them, and `spatial_ref` with
-        CRS and transform as rioxarray writes it. Attributes: provenance (JSON), label_names. A guide stays behind.
+        Values are those of `cube`, float32, with NaN for samples without data. Coordinates: wavelength in nm, x and y
+        of pixel centres; mask, labels, fwhm_nm and bad_band if the scene has them; `spatial_ref` with CRS and transform
+        as in rioxarray. Attributes: provenance (JSON), label_names. A guide is left out.
         """
         array: xarray.DataArray = notebook().to_xarray(self)
         return array
@@ -190,18 +190,18 @@ class Scene:
     def from_xarray(array: "xarray.DataArray") -> "Scene":
         """The scene of a DataArray (wavelength, y, x) or (band, y, x), as `to_xarray` or rioxarray makes it.
 
-        NaN is no data. Wavelengths may be in nm or um, by the attribute `units` of their coordinate. Where the array
-        was cut or thinned, x and y say where it lies.
-        Raises HsisrError for other dimensions, values that are not real numbers, units that are not known, and x or y
+        array: the DataArray. NaN means no data. Wavelengths may be in nm or um; the attribute `units` of their
+        coordinate decides. If the array was cut or thinned, x and y give its place.
+        Raises HsisrError for other dimensions, for values that are not real numbers, for unknown units, and for x or y
         that are not evenly spaced.
         """
         scene: Scene = notebook().from_xarray(array)
         return scene
 
     def strips(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Whole rows from top to bottom: (rows, stored values (bands, n, W)), at most STRIP_BYTES of them at a time.
+        """Whole rows from top to bottom: (rows, stored values (bands, n, W)), at most STRIP_BYTES at a time.
 
-        The way through a scene that is larger than memory. n is a multiple of CHUNK, except in the last strip.
+        Use it for scenes larger than memory. n is a multiple of CHUNK, except in the last strip.
         """
         bands, height, width = self.shape
         fitting = STRIP_BYTES // (bands * width * np.dtype(self.stored.dtype).itemsize)
@@ -211,7 +211,7 @@ class Scene:
             yield rows, self._block((slice(None), rows, slice(None)))
 
     def load(self) -> "Scene":
-        """The scene with its pixels, and its guide's, in memory."""
+        """The scene with its pixels, and those of its guide, in memory."""
         return replace(self, stored=self._block(...), guide=None if self.guide is None else self.guide.load())
 
     def without_data(self, stored: np.ndarray) -> np.ndarray | None:
@@ -221,16 +221,16 @@ class Scene:
         if np.isnan(self.nodata):
             missing: np.ndarray = np.isnan(stored)
             return missing
-        with np.errstate(over="ignore"):  # a value outside the stored type equals none of them
+        with np.errstate(over="ignore"):  # a nodata value outside the stored type equals no stored value
             missing = stored == np.asarray(self.nodata).astype(stored.dtype if stored.dtype.kind == "f" else float)
         return missing
 
     def without_masked(self, rows: slice, stored: np.ndarray) -> np.ndarray:
-        """Stored numbers with the nodata value in the pixels that the mask leaves out for another reason.
+        """Stored numbers with the nodata value in masked pixels, for formats that mark missing pixels by a value.
 
         rows: of the scene. stored: their stored numbers, (bands, n, W). Returns an array like it, or `stored` itself.
-        For formats that mark missing pixels by a value. A pixel that is missing by most of its own samples stays as it
-        is, with the data that it has; without a mask or a nodata value, all do.
+        A pixel that most of its own samples already mark as missing stays unchanged. Without a mask or a nodata value,
+        all pixels stay unchanged.
         """
         missing = self.without_data(stored)
         if self.mask is None or missing is None:
@@ -242,7 +242,7 @@ class Scene:
     def window(self, rows: slice, columns: slice) -> "Scene":
         """The part of the scene inside `rows` and `columns` (slices in pixels, step 1), read into memory.
 
-        The transform moves with it; a guide is cut to the same ground. Raises HsisrError if the part is empty.
+        The transform is adapted, and a guide is cut to the same ground. Raises HsisrError if the part is empty.
 
         Example:
 
@@ -281,7 +281,7 @@ class Scene:
     def bands(self, indices: Sequence[int] | np.ndarray) -> "Scene":
         """The scene with only some bands, read into memory.
 
-        indices: numbers of the bands, counted from 0, in the order wanted; negative ones count from the end.
+        indices: numbers of the bands, counted from 0, in the wanted order; negative ones count from the end.
         Raises IndexError for numbers that the scene does not have.
 
         Example:
@@ -304,7 +304,7 @@ class Scene:
         )
 
     def nearest_band(self, wavelength_nm: float) -> int:
-        """Number, counted from 0, of the good band whose centre is nearest to `wavelength_nm`.
+        """Number, counted from 0, of the good band with the centre nearest to `wavelength_nm`.
 
         Raises HsisrError if the scene has no wavelengths.
 
@@ -319,12 +319,11 @@ class Scene:
         return nearest_bands(self.wavelengths_nm, [wavelength_nm], self.bad_bands)[0]
 
     def save(self, path: str | os.PathLike[str], settings: Any = None) -> None:
-        """Write the scene file, whole or not at all, over an older one.
+        """Write the scene file, completely or not at all, over an older one.
 
-        path: of the file, which is HDF5. settings: plain values that say what made the scene; the file keeps their
-        hash, as `config_hash`.
+        path: of the HDF5 file. settings: plain values behind the scene; the file keeps their hash, as `config_hash`.
 
-        Raises HsisrError if the scene is still read from that file, or it cannot be written.
+        Raises HsisrError if the scene still reads that file, or if hsisr cannot write the file.
 
         Example:
 
@@ -337,21 +336,21 @@ class Scene:
             self._write(file)
 
     def check_not_own_file(self, path: str | os.PathLike[str]) -> None:
-        """Raise HsisrError if `path` is a file that the scene's pixels are still read from."""
+        """Raise HsisrError if the scene's pixels are still read from the file `path`."""
         if any(file.exists() and Path(path).exists() and file.samefile(path) for file in self.files):
             raise HsisrError(f"{path}: the scene is read from this file; write another, or load it first (Scene.load)")
 
     @staticmethod
     def open(path: str | os.PathLike[str]) -> "Scene":
-        """Open a scene file, as `save` writes it, and return the scene: metadata is read now, pixels when asked for.
+        """Open a scene file from `save`, and return the scene. Metadata is read now, pixels when they are needed.
 
-        path: of the file; files of other formats are for `hsisr.read_scene`.
+        path: of the file. For other formats, use `hsisr.read_scene`.
 
-        Raises HsisrError if the file is absent, damaged or not a scene file.
+        Raises HsisrError if the file is missing, damaged or not a scene file.
         """
-        file = hdf5.opened(path, "scene")
+        file = hdf5.open_file(path, "scene")
         try:
-            with hdf5.told(path, "scene"):
+            with hdf5.explain_damage(path, "scene"):
                 return Scene._read(file)
         except BaseException:
             file.close()
@@ -366,7 +365,7 @@ class Scene:
             values = stored.astype(np.float32, copy=self.nodata is not None)
         else:
             values = np.empty(stored.shape, np.float32)
-            for band, plane in enumerate(stored):  # in float64, a band at a time, to round once
+            for band, plane in enumerate(stored):  # in float64, one band at a time, to round only once
                 values[band] = plane.astype(np.float64) * self.scale + self.offset
         missing = self.without_data(stored)
         if missing is not None:
@@ -435,15 +434,15 @@ class Scene:
 
 
 class _Cube(h5py.Dataset):  # type: ignore[misc]  # h5py has no types
-    """The cube of an open scene file; what is damaged in it is one line for whoever reads it."""
+    """The cube of an open scene file. Damage becomes one line when it is read."""
 
     def __getitem__(self, key: Any, new_dtype: Any = None) -> Any:
-        with hdf5.told(self.file.filename, "scene"):
+        with hdf5.explain_damage(self.file.filename, "scene"):
             return super().__getitem__(key, new_dtype)
 
 
 def holds(dtype: np.dtype, value: float) -> bool:
-    """Whether a stored type holds this number; floats hold all, rounded."""
+    """Whether a stored type can hold this number. Floats hold every number, rounded."""
     if dtype.kind == "f":
         return True
     limits = np.iinfo(dtype)

@@ -1,6 +1,6 @@
-"""What a command says on stderr while it works. Results go to stdout; errors and warnings are said always.
+"""Messages of a command on stderr during its work. Results go to stdout. Errors and warnings are always printed.
 
-The choice stands in the environment, so that processes which a command starts keep to it.
+The choice of messages stands in the environment, so child processes follow it.
 """
 
 import os
@@ -12,25 +12,25 @@ _VARIABLE = "HSISR_VERBOSITY"
 
 
 def choose(quiet: bool, verbose: bool) -> None:
-    """Say nothing but warnings and errors (quiet), or also where an error arose and what a command took (verbose).
+    """Choose the messages: only warnings and errors (quiet), or also an error's place, time and memory (verbose).
 
-    Neither: as it was chosen before.
+    With neither, an earlier choice stays.
     """
     if quiet or verbose:
         os.environ[_VARIABLE] = "quiet" if quiet else "verbose"
 
 
 def is_quiet() -> bool:
-    """Whether bars, and lines about what is being done, are not wanted."""
+    """Whether the user wants no bars and no lines about the work."""
     return os.environ.get(_VARIABLE) == "quiet"
 
 
 def is_verbose() -> bool:
-    """Whether more is wanted than a user usually needs."""
+    """Whether the user wants more messages than usual."""
     return os.environ.get(_VARIABLE) == "verbose"
 
 
 def say(line: str) -> None:
-    """Print one line on stderr about what is being done, unless the command is to be quiet."""
+    """Print one line on stderr about the work, unless the command is quiet."""
     if not is_quiet():
         print(printable(line), file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
-"""The package's own sources: which modules a function can reach, and hashes of their text.
+"""The package's own sources: the modules that a function can reach, and hashes of their text.
 
-What a function reaches is read from the sources, not from what happens to be loaded: every import in every module,
-also those inside functions, is followed; imports for type checkers are not. A module that is loaded by its name alone
-(a model, a reader) cannot be seen that way; who loads it says which one it is.
+The sources decide what a function reaches, not the modules that happen to be loaded. Every import in every module is
+followed, also inside functions, but not imports for type checkers. A module that is loaded only by its name (a model, a
+reader) is invisible to this: the code that loads it must state its name.
 """
 
 import ast
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from hsisr.errors import HsisrError
 
-#: Name of the dictionary in an `__init__` that says which module a public name is loaded from when it is first used.
+#: Name of the dictionary in an `__init__` that maps public names to modules that load at first use.
 _LAZY_TABLE = "_PUBLIC"
 
 
 class Sources:
-    """The sources of one package. folder: that of the package; its name is the package's.
+    """The sources of one package. folder: of the package; it has the package's name.
 
-    What was read is kept: a process asks for the program that it started with.
+    Sources are read once and kept, because a process runs the program that it started with.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -30,7 +30,7 @@ class Sources:
         self._hashes: dict[Path, str] = {}
 
     def path(self, module: str) -> Path | None:
-        """The file of a module; None if the package has none of that name."""
+        """The file of a module; None if the package has no module of that name."""
         package, *parts = module.split(".")
         if package != self.folder.name:
             return None
@@ -46,13 +46,13 @@ class Sources:
         return tuple(sorted(found))
 
     def provider(self, package: str, name: str) -> str:
-        """The module that `from package import name` brings, or takes the name from."""
+        """The module that `from package import name` loads, or that defines the name."""
         if self.path(f"{package}.{name}") is not None:
             return f"{package}.{name}"
         return self._lazy_table(package).get(name, package)
 
     def closure(self, roots: Iterable[str]) -> tuple[str, ...]:
-        """Modules that the modules `roots` can reach, themselves included, sorted. Raises KeyError for unknown ones."""
+        """Modules that the modules `roots` can reach, with the roots, sorted. Raises KeyError for unknown ones."""
         found: set[str] = set()
         waiting = list(roots)
         while waiting:
@@ -63,7 +63,7 @@ class Sources:
         return tuple(sorted(found))
 
     def imports(self, module: str) -> frozenset[str]:
-        """Modules of the package that one imports, or loads through the lazy table of a package, and its parents."""
+        """Modules of the package that a module imports, or loads through a package's lazy table, and their parents."""
         if module not in self._imports:
             path = self.path(module)
             if path is None:
@@ -76,12 +76,12 @@ class Sources:
         return self._imports[module]
 
     def hashes(self, modules: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
-        """Path -> 12 hex digits of its SHA-256, of modules and other files; paths as in a checkout."""
+        """Path -> 12 hex digits of its SHA-256, for modules and other files; paths as in a checkout."""
         paths = [path for module in modules if (path := self.path(module)) is not None]
         return {self._name(path): self._hash(path) for path in sorted({*paths, *files})}
 
     def _name(self, path: Path) -> str:
-        """The same name in every installation: `csrc` lies beside the package, or in it as `_csrc`."""
+        """The same name in every installation. `csrc` lies beside the package, or inside it as `_csrc`."""
         above, inside = self.folder.parent, self.folder / "_csrc"
         if path.is_relative_to(inside):
             return f"csrc/{path.relative_to(inside).as_posix()}"
@@ -93,8 +93,8 @@ class Sources:
         return self._hashes[path]
 
     def _find_imports(self, tree: ast.Module, package: str) -> Iterator[str]:
-        """What a module imports. package: that relative imports start from."""
-        packages: dict[str, str] = {}  # local name -> package whose attributes are looked at
+        """The imports of a module. package: the start of relative imports."""
+        packages: dict[str, str] = {}  # local name -> package, for later attribute access
         nodes = list(_executed_nodes(tree))
         for node in nodes:
             if isinstance(node, ast.Import):
@@ -130,10 +130,10 @@ PACKAGE = Sources(Path(__file__).parent)
 
 
 class OwnSources(Sources):
-    """The sources of somebody else's module: of the user's project, or of an installed package.
+    """The sources of a foreign module, from the user's project or an installed package.
 
-    folder: that holds the module or its package. only: name of a package; None: every module of the folder is looked
-    at. Modules of hsisr that they import are followed as well.
+    folder: that holds the module or its package. only: name of a package; None: use every module of the folder. Imports
+    of hsisr's modules are followed as well.
     """
 
     def __init__(self, folder: Path, only: str | None) -> None:
@@ -141,7 +141,7 @@ class OwnSources(Sources):
         self.only = only
 
     def path(self, module: str) -> Path | None:
-        """The file of a module; None if it is none of these."""
+        """The file of a module; None if it is not one of these."""
         top = module.partition(".")[0]
         if top == PACKAGE.folder.name:
             return PACKAGE.path(module)
@@ -150,7 +150,7 @@ class OwnSources(Sources):
         return _module_file(self.folder.joinpath(*module.split(".")))
 
     def reached(self, module: str) -> tuple[dict[str, str], tuple[str, ...]]:
-        """What a module can reach: path below the folder -> hash of these sources, and the modules of hsisr, sorted."""
+        """All that a module can reach: path below the folder -> hash of these sources, and hsisr's modules, sorted."""
         closure = self.closure([module])
         ours = tuple(name for name in closure if PACKAGE.path(name) is not None)
         return self.hashes(name for name in closure if name not in ours), ours
@@ -161,13 +161,13 @@ class OwnSources(Sources):
 
 @cache
 def own_sources(folder: Path, only: str | None = None) -> OwnSources:
-    """The sources below a folder, as they were when they were first asked for; arguments as of `OwnSources`."""
+    """The sources below a folder, as they were at the first call. Arguments as for `OwnSources`."""
     return OwnSources(folder, only)
 
 
 def csrc_folder() -> Path | None:
     """The folder of the C++ and CUDA sources; None if it is missing."""
-    return _beside("csrc", "binding.cpp")
+    return _find_folder("csrc", "binding.cpp")
 
 
 def workflow_folder() -> Path:
@@ -180,8 +180,8 @@ def profiles_folder() -> Path:
     return _need_folder("profiles", "default/config.yaml")
 
 
-def _beside(name: str, known: str) -> Path | None:
-    """A folder that travels inside an installed package as _<name>, and lies beside it in a checkout."""
+def _find_folder(name: str, known: str) -> Path | None:
+    """A folder that lies in an installed package as _<name>, and beside the package in a checkout."""
     for folder in (PACKAGE.folder / f"_{name}", PACKAGE.folder.parent / name):
         if (folder / known).is_file():
             return folder
@@ -189,7 +189,7 @@ def _beside(name: str, known: str) -> Path | None:
 
 
 def _need_folder(name: str, known: str) -> Path:
-    folder = _beside(name, known)
+    folder = _find_folder(name, known)
     if folder is None:
         raise HsisrError(
             f"{PACKAGE.folder}: lacks the folder {name}; install hsisr again, from its wheel or a checkout"
@@ -198,13 +198,13 @@ def _need_folder(name: str, known: str) -> Path:
 
 
 def _module_file(place: Path) -> Path | None:
-    """The file of a module: of the package in the folder `place`, or of that name; None if neither is there."""
+    """The file of a module: of the package in the folder `place`, or a file of this name; None without either."""
     candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
     return next((file for file in candidates if file.is_file()), None)
 
 
 def _absolute(node: ast.ImportFrom, package: str) -> str:
-    """The module that `from ... import` names, in a module of this package."""
+    """The module in a `from ... import` of a module of this package."""
     if not node.level:
         return node.module or ""
     above = package.split(".")[: len(package.split(".")) - node.level + 1]
@@ -214,12 +214,12 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
 def _parse(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_bytes(), str(path))
-    except (SyntaxError, ValueError) as error:  # in a file of the user's own
+    except (SyntaxError, ValueError) as error:  # in a user's own file
         raise HsisrError(f"{path}: not a Python program ({error}); mend it") from None
 
 
 def _executed_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree without what only type checkers read."""
+    """The nodes of a tree, without nodes only for type checkers."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.If) and _is_named(child.test, "TYPE_CHECKING"):
             for other in child.orelse:

@@ -1,4 +1,4 @@
-"""Threads and memory of this process, and of its GPUs."""
+"""Threads and memory of this process, and memory of its GPUs."""
 
 import ctypes
 import math
@@ -14,24 +14,24 @@ from hsisr.errors import HsisrError
 if TYPE_CHECKING:
     import torch
 
-#: Where Linux tells of processes and of their control groups.
+#: Linux's folders about processes and about their control groups.
 _PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
-#: Of a GPU's memory: the part that a network's maps may take, and that of what is free of it.
+#: Parts of a GPU's memory that a network's maps may take: of the total, and of the free memory.
 _GPU_PART, _FREE_PART = 0.4, 0.8
-#: Times that work is tried again with half the memory.
+#: Most retries of a computation with half the memory.
 _HALVINGS = 5
-#: Features of a processor on which the speed of convolutions depends, slowest first, as Linux names them.
+#: Processor features that decide the speed of convolutions, slowest first, with Linux's names.
 _FEATURES = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16", "asimd", "sve")
 
 
 def available_threads() -> int:
-    """What the process was given: OMP_NUM_THREADS, which Snakemake sets for its jobs, or else its cores."""
+    """Threads of this process: OMP_NUM_THREADS, which Snakemake sets for its jobs, or else the number of cores."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return _given_threads() or cores
 
 
 def fix_threads(threads: int | None, processes: int = 1) -> int:
-    """Use this many CPU threads, shared by `processes`; None: what the job was given, else torch's own choice.
+    """Use this many CPU threads, shared by `processes`; None: the job's threads, or else torch's own choice.
 
     Returns the threads of each process.
     """
@@ -44,13 +44,13 @@ def fix_threads(threads: int | None, processes: int = 1) -> int:
 
 
 def _given_threads() -> int:
-    """Threads by OMP_NUM_THREADS, to which Snakemake sets a job's share; 0 where it does not name one number."""
+    """Threads by OMP_NUM_THREADS, which Snakemake sets to a job's share; 0 if it is not a single number."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdigit() else 0
 
 
 def cpu_flags() -> str:
-    """All features of this processor, the line that Linux has for them; empty where it does not say."""
+    """All features of this processor, as Linux lists them; empty if it does not."""
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -58,7 +58,7 @@ def cpu_flags() -> str:
 
 
 def cpu_features() -> list[str]:
-    """The features of this processor on which the speed of convolutions depends; empty where Linux does not say."""
+    """The processor's features that decide the speed of convolutions; empty if Linux does not list them."""
     words = cpu_flags().split()
     return [feature for feature in _FEATURES if feature in words]
 
@@ -66,18 +66,17 @@ def cpu_features() -> list[str]:
 def wait_passively() -> None:
     """Let OpenMP's threads sleep while they wait for one another, unless the environment says otherwise.
 
-    By default they spin: on cores that others use too, two threads of a small network can then take 20 times as long
-    as one. It holds for libraries that are loaded later, so call it before torch is imported, and for processes
-    started later.
+    By default, they keep a core busy. On shared cores, two threads of a small network can then take 20 times as long as
+    one. The setting affects only libraries and processes that start later. So call it before the import of torch.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("KMP_BLOCKTIME", "0")  # Intel's OpenMP, which has no such policy
+    os.environ.setdefault("KMP_BLOCKTIME", "0")  # for Intel's OpenMP, which has no such policy
 
 
 def available_memory() -> float:
-    """Bytes that a process can still take on Linux: what is free, and no more than its container or job may have.
+    """Bytes that a process can still take on Linux: the free memory, within the limit of its container or job.
 
-    math.inf on other systems, which do not say.
+    math.inf on other systems, which do not report it.
     """
     try:
         lines = dict(line.split(":") for line in (_PROC / "meminfo").read_text().splitlines())
@@ -88,7 +87,7 @@ def available_memory() -> float:
 
 
 def _group_limits() -> Iterator[int]:
-    """Limits of memory of this process's control groups, as a container or a job of Slurm sets them."""
+    """Memory limits of this process's control groups, which a container or a Slurm job sets."""
     with suppress(OSError, ValueError):
         for line in (_PROC / "self/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
@@ -101,28 +100,28 @@ def _group_limits() -> Iterator[int]:
             group = root / path.lstrip("/")
             for folder in (group, *group.parents):
                 if folder.is_relative_to(root):
-                    with suppress(OSError, ValueError):  # a group without a limit
+                    with suppress(OSError, ValueError):  # the group has no limit
                         yield int((folder / name).read_text())
 
 
 def most_memory_mb() -> float:
-    """Largest memory of this process so far, in MB; NaN on Windows, where it is not measured."""
+    """Largest memory of this process so far, in MB; NaN on Windows, where hsisr does not measure it."""
     if sys.platform == "win32":
         return math.nan
-    import resource  # not at the top: there is none on Windows
+    import resource  # not at the top: Windows lacks it
 
     units_per_mb = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / units_per_mb
 
 
 def return_freed_memory() -> None:
-    """Give memory that was freed back to the system, where glibc would keep the fragments for later."""
+    """Return freed memory to the system. Without this, glibc keeps fragments for later."""
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def wait_for(device: "torch.device") -> None:
-    """Wait until a GPU has done what it was given; on a CPU it has."""
+    """Wait until a GPU has finished its work. A CPU has no queue, so there is nothing to wait for."""
     import torch
 
     if device.type == "cuda":
@@ -130,16 +129,17 @@ def wait_for(device: "torch.device") -> None:
 
 
 def free_gpu_memory(device: "torch.device") -> int:
-    """Bytes that this process can still take of a GPU: those that nobody has, and those that it keeps unused."""
+    """Bytes that this process can still take from a GPU: free memory, and memory that it reserves but does not use."""
     import torch
 
     return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 def gpu_memory_for_maps(device: "torch.device") -> int:
-    """Bytes that a network may plan with for its maps.
+    """Bytes that a network may plan for its maps.
 
-    A fixed part of the GPU, so that equal runs batch alike; without gradients less, where others use it.
+    They are a fixed part of the GPU, so that equal runs use equal batches. Without gradients, they may be less, if
+    other processes use the GPU.
     """
     import torch
 
@@ -148,10 +148,10 @@ def gpu_memory_for_maps(device: "torch.device") -> int:
 
 
 def within_gpu_memory(work: Callable[[int | None], Any], memory: int | None, device: "torch.device") -> Any:
-    """work(memory), and again with half the memory each time that the GPU has no more to give.
+    """The result of work(memory). If the GPU runs out of memory, retry with half the memory each time.
 
-    memory: bytes that the work may take; None: what `gpu_memory_for_maps` says. Raises torch.OutOfMemoryError where
-    little does not help, and HsisrError as `work` does.
+    memory: bytes that the work may take; None: those of `gpu_memory_for_maps`. device: of the work. Raises
+    torch.OutOfMemoryError if even little memory is too much, and HsisrError as `work` does.
     """
     import torch
 
@@ -159,14 +159,14 @@ def within_gpu_memory(work: Callable[[int | None], Any], memory: int | None, dev
         try:
             return work(memory)
         except torch.OutOfMemoryError:
-            pass  # what the error holds on to is let go here
+            pass  # release the objects that the error holds
         torch.cuda.empty_cache()
         memory = (memory or gpu_memory_for_maps(device)) // 2
     return work(memory)
 
 
 def gpu_is_full(device: "torch.device", advice: str) -> HsisrError:
-    """What to tell a user whose GPU has no memory left; advice: what to do about it."""
+    """The error for a user whose GPU has no memory left. advice: what the user can do."""
     import torch
 
     free, total = (n / 2**30 for n in torch.cuda.mem_get_info(device))
@@ -178,7 +178,7 @@ def gpu_is_full(device: "torch.device", advice: str) -> HsisrError:
 
 
 def gpus_in_use() -> list[int]:
-    """Numbers of the visible GPUs on which this process has, or had, something."""
+    """Numbers of the visible GPUs whose memory this process uses or has used."""
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -1,7 +1,7 @@
-"""Temporary files and folders whose names say which process made them, so that what killed ones left can be removed.
+"""Temporary files and folders. Their names state the process that made them, so leftovers of killed ones can go.
 
-A name is `.<target>.tmp-<place>-<process>-<start>-<random>`: the host and process number say whose it is, and the time
-at which the process started tells it from a later one with the same number.
+A name is `.<target>.tmp-<place>-<process>-<start>-<random>`. Host (place) and process number identify the owner. The
+start time of the process distinguishes it from a later one with the same number.
 """
 
 import hashlib
@@ -18,15 +18,15 @@ from pathlib import Path
 
 from hsisr.errors import HsisrError
 
-#: A name may have 255 bytes; so many of them are the target's.
+#: A name may have 255 bytes. The target's name gets at most this many.
 _MOST_BYTES_OF_TARGET = 160
-#: What another host has left counts as left after so long without a change, in seconds: its processes are not seen.
+#: A file from another host is abandoned after this many seconds without a change: its processes are not visible.
 _ABANDONED_S = 24 * 3600
 _OWNER = re.compile(r"(?P<place>[0-9a-f]{8})-(?P<process>\d+)-(?P<start>\d+)-")
 
 
 def new_file(target: Path, suffix: str = "") -> Path:
-    """An empty temporary file beside `target`, after what killed processes left there for it is removed.
+    """An empty temporary file beside `target`. Leftovers of killed processes for this target are removed first.
 
     suffix: ending of the name, for libraries that choose a format by it. Raises OSError if it cannot be made.
     """
@@ -38,9 +38,9 @@ def new_file(target: Path, suffix: str = "") -> Path:
 
 @contextmanager
 def new_folder(parent: Path, purpose: str) -> Iterator[Path]:
-    """A temporary folder inside `parent`, removed afterwards; one that a killed process left is removed first.
+    """A temporary folder inside `parent`, removed after the block. Leftovers of killed processes are removed first.
 
-    parent: is made where it is missing. purpose: a word for the name. Raises HsisrError if it cannot be made.
+    parent: made if it is missing. purpose: a word for the name. Raises HsisrError if the folder cannot be made.
     """
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def new_folder(parent: Path, purpose: str) -> Iterator[Path]:
 
 
 def remove_left(target: Path) -> None:
-    """Remove what processes that live no more left beside `target` for it."""
+    """Remove temporary files for `target` whose processes have ended."""
     prefix = _prefix(target.name)
     with suppress(OSError), os.scandir(target.parent) as entries:
         for entry in [entry for entry in entries if entry.name.startswith(prefix)]:
@@ -64,7 +64,7 @@ def remove_left(target: Path) -> None:
 
 
 def left_in(folder: Path) -> Iterator[Path]:
-    """Every temporary file and folder below a folder that no live process owns; links are not followed."""
+    """Every temporary file and folder below a folder without a living process. Links are not followed."""
     for parent, folders, files in os.walk(folder):
         for name in [*folders, *files]:
             _, mark, rest = name.partition(".tmp-")
@@ -80,7 +80,7 @@ def disk_bytes(path: Path) -> int:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder; whatever cannot be removed stays."""
+    """Remove a file, a link or a folder, as far as this is possible."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -98,15 +98,15 @@ def _owner() -> str:
 
 @cache
 def _place() -> str:
-    """Eight digits for this host, or this container on it: process numbers are its own."""
+    """Eight digits for this host, or for this container on it: each has its own process numbers."""
     place = socket.gethostname()
-    with suppress(OSError):  # another system than Linux
+    with suppress(OSError):  # not Linux
         place += os.readlink("/proc/self/ns/pid")
     return hashlib.sha256(place.encode()).hexdigest()[:8]
 
 
 def _is_left(path: Path, rest: str) -> bool:
-    """Whether the process that made a temporary file lives no more. rest: its name after `.tmp-`."""
+    """Whether the process of a temporary file has ended. rest: its name after `.tmp-`."""
     owner = _OWNER.match(rest)
     if owner is None:
         return False
@@ -120,13 +120,13 @@ def _lives(process: int, start: str) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):  # another user's, or no number that a process can have
+    except (PermissionError, OverflowError):  # another user's process, or an impossible number
         pass
     return _start(process) in (start, "0")
 
 
 def _start(process: int) -> str:
-    """When a process started, in the system's ticks; 0 where that cannot be seen, -1 of one that has ended."""
+    """Start time of a process, in the system's ticks; 0 if it is not visible, -1 if the process has ended."""
     try:
         facts = Path(f"/proc/{process}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
@@ -139,7 +139,7 @@ def _last_change(path: Path) -> float:
 
 
 def _facts(path: Path) -> Iterator[os.stat_result]:
-    """What the system says of a file or folder, and of all that lies in it."""
+    """The system's facts on a file or folder, and on everything inside."""
     inside = path.rglob("*") if path.is_dir() and not path.is_symlink() else ()
     for file in (path, *inside):
         with suppress(OSError):

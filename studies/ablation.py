@@ -1,18 +1,18 @@
-"""The paper's claim on small networks: what mixtures, photographs and LR-only scenes add to a few labelled scenes.
+"""The paper's claim on small networks: the gain from mixtures, photographs and LR-only scenes with few labelled scenes.
 
     python studies/ablation.py run --data <folder with CAVE> --out <folder> [--photos <folder>] [--models solo]
     python studies/ablation.py table --out <folder>
     python studies/ablation.py figure --out <folder> --picture <file.svg>
 
-CAVE x4 under `mixup`: the first 1, 2 or all of Spectral Mixup's five labelled scenes, five of its LR-only scenes, four
-of its test scenes.
-run: trains an arm after the other on one thread and writes a JSON file for each. An arm that has its file is done; one
-that was interrupted goes on. So the whole can run in many sittings: --minutes ends one, and no arm after it begins. All
-arms of a seed come before the next seed. table, figure: of the arms that are there.
+CAVE x4 under `mixup`. Labelled scenes: the first 1, 2 or all of Spectral Mixup's five. LR-only scenes: five. Test
+scenes: four of Spectral Mixup's.
+run: trains one arm after the other on one thread, and writes a JSON file for each. An arm with a file is done. An
+interrupted arm resumes, so the whole can run in many sittings: after --minutes, no new arm begins. All arms of a seed
+come before the next seed. table, figure: of the available arms.
 
-Every component has optimiser steps of its own, as published. Equal steps: every arm takes `STEPS` of them, an arm with
-all components a quarter of them on labelled spectra. Equal time: every arm has the processor for as long as the one
-without components; what a step costs is measured once, in turns, and written beside the arms.
+Every component has its own optimiser steps, as published. Equal steps: every arm takes `STEPS` steps; an arm with all
+components takes a quarter of them on labelled spectra. Equal time: every arm has as much processor time as the arm
+without components. The cost of a step is measured once, in turns, and written beside the arms.
 """
 
 import argparse
@@ -47,15 +47,15 @@ COMPONENTS: dict[str, tuple[str, ...]] = {
     "unlabelled": ("unlabelled",),
     "all": ("mixup", "rgb", "unlabelled"),
 }
-#: Optimiser steps of every arm, and steps that measure what one costs.
+#: Optimiser steps of every arm, and steps to measure the cost of one.
 STEPS, TIMED = {"solo": 1000, "deepshare-s": 600}, 40
-#: What differs between the networks; chosen on training scenes.
+#: Settings that differ between the networks, chosen on training scenes.
 BATCH, LEARNING_RATE = {"solo": 8, "deepshare-s": 2}, {"solo": 2e-3, "deepshare-s": 1e-3}
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One training: the network, what it is helped by, its labelled scenes, the budget that is equal, the seed."""
+    """One training: the network, its extra component, its labelled scenes, the equal budget, the seed."""
 
     model: str
     budget: str
@@ -65,12 +65,12 @@ class Arm:
 
     @property
     def name(self) -> str:
-        """Of its file and folder."""
+        """Name of its file and folder."""
         return f"{self.model}-{self.budget}-{self.component}-{self.labelled}-seed{self.seed}"
 
 
 def arms(models: Sequence[str]) -> Iterator[Arm]:
-    """In the order in which they are trained. Without components equal time is equal steps, and one arm is both."""
+    """The arms in order of training. Without components, equal time is equal steps, so one arm serves both."""
     for seed in SEEDS:
         for model in models:
             for budget in ("steps", "time"):
@@ -81,7 +81,7 @@ def arms(models: Sequence[str]) -> Iterator[Arm]:
 
 
 def main() -> None:
-    """Parse the command line; train arms, or print what is there."""
+    """Parse the command line. Train arms, or print the available ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("run", "table", "figure"))
     parser.add_argument("--out", type=Path, required=True, help="folder of the arms")
@@ -95,7 +95,7 @@ def main() -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train the arms that are not done."""
+    """Train the arms that have no file yet."""
     torch.set_num_threads(1)
     started, data = time.monotonic(), Data(options.data, options.photos)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -110,14 +110,14 @@ def run(options: argparse.Namespace) -> None:
         steps = STEPS[arm.model]
         if arm.budget == "time":
             steps = round(steps * seconds["none"] / seconds[arm.component])
-        network = _trained(arm, steps, data, options.out / "runs" / arm.name)
+        network = _train(arm, steps, data, options.out / "runs" / arm.name)
         scores = {name: _score(network, pair, SCALE) for name, pair in data.test.items()}
         write_json(file, {**asdict(arm), "steps": steps, "scores": scores, "bicubic": data.bicubic})
         print(f"{arm.name}: {_mean(scores)[0] - _mean(data.bicubic)[0]:+.2f} dB", flush=True)
 
 
 class Data:
-    """Pairs of all scenes and photographs, in memory, and bicubic interpolation's scores of the test scenes."""
+    """Pairs of all scenes and photographs in memory, and the test scores of bicubic interpolation."""
 
     def __init__(self, folder: Path, photographs: Path | None) -> None:
         names = (*LABELLED, *LR_ONLY, *TEST)
@@ -130,7 +130,7 @@ class Data:
         self.bicubic = {name: _score(bicubic, pair, SCALE) for name, pair in self.test.items()}
 
     def samples(self, labelled: int, seed: int) -> tuple[TrainingSamples, dict[str, TrainingSamples]]:
-        """Crops of the first labelled scenes, and of what the objectives take beside them."""
+        """Crops of the first labelled scenes, and the samples of the other objectives."""
         first = dict(list(self.labelled.items())[:labelled])
         parts = (first, self.photographs, self.lr_only)
         spectra, photographs, lr_only = (
@@ -140,7 +140,7 @@ class Data:
         return spectra, {"rgb": photographs, "unlabelled": lr_only}
 
 
-def _trained(arm: Arm, steps: int, data: Data, folder: Path) -> Any:
+def _train(arm: Arm, steps: int, data: Data, folder: Path) -> Any:
     samples, others = data.samples(arm.labelled, arm.seed)
     torch.manual_seed(arm.seed)
     network = registry.build(arm.model, SCALE, samples.bands, 0)
@@ -170,14 +170,14 @@ def _trained(arm: Arm, steps: int, data: Data, folder: Path) -> Any:
 
 
 def _costs(model: str, data: Data, file: Path) -> dict[str, float]:
-    """Seconds of the processor that an optimiser step of each component takes: the median of three rounds, in turns."""
+    """Processor seconds for an optimiser step of each component: the median of three rounds, in turns."""
     if not file.exists():
         found: dict[str, list[float]] = {name: [] for name in COMPONENTS}
         for _ in range(3):
             for name in COMPONENTS:
                 with tempfile.TemporaryDirectory() as folder:
                     started = time.process_time()
-                    _trained(Arm(model, "time", name, max(COUNTS), 0), TIMED, data, Path(folder))
+                    _train(Arm(model, "time", name, max(COUNTS), 0), TIMED, data, Path(folder))
                     found[name].append((time.process_time() - started) / TIMED)
         write_json(file, {name: statistics.median(times) for name, times in found.items()})
     return read_json(file)
@@ -189,18 +189,18 @@ def _mean(scores: dict[str, Sequence[float]]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cell:
-    """Gains over bicubic interpolation of one arm's seeds, mean over the test scenes: PSNR in dB, SAM in degrees."""
+    """Gains of one arm's seeds over bicubic interpolation, mean over the test scenes: PSNR in dB, SAM in degrees."""
 
     gains: np.ndarray  # (seeds, 2)
 
     @property
     def mean(self) -> np.ndarray:
-        """(2,)."""
+        """Mean over the seeds, (2,)."""
         return self.gains.mean(axis=0)
 
     @property
     def spread(self) -> np.ndarray:
-        """Standard deviation over the seeds, (2,); 0 for a single one."""
+        """Standard deviation over the seeds, (2,); 0 for a single seed."""
         return self.gains.std(axis=0, ddof=min(1, len(self.gains) - 1))
 
     def __str__(self) -> str:
@@ -209,7 +209,7 @@ class Cell:
 
 
 def cells(folder: Path) -> dict[tuple[str, str, str, int], Cell]:
-    """(model, budget, component, labelled scenes) -> what the arms that are done have found."""
+    """(model, budget, component, labelled scenes) -> gains of the finished arms."""
     found: dict[tuple[str, str, str, int], list[np.ndarray]] = {}
     for arm in arms(tuple(STEPS)):
         file = folder / f"{arm.name}.json"
@@ -223,7 +223,7 @@ def cells(folder: Path) -> dict[tuple[str, str, str, int], Cell]:
 
 
 def print_table(options: argparse.Namespace) -> None:
-    """Gain over bicubic interpolation, mean and standard deviation over the seeds; how many these are, if not all."""
+    """Gain over bicubic interpolation, mean and standard deviation over the seeds; and their number, if not all."""
     found = cells(options.out)
     for model, budget in sorted({key[:2] for key in found}, reverse=True):
         print(f"\n`{model}`, equal {budget}: gain in PSNR (dB) / SAM (degrees)\n")
@@ -237,7 +237,7 @@ def print_table(options: argparse.Namespace) -> None:
 def draw(options: argparse.Namespace) -> None:
     """Gain in PSNR against the number of labelled scenes, a panel for each network and budget.
 
-    Bars are standard deviations over the seeds; a single seed has none.
+    Bars are standard deviations over the seeds. A single seed has no bar.
     """
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -249,7 +249,7 @@ def draw(options: argparse.Namespace) -> None:
     for axis, (model, budget) in zip(axes, panels, strict=True):
         for place, component in enumerate(COMPONENTS):
             known = {count: found[key] for count in COUNTS if (key := (model, budget, component, count)) in found}
-            counts = [count * 1.04 ** (place - 2) for count in known]  # beside each other, so that all bars show
+            counts = [count * 1.04 ** (place - 2) for count in known]  # side by side, so that all bars are visible
             gains = [cell.mean[0] for cell in known.values()]
             bars = [cell.spread[0] if len(cell.gains) > 1 else np.nan for cell in known.values()]
             axis.errorbar(counts, gains, bars, marker="o", markersize=3, capsize=2, linewidth=1, label=component)
@@ -260,7 +260,7 @@ def draw(options: argparse.Namespace) -> None:
         axis.minorticks_off()
     axes[0].set_ylabel("gain over bicubic (dB)")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right", fontsize=8, frameon=False)
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ablation"}):  # small, and the same bytes every time
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "ablation"}):  # small, with the same bytes every time
         figure.savefig(options.picture, metadata={"Date": None} if options.picture.suffix == ".svg" else None)
 
 

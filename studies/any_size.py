@@ -1,17 +1,21 @@
-"""Scenes of any size: what a mosaic costs in quality, and what a large scene costs in memory and time.
+"""Scenes of any size: the loss of quality from a mosaic, and the memory and time for a large scene.
 
     python studies/any_size.py mosaic --data <folder with complete_ms_data> [--scale 8] [--scenes four names]
     python studies/any_size.py growth --work <folder> [--sides 512 1024 2048 4096 8192] [--model prior]
     python studies/any_size.py left --work <folder> [--model prior]
+    python studies/any_size.py agreement --work <folder> [--model prior] [--files LR GUIDE | --sides 4000 --bands 31]
 
 `mosaic` puts four CAVE scenes side by side, degrades them by `mulsr`, and scores `prior` on each scene alone and on its
 quarter of the mosaic: PSNR (dB) / SAM (degrees). `growth` super-resolves synthetic files x8 of 8 bands with a guide of
-three, one process each, and prints the peak of its memory and its CPU time. `left` super-resolves three such files with
-a line after every step, and prints what lines say is left over what was, in CPU time, which other work leaves alone.
+three bands, each in its own process, and prints peak memory and CPU time. `left` super-resolves three such files with a
+line after every step. It compares the time left in each line with the true one, in CPU time, which other work does not
+disturb. `agreement` super-resolves one pair with other memory, tiles, processes and parts. For each result, it prints
+the largest difference from the first, over the first result's range.
 """
 
 import argparse
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -26,9 +30,9 @@ from hsisr.scene import Scene
 
 SCENES = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 SCALE, BANDS = 8, 8
-#: Side, bands and scale of the scenes whose time left is told.
+#: Side, bands and scale of the scenes for `left`.
 LEFT = ((512, 31, 8), (1024, 31, 8), (2048, 8, 4))
-#: Of the last seconds, whole ones say little.
+#: In the last seconds, lines are not compared: they round to whole seconds.
 LAST_SECONDS = 1
 TELL = """
 import sys, time
@@ -40,6 +44,17 @@ progress.say = scenes.say = lambda line: print(time.process_time(), line, flush=
 super_resolve_file(*sys.argv[1:5], Options(device="cpu", tile=int(sys.argv[5])))
 print(time.process_time())
 """
+#: Settings that must not change a result, in words of `hsisr predict`.
+WAYS = {
+    "memory 4G": ("--memory", "4G"),
+    "memory 768M": ("--memory", "768M"),
+    "memory 256M": ("--memory", "256M"),
+    "tiles of 64": ("--tile", "64"),
+    "tiles of 16": ("--tile", "16"),
+    "tiles of 16, two processes": ("--tile", "16", "--device", "cpu,cpu"),
+    "tiles of 16, three parts": ("--tile", "16", "--part"),
+}
+PARTS = ("plan", "1/3", "2/3", "3/3")
 RUN = """
 import resource, sys
 from hsisr.inference import Options, super_resolve_file
@@ -105,8 +120,41 @@ def left(work: Path, model: str) -> None:
             file.unlink()
 
 
+def agreement(work: Path, model: str, files: list[Path] | None, side: int, bands: int, scale: int) -> None:
+    work.mkdir(parents=True, exist_ok=True)
+    lr, guide = files or write_files(work, side, bands, scale)
+    print("| run | difference | CPU s |\n| --- | --- | --- |")
+    first = work / "first.tif"
+    for name, words in WAYS.items():
+        out = work / "other.tif" if first.exists() else first
+        command = [sys.executable, "-m", "hsisr", "predict", lr, "--guide", guide, "--model", model, "-o", out]
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        runs = [(*words, part) for part in PARTS] + [words[:-1]] if words[-1] == "--part" else [words]
+        for run in runs:
+            subprocess.run(list(map(str, [*command, *run])), check=True, stdout=subprocess.DEVNULL)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"| {name} | {largest_difference(first, out):.1e} | {seconds:.0f} |", flush=True)
+        if out != first:
+            out.unlink()
+    first.unlink()
+
+
+def largest_difference(first: Path, other: Path) -> float:
+    """Largest absolute difference of two images, over the range of the first; infinite if their holes differ."""
+    found, low, high = 0.0, np.inf, -np.inf
+    with rasterio.open(first) as one, rasterio.open(other) as two:
+        for _, window in one.block_windows(1):
+            a, b = (image.read(window=window, masked=True).astype(np.float64) for image in (one, two))
+            if (np.ma.getmaskarray(a) != np.ma.getmaskarray(b)).any():
+                return np.inf
+            if a.count():
+                found, low, high = max(found, np.abs(a - b).max()), min(low, a.min()), max(high, a.max())
+    return found / (high - low)
+
+
 def write_files(work: Path, side: int, bands: int = BANDS, scale: int = SCALE) -> tuple[Path, Path]:
-    """LR image and guide of a scene of five materials, written by rows so that this process stays small."""
+    """LR image and guide of a scene of five materials. They are written by rows, so this process stays small."""
     work.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     spectra, colours = rng.random((bands, 5)), rng.random((3, 5))
@@ -147,12 +195,14 @@ def _shares(waves: np.ndarray, phases: np.ndarray, first: int, stop: int, side: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("mosaic", "growth", "left"))
+    parser.add_argument("what", choices=("mosaic", "growth", "left", "agreement"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path)
     parser.add_argument("--scale", type=int, default=8)
     parser.add_argument("--scenes", nargs=4, default=list(SCENES))
     parser.add_argument("--sides", nargs="+", type=int, default=[512, 1024, 2048, 4096, 8192])
+    parser.add_argument("--bands", type=int, default=BANDS)
+    parser.add_argument("--files", nargs=2, type=Path)
     parser.add_argument("--model", default="prior")
     parser.add_argument("--memory", default="768M")
     options = parser.parse_args()
@@ -160,6 +210,8 @@ def main() -> None:
         mosaic(options.data, options.scale, options.scenes)
     elif options.what == "left":
         left(options.work, options.model)
+    elif options.what == "agreement":
+        agreement(options.work, options.model, options.files, options.sides[0], options.bands, options.scale)
     else:
         growth(options.work, options.sides, options.model, options.memory)
 

@@ -1,11 +1,11 @@
-"""What the order of augmentation and degradation is worth: a small MulSR on CAVE x8 under `mulsr`, trained three ways.
+"""The effect of the order of augmentation and degradation: a small MulSR on CAVE x8 under `mulsr`, trained three ways.
 
     python studies/augmentation.py --data <folder with CAVE> [--steps 300]
 
-No augmentation; crops augmented before they are degraded, as MulSR's program does and `PatchFile` too; and augmented
-afterwards, which turns the shift of the LR image around. Everything else is equal. PSNR of the middle 256 x 256 pixels
-of the test scenes, degraded as the protocol's test is; scenes as in workflow/presets/cave-quick.yaml. Ten minutes or so
-on one thread.
+The three ways: no augmentation; crops augmented before they are degraded, as in MulSR's program and in `PatchFile`; and
+crops augmented afterwards, which reverses the shift of the LR image. Everything else is equal. Printed: PSNR of the
+middle 256 x 256 pixels of the test scenes, with the protocol's test degradation. Scenes are those of
+workflow/presets/cave-quick.yaml. It takes about ten minutes on one thread.
 """
 
 import argparse
@@ -40,10 +40,10 @@ TRAIN_SCENES = (
 
 
 class AugmentedAfterwards(PatchFile):
-    """Crops that are degraded first and augmented then."""
+    """Crops that are first degraded and then augmented."""
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
-        """Samples of those numbers, stacked."""
+    def stack(self, numbers: Iterable[int]) -> Sample:
+        """Samples with these numbers, stacked."""
         samples = [augment(self[k], np.random.default_rng([self.seed, 7, k])) for k in numbers]
         return Sample(*(np.stack([getattr(sample, key) for sample in samples]) for key in ("lr", "guide", "hr")))
 
@@ -67,12 +67,12 @@ def main() -> None:
             ("augmented before degradation", PatchFile(path, augment=True)),
             ("augmented afterwards", AugmentedAfterwards(path, augment=False)),
         ):
-            scores = trained(patches, options, Path(folder) / label.replace(" ", "-"), pairs)
+            scores = train(patches, options, Path(folder) / label.replace(" ", "-"), pairs)
             print(f"{label:30}", *(f"{score:.2f}" for score in scores), f"{np.mean(scores):.2f}", sep="  ", flush=True)
 
 
 def write_crops(path: Path, scenes: list[Scene]) -> None:
-    """A patch file of protocol `mulsr`, as the step `patches` makes it."""
+    """A patch file of protocol `mulsr`, like that of the step `patches`."""
     with h5py.File(path, "w") as file:
         file.attrs.update(stamp("patches"))
         file.attrs.update(scale=SCALE, protocol="mulsr", names=[scene.name for scene in scenes], labelled=True)
@@ -85,15 +85,13 @@ def write_crops(path: Path, scenes: list[Scene]) -> None:
 
 
 def test_pair(scene: Scene) -> degrade.Pair:
-    """The pair of the middle of a scene."""
+    """The pair of a scene's middle."""
     middle = [slice(n // 2 - 128, n // 2 + 128) for n in scene.shape[1:]]
     return degrade.pair(scene.window(*middle), "mulsr", SCALE)
 
 
-def trained(
-    patches: PatchFile, options: argparse.Namespace, folder: Path, pairs: dict[str, degrade.Pair]
-) -> list[float]:
-    """PSNR of every pair by a network that was trained on the patches."""
+def train(patches: PatchFile, options: argparse.Namespace, folder: Path, pairs: dict[str, degrade.Pair]) -> list[float]:
+    """PSNR of every pair, by a network trained on the patches."""
     torch.manual_seed(0)
     network = registry.build(options.base, SCALE, 31, 3)
     training = Training(

@@ -12,7 +12,7 @@ SCENES = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 
 
 def arguments(description: str, scenes: Sequence[str] = SCENES) -> argparse.ArgumentParser:
-    """A parser that knows --data, --scale and --scenes."""
+    """A parser with the options --data, --scale and --scenes."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="local copy of CAVE, whole or in part")
     parser.add_argument("--scale", type=int, default=8)
@@ -21,7 +21,7 @@ def arguments(description: str, scenes: Sequence[str] = SCENES) -> argparse.Argu
 
 
 def read(data: Path, names: Sequence[str]) -> list[Scene]:
-    """The scenes of these names, in memory."""
+    """The scenes with these names, in memory."""
     with tempfile.TemporaryDirectory() as folder:
         raw = Path(folder) / "raw"
         datasets.fetch("cave", raw, source=str(data), progress=False)

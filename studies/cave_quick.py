@@ -1,12 +1,13 @@
-"""What the fast form of MulSR buys: the literal form trained for as long as the preset cave-quick took, both scored.
+"""The gain from the fast form of MulSR: the literal form gets the training time of the preset cave-quick. Both are
+scored.
 
     HSISR_SOURCE_CAVE=... snakemake results/cave_x8.json --cores 2 --configfile workflow/presets/cave-quick.yaml
     python studies/cave_quick.py
 
-Run both in one folder, on a machine that does nothing else. The literal form computes band by band and learns from the
-same patches by the same settings. The steps of both are measured in turns, without validation; the literal form then
-takes as many as fit into the time, so that its learning rate, too, comes down to the end. Both are scored on the test
-scenes in the fast form, which is the same function; the trained network in bfloat16, too.
+Run both in one folder, on a machine without other work. The literal form computes band by band. It learns from the same
+patches with the same settings. The speed of both is measured in turns, without validation. The literal form then takes
+as many steps as fit into the time, so its learning rate also falls to the end. Both are scored on the test scenes in
+the fast form, which is the same function. The trained network is also scored in bfloat16.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from hsisr.training import fit
 from tests.unit.plain_mulsr import PlainMulSR
 
 MODEL = "mulsr-quick"
-#: Of the measurement of both forms.
+#: For the measurement of both forms.
 ROUNDS, TIMED_STEPS = 3, 15
 
 
@@ -40,14 +41,14 @@ class LiteralForm(nn.Module):
 
     def __init__(self, like: MulSR, blocks: int) -> None:
         super().__init__()
-        self.scale, self.like = like.scale, [like]  # in a list: its weights are not this one's
+        self.scale, self.like = like.scale, [like]  # in a list, so that its weights are not registered here
         self.plain = PlainMulSR(like.scale, like.width, blocks, like.guide_channels)
         with torch.no_grad():
             self.plain.end_x2[1].weight_g.zero_()
             self.plain.end_x2[1].bias.zero_()
 
     def super_resolve_bands(self, lr: Tensor, guide: Tensor, bands: Tensor) -> Tensor:
-        """lr (N, B, h, w), guide (N, G, H, W), bands (N, K) -> (N, K, H, W): a call a band, as published."""
+        """lr (N, B, h, w), guide (N, G, H, W), bands (N, K) -> (N, K, H, W): one call for each band, as published."""
         triplets = self.like[0]._triplets(lr, bands).unflatten(0, (len(lr), -1))
         return torch.cat([self._band(triplets[:, k], guide) for k in range(triplets.shape[1])], dim=1)
 
@@ -56,7 +57,7 @@ class LiteralForm(nn.Module):
 
 
 def main() -> None:
-    """Train the literal form for as long, score both."""
+    """Train the literal form for the same time, and score both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark", default="cave_x8")
     parser.add_argument("--config", default="config.yaml")
@@ -84,22 +85,22 @@ def train_literally(chosen: Benchmark, like: MulSR, steps: int) -> LiteralForm:
     """The literal form after `steps` of the preset's training."""
     torch.manual_seed(0)
     literal = LiteralForm(like, chosen.model(MODEL).options["blocks"])
-    timed_fit(chosen, literal, steps)
+    time_fit(chosen, literal, steps)
     return literal
 
 
 def seconds_per_step(chosen: Benchmark, like: MulSR) -> tuple[float, float]:
-    """Of the fast form and of the literal one, measured in turns."""
+    """Seconds of the fast and of the literal form, measured in turns."""
     found: dict[type, list[float]] = {MulSR: [], LiteralForm: []}
     for _ in range(ROUNDS):
         options = chosen.model(MODEL).options
         for model in (MulSR(like.scale, **options), LiteralForm(like, options["blocks"])):
-            found[type(model)].append(timed_fit(chosen, model, TIMED_STEPS) / TIMED_STEPS)
+            found[type(model)].append(time_fit(chosen, model, TIMED_STEPS) / TIMED_STEPS)
     return statistics.median(found[MulSR]), statistics.median(found[LiteralForm])
 
 
-def timed_fit(chosen: Benchmark, model: nn.Module, steps: int) -> float:
-    """Seconds of so many steps of the preset's training, without validation."""
+def time_fit(chosen: Benchmark, model: nn.Module, steps: int) -> float:
+    """Seconds for `steps` steps of the preset's training, without validation."""
     settings = chosen.model(MODEL).training
     patches = PatchFile(chosen.path(paths.PATCHES), 0, settings.augment)
     update = {"max_steps": steps, "max_minutes": None, "validate_every_steps": steps}

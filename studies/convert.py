@@ -1,10 +1,10 @@
-"""Reading and conversion speed: MB/s of each reader beside the raw library's read of the same file, in one process.
+"""Speed of reading and conversion: MB/s of each reader, compared with the raw library on the same file, in one process.
 
-    python studies/convert.py --real FOLDER          files of 16 to 134 MB, and real ones where FOLDER has them
+        python studies/convert.py --real FOLDER          files of 16 to 134 MB, and real ones if FOLDER has them
     python studies/convert.py --chikusei             peak memory of converting a v7.3 file of Chikusei's shape (3 GB)
 
-Conversion is read + write of the compressed scene file. It should cost at most twice the raw read plus that write;
-the last column is its time over that bound (1.00 is the bound). Times are medians of interleaved repeats.
+Conversion is read + write of the compressed scene file. It should cost at most twice the raw read plus this write. The
+last column is its time divided by this bound (1.00 is the bound). Times are medians of interleaved repeats.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from hsisr import datasets
 from hsisr.datasets.readers import read_scene
 from hsisr.scene import Scene
 
-#: Bands, rows, columns of the made files: 134 MB as float32.
+#: Bands, rows, columns of the synthetic files: 134 MB as float32.
 SHAPE = (128, 512, 512)
 CHIKUSEI_SHAPE = (128, 2517, 2335)
 MB = 1e6
@@ -34,7 +34,7 @@ _HEADINGS = ("raw MB/s", "read MB/s", "write MB/s", "convert MB/s")
 
 @dataclass(frozen=True)
 class Case:
-    """A file, how hsisr reads it, and how the raw library does."""
+    """A file, and the functions of hsisr and of the raw library that read it."""
 
     name: str
     path: Path
@@ -63,12 +63,12 @@ def compare(cases: list[Case], repeats: int, folder: Path) -> None:
     for case in cases:
         times: dict[str, list[float]] = {"raw": [], "read": [], "write": [], "convert": []}
         for _ in range(repeats):
-            raw, seconds = timed(case.raw, case.path)
+            raw, seconds = time_call(case.raw, case.path)
             times["raw"].append(seconds)
-            scene, seconds = timed(lambda case=case: read_scene(case.path, **case.options).load())
+            scene, seconds = time_call(lambda case=case: read_scene(case.path, **case.options).load())
             times["read"].append(seconds)
-            times["write"].append(timed(scene.save, folder / "out.h5")[1])
-            times["convert"].append(timed(convert, case, folder / "out.h5")[1])
+            times["write"].append(time_call(scene.save, folder / "out.h5")[1])
+            times["convert"].append(time_call(convert, case, folder / "out.h5")[1])
         size = raw.nbytes / MB
         median = {key: statistics.median(values) for key, values in times.items()}
         bound = 2 * median["raw"] + median["write"]
@@ -78,12 +78,12 @@ def compare(cases: list[Case], repeats: int, folder: Path) -> None:
 
 
 def convert(case: Case, out: Path) -> None:
-    """What `hsisr convert` does with the file, without its hash check."""
+    """The work of `hsisr convert` on the file, without its hash check."""
     read_scene(case.path, **case.options).save(out)
 
 
-def timed(function: Callable, *arguments):
-    """(result, seconds)"""
+def time_call(function: Callable, *arguments):
+    """Result and seconds of a call."""
     start = time.perf_counter()
     return function(*arguments), time.perf_counter() - start
 
@@ -131,7 +131,7 @@ def made_cases(folder: Path) -> list[Case]:
 
 
 def real_cases(real: Path | None) -> list[Case]:
-    """Real files where there are any."""
+    """Real files, if there are any."""
     if real is None:
         return []
     import rasterio
@@ -156,13 +156,13 @@ def real_cases(real: Path | None) -> list[Case]:
 
 
 def convert_chikusei(folder: Path) -> None:
-    """Fetch and convert a file of Chikusei's shape; print seconds and peak memory; status 1 if that is 1 GB or more."""
+    """Fetch and convert a file of Chikusei's shape. Print seconds and peak memory; status 1 for 1 GB or more."""
     path = folder / "HyperspecVNIR_Chikusei_20140729.mat"
     write_chikusei(path)
-    raw_seconds = timed(read_by_bands, path)[1]
+    raw_seconds = time_call(read_by_bands, path)[1]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     datasets.fetch("chikusei", folder / "raw", source=str(folder))
-    seconds = timed(datasets.convert, "chikusei", "chikusei", folder / "raw", folder / "chikusei.h5")[1]
+    seconds = time_call(datasets.convert, "chikusei", "chikusei", folder / "raw", folder / "chikusei.h5")[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     opened = Scene.open(folder / "chikusei.h5")
     with h5py.File(path) as file:
@@ -174,7 +174,7 @@ def convert_chikusei(folder: Path) -> None:
 
 
 def read_by_bands(path: Path) -> None:
-    """The raw library's read, a band at a time."""
+    """The raw library's read, band by band."""
     with h5py.File(path) as file:
         for band in file["chikusei"]:
             band.max()

@@ -1,11 +1,11 @@
-"""Measure DeepShare with its groups batched against the literal form, and against what the machine can do.
+"""Compare DeepShare with batched groups with the literal form, and both with the limits of the machine.
 
-    python studies/deepshare.py                     # all of it, some minutes on two cores
+        python studies/deepshare.py                     # everything, some minutes on two cores
     python studies/deepshare.py --widths 64 --bands 31 --repeats 3
 
-The forms take turns in one process; every number is the median over the repeats. GFLOP/s count the convolutions that a
-form runs; the ceilings are the same count for one convolution of each width and one matrix product. A training step is
-forward, backward and Adam on the L1 loss; the bicubic image is given in all cases.
+The forms take turns in one process, and every number is the median over the repeats. GFLOP/s count the convolutions
+that a form runs. The ceilings are the same count for one convolution of each width and for one matrix product. A
+training step is forward, backward and Adam on the L1 loss. The bicubic image is given in all cases.
 """
 
 import argparse
@@ -20,14 +20,14 @@ from torch import Tensor, nn
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from hsisr.models import DeepShare, load_official
-from hsisr.models.resize import bicubic_upsampled
+from hsisr.models.resize import upsample_bicubic
 from tests.unit.plain_deepshare import PlainDeepShare
 
 SCALE = 4
 
 
 def main() -> None:
-    """Parse the command line, print every table."""
+    """Parse the command line and print every table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
@@ -56,7 +56,7 @@ def main() -> None:
 
 def forward(lr: Tensor) -> Callable[[nn.Module], None]:
     """Super-resolution without gradients."""
-    bicubic = bicubic_upsampled(lr, SCALE)
+    bicubic = upsample_bicubic(lr, SCALE)
 
     def run(form: nn.Module) -> None:
         with torch.inference_mode():
@@ -67,7 +67,7 @@ def forward(lr: Tensor) -> Callable[[nn.Module], None]:
 
 def training(lr: Tensor) -> Callable[[nn.Module], None]:
     """One optimiser step."""
-    bicubic = bicubic_upsampled(lr, SCALE)
+    bicubic = upsample_bicubic(lr, SCALE)
     hr = torch.rand_like(bicubic)
     optimisers: dict[nn.Module, torch.optim.Optimizer] = {}
 

@@ -1,11 +1,11 @@
-"""Why a small DeepShare with `skip` hardly left the bicubic image in 400 steps: one thing changed at a time.
+"""Why a small DeepShare with `skip` hardly left the bicubic image in 400 steps: one change at a time.
 
     python studies/deepshare_start.py --data <folder with CAVE> [--steps 400] [--only ...]
 
-CAVE x4 under `mixup`: `deepshare-s` learns from seven training scenes, batches of 2 crops of 16 LR pixels, and is
+CAVE x4 under `mixup`. `deepshare-s` learns from seven training scenes, in batches of 2 crops of 16 LR pixels. It is
 scored on the middle 256 x 256 pixels of three other training scenes; no test scene is read. Prints PSNR (dB) / SAM
-(degrees) and the gain over bicubic interpolation. torch's start: the first weights of the published network, which
-`deepshare-s` had before. Some ten minutes on one thread.
+(degrees) and the gain over bicubic interpolation. "torch's start" means the first weights of the published network,
+which `deepshare-s` had before. It takes about ten minutes on one thread.
 """
 
 import tempfile
@@ -29,14 +29,14 @@ VALIDATION = ("feathers", "fake_and_real_peppers", "beads")
 
 
 def torchs(network: nn.Module) -> None:
-    """torch's first weights, but for the last convolutions, which stay 0."""
+    """torch's first weights, except for the last convolutions, which stay 0."""
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d) and not name.startswith("final"):
             module.reset_parameters()
 
 
 def even(network: nn.Module) -> None:
-    """No biases, and weights by which an image passes every convolution at its own strength (LeCun et al., 1998)."""
+    """No biases, and weights with which every convolution keeps an image's strength (LeCun et al., 1998)."""
     for name, parameter in network.named_parameters():
         if parameter.ndim > 1 and not name.startswith("final"):
             nn.init.kaiming_normal_(parameter, nonlinearity="linear")
@@ -47,14 +47,14 @@ def as_it_is(network: nn.Module) -> None:
 
 
 def published_last(network: nn.Module) -> None:
-    """torch's first weights, in the last convolutions too."""
+    """torch's first weights, also in the last convolutions."""
     torchs(network)
     network.final.reset_parameters()
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is changed: the first weights, the weight of residuals, keys of the section `training`."""
+    """The change: the first weights, the weight of residuals, keys of the section `training`."""
 
     start: Callable[[Any], None] = torchs
     residual: float = 0.1
@@ -63,7 +63,7 @@ class Case:
 
 BRISK = {"learning_rate": 1e-3, "clip_gradient": 1.0}
 VARIATION = {"total_variation": {"space": 1e-3, "bands": 2e-3}}
-#: The first one is what presets had.
+#: The first case is the earlier setting of the presets.
 CASES = {
     "torch's start, learning rate 5e-4": Case(),
     "learning rate 2e-3": Case(training={"learning_rate": 2e-3}),
@@ -81,7 +81,7 @@ CASES = {
 
 
 def main() -> None:
-    """Parse the command line, print a row for each case."""
+    """Parse the command line and print a row for each case."""
     parser = cave.arguments(__doc__, TRAIN)
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--only", nargs="+", choices=CASES, default=tuple(CASES))
@@ -99,13 +99,13 @@ def main() -> None:
     bicubic = scored(registry.build("bicubic", SCALE, BANDS, 0))
     print(f"bicubic: {bicubic[0]:.2f} / {bicubic[1]:.2f}\n\n| | PSNR / SAM | gain |\n| --- | --- | --- |", flush=True)
     for name in options.only:
-        found = scored(trained(CASES[name], crops, options.steps))
+        found = scored(train(CASES[name], crops, options.steps))
         gain = found - bicubic
         print(f"| {name} | {found[0]:.2f} / {found[1]:.2f} | {gain[0]:+.2f} / {gain[1]:+.2f} |", flush=True)
 
 
-def trained(case: Case, crops: Crops, steps: int) -> Any:
-    """`deepshare-s` after its steps, or as many as give the same number of crops."""
+def train(case: Case, crops: Crops, steps: int) -> Any:
+    """`deepshare-s` after `steps` steps, or after another number of steps with the same number of crops."""
     torch.manual_seed(0)
     network = registry.build("deepshare-s", SCALE, BANDS, 0)
     case.start(network)

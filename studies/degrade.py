@@ -1,8 +1,8 @@
-"""How much faster the mulsr test degradation is than a direct correlation of every band, at the same result.
+"""Speed of the mulsr test degradation, compared with a direct correlation of every band with the same result.
 
-The two are timed in turns in one process; the medians and their ratio are printed.
+The two are timed in turns in one process. The medians and their ratio are printed.
 Run: python studies/degrade.py --size 512 --bands 31 --scale 8
-With --angle other than pi / 2 the kernel is not separable.
+For an --angle other than pi / 2, the kernel is not separable.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from hsisr.degrade.psf import BlockShiftedPsf
 
 
 def main() -> None:
-    """Parse the options, time both ways, print one line each."""
+    """Parse the options, time both ways, and print one line for each."""
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )

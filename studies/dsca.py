@@ -1,13 +1,13 @@
-"""Times directional aggregation: our backends against the loop over slices, on whatever device is there.
+"""Time of directional aggregation: our backends against the loop over slices, on the available device.
 
     python studies/dsca.py                       # about ten minutes on two CPU cores
     python studies/dsca.py --shapes 4x256 1x256  # images x side
     python studies/dsca.py --device cuda         # on a GPU: fills the table of docs/gpu-op.md
-    python studies/dsca.py --threads 1 --clock cpu   # on a machine that others use too: processor time
+        python studies/dsca.py --threads 1 --clock cpu   # on a shared machine: processor time
 
 Writes studies/results/dsca_<device>.json and .png. Each time is the median of interleaved repeats in one process.
 Rows:
-    select    the paper's program: one `narrow` a slice from a plain (N, C, H, W) map
+    select    the paper's program: one `narrow` for each slice of a plain (N, C, H, W) map
     unbind    hsisr.ops with backend "torch", the map channels-last
     compiled  torch.compile of `unbind` (only with --compile: minutes for each shape)
     captured  `unbind` captured in a CUDA graph (only on a GPU, forward)
@@ -30,7 +30,7 @@ from torch.nn import functional
 from hsisr.ops import directional_aggregation, scan
 
 CHANNELS, TAPS = 64, 7
-#: (images, side) of spec and paper: training at x4 and x8, between, a whole CAVE image, four, all bands of one.
+#: (images, side) of spec and paper: training at x4 and x8, sizes between, a whole CAVE image, four, all bands of one.
 SHAPES = [(32, 24), (32, 48), (4, 64), (4, 128), (1, 256), (4, 256)]
 GPU_SHAPES = [*SHAPES, (31, 256)]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def select_loop(x: Tensor, vertical, horizontal) -> Tensor:
-    """The paper's program in our words: slices by `narrow`, whose backward fills a whole map each."""
+    """The paper's program in our words: slices by `narrow`. In the backward pass, each slice fills a whole map."""
     for (weight, bias, slope), dim in ((vertical, 2), (horizontal, 3)):
         padding = (weight.shape[2] // 2, weight.shape[3] // 2)
         slices = [x.narrow(dim, i, 1) for i in range(x.shape[dim])]
@@ -64,11 +64,11 @@ def select_loop(x: Tensor, vertical, horizontal) -> Tensor:
 
 
 def cost(images: int, side: int, training: bool) -> tuple[float, float]:
-    """FLOP of the convolutions, and bytes that must move if each map is read and written once a pass."""
+    """FLOP of the convolutions, and bytes that must move if each pass reads and writes each map once."""
     pixels = images * side * side
     passes = 4 * 2 * CHANNELS * CHANNELS * TAPS * pixels * (side - 1) / side
     map_bytes = 4 * CHANNELS * pixels
-    # forward: x in, h out, in training z too; backward: gradient and z in, two gradients out; weights: h and dz in
+    # forward: x in, h out, in training also z; backward: gradient and z in, two gradients out; weights: h and dz in
     return (3 * passes, (12 + 16 + 8) * map_bytes) if training else (passes, 8 * map_bytes)
 
 
@@ -76,11 +76,11 @@ def _measure(images: int, side: int, training: bool, arguments, ceilings) -> lis
     candidates = _candidates(images, side, training, arguments)
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for step in candidates.values():
-        step()  # builds, warms caches and lets libraries choose their algorithms
+        step()  # builds, warms caches, and lets libraries choose their algorithms
     spent = time.perf_counter()
     while len(times["unbind"]) < arguments.repeats or time.perf_counter() - spent < arguments.seconds:
         for name, step in candidates.items():
-            times[name].append(_timed(step, arguments.device, CLOCKS[arguments.clock]))
+            times[name].append(_time(step, arguments.device, CLOCKS[arguments.clock]))
     flop, moved = cost(images, side, training)
     medians = {name: statistics.median(values) for name, values in times.items()}
     rows = []
@@ -148,13 +148,13 @@ def _candidates(images: int, side: int, training: bool, arguments) -> dict[str, 
         found["cpu"] = step(directional_aggregation, dense, backend="cpu")
     else:
         if not training:
-            found["captured"] = _captured(found["unbind"])
+            found["captured"] = _capture(found["unbind"])
         for precision in ("fp32", "tf32", "bf16", "fp16"):
             found[f"cuda {precision}"] = step(scan.directional_aggregation, dense, precision=precision)
     return found
 
 
-def _captured(step: Callable[[], None]) -> Callable[[], None]:
+def _capture(step: Callable[[], None]) -> Callable[[], None]:
     stream = torch.cuda.Stream()
     with torch.cuda.stream(stream):
         step()
@@ -165,7 +165,7 @@ def _captured(step: Callable[[], None]) -> Callable[[], None]:
     return graph.replay
 
 
-def _timed(step: Callable[[], None], device: str, clock: Callable[[], float]) -> float:
+def _time(step: Callable[[], None], device: str, clock: Callable[[], float]) -> float:
     _wait(device)
     start = clock()
     step()
@@ -179,12 +179,12 @@ def _wait(device: str) -> None:
 
 
 def _ceilings(device: str, clock: Callable[[], float]) -> dict[str, float]:
-    """What a large matrix product and a large copy reach here: the best of a few."""
+    """Speed of a large matrix product and of a large copy: the best of a few."""
     side, elements = (8192, 1 << 28) if device == "cuda" else (2048, 1 << 25)
     a, b = torch.randn(side, side, device=device), torch.randn(side, side, device=device)
     source, target = torch.randn(elements, device=device), torch.empty(elements, device=device)
-    product = min(_timed(lambda: torch.mm(a, b), device, clock) for _ in range(5))
-    copy = min(_timed(lambda: target.copy_(source), device, clock) for _ in range(5))
+    product = min(_time(lambda: torch.mm(a, b), device, clock) for _ in range(5))
+    copy = min(_time(lambda: target.copy_(source), device, clock) for _ in range(5))
     return {"gflops": 2 * side**3 / product / 1e9, "gbytes": 2 * 4 * elements / copy / 1e9}
 
 

@@ -1,12 +1,12 @@
-"""Measure what the training engine costs: its steps per second against a bare loop with the same network and data.
+"""The cost of the training engine: its steps per second against a bare loop with the same network and data.
 
     python studies/engine.py                 # a minute on one core
     python studies/engine.py --steps 310 --repeats 5
 
-Both take the same batches of the same patch file through the same network, loss and Adam. The bare loop is what one
-would write by hand: it has no state, no progress, no check of the loss. The two take turns; ratios are medians of the
-repeats' ratios, by the clock and by processor time, which other programs on the machine disturb less. What a run does
-once (start, last save, last validation) is not a step, and is left out of both.
+Both take the same batches of the same patch file through the same network, loss and Adam. The bare loop is a plain
+program by hand: it has no state, no progress and no check of the loss. The two take turns. Ratios are medians of the
+repeats' ratios, in wall time and in processor time, which other programs disturb less. Work done once in a run (start,
+last save, last validation) is not a step, and is left out of both.
 """
 
 import argparse
@@ -36,7 +36,7 @@ TRAINING = {"epochs": None, "batch_size": 4, "bands_per_step": 1, "threads": 1, 
 
 
 def main() -> None:
-    """Parse the command line, print the table."""
+    """Parse the command line and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=31, help="optimiser steps of one repeat; 31 are a batch")
     parser.add_argument("--repeats", type=int, default=7)
@@ -49,7 +49,7 @@ def main() -> None:
         for repeat in range(options.repeats + 1):
             for name, run in (("bare loop", bare), ("engine", ours)):
                 rate = run(PatchFile(path), options.steps, Path(folder) / f"run{repeat}")
-                if repeat:  # the first one warms up
+                if repeat:  # the first repeat warms up
                     rates[name].append(rate)
     print(f"torch {torch.__version__}, 1 thread, MulSR x{SCALE} of width 16, batches of 4, {options.steps} steps")
     for kind, unit in enumerate(("steps/s", "steps per second of processor time")):
@@ -66,12 +66,12 @@ def network() -> nn.Module:
 
 
 def clocks() -> np.ndarray:
-    """Seconds by the clock, and of processor time."""
+    """Wall time and processor time, in seconds."""
     return np.array([time.perf_counter(), time.process_time()])
 
 
 def bare(patches: PatchFile, steps: int, folder: Path) -> tuple[float, float]:
-    """Steps per second of a loop written by hand, by the clock and of processor time."""
+    """Steps per second of a loop written by hand, in wall time and in processor time."""
     settings, model = Training(max_steps=steps, **TRAINING), network()
     objective = Supervised(settings, 0, patches.rule)
     adam = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), fused=True)

@@ -1,4 +1,4 @@
-"""Two forms of a network timed in turns, in float32 and under bfloat16, beside what the machine can do."""
+"""Two forms of a network timed in turns, in float32 and under bfloat16, beside the limits of the machine."""
 
 import statistics
 import sys
@@ -19,7 +19,7 @@ TYPES = (torch.float32, torch.bfloat16)
 
 
 def print_ceilings(width: int, side: int, repeats: int) -> None:
-    """What a 3x3 convolution of `width` maps of side x side and a matrix product reach, and on which processor."""
+    """Speed of a 3x3 convolution of `width` maps of side x side, and of a matrix product; and the processor's name."""
     print(f"processor: {processor()}, {' '.join(cpu_features())}")
     for dtype in TYPES:
         matrix = torch.randn(2048, 2048, dtype=dtype)
@@ -36,9 +36,9 @@ def print_ceilings(width: int, side: int, repeats: int) -> None:
 
 
 def print_comparison(forms: dict[str, nn.Module], run: Callable[[nn.Module], None], repeats: int) -> None:
-    """Seconds of `run` on each form in each type, medians of turns after a first that warms up.
+    """Seconds of `run` on each form in each type: medians of turns after one turn to warm up.
 
-    forms: "plain", what the others are compared with, among them.
+    forms: one is "plain", and the others are compared with it.
     """
     flops, seconds = {}, {}
     for name, form in forms.items():
@@ -49,7 +49,7 @@ def print_comparison(forms: dict[str, nn.Module], run: Callable[[nn.Module], Non
         for dtype in TYPES:
             for name, form in forms.items():
                 with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-                    taken = _elapsed(lambda form=form: run(form))
+                    taken = _time(lambda form=form: run(form))
                 if number:
                     seconds.setdefault((dtype, name), []).append(taken)
     medians = {key: statistics.median(values) for key, values in seconds.items()}
@@ -61,10 +61,10 @@ def print_comparison(forms: dict[str, nn.Module], run: Callable[[nn.Module], Non
 
 def _median(run: Callable[[], Tensor], repeats: int) -> float:
     run()
-    return statistics.median(_elapsed(run) for _ in range(repeats))
+    return statistics.median(_time(run) for _ in range(repeats))
 
 
-def _elapsed(run: Callable[[], object]) -> float:
+def _time(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start

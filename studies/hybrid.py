@@ -3,12 +3,16 @@
     python studies/hybrid.py --data <folder with complete_ms_data> [--scale 8] [--protocol mulsr] [--minutes 10]
     python studies/hybrid.py --data <folder> --protocol uestc --train beads face --test flowers hairs
     python studies/hybrid.py --data <folder> --validate feathers beads face
+    python studies/hybrid.py --data <folder> --samson <folder with samson_1.mat> --weights <file>
     OMP_NUM_THREADS=1 python studies/hybrid.py --cost [--scale 8] [--threads 1]
 
 Without --cost: solves the ten training scenes of the published list that the folder holds and trains on them for the
-minutes, all included; then scores prior, the filters alone (no network) and hybrid on the four test scenes, by the
-protocol's convention. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
---validate: scenes that are left out of the training and scored in place of the test scenes: for all choices. With
+minutes, all included; the network learns from eight, and two choose its weights. Then scores prior, the filters alone
+(no network) and hybrid on the four test scenes, by the protocol's convention. Several --minutes: a hybrid for each,
+after one preparation. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
+--validate: scenes that are left out of the training and scored in place of the test scenes: for all choices.
+--weights: scores prior and a model file, as it is, under four protocols, with the guide's channels in the wrong order,
+and on Samson and Indian Pines, resampled to CAVE's bands. With
 --cost: counted FLOPs and seconds of hybrid and MulSR on the same cube, and of hybrid on 31 and on 200 bands;
 interleaved, median of --rounds. Then parameters, CPU seconds and rates of prior and hybrid on 512 x 512 x 31, beside
 this machine's own rate of matrix products: of numpy's work, the large products and eigenproblems count.
@@ -21,6 +25,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -29,18 +34,21 @@ from unittest.mock import patch
 import cave
 import numpy as np
 import torch
+from other_data import indian_pines
 from torch.utils.flop_counter import FlopCounterMode
 
-from hsisr import degrade, metrics
+from hsisr import datasets, degrade, metrics
 from hsisr.config import Training
+from hsisr.datasets.bands import resample
 from hsisr.inference import predict
 from hsisr.models import prior as priors
 from hsisr.models import registry
-from hsisr.models.model_files import save_model
+from hsisr.models.model_files import load_model, save_model
 from hsisr.models.network import Network
 from hsisr.models.prior import features
 from hsisr.models.prior.regression import Fit, Sums
 from hsisr.samples import TrainingSamples
+from hsisr.scene import Scene
 from hsisr.training import fit
 
 TRAIN = (
@@ -55,6 +63,8 @@ TRAIN = (
     "feathers",
     "flowers",
 )
+#: Under which a finished model is scored.
+PROTOCOLS = ("mulsr", "wald", "uestc", "dhif")
 TEST = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 
 
@@ -63,14 +73,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="local copy of CAVE, whole or in part")
     parser.add_argument("--scale", type=int, default=8)
     parser.add_argument("--protocol", default="mulsr")
-    parser.add_argument("--minutes", type=float, default=10.0, help="of preparation and training")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[10.0], help="of preparation and training")
     parser.add_argument("--train", nargs="+", default=TRAIN, metavar="SCENE")
     parser.add_argument("--test", nargs="+", default=TEST, metavar="SCENE")
     parser.add_argument("--validate", nargs="+", default=(), metavar="SCENE", help="of the training scenes")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--out", type=Path, help="keep the trained network in this file, for `hsisr predict --model`")
+    parser.add_argument("--out", type=Path, help="keep the last network in this file, for `hsisr predict --model`")
+    parser.add_argument("--weights", type=Path, help="model file to score in place of a training")
+    parser.add_argument("--samson", type=Path, help="of --weights: folder with samson_1.mat")
     parser.add_argument("--cost", action="store_true")
     parser.add_argument("--rounds", type=int, default=3, help="of --cost")
     options = parser.parse_args()
@@ -79,6 +91,8 @@ def main() -> None:
     if options.cost:
         _cost(options.scale, options.rounds)
         _rates(options.scale, options.rounds)
+    elif options.weights:
+        _elsewhere(options)
     else:
         _train(options)
 
@@ -90,20 +104,22 @@ def _train(options: argparse.Namespace) -> None:
     pairs = _pairs(options.data, options.protocol, options.scale, (*train, *scored))
     network = registry.build("hybrid", options.scale, 31, 3)
     patches = network.prepare_training([(name, pairs[name]) for name in train])
-    filters = copy.deepcopy(network)
     prepared = time.perf_counter() - started
     print(f"{len(train)} scenes read, degraded and solved in {prepared:.0f} s, {options.threads} threads")
-    if options.minutes * 60 > prepared:
-        _fit(network, patches, options.minutes - prepared / 60, options)
+    models = {"prior": registry.build("prior", options.scale, 31, 3), "filters alone": copy.deepcopy(network)}
+    for minutes in options.minutes:
+        network = copy.deepcopy(models["filters alone"])
+        if minutes * 60 > prepared:
+            _fit(network, patches, minutes - prepared / 60, options)
+        models[f"hybrid, {minutes:g} min"] = network
     if options.out:
         facts = {"bands": 31, "guide_channels": 3, "protocol": options.protocol, "wavelengths_nm": None}
         save_model(options.out, network, {"base": "hybrid", "options": {}, "scale": options.scale, **facts}, {})
-    models = [registry.build("prior", options.scale, 31, 3), filters, network]
-    print(f"\n| `{options.protocol}` x{options.scale} | prior | filters alone | hybrid |\n| --- | --- | --- | --- |")
+    print(f"\n| `{options.protocol}` x{options.scale} | {' | '.join(models)} |\n|{' --- |' * (1 + len(models))}")
     rows = []
     for name in scored:
         pair = pairs[name]
-        rows.append([_scores(predict(model, pair.lr, pair.guide), pair) for model in models])
+        rows.append([_scores(predict(model, pair.lr, pair.guide), pair) for model in models.values()])
         print(f"| {name} | {_cells(rows[-1])} |", flush=True)
     print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
 
@@ -116,13 +132,37 @@ def _fit(network: Network, patches: TrainingSamples, minutes: float, options: ar
         batch_size=options.batch,
         learning_rate=options.rate,
         schedule={"kind": "cosine"},
-        select="last",
+        validate_every_steps=100,
         threads=options.threads,
         device="cpu",
     )
     with tempfile.TemporaryDirectory() as folder:
         outcome = fit(network, patches, folder, settings)
-    print(f"{outcome.steps} steps of {options.batch} patches in {outcome.seconds:.0f} s")
+    print(f"{outcome.steps} steps of {options.batch} patches in {outcome.seconds:.0f} s, {outcome.kept_step} are kept")
+
+
+def _elsewhere(options: argparse.Namespace) -> None:
+    """A finished model where it was not trained: other protocols, a wrong guide, other cameras."""
+    network, names = load_model(options.weights), options.validate or options.test
+    scale = network.scale
+    models = [registry.build("prior", scale, 31, 3), network]
+    scenes = cave.read(options.data, names)
+    cases = {f"`{name}`": [degrade.pair(scene, name, scale) for scene in scenes] for name in PROTOCOLS}
+    cases["`wald`, guide as blue, green, red"] = [replace(pair, guide=pair.guide[::-1]) for pair in cases["`wald`"]]
+    centres = datasets.entry("cave").wavelengths_nm
+    others = [resample(scene, centres) for scene in (_samson(options.samson), indian_pines())]
+    cases |= {f"{scene.name}, `wald`": [degrade.pair(scene, "wald", scale, 0, "nikon_d700")] for scene in others}
+    print(f"| x{scale} | prior | {options.weights.stem} |\n| --- | --- | --- |")
+    for case, pairs in cases.items():
+        found = [[_scores(predict(model, pair.lr, pair.guide), pair) for model in models] for pair in pairs]
+        print(f"| {case} | {_cells(np.mean(found, axis=0))} |", flush=True)
+
+
+def _samson(folder: Path) -> Scene:
+    scene = datasets.read_scene(
+        folder / "samson_1.mat", variable="V", axes="BP", rows=95, columns=95, wavelengths_nm=np.linspace(401, 889, 156)
+    )
+    return Scene(scene.cube / scene.cube.max(), "Samson", wavelengths_nm=scene.wavelengths_nm)
 
 
 def _cells(scores: Iterable[tuple[float, float]]) -> str:

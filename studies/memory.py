@@ -1,11 +1,11 @@
-"""What a window takes in memory, measured, beside what the contract of models says (`Model.bytes_per_pixel`).
+"""Measured memory of a window, beside the models' own estimate (`Model.bytes_per_pixel`).
 
     python studies/memory.py [--models gsa mulsr-xs] [--side 384] [--bands 31] [--scale 4]
 
-Every model runs in a process of its own, as the peak of a process never falls; Linux only. A network that works band by
-band is given three bands, for it takes them one after the other. `working` is the peak above what there was before, but
-for the result, in bytes a pixel of the output; `said` is what `working_bytes` says. A small window holds more a pixel,
-as some of what a method holds does not grow with it. A model is left out where it cannot do the bands or the scale.
+Every model runs in its own process, because the peak of a process never falls. Linux only. A band-wise network gets
+three bands, because it takes them one after the other. `working` is the peak above the memory in use before, without
+the result, in bytes per output pixel. `said` is the estimate of `working_bytes`. A small window needs more per pixel,
+as a part of the memory does not grow with it. A model is left out if it cannot do the bands or the scale.
 """
 
 import argparse
@@ -58,7 +58,7 @@ print(json.dumps([working, model.working_bytes(bands)]))
 
 
 def main() -> None:
-    """Print one row a model."""
+    """Print one row for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=registry.names())
     parser.add_argument("--side", type=int, default=384, help="of the output in pixels, a multiple of 32")

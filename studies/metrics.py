@@ -1,11 +1,11 @@
-"""How fast, and in how much memory, a convention's scores are computed, against scikit-image and sewar one by one.
+"""Speed and memory of a convention's scores, against scikit-image and sewar one by one.
 
     python studies/metrics.py
     python studies/metrics.py --size 256 --bands 128 --dtype float64
 
 Prints medians of interleaved repeats in this process, the ratio, and the peak memory in cubes (of the given dtype).
-Given float32 cubes, scikit-image computes in float32 and hsisr in float64; --dtype float64 compares like with like.
-hsisr takes the threads it is given, OMP_NUM_THREADS or all cores; the others have no such choice and take one.
+With float32 cubes, scikit-image computes in float32 and hsisr in float64; --dtype float64 makes them equal. hsisr uses
+the threads of OMP_NUM_THREADS, or all cores; the others always use one thread.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from hsisr.system import available_threads
 
 
 def main() -> None:
-    """Parse the options and print one table a convention."""
+    """Parse the options and print one table for each convention."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="rows and columns (default %(default)s)")
     parser.add_argument("--bands", type=int, default=31, help="bands (default %(default)s)")
@@ -52,7 +52,7 @@ def cubes(bands: int, size: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 def rivals_one_by_one(
     convention: str, reference: np.ndarray, estimate: np.ndarray, scale: int
 ) -> dict[str, Callable[[], object]]:
-    """The same six scores, each by the library that has it; where a convention is theirs, with its settings."""
+    """The same six scores, each by a library that has it. If a convention is a library's own, its settings are used."""
     from sewar import full_ref
     from skimage.measure import pearson_corr_coeff
     from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -105,7 +105,7 @@ def report(convention: str, seconds: dict[str, list[float]]) -> None:
 
 
 def peak_cubes(program: Callable[[], object], cube: np.ndarray) -> float:
-    """Largest memory of numpy and Python during the program, with the two cubes it reads, in sizes of a cube."""
+    """Largest memory of numpy and Python during the program, with its two input cubes, in sizes of a cube."""
     tracemalloc.start()
     program()
     _, peak = tracemalloc.get_traced_memory()

@@ -1,11 +1,11 @@
-"""Measure the fast form of MulSR against the literal one, and both against what the machine can do.
+"""Compare the fast form of MulSR with the literal one, and both with the limits of the machine.
 
-    python studies/mulsr.py                     # all of it, about twenty minutes on two cores
+        python studies/mulsr.py                     # everything, about twenty minutes on two cores
     python studies/mulsr.py --only inference --bands 4 --repeats 3
 
-The forms take turns in one process; every number is the median over the repeats. GFLOP/s count the multiplications
-and additions of the convolutions that a form really runs, so that the fast form gets no credit for work it avoids.
-The ceilings are the same count for one convolution of the network's size and for one large matrix product.
+The forms take turns in one process, and every number is the median over the repeats. GFLOP/s count the multiplications
+and additions of the convolutions that a form really runs, so the fast form gets no credit for work it avoids. The
+ceilings are the same count for one convolution of the network's size and for one large matrix product.
 """
 
 import argparse
@@ -27,7 +27,7 @@ SCALE = 8
 
 
 def main() -> None:
-    """Parse the command line, print every table."""
+    """Parse the command line and print every table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=5)
@@ -70,7 +70,7 @@ def main() -> None:
 def print_accuracy(forms: dict[str, nn.Module]) -> None:
     """Errors of the float32 forms relative to the literal form in float64."""
     lr, guide = torch.rand(1, 3, 8, 8), torch.rand(1, 3, 8 * SCALE, 8 * SCALE)
-    with torch.no_grad():  # not inference mode, in which parameters that change their type cannot be trained later
+    with torch.no_grad():  # not inference mode: parameters whose type changes there cannot be trained later
         estimates = {name: form.super_resolve(lr, guide).double() for name, form in forms.items()}
         truth = forms["plain"].double().super_resolve(lr.double(), guide.double())
         forms["plain"].float()
@@ -98,7 +98,7 @@ def training(batch: int) -> Callable[[nn.Module], None]:
 
 
 def training_on_bands(count: int) -> Callable[[nn.Module], None]:
-    """One optimiser step on bands of one image: together where the form can, else one after the other, as published."""
+    """One optimiser step on bands of one image: together if the form can, else one after the other, as published."""
     lr, guide = torch.rand(1, count + 2, 16, 16), torch.rand(1, 3, 16 * SCALE, 16 * SCALE)
     hr = torch.rand(1, count, 16 * SCALE, 16 * SCALE)
     bands = range(1, count + 1)
@@ -131,7 +131,7 @@ def step(losses: Callable[[nn.Module], Iterable[Tensor]]) -> Callable[[nn.Module
 
 
 def peak_memory(size: dict[str, int], bands: int, limit: int | None, threads: int) -> float:
-    """MiB that a 512 x 512 image takes in a process of its own, as the peak of a process never falls; Linux only."""
+    """MiB for a 512 x 512 image in its own process, because the peak of a process never falls. Linux only."""
     code = f"""
 import re, torch
 from hsisr.models import MulSR

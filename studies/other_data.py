@@ -1,12 +1,12 @@
-"""Methods on data other than CAVE, at reduced resolution (protocol `wald`), sensor measured.
+"""Methods on data other than CAVE, at reduced resolution (protocol `wald`), with measured sensors.
 
     python studies/other_data.py --data <folder with worldview2, paris_eo1, enmap_potsdam> [--models ...]
     python studies/other_data.py --data <folder> --train hybrid mulsr-xs [--minutes 2] [--threads 1]
 
-With --train, the upper two thirds of every scene train these networks for the minutes, preparation included, and all
-methods are scored on the lower third; scales that a network cannot do are left empty.
-Prints a Markdown table of PSNR (dB) / SAM (degrees). WorldView-2 with its PAN, Hyperion with ALI and ALI PAN: real
-guides; EnMAP with a Sentinel-2 guide and Indian Pines (embedded in tensorly) with a WorldView-2 guide: simulated ones.
+With --train, these networks are trained on the upper two thirds of every scene for the given minutes, preparation
+included. All methods are then scored on the lower third. If a network cannot do a scale, its cell is empty.
+Prints a Markdown table of PSNR (dB) / SAM (degrees). Real guides: WorldView-2 with its PAN, Hyperion with ALI and ALI
+PAN. Simulated guides: EnMAP with Sentinel-2, and Indian Pines (embedded in tensorly) with WorldView-2.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from hsisr.pipeline import patch_files
 from hsisr.scene import Scene
 from hsisr.training import fit
 
-#: Side of a network's training patch, LR pixels.
+#: Side of a network's training patch in LR pixels.
 PATCH_PX = 6
 MODELS = ("bicubic", "gsa", "glp-hs", "cnmf", "hysure", "prior")
 
@@ -59,21 +59,21 @@ def main() -> None:
         methods = [registry.build(name, scale, bands, channels) for name in options.models]
         if options.train:
             train = _pair(scene, scale, response, slice(0, 2))
-            methods += [_trained(name, train, scale, options) for name in options.train]
+            methods += [_train(name, train, scale, options) for name in options.train]
         cells = [_cell(method, test, scale) for method in methods]
         print(f"| {scene.name} | x{scale}, {bands}, {channels} | {' | '.join(cells)} |", flush=True)
 
 
 def _pair(scene: Scene, scale: int, response: str | None, thirds: slice = slice(0, 3)) -> Pair:
-    """The pair of some thirds of a scene's rows, cut before it is degraded."""
+    """The pair of some thirds of a scene's rows. They are cut before they are degraded."""
     units = scene.shape[1] // scale
     rows = slice(units * thirds.start // 3 * scale, units * thirds.stop // 3 * scale)
     part = scene.window(rows, slice(None))
     return degrade.pair(part, "wald", scale, response=response)
 
 
-def _trained(name: str, pair: Pair, scale: int, options: argparse.Namespace) -> Any:
-    """A network after its minutes, or None where it cannot do the scale."""
+def _train(name: str, pair: Pair, scale: int, options: argparse.Namespace) -> Any:
+    """A network after its training minutes, or None if it cannot do the scale."""
     started = time.perf_counter()
     torch.manual_seed(0)
     try:
@@ -90,7 +90,7 @@ def _trained(name: str, pair: Pair, scale: int, options: argparse.Namespace) -> 
             samples = patch_files.PatchFile(Path(folder) / "patches.h5", 0, "dihedral")
         settings = Training(
             epochs=None,
-            max_steps=100_000,  # the minutes end it
+            max_steps=100_000,  # the minutes end the training
             max_minutes=options.minutes - (time.perf_counter() - started) / 60,
             batch_size=8,
             bands_per_step=2,
@@ -115,7 +115,7 @@ def _cell(method: Any, pair: Pair, scale: int) -> str:
 
 
 def _scenes(data: Path) -> Iterator[tuple[Scene, int, str | None]]:
-    """Scene, scale, response of a simulated guide or None."""
+    """Scene, scale, and response of a simulated guide or None."""
     stored = loadmat(data / "worldview2/imgWV2.mat")
     guide = Scene(_unit(stored["I_PAN"][..., None], 2047), "pan")
     yield Scene(_unit(stored["I_MS"], 2047), "worldview2", guide=guide), 4, None
@@ -125,20 +125,25 @@ def _scenes(data: Path) -> Iterator[tuple[Scene, int, str | None]]:
         guide = Scene(_unit(sharp, sharp.max()), "guide")
         yield Scene(_unit(stored["HSim"], stored["HSim"].max()), file, guide=guide), scale, None
     yield enmap(data / "enmap_potsdam"), 4, "sentinel2"
-    with tempfile.TemporaryDirectory() as folder:
-        datasets.fetch("indian_pines", Path(folder) / "raw", progress=False)
-        pines = datasets.convert("indian_pines", "indian_pines", Path(folder) / "raw", f"{folder}/scene.h5").load()
+    pines = indian_pines()
     for scale in (4, 8):
         yield pines, scale, "worldview2"
 
 
 def _unit(image: np.ndarray, peak: float) -> np.ndarray:
-    """(H, W, bands), as stored, to (bands, H, W) in [0, 1], float32."""
+    """Stored (H, W, bands) as (bands, H, W) in [0, 1], float32."""
     return np.clip(image.transpose(2, 0, 1).astype(np.float32) / np.float32(peak), 0, 1)
 
 
+def indian_pines() -> Scene:
+    """The whole scene, in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        datasets.fetch("indian_pines", Path(folder) / "raw", progress=False)
+        return datasets.convert("indian_pines", "indian_pines", Path(folder) / "raw", f"{folder}/scene.h5").load()
+
+
 def enmap(folder: Path) -> Scene:
-    """Four neighbouring tiles of 32 x 32 pixels side by side; bands without data left out."""
+    """Four neighbouring tiles of 32 x 32 pixels side by side, without bands that hold no data."""
     rows = []
     for row in (96, 128):
         tiles = [rasterio.open(folder / f"enmap_potsdam_tile_{row}_{column}.tif") for column in (96, 128)]

@@ -4,11 +4,11 @@
     python studies/own_scene.py worldview2 --data DATA --work WORK
     python studies/own_scene.py paris --data DATA --work WORK
 
-enmap: EnMAP tiles over Potsdam, mosaicked to one GeoTIFF with holes; degraded by 2 (Wald's protocol), beside a guide of
-four Sentinel-2 bands simulated from it. worldview2: multispectral and panchromatic image, ratio 4. paris: Hyperion and
-ALI's panchromatic band, ratio 3, which MulSR does not do: the guide is resampled (--align) to ratio 4.
-Prints the table of `hsisr finetune` (docs/your-own-scene.md explains it), what rasterio says of the result, and for
-enmap the scores against the undegraded mosaic over the rows that were held out.
+enmap: EnMAP tiles over Potsdam, as one GeoTIFF mosaic with holes, degraded by 2 (Wald's protocol). Its guide is four
+Sentinel-2 bands simulated from it. worldview2: multispectral and panchromatic image, ratio 4. paris: Hyperion and ALI's
+panchromatic band, ratio 3. MulSR cannot do ratio 3, so the guide is resampled (--align) to ratio 4.
+Prints the table of `hsisr finetune` (docs/your-own-scene.md explains it), rasterio's facts on the result, and for enmap
+the scores against the undegraded mosaic over the held-out rows.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.finetuning.adaptation import table
 from hsisr.inference import Options, finetune, super_resolve_file
-from hsisr.inference.images import filled
+from hsisr.inference.images import fill_invalid
 from hsisr.scene import Scene
 
 #: Part of the rows that training never sees.
@@ -56,14 +56,14 @@ def main() -> None:
 
 
 def enmap(data: Path, folder: Path) -> tuple[Path, Path, Options]:
-    """Mosaic, LR image and guide; returns the paths of the last two."""
+    """Write mosaic, LR image and guide. Returns the paths of the last two."""
     tiles = sorted((data / "enmap_potsdam").glob("*.tif"))
     pixels, transform = merge(tiles)
     facts = read_scene(tiles[0])
     mosaic = replace(facts, stored=pixels, name="enmap", transform=tuple(transform)[:6], mask=None)
     export(mosaic, folder / "mosaic.tif")
     scene = read_scene(folder / "mosaic.tif")
-    cube = filled(scene.cube, scene.mask)
+    cube = fill_invalid(scene.cube, scene.mask)
     low_valid = scene.mask.reshape(scene.shape[1] // 2, 2, -1, 2).all(axis=(1, 3))
     low = _stored(degrade.degrade(cube, "wald", 2, noise=0), low_valid)
     low[scene.bad_bands] = _NODATA
@@ -76,25 +76,25 @@ def enmap(data: Path, folder: Path) -> tuple[Path, Path, Options]:
 
 
 def worldview2(data: Path, folder: Path) -> tuple[Path, Path, Options]:
-    """One MATLAB file holds both images."""
+    """Read both images from one MATLAB file."""
     path = data / "worldview2" / "imgWV2.mat"
     return path, path, Options(device="cpu", read={"variable": "I_MS"}, read_guide={"variable": "I_PAN"})
 
 
 def paris(data: Path, folder: Path) -> tuple[Path, Path, Options]:
-    """One MATLAB file holds both images."""
+    """Read both images from one MATLAB file."""
     path = data / "paris_eo1" / "paris_data_hs_pan.mat"
     read, read_guide = {"variable": "HSim"}, {"variable": "PCim"}
     return path, path, Options(device="cpu", scale=4, align=True, read=read, read_guide=read_guide)
 
 
 _STEP, _NODATA = 1e-4, -32768
-#: Nominal centres of Sentinel-2's bands of 10 m.
+#: Nominal centres of Sentinel-2's 10 m bands.
 _GUIDE_NM = np.array([490.0, 560.0, 665.0, 842.0])
 
 
 def _stored(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Reflectance as EnMAP's products store it."""
+    """Reflectance in the stored form of EnMAP's products."""
     stored = np.rint(values / _STEP).astype(np.int16)
     stored[:, ~valid] = _NODATA
     return stored

@@ -1,14 +1,14 @@
-"""Measure how fast patches reach the trainer: against the published way, and against what MulSR takes.
+"""How fast patches reach the trainer, compared with the published way and with the speed of MulSR.
 
     python studies/patches.py                # two minutes on two cores
 
-Random access: the patch file against one .mat file per patch, read with scipy.io, as the papers' programs do; written
-uncompressed (scipy's default, the faster one) and compressed (MATLAB's default). Two tasks: to have a patch, which is a
-view of the mapped file or what loadmat returns; and to have a batch of 32 stacked, which copies every byte, at the
-memory's speed. The reads take turns in one process; the files are in the system's cache.
+Random access: the patch file against one .mat file for each patch, read with scipy.io, as in the papers' programs. The
+.mat files are uncompressed (scipy's default, the faster one) or compressed (MATLAB's default). There are two tasks. One
+is to get a patch: a view of the mapped file, or the result of loadmat. The other is to get a stacked batch of 32, which
+copies every byte at the memory's speed. The reads take turns in one process, with all files in the system's cache.
 
-Feeding: 12 x 12 -> 96 x 96 x 31 pairs that two workers degrade at random by protocol `mulsr`, beside the rate at which
-MulSR trains on them, so that the case of a GPU can be judged.
+Feeding: two workers degrade 12 x 12 -> 96 x 96 x 31 pairs at random by protocol `mulsr`. Beside it stands the rate at
+which MulSR trains on them, to judge the case of a GPU.
 """
 
 import argparse
@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 
 
 def main() -> None:
-    """Parse the command line, print both tables."""
+    """Parse the command line and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patches", type=int, default=200, help="patches in the files that are read at random")
     parser.add_argument("--repeats", type=int, default=5)
@@ -73,7 +73,7 @@ def print_access(folder: Path, count: int, repeats: int) -> None:
 
     def in_batches(kind: str | None, order: np.ndarray) -> None:
         for part in np.array_split(order, count // 32):
-            file.stacked(part) if kind is None else stack(kind, part)
+            file.stack(part) if kind is None else stack(kind, part)
 
     rows = (("patch file", None), (".mat file per patch", "mat"), (".mat, compressed", "mat-compressed"))
     tasks = {"one by one": one_by_one, "batches of 32": in_batches}
@@ -94,7 +94,7 @@ def print_access(folder: Path, count: int, repeats: int) -> None:
 
 
 def print_feeding(folder: Path, batches: int, side: int) -> None:
-    """Patches per second of crops that are degraded at random, by workers, and of MulSR's training step."""
+    """Patches per second: crops degraded at random by workers, and MulSR's training step."""
     path = folder / "random.h5"
     make_scene_file(path, 4, BANDS, side)
     print(f"\nrandom crops of {side} x {side} scenes under protocol mulsr, batches of 32")
@@ -115,7 +115,7 @@ def print_feeding(folder: Path, batches: int, side: int) -> None:
 
 
 def step_seconds(samples: int) -> float:
-    """Seconds of an optimiser step on one band of so many patches."""
+    """Seconds of an optimiser step on one band of `samples` patches."""
     model = MulSR(SCALE)
     adam = torch.optim.Adam(model.parameters(), fused=True)
     lr, guide = torch.rand(samples, BANDS, SIZE, SIZE), torch.rand(samples, 3, SIZE * SCALE, SIZE * SCALE)
@@ -130,7 +130,7 @@ def step_seconds(samples: int) -> float:
 
 
 def make_patch_file(path: Path, count: int, bands: int, size: int, scale: int) -> None:
-    """A patch file of a fixed protocol, of random values."""
+    """A patch file of a fixed protocol, with random values."""
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         file.attrs.update(stamp("patches"))
@@ -143,7 +143,7 @@ def make_patch_file(path: Path, count: int, bands: int, size: int, scale: int) -
 
 
 def make_scene_file(path: Path, count: int, bands: int, side: int) -> None:
-    """A patch file of a random protocol: scenes of random 16 bit values, a response of three channels."""
+    """A patch file of a random protocol: scenes with random 16-bit values, and a response of three channels."""
     rng = np.random.default_rng(0)
     with h5py.File(path, "w") as file:
         file.attrs.update(stamp("patches"))

@@ -1,11 +1,11 @@
-"""Memory and time of `hsisr predict` on scenes of two sizes: memory must not grow, nor time per pixel and band.
+"""Memory and time of `hsisr predict` on scenes of two sizes. Neither memory, nor time per pixel and band, may grow.
 
     python studies/predict.py --work /tmp/predict                  6000 x 6000 x 8 against 2000 x 2000 x 8
     python studies/predict.py --work /tmp/predict --sides 800 1600 a quick look
 
-Every scene is synthetic, made by strips: 8 bands of uint16 and a guide of 3 channels, scale 4, GeoTIFF in and out. The
-network is mulsr-xs with fresh weights. Each run is a process of its own with one thread; printed are its peak resident
-memory, its CPU time for a megapixel of one band, and the share of that time which is not the network's.
+Every scene is synthetic and made by strips: 8 bands of uint16 and a guide of 3 channels, scale 4, GeoTIFF in and out.
+The network is mulsr-xs with fresh weights. Each run is a process of its own with one thread. Printed are its peak
+resident memory, its CPU time per megapixel and band, and the part of this time outside the network.
 Gates: 1.5 GB, memory within 10 %, time within 20 %, 15 % outside the network.
 """
 
@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 SCALE, BANDS, CHANNELS = 4, 8, 3
-#: Rows of the LR image that are made at a time.
+#: Rows of the LR image in one strip.
 STRIP = 64
-#: Largest peak in bytes, and largest ratios between the two sizes; largest share outside the network.
+#: Limits: peak in bytes, ratios between the two sizes (memory, time), and the part outside the network.
 MOST_BYTES, MOST_GROWTH, MOST_SLOWER, MOST_OUTSIDE = 1.5e9, 1.10, 1.20, 0.15
 
 
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.run:
-        print(json.dumps(measured(arguments.run)))
+        print(json.dumps(measure(arguments.run)))
         return
     found = []
     for side in arguments.sides:
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def write_scene(folder: Path, side: int) -> None:
-    """LR image, guide and model file in a folder, where they do not lie there yet."""
+    """Write LR image, guide and model file into a folder, unless they are there."""
     import rasterio
     import torch
     from rasterio.windows import Window
@@ -101,8 +101,8 @@ def write_scene(folder: Path, side: int) -> None:
     save_model(folder / "model.safetensors", network, {**metadata, "guide_channels": CHANNELS, "wavelengths_nm": None})
 
 
-def measured(folder: Path) -> dict[str, float]:
-    """Super-resolve a folder's scene in this process: peak bytes, CPU seconds, part of them outside the network."""
+def measure(folder: Path) -> dict[str, float]:
+    """Super-resolve a folder's scene in this process: peak bytes, CPU seconds, and their part outside the network."""
     import torch
 
     from hsisr.inference import Options, super_resolve_file

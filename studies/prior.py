@@ -1,4 +1,4 @@
-"""What each part of the prior is worth: CAVE training scenes with one part at a time left out.
+"""The gain from each part of the prior: CAVE training scenes, with one part at a time left out.
 
     python studies/prior.py --data <folder with complete_ms_data> [--scale 8] [--protocols mulsr wald] [--scenes ...]
 
@@ -21,11 +21,11 @@ SCENES = ("beads", "egyptian_statue", "face", "fake_and_real_peppers")
 
 
 def _flat(field: Field, block: int, rows: slice) -> np.float32:
-    """In place of kriging: nothing is put back."""
+    """Replaces kriging, and adds nothing back."""
     return np.float32(0)
 
 
-#: Row -> what stands in for which part.
+#: Row -> replacements of the part that is left out.
 WITHOUT = {
     "as it is": {},
     "channels and products, no bumps": {

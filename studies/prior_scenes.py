@@ -1,8 +1,8 @@
-"""`prior` scene by scene under any protocol: scores by its convention, and CPU time (docs/model-hybrid.md).
+"""`prior` scene by scene under any protocol: scores by the protocol's convention, and CPU time (docs/model-hybrid.md).
 
     python studies/prior_scenes.py --data <folder with complete_ms_data> [--scale 8] [--protocol uestc] [--scenes ...]
 
-Prints a Markdown table of PSNR (dB) / SAM (degrees) and CPU seconds. Nothing is known of the sensor.
+Prints a Markdown table of PSNR (dB) / SAM (degrees) and CPU seconds. The method knows nothing of the sensor.
 """
 
 import time

@@ -1,9 +1,9 @@
-"""Bicubic interpolation under every protocol and convention: how far the same method's numbers lie apart.
+"""Bicubic interpolation under every protocol and convention: how much the numbers of one method differ.
 
     python studies/protocols.py --data <folder with complete_ms_data> [--scale 8] [--scenes ...]
 
-Prints a Markdown table of mean scores over CAVE scenes. Nothing but the names in its first two columns differs
-between rows. The protocols of published leagues are scored by their own convention alone.
+Prints a Markdown table of mean scores over CAVE scenes. Rows differ only in the names of the first two columns.
+Protocols of published leagues are scored only by their own convention.
 """
 
 import cave
@@ -21,7 +21,7 @@ def main() -> None:
     print("| protocol | convention | shift (rows, columns) HR px | PSNR dB | SSIM | SAM deg | ERGAS |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in degrade.PROTOCOLS:
-        if name == "full":  # nothing to score against
+        if name == "full":  # there is no reference
             continue
         pairs = [degrade.pair(scene, name, options.scale, response="none") for scene in scenes]
         estimates = [bicubic(pair.lr, None, scale=options.scale) for pair in pairs]

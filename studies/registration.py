@@ -29,8 +29,8 @@ from skimage.registration import phase_cross_correlation
 import hsisr
 from hsisr import degrade, metrics
 from hsisr.degrade import measure_displacement
-from hsisr.degrade.sampling import interpolate, interpolated
-from hsisr.inference.images import filled
+from hsisr.degrade.sampling import interpolate, interpolate_at
+from hsisr.inference.images import fill_invalid
 
 #: Largest length of the smooth field in LR pixels, and the turn.
 LR_PIXELS, DEGREES = 2.0, 0.5
@@ -68,7 +68,7 @@ def _enmap(options: argparse.Namespace) -> None:
     scene = hsisr.read_scene(folder / "mosaic.tif")
     good = ~scene.bad_bands
     rows, columns = (size // 2 * 2 for size in scene.shape[1:])
-    cube = filled(scene.cube, scene.mask)[:, :rows, :columns]
+    cube = fill_invalid(scene.cube, scene.mask)[:, :rows, :columns]
     guide = degrade.apply_response(degrade.scene_response(scene, "sentinel2"), cube)
     low = degrade.degrade(cube, "wald", 2, noise=0)
     _print_head()
@@ -103,9 +103,9 @@ def _row(
     none = measure_displacement(lr, guide, scale, valid)
     at = found.at(np.arange(shape[0]), np.arange(shape[1]))
     phase = phase_field(lr, warped, scale)
-    right, inside = interpolated(warped, whole, grid + back)
+    right, inside = interpolate_at(warped, whole, grid + back)
     cells = []
-    for sharp, mask in ((guide, inside), (warped, inside), interpolated(warped, whole, grid + at), (right, inside)):
+    for sharp, mask in ((guide, inside), (warped, inside), interpolate_at(warped, whole, grid + at), (right, inside)):
         held = np.ma.array(np.asarray(sharp), mask=np.broadcast_to(~(mask & valid), sharp.shape))
         estimate = hsisr.super_resolve(lr, held, model="prior")
         scores = metrics.score(hr, estimate, scale, convention, mask=seen)

@@ -1,10 +1,11 @@
-"""How methods stand what differs from the protocol: a shifted guide, more noise, a wrong SRF or PSF, another exposure.
+"""Robustness of methods to deviations from the protocol: a shifted guide, more noise, a wrong SRF or PSF, other
+exposure.
 
     python studies/robustness.py --data <folder with complete_ms_data> [--scenes ...] [--models ...] [--run RUN ...]
 
 Prints a Markdown table of PSNR (dB) / SAM (degrees), mean over the scenes, under `wald` with noise of 40 dB. Methods
-measure PSF, shift, response and noise themselves, but for the rows "told": there they get a wrong one and believe it.
---run: run folders of trained networks, which join the table (they are told nothing).
+measure PSF, shift, response and noise themselves, except in the rows "told": there, they get a wrong one and use it.
+--run: run folders of trained networks to add to the table. They are told nothing.
 """
 
 import warnings
@@ -23,7 +24,7 @@ from hsisr.models import registry
 from hsisr.pipeline import pair_files
 from hsisr.scene import Scene
 
-#: Scenes of the training part: what is learnt here may be used.
+#: Training scenes, so that settings may be chosen on them.
 SCENES = ("feathers", "flowers")
 MODELS = ("bicubic", "gsa", "cnmf", "prior")
 OTHER_CAMERA = "camera_canon_60d"
@@ -31,7 +32,7 @@ OTHER_CAMERA = "camera_canon_60d"
 
 @dataclass(frozen=True)
 class Case:
-    """A row: the pair as it is, and what the methods are told of its sensor (None: nothing)."""
+    """A row: the pair, and the facts on its sensor that the methods get (None: nothing)."""
 
     name: str
     pair: Pair

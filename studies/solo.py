@@ -1,7 +1,7 @@
 """`solo`, the model for one image alone: its weights, its scores, what it stands, what it costs.
 
     python studies/solo.py weights --scale 4 --out <file> [--steps 6000] [--blur 0] [--start <file>]
-    python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--validate beads face]
+    python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--alone] [--validate cd]
     python studies/solo.py sources --data <folder> --out <folder> --steps 3000 [--photos <folder>]
     python studies/solo.py others --data <folder> --model <file> ...
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
@@ -10,7 +10,8 @@
 weights: trains on the photographs of the data set `rgb_photos` (public domain, CC0) under several PSFs and noises, and
 writes a model file of half-precision numbers with the hashes of its photographs. cave: trains under protocol `mixup`
 for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in place of the
-test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`. sources: the same with
+test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`; --alone: no light network, the
+deep one learns of every component. sources: the same with
 photographs alone, scenes alone and both, three seeds each: mean and standard deviation over the seeds; every training
 leaves a file in the folder, and the same command goes on where it was interrupted. others: scores
 model files as they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and
@@ -111,7 +112,7 @@ class Crops:
         high = hr[:, row : row + self.size_px, column : column + self.size_px]
         return orient(Sample(low.astype(np.float32), None, high.astype(np.float32)), int(rng.integers(8)))
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         """Crops of those numbers, stacked along a new first axis."""
         samples = [self[number] for number in numbers]
         return Sample(np.stack([one.lr for one in samples]), None, np.stack([one.hr for one in samples]))
@@ -142,6 +143,7 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
+    parser.add_argument("--alone", action="store_true", help="one network for all components, each for itself")
     parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -170,6 +172,22 @@ def _evened(lr: np.ndarray, hr: np.ndarray) -> Pairs:
 
     A network that is measured on bands learns of weak components only if they are not weak. lr (B, h, w), hr.
     """
+    low, high = _components(lr, hr)
+    factors = STRENGTHS[:, None, None]
+    return [
+        tuple((image[[0, k, k + 1]] * factors).astype(np.float16) for image in (low, high))  # type: ignore[misc]
+        for k in range(1, len(low) - 1, 2)
+    ]
+
+
+def _apart(lr: np.ndarray, hr: np.ndarray) -> Pairs:
+    """Each of an image's components as an image of one band. lr (B, h, w), hr."""
+    low, high = (image.astype(np.float16)[:, None] for image in _components(lr, hr))
+    return list(zip(low, high, strict=True))
+
+
+def _components(lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The components of lr (B, h, w), the strongest `USED` at most, at unit strength, and the same ones of hr."""
     flat = lr.reshape(len(lr), -1).astype(np.float64)
     found = spectral_subspace(flat, margin=0, least=min(len(lr), USED), most=USED)
     sizes = found.coefficients(flat).std(axis=1)
@@ -177,12 +195,7 @@ def _evened(lr: np.ndarray, hr: np.ndarray) -> Pairs:
         (found.coefficients(image.reshape(len(image), -1)) / sizes[:, None]).reshape(-1, *image.shape[1:])
         for image in (lr, hr)
     )
-    pairs = [(k, k + 1) for k in range(1, len(sizes) - 1, 2)]
-    factors = STRENGTHS[:, None, None]
-    return [
-        tuple((image[[0, *pair]] * factors).astype(np.float16) for image in (low, high))  # type: ignore[misc]
-        for pair in pairs
-    ]
+    return low, high
 
 
 def _weights(options: argparse.Namespace) -> None:
@@ -208,9 +221,9 @@ def _cave(options: argparse.Namespace) -> None:
     crops, scored = _cave_images(options, options.sources)
     network, outcome = _trained(options, crops)
     if options.out:
-        _save(options.out, network, {"protocol": "mixup"})
+        _save(options.out, network, {"protocol": "mixup"}, light=not options.alone)
     print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
-    averaged = registry.build("solo", options.scale, 31, 0, {"turns": 8})
+    averaged = registry.build("solo", options.scale, 31, 0, {"turns": 8, "light": not options.alone})
     averaged.load_state_dict(network.state_dict())
     psf = footprint_of(find_protocol("mixup").degradation(options.scale), options.scale)
     models = {
@@ -251,18 +264,19 @@ def _cave_images(options: argparse.Namespace, sources: Sequence[str]) -> tuple[C
         images |= {name: scenes[name] for name in TRAIN if name not in names}
     if "photographs" in sources:
         images |= {one.name: one for one in _photographs(options.photos)}
-    pairs = {name: [_evened(*_pair(image, "mixup", options.scale))] for name, image in images.items()}
+    prepared = _apart if options.alone else _evened
+    pairs = {name: [prepared(*_pair(image, "mixup", options.scale))] for name, image in images.items()}
     return Crops(pairs, options.seed), {name: _pair(scenes[name], "mixup", options.scale) for name in names}
 
 
 def _trained(options: argparse.Namespace, crops: Crops, folder: Path | None = None) -> Any:
     """The network and the outcome. folder: where a training that is interrupted leaves its state."""
     torch.manual_seed(crops.seed)
-    network = registry.build("solo", options.scale, crops.bands, 0)
+    network = registry.build("solo", options.scale, crops.bands, 0, {"light": not options.alone})
     if options.start:
         known, own = load_model(options.start).state_dict(), network.state_dict()
         network.load_state_dict(
-            {name: part if part.shape == own[name].shape else own[name] for name, part in known.items()}
+            {name: known[name] if known[name].shape == part.shape else part for name, part in own.items()}
         )
     settings = Training(
         epochs=None,
@@ -411,13 +425,19 @@ def _score(
 
 
 def _cost(options: argparse.Namespace) -> None:
-    """31 bands of --size x --size LR pixels; and 200 bands for solo alone."""
+    """31 bands of --size x --size LR pixels; and for solo 200 bands, and no light network."""
     cases = {}
-    for name, bands in (("solo", 31), ("solo", 200), ("deepshare", 31)):
+    for name, bands, chosen in (
+        ("solo", 31, {}),
+        ("solo", 200, {}),
+        ("solo", 31, {"light": False}),
+        ("deepshare", 31, {}),
+    ):
         rng = np.random.default_rng(0)
         parts = rng.random((12, options.size, options.size), dtype=np.float32)  # as many components as get detail
         lr = np.tensordot(rng.random((bands, 12), dtype=np.float32), parts, 1)
-        cases[f"{name}, {bands} bands"] = registry.build(name, options.scale, bands, 0).eval(), lr
+        told = ", ".join([name, f"{bands} bands", *(f"{option}: {value}" for option, value in chosen.items())])
+        cases[told] = registry.build(name, options.scale, bands, 0, chosen).eval(), lr
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(options.rounds):
         for name, (model, lr) in cases.items():

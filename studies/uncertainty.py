@@ -51,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     if options.what == "fit":
-        print(" ".join(f"{weight:.2e}" for weight in _fitted(options.data)))
+        print(" ".join(f"{weight:.2e}" for weight in _fit(options.data)))
         return
     print("| data | within 90 % intervals, thirds of the spectrum | width over a constant's |\n| --- | --- | --- |")
     if options.what == "cave":
@@ -126,7 +126,7 @@ def _cells(values: list[float], digits: int) -> str:
     return " / ".join(f"{value:.{digits}f}" for value in values)
 
 
-def _fitted(data: Path) -> np.ndarray:
+def _fit(data: Path) -> np.ndarray:
     """Weights of the parts of a variance, of greatest likelihood if errors have Laplace's distribution."""
     from scipy.optimize import minimize
 

@@ -1,11 +1,11 @@
-"""Bands of real guides, withheld and predicted: Hyperion with ALI, and EnMAP with simulated Sentinel-2.
+"""Withheld and predicted bands of real guides: Hyperion with ALI, and EnMAP with simulated Sentinel-2.
 
     python studies/withheld.py hyperion --data <folder with paris_eo1> --work WORK
     python studies/withheld.py enmap --data <folder with enmap_potsdam> --work WORK
 
-hyperion: Hyperion's 128 bands over Paris, degraded from 30 m to 90 m (Wald's protocol), with ALI's nine bands of 30 m:
-two sensors, each with noise and a place of its own. enmap: the mosaic, degraded by 2, with four bands of Sentinel-2
-that are simulated from it. Prints the table of `hsisr validate`, with and without registration by a field.
+hyperion: Hyperion's 128 bands over Paris, degraded from 30 m to 90 m (Wald's protocol), with ALI's nine bands of 30 m.
+The two sensors have their own noise and their own place. enmap: the mosaic, degraded by 2, with four bands of
+Sentinel-2 simulated from it. Prints the table of `hsisr validate`, with and without registration by a field.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from hsisr.evaluation.withheld import table, validate
 from hsisr.inference import Options
 from hsisr.scene import Scene
 
-#: Hyperion's and ALI's pixels are 30 m; Hyperion is degraded by as much as ALI's panchromatic band is sharper.
+#: Hyperion and ALI have 30 m pixels. Hyperion is degraded by the factor that ALI's panchromatic band is sharper.
 SCALE = 3
 
 

@@ -1,4 +1,4 @@
-"""Fixtures that every test may use, and the line that says what the run could not check."""
+"""Fixtures for every test, and the line about checks that this run could not make."""
 
 import os
 import sys
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-# Tests share the cores as processes; threads on top of them would only wait for one another, and where a test wants
-# some, those that wait shall sleep: by default they keep a core busy. Set before numpy and torch are imported.
+# Tests share the cores as processes, and more threads would only wait for one another. If a test needs threads, waiting
+# ones must sleep: by default, they keep a core busy. Set this before numpy and torch are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-#: Real scenes and reference vectors, outside the repository; tests that need them skip where they are absent.
+#: Real scenes and reference vectors, outside the repository. Tests that need them skip if they are absent.
 EXTRA_DATA = Path(os.environ.get("HSISR_EXTRA_DATA", Path(__file__).parents[1] / "../shared")).resolve()
-#: Modules that cannot be imported, to put before packages that only the tests need: programs run as at a user's.
+#: Modules that cannot be imported. They hide packages that only the tests need, so programs run as for a user.
 NOT_INSTALLED = Path(__file__).parent / "not_installed"
 _NO_EXTRA_DATA = "needs real scenes and reference vectors: set HSISR_EXTRA_DATA to the folder that holds them"
 
@@ -28,7 +28,7 @@ def extra_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _threads_as_before():
-    """No test leaves the next one with other threads."""
+    """No test changes the number of threads for the next one."""
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -45,7 +45,7 @@ def pytest_addoption(parser) -> None:
 
 
 def _cpu_seconds() -> float:
-    """CPU time of this process so far, and of the processes that it started and waited for."""
+    """CPU time so far of this process, and of the finished processes that it started."""
     return sum(os.times()[:4])
 
 
@@ -53,14 +53,14 @@ _measured = _cpu_seconds()
 
 
 def pytest_collection_finish() -> None:
-    """Leave out what the modules cost that were imported until now."""
+    """Do not count the time for the modules imported so far."""
     global _measured
     _measured = _cpu_seconds()
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Note at the end of each phase what it cost; a fixture counts for the test that asked for it first."""
+    """Record the time of each phase at its end. The first test that uses a fixture pays for it."""
     global _measured
     before, _measured = _measured, _cpu_seconds()
     outcome = yield
@@ -68,7 +68,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def _show_cpu_durations(terminalreporter, count: int) -> None:
-    """The dearest tests, as `--durations` shows them by the clock."""
+    """Show the most expensive tests, as `--durations` does for wall time."""
     costs = {}
     for reports in terminalreporter.stats.values():
         for report in reports:

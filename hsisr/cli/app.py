@@ -48,7 +48,8 @@ app = typer.Typer(
 )
 
 ConfigFiles = Annotated[
-    list[Path], typer.Option("--config", "-c", help="Configuration file; several are merged, the last one wins.")
+    list[Path],
+    typer.Option("--config", "-c", help="Configuration file; repeat it to merge several: the last one wins."),
 ]
 BenchmarkName = Annotated[
     str,
@@ -64,14 +65,13 @@ Reading = Annotated[
     list[str] | None,
     typer.Option("--read", help="Option of the reader, such as variable=I_MS, axes=HWB or nodata=0."),
 ]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace outputs that exist; inputs are never overwritten.")
-]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist, but never inputs.")]
 
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but results, warnings and errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show only results, warnings and errors.")]
 Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Say also where an error arose, and what the command took.")
+    bool,
+    typer.Option("--verbose", "-v", help="Show also where an error arose, and the time and memory of the command."),
 ]
 
 

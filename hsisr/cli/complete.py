@@ -53,7 +53,9 @@ def sweeps(incomplete: str) -> list[str]:
 
 def usable_models(incomplete: str) -> list[str]:
     """What `predict` takes: methods that need no training, and the models that lie here."""
-    return _fitting(lambda: [*_model_names("classical"), *_files()], incomplete)
+    from hsisr.models.shipped import NAMED
+
+    return _fitting(lambda: [*_model_names("classical"), *NAMED, *_files()], incomplete)
 
 
 def trainable_models(incomplete: str) -> list[str]:
@@ -67,10 +69,12 @@ def networks(incomplete: str) -> list[str]:
 
 
 def weights(incomplete: str) -> list[str]:
-    """Published weights."""
+    """Published weights, and those that can be made here."""
     from hsisr.models.checkpoints import published
+    from hsisr.models.shipped import made_names
 
-    return _fitting(lambda: [checkpoint.name for checkpoint in published.known_checkpoints()], incomplete)
+    known = published.known_checkpoints
+    return _fitting(lambda: [*(checkpoint.name for checkpoint in known()), *made_names()], incomplete)
 
 
 def protocols(incomplete: str) -> list[str]:

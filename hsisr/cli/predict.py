@@ -19,7 +19,7 @@ from hsisr.errors import HsisrError
 
 LrFiles = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads, or a folder of them.")]
 LrFile = Annotated[Path, typer.Argument(help="The scene: any file that hsisr reads.")]
-Scale = Annotated[int | None, typer.Option(help="HR pixels per LR pixel; else as model or guide say.")]
+Scale = Annotated[int | None, typer.Option(help="HR pixels per LR pixel; if left out, as model or guide say.")]
 ReadingGuide = Annotated[list[str] | None, typer.Option("--read-guide", help="The same for the guide.")]
 Align = Annotated[bool, typer.Option("--align", help="Reproject or resample the guide onto the scene's grid.")]
 CorrectShift = Annotated[
@@ -27,15 +27,15 @@ CorrectShift = Annotated[
     typer.Option(
         "--correct-shift",
         metavar="[shift|affine|field]",
-        help="Move the guide by what is measured: by a shift above 0.5 LR pixel (also without a word), an affine map, "
-        "or a field, a smooth displacement.",
+        help="Measure how the guide lies and move it: by a shift above 0.5 LR pixel (or without a word), an affine "
+        "map, or a field, a smooth displacement.",
     ),
 ]
 MaskChange = Annotated[
     bool, typer.Option("--mask-change", help="Leave the guide's detail out where it shows other ground or has no data.")
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")]
-Peak = Annotated[float | None, typer.Option(help="Value of the scene that the model is shown as 1.")]
+Peak = Annotated[float | None, typer.Option(help="Value of the scene that counts as 1 for the model.")]
 GuidePeak = Annotated[float | None, typer.Option("--guide-peak", help="The same for the guide.")]
 Bands = Annotated[str | None, typer.Option("--bands", help="Bands to use, from 0, such as 0-30,40.")]
 GuideBands = Annotated[str | None, typer.Option("--guide-bands", help="Bands of the guide to use.")]
@@ -60,11 +60,13 @@ def predict(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="File to write; a folder, where the scene is one; <LR>_sr.tif if left out."),
+        typer.Option("--out", "-o", help="File to write (a folder for a folder of scenes); <LR>_sr.tif if left out."),
     ] = None,
     guide: Annotated[
         list[Path] | None,
-        typer.Option(help="Sharp image of the same ground, given again for more bands; a folder, named as the scenes."),
+        typer.Option(
+            help="Sharp image of the same ground; repeat it for more bands; or a folder with the scenes' names."
+        ),
     ] = None,
     scale: Scale = None,
     align: Align = False,
@@ -77,21 +79,25 @@ def predict(
         Path | None, typer.Option(help="Page (.html) that says how well the result agrees with scene and guide.")
     ] = None,
     maps: Annotated[
-        Path | None, typer.Option(help="Folder for maps and numbers of the displacement and change that were found.")
+        Path | None, typer.Option(help="Folder for maps and numbers of the displacement and the change.")
     ] = None,
     uncertainty: Annotated[
         Path | None,
-        typer.Option(help="File for a standard deviation of every sample of the result; prior and hybrid tell it."),
+        typer.Option(help="File for the standard deviation of every sample of the result; for prior and hybrid."),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The whole scene at once: no tiles, no borders.")] = False,
-    tile: Annotated[int | None, typer.Option(min=8, help="Side of a tile in LR pixels; else as memory allows.")] = None,
-    halo: Annotated[int | None, typer.Option(min=0, help="LR pixels read around a tile; else measured.")] = None,
+    tile: Annotated[
+        int | None, typer.Option(min=8, help="Side of a tile in LR pixels; if left out, as memory allows.")
+    ] = None,
+    halo: Annotated[
+        int | None, typer.Option(min=0, help="LR pixels to read around a tile; if left out, measured.")
+    ] = None,
     memory: Annotated[
-        str | None, typer.Option(help="Memory for the work of one tile, such as 2G; else a quarter of what is free.")
+        str | None, typer.Option(help="Memory for one tile, such as 2G; if left out, a quarter of the free memory.")
     ] = None,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="32, bf16 or fp16.")] = "32",
-    format: Annotated[str | None, typer.Option(help="Format where the ending does not choose it.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the output, if its ending does not say it.")] = None,
     cog: Annotated[bool, typer.Option("--cog", help="Write a cloud-optimised GeoTIFF.")] = False,
     peak: Peak = None,
     guide_peak: GuidePeak = None,
@@ -102,16 +108,16 @@ def predict(
     part: Annotated[
         str | None,
         typer.Option(
-            help="Make a part of a run that several processes share: `plan`, or 3/8; the command without it joins them."
+            help="Make one part of a run that several processes share: `plan`, or 3/8; without it, join the parts."
         ),
     ] = None,
     overwrite: Overwrite = False,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
-    """Super-resolve a scene: read, computed and written by tiles, with its georeference.
+    """Super-resolve a scene tile by tile, with its georeference.
 
-    Stopped in any way, the same command goes on where it was. A model file that needs a network of your own finds it if
-    config.yaml names it under `models:`.
+    If the command stops for any reason, run it again: it goes on where it was. If a model file needs a network of your
+    own, name this network in config.yaml under `models:`.
     """
     from hsisr.inference.defaults import default_model, default_out, has_guide
     from hsisr.inference.folder import is_collection, super_resolve_folder
@@ -181,19 +187,19 @@ def finetune(
     model: Annotated[
         str,
         typer.Option(
-            help="Run folder or model file to start from, or a network to start fresh.",
+            help="Run folder or model file to start from, or the name of a network to start fresh.",
             autocompletion=complete.trainable_models,
         ),
     ] = "mulsr-xs",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run folder to write; --model of `hsisr predict`.")] = Path(
-        "runs/own-scene"
-    ),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Run folder to write; `hsisr predict --model` takes it.")
+    ] = Path("runs/own-scene"),
     minutes: Annotated[float, typer.Option(help="Minutes of training.")] = 3.0,
-    steps: Annotated[int | None, typer.Option(help="Optimiser steps, in place of a time.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of optimiser steps, instead of minutes.")] = None,
     hold_out: Annotated[
-        float, typer.Option("--hold-out", help="Part of the scene that training never sees and scores come from.")
+        float, typer.Option("--hold-out", help="Part of the scene for the scores; training never sees it.")
     ] = 0.25,
-    seed: Annotated[int, typer.Option(help="Seed of weights and order of patches.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the weights and of the order of patches.")] = 0,
     scale: Scale = None,
     align: Align = False,
     correct_shift: CorrectShift = None,
@@ -208,7 +214,7 @@ def finetune(
     overwrite: Overwrite = False,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
-    """Adapt a model to a scene of your own, without a sharp reference, and score it on a part it has not seen."""
+    """Adapt a model to a scene of your own, without a sharp reference; score it on a part that it has not seen."""
     from hsisr.finetuning.adaptation import finetune as adapt
     from hsisr.finetuning.adaptation import table
     from hsisr.inference.scenes import Options
@@ -237,7 +243,7 @@ def validate(
     guide: Annotated[Path, typer.Argument(help="Sharp image of the same ground, of two bands or more.")],
     withhold: Annotated[
         list[int] | None,
-        typer.Option(help="Band of the guide (from 0) to withhold; given again for more; each in turn if left out."),
+        typer.Option(help="Band of the guide (from 0) to withhold; repeat it for more; if left out, each in turn."),
     ] = None,
     model: Annotated[
         str, typer.Option(help="Method that uses a guide.", autocompletion=complete.usable_models)
@@ -260,7 +266,7 @@ def validate(
 ) -> None:
     """Test a method on your own images without a reference: withhold bands of the guide, predict and compare them.
 
-    The response of a withheld band is learnt at LR resolution, where the band is known; its detail is not.
+    The command learns the response of a withheld band at LR resolution, where it knows the band, but not its detail.
     """
     from hsisr.evaluation.withheld import table
     from hsisr.evaluation.withheld import validate as withhold_bands

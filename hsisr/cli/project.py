@@ -14,20 +14,20 @@ from hsisr.errors import HsisrError
 
 @command(PROJECT, "hsisr init my-study --dataset cave --source /data/CAVE")
 def init(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; made if it is absent.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write.")],
     dataset: Annotated[
         str | None,
         typer.Option(
-            help="Data set, such as cave; Indian Pines, which comes with hsisr, if left out.",
+            help="Data set, such as cave; if left out, Indian Pines, which comes with hsisr.",
             autocompletion=complete.datasets,
         ),
     ] = None,
     source: Annotated[
-        str | None, typer.Option(help="Folder, archive or URL that holds it; where it is published if left out.")
+        str | None, typer.Option(help="Folder, archive or URL that holds it; if left out, the publisher's.")
     ] = None,
     scale: Annotated[int, typer.Option(help="HR pixels per LR pixel, along a side.")] = 4,
 ) -> None:
-    """Write a project: Snakefile, config.yaml, profiles, README.md. Nothing is overwritten."""
+    """Write a project: Snakefile, config.yaml, profiles, README.md. The command overwrites nothing."""
     from hsisr.pipeline import project
 
     for path in project.create(folder, dataset, source, scale):

@@ -18,7 +18,7 @@ Given = Annotated[str | None, typer.Option("--given", hidden=True)]
 
 @command(STEPS, "hsisr fetch cave", "HSISR_SOURCE_CAVE=/data/CAVE hsisr fetch cave")
 def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
-    """Get a data set as it is published, into data/raw/<dataset>.
+    """Get a data set from its publisher, into data/raw/<dataset>.
 
     HSISR_SOURCE_<DATASET> and `sources:` in the configuration, in this order, replace the place it comes from.
     """
@@ -35,7 +35,7 @@ def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
 def convert(
     dataset: DatasetName,
     scene: Annotated[
-        str | None, typer.Argument(help="One scene; all of the data set if left out.", autocompletion=complete.scenes)
+        str | None, typer.Argument(help="One scene; if left out, all of the data set.", autocompletion=complete.scenes)
     ] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
@@ -53,7 +53,7 @@ def convert(
 
 @command(STEPS, "hsisr split cave")
 def split(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
-    """Write which scenes or regions train, validate and test to data/splits/<dataset>.json."""
+    """Write data/splits/<dataset>.json: which scenes or regions train, validate and test."""
     from hsisr import datasets
     from hsisr.pipeline import paths, steps
 
@@ -72,7 +72,7 @@ def split(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
 def make_pairs(
     benchmark: BenchmarkName,
     item: Annotated[
-        str | None, typer.Argument(help="One scene or region; all if left out.", autocompletion=complete.items)
+        str | None, typer.Argument(help="One scene or region; if left out, all.", autocompletion=complete.items)
     ] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
@@ -88,7 +88,7 @@ def make_pairs(
 @command(STEPS, "hsisr patches cave_x8", name="patches")
 def make_patches(
     benchmark: BenchmarkName,
-    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="The LR-only scenes instead.")] = False,
+    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Cut the LR-only scenes instead.")] = False,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Cut the training part of a benchmark into its patch file."""
@@ -105,13 +105,13 @@ def train(
     benchmark: BenchmarkName,
     model: Annotated[
         str | None,
-        typer.Argument(help="One model; every network if left out.", autocompletion=complete.benchmark_models),
+        typer.Argument(help="One model; if left out, every network.", autocompletion=complete.benchmark_models),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="One seed; all of the model's if left out.")] = None,
-    gpus: Annotated[int | None, typer.Option(help="GPUs at most, of training.devices; 0: no limit.")] = None,
+    seed: Annotated[int | None, typer.Option(help="One seed; if left out, all seeds of the model.")] = None,
+    gpus: Annotated[int | None, typer.Option(help="Most GPUs of training.devices to use; 0: no limit.")] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
-    """Train networks; stopped in any way, the same command goes on where it was."""
+    """Train networks. If the command stops for any reason, run it again: it goes on where it was."""
     from hsisr.training import train
 
     for folder in train(_load(config), benchmark, model, seed, gpus):
@@ -123,7 +123,7 @@ def evaluate(
     benchmark: BenchmarkName,
     model: Annotated[
         str | None,
-        typer.Argument(help="One model; all, and their table, if left out.", autocompletion=complete.benchmark_models),
+        typer.Argument(help="One model; if left out, all, and their table.", autocompletion=complete.benchmark_models),
     ] = None,
     given: Given = None,
     config: ConfigFiles = DEFAULT_CONFIG,
@@ -147,7 +147,7 @@ def runtime(
     given: Given = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
-    """Measure time, memory and operations of all models of a benchmark, in turns; nothing else should run."""
+    """Measure time, memory and operations of all models of a benchmark, in turns. Run nothing else meanwhile."""
     from hsisr import evaluation
     from hsisr.pipeline import paths
 
@@ -163,7 +163,7 @@ def classify(
     given: Given = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
-    """Classify land cover in the reference and in every model's result; needs labels, and scores made before."""
+    """Classify land cover in the reference and in every model's result. Needs labels, and the scores of all models."""
     from hsisr import evaluation
     from hsisr.pipeline import paths
 
@@ -200,18 +200,18 @@ def sweep(
         typer.Option(
             "--model",
             "-m",
-            help="Of a file: untrained method, run folder or model file.",
+            help="For a file: untrained method, run folder or model file.",
             autocompletion=complete.usable_models,
         ),
     ] = None,
-    scale: Annotated[int | None, typer.Option(help="Of a file: HR pixels per LR pixel; 4 if left out.")] = None,
+    scale: Annotated[int | None, typer.Option(help="For a file: HR pixels per LR pixel; 4 if left out.")] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Of a file: JSON to write; a PNG of its name lies beside it.")
+        Path | None, typer.Option("--out", "-o", help="For a file: JSON to write, with a PNG beside it.")
     ] = None,
     overwrite: Overwrite = False,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
-    """Run models over a grid of PSFs, responses and noise on one scene; stopped, the same command goes on."""
+    """Run models over a grid of PSFs, responses and noise on one scene. If it stops, run it again: it goes on."""
     from hsisr.config import Sweep, check_section
     from hsisr.evaluation import sweep as sweeps
     from hsisr.evaluation.table import print_sweep
@@ -251,7 +251,7 @@ def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
 
 @command(STEPS, "hsisr report")
 def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
-    """Write the self-contained HTML report of the configuration's benchmarks, and its figures as files."""
+    """Write the report of the configuration's benchmarks as one HTML page, and its figures as files."""
     from hsisr.pipeline import paths
     from hsisr.pipeline.benchmark import resolve
     from hsisr.report import build

@@ -29,7 +29,7 @@ Bands = Annotated[
 
 @command(MACHINE, "hsisr doctor")
 def doctor() -> None:
-    """Print what this machine offers and what is missing; status 0 if the demo can run."""
+    """Print what this machine offers and what it lacks. The exit status is 0 if the demo can run."""
     from hsisr.doctor import report
 
     raise typer.Exit(0 if report() else 1)
@@ -38,10 +38,10 @@ def doctor() -> None:
 @command(MACHINE, "hsisr clean-up", name="clean-up")
 def clean_up(
     folders: Annotated[
-        list[Path] | None, typer.Argument(help="Folders to look through; those of the project here if left out.")
+        list[Path] | None, typer.Argument(help="Folders to clean; if left out, those of this project.")
     ] = None,
 ) -> None:
-    """Remove temporary files of steps that were killed; what a living process owns, or can resume from, stays."""
+    """Remove temporary files of killed steps; files that a process uses, or can resume from, stay."""
     from hsisr import temporary
     from hsisr.files import size
     from hsisr.ops.build import cache_folder
@@ -62,7 +62,7 @@ def check_ops(
         bool, typer.Option("--build", help="Compile the native backends that this machine can use.")
     ] = False,
 ) -> None:
-    """Print which backend of the directional aggregation op is used here and why, and check it."""
+    """Print which backend of MulSR's directional aggregation runs here and why, and check it."""
     from hsisr import ops
 
     print(ops.describe_backend())
@@ -73,9 +73,9 @@ def check_ops(
 def import_weights(
     checkpoint: Annotated[Path, typer.Argument(help="A paper's own checkpoint (.pth).")],
     model: Annotated[str, typer.Option(help="Registered network, such as mulsr.", autocompletion=complete.networks)],
-    scale: Annotated[int, typer.Option(help="Scale that it was trained for.")],
+    scale: Annotated[int, typer.Option(help="Scale of its training.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Model file (.safetensors) to write.")],
-    bands: Annotated[int, typer.Option(help="Bands of the images it was trained on.")] = 31,
+    bands: Annotated[int, typer.Option(help="Number of bands of its training images.")] = 31,
     overwrite: Overwrite = False,
 ) -> None:
     """Turn a paper's own checkpoint into a model file; it reads tensors only and never runs code."""
@@ -88,36 +88,56 @@ def import_weights(
     print(out)
 
 
-@command(KNOWN, "hsisr weights", "hsisr weights deepshare-cave-x4")
+@command(KNOWN, "hsisr weights", "hsisr weights deepshare-cave-x4", "hsisr weights hybrid-cave-x8")
 def weights(
     name: Annotated[
         str | None,
-        typer.Argument(help="Weights to fetch and import; a table if left out.", autocompletion=complete.weights),
+        typer.Argument(
+            help="Weights to fetch, or to make; if left out, print a table.", autocompletion=complete.weights
+        ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Model file to write; <name>.safetensors if left out.")
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help="Model file to write; <name>.safetensors if left out, those of hybrid where --model hybrid finds it.",
+        ),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """List weights that exist: those the papers' authors published, of which it fetches some and makes a model file,
-    and those that come with hsisr.
+    """List weights, or fetch or make some: those of the papers' authors, of solo (with hsisr), and of hybrid.
 
-    The file as published stays in the folder `published` beside the model file. A model file that was made of the same
-    published file stays as it is.
+    hsisr fetches the authors' weights and makes a model file; it makes those of hybrid here, from CAVE, in minutes. The
+    published files stay in the folder `published` beside the model file. If the model file comes from the same
+    published file already, it stays as it is.
     """
     from hsisr.files import file_hash
     from hsisr.inference import import_checkpoint
     from hsisr.models import model_files
     from hsisr.models.checkpoints import published
-    from hsisr.models.shipped import shipped_models
+    from hsisr.models.shipped import made_model, made_names, shipped_models
     from hsisr.outputs import check_outputs, check_places
 
+    made = made_names()
     if name is None:
         print(published.table())
         for scale, path in shipped_models().items():
             print(f"\nsolo, scale {scale}, any bands, no guide: comes with hsisr: {path}")
+        for known, scale in made.items():
+            path = made_model(scale)
+            state = f"made here: {path}, SHA-256 {file_hash(path)}" if path.is_file() else "not made here yet"
+            print(f"\n{known}: hybrid, scale {scale}, 31 bands of 400-700 nm, guide of red, green, blue: {state}")
         return
-    entry = published.checkpoint(name)
+    if name in made:
+        from hsisr.training.making import make_weights
+
+        check_places(out)
+        out = out or made_model(made[name])
+        check_outputs([out], [], overwrite)
+        print(make_weights(made[name], out))
+        return
+    entry = published.checkpoint(name, made)
     out = out or Path(f"{name}.safetensors")
     check_places(out)
     source = model_files.checkpoint_hash(out)
@@ -134,11 +154,11 @@ def weights(
 def list_datasets(
     dataset: Annotated[
         str | None,
-        typer.Argument(help="Everything about one; a table of all if left out.", autocompletion=complete.datasets),
+        typer.Argument(help="One data set, in full; if left out, a table of all.", autocompletion=complete.datasets),
     ] = None,
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
-    """List the data sets with what of them is here, or print one with its licence and splits."""
+    """List the data sets and what of them is here, or print one with its licence and splits."""
     from hsisr.config import load
     from hsisr.datasets import overview
 
@@ -190,7 +210,7 @@ def _numbers(words: list[str]) -> list[int]:
 def export(
     file: AnyFile,
     out: Annotated[Path, typer.Argument(help="Target; its ending chooses the format.")],
-    format: Annotated[str | None, typer.Option(help="Format where the ending does not choose it, such as cog.")] = None,
+    format: Annotated[str | None, typer.Option(help="Format, if the ending does not say it, such as cog.")] = None,
     read: Reading = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -208,7 +228,7 @@ def export(
 def degrade_scene(
     file: AnyFile,
     protocol: Annotated[
-        str, typer.Option(help="How the LR image is made, such as wald.", autocompletion=complete.protocols)
+        str, typer.Option(help="Protocol of the LR image, such as wald.", autocompletion=complete.protocols)
     ],
     scale: Annotated[int, typer.Option(help="HR pixels per LR pixel, along a side.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Pair file (.h5) to write.")],
@@ -222,9 +242,9 @@ def degrade_scene(
     ] = None,
     psf: Annotated[
         Path | None,
-        typer.Option(help="File of the PSF (.npy, .csv, .mat, .tif, .png), in HR pixels; else the protocol's."),
+        typer.Option(help="File of the PSF (.npy, .csv, .mat, .tif, .png), in HR pixels; if left out, the protocol's."),
     ] = None,
-    noise: Annotated[float | None, typer.Option(help="Noise sigma, range [0, 1]; else the protocol's.")] = None,
+    noise: Annotated[float | None, typer.Option(help="Noise sigma, range [0, 1]; if left out, the protocol's.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     read: Reading = None,
     overwrite: Overwrite = False,
@@ -248,7 +268,7 @@ def degrade_scene(
 
 @command(FILES, "hsisr registration pair.h5")
 def registration(pair: Annotated[Path, typer.Argument(help="Pair file.")]) -> None:
-    """Measure how far the LR image of a pair lies off its guide."""
+    """Measure how far the LR image of a pair lies beside its guide."""
     from hsisr import degrade
     from hsisr.pipeline import pair_files
 
@@ -299,7 +319,7 @@ def compare(
     first: Annotated[Path, typer.Argument(help="Results file, such as results/cave_x8.json.")],
     second: Annotated[Path, typer.Argument(help="Results file of the same benchmark.")],
 ) -> None:
-    """Print two results files side by side; refused where protocol, convention or test scenes differ."""
+    """Print two results files side by side; an error if protocol, convention or test scenes differ."""
     from hsisr.evaluation.compare import print_comparison
 
     print_comparison(first, second)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from hsisr.lazy_names import loader
 
-#: Public name -> module that defines it; modules load, and h5py and rasterio with them, when a name is first used.
+#: Public name -> its module. A module, and h5py or rasterio with it, loads when one of its names is first used.
 _PUBLIC = {
     "names": "hsisr.datasets.catalogue",
     "entry": "hsisr.datasets.catalogue",
@@ -16,7 +16,7 @@ _PUBLIC = {
     "split": "hsisr.datasets.splits",
     "Item": "hsisr.datasets.splits",
     "fetch": "hsisr.datasets.fetching",
-    "held": "hsisr.datasets.fetching",
+    "find_scenes": "hsisr.datasets.fetching",
     "convert": "hsisr.datasets.conversion",
     "present": "hsisr.datasets.overview",
     "READERS": "hsisr.datasets.readers",
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hsisr.datasets.catalogue import names as names
     from hsisr.datasets.conversion import convert as convert
     from hsisr.datasets.fetching import fetch as fetch
-    from hsisr.datasets.fetching import held as held
+    from hsisr.datasets.fetching import find_scenes as find_scenes
     from hsisr.datasets.overview import info as info
     from hsisr.datasets.overview import page as page
     from hsisr.datasets.overview import present as present

@@ -1,4 +1,4 @@
-"""Unpacking of zip and tar archives without leaving the folder: no outside paths, no links, no bombs, no litter."""
+"""Safe unpacking of zip and tar archives: no paths outside the folder, no links, no zip bombs, no litter."""
 
 import os
 import shutil
@@ -17,8 +17,8 @@ from hsisr.datasets.layout import is_litter
 from hsisr.errors import HsisrError
 from hsisr.files import cannot_write
 
-#: An archive may unpack to this many times its size, and to this many bytes in any case. Image and MATLAB archives
-#: stay below 10; deflate can reach 1,030.
+#: An archive may unpack to this many times its size. A small one may always unpack to MOST_BYTES_IN_ANY_CASE.
+#: Image and MATLAB archives stay below 10 times; deflate can reach 1,030.
 MOST_EXPANSION = 100
 MOST_BYTES_IN_ANY_CASE = 64 * 2**20
 MOST_MEMBERS = 1_000_000
@@ -27,7 +27,7 @@ _BLOCK_BYTES = 2**20
 
 
 def is_archive(path: str | os.PathLike) -> bool:
-    """Whether a file is a zip, a gzip or a tar archive, by its content."""
+    """Whether a file is a zip, gzip or tar archive. Its content decides, not its name."""
     try:
         with open(path, "rb") as file:
             head = file.read(264)
@@ -37,10 +37,10 @@ def is_archive(path: str | os.PathLike) -> bool:
 
 
 def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
-    """Unpack a zip, tar or tar.gz archive into `folder`: all of it or nothing. Returns the files' paths.
+    """Unpack a zip, tar or tar.gz archive into `folder`, completely or not at all. Returns the files' paths.
 
-    Raises HsisrError for a damaged archive, and for one with a path that leaves the folder, a link, a device, an
-    encrypted or doubled member, or more bytes than declared or than an honest archive of its size has.
+    Raises HsisrError for a damaged archive, and for a member that is a link, a device or encrypted, stands twice, or
+    has a path outside the folder. Also for more bytes than the archive declares, or than an honest archive holds.
     """
     archive, folder = Path(archive), Path(folder)
     with temporary.new_folder(folder, "unpack") as staging:
@@ -58,7 +58,7 @@ def unpack(archive: str | os.PathLike, folder: str | os.PathLike) -> list[Path]:
 class _Budget:
     """Counts members and real bytes, and stops an archive that has too many of either.
 
-    folder: where the members are written. writes: whether they are; else they are read where they lie.
+    folder: where the members are written. writes: False if the members are only read, inside the archive.
     """
 
     def __init__(self, archive: Path, folder: Path, writes: bool = True) -> None:
@@ -87,9 +87,9 @@ class _Budget:
 
 
 def zip_members(archive: str | os.PathLike) -> dict[str, zipfile.ZipInfo]:
-    """The files in a zip archive, by their paths, for one that is read where it lies. Errors as `unpack`.
+    """The files of a zip archive that is read without unpacking, by their paths. Errors as `unpack`.
 
-    The path is the one inside the archive, with / between its parts; the member has the name that the archive uses.
+    A path has / between its parts. The member keeps the name that the archive uses.
     """
     archive = Path(archive)
     with _damage(archive), zipfile.ZipFile(archive) as content:
@@ -98,14 +98,14 @@ def zip_members(archive: str | os.PathLike) -> dict[str, zipfile.ZipInfo]:
 
 
 class _Names:
-    """The members so far: two of one name, or that differ in case only, are one file on many disks."""
+    """The members so far. On many disks, two names that differ only in case are one file."""
 
     def __init__(self) -> None:
         self._files: set[str] = set()
         self._written: dict[str, PurePosixPath] = {}
 
     def check(self, archive: Path, name: PurePosixPath) -> None:
-        """Raise HsisrError for a name that stands twice, or that an earlier member has in other letters."""
+        """Raise HsisrError if an earlier member has the same name, or the same name in other letters."""
         for path in (name, *name.parents):
             other = self._written.setdefault(_fold(path), path)
             if other != path:
@@ -118,7 +118,7 @@ class _Names:
 
 
 def _fold(path: PurePosixPath) -> str:
-    """A path as a disk sees it that does not distinguish capitals from small letters, or two spellings of an accent."""
+    """A path without differences in case or in the encoding of accents, which some disks ignore."""
     return unicodedata.normalize("NFC", str(path)).casefold()
 
 
@@ -173,7 +173,7 @@ def _unpack_tar(archive: Path, staging: Path, budget: _Budget) -> list[PurePosix
 
 
 def _safe_name(archive: Path, name: str) -> PurePosixPath | None:
-    """The member's path below the folder; None for litter. Raises HsisrError if it would lead elsewhere."""
+    """The member's path below the folder; None for litter. Raises HsisrError if the path leads out of the folder."""
     path = PurePosixPath(name.replace("\\", "/"))
     outside = path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\0" in name
     if outside or not path.parts:
@@ -183,7 +183,7 @@ def _safe_name(archive: Path, name: str) -> PurePosixPath | None:
 
 def _copy(archive: Path, source: IO[bytes], target: Path, declared: int, budget: _Budget) -> None:
     written = 0
-    with _made(target, budget.folder) as file:
+    with _create(target, budget.folder) as file:
         while block := source.read(_BLOCK_BYTES):
             written += len(block)
             budget.add_bytes(len(block))
@@ -194,8 +194,8 @@ def _copy(archive: Path, source: IO[bytes], target: Path, declared: int, budget:
         raise HsisrError(f"{archive}: cut: a member holds {written:,} of the {declared:,} bytes it declares")
 
 
-def _made(target: Path, folder: Path) -> IO[bytes]:
-    """A new file in the staging folder, open for writing. Raises HsisrError, which names `folder`, if it cannot be."""
+def _create(target: Path, folder: Path) -> IO[bytes]:
+    """A new file in the staging folder, open for writing. Raises HsisrError, which names `folder`, if this fails."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         return open(target, "wb", buffering=0)
@@ -219,7 +219,7 @@ def _move(source: Path, target: Path) -> Path:
 
 @contextmanager
 def _damage(archive: Path) -> Iterator[None]:
-    """Turn what zipfile, tarfile and zlib raise into one line."""
+    """Turn the errors of zipfile, tarfile and zlib into one line."""
     try:
         yield
     except (

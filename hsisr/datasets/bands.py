@@ -1,6 +1,6 @@
-"""Bands: choose, average, resample, drop; what was done is written into the scene's provenance, key `bands`.
+"""Bands: choose, average, resample, drop. Each step is recorded in the scene's provenance, under the key `bands`.
 
-`apply` runs a list of such steps as they stand under `band_steps` of a data set's entry, e.g.
+`apply` runs a list of steps, written like `band_steps` of a data set's entry, e.g.
 `[{drop: bad}, {resample: {first: 400, last: 700, count: 31}}]`.
 """
 
@@ -15,7 +15,7 @@ from hsisr.scene import Scene
 
 
 def choose(scene: Scene, indices: Sequence[int]) -> Scene:
-    """The scene with these bands only (from 0, in this order). Raises HsisrError for one that does not exist."""
+    """The scene with only these bands (from 0, in this order). Raises HsisrError for a band that does not exist."""
     count = scene.shape[0]
     wrong = [index for index in indices if not 0 <= index < count]
     if wrong or not len(indices):
@@ -36,10 +36,10 @@ def drop_bad(scene: Scene) -> Scene:
 
 
 def average(scene: Scene, count: int) -> Scene:
-    """Means of `count` adjacent bands each, as float32 values; a shorter group at the end is left out.
+    """Means of `count` adjacent bands each, as float32 values. A shorter group at the end is left out.
 
-    A pixel without data in one band of a group has none in the mean. Raises HsisrError unless 1 <= count <= bands,
-    or while the scene has bad bands.
+    A pixel that lacks data in one band of a group has no data in the mean. Raises HsisrError unless
+    1 <= count <= bands, and for a scene with bad bands.
     """
     bands = scene.shape[0]
     if scene.bad_bands is not None and np.any(scene.bad_bands):
@@ -56,9 +56,10 @@ def average(scene: Scene, count: int) -> Scene:
 def resample(scene: Scene, wavelengths_nm: Sequence[float], fwhm_nm: Sequence[float] | float | None = None) -> Scene:
     """The scene at other wavelengths, as float32 values.
 
-    A new band is the mean, over its width, of the spectrum interpolated linearly between the good bands' centres; so
-    narrow bands are averaged, and wide ones interpolated. fwhm_nm: the new widths; by default the new spacing.
-    Raises HsisrError if the scene's wavelengths are unknown, or a new centre lies more than half its width outside.
+    The spectrum is interpolated linearly between the centres of the good bands. A new band is its mean over the new
+    width. So narrow bands are averaged, and wide bands are interpolated. fwhm_nm: the new widths; by default the
+    spacing of the new bands. Raises HsisrError if the scene's wavelengths are unknown, or if a new centre lies
+    outside them by more than half its width.
     """
     if scene.wavelengths_nm is None:
         raise HsisrError(f"scene {scene.name}: its wavelengths are not known; give them to resample it")
@@ -106,7 +107,7 @@ def _spacing(centres: np.ndarray) -> np.ndarray:
 
 
 def _resampling_weights(scene: Scene, targets: np.ndarray, widths: np.ndarray) -> np.ndarray:
-    """(targets, bands) matrix of means of the linear interpolant over [centre - width / 2, centre + width / 2]."""
+    """(targets, bands) matrix: means of the interpolated spectrum over [centre - width / 2, centre + width / 2]."""
     bands = scene.shape[0]
     good = np.ones(bands, bool) if scene.bad_bands is None else ~np.asarray(scene.bad_bands, bool)
     order = np.flatnonzero(good)[np.argsort(np.asarray(scene.wavelengths_nm, float)[good], kind="stable")]
@@ -124,14 +125,14 @@ def _resampling_weights(scene: Scene, targets: np.ndarray, widths: np.ndarray) -
         inner = centres[(centres > low) & (centres < high)]
         knots = np.concatenate([[low], inner, [high]])
         hats = np.array([np.interp(knots, centres, unit) for unit in np.eye(centres.size)])
-        # the interpolant is linear between knots, so the trapezoid rule is exact
+        # the interpolated spectrum is linear between knots, so the trapezoid rule is exact
         area = ((hats[:, 1:] + hats[:, :-1]) * np.diff(knots)).sum(axis=1) / 2
         weights[row, order] = area / width if width > 0 else hats[:, 0]
     return weights
 
 
 def _combine(scene: Scene, weights: np.ndarray, centres: np.ndarray | None, widths: np.ndarray | None) -> Scene:
-    """Scene of weighted sums of bands, as float32 values; its mask leaves out pixels that lack a band in use."""
+    """Scene of weighted sums of bands, as float32 values. A pixel is masked if it lacks a band that has a weight."""
     used = weights.any(axis=0)
     values = np.empty((len(weights), *scene.shape[1:]), np.float32)
     valid = np.ones(scene.shape[1:], bool) if scene.mask is None else np.array(scene.mask, bool)

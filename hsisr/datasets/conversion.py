@@ -28,11 +28,11 @@ def convert(
     settings: Any = None,
     extra: Mapping[str, Mapping] | None = None,
 ) -> Scene:
-    """Write the scene file of one scene of a data set that `fetch` brought to `raw_folder`, and return the scene.
+    """Write the scene file of one scene of a fetched data set, and return the scene.
 
-    name: of the data set. out_path: of the scene file. settings: what the file's config hash is made of.
-    extra: see `entry`.
-    Raises HsisrError, leaving no file, if the scene is not there, changed since it was fetched, or cannot be read.
+    name: of the data set. scene: of the scene. raw_folder: where `fetch` put the data set. out_path: of the scene
+    file. settings: the values behind the file's config hash. extra: see `entry`.
+    Raises HsisrError, and leaves no file, if the scene is missing, changed after the fetch, or cannot be read.
     """
     data_set = entry(name, extra)
     if scene not in data_set.scenes:
@@ -45,7 +45,7 @@ def convert(
 
 
 def read_raw(data_set: DataSet, scene: str, root: str | os.PathLike) -> Scene:
-    """One scene of a data set straight from the folder that holds its files: no manifest, no scaling, no guide."""
+    """One scene of a data set, directly from the folder of its files: without manifest, scaling and guide."""
     paths = find(listing(root), data_set.layout, scene)
     if not paths:
         raise HsisrError(f"{root}: has no scene {scene}; expected {' or '.join(data_set.layout)}")
@@ -90,11 +90,11 @@ def _paths(data_set: DataSet, scene: str, raw: RawFiles, layout: tuple[str, ...]
             f"{len(present)} of {len(data_set.scenes)}: {', '.join(present[:40])}; restrict the set to them by "
             f"scenes: {{{data_set.name}: [...]}} in the config, or get the rest"
         )
-    return [raw.verified(path) for path in found]
+    return [raw.verify(path) for path in found]
 
 
 def _read(paths: list[Path], reader: str, options: dict[str, Any]) -> Scene:
-    """A scene from its files: an ENVI pair is its header, several images are its bands, side files are left out."""
+    """A scene from its files: the header of an ENVI pair, or the images of all bands. Side files are left out."""
     header = [path for path in paths if path.suffix.lower() == ".hdr"]
     data = header or [path for path in paths if path.suffix.lower() in CUBE_SUFFIXES | IMAGE_SUFFIXES] or paths
     if reader == "band_images" or (reader == "auto" and len(data) > 1 and data[0].suffix.lower() in _BAND_SUFFIXES):
@@ -107,7 +107,7 @@ def _read(paths: list[Path], reader: str, options: dict[str, Any]) -> Scene:
 
 
 def _above_black(scene: Scene, level: float) -> Scene:
-    """The scene with stored values counted from the black level, lower ones clipped to it."""
+    """The scene with the black level subtracted from its stored values. Lower values are clipped."""
     if not level:
         return scene
     scene = scene.load()
@@ -116,7 +116,7 @@ def _above_black(scene: Scene, level: float) -> Scene:
 
 
 def _rescale(scene: Scene, scale: float | str) -> Scene:
-    """The scene with its scale multiplied by a number, or by what a rule makes of it (see DataSet.scale)."""
+    """The scene with another scale: `scale` is a factor, or the name of a rule (see DataSet.scale)."""
     if scale == "type_maximum":
         if scene.stored.dtype.kind not in "ui":
             raise HsisrError(f"scene {scene.name}: stored as {scene.stored.dtype}; `type_maximum` is for integers")
@@ -137,7 +137,6 @@ def _provenance(data_set: DataSet, scene: str, raw: RawFiles, used: list[Path]) 
         "title": data_set.title,
         "licence": data_set.licence,
         "citation": data_set.citation,
-        "origin": raw.manifest["origin"],
-        "fetched": raw.manifest["date"],
+        # the manifest says where the files came from, and when: the same files make the same scene file
         "sha256": {PurePosixPath(name).name: raw.files[name]["sha256"] for name in names},
     }

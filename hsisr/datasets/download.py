@@ -21,18 +21,18 @@ import hsisr
 from hsisr.errors import HsisrError
 from hsisr.files import cannot_write, file_hash
 
-#: Tries for each mirror, and the wait before the second in seconds; it doubles from try to try.
+#: Tries for each mirror, and seconds before the second try. The wait doubles from try to try.
 ATTEMPTS = 4
 FIRST_WAIT_S = 1.0
 #: Longest wait for a connection, and for the next bytes, in seconds.
 CONNECT_TIMEOUT_S = 15.0
 READ_TIMEOUT_S = 60.0
-#: Longest wait for an answer to begin, with all that is sent before the file, redirects included.
+#: Longest wait for the first byte of the file, in seconds, redirects and headers included.
 ANSWER_S = 120.0
-#: A server that sends less than so much in such a time counts as stalled.
+#: A server that sends fewer than LEAST_BYTES in STALL_WINDOW_S seconds counts as stalled.
 LEAST_BYTES = 10_000
 STALL_WINDOW_S = 60.0
-#: Longest time for one answer, in seconds; what has come by then is kept for a later run.
+#: Longest time for one answer, in seconds. A later run keeps the part that has arrived by then.
 LONGEST_S = 24 * 3600.0
 
 _BLOCK_BYTES = 2**20
@@ -50,11 +50,12 @@ def download(
     way_out: str = "",
     hosts: Sequence[str] = (),
 ) -> str:
-    """Bring a file to `target` from the first mirror that has it, and return where it came from.
+    """Bring a file to `target` from the first of `urls` that has it, and return that URL.
 
-    A file that is there already is checked and kept. Half a file waits beside it as `<name>.part` and goes on where
-    it stopped, if the server agrees that it is the same file. No more is taken than `size_bytes`. way_out: what an
-    error ends with. hosts: to which, or to whose sub-domains, a server may redirect; to any where `sha256` is known.
+    A file at the target is checked and kept. A partial file waits beside it as `<name>.part`. The download resumes
+    there, if the server confirms that the file is the same. It takes no more than `size_bytes`.
+    progress: whether to show a bar. way_out: the advice that ends an error. hosts: a server may redirect to these
+    hosts and to their sub-domains; if `sha256` is known, to any host.
     Raises HsisrError in one line with every mirror's URL and reason.
     """
     if target.is_file():
@@ -75,7 +76,7 @@ def download(
 
 
 class _Fault(Exception):
-    """Why a try failed; `again` says whether another may succeed, `wait_s` how long the server wants us to wait."""
+    """Why a try failed. `again`: whether another try may succeed. `wait_s`: how long the server wants us to wait."""
 
     def __init__(self, reason: str, again: bool, wait_s: float | None = None) -> None:
         super().__init__(reason)
@@ -84,7 +85,7 @@ class _Fault(Exception):
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is fetched, and where to."""
+    """The file to fetch, and its target."""
 
     target: Path
     sha256: str | None
@@ -94,12 +95,12 @@ class _Wanted:
 
     @property
     def part(self) -> Path:
-        """The half file."""
+        """Path of the partial file."""
         return self.target.with_name(self.target.name + ".part")
 
 
 def _from_mirror(url: str, wanted: _Wanted) -> str | None:
-    """None when the file is at its target, else why it is not."""
+    """None if the file has reached its target, else the reason."""
     part = wanted.part
     reason = ""
     for attempt in range(ATTEMPTS):
@@ -108,7 +109,7 @@ def _from_mirror(url: str, wanted: _Wanted) -> str | None:
             fault = _fault(part, wanted.sha256, wanted.size_bytes)
             if fault:
                 _forget(part)
-                raise _Fault(fault, again=attempt == 0)  # once more from the start, in case halves did not match
+                raise _Fault(fault, again=attempt == 0)  # start again once: the two halves may not match
             os.replace(part, wanted.target)
             _forget(part)
             return None
@@ -122,9 +123,9 @@ def _from_mirror(url: str, wanted: _Wanted) -> str | None:
 
 
 def _stream(url: str, wanted: _Wanted) -> None:
-    """Add to the half file until it is whole. Raises _Fault."""
+    """Add to the partial file until it is complete. Raises _Fault."""
     part = wanted.part
-    if part.is_symlink() or _notes(part).is_symlink():  # somebody else's, who may have laid it to another file of ours
+    if part.is_symlink() or _notes(part).is_symlink():  # a link is not ours, and may lead to another file of ours
         _forget(part)
     have = part.stat().st_size if part.is_file() else 0
     validator = _validator(part)
@@ -135,7 +136,7 @@ def _stream(url: str, wanted: _Wanted) -> None:
         response = _answer(url, headers, wanted)
         with response:
             if response.status_code == 416 and response.headers.get("Content-Range") == f"bytes */{have}":
-                return  # all of it is here already
+                return  # the partial file is complete
             _check_status(response, part)
             start = have if response.status_code == 206 else 0
             if start and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
@@ -146,7 +147,7 @@ def _stream(url: str, wanted: _Wanted) -> None:
 
 
 def _answer(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Response:
-    """The server's answer, its headers read. Raises _Fault, and what requests raises."""
+    """The server's answer, with its headers read. Raises _Fault, and the errors of requests."""
     answers: queue.Queue = queue.Queue(1)
 
     def ask() -> None:
@@ -155,7 +156,7 @@ def _answer(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Resp
         except Exception as error:
             answers.put(error)
 
-    # a server may send a header now and then for ever: the time-out of a socket begins anew with every byte
+    # a slow server may send headers for ever: a socket's time-out starts again with every byte
     threading.Thread(target=ask, daemon=True).start()
     try:
         answer = answers.get(timeout=ANSWER_S)
@@ -167,7 +168,7 @@ def _answer(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Resp
 
 
 def _follow(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Response:
-    """The answer at the end of all redirects. Raises _Fault for one that leads where it must not."""
+    """The answer after all redirects. Raises _Fault for a forbidden redirect."""
     for _ in range(_MOST_REDIRECTS):
         response = requests.get(
             url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT_S, READ_TIMEOUT_S), allow_redirects=False
@@ -182,7 +183,7 @@ def _follow(url: str, headers: dict[str, str], wanted: _Wanted) -> requests.Resp
 
 
 def _check_redirect(url: str, target: str, wanted: _Wanted) -> None:
-    """Raise _Fault for a redirect to anything but a web address, or to a host that nobody vouches for."""
+    """Raise _Fault for a redirect to anything but a web address, or to an unknown host if no hash is known."""
     to = urlsplit(target)
     if to.scheme not in ("http", "https"):
         raise _Fault(f"redirects to {to.scheme}:, expected http or https", again=False)
@@ -193,7 +194,7 @@ def _check_redirect(url: str, target: str, wanted: _Wanted) -> None:
 
 def _check_status(response: requests.Response, part: Path) -> None:
     status = response.status_code
-    if status == 416:  # the half file is no part of what the server has now
+    if status == 416:  # the server's file has changed
         _forget(part)
         raise _Fault("half file does not fit the server's", again=True)
     if status in _TEMPORARY_STATUS:
@@ -209,7 +210,7 @@ def _write(response: requests.Response, start: int, total: int | None, wanted: _
     began = window_start = time.monotonic()
     window_bytes = 0
     with _bar(wanted.target.name, start, total, wanted.progress) as advance, _open_part(wanted.part, start > 0) as file:
-        # read1 gives what has arrived: iter_content would wait for a full block, and lose it when the line breaks
+        # read1 returns what has arrived; iter_content waits for a full block, and loses it if the line breaks
         while block := response.raw.read1(_BLOCK_BYTES):
             if received == 0 and _is_html(block):
                 raise _Fault("the server sent an HTML page in place of the file", again=False)
@@ -233,13 +234,13 @@ def _write(response: requests.Response, start: int, total: int | None, wanted: _
 
 
 def _open_part(path: Path, go_on: bool) -> IO[bytes]:
-    """A file to write, new or added to. Links are not followed."""
+    """The partial file, open to write, new or at its end. Links are not followed."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | (os.O_APPEND if go_on else os.O_TRUNC)
     return open(os.open(path, flags, 0o666), "ab" if go_on else "wb")
 
 
 def _fault(path: Path, sha256: str | None, size_bytes: int | None) -> str | None:
-    """What is wrong with a whole file, or None."""
+    """The fault of a complete file, or None."""
     size = path.stat().st_size
     if size == 0:
         return "empty file (0 bytes)"
@@ -251,7 +252,7 @@ def _fault(path: Path, sha256: str | None, size_bytes: int | None) -> str | None
 
 
 def _remember(part: Path, url: str, response: requests.Response) -> None:
-    """Keep what identifies the server's version of the file, for resuming."""
+    """Keep the server's mark of this version of the file, for resuming."""
     etag = response.headers.get("ETag", "")
     validator = etag if etag and not etag.startswith("W/") else response.headers.get("Last-Modified", "")
     with _open_part(_notes(part), go_on=False) as file:
@@ -290,7 +291,7 @@ def _is_html(block: bytes) -> bool:
 
 @contextmanager
 def _faults(part: Path) -> Iterator[None]:
-    """Turn what requests and the disk raise into a _Fault in plain words."""
+    """Turn errors of requests and of the disk into a _Fault in plain words."""
     try:
         yield
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:

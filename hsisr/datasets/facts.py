@@ -1,4 +1,4 @@
-"""Where a scene lies and which values it holds, in words, for `hsisr info`."""
+"""Where a scene lies, and which values it holds, in words for `hsisr info`."""
 
 import math
 from typing import Any
@@ -9,16 +9,16 @@ from hsisr.affine import apply
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
-#: Of larger scenes, only so many bytes of pixels are looked at, in strips spread from top to bottom.
+#: Most bytes of pixels that are read from a scene. A larger scene is read in strips from top to bottom.
 _MOST_BYTES = 64 * 2**20
-#: The number of those strips.
+#: The number of strips.
 _STRIPS = 16
 
 
 def place(scene: Scene) -> dict[str, str]:
-    """EPSG code with its name, pixel size and extent; without a georeference nothing.
+    """EPSG code with its name, pixel size and extent; empty for a scene without a georeference.
 
-    The extent is that of the box around all corners, in the units of the CRS.
+    The extent is the box around all corners, in the units of the CRS.
     """
     if scene.transform is None:
         return {}
@@ -36,7 +36,7 @@ def place(scene: Scene) -> dict[str, str]:
 
 
 def values(scene: Scene) -> dict[str, str]:
-    """Smallest and largest value, without missing pixels; of scenes above 64 MiB, of rows that it says how many."""
+    """Smallest and largest valid value. Of scenes above 64 MiB, only some rows are read; the text says how many."""
     height = scene.shape[1]
     spans = _spread_rows(scene)
     least, most = math.inf, -math.inf
@@ -62,7 +62,7 @@ def values(scene: Scene) -> dict[str, str]:
 
 
 def _spread_rows(scene: Scene) -> list[slice]:
-    """All rows of a scene, in strips, or of a larger one as many as may be looked at, spread from top to bottom."""
+    """All rows of a scene. For a larger scene, the allowed number of rows, in strips from top to bottom."""
     bands, height, width = scene.shape
     fitting = max(1, _MOST_BYTES // max(1, bands * width * np.dtype(scene.stored.dtype).itemsize))
     if fitting >= height:
@@ -74,7 +74,7 @@ def _spread_rows(scene: Scene) -> list[slice]:
 
 
 def _system(crs: str | None) -> tuple[str, str]:
-    """EPSG code with name, and the unit of coordinates; empty where they are not known."""
+    """EPSG code with name, and the unit of coordinates; empty texts if unknown."""
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
 

@@ -1,7 +1,7 @@
-"""Fetching: bring a data set's published files to a raw folder, verified, and write the manifest last.
+"""Fetching: bring a data set's published files to a raw folder, check them, and write the manifest last.
 
-Where files come from: `source`, else the environment variable HSISR_SOURCE_<NAME>, else the catalogue. A local copy,
-whole or in part, is not copied: the manifest records its folder as the root. Files of Python packages are copied.
+The source is `source`, else the environment variable HSISR_SOURCE_<NAME>, else the catalogue. Files of a local copy,
+whole or in part, stay where they are: the manifest names their folder. Files of Python packages are copied.
 """
 
 import importlib.util
@@ -33,15 +33,15 @@ def fetch(
 ) -> dict:
     """Bring a data set to `folder`, check it, write `folder`/manifest.json, and return the manifest.
 
-    name: of the data set. source: a folder, an archive, a file:// or an http(s):// URL to take it from in place of the
-    published one. progress: whether the screen shows how far it is. extra: see `entry`.
-    What is already there and right is not fetched again; a download that was cut off goes on.
+    name: of the data set. source: a folder, an archive, a file:// or an http(s):// URL to use in place of the published
+    one. progress: whether the screen shows the progress. extra: see `entry`.
+    Files that are present and correct are not fetched again. An interrupted download continues.
     Raises HsisrError in one line if the data set cannot be fetched: which URL, why, and what to do.
     """
     data_set = entry(name, extra)
     folder = Path(folder).resolve()
     source = source or os.environ.get(f"HSISR_SOURCE_{name.upper()}") or data_set.path
-    if (done := _complete(data_set, folder, source)) is not None:
+    if (done := _find_complete(data_set, folder, source)) is not None:
         return done
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,16 +62,16 @@ def fetch(
     content = manifest.write(folder, name, "." if found.root == folder else str(found.root), files, facts)
     for path in found.archives:
         if path.parent == folder and data_set.access == "download":
-            path.unlink(missing_ok=True)  # its content lies unpacked and checked beside it
+            path.unlink(missing_ok=True)  # its files lie unpacked and checked beside it
     return content
 
 
-def held(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
-    """The scenes of a data set that a local folder holds, in the catalogue's order.
+def find_scenes(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
+    """Find the scenes of a data set in a local folder, and return their names in the catalogue's order.
 
-    name: of the data set. source: as `fetch` takes it. extra: see `entry`. None where it cannot be seen without
-    fetching: on the network, in an archive. Raises HsisrError if the folder is absent, or holds neither a scene nor an
-    archive of the data set.
+    name: of the data set. source: as for `fetch`. extra: see `entry`. None if hsisr would have to fetch first: from
+    the network or out of an archive. Raises HsisrError if the folder is missing, or has no scene and no archive of
+    the data set.
     """
     data_set, local = entry(name, extra), _local_path(source)
     if local is None:
@@ -89,15 +89,15 @@ def held(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> 
 
 @dataclass(frozen=True)
 class _Obtained:
-    """Where the files lie, where they came from, and the archives that they were unpacked from."""
+    """Where the files lie, where they came from, and the archives that held them."""
 
     root: Path
     origin: list[str]
     archives: list[Path] = field(default_factory=list)
 
 
-def _complete(data_set: DataSet, folder: Path, source: str | None) -> dict | None:
-    """The manifest, if an earlier fetch from the same source has all scenes here, in files of the recorded sizes."""
+def _find_complete(data_set: DataSet, folder: Path, source: str | None) -> dict | None:
+    """The manifest of an earlier fetch from the same source, if all scenes are still here in the recorded sizes."""
     if not (folder / manifest.NAME).is_file():
         return None
     raw = manifest.read(folder, data_set.name)
@@ -123,7 +123,7 @@ def _obtain(data_set: DataSet, folder: Path, source: str | None, progress: bool)
 
 
 def _from_local(data_set: DataSet, folder: Path, local: Path) -> _Obtained:
-    """A folder in the published layout, a folder with the published archives, or an archive."""
+    """Files of a folder in the published layout, of a folder with the published archives, or of an archive."""
     if not local.exists():
         raise HsisrError(f"{data_set.name}: {local}: no such file or folder")
     if local.is_file() and is_archive(local):
@@ -165,7 +165,7 @@ def _from_network(data_set: DataSet, folder: Path, source: str | None, progress:
 
 
 def _from_package(data_set: DataSet, folder: Path) -> _Obtained:
-    """Copies of files of an installed package, which is found without being imported."""
+    """Copies of the files of an installed package. The package is not imported."""
     package = data_set.package or ""
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -180,7 +180,7 @@ def _from_package(data_set: DataSet, folder: Path) -> _Obtained:
 
 
 def _from_hand(data_set: DataSet, folder: Path) -> _Obtained:
-    """Files that a person has put into the raw folder; one message says all when they are not there yet."""
+    """Files that a person has put into the raw folder. If files are missing, one message says everything."""
     archives = [folder / file.name for file in data_set.files if file.unpack and (folder / file.name).is_file()]
     for archive in archives:
         unpack(archive, folder)
@@ -194,9 +194,9 @@ def _from_hand(data_set: DataSet, folder: Path) -> _Obtained:
 
 
 def _record(data_set: DataSet, root: Path, earlier: dict[str, str], whole: bool) -> dict[str, dict]:
-    """name -> {sha256, size_bytes, checked} of every file that belongs to a scene, checked against known hashes.
+    """name -> {sha256, size_bytes, checked} of every file of a scene, checked against known hashes.
 
-    earlier: hashes that an earlier fetch trusted. whole: all scenes must be there, else at least one.
+    earlier: hashes that an earlier fetch trusted. whole: whether all scenes must be there; else one is enough.
     """
     paths = listing(root)
     published = _published_hashes(data_set)
@@ -217,7 +217,7 @@ def _record(data_set: DataSet, root: Path, earlier: dict[str, str], whole: bool)
 
 
 def _check_file(path: Path, published: str | None, earlier: str | None) -> dict[str, Any]:
-    """What the manifest says of one file. Raises HsisrError if its hash is not the published or the earlier one."""
+    """The manifest's entry of one file. Raises HsisrError unless its hash is the published or the earlier one."""
     actual = file_hash(path)
     if published is not None and actual != published:
         raise HsisrError(
@@ -276,7 +276,7 @@ def _local_path(source: str | None) -> Path | None:
 
 
 def _mirror_url(source: str, file: RemoteFile, count: int) -> str:
-    """URL of a file at a mirror: `source` itself if it names that kind of file and there is only one."""
+    """URL of a file at a mirror. With only one file, `source` itself, if its name has the right ending."""
     suffix = PurePosixPath(file.name).suffix
     if count == 1 and PurePosixPath(urlsplit(source).path).suffix == suffix:
         return source

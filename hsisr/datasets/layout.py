@@ -1,4 +1,4 @@
-"""Where a scene's files lie below a raw folder: the published layout as globs, matched from the end of the path."""
+"""Where a scene's files lie below a raw folder: globs of the published layout, matched from the end of the path."""
 
 import os
 import re
@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 
-#: Where the pipeline keeps what was fetched, and what was converted, below its folder.
+#: Paths of fetched and of converted data, below the pipeline's folder.
 RAW = "data/raw/{dataset}/manifest.json"
 SCENE = "data/scenes/{dataset}/{scene}.h5"
 
-#: Litter of file managers, found inside published archives too.
+#: Files of file managers, also found inside published archives, and our own manifest.
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx", "manifest.json"})
-#: Endings by which a folder is searched for scenes; which format a file has is then decided by its content.
+#: Endings of files that may be scenes. The content of a file then decides its format.
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp"})
 CUBE_SUFFIXES = frozenset({".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5", ".he5"})
 
@@ -24,7 +24,7 @@ _SCENE = r"(?P<scene>[A-Za-z0-9][A-Za-z0-9_-]*)"
 
 
 def listing(root: str | os.PathLike) -> list[str]:
-    """Relative POSIX paths of all files below `root`, sorted; hidden files, litter and half downloads left out."""
+    """Relative POSIX paths of all files below `root`, sorted, without hidden files, litter and partial downloads."""
     root = Path(root)
     found = []
     for folder, folders, files in os.walk(root):
@@ -35,16 +35,16 @@ def listing(root: str | os.PathLike) -> list[str]:
 
 
 def find(paths: Iterable[str], patterns: Iterable[str], scene: str) -> list[str]:
-    """Those of `paths` that are files of `scene`: matches of the first pattern that has any.
+    """The files of `scene` among `paths`: all matches of the first of `patterns` that has any.
 
-    `{scene}` in a pattern stands for the scene's name. Raises HsisrError if they lie in more than one folder, which
-    means that the scene is there twice.
+    `{scene}` in a pattern stands for the scene's name. Raises HsisrError if they lie in more than one folder: then the
+    scene is there twice.
     """
     paths = list(paths)
     for pattern in patterns:
         concrete = pattern.replace("{scene}", scene)
         wanted = _expression(concrete)
-        certain = max(re.split(_SIGNS, concrete), key=len)  # spares most of 900 scenes x 900 files the expression
+        certain = max(re.split(_SIGNS, concrete), key=len)  # a quick test, as 900 scenes x 900 files are slow
         matches = [path for path in paths if certain in path and wanted.search(path)]
         folders = sorted({PurePosixPath(path).parent.as_posix() for path in matches})
         if len(folders) > 1:
@@ -57,7 +57,7 @@ def find(paths: Iterable[str], patterns: Iterable[str], scene: str) -> list[str]
 def list_scenes(folder: str | os.PathLike, patterns: Sequence[str]) -> tuple[str, ...]:
     """Names of the scenes below a folder that match one of `patterns`, in natural order.
 
-    Raises HsisrError if the folder is absent or holds none.
+    Raises HsisrError if the folder is missing or holds no scene.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -70,12 +70,12 @@ def list_scenes(folder: str | os.PathLike, patterns: Sequence[str]) -> tuple[str
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder name is a file manager's, hidden, ours, or a half download."""
+    """Whether a file or folder name is hidden, a file manager's, hsisr's own, or a partial download."""
     return name.startswith(".") or name.lower() in LITTER or name.endswith(".part")
 
 
 def _scene_of(path: str, pattern: str) -> str | None:
-    """The scene that a file belongs to under a pattern, if any; a bare `*` ending stands for known endings only."""
+    """The name of the scene that a file belongs to, or None. A bare `*` as ending matches known endings only."""
     suffix = PurePosixPath(path).suffix.lower()
     if pattern.endswith(".*") and suffix not in CUBE_SUFFIXES:
         return None
@@ -87,9 +87,9 @@ def _scene_of(path: str, pattern: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _expression(glob: str) -> re.Pattern:
-    """A glob as a regular expression for the end of a path; `*` and `?` stay within a folder or file name.
+    """A glob as a regular expression for the end of a path. `*` and `?` stay within one file or folder name.
 
-    The first `{scene}` is the group `scene`, any other must repeat it.
+    The first `{scene}` becomes the group `scene`; the others must repeat it.
     """
     signs = {"*": "[^/]*", "?": "[^/]", "{scene}": _SCENE}
     pieces = re.split(f"({_SIGNS}|" + r"\{scene\})", glob)

@@ -1,4 +1,4 @@
-"""The manifest of a raw folder: what lies there, where it came from, its hashes. Written last, so it means whole."""
+"""The manifest of a raw folder: its files, their source and hashes. It is written last, so its folder is complete."""
 
 import os
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ NAME = "manifest.json"
 
 
 def _inside(name: str) -> str:
-    """The name of a file, if it lies below the folder."""
+    """The name of a file, after a check that the file lies below the folder."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\0" in name or not path.parts:
         raise ValueError("lies outside the folder")
@@ -30,7 +30,7 @@ class _File(BaseModel):
 
 
 class Manifest(BaseModel):
-    """What a manifest must hold; whatever else stands there is kept."""
+    """The required keys of a manifest. Other keys are kept."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -50,8 +50,8 @@ class RawFiles:
     files: dict[str, dict[str, Any]]
     manifest: dict[str, Any]
 
-    def verified(self, name: str) -> Path:
-        """Path of one file, after its size and hash were found to be those of the manifest."""
+    def verify(self, name: str) -> Path:
+        """Path of one file, after a check of its size and hash against the manifest."""
         path = self.root / name
         recorded = self.files[name]
         if not path.is_file():
@@ -69,7 +69,7 @@ def write(folder: Path, dataset: str, root: str, files: dict[str, dict[str, Any]
 
 
 def read(folder: str | os.PathLike, dataset: str) -> RawFiles:
-    """Open the raw folder of a data set. Raises HsisrError if it was not fetched, or holds another set."""
+    """Open the raw folder of a data set. Raises HsisrError if it was not fetched, or if it holds another set."""
     folder = Path(folder)
     if not (folder / NAME).is_file():
         raise HsisrError(f"{folder}: {dataset} is not there yet (no {NAME}); run `hsisr fetch {dataset}`")

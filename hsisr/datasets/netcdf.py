@@ -1,7 +1,7 @@
 """Writer of netCDF-4 by the CF conventions (1.11), through h5py: a netCDF-4 file is an HDF5 file with named axes.
 
-One variable `cube` (wavelength, y, x) with its stored numbers, scale, offset and fill value; coordinates of bands and
-pixels; CRS and transform in `spatial_ref`, as GDAL and rioxarray write them.
+The one variable `cube` (wavelength, y, x) has the stored numbers, scale, offset and fill value. Bands and pixels have
+coordinates. CRS and transform stand in `spatial_ref`, as GDAL and rioxarray write them.
 """
 
 import re
@@ -24,12 +24,12 @@ _TRANSVERSE_MERCATOR = {
 
 
 def write(scene: Scene, out: Path) -> None:
-    """Write a scene, whole or not at all, by strips.
+    """Write a scene by strips, completely or not at all.
 
-    The bands' axis is called `wavelength` where their centres rise or fall, as CF asks of an axis, else `band`. A mask
-    of a scene without a nodata value becomes the variable `valid`; else masked pixels hold the fill value.
+    The bands' axis is called `wavelength` if the centres only rise or only fall, as CF requires; else `band`. Masked
+    pixels hold the fill value. Without a nodata value, the mask becomes the variable `valid`.
     """
-    with atomic_path(out, suffix=".nc") as new, hdf5.created(new, track_order=True) as file:
+    with atomic_path(out, suffix=".nc") as new, hdf5.create(new, track_order=True) as file:
         hdf5.set_attributes(file, _file_attributes(scene))
         axes = _axes(file, scene)
         beside = _bands(file, scene, axes[0])
@@ -39,7 +39,7 @@ def write(scene: Scene, out: Path) -> None:
 
 
 def _file_attributes(scene: Scene) -> dict[str, Any]:
-    """Attributes of the file; the tags of the result among them."""
+    """Attributes of the file, including the tags of the result."""
     about = {"Conventions": "CF-1.11", "title": scene.name, "source": f"hsisr {hsisr.__version__}"}
     if scene.provenance.get("acquired"):
         about["time_coverage_start"] = str(scene.provenance["acquired"])
@@ -48,7 +48,7 @@ def _file_attributes(scene: Scene) -> dict[str, Any]:
 
 
 def _axes(file: h5py.File, scene: Scene) -> tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset]:
-    """The axes of the cube, each with its coordinates: centres of bands, and of pixels where the grid is upright."""
+    """The axes of the cube. Each has its coordinates: band centres, and pixel centres if the grid is upright."""
     bands, height, width = scene.shape
     centres = scene.wavelengths_nm
     steps = None if centres is None else np.diff(np.asarray(centres, float))
@@ -69,14 +69,14 @@ def _axes(file: h5py.File, scene: Scene) -> tuple[h5py.Dataset, h5py.Dataset, h5
 
 
 def _bare_axis(file: h5py.File, name: str, size: int) -> h5py.Dataset:
-    """An axis without coordinates, by the name that the netCDF library knows one by."""
+    """An axis without coordinates, marked as the netCDF library marks one."""
     axis = file.create_dataset(name, (size,), ">f4")
     axis.make_scale(f"This is a netCDF dimension but not a netCDF variable. {size:10d}")
     return axis
 
 
 def _bands(file: h5py.File, scene: Scene, axis: h5py.Dataset) -> list[str]:
-    """What else is known of the bands, as variables along their axis; returns their names."""
+    """Write further facts about the bands as variables along their axis, and return their names."""
     known: dict[str, tuple[Any, dict[str, Any]]] = {}
     if scene.wavelengths_nm is not None and axis.name != "/wavelength":
         known["wavelength"] = (np.asarray(scene.wavelengths_nm, float), _CENTRES)
@@ -93,7 +93,7 @@ def _bands(file: h5py.File, scene: Scene, axis: h5py.Dataset) -> list[str]:
 def _cube(
     file: h5py.File, scene: Scene, axes: tuple[h5py.Dataset, h5py.Dataset, h5py.Dataset], beside: list[str]
 ) -> h5py.Dataset:
-    """The empty variable of the pixels, with all that it says of itself."""
+    """The empty variable of the pixels, with its attributes."""
     bands, height, width = scene.shape
     dtype = np.dtype(scene.stored.dtype).newbyteorder("=")
     fill = {} if scene.nodata is None else {"fillvalue": np.asarray(scene.nodata).astype(dtype)}
@@ -123,10 +123,10 @@ def _cube(
 
 
 def grid_mapping(scene: Scene) -> dict[str, Any]:
-    """Attributes of the variable that says where a scene lies.
+    """Attributes of the variable that holds a scene's georeference.
 
-    CRS as WKT and transform in GDAL's order; CF's own parameters too for latitudes and longitudes and for transverse
-    Mercator, UTM among them. Other projections have the WKT alone.
+    They are the CRS as WKT, and the transform in GDAL's order. CF's own parameters are added for latitude and
+    longitude, and for transverse Mercator (UTM included). Other projections have only the WKT.
     """
     said: dict[str, Any] = {}
     if scene.crs is not None:
@@ -142,7 +142,7 @@ def grid_mapping(scene: Scene) -> dict[str, Any]:
 
 
 def _parameters(crs: Any, wkt: str) -> dict[str, Any]:
-    """CF's parameters of a CRS, where it is one of the two kinds that nearly all products have."""
+    """CF's parameters of a CRS, for the two kinds that nearly all products use."""
     found = crs.to_dict(projjson=False)
     ellipsoid = re.search(r'(?:SPHEROID|ELLIPSOID)\["[^"]*",\s*([\d.]+),\s*([\d.]+)', wkt)
     if ellipsoid is None:
@@ -161,7 +161,7 @@ def _parameters(crs: Any, wkt: str) -> dict[str, Any]:
 
 
 def _ground_axes(crs: str | None) -> tuple[dict[str, str], dict[str, str]]:
-    """What x and y say of themselves."""
+    """Attributes of x and y."""
     if crs is None:
         return {"long_name": "x"}, {"long_name": "y"}
     from rasterio.crs import CRS

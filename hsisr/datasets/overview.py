@@ -1,4 +1,4 @@
-"""What `hsisr datasets` and `hsisr info` print: the catalogue with what is here, one data set, one file."""
+"""The texts of `hsisr datasets` and `hsisr info`: the catalogue with what is present, one data set, one file."""
 
 import io
 import os
@@ -18,21 +18,21 @@ _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", 
 
 
 def table(extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
-    """All data sets, a line each, with what is present below the working folder `root`. extra: see `entry`."""
+    """All data sets, one a line, with the scenes below the working folder `root`. extra: see `entry`."""
     return align_columns([_COLUMNS, *(_row(name, extra, Path(root)) for name in names(extra))])
 
 
 def align_columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells as lines with columns below each other."""
+    """Rows of cells as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
     return "\n".join(line.rstrip() for line in lines)
 
 
 def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.PathLike = ".") -> str:
-    """Everything that is known of one data set, and where it lies, as text for the screen.
+    """Everything known of one data set, and where its files lie, as text for the screen.
 
-    name: of the data set. extra: see `entry`. root: the working folder, below which its files are looked for.
+    name: of the data set. extra: see `entry`. root: the working folder that is searched for its files.
     Raises HsisrError for an unknown name.
     """
     data_set = entry(name, extra)
@@ -61,27 +61,27 @@ def page(name: str, extra: Mapping[str, Mapping] | None = None, root: str | os.P
 
 
 def info(path: str | os.PathLike, **options: Any) -> str:
-    """What is in a file, or a folder of band images, as text for the screen.
+    """The content of a file, or of a folder of band images, as text for the screen.
 
-    path: of the file or folder, in any format that can be read; raises HsisrError otherwise. options: of the reader
-    (`variable`, `axes`, ...); given any, what the file is read as with them. Where it lies and which values it holds is
-    told of files that can be read without, or with, these options.
+    path: of the file or folder, in any format that hsisr reads; raises HsisrError otherwise. options: of the reader
+    (`variable`, `axes`, ...); with options, the text describes the scene that they give. Place and values are told
+    if the file can be read as a scene.
     """
     from hsisr.datasets import facts
     from hsisr.datasets.readers import describe, products, read_scene
-    from hsisr.datasets.readers.arrays import left_on_disk
+    from hsisr.datasets.readers.arrays import leave_on_disk
     from hsisr.datasets.readers.scene import facts as of_scene
 
-    with left_on_disk():
+    with leave_on_disk():
         if options:
             scene = read_scene(path, **options)
-            told = products.told_of(scene) if "product" in scene.provenance else of_scene(scene)
+            told = products.describe_scene(scene) if "product" in scene.provenance else of_scene(scene)
         else:
             try:
                 scene = read_scene(path)
-            except HsisrError as error:  # such as a file of several variables
+            except HsisrError as error:  # for example, a file with several variables
                 return _lines(str(path), describe(path) | {"as a scene": str(error).removeprefix(f"{path}: ")})
-            with redirect_stderr(io.StringIO()):  # reading has said already what there is to warn of
+            with redirect_stderr(io.StringIO()):  # reading has already printed the warnings
                 told = describe(path)
         place = facts.place(scene)
         if scene.guide is not None:
@@ -91,9 +91,9 @@ def info(path: str | os.PathLike, **options: Any) -> str:
 
 
 def present(name: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mapping] | None = None) -> list[str]:
-    """The scenes of a data set that its raw folder holds, in the catalogue's order.
+    """The scenes of a data set in its raw folder, in the catalogue's order.
 
-    name: of the data set. raw_folder: where `fetch` brought it. extra: see `entry`.
+    name: of the data set. raw_folder: where `fetch` put it. extra: see `entry`.
     Raises HsisrError if it was not fetched.
     """
     data_set = entry(name, extra)

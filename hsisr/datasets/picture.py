@@ -1,4 +1,4 @@
-"""Pictures as files, alone or side by side with a label above each."""
+"""Pictures as files: a single picture, or several side by side with a label above each."""
 
 import os
 from collections.abc import Sequence
@@ -9,21 +9,21 @@ import numpy as np
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path
 
-#: Ending of a picture -> Pillow's format, and its options. GDAL does not say when a disk is full.
+#: Ending of a picture -> Pillow's format and options. Pillow writes them, as GDAL does not report a full disk.
 _JPEG = ("JPEG", {"quality": 92})
 _KINDS: dict[str, tuple[str, dict[str, int]]] = {".png": ("PNG", {}), ".jpg": _JPEG, ".jpeg": _JPEG}
-#: Pixels between pictures, height of a label's letters, and what a column of pictures is wide at least.
+#: In pixels: the gap between pictures, the height of letters, and the least width of a column.
 _GAP_PX, _LETTER_PX, _NARROWEST_PX = 6, 13, 160
 
 
 def check_ending(out: str | os.PathLike) -> None:
-    """Raise HsisrError for a file whose ending is of no picture that `write` makes."""
+    """Raise HsisrError if the ending is not one that `write` supports."""
     if Path(out).suffix.lower() not in _KINDS:
         raise HsisrError(f"{out}: a picture ends in {', '.join(_KINDS)}")
 
 
 def write(out: str | os.PathLike, picture: np.ndarray) -> None:
-    """Write a picture (H, W, 3) uint8 as PNG or JPEG, as its ending says; errors as `check_ending`."""
+    """Write a picture (H, W, 3) uint8 as PNG or JPEG; the ending decides. Errors as `check_ending`."""
     from PIL import Image
 
     check_ending(out)
@@ -33,7 +33,7 @@ def write(out: str | os.PathLike, picture: np.ndarray) -> None:
 
 
 def side_by_side(labelled: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Pictures (H, W, 3) uint8 of one height in a row, on white, each with its label above it, in lines that fit."""
+    """Pictures (H, W, 3) uint8 of one height in a row, on white. Each has its label above it, broken into lines."""
     columns = [(_wide_enough(picture), label) for label, picture in labelled]
     labels = [_label(text, picture.shape[1]) for picture, text in columns]
     height = max(label.shape[0] for label in labels)
@@ -46,7 +46,7 @@ def side_by_side(labelled: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
 
 
 def bands_in_words(bands: Sequence[int] | np.ndarray, wavelengths_nm: np.ndarray | None) -> str:
-    """What is shown: "650, 550, 450 nm", or "bands 3, 2, 1" where wavelengths are not known."""
+    """The shown bands in words: "650, 550, 450 nm", or "bands 3, 2, 1" if wavelengths are unknown."""
     if wavelengths_nm is None:
         return f"band{'s' if len(bands) > 1 else ''} {', '.join(map(str, bands))}"
     return f"{', '.join(f'{wavelengths_nm[band]:.0f}' for band in bands)} nm"

@@ -1,4 +1,4 @@
-"""Quicklook: a scene as an RGB picture, to see what it is."""
+"""Quicklook: a scene as an RGB picture."""
 
 import os
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from hsisr.datasets import picture
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
-#: Grey levels are stretched between these percentiles of the valid pixels, all three channels alike.
+#: Grey levels are stretched between these percentiles of the valid pixels, the same for all three channels.
 _PERCENTILES = (1.0, 99.0)
 
 
 def quicklook(scene: Scene, bands: Sequence[int] | None = None) -> np.ndarray:
     """RGB picture (H, W, 3) uint8 of a scene; invalid pixels are black.
 
-    bands: three bands for red, green and blue (from 0), or one for grey. By default those nearest to 650, 550 and
-    450 nm; an image of three bands is taken as it is, one of one band as grey.
-    Raises HsisrError if wavelengths are unknown or not visible and bands are not given.
+    bands: three bands for red, green and blue (from 0), or one for grey. By default, the bands nearest to 650, 550 and
+    450 nm. An image of three bands is shown unchanged, an image of one band in grey.
+    Raises HsisrError if `bands` is not given and the wavelengths are unknown or not visible.
     """
     chosen = default_bands(scene) if bands is None else list(bands)
     if len(chosen) not in (1, 3) or any(not 0 <= band < scene.shape[0] for band in chosen):
@@ -38,7 +38,7 @@ def quicklook(scene: Scene, bands: Sequence[int] | None = None) -> np.ndarray:
 
 
 def stretch(values: np.ndarray, valid: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """RGB picture (H, W, 3) uint8 of values (3 or 1, H, W): from black to white between two percentiles of `reference`.
+    """RGB picture (H, W, 3) uint8 of values (3 or 1, H, W), from black to white between percentiles of `reference`.
 
     valid: (H, W); invalid pixels are black.
     """
@@ -49,16 +49,15 @@ def stretch(values: np.ndarray, valid: np.ndarray, reference: np.ndarray) -> np.
 
 
 def show(scene: Scene, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
-    """Write the quicklook of a scene as PNG or JPEG, as the ending of `out` says.
+    """Write the quicklook of a scene as PNG or JPEG; the ending of `out` decides.
 
-    bands: three numbers, counted from 0, shown as red, green and blue, or one, shown in grey; None: those nearest to
-    these colours.
+    bands: three bands (from 0) for red, green and blue, or one for grey. None: the bands nearest to these colours.
     """
     picture.write(out, quicklook(scene, bands))
 
 
 def default_bands(scene: Scene) -> list[int]:
-    """Bands shown as red, green and blue, or as grey, where the user names none; errors as `quicklook`."""
+    """The bands for red, green and blue, or for grey, if the user names none. Errors as `quicklook`."""
     if scene.wavelengths_nm is None:
         if scene.shape[0] in (1, 3):
             return list(range(scene.shape[0]))

@@ -1,14 +1,14 @@
-"""Splits: which scenes, or regions of scenes, train, validate and test; checked for overlap before anything is made.
+"""Splits: which scenes, or regions of scenes, train, validate and test. Overlaps are found before anything is made.
 
-A published split without a validation part gives up a tenth of its training scenes for it, at least one: of n scenes
-in the split's order, k = max(1, round(n / 10)), those at positions floor((i + 1/2) n / k), i = 0 .. k-1. A choice of
-scenes is applied first, so the tenth is one of the scenes in use; a split may say `tenth: false` and keep all. A user's
-set without a split is split by its last fifth, or by regions if it has one scene.
+A published split without a validation part gives up a tenth of its training scenes for it, at least one. Of n scenes in
+the split's order, k = max(1, round(n / 10)) validate: those at positions floor((i + 1/2) n / k), i = 0 .. k-1. The
+user's choice of scenes comes first, so the tenth comes from the scenes in use. A split with `tenth: false` keeps all.
+A user's set without a split tests on its last fifth; a set of one scene is split by regions.
 
-Every set of several scenes has the split `eighty` too: 80 % of the scenes train, drawn by a seed, as MulSR's authors
-split; `eighty-1`, `eighty-2` and so on are other draws. The scenes are those of the set's own split, if it has one.
+Every set of several scenes also has the split `eighty`: 80 % of the scenes, drawn by a seed, train, as MulSR's authors
+split. `eighty-1`, `eighty-2` and so on are other draws. The scenes are those of the set's own split, if it has one.
 
-A cross-validation deals all scenes of a split, but the unlabelled ones, into folds.
+A cross-validation deals all scenes of a split into folds, except the unlabelled ones.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from hsisr.datasets.catalogue import PARTS, DataSet, Region, Split, entry
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import natural_key, stamp, write_json
 
-#: Sizes of regions made by `region_split` are multiples of this, so that they divide by every usual scale.
+#: Sizes of regions made by `region_split` are multiples of this, so every usual scale divides them.
 REGION_MULTIPLE_PX = 16
 
 
@@ -30,7 +30,7 @@ REGION_MULTIPLE_PX = 16
 class Item:
     """One image of a split: the whole scene, or its region (r0, r1, c0, c1) in HR pixels, end excluded.
 
-    name: what the pair file of the item is called, unique over all parts.
+    name: the name of the item's pair file, unique over all parts.
     """
 
     name: str
@@ -47,10 +47,10 @@ def parts(
 ) -> dict[str, list[Item]]:
     """The items of each part of a data set, by part: train, validation, test, unlabelled (in this order, all present).
 
-    scenes: use only these. split: name of one of the data set's splits; None: its default. extra: see `entry`.
-    guard_px: least distance in HR pixels between regions of different parts of one scene, for instance the diameter
-    of the blur in use; None: what the split declares.
-    Raises HsisrError for names that do not exist, parts that overlap or come too near, or when no training or no
+    name: of the data set. scenes: use only these. split: name of one of the data set's splits; None: its default.
+    extra: see `entry`. guard_px: least distance in HR pixels between regions of one scene that belong to different
+    parts, for instance the diameter of the blur in use; None: as the split declares.
+    Raises HsisrError for names that do not exist, for parts that overlap or come too near, and if no training or no
     test scene is left (auxiliary RGB sets need no test).
 
     Example:
@@ -83,10 +83,9 @@ def fold(
 ) -> dict[str, list[Item]]:
     """The items of each part in one fold of a cross-validation, as `parts` gives them.
 
-    name: of the data set. number: of the fold, from 1. count: of folds. seed: by which the items of train, validation
-    and test are dealt into folds, so that each tests once; of those that do not test, a tenth validates. scenes, split,
-    extra: as of `parts`.
-    Raises HsisrError as `parts`, and if a fold would have nothing to train or validate on.
+    name: of the data set. number: of the fold, from 1. count: of folds. seed: it deals the items of train, validation
+    and test into folds. Each fold tests once; of the other items, a tenth validates. scenes, split, extra: as for
+    `parts`. Raises HsisrError as `parts`, and if a fold would have nothing to train or validate on.
 
     Example:
 
@@ -122,10 +121,10 @@ def split(
     extra: Mapping[str, Mapping] | None = None,
     settings: Any = None,
 ) -> dict:
-    """Write the parts of a data set (see `parts`) as JSON and return what was written.
+    """Write the parts of a data set (see `parts`) as JSON and return them.
 
-    name, scenes, split, extra: as of `parts`. out_path: of the JSON file. settings: what the file's config hash is
-    made of. Raises HsisrError as `parts`.
+    name, scenes, split, extra: as for `parts`. out_path: of the JSON file. settings: the values behind the file's
+    config hash. Raises HsisrError as `parts`.
     """
     data_set = entry(name, extra)
     chosen_name, chosen = _chosen_split(data_set, split, scenes)
@@ -143,8 +142,8 @@ def split(
 
 
 def region_split(scene: str, height: int, width: int, guard_px: int = REGION_MULTIPLE_PX) -> Split:
-    """Split one scene of height x width pixels: the left 3/5 trains; of the right, the upper 2/3 tests, the rest
-    validates; guard_px between them. Sizes are cut to multiples of 16 pixels.
+    """Split one scene of height x width pixels. The left 3/5 train; of the right part, the upper 2/3 test and the rest
+    validates. guard_px: distance between the regions. Sizes are cut to multiples of 16 pixels.
 
     Raises HsisrError if the scene is too small for three regions.
     """
@@ -169,7 +168,7 @@ def region_split(scene: str, height: int, width: int, guard_px: int = REGION_MUL
 
 
 def check_parts(name: str, items: Mapping[str, Sequence[Item]], guard_px: int = 0) -> None:
-    """Raise HsisrError if an item name stands twice, or if two parts share ground or come nearer than guard_px."""
+    """Raise HsisrError if an item name stands twice, or if two parts overlap or come nearer than guard_px."""
     listed = [(part, item) for part, members in items.items() for item in members]
     seen: set[str] = set()
     for _, item in listed:
@@ -193,14 +192,14 @@ def check_parts(name: str, items: Mapping[str, Sequence[Item]], guard_px: int = 
 #: Parts whose items are dealt into folds.
 _DEALT = ("train", "validation", "test")
 
-#: Name of a split that is drawn: its seed, 0 where none is given.
+#: Name of a drawn split, with its seed; without one, the seed is 0.
 _EIGHTY = re.compile(r"eighty(?:-(\d+))?")
 
 
 def _chosen_split(data_set: DataSet, wanted: str | None, scenes: Sequence[str] | None) -> tuple[str, Split]:
-    """Name and content of a split: the wanted one, the default one, or for a set without any, the rule `last_fifth`.
+    """Name and content of a split: the wanted one, the default one, or for a set without splits, the rule `last_fifth`.
 
-    scenes: those in use, of which a split is drawn; None: all.
+    scenes: the scenes in use, for a split that is drawn; None: all.
     """
     wanted = wanted or data_set.default_split
     if wanted in data_set.splits:
@@ -227,7 +226,7 @@ def _chosen_split(data_set: DataSet, wanted: str | None, scenes: Sequence[str] |
 
 
 def _eighty(data_set: DataSet, seed: int, scenes: Sequence[str] | None) -> Split:
-    """80 % of the scenes train and the others test, in an order that follows from the seed and their names alone."""
+    """80 % of the scenes train, and the others test. The order depends only on the seed and the names."""
     own = data_set.splits.get(data_set.default_split or "")
     pool = data_set.scenes if own is None else _scenes_of(own, data_set.scenes)
     pool = [scene for scene in pool if scenes is None or scene in set(scenes)]
@@ -244,7 +243,7 @@ def _eighty(data_set: DataSet, seed: int, scenes: Sequence[str] | None) -> Split
 
 
 def _scenes_of(split: Split, order: Sequence[str]) -> list[str]:
-    """The scenes that a split names, whole or in part, in this order."""
+    """The scenes that a split names, whole or in part, in the order of `order`."""
     named = {source if isinstance(source, str) else source.scene for part in PARTS for source in getattr(split, part)}
     return [scene for scene in order if scene in named]
 
@@ -282,7 +281,7 @@ def _restrict(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequence[
 
 
 def _tenth(name: str, train: list[Item]) -> tuple[list[Item], list[Item]]:
-    """Training items less a tenth, and that tenth."""
+    """The training items without a tenth, and this tenth."""
     if len(train) < 2:
         raise HsisrError(f"{name}: {len(train)} training scenes; at least 2 are needed, as one goes to validation")
     count = max(1, round(len(train) / 10))
@@ -294,7 +293,7 @@ def _tenth(name: str, train: list[Item]) -> tuple[list[Item], list[Item]]:
 
 
 def _gap(a: tuple[int, int, int, int] | None, b: tuple[int, int, int, int] | None) -> int:
-    """Pixels between two regions (0 when they touch, negative when they overlap; None is the whole scene)."""
+    """Pixels between two regions: 0 if they touch, negative if they overlap. None means the whole scene."""
     if a is None or b is None:
         return -1
     rows = max(a[0], b[0]) - min(a[1], b[1])

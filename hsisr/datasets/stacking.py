@@ -1,4 +1,4 @@
-"""Stacking: several images of the same grid, such as a satellite's bands in a file each, as one scene."""
+"""Stacking: several images on the same grid become one scene, for instance satellite bands in a file each."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,16 +9,16 @@ from hsisr.errors import HsisrError
 from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
-#: Pixels that the corners of two grids may lie apart and still count as the same.
+#: Largest distance, in pixels, between the corners of two grids that count as the same.
 _TOLERANCE_PX = 0.01
 
 
-def stacked(scenes: Sequence[Scene], names: Sequence[str], name: str) -> Scene:
-    """One scene, named `name`, of the bands of several, in order; as lazy as they are.
+def stack(scenes: Sequence[Scene], names: Sequence[str], name: str) -> Scene:
+    """One scene, named `name`, of the bands of several `scenes`, in order. It is as lazy as they are.
 
-    names: what messages call each. Stored numbers stay as they are where all agree in type, scale, offset and nodata
-    value; else the bands are float32 values with NaN for what is missing. A pixel that one mask leaves out is left out.
-    Raises HsisrError where size, CRS or transform differ.
+    names: names of the scenes for messages. If all agree in type, scale, offset and nodata value, stored numbers stay
+    unchanged. Else the bands become float32 values, with NaN for missing ones. A pixel masked in one scene is masked
+    in the result. Raises HsisrError if size, CRS or transform differ.
     """
     first = scenes[0]
     for scene, called in zip(scenes[1:], names[1:], strict=True):
@@ -54,7 +54,7 @@ class _Stack(LazyArray):
         self.files = tuple(file for scene in scenes for file in scene.files)
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """A block out of the scenes that hold its bands."""
+        """A block, from the scenes that hold its bands."""
         wanted = np.arange(bands.start, bands.stop, bands.step)
         parts = []
         for number, scene in enumerate(self._scenes):

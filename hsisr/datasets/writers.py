@@ -1,7 +1,7 @@
 """Writers: a Scene to GeoTIFF (also cloud-optimised), ENVI, netCDF, MATLAB 5 and 7.3, or .npy, by strips.
 
 GeoTIFF, ENVI and netCDF keep stored values with scale, offset, CRS, transform, nodata, wavelengths, widths, bad bands.
-MATLAB files and .npy hold values (float32); a MATLAB file also wavelengths, widths, valid pixels and the scene's name.
+MATLAB files and .npy hold values (float32). A MATLAB file also has wavelengths, widths, valid pixels and the name.
 """
 
 import os
@@ -29,11 +29,11 @@ FORMATS = {
     ".tif": "geotiff", ".tiff": "geotiff", ".hdr": "envi", ".img": "envi", ".dat": "envi", ".bsq": "envi",
     ".mat": "matlab5", ".npy": "npy", ".h5": "scene", ".nc": "netcdf",
 }  # fmt: skip
-#: Formats that an ending alone does not choose.
+#: Formats that a user can name. An ending alone does not choose some of them.
 _BY_NAME = ("cog", "matlab7.3", *dict.fromkeys(FORMATS.values()))
 #: Side of a GeoTIFF tile in pixels.
 _TILE = 128
-#: A GeoTIFF with a longer side, in pixels, gets overviews, down to one whose sides are no longer than the second.
+#: A GeoTIFF gets overviews if a side is longer than the first, in pixels; the smallest has no side above the second.
 _LARGE_PX, _OVERVIEW_PX = 2048, 512
 _MATLAB5_MOST_BYTES = 2**31 - 1
 
@@ -41,9 +41,9 @@ _MATLAB5_MOST_BYTES = 2**31 - 1
 def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> Path:
     """Write a scene to `out` and return the path of its data.
 
-    format: geotiff, cog, envi, netcdf, matlab5, matlab7.3, npy or scene; by default what the ending says.
-    ENVI makes two files, `out` and its header; given .hdr, the data get the ending .img.
-    An older file of this name is replaced, and what GDAL kept beside it is removed.
+    format: geotiff, cog, envi, netcdf, matlab5, matlab7.3, npy or scene; by default, the ending decides.
+    ENVI makes two files, `out` and its header. If `out` ends in .hdr, the data get the ending .img.
+    An older file of this name is replaced, and GDAL's files beside it are removed.
     Raises HsisrError for an unknown ending, if the scene does not fit into the format, or if it is read from `out`.
     """
     out = Path(out)
@@ -62,7 +62,7 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
 
 
 def written_files(out: str | os.PathLike, format: str | None = None) -> list[Path]:
-    """Every file that `export` would write: of ENVI the data and the header, else one. Raises HsisrError."""
+    """Every file that `export` would write: data and header for ENVI, else one. Raises HsisrError as `export`."""
     out = Path(out)
     return list(_envi_pair(out)) if format_of(out, format) == "envi" else [out]
 
@@ -70,7 +70,7 @@ def written_files(out: str | os.PathLike, format: str | None = None) -> list[Pat
 def check_writable(scene: Scene, out: str | os.PathLike, format: str | None = None) -> None:
     """Raise HsisrError if the scene's type, nodata value, CRS or size does not fit into the format.
 
-    For a lazy scene too, before its pixels are made.
+    This also works for a lazy scene, before its pixels are computed.
     """
     chosen = format_of(out, format)
     dtype = np.dtype(scene.stored.dtype)
@@ -81,7 +81,7 @@ def check_writable(scene: Scene, out: str | os.PathLike, format: str | None = No
 
 
 def format_of(out: str | os.PathLike, format: str | None = None) -> str:
-    """The format that `export` would write: the one that is named, or what the ending says. Raises HsisrError."""
+    """The format that `export` would write: `format`, or else by the ending. Raises HsisrError for an unknown one."""
     chosen = format or FORMATS.get(Path(out).suffix.lower())
     if chosen not in _BY_NAME:
         known = f"{', '.join(FORMATS)}; formats: {', '.join(_BY_NAME)}"
@@ -91,7 +91,7 @@ def format_of(out: str | os.PathLike, format: str | None = None) -> str:
 
 
 def ending_of(format: str | None) -> str:
-    """The ending of a file of a format, where nothing else says it; GeoTIFF's for None."""
+    """The usual ending of a file of a format; None: that of GeoTIFF."""
     endings = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5", "netcdf": ".nc"}
     return endings.get(format or "", ".tif")
 
@@ -115,13 +115,13 @@ def _write_geotiff(scene: Scene, out: Path) -> None:
     with atomic_path(out, suffix=".tif") as new, _quiet(out):
         written = _write_raster(scene, new, driver="GTiff", **_tiff_options(scene))
         if max(scene.shape[1:]) > _LARGE_PX:
-            check_space(out, new.stat().st_size // 2, " for its overviews")  # a third, if they compress as well
+            check_space(out, new.stat().st_size // 2, " for its overviews")  # a third, if they compress equally well
             _add_overviews(new, max(scene.shape[1:]))
             _check_written(new, written)
 
 
 def _add_overviews(path: Path, longest: int) -> None:
-    """Smaller copies inside an image of this longer side, so that a viewer need not read it whole to show it."""
+    """Add smaller copies inside an image of this longer side, for viewers that show the whole image."""
     import rasterio
     from rasterio.enums import Resampling
 
@@ -142,7 +142,7 @@ def _write_cog(scene: Scene, out: Path) -> None:
         written = _write_raster(scene, folder / "plain.tif", driver="GTiff", **plain_options)
         try:
             rasterio.shutil.copy(folder / "plain.tif", new, driver="COG", **options)
-        except Exception as error:  # GDAL's own errors, which have no public base
+        except Exception as error:  # GDAL's own errors have no public base
             raise OSError(str(error)) from error
         _check_written(new, written)
 
@@ -164,32 +164,32 @@ def _write_envi(scene: Scene, out: Path) -> Path:
 
 
 def _envi_pair(out: Path) -> tuple[Path, Path]:
-    """Data and header; an ending that is none of ENVI's is part of the name."""
+    """Data and header. An ending that is not one of ENVI's belongs to the name."""
     stem = out.with_suffix("") if FORMATS.get(out.suffix.lower()) == "envi" else out
     data = stem.with_name(stem.name + ".img") if out.suffix.lower() == ".hdr" else out
     return data, stem.with_name(stem.name + ".hdr")
 
 
 def _as_envi_holds(scene: Scene) -> Scene:
-    """The scene with signed 8-bit integers as 16-bit ones: ENVI has none, and GDAL writes them as unsigned."""
+    """The scene with signed 8-bit integers as 16-bit ones. ENVI lacks this type, and GDAL would write unsigned ones."""
     return replace(scene, stored=_Widened(scene.stored)) if np.dtype(scene.stored.dtype) == np.int8 else scene
 
 
 class _Widened(LazyArray):
-    """(bands, H, W) of 8-bit integers, read as 16-bit ones."""
+    """(bands, H, W) of 8-bit integers as 16-bit ones."""
 
     def __init__(self, stored: Any) -> None:
         self._stored, self.shape, self.dtype = stored, stored.shape, np.dtype(np.int16)
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """The same numbers, wider."""
+        """The same numbers as 16-bit integers."""
         return np.asarray(self._stored[bands, rows, columns]).astype(self.dtype)
 
 
 def _write_raster(scene: Scene, path: Path, **options: Any) -> dict[tuple[int, int], int]:
-    """Write the scene and return first and end row -> checksum of each strip.
+    """Write the scene, and return the checksum of each strip by its first and end row.
 
-    It is read back: GDAL says nothing of what fails while it closes a file, as on a full disk.
+    The file is then read back: GDAL does not report errors while it closes a file, for instance on a full disk.
     """
     import rasterio
     from rasterio.windows import Window
@@ -235,15 +235,15 @@ def _checksum(block: np.ndarray) -> int:
 
 
 def _pixel_bytes(scene: Scene, sample_bytes: int | None = None) -> int:
-    """Bytes that the scene's pixels take uncompressed. sample_bytes: of a sample, where they are not as stored."""
+    """Uncompressed bytes of the scene's pixels. sample_bytes: bytes of a sample, if not those of the stored type."""
     return int(np.prod(scene.shape, dtype=object)) * (sample_bytes or np.dtype(scene.stored.dtype).itemsize)
 
 
 def _write_band_metadata(scene: Scene, image: Any, driver: str) -> None:
-    """Wavelengths, widths and bad bands: as ENVI's header holds them, or in a GeoTIFF on every band.
+    """Wavelengths, widths and bad bands: in ENVI's header, or on every band of a GeoTIFF.
 
-    There twice: in nanometres as GDAL names them when it reads ENVI, and in micrometres in the domain IMAGERY, where
-    GDAL has them since 3.10.
+    A GeoTIFF gets them twice: in nanometres with GDAL's names for ENVI files, and in micrometres in the domain IMAGERY,
+    which GDAL uses since 3.10.
     """
     centres = None if scene.wavelengths_nm is None else _format_numbers(scene.wavelengths_nm)
     widths = None if scene.fwhm_nm is None else _format_numbers(scene.fwhm_nm)
@@ -275,15 +275,15 @@ def _format_numbers(numbers: Any, decimals: int = 6) -> list[str]:
 
 
 def _envi_facts(scene: Scene) -> dict[str, str]:
-    """What else an ENVI header can say: bands in natural colours, the factor of reflectance, the time.
+    """Further entries of an ENVI header: bands for natural colours, the factor of reflectance, the time.
 
-    SPy takes the factor, and not the gains that GDAL writes.
+    SPy reads this factor, but not the gains that GDAL writes.
     """
     facts = {}
     if 0 < scene.scale < 1 and scene.offset == 0:
         facts["reflectance_scale_factor"] = f"{1 / scene.scale:.12g}"
     if scene.wavelengths_nm is not None:
-        with suppress(HsisrError):  # no natural colours in it
+        with suppress(HsisrError):  # the scene has no natural colours
             facts["default_bands"] = "{" + ", ".join(str(band + 1) for band in default_bands(scene)) + "}"
     if scene.provenance.get("acquired"):
         facts["acquisition_time"] = str(scene.provenance["acquired"])
@@ -299,10 +299,10 @@ def _write_matlab5(scene: Scene, out: Path) -> None:
 
 
 def _write_matlab73(scene: Scene, out: Path) -> None:
-    """HDF5 with MATLAB's 512-byte header and classes; axes stand in reverse, as MATLAB writes them."""
+    """HDF5 with MATLAB's 512-byte header and classes. The axes are in reverse order, as in MATLAB."""
     bands, height, width = scene.shape
     with atomic_path(out, suffix=".mat") as new:
-        with hdf5.created(new, userblock_size=512) as file:
+        with hdf5.create(new, userblock_size=512) as file:
             chunks = (1, min(width, 256), min(height, 256))
             cube = file.create_dataset("cube", (bands, width, height), np.float32, chunks=chunks, compression=1)
             cube.attrs["MATLAB_class"] = np.bytes_("single")
@@ -337,7 +337,7 @@ def _matlab_extras(scene: Scene) -> dict[str, Any]:
 
 
 def _write_npy(scene: Scene, out: Path) -> None:
-    """Not through a mapped file: where a disk is full, that ends the process."""
+    """Write without a mapped file: on a full disk, a mapped file would kill the process."""
     bands, height, width = scene.shape
     check_space(out, _pixel_bytes(scene, 4))
     with atomic_path(out, suffix=".npy") as new, open(new, "wb") as file:
@@ -350,7 +350,7 @@ def _write_npy(scene: Scene, out: Path) -> None:
 
 
 def _value_strips(scene: Scene) -> Iterator[tuple[slice, np.ndarray]]:
-    """Like `Scene.strips`, with values in place of stored numbers."""
+    """Like `Scene.strips`, but with values."""
     for rows, block in scene.strips():
         yield rows, replace(scene, stored=block, mask=None, labels=None, guide=None).cube
 
@@ -361,12 +361,12 @@ def _tiff_options(scene: Scene) -> dict[str, Any]:
     blocks = {"tiled": True, "blockxsize": _TILE, "blockysize": _TILE} if tiled else {}
     predictor = 3 if kind == "f" else 2
     options = {"compress": "deflate", "predictor": predictor, "interleave": "band", "bigtiff": "if_safer", **blocks}
-    return options | {"photometric": "minisblack", "alpha": "no"}  # GDAL takes four 8-bit bands for RGB with opacity
+    return options | {"photometric": "minisblack", "alpha": "no"}  # GDAL treats four 8-bit bands as RGB with opacity
 
 
 @contextmanager
 def _quiet(path: Path) -> Iterator[None]:
-    """GDAL's errors as one line; no warning that a scene has no georeference."""
+    """Turn GDAL's errors into one line, and hide its warning about a missing georeference."""
     from rasterio.errors import RasterioError
 
     try:

@@ -19,7 +19,7 @@ def _family(family: str, fwhm_lr: float = 1.0, shift_px: Sequence[float] = (0.0,
     return FamilyPsf(family, fwhm_lr, tuple(shift_px))
 
 
-#: PSF kind -> what makes it of its settings, and the settings it takes.
+#: PSF kind -> function that makes the PSF, and the settings that it takes.
 _PSFS: dict[str, tuple[Callable[..., Psf], tuple[str, ...]]] = {
     "gaussian": (GaussianPsf, ("sigma_px", "sigma_lr", "mtf_gain")),
     "anisotropic": (AnisotropicPsf, ("l1", "l2", "theta", "taps")),
@@ -32,20 +32,19 @@ _KEYS = ("psf", "sampling", "phase", "noise", "response", "clip", "convention", 
 
 
 class CustomProtocol(Protocol):
-    """A protocol of one's own; goes wherever a protocol's name goes.
+    """A user's own protocol. It can stand wherever the name of a protocol can.
 
-    name: `[a-z][a-z-]*`, not one of the built-in names. settings, all but `psf` optional:
+    name: `[a-z][a-z-]*`, not one of the built-in names. settings: these keys, of which only `psf` is required:
     psf: `{kind: gaussian, sigma_px | sigma_lr | mtf_gain: ..}`, `{kind: anisotropic, l1, l2, theta, taps}`,
     `{kind: family, family, fwhm_lr, shift_px}` (see `hsisr.degrade.families`), `{kind: mean}`,
     `{kind: array, weights: [[..], ..]}`, a file that holds its weights (.npy, .csv, .mat, .tif, .png;
     `hsisr.degrade.own_files`), or `none` (see `hsisr.degrade.psf`).
-    sampling: one of SAMPLINGS, default `centre`. phase: of `strided`, in HR pixels, 0 .. scale - 1.
+    sampling: one of SAMPLINGS, default `centre`. phase: the pixel that `strided` reads, in HR pixels, 0 .. scale - 1.
     noise: sigma, `{sigma: ..}` or `{snr_db: ..}`; default none. clip: whether LR is clipped to [0, 1]; default no.
-    response: name of the guide's response, which may end in `@index`, a file of one (.csv, .mat, .npy), or `none` for
-    no guide; default nikon_d700.
-    convention: one of CONVENTIONS, default `mulsr`. description: one line. Training patches are degraded as the test
-    is.
-    Raises HsisrError for a key or value it does not know.
+    response: name of the guide's response, which may end in `@index`; or a file that holds a response (.csv, .mat,
+    .npy); or `none` for no guide. The default is nikon_d700.
+    convention: one of CONVENTIONS, default `mulsr`. description: one line.
+    Training patches are degraded as the test images are. Raises HsisrError for an unknown key or value.
     """
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
@@ -113,7 +112,10 @@ def own_paths(settings: Mapping[str, Any]) -> list[str]:
 
 
 def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a protocol that makes the same LR images, and needs no file: its weights instead, no guide."""
+    """The settings of a protocol that makes the same LR images but needs no file.
+
+    Weights replace the PSF's file. If the response is a file, it becomes `none`: there is no guide.
+    """
     found = dict(settings)
     if own_files.is_file_name(found.get("psf")):
         found["psf"] = {"kind": "array", "weights": own_files.read_psf(found["psf"]).tolist()}
@@ -123,7 +125,7 @@ def without_files(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _at(where: str, read: Callable[[Any], Any], path: Any) -> Any:
-    """What a reader makes of a file; its error says which key names it."""
+    """Read a file; an error says which key names the file."""
     try:
         return read(path)
     except HsisrError as error:

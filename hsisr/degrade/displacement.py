@@ -14,7 +14,7 @@ import numpy as np
 
 from hsisr.degrade.explaining import fit_channel, own_detail, ridged
 from hsisr.degrade.matching import fit_matches, match_windows
-from hsisr.degrade.sampling import interpolated
+from hsisr.degrade.sampling import interpolate_at
 from hsisr.degrade.spline import SplineGrid
 from hsisr.degrade.view import View, read_at, view_of
 from hsisr.errors import HsisrError
@@ -113,7 +113,7 @@ def measure_displacement(
         if displacement is None:
             return view_of(lr, guide, scale, mask)
         places = np.stack(np.meshgrid(*map(np.arange, guide.shape[1:]), indexing="ij"))
-        moved, inside = interpolated(guide, valid, places + displacement.at(*map(np.arange, guide.shape[1:])))
+        moved, inside = interpolate_at(guide, valid, places + displacement.at(*map(np.arange, guide.shape[1:])))
         return view_of(lr, moved, scale, inside)
 
     return measure_by_views(view, lr.shape[1:], scale, model)

@@ -1,4 +1,4 @@
-"""Blind estimation: from an LR image and its guide alone, how both were taken and where the spectra lie."""
+"""Blind estimation: learn from an LR image and its guide alone how both were taken, and the subspace of the spectra."""
 
 import warnings
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 
-#: A guide of whose variance, at LR resolution, more than this is left unexplained says nothing of the PSF.
+#: If more than this share of the guide's variance at LR resolution is unexplained, it says nothing about the PSF.
 _UNRELATED = 0.6
-#: Part of a channel's variance that the bands must explain for it to show the same as they do.
+#: A channel shows the same as the bands if they explain at least this part of its variance.
 _LEAST_SHARE = 0.5
 #: Ridge parameters that are tried, relative to the mean variance of a band.
 _RIDGES = 10.0 ** np.arange(-10, 1)
@@ -23,7 +23,7 @@ _CLIP_SIGMAS = 4.0
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """Where the spectra of a scene lie: mean + basis @ coefficients, up to noise.
+    """The subspace of a scene's spectra: each is mean + basis @ coefficients, up to noise.
 
     mean: (B, 1). basis: (B, K), orthonormal, strongest component first.
     """
@@ -37,7 +37,7 @@ class Subspace:
         return coefficients
 
     def spectra(self, coefficients: np.ndarray) -> np.ndarray:
-        """(K, n) -> (B, n), in the type of the coefficients."""
+        """Spectra (B, n) of `coefficients` (K, n), in the type of the coefficients."""
         kind = coefficients.dtype
         spectra: np.ndarray = self.basis.astype(kind) @ coefficients + self.mean.astype(kind)
         return spectra
@@ -51,17 +51,18 @@ def estimate_sensor(
     sampler: Sampler | None = None,
     valid: np.ndarray | None = None,
 ) -> KnownSensor:
-    """How an LR image and its guide were taken; what is `known` already is kept.
+    """Estimate how an LR image and its guide were taken; return all of it. Values that are `known` stay.
 
     lr: (B, h, w). guide: (G, h s, w s). scale: s, HR pixels per LR pixel.
+    sampler, valid: for images that are pieces of a scene. The sampler brings the guide to the LR grid, and valid (h, w)
+    says which LR pixels count. The footprint must be known then.
 
-    The footprint comes from `register`, or has any form along each axis where that explains more (see
-    `hsisr.degrade.free_form`), the response from `fit_response`, the noise from `noise_level`.
-    Where the pair cannot tell the footprint (fewer than 16 x 16 LR pixels, or a guide that has nothing to do with the
-    LR image) a warning says so, and it is a centred Gaussian with a full width at half maximum of one LR pixel.
-    sampler, valid: what brings the guide to the LR image's pixels, and which of them (h, w) count, for images that are
-    pieces of a scene; then the footprint has to be known.
-    Raises HsisrError for images that do not fit.
+    `register` finds the footprint. If a free form along each axis explains more, the footprint takes this form (see
+    `hsisr.degrade.free_form`). `fit_response` finds the response, `noise_level` the noise.
+    Some pairs cannot tell the footprint: they have fewer than 16 x 16 LR pixels, or the guide has nothing to do with
+    the LR image. Then a warning says so, and the footprint is a centred Gaussian with a full width at half maximum of
+    one LR pixel.
+    Raises HsisrError for images that do not fit together.
     """
     known = known or Sensor()
     footprint = known.footprint or estimate_footprint(lr, guide, scale, known.mask)
@@ -99,10 +100,10 @@ def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.n
 
 
 def related_channels(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> np.ndarray:
-    """Which channels (G,) of a guide (G, h s, w s) show what the LR image (B, h, w) does; all, where none does.
+    """Which channels (G,) of a guide (G, h s, w s) show the same as the LR image (B, h, w); all, if none does.
 
-    Those of whose variance, over LR pixels, the bands explain at least half, less what as many bands would explain by
-    chance. A blank channel has none, and a thermal band, say, is another image.
+    The bands must explain at least half of a channel's variance over LR pixels, beyond the part that as many bands
+    would explain by chance. A blank channel has no variance. A thermal band, for example, shows another image.
     """
     height, width = lr.shape[1:]
     if guide.shape[1:] != (height * scale, width * scale):
@@ -138,12 +139,13 @@ def valid_lr_pixels(lr: np.ndarray, scale: int, mask: np.ndarray | None) -> np.n
 
 
 def fit_response(bands: np.ndarray, guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Spectral response (G, B) and offset (G,) that make the guide's channels (G, n) of the bands (B, n).
+    """Spectral response (G, B) and offset (G,) that make the guide's channels (G, n) from the bands (B, n).
 
-    Weights of either sign, as a sensor's model needs the best prediction; `fit_positive_response` gives what a camera
-    can have. `prior` fits on its subspace, by evidence, and `hybrid` to HR images of many scenes: other estimates.
-    Ridge regression; the ridge is that of the least generalised cross-validation (Golub, Heath, Wahba, Technometrics
-    1979). Where spectra do not span all bands, of all responses that fit it is the shortest.
+    Weights may have either sign, because a model of the sensor needs the best prediction. `fit_positive_response`
+    gives a response that a camera can have. `prior` and `hybrid` estimate otherwise: `prior` fits on its subspace, by
+    evidence, and `hybrid` fits to HR images of many scenes.
+    This is ridge regression. The ridge has the least generalised cross-validation error (Golub, Heath, Wahba,
+    Technometrics 1979). If the spectra do not span all bands, several responses fit; the result is the shortest one.
     """
     n = bands.shape[1]
     mean, target_mean = bands.mean(axis=1), guide.mean(axis=1)
@@ -164,7 +166,7 @@ def fit_response(bands: np.ndarray, guide: np.ndarray) -> tuple[np.ndarray, np.n
 
 
 def fit_positive_response(bands: np.ndarray, guide: np.ndarray) -> np.ndarray:
-    """Spectral response (G, B) without negative weights or offset that makes the guide (G, n) of bands (B, n) best."""
+    """Response (G, B) that best makes the guide (G, n) from bands (B, n), without negative weights or offset."""
     from scipy.optimize import nnls
 
     # the triangle poses the same least-squares problem with B + G rows instead of n
@@ -174,10 +176,10 @@ def fit_positive_response(bands: np.ndarray, guide: np.ndarray) -> np.ndarray:
 
 
 def noise_level(bands: np.ndarray) -> float:
-    """Standard deviation of the noise of bands (B, n), taken to be white and equal in all bands.
+    """Standard deviation of the noise of bands (B, n). The noise is taken to be white and equal in all bands.
 
-    From the spectra outside the signal's subspace, at samples that clipping to [0, 1] has not touched; 0 where the
-    subspace fills all bands.
+    Measured outside the signal's subspace, at samples that clipping to [0, 1] has not touched. 0 if the subspace fills
+    all bands.
 
     Example:
 
@@ -203,7 +205,7 @@ def noise_level(bands: np.ndarray) -> float:
 def spectral_subspace(bands: np.ndarray, margin: int = 2, least: int = 1, most: int | None = None) -> Subspace:
     """The subspace of the bands (B, n): principal components above the noise, and `margin` more.
 
-    least, most: dimensions that it has at least and at most, as far as there are bands.
+    least, most: fewest and most dimensions of the subspace. It never has more dimensions than there are bands.
     """
     mean = bands.mean(axis=1, keepdims=True)
     covariance = (bands - mean) @ (bands - mean).T / bands.shape[1]
@@ -213,16 +215,17 @@ def spectral_subspace(bands: np.ndarray, margin: int = 2, least: int = 1, most: 
 def subspace_of(
     mean: np.ndarray, covariance: np.ndarray, samples: int, margin: int = 2, least: int = 1, most: int | None = None
 ) -> Subspace:
-    """`spectral_subspace` of bands with that mean (B, 1) and covariance (B, B), of so many samples."""
+    """`spectral_subspace` from the bands' mean (B, 1), their covariance (B, B) and the number of samples."""
     values, vectors = np.linalg.eigh(covariance)
     rank = max(_signal_rank(np.maximum(values, 0.0), samples) + margin, least)
     return Subspace(mean, vectors[:, ::-1][:, : min(rank, most or len(values), len(values))])
 
 
 def _signal_rank(values: np.ndarray, n: int) -> int:
-    """How many eigenvalues (ascending) of a covariance over n samples stand out of white noise.
+    """Count the eigenvalues (ascending) of a covariance over n samples that stand out of white noise.
 
-    The noise is the median of the lower half; it reaches sigma^2 (1 + sqrt(B / n))^2 (Marchenko and Pastur, 1967).
+    The noise variance sigma^2 is the median of the lower half of the eigenvalues. Eigenvalues of white noise reach
+    sigma^2 (1 + sqrt(B / n))^2 (Marchenko and Pastur, 1967).
     """
     noise = np.median(values[: max(1, len(values) // 2)])
     edge = noise * (1 + np.sqrt(len(values) / n)) ** 2

@@ -1,8 +1,8 @@
-"""Ten families of point spread functions, by which a method's robustness is tested: smooth ones, some with side lobes,
-an asymmetric one, a slanted one, and a single pixel.
+"""Ten families of point spread functions, to test how robust a method is: smooth ones, some with side lobes, an
+asymmetric one, a slanted one, and a single pixel.
 
-Each is a function of the offset from its centre in units of its full width at half maximum (FWHM), so that ten
-families of one width differ in shape alone. Source of the list: HyperBench (arXiv 2605.21671).
+Each is a function of the offset from its centre, in units of its full width at half maximum (FWHM). So families of the
+same width differ only in shape. Source of the list: HyperBench (arXiv 2605.21671).
 """
 
 import math
@@ -15,14 +15,14 @@ import numpy as np
 from hsisr.degrade.psf import Psf, centred_offsets
 from hsisr.errors import HsisrError
 
-#: Offset in FWHM at which the weights end: what is left out is small, or for the slow tails a choice.
+#: The weights end at this offset, in FWHM. The rest is small; for families with slow tails, the end is a choice.
 _REACH = 2.5
 
 #: FWHM of a Gaussian in standard deviations.
 _FWHM = 2 * math.sqrt(2 * math.log(2))
-#: Exponent of the Moffat function, that of a telescope under a turbulent sky.
+#: Exponent of the Moffat function, which describes a telescope under a turbulent sky.
 _MOFFAT_BETA = 3.0
-#: Weight of the third Hermite polynomial, and of the wave of a Gabor function with its length in FWHM and its angle.
+#: Weight of the third Hermite polynomial; length, in FWHM, and angle of the wave of the Gabor function.
 _HERMITE_SKEW = 0.6
 _GABOR_WAVE_FWHM, _GABOR_ANGLE = 2.5, math.radians(30)
 
@@ -58,7 +58,7 @@ def _lorentzian(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _power(y: np.ndarray, x: np.ndarray, beta: float) -> np.ndarray:
-    """(1 + (r / a)^2)^-beta, with a for an FWHM of 1."""
+    """(1 + (r / a)^2)^-beta, with the a that gives an FWHM of 1."""
     weights: np.ndarray = (1 + 4 * (2 ** (1 / beta) - 1) * (y**2 + x**2)) ** -beta
     return weights
 
@@ -81,7 +81,7 @@ def _parabolic(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 def _gabor(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """A Gaussian, whose width counts, times a slanted wave: not separable, with negative lobes on two sides."""
+    """A Gaussian times a slanted wave: not separable, negative lobes on two sides. The FWHM is the Gaussian's."""
     along = math.cos(_GABOR_ANGLE) * x + math.sin(_GABOR_ANGLE) * y
     weights: np.ndarray = _gaussian(y, x) * np.cos(2 * math.pi * along / _GABOR_WAVE_FWHM)
     return weights
@@ -106,10 +106,10 @@ FAMILIES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray] | None] = {
 class FamilyPsf(Psf):
     """A member of a family, point-sampled.
 
-    family: a name of FAMILIES. fwhm_lr: full width at half maximum, LR pixels. shift_px: (rows, columns) by which its
-    centre lies beside the LR pixel's, HR pixels, whole ones or not. `delta` reads the HR pixel nearest to that place,
-    of two the one behind it. Raises HsisrError for another family, a width that is not positive, or a shift that is no
-    pair of numbers.
+    family: a name of FAMILIES. fwhm_lr: full width at half maximum, LR pixels. shift_px: distance (rows, columns) of
+    its centre from the LR pixel's centre, in HR pixels, whole or not. `delta` reads the HR pixel nearest to its centre;
+    of two equally near pixels, it reads the one behind the centre. Raises HsisrError for an unknown family, a width
+    that is not positive, or a shift that is not a pair of numbers.
     """
 
     family: str
@@ -158,5 +158,5 @@ def _kolmogorov_profile() -> tuple[np.ndarray, np.ndarray]:
     radii = np.linspace(0, 16, 1601)
     profile = j0(radii[:, None] * frequencies) @ transfer
     profile /= profile[0]
-    half = np.interp(-0.5, -profile, radii)  # it falls, and np.interp wants what rises
+    half = np.interp(-0.5, -profile, radii)  # the profile falls, but np.interp needs rising values
     return radii / (2 * half), np.maximum(profile, 0.0)

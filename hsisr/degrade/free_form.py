@@ -1,11 +1,12 @@
-"""Footprints of any form along each axis, where a Gaussian with a skew does not explain the guide.
+"""Footprints of any form along each axis, for pairs whose guide a Gaussian with a skew does not explain.
 
-With the taps of one axis held fixed, those of the other follow from linear equations: of the guide brought to the LR
-grid they leave the least share that the LR image's components do not explain (as in canonical correlation, Hotelling
-1936; the share by Dinkelbach's steps, Management Science 1967), drawn to the Gaussian by a ridge. Without that, a scene
-of few spatial frequencies lets other weights of the components make up for another form. Rows and columns take turns.
-Side lobes, single pixels and asymmetries come out as they are. A free form is taken only where it explains pixels
-better that it was not fitted to.
+Rows and columns take turns. While the taps of one axis are fixed, linear equations give the taps of the other axis.
+The taps bring the guide to the LR grid, and the LR image's principal components explain it there. The equations find
+the taps that leave the least share of the guide unexplained, as in canonical correlation (Hotelling 1936). Dinkelbach's
+steps (Management Science 1967) lead to this least share. A ridge draws the taps to the Gaussian. Without the ridge, in
+a scene of few spatial frequencies, other weights of the components could make up for a wrong form.
+Side lobes, single pixels and asymmetries come out as they are. A free form is taken only if it better explains pixels
+to which it was not fitted.
 """
 
 import math
@@ -16,32 +17,32 @@ import numpy as np
 from hsisr.degrade.sampling import correlation_axis
 from hsisr.degrade.sensor import Footprint
 
-#: Taps reach so far to either side of the centroid that is known, in LR pixels.
+#: Reach of the taps on either side of the known centroid, in LR pixels.
 _REACH_LR_PX = 2.0
-#: Turns of rows and columns.
+#: How often rows and columns take turns.
 _TURNS = 3
-#: Ridges that are tried, parts of a tap's mean power. The greatest is taken that leaves no more than so many times what
-#: the best one leaves.
+#: Ridges that are tried, as parts of a tap's mean power. A ridge is good enough if it leaves no more than `_NEARLY`
+#: times as much as the best ridge. The greatest of these is taken.
 _RIDGES, _NEARLY = (1e-4, 1e-3, 1e-2, 1e-1), 1.1
-#: Steps towards the least share.
+#: Dinkelbach's steps towards the least share.
 _STEPS = 3
-#: Side of the squares, LR pixels, by which pixels are parted into those that are fitted to and those that judge.
+#: Pixels are divided by squares of this side, in LR pixels: half of the squares fit, the others judge.
 _SQUARE_LR_PX = 4
-#: Fewest pixels of a half for each tap of an axis; with fewer, chance decides.
+#: Each half needs at least this many pixels for each tap of an axis. With fewer, chance decides.
 _LEAST_PX_A_TAP = 1
-#: Part of what the Gaussian leaves unexplained that must go, in both halves; where the PSF is one, none goes.
+#: A free form must explain this part of what the Gaussian leaves, in both halves. No form can if the PSF is Gaussian.
 _MUST_GAIN = 0.04
-#: Where the Gaussian leaves less than this share, there is nothing to gain.
+#: If the Gaussian leaves less than this share unexplained, there is nothing to gain.
 _NOTHING_LEFT = 1e-5
-#: Principal components of the LR image that explain the guide; more would begin to explain its blur.
+#: Number of principal components of the LR image that explain the guide. More would begin to explain its blur.
 _COMPONENTS = 10
 
 
 def improved(start: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray) -> Footprint:
-    """A free-form footprint, or `start` where that explains unseen pixels as well.
+    """A free-form footprint; or `start`, if it explains unseen pixels as well.
 
-    start: what was found with a Gaussian. lr: (B, h, w). guide: (G, h s, w s), the channels that show what the LR image
-    does. inside: (h, w), LR pixels to use: valid, and clear of the borders.
+    start: the Gaussian footprint. lr: (B, h, w). guide: (G, h s, w s), the channels that show the same as the LR image.
+    inside: (h, w), LR pixels to use: valid, and clear of the borders.
     """
     halves = _halves(inside)
     if min(int(fit.sum()) for fit, _ in halves) < _LEAST_PX_A_TAP * _length(scale):
@@ -80,7 +81,7 @@ def _components(lr: np.ndarray, inside: np.ndarray) -> np.ndarray:
 
 
 def _halves(inside: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The pixels in two halves, by squares as on a chessboard; each fits once and judges once."""
+    """Divide the pixels into two halves, like the squares of a chessboard. Each half fits once and judges once."""
     rows, columns = np.indices(inside.shape) // _SQUARE_LR_PX
     white = (rows + columns) % 2 == 0
     return [(inside & white, inside & ~white), (inside & ~white, inside & white)]
@@ -89,7 +90,10 @@ def _halves(inside: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
 def _unexplained(
     footprint: Footprint, components: np.ndarray, guide: np.ndarray, scale: int, fit: np.ndarray, judge: np.ndarray
 ) -> float:
-    """Share of the guide, brought to the LR grid, that a regression on the components, fitted elsewhere, leaves."""
+    """Share of the guide that the components do not explain at the pixels `judge`.
+
+    The footprint brings the guide to the LR grid. The regression on the components is fitted at the pixels `fit`.
+    """
     low = footprint.sampler(scale, guide.shape[1:])(guide)
     known, wanted = _with_constant(components[:, fit]), low[:, fit]
     weights = np.linalg.lstsq(known.T, wanted.T, rcond=None)[0]
@@ -108,7 +112,7 @@ def _fitted(
 ) -> Footprint:
     """The footprint, drawn to `start`, that leaves the least share unexplained at the pixels `fit`.
 
-    along: the guide with the rows as the last axis, and with the columns.
+    along: the guide with the rows as the last axis, and the guide with the columns as the last axis.
     """
     basis = np.linalg.qr(_with_constant(components[:, fit]).T)[0]
     length = _length(scale)
@@ -121,7 +125,7 @@ def _fitted(
     for turn in range(2 * _TURNS):
         axis = turn % 2
         narrow = correlation_axis(along[axis].shape[1], scale, starts[1 - axis], taps[1 - axis])
-        # what each tap alone makes of a channel, (taps, pixels)
+        # the values that each tap alone reads from a channel, (taps, pixels)
         seen = ((narrow @ channel)[places[1 - axis], reads[axis]] for channel in along[axis])
         usual = _placed(start.start[axis], (start.rows, start.columns)[axis], first[axis], length)
         taps[axis], starts[axis] = _best_taps(seen, usual, basis, ridge), first[axis]
@@ -129,9 +133,9 @@ def _fitted(
 
 
 def _reads(places: np.ndarray, size: int, taps: tuple[int, int], scale: int) -> np.ndarray:
-    """Which of `size` HR pixels along an axis the taps read for LR pixels at these places: (taps, pixels).
+    """Numbers (taps, pixels) of the HR pixels, 0 to `size` - 1 along an axis, that taps read for LR pixels at `places`.
 
-    taps: the first one's place within an LR pixel, and how many.
+    taps: the first tap's place within an LR pixel, and the number of taps.
     """
     reads = (np.arange(taps[1])[:, None] + taps[0] + places * scale) % (2 * size)
     mirrored: np.ndarray = np.minimum(reads, 2 * size - 1 - reads)
@@ -139,7 +143,7 @@ def _reads(places: np.ndarray, size: int, taps: tuple[int, int], scale: int) -> 
 
 
 def _placed(start: int, taps: np.ndarray, first: int, length: int) -> np.ndarray:
-    """Taps that begin at one pixel as so many that begin at another, `first`; of sum 1."""
+    """The taps that begin at pixel `start`, as `length` taps that begin at pixel `first`; with sum 1."""
     wide = np.zeros(length)
     for place, tap in enumerate(taps, start - first):
         if 0 <= place < length:
@@ -149,7 +153,10 @@ def _placed(start: int, taps: np.ndarray, first: int, length: int) -> np.ndarray
 
 
 def _best_taps(seen: Iterable[np.ndarray], usual: np.ndarray, basis: np.ndarray, ridge: float) -> np.ndarray:
-    """Taps of sum 1 for what they see, (taps, pixels) a channel, drawn to the usual ones."""
+    """The taps, with sum 1, that leave the least share unexplained; a ridge draws them to the `usual` taps.
+
+    seen: for each channel, the values that each tap reads, (taps, pixels). basis: of the components, orthonormal.
+    """
     length = len(usual)
     left, power = np.zeros((2, length, length))
     for channel in seen:

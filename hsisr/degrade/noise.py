@@ -12,10 +12,10 @@ from hsisr.errors import HsisrError
 
 @dataclass(frozen=True)
 class Noise:
-    """Level of additive Gaussian noise; give one of the two.
+    """Level of additive Gaussian noise; give either sigma or snr_db.
 
-    sigma: standard deviation, in the cube's units, >= 0. snr_db: 10 log10 of the mean square of the cube over the
-    variance of the noise, one level for the whole cube.
+    sigma: standard deviation, in the cube's units, >= 0. snr_db: 10 log10(mean square of the cube / variance of the
+    noise), one level for the whole cube.
 
     Example:
 
@@ -59,10 +59,10 @@ def parse_noise(value: "float | Mapping[str, float] | Noise | None") -> Noise | 
 
 
 def scene_seed(seed: int, name: str, part: str = "") -> list[int]:
-    """Seed of one scene's noise: stable over machines and versions, different for each scene and part.
+    """Seed of one scene's noise: the same on all machines and versions, different for each scene and part.
 
-    seed: of the experiment, >= 0. name: the scene's. part: train, test ..., where one scene is cut into several.
-    Raises HsisrError for a seed that is no whole number >= 0.
+    seed: the experiment's seed, >= 0. name: the scene's name. part: train, test ..., if a scene is cut into parts.
+    Raises HsisrError if the seed is not a whole number >= 0.
 
     Example:
 

@@ -1,9 +1,9 @@
-"""The outline of changed ground, finer than an LR pixel: where guide and stand-in must meet to make the LR image.
+"""The outline of changed ground, finer than an LR pixel: the line where guide and stand-in meet to make the LR image.
 
-An LR pixel at the edge of change sees both kinds of ground. The guide at LR resolution is off there by what the changed
-part of its footprint shows, less what the ground itself does. So the part m of each sample that changed is sought that
-explains this best, from 0 to 1, with a short outline (total variation; Rudin, Osher, Fatemi, Physica D 1992), by the
-primal-dual method of Condat (J. Optim. Theory Appl. 2013) and Vu.
+An LR pixel at the edge of change sees both kinds of ground. There, the guide at LR resolution differs from the guide
+that the LR image makes: it shows the changed ground in a part of the footprint. For each sample, hsisr finds the part m
+that changed, from 0 to 1. These parts explain the difference best and have a short outline (total variation; Rudin,
+Osher, Fatemi, Physica D 1992). The method is the primal-dual one of Condat (J. Optim. Theory Appl. 2013) and Vu.
 """
 
 from collections.abc import Iterable
@@ -14,21 +14,21 @@ import numpy as np
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.view import View
 
-#: Cells around what was found in which change may end, and so far inside it that it cannot.
+#: Change may reach this many cells beyond the cells found; cells this far inside them have changed for certain.
 _AROUND, _INSIDE = 2, 2
-#: Cost of a sample's length of outline, and of a changed sample: what tells nothing of itself has not changed.
+#: Cost of a sample's length of outline, and of a changed sample. So a sample without evidence counts as unchanged.
 _OUTLINE, _CHANGED = 0.03, 0.001
-#: Steps of the method; more change nothing that is seen.
+#: Steps of the method. More steps make no visible difference.
 _STEPS = 120
-#: Cells around a region whose footprints reach into it.
+#: Cells up to this distance from a region have footprints that reach into it.
 _REACH = 3
 
 
 def outlined(view: View, found: np.ndarray, made: np.ndarray, off: np.ndarray, spread: np.ndarray) -> np.ndarray:
-    """Part (h o, w o) of each sample of the view that has changed, 0 to 1.
+    """The part that has changed of each sample of the view, (h o, w o), 0 to 1.
 
-    found: (h, w), cells that show change. made: (G, h, w), the guide that the LR image makes. off: (G, h, w), how far
-    the guide, at the cells, lies above it. spread: (G,), standard deviation of the guide's channels.
+    found: (h, w), cells that show change. made: (G, h, w), the guide that the LR image makes. off: (G, h, w), the guide
+    at the cells, less `made`. spread: (G,), standard deviation of the guide's channels.
     """
     from scipy.ndimage import binary_dilation, binary_erosion, find_objects, label
 
@@ -56,9 +56,11 @@ def outlined(view: View, found: np.ndarray, made: np.ndarray, off: np.ndarray, s
 def _explained(
     shown: np.ndarray, left: np.ndarray, seen: np.ndarray, free: np.ndarray, fixed: np.ndarray, axes: list[Any]
 ) -> np.ndarray:
-    """The part m whose `shown` (G, n o, m o), seen at the cells, is `left` (G, n, m) where `seen`.
+    """The changed part of each sample: part * `shown` (G, n o, m o), brought to the cells, gives `left` (G, n, m).
 
-    free: samples that may have changed. fixed: those that have. axes: of `_footprint`, rows and columns.
+    seen: (n, m), the cells that count.
+
+    free: samples that may have changed. fixed: samples that have changed. axes: `_footprint` of rows and of columns.
     """
     rows, columns = axes
 
@@ -66,7 +68,7 @@ def _explained(
         return np.asarray(sum((rows.T @ c @ columns) * channel for c, channel in zip(cells, shown, strict=True)))
 
     def misfit(part: np.ndarray) -> np.ndarray:
-        """Half the slope of the squared misfit of a part, but for what is left."""
+        """Half the gradient of the squared misfit, without the term of `left`."""
         return gathered(np.where(seen, rows @ (part * channel) @ columns.T, 0) for channel in shown)
 
     wanted = gathered(left)
@@ -84,7 +86,7 @@ def _explained(
 
 
 def _largest(operator: Any, free: np.ndarray) -> float:
-    """The largest eigenvalue of a symmetric operator on the samples that are free, by powers."""
+    """The largest eigenvalue of a symmetric operator on the free samples, by power iteration."""
     vector, length = free / max(np.sqrt(free.sum()), 1), 0.0
     for _ in range(15):
         image = operator(vector) * free
@@ -94,7 +96,7 @@ def _largest(operator: Any, free: np.ndarray) -> float:
 
 
 def _footprint(count: int, view: View) -> Any:
-    """Sparse (count, count o): an LR pixel's usual footprint along an axis of cells, over their samples."""
+    """Usual footprints of LR pixels along an axis of `count` cells, over their samples: sparse (count, count o)."""
     from scipy import sparse
 
     places, centres = np.arange(count * view.samples), np.arange(count) * view.samples + (view.samples - 1) / 2

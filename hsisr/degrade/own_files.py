@@ -1,8 +1,8 @@
 """A spectral response or a PSF of the user's own, read from a file and checked.
 
-A response is a table: a row a wavelength, a column a channel. Its first column is the wavelengths in nm where it rises
-from 100 or more throughout; without one, the rows are for the bands in order. A PSF is an array of weights or a grey
-image. Either is normalised when it is used, so the unit does not matter.
+A response is a table with a row for each wavelength and a column for each channel. If the first column starts at 100 or
+more and rises from row to row, it holds the wavelengths in nm. If not, the rows belong to the bands in order.
+A PSF is an array of weights or a grey image. Both are normalised when they are used, so their unit does not matter.
 """
 
 import os
@@ -18,13 +18,13 @@ from hsisr.errors import HsisrError
 RESPONSE_ENDINGS = (".csv", ".txt", ".mat", ".npy")
 PSF_ENDINGS = (*RESPONSE_ENDINGS, ".tif", ".tiff", ".png")
 
-#: The shortest wavelength that is taken for one in nm; what rises below it may be micrometres.
+#: The shortest wavelength that counts as nm. Smaller numbers that rise may be micrometres.
 _LEAST_NM = 100.0
 _MICROMETRES = (0.1, 30.0)
 
 
 def is_file_name(value: Any) -> bool:
-    """Whether the `value` of a setting names a file, by its ending, and not something that comes with hsisr.
+    """Whether the `value` of a setting names a file, as its ending shows, and not something that comes with hsisr.
 
     Example:
 
@@ -35,9 +35,9 @@ def is_file_name(value: Any) -> bool:
 
 
 def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tuple[str, ...], np.ndarray]:
-    """Wavelengths in nm (n,), or None; names of the channels; values (n, channels), >= 0.
+    """Read and return wavelengths in nm (n,) or None, names of the channels, and values (n, channels), >= 0.
 
-    Raises HsisrError, in one line, for a file that cannot be read or holds no such table.
+    Raises HsisrError for a file that cannot be read or holds no such table.
     """
     path = Path(path)
     if path.suffix.lower() not in RESPONSE_ENDINGS:
@@ -71,7 +71,7 @@ def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tupl
 
 
 def read_psf(path: str | os.PathLike[str]) -> np.ndarray:
-    """Weights (rows, columns) >= 0 with sum 1, of the file at `path`. Raises HsisrError if it holds no PSF."""
+    """Weights (rows, columns) >= 0, with sum 1, from the file at `path`. Raises HsisrError if the file holds no PSF."""
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in PSF_ENDINGS:
@@ -96,7 +96,7 @@ def _table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     values = read_plane(path)
     if values.ndim != 2 or values.dtype.kind not in "buif":
         raise HsisrError(f"{path}: {values.dtype} {values.shape}; expected one array of numbers with two axes")
-    return _numbered(values.shape[1]), values.astype(float)
+    return _number_columns(values.shape[1]), values.astype(float)
 
 
 def _text_table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
@@ -123,22 +123,22 @@ def _text_table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
         raise HsisrError(f"{path}: holds no numbers")
     table = np.array(rows)
     if names is None or len(names) != table.shape[1]:
-        names = _numbered(table.shape[1])
+        names = _number_columns(table.shape[1])
     return names, table
 
 
 def _words(line: str) -> list[str]:
-    if ";" in line:  # as spreadsheets write it where the comma is for decimals
+    if ";" in line:  # spreadsheets separate by `;` where the comma marks decimals
         return line.replace(",", ".").split(";")
     return re.split(r"\s*[,\t]\s*|\s+", line.strip())
 
 
-def _numbered(columns: int) -> tuple[str, ...]:
+def _number_columns(columns: int) -> tuple[str, ...]:
     return tuple(f"column {number + 1}" for number in range(columns))
 
 
 def _grey(path: Path) -> np.ndarray:
-    """An image of one band, or of several that are the same."""
+    """Read an image of one band, or of several equal bands."""
     from hsisr.datasets.readers import read_scene
 
     cube = read_scene(path).filled_cube

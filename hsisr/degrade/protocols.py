@@ -26,7 +26,7 @@ from hsisr.errors import HsisrError, did_you_mean
 class Degradation:
     """One way from HR to LR: kernel (None: no blur), sampling, border and phase as in `build_sampler`, then noise.
 
-    clips: whether LR is clipped to [0, 1] where the protocol clips.
+    clips: whether LR is clipped to [0, 1], if the protocol clips.
     """
 
     kernel: np.ndarray | None
@@ -41,16 +41,17 @@ class Degradation:
         return build_sampler(self.kernel, self.sampling, scale, shape, self.border, self.phase)
 
     def crop_sampler(self, scale: int, shape: tuple[int, int]) -> Sampler | CropSampler:
-        """The linear part for a single image, which costs less to make where that image is a small one."""
+        """The linear part for a single image; quicker to make if the image is small."""
         if max(shape) > _LARGEST_CROP_PX:
             return self.sampler(scale, shape)
         return build_crop_sampler(self.kernel, self.sampling, scale, shape, self.border, self.phase)
 
 
-#: What a protocol may be scored by: the names of `hsisr.metrics.CONVENTIONS`, which stands above this package.
+#: Conventions by which a protocol may be scored. They are the names of `hsisr.metrics.CONVENTIONS`, which this package
+#: may not import.
 CONVENTIONS = ("mulsr", "mixup", "plain", "uestc", "dhif", "mogdcn", "dian", "ual")
 
-#: Side of an image, HR pixels, beyond which full matrices take longer than sparse ones.
+#: If an image has a longer side than this, in HR pixels, full matrices take longer than sparse ones.
 _LARGEST_CROP_PX = 256
 
 
@@ -58,16 +59,16 @@ _LARGEST_CROP_PX = 256
 class Protocol:
     """A named rule from scene to pair.
 
-    name: as used in paths, `[a-z][a-z-]*`. description: one line. psf: None where the sampling needs no blur.
-    sampling, border: see `hsisr.degrade.sampling`. phase: of `strided`, HR pixels, or what makes it of the scale.
+    name: as used in paths, `[a-z][a-z-]*`. description: one line. psf: None if the sampling needs no blur.
+    sampling, border: see `hsisr.degrade.sampling`. phase: of `strided`, in HR pixels, or a function of the scale.
     noise: on the LR image. clips: whether LR is clipped to [0, 1].
-    needs_guide: whether a guide is simulated for a scene that has none. response: the default one, or None.
-    real_guide: whether a scene's own guide goes before a simulated one. convention: of the scores; None: no reference.
-    cuts_back: whether a size that does not divide by the scale gives one LR pixel more, and what is super-resolved is
-    cut back to the reference; else the scene is cropped at the bottom and right first.
-    patch_first: whether a training patch is cut out of the HR scene and then degraded, which differs at its border from
-    a patch of the degraded scene.
-    training: draws a random degradation (rng, scale) for training patches, or None where training is as the test.
+    needs_guide: whether a guide is simulated for a scene that has none. response: the default response, or None.
+    real_guide: whether a scene's own guide replaces a simulated one. convention: of the scores; None: no reference.
+    cuts_back: for scenes whose size is no multiple of the scale. True: the LR image gets one pixel more, and the
+    super-resolved image is cut back to the reference. False: the scene is cropped first, at the bottom and right.
+    patch_first: whether a training patch is cut out of the HR scene and then degraded. Its border then differs from the
+    border of a patch of the degraded scene.
+    training: function (rng, scale) that draws a random degradation for training patches; None: training is as the test.
     """
 
     name: str
@@ -107,7 +108,7 @@ class Protocol:
         return replace(self, name=f"{self.name}-own-psf", psf=ArrayPsf(weights))
 
     def turns_with_scene(self, scale: int) -> bool:
-        """Whether turning or mirroring a scene turns or mirrors its LR image alike. scale: HR pixels per LR pixel."""
+        """Whether a turned or mirrored scene gives the LR image turned or mirrored. scale: HR pixels per LR pixel."""
         return _turns(self, scale)
 
     def degradation(self, scale: int) -> Degradation:
@@ -134,8 +135,9 @@ _MULSR_SAMPLINGS = ("bicubic", "bilinear", "strided")
 def _mulsr_training(rng: np.random.Generator, scale: int) -> Degradation:
     """MulSR's random training degradation.
 
-    As published, except for the isotropic kernel, whose peak the program puts at index (0, 0): ours is centred, at
-    k // 2 before an interpolating sampler and at k // 2 + (scale - 1) / 2 before the strided one.
+    As published, except for the isotropic kernel. The program puts its peak at index (0, 0); here the kernel is
+    centred. Its peak lies at k // 2 before an interpolating sampler, and at k // 2 + (scale - 1) / 2 before the strided
+    one.
     """
     size, l1, l2, theta, isotropic, sampling, noise = _draw(rng, scale)
     if isotropic and sampling != "strided":
@@ -146,10 +148,10 @@ def _mulsr_training(rng: np.random.Generator, scale: int) -> Degradation:
 
 
 def _literal_training(rng: np.random.Generator, scale: int) -> Degradation:
-    """MulSR's random training degradation to the letter: the same draws as `_mulsr_training`.
+    """MulSR's random training degradation exactly as published: the same draws as `_mulsr_training`.
 
-    An isotropic kernel is a quarter of a Gaussian, with its peak at index (0, 0), so that it moves the image by up to
-    half the kernel towards the upper left. LR without noise is not clipped.
+    An isotropic kernel is a quarter of a Gaussian, with its peak at index (0, 0). So it moves the image by up to half
+    the kernel towards the upper left. LR images without noise are not clipped.
     """
     size, l1, l2, theta, isotropic, sampling, noise = _draw(rng, scale)
     if isotropic:
@@ -170,9 +172,10 @@ def _aligned_training(rng: np.random.Generator, scale: int) -> Degradation:
 
 
 def _draw(rng: np.random.Generator, scale: int) -> tuple[int, float, float, float, bool, str, Noise]:
-    """Kernel size, variances, angle, whether isotropic, sampling, noise: uniform over MulSR's ranges.
+    """Draw kernel size, variances, angle, whether isotropic, sampling and noise, uniformly over MulSR's ranges.
 
-    The isotropic half draws a standard deviation, not a variance. Noise comes on four patches out of five.
+    Half of the kernels are isotropic: for them, a standard deviation is drawn, not a variance. Four patches out of five
+    get noise.
     """
     size = _MULSR_SIZES[rng.integers(len(_MULSR_SIZES))]
     isotropic = bool(rng.random() < 0.5)
@@ -199,8 +202,9 @@ _MULSR = Protocol(
     training=_mulsr_training,
 )
 
-#: UAL's five kernels: suffix of the protocol's name, taps an axis, sigma in HR pixels. It is twice the one that is
-#: stated, as the program halves the distances. Even ones lie on the LR pixel, odd ones on the block's first HR pixel.
+#: UAL's five kernels: suffix of the protocol's name, taps along an axis, sigma in HR pixels. The sigma is twice the
+#: stated one, because the program halves the distances. Kernels with an even number of taps lie on the LR pixel, the
+#: others on the block's first HR pixel.
 _UAL_KERNELS = (("", 8, 6.0), ("-seven", 7, 1.0), ("-nine", 9, 4.0), ("-thirteen", 13, 8.0), ("-fifteen", 15, 3.0))
 
 
@@ -220,7 +224,7 @@ def _behind_middle(scale: int) -> int:
     return scale // 2 + 1
 
 
-#: Protocols under which others print tables of CAVE: docs/leagues.md.
+#: Protocols of tables that other groups print for CAVE: docs/leagues.md.
 _LEAGUES = (
     Protocol(
         "uestc",
@@ -274,7 +278,7 @@ _LEAGUES = (
     ),
 )
 
-#: Every protocol by name. A new one is one entry here.
+#: Every protocol by name. To add a protocol, add an entry here.
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
@@ -329,7 +333,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def find_protocol(protocol: str | Protocol) -> Protocol:
-    """A protocol by name; a Protocol is returned as it is. Raises HsisrError, naming the known ones.
+    """Find a protocol by name; a Protocol is returned as it is. Raises HsisrError for an unknown name.
 
     Example:
 
@@ -356,11 +360,11 @@ def _turns(protocol: Protocol, scale: int) -> bool:
     return all(float(np.abs(image - inner).max()) < _SAME * largest for image in turned)
 
 
-#: Part of the largest weight below which two weights are the same but for rounding.
+#: Two weights are equal up to rounding if they differ by less than this part of the largest weight.
 _SAME = 1e-9
 
 
 @lru_cache(maxsize=8)
 def fixed_sampler(protocol: Protocol, scale: int, shape: tuple[int, int]) -> Sampler:
-    """The linear part of a protocol's test degradation; kept, as a benchmark asks for the same one again and again."""
+    """The linear part of a protocol's test degradation; cached, because a benchmark asks for it many times."""
     return protocol.degradation(scale).sampler(scale, shape)

@@ -12,7 +12,7 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 
-#: Full width at half maximum of a Gaussian over its standard deviation, 2 sqrt(2 ln 2), as Wald's protocol rounds it.
+#: Full width at half maximum of a Gaussian / its standard deviation: 2 sqrt(2 ln 2), as Wald's protocol rounds it.
 FWHM_PER_SIGMA = 2.35482
 
 #: A sampled Gaussian ends at its first sample beyond this many standard deviations.
@@ -22,10 +22,10 @@ REACH_SIGMA = 4.0
 def anisotropic_gaussian(size: int, scale: int, l1: float, l2: float, theta: float) -> np.ndarray:
     """MulSR's anisotropic Gaussian kernel, (size, size), float64, sum 1.
 
-    size: odd number of taps an axis. l1, l2: variances along the main axes, in HR pixels squared, > 0.
+    size: odd number of taps along an axis. l1, l2: variances along the main axes, in HR pixels squared, > 0.
     theta: angle of the first axis, in radians. The weight at column X, row Y is exp(-v^T Sigma^-1 v / 2) with
-    v = (X, Y) - m and m = floor(size / 2) + (scale - size mod 2) / 2 on both axes: the peak lies at the centre of
-    a block of `scale` pixels counted from the middle tap, which is right for strided sampling only.
+    v = (X, Y) - m and m = floor(size / 2) + (scale - size mod 2) / 2 on both axes. So the peak lies at the centre of
+    a block of `scale` pixels, counted from the middle tap. This is right for strided sampling only.
     Source: MulSR (IEEE TGRS 2023), the published program. Raises HsisrError for an even size or a variance <= 0.
 
     Example:
@@ -51,7 +51,7 @@ def sampled_gaussian(rows: np.ndarray, columns: np.ndarray, l1: float, l2: float
     cos, sin = math.cos(theta), math.sin(theta)
     x, y = np.meshgrid(np.asarray(columns, dtype=float), np.asarray(rows, dtype=float))
     exponent = -0.5 * ((cos * x + sin * y) ** 2 / l1 + (cos * y - sin * x) ** 2 / l2)
-    # The largest weight is made 1 first: a narrow kernel whose peak lies far outside its window would underflow to 0/0.
+    # The largest weight becomes 1 first: else a narrow kernel with a peak far outside its window underflows to 0/0.
     kernel = np.exp(exponent - exponent.max())
     normalised: np.ndarray = kernel / kernel.sum()
     return normalised
@@ -61,7 +61,7 @@ def skewed_gaussian(centre_px: float, sigma_px: float, skew: float = 0.0) -> tup
     """A Gaussian along one axis, sampled at whole pixels out to REACH_SIGMA: number of the first pixel, and its taps.
 
     centre_px: its centroid, any number. sigma_px: standard deviation. skew: weight of the third Hermite polynomial
-    (Gram-Charlier), which leaves the centroid where it is. The taps have sum 1.
+    (Gram-Charlier), which does not move the centroid. The taps have sum 1.
     """
     reach = REACH_SIGMA * sigma_px
     reads = np.arange(math.floor(centre_px - reach), math.ceil(centre_px + reach) + 1)
@@ -83,7 +83,7 @@ def sigma_of_mtf(gain: float, scale: int) -> float:
 def centred_offsets(reach_px: float, even: bool) -> np.ndarray:
     """Sample offsets (HR px) symmetric about 0, out to the first one beyond `reach_px`.
 
-    even: offsets at the halves (an even number of them), for a peak between two pixels; else at whole pixels.
+    even: True: an even number of offsets, at half pixels, for a peak between two pixels. False: at whole pixels.
     """
     last = math.floor(reach_px + 0.5) + 0.5 if even else math.floor(reach_px) + 1.0
     return np.arange(-last, last + 1)
@@ -104,7 +104,7 @@ class Psf(ABC):
 
     @abstractmethod
     def kernel(self, scale: int, even: bool) -> np.ndarray:
-        """Weights (rows, columns), sum 1; an even or an odd number of them an axis, centred on their middle."""
+        """Weights (rows, columns), sum 1, around their middle. even: whether an axis has an even number of weights."""
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ class GaussianPsf(Psf):
 class AnisotropicPsf(Psf):
     """Anisotropic Gaussian of fixed extent, centred.
 
-    l1, l2: variances (HR px squared). theta: angle (radians). taps: odd number of samples an axis around a pixel;
-    around a point between two pixels one more.
+    l1, l2: variances (HR px squared). theta: angle (radians). taps: odd number of samples along an axis, for a kernel
+    around a pixel. A kernel around a point between two pixels has one more.
     """
 
     l1: float
@@ -183,7 +183,7 @@ class AnisotropicPsf(Psf):
 
 @dataclass(frozen=True)
 class BlockShiftedPsf(AnisotropicPsf):
-    """MulSR's kernel as published: its peak is moved to the centre of a block of `scale` pixels (see above)."""
+    """MulSR's kernel as published, with its peak at the centre of a block of pixels (see `anisotropic_gaussian`)."""
 
     @property
     def description(self) -> str:
@@ -191,7 +191,7 @@ class BlockShiftedPsf(AnisotropicPsf):
         return f"{super().description}, shifted by (scale - 1) / 2 px as published"
 
     def kernel(self, scale: int, even: bool) -> np.ndarray:
-        """The published kernel, an odd number of taps an axis."""
+        """The published kernel, with an odd number of taps along an axis."""
         return anisotropic_gaussian(self.taps, scale, self.l1, self.l2, self.theta)
 
 
@@ -199,7 +199,7 @@ class BlockShiftedPsf(AnisotropicPsf):
 class WindowedGaussianPsf(Psf):
     """Isotropic Gaussian in a window of fixed size, as MATLAB's `fspecial` makes it.
 
-    sigma_px: standard deviation in HR pixels. taps: samples an axis, of either parity; None: as many as the scale.
+    sigma_px: standard deviation in HR pixels. taps: samples along an axis, even or odd; None: as many as the scale.
     """
 
     sigma_px: float
@@ -212,7 +212,7 @@ class WindowedGaussianPsf(Psf):
         return f"Gaussian, sigma {self.sigma_px:g} HR px, {side} x {side} samples"
 
     def kernel(self, scale: int, even: bool) -> np.ndarray:
-        """Point samples about the window's middle, normalised; their number is the window's, whatever `even` says."""
+        """Point samples around the window's middle, normalised. `even` has no effect: the window gives their number."""
         taps = scale if self.taps is None else self.taps
         offsets = np.arange(taps) - (taps - 1) / 2
         return sampled_gaussian(offsets, offsets, self.sigma_px**2, self.sigma_px**2, 0.0)
@@ -222,7 +222,7 @@ class WindowedGaussianPsf(Psf):
 class BlockMeanPsf(Psf):
     """Mean of the scale x scale pixels that an LR pixel covers.
 
-    Centred on a pixel instead, at an even scale, the outermost pixels count half.
+    If the kernel is centred on a pixel although the scale is even, the outermost pixels count half.
     """
 
     description = "block mean"

@@ -1,12 +1,12 @@
 """Spectral responses: how much each band of a scene contributes to each channel of the guide.
 
 A response is a table in `responses/<name>.csv`: comment lines `# source:` and `# kind:` (`measured`, or `boxcar`
-for flat between published band edges), then the wavelength in nanometres and one column a channel.
+for flat between published band edges), then a column of wavelengths in nanometres and one column for each channel.
 
-A name that ends in `@index` asks for the table as it stands: its first row is for the first band, whatever the bands'
-wavelengths are. The papers' programs apply theirs so, also to Harvard, whose bands lie 20 nm beside the table's.
+A name that ends in `@index` takes the table as it is: its first row belongs to the first band, whatever the bands'
+wavelengths are. The papers' programs do this, even with Harvard, whose bands lie 20 nm away from the table's.
 
-The path of a file (`hsisr.degrade.own_files`) goes wherever a name goes.
+The path of a file (`hsisr.degrade.own_files`) can stand wherever a name can.
 """
 
 import math
@@ -25,7 +25,7 @@ _FOLDER = resources.files(__package__) / "responses"
 #: Names of the responses that come with the package.
 RESPONSES = tuple(sorted(file.name.removesuffix(".csv") for file in _FOLDER.iterdir() if file.name.endswith(".csv")))
 
-#: Ending of a name that asks for a response by number of the band instead of its wavelength.
+#: Ending of a response's name that assigns the table's rows by the bands' numbers, not by their wavelengths.
 BY_INDEX = "@index"
 
 #: Mixing of R, G, B into the eight channels of Spectral Mixup (arXiv 2101.07589): rgb @ this, as published.
@@ -37,7 +37,7 @@ RGB_TO_EIGHT = np.array(
     ]
 )
 
-#: The table that Spectral Mixup's V (arXiv 2101.07589) is made of.
+#: The table from which Spectral Mixup's matrix V (arXiv 2101.07589) is made.
 MIXUP_RESPONSE = "cie1964"
 #: Bands for which Spectral Mixup published its 31 x 8 matrix.
 MIXUP_WAVELENGTHS_NM = np.linspace(400.0, 700.0, 31)
@@ -50,8 +50,8 @@ _MIXUP_GAIN_PER_NM = 0.008472997
 class ResponseTable:
     """A response as published: values (wavelengths, channels), >= 0, in any unit.
 
-    wavelengths_nm: None for a table of the user's own whose rows are for the bands in order. kind: `measured`, `boxcar`
-    or `own`. source: where the table comes from.
+    wavelengths_nm: None for a user's table whose rows belong to the bands in order. kind: `measured`, `boxcar` or
+    `own`. source: where the table comes from.
     """
 
     name: str
@@ -65,11 +65,11 @@ class ResponseTable:
 def response(name: str | os.PathLike[str], wavelengths_nm: np.ndarray, fwhm_nm: np.ndarray | None = None) -> np.ndarray:
     """A response resampled to a sensor's bands: (channels, bands), float64, every row >= 0 with sum 1.
 
-    wavelengths_nm: (bands,) band centres in any order. fwhm_nm: (bands,) widths; where given, the table is averaged
-    over each band's Gaussian, else read at its centre by linear interpolation. On the table's own wavelengths
-    the published values stay as they are. Outside its table a response is 0.
-    name: may be a file; may end in `@index`; of the wavelengths, only their number counts then.
-    Raises HsisrError for an unknown name, or when a channel lies outside the bands.
+    name: of a response, or a file; may end in `@index`. Then only the number of wavelengths counts.
+    wavelengths_nm: (bands,) band centres in any order. fwhm_nm: (bands,) widths. With widths, the table is averaged
+    over each band's Gaussian. Without them, it is read at the band's centre, by linear interpolation. At the table's
+    own wavelengths, the published values stay as they are. Outside its table, a response is 0.
+    Raises HsisrError for an unknown name, or if a channel lies outside the bands.
 
     Example:
 
@@ -81,14 +81,14 @@ def response(name: str | os.PathLike[str], wavelengths_nm: np.ndarray, fwhm_nm: 
         return response_by_index(name, len(wavelengths_nm))
     table = load_response(name)
     assert table.wavelengths_nm is not None  # else it goes by index
-    centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
+    centres = _check_bands(wavelengths_nm, "wavelengths_nm")
     on_grid = centres.shape == table.wavelengths_nm.shape and np.allclose(centres, table.wavelengths_nm, 0, 1e-6)
     if on_grid:
         matrix = table.values.T
     elif fwhm_nm is None:
         matrix = _interpolate(table, centres)
     else:
-        matrix = _band_average(table, centres, _checked_bands(fwhm_nm, "fwhm_nm", len(centres)))
+        matrix = _band_average(table, centres, _check_bands(fwhm_nm, "fwhm_nm", len(centres)))
     sums = matrix.sum(axis=1)
     empty = [channel for channel, total in zip(table.channels, sums, strict=True) if not total > 0]
     if empty:
@@ -101,9 +101,9 @@ def response(name: str | os.PathLike[str], wavelengths_nm: np.ndarray, fwhm_nm: 
 
 
 def response_by_index(name: str, bands: int) -> np.ndarray:
-    """A response whose rows are applied to bands in order: (channels, bands), float64, every row with sum 1.
+    """A response whose rows belong to the bands in order: (channels, bands), float64, every row with sum 1.
 
-    name: with or without `@index`. Raises HsisrError for an unknown name, or if its table is for another number.
+    name: with or without `@index`. Raises HsisrError for an unknown name, or if its table has not `bands` rows.
     """
     table = load_response(name)
     if len(table.values) != bands:
@@ -121,14 +121,15 @@ def response_by_index(name: str, bands: int) -> np.ndarray:
 
 
 def goes_by_index(name: str) -> bool:
-    """Whether a response is applied by number of the band: `@index` says so, or its table has no wavelengths."""
+    """Whether a response goes by the bands' numbers: `@index` says so, or its table has no wavelengths."""
     return name.endswith(BY_INDEX) or load_response(name).wavelengths_nm is None
 
 
 def load_response(name: str) -> ResponseTable:
-    """Read and return a response's table, also of a name that ends in `@index`.
+    """Read and return a response's table.
 
-    name: one of RESPONSES, or a file. Raises HsisrError, naming the known ones, and for a file that holds no response.
+    name: one of RESPONSES, or a file; may end in `@index`. Raises HsisrError for an unknown name, and for a file that
+    holds no response.
     """
     name = name.removesuffix(BY_INDEX)
     if own_files.is_file_name(name):
@@ -151,7 +152,7 @@ def _load_packaged(name: str) -> ResponseTable:
 
 
 def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
-    """The guide (G, H, W), in the cube's type, that a response's `matrix` (G, B) makes of a `cube` (B, H, W).
+    """The guide (G, H, W), in the cube's type, that a response's `matrix` (G, B) makes from a `cube` (B, H, W).
 
     Example:
 
@@ -163,7 +164,7 @@ def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
         whole: np.ndarray = (matrix @ cube.reshape(len(cube), -1)).reshape(-1, *cube.shape[1:])
         return whole
     guide = np.empty((len(matrix), *cube.shape[1:]), cube.dtype)
-    for row in range(0, cube.shape[1], _ROWS):  # a few rows at a time in float64, to round once at little memory
+    for row in range(0, cube.shape[1], _ROWS):  # a few rows at a time in float64: rounds once, needs little memory
         block = cube[:, row : row + _ROWS].astype(np.float64)
         guide[:, row : row + _ROWS] = np.tensordot(matrix, block, axes=1)
     return guide
@@ -182,7 +183,7 @@ def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
         >>> degrade.spectral_mixup_matrix(np.linspace(400, 700, 31)).shape
         (31, 8)
     """
-    centres = _checked_bands(wavelengths_nm, "wavelengths_nm")
+    centres = _check_bands(wavelengths_nm, "wavelengths_nm")
     if len(centres) < 2:
         raise HsisrError("spectral mixup matrix: one band has no spacing; expected two or more wavelengths")
     order = np.argsort(centres, kind="stable")
@@ -199,7 +200,7 @@ def spectral_mixup_matrix(wavelengths_nm: np.ndarray) -> np.ndarray:
 _ROWS = 64
 
 
-def _checked_bands(values: np.ndarray, what: str, count: int | None = None) -> np.ndarray:
+def _check_bands(values: np.ndarray, what: str, count: int | None = None) -> np.ndarray:
     values = np.asarray(values, dtype=float)
     shape_is_right = values.ndim == 1 and len(values) > 0 and count in (None, len(values))
     if not shape_is_right or not np.isfinite(values).all() or not (values > 0).all():

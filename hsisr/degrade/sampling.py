@@ -1,8 +1,8 @@
 """Linear degradations as sparse matrices, one pair per separable term, evaluated only where an LR pixel is read.
 
-Blur by any kernel followed by any sampling on a grid is  y = sum_r  A_r x C_r^T  for each band: the kernel is split
-by a singular value decomposition into outer products u_r v_r^T, and A_r (C_r) is the sampling of the rows (columns)
-times the correlation with u_r (v_r). Nothing is computed at HR positions that no LR pixel reads.
+A blur and a sampling on a grid give  y = sum_r  A_r x C_r^T  for each band. A singular value decomposition splits the
+kernel into outer products u_r v_r^T. A_r is the sampling of the rows times the correlation with u_r; C_r is the
+sampling of the columns times the correlation with v_r. Nothing is computed at HR positions that no LR pixel reads.
 """
 
 import math
@@ -52,7 +52,7 @@ class Sampler:
 
 @dataclass(frozen=True, eq=False)
 class CropSampler:
-    """The same as `Sampler`, of full matrices, which are made sooner and suit an image of one small size.
+    """The same as `Sampler`, with full matrices. They are quicker to make and suit small images.
 
     rows: (h, terms, H). reads: first and end HR row that each LR row reads. columns: (terms * W, w).
     """
@@ -81,21 +81,21 @@ def build_sampler(
 ) -> Sampler:
     """Blur by `kernel` (None: no blur), then `sampling` by 1/scale, for images of `shape` = (H, W).
 
-    kernel: (rows, columns), read as a correlation. Before `centre` its middle lies on the LR pixel's centre, which
-    takes an even number of taps at even scales and an odd one at odd scales; otherwise its tap n // 2 lies on the
-    pixel that is read. border: what the blur reads outside the image: `reflect` (mirrored, edge sample repeated),
-    `nearest`, or `wrap`, the opposite side of the image. phase: of `strided`, 0 .. scale - 1. H and W are multiples of
-    scale, but for `imresize`, which rounds up.
+    kernel: (rows, columns), read as a correlation. For `centre`, its middle lies on the LR pixel's centre: even scales
+    need an even number of taps, odd scales an odd number. For other samplings, tap n // 2 lies on the pixel that is
+    read. border: what the blur reads outside the image: `reflect` (mirrored, edge sample repeated), `nearest`, or
+    `wrap` (the opposite side of the image). phase: of `strided`, 0 .. scale - 1. H and W must be multiples of scale,
+    except for `imresize`, which rounds up.
     """
-    left, right = _separated(kernel, np.finfo(float).eps)
+    left, right = _separate(kernel, np.finfo(float).eps)
     rows = [_axis(shape[0], scale, taps, sampling, border, phase) for taps in left]
     columns = [_axis(shape[1], scale, taps, sampling, border, phase) for taps in right]
     sparse = _sparse()
     return Sampler(sparse.vstack(rows, format="csr"), sparse.hstack(columns, format="csr"), len(left))
 
 
-#: Part of the largest singular value of a kernel below which `build_crop_sampler` leaves a term out: it is far below
-#: what float32, in which crops are kept, can tell apart.
+#: `build_crop_sampler` leaves out terms whose singular value is below this part of the kernel's largest one. Crops are
+#: kept in float32, which cannot show such small terms.
 CROP_PRECISION = 1e-11
 
 
@@ -107,8 +107,8 @@ def build_crop_sampler(
     border: str = "reflect",
     phase: int = 0,
 ) -> CropSampler:
-    """As `build_sampler`, quick where every crop of one size has a kernel of its own; exact to CROP_PRECISION."""
-    left, right = _separated(kernel, CROP_PRECISION)
+    """As `build_sampler`, but quicker if every crop has a kernel of its own; exact to CROP_PRECISION."""
+    left, right = _separate(kernel, CROP_PRECISION)
     units, reads = _unit_axes(shape[0], scale, left.shape[1], sampling, border, phase)
     rows = (left @ units).reshape(len(left), -1, shape[0]).transpose(1, 0, 2)
     units, _ = _unit_axes(shape[1], scale, right.shape[1], sampling, border, phase)
@@ -116,7 +116,7 @@ def build_crop_sampler(
     return CropSampler(np.ascontiguousarray(rows), reads, columns.reshape(-1, columns.shape[2]))
 
 
-def _separated(kernel: np.ndarray | None, precision: float) -> tuple[np.ndarray, np.ndarray]:
+def _separate(kernel: np.ndarray | None, precision: float) -> tuple[np.ndarray, np.ndarray]:
     """A kernel as a sum of outer products: taps along the rows and along the columns, (terms, taps) each."""
     if kernel is None:
         kernel = np.ones((1, 1))
@@ -129,8 +129,10 @@ def _separated(kernel: np.ndarray | None, precision: float) -> tuple[np.ndarray,
 def _unit_axes(
     size: int, scale: int, taps: int, sampling: str, border: str, phase: int
 ) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """`_axis` of each tap alone, (taps, size // scale * size), of which that of any taps is a sum; and the first and
-    end input that each output may read."""
+    """`_axis` of each tap alone, (taps, size // scale * size), and the first and end input that each output may read.
+
+    The `_axis` of any taps is a weighted sum of these.
+    """
     units = np.stack([_axis(size, scale, unit, sampling, border, phase).toarray() for unit in np.eye(taps)])
     read = [np.flatnonzero(row) for row in (units != 0).any(axis=0)]
     return units.reshape(taps, -1), [(int(inputs[0]), int(inputs[-1]) + 1) for inputs in read]
@@ -150,7 +152,7 @@ def interpolate(
 
     array: (..., H, W), float. kind: `bicubic` (a = -0.75) or `bilinear`. Returns (..., floor(factor H),
     floor(factor W)) in the array's type; computed in float64. Bicubic values may overshoot the input's range.
-    shift_px: (rows, columns) of the result by which the array's samples lie beside the centres of their blocks.
+    shift_px: distance (rows, columns) of the array's samples from the centres of their blocks, in the result's pixels.
     Raises HsisrError for an unknown kind, a factor that is not a positive number or an empty result.
 
     Example:
@@ -171,11 +173,11 @@ def interpolate(
     return _resize(array, factor, axis_matrix)
 
 
-def interpolated(cube: np.ndarray, valid: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def interpolate_at(cube: np.ndarray, valid: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A cube (B, H, W) at places (2, n, m), rows and columns in its pixels: values (B, n, m) float32, and valid (n, m).
 
-    By quintic splines, which lose less than cubic ones; samples that are not valid are replaced by the nearest one
-    before. A value is valid where the four pixels around its place are. A place outside is not.
+    Interpolates by quintic splines, which lose less than cubic ones. Before that, the nearest valid sample replaces an
+    invalid one. A value is valid if the four pixels around its place are valid. A place outside the cube is not valid.
     """
     from scipy.ndimage import map_coordinates
 
@@ -215,7 +217,7 @@ def imresize(array: np.ndarray, factor: float, antialiasing: bool = True) -> np.
 def cubic_kernel(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
     """Weights at a distance (pixels, any sign): Keys' cubic convolution (IEEE TASSP 1981) with slope parameter a.
 
-    a: -0.5 in MATLAB's imresize, -0.75 in torch's interpolation. Nothing beyond 2 pixels.
+    a: -0.5 in MATLAB's imresize, -0.75 in torch's interpolation. Weights beyond 2 pixels are 0.
     """
     x = np.abs(distance)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
@@ -223,12 +225,12 @@ def cubic_kernel(distance: np.ndarray, a: float = -0.5) -> np.ndarray:
     return np.where(x <= 1, near, np.where(x < 2, far, 0.0))
 
 
-#: Forgives the rounding of factor * size, so that 49 * (1 / 49) makes one pixel, not none.
+#: Tolerance for the rounding of factor * size: 49 * (1 / 49) must give one pixel, not none.
 _EPS = 1e-9
 
 
 def _sparse() -> Any:
-    # scipy.sparse takes longer to import than the rest of the package, and configuration needs none of it.
+    # scipy.sparse takes longer to import than the rest of the package, and reading a configuration does not need it.
     from scipy import sparse
 
     return sparse
@@ -291,7 +293,7 @@ def _resize(array: np.ndarray, factor: float, axis_matrix: Callable[[int, int], 
 
 
 def _matrix(reads: np.ndarray, weights: np.ndarray, size: int) -> Any:
-    """Sparse (len(reads), size) with `weights` at the columns `reads`; where a row reads a pixel twice they add up."""
+    """Sparse (len(reads), size) with `weights` at the columns `reads`. Weights of the same column in a row add up."""
     sparse = _sparse()
     rows = np.repeat(np.arange(len(reads)), reads.shape[1])
     matrix = sparse.coo_array((weights.ravel(), (rows, reads.ravel())), shape=(len(reads), size)).tocsr()

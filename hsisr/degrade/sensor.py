@@ -1,4 +1,4 @@
-"""What is known of how an LR image and its guide were taken: footprint of an LR pixel, response, noise, mask."""
+"""What is known about how an LR image and its guide were taken: footprint of an LR pixel, response, noise, mask."""
 
 import math
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from hsisr.degrade.sampling import Sampler, correlation_axis
 class Footprint:
     """The weights with which LR pixel i reads the HR pixels: PSF, sampling and shift in one, separable.
 
-    rows, columns: taps along each axis, sum 1. start: (row, column) of the first tap, HR pixels counted from the first
-    pixel i scale of the block that the LR pixel covers.
+    rows, columns: taps along each axis, sum 1. start: (row, column) of the first tap, in HR pixels. It counts from
+    i * scale, the first pixel of the block that LR pixel i covers.
     """
 
     rows: np.ndarray
@@ -25,7 +25,7 @@ class Footprint:
     start: tuple[int, int]
 
     def sampler(self, scale: int, shape: tuple[int, int]) -> Sampler:
-        """What the sensor makes of images of `shape` = (H, W): (C, H, W) -> (C, h, w); borders are mirrored.
+        """The sampler that reads images of `shape` = (H, W) as the sensor: (C, H, W) -> (C, h, w); mirrored borders.
 
         scale: HR pixels per LR pixel, on each axis.
         """
@@ -36,7 +36,7 @@ class Footprint:
     def shift_px(self, scale: int) -> tuple[float, float]:
         """Centroid of the weights less the centre of the block, (rows, columns) in HR pixels.
 
-        scale: HR pixels per LR pixel, on each axis, which is the side of the block.
+        scale: HR pixels per LR pixel, on each axis; the side of the block.
 
         Example:
 
@@ -58,7 +58,7 @@ class Footprint:
 
 @dataclass(frozen=True, eq=False)
 class Sensor:
-    """How LR image and guide were taken; None where it is not known.
+    """How LR image and guide were taken; None: not known.
 
     footprint: of an LR pixel. response: (G, B), guide = response @ bands + offset. offset: (G,), None: 0.
     noise_sigma: standard deviation of the LR image's noise. mask: (H, W), True where a pixel is valid.
@@ -73,7 +73,7 @@ class Sensor:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class KnownSensor(Sensor):
-    """A sensor of which all is known or estimated: see `hsisr.degrade.estimation.estimate_sensor`."""
+    """A sensor whose values are all known or estimated: see `hsisr.degrade.estimation.estimate_sensor`."""
 
     footprint: Footprint
     response: np.ndarray
@@ -87,16 +87,16 @@ def whole_lr_pixels(valid: np.ndarray, scale: int) -> np.ndarray:
 
 
 def sensor_in(footprint: Footprint | None, valid: np.ndarray, scale: int) -> Sensor:
-    """What is known of the sensor in a part of a scene whose HR pixels are valid or not, (H, W).
+    """What is known about the sensor in a part of a scene. valid: (H, W), True where an HR pixel is valid.
 
-    Where no LR pixel is complete, the mask is left out: what invalid pixels were filled with is all there is then.
+    If no LR pixel is complete, the mask is left out: then the LR image holds nothing but filled pixels.
     """
     some = whole_lr_pixels(valid, scale).any() and not valid.all()
     return Sensor(footprint=footprint, mask=valid if some else None)
 
 
 def sensor_of(metadata: Mapping[str, Any], mask: np.ndarray | None = None) -> Sensor:
-    """The sensor that the metadata of a pair or of a pair file describes; under `full` only the mask is known."""
+    """The sensor that the metadata of a pair, or of a pair file, describe; under `full` this is the mask alone."""
     if str(metadata["sampling"]).startswith("none"):
         return Sensor(mask=mask)
     kernel = None if metadata["kernel"] is None else np.asarray(metadata["kernel"], dtype=float)
@@ -116,7 +116,7 @@ def footprint_of(degradation: Degradation, scale: int) -> Footprint:
     A kernel that is not separable is replaced by its best separable approximation in the least-squares sense.
     """
     taps = 1 if degradation.kernel is None else max(degradation.kernel.shape)
-    middle = math.ceil(taps / scale) + 3  # LR pixels that keep this one clear of the borders
+    middle = math.ceil(taps / scale) + 3  # an LR pixel that no border reaches
     weights = degradation.sampler(scale, ((2 * middle + 1) * scale,) * 2).impulse_response(middle, middle)
     left, _, right = np.linalg.svd(weights)
     axes, start = [], []
@@ -134,11 +134,10 @@ def gaussian_footprint(
     sigma_px: tuple[float, float] | None = None,
     skew: tuple[float, float] = (0.0, 0.0),
 ) -> Footprint:
-    """A Gaussian footprint with its centroid `shift_px` beside the block's centre.
+    """A Gaussian footprint with its centroid `shift_px` HR pixels (rows, columns) from the block's centre.
 
     scale: HR pixels per LR pixel. sigma_px: (rows, columns) in HR pixels; None: a full width at half maximum of one LR
-    pixel. skew: weight of the third Hermite polynomial (Gram-Charlier) on each axis, which leaves the centroid where it
-    is.
+    pixel. skew: weight of the third Hermite polynomial (Gram-Charlier) on each axis, which does not move the centroid.
 
     Example:
 

@@ -1,26 +1,26 @@
-"""How blurred an image is, from the image alone: its power spectrum falls faster than that of a sharp one.
+"""How blurred an image is, measured on the image alone: blur makes its power spectrum fall faster.
 
-Natural images have the power spectrum f^-a (Burton and Moorhead, Applied Optics 1987). A Gaussian PSF leaves
-exp(-4 pi^2 sigma^2 f^2) of it, and sampling folds what lies beyond the Nyquist frequency back. Exponent and sigma are
-fitted together, the first under a prior.
+Natural images have the power spectrum f^-a (Burton and Moorhead, Applied Optics 1987). A Gaussian PSF multiplies it by
+exp(-4 pi^2 sigma^2 f^2). Sampling folds back the frequencies beyond the Nyquist frequency. The exponent a and sigma are
+fitted together; the exponent has a prior.
 """
 
 import numpy as np
 
-#: Side of the blocks that the spectrum is averaged over (Welch), in pixels, and the least that tells anything.
+#: Side of the blocks over which the spectrum is averaged (Welch), in pixels, and the smallest side that is useful.
 _BLOCK_PX, _LEAST_PX = 16, 8
-#: Exponents and sigmas (pixels) that are tried; what is expected of exponents, and how much that weighs.
+#: Exponents and sigmas (pixels) that are tried; mean and spread of the exponent's prior, and the prior's weight.
 _EXPONENTS, _SIGMAS_PX = np.linspace(1.5, 4.5, 31), np.linspace(0, 1, 51)
 _EXPECTED, _SPREAD, _PRIOR = 3.0, 0.5, 0.1
-#: Squared misfit of log power between fits that count as equally good.
+#: Fits count as about equally good if their squared misfits of log power differ by less than this.
 _MISFIT = 0.1
 
 
 def blur_px(images: np.ndarray, valid: np.ndarray | None = None) -> float | None:
-    """Standard deviation, in pixels, of the Gaussian that images (N, h, w) of one sensor seem to be blurred by.
+    """Standard deviation, in pixels, of the Gaussian that seems to blur images (N, h, w) of one sensor.
 
-    valid: pixels (h, w) that count. Light gathered over the area of a pixel, and lenses, count too: an image reduced
-    with a Gaussian of 0.3, 0.5 or 0.7 pixels has 0.42, 0.60 or 0.76. None: images that are too small, or flat.
+    valid: pixels (h, w) that count. The blur of lenses and of a pixel's area counts too: an image reduced with a
+    Gaussian of 0.3, 0.5 or 0.7 pixels has 0.42, 0.60 or 0.76. Returns None for images that are too small, or flat.
     """
     blocks = _blocks(images, valid)
     if blocks is None:
@@ -38,7 +38,7 @@ def blur_px(images: np.ndarray, valid: np.ndarray | None = None) -> float | None
 
 
 def _blocks(images: np.ndarray, valid: np.ndarray | None) -> np.ndarray | None:
-    """Blocks (n, side, side) of the images that overlap by half and are all valid; None: there is none."""
+    """Blocks (n, side, side) of the images that overlap by half and have valid pixels only; None if there is none."""
     side = min(_BLOCK_PX, *images.shape[1:]) // 2 * 2
     if side < _LEAST_PX:
         return None
@@ -52,7 +52,7 @@ def _blocks(images: np.ndarray, valid: np.ndarray | None) -> np.ndarray | None:
 
 
 def _spectrum(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean frequency (cycles per pixel) and power of rings; the lowest, which the window blurs, is left out."""
+    """Mean frequency (cycles per pixel) and power of rings, without the lowest ring, which the window blurs."""
     side = blocks.shape[-1]
     line = np.hanning(side + 1)[:-1]
     window = np.outer(line, line)

@@ -17,7 +17,7 @@ from hsisr.scene import Scene
 
 
 class AnyPair:
-    """What pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`) have in common; see `Pair`."""
+    """The common part of pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`); see `Pair`."""
 
     name: str
     lr: np.ndarray
@@ -37,13 +37,13 @@ class AnyPair:
 
     @property
     def convention(self) -> str | None:
-        """Metric convention of its scores; None where there is no reference, or its protocol is not known."""
+        """Metric convention of its scores; None if there is no reference, or if its protocol is not known."""
         known = PROTOCOLS.get(self.metadata.get("protocol", ""))
         found: str | None = self.metadata.get("convention", None if known is None else known.convention)
         return found
 
     def cut_back(self, estimate: np.ndarray) -> np.ndarray:
-        """estimate (bands, H, W) without what the reference lacks, where its size does not divide by the scale."""
+        """The estimate (bands, H, W), cut to the reference's size, which may not be a multiple of the scale."""
         if self.hr is None:
             return estimate
         rows, columns = self.hr.shape[1:]
@@ -52,14 +52,14 @@ class AnyPair:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pair(AnyPair):
-    """What a model sees and what it is scored against; an LR pixel i covers the HR pixels i s .. i s + s - 1.
+    """The images that a model sees, and the reference; an LR pixel i covers the HR pixels i s .. i s + s - 1.
 
     lr: (B, h, w). guide: (G, h s, w s), or None for single-image protocols. hr: (B, h s, w s), up to s - 1 rows and
     columns less under `mixup`, or None under `full`.
     mask: of hr's size, True where valid, or None: all are. All images float32.
     metadata: protocol, scale, psf and sampling (words), kernel (array or None), phase, noise_sigma, response (name or
-    None), response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene; convention, where
-    it is not that of a named protocol. wavelengths_nm: (B,), or None where they are not known.
+    None), response_matrix (G, B) or None, seed, part, crop (r0, r1, c0, c1) in pixels of the scene; for a user's own
+    protocol also convention. wavelengths_nm: (B,), or None if they are not known.
     """
 
     lr: np.ndarray
@@ -69,7 +69,7 @@ class Pair(AnyPair):
     metadata: dict[str, Any] = field(default_factory=dict)
     wavelengths_nm: np.ndarray | None = None
 
-    name = "pair"  # no field: only those in files have names of their own
+    name = "pair"  # not a field: only pairs in files have names of their own
 
 
 def degrade(
@@ -80,13 +80,13 @@ def degrade(
     seed: int | Sequence[int] = 0,
     training: bool = False,
 ) -> np.ndarray:
-    """The LR image (B, h, w) that a protocol makes of a cube (B, H, W).
+    """The LR image (B, h, w) that a protocol makes from a cube (B, H, W).
 
-    cube: float, without NaN, in [0, 1] under the protocols that clip; cropped at the bottom and right to a multiple
-    of `scale`, but for `mixup`, where h and w are rounded up. noise: None as the protocol says, 0 none, else a standard
-    deviation, `{snr_db: ..}` or a Noise.
-    seed: of the noise and of the random training degradation. training: degrade as the protocol does for
-    training patches, which differs from the test only where `Protocol.random_training` is set.
+    cube: float, without NaN, in [0, 1] under the protocols that clip. It is cropped at the bottom and right to a
+    multiple of `scale`; only under `mixup`, h and w are rounded up instead. noise: None: as the protocol says; 0: none;
+    else a standard deviation, `{snr_db: ..}` or a Noise.
+    seed: of the noise and of the random training degradation. training: degrade as the protocol does for training
+    patches. This differs from the test only if `Protocol.random_training` is true.
     Returns float64 for float64 input, else float32; always computed in float64.
     Raises HsisrError for an unknown protocol, for `full`, and for input that cannot be degraded.
 
@@ -97,21 +97,21 @@ def degrade(
         (5, 8, 8)
     """
     protocol = find_protocol(protocol)
-    cube = _cropped(check_cube(cube, scale), scale, protocol.cuts_back)
-    lr = _degraded(cube, protocol, scale, noise, seed, training)
+    cube = _crop(check_cube(cube, scale), scale, protocol.cuts_back)
+    lr = _degrade(cube, protocol, scale, noise, seed, training)
     return lr if cube.dtype == np.float64 else lr.astype(np.float32)
 
 
 def degrade_crop(crop: np.ndarray, protocol: Protocol, scale: int, seed: int | Sequence[int]) -> np.ndarray:
-    """The LR image of a training crop: `degrade` with `training`, for a crop that is known to be sound.
+    """The LR image of a training crop: `degrade` with `training`, without checking the crop.
 
-    crop: (B, H, W) float64, finite, H and W multiples of `scale`. protocol: one that degrades. seed: of what is random
-    in the training degradation and of the noise. Returns (B, h, w) float64.
+    crop: (B, H, W) float64, finite, H and W multiples of `scale`. protocol: one that degrades. seed: of the random
+    training degradation and of the noise. Returns (B, h, w) float64.
     """
-    return _degraded(crop, protocol, scale, None, seed, training=True)
+    return _degrade(crop, protocol, scale, None, seed, training=True)
 
 
-def _degraded(
+def _degrade(
     cube: np.ndarray,
     protocol: Protocol,
     scale: int,
@@ -143,18 +143,18 @@ def pair(
     noise: float | Mapping[str, float] | Noise | None = None,
     part: str = "",
 ) -> Pair:
-    """The pair that a protocol makes of a scene, cropped at the bottom and right to a multiple of `scale`.
+    """The pair that a protocol makes from a scene, cropped at the bottom and right to a multiple of `scale`.
 
-    Under `mixup` without a guide the reference stays whole instead, and the LR image has ceil(H / scale) rows and
-    ceil(W / scale) columns: what is super-resolved is cut back to the reference.
+    Under `mixup` without a guide, the reference stays whole instead. The LR image then has ceil(H / scale) rows and
+    ceil(W / scale) columns, and the super-resolved image is cut back to the reference.
 
-    response: name, file or matrix (G, B) of a simulated guide, `none` for no guide; None: as the protocol says, which
-    is the scene's own guide under `wald` and `full` where it has one. noise: as for `degrade`. seed, part: of the
-    noise, together with the scene's name (see `scene_seed`).
-    `wald` with the scene's own guide is reduced resolution: scene and guide are each degraded by `scale`, the factor
-    that separates them, and the scene is the reference; a guide on the scene's own grid stays as it is.
-    `full`: the scene is LR and nothing is degraded.
-    Raises HsisrError where scene, guide and scale do not fit, or a response does not overlap the scene's bands.
+    response: name, file or matrix (G, B) of a simulated guide; `none`: no guide; None: as the protocol says. `wald` and
+    `full` take the scene's own guide, if it has one. noise: as for `degrade`. seed, part: of the noise, together with
+    the scene's name (see `scene_seed`).
+    `wald` with the scene's own guide tests at reduced resolution: scene and guide are each degraded by `scale`, the
+    factor between their resolutions, and the scene is the reference. A guide on the scene's own grid stays as it is.
+    `full`: the scene is the LR image, and nothing is degraded.
+    Raises HsisrError if scene, guide and scale do not fit, or a response does not overlap the scene's bands.
 
     Example:
 
@@ -170,13 +170,13 @@ def pair(
     try:
         if protocol.sampling is None:
             return _full_resolution(scene, protocol, scale, response, noise)
-        return _simulated(scene, protocol, scale, seed, response, noise, part)
+        return _simulate(scene, protocol, scale, seed, response, noise, part)
     except HsisrError as error:
         raise HsisrError(f"scene {scene.name}: {error}") from error
 
 
 def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:
-    """The matrix (G, B) that makes a guide of a scene's bands; bands without data weigh nothing.
+    """The matrix (G, B) that makes a guide from a scene's bands; bands without data get weight 0.
 
     response: a name, a file, or a matrix (G, B). Raises HsisrError if it does not fit the scene's bands.
 
@@ -212,7 +212,7 @@ def check_scale(scale: int) -> None:
 
 
 def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
-    """The cube, if it can be degraded by `scale`; raises HsisrError if not."""
+    """Return the cube; raises HsisrError if it cannot be degraded by `scale`."""
     check_scale(scale)
     cube = np.asarray(cube)
     if cube.ndim != 3 or 0 in cube.shape:
@@ -227,8 +227,8 @@ def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
     return cube
 
 
-def _cropped(cube: np.ndarray, scale: int, whole: bool = False) -> np.ndarray:
-    """The cube cut to a multiple of the scale, or whole where what is super-resolved is cut back instead."""
+def _crop(cube: np.ndarray, scale: int, whole: bool = False) -> np.ndarray:
+    """The cube cut to a multiple of the scale. whole: keep all; the super-resolved image is cut back instead."""
     if whole:
         return cube
     rows, columns = (size // scale * scale for size in cube.shape[1:])
@@ -236,7 +236,7 @@ def _cropped(cube: np.ndarray, scale: int, whole: bool = False) -> np.ndarray:
 
 
 def _observe(lr: np.ndarray, noise: Noise, rng: np.random.Generator, clips: bool) -> tuple[np.ndarray, float]:
-    """Add noise to a noiseless LR image, clip; returns it and the noise's standard deviation."""
+    """Add noise to a noiseless LR image and clip it; returns the image and the noise's standard deviation."""
     sigma = noise.sigma_for(lr)
     if sigma > 0:
         lr += sigma * rng.standard_normal(lr.shape)
@@ -245,7 +245,7 @@ def _observe(lr: np.ndarray, noise: Noise, rng: np.random.Generator, clips: bool
     return lr, sigma
 
 
-def _simulated(
+def _simulate(
     scene: Scene,
     protocol: Protocol,
     scale: int,
@@ -255,7 +255,7 @@ def _simulated(
     part: str,
 ) -> Pair:
     whole = protocol.cuts_back and (response is None or (isinstance(response, str) and response == "none"))
-    hr = np.ascontiguousarray(_cropped(check_cube(scene.filled_cube, scale), scale, whole))
+    hr = np.ascontiguousarray(_crop(check_cube(scene.filled_cube, scale), scale, whole))
     rows, columns = hr.shape[1:]
     guide, name, matrix = _guide(scene, hr, protocol, scale, response)
     degradation = protocol.degradation(scale)
@@ -298,7 +298,7 @@ def _guide(
 
 
 def _without_bad_bands(matrix: np.ndarray, bad_bands: np.ndarray) -> np.ndarray:
-    """The response over the good bands alone, every row with its former sum."""
+    """The response without weights in bad bands; every row keeps its sum."""
     good = np.where(bad_bands, 0.0, matrix)
     sums = good.sum(axis=1, keepdims=True)
     if not (sums > 0).all():

@@ -1,4 +1,4 @@
-"""What LR image and guide show of one ground, both brought to cells of an LR pixel's size, to be compared there."""
+"""Views of the same ground: LR image and guide, both brought to cells of an LR pixel's size, to compare them there."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,27 +12,27 @@ from hsisr.degrade.simulate import check_cube
 from hsisr.errors import HsisrError
 from hsisr.missing import nearest_present
 
-#: Principal components of the LR image that explain a guide; more would begin to explain its shift.
+#: Number of principal components of the LR image that explain a guide. More would begin to explain its shift.
 _COMPONENTS = 10
-#: Principal components of a guide of many channels that are compared.
+#: If a guide has more channels, this many of its principal components are compared.
 _CHANNELS = 4
-#: Most cells a side: larger scenes are compared in cells of several LR pixels.
+#: Most cells along a side. Larger scenes are compared in cells of several LR pixels.
 MOST_CELLS = 768
-#: Samples a side, for each cell, in which the guide is kept: what a footprint leaves needs no more.
+#: Samples of the guide along a side of a cell. A footprint blurs finer detail away.
 _SAMPLES = 3
-#: Width of an LR pixel's footprint where it is not known, in LR pixels: a full width at half maximum of one.
+#: Standard deviation of an unknown footprint, in LR pixels: its full width at half maximum is one LR pixel.
 _USUAL_SIGMA = 1 / FWHM_PER_SIGMA
 
 
 #: Rows of an image with their valid pixels: values (C, n, m), valid (n, m).
 Strip = tuple[np.ndarray, np.ndarray]
-#: Gives all strips of an image from the top; their rows, but for the last one's, are those of whole cells.
+#: Gives all strips of an image from the top. All strips but the last consist of whole cells.
 Strips = Callable[[], Iterator[Strip]]
 
 
 @dataclass(frozen=True, eq=False)
 class LowView:
-    """An LR image in cells of `cell` LR pixels a side; whatever guides it is compared with, it is read once.
+    """An LR image in cells of `cell` x `cell` LR pixels, made once for all guides that are compared with it.
 
     values: (P, h, w), strongest principal components, = components (P, B) @ (lr - mean (B,)). valid: (h, w).
     """
@@ -46,11 +46,11 @@ class LowView:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """A pair in cells of `cell` LR pixels a side.
+    """A pair in cells of `cell` x `cell` LR pixels.
 
     low: (P, h, w), strongest principal components of the LR image, = components (P, B) @ (lr - mean (B,)).
-    sharp: (G, h o, w o), the guide, o = samples a side for each cell. valid: (h, w), where all of both is valid.
-    scale: guide pixels a side for each cell.
+    sharp: (G, h o, w o), the guide, o = samples along a side of a cell. valid: (h, w), where both images are all valid.
+    scale: guide pixels along a side of a cell.
     """
 
     low: np.ndarray
@@ -70,7 +70,7 @@ class View:
 
     @cached_property
     def compared(self) -> np.ndarray:
-        """The channels of the guide that show what the LR image does; principal components of them where many do."""
+        """The channels of the guide that show the same as the LR image; if many do, their principal components."""
         related: np.ndarray = self.sharp[related_channels(self.low, self.sharp, self.samples)]
         if len(related) <= _CHANNELS:
             return related
@@ -80,13 +80,13 @@ class View:
 
     @property
     def blur_samples(self) -> float:
-        """Width, in samples, of the Gaussian that makes an LR pixel's usual footprint of samples, which are means."""
-        boxed = ((1 / self.samples) ** 2 - (1 / self.scale) ** 2) / 12  # the variance that averaging has brought
+        """Standard deviation, in samples, of the Gaussian that gives samples, which are means, the usual footprint."""
+        boxed = ((1 / self.samples) ** 2 - (1 / self.scale) ** 2) / 12  # the variance that the averaging has added
         width: float = max((_USUAL_SIGMA / self.cell) ** 2 - boxed, 1e-4) ** 0.5 * self.samples
         return width
 
     def blurred(self, channels: np.ndarray) -> np.ndarray:
-        """Channels of the guide (G, h o, w o) seen through an LR pixel's usual footprint, a Gaussian."""
+        """Channels of the guide (G, h o, w o), blurred by an LR pixel's usual footprint, a Gaussian."""
         from scipy.ndimage import gaussian_filter
 
         return np.stack([gaussian_filter(channel, self.blur_samples, mode="nearest") for channel in channels])
@@ -96,7 +96,7 @@ class View:
         return read_at(self.blurred(channels), self.places(np.zeros((2, *self.shape))))
 
     def places(self, displacement: np.ndarray) -> np.ndarray:
-        """Where, in `sharp`, the cells' centres lie when displaced by (2, h, w) cells: (2, h, w)."""
+        """Places (2, h, w) in `sharp` of the cells' centres, moved by `displacement` (2, h, w), in cells."""
         cells = np.stack(np.meshgrid(*map(np.arange, self.shape), indexing="ij"))
         places: np.ndarray = (cells + displacement) * self.samples + (self.samples - 1) / 2
         return places
@@ -116,7 +116,7 @@ def view_of(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | No
 
 
 def low_view(strips: Strips, shape: tuple[int, int]) -> LowView:
-    """The view of an LR image of `shape` (h, w) that is read by strips, twice.
+    """The view of an LR image of `shape` (h, w). Its strips are read twice.
 
     Raises HsisrError for an image without a valid pixel.
     """
@@ -133,7 +133,7 @@ def low_view(strips: Strips, shape: tuple[int, int]) -> LowView:
 
 
 def view_beside(low: LowView, guide_strips: Strips, scale: int) -> View:
-    """The view of an LR image and of a guide that is read by strips, once.
+    """The view of an LR image and a guide. The guide's strips are read once.
 
     guide_strips: values (G, n s, w s), valid (n s, w s). Raises HsisrError for a pair without a valid pixel.
     """
@@ -165,7 +165,7 @@ def read_at(images: np.ndarray, places: np.ndarray, order: int = 3) -> np.ndarra
 
 
 def cells_of(shape: tuple[int, int]) -> int:
-    """LR pixels a side of a cell, for an LR image of this shape."""
+    """LR pixels along a side of a cell, for an LR image of this shape."""
     return -(-max(shape) // MOST_CELLS)
 
 

@@ -1,4 +1,4 @@
-"""Evaluation: the test part super-resolved, scored by the protocol's convention, written as results."""
+"""Evaluation: super-resolve the test part, score it by the protocol's convention, and write the results."""
 
 from typing import TYPE_CHECKING
 

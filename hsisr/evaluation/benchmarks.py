@@ -1,4 +1,4 @@
-"""Evaluating whole benchmarks: every step of it, one after the other."""
+"""Evaluating whole benchmarks: all steps, one after the other."""
 
 import os
 
@@ -15,10 +15,10 @@ from hsisr.pipeline.benchmark import Benchmark, resolve
 def evaluate(
     config: Config | str | os.PathLike = "config.yaml", benchmark: str | None = None
 ) -> dict[str, results.Results]:
-    """Score every model of the configuration's benchmarks; returns benchmark -> results.
+    """Score every model of the configuration's benchmarks. Returns benchmark -> results.
 
-    config: a Config or the path of a config.yaml. benchmark: only this one. Writes `results/<benchmark>.json` and
-    what lies under it. Runs must be trained and pairs made. Raises HsisrError for what is missing or does not fit.
+    config: a Config or the path of a config.yaml. benchmark: only this one. Writes `results/<benchmark>.json` and the
+    folder of this name. Runs must be trained and pairs made. Raises HsisrError for missing or wrong files.
     """
     config = config if isinstance(config, Config) else load_config(config)
     found = {}
@@ -30,10 +30,10 @@ def evaluate(
 
 
 def evaluate_benchmark(benchmark: Benchmark, command: str) -> results.Results:
-    """Score every model of a benchmark, measure their costs, classify labelled pixels, and return all of it.
+    """Score every model of a benchmark, measure costs, classify labelled pixels, and return all results.
 
     A cross-validation is scored fold by fold.
-    command: what makes the files again, written into them. Errors as `evaluate`.
+    command: the command that makes the files again; it is written into them. Errors as `evaluate`.
     """
     for fold in benchmark.folds:
         evaluate_benchmark(fold, command)

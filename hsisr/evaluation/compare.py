@@ -1,4 +1,4 @@
-"""Two results files side by side: refused unless their numbers mean the same."""
+"""Two results files side by side. The comparison is refused unless their numbers mean the same."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from hsisr.errors import HsisrError
 from hsisr.evaluation import results
 from hsisr.evaluation.table import columns_of, score_text
 
-#: What must be equal, as the file and the user name it.
+#: Facts that must be equal: key in the file -> the user's word.
 _EQUAL = {
     "dataset": "data set",
     "scale": "scale",
@@ -21,10 +21,10 @@ _EQUAL = {
 
 
 def compare(first: str | os.PathLike, second: str | os.PathLike) -> Table:
-    """A table of the models of two results files; of models that both have, the change from the first to the second.
+    """A table of the models of two results files, with the change from first to second for models in both.
 
-    Raises HsisrError, naming every difference, if data set, scale, protocol, convention, guide response or test
-    scenes differ, and for files that are no results files.
+    Raises HsisrError, with every difference, if data set, scale, protocol, convention, guide response or test scenes
+    differ, and for other files.
     """
     a, b = (results.read(path, results.Results) for path in (first, second))
     differences = list(_differences(a, b))
@@ -34,7 +34,7 @@ def compare(first: str | os.PathLike, second: str | os.PathLike) -> Table:
 
 
 def print_comparison(first: str | os.PathLike, second: str | os.PathLike) -> None:
-    """Print what `compare` finds."""
+    """Print the table of `compare`. first, second: the files."""
     Console().print(compare(first, second))
 
 

@@ -1,4 +1,4 @@
-"""The step that compares what the models of a benchmark cost."""
+"""The step that compares the costs of a benchmark's models."""
 
 from functools import partial
 
@@ -11,11 +11,11 @@ from hsisr.system import available_threads, fix_threads
 
 
 def measure_runtime(benchmark: Benchmark, command: str) -> results.RuntimeScores:
-    """Measure what every model costs, in turns, on the middle of the first test pair; write and return it.
+    """Measure the cost of every model, in turns, on the middle of the first test pair; write and return it.
 
-    benchmark: whose models are measured. command: what makes the file again, written into it. Networks run with their
-    first seed, and all with the threads that this process was given. Raises HsisrError for a network that is not
-    trained.
+    benchmark: its models are measured. command: the command that makes the file again; it is written into it. Networks
+    run with their first seed, and all methods with this process's number of threads. Raises HsisrError for a network
+    that is not trained.
     """
     from hsisr.evaluation.environment import environment
 

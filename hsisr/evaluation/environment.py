@@ -1,4 +1,4 @@
-"""What a result was computed with: versions and machine."""
+"""The environment of a result: versions and machine."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from hsisr.system import cpu_features, gpus_in_use
 
 
 def environment() -> dict[str, Any]:
-    """Versions of the packages that decide numbers, and the machine, with the GPUs that this process has used."""
+    """Versions of the packages that can change numbers, and the machine with the GPUs that this process has used."""
     import torch
 
     versions = {name: metadata.version(name) for name in ("torch", "numpy", "scipy", "h5py", "snakemake")}
@@ -26,7 +26,7 @@ def environment() -> dict[str, Any]:
 
 
 def processor() -> str:
-    """Name of the CPU, as Linux gives it."""
+    """Name of the CPU, as Linux states it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.split(":", 1)[1].strip() for line in file if line.startswith("model name")]

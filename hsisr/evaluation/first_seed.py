@@ -1,4 +1,4 @@
-"""What is kept of a model's first seed beyond scores: previews, spectra of labelled pixels, recommended bands."""
+"""Kept of a model's first seed, beside scores: previews, spectra of labelled pixels, recommended bands."""
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from hsisr.pipeline.pair_files import PairFile
 class FirstSeed:
     """Takes the estimates of the test scenes, one after the other, and keeps a small part of each.
 
-    scenes: how many there will be. previews: of the scenes that the report shows. labelled: scene -> (n, B) spectra
-    of labelled pixels, where scenes have labels.
+    scenes: number of scenes to come. previews: of the scenes that the report shows. labelled: scene -> (n, B) spectra
+    of labelled pixels, if scenes have labels.
     """
 
     def __init__(self, benchmark: Benchmark, scenes: int) -> None:
@@ -24,7 +24,7 @@ class FirstSeed:
         self.labelled: dict[str, np.ndarray] = {}
 
     def add(self, pair: PairFile, reference: np.ndarray, estimate: np.ndarray) -> None:
-        """Take the estimate (B, H, W) of a pair that has a reference, its `hr`."""
+        """Take the estimate (B, H, W) of a pair. reference: the pair's `hr`."""
         if len(self.previews) < self._benchmark.config.report.scenes:
             self.previews[pair.name] = preview.make(pair.lr, estimate, reference, pair.wavelengths_nm, pair.guide)
         if pair.labels is not None:
@@ -35,7 +35,7 @@ class FirstSeed:
         self._wavelengths_nm = pair.wavelengths_nm
 
     def bands(self) -> tuple[dict[str, BandChoice], dict[str, list[int]]]:
-        """Method -> bands recommended of the estimates, and of the references; empty without references."""
+        """Method -> recommended bands of the estimates, and of the references; empty without references."""
         if not self._sampled[0]:
             return {}, {}
         chosen, reference = (bands.recommend(np.concatenate(kept, axis=1)) for kept in self._sampled)

@@ -1,4 +1,4 @@
-"""The step that gathers the results of a cross-validation: means over its folds, and how far these lie apart."""
+"""The step that gathers the results of a cross-validation: means over its folds, and their spread."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,8 @@ from hsisr.pipeline.benchmark import Benchmark
 def merge_folds(benchmark: Benchmark, command: str) -> results.Results:
     """Gather the results of a benchmark's folds into results/<benchmark>.json.
 
-    Raises HsisrError if those of a fold are missing, or were made with other settings, code or weights than now.
+    command: the command that makes the file again. Raises HsisrError if a fold's results are missing, or were made with
+    other settings, code or weights than the present ones.
     """
     step = steps.merging(benchmark)
     folds: dict[str, results.Results] = {}
@@ -40,7 +41,7 @@ def merge_folds(benchmark: Benchmark, command: str) -> results.Results:
 
 
 def over_folds(folds: Mapping[str, results.ModelResult], order: list[str]) -> results.ModelResult:
-    """What a model scored over all folds, number -> its result; what is told of one run only is that of the first.
+    """A model's scores over all folds (number -> its result). Facts of a single run are those of the first fold.
 
     order: of the scenes.
     """

@@ -1,4 +1,4 @@
-"""Scores at full resolution, where there is no reference: consistency with both inputs, D_lambda, D_s, QNR."""
+"""Scores at full resolution, without a reference: consistency with both inputs, D_lambda, D_s, QNR."""
 
 import numpy as np
 
@@ -7,16 +7,16 @@ from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.evaluation.results import Scores
 from hsisr.pipeline.pair_files import PairFile
 
-#: Side of a quality-index tile in LR pixels, the field's; halved until it fits into a small image.
+#: Usual side of a quality-index tile, in LR pixels. It is halved until it fits into a small image.
 BLOCK_LR_PX = 32
 
 
 def score_full(pair: PairFile, estimate: np.ndarray, scale: int, guide_response: str | None) -> Scores:
-    """Score an estimate (bands, H, W), clipped to [0, 1], against the pair that it was made from; see `full_scores`.
+    """Score an estimate (bands, H, W), clipped to [0, 1], against its pair; see `full_scores`.
 
-    guide_response: name of the guide's spectral response; None if unknown. Without it or the pair's wavelengths, and
-    for a guide of other channels than the response, consistency_guide is none. Pixels that the pair's mask leaves out
-    do not count.
+    scale: of the pair. guide_response: name of the guide's spectral response; None if unknown. consistency_guide is
+    none without this response or the pair's wavelengths, or if the guide has other channels than the response. Pixels
+    outside the pair's mask do not count.
     """
     response = None
     if pair.guide is not None and guide_response is not None and pair.wavelengths_nm is not None:
@@ -37,13 +37,13 @@ def full_scores(
     mask: np.ndarray | None = None,
     lr_mask: np.ndarray | None = None,
 ) -> Scores:
-    """Score an estimate (B, H, W) against its inputs, all brought to one another's resolution.
+    """Score an estimate (B, H, W) against its inputs, each comparison at one common resolution.
 
-    The estimate is degraded to the LR grid as protocol `wald` does. lr: (B, h, w). guide: (G, H, W) or None.
+    The estimate is degraded to the LR grid like in protocol `wald`. lr: (B, h, w). guide: (G, H, W) or None.
     response: (G, B), offset: (G,) or None for 0, guide = response @ bands + offset. mask: (H, W), lr_mask: (h, w), True
     where a pixel counts; None: everywhere.
     Scores: consistency_lr, consistency_guide (RMSE, 0 is best; none without a guide or its response), d_lambda (Khan;
-    none where the mask leaves no tile whole), d_s and qnr (none unless the guide has one channel, or as d_lambda).
+    none if the mask leaves no whole tile), d_s and qnr (none unless the guide has one channel; else as d_lambda).
     """
     mask, lr_mask = (None if part is None or part.all() else part for part in (mask, lr_mask))
     degraded = degrade.degrade(estimate, "wald", scale, noise=0)
@@ -67,7 +67,7 @@ def full_scores(
 
 
 def _has_whole_tile(mask: np.ndarray | None, block: int) -> bool:
-    """Whether a tile of block x block pixels, side by side from the top left, has no pixel that does not count."""
+    """Whether all pixels of some tile count. Tiles of block x block pixels lie side by side from the top left."""
     if mask is None:
         return True
     rows, columns = (size // block for size in mask.shape)

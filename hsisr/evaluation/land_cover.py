@@ -1,4 +1,4 @@
-"""The step that classifies land cover in the reference and in what the models of a benchmark made."""
+"""The step that classifies land cover in the reference and in the results of a benchmark's models."""
 
 from collections.abc import Callable
 
@@ -17,8 +17,8 @@ from hsisr.system import available_threads
 def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores:
     """Classify the labelled pixels of the test part in the reference and every model's result; write and return it.
 
-    benchmark: with everything that the scoring needs. command: as in `measure_runtime`. Models must be evaluated.
-    Raises HsisrError if labels or spectra are missing.
+    benchmark: with the models and the settings of their scores. command: as in `measure_runtime`. Models must be
+    evaluated. Raises HsisrError if labels or spectra are missing.
     """
     from hsisr.models import bicubic
 
@@ -59,12 +59,12 @@ def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores
     return content
 
 
-#: Images that are classified beside the models' results; no model has such a name.
+#: Names of the other images that are classified. No model has such a name.
 _REFERENCE, _LR = "_reference", "_lr"
 
 
 def _at(cubes: list[np.ndarray], places: list[np.ndarray]) -> np.ndarray:
-    """(n, B) spectra at the places of every cube."""
+    """(n, B) spectra at the given places of every cube."""
     return np.concatenate([cube[:, place[:, 0], place[:, 1]].T for cube, place in zip(cubes, places, strict=True)])
 
 
@@ -77,7 +77,7 @@ def _spectra(path: str, scenes: list[str]) -> np.ndarray:
 
 
 def _class_names(benchmark: Benchmark) -> Callable[[int], str]:
-    """A function from a class number to its name, or to the number where the data set names none."""
+    """A function from a class number to its name, or to the number if the data set has no names."""
     labels = datasets.entry(benchmark.dataset, benchmark.config.datasets).labels
     names = labels.names if labels is not None else ()
     return lambda label: names[label] if label < len(names) else str(label)

@@ -1,4 +1,4 @@
-"""The step that gathers the scores of all models of a benchmark, and what was measured beside them."""
+"""The step that gathers the scores of a benchmark's models, and the measures beside them."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from hsisr.pipeline.benchmark import Benchmark
 def merge(benchmark: Benchmark, command: str) -> results.Results:
     """Gather the scores of a benchmark's models, or the results of its folds, into `results/<benchmark>.json`.
 
-    command: what makes the file again, written into it. Returns what was written.
+    command: the command that makes the file again; it is written into it. Returns the results.
     Raises HsisrError if a model's scores are missing, or were made with other settings, code or weights than now.
     """
     if benchmark.folds:
@@ -50,7 +50,7 @@ def merge(benchmark: Benchmark, command: str) -> results.Results:
 
 
 def _read(path: str, kind: type, step: steps.Step) -> Any:
-    """A file of scores, refused if it is not what its step would make now."""
+    """A file of scores. It is refused unless its step would make the same file now."""
     found = results.read(path, kind)
     results.check_current(path, found, step)
     return found

@@ -22,7 +22,7 @@ Method = Callable[[PairFile], np.ndarray]
 
 
 def load(benchmark: Benchmark, model: Model, seed: int) -> Method:
-    """A function that super-resolves a pair with the model, cut back to its reference.
+    """A function that super-resolves a pair with the model, and cuts the result to the size of the reference.
 
     Raises HsisrError if a network is not trained, or was trained with other settings.
     """
@@ -54,7 +54,7 @@ def _network(benchmark: Benchmark, model: Model, seed: int) -> Method:
 
 
 def _check_current(path: str, step: steps.Step, benchmark: Benchmark, model: Model, seed: int) -> None:
-    """Raise HsisrError, naming what differs, if weights were trained otherwise than they would be now."""
+    """Raise HsisrError, with the difference, if the present settings would train other weights."""
     found = read_metadata(path)
     summary = benchmark.path(paths.TRAINING, model=model.name, seed=seed)
     run = read_summary(summary) if Path(summary).is_file() else {}

@@ -1,4 +1,4 @@
-"""Preview files: the small part of a model's output that the report draws, so that it need not super-resolve."""
+"""Preview files: the small part of a model's output that the report draws. The report never super-resolves."""
 
 import os
 from collections.abc import Sequence
@@ -10,21 +10,21 @@ import numpy as np
 from hsisr import hdf5
 from hsisr.colours import INFRARED_NM, NATURAL_NM, nearest_bands, spread_bands
 
-#: Pixels along the longer side whose spectra are kept, at most.
+#: Spectra are kept of at most this many pixels along the longer side.
 MOST_SAMPLES = 48
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What a report shows of one super-resolved scene.
+    """The facts that a report shows of one super-resolved scene.
 
-    composite (H, W, 3) float32 values of three bands; reference_composite and lr_composite the same of the HR and
-    the LR image (LR size); guide_composite the same of three channels of the guide, (0, 0, 3) without one;
-    composite_bands their 0-based numbers; error (H, W) RMSE over bands; spectral_angle
-    (H, W) degrees; points (n, 2) rows and columns; spectra and reference_spectra (n, bands); worst_point (2,) row and
-    column of the largest error, worst_spectra (2, bands) of the estimate and the reference there; sample_rows (n,) and
-    sample_columns (m,) of a regular grid of pixels, samples and reference_samples (n, m, bands) their spectra;
-    band_psnr (bands,) dB.
+    composite: (H, W, 3) float32 values of three bands. reference_composite, lr_composite: the same for the HR and the
+    LR image (LR size). guide_composite: the same for three channels of the guide, (0, 0, 3) without a guide.
+    composite_bands: their 0-based numbers. error: (H, W) RMSE over bands. spectral_angle: (H, W) degrees.
+    points: (n, 2) rows and columns. spectra, reference_spectra: (n, bands). worst_point: (2,) row and column of the
+    largest error. worst_spectra: (2, bands) of the estimate and the reference there. sample_rows (n,),
+    sample_columns (m,): a regular grid of pixels. samples, reference_samples: (n, m, bands) their spectra.
+    band_psnr: (bands,) dB.
     """
 
     composite: np.ndarray
@@ -94,9 +94,9 @@ def make(
 
 
 def composite_bands(bands: int, wavelengths_nm: np.ndarray | None) -> tuple[int, ...]:
-    """Bands shown as red, green, blue: natural colours, or colour infrared where the scene reaches 800 nm.
+    """The bands for red, green, blue: natural colours, or colour infrared if the scene reaches 800 nm.
 
-    Without wavelengths: three bands spread over the scene, last to first.
+    Without wavelengths: three bands spread over the scene, from last to first.
     """
     if wavelengths_nm is None:
         red, green, blue = spread_bands(bands)
@@ -107,7 +107,7 @@ def composite_bands(bands: int, wavelengths_nm: np.ndarray | None) -> tuple[int,
 
 
 def typical_points(reference: np.ndarray, count: int = 3) -> np.ndarray:
-    """Pixels (count, 2) whose brightness is a low, a middle and a high quantile of the scene's: always the same."""
+    """Pixels (count, 2) of low, middle and high brightness: quantiles of the scene. They are the same every time."""
     brightness = reference.mean(axis=0)
     ranks = np.argsort(brightness, axis=None, kind="stable")
     quantiles = [(2 * k + 1) / (2 * count) for k in range(count)]
@@ -116,7 +116,7 @@ def typical_points(reference: np.ndarray, count: int = 3) -> np.ndarray:
 
 
 def sample_grid(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the pixels whose spectra are kept: every n-th of both, the first in the middle of n."""
+    """Rows and columns of the pixels whose spectra are kept: every n-th, starting in the middle of the first n."""
     step = -(-max(height, width) // MOST_SAMPLES)
     rows, columns = (np.arange((min(step, side) - 1) // 2, side, step) for side in (height, width))
     return rows, columns
@@ -128,7 +128,7 @@ def write(
     settings: object = None,
     labelled: dict[str, np.ndarray] | None = None,
 ) -> None:
-    """Write the previews of a model, one group a scene; labelled: scene -> (n, bands) spectra of labelled pixels."""
+    """Write a model's previews, one group a scene. labelled: scene -> (n, bands) spectra of labelled pixels."""
     with hdf5.writing(path, "preview", settings) as file:
         for name, preview in previews.items():
             group = file.create_group(name)
@@ -145,7 +145,7 @@ def read(path: str | os.PathLike) -> dict[str, Preview]:
 
 
 def read_labelled(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """Scene -> (n, bands) spectra of labelled pixels; empty where there are no labels. Errors as `read`."""
+    """Scene -> (n, bands) spectra of labelled pixels; empty without labels. Errors as `read`."""
     with hdf5.reading(path, "preview") as file:
         if _LABELLED not in file:
             return {}
@@ -153,11 +153,11 @@ def read_labelled(path: str | os.PathLike) -> dict[str, np.ndarray]:
         return {name: hdf5.dataset(labelled, name, "f", 2)[...] for name in labelled}
 
 
-#: Group of the labelled pixels; scenes have no such names.
+#: Group of the labelled pixels. No scene has such a name.
 _LABELLED = "_labelled"
 
 
-#: Number of axes of each part of a preview, all of which hold numbers.
+#: Number of axes of each part of a preview. All parts hold numbers.
 _AXES = {
     "composite": 3,
     "reference_composite": 3,
@@ -185,7 +185,7 @@ def _preview(group: h5py.Group) -> Preview:
 
 
 def _guide_composite(guide: np.ndarray | None) -> np.ndarray:
-    """The first three channels of a guide, or its first one three times; of none, nothing."""
+    """The first three channels of a guide, or its only channel three times; empty without a guide."""
     if guide is None:
         return np.empty((0, 0, 3), np.float32)
     return _channels_last(guide, (0, 1, 2) if len(guide) >= 3 else (0, 0, 0))

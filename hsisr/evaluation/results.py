@@ -1,4 +1,4 @@
-"""Results files: what they hold, checked when written and when read.
+"""Results files: their content, checked at writing and at reading.
 
 Only `timing` and `environment` may differ between two runs of the same configuration on the same machine.
 """
@@ -16,7 +16,7 @@ from hsisr.files import file_hash, read_json, write_json
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.pipeline.steps import Step
 
-#: Score -> value; none for the PSNR of identical images, which is infinite and has no place in JSON.
+#: Score -> value. The PSNR of identical images is None: it is infinite, which JSON cannot hold.
 Scores = dict[str, float | None]
 
 
@@ -31,7 +31,7 @@ def _with_test(parts: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 class BandChoice(_Block):
-    """Bands that a selection method recommends of a model's result, against those of the reference."""
+    """Bands that a selection method recommends for a model's result, compared with the reference's."""
 
     bands: list[int] = Field(description="Recommended bands, 0-based, rising.")
     overlap: float = Field(description="Share of the reference's bands among them, 0 to 1.")
@@ -41,7 +41,7 @@ class BandChoice(_Block):
 
 
 class Classification(_Block):
-    """How land cover was classified, and what the reference and the interpolated LR image give."""
+    """The settings of the land-cover classification, and the scores of the reference and the interpolated LR image."""
 
     classes: dict[str, int] = Field(description="Class -> its labelled pixels in the test part.")
     dropped: dict[str, str] = Field(description="Class that was left out -> why.")
@@ -127,14 +127,14 @@ class ClassificationScores(_Header):
 
 
 class RuntimeScores(_Header):
-    """results/<benchmark>/_runtime.json: what every model costs; see `hsisr.evaluation.analysis.runtime.Cost`."""
+    """results/<benchmark>/_runtime.json: costs of every model; see `hsisr.evaluation.analysis.runtime.Cost`."""
 
     flops_per_value: dict[str, float | None]
     timing: dict[str, dict[str, float]]
     environment: dict[str, Any]
 
 
-#: Kind of file, as its stamp says.
+#: Class of a file -> kind in its stamp.
 _KINDS: dict[type[_Header], str] = {
     Results: "results",
     ModelScores: "scores",
@@ -144,7 +144,7 @@ _KINDS: dict[type[_Header], str] = {
 
 
 def header(benchmark: Benchmark, command: str, inputs: Iterable[str | os.PathLike]) -> dict[str, Any]:
-    """What every results file says of its benchmark. inputs: files that made it, which are hashed."""
+    """The facts on its benchmark in every results file. inputs: files that made it; they are hashed."""
     return {
         "inputs": {os.fspath(file): file_hash(file) for file in inputs},
         "dataset": benchmark.dataset,
@@ -156,7 +156,7 @@ def header(benchmark: Benchmark, command: str, inputs: Iterable[str | os.PathLik
 
 
 def check_current(path: str | os.PathLike, found: _Header, step: Step) -> None:
-    """Raise HsisrError if a results file was made by other code, with other settings, or of other files than now."""
+    """Raise HsisrError if a results file was made by other code, settings or files than the present ones."""
     if found.config_hash != step.digest:
         raise HsisrError(
             f"{path}: made with other settings or by another version of the program ({found.config_hash}, now "
@@ -173,7 +173,7 @@ def write(path: str | os.PathLike, content: _Header) -> None:
 
 
 def read(path: str | os.PathLike, kind: type[_Header]) -> Any:
-    """Read a results file. Raises HsisrError if it is absent, not JSON, or does not follow its schema."""
+    """Read a results file. Raises HsisrError if it is missing, not JSON, or does not follow its schema."""
     name = _KINDS[kind]
     try:
         return kind.model_validate(read_json(Path(path), name))

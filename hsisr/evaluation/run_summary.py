@@ -1,4 +1,4 @@
-"""What scoring reads of a training run beside its weights: train.json, which `hsisr.training.summary` writes."""
+"""A training run's train.json, for scoring. `hsisr.training.summary` writes it beside the weights."""
 
 import os
 from typing import Any
@@ -16,7 +16,7 @@ class _Timing(BaseModel):
 
 
 class _Summary(BaseModel):
-    """What a summary must hold; whatever else stands there is kept."""
+    """The required keys of a summary. Other keys are kept."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -31,7 +31,7 @@ class _Summary(BaseModel):
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
-    """The summary of a run. Raises HsisrError if it is absent, damaged, or lacks what it must hold."""
+    """The summary of a run. Raises HsisrError if it is missing, damaged, or lacks a required key."""
     content = read_json(path, "training")
     check_section(_Summary, content, str(path))
     return content

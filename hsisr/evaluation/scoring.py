@@ -1,4 +1,4 @@
-"""The step that scores one model: the test part super-resolved, and scored by the protocol's convention."""
+"""The step that scores one model: it super-resolves the test part, and scores it by the protocol's convention."""
 
 import time
 
@@ -18,10 +18,10 @@ from hsisr.pipeline.benchmark import Benchmark, Model
 
 
 def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.ModelScores:
-    """Score one model with all its seeds on the test part; write its preview file and its scores, and return them.
+    """Score one model with all its seeds on the test part. Write its preview file and its scores, and return these.
 
-    benchmark: which pair files, protocol and seeds count. name: of a model of the benchmark. command: what makes the
-    file again, written into it. Errors as `evaluate`.
+    benchmark: its pair files, protocol and seeds count. name: of one of its models. command: the command that makes the
+    file again; it is written into it. Errors as `evaluate`.
     """
     from hsisr.evaluation.environment import environment
 
@@ -30,7 +30,7 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
     items = benchmark.parts["test"]
     methods = {seed: load(benchmark, model, seed) for seed in model.seeds}
     scores: dict[int, dict[str, results.Scores]] = {seed: {} for seed in methods}
-    made_with = environment()  # before the clock runs: it loads torch
+    made_with = environment()  # before the clock starts: it loads torch
     first_seed, seconds = FirstSeed(benchmark, len(items)), 0.0
     for item in items:
         pair = pair_files.read(benchmark.path(paths.PAIR, item=item.name))

@@ -1,4 +1,4 @@
-"""Means and spreads of scores; none where one of the values is none."""
+"""Means and standard deviations of scores; None if one of the values is None."""
 
 from collections.abc import Callable, Iterable
 
@@ -13,7 +13,7 @@ def mean(scores: Iterable[Scores]) -> Scores:
 
 
 def std(scores: Iterable[Scores]) -> Scores:
-    """The standard deviation of each score, 0 for one."""
+    """The standard deviation of each score; 0 for a single value."""
     return _over(np.std, list(scores))
 
 

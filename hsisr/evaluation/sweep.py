@@ -1,6 +1,6 @@
-"""A sweep: one scene under every degradation of a grid, and what each model makes of it; the worst place counts.
+"""A sweep: every model is scored on one scene under every degradation of a grid. The worst place of the grid counts.
 
-A sweep that is stopped goes on where it was: every finished place of the grid stands in a file beside the result.
+A stopped sweep resumes: a file beside the result holds every finished place of the grid.
 """
 
 import json
@@ -21,7 +21,7 @@ from hsisr.datasets import read_scene
 from hsisr.errors import HsisrError
 from hsisr.evaluation import sweep_map
 from hsisr.files import cannot_write, file_hash, read_json, settings_hash, stamp, write_json, write_text
-from hsisr.inference.images import middle
+from hsisr.inference.images import middle_piece
 from hsisr.inference.progress import Progress
 from hsisr.metrics import json_ready, score
 from hsisr.models.apply import open_method
@@ -31,12 +31,12 @@ from hsisr.scene import Scene
 
 #: Scores that a sweep keeps.
 SCORES = ("psnr", "ssim", "sam", "ergas")
-#: What they are computed by.
+#: The convention of these scores.
 CONVENTION = "mulsr"
 
 
 class _Found(BaseModel):
-    """What a file must say of a place."""
+    """The required keys of a place's findings."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 
@@ -76,7 +76,7 @@ class _Result(BaseModel):
 
 
 class _Line(BaseModel):
-    """A line of the file that a sweep goes on from."""
+    """A line of the file from which a sweep resumes."""
 
     model_config = ConfigDict(strict=True)
 
@@ -107,7 +107,7 @@ class Place:
         return f"{channels}, {'no noise' if self.snr_db is None else f'{self.snr_db:g} dB'}"
 
     def pair(self, scene: Scene, settings: Sweep) -> degrade.Pair:
-        """What the scene looks like from there."""
+        """The pair made from the scene with this place's degradation."""
         shift = (self.shift_px, self.shift_px)
         protocol = degrade.Protocol(
             "sweep", "one place of a sweep", degrade.FamilyPsf(self.psf, self.fwhm_lr, shift), "centre"
@@ -118,14 +118,14 @@ class Place:
 
 
 def places(settings: Sweep) -> list[Place]:
-    """The whole grid, rows of the map first; a single pixel has no width, and stands there once."""
+    """The whole grid, rows of the map first. A single-pixel PSF has no width, so it stands there once."""
     grid = product(settings.psfs, settings.fwhm_lr, settings.shifts_px, settings.responses, settings.snr_db)
     every = [Place(*values) for values in grid]
     return [place for place in every if place.psf != "delta" or place.fwhm_lr == settings.fwhm_lr[0]]
 
 
 def boxes(bands: int, channels: int) -> np.ndarray:
-    """A response (channels, bands) of adjacent boxes, as equal as they can be, each with sum 1.
+    """A response (channels, bands) of adjacent boxes, as equal in size as possible, each with sum 1.
 
     Raises HsisrError if there are more channels than bands.
     """
@@ -138,25 +138,26 @@ def boxes(bands: int, channels: int) -> np.ndarray:
 
 
 def run(settings: Sweep, out: str | os.PathLike, picture: str | os.PathLike) -> dict[str, Any]:
-    """Run a sweep, or the rest of one; write its result as JSON and its map as PNG; return the result.
+    """Run a sweep, or the rest of one. Write the result as JSON and the map as PNG, and return the result.
 
-    Raises HsisrError for a scene or a model that cannot be opened. Where a model refuses a place (a network made for
-    another number of channels), that place stays empty and says why.
+    settings: of the sweep. out: path of the JSON file. picture: path of the PNG. Raises HsisrError for a scene or a
+    model that cannot be opened. If a model refuses a place (a network for another number of channels), this place
+    stays empty and holds the reason.
     """
     step = steps.sweeping(settings)
     files = [file for label in step.inputs.values() for file in label if Path(file).is_file()]
     identity = {**step.identity, "inputs": {file: file_hash(file) for file in files}}
     scene = _scene(settings)
     for model in settings.models:
-        if not Path(model).exists():  # what is no file, and no method either, is said before anything is computed
+        if not Path(model).exists():  # report an unknown model before the computation
             open_method(model, settings.scale, 3)
     log = _Log(Path(out), identity)
     grid = places(settings)
-    finished = [log.found(asdict(place)) for place in grid]
+    finished = [log.find(asdict(place)) for place in grid]
     with Progress(len(grid), sum(entry is not None for entry in finished), "place") as progress:
         for number, place in enumerate(grid):
             if finished[number] is None:
-                finished[number] = log.add(asdict(place), _measured(place, scene, settings))
+                finished[number] = log.add(asdict(place), _measure(place, scene, settings))
                 progress.advance()
     rows = [{**asdict(place), **entry} for place, entry in zip(grid, finished, strict=True)]
     result = {
@@ -175,12 +176,12 @@ def run(settings: Sweep, out: str | os.PathLike, picture: str | os.PathLike) -> 
 
 
 def is_unfinished(out: str | os.PathLike) -> bool:
-    """Whether a sweep that was to write `out` was stopped after it had begun."""
+    """Whether a sweep that writes to `out` was stopped after its start."""
     return _log_of(Path(out)).is_file()
 
 
 def summary(grid: list[Place], rows: list[dict[str, Any]], model: str) -> dict[str, Any]:
-    """Of one model over the grid: mean, worst and best PSNR (dB), where the worst is, mean SAM, refused places."""
+    """Summary of one model over the grid: mean, worst and best PSNR (dB), the worst place, mean SAM, refused places."""
     pairs = zip(grid, rows, strict=True)
     known = [(place, scores) for place, row in pairs if (scores := row["scores"][model]) and scores["psnr"] is not None]
     if not known:
@@ -200,7 +201,7 @@ def summary(grid: list[Place], rows: list[dict[str, Any]], model: str) -> dict[s
 
 
 def table(result: Mapping[str, Any], key: str) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Model -> row of the map -> column -> a score; None where the model refused."""
+    """Model -> row of the map -> column -> a score; None if the model refused."""
     found: dict[str, dict[str, dict[str, float | None]]] = {model: {} for model in result["models"]}
     for entry in result["grid"]:
         place = Place(*(entry[name] for name in Place.__dataclass_fields__))
@@ -210,29 +211,29 @@ def table(result: Mapping[str, Any], key: str) -> dict[str, dict[str, dict[str, 
 
 
 def read(path: str | os.PathLike) -> dict[str, Any]:
-    """The result of a sweep. Raises HsisrError for another file, and for one that lacks what it must hold."""
+    """The result of a sweep. Raises HsisrError for another file, or if a required key is missing."""
     content = read_json(path, "sweep")
     check_section(_Result, content, str(path))
     return content
 
 
 def _scene(settings: Sweep) -> Scene:
-    """The middle of the scene, good bands only, values in [0, 1]: divided by the largest where that is above 1."""
+    """The middle of the scene, good bands only, values in [0, 1]: divided by the largest value if it is above 1."""
     scene = read_scene(settings.scene)
     if scene.bad_bands is not None:
         scene = scene.bands(np.flatnonzero(~np.asarray(scene.bad_bands, bool)))
     sides = [min(settings.size_px or side, side) // settings.scale * settings.scale for side in scene.shape[1:]]
     if min(sides) == 0:
         raise HsisrError(f"{settings.scene}: {scene.shape[1]} x {scene.shape[2]} pixels are fewer than the scale")
-    rows, columns = (middle(length, side) for length, side in zip(scene.shape[1:], sides, strict=True))
+    rows, columns = (middle_piece(length, side) for length, side in zip(scene.shape[1:], sides, strict=True))
     scene = cut(scene, (*rows, *columns))
     cube = scene.filled_cube
     values = np.clip(cube / max(1.0, float(cube.max())), 0, 1).astype(np.float32)
     return Scene(values, scene.name, wavelengths_nm=scene.wavelengths_nm, fwhm_nm=scene.fwhm_nm, mask=scene.mask)
 
 
-def _measured(place: Place, scene: Scene, settings: Sweep) -> dict[str, Any]:
-    """What every model scores there, and why one refused."""
+def _measure(place: Place, scene: Scene, settings: Sweep) -> dict[str, Any]:
+    """The scores of every model at a place, and the reason if one refused."""
     pair = place.pair(scene, settings)
     assert pair.guide is not None and pair.hr is not None  # a sweep simulates both
     scores: dict[str, Any] = {}
@@ -254,7 +255,7 @@ def _measured(place: Place, scene: Scene, settings: Sweep) -> dict[str, Any]:
 
 
 class _Log:
-    """The places that are finished, in a file beside the result; those of another sweep are dropped."""
+    """The finished places, in a file beside the result. Places of another sweep are dropped."""
 
     def __init__(self, out: Path, identity: Any) -> None:
         self.path = _log_of(out)
@@ -274,15 +275,15 @@ class _Log:
         for line in rest:
             try:
                 yield _Line.model_validate_json(line).model_dump()
-            except ValidationError:  # the last one, where the power failed
+            except ValidationError:  # the last line, after a power failure
                 return
 
-    def found(self, place: Any) -> Any:
-        """What was found at a place; None if it is not finished."""
+    def find(self, place: Any) -> Any:
+        """The findings at a place; None if it is not finished."""
         return self._finished.get(_key(place))
 
     def add(self, place: Any, found: Any) -> Any:
-        """Keep what was found at a place, and return it."""
+        """Keep the findings at a place, and return them."""
         try:
             with open(self.path, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"place": place, "found": found}) + "\n")
@@ -291,7 +292,7 @@ class _Log:
         return found
 
     def remove(self) -> None:
-        """The sweep is finished."""
+        """Remove the file: the sweep is finished."""
         self.path.unlink(missing_ok=True)
 
 

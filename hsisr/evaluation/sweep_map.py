@@ -1,4 +1,4 @@
-"""The map of a sweep as a picture: a panel a model, a row a PSF, a column a response with its noise."""
+"""The map of a sweep as a picture: a panel for each model, a row for each PSF, a column for each response and noise."""
 
 import os
 from collections.abc import Mapping
@@ -7,13 +7,13 @@ import numpy as np
 
 from hsisr.files import atomic_path
 
-#: Inches of a cell, of the words beside the first panel, and of all that stands above and below.
+#: Inches of a cell, of the words beside the first panel, and of everything above and below the panels.
 _CELL, _WORDS, _HEAD = (0.62, 0.26), 1.9, 1.6
 
 
 def draw(path: str | os.PathLike, table: Mapping[str, Mapping[str, Mapping[str, float | None]]], title: str) -> None:
-    """Write a PNG of a score: model -> row -> column -> number, None where there is none. All panels share one scale;
-    the worst place of each has a frame."""
+    """Write a PNG of a score. table: model -> row -> column -> number, None for a refused place. All panels share one
+    scale; each frames its worst place. path: of the PNG. title: of the picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -42,7 +42,7 @@ def draw(path: str | os.PathLike, table: Mapping[str, Mapping[str, Mapping[str, 
 
 
 def _write(axis, values: np.ndarray, middle: float) -> None:
-    """The numbers into their cells, and a frame around the smallest."""
+    """Write the numbers into their cells, and frame the smallest."""
     from matplotlib.patches import Rectangle
 
     for (row, column), value in np.ndenumerate(values):

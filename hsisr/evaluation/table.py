@@ -10,7 +10,7 @@ from rich.table import Table
 from hsisr.errors import HsisrError
 from hsisr.evaluation.results import Results
 
-#: The floor that results are compared with.
+#: The baseline that results are compared with.
 FLOOR = "bicubic"
 
 #: Score -> (heading, decimals, True if higher is better).
@@ -22,7 +22,7 @@ COLUMNS = {
     "rmse": ("RMSE", 4, False),
     "cc": ("CC", 4, True),
 }
-#: The same at full resolution, where there is no reference.
+#: The same columns for full resolution, without a reference.
 FULL_COLUMNS = {
     "consistency_lr": ("LR RMSE", 4, False),
     "consistency_guide": ("guide RMSE", 4, False),
@@ -31,7 +31,7 @@ FULL_COLUMNS = {
     "qnr": ("QNR", 4, True),
 }
 
-#: Of a sweep's summary: the same.
+#: The same columns for the summary of a sweep.
 SWEEP_COLUMNS = {
     "psnr_mean": ("PSNR dB", 2, True),
     "psnr_worst": ("worst over the grid", 2, True),
@@ -42,7 +42,7 @@ SWEEP_COLUMNS = {
 
 
 def columns_of(results: Results) -> dict[str, tuple[str, int, bool]]:
-    """The columns of a benchmark's table: those of its convention, or those without a reference."""
+    """The columns of a benchmark's table: those of its convention, or of the scores without a reference."""
     columns = FULL_COLUMNS if results.convention is None else COLUMNS
     for name, model in results.models.items():
         lacking = [key for key in columns if key not in model.mean]
@@ -52,7 +52,7 @@ def columns_of(results: Results) -> dict[str, tuple[str, int, bool]]:
 
 
 def print_table(benchmarks: dict[str, Results]) -> None:
-    """Print one table a benchmark, the best model first, the best value of each column in bold, and what it means."""
+    """Print one table for each benchmark: the best model first, the best values in bold, and a line on the meaning."""
     console = Console()
     for name, results in benchmarks.items():
         scored = scoring_words(results)
@@ -71,7 +71,7 @@ def print_table(benchmarks: dict[str, Results]) -> None:
                 text = score_text(results.models[model].mean[key], decimals, key)
                 cells.append(f"[bold]{text}[/bold]" if best[key] == model else text)
             table.add_row(model, *cells)
-            if results.folds:  # in a line of its own: beside the scores it would be too wide for a terminal
+            if results.folds:  # on its own line: beside the scores it is too wide
                 spread = results.models[model].fold_std
                 table.add_row("", *(f"\u00b1 {score_text(spread[key], columns[key][1])}" for key in columns))
         console.print(table)
@@ -81,7 +81,7 @@ def print_table(benchmarks: dict[str, Results]) -> None:
 
 
 def print_sweep(result: Mapping[str, Any]) -> None:
-    """Print what each model stands: mean, worst and best over the grid of a sweep, and where the worst is."""
+    """Print, for each model, mean, worst and best score over the grid of a sweep, and the worst place."""
     title = f"{result['scene']}   x{result['scale']}, {len(result['grid'])} degradations"
     table = Table(title=title, title_justify="left", box=None)
     table.add_column("model")
@@ -95,7 +95,7 @@ def print_sweep(result: Mapping[str, Any]) -> None:
 
 
 def leading_key(results: Results) -> str:
-    """The score by which models are ranked: PSNR, or QNR where there is no reference."""
+    """The score that ranks the models: PSNR, or QNR without a reference."""
     return "qnr" if results.convention is None else "psnr"
 
 
@@ -105,38 +105,46 @@ def scoring_words(results: Results) -> str:
 
 
 def ranking(results: Results) -> list[str]:
-    """The models, the best first; those without the score last."""
+    """The models, best first. Models without the score come last."""
     values = _known_scores(results, leading_key(results))
     return sorted(results.models, key=lambda name: values.get(name, -math.inf), reverse=True)
 
 
+def leading_models(results: Results) -> list[str]:
+    """The best model, and those whose printed score is the same."""
+    key, order = leading_key(results), ranking(results)
+    printed = [score_text(results.models[name].mean[key], 2, key) for name in order]
+    return [name for name, text in zip(order, printed, strict=True) if text == printed[0]]
+
+
 def meaning(results: Results) -> str:
-    """One sentence for who reads the table: which model leads, by how much, and on what."""
-    key = leading_key(results)
-    leader = ranking(results)[0]
-    score, floor = results.models[leader].mean[key], results.models.get(FLOOR)
+    """One sentence for the reader of the table: which model leads, by how much, and on what."""
+    key, leaders = leading_key(results), leading_models(results)
+    score, floor = results.models[leaders[0]].mean[key], results.models.get(FLOOR)
     tested = results.parts["test"]
     where = tested[0] if len(tested) == 1 else f"{len(tested)} scenes"
     if results.folds:
         where += f", each in the one of {len(results.folds)} folds that tests it"
-    if key == "qnr" and score is None:  # a guide of several channels has none
+    if key == "qnr" and score is None:  # a guide of several channels has no QNR
         return f"Scored without a reference, on ground that no model has seen in training: {where}."
-    said = f"{leader} leads with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"
+    *others, last = leaders
+    who = f"{', '.join(others)} and {last} lead" if others else f"{last} leads"
+    said = f"{who} with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"
     base = None if floor is None else floor.mean[key]
-    if leader != FLOOR and key == "psnr" and score is not None and base is not None:
+    if FLOOR not in leaders and key == "psnr" and score is not None and base is not None:
         said += f", {score - base:.2f} dB above {FLOOR} interpolation"
     return f"{said}, on ground that no model has seen in training: {where}."
 
 
 def score_text(value: float | None, decimals: int, key: str = "") -> str:
-    """A score with so many decimals; where results files hold none: infinity for PSNR, a dash for what is undefined."""
+    """A score with `decimals` decimals. If it is None: infinity for the `key` PSNR, a dash for other scores."""
     if value is None:
         return "\u221e" if key == "psnr" else "-"
     return f"{value:.{decimals}f}"
 
 
 def best_models(results: Results) -> dict[str, str | None]:
-    """Score -> model that leads in it; None where no model has the score."""
+    """Score -> the leading model; None if no model has the score."""
     best: dict[str, str | None] = {}
     for key, (_, _, higher) in columns_of(results).items():
         known = _known_scores(results, key)
@@ -145,7 +153,7 @@ def best_models(results: Results) -> dict[str, str | None]:
 
 
 def _known_scores(results: Results, key: str) -> dict[str, float]:
-    """Model -> its score, of the models that have it; a PSNR of none is infinite: identical images."""
+    """Model -> its score, for models that have one. A PSNR of None is infinite: the images are identical."""
     scores = {name: model.mean[key] for name, model in results.models.items()}
     if key == "psnr":
         scores = {name: math.inf if score is None else score for name, score in scores.items()}

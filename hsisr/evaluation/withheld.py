@@ -1,4 +1,4 @@
-"""A test on real images without a reference: bands of the guide are withheld, predicted, and compared."""
+"""A test on real images without a reference: withhold bands of the guide, predict them, and compare."""
 
 import tempfile
 from collections.abc import Iterable
@@ -15,22 +15,22 @@ from hsisr.errors import HsisrError, notice
 from hsisr.files import stamp
 from hsisr.inference import run, scenes
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, chosen_bands, filled, middle
+from hsisr.inference.images import Source, chosen_bands, fill_invalid, middle_piece
 from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method
 from hsisr.models.windows import hr_spans
 
-#: Most LR pixels a side that are super-resolved: those in the middle.
+#: Most LR pixels a side that are super-resolved, in the middle of the image.
 _MOST_LR_PX = 256
-#: LR pixels at the border that are not compared, as their footprints reach beyond the image.
+#: LR pixels at the border that are not compared: their footprints reach beyond the image.
 _BORDER_LR_PX = 2
-#: What the numbers mean, in one line each.
+#: The meaning of the numbers, in one line each.
 LEGEND = {
     "rmse": "root mean square error, in the band's own values",
     "cc": "correlation",
     "detail": "part of the detail that is found, which the band at LR resolution lacks: 1 all, 0 none, below 0 wrong",
 }
-#: What such a test shows and what it does not.
+#: What such a test shows, and what it does not.
 CAVEAT = (
     "a withheld band tests detail in the guide's own range, much of which its other bands show too; it says nothing of "
     "bands that lie far from all of the guide's"
@@ -39,7 +39,7 @@ CAVEAT = (
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """What is compared: low (B, h, w), the guide (G, H, W), and where both are valid, (H, W)."""
+    """The images to compare: low (B, h, w), the guide (G, H, W), and where both are valid, (H, W)."""
 
     low: np.ndarray
     guide: np.ndarray
@@ -51,13 +51,13 @@ class _Ground:
 def validate(
     lr: Any, guide: Any, withhold: Iterable[int] = (), model: str = "prior", options: Options | None = None
 ) -> dict[str, Any]:
-    """Withhold bands of a guide, one at a time, predict each from the LR image and the others, and compare.
+    """Withhold bands of a guide, one at a time. Predict each from the LR image and the other bands, and compare.
 
     lr, guide: as for `hsisr.inference.super_resolve_file`. withhold: bands of the guide, from 0; none: each in turn.
     model, options: as for `super_resolve_file`; None: its defaults.
-    A band is predicted as the super-resolved image seen through its response, which is fitted at LR resolution: there
-    the band is known, its detail is not. Beside it stand `bicubic`, the LR image without any guide, and `other bands`,
-    what the others say of it by a linear fit at LR resolution.
+    The prediction is the super-resolved image seen through the band's spectral response. The response is fitted at LR
+    resolution: there the band is known, but not its detail. Two simpler predictions are listed too: `bicubic`, the LR
+    image without any guide, and `other bands`, a linear fit of the other bands at LR resolution.
     Returns {model, scale, caveat, bands: [{band, wavelength_nm, methods: {name: {rmse, cc, detail}}}]}.
     Raises HsisrError as `super_resolve_file`, for bands that do not exist, and for a guide of one band.
     """
@@ -110,7 +110,7 @@ def _without(sharp: Source, band: int) -> Source:
 
 def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     """The middle of the scene, with invalid pixels filled."""
-    rows, columns = (middle(size, _MOST_LR_PX) for size in low.scene.shape[1:])
+    rows, columns = (middle_piece(size, _MOST_LR_PX) for size in low.scene.shape[1:])
     values, valid = low.window(rows, columns)
     guide, guide_valid = placed.window(*hr_spans(rows, columns, scale))
     both = valid.repeat(scale, axis=0).repeat(scale, axis=1) & guide_valid
@@ -119,13 +119,13 @@ def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     inner[border:-border, border:-border] = True
     if not whole_lr_pixels(both & inner, scale).any():
         raise HsisrError(f"{low.label}: no pixel of its middle is valid in it and in the guide")
-    return _Ground(filled(values, valid), filled(guide, guide_valid), both & inner, rows, columns)
+    return _Ground(fill_invalid(values, valid), fill_invalid(guide, guide_valid), both & inner, rows, columns)
 
 
 def _withheld(
     low: Source, placed: Guide, band: int, method: Method, ground: _Ground, options: Options
 ) -> dict[str, Any]:
-    """The entry of one band."""
+    """The entry of one withheld band."""
     source, scale = placed.source, method.scale
     place = int(np.flatnonzero(source.good == band)[0])
     others = [number for number in range(len(source.good)) if number != place]
@@ -156,7 +156,7 @@ def _withheld(
 
 
 def _through(response: np.ndarray, offset: np.ndarray, cube: np.ndarray) -> np.ndarray:
-    """The one channel (H, W) of a cube (B, H, W)."""
+    """The single channel (H, W) that a response makes of a cube (B, H, W)."""
     return np.asarray(np.tensordot(response[0], cube, axes=1) + offset[0])
 
 
@@ -171,4 +171,4 @@ def _scores(truth: np.ndarray, found: np.ndarray, blurred: np.ndarray) -> dict[s
 
 
 def _quiet(line: str) -> None:
-    """What fits badly was said when the guide was placed, and would be said again for each band."""
+    """Ignore a line: the fit was reported when the guide was placed, and would be reported again for each band."""

@@ -1,1 +1,1 @@
-"""Fine-tuning: a model adapted to one scene, without a sharp reference."""
+"""Fine-tuning: adapt a model to one scene, without a sharp reference."""

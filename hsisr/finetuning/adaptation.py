@@ -1,7 +1,7 @@
-"""Adapting a model to one scene, without a sharp reference: it learns to restore the scene's own LR image.
+"""Adapting a model to one scene, without a sharp reference: the model learns to restore the scene's own LR image.
 
-Wald's protocol (see `hsisr.finetuning.reduced`). A part of the scene is held out of training and selection; on it the
-adapted model is compared with bicubic interpolation and GSA.
+This follows Wald's protocol (see `hsisr.finetuning.reduced`). A part of the scene is held out of training and
+selection. There, the adapted model is compared with bicubic interpolation and GSA.
 """
 
 import copy
@@ -39,21 +39,21 @@ from hsisr.samples import TrainingSamples
 from hsisr.screen import say
 from hsisr.system import wait_for
 
-#: Part of the scene that selects the weights.
+#: Part of the scene on which the weights are selected.
 _VALIDATION = 0.15
-#: Side of a training patch in degraded LR pixels, and the smallest that a scene may force.
+#: Side of a training patch in degraded LR pixels: usual, and smallest for small scenes.
 _PATCH_PX, _LEAST_PATCH_PX = 6, 4
-#: Side of the smallest image that can be scored: SSIM's window.
+#: Smallest side of an image that can be scored: the window of SSIM.
 _LEAST_SCORED_PX = 11
-#: Bytes of patches.
+#: Most bytes of patches.
 _PATCH_BYTES = 512 * 2**20
-#: Steps on which the speed of training is measured, after one in which a GPU starts and kernels are built.
+#: Training speed is measured over this many steps, after one step to start the GPU and build kernels.
 _TIMED_STEPS = 6
-#: Validations over a run: as many, or fewer, so that they take no more than this part of its time.
+#: Validations in a run. There are fewer if they would take more than this part of its time.
 _VALIDATIONS, _VALIDATING_PART = 10, 0.25
-#: A first validation that takes longer than this is not repeated to see what it takes without its start.
+#: A first validation longer than this is not repeated to measure it without its start.
 _LONG_VALIDATION_S = 5.0
-#: More steps a minute than any machine takes: where a run has a time, that ends it.
+#: More steps a minute than any machine makes. With a time limit, the time ends the run.
 _MOST_STEPS_A_MINUTE = 10**6
 _FRESH_RATE, _ADAPTING_RATE = 4e-3, 1e-3
 
@@ -70,15 +70,15 @@ def finetune(
     options: Options | None = None,
     overwrite: bool = False,
 ) -> dict[str, Any]:
-    """Adapt a model to a scene; writes `out`/model.safetensors, which `predict` takes, and returns its scores.
+    """Adapt a model to a scene. Writes `out`/model.safetensors, which `predict` takes, and returns its scores.
 
     lr, guide, options: as for `super_resolve_file`. model: a run folder or model file to start from, or the name of a
-    network, such as mulsr-xs, to start fresh. minutes: of training; steps: so many instead. hold_out: part of the
-    scene's longer side that training never sees and scores are taken on; 0 takes none. seed: of weights
-    that start fresh and of the order of patches. overwrite: whether a run that is finished in `out` is replaced; one
-    that was stopped goes on.
-    Returns what stands in `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
-    Raises HsisrError for images that do not fit together and for a scene that is too small.
+    network, such as mulsr-xs, to start fresh. minutes: of training. steps: number of steps, instead of minutes.
+    hold_out: part of the scene's longer side that training never sees and that gives the scores; 0 for none. seed: for
+    fresh weights and for the order of patches. overwrite: whether to replace a finished run in `out`. A stopped run
+    resumes.
+    Returns the content of `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
+    Raises HsisrError for images that do not fit together, and for a scene that is too small.
     """
     import torch
 
@@ -95,7 +95,7 @@ def finetune(
     check_outputs(outs, [lr, guide, scenes.model_file(model)], overwrite or run.is_unfinished(outs[0]))
     with run.work_folder(outs[0]) as folder:
         run.check_own(folder, settings, outs, overwrite)
-        pace = run.resumed(folder, settings) or {}
+        pace = run.find_plan(folder, settings) or {}
         run.record(folder, settings, pace)
         run.begin_outputs(folder, outs, overwrite)
         torch.manual_seed(seed)
@@ -103,12 +103,12 @@ def finetune(
         least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
         cut = parts(feed, _shares(hold_out), least)
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
-        metadata |= {"reach": feed.lr.largest}  # sampled as `predict` will sample it
+        metadata |= {"reach": feed.lr.largest}  # so that `predict` samples in the same way
         if feed.guide is not None:
             metadata |= {"guide_reach": feed.guide.source.largest}
         training = _recipe(feed, fresh, options)
         starts = {"as it was": _weights(feed)} if as_model(feed.method.model).useful_untrained or not fresh else {}
-        samples = _prepared(feed, cut["training"], seed)
+        samples = _prepare(feed, cut["training"], seed)
         if samples is None:
             samples = _patches(feed, cut["training"], folder / "patches.h5", training, seed)
         else:
@@ -116,7 +116,7 @@ def finetune(
         footprint = cache(partial(_footprint, feed, cut["training"]))
         known = footprint("reduced") if feed.method.takes_sensor else None
         validate = _Validation(cut["validation"], feed.method.scale, feed.method.needs_guide, known)
-        if steps is None and not pace:  # kept, as a run that goes on must go on at the same pace
+        if steps is None and not pace:  # keep the pace, as a resumed run must not change it
             pace = _pace(feed, validate, samples, folder, training, minutes, seed)
             run.record(folder, settings, pace)
         outcome = _train(feed, validate, samples, out, training, minutes, steps, seed, settings, pace)
@@ -138,7 +138,7 @@ def finetune(
 
 
 def table(summary: Mapping[str, Any]) -> str:
-    """The scores of a `finetune` summary as text: one line a method, best first by PSNR."""
+    """The scores of a `finetune` summary as text: one line for each method, best PSNR first."""
     lines = []
     for kind, title in (("reduced", "held-out part, reduced resolution"), ("full", "held-out part, full resolution")):
         rows = summary.get(kind, {})
@@ -154,7 +154,7 @@ def table(summary: Mapping[str, Any]) -> str:
 
 
 def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> tuple[Feed, dict[str, Any], bool]:
-    """The images with the network to adapt, what its file will say of it, and whether it is fresh."""
+    """The images with the network to adapt, the metadata of its file, and whether the network is fresh."""
     from hsisr.models import registry
 
     low, sharp = scenes.open_images(lr, guide, options)
@@ -165,7 +165,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         metadata = {**read_metadata(model)}
         for key in ("schema", "hsisr_version", "config_hash", "peak", "guide_peak", "reach", "guide_reach"):
             metadata.pop(key, None)
-        method = replace(method, metadata={})  # its range is that of this scene now
+        method = replace(method, metadata={})  # its range is now that of this scene
     else:
         if scale is None and sharp is not None:
             scale = scale_between(low, sharp, options.align)
@@ -193,7 +193,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
 
 
 def _recipe(feed: Feed, fresh: bool, options: Options) -> Training:
-    """How the network is trained, all but the number of steps."""
+    """How the network is trained, except for the number of steps."""
     return Training(
         epochs=None,
         max_steps=1,
@@ -213,14 +213,14 @@ def _shares(hold_out: float) -> dict[str, float]:
     return shares | ({"test": hold_out} if hold_out else {})
 
 
-def _prepared(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
-    """Samples that the network itself makes of a part, from which it learns by the way; None: it makes none."""
+def _prepare(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
+    """Samples that the network makes of a part, while it learns from the part; None if it makes none."""
     pair = Pair(part.low_lr, part.low_guide, part.lr, part.score_mask)
     return as_model(feed.method.model).prepare_training([(feed.lr.label, pair)], seed)
 
 
 def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> TrainingSamples:
-    """Patches of a part, written to a patch file, without those that hold an invalid pixel."""
+    """Patches of a part, in a patch file, without patches that hold an invalid pixel."""
     scale = feed.method.scale
     height, width = part.low_lr.shape[1:]
     side = min(_PATCH_PX, height, width)
@@ -240,15 +240,15 @@ def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) 
         raise HsisrError(
             f"{feed.lr.label}: no {side * scale} x {side * scale} pixels without a hole to learn from; crop the scene"
         )
-    images = {"lr": part.low_lr, "guide": part.low_guide, "hr": part.lr}
-    images = {key: image for key, image in images.items() if image is not None}
+    kinds = {"lr": part.low_lr, "guide": part.low_guide, "hr": part.lr}
+    images = {kind: image for kind, image in kinds.items() if image is not None}
     patch_files.cut(path, feed.lr.label, images, places, side, scale)
     return patch_files.PatchFile(path, seed, training.augment)
 
 
 @dataclass(frozen=True, eq=False)
 class _Validation:
-    """PSNR of a network on the part that selects its weights."""
+    """PSNR of a network on the part that selects the weights."""
 
     part: Part
     scale: int
@@ -274,10 +274,10 @@ def _train(
     settings: dict[str, Any],
     pace: Mapping[str, int],
 ) -> Any:
-    """Train for the budget: its steps, or its minutes, by which the learning rate falls as well; pace: of `_pace`.
+    """Train for the budget: a number of steps, or minutes. With minutes, the time also lowers the learning rate.
 
-    How many steps fit into the minutes decides only when it is validated and how long the rate rises: an estimate that
-    is wrong by far does not end the training early.
+    pace: from `_pace`. The estimated number of steps decides only the times of validation and of the rate's rise. So a
+    bad estimate does not end the training early.
     """
     from hsisr.training import fit
 
@@ -299,7 +299,7 @@ def _train(
 def _pace(
     feed: Feed, validate: _Validation, samples: Any, folder: Path, training: Training, minutes: float, seed: int
 ) -> dict[str, int]:
-    """How many steps, and validations among them, the minutes have room for."""
+    """How many steps, and how many validations among them, fit into the minutes."""
     seconds, validating = _speed(feed, validate, samples, folder, training, seed)
     count = min(_VALIDATIONS, int(_VALIDATING_PART * 60 * minutes / max(validating, 1e-9)))
     return {"steps": max(1, int(60 * minutes / seconds)), "validations": max(1, count)}
@@ -308,7 +308,7 @@ def _pace(
 def _speed(
     feed: Feed, validate: _Validation, samples: Any, folder: Path, training: Training, seed: int
 ) -> tuple[float, float]:
-    """Seconds of a step, the median of a few after the first, and of a validation, all on the training device."""
+    """Seconds of a step (median of a few after the first) and of a validation, on the training device."""
     from hsisr.training import fit
 
     ends: list[float] = []
@@ -323,7 +323,7 @@ def _speed(
     with temporary.new_folder(folder, "timing") as timing:
         fit(network, samples, timing, trial, seed=seed, validate=end_of_step)
     validating = []
-    for _ in range(2):  # the first one builds kernels, too
+    for _ in range(2):  # the first validation also builds kernels
         started = time.perf_counter()
         validate(network)
         validating.append(time.perf_counter() - started)
@@ -337,9 +337,9 @@ def _weights(feed: Feed) -> dict[str, Any]:
 
 
 def _keep_best(feed: Feed, validate: _Validation, starts: dict[str, dict[str, Any]], trained_psnr: float) -> float:
-    """Go back to a start, name -> weights, that does better where weights are selected; returns the PSNR there.
+    """Return to a start (name -> weights) if its PSNR on the validation part is better. Returns the best PSNR.
 
-    A scene that teaches little can mislead a network that was good before it.
+    A scene with little detail can make a good network worse.
     """
     network, best = feed.method.model, (trained_psnr, _weights(feed), "")
     for name, weights in starts.items():
@@ -358,7 +358,7 @@ def _keep_best(feed: Feed, validate: _Validation, starts: dict[str, dict[str, An
 
 
 def _footprint(feed: Feed, training: Part, kind: str) -> Footprint | None:
-    """Of an LR pixel, `reduced` or `full`: measured on the training part, as the others may be too small for that."""
+    """Of an LR pixel, `reduced` or `full`. It is measured on the training part, as the others may be too small."""
     if feed.guide is None or not feed.method.needs_guide:
         return None
     pair = {
@@ -366,13 +366,14 @@ def _footprint(feed: Feed, training: Part, kind: str) -> Footprint | None:
         "full": (training.lr, training.guide, training.guide_mask),
     }
     lr, guide, valid = pair[kind]
+    assert guide is not None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where that is too small as well, Wald's PSF is the right guess
+        warnings.simplefilter("ignore")  # if this part is too small as well, Wald's PSF is a good guess
         return estimate_footprint(lr, guide, feed.method.scale, valid)
 
 
 def _methods(feed: Feed, footprint: Callable[[str], Footprint | None]) -> dict[str, dict[str, Apply]]:
-    """Reduced and full: the adapted model and what it is compared with. footprint: of either kind."""
+    """Reduced and full: the adapted model, and the methods to compare with. footprint: for either kind."""
     methods = {feed.method.name: feed.method, "bicubic": open_method("bicubic", feed.method.scale, 0)}
     if feed.guide is not None and feed.method.needs_guide:
         methods["gsa"] = open_method("gsa", feed.method.scale, feed.guide_channels)

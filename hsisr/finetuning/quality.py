@@ -1,4 +1,4 @@
-"""How good a result is on a scene of one's own: against the LR image as reference, and against what the sensors saw."""
+"""Quality of a result on a user's own scene: against the LR image as reference, and against the inputs."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,7 +8,7 @@ from hsisr.degrade.estimation import fit_positive_response
 from hsisr.evaluation.full_resolution import full_scores
 from hsisr.finetuning.reduced import Part
 
-#: A method, applied: (lr, guide, valid pixels of the result) -> estimate.
+#: A method as a function: (lr, guide, valid pixels of the result) -> estimate.
 Apply = Callable[[np.ndarray, np.ndarray | None, np.ndarray], np.ndarray]
 Scores = dict[str, float]
 
@@ -19,8 +19,8 @@ def compare(
     """Scores of methods on a part: `reduced` with the LR image as reference, `full` without one.
 
     reduced: psnr, sam, ergas. full: consistency_lr, consistency_guide (RMSE in units of the peak, 0 is best), d_lambda
-    (Khan), and for a guide of one band d_s and qnr. methods: of either kind, by name. training: the part on which the
-    guide's spectral response is fitted.
+    (Khan), and for a guide of one band d_s and qnr. methods: `reduced` or `full` -> name -> method. training: the part
+    that fits the guide's spectral response.
     """
     response = _fitted_response(training)
     found: dict[str, dict[str, Scores]] = {"reduced": {}, "full": {}}
@@ -39,7 +39,7 @@ def _full(part: Part, apply: Apply, scale: int, response: tuple[np.ndarray | Non
 
 
 def _fitted_response(part: Part) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Spectral response (G, B) >= 0 and offset (G,) that make the guide, on the LR grid, of the LR image's bands."""
+    """Spectral response (G, B) >= 0 and offset (G,) that turn the LR image's bands into the guide on the LR grid."""
     if part.low_guide is None:
         return None, None
     bands, guide = (image[:, part.mask].astype(np.float64) for image in (part.lr, part.low_guide))

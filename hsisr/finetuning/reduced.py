@@ -1,8 +1,8 @@
-"""Reduced resolution: a user's own images, degraded once more by the scale, so that the scene is its own reference.
+"""Reduced resolution: a user's images, degraded once more by the scale, so the scene becomes its own reference.
 
-Wald's protocol: LR image and guide are both degraded by the scale; a model that restores the LR image from them is then
-applied to the LR image itself. Parts for training, validation and test are cut before they are degraded, so that no
-pixel of one has been seen in another.
+Wald's protocol: LR image and guide are both degraded by the scale. A model learns to restore the LR image from them,
+and is then applied to the LR image itself. Parts for training, validation and test are cut before they are degraded,
+so no pixel of one part is visible in another.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from hsisr import degrade, metrics
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError, option
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import filled
+from hsisr.inference.images import fill_invalid
 from hsisr.models.windows import hr_spans
 
-#: Samples of the LR image that are held in memory; of larger scenes the middle is used.
+#: Most samples of the LR image in memory. Of a larger scene, only the middle is used.
 _MOST_SAMPLES = 2**27
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A part of a scene at both resolutions, as the model sees values (divided by their peaks).
+    """A part of a scene at both resolutions, in the model's values (divided by their peaks).
 
     lr: (B, h, w). guide: (G, s h, s w) or None. mask: (h, w), guide_mask: (s h, s w), valid pixels.
-    low_lr, low_guide: the same, degraded once more: (B, h / s, w / s), (G, h, w).
+    low_lr, low_guide: lr and guide, degraded once more: (B, h / s, w / s), (G, h, w).
     """
 
     lr: np.ndarray
@@ -38,20 +38,19 @@ class Part:
 
     @property
     def score_mask(self) -> np.ndarray | None:
-        """The valid pixels; None where all are."""
+        """The valid pixels; None if all are valid."""
         return None if self.mask.all() else self.mask
 
     def score(self, estimate: np.ndarray, scale: int) -> dict[str, float]:
-        """Scores of an estimate (B, h, w) of `lr`, made of `low_lr`; values are in units of the model's peak."""
+        """Scores of an estimate (B, h, w) of `lr`, made from `low_lr`. Values are in units of the model's peak."""
         return metrics.score(self.lr, estimate, scale, "plain", mask=self.score_mask, peak=1.0)
 
 
 def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, Part]:
-    """Cut a scene into parts along its longer side and degrade each; shares: name -> part of it, which add up to 1.
+    """Cut a scene into parts along its longer side, and degrade each. shares: name -> part of the side; sum 1.
 
-    least_lr_px: pixels that the degraded part needs on either side; one that would have fewer takes them from the
-    longest. Raises HsisrError for a scene that is too small,
-    or a part without a valid pixel.
+    least_lr_px: least pixels on each side of a degraded part. A smaller part takes pixels from the longest part. Raises
+    HsisrError for a scene that is too small, or a part without a valid pixel.
     """
     scale = feed.method.scale
     rows, columns = _middle(feed)
@@ -92,17 +91,17 @@ def _part(feed: Feed, name: str, rows: tuple[int, int], columns: tuple[int, int]
         guide, seen = feed.guide.window(*sharp_place)
         guide_mask = guide_mask & seen
         mask = mask & whole_lr_pixels(seen, scale)
-        guide = filled(guide, seen) / np.float32(feed.guide_peak)
+        guide = fill_invalid(guide, seen) / np.float32(feed.guide_peak)
     if not mask.any():
         raise HsisrError(f"{feed.lr.label}: the part for {name}, rows {rows}, columns {columns}, has no valid pixel")
-    lr = filled(lr, mask) / np.float32(feed.peak)
+    lr = fill_invalid(lr, mask) / np.float32(feed.peak)
     low = degrade.degrade(lr, "wald", scale, noise=0)
     low_guide = None if guide is None else degrade.degrade(guide, "wald", scale, noise=0)
     return Part(lr, guide, mask, guide_mask, low, low_guide)
 
 
 def _middle(feed: Feed) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The scene, cut to a multiple of the scale, or the middle of one that is too large to be held."""
+    """The scene, cut to a multiple of the scale; of a scene that is too large for memory, the middle."""
     bands, *sizes = feed.lr.shape
     scale = feed.method.scale
     per_pixel = bands + feed.guide_channels * scale**2

@@ -1,4 +1,4 @@
-"""Inference: finished models, applied to scenes, in memory or by tiles; and models adapted to one scene."""
+"""Inference: applying finished models to scenes, in memory or by tiles."""
 
 from typing import TYPE_CHECKING
 
@@ -8,7 +8,7 @@ from hsisr.models.model_files import load_model as load_model
 from hsisr.models.model_files import read_metadata as read_metadata
 from hsisr.models.model_files import save_model as save_model
 
-#: Public name -> module that defines it; loaded when first used, as `hsisr.training` is imported by one of them.
+#: Public name -> its module, loaded at first use: one of these modules imports `hsisr.training`.
 _PUBLIC = {
     "Options": "hsisr.inference.scenes",
     "finetune": "hsisr.finetuning.adaptation",

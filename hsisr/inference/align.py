@@ -1,4 +1,4 @@
-"""Aligning a guide: reprojecting or resampling it onto the LR image's grid, and measuring how far it lies off."""
+"""Aligning a guide: reproject or resample it onto the LR image's grid, and measure how far it is displaced."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,29 +15,29 @@ from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside
 from hsisr.errors import HsisrError
-from hsisr.inference.guide import Guide, georeferenced
-from hsisr.inference.images import Source, filled, spread
+from hsisr.inference.guide import Guide, have_georeference
+from hsisr.inference.images import Source, fill_invalid, spread_pieces
 from hsisr.lazy_array import CutOut, LazyArray
 from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
 
-#: A shift above this part of an LR pixel is worth a warning.
+#: A larger shift, as a part of an LR pixel, causes a warning.
 WORTH_CORRECTING_LR_PX = 0.5
-#: Above this part of the guide's variance unexplained by the LR image, a measured shift means nothing.
+#: If the LR image leaves a larger part of the guide's variance unexplained, a measured shift means nothing.
 _UNRELATED = 0.6
-#: LR pixels a side of the window that the shift is measured in, and of places tried along an axis.
+#: Side, in LR pixels, of the window in which a shift is measured, and number of places tried along an axis.
 _WINDOW_LR_PX, _PLACES = 128, 3
-#: Guide pixels, and LR pixels, around the LR image's ground that warping a guide may read.
+#: Guide pixels, and LR pixels, around the LR image that warping may read.
 _AROUND_PX, _AROUND_LR_PX = 16, 2
-#: Stands in where neither image has a CRS: the warper wants one, and the same for both changes nothing.
+#: Used for both images if neither has a CRS: the warper needs one, and the same one changes nothing.
 _ANY_CRS = "EPSG:3857"
-#: Bytes of both images that are compared at a time.
+#: Bytes of both images in one comparison.
 _STRIP_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True)
 class Offset:
-    """How far the LR image lies off its guide: shift_px (rows, columns) in guide pixels; unexplained as measured."""
+    """Distance between LR image and guide: shift_px (rows, columns) in guide pixels; unexplained part as measured."""
 
     shift_px: tuple[float, float]
     scale: int
@@ -45,25 +45,25 @@ class Offset:
 
     @property
     def trusted(self) -> bool:
-        """Whether the two images have enough in common for the shift to mean something."""
+        """Whether the two images are similar enough for a meaningful shift."""
         return self.unexplained < _UNRELATED
 
     @property
     def lr_px(self) -> float:
-        """Length of the larger component in LR pixels."""
+        """The larger component of the shift, in LR pixels."""
         return max(map(abs, self.shift_px)) / self.scale
 
     def __str__(self) -> str:
-        rows, columns = (round(shift / self.scale, 2) + 0.0 for shift in self.shift_px)  # + 0.0: -0.0 is 0.0
+        rows, columns = (round(shift / self.scale, 2) + 0.0 for shift in self.shift_px)  # + 0.0 turns -0.0 into 0.0
         return f"{rows:+.2f} rows, {columns:+.2f} columns of the LR image"
 
 
-def resampled(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
-    """The guide, warped onto the grid `scale` times as fine as the LR image's, read by windows.
+def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
+    """The guide, warped by windows onto a grid `scale` times finer than that of the LR image.
 
-    By georeference where both have one, else stretched to the same ground. Cubic convolution, which averages where
-    the guide is finer than the grid. folder: for a copy of the guide that GDAL can read.
-    Raises HsisrError if the two have no ground in common.
+    If both images have a georeference, it decides; else the guide is stretched to the same ground. Interpolation is
+    cubic convolution, which averages where the guide is finer than the grid. folder: for a copy of the guide that GDAL
+    can read. Raises HsisrError if the two have no ground in common.
     """
     import rasterio
     from rasterio.enums import Resampling
@@ -74,14 +74,15 @@ def resampled(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
 
     low, sharp = lr.scene, guide.scene
     rows, columns = (scale * size for size in low.shape[1:])
-    if not georeferenced(low, sharp):
+    if not have_georeference(low, sharp):
         low = replace(low, crs=_ANY_CRS, transform=(1.0, 0.0, 0.0, 0.0, -1.0, 0.0))
         step = (low.shape[2] / sharp.shape[2], low.shape[1] / sharp.shape[1])
         sharp = replace(sharp, crs=_ANY_CRS, transform=(step[0], 0.0, 0.0, 0.0, -step[1], 0.0))
     elif low.crs is None:
         low, sharp = replace(low, crs=_ANY_CRS), replace(sharp, crs=_ANY_CRS)
-    sharp = _around(low, sharp)
+    sharp = _cut_around(low, sharp)
     copy = export(replace(sharp, bad_bands=None), folder / "guide.tif", "geotiff")
+    assert low.transform is not None
     target = finer(low.transform, scale)
     with quiet_gdal():
         image = WarpedVRT(
@@ -96,7 +97,7 @@ def resampled(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
 
 
 def share_without_data(lr: Source, guide: Guide, scale: int) -> float:
-    """The part, 0 to 1, of the LR image's valid ground on which its guide has no data, by windows spread over it."""
+    """The part, 0 to 1, of the LR image's valid ground without data in its guide, from windows spread over it."""
     seen = lacking = 0
     for rows, columns in lr.samples(scale):
         known = lr.window(rows, columns, slice(0, 1))[1].repeat(scale, axis=0).repeat(scale, axis=1)
@@ -106,36 +107,36 @@ def share_without_data(lr: Source, guide: Guide, scale: int) -> float:
 
 
 def measure(lr: Source, guide: Guide, scale: int) -> Offset | None:
-    """How far the LR image lies off its guide, in the place where both are most complete.
+    """The shift between LR image and guide, in the place where both are most complete.
 
-    None where no place has detail, or enough valid pixels, to measure on.
+    None if no place has enough detail or enough valid pixels.
     """
     pair = _most_complete(lr, guide, scale)
     if pair is None:
         return None
     try:
         found = degrade.registration(pair)
-    except HsisrError:  # too small, or without detail: there is nothing to measure
+    except HsisrError:  # the image is too small or has no detail
         return None
     return Offset(found.shift_px, scale, found.unexplained)
 
 
 def measure_displacement(lr: Source, guide: Guide, scale: int, model: str) -> Displacement | None:
-    """How far the guide lies beside the LR image from place to place, read by strips; model: `field` or `affine`.
+    """The guide's displacement from place to place, read by strips. model: `field` or `affine`.
 
-    None where the two have too little in common, or in size, to measure it.
+    None if the two images have too little in common, or are too small.
     """
     try:
         low = _low_view(lr, guide, scale)
         return measure_by_views(
-            lambda displacement: _view(low, lr, guide.displaced(displacement), scale), _size(lr), scale, model
+            lambda displacement: _view(low, lr, guide.displace(displacement), scale), _size(lr), scale, model
         )
-    except HsisrError:  # too small, or without detail: there is nothing to measure
+    except HsisrError:  # the image is too small or has no detail
         return None
 
 
 def find_change(lr: Source, guide: Guide, scale: int) -> Change:
-    """Where the guide shows other ground than the LR image; nowhere, if they have no valid pixel in common."""
+    """Where the guide shows other ground than the LR image; nowhere, if they share no valid pixel."""
     try:
         return change.find_change(_view(_low_view(lr, guide, scale), lr, guide, scale))
     except HsisrError:
@@ -148,20 +149,20 @@ def _size(lr: Source) -> tuple[int, int]:
 
 
 def _low_view(lr: Source, guide: Guide, scale: int) -> LowView:
-    """The LR image, read by strips."""
+    """The view of the LR image, read by strips."""
     columns = (0, lr.shape[2])
     return low_view(lambda: (lr.window(rows, columns) for rows in _strips(lr, guide, scale)), _size(lr))
 
 
 def _view(low: LowView, lr: Source, guide: Guide, scale: int) -> View:
-    """What both show; the guide is read by strips."""
+    """The view of both images. The guide is read by strips."""
     columns = (0, lr.shape[2])
     spans = [hr_spans(rows, columns, scale) for rows in _strips(lr, guide, scale)]
     return view_beside(low, lambda: (guide.window(*place) for place in spans), scale)
 
 
 def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:
-    """LR rows that are read at a time, of whole cells."""
+    """The strips of LR rows to read one after the other, in whole cells."""
     height, width = _size(lr)
     cell = cells_of((height, width))
     step = max(1, _STRIP_BYTES // (4 * cell * width * (lr.shape[0] + guide.channels * scale**2))) * cell
@@ -169,16 +170,19 @@ def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:
 
 
 def measure_footprint(lr: Source, guide: Guide, scale: int) -> Footprint | None:
-    """The weights with which an LR pixel reads the guide's grid, measured in the same place; None without one."""
+    """The weights of the guide's pixels in an LR pixel, measured in the same place as a shift; None without a place."""
     pair = _most_complete(lr, guide, scale)
-    return None if pair is None else estimate_footprint(pair.lr, pair.guide, scale, pair.mask)
+    if pair is None:
+        return None
+    assert pair.guide is not None
+    return estimate_footprint(pair.lr, pair.guide, scale, pair.mask)
 
 
 def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:
-    """LR image, guide and mask in the place where most pixels of both are valid; None if there is no such place."""
+    """LR image, guide and mask in the place with most pixels valid in both; None if there is no such place."""
     best: tuple[float, Any, Any] = (0.0, None, None)
-    for rows in spread(lr.scene.shape[1], _PLACES, _WINDOW_LR_PX):
-        for columns in spread(lr.scene.shape[2], _PLACES, _WINDOW_LR_PX):
+    for rows in spread_pieces(lr.scene.shape[1], _PLACES, _WINDOW_LR_PX):
+        for columns in spread_pieces(lr.scene.shape[2], _PLACES, _WINDOW_LR_PX):
             share = _both_valid(lr, guide, scale, rows, columns).mean()
             if share > best[0]:
                 best = (share, rows, columns)
@@ -188,7 +192,7 @@ def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:
     low, low_valid = lr.window(rows, columns)
     sharp, sharp_valid = guide.window(*hr_spans(rows, columns, scale))
     mask = _both_valid(lr, guide, scale, rows, columns).repeat(scale, axis=0).repeat(scale, axis=1)
-    return degrade.Pair(filled(low, low_valid), filled(sharp, sharp_valid), None, mask, {"scale": scale})
+    return degrade.Pair(fill_invalid(low, low_valid), fill_invalid(sharp, sharp_valid), None, mask, {"scale": scale})
 
 
 class _Warped(LazyArray):
@@ -200,7 +204,7 @@ class _Warped(LazyArray):
         self.dtype = np.dtype(np.float32)
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """Pixels of a window, warped as they are read."""
+        """Pixels of a window, warped while they are read."""
         from rasterio.windows import Window
 
         from hsisr.datasets.readers.damage import damage
@@ -212,11 +216,11 @@ class _Warped(LazyArray):
             return self._image.read(indexes, window=window)
 
 
-def _around(low: Scene, sharp: Scene) -> Scene:
-    """The part of the guide on the LR image's ground and a little around it; all of it where that cannot be told."""
+def _cut_around(low: Scene, sharp: Scene) -> Scene:
+    """The part of the guide on, and a little around, the LR image's ground; the whole guide if this is unknown."""
     from rasterio.warp import transform_bounds
 
-    assert low.transform is not None and sharp.transform is not None  # as both lie somewhere by now
+    assert low.transform is not None and sharp.transform is not None  # both have a place by now
     _, rows, columns = low.shape
     corners = [apply(low.transform, column, row) for column in (0, columns) for row in (0, rows)]
     (left, right), (bottom, top) = ((min(axis), max(axis)) for axis in zip(*corners, strict=True))
@@ -237,7 +241,7 @@ def _around(low: Scene, sharp: Scene) -> Scene:
 
 
 def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
-    """Whether a coarse look at the warped guide shows any data."""
+    """Whether a coarse version of the warped guide has any data."""
     rows, columns = (min(size, 256) for size in warped.shape[1:])
     return bool(np.isfinite(image.read(1, out_shape=(rows, columns))).any())
 
@@ -245,5 +249,5 @@ def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:
 def _both_valid(lr: Source, guide: Guide, scale: int, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
     low = lr.window(rows, columns)[1]
     place = hr_spans(rows, columns, scale)
-    _, sharp, changed = guide.shown(*place)
+    _, sharp, changed = guide.show(*place)
     return low & whole_lr_pixels(sharp if changed is None else sharp & (changed == 0), scale)

@@ -1,4 +1,4 @@
-"""What `hsisr predict` takes where the user names no model and no output."""
+"""Defaults of `hsisr predict`, for a user who names no model and no output."""
 
 import os
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from hsisr.screen import say
 
 
 def default_model(lr: Any, guided: bool, scale: int | None = None) -> str:
-    """The model for a scene where none is named; guided: whether it has a guide. lr: what an error names.
+    """The model for a scene if the user names none. guided: whether it has a guide. lr: for an error.
 
-    With a guide `prior`; without one `solo`, where weights of it come with the package for the scale. Says which it is.
-    Raises HsisrError where there is neither.
+    With a guide, it is `prior`. Without one, it is `solo`, if the package has its weights for `scale`. A line tells the
+    user. Raises HsisrError if there is neither.
     """
     if guided:
         say("model: prior, which needs no training; --model names another")
@@ -32,14 +32,14 @@ def default_model(lr: Any, guided: bool, scale: int | None = None) -> str:
 
 
 def has_guide(lr: str | os.PathLike, read: Mapping[str, Any]) -> bool:
-    """Whether a scene's file holds its own guide; read: options of the reader. Errors as `hsisr.read_scene`."""
+    """Whether a scene's file holds its own guide. read: options of the reader. Errors as `hsisr.read_scene`."""
     return open_lazily(lr, **read).guide is not None
 
 
 def default_out(lr: str | os.PathLike, collection: bool, format: str | None = None) -> Path:
-    """Where the result goes: scene_sr.tif beside scene.mat, or the ending of `format`; folder_sr for a collection."""
+    """Path of the result: scene_sr.tif for scene.mat, or with the ending of `format`; folder_sr for a collection."""
     lr = Path(lr)
-    if lr.name in ("", ".."):  # "." and ".." do not say what the folder is called
+    if lr.name in ("", ".."):  # "." and ".." are not the folder's name
         lr = lr.resolve()
     if collection:
         return lr.with_name(f"{lr.name}_sr")

@@ -1,4 +1,4 @@
-"""Feeding a method: windows of the LR image and the guide, as it was trained to see them, and its result in values."""
+"""Feeding a method: it gets windows of LR image and guide as in its training. Its result is turned into values."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,12 +8,12 @@ import numpy as np
 
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, filled
+from hsisr.inference.images import Source, fill_invalid
 from hsisr.inference.own_detail import own_image
 from hsisr.models.apply import Method
 from hsisr.models.windows import Effort, Window, hr_spans
 
-#: Seconds that a core of 2020 takes to read, compress and write a sample of the result, measured on GeoTIFF.
+#: Seconds to read, compress and write one sample of the result, on a core of 2020, measured on GeoTIFF.
 _WRITTEN = 0.07e-6
 
 
@@ -21,9 +21,9 @@ _WRITTEN = 0.07e-6
 class Feed:
     """A method with its images.
 
-    peak, guide_peak: values that it is shown as 1. memory: bytes for one window's work. footprint: of an LR pixel,
-    measured once for the whole scene, for methods that would else measure it in every window. learnt: what a
-    method that learns scenes has learnt of this one (`hsisr.inference.learning`).
+    peak, guide_peak: the values that the method sees as 1. memory: bytes for the work on one window. footprint: of an
+    LR pixel, measured once for the whole scene; without it, some methods would measure it in every window. learnt: the
+    facts about this scene, for a method that learns scenes (`hsisr.inference.learning`).
     """
 
     method: Method
@@ -37,34 +37,34 @@ class Feed:
 
     @property
     def guide_channels(self) -> int:
-        """Bands of the guide, 0 without one."""
+        """Number of the guide's bands; 0 without a guide."""
         return 0 if self.guide is None else self.guide.channels
 
     @property
     def bytes_per_lr_pixel(self) -> int:
-        """Memory that the result of one LR pixel takes while it is made."""
+        """Memory for the result of one LR pixel during the computation."""
         return self.method.bytes_per_pixel(self.lr.shape[0], self.guide_channels) * self.method.scale**2
 
     @property
     def learning_bytes(self) -> int:
-        """Memory that learning the scene takes; 0 for a method that learns no scenes."""
+        """Memory for learning the scene; 0 for a method that learns no scenes."""
         bands, height, width = self.lr.shape
         return self.method.learning_bytes((height, width), bands, self.guide_channels)
 
     @property
     def effort(self) -> Effort:
-        """Seconds that a usual core takes to learn the scene, and to make all of it; 0 where they are not known."""
+        """Seconds of a usual core to learn the scene, and to make the whole result; 0 if unknown."""
         bands, height, width = self.lr.shape
         return self.method.effort((height, width), bands, self.guide_channels)
 
     @property
     def writing_effort(self) -> float:
-        """Seconds that a usual core takes to write the result."""
+        """Seconds of a usual core to write the result."""
         return _WRITTEN * float(np.prod(self.lr.shape, dtype=np.float64)) * self.method.scale**2
 
     @property
     def may_lack_pixels(self) -> bool:
-        """Whether a pixel of the result may lack a value, for one of its inputs may lack it."""
+        """Whether a pixel of the result can lack a value, because one of its inputs can."""
         images = [self.lr.scene]
         if self.guide is not None:
             if self.guide.coverage < 1 or self.guide.lies_elsewhere:
@@ -74,7 +74,7 @@ class Feed:
 
     @cached_property
     def range(self) -> float:
-        """Largest less smallest value of the LR image."""
+        """Largest minus smallest value of the LR image."""
         low, high = self.lr.reach
         return high - low or 1.0
 
@@ -83,21 +83,21 @@ class Feed:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Values (bands, scale n, scale m) float32 and valid pixels, of [start, stop) LR rows and columns.
 
-        bands: those of the good bands to do; None: all. Pixels without data, in the LR image or the guide, are replaced
-        by their nearest neighbours for the method, and NaN in its result; where all lack data it is not asked.
-        Where the guide shows other ground the result is `own_image`.
+        bands: the good bands to compute; None: all. A pixel without data in the LR image or the guide gets the value of
+        its nearest neighbour as input, and NaN in the result. A window without any data is not computed.
+        Where the guide shows other ground, the result is `own_image`.
         """
         before = rows[0] % self.method.lr_period, columns[0] % self.method.lr_period
-        estimate, valid = self._computed((rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1]), bands)
+        estimate, valid = self._compute((rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1]), bands)
         top, left = (count * self.method.scale for count in before)
         return estimate[:, top:, left:], valid[top:, left:]
 
-    def _computed(
+    def _compute(
         self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The same of a window whose start suits the method."""
+        """The same for a window that starts where the method allows it."""
         scale = self.method.scale
-        low, sharp, valid, changed = self.shown(rows, columns, bands)
+        low, sharp, valid, changed = self.show(rows, columns, bands)
         if not valid.any():
             return np.full((len(low), *valid.shape), np.nan, np.float32), valid
         trusted = valid if changed is None else valid & (changed == 0)
@@ -114,25 +114,25 @@ class Feed:
         estimate[:, ~valid] = np.nan
         return estimate, valid
 
-    def shown(self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None) -> "Shown":
-        """A window of the images as the method sees them; LR rows and columns [start, stop)."""
+    def show(self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None) -> "Shown":
+        """A window of the images as the method sees them, with [start, stop) LR rows and columns."""
         scale = self.method.scale
         low, low_valid = self.lr.window(rows, columns, bands)
         valid = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
         sharp, changed = None, None
         if self.guide is not None and self.method.needs_guide:
             place = hr_spans(rows, columns, scale)
-            sharp, sharp_valid, changed = self.guide.shown(*place)
+            sharp, sharp_valid, changed = self.guide.show(*place)
             valid &= sharp_valid
-            sharp = filled(sharp, sharp_valid) / np.float32(self.guide_peak)
-        return Shown(filled(low, low_valid) / np.float32(self.peak), sharp, valid, changed)
+            sharp = fill_invalid(sharp, sharp_valid) / np.float32(self.guide_peak)
+        return Shown(fill_invalid(low, low_valid) / np.float32(self.peak), sharp, valid, changed)
 
 
 class Shown(NamedTuple):
-    """What a method sees of a window; pixels without data are replaced by their nearest neighbours in it.
+    """A method's view of a window. Pixels without data have the value of their nearest neighbour in the window.
 
-    low: (bands, n, m). sharp: (G, scale n, scale m), None where it takes no guide. valid: HR pixels with data.
-    changed: how much of their ground has changed, or lacks the guide's data, 0 to 1 (`Guide.shown`), or None.
+    low: (bands, n, m). sharp: (G, scale n, scale m), None for a method without a guide. valid: HR pixels with data.
+    changed: part of each pixel's ground that has changed, or lacks the guide's data, 0 to 1 (`Guide.show`); or None.
     """
 
     low: np.ndarray

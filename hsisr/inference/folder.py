@@ -1,4 +1,4 @@
-"""Every scene of a folder, super-resolved with one model."""
+"""Super-resolving every scene of a folder with one model."""
 
 import os
 import re
@@ -12,20 +12,20 @@ from hsisr.files import natural_key
 from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.outputs import check_outputs
 
-#: Endings of the files in a folder that are scenes; an ENVI scene is its header, and not its data as well.
+#: Endings of scene files in a folder. An ENVI scene counts by its header, not also by its data.
 _ENDINGS = {".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5", ".nc"}
-#: Names of what lies beside scenes and is none: references of scanners, layers that say how good pixels are.
+#: Names of files beside scenes that are not scenes: references of scanners, and quality layers.
 _ASIDE = re.compile(
     r"(white|dark)[ _-]?ref|(^|[_-])(ql|qa|udm\d?|scl|fmask)([_-]|$)|quality|pixel_?mask|"
     r"(^|[_-])(cloud|snow|haze|cirrus)[_-]?(mask|prob|prb)?$|(^|[_-])masks?$|quick_?look|thumbnail",
     re.IGNORECASE,
 )
-#: Channels of an image that may be one band of a scene: RGB with an opacity.
+#: Most channels of an image that can be one band of a scene: RGB with opacity.
 _MOST_CHANNELS = 4
 
 
 def is_collection(path: str | os.PathLike) -> bool:
-    """Whether a path is a folder of scenes, rather than a scene whose bands are numbered images in a folder."""
+    """Whether a path is a folder of scenes. A folder of numbered images is one scene instead."""
     from hsisr.datasets.readers import band_images, describe, is_product
 
     path = innermost(Path(path))
@@ -46,14 +46,13 @@ def super_resolve_folder(
     preview: bool = False,
     overwrite: bool = False,
 ) -> list[Path]:
-    """Super-resolve every scene of a folder to `<out>/<name>.tif`, or the only one to the file `out`; returns the
-    paths.
+    """Super-resolve every scene of a folder to `<out>/<name>.tif`; a single scene to the file `out`. Returns the paths.
 
-    lr: the folder. guide: a folder with a guide of the same name for each, or one file, or folder of band images, for
-    all. model: as of `super_resolve_file`. options: its options; their `format` chooses another format.
-    preview: also `<name>.png`. overwrite: whether results that exist are made again. White and dark references and
-    quality layers are left out by their names, with a line. A scene that cannot be done does not stop the others.
-    Raises HsisrError, at the end, naming those that failed.
+    lr: the folder. guide: a folder with a guide of the same name for each scene; or one file, or folder of band images,
+    for all. model: as for `super_resolve_file`. options: its options; their `format` chooses another format.
+    preview: also write `<name>.png`. overwrite: whether existing results are made again. hsisr leaves out white and
+    dark references and quality layers by their names, with a line. A scene that fails does not stop the others.
+    Raises HsisrError at the end, with the names of scenes that failed.
     """
     folder, out, options = innermost(Path(lr)), Path(out), options or Options()
     scenes = _scenes(folder)
@@ -104,7 +103,7 @@ def _guide_of(scene: Path, guide: str | os.PathLike | None) -> Path | None:
     if guide is None or not Path(guide).is_dir() or is_product(guide):
         return None if guide is None else Path(guide)
     if band_images.matches(Path(guide), b"") and not is_collection(guide):
-        return Path(guide)  # one guide, of a file for each band
+        return Path(guide)  # one guide, with a file for each band
     same = [
         file for file in sorted(Path(guide).iterdir()) if file.stem == scene.stem and file.suffix.lower() in _ENDINGS
     ]

@@ -8,7 +8,7 @@ import numpy as np
 
 from hsisr.affine import Transform, apply, chain, inverse
 from hsisr.degrade.displacement import Displacement
-from hsisr.degrade.sampling import cubic_kernel, interpolated
+from hsisr.degrade.sampling import cubic_kernel, interpolate_at
 from hsisr.errors import HsisrError, option
 from hsisr.inference.images import Source
 from hsisr.inference.own_detail import OwnDetail
@@ -57,21 +57,19 @@ class Guide:
             parts.append(max(0, min(offset + ground, size) - max(offset, 0)) / ground)
         return parts[0] * parts[1]
 
-    def moved(self, shift_px: tuple[float, float]) -> "Guide":
+    def move(self, shift_px: tuple[float, float]) -> "Guide":
         """The guide, moved by a measured shift; see `hsisr.degrade.registration` for its sign."""
         return replace(self, shift_px=shift_px)
 
-    def displaced(self, displacement: Displacement | None) -> "Guide":
+    def displace(self, displacement: Displacement | None) -> "Guide":
         """The guide, moved from place to place; None: as it lies."""
         return replace(self, displacement=displacement)
 
     def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """Values (G, n, m) and valid pixels (n, m) of rows and columns counted from the LR image's first corner."""
-        return self.shown(rows, columns)[:2]
+        return self.show(rows, columns)[:2]
 
-    def shown(
-        self, rows: tuple[int, int], columns: tuple[int, int]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    def show(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """As `window`; and how much (n, m) of it a stand-in shows, 0 to 1, or None: nothing stands in for the guide."""
         values, valid = self._window(rows, columns)
         if self.own is None:
@@ -83,11 +81,11 @@ class Guide:
         if self.displacement is not None:
             return self._displaced_window(self.displacement, rows, columns)
         if self.shift_px == (0.0, 0.0):
-            return self.source.window(*_moved(rows, columns, self.offset_px))
+            return self.source.window(*_move(rows, columns, self.offset_px))
         whole = tuple(math.floor(shift) for shift in self.shift_px)
         start = tuple(offset + step - 1 for offset, step in zip(self.offset_px, whole, strict=True))
         wide = ((rows[0], rows[1] + 3), (columns[0], columns[1] + 3))
-        values, valid = self.source.window(*_moved(*wide, start))
+        values, valid = self.source.window(*_move(*wide, start))
         for axis, (shift, step) in enumerate(zip(self.shift_px, whole, strict=True)):
             values, valid = _between_pixels(values, valid, shift - step, axis)
         return values, valid
@@ -98,9 +96,9 @@ class Guide:
         places = np.stack(np.meshgrid(np.arange(*rows), np.arange(*columns), indexing="ij"))
         places = places + displacement.at(np.arange(*rows), np.arange(*columns))
         wide = [(math.floor(axis.min()) - _SPLINE_REACH, math.ceil(axis.max()) + _SPLINE_REACH + 1) for axis in places]
-        span_rows, span_columns = _moved(wide[0], wide[1], self.offset_px)
+        span_rows, span_columns = _move(wide[0], wide[1], self.offset_px)
         values, valid = self.source.window(span_rows, span_columns)
-        return interpolated(values, valid, places - np.array([span[0] for span in wide])[:, None, None])
+        return interpolate_at(values, valid, places - np.array([span[0] for span in wide])[:, None, None])
 
 
 def fit(lr: Source, guide: Source, scale: int) -> Guide:
@@ -111,10 +109,10 @@ def fit(lr: Source, guide: Source, scale: int) -> Guide:
     """
     low, sharp = lr.scene, guide.scene
     ground = (low.shape[1] * scale, low.shape[2] * scale)
-    if georeferenced(low, sharp):
+    if have_georeference(low, sharp):
         return _fit_by_georeference(lr, guide, scale, ground)
     if sharp.shape[1] < low.shape[1] and sharp.shape[2] < low.shape[2]:
-        raise HsisrError(_swapped(lr, guide, (sharp.shape[1] / low.shape[1], sharp.shape[2] / low.shape[2])))
+        raise HsisrError(_say_swapped(lr, guide, (sharp.shape[1] / low.shape[1], sharp.shape[2] / low.shape[2])))
     if sharp.shape[1:] != ground:
         raise HsisrError(
             f"{guide.label}: {sharp.shape[1]} x {sharp.shape[2]} pixels, expected {ground[0]} x {ground[1]}, "
@@ -154,7 +152,7 @@ def in_one_crs(lr: Source, guide: Source, warn: Callable[[str], None]) -> tuple[
     return (placed, guide) if lacking is lr else (lr, placed)
 
 
-def varying(guide: Source, warn: Callable[[str], None]) -> Source:
+def drop_constant_channels(guide: Source, warn: Callable[[str], None]) -> Source:
     """The guide without channels that are the same number everywhere; they hold no detail.
 
     warn: receives a line for them. A guide of nothing else stays as it is.
@@ -179,7 +177,7 @@ def scale_between(lr: Source, guide: Source, align: bool = False) -> int:
     align: whether the guide is to be resampled, so that all that is missing is the scale.
     """
     low, sharp = lr.scene, guide.scene
-    if georeferenced(low, sharp):
+    if have_georeference(low, sharp):
         if align and not same_crs(low, sharp):
             raise HsisrError(
                 f"{guide.label}: lies in {_crs_name(sharp)}, {lr.label} in {_crs_name(low)}, where their pixels "
@@ -188,11 +186,11 @@ def scale_between(lr: Source, guide: Source, align: bool = False) -> int:
         _check_crs(lr, guide)
         ratios = _ratios(relation(low, sharp))
     else:
-        ratios = tuple(sharp.shape[axis] / low.shape[axis] for axis in (1, 2))
+        ratios = sharp.shape[1] / low.shape[1], sharp.shape[2] / low.shape[2]
     scale = round(ratios[0])
     if scale < 1 or any(abs(ratio / max(scale, 1) - 1) > _RATIO_TOLERANCE for ratio in ratios):
         if max(ratios) < 1:
-            raise HsisrError(_swapped(lr, guide, ratios))
+            raise HsisrError(_say_swapped(lr, guide, ratios))
         what = (
             f"give {option('scale')}, to which {option('align', True)}"
             if align
@@ -210,7 +208,7 @@ def scale_between(lr: Source, guide: Source, align: bool = False) -> int:
     return scale
 
 
-def georeferenced(first: Scene, second: Scene) -> bool:
+def have_georeference(first: Scene, second: Scene) -> bool:
     """Whether both say where they lie, in a CRS or both in plain coordinates."""
     known = first.transform is not None and second.transform is not None
     return known and (first.crs is None) == (second.crs is None)
@@ -218,6 +216,7 @@ def georeferenced(first: Scene, second: Scene) -> bool:
 
 def relation(lr: Scene, guide: Scene) -> Transform:
     """From (column, row) of the LR image to those of the guide."""
+    assert guide.transform is not None and lr.transform is not None
     return chain(inverse(guide.transform), lr.transform)
 
 
@@ -235,7 +234,7 @@ def _fit_by_georeference(lr: Source, guide: Source, scale: int, ground: tuple[in
     place = relation(lr.scene, guide.scene)
     ratios = _ratios(place)
     if max(ratios) < 1:
-        raise HsisrError(_swapped(lr, guide, ratios))
+        raise HsisrError(_say_swapped(lr, guide, ratios))
     if any(abs(ratio / scale - 1) > _RATIO_TOLERANCE for ratio in ratios):
         raise HsisrError(
             f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, expected {scale}; "
@@ -255,7 +254,7 @@ def _fit_by_georeference(lr: Source, guide: Source, scale: int, ground: tuple[in
         )
     found = Guide(guide, offset, ground)
     if found.coverage == 0:
-        raise HsisrError(_no_overlap(lr, guide))
+        raise HsisrError(_say_apart(lr, guide))
     return found
 
 
@@ -291,14 +290,14 @@ def _number(ratios: tuple[float, float]) -> str:
     return rows if rows == columns else f"{rows} (rows) and {columns} (columns)"
 
 
-def _swapped(lr: Source, guide: Source, ratios: tuple[float, float]) -> str:
+def _say_swapped(lr: Source, guide: Source, ratios: tuple[float, float]) -> str:
     return (
         f"{guide.label}: its pixels are {_number(ratios)} times as fine as those of {lr.label}, so coarser: "
         "the two seem to be swapped; the coarse image of many bands comes first, and the sharp one is --guide"
     )
 
 
-def _no_overlap(lr: Source, guide: Source) -> str:
+def _say_apart(lr: Source, guide: Source) -> str:
     return (
         f"{guide.label}: covers {_extent(guide.scene)}, {lr.label} {_extent(lr.scene)}: they have no ground in common"
     )
@@ -306,6 +305,7 @@ def _no_overlap(lr: Source, guide: Source) -> str:
 
 def _box(scene: Scene) -> tuple[tuple[float, float], tuple[float, float]]:
     """Least and largest x, then y, of a scene."""
+    assert scene.transform is not None
     height, width = scene.shape[1:]
     corners = [apply(scene.transform, *corner) for corner in ((0, 0), (width, 0), (0, height), (width, height))]
     (x0, x1), (y0, y1) = ((min(values), max(values)) for values in zip(*corners, strict=True))
@@ -321,7 +321,9 @@ def _extent(scene: Scene) -> str:
     return f"x {x0:.10g} to {x1:.10g}, y {y0:.10g} to {y1:.10g}"
 
 
-def _moved(rows: tuple[int, int], columns: tuple[int, int], by: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+def _move(
+    rows: tuple[int, int], columns: tuple[int, int], by: tuple[int, ...]
+) -> tuple[tuple[int, int], tuple[int, int]]:
     return (rows[0] + by[0], rows[1] + by[0]), (columns[0] + by[1], columns[1] + by[1])
 
 

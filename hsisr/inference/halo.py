@@ -1,4 +1,4 @@
-"""The halo: how much ground around a tile a method must see, measured on the scene itself."""
+"""The halo: the ground around a tile that a method must see. It is measured on the scene itself."""
 
 import time
 from dataclasses import dataclass
@@ -7,25 +7,25 @@ import numpy as np
 
 from hsisr.inference.feed import Feed
 
-#: Largest error of a tile against the whole, as a part of the scene's range, that blending hides.
+#: Blending hides an error up to this part of the scene's range, of a tile against the whole.
 TARGET = 1e-4
-#: Halos that are tried, in LR pixels.
+#: Halos to try, in LR pixels.
 CANDIDATES = (4, 8, 12, 16, 24, 32, 48, 64)
-#: Where no halo reaches the target, as a method learns from all that it sees: an error, over the least, that is enough.
+#: A method that learns from all it sees may never reach the target. Then this ratio to the least error is enough.
 _NO_BETTER = 1.25
-#: LR pixels a side of the result that is compared, and beyond the largest halo that the reference sees.
+#: Side of the compared result in LR pixels; and LR pixels beyond the largest halo that the reference sees.
 _CORE, _BEYOND = 8, 32
-#: Bands that are compared, where a method takes any number: their neighbourhood is what counts.
+#: Number of compared bands, for a method that takes any number: the spatial neighbourhood is what counts.
 _BANDS = 3
-#: Places that are tried.
+#: Number of places to try.
 _SITES = 2
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured: the halo to use (LR pixels), its error as a part of the scene's range, and the time taken.
+    """The measurement: the halo to use (LR pixels), its error as a part of the scene's range, and the time.
 
-    seconds_per_pixel: of one band of one pixel of output. within: whether the error is below TARGET.
+    seconds_per_pixel: for one band of one output pixel. within: whether the error is below TARGET.
     """
 
     halo: int
@@ -41,9 +41,9 @@ class Probe:
 def probe(feed: Feed, memory: int) -> Probe:
     """The smallest halo whose tiles differ from larger ones by less than TARGET, in the most detailed places.
 
-    Where there is none, the smallest that does as well as the larger ones.
+    If there is none, the smallest halo that is about as good as the larger ones.
 
-    feed: what gives a method its windows. memory: bytes that a window may take; it bounds how far the probe can see.
+    feed: gives a method its windows. memory: bytes for one window; this limits how far the probe can see.
     """
     most = _reference_halo(feed, memory)
     bands = None if feed.method.bands is not None else slice(0, min(_BANDS, feed.lr.shape[0]))
@@ -51,7 +51,7 @@ def probe(feed: Feed, memory: int) -> Probe:
     errors = dict.fromkeys(_candidates(most), 0.0)
     seconds = pixels = 0.0
     sites = _sites(feed)
-    _core(feed, sites[0], min(4, most), bands)  # the first call loads libraries
+    _core(feed, sites[0], min(4, most), bands)  # the first call loads libraries, so it is not timed
     for place in sites:
         started = time.perf_counter()
         reference, size = _core(feed, place, most, bands)
@@ -61,7 +61,7 @@ def probe(feed: Feed, memory: int) -> Probe:
             estimate, _ = _core(feed, place, halo, bands)
             errors[halo] = max(errors[halo], float(np.abs(estimate - reference).max()) / feed.range)
             if errors[halo] == 0 or errors[halo] < TARGET / 10:
-                break  # larger ones are better still
+                break  # larger halos are better still
     rate = seconds / pixels
     enough = max(TARGET, _NO_BETTER * min(errors.values()))
     halo = next(halo for halo, error in errors.items() if error <= enough)
@@ -74,13 +74,13 @@ def _candidates(most: int) -> list[int]:
 
 
 def _reference_halo(feed: Feed, memory: int) -> int:
-    """Halo of the window that stands for the whole scene: as large as scene and memory allow."""
+    """Halo of the window that stands for the whole scene, as large as scene and memory allow."""
     fitting = (int(np.sqrt(memory / feed.bytes_per_lr_pixel)) - _CORE) // 2
     return max(1, min(CANDIDATES[-1] + _BEYOND, fitting, max(feed.lr.shape[1:]) // 2))
 
 
 def _sites(feed: Feed) -> list[tuple[int, int]]:
-    """Corners of the places to compare: the most detailed of those that lie far from borders and are valid."""
+    """Corners of the places to compare: the most detailed ones that are valid and far from borders."""
     height, width = feed.lr.shape[1:]
     found = []
     for y in np.linspace(0.25, 0.75, 3):
@@ -95,7 +95,7 @@ def _sites(feed: Feed) -> list[tuple[int, int]]:
 
 
 def _core(feed: Feed, place: tuple[int, int], halo: int, bands: slice | None) -> tuple[np.ndarray, int]:
-    """The result at a place, computed with so much ground around it; and the LR pixels that took."""
+    """The result at a place, computed with `halo` LR pixels around it; and the number of LR pixels computed."""
     spans = []
     for start, size in zip(place, feed.lr.shape[1:], strict=True):
         stop = min(size, start + _CORE)

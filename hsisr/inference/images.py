@@ -29,9 +29,9 @@ def open_lazily(path: str | os.PathLike, **options: Any) -> Scene:
     and its bad bands those without data. Raises HsisrError as `read_scene` does.
     """
     from hsisr.datasets import read_scene
-    from hsisr.datasets.readers.arrays import left_on_disk
+    from hsisr.datasets.readers.arrays import leave_on_disk
 
-    with left_on_disk():
+    with leave_on_disk():
         return read_scene(path, **options)
 
 
@@ -70,7 +70,9 @@ class Source:
         if scene.nodata is not None:
             empty = good.copy()
             for _, block in scene.strips():
-                empty &= scene.without_data(block).all(axis=(1, 2))
+                missing = scene.without_data(block)
+                assert missing is not None
+                empty &= missing.all(axis=(1, 2))
                 if not empty.any():
                     break
             good &= ~empty
@@ -127,6 +129,7 @@ class Source:
         bands = np.zeros(len(self.good), bool)
         for rows, columns in self.samples():
             missing = scene.without_data(self.stored(self.good, slice(*rows), slice(*columns)))
+            assert missing is not None
             missing &= ~missing_pixels(missing)
             samples += int(missing.sum())
             pixels += int(missing.any(axis=0).sum())
@@ -173,7 +176,7 @@ class Source:
         """Rows and columns of windows that are spread evenly over the image; scale: of pixels so much finer."""
         side = max(1, _SAMPLE_PX // scale)
         height, width = self.scene.shape[1:]
-        return product(spread(height, _SAMPLES, side), spread(width, _SAMPLES, side))
+        return product(spread_pieces(height, _SAMPLES, side), spread_pieces(width, _SAMPLES, side))
 
     def _read(self, bands: np.ndarray, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         scene = self.scene
@@ -192,9 +195,10 @@ class Source:
         if not valid.all():
             values = np.where(valid, values, np.float32(0))
         if block.dtype.kind == "f" and not np.isfinite(values).all():
+            what = "NaN or infinite values" if not np.isfinite(block).all() else "values beyond 3.4e38"
             raise HsisrError(
-                f"{self.label}: holds NaN or infinite values; replace them, or mark them as missing: by a nodata value "
-                "in the file, by numpy.ma or Scene(mask=...) in Python"
+                f"{self.label}: holds {what}; replace them, or mark them as missing: by a nodata value in the file, by "
+                "numpy.ma or Scene(mask=...) in Python"
             )
         return values, valid
 
@@ -220,7 +224,7 @@ def percent(part: float) -> str:
     return f"{part:.1%}" if part >= 0.001 else "under 0.1%"
 
 
-def spread(size: int, count: int, length: int) -> list[tuple[int, int]]:
+def spread_pieces(size: int, count: int, length: int) -> list[tuple[int, int]]:
     """At most `count` pieces [start, stop) of `length` pixels, spread evenly over an axis, the ends included."""
     if size <= length:
         return [(0, size)]
@@ -228,14 +232,14 @@ def spread(size: int, count: int, length: int) -> list[tuple[int, int]]:
     return [(start, start + length) for start in starts]
 
 
-def middle(size: int, length: int) -> tuple[int, int]:
+def middle_piece(size: int, length: int) -> tuple[int, int]:
     """The piece [start, stop) in the middle of an axis, `length` pixels long; the whole axis, where that is shorter."""
     length = min(size, length)
     start = (size - length) // 2
     return start, start + length
 
 
-def filled(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def fill_invalid(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """(bands, n, m) with every invalid pixel replaced by the valid one nearest to it, so that none bleeds."""
     if valid.all() or not valid.any():
         return values
@@ -265,10 +269,10 @@ def chosen_bands(image: Source, bands: tuple[int, ...] | None) -> Source:
 
 def stacked_sources(images: Sequence[Source]) -> Source:
     """Several images of one grid as one, of all their bands. Raises HsisrError where they lie on different grids."""
-    from hsisr.datasets.stacking import stacked
+    from hsisr.datasets.stacking import stack
 
     if len(images) == 1:
         return images[0]
     scenes = [image.scene for image in images]
     labels = [image.label for image in images]
-    return Source(stacked(scenes, labels, scenes[0].name), " + ".join(labels))
+    return Source(stack(scenes, labels, scenes[0].name), " + ".join(labels))

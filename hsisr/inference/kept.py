@@ -1,4 +1,4 @@
-"""What was learnt of a scene, in a file: arrays and plain facts (npz and JSON), nothing that runs when it is read."""
+"""The facts learnt of a scene, in a file of arrays and plain values (npz and JSON). Reading it runs no code."""
 
 import importlib
 import json
@@ -15,9 +15,9 @@ _FACTS = "facts"
 
 
 def write(path: Path, learnt: Any, identity: str) -> None:
-    """Write an object that is made of arrays, numbers, texts, lists, tuples, dictionaries and objects of classes.
+    """Write an object made of arrays, numbers, texts, lists, tuples, dictionaries and objects of classes.
 
-    identity: of what it was learnt from, without which `read` does not give it back.
+    identity: of the inputs that it was learnt from; `read` asks for the same identity.
     """
     arrays: dict[str, np.ndarray] = {}
     content = {"identity": identity, "learnt": _plain(learnt, arrays)}
@@ -27,22 +27,22 @@ def write(path: Path, learnt: Any, identity: str) -> None:
 
 
 def read(path: Path, identity: str, package: str) -> Any:
-    """What `write` wrote; None where there is no such file, or it is of another identity or damaged.
+    """The object of `write`; None if the file is missing or damaged, or has another identity.
 
-    package: of the model, whose classes the file may name beside those of hsisr.
+    package: of the model. The file may name classes of this package and of hsisr.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
             content = json.loads(file[_FACTS].tobytes())
             if content["identity"] != identity:
                 return None
-            return _made(content["learnt"], file, ("hsisr", package))
+            return _build(content["learnt"], file, ("hsisr", package))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ImportError, zipfile.BadZipFile, EOFError):
         return None
 
 
 def _plain(value: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """A value as JSON has it; its arrays go to `arrays`."""
+    """A value for JSON. Its arrays go to `arrays`."""
     if value is None or type(value) in (bool, int, float, str):
         return value
     if isinstance(value, (np.ndarray, np.generic)):
@@ -58,25 +58,25 @@ def _plain(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 
 
 def _state(value: Any) -> dict[str, Any] | tuple:
-    """What an object is made of again: the arguments of a dataclass, the items of a named tuple, the attributes."""
+    """The parts of an object: arguments of a dataclass, items of a named tuple, attributes of another object."""
     if is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in fields(value) if field.init}
     return tuple(value) if isinstance(value, tuple) else vars(value)
 
 
-def _made(plain: Any, file: Any, packages: tuple[str, ...]) -> Any:
+def _build(plain: Any, file: Any, packages: tuple[str, ...]) -> Any:
     if not isinstance(plain, dict):
         return plain
     if "array" in plain:
         array = file[plain["array"]]
         return array if array.ndim else array[()]
     if "list" in plain:
-        return [_made(part, file, packages) for part in plain["list"]]
+        return [_build(part, file, packages) for part in plain["list"]]
     if "tuple" in plain:
-        return tuple(_made(part, file, packages) for part in plain["tuple"])
+        return tuple(_build(part, file, packages) for part in plain["tuple"])
     if "dict" in plain:
-        return {_made(key, file, packages): _made(value, file, packages) for key, value in plain["dict"]}
-    (module, name), state = plain["class"], _made(plain["state"], file, packages)
+        return {_build(key, file, packages): _build(value, file, packages) for key, value in plain["dict"]}
+    (module, name), state = plain["class"], _build(plain["state"], file, packages)
     kind = _class(module, name, packages)
     if is_dataclass(kind):
         return kind(**state)
@@ -88,7 +88,7 @@ def _made(plain: Any, file: Any, packages: tuple[str, ...]) -> Any:
 
 
 def _class(module: str, name: str, packages: tuple[str, ...]) -> type:
-    """A class of hsisr or of the model's package; other names in the file are not followed."""
+    """A class of hsisr or of the model's package. Other names in the file are refused."""
     if module.partition(".")[0] not in packages:
         raise ValueError(f"{module} is no part of the model")
     found: Any = getattr(importlib.import_module(module), name)

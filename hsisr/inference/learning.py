@@ -1,4 +1,4 @@
-"""Learning a scene: what a method must know of all of it, once, so that tiles of any size give the same result."""
+"""Learning a scene: some methods look at all of it once. Then tiles of any size give the same result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,15 +11,15 @@ from hsisr.inference.feed import Feed
 from hsisr.inference.progress import Learning
 from hsisr.models.windows import Images, Window
 
-#: File of a run's folder that holds what was learnt.
+#: File in a run's folder with the learnt facts.
 LEARNT = "learnt.npz"
 
 
-def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> Feed:
-    """The feed with what its method has learnt of the scene, if it is one that learns scenes.
+def learn_scene(feed: Feed, folder: Path | None = None, identity: str = "") -> Feed:
+    """The feed with the facts that its method has learnt of the scene, if the method learns scenes.
 
-    folder: of the run, where it is kept: a run that was stopped goes on with the same; None: in memory alone.
-    identity: of the run. Raises HsisrError, with the name of the LR image, for one that nothing can be learnt from.
+    folder: of the run, to keep the facts: a stopped run resumes with the same ones. None: in memory only.
+    identity: of the run. Raises HsisrError that names the LR image if the method can learn nothing from it.
     """
     if not feed.method.learns_scenes:
         return feed
@@ -28,7 +28,7 @@ def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> F
     learnt = None if path is None else kept.read(path, identity, package)
     if learnt is None:
         footprint = feed.footprint or gaussian_footprint(feed.method.scale)
-        told = None if path is None or not feed.effort.learning else _told(feed)
+        told = None if path is None or not feed.effort.learning else _expect(feed)
         try:
             learnt = feed.method.estimate(_Shown(feed, told), footprint)
         except HsisrError as error:
@@ -39,7 +39,7 @@ def with_learnt(feed: Feed, folder: Path | None = None, identity: str = "") -> F
 
 
 def images_of(feed: Feed) -> Images:
-    """The images of a feed, as a method that learns scenes reads them."""
+    """The images of a feed, in the form that a method uses to learn a scene."""
     return _Shown(feed)
 
 
@@ -56,22 +56,22 @@ class _Shown:
         return self.feed.lr.shape[1], self.feed.lr.shape[2]
 
     def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> Window:
-        """The part of LR rows and columns [start, stop)."""
-        low, sharp, valid, changed = self.feed.shown(rows, columns)
+        """The window of [start, stop) LR rows and columns."""
+        low, sharp, valid, changed = self.feed.show(rows, columns)
         assert sharp is not None
         if changed is not None:
             valid = valid & (changed == 0)
         whole = rows == (0, self.size[0]) and columns == (0, self.size[1])
-        # a scene without a single whole LR pixel is learnt from what its holes were filled with
+        # if the scene has no complete LR pixel, it is learnt from its filled pixels
         mask = sensor_in(None, valid, self.feed.method.scale).mask if whole else valid
         return Window(low, sharp, mask)
 
     def tell(self, share: float) -> None:
-        """Told what share of the scene is learnt."""
+        """Report the learnt share of the scene."""
         if self.told is not None:
             self.told(share)
 
 
-def _told(feed: Feed) -> Learning:
+def _expect(feed: Feed) -> Learning:
     learning, making = feed.effort
     return Learning(feed.method.name, (making + feed.writing_effort) / learning)

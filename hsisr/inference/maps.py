@@ -1,4 +1,4 @@
-"""Maps of a pair: how far the guide is displaced, and where it shows other ground, as GeoTIFF, picture, numbers."""
+"""Maps of a pair: the guide's displacement and its change of ground, as GeoTIFF, picture and numbers."""
 
 import os
 from dataclasses import replace
@@ -24,22 +24,22 @@ _CHANGED = np.array([255, 64, 0], np.uint8)
 
 
 def map_files(folder: str | os.PathLike, uncertainty: bool = False) -> list[Path]:
-    """The files that `write_maps` may write, and `write_guided` with uncertainty."""
+    """The files that `write_maps` may write; with uncertainty, also the file of `write_guided`."""
     images = [Path(folder) / f"{name}{ending}" for name in (_DISPLACEMENT, _CHANGE) for ending in (".tif", ".png")]
     return [Path(folder) / _NUMBERS, *images, *([Path(folder) / _GUIDED] if uncertainty else [])]
 
 
 def check_mappable(feed: Feed) -> None:
-    """Raise HsisrError without a guide, of which alone there are maps; before anything is computed."""
+    """Raise HsisrError without a guide, before anything is computed: all maps need a guide."""
     if feed.guide is None:
         raise HsisrError(f"{feed.method.name} uses no guide, so that there is nothing to map; leave --maps out")
 
 
 def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
-    """Write what was measured of a pair: registration.json, and each as .tif (with the LR image's place) and .png.
+    """Write the measurements of a pair: registration.json, and maps as .tif (with the LR image's place) and .png.
 
-    displacement: rows, columns, in guide pixels, where the guide is displaced. change: 1 where the result has no detail
-    of the guide. All for each LR pixel. feed: one that `check_mappable` has let pass.
+    displacement: of the guide in rows and columns, in guide pixels. change: 1 where the result has no detail of the
+    guide. Maps have one value for each LR pixel. feed: one that `check_mappable` accepts.
     """
     guide = feed.guide
     assert guide is not None
@@ -56,12 +56,12 @@ def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
 
 
 def write_guided(folder: str | os.PathLike, share: Scene) -> None:
-    """Write guided.tif: of each HR pixel the share of detail that stands out of the uncertainty (`share_scene`)."""
+    """Write guided.tif: for each HR pixel, the share of detail that exceeds the uncertainty (`share_scene`)."""
     writers.export(share, Path(folder) / _GUIDED)
 
 
 def numbers_of(displacement: Displacement) -> dict[str, float]:
-    """What is told of a displacement: lengths in guide pixels, parts from 0 to 1."""
+    """The numbers about a displacement: lengths in guide pixels, parts from 0 to 1."""
     before, after = displacement.unexplained
     return {
         "rms_px": displacement.rms_px,
@@ -79,7 +79,7 @@ def _write_displacement(path: Path, displacement: Displacement, feed: Feed) -> N
     lengths = displacement.lengths_px
     angle = np.arctan2(*displacement.grid.surface(displacement.controls))
     strength = lengths / max(displacement.largest_px, 1e-12)
-    # a colour wheel: hue for the direction, white for nothing, full colour for the longest
+    # a colour wheel: hue shows the direction, white no displacement, full colour the longest
     wheel = np.stack([0.5 + 0.5 * np.cos(angle - turn) for turn in (0.0, 2 * np.pi / 3, 4 * np.pi / 3)], axis=-1)
     colours = 1 - strength[..., None] * (1 - wheel)
     picture.write(path.with_suffix(".png"), np.rint(255 * colours).astype(np.uint8))
@@ -97,7 +97,7 @@ def _write_change(path: Path, change: Change, feed: Feed) -> None:
 
 
 def _in_full(values: np.ndarray, shape: tuple[int, ...], cell: int) -> np.ndarray:
-    """Values (C, h, w) of cells for every LR pixel; the last ones reach to the end."""
+    """Values (C, h, w) of cells, repeated for every LR pixel. The last cells reach to the image's end."""
     wide = values.repeat(cell, axis=1).repeat(cell, axis=2)
     missing = [size - length for size, length in zip(shape, wide.shape[1:], strict=True)]
     return np.pad(wide, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge")

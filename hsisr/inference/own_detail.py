@@ -1,4 +1,4 @@
-"""Ground where the guide is not to be trusted: a stand-in for it there, made of the LR image alone."""
+"""Ground where the guide is not to be trusted: there, a stand-in made from the LR image replaces it."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,20 @@ import numpy as np
 from hsisr.degrade.change import Change
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Footprint, gaussian_footprint
-from hsisr.inference.images import Source, filled
+from hsisr.inference.images import Source, fill_invalid
 
 #: LR pixels around a window that interpolation reads.
 _MARGIN = 3
-#: The fading takes this part of the way from a changed sample to the next that has not: 1 / _SHARPNESS.
+#: Between a changed sample and an unchanged neighbour, fading takes 1 / _SHARPNESS of the distance.
 _SHARPNESS = 4.0
-#: More of them make noise.
+#: Number of back-projections. More of them make noise.
 _BACK_PROJECTIONS = 2
-#: LR pixels around one that `own_image` reads: two for each interpolation, three for each look through the sensor.
+#: `own_image` reads this many LR pixels around one: two for each interpolation, three for each use of the footprint.
 OWN_REACH_LR_PX = 2 * (1 + _BACK_PROJECTIONS) + 3 * _BACK_PROJECTIONS
 
 
 def own_image(low: np.ndarray, scale: int, footprint: Footprint | None) -> np.ndarray:
-    """An LR image (B, h, w) super-resolved without a guide: bicubic, and back-projected to agree with what it is of.
+    """An LR image (B, h, w) super-resolved without a guide: bicubic, then back-projected to agree with the LR image.
 
     footprint: of an LR pixel; None: a Gaussian with a full width at half maximum of one. Returns (B, h s, w s) float32.
     """
@@ -33,9 +33,9 @@ def own_image(low: np.ndarray, scale: int, footprint: Footprint | None) -> np.nd
 
 @dataclass(frozen=True, eq=False)
 class OwnDetail:
-    """What the guide would be if it had the LR image's detail: its bands through the response, interpolated.
+    """A guide with only the LR image's detail: the LR bands, turned into guide bands by the response, and interpolated.
 
-    It stands in for the guide where that has changed, or has no data; at the edge the two fade into each other.
+    It replaces the guide where the guide has changed or lacks data. At the edge, the two fade into each other.
     """
 
     lr: Source
@@ -50,9 +50,9 @@ class OwnDetail:
         rows: tuple[int, int],
         columns: tuple[int, int],
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The guide's values (G, n, m) and valid pixels of a window, HR pixels from the LR image's first corner.
+        """The guide's values (G, n, m) and valid pixels in a window, in HR pixels from the LR image's first corner.
 
-        share: (n, m), how much of them it stands in for, 0 to 1.
+        share: (n, m), the stand-in's share of each value, 0 to 1.
         """
         if not share.any():
             return values, valid
@@ -62,7 +62,7 @@ class OwnDetail:
         return mixed, valid | known
 
     def share(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-        """How much (n, m) of the ground has changed, from 0 to 1; HR pixels as of `put_into`."""
+        """Share (n, m) of changed ground, 0 to 1. HR pixels as in `put_into`."""
         from scipy.ndimage import map_coordinates
 
         side = self.change.cell * self.scale / self.change.samples
@@ -72,11 +72,11 @@ class OwnDetail:
         return np.asarray(np.clip((degree - 0.5) * _SHARPNESS + 0.5, 0, 1))
 
     def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """The stand-in (G, n, m) and where it is known."""
+        """The stand-in (G, n, m), and where it is known."""
         first = [span[0] // self.scale - _MARGIN for span in (rows, columns)]
         last = [-(-span[1] // self.scale) + _MARGIN for span in (rows, columns)]
         low, low_valid = self.lr.window((first[0], last[0]), (first[1], last[1]))
-        guide = np.tensordot(self.change.response, filled(low, low_valid), axes=1)
+        guide = np.tensordot(self.change.response, fill_invalid(low, low_valid), axes=1)
         guide += self.change.offset[:, None, None]
         sharp = interpolate(guide, self.scale).astype(np.float32)
         known = low_valid.repeat(self.scale, axis=0).repeat(self.scale, axis=1)

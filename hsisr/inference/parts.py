@@ -1,7 +1,7 @@
-"""Parts: one large run shared by several processes, here or on other machines with the same folder.
+"""Parts: several processes share one large run, on this or other machines with the same folder.
 
-One process plans the run and learns what there is to learn of the scene, each makes some of the tile rows, and the
-command without a part joins them. The result has the same bytes as that of one process.
+One process plans the run and learns the scene. Each process makes some tile rows. The command without a part joins
+them. The result has the same bytes as that of one process.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from hsisr.datasets import writers
 from hsisr.errors import HsisrError
 from hsisr.inference import run
-from hsisr.inference.scenes import Options, begin, compute, environment, listed, model_file
+from hsisr.inference.scenes import Options, begin, compute, environment, list_guides, model_file
 from hsisr.outputs import check_outputs
 from hsisr.screen import say
 
@@ -23,7 +23,7 @@ _PLAN = "plan"
 
 @dataclass(frozen=True)
 class Part:
-    """A part of a run. number: from 1 to `count`; 0 is the plan alone."""
+    """A part of a run. number: from 1 to `count`; 0 means only the plan."""
 
     number: int
     count: int
@@ -42,7 +42,7 @@ class Part:
         return f"{self.number}-of-{self.count}" if self.number else _PLAN
 
     def rows(self, count: int) -> range:
-        """Which of `count` tile rows it makes."""
+        """The part's rows among `count` tile rows."""
         if not self.number:
             return range(0)
         return range((self.number - 1) * count // self.count, self.number * count // self.count)
@@ -57,16 +57,16 @@ def super_resolve_part(
     options: Options | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Make a part of what `super_resolve_file` writes to `out`, which joins the parts when it is called afterwards.
+    """Make a part of the result that `super_resolve_file` writes to `out`. Calling that function later joins the parts.
 
-    lr, guide, model, out, options, overwrite: as of `super_resolve_file`, the same for all parts. part: `plan`, or
-    number/count such as 3/8. Any process plans the run if none has; others wait for it. A part that was stopped goes on
-    with the same call. Every process must see the folder of `out`, on a file system with locks.
-    Raises HsisrError as `super_resolve_file`, for a part that is none, and while another process makes the same part.
+    lr, guide, model, out, options, overwrite: as for `super_resolve_file`, the same for all parts. part: `plan`, or
+    number/count such as 3/8. The first process plans the run; others wait for the plan. A stopped part resumes with the
+    same call. Every process must see the folder of `out`, on a file system with locks.
+    Raises HsisrError as `super_resolve_file`, for an invalid part, and while another process makes the same part.
     """
     chosen, out, options = Part.of(part), Path(out), options or Options()
     outs = list(writers.written_files(out, options.format))
-    check_outputs(outs, [lr, *listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
+    check_outputs(outs, [lr, *list_guides(guide), model_file(model)], overwrite or run.is_unfinished(out))
     with environment(), ExitStack() as held:
         with run.planning(out) as folder:
             prepared, _, staging = begin(lr, guide, model, options, outs, overwrite, folder, part=str(chosen))

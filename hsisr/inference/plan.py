@@ -1,4 +1,4 @@
-"""The plan of a run: how the scene is cut into tiles, what that costs in disk and time, said before it starts."""
+"""The plan of a run: the scene's tiles, and the cost in disk space and time, reported before the run starts."""
 
 import math
 import time
@@ -18,24 +18,24 @@ from hsisr.inference.tiles import Tiling, cores
 from hsisr.screen import say
 from hsisr.system import available_memory
 
-#: LR pixels on either side of a border in which two tiles fade into each other.
+#: LR pixels on each side of a border where two tiles fade into each other.
 BLEND = 4
-#: Largest side of a tile's window in pixels of the output: larger ones save little halo, and a stop loses more.
+#: Largest side of a tile's window, in output pixels. Larger windows save little halo, and lose more when a run stops.
 _MOST_WINDOW_PX = 1536
-#: Smallest tile that is chosen, in LR pixels.
+#: Smallest side of a tile, in LR pixels.
 _LEAST_TILE = 4 * BLEND
-#: Part of the free memory that a tile may take where the user does not say; how much that is at most, as larger tiles
-#: are never chosen; and what it is on systems that do not say what is free.
+#: By default, a tile may take the free memory divided by the first number, but no more than the second. The third is
+#: used if the system does not report its free memory.
 _FREE_PART, _MOST_DEFAULT, _UNKNOWN = 4, 8 * 2**30, 768 * 2**20
-#: LR pixels a side of the window on which a run of one tile is timed.
+#: Side, in LR pixels, of the window that is timed for a run of one tile.
 _TIMED_PX = 24
-#: HR pixels a side of that of a method that learns scenes: a part of a learnt scene is soon made.
+#: Side, in HR pixels, of the timed window if the method learns scenes: its tiles are quick.
 _TIMED_HR_PX = 256
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Tiles of a run, the measured error at their borders (part of the scene's range; 0 for one tile), its cost."""
+    """Tiles of a run, the measured error at their borders (part of the scene's range; 0 for one tile), and its cost."""
 
     tiling: Tiling
     error: float
@@ -47,20 +47,21 @@ class Plan:
         return len(self.tiling.rows) * len(self.tiling.columns)
 
     def ahead(self, feed: Feed) -> float:
-        """Time to write the result over that of all tiles.
+        """Time to write the result, divided by the time for all tiles.
 
-        What was measured here of the tiles, or, of a method that learns scenes, what both take on a usual core: there
-        tiles are too quick to be measured well.
+        The time for tiles is measured. Tiles of a method that learns scenes are too quick for this: their time is that
+        of a usual core.
         """
         made = feed.effort.making * self.tiling.computed_pixels / (self.tiling.height * self.tiling.width)
         return feed.writing_effort / max(made or self.seconds, 1e-9)
 
 
 def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: bool, note: Callable[[str], None]) -> Plan:
-    """Choose what the user left open, and measure.
+    """Choose the settings that the user left open, and measure.
 
-    tile, halo: in LR pixels; None: as large as memory allows, and as the probe says. exact: one tile, the scene.
-    note: receives one line for the user where no halo in reach makes borders vanish.
+    feed: the method's images. memory: bytes for one tile. tile, halo: in LR pixels; None: the largest tile that memory
+    allows, and the halo of the probe. exact: one tile, the whole scene. note: gets one line for the user if no possible
+    halo hides the borders.
     """
     height, width = feed.lr.shape[1:]
     whole = Tiling(height, width, max(height, width), 0, 0)
@@ -69,8 +70,10 @@ def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: boo
         return Plan(tiling, 0.0, _seconds(feed, tiling, _rate(feed)))
     if exact or (tile is None and _fits(feed, max(height, 1) * max(width, 1), memory)):
         return Plan(whole, 0.0, _seconds(feed, whole, _rate(feed)))
-    found = halos.probe(feed, memory) if halo is None else None
-    halo = found.halo if found is not None else halo
+    found = None
+    if halo is None:
+        found = halos.probe(feed, memory)
+        halo = found.halo
     side = tile or _tile_side(feed, memory, halo, BLEND, note)
     shortest = min(stop - start for length in (height, width) for start, stop in cores(length, side))
     blend = min(BLEND, shortest // 2)
@@ -88,9 +91,9 @@ def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: boo
 
 
 def chosen_memory(feed: Feed, given: int | None, note: Callable[[str], None]) -> int:
-    """Bytes for the work of one tile: as the user gave it, or a quarter of what is free, with a line that says so.
+    """Bytes for the work on one tile: the user's number, or a quarter of the free memory, with a line about it.
 
-    note: receives a line where learning the scene takes more than he gave.
+    note: gets a line if learning the scene needs more than the user's number.
     """
     if given is None:
         free = available_memory()
@@ -106,15 +109,15 @@ def chosen_memory(feed: Feed, given: int | None, note: Callable[[str], None]) ->
 
 
 def check_disk(staging: Staging, out: Path, out_bytes: int) -> int:
-    """Bytes that a run needs beside `out`, if they are there. Raises HsisrError with the numbers if they are not."""
-    missing = [row for row in range(len(staging.tiling.rows)) if not staging.finished(row)]
+    """Bytes that a run needs beside `out`. Raises HsisrError with the numbers if the disk has less."""
+    missing = [row for row in range(len(staging.tiling.rows)) if not staging.is_finished(row)]
     needed = staging.bytes_needed * len(missing) // len(staging.tiling.rows) + out_bytes
     check_space(out, needed, " while it is made")
     return needed
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them."""
+    """Seconds in words for a person."""
     if seconds < 90:
         return f"{math.ceil(seconds)} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -125,7 +128,7 @@ def _fits(feed: Feed, lr_pixels: int, memory: int) -> bool:
 
 
 def _exact_tiles(feed: Feed, memory: int, tile: int | None, note: Callable[[str], None]) -> Tiling:
-    """Tiles of a method that learns scenes: they are parts of one result, with no more halo than it says."""
+    """Tiles of a method that learns scenes. They are parts of one result, so they need only the method's own halo."""
     height, width = feed.lr.shape[1:]
     halo = feed.method.reach_lr_px(feed.learnt)
     if feed.guide is not None and feed.guide.own is not None:
@@ -136,12 +139,12 @@ def _exact_tiles(feed: Feed, memory: int, tile: int | None, note: Callable[[str]
 
 
 def _tile_side(feed: Feed, memory: int, halo: int, blend: int, note: Callable[[str], None]) -> int:
-    """The largest tile whose window fits into memory, or the smallest, with a line where that does not fit.
+    """The largest tile whose window fits into memory. If none fits, the smallest, with a line.
 
-    Raises HsisrError where that goes far beyond the memory.
+    Raises HsisrError if the smallest needs far more than the memory.
     """
     most, edge = math.isqrt(memory // feed.bytes_per_lr_pixel), 2 * (halo + blend)
-    smallest = max(_LEAST_TILE, halo)  # less core than halo computes nine times the pixels and more
+    smallest = max(_LEAST_TILE, halo)  # with less core than halo, nine times the pixels are computed
     if most - edge < smallest:
         least = size((smallest + edge) ** 2 * feed.bytes_per_lr_pixel)
         if blend and most <= edge:
@@ -159,14 +162,14 @@ def _tile_side(feed: Feed, memory: int, halo: int, blend: int, note: Callable[[s
 def _rate(feed: Feed) -> float:
     """Seconds for one band of one pixel of output, timed on a small window."""
     some = feed.method.bands is None and feed.learnt is None  # a learnt scene has all bands at once
-    spans, bands = [], slice(0, min(3, feed.lr.shape[0])) if some else None
+    bands = slice(0, min(3, feed.lr.shape[0])) if some else None
     timed = _TIMED_PX if feed.learnt is None else max(_TIMED_PX, _TIMED_HR_PX // feed.method.scale)
-    for length in feed.lr.shape[1:]:
-        start = max(0, (length - timed) // 2)
-        spans.append((start, min(length, start + timed)))
-    feed(*spans, bands)  # the first call loads libraries
+    rows, columns = (
+        (max(0, (length - timed) // 2), min(length, (length + timed) // 2)) for length in feed.lr.shape[1:]
+    )
+    feed(rows, columns, bands)  # the first call loads libraries
     started = time.perf_counter()
-    estimate, _ = feed(*spans, bands)
+    estimate, _ = feed(rows, columns, bands)
     return (time.perf_counter() - started) / max(1, estimate.size)
 
 

@@ -1,4 +1,4 @@
-"""Preview: a cut of the LR image, the result and the guide side by side, as PNG or JPEG."""
+"""Preview: a part of LR image, result and guide side by side, as PNG or JPEG."""
 
 import os
 from dataclasses import replace
@@ -10,23 +10,23 @@ from hsisr.datasets import picture
 from hsisr.datasets.quicklook import default_bands, stretch
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import middle
+from hsisr.inference.images import middle_piece
 from hsisr.missing import missing_pixels
 from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
 
-#: LR pixels a side of what is shown.
+#: Side of the shown part in LR pixels.
 _SHOWN_LR_PX = 96
 
 
 def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
-    """Write LR image (enlarged without interpolation), result and, where there is one, guide, of the scene's middle.
+    """Write LR image (enlarged without interpolation), result and guide (if there is one), of the scene's middle.
 
-    Labels name them, the scale and the bands shown. LR image and result share their stretch. Bands as `quicklook`
-    chooses them; where it cannot, the first, middle and last good ones.
+    Labels state the image, the scale and the bands. LR image and result share their stretch. Bands are chosen as in
+    `quicklook`; if this fails, the first, middle and last good bands.
     """
     scale = feed.method.scale
-    rows, columns = (middle(size, _SHOWN_LR_PX) for size in feed.lr.shape[1:])
+    rows, columns = (middle_piece(size, _SHOWN_LR_PX) for size in feed.lr.shape[1:])
     low, low_valid = feed.lr.window(rows, columns)
     place = hr_spans(rows, columns, scale)
     sharp = replace(result, stored=result.stored[:, *(slice(*span) for span in place)], mask=None)
@@ -51,7 +51,7 @@ def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
 
 
 def _bands(feed: Feed) -> tuple[list[int], bool]:
-    """Places, among the good bands, of those shown as red, green and blue, or as grey; whether in natural colours."""
+    """Numbers, among the good bands, of the bands for red, green and blue, or for grey; whether colours are natural."""
     try:
         chosen = default_bands(feed.lr.scene)
     except HsisrError:
@@ -63,7 +63,7 @@ def _bands(feed: Feed) -> tuple[list[int], bool]:
 
 
 def _picture(image: np.ndarray, valid: np.ndarray, reference: np.ndarray, natural: bool) -> np.ndarray:
-    """RGB picture: channels stretched alike in natural colours, each for itself in others."""
+    """RGB picture. Natural colours are stretched together, other channels each by itself."""
     if natural:
         return stretch(image, valid, reference)
     channels = [stretch(image[k : k + 1], valid, reference[k])[..., 0] for k in range(len(image))]

@@ -1,4 +1,4 @@
-"""What a user sees of running work: a bar on a terminal, a line now and then in a log."""
+"""Progress of running work: a bar on a terminal, or a line from time to time in a log."""
 
 import math
 import sys
@@ -11,26 +11,26 @@ from rich.progress import Progress as Bar
 from hsisr.inference.plan import duration
 from hsisr.screen import is_quiet, say
 
-#: Seconds between lines where there is no terminal.
+#: Seconds between lines without a terminal.
 LINE_EVERY_SECONDS = 10
 
 
-#: Seconds after which a first line says how long learning takes.
+#: Seconds until the first line on the duration of learning.
 FIRST_SECONDS = 2
 
 
 def seconds_left(done: float, total: float, seconds: float, ahead: float = 0.0) -> float:
-    """How long work will go on of which so much of a total was done in these seconds.
+    """Seconds until the work ends, if `done` of `total` took `seconds`.
 
-    ahead: time that what follows the last of it takes, over the time of all of it.
+    ahead: time for the work after `total`, divided by the time for `total`.
     """
     return (total - done + ahead * total) * seconds / done
 
 
 class Learning:
-    """Lines on how long it takes to learn a scene, and to make it then. Called with the share that is learnt, 0 to 1.
+    """Lines on the time to learn a scene, and to make its result. Call it with the learnt share, 0 to 1.
 
-    name: of what learns. ahead: time that all the rest of the run takes, over that of learning.
+    name: of the method. ahead: time for the rest of the run, divided by the time for learning.
     """
 
     def __init__(self, name: str, ahead: float) -> None:
@@ -46,9 +46,9 @@ class Learning:
 
 
 class Progress:
-    """Show what is done, in the unit `what`, and the time left. A context manager.
+    """Show the amount of work done, in the unit `what`, and the time left. A context manager.
 
-    ahead: time that what follows takes, over that of `total`.
+    ahead: time for the work after `total`, divided by the time for `total`.
     """
 
     def __init__(self, total: int, done: int, what: str = "tile", ahead: float = 0.0) -> None:
@@ -73,7 +73,7 @@ class Progress:
         self.bar.stop()
 
     def advance(self) -> None:
-        """One more tile is done."""
+        """Count one more finished tile."""
         self.done += 1
         now = time.monotonic()
         self.bar.update(self.task, completed=self.done, left=f"{duration(self._left(now))} left")

@@ -1,4 +1,4 @@
-"""The result as a scene: stored as the input was, with its georeference, wavelengths, nodata, scale, and its origin."""
+"""The result as a scene, stored like the input: georeference, wavelengths, nodata, scale; and its origin as tags."""
 
 from dataclasses import replace
 from typing import Protocol
@@ -11,12 +11,12 @@ from hsisr.inference.images import Source
 from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
-#: Bytes of float values that are turned into stored numbers at a time.
+#: Bytes of float values that are converted to stored numbers at once.
 _VALUES_BYTES = 16 * 2**20
 
 
 class Estimates(Protocol):
-    """Where the values come from: (good bands, n, m) float32 of HR rows and columns, NaN where there are none."""
+    """The source of values: (good bands, n, m) float32 of HR rows and columns, NaN for missing ones."""
 
     def read(self, rows: slice, columns: slice) -> np.ndarray: ...
 
@@ -24,12 +24,12 @@ class Estimates(Protocol):
 def result_scene(
     lr: Source, estimates: Estimates, scale: int, origin: dict[str, str], may_lack_pixels: bool = False
 ) -> Scene:
-    """The super-resolved scene, lazy: type, scale, offset, nodata, wavelengths and bad bands as the LR image's.
+    """The super-resolved scene, lazy: type, scale, offset, nodata, wavelengths and bad bands as in the LR image.
 
-    Half floats become single ones. Its transform is the LR one's, divided by the scale. origin: what made it; kept as
-    provenance tags.
-    may_lack_pixels: whether a mask or the guide leaves pixels without a value; a scene without a nodata value gets one
-    for them: NaN for floats, the type's smallest number for integers.
+    Half floats become single floats. The transform is that of the LR image, divided by the scale. origin: facts on how
+    it was made, kept as provenance tags.
+    may_lack_pixels: whether a mask or the guide can leave pixels without a value. If so, a scene without a nodata value
+    gets one: NaN for floats, the type's smallest number for integers.
     """
     scene = lr.scene
     nodata = scene.nodata
@@ -53,9 +53,9 @@ def result_scene(
 
 
 def to_stored(values: np.ndarray, scale: float, offset: float, dtype: np.dtype, nodata: float | None) -> np.ndarray:
-    """Values as numbers of a stored type; integers are rounded and cut to its range, NaN becomes nodata.
+    """Values as numbers of a stored type. Integers are rounded and clipped to the type's range, NaN becomes nodata.
 
-    A value that would be stored as the nodata number becomes its neighbour.
+    A valid value equal to the nodata number becomes the next number.
     """
     missing = np.isnan(values)
     if scale == 1.0 and offset == 0.0 and dtype == np.float32:
@@ -75,7 +75,7 @@ def to_stored(values: np.ndarray, scale: float, offset: float, dtype: np.dtype, 
 
 
 class ResultCube(LazyArray):
-    """(bands, H, W) of stored numbers: good bands from estimates, the others passed through, pixel by pixel."""
+    """(bands, H, W) of stored numbers. Good bands come from estimates; pixels of other bands are repeated unchanged."""
 
     def __init__(self, lr: Source, estimates: Estimates, scale: int, nodata: float | None) -> None:
         bands, height, width = lr.scene.shape
@@ -84,11 +84,11 @@ class ResultCube(LazyArray):
         self._nodata = nodata
         self.shape = (bands, height * scale, width * scale)
         dtype = np.dtype(lr.scene.stored.dtype).newbyteorder("=")
-        #: Half floats become single ones, as rasters have none.
+        #: Half floats become single floats, as rasters have no half floats.
         self.dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """Stored numbers, a few rows at a time; rows and columns without steps."""
+        """Stored numbers, computed a few rows at a time. Rows and columns have no steps."""
         result = np.empty((self.shape[0], rows.stop - rows.start, columns.stop - columns.start), self.dtype)
         step = max(1, _VALUES_BYTES // (4 * len(self._lr.good) * result.shape[2]))
         for first in range(rows.start, rows.stop, step):
@@ -102,10 +102,10 @@ class ResultCube(LazyArray):
         for number, band in enumerate(self._lr.good):
             result[band] = to_stored(values[number], scene.scale, scene.offset, self.dtype, self._nodata)
         if len(self._other):
-            result[self._other] = self._passed_through(rows, columns)
+            result[self._other] = self._pass_through(rows, columns)
 
-    def _passed_through(self, rows: slice, columns: slice) -> np.ndarray:
-        """Bands without data as they are stored, every pixel repeated."""
+    def _pass_through(self, rows: slice, columns: slice) -> np.ndarray:
+        """Bands without data, as stored, with every pixel repeated."""
         scale = self._scale
         low = self._lr.stored(
             self._other,
@@ -118,5 +118,5 @@ class ResultCube(LazyArray):
 
 
 def _spare(dtype: np.dtype) -> float | None:
-    """A nodata value for a type whose scene declares none."""
+    """A nodata value of this type, for a scene that declares none."""
     return float("nan") if dtype.kind == "f" else float(np.iinfo(dtype).min)

@@ -1,4 +1,4 @@
-"""A run's folder beside its output: what the run is, so that the same command goes on and another one starts anew."""
+"""A run's folder beside its output. It identifies the run: the same command resumes it, another command starts anew."""
 
 import json
 import os
@@ -19,20 +19,20 @@ from hsisr.screen import say
 from hsisr.sources import PACKAGE
 
 _JOB, _LOCK = "job.json", "lock"
-#: Folder within a run's folder that holds the tile rows of a result's standard deviations.
+#: Folder in a run's folder for the tile rows of the standard deviations.
 SIGMA = "sigma"
-#: Lock of a process that makes a part of the run.
+#: Lock file of a process that makes a part of the run.
 _PART_LOCK = "part-{}.lock"
 
 
 @contextmanager
 def work_folder(out: Path) -> Iterator[Path]:
-    """The hidden folder of the run that writes `out`, held for this process alone; removed when the run is done.
+    """The hidden folder of the run that writes `out`, held by this process alone, and removed when the run is done.
 
-    It stays when the run is stopped, so that the same command resumes. Raises HsisrError if it cannot be made, or while
-    another process works in it.
+    It stays if the run is stopped, so the same command resumes. Raises HsisrError if the folder cannot be made, or
+    while another process works in it.
     """
-    folder = _made(_folder_of(out), out)
+    folder = _make_folder(_folder_of(out), out)
     try:
         lock = take(folder / _LOCK, advice="choose another output")
     except Taken as taken:
@@ -48,27 +48,27 @@ def work_folder(out: Path) -> Iterator[Path]:
         lock.release()
         raise
     try:
-        temporary.remove_left(out)  # what a killed run was writing
+        temporary.remove_left(out)  # unfinished files of a killed run
         resumable = is_unfinished(out)
         yield folder
         _remove(folder)
     except HsisrError:
-        if not resumable and not any(folder.glob("row-*")):  # refused before it began
+        if not resumable and not any(folder.glob("row-*")):  # refused before it started
             _remove(folder)
         raise
     finally:
         lock.release()
-        with suppress(OSError):  # another run has come in, or this one has failed
+        with suppress(OSError):  # another run has started, or this one failed
             folder.rmdir()
 
 
 @contextmanager
 def planning(out: Path) -> Iterator[Path]:
-    """The folder of the run that writes `out`, which stays, held while a process plans it that shares it with others.
+    """The folder of a shared run that writes `out`, held while this process plans the run. The folder stays.
 
-    Waits for others that plan or join the run. Raises HsisrError if the folder cannot be made.
+    Waits for other processes that plan or join the run. Raises HsisrError if the folder cannot be made.
     """
-    folder = _made(_folder_of(out), out)
+    folder = _make_folder(_folder_of(out), out)
     try:
         lock = take(folder / _LOCK, advice="choose another output")
     except Taken as taken:
@@ -77,9 +77,9 @@ def planning(out: Path) -> Iterator[Path]:
     try:
         yield folder
     except HsisrError:
-        if not is_unfinished(out):  # refused before it began
+        if not is_unfinished(out):  # refused before it started
             _remove(folder)
-            with suppress(OSError):  # another run has come in
+            with suppress(OSError):  # another run has started
                 folder.rmdir()
         raise
     finally:
@@ -87,7 +87,7 @@ def planning(out: Path) -> Iterator[Path]:
 
 
 def take_part(folder: Path, out: Path, part: str) -> Lock:
-    """Take a part of a run, while it is planned. Raises HsisrError while another process makes the same part."""
+    """Take a part of a run during its planning. Raises HsisrError while another process makes the same part."""
     try:
         return take(folder / _PART_LOCK.format(part), advice="choose another output")
     except Taken as taken:
@@ -95,44 +95,44 @@ def take_part(folder: Path, out: Path, part: str) -> Lock:
 
 
 def is_unfinished(out: Path) -> bool:
-    """Whether a run that was to write `out` was stopped after it had begun."""
+    """Whether a run that writes `out` was stopped after its start."""
     return (_folder_of(out) / _JOB).is_file()
 
 
 def check_own(folder: Path, identity: dict[str, Any], outs: Iterable[str | os.PathLike], overwrite: bool) -> None:
-    """Raise HsisrError if outputs exist that are not those of the unfinished run in `folder`, or if it is another one.
+    """Raise HsisrError if outputs exist that the unfinished run in `folder` does not own, or if it is another run.
 
-    identity: of this run. overwrite: whether outputs that exist may be replaced.
+    identity: of this run. overwrite: whether existing outputs may be replaced.
     """
     if not overwrite:
-        _check_new(outs, _own(folder, identity))
+        _check_new(outs, _read_own(folder, identity))
 
 
 def own(folder: Path, outs: Iterable[str | os.PathLike]) -> None:
-    """Keep that a planned run may replace these outputs, for `check_own` after a stop."""
+    """Record that a planned run may replace these outputs, for `check_own` after a stop."""
     names = {os.path.abspath(out) for out in outs}
-    if not names <= set(_own(folder)):
-        write_json(folder / _JOB, {**_job(folder), "own": sorted(names.union(_own(folder)))})
+    if not names <= set(_read_own(folder)):
+        write_json(folder / _JOB, {**_job(folder), "own": sorted(names.union(_read_own(folder)))})
 
 
 def begin_outputs(folder: Path, outs: Sequence[str | os.PathLike], overwrite: bool) -> None:
     """Own the outputs of a planned run, before the first is written.
 
-    Raises HsisrError, unless `overwrite`, for one that somebody else has made since the run was planned.
+    Raises HsisrError, unless `overwrite`, for an output that somebody else has made after the planning.
     """
     if not overwrite:
-        _check_new(outs, _own(folder))
+        _check_new(outs, _read_own(folder))
     own(folder, outs)
 
 
-def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """What an earlier run of the same identity had planned; None if there was none.
+def find_plan(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of an earlier run with the same identity; None if there was none.
 
-    What a run of another identity left is removed. Raises HsisrError while other processes make parts of that run.
+    Files of a run with another identity are removed. Raises HsisrError while other processes make parts of that run.
     """
     for left in list(temporary.left_in(folder)):
         temporary.remove(left)
-    plan = _planned(folder, identity)
+    plan = _read_plan(folder, identity)
     if plan is None:
         if others := _live_parts(folder):
             raise HsisrError(
@@ -148,14 +148,14 @@ def resumed(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def record(folder: Path, identity: dict[str, Any], plan: dict[str, Any]) -> None:
-    """Keep the plan of a run, for `resumed`."""
-    write_json(folder / _JOB, {"identity": settings_hash(identity), "plan": plan, "own": _own(folder, identity)})
+    """Keep the plan of a run, for `find_plan`."""
+    write_json(folder / _JOB, {"identity": settings_hash(identity), "plan": plan, "own": _read_own(folder, identity)})
 
 
 def code_of(base: str | None) -> dict[str, str]:
-    """File -> hash of the code that makes a result: of hsisr, and of a network of the user's own.
+    """File -> hash of the code that makes a result: hsisr's code, and that of a network of the user's own.
 
-    base: that a model file names; None: there is no model file.
+    base: the network that a model file names; None without a model file.
     """
     code = PACKAGE.hashes(PACKAGE.modules)
     if base is not None and is_path(base):
@@ -167,29 +167,29 @@ def code_of(base: str | None) -> dict[str, str]:
 def state_of(
     path: str | os.PathLike | Sequence[str | os.PathLike] | None, sources: Iterable[str | os.PathLike] = ()
 ) -> list | None:
-    """What tells whether a file or folder, or several, are still the same, with whatever belongs to them.
+    """The state of one or several files or folders, and of all files that belong to them. It shows later changes.
 
-    sources: further files that are read with it. Of each file path, size, and times of change: of its content, which
-    programs can set, and of its entry, which they cannot.
+    sources: further files that are read with it. Each file counts by path, size and two times of change: programs can
+    set the time of its content, but not the time of its directory entry.
     """
     if path is None:
         return None
     if not isinstance(path, (str, os.PathLike)):
         return [[state_of(one) for one in path], *_facts(sources)]
     file = virtual.local_file(Path(path)) if virtual.is_virtual(Path(path)) else Path(path)
-    if file is None:  # an address
+    if file is None:  # a web address
         return [str(path)]
     return [str(Path(path).resolve()), *_facts([file, *sources])]
 
 
 def _facts(images: Iterable[str | os.PathLike]) -> list[list]:
-    """Name, size and times of change of the files of images."""
+    """Name, size and times of change of the images' files."""
     files = {file.absolute() for image in images for file in outputs.files_of(image)}
     states = ((file, file.stat()) for file in sorted(files))
     return [[str(file), facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns] for file, facts in states]
 
 
-def _made(folder: Path, out: Path) -> Path:
+def _make_folder(folder: Path, out: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -203,7 +203,7 @@ def _check_no_part(folder: Path, out: Path) -> None:
 
 
 def _live_parts(folder: Path) -> list[str]:
-    """Who makes parts of a run."""
+    """The processes that now make parts of a run."""
     found = []
     for lock in sorted(folder.glob(_PART_LOCK.format("*"))):
         try:
@@ -215,27 +215,27 @@ def _live_parts(folder: Path) -> list[str]:
 
 
 def _remove(folder: Path) -> None:
-    """Empty a folder; its lock goes last, as from then on another run may come in."""
+    """Empty a folder. Its lock goes last: after this, another run may start."""
     for entry in folder.iterdir():
         if entry.name != _LOCK:
             shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
     (folder / _LOCK).unlink(missing_ok=True)
 
 
-def _planned(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The plan of the run of this identity that was stopped in `folder`; None if there was none."""
+def _read_plan(folder: Path, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The plan of the stopped run with this identity in `folder`; None if there is none."""
     return _job(folder, identity).get("plan")
 
 
-def _own(folder: Path, identity: dict[str, Any] | None = None) -> list[str]:
-    """Outputs that the run in `folder` may replace, if it is of this identity; None: of any."""
+def _read_own(folder: Path, identity: dict[str, Any] | None = None) -> list[str]:
+    """Outputs that the run in `folder` may replace, if it has this identity; None: any identity."""
     return list(_job(folder, identity).get("own", []))
 
 
 def _job(folder: Path, identity: dict[str, Any] | None = None) -> dict[str, Any]:
-    """What is kept of the run in `folder`; empty where there is none, or one that was stopped before it had a plan.
+    """The record of the run in `folder`; empty without a run, or if it stopped before it had a plan.
 
-    identity: that it must have; None: any.
+    identity: that the run must have; None: any.
     """
     try:
         job = json.loads((folder / _JOB).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Super-resolving a scene on the disk: read, computed and written by tiles, resumable, in memory that stays bounded."""
+"""Super-resolving a scene on the disk by tiles. A stopped run resumes, and memory does not grow with the scene."""
 
 import os
 import warnings
@@ -23,7 +23,7 @@ from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference import uncertainty as uncertainties
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source, chosen_bands, percent, stacked_sources
-from hsisr.inference.learning import with_learnt
+from hsisr.inference.learning import learn_scene
 from hsisr.inference.maps import check_mappable, map_files, write_guided, write_maps
 from hsisr.inference.own_detail import OwnDetail
 from hsisr.inference.progress import Progress
@@ -31,29 +31,30 @@ from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
 from hsisr.models.apply import Method, open_method
+from hsisr.models.shipped import MADE, NAMED
 from hsisr.outputs import check_outputs
 from hsisr.scene import Scene
 from hsisr.screen import say
 from hsisr.system import return_freed_memory
 
-#: Bytes that GDAL may keep of files it has read or written; its own default grows with the machine's memory.
+#: GDAL's cache for files that it reads or writes. Its own default grows with the machine's memory.
 _GDAL_CACHE_MB = 32
-#: What tells a file of standard deviations from a result.
+#: Tags that distinguish a file of standard deviations from a result.
 _SAID = {"HSISR_CONTENT": "standard deviation"}
 
 
 class Options(SceneOptions):
-    """How a scene is super-resolved; the defaults choose for themselves.
+    """Options for super-resolving a scene. By default, hsisr chooses.
 
-    scale: HR over LR size, where neither the model nor the guide says it. tile, halo: LR pixels. memory: bytes for the
-    work of one tile, or a text such as 2G; None: a quarter of what is free. device: auto, cpu, cuda, `cuda:<index>`, or
-    several with commas: each takes tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once, without
-    tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: move the guide by what is
-    measured: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave the guide's detail out
-    where it shows other ground. peak, guide_peak: values that the model is shown as 1. bands, guide_bands: to use, from
-    0, numbers or a text such as 0-30,40; the result has these bands. read, read_guide: options of the readers
-    (`variable`, `axes`, `nodata`, ...). format: of the output where its ending does not choose it. Raises HsisrError
-    for a value that is not allowed.
+    scale: HR over LR size, if neither the model nor the guide states it. tile, halo: LR pixels. memory: bytes for the
+    work on one tile, or a text such as 2G; None: a quarter of the free memory. device: auto, cpu, cuda, `cuda:<index>`,
+    or several with commas, which share the tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once,
+    without tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: move the guide by the
+    measured displacement: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave out the
+    guide's detail where it shows other ground. peak, guide_peak: values that the model sees as 1. bands, guide_bands:
+    to use, from 0, numbers or a text such as 0-30,40; the result has these bands. read, read_guide: options of the
+    readers (`variable`, `axes`, `nodata`, ...). format: of the output, if its ending does not choose it. Raises
+    HsisrError for a value that is not allowed.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -62,7 +63,7 @@ class Options(SceneOptions):
 
 #: Takes a warning for the user, one line.
 Note = Callable[[str], None]
-#: Writes a file about a result, of the method's images, the result and its standard deviations, if they are asked for.
+#: Writes a file about a result, from the method's images, the result and its standard deviations (or None).
 Page = Callable[[Feed, Scene, Scene | None], None]
 
 
@@ -78,24 +79,24 @@ def super_resolve_file(
     pages: Mapping[Path, Page] | None = None,
     uncertainty: str | os.PathLike | None = None,
 ) -> Path:
-    """Super-resolve a scene file to `out`; returns the path of the result's data.
+    """Super-resolve a scene file to `out`. Returns the path of the result's data.
 
-    lr, guide: anything that `read_scene` reads; a scene file that holds its own guide needs no other, and several
-    guides of one grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
-    options: how the files are read and the result is written; None: the defaults. preview: a PNG or JPEG to write as
-    well. overwrite: whether outputs that exist are replaced; inputs never are. maps: a folder for maps and numbers of
-    the displacement and the change that were found; None: none are written. pages: further files, each with what writes
-    it of the method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for a standard
-    deviation of every sample, in the result's values and float32, for methods that tell it; None: none is written.
-    A run that was stopped in any way goes on with the same command, at the first tile row that is missing.
-    Raises HsisrError for input that cannot be read or does not fit together, for outputs that may not be written, and
-    for a disk that is full.
+    lr, guide: any file that `read_scene` reads. A scene file with its own guide needs no other. Several guides on one
+    grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
+    options: how the files are read and the result is written; None: the defaults. preview: also write this PNG or JPEG.
+    overwrite: whether existing outputs are replaced; inputs never are. maps: a folder for maps and numbers of the
+    measured displacement and change; None: no maps. pages: further files, each with a function that writes it from the
+    method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for the standard
+    deviation of every sample, in the result's values and float32, for methods that compute it; None: no file.
+    After any stop, the same command resumes at the first missing tile row.
+    Raises HsisrError for inputs that cannot be read or do not fit together, for outputs that may not be written, and
+    for a full disk.
     """
     out, options = Path(out), options or Options()
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps, uncertainty is not None)
     outs += [] if uncertainty is None else writers.written_files(uncertainty)
-    check_outputs(outs, [lr, *listed(guide), model_file(model)], overwrite or run.is_unfinished(out))
+    check_outputs(outs, [lr, *list_guides(guide), model_file(model)], overwrite or run.is_unfinished(out))
     if preview is not None:
         picture.check_ending(preview)
     wanted = maps is not None, uncertainty is not None
@@ -106,7 +107,7 @@ def super_resolve_file(
         )
         writers.check_writable(result, out, options.format)
         said = None
-        if uncertainty is not None:  # a format that cannot hold it is refused before anything is computed
+        if uncertainty is not None:  # refuse a format that cannot hold it before the computation
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, staging, _SAID)
             writers.check_writable(said, uncertainty)
         _announce(prepared, chosen, staging, result, out)
@@ -133,7 +134,7 @@ def super_resolve_file(
 
 
 def environment() -> AbstractContextManager:
-    """What GDAL is told while a scene is read and written."""
+    """GDAL's settings while a scene is read and written."""
     import rasterio
 
     env: AbstractContextManager = rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB)
@@ -152,15 +153,15 @@ def begin(
     uncertainty: bool = False,
     part: str = "",
 ) -> tuple["Prepared", plan.Plan, Staging]:
-    """Open the images, learn what there is to learn of the scene, and plan the run in its folder, or find its plan.
+    """Open the images, learn the scene, and plan the run in its folder, or find its plan.
 
-    outs: files that will be written. maps: whether maps of displacement and change are wanted. uncertainty: whether
-    standard deviations are. part: that this process makes, where several share the run. Raises HsisrError as
+    outs: files to be written. maps: whether maps of displacement and change are wanted. uncertainty: whether standard
+    deviations are wanted. part: the part that this process makes, if several share the run. Raises HsisrError as
     `super_resolve_file`.
     """
     low, sharp = open_images(lr, guide, options)
     sharp = with_channels_that_vary(sharp, model)
-    aligned = folder / f"part-{part}" if part else folder  # several write the same name at one time
+    aligned = folder / f"part-{part}" if part else folder  # several processes write this name at the same time
     aligned.mkdir(exist_ok=True)
     prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, aligned)
     if maps:
@@ -183,7 +184,7 @@ def begin(
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run works with: one feed, and a method for each device."""
+    """The objects of a run: one feed, and a method for each device."""
 
     feed: Feed
     methods: tuple[Method, ...]
@@ -220,11 +221,11 @@ def prepare(
     folder: Path | None = None,
     note: Note = notice,
 ) -> Prepared:
-    """Check that images and method fit together, bring the guide onto the grid, and note what fits badly.
+    """Check that images and method fit together, bring the guide onto the grid, and note faults.
 
-    sharp: the guide, or None. guide_given: whether the user named it, rather than the scene held it. folder: for files
-    that aligning needs; without one the guide is not aligned. note: takes each warning, a line.
-    Raises HsisrError for what does not fit at all.
+    sharp: the guide, or None. guide_given: whether the user named the guide; else it comes from the scene's file.
+    folder: for files of the alignment; without one, the guide is not aligned. note: gets each warning, a line.
+    Raises HsisrError if they do not fit at all.
     """
     found = None
     if sharp is not None and methods[0].needs_guide:
@@ -239,7 +240,7 @@ def prepare(
 
 
 def check_guide_options(model: str, options: Options) -> None:
-    """Raise HsisrError, naming it, for an option that says what to do with a guide where a model uses none."""
+    """Raise HsisrError for an option on guides, with its name, if the model uses no guide."""
     for name in ("align", "correct_shift", "mask_change"):
         if value := getattr(options, name):
             given = option(name, value if value is True else repr(value))
@@ -247,18 +248,18 @@ def check_guide_options(model: str, options: Options) -> None:
 
 
 def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = notice) -> Source | None:
-    """The guide without blank channels, for methods that take any guide; with a line where some are left out."""
-    return guide.varying(sharp, note) if sharp is not None and is_untrained(model) else sharp
+    """The guide without blank channels, for methods that take any guide; a line names channels that are left out."""
+    return guide.drop_constant_channels(sharp, note) if sharp is not None and is_untrained(model) else sharp
 
 
 def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice) -> tuple[Source, Source | None]:
-    """The LR image and its guide, if there is one, opened lazily, with the bands that the user chose."""
+    """The LR image and its guide (or None), opened lazily, with the bands that the user chose."""
     whole = Source.of(lr, "LR image", options.read)
     low = chosen_bands(whole, options.bands)
     if guide_path is None:
         sharp, label = [whole.scene.guide], f"{whole.label} (its guide)"
     else:
-        sharp, label = listed(guide_path), "guide"
+        sharp, label = list_guides(guide_path), "guide"
     if sharp[0] is None:
         return low, None
     sources = [Source.of(image, label, options.read_guide) for image in sharp]
@@ -266,7 +267,7 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice)
 
 
 def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = notice) -> Feed:
-    """A method with its images, after a look at whether it was trained for such ones."""
+    """A method with its images, after a check against the images of its training."""
     trained = method.metadata
     peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"), trained.get("reach"))
     lines = [lr.incomplete, _lost_place(lr), line, *suitability.check_bands(method, lr)]
@@ -293,48 +294,56 @@ def _lost_place(lr: Source) -> str | None:
 
 
 def is_untrained(model: Any) -> bool:
-    """Whether this names a method that takes any guide, rather than a network that was trained with one."""
+    """Whether `model` names a method that takes any guide, not a network trained with one."""
+    return is_name(model) and str(model) not in NAMED
+
+
+def is_name(model: Any) -> bool:
+    """Whether `model` is a name that hsisr knows, not a file. A name does not state the scale."""
     from hsisr.models import registry
 
     return str(model) in registry.names() and not Path(model).exists()
 
 
 def model_file(model: Any) -> Path | None:
-    """The model file that a name stands for, None where it is not a file."""
+    """The model file of a name; None if it is not a file."""
     path = Path(model)
     file = path / "model.safetensors" if path.is_dir() else path
     return file if file.is_file() else None
 
 
-def listed(guide: Any) -> list[Any]:
-    """The guides that a user names: one, or several."""
+def list_guides(guide: Any) -> list[Any]:
+    """The guides that the user names, one or several, as a list."""
     return list(guide) if isinstance(guide, (list, tuple)) else [guide]
 
 
 def open_methods(model: Any, low: Source, sharp: Source | None, options: Options) -> tuple[Method, ...]:
-    """The method that a user names, once for each device; errors as `open_method` and `choose_device`."""
+    """The method that the user names, once for each device. Errors as `open_method` and `choose_device`."""
     channels = 0 if sharp is None else sharp.shape[0]
     scale = options.scale
-    if is_untrained(model) and scale is None and sharp is not None:
+    if is_name(model) and scale is None and sharp is not None:
         scale = guide.scale_between(low, sharp, options.align)
     devices = [str(choose_device(name.strip())) for name in options.device.split(",")]
-    return tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
+    methods = tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
+    if is_name(model) and str(model) == MADE:
+        say(f"model: {MADE}, taught by CAVE; on images of other cameras prior may be better")
+    return methods
 
 
 def on_grid(
     low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = notice
 ) -> guide.Guide:
-    """The guide on the LR image's grid: as it lies, or aligned; with a warning where it does not lie well.
+    """The guide on the LR image's grid, aligned if the user wants it; with a warning if it does not fit well.
 
-    folder: for files that aligning needs; None: it is not aligned. Raises HsisrError as `guide.fit`.
+    folder: for files of the alignment; None: it is not aligned. Raises HsisrError as `guide.fit`.
     """
     scale = method.scale
     known = [image for image in (low, sharp) if image.scene.transform is not None]
-    if known and not guide.georeferenced(low.scene, sharp.scene):
+    if known and not guide.have_georeference(low.scene, sharp.scene):
         lacking = min((low, sharp), key=lambda image: (image.scene.transform is not None, image.scene.crs is not None))
         note(f"{lacking.label}: has no georeference; the two images are taken to cover the same ground")
     if options.align and folder is not None:
-        found = align.resampled(low, sharp, scale, folder)
+        found = align.resample(low, sharp, scale, folder)
     else:
         found = guide.fit(low, sharp, scale)
         if found.coverage < 1 and not options.mask_change:
@@ -342,12 +351,12 @@ def on_grid(
                 f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
                 "no data"
             )
-    found = _moved(low, found, scale, options, note)
+    found = _move(low, found, scale, options, note)
     return _without_change(low, found, scale) if options.mask_change else found
 
 
 def _note_holes(low: Source, found: guide.Guide, scale: int, note: Note) -> None:
-    """Note how much of the result will have no data because the guide has none, as under its clouds."""
+    """Note the part of the result without data because the guide has none, for instance under its clouds."""
     scene = found.source.scene
     if found.coverage < 1 or (scene.mask is None and scene.nodata is None):
         return
@@ -359,8 +368,8 @@ def _note_holes(low: Source, found: guide.Guide, scale: int, note: Note) -> None
         )
 
 
-def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:
-    """The guide, moved by what is measured, if that is wanted; or a line on what it lies off."""
+def _move(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:
+    """The guide, moved by the measured displacement if the user wants it; else a line on the displacement."""
     label = found.source.label
     if options.correct_shift in MODELS:
         displacement = align.measure_displacement(low, found, scale, str(options.correct_shift))
@@ -368,13 +377,13 @@ def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: 
             say(f"{label}: no displacement is evident; it stays where it lies")
             return found
         say(f"{label}: moved by the measured {options.correct_shift}, {displacement}")
-        return found.displaced(displacement)
+        return found.displace(displacement)
     offset = align.measure(low, found, scale)
     if offset is None or not offset.trusted or offset.lr_px <= align.WORTH_CORRECTING_LR_PX:
         return found
     if options.correct_shift:
         say(f"{label}: moved by the measured shift, {offset}")
-        return found.moved(offset.shift_px)
+        return found.move(offset.shift_px)
     note(
         f"{label}: {low.label} lies {offset} off it; --correct-shift moves the guide by that "
         "(in Python correct_shift=True)"
@@ -383,7 +392,7 @@ def _moved(low: Source, found: guide.Guide, scale: int, options: Options, note: 
 
 
 def _without_change(low: Source, found: guide.Guide, scale: int) -> guide.Guide:
-    """The guide with a stand-in where it shows other ground than the LR image, or has no data."""
+    """The guide with a stand-in wherever it shows other ground than the LR image, or has no data."""
     change = align.find_change(low, found, scale)
     say(f"{found.source.label}: {change.share:.1%} of the ground has changed; its detail is left out there")
     return replace(found, own=OwnDetail(low, change, scale))
@@ -392,10 +401,10 @@ def _without_change(low: Source, found: guide.Guide, scale: int) -> guide.Guide:
 def _plan(
     prepared: Prepared, identity: dict[str, Any], folder: Path, options: Options
 ) -> tuple[Prepared, plan.Plan, Staging]:
-    """What is learnt of the scene and the tiles of the run: those of the run that is resumed, or new ones."""
-    known = run.resumed(folder, identity)
+    """The facts learnt of the scene, and the run's tiles: those of the resumed run, or new ones."""
+    known = run.find_plan(folder, identity)
     memory = plan.chosen_memory(prepared.feed, options.memory, notice) if known is None else 0
-    feed = with_learnt(prepared.feed, folder, settings_hash(identity))
+    feed = learn_scene(prepared.feed, folder, settings_hash(identity))
     if known is None:
         chosen = plan.make(feed, memory, options.tile, options.halo, options.exact, notice)
         run.record(folder, identity, asdict(chosen))
@@ -405,7 +414,7 @@ def _plan(
 
 
 def _kept_plan(known: dict[str, Any], feed: Feed, folder: Path) -> plan.Plan:
-    """The plan that a run's folder keeps. Raises HsisrError for one that is damaged."""
+    """The plan kept in a run's folder. Raises HsisrError if it is damaged."""
     with suppress(ValidationError, HsisrError):
         chosen: plan.Plan = TypeAdapter(plan.Plan).validate_python(known)
         if (chosen.tiling.height, chosen.tiling.width) == feed.lr.shape[1:]:
@@ -414,10 +423,10 @@ def _kept_plan(known: dict[str, Any], feed: Feed, folder: Path) -> plan.Plan:
 
 
 def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: Scene, out: Path) -> None:
-    """Say what will be done and what it needs, and check that the disk has it."""
+    """Tell the user what will be done and what it needs, and check the disk space."""
     feed, tiling = prepared.feed, staging.tiling
     rows = len(tiling.rows)
-    done = sum(staging.finished(row) for row in range(rows))
+    done = sum(staging.is_finished(row) for row in range(rows))
     out_bytes = int(np.prod(result.shape, dtype=object)) * np.dtype(result.stored.dtype).itemsize
     needed = plan.check_disk(staging, out, out_bytes)
     bands, height, width = result.shape
@@ -434,13 +443,13 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
 
 
 def compute(prepared: Prepared, staging: Staging, rows: range | None = None, ahead: float = 0.0) -> None:
-    """Make the tile rows that are missing; several devices take them in turn.
+    """Make the missing tile rows. Several devices share them.
 
-    rows: those to make; None: all. ahead: time that what follows takes, over that of all tiles.
+    rows: those to make; None: all. ahead: time for the work after the tiles, divided by the time for all tiles.
     """
     columns = len(staging.tiling.columns)
     rows = range(len(staging.tiling.rows)) if rows is None else rows
-    missing = [row for row in rows if not staging.finished(row)]
+    missing = [row for row in rows if not staging.is_finished(row)]
     with Progress(len(rows) * columns, (len(rows) - len(missing)) * columns, ahead=ahead) as progress:
         feeds = [replace(prepared.feed, method=method) for method in prepared.methods]
         shares = [missing[k :: len(feeds)] for k in range(len(feeds))]
@@ -464,5 +473,5 @@ def _tiles(feed: Feed, tiling: Tiling, row: int, done: Callable[[], None]) -> It
         inside = [slice(part.inside.start * scale, part.inside.stop * scale) for part in (span, column)]
         yield estimate[:, *inside]
         del estimate
-        return_freed_memory()  # what fragments pile up over many tiles
+        return_freed_memory()  # memory fragments pile up over many tiles
         done()

@@ -1,11 +1,10 @@
-"""Staging: finished tile rows on the disk, each written whole or not at all, and the result read out of them.
+"""Staging: finished tile rows on the disk, each written completely or not at all; and the result read from them.
 
-A file holds the tiles of one row one after the other, each (bands, kept rows, kept columns) float32, already weighted:
-where tiles overlap, the result is their sum. Rows do not depend on each other, so that any process can make any row,
-and a run that was killed goes on with those that are missing.
+A file holds the tiles of one row, one after the other, each (bands, kept rows, kept columns) float32. They are already
+weighted: where tiles overlap, the result is their sum. Rows do not depend on each other. So any process can make any
+row, and a killed run resumes with the missing ones.
 """
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,14 +28,14 @@ class Staging:
 
     @property
     def bytes_needed(self) -> int:
-        """Disk that all rows take."""
+        """Disk space for all rows."""
         rows, columns = (
             sum(span.kept[1] - span.kept[0] for span in axis) for axis in (self.tiling.rows, self.tiling.columns)
         )
         return rows * columns * self.scale**2 * self.bands * 4
 
-    def finished(self, row: int) -> bool:
-        """Whether a tile row is done, and whole."""
+    def is_finished(self, row: int) -> bool:
+        """Whether a tile row is done and complete."""
         path, span = self._path(row), self.tiling.rows[row]
         values = (span.kept[1] - span.kept[0]) * sum(tile.kept[1] - tile.kept[0] for tile in self.tiling.columns)
         return path.is_file() and path.stat().st_size == values * self.scale**2 * self.bands * 4
@@ -53,7 +52,7 @@ class Staging:
                 _write(file, estimate * (down * weights(column, self.tiling.width, self.scale)), self._path(row))
 
     def read(self, rows: slice, columns: slice) -> np.ndarray:
-        """The result (bands, n, m) float32 of HR rows and columns; NaN where there is none."""
+        """The result (bands, n, m) float32 of HR rows and columns; NaN for missing values."""
         result = np.zeros((self.bands, rows.stop - rows.start, columns.stop - columns.start), np.float32)
         for number, span in enumerate(self.tiling.rows):
             y0, y1 = self._overlap(span, rows)
@@ -74,7 +73,7 @@ class Staging:
                 top, left = span.kept[0] * self.scale, tile.kept[0] * self.scale
                 part = block[:, y[0] - top : y[1] - top, x0 - left : x1 - left]
                 result[:, y[0] - rows.start : y[1] - rows.start, x0 - columns.start : x1 - columns.start] += part
-                del block, part  # a mapped page counts as memory until it is let go
+                del block, part  # a mapped page counts as memory until it is released
             start += int(np.prod(shape)) * 4
 
     def _overlap(self, span: Span, wanted: slice) -> tuple[int, int]:
@@ -86,9 +85,9 @@ class Staging:
 
 def _write(file: BinaryIO, block: np.ndarray, path: Path) -> None:
     try:
-        file.write(np.ascontiguousarray(block, np.float32))
+        file.write(np.ascontiguousarray(block, np.float32).data)
     except OSError as error:
         raise HsisrError(
-            f"{path}: cannot be written ({os.strerror(error.errno)}); make room, then run the same command again: it "
+            f"{path}: cannot be written ({error.strerror}); make room, then run the same command again: it "
             "goes on where it was"
         ) from error

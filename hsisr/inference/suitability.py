@@ -1,4 +1,4 @@
-"""Whether a scene is what a model was trained for: the range of values it is given, bands and wavelengths."""
+"""Whether a scene suits a model's training: its range of values, its bands and its wavelengths."""
 
 import numpy as np
 
@@ -6,24 +6,24 @@ from hsisr.errors import HsisrError, option
 from hsisr.inference.images import Source
 from hsisr.models.apply import Method
 
-#: Values up to here are taken for [0, 1] with a few brighter ones; beyond, they are divided by their largest.
+#: Values up to here count as [0, 1] with a few brighter ones. Larger values are divided by their largest.
 _UNIT_RANGE = 1.5
-#: A model that sees less than this part of its range works where it was hardly trained.
+#: If values reach less than this part of a model's range, the model has hardly been trained for them.
 _FAINT = 0.05
-#: Values this many times larger or smaller than those a model was adapted to are worth a warning.
+#: A scene whose values are this many times larger or smaller than those of the adaptation causes a warning.
 _OTHER_RANGE = 3.0
-#: Band centres may lie so far outside, or apart from, those of the training.
+#: Largest distance between band centres, or outside the range, of scene and training.
 _WAVELENGTH_TOLERANCE_NM = 15.0
 
 
 def peak_of(
     image: Source, given: float | None, trained: float | None, reached: float | None = None, name: str = "peak"
 ) -> tuple[float, str | None]:
-    """The value that a model is shown as 1, with a note for the user where it is not plain 1.
+    """The value that a model sees as 1, with a note for the user if it is not 1.
 
-    given: by the user, as the option `name`. trained: of the model, where it says so. Otherwise 1 for values that lie
-    in [0, 1], and the largest sampled value for others. reached: the largest value that the model was trained with,
-    where it says so, which may be far below its peak.
+    given: by the user, as the option `name`. trained: the model's own peak, if it states one. Otherwise: 1 if the
+    values lie in [0, 1], else the largest sampled value. reached: the largest value in the model's training, if it
+    states one; it can be far below the peak.
     """
     if given is not None:
         if not (np.isfinite(given) and given > 0):
@@ -54,9 +54,9 @@ def peak_of(
 
 
 def check_bands(method: Method, lr: Source) -> list[str]:
-    """Notes for the user where a scene's bands are not those of the training.
+    """Notes for the user if a scene's bands differ from those of the training.
 
-    Raises HsisrError if the model takes another number of bands.
+    Raises HsisrError if the model takes another number of bands, or belongs to one data set with other bands.
     """
     count = lr.shape[0]
     if method.bands is not None and method.bands != count:
@@ -84,7 +84,10 @@ def _same_bands(method: Method, lr: Source, trained: np.ndarray, found: np.ndarr
     apart = float(np.abs(trained - found).max())
     if apart <= _WAVELENGTH_TOLERANCE_NM:
         return []
-    return [
-        f"{lr.label}: its band centres lie up to {apart:.0f} nm from those {method.name} was trained on; the model "
-        "treats each band as the one it knows"
-    ]
+    told = f"{lr.label}: its band centres lie up to {apart:.0f} nm from those {method.name} was trained on"
+    if "taught_by" in method.metadata:
+        raise HsisrError(
+            f"{told}, {trained.min():.0f} to {trained.max():.0f} nm; learn from the scene itself by `hsisr finetune LR "
+            f"GUIDE --model {method.name}`, or take {option('model')} prior"
+        )
+    return [f"{told}; the model treats each band as the one it knows"]

@@ -1,7 +1,7 @@
-"""Tiles: how a scene is cut into overlapping windows, and the weights with which their results are blended.
+"""Tiles: a scene is cut into overlapping windows, and their results are blended with weights.
 
-All numbers are LR pixels. A tile's core belongs to it alone; the cores cover the scene once. Its result is kept up to
-`blend` pixels beyond the core, where it fades into its neighbour's, and computed with `halo` more pixels around that.
+All numbers are LR pixels. The cores of the tiles cover the scene once. A tile's result is kept up to `blend` pixels
+beyond its core, where it fades into its neighbour's. It is computed with `halo` more pixels around that.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from hsisr.errors import HsisrError
 
 @dataclass(frozen=True)
 class Span:
-    """One tile along one axis: [start, stop) of its core, of what is kept of its result, of what it reads."""
+    """One tile along one axis: [start, stop) of its core, of the kept part of its result, and of its window."""
 
     core: tuple[int, int]
     kept: tuple[int, int]
@@ -55,7 +55,7 @@ class Tiling:
 
     @property
     def computed_pixels(self) -> int:
-        """LR pixels of all windows together: what is computed for height x width pixels of result."""
+        """LR pixels of all windows together. They exceed the scene's pixels, as windows overlap."""
         rows, columns = (sum(span.window[1] - span.window[0] for span in axis) for axis in (self.rows, self.columns))
         return rows * columns
 
@@ -63,7 +63,8 @@ class Tiling:
 def weights(span: Span, size: int, scale: int) -> np.ndarray:
     """Weights (scale * kept,) of a tile's kept pixels along an axis of `size` LR pixels.
 
-    Half a cosine across each border between two tiles, so that neighbours add up to 1; 1 everywhere else.
+    Across each border between two tiles, the weights are half a cosine, so neighbours add up to 1. Elsewhere, they are
+    1.
     """
     result = np.ones((span.kept[1] - span.kept[0]) * scale, np.float32)
     for border, side in ((span.core[0], 0), (span.core[1], 1)):
@@ -78,9 +79,9 @@ def weights(span: Span, size: int, scale: int) -> np.ndarray:
 
 
 def cores(size: int, tile: int) -> Iterator[tuple[int, int]]:
-    """Cores along an axis, of `tile` pixels each; a short rest shares its length with the one before it.
+    """Cores along an axis, of `tile` pixels each. A short rest shares its length with the core before it.
 
-    The same length whatever the size of the scene, so that memory does not depend on it either.
+    The length does not depend on the scene's size, so memory does not either.
     """
     edges = [*range(0, size, tile), size]
     if len(edges) > 2 and size - edges[-2] < tile / 2:

@@ -1,4 +1,4 @@
-"""Uncertainty: a standard deviation of every sample of a result, made tile by tile after the result itself."""
+"""Uncertainty: the standard deviation of every sample of a result. It is computed by tiles after the result."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from hsisr.system import return_freed_memory
 
 
 def check_tells(method: Method) -> None:
-    """Raise HsisrError for a method that does not tell how far its result may be off."""
+    """Raise HsisrError for a method that cannot estimate the errors of its result."""
     if not method.tells_errors:
         raise HsisrError(
             f"{method.name} does not tell how far its result may be off; prior and hybrid do; leave --uncertainty out "
@@ -36,7 +36,7 @@ def check_tells(method: Method) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
-    """What tells the errors of a result. result: its values, which are read and never changed."""
+    """Computes the standard deviations of a result. result: its values, which are read and never changed."""
 
     feed: Feed
     errors: Any
@@ -44,16 +44,17 @@ class Uncertainty:
 
     @classmethod
     def of(cls, feed: Feed, result: Estimates) -> "Uncertainty":
-        """Of a feed whose method has learnt its scene; the same whenever it is asked for."""
+        """Of a feed whose method has learnt its scene. Every call gives the same."""
         return cls(feed, feed.method.errors(feed.learnt, images_of(feed)), result)
 
     def __call__(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """Of [start, stop) LR rows and columns: (B + 1, n, m) float32, NaN where there is no result.
 
-        The deviation of every band in the values of the scene; and last the share of the detail that stands out of it.
+        The first B are the standard deviation of each band, in the scene's values. The last is the share of detail that
+        exceeds it.
         """
         feed, scale = self.feed, self.feed.method.scale
-        shown = feed.shown(rows, columns)
+        shown = feed.show(rows, columns)
         assert shown.sharp is not None
         place = hr_spans(rows, columns, scale)
         image = self.result.read(*(slice(*span) for span in place)) / np.float32(feed.peak)
@@ -72,7 +73,7 @@ class Uncertainty:
 
 
 def compute(uncertainty: Uncertainty, tiling: Tiling, folder: Path, out: Path) -> Staging:
-    """Make the tile rows that are missing, in the run's folder. tiling: of the result. out: what the disk is for."""
+    """Make the missing tile rows in the run's folder. tiling: of the result. out: the final file, for messages."""
     feed = uncertainty.feed
     halo = uncertainty.errors.reach_lr_px
     own = Tiling(tiling.height, tiling.width, tiling.tile, 0, halo if _several(tiling) else 0)
@@ -80,7 +81,7 @@ def compute(uncertainty: Uncertainty, tiling: Tiling, folder: Path, out: Path) -
     staging = Staging(folder / SIGMA, own, feed.lr.shape[0] + 1, feed.method.scale)
     check_disk(staging, out, staging.bytes_needed)
     rows, columns = len(own.rows), len(own.columns)
-    missing = [row for row in range(rows) if not staging.finished(row)]
+    missing = [row for row in range(rows) if not staging.is_finished(row)]
     say(f"{out.name}: a standard deviation of every sample, {len(missing)} of {rows} tile rows to do")
     with Progress(rows * columns, (rows - len(missing)) * columns) as progress:
         for row in missing:
@@ -89,7 +90,7 @@ def compute(uncertainty: Uncertainty, tiling: Tiling, folder: Path, out: Path) -
 
 
 def sigma_scene(result: Scene, good: np.ndarray, values: Estimates, origin: dict[str, str]) -> Scene:
-    """The deviations as a scene like the result, lazy: float32, in the result's values, NaN without data.
+    """The deviations as a lazy scene like the result: float32, in the result's values, NaN without data.
 
     good: numbers of the bands that have them. origin: further provenance tags.
     """
@@ -105,21 +106,21 @@ def sigma_scene(result: Scene, good: np.ndarray, values: Estimates, origin: dict
 
 
 def share_scene(result: Scene, bands: int, values: Estimates) -> Scene:
-    """Of how much of the detail stands out of the deviations, 0 to 1: one band. bands: with data."""
+    """The share of detail that exceeds the standard deviations, 0 to 1, as one band. bands: number with data."""
     shape = 1, *result.shape[1:]
     plain = Scene(_Planes(values, shape, np.array([0]), bands), "guided")
     return replace(plain, crs=result.crs, transform=result.transform, nodata=float("nan"))
 
 
 class _Planes(LazyArray):
-    """Values of some bands (bands, H, W), NaN in the others. first: the estimates' first that is one of them."""
+    """Values of some bands (bands, H, W), NaN in the others. first: number of the first of them in the estimates."""
 
     def __init__(self, values: Estimates, shape: tuple[int, ...], good: np.ndarray, first: int = 0) -> None:
         self._values, self._good, self._first = values, good, first
         self.shape, self.dtype = shape, np.dtype(np.float32)
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """Values; rows and columns without steps."""
+        """Values. Rows and columns have no steps."""
         found = np.full((self.shape[0], rows.stop - rows.start, columns.stop - columns.start), np.nan, np.float32)
         found[self._good] = self._values.read(rows, columns)[self._first : self._first + len(self._good)]
         return found[bands]

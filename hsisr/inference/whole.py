@@ -1,4 +1,4 @@
-"""Super-resolving in memory: an array, a Scene or a file that fits into it."""
+"""Super-resolving in memory: an array, a Scene, or a file that fits into memory."""
 
 import os
 import warnings
@@ -12,7 +12,7 @@ from hsisr.errors import HsisrError
 from hsisr.inference import guide as guides
 from hsisr.inference.defaults import default_model
 from hsisr.inference.images import Source
-from hsisr.inference.learning import with_learnt
+from hsisr.inference.learning import learn_scene
 from hsisr.inference.result import result_scene
 from hsisr.inference.scenes import Options, model_file, open_images, open_methods, prepare, with_channels_that_vary
 from hsisr.inference.uncertainty import Uncertainty, check_tells
@@ -64,24 +64,24 @@ def super_resolve(
     mask_change: bool = False,
     uncertainty: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-    """Super-resolve a scene that fits into memory; returns (bands, H, W) float32.
+    """Super-resolve a scene that fits into memory. Returns (bands, H, W) float32.
 
-    lr, guide: an array, a Scene, or the path of a file that `read_scene` reads; a scene that holds its own guide needs
-    no other. Values lie in the range of the model's training: [0, 1], unless it comes from `hsisr finetune`; hsisr
-    divides larger ones by their peak. Masked samples of a masked array (numpy.ma) hold no data. A guide that lies on
-    the same grid but covers more ground is cut.
-    model: a network or classical method, the path of a run folder or of a `model.safetensors`, or the name of an
-    untrained method, or `solo`, whose weights come with the package; None: `prior` with a guide, `solo` without.
-    out: file to write as well, in any format of `hsisr export`, stored as the LR image is.
-    overwrite: whether an `out` that exists is replaced; a file that is read never is.
-    scale: needed if neither model nor guide says it. correct_shift, mask_change: as in `hsisr.inference.Options`.
-    Pixels without data are 0 in the array, nodata in the file; bands without data are the LR image's, every pixel
-    repeated.
-    uncertainty: whether a standard deviation of every sample is returned as well, as a second array in the same unit (0
-    where the first has no data), for models that tell it: `prior` and `hybrid`.
-    For scenes larger than memory, and more options, see `hsisr.inference.super_resolve_file`; both check the same.
-    Warns (UserWarning) of what fits badly. Raises HsisrError for files that cannot be read, for NaN and infinity, and
-    for images and models that do not fit together.
+    lr, guide: an array, a Scene, or the path of a file that `read_scene` reads. A scene with its own guide needs no
+    other. Values must lie in the range of the model's training: [0, 1], unless it comes from `hsisr finetune`. hsisr
+    divides larger ones by their peak. Masked samples of a masked array (numpy.ma) hold no data. A guide on the same
+    grid that covers more ground is cut.
+    model: a network or classical method, the path of a run folder or of a `model.safetensors`, the name of an untrained
+    method, or `solo`, whose weights come with the package. None: `prior` with a guide, `solo` without.
+    out: a file to write as well, in any format of `hsisr export`, stored like the LR image.
+    overwrite: whether an existing `out` is replaced; a file that is read never is.
+    scale: needed if neither model nor guide states it. correct_shift, mask_change: as in `hsisr.inference.Options`.
+    Pixels without data are 0 in the array, and nodata in the file. Bands without data are those of the LR image, with
+    every pixel repeated.
+    uncertainty: whether to return also the standard deviation of every sample, as a second array in the same unit (0
+    where the first has no data), for models that compute it: `prior` and `hybrid`.
+    For scenes larger than memory, and for more options, use `hsisr.inference.super_resolve_file`; both do the same
+    checks. Warns (UserWarning) if images fit badly. Raises HsisrError for files that cannot be read, for NaN and
+    infinity, and for images and models that do not fit together.
 
     Example:
 
@@ -105,8 +105,9 @@ def super_resolve(
         warnings.warn(line, stacklevel=2)
     if uncertainty:
         check_tells(method)
-    feed = with_learnt(prepared.feed)
-    estimate, _ = feed(*((0, size) for size in low.scene.shape[1:]))
+    feed = learn_scene(prepared.feed)
+    height, width = low.scene.shape[1:]
+    estimate, _ = feed((0, height), (0, width))
     if out is not None:
         origin = prepared.origin(str(model) if isinstance(model, (str, os.PathLike)) else method.name)
         export(result_scene(low, _Held(estimate), method.scale, origin, feed.may_lack_pixels), out)
@@ -143,7 +144,7 @@ def _method(model: Any, low: Source, sharp: Source | None, options: Options) -> 
 
 
 def _files(image: Any) -> tuple[Path, ...]:
-    """The files that an argument stands for."""
+    """The files behind an argument."""
     if isinstance(image, Scene):
         return image.files
     path = Path(image) if isinstance(image, (str, os.PathLike)) else None

@@ -1,7 +1,7 @@
 """Metrics: every score of the field under one definition each, and the named conventions of published tables.
 
-`score` gives the six scores of a table under a convention; the functions give one score, of an image (B, H, W) or of
-a batch (N, B, H, W). Everything is computed in float64, whatever comes in; torch is not needed.
+`score` gives all scores of a table under a convention. Each function gives one score, of an image (B, H, W) or of a
+batch (N, B, H, W). Everything is computed in float64, whatever type comes in. Torch is not needed.
 """
 
 from hsisr.metrics.conventions import CONVENTIONS as CONVENTIONS

@@ -1,7 +1,7 @@
-"""Q2n: the universal quality index of all bands at once, each pixel one hypercomplex number.
+"""Q2n: the universal quality index of all bands at once; each pixel is one hypercomplex number.
 
-Garzelli and Nencini, "Hypercomplex quality assessment of multi/hyperspectral images", IEEE GRSL 2009. Without the
-rounding to integers, and the standardising by the reference, of the pansharpening toolboxes.
+Garzelli and Nencini, "Hypercomplex quality assessment of multi/hyperspectral images", IEEE GRSL 2009. The pansharpening
+toolboxes also round to integers and standardise by the reference; this function does neither.
 """
 
 from functools import lru_cache
@@ -18,9 +18,9 @@ def q2n(reference: Any, estimate: Any, *, block: int = 32, mask: Any = None, bor
     """Q2n of `reference` and `estimate`, images (B, H, W), 0 to 1, mean over tiles of `block` x `block` pixels; of a
     batch, an array (N,).
 
-    Q = 2 |cov| / (var_x + var_y) * 2 |m_x| |m_y| / (|m_x|^2 + |m_y|^2), with cov = E[x y*] - m_x m_y* in the algebra
-    of the next power of two of B (missing bands are 0), the unit numbers in the order of the bands. A factor that is
-    0 / 0 counts 1. At B = 1 a tile's value is the magnitude of its UIQI.
+    Q = 2 |cov| / (var_x + var_y) * 2 |m_x| |m_y| / (|m_x|^2 + |m_y|^2), with cov = E[x y*] - m_x m_y*. The algebra has
+    as many unit numbers as the next power of two of B, in the order of the bands; missing bands are 0. A factor that
+    is 0 / 0 counts 1. For B = 1, a tile's value is the magnitude of its UIQI.
     mask: (H, W); tiles with a masked pixel do not count. border: pixels cut off first. Raises HsisrError for
     different shapes, NaN or infinity, and images without a whole tile.
 

@@ -1,4 +1,4 @@
-"""What every metric reads: a reference and an estimate of one shape, checked, cropped and masked.
+"""The input of every metric: a reference and an estimate of one shape, checked, cropped and masked.
 
 Metrics never hold a float64 copy of a cube: they read planes or row strips, converted as they are read.
 """
@@ -19,8 +19,8 @@ class Pair:
     """A reference and an estimate that fit together.
 
     reference, estimate: (B, H, W), any real type. mask: (H, W) True where a pixel is valid; None: all are.
-    clip: (low, high) to which the estimate is clipped as it is read; None: it is left as it is.
-    unit: what both are divided by as they are read.
+    clip: (low, high): limits to which reading clips the estimate; None: no clipping.
+    unit: reading divides both images by this number.
     """
 
     reference: np.ndarray
@@ -35,11 +35,11 @@ class Pair:
         return self.reference.shape
 
     def span(self) -> float:
-        """Largest less smallest value of the reference's valid pixels; HsisrError if it is no positive number."""
+        """Largest less smallest value of the reference's valid pixels; HsisrError unless this is a positive number."""
         low, high = math.inf, -math.inf
         for band in self.reference:
             values = band if self.mask is None else band[self.mask]
-            values = values[np.isfinite(values)]  # of others, `read` says where they are
+            values = values[np.isfinite(values)]  # for NaN and infinity, `read` raises an error
             if values.size == 0:
                 continue
             low, high = min(low, float(values.min())), max(high, float(values.max()))
@@ -54,12 +54,12 @@ class Pair:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rows start:stop of one band (rows, W) or of several (bands, rows, W), float64; masked pixels are 0.
 
-        out: (2, ...) float64 that takes the values of both images; None: new arrays.
+        out: (2, ...) float64, to be filled with the values of both images; None: new arrays.
         Raises HsisrError if a valid pixel is NaN or infinite.
         """
         x = self._read(self.reference, "reference", (bands, slice(start, stop)), None if out is None else out[0])
         y = self._read(self.estimate, "estimate", (bands, slice(start, stop)), None if out is None else out[1])
-        if self.clip is not None:  # in half the time of np.clip
+        if self.clip is not None:  # takes half the time of np.clip
             np.maximum(y, self.clip[0], out=y)
             np.minimum(y, self.clip[1], out=y)
         return x, y
@@ -72,7 +72,7 @@ class Pair:
             values /= self.unit
         if self.mask is not None:
             values[..., ~self.mask[rows]] = 0
-        if not np.isfinite(values.sum()):  # a quarter of the time of isfinite on every value
+        if not np.isfinite(values.sum()):  # takes a quarter of the time of isfinite on every value
             bad = bands if values.ndim == 2 else int(np.argmin(np.isfinite(values).all(axis=(1, 2))))
             raise HsisrError(
                 f"metrics: the {name} holds NaN or infinity in band {bad} (counted from 0); mask such pixels or "
@@ -86,10 +86,10 @@ def read_pair(
 ) -> Pair:
     """Check and crop two images.
 
-    reference, estimate: (B, H, W) numpy arrays, torch tensors on any device, or what numpy can read.
+    reference, estimate: (B, H, W) numpy arrays, torch tensors on any device, or anything that numpy can read.
     mask: (H, W) True where a pixel is valid. border: pixels cut off on every side before anything is computed.
-    Raises HsisrError for another number of axes, different shapes, values that are not real numbers, a mask of
-    another shape or without a valid pixel, a border that leaves nothing.
+    Raises HsisrError for a wrong number of axes, different shapes, values that are not real numbers, a mask of
+    another shape or without a valid pixel, and a border that leaves nothing.
     """
     reference, estimate = as_array("reference", reference), as_array("estimate", estimate)
     _check_shapes(reference, estimate, (3,))
@@ -97,9 +97,9 @@ def read_pair(
 
 
 def per_image(measure: Callable[[Pair], Any], reference: Any, estimate: Any, mask: Any = None, border: int = 0) -> Any:
-    """`measure` of a pair of images (B, H, W); of a batch (N, B, H, W), an array of the N results.
+    """The result of `measure` for a pair of images (B, H, W); for a batch (N, B, H, W), an array of the N results.
 
-    The mask (H, W) holds for every image of a batch. Errors as `read_pair`.
+    The mask (H, W) is the same for every image of a batch. Errors as `read_pair`.
     """
     reference, estimate = as_array("reference", reference), as_array("estimate", estimate)
     _check_shapes(reference, estimate, (3, 4))
@@ -109,7 +109,7 @@ def per_image(measure: Callable[[Pair], Any], reference: Any, estimate: Any, mas
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
-    """A numpy view or copy of an array or a torch tensor; torch is not imported for it.
+    """A numpy view or copy of an array or a torch tensor, made without importing torch.
 
     name: what the values are, for the error. Raises HsisrError unless they are real numbers, and for a masked array
     with masked samples.
@@ -194,14 +194,14 @@ def _crop(
         )
     inner = (slice(border, rows - border), slice(border, columns - border))
     if mask is not None:
-        mask = _checked_mask(mask, (rows, columns))[inner]
+        mask = _check_mask(mask, (rows, columns))[inner]
         if not mask.any():
             raise HsisrError("metrics: the mask leaves no valid pixel inside the border; nothing can be scored")
         mask = None if mask.all() else mask
     return Pair(reference[:, *inner], estimate[:, *inner], mask, clip)
 
 
-def _checked_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
+def _check_mask(mask: Any, shape: tuple[int, int]) -> np.ndarray:
     mask = as_array("mask", mask)
     if mask.shape != shape or mask.dtype.kind == "f":
         raise HsisrError(

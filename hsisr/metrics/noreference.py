@@ -1,9 +1,9 @@
-"""Scores without a reference: D_lambda, D_s, QNR, and consistency with what the sensors saw.
+"""Scores without a reference: D_lambda, D_s, QNR, and consistency with the images of the sensors.
 
-The caller degrades the estimate by the sensor's PSF or spectral response (see `hsisr.degrade`); nothing here knows of
-sensors. Images are (B, H, W), or batches (N, B, H, W) for which every function returns an array (N,). Low-resolution
-images have their own size. All raise HsisrError for shapes that do not fit, NaN or infinity, and images smaller than
-a block: choose `block` for the smallest image.
+The caller degrades the estimate by the sensor's PSF or spectral response (see `hsisr.degrade`); this module knows
+nothing about sensors. Images are (B, H, W). For batches (N, B, H, W), every function returns an array (N,).
+Low-resolution images have their own size. All functions raise HsisrError for shapes that do not fit, for NaN or
+infinity, and for images smaller than a block: choose `block` for the smallest image.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ def d_lambda(lr: Any, degraded: Any, *, block: int = 32, mask: Any = None) -> An
     """Spectral distortion after Khan et al. (2009): 1 - Q2n of the LR image and the estimate degraded to it, 0 to 1.
 
     lr: (B, h, w). degraded: the estimate after the sensor's PSF and sampling, (B, h, w). block: side of a tile in LR
-    pixels. mask: (h, w) True where an LR pixel is valid. Where rounding takes Q2n above 1, 0.
+    pixels. mask: (h, w) True where an LR pixel is valid. If rounding lifts Q2n above 1, the result is 0.
 
     Example:
 
@@ -36,9 +36,9 @@ def d_lambda(lr: Any, degraded: Any, *, block: int = 32, mask: Any = None) -> An
 def d_lambda_alparone(
     estimate: Any, lr: Any, *, p: float = 1.0, block: int = 32, mask: Any = None, lr_mask: Any = None
 ) -> Any:
-    """Spectral distortion after Alparone et al. (2008): mean over i != j of |Q(Y_i, Y_j) - Q(L_i, L_j)|^p, to 1/p.
+    """Spectral distortion (Alparone et al. 2008): (mean over i != j of |Q(Y_i, Y_j) - Q(L_i, L_j)|^p)^(1/p).
 
-    estimate: Y, (B, H, W). lr: L, (B, h, w). Q: mean UIQI over tiles of block x block pixels of either image.
+    estimate: Y, (B, H, W). lr: L, (B, h, w). Q: mean UIQI over tiles of block x block pixels, in both images.
     mask: (H, W), lr_mask: (h, w), True where a pixel is valid. Raises HsisrError for a single band.
     """
     p = check_positive("p", p)
@@ -63,7 +63,7 @@ def d_s(
     mask: Any = None,
     lr_mask: Any = None,
 ) -> Any:
-    """Spatial distortion after Alparone et al. (2008): mean over bands of |Q(Y_b, P) - Q(L_b, P_lr)|^q, to 1/q.
+    """Spatial distortion (Alparone et al. 2008): (mean over bands of |Q(Y_b, P) - Q(L_b, P_lr)|^q)^(1/q).
 
     estimate: Y, (B, H, W). guide: P, (1, H, W). lr: L, (B, h, w). guide_lr: the guide degraded to the LR grid,
     (1, h, w). Q: mean UIQI over tiles of block x block pixels. mask: (H, W), lr_mask: (h, w), True where valid.
@@ -86,8 +86,8 @@ def qnr(d_lambda: Any, d_s: Any, *, alpha: float = 1.0, beta: float = 1.0) -> An
     """Quality with no reference (Alparone et al. 2008): (1 - D_lambda)^alpha (1 - D_s)^beta, 1 is best.
 
     d_lambda, d_s: distortions of spectra and of space, each 0 or more. alpha, beta: their weights.
-    With Khan's D_lambda this is the HQNR of the literature. A distortion above 1 counts as 1; it arises where
-    the estimate makes bands vary against each other, or against the guide. Raises HsisrError for a negative one or NaN.
+    With Khan's D_lambda, this is the HQNR of the literature. A distortion above 1 counts as 1. It arises if bands of
+    the estimate vary against each other, or against the guide. Raises HsisrError for a negative distortion or NaN.
 
     Example:
 
@@ -104,7 +104,7 @@ def qnr(d_lambda: Any, d_s: Any, *, alpha: float = 1.0, beta: float = 1.0) -> An
 
 
 def consistency_lr(degraded: Any, lr: Any, *, mask: Any = None, border: int = 0) -> Any:
-    """RMSE between the estimate degraded by the sensor's PSF and sampling, and the LR image it was made from.
+    """RMSE between the LR image and the estimate, degraded by the sensor's PSF and sampling.
 
     degraded, lr: (B, h, w). mask: (h, w), border: in LR pixels. 0 is best; in the values' unit.
 
@@ -130,7 +130,7 @@ def consistency_guide(projected: Any, guide: Any, *, mask: Any = None, border: i
 
 
 def _between_bands(pair: Pair, block: int) -> np.ndarray:
-    """(B, B) mean over tiles of the UIQI between the bands of one image, given as both images of a pair."""
+    """(B, B) UIQI between the bands of one image, mean over tiles. pair: the image as reference and as estimate."""
     bands = pair.shape[0]
     total, tiles = np.zeros((bands, bands)), 0
     for x, _, mean, _ in centred_tiles(pair, block, "D_lambda"):
@@ -164,5 +164,5 @@ def _check_bands(first: str, first_shape: tuple[int, ...], second: str, second_s
 
 
 def _number(values: Any) -> Any:
-    """A Python float of a single value, else the array."""
+    """A single value as a Python float; an array as it is."""
     return float(values) if np.ndim(values) == 0 else values

@@ -1,4 +1,4 @@
-"""The value that counts as 1: what `peak` stands for, and whether a reference is in its unit."""
+"""The peak: the value that counts as 1, and checks that a reference has its unit."""
 
 import math
 
@@ -7,19 +7,19 @@ import numpy as np
 from hsisr.errors import HsisrError
 from hsisr.metrics.inputs import Pair, check_positive
 
-#: Values up to so many peaks are bright ones; values beyond are of another unit, such as 0 to 255 or 0 to 10000.
+#: Values up to this many peaks are bright pixels. Higher values have another unit, such as 0 to 255 or 0 to 10000.
 _BRIGHT = 1.5
-#: Values may leave a range to which estimates are clipped by this part of the peak: float32 rounds.
+#: Reference values may lie outside the range of clipped estimates by this part of the peak, because float32 rounds.
 _ROUNDING = 1e-6
 
 
 def check_peak(peak: float | None) -> float:
-    """The peak as a number; 1 where none is given. Raises HsisrError unless it is a finite number above 0."""
+    """The peak as a number; None gives 1. Raises HsisrError unless the peak is a finite number above 0."""
     return 1.0 if peak is None else check_positive("peak", peak)
 
 
 def check_unit(pair: Pair, peak: float | None) -> None:
-    """Raise HsisrError if no peak was given and the reference reaches far beyond 1, so that it is in another unit."""
+    """Raise HsisrError if no peak was given and the reference reaches far beyond 1: then it has another unit."""
     if peak is not None:
         return
     low, high = _reach(pair)
@@ -32,7 +32,7 @@ def check_unit(pair: Pair, peak: float | None) -> None:
 
 
 def check_inside(pair: Pair, clip: tuple[float, float], convention: str) -> None:
-    """Raise HsisrError if the reference leaves the range to which the convention of that name clips the estimate."""
+    """Raise HsisrError if the reference leaves the range `clip`, to which the named convention clips the estimate."""
     low, high = _reach(pair)
     slack = _ROUNDING * (clip[1] - clip[0])
     if low >= clip[0] - slack and high <= clip[1] + slack:
@@ -45,7 +45,7 @@ def check_inside(pair: Pair, clip: tuple[float, float], convention: str) -> None
 
 
 def _reach(pair: Pair) -> tuple[float, float]:
-    """Smallest and largest value of the reference's valid pixels; NaN is passed over, as `Pair.read` refuses it."""
+    """Smallest and largest value of the reference's valid pixels, without NaN; `Pair.read` refuses NaN later."""
     low, high = float(pair.reference.min()), float(pair.reference.max())
     if low >= 0 and high <= 1:
         return low, high

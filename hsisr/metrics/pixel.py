@@ -1,8 +1,8 @@
-"""Scores of single pixels, blind to their neighbours: PSNR, RMSE, MAE, correlation, and the moments behind them.
+"""Scores of single pixels, without their neighbours: PSNR, RMSE, MAE, correlation, and the moments behind them.
 
 X is the reference, Y the estimate, MSE_b the mean squared error of band b over the valid pixels. Inputs are
-(B, H, W), or batches (N, B, H, W) for which every function returns an array with one entry an image. Keywords of
-all: mask (H, W), True where a pixel is valid; border, pixels cut off on every side. All raise HsisrError for
+(B, H, W). For batches (N, B, H, W), every function returns an array with one entry for each image. All functions take
+mask (H, W), True where a pixel is valid, and border, the pixels cut off on every side. All raise HsisrError for
 different shapes, NaN or infinity, and masks or borders that leave nothing.
 """
 
@@ -16,9 +16,9 @@ from hsisr.metrics.inputs import Pair, per_image
 from hsisr.metrics.peaks import check_peak, check_unit
 from hsisr.metrics.strips import Gatherer, Strip, walk
 
-#: Numbers that go into one product of vectors.
+#: Length of the vectors in one product.
 _PIECE = 4096
-#: Standard deviation, relative to the mean, below which a band is constant: what is left is rounding.
+#: A band is constant if its standard deviation, relative to its mean, is below this: then it is rounding.
 CONSTANT = 1e-14
 
 
@@ -27,8 +27,8 @@ def psnr(reference: Any, estimate: Any, *, peak: float | None = None, mask: Any 
 
     reference, estimate: images (B, H, W), or batches (N, B, H, W), of one shape and unit, numpy or torch. mask: (H, W),
     True where a pixel is valid; None: all are. border: pixels that are cut off on every side first.
-    peak: the value that counts as 1; None: 1, and HsisrError for a reference that reaches beyond 1.5.
-    math.inf where the images are identical. The mean over bands is `psnr_per_band(...).mean()`.
+    peak: the value that counts as 1. None: the peak is 1, and a reference that reaches beyond 1.5 raises HsisrError.
+    Identical images give math.inf. The mean over bands is `psnr_per_band(...).mean()`.
 
     Example:
 
@@ -50,7 +50,7 @@ def psnr_per_band(
 ) -> np.ndarray:
     """(B,) PSNR of each band, dB: 10 log10(peak^2 / MSE_b); infinite for a band that is identical.
 
-    reference, estimate, peak, mask, border: as of `psnr`.
+    reference, estimate, peak, mask, border: as for `psnr`.
 
     Example:
 
@@ -72,7 +72,7 @@ def psnr_per_band(
 def rmse(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
     """Root mean squared error of the whole cube, in the values' unit.
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
 
     Example:
 
@@ -85,7 +85,7 @@ def rmse(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) ->
 def rmse_per_band(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> np.ndarray:
     """(B,) root mean squared error of each band, in the values' unit.
 
-    reference, estimate, mask, border: as of `psnr`.
+    reference, estimate, mask, border: as for `psnr`.
 
     Example:
 
@@ -97,7 +97,7 @@ def rmse_per_band(reference: Any, estimate: Any, *, mask: Any = None, border: in
 
 
 def mae(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> Any:
-    """Mean absolute error of the whole cube, in the values' unit. reference, estimate, mask, border: as of `psnr`.
+    """Mean absolute error of the whole cube, in the values' unit. reference, estimate, mask, border: as for `psnr`.
 
     Example:
 
@@ -111,8 +111,8 @@ def cc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> A
     """Mean over bands of Pearson's correlation of X_b and Y_b, -1 to 1.
 
     reference, estimate, mask, border: as of `psnr`.
-    Bands whose reference is constant say nothing and are left out; a constant estimate of a band that varies counts
-    0. Raises HsisrError if every band of the reference is constant.
+    Bands with a constant reference say nothing and are left out. If the reference varies and the estimate is constant,
+    the band counts 0. Raises HsisrError if every band of the reference is constant.
 
     Example:
 
@@ -126,7 +126,7 @@ def cc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> A
 class BandMoments(Gatherer):
     """Moments of each band, gathered in a walk (see `hsisr.metrics.strips`); every array is (B,) float64.
 
-    Centred strip by strip and merged (Chan, Golub and LeVeque 1979), so that low contrast loses no digits.
+    Each strip is centred, then strips are merged (Chan, Golub and LeVeque 1979). So low contrast loses no digits.
     """
 
     def __init__(self, bands: int) -> None:
@@ -255,15 +255,15 @@ def whole_cube_psnr(mse: np.ndarray, peak: float = 1.0) -> float:
 def mean_band_psnr(mse: np.ndarray, peak: float = 1.0) -> float:
     """Mean over bands of 10 log10(peak^2 / MSE_b), dB. mse: (B,).
 
-    Bands without any error (dead ones, reproduced exactly) would make the mean infinite and are left out; math.inf
-    if no band has an error.
+    Bands without any error (dead bands, reproduced exactly) would make the mean infinite, so they are left out. If no
+    band has an error, the result is math.inf.
     """
     wrong = mse[mse > 0]
     return float(_decibels(wrong, peak).mean()) if wrong.size else math.inf
 
 
 def inner(a: np.ndarray, b: np.ndarray) -> float:
-    """Sum of products of one-dimensional arrays, in pieces for which a BLAS stays on the calling thread."""
+    """Sum of products of one-dimensional arrays, in pieces so small that BLAS stays on the calling thread."""
     whole = a.size // _PIECE * _PIECE
     rest = np.vecdot(a[whole:], b[whole:]) if whole < a.size else 0.0
     products: np.ndarray = np.vecdot(a[:whole].reshape(-1, _PIECE), b[:whole].reshape(-1, _PIECE))
@@ -271,5 +271,5 @@ def inner(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _decibels(mse: Any, peak: float) -> Any:
-    with np.errstate(divide="ignore"):  # log of 0 is the infinity that the docstrings promise
+    with np.errstate(divide="ignore"):  # log of 0 gives the infinity that the docstrings promise
         return 20 * np.log10(peak) - 10 * np.log10(mse)

@@ -1,4 +1,4 @@
-"""Scores under a named convention: of one estimate, of several in turn, and for a JSON file."""
+"""Scores under a named convention: of one estimate, of several estimates one by one, and for a JSON file."""
 
 import math
 from dataclasses import replace
@@ -28,21 +28,20 @@ def score(
 ) -> dict[str, float]:
     """Score an estimate; returns psnr (dB), ssim, sam (degrees), ergas, rmse, cc, mae, as Python floats.
 
-    reference: (B, H, W), numpy or torch; or the pair that the estimate was made of (`hsisr.degrade.pair`,
-    `hsisr.pairs.read`), which says scale, convention and mask where they are not given, and to which the estimate is
-    cut back. estimate: (B, H, W) in the reference's unit. scale: HR pixels per LR pixel, for ERGAS, at least 1.
+    reference: (B, H, W), numpy or torch; or the pair from which the estimate was made (`hsisr.degrade.pair`,
+    `hsisr.pairs.read`). A pair gives scale, convention and mask if they are missing, and the estimate is cut back to
+    its size. estimate: (B, H, W) in the reference's unit. scale: HR pixels per LR pixel, for ERGAS, at least 1.
     convention: a name of `CONVENTIONS`; None: the pair's, and `plain` for images. mask: (H, W) True where a pixel is
-    valid: pixel scores take valid pixels, SSIM windows without a masked pixel. border: pixels cut off on every side
-    first. peak: the value that counts as 1 (255, 10000, ...); None: 1. RMSE and MAE are in the images' unit,
-    unless the convention has one of its own.
+    valid. Pixel scores count valid pixels; SSIM counts windows without a masked pixel. border: pixels cut off on every
+    side first. peak: the value that counts as 1 (255, 10000, ...); None: 1. RMSE and MAE are in the images' unit,
+    unless the convention has its own unit.
 
-    PSNR of identical images is math.inf; no score is ever NaN. Bands and pixels on which a score is not defined are
-    left out of its mean as `cc`, `ergas`, `sam` and `mean_band_psnr` say.
-    Raises HsisrError for a reference that is not in the convention's range: one that leaves [0, peak] where estimates
-    are clipped to that, and one that reaches beyond 1.5 where no peak is given; for different shapes, integers without
-    a peak, masked arrays, NaN or infinity, an image smaller than the SSIM window, an unknown convention, a scale below
-    1, a mask or border that leaves nothing, a pair without a reference, and a score that is defined on no band or
-    pixel.
+    PSNR of identical images is math.inf; no score is ever NaN. If a score is not defined on a band or pixel, its mean
+    leaves them out, as `cc`, `ergas`, `sam` and `mean_band_psnr` say.
+    Raises HsisrError for a reference outside the convention's range: outside [0, peak] if estimates are clipped to
+    this range, or beyond 1.5 if no peak is given. Also for different shapes, integers without a peak, masked arrays,
+    NaN or infinity, an image smaller than the SSIM window, an unknown convention, a scale below 1, a mask or border
+    that leaves nothing, a pair without a reference, and a score that is not defined on any band or pixel.
 
     Example:
 
@@ -91,7 +90,7 @@ def score(
 
 
 class Score:
-    """Mean scores of images that come one after another; images may differ in size.
+    """Mean scores of images, given one after another; images may differ in size.
 
     scale, convention, border, peak: as in `score`, the same for every image.
 
@@ -112,7 +111,7 @@ class Score:
     def update(self, reference: Any, estimate: Any, mask: Any = None) -> None:
         """Score an image (B, H, W), or every image of a batch (N, B, H, W).
 
-        reference, estimate, mask: as of `score`, and so are the errors.
+        reference, estimate, mask: as for `score`, and so are the errors.
 
         Example:
 
@@ -132,14 +131,14 @@ class Score:
         self.images += 1
 
     def compute(self) -> dict[str, float]:
-        """Mean of each score over the images so far. Raises HsisrError if there are none."""
+        """Mean of each score over the images so far. Raises HsisrError if there are no images yet."""
         if not self.images:
             raise HsisrError("metrics: Score has seen no image yet; call update first")
         return {key: value / self.images for key, value in self._sums.items()}
 
 
 def json_ready(scores: dict[str, float]) -> dict[str, float | None]:
-    """The scores for a JSON file, which knows no infinity: an infinite PSNR (identical images) becomes None (null).
+    """The scores for a JSON file. JSON has no infinity: an infinite PSNR (identical images) becomes None (null).
 
     scores: name -> value.
 

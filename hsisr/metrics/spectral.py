@@ -1,8 +1,8 @@
 """Scores of spectra: SAM, SID and ERGAS.
 
-Inputs are (B, H, W), or batches (N, B, H, W) for which every function returns an array with one entry an image.
-Keywords of all: mask (H, W), True where a pixel is valid; border, pixels cut off on every side. All raise HsisrError
-for different shapes, NaN or infinity, and masks or borders that leave nothing.
+Inputs are (B, H, W). For batches (N, B, H, W), every function returns an array with one entry for each image. All
+functions take mask (H, W), True where a pixel is valid, and border, the pixels cut off on every side. All raise
+HsisrError for different shapes, NaN or infinity, and masks or borders that leave nothing.
 """
 
 import math
@@ -28,11 +28,11 @@ def sam(
     """Spectral angle, degrees: mean over pixels of arccos(<x, y> / (|x| |y|)), 0 to 180.
 
     reference, estimate, mask, border: as of `psnr`.
-    Pixels whose spectrum is zero in either image have no angle and are left out; HsisrError if none is left.
-    epsilon: count them instead, by the rule of the published MulSR program: zeros become epsilon in both images
-    and the angle is arccos(<x, y> / (|x| |y| + epsilon)). A pixel black in both images then counts 90 degrees.
-    count_black: without epsilon, count pixels that are zero in the estimate alone as 90 degrees, as `plain` does, so
-    that no estimate gains by being black.
+    A pixel with a spectrum of zeros in one of the images has no angle and is left out; HsisrError if no pixel is left.
+    epsilon: count such pixels instead, by the rule of the published MulSR program: zeros become epsilon in both images,
+    and the angle is arccos(<x, y> / (|x| |y| + epsilon)). A pixel that is black in both images then counts 90 degrees.
+    count_black: without epsilon, count pixels that are zero in the estimate alone as 90 degrees, as `plain` does. So
+    black pixels bring an estimate no gain.
 
     Example:
 
@@ -54,9 +54,9 @@ def sid(reference: Any, estimate: Any, *, floor: float = 1e-6, mask: Any = None,
     """Spectral information divergence (Chang 2000), nats: mean over pixels of sum_b (p - q) log(p / q).
 
     reference, estimate, mask, border: as of `psnr`.
-    p, q: the spectra of X and Y, each divided by its sum. floor: values below it are raised to it, as the divergence
-    of a zero is infinite. Pixels without a value above floor in either image are left out; HsisrError if none is
-    left.
+    p, q: the spectra of X and Y, each divided by its sum. floor: lower values are raised to floor, because the
+    divergence of a zero is infinite. A pixel without a value above floor in one of the images is left out; HsisrError
+    if no pixel is left.
 
     Example:
 
@@ -77,9 +77,9 @@ def sid(reference: Any, estimate: Any, *, floor: float = 1e-6, mask: Any = None,
 def ergas(reference: Any, estimate: Any, scale: float, *, mask: Any = None, border: int = 0) -> Any:
     """Relative dimensionless global error (Wald 2000): 100 / scale * sqrt(mean_b MSE_b / mean(X_b)^2).
 
-    reference, estimate, mask, border: as of `psnr`. scale: HR pixels per LR pixel. Bands whose reference has mean 0
-    have no relative error and are left out; HsisrError if none is left, or if scale is not a finite number of at least
-    1.
+    reference, estimate, mask, border: as of `psnr`. scale: HR pixels per LR pixel. Bands with a reference of mean 0
+    have no relative error and are left out. Raises HsisrError if no band is left, or if scale is not a finite number
+    of at least 1.
 
     Example:
 
@@ -104,22 +104,22 @@ def relative_error(mse: np.ndarray, mean_reference: np.ndarray, scale: float) ->
     return 100 / scale * math.sqrt(np.mean((np.sqrt(mse[lit]) / mean_reference[lit]) ** 2))
 
 
-#: Which pixels count as 90 degrees because a spectrum of theirs is zero: none, those whose estimate alone is, or all.
+#: Which pixels with a spectrum of zeros count as 90 degrees: none, those with zeros in the estimate alone, or all.
 Black = Literal["none", "estimate", "all"]
 
 
 class SpectralAngles(Gatherer):
     """Mean spectral angle, gathered in a walk (see `hsisr.metrics.strips`).
 
-    epsilon: see `sam`. black: which pixels count as 90 degrees because a spectrum of theirs is zero; see `Convention`.
-    peak: the value that counts as 1, in which epsilon and offset are given. offset: added to every value first.
+    epsilon: see `sam`. black: which pixels with a spectrum of zeros count as 90 degrees; see `Convention`.
+    peak: the value that counts as 1; the unit of epsilon and offset. offset: added to every value first.
     """
 
     def __init__(
         self, epsilon: float | None = None, black: Black = "none", peak: float = 1.0, offset: float = 0.0
     ) -> None:
         self._epsilon, self._black, self._peak, self._offset = epsilon, black, peak, offset
-        self._products = np.zeros((3, 0))  # of each pixel: <x, x>, <y, y>, <x, y>
+        self._products = np.zeros((3, 0))  # for each pixel: <x, x>, <y, y>, <x, y>
         self._product = np.zeros(0)
         self._sum, self._pixels = 0.0, 0
 
@@ -167,14 +167,14 @@ class SpectralAngles(Gatherer):
 class _Divergence(Gatherer):
     """Mean spectral information divergence, gathered in a walk.
 
-    With l = log x - log y: sum_b (p - q) log(p / q) = sum_b x l / sum_b x - sum_b y l / sum_b y, as p and q both
-    sum to 1.
+    With l = log x - log y: sum_b (p - q) log(p / q) = sum_b x l / sum_b x - sum_b y l / sum_b y, because p and q both
+    have sum 1.
     """
 
     def __init__(self, floor: float) -> None:
         self._floor = floor
-        self._sums = np.zeros((4, 0))  # of each pixel: x, y, x l, y l
-        self._lit = np.zeros((2, 0), bool)  # of each pixel: X, Y have a value above floor
+        self._sums = np.zeros((4, 0))  # for each pixel: x, y, x l, y l
+        self._lit = np.zeros((2, 0), bool)  # for each pixel: whether X, Y have a value above floor
         self._total, self._pixels = 0.0, 0
 
     def fresh(self) -> "_Divergence":

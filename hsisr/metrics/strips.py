@@ -1,8 +1,8 @@
-"""One walk over a pair of images in row strips: every score of a convention is gathered in the same pass.
+"""One walk over a pair of images in row strips: the same pass gathers every score of a convention.
 
-A strip is small enough to stay in the processor's cache while all gatherers work on it, and strips are shared out
-among threads; that is where the speed comes from. Memory is that of a strip a thread, whatever the size of the images.
-What the strips gave is merged in their order, so that the number of threads changes no digit.
+This is fast for two reasons: a strip stays in the processor's cache while all gatherers work on it, and threads share
+the strips. Each thread needs memory for one strip, whatever the size of the images. The results of the strips are
+merged in order, so the number of threads changes no digit.
 """
 
 from abc import ABC, abstractmethod
@@ -15,19 +15,19 @@ import numpy as np
 from hsisr.metrics.inputs import Pair
 from hsisr.system import available_threads
 
-#: Rows of a strip: few enough for a band of it to stay in the cache, enough for Python, which runs one thread at a
-#: time, and for the rows that windows of two strips read to weigh little.
+#: Rows of a strip. They are so few that a band of a strip stays in the cache. They are so many that two things cost
+#: little: Python, which runs one thread at a time, and rows that the windows of two strips read.
 STRIP_ROWS = 64
-#: Values below which threads cost more than they bring.
+#: For images with fewer values, threads cost more than they gain.
 _SMALL = 1 << 20
-#: Threads beyond which Python, which runs one at a time, is what they wait for.
+#: With more threads, they would wait for Python, which runs one thread at a time.
 _MOST_THREADS = 8
 
 
 class Strip:
-    """Some rows of a pair, followed by the rows below that sliding windows starting in the strip reach into.
+    """Some rows of a pair, and the rows below them that sliding windows of the strip also read.
 
-    start: first row. rows: how many rows are its own. mask: (rows + those below, W) or None.
+    start: first row. rows: number of its own rows. mask: (own rows and those below, W), or None.
     """
 
     def __init__(self, start: int, rows: int, mask: np.ndarray | None) -> None:
@@ -40,11 +40,11 @@ class Strip:
         return own.reshape(-1) if self.mask is None else own[self.mask[: self.rows]]
 
     def for_windows(self, plane: np.ndarray, size: int) -> np.ndarray:
-        """The rows of `plane` that sliding windows of `size` rows starting in the strip read."""
+        """The rows of `plane` that are read by sliding windows of `size` rows that start in the strip."""
         return plane[: self.rows + size - 1]
 
     def whole_windows(self, size: int) -> np.ndarray | None:
-        """True where a window of size x size, by its first row and column, holds no masked pixel; None: none does."""
+        """True where a window of size x size that starts there holds no masked pixel; None: no pixel is masked."""
         if self.mask is None:
             return None
         if size not in self._whole_windows:
@@ -54,9 +54,9 @@ class Strip:
 
 
 class Gatherer(ABC):
-    """What takes part in a walk: a fresh one gathers each strip, the one that began the walk merges them."""
+    """A score that takes part in a walk: a fresh gatherer reads each strip; the first one merges all of them."""
 
-    #: Rows below a strip that it reads too: window size - 1.
+    #: Rows that it also reads below a strip: window size - 1.
     halo = 0
 
     @abstractmethod
@@ -68,11 +68,11 @@ class Gatherer(ABC):
         """Take one band of a strip; x, y: float64 (strip.rows + rows below, W), masked pixels 0; not written to."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to do here
-        """All bands of the strip have been added."""
+        """Finish a strip, when all its bands have been added."""
 
     @abstractmethod
     def merge(self, later: Self) -> None:
-        """Take what one of the same kind gathered below."""
+        """Take the results of a gatherer of the same kind from a strip below."""
 
 
 def walk(pair: Pair, *gatherers: Gatherer) -> None:
@@ -87,7 +87,7 @@ def walk(pair: Pair, *gatherers: Gatherer) -> None:
 
 
 def _gather(pair: Pair, gatherers: tuple[Gatherer, ...], start: int) -> list[Gatherer]:
-    """What fresh gatherers find in one strip."""
+    """Fresh gatherers, with the results of one strip."""
     bands, rows, columns = pair.shape
     stop = min(start + STRIP_ROWS + max(gatherer.halo for gatherer in gatherers), rows)
     mask = None if pair.mask is None else pair.mask[start:stop]

@@ -1,8 +1,8 @@
 """Scores of neighbourhoods: SSIM, UIQI (Q) and SCC, each computed per band and averaged over bands.
 
-Inputs are (B, H, W), or batches (N, B, H, W) for which every function returns an array with one entry an image.
-Keywords of all: mask (H, W), True where a pixel is valid: windows that hold a masked pixel do not count; border,
-pixels cut off on every side. All raise HsisrError for different shapes, NaN or infinity, images smaller than a
+Inputs are (B, H, W). For batches (N, B, H, W), every function returns an array with one entry for each image. All
+functions take mask (H, W), True where a pixel is valid, and border, the pixels cut off on every side. Windows with a
+masked pixel do not count. All functions raise HsisrError for different shapes, NaN or infinity, images smaller than a
 window, and masks or borders that leave nothing.
 """
 
@@ -19,13 +19,13 @@ from hsisr.metrics.pixel import BandMoments, inner
 from hsisr.metrics.strips import Gatherer, Strip, walk
 from hsisr.metrics.windows import WindowMeans
 
-#: Variance of a window, relative to its squared means, that is rounding of the differences that give it.
+#: A window's variance is rounding, because it is a difference, if it is below this part of the squared means.
 ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
 class Window:
-    """A separable sliding window. weights: of one axis, summing to 1. bias: factor on variances and covariances."""
+    """A separable sliding window. weights: of one axis, with sum 1. bias: factor on variances and covariances."""
 
     weights: tuple[float, ...]
     bias: float = 1.0
@@ -37,7 +37,7 @@ class Window:
 
 
 def gaussian_window(size: int, sigma_px: float) -> Window:
-    """Gaussian weights of standard deviation `sigma_px`, cut off at `size` pixels a side; population covariance.
+    """A window of size x size Gaussian weights with standard deviation `sigma_px`; population covariance.
 
     Example:
 
@@ -49,7 +49,7 @@ def gaussian_window(size: int, sigma_px: float) -> Window:
 
 
 def uniform_window(size: int, sample_covariance: bool = False) -> Window:
-    """Equal weights on `size` pixels a side; sample_covariance: divide by one less than the number of pixels.
+    """A window of size x size equal weights. sample_covariance: divide by one less than the number of pixels.
 
     Example:
 
@@ -77,7 +77,7 @@ def ssim(
     """Structural similarity (Wang et al. 2004, K1 = 0.01, K2 = 0.03), mean over windows inside and over bands.
 
     reference, estimate, mask, border: as of `psnr`. window: its weights and kind of covariance.
-    peak: the value that counts as 1; None: 1, and HsisrError for a reference that reaches beyond 1.5.
+    peak: the value that counts as 1. None: the peak is 1, and a reference that reaches beyond 1.5 raises HsisrError.
 
     Example:
 
@@ -99,7 +99,7 @@ def ssim_per_band(
 ) -> np.ndarray:
     """(B,) structural similarity of each band.
 
-    reference, estimate, window, peak, mask, border: as of `ssim`.
+    reference, estimate, window, peak, mask, border: as for `ssim`.
 
     Example:
 
@@ -115,7 +115,7 @@ def uiqi(reference: Any, estimate: Any, *, block: int = 8, stride: int = 1, mask
     """Universal image quality index Q (Wang and Bovik 2002), mean over blocks and bands, -1 to 1.
 
     reference, estimate, mask, border: as of `psnr`.
-    block: side of a block in pixels, usually 8 or 32. stride: step between blocks; 1 slides, `block` tiles.
+    block: side of a block in pixels, usually 8 or 32. stride: step between blocks; 1: sliding, `block`: tiles.
     Q = 2 cov / (var_x + var_y) * 2 m_x m_y / (m_x^2 + m_y^2). A factor that is 0 / 0 counts 1: two constant blocks
     have the same contrast, two black ones the same brightness. Variance below 1e-13 of the squared means is rounding.
 
@@ -133,7 +133,7 @@ def uiqi_per_band(
 ) -> np.ndarray:
     """(B,) universal image quality index of each band.
 
-    reference, estimate, block, stride, mask, border: as of `uiqi`.
+    reference, estimate, block, stride, mask, border: as for `uiqi`.
 
     Example:
 
@@ -149,7 +149,8 @@ def scc(reference: Any, estimate: Any, *, mask: Any = None, border: int = 0) -> 
     """Spatial correlation coefficient (Zhou, Civco and Silander 1998), -1 to 1: `cc` of the bands' detail.
 
     reference, estimate, mask, border: as of `psnr`.
-    Detail is what the 3 x 3 Laplacian (8 in the centre, -1 around) leaves, inside only. Undefined bands as in `cc`.
+    Detail is the 3 x 3 Laplacian (8 in the centre, -1 around) of the image, without the border. Undefined bands count
+    as in `cc`.
 
     Example:
 
@@ -165,7 +166,7 @@ def quality_index(
 ) -> np.ndarray:
     """Q of blocks from 2 m_x m_y, m_x^2 + m_y^2, 2 cov and var_x + var_y, or multiples; arrays of one shape.
 
-    rounding: variances up to this part of mean_squares are 0 but for rounding. A factor that is 0 / 0 counts 1.
+    rounding: variances up to this part of mean_squares are rounding and count as 0. A factor that is 0 / 0 counts 1.
     """
     bright, varies = mean_squares > 0, variances > rounding * mean_squares
     brightness = np.divide(mean_product, mean_squares, out=np.ones_like(mean_squares), where=bright)
@@ -182,7 +183,7 @@ class Ssim(Gatherer):
         self._made_of = pair, window, peak
         self.halo, self._window_size = window.size - 1, window.size
         self._moments = _WindowMoments(window)
-        # Doubled, as u and v double the moments; the bias of covariances, a factor on both sides, has gone into C2.
+        # Doubled, because u and v double the moments. Variances and covariances share the factor bias, so C2 takes it.
         self._c1, self._c2 = 2 * (0.01 * peak) ** 2, 2 * (0.03 * peak) ** 2 / window.bias
         self._average = _Average(pair.shape[0], window.size, "SSIM")
 
@@ -195,8 +196,8 @@ class Ssim(Gatherer):
         found = self._moments(x, y, strip)
         if found is None:
             return
-        # With m, s^2: means and variances of u and v (see _WindowMoments), SSIM = (1 - 2 a) (1 - 2 b) where
-        # a = m_v^2 / (m_u^2 + m_v^2 + C1) and b = s_v^2 / (s_u^2 + s_v^2 + C2); all in place.
+        # SSIM = (1 - 2 a) (1 - 2 b) with a = m_v^2 / (m_u^2 + m_v^2 + C1), b = s_v^2 / (s_u^2 + s_v^2 + C2), where
+        # m and s^2 are means and variances of u and v (see _WindowMoments). All is computed in place.
         mean_u, a, variance_u, b = found
         mean_u += a
         mean_u += self._c1
@@ -301,8 +302,8 @@ class _WindowMoments:
     def __call__(self, x: np.ndarray, y: np.ndarray, strip: Strip) -> tuple[np.ndarray, ...] | None:
         """Maps of m_u^2, m_v^2, s_u^2, s_v^2: squared means and variances of u = x + y and v = x - y.
 
-        From them 4 m_x m_y = m_u^2 - m_v^2, 2 (m_x^2 + m_y^2) = m_u^2 + m_v^2, and the same for covariance and
-        variances. None: no window fits. The maps may be written to; they are overwritten by the next call.
+        They give 4 m_x m_y = m_u^2 - m_v^2, 2 (m_x^2 + m_y^2) = m_u^2 + m_v^2, and the same for covariance and
+        variances. None: no window fits. The caller may write to the maps; the next call overwrites them.
         """
         x, y = strip.for_windows(x, self._size), strip.for_windows(y, self._size)
         if len(x) < self._size:
@@ -346,7 +347,7 @@ def _every_window_masked(what: str, size: int) -> HsisrError:
 
 
 def _laplacian(plane: np.ndarray) -> np.ndarray:
-    """Sum of the differences to the eight neighbours, inside only: exactly 0 where the plane is constant."""
+    """Sum of the differences to the eight neighbours, without the border: exactly 0 where the plane is constant."""
     rows, columns = max(plane.shape[0] - 2, 0), plane.shape[1] - 2
     centre = plane[1 : 1 + rows, 1 : 1 + columns]
     detail = np.zeros_like(centre)

@@ -1,4 +1,4 @@
-"""Square tiles of a pair of images, side by side, for scores that look at all bands of a block at once."""
+"""Square tiles of a pair of images, side by side, for scores of all bands of a block at once."""
 
 from collections.abc import Iterator
 
@@ -7,14 +7,14 @@ import numpy as np
 from hsisr.errors import HsisrError
 from hsisr.metrics.inputs import Pair, check_window
 
-#: Variance of a tile, relative to its squared means, that is rounding of the centring.
+#: A tile's variance is rounding of the centring if it is below this part of the squared means.
 ROUNDING = 1e-28
 
 
 def centred_tiles(pair: Pair, block: int, what: str) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Every tile without a masked pixel: x, y (B, block^2) about their means, and the means (B,); float64.
+    """Every tile without a masked pixel: x, y (B, block^2) less their means, and the means (B,); float64.
 
-    Tiles start at the top left; what remains at the bottom and right belongs to none. what: the score, for errors.
+    Tiles start at the top left; the rest at the bottom and right is in no tile. what: name of the score, for errors.
     Raises HsisrError if the images are smaller than a tile or every tile holds a masked pixel.
     """
     check_window(pair, block, what)

@@ -1,7 +1,7 @@
 """Weighted means over sliding windows, computed as products with banded matrices.
 
-Faster than running filters in float64, and exact where it matters: every window is summed on its own, so that nothing
-of a bright area leaks into a black one as it does with running sums.
+This is faster than running filters in float64, and more exact: every window is summed on its own. With running sums,
+rounding errors of a bright area leak into a black one.
 """
 
 from collections.abc import Iterator
@@ -10,16 +10,16 @@ from functools import lru_cache
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-#: Windows computed by one product along a column and along a row, and columns that take part. Small enough for a BLAS
-#: to stay on the calling thread: its own threads bring nothing to such products and stall on a busy machine.
+#: Windows computed by one product along a column and along a row, and columns in a product. They are so small that BLAS
+#: stays on the calling thread: BLAS threads do not speed up such products, and stall on a busy machine.
 _DOWN, _ACROSS, _COLUMNS = 8, 16, 512
 
 
 class WindowMeans:
-    """Means over every window inside a stack of planes, written over the planes to stay in the cache.
+    """Means over every window inside a stack of planes. They overwrite the planes, to stay in the cache.
 
-    weights: of one axis, summing to 1; a window is len(weights) pixels high and wide.
-    planes: (k, rows, columns) float64 in one piece of memory, filled anew before every call.
+    weights: of one axis, with sum 1; a window is len(weights) pixels high and wide.
+    planes: (k, rows, columns) float64, contiguous; fill them anew before every call.
     """
 
     def __init__(self, weights: tuple[float, ...], planes: np.ndarray) -> None:
@@ -37,12 +37,12 @@ class WindowMeans:
         return self._means
 
 
-#: Factors of a matrix product and the array that takes it.
+#: Two factors of a matrix product, and the array for the result.
 _Product = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _down(planes: np.ndarray, means: np.ndarray, weights: tuple[float, ...]) -> Iterator[_Product]:
-    """Products that take means along the columns."""
+    """Matrix products that compute means along the columns."""
     rows, columns = means.shape[1:]
     for top in range(0, rows, _DOWN):
         inner = slice(top, min(top + _DOWN, rows))
@@ -53,7 +53,7 @@ def _down(planes: np.ndarray, means: np.ndarray, weights: tuple[float, ...]) -> 
 
 
 def _across(planes: np.ndarray, means: np.ndarray, weights: tuple[float, ...]) -> Iterator[_Product]:
-    """Products that take means along the rows of (rows, columns) planes."""
+    """Matrix products that compute means along the rows of (rows, columns) planes."""
     rows, width = means.shape
     whole = width // _ACROSS * _ACROSS
     for start, stop, count in ((0, whole, _ACROSS), (whole, width, width - whole)):
@@ -66,7 +66,7 @@ def _across(planes: np.ndarray, means: np.ndarray, weights: tuple[float, ...]) -
 
 @lru_cache(maxsize=16)
 def _band_matrix(weights: tuple[float, ...], outputs: int) -> np.ndarray:
-    """(outputs + len(weights) - 1, outputs): column i holds the weights from row i on."""
+    """Matrix (outputs + len(weights) - 1, outputs): the weights in column i start at row i."""
     matrix = np.zeros((outputs + len(weights) - 1, outputs))
     for column in range(outputs):
         matrix[column : column + len(weights), column] = weights

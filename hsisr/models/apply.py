@@ -15,7 +15,7 @@ from hsisr.errors import HsisrError, did_you_mean, option
 from hsisr.files import file_hash
 from hsisr.models.base import as_model
 from hsisr.models.model_files import load_model, model_path, read_metadata
-from hsisr.models.shipped import SHIPPED, shipped_weights
+from hsisr.models.shipped import NAMED, shipped_weights
 from hsisr.models.windows import Effort, Images, Window
 from hsisr.system import gpu_is_full
 
@@ -115,7 +115,7 @@ def open_method(
 ) -> Method:
     """The method that a user names: a run folder, a model file, or an untrained method such as bicubic or gsa.
 
-    The name `solo` stands for the weights of it that come with the package.
+    The name `solo` stands for the weights of it that come with the package, `hybrid` for those that were made here.
 
     scale: of the images; needed for an untrained method, and checked against a network's. guide_channels: 0 without
     a guide. Raises HsisrError for a name that is none of these, for a missing guide, and for scales that differ.
@@ -125,11 +125,11 @@ def open_method(
     if precision not in PRECISIONS:
         raise HsisrError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     if str(model) in registry.names() and not Path(model).exists():
-        if str(model) != SHIPPED:
+        if str(model) not in NAMED:
             return _untrained_method(str(model), scale, guide_channels, precision)
-        model = shipped_weights(scale)
+        model = shipped_weights(scale, str(model))
     if not Path(model).exists():
-        untrained = [name for name in registry.names() if registry.entry(name).kind == "classical" or name == SHIPPED]
+        untrained = [name for name in registry.names() if registry.entry(name).kind == "classical" or name in NAMED]
         raise HsisrError(
             f"{model}: no such model; {did_you_mean(model, registry.names())}expected a run folder, a "
             f"model.safetensors, or one of {', '.join(untrained)}"

@@ -1,4 +1,4 @@
-"""The contract of models: what each of them must offer and what it may, as attributes and methods with defaults.
+"""The contract of models: what a model must offer and what it may offer, as attributes and methods with defaults.
 
 Who uses a model asks for a name that stands here, never whether an object happens to have it. Three kinds of objects
 keep the contract: `registry.Classical`, a method without training, the closed-form `prior` among them;
@@ -19,7 +19,7 @@ from hsisr.degrade import Pair, Sensor
 from hsisr.errors import HsisrError
 from hsisr.models.options import Options, ScaleRule, whole_scale
 from hsisr.models.windows import Effort, Images, Window
-from hsisr.samples import TrainingSamples
+from hsisr.samples import HeldOut, TrainingSamples
 
 Kind = Literal["classical", "network"]
 
@@ -110,6 +110,14 @@ class Model:
         """
         return None
 
+    def hold_out(self, samples: TrainingSamples) -> tuple[TrainingSamples, HeldOut] | None:
+        """Part samples into those that the network learns from, and what then chooses its weights.
+
+        Called before training where nothing else validates. samples: of `prepare_training`, or of patches. Returns None
+        where nothing is held out, and the last weights are kept.
+        """
+        return None
+
     def estimate(self, images: Images, sensor: Sensor) -> Any:
         """What it has to know of a scene: objects of its own classes, numbers, texts and arrays, which a file can keep.
 
@@ -150,7 +158,7 @@ class Model:
     def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
         """How long it takes to learn a scene, and to make it, so that a run can say what is left.
 
-        size, bands, guide_channels: as of `learning_bytes`.
+        size, bands, guide_channels: as for `learning_bytes`.
         """
         return Effort(0.0, 0.0)
 

@@ -20,7 +20,7 @@ from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.models.network import Network
 from hsisr.models.options import RGB_CHANNELS, DeepshareOptions, deepshare_scale
-from hsisr.models.resize import bicubic_upsampled
+from hsisr.models.resize import upsample_bicubic
 from hsisr.system import gpu_memory_for_maps
 
 #: Weight of a block's residual, as published.
@@ -102,7 +102,7 @@ class Sspsr(Network):
         if lr.ndim != 4 or lr.shape[1] != channels:
             raise HsisrError(f"{name}: the image has shape {tuple(lr.shape)}, expected (N, {channels}, h, w): {what}")
         if bicubic is None:
-            return bicubic_upsampled(lr, self.scale)
+            return upsample_bicubic(lr, self.scale)
         expected = (*lr.shape[:2], *(self.scale * n for n in lr.shape[2:]))
         if bicubic.shape != expected:
             raise HsisrError(f"{name}: the bicubic image has shape {tuple(bicubic.shape)}, expected {expected}")
@@ -135,7 +135,7 @@ class Sspsr(Network):
 class DeepShare(Sspsr):
     """The published network: SSPSR with an RGB path that shares its branches.
 
-    bands, scale, width, group, overlap, skip: as of `Sspsr`.
+    bands, scale, width, group, overlap, skip: as for `Sspsr`.
 
     With 31 bands, scale 4 and the other defaults it has the published 21,460,975 parameters. The RGB path takes
     `group` channels, which RGB mixed by `hsisr.degrade.RGB_TO_EIGHT` has when `group` is the published 8.

@@ -1,4 +1,4 @@
-"""What a model file must say of a network, found from the network itself, and tried: the file must give it back."""
+"""What a model file says of a network: read from the network itself, and tested by building it again."""
 
 from collections.abc import Mapping
 from typing import Any

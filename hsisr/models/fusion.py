@@ -1,4 +1,4 @@
-"""What networks share that see a whole cube, upsampled to the guide's size, beside the guide."""
+"""The common part of networks that see a whole cube, upsampled to the guide's size, beside the guide."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -56,11 +56,11 @@ class Fusion(Network, ABC):
         lr: (N, bands, h, w). guide: (N, G, scale h, scale w). Returns (N, bands, H, W).
         Raises HsisrError for shapes that do not fit.
         """
-        self._check(lr, guide)
+        check_shapes(self, lr, guide)
         # aligned with block centres: exact where LR pixels are averages around their blocks' centres
         image = functional.interpolate(lr, scale_factor=self.scale, mode="bicubic")
         height, width = guide.shape[2:]
-        whole = (padded(maps, self.period_px).contiguous(memory_format=channels_last) for maps in (image, guide))
+        whole = (pad(maps, self.period_px).contiguous(memory_format=channels_last) for maps in (image, guide))
         detail = self.detail(*whole)[:, :, :height, :width]
         return image + detail if self.skip else detail
 
@@ -76,19 +76,21 @@ class Fusion(Network, ABC):
                 nn.init.zeros_(parameter)
         return conv
 
-    def _check(self, lr: Tensor, guide: Tensor) -> None:
-        name = type(self).__name__
-        if lr.ndim != 4 or lr.shape[1] != self.bands:
-            raise HsisrError(f"{name}: the image has shape {tuple(lr.shape)}, expected (N, {self.bands}, h, w)")
-        expected = (len(lr), self.guide_channels, *(self.scale * size for size in lr.shape[2:]))
-        if guide.shape != expected:
-            raise HsisrError(
-                f"{name}: the guide has shape {tuple(guide.shape)}, expected {expected} for an image of "
-                f"{tuple(lr.shape[2:])} at scale {self.scale}"
-            )
+
+def check_shapes(network: Network, lr: Tensor, guide: Tensor) -> None:
+    """Raise HsisrError unless images have the bands, channels and sizes that a network was built for."""
+    name = type(network).__name__
+    if lr.ndim != 4 or lr.shape[1] != network.bands:
+        raise HsisrError(f"{name}: the image has shape {tuple(lr.shape)}, expected (N, {network.bands}, h, w)")
+    expected = (len(lr), network.guide_channels, *(network.scale * size for size in lr.shape[2:]))
+    if guide.shape != expected:
+        raise HsisrError(
+            f"{name}: the guide has shape {tuple(guide.shape)}, expected {expected} for an image of "
+            f"{tuple(lr.shape[2:])} at scale {network.scale}"
+        )
 
 
-def padded(maps: Tensor, period_px: int) -> Tensor:
+def pad(maps: Tensor, period_px: int) -> Tensor:
     """maps (N, C, H, W) with H and W raised to multiples of `period_px`, by repeating the last pixel."""
     height, width = maps.shape[2:]
     return functional.pad(maps, (0, -width % period_px, 0, -height % period_px), mode="replicate")

@@ -49,7 +49,7 @@ def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], se
 def read_metadata(path: str | os.PathLike) -> dict[str, Any]:
     """What a model file says of itself, with its config_hash.
 
-    path: as of `load_model`. Raises HsisrError if it is no model file or is damaged.
+    path: as for `load_model`. Raises HsisrError if it is no model file or is damaged.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -186,6 +186,14 @@ def checkpoint_hash(path: str | os.PathLike) -> str | None:
     except HsisrError:
         return None
     return None if source is None else str(source)
+
+
+def taught_by(path: str | os.PathLike) -> dict[str, Any]:
+    """What taught weights that `hsisr weights` made: dataset, split, scenes, ...; empty for any other file."""
+    try:
+        return dict(read_metadata(path).get("taught_by") or {})
+    except HsisrError:  # a paper's own checkpoint, or none
+        return {}
 
 
 def model_path(path: str | os.PathLike) -> Path:

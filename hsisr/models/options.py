@@ -167,6 +167,10 @@ class SoloOptions(Options):
         gt=0,
         description="Change of a pixel's spectrum, relative to it, of which half is believed; none: any.",
     )
+    light: bool = Field(
+        True,
+        description="A light network sees the weaker components; false: the first one's sees each of them alone.",
+    )
 
 
 class TwoStreamOptions(Options):

@@ -1,4 +1,4 @@
-"""Networks of somebody else's: a class in a file of the project, or in an installed package, named by its import path.
+"""Networks from outside hsisr: a class in a file of the project or in an installed package, named by its import path.
 
 Code is imported only if the user has said so: a configuration that names the class, or an installed package with an
 entry point in the group `hsisr.models`. A model file may come from anybody. The class that it names is used if it is

@@ -54,7 +54,8 @@ class Entry:
     classical one is the method itself, (lr, guide, scale=..., **options) -> (bands, H, W).
     facts: what a network's factory is told of the images: `bands`, `guide_channels`.
     rgb_path: it can be called with modality="rgb", as the objectives `rgb` and `unlabelled` do.
-    whole_scenes: it learns from whole training scenes, beside what it learns from patches.
+    whole_scenes: it learns from whole training scenes, beside what it learns from patches, and holds some of them out
+    where nothing else validates.
     estimate: "module:attribute" of what learns a scene for a classical method that does, (images, scale=..., **options)
     -> an object with `solution` (`hsisr.models.prior.Estimate`).
     errors: the same of what learns its image's errors, for one that tells them, (estimate, images, part).

@@ -11,7 +11,7 @@ from hsisr.degrade import imresize
 from hsisr.degrade.sampling import interpolate
 
 
-def bicubic_upsampled(images: Tensor, scale: int) -> Tensor:
+def upsample_bicubic(images: Tensor, scale: int) -> Tensor:
     """Enlarge images as `imresize(images, scale)` does (a = -0.5), in their own precision even under autocast.
 
     images: (..., h, w), floating point. scale: whole number >= 1. Returns (..., scale h, scale w).
@@ -19,8 +19,8 @@ def bicubic_upsampled(images: Tensor, scale: int) -> Tensor:
     return _upsample(images, scale, imresize)
 
 
-def keys_upsampled(images: Tensor, scale: int) -> Tensor:
-    """Enlarge images as the method `bicubic` does (a = -0.75, edges clamped); arguments as `bicubic_upsampled`."""
+def upsample_keys(images: Tensor, scale: int) -> Tensor:
+    """Enlarge images as the method `bicubic` does (a = -0.75, edges clamped); arguments as `upsample_bicubic`."""
     return _upsample(images, scale, interpolate)
 
 

@@ -1,8 +1,11 @@
-"""Weights that come with the package: `solo` for images without a guide, taught by photographs in the public domain.
+"""Weights that a model's name stands for: those that come with the package, and those that are made on this machine.
 
-`studies/solo.py weights` trains them. Importable without torch.
+`solo`, for images without a guide, is taught by photographs in the public domain (`studies/solo.py weights`): its
+weights come with the package. `hybrid` is taught by CAVE, whose publisher does not say that what is made of it may be
+passed on: `hsisr weights hybrid-cave-x8` makes its weights here (`hsisr.training.making`). Importable without torch.
 """
 
+import os
 from pathlib import Path
 
 from hsisr.errors import HsisrError, option
@@ -10,6 +13,10 @@ from hsisr.errors import HsisrError, option
 #: The model whose weights come with the package, and its options there, where they are not the defaults.
 SHIPPED = "solo"
 OPTIONS: dict[str, float] = {"colour": 0.2}
+#: The model whose weights are made here, and the scales for which they can be.
+MADE, MADE_SCALES = "hybrid", (2, 4, 8, 16)
+#: Models that may be named without a run.
+NAMED = (SHIPPED, MADE)
 
 _FOLDER = Path(__file__).with_name("weights")
 
@@ -31,8 +38,27 @@ def shipped_scales() -> str:
     return ", ".join(map(str, shipped_models()))
 
 
-def shipped_weights(scale: int | None) -> Path:
-    """The model file for a scale. Raises HsisrError where there is none, and for None: nothing says the scale."""
+def made_names() -> dict[str, int]:
+    """Name -> scale of all weights that can be made here."""
+    return {_made_name(scale): scale for scale in MADE_SCALES}
+
+
+def made_model(scale: int) -> Path:
+    """Where the weights lie that are made here for a scale, whether or not they are there yet.
+
+    In $XDG_DATA_HOME/hsisr/weights, by default ~/.local/share/hsisr/weights.
+    """
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(data) / "hsisr" / "weights" / f"{_made_name(scale)}.safetensors"
+
+
+def shipped_weights(scale: int | None, name: str = SHIPPED) -> Path:
+    """The model file that one of `NAMED` stands for at a scale.
+
+    Raises HsisrError where there is none, and for a scale of None: nothing says it.
+    """
+    if name == MADE:
+        return _made_weights(scale)
     if scale is None:
         raise HsisrError(
             f"model {SHIPPED}: there is no guide that says the scale; give {option('scale')}: {shipped_scales()}"
@@ -44,3 +70,23 @@ def shipped_weights(scale: int | None) -> Path:
             f"by {option('scale')}, {option('model')} bicubic, or what `hsisr train` or `hsisr finetune` made"
         )
     return path
+
+
+def _made_weights(scale: int | None) -> Path:
+    if scale is None:
+        raise HsisrError(f"model {MADE}: needs a guide, a sharp image of the same ground; give {option('guide')}")
+    own = f"learn from the scene itself by `hsisr finetune LR GUIDE --model {MADE}`, or take {option('model')} prior"
+    if scale not in MADE_SCALES:
+        known = ", ".join(map(str, MADE_SCALES))
+        raise HsisrError(f"model {MADE}: weights of it can be made for scale {known}, not {scale}; {own}")
+    path = made_model(scale)
+    if not path.is_file():
+        raise HsisrError(
+            f"model {MADE}: its weights for scale {scale} are not on this machine; `hsisr weights {_made_name(scale)}` "
+            f"makes them from CAVE, in minutes; or {own}"
+        )
+    return path
+
+
+def _made_name(scale: int) -> str:
+    return f"{MADE}-cave-x{scale}"

@@ -2,8 +2,9 @@
 
 A scene's spectra lie in a small subspace of its own. Its strongest component is a grey image like any photograph; a
 deep network finds its detail. The weaker ones have their edges where the first has them; a light network sees each of
-them beside the first and what the deep one saw. So the cost does not grow with the number of bands, any number of bands
-will do, and what is learnt from one sensor, or from photographs, holds for another.
+them beside the first and what the deep one saw; or, at a higher price, the deep one sees each of them too. So the cost
+does not grow with the number of bands, any number of bands will do, and what is learnt from one sensor, or from
+photographs, holds for another.
 """
 
 from typing import Literal
@@ -18,7 +19,7 @@ from hsisr.degrade.estimation import noise_level, spectral_subspace, valid_lr_pi
 from hsisr.degrade.sensor import Footprint
 from hsisr.degrade.sharpness import blur_px
 from hsisr.models.network import Network
-from hsisr.models.resize import keys_upsampled
+from hsisr.models.resize import upsample_keys
 
 #: Features and residual blocks of the network of the weaker components.
 _LIGHT_WIDTH, _LIGHT_BLOCKS = 24, 2
@@ -51,6 +52,7 @@ class Solo(Network):
     that get detail, at most; fewer where noise hides the rest. turns: flips and rotations (1 to 8) over which the
     detail is averaged in `super_resolve`; each costs the whole time again.
     colour: change of a pixel's spectrum, relative to the pixel, of which half is believed; None: any is.
+    light: whether a light network sees the weaker components; False: the first one's network sees each of them alone.
     No convolution has a bias, so that an image k times as bright gets k times the detail, whatever its noise (Mohan et
     al., Robust and interpretable blind image denoising via bias-free convolutional neural networks, ICLR 2020). The
     last convolutions start at zero: untrained, it is bicubic. How blurred the image is, which its spectrum shows,
@@ -72,16 +74,19 @@ class Solo(Network):
         components: int = 12,
         turns: int = 1,
         colour: float | None = None,
+        light: bool = True,
     ) -> None:
         super().__init__()
         self.check_scale(scale)
         self.scale, self.width, self.components, self.turns = scale, width, components, turns
         self.colour = colour
         # its maps are of the LR image's size: some of the deep network, and a few of each component's light one
-        self.maps_in_memory = (6 + 4 * components * _LIGHT_WIDTH / width) / scale**2
+        self.maps_in_memory = (6 + 4 * components * light * _LIGHT_WIDTH / width) / scale**2
         self.deep = _Residual(1, width, blocks, scale)
-        self.seen = _convolution(width, _LIGHT_WIDTH, 1)
-        self.light = _Residual(2, _LIGHT_WIDTH, _LIGHT_BLOCKS, scale)
+        self.light: _Residual | None = None
+        if light:
+            self.seen = _convolution(width, _LIGHT_WIDTH, 1)
+            self.light = _Residual(2, _LIGHT_WIDTH, _LIGHT_BLOCKS, scale)
 
     def forward(self, lr: Tensor, modality: Literal["spectral", "rgb"] = "spectral") -> Tensor:
         """lr (N, B, h, w), any B -> (N, B, scale h, scale w); the N images share a subspace.
@@ -104,6 +109,9 @@ class Solo(Network):
 
         blur: as `_blur` has it.
         """
+        if self.light is None:  # one after the other, which takes the memory of one
+            maps = (self.deep.features(self.deep.first(alone), blur) for alone in components.split(1, dim=1))
+            return torch.cat([self.deep.enlarged(seen) for seen in maps], dim=1).float()
         count, most, height, width = components.shape
         first, others = components[:, :1], components[:, 1:]
         seen = self.deep.features(self.deep.first(first), blur)
@@ -210,7 +218,7 @@ class Solo(Network):
 
     def _enlarged(self, images: Tensor) -> Tensor:
         """The method `bicubic`, on tensors."""
-        return keys_upsampled(images.float(), self.scale)
+        return upsample_keys(images.float(), self.scale)
 
 
 def _noise(lr: np.ndarray, valid: np.ndarray) -> float:

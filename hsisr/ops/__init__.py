@@ -1,13 +1,13 @@
 """Directional aggregation (DSCA of MulSR): message passing over the rows and columns of a feature map.
 
-With x (N, C, H, W), K a dense C x C x k kernel along a row, b a bias and a one PReLU slope, the vertical half is
+Take x (N, C, H, W), a dense C x C x k kernel K along a row, a bias b and one PReLU slope a. The vertical half is
 
     h[0]   = x[0]      h[i] = x[i] + prelu_a(K * h[i-1] + b)     i = 1 .. H-1     (down)
     g[H-1] = h[H-1]    g[i] = h[i] + prelu_a(K * g[i+1] + b)     i = H-2 .. 0     (up, same K, b, a)
 
-and the horizontal half does the same along the columns of g with its own K, b and a (right, then left).
-Source: Multiscale Factor Joint Learning for Hyperspectral Image Super-Resolution, IEEE TGRS 2023; the scheme goes
-back to SCNN, "Spatial As Deep", AAAI 2018.
+The horizontal half does the same along the columns of g, with its own K, b and a (right, then left).
+Source: Multiscale Factor Joint Learning for Hyperspectral Image Super-Resolution, IEEE TGRS 2023. The scheme comes
+from SCNN, "Spatial As Deep", AAAI 2018.
 """
 
 import torch
@@ -32,8 +32,8 @@ def directional_aggregation(
     """Aggregate a feature map downwards, upwards, to the right and to the left.
 
     x: (N, C, H, W), floating point. vertical, horizontal: (weight, bias, slope) each, of shapes (C, C, 1, k),
-    (C,), (1,) and (C, C, k, 1), (C,), (1,), k odd. backend: a name in `BACKENDS`; a backend that cannot run here is
-    replaced by plain PyTorch, with one warning. checkpoint: keep fewer maps for the backward pass and recompute them.
+    (C,), (1,) and (C, C, k, 1), (C,), (1,), k odd. backend: a name in `BACKENDS`; plain PyTorch replaces a backend that
+    cannot run here, with one warning. checkpoint: keep fewer maps for the backward pass and recompute the others.
     Returns (N, C, H, W); differentiable once, in x and in all six parameters.
     Raises HsisrError if a shape does not fit or the backend is unknown.
     """

@@ -1,12 +1,12 @@
-"""Chooses the implementation of directional aggregation: asked for, possible, or else the fallback with one warning.
+"""Chooses the implementation of directional aggregation: the one asked for, if it can run; else the fallback.
 
-The rule depends on the request, the tensors and the machine, never on what happens to be built already:
+The rule depends on the request, the tensors and the machine. It never depends on libraries that are built already.
 
-* a CUDA tensor goes to the CUDA kernel;
-* a CPU map goes to the native CPU kernel from the size on from which that is faster, which is measured once on a
-  machine (`hsisr.ops.measured`); maps below 48 x 48 pixels go to plain PyTorch, whose time there is less than what
-  building the kernel costs, and those from 128 x 128 on to the kernel, with a warning if it cannot be built;
-* whatever cannot run (no compiler, no toolkit, no GPU, a size without kernel) goes to plain PyTorch, with a warning.
+* A CUDA tensor goes to the CUDA kernel.
+* A CPU map goes to the native CPU kernel if it is large enough for the kernel to be faster. This size is measured once
+  on a machine (`hsisr.ops.measured`). Maps below 48 x 48 pixels go to plain PyTorch: it takes less time than building
+  the kernel. Maps of 128 x 128 pixels or more go to the kernel, with a warning if it cannot be built.
+* If a kernel cannot run (no compiler, no toolkit, no GPU, a size without kernel), plain PyTorch runs, with one warning.
 """
 
 import os
@@ -30,7 +30,7 @@ _PRECISION = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 def choose(backend: str, x: Tensor, taps: tuple[int, int], training: bool) -> tuple[str, str]:
     """Return the backend to run, "cuda", "cpu" or "torch", and the precision of the CUDA kernel's products.
 
-    backend: as asked for; "auto" looks at the environment variable `VARIABLE`. training: gradients will be wanted.
+    backend: the request; "auto" reads the environment variable `VARIABLE`. training: whether gradients are needed.
     Raises HsisrError for a name that does not exist.
     """
     autocast = torch.is_autocast_enabled(x.device.type)
@@ -80,8 +80,8 @@ def _choose(
     return "torch", ""
 
 
-# torch.compile runs this once while tracing and keeps the answer: what torch.compiler.assume_constant_result sets,
-# without the second that importing the compiler for it would take
+# torch.compile runs `_choose` once while tracing, and keeps the answer. torch.compiler.assume_constant_result sets the
+# same mark, but its import takes a second.
 vars(_choose)["_dynamo_marked_constant"] = True
 
 
@@ -104,7 +104,7 @@ def _backend_name(backend: str) -> str:
 
 
 def _precision(operands: str, training: bool) -> str:
-    """Half precision as the map or autocast has it; else exact for training, and as torch's convolutions otherwise."""
+    """Half precision if the map or autocast has it; else exact in training, and otherwise as torch's convolutions."""
     for dtype, name in _PRECISION.items():
         if operands == str(dtype):
             return name
@@ -124,7 +124,7 @@ def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...]) -> s
 def _unbuildable(
     backend: str, index: int | None, shape: tuple[int, ...], taps: tuple[int, int], precision: str
 ) -> str | None:
-    """Build and load what the map needs; None, or why that fails."""
+    """Build and load the library for this map; None, or why that fails."""
     try:
         if backend == "cpu":
             build.load(build.cpu_library())
@@ -141,7 +141,7 @@ def _unbuildable(
 
 
 def _warn_once(backend: str, why: str) -> None:
-    """Say that `backend` does not run, why, and what that costs; the same reason is told once in a process."""
+    """Warn that `backend` does not run, why, and what this costs; once in a process for each reason."""
     if (backend, why) not in _warned:
         _warned.add((backend, why))
         message = (

@@ -1,11 +1,11 @@
 """Builds the C++ and CUDA libraries of csrc on first use, keeps them in a cache, and loads them.
 
-A library lies in the cache under a name that hashes all that shapes it: sources, flags, the versions of torch, CUDA and
-compiler, and for CPU code the processor's features. So a change never loads a stale build, and a cache shared by
-several machines serves them all. Nothing happens at import.
+A library's name in the cache is a hash of its inputs: sources, flags, the versions of torch, CUDA and compiler, and for
+CPU code the processor's features. So a change never loads a stale build, and several machines can share a cache.
+Nothing happens at import.
 
-The build takes a lock that the system gives back when its holder dies, and works in a folder of its own; only a
-finished library is moved to its name. A killed build or two processes at once leave nothing half done.
+A build takes a lock, which the system frees when the process dies, and works in a folder of its own. Only a finished
+library is moved to its name. So a killed build, or two processes at once, leave nothing half done.
 """
 
 import hashlib
@@ -43,9 +43,9 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Library:
-    """What to build: its name, which is also its namespace in torch.ops, sources in csrc, and flags.
+    """A library to build: its name, which is also its namespace in torch.ops, its sources in csrc, and its flags.
 
-    capability, channels, taps: of a CUDA library, the kind of GPU it is for and the sizes it takes.
+    capability, channels, taps: for a CUDA library, the kind of GPU and the sizes that it takes.
     """
 
     name: str
@@ -82,19 +82,19 @@ def cuda_library(variant: Variant, capability: tuple[int, int]) -> Library:
 def load(library: Library, device: torch.device | None = None) -> Any:
     """Return the library's namespace in torch.ops; build it first if the cache has none.
 
-    device: the GPU on which a CUDA library has to show that its kernels start; None: it is not asked to.
+    device: the GPU on which `load` tests that the kernels of a CUDA library start; None: no test.
     Raises Unavailable.
     """
     if library not in _loaded:
         _loaded[library] = _load(library, device)
     outcome = _loaded[library]
-    if isinstance(outcome, Unavailable):  # tried once; asking again would only cost the time again
+    if isinstance(outcome, Unavailable):  # tried once; another try would cost the same time
         raise outcome
     return outcome
 
 
 def obstacle(library: Library) -> str | None:
-    """Say why `load` would fail, as far as that shows without building; None if nothing stands in the way."""
+    """Say why `load` would fail, as far as this is known without a build; None if there is no obstacle."""
     try:
         if cached_path(library).exists():
             return None
@@ -105,7 +105,7 @@ def obstacle(library: Library) -> str | None:
 
 
 def cached_path(library: Library) -> Path:
-    """Where the built library lies, or would lie. Raises Unavailable if the sources are missing."""
+    """The path of the built library, whether it exists or not. Raises Unavailable if the sources are missing."""
     return cache_folder() / f"{library.name}_{_key(library)}.so"
 
 
@@ -126,9 +126,9 @@ def source_folder() -> Path:
 
 @cache
 def cuda_root() -> Path:
-    """The CUDA toolkit's root: $CUDA_HOME, or what nvcc itself says. Raises Unavailable.
+    """The CUDA toolkit's root: $CUDA_HOME, or the root that nvcc itself names. Raises Unavailable.
 
-    The nvcc on PATH may be a wrapper or a link, so its place tells nothing; its own dry run does.
+    The nvcc on PATH may be a wrapper or a link, so its place says nothing. A dry run of nvcc names the root.
     """
     if home := os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH"):
         return Path(home)
@@ -142,9 +142,9 @@ def cuda_root() -> Path:
 
 
 def check_toolkit() -> None:
-    """Raise Unavailable if there is no CUDA toolkit, or one of another major version than PyTorch's.
+    """Raise Unavailable if there is no CUDA toolkit, or if its major version differs from PyTorch's.
 
-    A library of another version loads, brings a CUDA runtime of its own, and fails at its first launch.
+    A library of another version loads, brings its own CUDA runtime, and fails at its first launch.
     """
     root = cuda_root()
     found = re.search(r"release (\d+)\.(\d+)", _version(_nvcc()))
@@ -172,7 +172,7 @@ def _load(library: Library, device: torch.device | None) -> Any:
             _start_once(library, kernels, device)
     except Unavailable as error:
         return error
-    except torch.OutOfMemoryError:  # says nothing of the library
+    except torch.OutOfMemoryError:  # says nothing about the library
         raise
     except (OSError, RuntimeError, HsisrError) as error:  # a full disk, a cache without locks, a compiler that fails
         return Unavailable(_cause(error))
@@ -180,8 +180,8 @@ def _load(library: Library, device: torch.device | None) -> Any:
 
 
 def _start_once(library: Library, kernels: Any, device: torch.device) -> None:
-    """Start a kernel on almost nothing: what does not fit the driver or the GPU fails there, not in a training."""
-    if torch.cuda.is_current_stream_capturing():  # a graph records launches and waits for none
+    """Start a kernel on a tiny map: a library that does not fit the driver or the GPU fails here, not in a training."""
+    if torch.cuda.is_current_stream_capturing():  # a CUDA graph only records launches
         return
     with torch.inference_mode():
         x = torch.zeros(1, library.channels, 2, 8, device=device).contiguous(memory_format=torch.channels_last)
@@ -196,18 +196,18 @@ def _build(library: Library, path: Path) -> None:
         temporary.new_folder(path.parent, library.name) as folder,
         hold(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"),
     ):
-        if not path.exists():  # else another process has built it while this one waited
+        if not path.exists():  # it exists if another process built it while this one waited
             _compile(library, folder)
             os.replace(folder / f"{library.name}.so", path)
 
 
 def _compile(library: Library, folder: Path) -> None:
-    """Run ninja in `folder` through torch's extension builder, which knows its own headers and libraries."""
+    """Run ninja in `folder` through torch's extension builder, which knows torch's headers and libraries."""
     with _environment(library, _mortal_ninja(folder)):
         from torch.utils import cpp_extension
 
         if library.cuda:
-            cpp_extension.CUDA_HOME = str(cuda_root())  # set when that module was first imported, perhaps wrongly
+            cpp_extension.CUDA_HOME = str(cuda_root())  # the module sets it on import, perhaps wrongly
         say(f"hsisr: building {library.name}, once for this machine")
         cpp_extension.load(
             library.name,
@@ -222,7 +222,7 @@ def _compile(library: Library, folder: Path) -> None:
 
 
 def _mortal_ninja(folder: Path) -> Path:
-    """A folder with a ninja that ends, and its compilers with it, when this process ends in any way."""
+    """A folder with a ninja that ends, together with its compilers, when this process ends in any way."""
     programs = folder / "programs"
     programs.mkdir()
     if sys.platform == "linux":
@@ -232,7 +232,8 @@ def _mortal_ninja(folder: Path) -> Path:
     return programs
 
 
-#: Asks the system to end what it becomes (ninja, which ends its compilers) with the process that started it.
+#: Program that asks the system to end it together with its parent process, and then becomes ninja. Ninja ends its
+#: compilers.
 _MORTAL = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
@@ -242,21 +243,21 @@ if os.getppid() == {parent}:
 
 
 def _places() -> str:
-    """Where programs lie, those of a Python environment that is not activated too."""
+    """The folders of programs, with those of a Python environment that is not activated."""
     return os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 
 
 @contextmanager
 def _environment(library: Library, programs: Path) -> Iterator[None]:
-    """Make ninja reachable when Python runs from an environment that is not activated, and name the toolkit.
+    """Put ninja on PATH, even if Python runs from an environment that is not activated; name the toolkit.
 
-    programs: a folder whose programs come first.
+    programs: a folder that comes first on PATH.
     """
     before = dict(os.environ)
     os.environ["PATH"] = os.pathsep.join([str(programs), _places()])
     if library.cuda:
         os.environ["CUDA_HOME"] = str(cuda_root())
-        # containers preset it for all the GPUs that they may meet, some of which an older PyTorch does not know
+        # containers set it to many kinds of GPU, and an older PyTorch does not know all of them
         os.environ["TORCH_CUDA_ARCH_LIST"] = "{}.{}".format(*library.capability)
     try:
         yield
@@ -287,7 +288,7 @@ def _key(library: Library) -> str:
 
 
 def _nvcc() -> str:
-    """The compiler that a build would run: the one of the toolkit, which need not be the one on PATH."""
+    """The compiler that a build would run: nvcc of the toolkit, which may differ from nvcc on PATH."""
     try:
         return str(cuda_root() / "bin" / "nvcc")
     except Unavailable:
@@ -306,16 +307,16 @@ def _compiler() -> str:
 
 
 def _cause(error: Exception) -> str:
-    """The first line of an error that says what failed, without what ninja tells around it."""
+    """The first line of an error that says what failed, without ninja's own lines."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    after_failed = [False, *(line.startswith("FAILED: ") for line in lines)]  # there stands the command again
+    after_failed = [False, *(line.startswith("FAILED: ") for line in lines)]  # the line after it repeats the command
     pairs = zip(lines, after_failed, strict=False)
     said = [line for line, command in pairs if not command and not _NINJAS.match(line)]
     told = [line for line in said if _TELLS.search(line)] or said or lines or [type(error).__name__]
     return told[0] if len(told[0]) <= _LONGEST_CAUSE else told[0][:_LONGEST_CAUSE] + " ..."
 
 
-#: Title of the error, progress with the whole command, and ninja's own end.
+#: Ninja's own lines: title of the error, progress with the whole command, last line.
 _NINJAS = re.compile(r"Error building extension|\[\d+/\d+\]|FAILED: |ninja: build stopped")
 _TELLS = re.compile(r"\berror\b|\bfatal\b|cannot |undefined |no space|not found|killed", re.IGNORECASE)
 _LONGEST_CAUSE = 300

@@ -1,7 +1,7 @@
-"""From which size on the native CPU kernel is faster than plain PyTorch here: measured once, and kept in the cache.
+"""The map size above which the native CPU kernel is faster than plain PyTorch here: measured once, kept in the cache.
 
-A choice changes rounding, so it is not made anew in every run: the table lies beside the library that was measured, one
-entry for each number of channels and of threads, and whoever comes next reads it.
+The choice changes rounding, so it must not differ between runs. The table lies beside the measured library, with one
+entry for each number of channels and threads. Later runs read it.
 """
 
 import time
@@ -17,19 +17,19 @@ from hsisr.locks import hold
 from hsisr.ops import build, reference, scan
 from hsisr.ops.reference import Direction
 
-#: Sides of the maps that are measured. Maps below the first go to plain PyTorch and those above the last to the kernel.
+#: Sides of the maps that are measured. Maps smaller than the first go to plain PyTorch.
 SIDES = (48, 64, 96)
-#: H*W from which the native kernel is taken unmeasured: 128 x 128.
+#: From this H*W, 128 x 128, the native kernel runs without a measurement.
 ALWAYS_PIXELS = 128 * 128
-#: Share of PyTorch's time that the kernel may take: a near tie goes to PyTorch.
+#: The kernel counts as faster up to this share of PyTorch's time: a near tie goes to PyTorch.
 _SOONER = 0.9
 _REPEATS, _TAPS = 3, 7
 
 
 def native_from(channels: int) -> int:
-    """H*W from which maps of so many channels go to the native kernel, with the threads of this process.
+    """Smallest H*W for which maps of `channels` channels go to the native kernel, with the threads of this process.
 
-    Builds the kernel if need be; where it cannot be built, or the table not be kept, ALWAYS_PIXELS.
+    Builds the kernel if necessary. If it cannot be built, or the table cannot be kept, the result is ALWAYS_PIXELS.
     """
     return _native_from(channels, torch.get_num_threads())
 
@@ -42,7 +42,7 @@ def _native_from(channels: int, threads: int) -> int:
         path = build.cached_path(library).with_suffix(".faster_from.json")
         with hold(path.with_suffix(".lock"), wait=True, advice="set XDG_CACHE_HOME to a folder on another one"):
             return _read_or_measure(path, channels, f"{channels} channels, {threads} threads")
-    except (build.Unavailable, HsisrError):  # a cache without locks, or that cannot be written
+    except (build.Unavailable, HsisrError):  # a cache without locks, or a read-only cache
         return ALWAYS_PIXELS
 
 
@@ -55,7 +55,7 @@ def _read_or_measure(path: Path, channels: int, entry: str) -> int:
 
 
 def _measure(channels: int) -> int:
-    """H*W of the smallest side from which the kernel is faster at all larger ones, too."""
+    """H*W of the smallest side at which the kernel is faster, and is also faster at all larger sides."""
     random = torch.Generator().manual_seed(0)
     scale = 0.6 / (channels * _TAPS) ** 0.5
     sizes = ((channels, channels, 1, _TAPS), (channels, channels, _TAPS, 1))
@@ -76,7 +76,7 @@ def _measure(channels: int) -> int:
 
 
 def _seconds(function: Callable[..., torch.Tensor], x: torch.Tensor, directions: list[Direction]) -> float:
-    """The shortest of some runs, after one that is not counted."""
+    """The shortest of some runs, after a first run that does not count."""
     spent = []
     for _ in range(_REPEATS + 1):
         started = time.perf_counter()

@@ -1,26 +1,27 @@
 """Which CUDA kernel fits a scan: the splits of csrc/layout.h, chosen from sizes and device, before anything is built.
 
-The weights stay in registers and one slice in shared memory, so the sizes that fit are bounded. A size that does not
-fit is refused here, with the reason; it then runs in plain PyTorch.
+The weights stay in registers and one slice stays in shared memory, so only some sizes fit. This module refuses other
+sizes, with the reason; they run in plain PyTorch.
 """
 
 from dataclasses import dataclass
 from math import ceil
 
 PRECISIONS = ("fp32", "tf32", "bf16", "fp16")
-#: Numbers of 8-pixel tiles a warp takes at a time; the kernels that csrc/variant.h instantiates.
+#: Numbers of 8-pixel tiles that a warp takes at a time: csrc/variant.h instantiates a kernel for each.
 TILES = (1, 2, 3, 4, 6)
 MAX_CHANNELS = 128
 MIN_TAPS, MAX_TAPS = 3, 11
 
 _REGISTERS_PER_BLOCK = 65536
 _REGISTERS_PER_THREAD = 255
-#: What a thread needs for addresses and operands, and what splitting operands adds; and what to leave to the compiler.
-#: A model that errs to the safe side; the compiler tests hold it to "nothing spills".
+#: Registers of a thread for addresses and operands, extra ones to split operands, and a reserve for the compiler.
+#: This model is cautious. The compiler tests check that nothing spills.
 _WORK_REGISTERS = 56
 _SPLIT_REGISTERS = 40
 _SPARE_REGISTERS = 11
-#: The published size fits more than the model says: (padded channels, taps, arithmetic, row tiles, K splits) -> tiles.
+#: For the published size, more tiles fit than the model says:
+#: (padded channels, taps, arithmetic, row tiles, K splits) -> tiles.
 _MEASURED_TILES = {
     (64, 7, "tf32", 2, 4): 6,
     (64, 7, "tf32x3", 2, 4): 3,
@@ -28,11 +29,11 @@ _MEASURED_TILES = {
     (64, 7, "fp16", 2, 2): 4,
 }
 _WARPS = 8
-#: Fewer tiles at a time than this mean a barrier for too little work.
+#: With fewer tiles at a time, there is too little work for each barrier.
 _GOOD_TILES = 3
 
 
-#: Shared memory that one block may have, by compute capability (CUDA programming guide); for others, the least of all.
+#: Shared memory that one block may have, by compute capability (CUDA programming guide). Others get the smallest value.
 _SHARED_KIB = {(7, 5): 64, (8, 0): 163, (8, 6): 99, (8, 7): 163, (8, 9): 99, (9, 0): 227, (10, 0): 227, (12, 0): 99}
 
 
@@ -42,7 +43,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Variant:
-    """One compiled library of the scan kernel; the fields are those of `Variant` in csrc/layout.h."""
+    """One compiled library of the scan kernel, with the fields of `Variant` in csrc/layout.h."""
 
     channels: int
     taps: int
@@ -78,7 +79,7 @@ class Variant:
 
     @property
     def max_tiles(self) -> int:
-        """Most tiles a warp can take at a time before the registers run out; 0 if not even one."""
+        """Most tiles that a warp can take at a time before the registers run out; 0 if not even one fits."""
         split = (self.padded_channels, self.taps, self.arithmetic, self.row_tiles, self.k_splits)
         if split in _MEASURED_TILES:
             return _MEASURED_TILES[split]
@@ -92,7 +93,7 @@ class Variant:
         return max((t for t in TILES if t <= most and self.weight_registers + work + t * a_tile <= limit), default=0)
 
     def chunks(self, pixels: int, tiles: int) -> int:
-        """Number of pieces in which a block takes a slice of `pixels`."""
+        """Number of pieces into which a block divides a slice of `pixels`."""
         return ceil(pixels / (8 * tiles * self.pixel_splits))
 
     def shared_bytes(self, pixels: int, tiles: int) -> int:
@@ -108,7 +109,7 @@ class Variant:
 def variant_for(channels: int, taps: int, precision: str, capability: tuple[int, int]) -> Variant:
     """Choose the kernel for a precision of `PRECISIONS` on a device of this compute capability.
 
-    sm_75 has no tf32 and bf16 products: there both run as fp32, which is more exact. Raises Refused.
+    sm_75 has no tf32 and bf16 products, so both run there as fp32, which is more exact. Raises Refused.
     """
     if capability < (7, 5):
         raise Refused(f"the GPU's compute capability is {capability[0]}.{capability[1]}, the kernel needs 7.5")
@@ -129,14 +130,14 @@ def variant_for(channels: int, taps: int, precision: str, capability: tuple[int,
 
 
 def tiles_for(variant: Variant, pixels: int, shared_limit_bytes: int) -> int:
-    """Choose the tiles a warp takes at a time for slices of `pixels`. Raises Refused if no slice of that size fits."""
+    """Choose the tiles that a warp takes at a time, for slices of `pixels`. Raises Refused if no such slice fits."""
     fitting = [t for t in TILES if t <= variant.max_tiles and variant.shared_bytes(pixels, t) <= shared_limit_bytes]
     if not fitting:
         raise Refused(
             f"slices of {pixels} pixels need {variant.shared_bytes(pixels, 1) // 1024} KiB of shared memory, "
             f"the GPU has {shared_limit_bytes // 1024} KiB a block"
         )
-    # barriers and the pipeline's start cost about one tile a chunk
+    # barriers and the pipeline's start cost about one tile for each chunk
     return min(fitting, key=lambda t: (variant.chunks(pixels, t) * (t + 1), -t))
 
 
@@ -161,7 +162,7 @@ def _candidates(channels: int, taps: int, arithmetic: str) -> list[Variant]:
 
 
 def _shared_accesses(variant: Variant) -> int:
-    """Shared-memory accesses of all lanes for 8 pixels of a slice: what bounds the kernel's speed."""
+    """Shared-memory accesses of all lanes for 8 pixels of a slice; they limit the kernel's speed."""
     row_warps = variant.padded_channels // (16 * variant.row_tiles)
     step = 16 if variant.arithmetic in ("bf16", "fp16") else 8
     loads = 2 * variant.taps * variant.padded_channels // step * row_warps

@@ -10,8 +10,8 @@ Direction = tuple[Tensor, Tensor, Tensor]
 def directional_aggregation(x: Tensor, vertical: Direction, horizontal: Direction) -> Tensor:
     """Down, up, right, left, strictly in this order; shapes and formulas as in `hsisr.ops`.
 
-    The slices come from one `split`, whose backward writes one gradient map. A `select` a slice would make the
-    backward quadratic in the number of slices, as each would fill a whole map with zeros.
+    The slices come from one `split`; its backward pass writes one gradient map. With a `select` for each slice, the
+    backward pass would be quadratic in the number of slices: each `select` would fill a whole map with zeros.
     """
     x = torch.cat(_there_and_back(list(x.split(1, dim=2)), vertical), dim=2)
     return torch.cat(_there_and_back(list(x.split(1, dim=3)), horizontal), dim=3)

@@ -1,7 +1,7 @@
 """The slice-convolution scan as a torch op, and directional aggregation as four of them.
 
-`hsisr::conv_scan` is one pass of the recurrence in csrc/conv_scan.h; its schema, shapes, gradients and autocast rule
-are registered here, without a compiler. Its kernels come from the libraries of csrc, built when first called.
+`hsisr::conv_scan` is one pass of the recurrence in csrc/conv_scan.h. This module registers its schema, shapes,
+gradients and autocast rule, without a compiler. Its kernels are in the libraries of csrc, built at the first call.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _TAGS = (torch.Tag.pt2_compliant_tag,)
 _Two = tuple[Tensor, Tensor]
 _Three = tuple[Tensor, Tensor, Tensor]
 
-# z, the messages before PReLU, is for the backward pass alone; without save_z it is empty. Maps are channels-last.
+# z, the messages before PReLU, is only for the backward pass; without save_z, z is empty. Maps are channels-last.
 _LIBRARY.define(
     "conv_scan(Tensor x, Tensor weight, Tensor bias, Tensor slope, int dim, bool reverse, str precision, bool save_z)"
     " -> (Tensor h, Tensor z)",
@@ -47,8 +47,8 @@ def directional_aggregation(
 ) -> Tensor:
     """Down, up, right, left by four scans; shapes and formulas as in `hsisr.ops`.
 
-    Half-precision maps are computed and carried in float32. precision: one of `hsisr.ops.plan.PRECISIONS`, the
-    operands of the GPU's products. checkpoint: keep half as many maps for the backward pass and recompute the others.
+    Half-precision maps are computed and carried in float32. precision: one of `hsisr.ops.plan.PRECISIONS`, for the
+    operands of the GPU's products. checkpoint: keep half of the maps for the backward pass and recompute the others.
     Raises build.Unavailable or plan.Refused if the kernels cannot run.
     """
     dtype = x.dtype if x.dtype == torch.float64 else torch.float32
@@ -133,7 +133,7 @@ def _(grad: Tensor, z: Tensor, weight: Tensor, slope: Tensor, dim: int, reverse:
 def _weight_gradients(
     h: Tensor, dx: Tensor, z: Tensor, dz: Tensor, weight: Tensor, dim: int, reverse: bool, precision: str
 ) -> _Three:
-    """By one convolution: the states are known, so that nothing is sequential. Works on any device."""
+    """The weight gradients by one convolution: all states are known, so nothing is sequential. Works on any device."""
     source, target = _source_and_target(h.shape[dim], reverse)
     if not source[1]:  # a single slice sends no message
         return weight.new_zeros(weight.shape), weight.new_zeros(weight.shape[0]), weight.new_zeros(1)
@@ -151,12 +151,12 @@ torch.library.impl("hsisr::conv_scan_weight_gradients", "CUDA", _weight_gradient
 
 
 def _messages(h: Tensor, weight: Tensor, bias: Tensor, dim: int, reverse: bool, precision: str) -> Tensor:
-    """z again from h, by one convolution."""
+    """Recompute z from h, by one convolution."""
     source, target = _source_and_target(h.shape[dim], reverse)
     z = torch.zeros_like(h)
     if source[1]:
         padding = (weight.shape[2] // 2, weight.shape[3] // 2)
-        # a backward pass may run where the caller has autocast on, which would round the operands
+        # the caller of a backward pass may have autocast on, which would round the operands
         with _rounding(precision), torch.autocast(h.device.type, enabled=False):
             z.narrow(dim, *target).copy_(functional.conv2d(h.narrow(dim, *source), weight, bias, padding=padding))
     return z
@@ -189,12 +189,12 @@ def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor |
 
 
 def _rounding(precision: str) -> Any:
-    """Where PyTorch's own convolutions compute a part of the op: without TF32 if the products are to be exact."""
+    """Context for the parts that PyTorch's convolutions compute: it turns TF32 off if the products must be exact."""
     return tf32.without() if precision == "fp32" else nullcontext()
 
 
 def _source_and_target(slices: int, reverse: bool) -> tuple[tuple[int, int], tuple[int, int]]:
-    """(start, length) of the slices that send a message, and of those that get one."""
+    """(start, length) of the slices that send a message, and of the slices that get one."""
     first, second = (0, slices - 1), (1, slices - 1)
     return (second, first) if reverse else (first, second)
 
@@ -212,5 +212,5 @@ def _channels_last(x: Tensor) -> Tensor:
 
 torch.library.register_autograd("hsisr::conv_scan", _backward, setup_context=_setup_context, lib=_LIBRARY)
 for _device in ("cpu", "cuda"):
-    # what autocast may round are the products' operands, which `precision` says; the carried state stays float32
+    # autocast may round only the operands of products, as `precision` says; the carried state stays float32
     torch.library.register_autocast("hsisr::conv_scan", _device, torch.float32, lib=_LIBRARY)

@@ -1,4 +1,4 @@
-"""Checks on this machine that the compiled backends give what plain PyTorch gives: what `hsisr ops` runs."""
+"""Checks on this machine that the compiled backends give the same as plain PyTorch; `hsisr ops` runs them."""
 
 from collections.abc import Callable
 
@@ -8,18 +8,18 @@ from torch import Tensor
 from hsisr.errors import HsisrError
 from hsisr.ops import build, plan, reference, scan
 
-#: Largest relative error allowed in the result and its seven gradients, by precision of the products. Half and tf32
-#: operands flip PReLU gates where a message is near zero, so their gradients agree only roughly.
+#: Largest relative error allowed in the result and its seven gradients, by precision of the products. With half and
+#: tf32 operands, PReLU gates flip where a message is near zero. So their gradients agree only roughly.
 TOLERANCE = {"fp64": 1e-10, "fp32": 1e-4, "tf32": 0.1, "bf16": 0.3, "fp16": 0.1}
 
 _CHANNELS, _TAPS = 64, 7
 
 
 def check(build_missing: bool = False, say: Callable[[str], None] = print) -> None:
-    """Compare each backend that can run here with plain PyTorch, and say the outcome, a line each.
+    """Compare each backend that can run here with plain PyTorch, and say each outcome in one line.
 
-    build_missing: whether to build what is not built yet; if not, a line says that it is missing. Raises HsisrError if
-    a result is wrong.
+    build_missing: whether to build missing libraries; if not, a line says that a library is missing. say: prints a
+    line. Raises HsisrError if a result is wrong.
     """
     cases = [("cpu", "fp64", "cpu"), ("cpu", "fp32", "cpu")]
     if torch.version.cuda is not None and torch.cuda.is_available():
@@ -71,7 +71,7 @@ def _largest_error(precision: str, device: str) -> float:
 
 
 def _inputs() -> list[Tensor]:
-    """A map and the parameters of both halves, scaled so that the recurrence contracts, in float32."""
+    """A map and the parameters of both halves, float32, so small that the recurrence contracts."""
     random = torch.Generator().manual_seed(0)
     scale = 0.6 / (_CHANNELS * _TAPS) ** 0.5
 

@@ -1,7 +1,7 @@
-"""TF32 in PyTorch's own convolutions on a GPU: whether it is allowed, and work without it.
+"""TF32 in PyTorch's own convolutions on a GPU: whether it is allowed, and how to work without it.
 
-cuDNN rounds the operands of float32 convolutions to TF32 unless it is told not to. PyTorch 2.9 has a new switch for
-that, and raises where the old one is read after the new one was set.
+cuDNN rounds the operands of float32 convolutions to TF32, unless a switch forbids it. PyTorch 2.9 has a new switch. It
+raises an error if the old switch is read after the new one was set.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def is_allowed() -> bool:
 
 @contextmanager
 def without() -> Iterator[None]:
-    """Convolutions of this process, in all its threads, keep float32 in here."""
+    """Within this context, convolutions in all threads of this process keep float32."""
     before = is_allowed()
     if before:
         _allow(False)

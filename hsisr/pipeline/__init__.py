@@ -1,1 +1,1 @@
-"""The pipeline: what a benchmark is, where its files lie, and the files between its steps."""
+"""The pipeline: a benchmark, the places of its files, and the files between its steps."""

@@ -17,7 +17,7 @@ from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash
 from hsisr.models import registry, shipped
 from hsisr.models.options import RGB_CHANNELS
-from hsisr.models.shipped import shipped_model, shipped_scales
+from hsisr.models.shipped import made_model, shipped_model, shipped_scales
 from hsisr.pipeline import paths
 
 NAME = re.compile(
@@ -32,7 +32,7 @@ SINGLE_IMAGE_MODELS = ("bicubic", "deepshare")
 
 #: The protocol at which networks learn what `full` applies at full resolution (Wald).
 REDUCED_RESOLUTION = "wald"
-#: In place of a file: the weights that come with the package.
+#: In place of a file: the weights that the base's name stands for.
 SHIPPED = "shipped"
 
 
@@ -196,9 +196,12 @@ class Benchmark:
         return found
 
     def check_validation(self, model: str) -> None:
-        """Raise HsisrError if a validation part is to choose a network's weights, and the split has none."""
+        """Raise HsisrError if a validation part is to choose a network's weights, and the split has none.
+
+        A network that learns from whole scenes holds some of them out itself.
+        """
         entry = self.model(model)
-        trained = entry.is_network and entry.weights is None
+        trained = entry.is_network and entry.weights is None and not registry.entry(entry.base).whole_scenes
         if trained and entry.training.select == "validation" and not self.parts["validation"]:
             raise HsisrError(
                 f"{self.name}: the split of {self.dataset} has no validation part to choose the weights of {model} by; "
@@ -338,7 +341,7 @@ def _check_sweep(sweep: Sweep, where: str) -> None:
             )
     for model in sweep.models:
         if model in registry.names():
-            if registry.entry(model).kind == "network":
+            if registry.entry(model).kind == "network" and model not in shipped.NAMED:
                 raise HsisrError(f"{where}.models: {model} is a network; give its run folder or its model file")
         elif not {"/", "."} & set(model):
             known = [name for name in registry.names() if registry.entry(name).kind == "classical"]
@@ -390,14 +393,23 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
 
 
 def _shipped_weights(base: str, scale: int, where: str) -> str:
-    """The file of the weights that come with the package. Raises HsisrError if there are none."""
-    path = shipped_model(scale) if base == shipped.SHIPPED else None
-    if path is None:
+    """The file of the weights that come with the package or were made here. Raises HsisrError if there are none."""
+    if base == shipped.MADE and scale in shipped.MADE_SCALES:
+        path = made_model(scale)
+        if not path.is_file():
+            raise HsisrError(
+                f"{where}: {SHIPPED}: those of {base} for scale {scale} are not on this machine; `hsisr weights "
+                f"{path.stem}` makes them from CAVE; or leave it out and train"
+            )
+        return str(path)
+    found = shipped_model(scale) if base == shipped.SHIPPED else None
+    if found is None:
         raise HsisrError(
-            f"{where}: {SHIPPED}: hsisr comes with weights of {shipped.SHIPPED} for scale {shipped_scales()}, not of "
-            f"{base} for {scale}; name a file, or leave it out and train"
+            f"{where}: {SHIPPED}: hsisr comes with weights of {shipped.SHIPPED} for scale {shipped_scales()}, and can "
+            f"make those of {shipped.MADE} for {', '.join(map(str, shipped.MADE_SCALES))}, not of {base} for {scale}; "
+            "name a file, or leave it out and train"
         )
-    return str(path)
+    return str(found)
 
 
 def _check_weights(recipe: Recipe, entry: registry.Entry, where: str) -> None:

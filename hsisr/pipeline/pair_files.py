@@ -1,4 +1,4 @@
-"""Pair files: the LR image, the guide and the HR reference of one scene or region, and how they were made."""
+"""Pair files: LR image, guide and HR reference of one scene or region, with the facts on how they were made."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from hsisr.scene import Scene
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PairFile(degrade.AnyPair):
-    """What a pair file holds.
+    """The content of a pair file.
 
     lr (bands, h, w), guide (G, H, W) or None, hr (bands, H, W) or None under protocol `full`: float32.
     mask (H, W) bool or None; labels (H, W) or None; wavelengths_nm (bands,) or None; metadata: how it was made.
@@ -53,7 +53,7 @@ def open_item(benchmark: Benchmark, item: Item) -> Scene:
 
 
 def make_pair(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
-    """The pair that a benchmark makes of an item's scene."""
+    """The pair that a benchmark makes from an item's scene."""
     pair = degrade.pair(
         scene,
         benchmark.rule,
@@ -69,7 +69,7 @@ def make_pair(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
 
 
 def training_pairs(benchmark: Benchmark) -> Iterator[tuple[str, degrade.Pair]]:
-    """Name and pair of a benchmark's whole training scenes, degraded as its test scenes are."""
+    """Name and pair of a benchmark's whole training scenes, degraded like its test scenes."""
     for item in benchmark.parts["train"]:
         yield item.name, make_pair(benchmark, item, open_item(benchmark, item))
 
@@ -84,10 +84,10 @@ def cut(scene: Scene, region: tuple[int, int, int, int]) -> Scene:
 
 
 def write(path: str | os.PathLike, name: str, pair: degrade.Pair, scene: Scene, settings: Any = None) -> None:
-    """Write a pair file. scene: where wavelengths and labels come from."""
+    """Write a pair file. scene: gives wavelengths and labels."""
     with hdf5.writing(path, "pair", settings) as file:
         hdf5.set_attributes(file, {"name": name})
-        hdf5.set_text(file, "metadata", json.dumps(_plain(pair.metadata), sort_keys=True))  # long, with a large kernel
+        hdf5.set_text(file, "metadata", json.dumps(_plain(pair.metadata), sort_keys=True))  # long for a large kernel
         arrays = {"lr": pair.lr, "guide": pair.guide, "hr": pair.hr, "mask": pair.mask}
         if scene.wavelengths_nm is not None:
             arrays["wavelengths_nm"] = scene.wavelengths_nm
@@ -100,9 +100,9 @@ def write(path: str | os.PathLike, name: str, pair: degrade.Pair, scene: Scene, 
 
 
 def read(path: str | os.PathLike, what: tuple[str, ...] = ("lr", "guide", "hr", "mask", "labels")) -> PairFile:
-    """Read a pair file; `what` names the arrays to load, the others are None.
+    """Read a pair file. what: names of the arrays to load; the others are None.
 
-    Raises HsisrError if the file is absent, damaged or of another kind.
+    Raises HsisrError if the file is missing, damaged or of another kind.
     """
     with hdf5.reading(path, "pair") as file:
         here = [key for key in _ARRAYS if key in file]
@@ -120,7 +120,7 @@ def read(path: str | os.PathLike, what: tuple[str, ...] = ("lr", "guide", "hr", 
 
 
 def whole_lr_shape(path: str | os.PathLike, scale: int) -> tuple[int, int]:
-    """Rows and columns of LR pixels that the reference of a pair file covers wholly. Errors as `read`."""
+    """Rows and columns of LR pixels that lie completely on the reference of a pair file. Errors as `read`."""
     with hdf5.reading(path, "pair") as file:
         rows, columns = hdf5.dataset(file, "hr", "f", 3).shape[1:]
         return int(rows) // scale, int(columns) // scale
@@ -134,7 +134,7 @@ def is_pair(path: str | os.PathLike) -> bool:
 def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = None) -> None:
     """Write LR image (enlarged without interpolation), guide and HR reference side by side as PNG or JPEG.
 
-    bands: three of the scene's for red, green and blue, or one for grey; None: by wavelength. Labels say what is what.
+    bands: three of the scene's for red, green and blue, or one for grey; None: by wavelength. Each image has a label.
     """
     low = _as_scene(pair, pair.lr)
     lr = quicklook.quicklook(low, bands)
@@ -158,7 +158,7 @@ def _as_scene(pair: PairFile, cube: np.ndarray) -> Scene:
     return Scene(cube, pair.name, wavelengths_nm=pair.wavelengths_nm)
 
 
-#: Name -> numpy's letters of types and number of axes, of what a pair file may hold.
+#: Array in a pair file -> numpy's letters of its types, and number of axes.
 _ARRAYS = {
     "lr": ("f", 3),
     "guide": ("f", 3),
@@ -170,7 +170,7 @@ _ARRAYS = {
 
 
 def _plain(value: Any) -> Any:
-    """Metadata as JSON takes it: arrays become lists, numpy numbers become numbers."""
+    """Metadata for JSON: arrays become lists, numpy numbers become numbers."""
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):

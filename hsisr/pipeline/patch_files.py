@@ -1,19 +1,19 @@
 """Training patches: the patch file, and the samples that a trainer draws from it.
 
-Two layouts (design: random access in 13-50 us a patch):
-* protocols with a fixed degradation: `/lr /guide /hr`, contiguous (N, ...) arrays cut from the training pairs; of
-  scenes of the unlabelled part `/lr` alone;
-* protocols that degrade at random while training, and photographs: `/scenes/<k>`, the training scenes contiguous in
-  their stored type; crops are drawn and degraded when a sample is read.
-Flips and rotations are never stored. A crop is augmented first and degraded then, as MulSR's program does: blur, shift
-and noise are the sensor's, and stand still when the scene is turned. So is a stored patch whose degradation does not
-turn with the scene.
+There are two layouts (design: random access in 13-50 us a patch):
+* Protocols with a fixed degradation: `/lr /guide /hr`, contiguous (N, ...) arrays cut from the training pairs. Scenes
+  of the unlabelled part have only `/lr`.
+* Protocols that degrade at random during training, and photographs: `/scenes/<k>`, the training scenes, contiguous in
+  their stored type. Crops are drawn and degraded when a sample is read.
+Flips and rotations are never stored. A crop is first augmented and then degraded, as in MulSR's program: blur, shift
+and noise belong to the sensor, and do not turn with the scene. The same holds for a stored patch whose degradation does
+not turn with the scene.
 
-A sample is a pure function of (seed, number of the sample in the run): any worker can make any sample, and a run
-that stops resumes at exactly the sample where it was.
+A sample is a pure function of (seed, number of the sample in the run). So any worker can make any sample, and a stopped
+run resumes at exactly the right sample.
 
-The arrays are mapped into memory, not read through HDF5: a patch is a view, a batch one copy out of the system's page
-cache, and processes that read the same file share it.
+The arrays are mapped into memory, not read through HDF5. A patch is a view, and a batch is one copy from the system's
+page cache. Processes that read the same file share this cache.
 """
 
 import json
@@ -35,9 +35,9 @@ from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.samples import Images, Sample, augmented_views, contiguous, oriented_views
 
-#: Patches, pixels and bands that a file may say it has: more would exhaust memory.
+#: Most patches, pixels and bands that a file may claim. More would exhaust memory.
 _MOST = 10**8
-#: Arrays of a patch file whose degradation is fixed.
+#: Arrays of a patch file with a fixed degradation.
 _PATCH_ARRAYS = ("lr", "guide", "hr")
 
 
@@ -52,10 +52,10 @@ class _StoredScene:
 
 
 def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "unlabelled"] = "train") -> int:
-    """Write the patch file of one part of a benchmark; returns the number of patches in one epoch.
+    """Write the patch file of one part of a benchmark. Returns the number of patches in one epoch.
 
-    Of the unlabelled part only LR images are kept, and no guide.
-    Raises HsisrError if the part has no scenes, or one that is smaller than a patch.
+    For the unlabelled part, only LR images are kept, without guides.
+    Raises HsisrError if the part has no scenes, or a scene smaller than a patch.
     """
     items = benchmark.parts[part]
     if not items:
@@ -64,7 +64,7 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
         facts = {"scale": benchmark.scale, "protocol": benchmark.protocol, "names": [item.name for item in items]}
         if isinstance(benchmark.rule, degrade.CustomProtocol):
             rule = json.dumps(degrade.without_files(benchmark.config.protocols[benchmark.protocol]))
-            hdf5.set_text(file, "rule", rule)  # long, with a large PSF
+            hdf5.set_text(file, "rule", rule)  # long for a large PSF
         if benchmark.choice.noise is not None:
             facts["noise"] = benchmark.choice.noise
         hdf5.set_attributes(file, {**facts, "labelled": part == "train"})
@@ -76,9 +76,9 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
 def cut(
     out: str | os.PathLike, name: str, images: Mapping[str, np.ndarray], places: Sequence, size: int, scale: int
 ) -> None:
-    """Write the patch file of one scene that is in memory.
+    """Write the patch file of one scene in memory.
 
-    images: `lr` (bands, h, w), `hr` (bands, scale h, scale w) and, where there is one, `guide` (G, scale h, scale w).
+    images: `lr` (bands, h, w), `hr` (bands, scale h, scale w) and, if there is one, `guide` (G, scale h, scale w).
     places: first LR row and column of each patch. size: of a patch in LR pixels.
     """
     with hdf5.writing(out, "patches") as file:
@@ -94,14 +94,14 @@ def cut(
 
 
 class PatchFile:
-    """The samples of a patch file, as a map-style data set that any number of workers can read.
+    """The samples of a patch file, as a map-style data set for any number of workers.
 
-    seed: every sample follows from it. augment: True for flips, roll by half the height and rotations, each with
-    probability 1/2, as MulSR has them; `dihedral` for every patch in its 8 flips and rotations in an epoch, of which a
-    crop that is drawn takes one at random, as Spectral Mixup has them; False for none.
-    scenes: only patches of so many scenes, the first ones of the part; None: all. per_epoch: samples in an epoch at
-    most, of all in the file, drawn anew for each epoch; None: all.
-    Each process maps the file for itself, when it reads the first sample.
+    seed: determines every sample. augment: True for flips, roll by half the height and rotations, each with
+    probability 1/2, as in MulSR. `dihedral`: an epoch has every patch in its 8 flips and rotations, and a drawn crop
+    takes one of these at random, as in Spectral Mixup. False: no augmentation.
+    scenes: use only patches of this many scenes, the first of the part; None: all. per_epoch: most samples in an epoch,
+    drawn anew from the whole file for each epoch; None: all.
+    Each process maps the file for itself when it reads its first sample.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class PatchFile:
         self.seed = seed
         self.augment = augment
         self.scenes = scenes
-        self._epoch = -1  # whose order is kept
+        self._epoch = -1  # the epoch whose order is kept
         with hdf5.reading(self.path, "patches") as file:
             self.scale = hdf5.attribute(file, "scale", int)
             self.protocol = hdf5.attribute(file, "protocol", str)
@@ -134,7 +134,7 @@ class PatchFile:
             self.size_lr_px = hdf5.attribute(file, "size_lr_px", int)
             self.bands = hdf5.attribute(file, "bands", int)
             self.guide_channels = hdf5.attribute(file, "guide_channels", int)
-            #: Largest value of the images that the patches are cut from; None in files of older versions.
+            #: Largest value of the images that gave the patches; None in files of older versions.
             self.reach = hdf5.attribute(file, "reach", float) if "reach" in file.attrs else None
             self.random = "scenes" in file
             self.orientations = 8 if augment == "dihedral" and not self.random else 1
@@ -142,7 +142,7 @@ class PatchFile:
             self._visits = self._samples if per_epoch is None else min(per_epoch, self._samples)
             known = "wavelengths_nm" in file
             self.wavelengths_nm = hdf5.dataset(file, "wavelengths_nm", "iuf", 1)[...] if known else None
-            #: (patches,), which scene each is from; empty where crops are drawn.
+            #: (patches,), the scene of each patch; empty if crops are drawn.
             of_patch = np.empty(0, int) if self.random else hdf5.dataset(file, "scene", "iu", 1)[...]
             self._scene_of_patch: np.ndarray = of_patch
             self._check(file)
@@ -152,22 +152,22 @@ class PatchFile:
         return self._visits
 
     def __getitem__(self, number: int) -> Sample:
-        """Sample of that number, counted over the whole run from 0.
+        """The sample with this number, counted over the whole run from 0.
 
-        An image that did not have to be turned or computed is the file itself, mapped: read-only, and read from the
-        disk when it is looked at. `stacked` gives arrays of the caller's own.
+        An image that was not turned or computed is a mapped part of the file: read-only, and read from the disk at
+        first use. `stack` returns arrays of the caller's own.
         """
         return contiguous(self._images(number))
 
     def __getitems__(self, numbers: Iterable[int]) -> list[dict[str, np.ndarray]]:
-        """Samples as torch's DataLoader can collate them: `lr`, `guide` and `hr` by name, without what is not there."""
+        """Samples that torch's DataLoader can collate: `lr`, `guide` and `hr` by name; missing ones are left out."""
         return [
             {key: np.array(x) for key, x in zip(_PATCH_ARRAYS, self._images(number), strict=True) if x is not None}
             for number in numbers
         ]
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
-        """Samples of those numbers, one or more, stacked along a new first axis in one copy."""
+    def stack(self, numbers: Iterable[int]) -> Sample:
+        """One or more samples with these numbers, stacked along a new first axis in one copy."""
         wanted = list(numbers)
         arrays: list[np.ndarray | None] = []
         for k, number in enumerate(wanted):
@@ -182,7 +182,7 @@ class PatchFile:
         return Sample(lr, guide, hr)
 
     def scene_of(self, number: int) -> str:
-        """Name of the scene or region that sample `number` comes from."""
+        """Name of the scene or region of sample `number`."""
         patch, _ = self._place(number)
         return self.names[patch % len(self.names) if self.random else int(self._scene_of_patch[patch])]
 
@@ -192,7 +192,7 @@ class PatchFile:
         return self.size_lr_px * self.scale
 
     def identity(self) -> dict[str, Any]:
-        """What the samples are, plain values: the file by its content, and how they are drawn from it."""
+        """The identity of the samples, as plain values: the file by its content, and the way to draw from it."""
         return {
             "sha256": file_hash(self.path),
             "seed": self.seed,
@@ -202,14 +202,14 @@ class PatchFile:
         }
 
     def batches(self, size: int, start: int = 0) -> Iterator[list[Sample]]:
-        """Batches of `size` samples without end, from batch number `start`."""
+        """Endless batches of `size` samples, from batch number `start`."""
         number = start * size
         while True:
             yield [self[k] for k in range(number, number + size)]
             number += size
 
     def _place(self, number: int) -> tuple[int, int]:
-        """Patch and orientation of a sample: an epoch visits each at most once."""
+        """Patch and orientation of a sample. An epoch uses each combination at most once."""
         epoch, place = divmod(number, len(self))
         if self._epoch != epoch:
             self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(self._samples)
@@ -217,7 +217,7 @@ class PatchFile:
         return divmod(int(self._permutation[place]), self.orientations)
 
     def _images(self, number: int) -> Images:
-        """LR image, guide and HR image of a sample; views of the file where nothing had to be computed."""
+        """LR image, guide and HR image of a sample. They are views of the file, unless something is computed."""
         patch, orientation = self._place(number)
         rng = np.random.default_rng([self.seed, 1, number])
         if self.random:
@@ -229,7 +229,7 @@ class PatchFile:
         return images
 
     def _turn(self, images: Images, rng: np.random.Generator, orientation: int | None = None) -> Images:
-        """The images of one sample, all augmented alike; orientation: None where a crop takes one at random."""
+        """The images of one sample, all augmented alike. orientation: None if a crop takes one at random."""
         if self.augment == "dihedral":
             turn = int(rng.integers(8)) if orientation is None else orientation
             return oriented_views(images, turn)
@@ -237,7 +237,7 @@ class PatchFile:
 
     @cached_property
     def _keeps_orientation(self) -> bool:
-        """Whether the LR image of a turned scene is another one than the turned LR image, so that LR is made last."""
+        """Whether turning and degrading give another LR image in the other order. If so, LR is made last."""
         return not self.rule.turns_with_scene(self.scale)
 
     def _read_stored(self, patch: int) -> Images:
@@ -245,7 +245,7 @@ class PatchFile:
         return lr[patch], None if guide is None else guide[patch], None if hr is None else hr[patch]
 
     def _crop(self, patch: int, rng: np.random.Generator) -> Images:
-        """A crop of a scene: augmented first, then seen by sensor and guide, whose blur and shift it does not turn."""
+        """A crop of a scene. It is augmented first and degraded then, so blur and shift do not turn with it."""
         scene = self._mapped[patch % len(self.names)]
         side = self.size_lr_px * self.scale
         row, column = (int(rng.integers(n - side + 1)) for n in scene.cube.shape[1:])
@@ -253,14 +253,14 @@ class PatchFile:
         window = scene.cube[:, row : row + side, column : column + side]
         turned, *_ = self._turn((_values(window, scene.scale, scene.offset), None, None), rng)
         hr = np.ascontiguousarray(turned)
-        exact = hr.astype(np.float64)  # once, for both that compute with it
+        exact = hr.astype(np.float64)  # computed once, for both uses below
         guide = None if scene.response is None else degrade.apply_response(scene.response, exact).astype(np.float32)
         lr = degrade.degrade_crop(exact, self.rule, self.scale, seed).astype(np.float32)
         return lr, guide, hr if self.labelled else None
 
     @cached_property
     def _mapped(self) -> list:
-        """The scenes of a random protocol; else LR images, guides and HR images, None for what is not there."""
+        """The scenes of a random protocol; else LR images, guides and HR images, None for missing ones."""
         with hdf5.reading(self.path, "patches") as file:
             if not self.random:
                 return [self._map(hdf5.dataset(file, key, "f", 4)) if key in file else None for key in _PATCH_ARRAYS]
@@ -276,7 +276,7 @@ class PatchFile:
             ]
 
     def _check(self, file: h5py.File) -> None:
-        """Raise ValueError or KeyError where a file holds other arrays than it says."""
+        """Raise ValueError or KeyError if a file holds other arrays than it states."""
         counts = (self.patches, self.scale, self.size_lr_px, self.bands, len(self.names))
         if not all(0 < count <= _MOST for count in counts) or not 0 <= self.guide_channels <= _MOST:
             raise ValueError("a number of patches, pixels, bands or scenes makes no sense")
@@ -299,7 +299,7 @@ class PatchFile:
             raise ValueError("scene does not say of every patch which scene it is from")
 
     def _map(self, array: h5py.Dataset) -> np.ndarray:
-        """An HDF5 array as it lies in the file, read-only."""
+        """An HDF5 array mapped from the file, read-only."""
         offset = array.id.get_offset()
         if offset is None or offset + array.size * array.dtype.itemsize > self.path.stat().st_size:
             raise ValueError(f"{array.name} is not stored in one piece, or cut")
@@ -311,7 +311,7 @@ class PatchFile:
 
 def _values(stored: np.ndarray, scale: float, offset: float) -> np.ndarray:
     """stored * scale + offset, computed in float64, as float32."""
-    values = np.ascontiguousarray(stored).astype(np.float64)  # of a mapped window, a copy is read sooner
+    values = np.ascontiguousarray(stored).astype(np.float64)  # converting a mapped window is faster from a copy
     values *= scale
     if offset:
         values += offset
@@ -321,7 +321,7 @@ def _values(stored: np.ndarray, scale: float, offset: float) -> np.ndarray:
 def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
     size, corners = benchmark.patches.size_lr_px, []
     for item in items:
-        # an LR pixel that the reference does not cover wholly has no HR patch
+        # an LR pixel that lies partly outside the reference has no HR patch
         shape = pair_files.whole_lr_shape(_pair_path(benchmark, item), benchmark.scale)
         corners.append(_corners(shape, benchmark.patches, item.name, benchmark.choice.seed))
     count, number = sum(map(len, corners)), 0
@@ -341,7 +341,7 @@ def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> in
 
 
 def _cut(benchmark: Benchmark, pair: pair_files.PairFile, row: int, column: int, number: int) -> dict[str, np.ndarray]:
-    """The patch of a pair whose LR part begins at (row, column); number: of the patch in its file."""
+    """The patch of a pair whose LR part begins at (row, column). number: of the patch in its file."""
     images = {key: image for key in ("lr", "guide", "hr") if (image := getattr(pair, key)) is not None}
     patch = _window(images, row, column, benchmark.patches.size_lr_px, benchmark.scale)
     if benchmark.rule.patch_first:
@@ -351,7 +351,7 @@ def _cut(benchmark: Benchmark, pair: pair_files.PairFile, row: int, column: int,
 
 
 def _window(images: Mapping[str, np.ndarray], row: int, column: int, size: int, scale: int) -> dict[str, np.ndarray]:
-    """The patch whose LR part begins at (row, column): `lr`, and of the others the same ground."""
+    """The patch whose LR part begins at (row, column): `lr`, and the same ground of the other images."""
     patch = {}
     for key, image in images.items():
         factor = 1 if key == "lr" else scale
@@ -361,7 +361,7 @@ def _window(images: Mapping[str, np.ndarray], row: int, column: int, size: int, 
 
 
 class _Arrays:
-    """Arrays of `count` patches in a patch file; kept, as to look one up takes longer than to write a patch.
+    """Arrays of `count` patches in a patch file. They are kept, as a look-up takes longer than writing a patch.
 
     reach: the largest value of an LR image so far.
     """
@@ -372,7 +372,7 @@ class _Arrays:
         self.reach = 0.0
 
     def put(self, number: int, patch: Mapping[str, np.ndarray]) -> None:
-        """Store a patch; of every key, all must have one shape."""
+        """Store a patch. Each key must have the same shape in all patches."""
         self.reach = max(self.reach, float(patch["lr"].max()), -float(patch["lr"].min()))
         for key, image in patch.items():
             place = key, image.shape
@@ -431,7 +431,7 @@ def _pair_path(benchmark: Benchmark, item: Any) -> str:
 
 
 def _patches_of_first(file: h5py.File, scenes: int, of: int) -> int:
-    """Patches of the first scenes: they lie scene by scene, and crops are drawn of all scenes in turn."""
+    """Number of patches of the first scenes. Patches lie scene by scene; crops come from all scenes in turn."""
     if "scene" in file:
         return int(np.searchsorted(file["scene"][...], scenes))
     return int(file.attrs["per_epoch"]) // of * scenes
@@ -445,5 +445,5 @@ def _finite(value: float) -> float:
 
 
 def _rule(name: str, settings: str) -> degrade.Protocol:
-    """The protocol of a patch file: a named one, or a user's own with the settings that stand in the file."""
+    """The protocol of a patch file: a named one, or a user's own, with the settings in the file."""
     return degrade.CustomProtocol(name, json.loads(settings)) if settings else degrade.PROTOCOLS[name]

@@ -1,6 +1,6 @@
-"""Where every file between steps lies, relative to the folder that the pipeline runs in.
+"""Paths of every file between steps, relative to the folder in which the pipeline runs.
 
-The rules of the workflow and the sub-commands both take their paths from here; {fields} are the wildcards.
+The rules of the workflow and the sub-commands use these paths. {fields} are the wildcards.
 """
 
 from hsisr.datasets.layout import RAW as RAW

@@ -1,4 +1,4 @@
-"""A project of one's own: the folder that `hsisr init` writes, in which `hsisr run` and `snakemake` work."""
+"""A user's project: the folder that `hsisr init` writes. `hsisr run` and `snakemake` work in it."""
 
 import os
 from pathlib import Path
@@ -13,13 +13,13 @@ from hsisr.files import write_text
 from hsisr.pipeline import benchmark as benchmarks
 from hsisr.sources import profiles_folder
 
-#: The data set of a project for which none is named: it comes with hsisr.
+#: The default data set of a project. It comes with hsisr.
 DATASET = "indian_pines"
 
 _MODELS = ("bicubic", "gsa", "prior", "hybrid-10min")
 _SINGLE_IMAGE_MODELS = ("bicubic", "deepshare-10min")
 
-#: Networks that learn something on a laptop: time ends their training, and the cosine with it.
+#: Networks that learn something on a laptop. Their training, with the cosine schedule, is limited by time.
 _NETWORKS = {
     "hybrid-10min": {"base": "hybrid", "learning_rate": 2.0e-3},
     "deepshare-10min": {"base": "deepshare-s", "learning_rate": 5.0e-4},
@@ -37,10 +37,10 @@ workflow.default_target = "all"  # that of an included file is not taken
 '''
 
 _CONFIG = Template("""\
-# The configuration of this study. `hsisr schema` prints every key; what is left out takes its default.
-# What is made: <dataset>_x<scale>[_<protocol>], and the models compared on it.
+# The configuration of this study. `hsisr schema` prints every key; a key that you leave out has its default.
+# The benchmarks to make: <dataset>_x<scale>[_<protocol>], and the models to compare.
 $benchmarks
-# Models beside the registered ones: a name, its base, what differs from the base's defaults.
+# Models beside the registered ones: a name, its base, and what differs from the defaults of the base.
 $models""")
 
 _SOURCE = Template("""
@@ -48,20 +48,21 @@ _SOURCE = Template("""
 $sources""")
 
 _SCENES = Template("""
-# The scenes that lie there; without this section all $count of the data set are expected.
+# The scenes that lie there; without this section, hsisr expects all $count of the data set.
 $scenes""")
 
 _README = Template("""\
 # $name
 
-A study with hsisr (hyperspectral image super-resolution): `config.yaml` says what is compared, on which data.
+A study with hsisr (hyperspectral image super-resolution): `config.yaml` says which models to compare, on which data.
 
     hsisr run -n          what would run
     hsisr run             everything, and results/report/index.html
     hsisr run results/$benchmark.json
     hsisr table           the scores
 
-`hsisr run` calls `snakemake` in this folder and passes its options on; stopped in any way, it goes on where it was.
+`hsisr run` calls `snakemake` in this folder and passes its options on. If it stops, run it again: it goes on where it
+was.
 """)
 
 
@@ -70,10 +71,10 @@ def create(
 ) -> list[Path]:
     """Write a project into a folder: Snakefile, config.yaml, profiles, README.md. Returns the files.
 
-    dataset: of the catalogue; None: Indian Pines, which comes with hsisr. source: folder, archive or URL that the data
-    set is taken from; None: where it is published. Of a local folder the scenes that it holds are listed. scale: HR
-    pixels per LR pixel.
-    Raises HsisrError, and writes nothing, if one of the files is there already, or for anything that could not run.
+    dataset: of the catalogue; None: Indian Pines, which comes with hsisr. source: folder, archive or URL of the data
+    set; None: where it is published. If it is a local folder, its scenes are listed. scale: HR pixels per LR pixel.
+    folder: of the project.
+    Raises HsisrError, and writes nothing, if one of the files exists, or if the project could not run.
     """
     folder = Path(folder)
     name = dataset or DATASET
@@ -94,12 +95,12 @@ def create(
 
 
 def _config(dataset: str, source: str | None, scale: int) -> str:
-    """The configuration, checked: it can run as it stands."""
+    """The configuration, after a check that it can run."""
     entry = datasets.entry(dataset)
     if entry.auxiliary:
         raise HsisrError(f"{dataset}: photographs help training, nothing is compared on them; choose another data set")
     benchmark = f"{dataset}_x{scale}"
-    held = None if source is None else datasets.held(dataset, source)
+    held = None if source is None else datasets.find_scenes(dataset, source)
     guided = benchmarks.resolve(Config.parse({"benchmarks": {benchmark: {"models": ["bicubic"]}}}), benchmark).has_guide
     chosen = _MODELS if guided else _SINGLE_IMAGE_MODELS
     text = _CONFIG.substitute(

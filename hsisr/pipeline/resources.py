@@ -1,56 +1,56 @@
-"""What a training job asks a scheduler for: GPUs, memory, time. Without torch, for the rules of the workflow."""
+"""The resources of a training job for a scheduler: GPUs, memory, time. Without torch, for the workflow's rules."""
 
 from collections.abc import Iterable
 from typing import Any
 
 from hsisr.pipeline.benchmark import Benchmark, Model
 
-#: Memory of a process that has loaded torch and small files, and what a full patch file may add, in MB.
+#: MB of a process with torch and small files, and the most that a patch file adds.
 _BASE_MB = 2000
 
-#: Feature maps that a forward pass of MulSR keeps for the backward one, in units of its width at HR size: 58 measured
+#: Feature maps that MulSR keeps from the forward for the backward pass, in units of its width at HR size. Measured: 58
 #: with one block, 116 to 138 with four.
 _MAPS_PER_BLOCK = 30
 
-#: Minutes of a job that has no budget of its own, and what a job needs beside its budget.
+#: Minutes of a job without a budget of its own, and minutes that a job needs beside its budget.
 _MINUTES, _MORE_MINUTES = 1440, 30
 
 
 def gpus(model: Model) -> int:
-    """GPUs of each node for a training of this model: none for one that is not trained, or on a CPU."""
+    """GPUs on each node for a training of this model; 0 for a model without training, or on a CPU."""
     return 0 if not model.is_network or model.training.device == "cpu" else model.training.devices
 
 
 def scoring_threads(model: Model, workflow: Any) -> int:
-    """Threads of a job that scores this model; workflow: Snakemake's.
+    """Threads of a job that scores this model. workflow: Snakemake's.
 
-    A method that is not trained takes one, so that several are scored side by side.
+    A method without training takes one thread, so that several are scored side by side.
     """
     return threads(model, workflow) if model.is_network else 1
 
 
 def scoring_gpus(models: Iterable[Model]) -> int:
-    """GPUs of a job that applies these models: one, if one of them may use it."""
+    """GPUs of a job that applies these models: one if one of them may use it."""
     return int(any(gpus(model) for model in models))
 
 
 def threads(model: Model, workflow: Any) -> int:
-    """CPU threads of a job that trains or scores a model; workflow: Snakemake's.
+    """CPU threads of a job that trains or scores a model. workflow: Snakemake's.
 
-    Where the run's jobs share this machine and its limit on `gpu` lets several of them have one, each takes its part
-    of the cores, so that they do run at once. On a cluster `cores` are those of one job.
+    If jobs share this machine, and the limit on `gpu` lets several run at once, each takes its part of the cores. On a
+    cluster, `cores` are those of one job.
     """
     if model.training.threads:
-        return model.training.threads
+        return max(model.training.threads, model.training.devices)  # each process has at least one
     limit, wanted = workflow.global_resources.get("gpu").value, gpus(model)
     shared = workflow.local_exec and not workflow.remote_exec and limit and wanted
     return max(1, workflow.cores * min(wanted, limit) // limit) if shared else workflow.cores
 
 
 def memory_mb(benchmark: Benchmark, model: Model, attempt: int = 1) -> int:
-    """Memory in MB, made from what MulSR's forward and backward pass were measured to take; more at each attempt.
+    """Memory in MB, by measurements of MulSR's forward and backward pass. It grows with each attempt.
 
-    Batch, patch, scale and width decide: 13 GB with the published ones.
+    Batch, patch, scale and width decide: 13 GB with the published values.
     """
     if model.weights is not None:
         return _BASE_MB * attempt
@@ -62,6 +62,6 @@ def memory_mb(benchmark: Benchmark, model: Model, attempt: int = 1) -> int:
 
 
 def runtime_minutes(model: Model, attempt: int = 1) -> int:
-    """Minutes: the model's budget and a reserve, or a day; a job that a scheduler ends resumes in the next attempt."""
+    """Minutes: the model's budget and a reserve, or a day. A job that a scheduler ends resumes in the next attempt."""
     budget = model.training.max_minutes
     return _MINUTES * attempt if budget is None else round(budget + _MORE_MINUTES) * attempt

@@ -17,6 +17,7 @@ from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash, settings_hash
 from hsisr.models import registry
 from hsisr.models.own import sources_of
+from hsisr.models.shipped import MADE, MADE_SCALES, made_model
 from hsisr.pipeline import paths
 from hsisr.pipeline.benchmark import Benchmark, Model
 from hsisr.pipeline.predictions import check_files, read_with
@@ -317,8 +318,13 @@ def plain(value: Any) -> Any:
 
 
 def _own_model(name: str) -> list[str]:
-    """The model file that a name stands for, which a training may make; none for an untrained method."""
+    """The model file that a name stands for, which a training may make; none for an untrained method.
+
+    Of weights that were made here, those of all scales: the images may be what says the scale.
+    """
     model = Path(name)
+    if name == MADE:
+        return [str(path) for path in map(made_model, MADE_SCALES) if path.is_file()]
     if str(model) in registry.names():
         return []
     return [str(model if model.suffix == ".safetensors" else model / "model.safetensors")]

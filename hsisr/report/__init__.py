@@ -1,4 +1,4 @@
-"""The report: what the results of all benchmarks say, on one page that opens from disk and asks no network."""
+"""The report: the results of all benchmarks on one page. The page opens from disk and needs no network."""
 
 import os
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ def build(
 ) -> None:
     """Write the report of evaluated benchmarks: `out` (HTML), and beside it `index.md`, `scores.csv` and `scores.tex`.
 
-    sweeps: names of the sweeps that it shows, below the benchmarks.
-    figures: folder for the plots and pictures as files of their own, a folder a benchmark; it is emptied first.
+    benchmarks: those to show. sweeps: names of the sweeps to show, below the benchmarks.
+    figures: folder for plots and pictures as files of their own, one folder for each benchmark; it is emptied first.
 
     Reads results/<benchmark>.json, results/<benchmark>/<model>.h5 and runs/<benchmark>/<model>/seed<k>/history.csv
-    below the current folder. The page holds everything it shows. To stay below about 25 MB it chooses how its
-    pictures are stored, and of how many pixels it holds spectra; it says both. Raises HsisrError for results that are
-    absent, damaged or made with other settings.
+    below the current folder. The page holds everything it shows. To stay below about 25 MB, it chooses a form for its
+    pictures, and a number of pixels whose spectra it holds; it states both. Raises HsisrError for results that are
+    missing, damaged or made with other settings.
     """
     if not benchmarks and not sweeps:
         raise HsisrError("nothing to report: the configuration names no benchmarks; add one under benchmarks:")
@@ -37,7 +37,7 @@ def build(
     sections, found, wavelengths_nm = [], {}, {}
     if figures is not None:
         export.start(figures)
-    for benchmark in benchmarks:  # one at a time: the pictures of one are in memory, of the others only their HTML
+    for benchmark in benchmarks:  # one at a time: only one benchmark's pictures are in memory
         read = content.read(benchmark, settings.scenes)
         section = page.section(read, share=1 / len(benchmarks))
         sections.append(section)

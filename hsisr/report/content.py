@@ -1,4 +1,4 @@
-"""What a benchmark's section of the report shows, read from results, previews and training histories."""
+"""The content of a benchmark's section in the report, read from results, previews and training histories."""
 
 import csv
 import itertools
@@ -22,9 +22,9 @@ from hsisr.report.pictures import Stretch
 class ModelView:
     """One model on one scene.
 
-    composite (H, W, 3) uint8; error (H, W) RMSE over bands; spectral_angle (H, W) degrees; spectra (n, bands) at
-    the scene's points; worst_point (row, column) of its largest error and worst_spectra (2, bands), its own and the
-    reference's there; samples (n, m, bands) on the scene's grid; band_psnr (bands,) dB.
+    composite: (H, W, 3) uint8. error: (H, W) RMSE over bands. spectral_angle: (H, W) degrees. spectra: (n, bands) at
+    the scene's points. worst_point: (row, column) of the largest error. worst_spectra: (2, bands), the model's and the
+    reference's there. samples: (n, m, bands) on the scene's grid. band_psnr: (bands,) dB.
     """
 
     composite: np.ndarray
@@ -39,12 +39,12 @@ class ModelView:
 
 @dataclass(frozen=True)
 class SceneView:
-    """One test scene or region: the LR image, the reference and every model's result on the reference's stretch.
+    """One test scene or region: LR image, reference and every model's result, all stretched like the reference.
 
-    lr (h, w, 3) and reference (H, W, 3) uint8; guide (H, W, 3) uint8 on its own stretch, or None;
-    points (n, 2) rows and columns; reference_spectra (n, bands).
-    sample_rows (n,), sample_columns (m,): of a grid of pixels; reference_samples (n, m, bands).
-    wavelengths_nm (bands,), or None if unknown; composite_bands: 0-based numbers of those shown as red, green, blue.
+    lr: (h, w, 3), reference: (H, W, 3) uint8. guide: (H, W, 3) uint8 with its own stretch, or None.
+    points: (n, 2) rows and columns. reference_spectra: (n, bands).
+    sample_rows (n,), sample_columns (m,): of a grid of pixels. reference_samples: (n, m, bands).
+    wavelengths_nm: (bands,), or None if unknown. composite_bands: 0-based numbers of the red, green and blue band.
     """
 
     name: str
@@ -63,7 +63,7 @@ class SceneView:
 
 @dataclass(frozen=True)
 class History:
-    """One training run: optimiser steps, mean loss since the row before, validation PSNR in dB; a value a row.
+    """One training run: optimiser steps, mean loss since the last row, validation PSNR in dB; one value a row.
 
     kept: row of the weights that were kept.
     """
@@ -78,7 +78,7 @@ class History:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything that one section shows. missing_histories: paths of training histories that are not there."""
+    """The content of one section. missing_histories: paths of missing training histories."""
 
     benchmark: Benchmark
     results: Results
@@ -88,11 +88,11 @@ class Content:
 
 
 def read(benchmark: Benchmark, most_scenes: int) -> Content:
-    """Read what the report shows of a benchmark: scores of all, pictures of the first `most_scenes` test scenes.
+    """Read the content for a benchmark: all scores, and pictures of the first `most_scenes` test scenes.
 
-    Without a reference there are no pictures.
-    Raises HsisrError, naming the file and the command that makes it, for results and previews that are absent,
-    damaged, or made with other settings. A training history may be absent: the page then says so.
+    Without a reference, there are no pictures.
+    Raises HsisrError, with the file and the command that makes it, for results and previews that are missing, damaged,
+    or made with other settings. A training history may be missing: the page then says so.
     """
     results = _results(benchmark)
     shown = [] if benchmark.convention is None else results.parts["test"][:most_scenes]

@@ -13,7 +13,7 @@ from hsisr.files import atomic_path, write_text
 from hsisr.report.figures import LINE_COLORS
 from hsisr.report.gallery import Row
 
-#: Side of a picture in a montage, at most; gap between pictures; height of a heading.
+#: In pixels: largest side of a picture in a montage, gap between pictures, height of a heading.
 _SIDE_PX, _GAP_PX, _HEADING_PX = 256, 6, 18
 
 #: Colours of the page's light theme.
@@ -21,7 +21,7 @@ _COLORS = {"--reference": "#b9b6af", "--muted": "#5b6067", "--rule": "#dbd8d1", 
 
 
 def start(folder: str | os.PathLike) -> None:
-    """Empty the folder of figures, so that none of an older report stays."""
+    """Empty the folder of figures, so that no figure of an older report stays."""
     shutil.rmtree(folder, ignore_errors=True)
     Path(folder).mkdir(parents=True)
 
@@ -39,8 +39,8 @@ def write(folder: str | os.PathLike, plots: Mapping[str, str], galleries: Mappin
 
 
 def standalone(svg: str) -> str:
-    """An SVG element of the page as a file: on white, in the colours of the light theme."""
-    svg = str(svg)  # marked as safe for HTML, it would be escaped here
+    """An SVG element of the page as a file: on white, with the colours of the light theme."""
+    svg = str(svg)  # a plain text: markup that is marked as safe would be escaped here
     for name, color in _COLORS.items():
         svg = svg.replace(f"var({name})", color)
     for index, (light, _) in enumerate(LINE_COLORS):
@@ -50,7 +50,7 @@ def standalone(svg: str) -> str:
 
 
 def montage(rows: Sequence[Row]) -> Image.Image:
-    """Composites and maps of a scene in one picture: a column an image, named above it, as on the page."""
+    """Composites and maps of a scene in one picture: one column for each image, with its name above, as on the page."""
     columns = [picture.column for picture in rows[0].pictures]
     height, width = _panel_size(rows[0].pictures[-1].image)
     sheet = Image.new(

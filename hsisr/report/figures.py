@@ -1,7 +1,7 @@
-"""Line plots of the report: matplotlib draws them, the page's style sheet colours them.
+"""Line plots of the report. matplotlib draws them, and the page's style sheet colours them.
 
-Each plot becomes an SVG element for use inside HTML. Colours in it are variables of the style sheet, so that one
-plot serves the light theme, the dark one and print; its text is text.
+Each plot becomes an SVG element inside HTML. Its colours are variables of the style sheet, so one plot serves the light
+theme, the dark theme and print. Its text stays text.
 """
 
 import io
@@ -41,8 +41,8 @@ def _cross(turned_degrees: float) -> np.ndarray:
     return np.concatenate([*turned, turned[0][:1]])
 
 
-#: Colours of models in light and in dark: each at least 3:1 against the page, apart from each other to
-#: colour-blind eyes as far as eight can be.
+#: Colours of models in light and in dark. Each has a contrast of at least 3:1 to the page. For colour-blind people,
+#: they differ from each other as much as eight colours can.
 LINE_COLORS = (
     ("#7a5195", "#b99bd6"),
     ("#0f7f78", "#4fc4ba"),
@@ -54,8 +54,8 @@ LINE_COLORS = (
     ("#6b5b4b", "#bfae9b"),
 )
 
-#: Shapes of the marks of models, each a closed outline in units of its half width: whoever does not tell the colours
-#: apart tells these.
+#: Shapes of the models' marks, as closed outlines in units of the half width. They serve readers who cannot tell the
+#: colours apart.
 MARKERS = (
     _polygon(12),
     _polygon(4, 45),
@@ -67,17 +67,19 @@ MARKERS = (
     _cross(0),
 )
 
-#: Marks along a line, about so many.
+#: Approximate number of marks along a line.
 MARKS = 5
 
-#: A step between neighbouring bands above this multiple of the usual one is a gap.
+#: A larger step between neighbouring bands, as a multiple of the usual step, is a gap.
 GAP = 2.5
 
 _REFERENCE = "#010101"
 _TEXT = "#020202"
 _RULE = "#030303"
 _PAPER = "#040404"
-_WIDTH_IN = 3.6
+_WIDTH_IN, _LEFT_IN, _RIGHT_IN = 3.6, 0.58, 0.08
+#: Width of a letter over the size of its font, at most; room for the name of an axis.
+_LETTER_EM, _NAME_PT = 0.62, 11
 _STYLE: "dict[RcKeyType, Any]" = {
     "svg.fonttype": "none",
     "svg.hashsalt": "hsisr",
@@ -110,9 +112,10 @@ _STYLE: "dict[RcKeyType, Any]" = {
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How a model is drawn in every plot.
+    """The style of a model in every plot.
 
-    index: its entry of LINE_COLORS and of MARKERS; dashed: methods without training; width: of its line in points.
+    index: of its colour in LINE_COLORS and its mark in MARKERS. dashed: for methods without training. width: of its
+    line in points.
     """
 
     index: int
@@ -121,32 +124,32 @@ class LineStyle:
 
     @property
     def color(self) -> str:
-        """Its colour in matplotlib's plots."""
+        """The model's colour in matplotlib's plots."""
         return LINE_COLORS[self.index][0]
 
     @property
     def css_color(self) -> str:
-        """Its colour in the page, which follows the theme."""
+        """The model's colour on the page. It follows the theme."""
         return f"var(--line-{self.index})"
 
     @property
     def marker(self) -> list[list[float]]:
-        """Its mark in the page: the outline, y pointing down."""
+        """The model's mark on the page: the outline, with y pointing down."""
         return [[round(float(x), 2), round(-float(y), 2)] for x, y in MARKERS[self.index]]
 
     @property
     def marker_path(self) -> str:
-        """Its mark as the path of an SVG."""
+        """The model's mark as an SVG path."""
         return f"M{'L'.join(f'{x:g} {y:g}' for x, y in self.marker)}Z"
 
     def marks(self, count: int) -> range:
-        """Which of so many points of its line bear its mark: other ones than those of its neighbours."""
+        """Which of `count` points on its line bear the mark. Each model uses other points than its neighbours."""
         step = max(1, count // MARKS)
         return range(min(step * (2 * self.index + 1) // (2 * len(MARKERS)), count - 1), count, step)
 
 
 def line_styles(networks: dict[str, bool]) -> dict[str, LineStyle]:
-    """Model -> style, by the order of the models. networks: model -> whether it is trained."""
+    """Model -> style, in the order of the models. networks: model -> whether it is trained."""
     return {
         name: LineStyle(index % len(LINE_COLORS), not trained, 1.5 if trained else 1.2)
         for index, (name, trained) in enumerate(networks.items())
@@ -154,9 +157,9 @@ def line_styles(networks: dict[str, bool]) -> dict[str, LineStyle]:
 
 
 def spectra(scene: SceneView, point: int, styles: dict[str, LineStyle], label: str) -> str:
-    """Reference and models at one marked pixel of a scene, and below what each model is off the reference, as SVG.
+    """Reference and models at one marked pixel of a scene, and below each model's difference to the reference, as SVG.
 
-    point: 0-based. label: what a screen reader says.
+    point: 0-based. styles: of the models. label: text for a screen reader.
     """
     reference = scene.reference_spectra[point]
     estimates = {name: view.spectra[point] for name, view in scene.models.items()}
@@ -171,7 +174,7 @@ def spectra(scene: SceneView, point: int, styles: dict[str, LineStyle], label: s
 
 
 def worst_spectrum(scene: SceneView, model: str, styles: dict[str, LineStyle], label: str) -> str:
-    """A model and the reference at the pixel where the model is furthest off, as SVG."""
+    """A model and the reference at the pixel with the model's largest error, as SVG."""
     estimate, reference = scene.models[model].worst_spectra
     with _figure() as (figure, (axes,)):
         _curve(axes, scene.wavelengths_nm, reference, color=_REFERENCE, linewidth=3.5, gid="m-reference")
@@ -183,7 +186,7 @@ def worst_spectrum(scene: SceneView, model: str, styles: dict[str, LineStyle], l
 def quality_against_time(
     points: dict[str, tuple[float, float]], heading: str, styles: dict[str, LineStyle], label: str
 ) -> str:
-    """A mark a model: seconds per megapixel and band on a logarithmic axis against a score, as SVG.
+    """One mark for each model: seconds per megapixel and band, on a logarithmic axis, against a score, as SVG.
 
     points: model -> (seconds, score). heading: of the score.
     """
@@ -193,7 +196,7 @@ def quality_against_time(
             style = styles[name]
             drawn: dict[str, Any] = {"color": style.color, "linestyle": "none", "clip_on": False, "gid": f"m-{name}"}
             axes.plot([seconds], [score], **drawn, **_mark(style, 7))
-            left = seconds < middle  # labels point to the middle, so that none leaves the figure
+            left = seconds < middle  # labels point to the middle, so none leaves the figure
             offset, side = ((6, 0), "left") if left else ((-6, 0), "right")
             axes.annotate(name, (seconds, score), offset, textcoords="offset points", ha=side, va="center")
         axes.set_xscale("log")
@@ -205,7 +208,7 @@ def quality_against_time(
 
 
 def seed_scores(seeds: dict[str, list[float]], heading: str, styles: dict[str, LineStyle], label: str) -> str:
-    """A row a model: a mark for the score of each seed, a stroke at their mean, as SVG. heading: of the score."""
+    """A row for each model: a mark for the score of each seed, a stroke at the mean, as SVG. heading: of the score."""
     with _rows(list(seeds)) as (figure, axes):
         for row, (name, scores) in enumerate(seeds.items()):
             style = styles[name]
@@ -219,7 +222,7 @@ def seed_scores(seeds: dict[str, list[float]], heading: str, styles: dict[str, L
 
 
 def chosen_bands(choices: dict[str, list[int]], wavelengths_nm: np.ndarray | None, label: str) -> str:
-    """A row of marks an image, one at each of its recommended bands, as SVG. choices: image -> 0-based bands."""
+    """One row of marks for each image, at its recommended bands, as SVG. choices: image -> 0-based bands."""
     with _rows(list(choices)) as (figure, axes):
         for row, bands in enumerate(choices.values()):
             places = np.asarray(bands) + 1.0 if wavelengths_nm is None else np.asarray(wavelengths_nm)[bands]
@@ -229,7 +232,7 @@ def chosen_bands(choices: dict[str, list[int]], wavelengths_nm: np.ndarray | Non
 
 
 def band_psnr(scene: SceneView, styles: dict[str, LineStyle], label: str) -> str:
-    """PSNR in dB of every band, a line a model, as SVG."""
+    """PSNR in dB of every band, one line for each model, as SVG."""
     with _figure() as (figure, (axes,)):
         _curves(axes, scene, {name: view.band_psnr for name, view in scene.models.items()}, styles)
         axes.set_ylabel("PSNR (dB)")
@@ -243,7 +246,7 @@ def by_band(
     styles: dict[str, LineStyle],
     label: str,
 ) -> str:
-    """A value of every band, a line a curve, as SVG. curves: name -> (bands,). heading: of the values."""
+    """Values of every band, one line for each curve, as SVG. curves: name -> (bands,). heading: of the values."""
     with _figure() as (figure, (axes,)):
         for name, values in curves.items():
             style = styles[name]
@@ -255,7 +258,7 @@ def by_band(
 
 
 def training_loss(histories: Sequence[History], styles: dict[str, LineStyle], label: str) -> str:
-    """Training loss against optimiser steps on a logarithmic axis, a line a run with a mark at its end, as SVG."""
+    """Training loss on a logarithmic axis against optimiser steps, one line a run with a mark at its end, as SVG."""
     with _figure() as (figure, (axes,)):
         for history in histories:
             _run(axes, history, history.loss, styles[history.model], marked=len(history.loss) - 1)
@@ -266,7 +269,7 @@ def training_loss(histories: Sequence[History], styles: dict[str, LineStyle], la
 
 
 def validation_psnr(histories: Sequence[History], styles: dict[str, LineStyle], label: str) -> str:
-    """Validation PSNR against optimiser steps, a line a run, a mark at the weights that were kept, as SVG."""
+    """Validation PSNR against optimiser steps, one line for each run, with a mark at the kept weights, as SVG."""
     with _figure() as (figure, (axes,)):
         for history in histories:
             _run(axes, history, history.validation_psnr, styles[history.model], marked=history.kept)
@@ -275,8 +278,8 @@ def validation_psnr(histories: Sequence[History], styles: dict[str, LineStyle], 
 
 
 def segments(wavelengths_nm: np.ndarray) -> list[slice]:
-    """Runs of bands that one line may join: where the wavelength steps back (the next spectrometer of a sensor
-    begins) or jumps (bands were removed), the line breaks. wavelengths_nm: (bands,), rising or falling."""
+    """Runs of bands that one line may join. The line breaks where the wavelength steps back (another spectrometer of
+    the sensor begins) or jumps (bands were removed). wavelengths_nm: (bands,), rising or falling."""
     steps = np.diff(wavelengths_nm)
     if (steps < 0).sum() > (steps > 0).sum():
         steps = -steps
@@ -304,7 +307,7 @@ def _curves(axes: Axes, scene: SceneView, curves: dict[str, np.ndarray], styles:
 
 
 def _name_bands(axes: Axes, wavelengths_nm: np.ndarray | None) -> None:
-    """The abscissa in nm; without wavelengths in numbers of bands, which are whole ones."""
+    """Label the abscissa in nm, or without wavelengths in whole numbers of bands."""
     axes.set_xlabel("Band" if wavelengths_nm is None else "Wavelength (nm)")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=wavelengths_nm is None))
 
@@ -312,7 +315,7 @@ def _name_bands(axes: Axes, wavelengths_nm: np.ndarray | None) -> None:
 def _curve(
     axes: Axes, wavelengths_nm: np.ndarray | None, values: np.ndarray, marked: Sequence[int] = (), **style: Any
 ) -> None:
-    """A line over the bands, which breaks where `segments` says; marked: bands that bear its mark."""
+    """A line over the bands, with breaks by `segments`. marked: bands with a mark."""
     positions = np.arange(1, len(values) + 1) if wavelengths_nm is None else wavelengths_nm
     x: list[float] = []
     y: list[float] = []
@@ -326,7 +329,7 @@ def _curve(
 
 
 def _run(axes: Axes, history: History, values: np.ndarray, style: LineStyle, marked: int) -> None:
-    """A line over the rows of a history, with a mark at one of them."""
+    """A line over the rows of a history, with a mark at one row."""
     axes.plot(
         history.steps,
         values,
@@ -338,19 +341,20 @@ def _run(axes: Axes, history: History, values: np.ndarray, style: LineStyle, mar
         markevery=[marked],
     )
     axes.set_xlabel("Optimiser step")
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
 def _mark(style: LineStyle, size: float) -> dict[str, Any]:
-    """A model's mark as arguments of matplotlib; size: its width in points."""
+    """A model's mark as arguments of matplotlib. size: its width in points."""
     shape = {"marker": MARKERS[style.index], "markersize": size}
-    return {**shape, "markeredgecolor": _PAPER, "markeredgewidth": 0.6}  # a rim, so that it stands out of the lines
+    return {**shape, "markeredgecolor": _PAPER, "markeredgewidth": 0.6}  # a rim separates the mark from the lines
 
 
 def _tick_logarithm(axis: Axis, values: Sequence[float]) -> None:
-    """Ticks of a logarithmic axis over some values: as many as there is room for, and never a single one."""
+    """Ticks of a logarithmic axis over some values: as many as fit, but at least two."""
     decades = np.log10(max(values) / min(values)) if values else 0.0
     if decades < 0.3:
-        axis.set_major_locator(MaxNLocator(4))  # so close together, they lie as on a common axis
+        axis.set_major_locator(MaxNLocator(4))  # close values look the same on a linear axis
     else:
         steps = ((0.8, (1, 1.5, 2, 3, 5, 7)), (1.5, (1, 2, 5)), (3, (1, 3)), (np.inf, (1,)))
         axis.set_major_locator(LogLocator(subs=next(subs for most, subs in steps if decades < most)))
@@ -359,7 +363,7 @@ def _tick_logarithm(axis: Axis, values: Sequence[float]) -> None:
 
 
 def _part_labels(axes: Axes) -> None:
-    """Move annotations up and down until none is printed over another."""
+    """Move annotations up and down until none overlaps another."""
     line = 1.15 * float(rcParams["font.size"])
     texts = [text for text in axes.texts if isinstance(text, Annotation)]
     heights = {id(text): float(axes.transData.transform(text.xy)[1]) * 72 / axes.figure.dpi for text in texts}
@@ -372,60 +376,74 @@ def _part_labels(axes: Axes) -> None:
 
 
 def _visible(values: np.ndarray, alone: bool) -> list[float]:
-    """The values; a single one twice: a line of no length with round ends is a dot, without SVG's markers and ids."""
+    """The values, but a single value twice: a line without length and with round ends is a dot, without SVG markers."""
     return [*values, *values] if alone else [*values]
 
 
 @contextmanager
 def _rows(names: list[str]) -> Iterator[tuple[Figure, Axes]]:
-    """A figure with a row a name, from top to bottom."""
+    """A figure with one row for each name, from top to bottom."""
     with _figure(height_in=0.75 + 0.22 * len(names)) as (figure, (axes,)):
         axes.set_yticks(range(len(names)), names)
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.grid(False)
         axes.tick_params(axis="y", labelsize=7.5)
-        figure.subplots_adjust(left=min(0.03 + 0.026 * max(map(len, names)), 0.5))
         yield figure, axes
 
 
 @contextmanager
 def _figure(height_in: float = 2.3, panels: tuple[int, ...] = (1,)) -> Iterator[tuple[Figure, list[Axes]]]:
-    """A figure in the style of the page; panels: heights of the axes, one below the other, sharing the abscissa."""
+    """A figure in the page's style. panels: heights of the axes, one below the other, with a common abscissa."""
     with rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_IN, height_in))
-        # fixed margins, in inches: matplotlib's own layout takes as long as all the drawing
-        margins = {"left": 0.58 / _WIDTH_IN, "right": 1 - 0.08 / _WIDTH_IN, "bottom": 0.42 / height_in}
-        grid = figure.subplots(
-            len(panels), sharex=True, squeeze=False, height_ratios=panels, gridspec_kw={**margins, "top": 0.97}
-        )
+        # fixed margins, in inches: matplotlib's own layout takes as long as the whole drawing
+        margins = {"left": _LEFT_IN / _WIDTH_IN, "right": 1 - _RIGHT_IN / _WIDTH_IN, "bottom": 0.42 / height_in}
+        figure.subplots_adjust(**margins, top=0.97)
+        grid = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=panels)
         axes = list(grid[:, 0])
         for panel in axes:
             panel.margins(x=0.01)
-            panel.yaxis.set_label_coords(-0.145, 0.5)
             panel.yaxis.set_major_locator(MaxNLocator(5 if panel is axes[0] else 3))
         axes[-1].xaxis.set_major_locator(MaxNLocator(5))
         yield figure, axes
 
 
+def _make_room(figure: Figure) -> None:
+    """Widen the left margin of a figure as its longest tick label needs, and put the names of its axes beside it.
+
+    Browsers set the text, so that its width can only be reckoned from the number of letters.
+    """
+    axes, width_pt = figure.axes, 72 * _WIDTH_IN
+    ticks = [panel.yaxis.get_major_formatter().format_ticks(panel.yaxis.get_majorticklocs().tolist()) for panel in axes]
+    longest = max(len(tick) for panel in ticks for tick in panel)
+    name_pt = _NAME_PT if any(panel.get_ylabel() for panel in axes) else 0
+    size_pt = float(axes[0].yaxis.get_ticklabels()[0].get_fontsize())
+    left_pt = min(max(72 * _LEFT_IN, name_pt + _LETTER_EM * size_pt * longest + _NAME_PT / 2), width_pt / 2)
+    figure.subplots_adjust(left=left_pt / width_pt)
+    for panel in axes:
+        panel.yaxis.set_label_coords((_NAME_PT - left_pt) / (width_pt - left_pt - 72 * _RIGHT_IN), 0.5)
+
+
 def _svg(figure: Figure, label: str) -> str:
+    _make_room(figure)
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
     return _for_html(stream.getvalue(), label)
 
 
 def _attributes(style: str) -> str:
-    """A style of matplotlib's as attributes of SVG, for the page allows no style but its own sheet."""
+    """A matplotlib style as SVG attributes: the page allows no style outside its own sheet."""
     found = ""
     for key, value in (part.split(":", 1) for part in style.split(";") if part.strip()):
         key, value = key.strip(), value.strip()
-        if key == "font":  # its family is that of the page
+        if key == "font":  # the page's own font family is used
             key, value = "font-size", value.split("px")[0].split()[-1]
         found += f' {key}="{value}"'
     return found
 
 
 def _for_html(svg: str, label: str) -> str:
-    """An SVG file of matplotlib's as an element of a page: no prolog, style or ids; colours by name."""
+    """An SVG file of matplotlib as an element of a page: no prolog, style or ids; colours by name."""
     svg = _inline_marks(svg[svg.index("<svg") :])
     svg = re.sub(r"<metadata>.*?</metadata>|<defs>.*?</defs>|<!--.*?-->", "", svg, flags=re.DOTALL)
     view_box = re.findall(r'viewBox="([^"]+)"', svg)[0]
@@ -434,7 +452,7 @@ def _for_html(svg: str, label: str) -> str:
     svg = re.sub(r' style="([^"]*)"', lambda style: _attributes(style[1]), svg)
     svg = re.sub(r' id="m-([^"]+)"', r' data-model="\1"', svg)
     svg = re.sub(r' (id|clip-path)="[^"]*"|<use [^>]*/>', "", svg)
-    # coordinates to a hundredth of a point; the text between tags stays as it is
+    # round coordinates to a hundredth of a point, but not the text between tags
     svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", tag[0]), svg)
     for index, (light, _) in enumerate(LINE_COLORS):
         svg = svg.replace(light, f"var(--line-{index})")
@@ -444,9 +462,9 @@ def _for_html(svg: str, label: str) -> str:
 
 
 def _inline_marks(svg: str) -> str:
-    """Marks as paths in their places: the names by which matplotlib repeats one would clash within a page.
+    """Replace marks by paths at their places. matplotlib repeats a mark by its id, and ids would clash on a page.
 
-    Ticks, which have no length here and are the only marks without a filling, are left out.
+    Ticks are left out. They have no length here, and are the only marks without a filling.
     """
     outlines = re.findall(r'<path id="(\w+)" d="([^"]*)"', svg)
     shapes = {name: " ".join(outline.split()) for name, outline in outlines}

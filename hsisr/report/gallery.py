@@ -1,4 +1,4 @@
-"""The pictures of a scene: composites on one contrast, maps of the error on one colour scale each."""
+"""The pictures of a scene: composites with one contrast, error maps with one colour scale, and angle maps likewise."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from hsisr.report.pictures import ColorScale
 
 #: Colour maps of the error and of the spectral angle.
 _ERROR_COLOURS, _ANGLE_COLOURS = "inferno", "viridis"
-#: One scale of each, for the colours alone.
+#: One scale for each colour map, for its colours only.
 MAP_SCALES = tuple(ColorScale(name, 1.0) for name in (_ERROR_COLOURS, _ANGLE_COLOURS))
 
 LR_INPUT, GUIDE, REFERENCE = "LR input", "Guide", "Reference"
@@ -17,7 +17,7 @@ LR_INPUT, GUIDE, REFERENCE = "LR input", "Guide", "Reference"
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: (H, W, 3) uint8, the column that it stands in, its alternative text, the number below it."""
+    """One picture: (H, W, 3) uint8, its column, its alternative text, and the number below it."""
 
     column: str
     image: np.ndarray
@@ -36,7 +36,7 @@ class Row:
 
 
 def rows(scene: SceneView, captions: dict[str, str]) -> list[Row]:
-    """Composites, error maps and spectral angle maps of a scene. captions: model -> what stands below its composite."""
+    """Composites, error maps and spectral angle maps of a scene. captions: model -> text below its composite."""
     errors = {model: view.error for model, view in scene.models.items()}
     angles = {model: view.spectral_angle for model, view in scene.models.items()}
     whole = {model: f"{np.sqrt(np.mean(np.square(values, dtype=float))):.4f}" for model, values in errors.items()}

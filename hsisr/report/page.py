@@ -1,4 +1,4 @@
-"""The page: sections of benchmarks put into the template, with style and script inside."""
+"""The page: the benchmarks' sections in the template, with style and script inside."""
 
 import base64
 import hashlib
@@ -22,19 +22,19 @@ from hsisr.report.figures import LINE_COLORS, LineStyle
 from hsisr.report.gallery import GUIDE, LR_INPUT, REFERENCE, Row
 from hsisr.report.pictures import Encoding, choose_encoding
 
-#: Scores of which the overview has a table each.
+#: Scores with a table of their own in the overview.
 OVERVIEW = ("psnr", "ssim", "sam", "ergas")
 
-#: Selection method -> what the page says of it.
+#: Selection method -> its name on the page.
 SELECTIONS_IN_WORDS = {
     "neighbourhood_grouping": "neighbourhood grouping",
     "entropy_and_correlation": "entropy and correlation",
 }
 
-#: How the pictures of the first screen are stored.
+#: Encoding of the pictures of the first screen.
 CARD_ENCODING = Encoding(90, 256)
 
-#: What the pictures of all benchmarks may take together; in base64 they grow by a third.
+#: Most bytes for the pictures of all benchmarks together. In base64, they grow by a third.
 PICTURE_BYTES = 13e6
 
 
@@ -48,7 +48,7 @@ class Plot:
 
 @dataclass(frozen=True)
 class Marker:
-    """A marked pixel: its number and its place in percent of the picture's height and width."""
+    """A marked pixel: its number, and its place in percent of the picture's height and width."""
 
     number: int
     top: float
@@ -59,8 +59,8 @@ class Marker:
 class SceneBlock:
     """One scene of a section.
 
-    key: the name by which the style sheet knows it. about: size and composite in words. height, width: of the
-    reference in pixels. best: the model of highest PSNR. probe: see `hsisr.report.probes`.
+    key: name of the scene in the style sheet. about: size and composite in words. height, width: of the reference in
+    pixels. best: the model with the highest PSNR. probe: see `hsisr.report.probes`.
     """
 
     name: str
@@ -77,12 +77,12 @@ class SceneBlock:
 
     @property
     def has_guide(self) -> bool:
-        """Whether the guide stands among its pictures."""
+        """Whether one of its pictures is the guide."""
         return GUIDE in self.columns
 
     @property
     def style(self) -> str:
-        """Its shape and its marked pixels, for the style sheet; the page allows no style elsewhere."""
+        """Rules for its shape and its marked pixels in the style sheet. The page allows no style elsewhere."""
         chosen = f'[data-scene="{self.key}"]'
         shape = f"{chosen} {{ --ratio: {self.width / self.height:.4f}; --columns: {len(self.columns)} }}"
         places = [
@@ -94,7 +94,7 @@ class SceneBlock:
 
 @dataclass(frozen=True)
 class CardPicture:
-    """One picture of a card. source: a `data:` address. value: what stands below its name, or nothing."""
+    """One picture of a card. source: a `data:` address. value: the text below its name; may be empty."""
 
     name: str
     source: str
@@ -104,7 +104,7 @@ class CardPicture:
 
 @dataclass(frozen=True)
 class Card:
-    """What the first screen says of a benchmark: its finding, pictures of its best result, how it was scored."""
+    """A benchmark on the first screen: its finding, pictures of its best result, and how it was scored."""
 
     name: str
     finding: str
@@ -114,8 +114,8 @@ class Card:
 
 @dataclass(frozen=True)
 class Section:
-    """One benchmark: its card; its HTML and its part of the style sheet; its plots by name (see
-    `hsisr.report.figures`); the pictures of its scenes."""
+    """One benchmark: its card, its HTML, its part of the style sheet, its plots by name (see `hsisr.report.figures`),
+    and the pictures of its scenes."""
 
     card: Card
     html: Markup
@@ -133,7 +133,7 @@ class Overview:
 
 
 def section(content: Content, share: float) -> Section:
-    """What the report shows of one benchmark; share: what it may take of PICTURE_BYTES and SPECTRA_BYTES, 0 to 1."""
+    """The section of one benchmark. share: its part of PICTURE_BYTES and SPECTRA_BYTES, 0 to 1."""
     benchmark, results = content.benchmark, content.results
     styles = figures.line_styles({name: model.is_network for name, model in benchmark.models.items()})
     stride = probes.choose_stride(content.scenes, probes.SPECTRA_BYTES * share)
@@ -185,7 +185,7 @@ def section(content: Content, share: float) -> Section:
 
 
 def sweep(name: str, result: Mapping[str, Any], picture: str) -> Markup:
-    """What the report shows of a sweep. picture: data URI of its map."""
+    """The part of the page about a sweep. picture: data URI of its map."""
     return _render(
         "sweep.html.j2",
         name=name,
@@ -199,9 +199,9 @@ def sweep(name: str, result: Mapping[str, Any], picture: str) -> Markup:
 def render(
     title: str, sections: Sequence[Section], benchmarks: Mapping[str, Results], swept: Mapping[str, Markup]
 ) -> str:
-    """The whole page. sections: from `section`, in the order of benchmarks. swept: sweep -> what `sweep` made of it.
+    """The whole page. sections: from `section`, in the order of benchmarks. swept: sweep -> HTML from `sweep`.
 
-    Its policy names the hashes of its one style sheet and its one script, so that nothing else can run or style it.
+    The page's policy names the hashes of its only style sheet and its only script, so nothing else can run or style it.
     """
     return document(
         "page.html.j2",
@@ -215,9 +215,10 @@ def render(
 
 
 def document(template: str, title: str, styles: Sequence[str], **values: object) -> str:
-    """A page of a template that extends base.html.j2, with the style and the script that all pages have inside it.
+    """A page from a template that extends base.html.j2, with the style and the script of all pages inside.
 
-    styles: rules of its own. values: what the template shows beside the title. Its policy as of `render`.
+    template: its name. title: of the page. styles: the page's own rules. values: for the template. Policy as in
+    `render`.
     """
     style, script = "\n".join([_colours(), _text("style.css"), *styles]), _text("page.js") + _text("probe.js")
     return _render(
@@ -233,7 +234,7 @@ def document(template: str, title: str, styles: Sequence[str], **values: object)
 
 
 def _overviews(benchmarks: Mapping[str, Results]) -> list[Overview]:
-    """Several benchmarks in one table, where they were scored alike: other numbers must not stand in one column."""
+    """Benchmarks in common tables, but only if they were scored alike: numbers in one column must be comparable."""
     groups: dict[str, dict[str, Results]] = {}
     for name, results in benchmarks.items():
         groups.setdefault(f"protocol {results.protocol}, {scoring_words(results)}", {})[name] = results
@@ -263,7 +264,7 @@ def _card(name: str, results: Results, scenes: Sequence[SceneBlock]) -> Card:
 
 
 def _colours() -> str:
-    """Colours of lines in both themes, and of maps, for the style sheet."""
+    """Colours of lines in both themes, and colours of maps, for the style sheet."""
     light, dark = (
         " ".join(f"--line-{index}: {pair[theme]};" for index, pair in enumerate(LINE_COLORS)) for theme in (0, 1)
     )
@@ -273,7 +274,7 @@ def _colours() -> str:
 
 
 def _policy_hash(text: str) -> str:
-    """The hash by which a page's policy allows an element of this text."""
+    """The hash of this text, by which a page's policy allows an element."""
     return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
@@ -329,7 +330,7 @@ def _worst(scene: SceneView, model: str, styles: dict[str, LineStyle]) -> Plot:
 
 
 def _seeds(results: Results, styles: dict[str, LineStyle]) -> Plot | None:
-    """What every seed scored, where a model was trained with several."""
+    """The scores of every seed, if a model was trained with several."""
     key = tables.leading_key(results)
     if not any(len(model.seeds) > 1 for model in results.models.values()):
         return None
@@ -343,7 +344,7 @@ def _seeds(results: Results, styles: dict[str, LineStyle]) -> Plot | None:
 
 
 def _quality(results: Results, styles: dict[str, LineStyle]) -> Plot | None:
-    """Quality against time, where both are known of several models."""
+    """Quality against time, if both are known for several models."""
     key = tables.leading_key(results)
     points = {}
     for name, model in results.models.items():
@@ -359,7 +360,7 @@ def _quality(results: Results, styles: dict[str, LineStyle]) -> Plot | None:
 
 
 def _band_plots(results: Results, wavelengths_nm: np.ndarray | None) -> list[Plot]:
-    """Where the recommended bands of the reference and of every model lie, a plot a selection method."""
+    """The recommended bands of the reference and of every model, one plot for each selection method."""
     plots = []
     for method, reference in results.reference_bands.items():
         choices = {"Reference": reference}

@@ -10,23 +10,23 @@ import numpy as np
 from matplotlib import colormaps
 from PIL import Image
 
-#: Share of each channel's values that the stretch leaves black, and saturated, in percent.
+#: Percent of each channel's values that the stretch turns black, and percent that it saturates.
 CLIPPED_PERCENT = 0.5
 
-#: Values are linear in light, screens are not: mid-tones are lifted, less than a photograph's, more than a map's.
+#: Values are linear in light, but screens are not. So mid-tones are lifted, less than in a photograph.
 GAMMA = 1.5
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """A map from values to 8 bits, channel by channel: low (3,) becomes 0, high (3,) becomes 255, GAMMA between."""
+    """A map from values to 8 bits, for each channel: low (3,) becomes 0, high (3,) becomes 255, with GAMMA between."""
 
     low: np.ndarray
     high: np.ndarray
 
     @classmethod
     def of(cls, composite: np.ndarray) -> "Stretch":
-        """The stretch of a composite (H, W, 3): between percentiles CLIPPED_PERCENT and 100 - CLIPPED_PERCENT."""
+        """The stretch of a composite (H, W, 3), between its percentiles CLIPPED_PERCENT and 100 - CLIPPED_PERCENT."""
         low, high = np.percentile(composite, [CLIPPED_PERCENT, 100 - CLIPPED_PERCENT], axis=(0, 1))
         return cls(low, np.maximum(high, low + 1e-6))
 
@@ -38,14 +38,14 @@ class Stretch:
 
 @dataclass(frozen=True)
 class ColorScale:
-    """Colours of a map: 0 is the first colour of a matplotlib colour map, `top` and all above it the last."""
+    """Colours of a map: 0 is the first colour of a matplotlib colour map; `top` and larger values are the last."""
 
     name: str
     top: float
 
     @classmethod
     def over(cls, name: str, maps: Sequence[np.ndarray]) -> "ColorScale":
-        """One scale for several maps: up to the 99.5th percentile of them all, rounded up to two digits."""
+        """One scale for several maps, up to the 99.5th percentile of all their values, rounded up to two digits."""
         top = max(float(np.percentile(np.stack(maps), 99.5)), 1e-9)
         digit = 10.0 ** (np.floor(np.log10(top)) - 1)
         return cls(name, float(np.ceil(top / digit - 1e-9) * digit))
@@ -66,14 +66,14 @@ class ColorScale:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How pictures are stored: as WebP of this quality (None: lossless), reduced to at most `side_px` a side."""
+    """Storage of pictures: WebP of this quality (None: lossless), reduced to at most `side_px` a side."""
 
     quality: int | None
     side_px: int
 
     @property
     def words(self) -> str:
-        """How the page tells it."""
+        """The encoding in words, for the page."""
         form = "without loss" if self.quality is None else f"at WebP quality {self.quality}"
         return f"Pictures are stored {form}; those of more than {self.side_px} pixels a side are reduced."
 
@@ -83,7 +83,7 @@ class Encoding:
         return f"data:image/webp;base64,{base64.b64encode(data).decode()}"
 
     def size_bytes(self, picture: np.ndarray) -> float:
-        """About what a picture takes when encoded, by its middle part."""
+        """Approximate size of an encoded picture, estimated from its middle part."""
         factor = self._factor(picture)
         top, left = (max(0, (side - factor * _SAMPLE_PX) // 2) for side in picture.shape[:2])
         sample = picture[top : top + factor * _SAMPLE_PX, left : left + factor * _SAMPLE_PX]
@@ -105,7 +105,7 @@ class Encoding:
         return stream.getvalue()
 
 
-#: From the most faithful to the smallest; the first one that fits is used.
+#: From the most faithful to the smallest. The first that fits is used.
 ENCODINGS = (
     Encoding(None, 1024),
     Encoding(95, 1024),
@@ -115,12 +115,12 @@ ENCODINGS = (
     Encoding(80, 128),
 )
 
-#: Side of the middle part by which the size of a picture is estimated.
+#: Side of the middle part that serves to estimate the size of a picture.
 _SAMPLE_PX = 96
 
 
 def choose_encoding(pictures: Sequence[np.ndarray], most_bytes: float) -> Encoding:
-    """The most faithful encoding in which pictures (H, W, 3) uint8 take about `most_bytes` at most."""
+    """The most faithful encoding in which the pictures (H, W, 3) uint8 take at most about `most_bytes`."""
     for encoding in ENCODINGS:
         if sum(map(encoding.size_bytes, pictures)) <= most_bytes:
             return encoding

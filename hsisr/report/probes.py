@@ -1,4 +1,4 @@
-"""Spectra of the pixels that a reader presses: the reference's and every model's, packed into the page."""
+"""Spectra of the pixels that a reader selects: those of the reference and of every model, packed into the page."""
 
 import base64
 import math
@@ -11,22 +11,22 @@ import numpy as np
 from hsisr.report.content import SceneView
 from hsisr.report.figures import LineStyle, segments
 
-#: What the spectra of all benchmarks may take together; in base64 they grow by a third.
+#: Most bytes for the spectra of all benchmarks together. In base64, they grow by a third.
 SPECTRA_BYTES = 4e6
 
 
 def choose_stride(scenes: Sequence[SceneView], most_bytes: float) -> int:
-    """Every how manyth pixel of the scenes' grids is shown, in rows and in columns, to take most_bytes at most."""
+    """Step between shown pixels of the scenes' grids, in rows and columns, so that they take at most most_bytes."""
     longest = max((side for scene in scenes for side in scene.reference_samples.shape[:2]), default=1)
     strides = range(1, longest + 1)
     return next((n for n in strides if sum(_size_bytes(scene, n) for scene in scenes) <= most_bytes), longest)
 
 
 def probe(scene: SceneView, stride: int, styles: Mapping[str, LineStyle]) -> dict[str, Any]:
-    """What the page's script needs to draw the spectra of a scene's pixels, as plain values for JSON.
+    """The data for the page's script to draw the spectra of a scene's pixels, as plain values for JSON.
 
-    stride: from `choose_stride`. styles: of the models. `spectra` holds a text for each pixel, row after row: the
-    base64 form of `pack`, the reference first and then the models in their order.
+    stride: from `choose_stride`. styles: of the models. `spectra` holds one text for each pixel, row after row: the
+    base64 form of `pack`, with the reference first and then the models in their order.
     """
     rows, columns = scene.sample_rows[::stride], scene.sample_columns[::stride]
     cubes = np.stack([scene.reference_samples, *(view.samples for view in scene.models.values())], axis=2)
@@ -50,7 +50,7 @@ def probe(scene: SceneView, stride: int, styles: Mapping[str, LineStyle]) -> dic
 def pack(spectra: np.ndarray) -> bytes:
     """Spectra (n, bands) of one pixel as bytes: low and step as float32, then 16-bit codes; all little-endian.
 
-    A value is low + code * step. The range is the pixel's own, so that dark pixels keep their digits.
+    A value is low + code * step. Each pixel has its own range, so dark pixels keep their digits.
     """
     low, high = float(spectra.min()), float(spectra.max())
     header = np.array([low, max((high - low) / 65535, 1e-12)], "<f4")
@@ -65,5 +65,5 @@ def _size_bytes(scene: SceneView, stride: int) -> int:
 
 
 def _line(name: str, style: LineStyle, bands: int) -> dict[str, Any]:
-    """A model's line: its style, and which bands bear its mark."""
+    """A model's line: its style, and the bands with a mark."""
     return {"name": name, "marker": style.marker, "marked": [*style.marks(bands)], **asdict(style)}

@@ -1,4 +1,4 @@
-"""Scores that papers print, to stand beside ours: theirs, and marked as theirs."""
+"""Scores printed in papers, shown beside our own and marked as published."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -9,9 +9,9 @@ import yaml
 
 @dataclass(frozen=True)
 class Published:
-    """What a paper says of a method. scores: by the names of our own; those that it does not give are absent.
+    """A paper's scores of a method. scores: by the names of our own; scores that the paper does not give are absent.
 
-    protocol, split: those of ours under which it was measured; None: another one, or not known.
+    protocol, split: our names of the paper's settings; None: other settings, or unknown ones.
     """
 
     method: str
@@ -24,9 +24,9 @@ class Published:
 
 
 def find_published(dataset: str, scale: int, guide: bool) -> list[Published]:
-    """Published scores on a data set at a scale, whatever the protocol; empty where none are known.
+    """Published scores on a data set at a scale, for any protocol; empty if none are known.
 
-    guide: of methods that have a sharp image of the same scene, or of those that have none.
+    guide: True for methods with a sharp image of the same scene, False for methods without.
     """
     name = f"{dataset}_x{scale}"
     return [

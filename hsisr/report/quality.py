@@ -1,4 +1,4 @@
-"""The quality page of one result: what its own inputs say of it, in the look of the report."""
+"""The quality page of one result, in the style of the report: does the result agree with its own inputs?"""
 
 import os
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from hsisr.evaluation import quality
 from hsisr.evaluation.quality import Agreement, Quality, blocks, spectrum
 from hsisr.files import write_text
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, filled, spread
+from hsisr.inference.images import Source, fill_invalid, spread_pieces
 from hsisr.models.windows import hr_spans
 from hsisr.report import figures, page
 from hsisr.report.gallery import GUIDE, LR_INPUT, Picture, Row
@@ -26,20 +26,20 @@ from hsisr.report.pictures import ColorScale, Stretch, choose_encoding
 from hsisr.report.tables import NOTHING, Cell, Column, Table
 from hsisr.scene import Scene
 
-#: LR pixels a side of the part that is shown, and places along an axis that are tried for it.
+#: Side of the shown part in LR pixels, and number of places tried for it along an axis.
 _SHOWN_LR_PX, _PLACES = 72, 3
-#: What all pictures together may take.
+#: Most bytes for all pictures together.
 _PICTURE_BYTES = 6e6
-#: A range of whose variance a guide that does not say what it sees explains less than this is a claim.
+#: For a guide without wavelengths: if it explains less than this part of a range's variance, detail there is a claim.
 _LITTLE = 0.5
-#: Red, green and blue of the second composite, and how far a band may lie from each.
+#: Red, green and blue of the second composite, and the largest distance of a band from each.
 _SWIR_NM, _TOLERANCE_NM = (2200.0, 1650.0, 860.0), 60.0
 _BICUBIC, _MAP_COLOURS = "Bicubic", "inferno"
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The pictures of the part that is shown. about: in words. height, width: in HR pixels."""
+    """The pictures of the shown part. about: in words. height, width: in HR pixels."""
 
     about: str
     height: int
@@ -53,15 +53,15 @@ class Gallery:
 
     @property
     def style(self) -> str:
-        """Its shape, for the style sheet."""
+        """Rules for its shape, for the style sheet."""
         shape = f"--ratio: {self.width / self.height:.4f}; --columns: {len(self.columns)}"
         return f'[data-scene="cut"] {{ {shape} }}'
 
 
 def writer(out: str | os.PathLike) -> Callable[[Feed, Scene, Scene | None], None]:
-    """What writes the page to `out`, given the images of a method and its result, for `super_resolve_file`.
+    """A function that writes the page to `out`, given a method's images and its result, for `super_resolve_file`.
 
-    Raises HsisrError for a file that does not end in .html or .htm.
+    Raises HsisrError if `out` does not end in .html or .htm.
     """
     if Path(out).suffix.lower() not in (".html", ".htm"):
         raise HsisrError(f"{out}: a page ends in .html; give it such a name")
@@ -73,9 +73,9 @@ def writer(out: str | os.PathLike) -> Callable[[Feed, Scene, Scene | None], None
 
 
 def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None) -> str:
-    """The page, as HTML that asks no network.
+    """The page, as HTML that needs no network. feed: the method's images. result: the written scene.
 
-    found: of `hsisr.evaluation.quality.measure`. sigma: standard deviations of the result, if they were asked for.
+    found: from `hsisr.evaluation.quality.measure`. sigma: standard deviations of the result; None without them.
     """
     shown = _gallery(feed, result, found, sigma)
     pictures = [picture.image for row in shown.rows for picture in row.pictures]
@@ -93,7 +93,7 @@ def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None
         index_words={name: spectrum.INDICES[name].words for name in found.indices},
         guide=_guide_table(feed, found),
         scores=_score_table(found),
-        sampled=_sampled(found),
+        sampled=_say_sampled(found),
         plots=_plots(feed, found),
         shown=shown,
         encoding=choose_encoding(pictures, _PICTURE_BYTES),
@@ -101,17 +101,17 @@ def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None
 
 
 def _finding(feed: Feed, found: Quality) -> str:
-    """The page in two sentences."""
+    """The page's summary in two sentences."""
     off = _percent(np.sqrt(np.mean(found.lr.rmse**2)) / abs(float(found.lr.mean.mean())))
-    how = "at the footprint that was measured" if found.measured else "at a footprint that is assumed"
-    said = f"Brought back to the LR image's pixels {how}, the result is off by {off} of the mean value (RMSE)."
+    footprint = "the measured footprint" if found.measured else "an assumed footprint"
+    said = f"Seen through {footprint} of an LR pixel, the result differs from the LR image by {off} of its mean (RMSE)."
     *others, last = [*_claims(feed, found)] or [""]
     claims = f"{', '.join(others)} and {last}" if others else last
     return f"{said} Detail in {claims} is a claim of the model." if claims else said
 
 
 def _facts(feed: Feed, result: Scene, found: Quality) -> list[tuple[str, str]]:
-    """(heading, text) of what the result was made of, and what was estimated."""
+    """(heading, text) of the result's inputs, and of the estimated properties."""
     scale, bands = feed.method.scale, feed.lr.shape[0]
     facts = [
         ("LR image", _image_words(feed.lr)),
@@ -122,10 +122,10 @@ def _facts(feed: Feed, result: Scene, found: Quality) -> list[tuple[str, str]]:
         ("Registration", _registration_words(feed, found)),
         (
             "Noise",
-            f"{found.noise:.3g} (standard deviation in the values' unit, taken to be white and alike in all bands)",
+            f"{found.noise:.3g} (standard deviation in the values' unit, if it is white and alike in all bands)",
         ),
-        ("Components", f"{found.components} of {bands} dimensions of the spectra stand out of the noise"),
-        ("Looked at", _sampled(found)),
+        ("Components", f"{found.components} of {bands} dimensions of the spectra are stronger than the noise"),
+        ("Looked at", _say_sampled(found)),
     ]
     acquired = feed.lr.scene.provenance.get("acquired")
     return facts[:1] + ([("Acquired", str(acquired))] if acquired else []) + facts[1:]
@@ -156,35 +156,35 @@ def _registration_words(feed: Feed, found: Quality) -> str:
         return "no guide"
     moved, unexplained = "", ""
     if found.offset is not None:
-        unexplained = f"{_percent(found.offset.unexplained)} of the guide is unexplained"
+        unexplained = f"the LR image does not explain {_percent(found.offset.unexplained)} of the guide"
     if any(feed.guide.shift_px):
         rows, columns = (shift / feed.method.scale for shift in feed.guide.shift_px)
-        moved = f"the guide was moved by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
+        moved = f"hsisr moved the guide by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
     if feed.guide.displacement is not None:
-        moved = f"the guide was moved from place to place by {feed.guide.displacement}; "
+        moved = f"hsisr moved the guide from place to place by {feed.guide.displacement}; "
     if found.offset is None:
-        return f"{moved}what is left could not be measured (too small, or without detail)"
+        return f"{moved}the remaining shift cannot be measured (too small, or without detail)"
     if not found.offset.trusted:
-        return f"{moved}what is left cannot be told ({unexplained})"
-    if feed.guide.displacement is not None:  # which says itself what is unexplained
-        return f"{moved}what is left is {found.offset}"
-    return f"{moved}what is left is {found.offset}; {unexplained}"
+        return f"{moved}the remaining shift is uncertain ({unexplained})"
+    if feed.guide.displacement is not None:  # it states the unexplained part itself
+        return f"{moved}the remaining shift is {found.offset}"
+    return f"{moved}the remaining shift is {found.offset}; {unexplained}"
 
 
-def _sampled(found: Quality) -> str:
+def _say_sampled(found: Quality) -> str:
     if found.sampled.share >= 1:
         return "the whole scene"
     return f"{len(found.sampled)} blocks spread over the scene, {_percent(found.sampled.share)} of it"
 
 
 def _claims(feed: Feed, found: Quality) -> dict[str, str]:
-    """Ranges of the spectrum of which the guide sees nothing, or little where it does not say what it sees, and why."""
+    """Ranges that the guide does not see (or explains little, if it states no wavelengths), with the reason."""
     centres, claims = feed.lr.wavelengths_nm, {}
     if centres is None or found.explained is None:
         return {}
     for name, places in spectrum.ranges(centres, len(centres)).items():
         share = float(np.mean(np.clip(found.explained[places], 0, 1)))
-        if found.guide_reach_nm is not None and not _seen(centres[places], found):
+        if found.guide_reach_nm is not None and not _count_seen(centres[places], found):
             claims[name] = f"outside of the guide's range, {_span_words(found.guide_reach_nm)}"
         elif found.guide_reach_nm is None and share < _LITTLE:
             claims[name] = f"the guide explains {_percent(share)} of it at LR"
@@ -192,7 +192,7 @@ def _claims(feed: Feed, found: Quality) -> dict[str, str]:
 
 
 def _has_reach(feed: Feed, found: Quality) -> bool:
-    """Whether both images say which wavelengths they see."""
+    """Whether both images state their wavelengths."""
     return feed.lr.wavelengths_nm is not None and found.guide_reach_nm is not None
 
 
@@ -200,14 +200,14 @@ def _span_words(span_nm: tuple[float, float]) -> str:
     return f"{span_nm[0]:.0f} to {span_nm[1]:.0f} nm"
 
 
-def _seen(centres_nm: np.ndarray, found: Quality) -> int:
-    """How many of these bands lie within the guide's reach."""
+def _count_seen(centres_nm: np.ndarray, found: Quality) -> int:
+    """Number of these bands within the guide's reach."""
     low, high = found.guide_reach_nm or (np.inf, -np.inf)
     return int(((centres_nm >= low) & (centres_nm <= high)).sum())
 
 
 def _range_table(feed: Feed, found: Quality) -> Table:
-    """LR consistency by range of the spectrum."""
+    """LR consistency for each range of the spectrum."""
     centres, rows = feed.lr.wavelengths_nm, {}
     has_reach = _has_reach(feed, found)
     for name, places in spectrum.ranges(centres, feed.lr.shape[0]).items():
@@ -225,7 +225,7 @@ def _range_table(feed: Feed, found: Quality) -> Table:
         if found.explained is not None:
             cells.append(Cell(_percent(float(np.mean(np.clip(found.explained[places], 0, 1))))))
         if centres is not None and has_reach:
-            cells.append(Cell(f"{_seen(centres[places], found)} of {len(places)}"))
+            cells.append(Cell(f"{_count_seen(centres[places], found)} of {len(places)}"))
         rows[name] = cells
     columns = [Column("Bands"), Column("Mean of LR"), Column("RMSE", "lower"), Column("RMSE, of mean", "lower")]
     columns.append(Column("Worst band", "lower"))
@@ -269,7 +269,7 @@ def _agreement_cells(agreement: Agreement, channel: int) -> list[Cell]:
 
 
 def _score_table(found: Quality) -> Table | None:
-    """D_lambda, D_s and QNR, a row a convention."""
+    """D_lambda, D_s and QNR, one row for each convention."""
     rows = {}
     for name, ending in (
         ("Measured footprint" if found.measured else "Assumed footprint", ""),
@@ -302,14 +302,14 @@ def _plots(feed: Feed, found: Quality) -> list[Plot]:
 
 
 def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> Gallery:
-    """Before and after, of the part of the scene where most pixels have data."""
+    """Before and after, for the part of the scene with most valid pixels."""
     scale = feed.method.scale
     rows, columns = _place(feed)
     block = blocks.read(feed, Source(result, "result"), found.footprint, rows, columns)
     low_valid = feed.lr.window(rows, columns)[1]
     composites = _composites(feed)
     used = sorted({band for bands in composites for band in bands})
-    low = filled(block.low[used], low_valid)
+    low = fill_invalid(block.low[used], low_valid)
     after = f"{feed.method.name} x{scale}"
     coarse = low_valid.repeat(scale, axis=0).repeat(scale, axis=1)
     images = {
@@ -324,7 +324,7 @@ def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> 
         places = [used.index(band) for band in bands]
         stretch = _stretch(low[places], low_valid)
         pictures = [
-            Picture(name, _shown(image[places], valid, stretch), f"{name}: {words}")
+            Picture(name, _picture(image[places], valid, stretch), f"{name}: {words}")
             for name, (image, valid) in images.items()
         ]
         if feed.guide is not None and not shown:
@@ -338,18 +338,18 @@ def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> 
 
 
 def _place(feed: Feed) -> tuple[blocks.Span, blocks.Span]:
-    """The part that is shown, in LR pixels: of a few that are spread over the scene, one with the most data."""
+    """The shown part, in LR pixels: of a few parts spread over the scene, the one with the most data."""
     height, width = feed.lr.shape[1:]
     places = [
         (rows, columns)
-        for rows in spread(height, _PLACES, _SHOWN_LR_PX)
-        for columns in spread(width, _PLACES, _SHOWN_LR_PX)
+        for rows in spread_pieces(height, _PLACES, _SHOWN_LR_PX)
+        for columns in spread_pieces(width, _PLACES, _SHOWN_LR_PX)
     ]
     return max(places, key=lambda place: feed.lr.window(place[0], place[1], slice(0, 1))[1].mean())
 
 
 def _composites(feed: Feed) -> list[list[int]]:
-    """Bands, among the good ones, shown as red, green and blue: in natural colours or infrared, and of the SWIR."""
+    """Good bands for red, green and blue: one composite in natural colours or infrared, and one of the SWIR."""
     centres, count = feed.lr.wavelengths_nm, feed.lr.shape[0]
     if centres is None:
         return [spread_bands(count) if count > 2 else [0, 0, 0]]
@@ -372,7 +372,7 @@ def _band_words(bands: list[int], image: Source) -> str:
 
 
 def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Picture:
-    """The guide, on its own stretch."""
+    """The guide, with its own stretch."""
     assert feed.guide is not None
     scale, source = feed.method.scale, feed.guide.source
     values, valid = feed.guide.window(*hr_spans(rows, columns, scale))
@@ -381,21 +381,21 @@ def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Pictu
     if centres is not None and len(values) > 2:
         bands = nearest_bands(centres, NATURAL_NM)
     words = _band_words(bands[:1] if len(set(bands)) == 1 else bands, source)
-    return Picture(GUIDE, _shown(values[bands], valid, _stretch(values[bands], valid)), f"{GUIDE}: {words}", words)
+    return Picture(GUIDE, _picture(values[bands], valid, _stretch(values[bands], valid)), f"{GUIDE}: {words}", words)
 
 
 def _stretch(image: np.ndarray, valid: np.ndarray) -> Stretch:
-    """The stretch of the valid pixels (h, w) of an image (3, h, w); of all, where none is valid."""
+    """The stretch of the valid pixels (h, w) of an image (3, h, w); of all pixels, if none is valid."""
     return Stretch.of(np.moveaxis(image[:, valid] if valid.any() else image.reshape(3, -1), 0, -1)[None])
 
 
-def _shown(image: np.ndarray, valid: np.ndarray, stretch: Stretch) -> np.ndarray:
+def _picture(image: np.ndarray, valid: np.ndarray, stretch: Stretch) -> np.ndarray:
     """An image (3, h, w) as a picture, black where it has no data."""
     return np.where(valid[..., None], stretch(np.moveaxis(image, 0, -1)), np.uint8(0))
 
 
 def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
-    """Where the result does not agree with the LR image. level: mean of the LR image."""
+    """Map of the differences between result and LR image. level: mean of the LR image."""
     error = np.sqrt(((block.degraded - block.low) ** 2).mean(axis=0)) / level
     error = 100 * np.where(block.seen, error, 0)
     colours = ColorScale.over(_MAP_COLOURS, [error])
@@ -411,7 +411,7 @@ def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
 
 
 def _sigma_map(feed: Feed, sigma: Scene, rows: blocks.Span, columns: blocks.Span, level: float, after: str) -> Row:
-    """How far the result may be off. level: mean of the LR image."""
+    """Map of the result's standard deviation. level: mean of the LR image."""
     place = [slice(*span) for span in hr_spans(rows, columns, feed.method.scale)]
     values = sigma.stored[:, *place][feed.lr.good]
     deviation = 100 * np.nan_to_num(np.sqrt((values**2).mean(axis=0)), nan=0.0) / level

@@ -1,4 +1,4 @@
-"""The rule graph: which steps made a result, how often each ran, and which of them read what others made."""
+"""The rule graph: the steps behind a result, how often each ran, and which step reads another's files."""
 
 import re
 from collections import Counter
@@ -13,13 +13,13 @@ from hsisr.pipeline.steps import Step
 #: Sizes in the drawing, in pixels.
 _BOX_WIDTH, _BOX_HEIGHT, _GAP_WIDTH, _GAP_HEIGHT, _TIP = 104, 24, 14, 20, 4
 
-#: Pattern of a file of a data set -> the step that makes it, of the configuration and the data set.
+#: Pattern of a data set's file -> the step that makes it, from the configuration and the data set.
 _OF_DATA_SET: Mapping[str, Callable[[Config, str], Step]] = {
     paths.RAW: steps.fetching,
     paths.SCENE: steps.conversion,
     paths.SPLIT: steps.splitting,
 }
-#: Pattern of a file of a benchmark -> the step that makes it, of the benchmark and the other parts of the file's name.
+#: Pattern of a benchmark's file -> the step that makes it, from the benchmark and the other parts of the file name.
 _OF_BENCHMARK: Mapping[str, Callable[..., Step]] = {
     paths.PAIR: steps.pairing,
     paths.PATCHES: steps.cutting,
@@ -32,12 +32,12 @@ _OF_BENCHMARK: Mapping[str, Callable[..., Step]] = {
     paths.RUNTIME: steps.costing,
     paths.RESULTS: steps.merging,
 }
-#: Wildcard -> what it may be, where other files could be taken for those of its pattern.
+#: Wildcard -> its allowed texts, where its pattern could match other files.
 _WILDCARDS = {"model": "[a-z0-9-]+"}
 
 
 def rules_of(benchmark: Benchmark) -> tuple[dict[str, int], set[tuple[str, str]]]:
-    """Rule -> how often it runs for a benchmark's results; and which rule (first) makes what another (second) reads."""
+    """Rule -> how often it runs for a benchmark's results; and pairs (rule, other rule that reads its files)."""
     found: dict[tuple[str, ...], Step] = {}
     links: set[tuple[str, str]] = set()
     waiting = [(benchmark.path(paths.RESULTS), "")]
@@ -47,7 +47,7 @@ def rules_of(benchmark: Benchmark) -> tuple[dict[str, int], set[tuple[str, str]]
         if made is None:  # the user's own file
             continue
         job, step = made
-        if reader and reader != step.name:  # results of folds make results
+        if reader and reader != step.name:  # results of folds make other results
             links.add((step.name, reader))
         if job not in found:
             found[job] = step
@@ -56,19 +56,19 @@ def rules_of(benchmark: Benchmark) -> tuple[dict[str, int], set[tuple[str, str]]
 
 
 def direct(links: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The links that no longer way replaces, sorted."""
+    """The links without those that a longer way replaces, sorted."""
     links = set(links)
     return sorted((a, b) for a, b in links if not any(first == a and b in reachable(c, links) for first, c in links))
 
 
 def reachable(start: str, links: Iterable[tuple[str, str]]) -> set[str]:
-    """Everything that links lead to from a start."""
+    """Everything that a chain of links reaches from a start."""
     found = {b for a, b in links if a == start}
     return found.union(*(reachable(b, links) for b in found))
 
 
 def places(names: Iterable[str], links: Iterable[tuple[str, str]]) -> dict[str, tuple[int, int]]:
-    """Name -> row and column: a row for each number of steps before, below the first step that it reads from."""
+    """Name -> row (number of steps before it) and column (that of the first step it reads from, or the next free)."""
     depth = dict.fromkeys(names, 0)
     for _ in depth:
         for a, b in links:
@@ -83,7 +83,7 @@ def places(names: Iterable[str], links: Iterable[tuple[str, str]]) -> dict[str, 
 
 
 def draw(jobs: Mapping[str, int], links: Iterable[tuple[str, str]], title: str) -> str:
-    """The graph as an SVG element in the colours of the page, of what `rules_of` found. title: for a screen reader."""
+    """The graph of `rules_of` as an SVG element in the page's colours. title: for a screen reader."""
     shown = direct(links)
     corner = {
         name: (1 + column * (_BOX_WIDTH + _GAP_WIDTH), 1 + row * (_BOX_HEIGHT + _GAP_HEIGHT))
@@ -97,7 +97,7 @@ def draw(jobs: Mapping[str, int], links: Iterable[tuple[str, str]], title: str) 
     for a, b in shown:
         x0, y0 = corner[a][0] + _BOX_WIDTH // 2, corner[a][1] + _BOX_HEIGHT
         x1, y1 = corner[b][0] + _BOX_WIDTH // 2, corner[b][1] - _TIP
-        down = corner[b][1] - _GAP_HEIGHT  # straight down beside other boxes, and across in the last gap
+        down = corner[b][1] - _GAP_HEIGHT  # straight down beside other boxes, then across in the last gap
         middle = (down + y1) / 2
         line = f"M{x0} {y0}V{down}C{x0} {middle:g} {x1} {middle:g} {x1} {y1}"
         parts.append(f'<path d="{line}" fill="none" stroke="var(--muted)"/>')
@@ -111,7 +111,7 @@ def draw(jobs: Mapping[str, int], links: Iterable[tuple[str, str]], title: str) 
 
 
 def _maker(benchmark: Benchmark, file: str) -> tuple[tuple[str, ...], Step] | None:
-    """The job that makes a file, by its rule and the parts of its name, and its step; None where no step makes it."""
+    """The job that makes a file, by its rule and the parts of its name, and its step; None if no step makes it."""
     scored = (*benchmark.scored, benchmark)
     known = {one.name: one for one in (*(each.trained_on for each in scored), *scored)}
     for pattern, of_data_set in _OF_DATA_SET.items():
@@ -127,7 +127,7 @@ def _maker(benchmark: Benchmark, file: str) -> tuple[tuple[str, ...], Step] | No
 
 
 def _match(pattern: str, file: str) -> dict[str, str] | None:
-    """Wildcard -> what stands for it in a file's name, in their order; None where the pattern is another."""
+    """Wildcard -> its text in a file's name, in their order; None if the pattern does not match."""
     escaped = re.escape(pattern).replace(r"\{", "{").replace(r"\}", "}")
     expression = re.sub(r"{(\w+)}", lambda part: f"(?P<{part[1]}>{_WILDCARDS.get(part[1], '[^/]+')})", escaped)
     match = re.fullmatch(expression, file)

@@ -1,4 +1,4 @@
-"""What the report shows of a sweep: a table with the worst place of the grid, and the map."""
+"""A sweep in the report: a table with the worst place of the grid, and the map."""
 
 import base64
 import os
@@ -12,7 +12,7 @@ from hsisr.report.tables import NOTHING, Cell, Column, Table, ranks_of
 
 
 def table(result: Mapping[str, Any]) -> Table:
-    """Models against mean, worst and best over the grid, the leaders marked, and where the worst place is."""
+    """For each model, mean, worst and best over the grid, with the leaders marked, and the worst place."""
     models = result["models"]
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     columns = []
@@ -30,7 +30,7 @@ def table(result: Mapping[str, Any]) -> Table:
 
 
 def picture(path: str | os.PathLike) -> str:
-    """The map as a data URI. Raises HsisrError if it is not there."""
+    """The map as a data URI. Raises HsisrError if the file is missing."""
     try:
         content = Path(path).read_bytes()
     except OSError as error:
@@ -39,7 +39,7 @@ def picture(path: str | os.PathLike) -> str:
 
 
 def refusals(result: Mapping[str, Any]) -> list[str]:
-    """Why models refused places of the grid, a line a reason."""
+    """The reasons why models refused places of the grid, one line for each reason."""
     found: dict[str, int] = {}
     for entry in result["grid"]:
         for model, reason in entry["refused"].items():

@@ -1,4 +1,4 @@
-"""Tables of scores: what stands in each cell and which cells lead; for the page, as Markdown and as CSV."""
+"""Tables of scores: the text of each cell and the leading cells; for the page, as Markdown and as CSV."""
 
 import csv
 import io
@@ -16,25 +16,25 @@ from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text
 from hsisr.models.registry import entry
 from hsisr.report.published import Published, find_published
 
-#: Marks of the two leading values, as papers do: best bold, second underlined.
+#: Marks of the two leading values, as in papers: best bold, second underlined.
 BEST, SECOND = "best", "second"
 
-#: What stands where a model has nothing to show, such as the parameters of a classical method.
+#: Text of a cell without a value, such as the parameters of a classical method.
 NOTHING = "\u2013"
 
-#: Scores by which models are ordered in words: the first one that a benchmark has.
+#: Scores that rank models in words. The first that a benchmark has is used.
 _LEADING = ("psnr", "qnr", "consistency_lr")
 
 _COLUMNS = {**COLUMNS, **FULL_COLUMNS}
 
-#: Rows of the classification table that are no model's.
+#: Rows of the classification table that belong to no model.
 REFERENCE_ROW, LR_ROW = "Reference", "LR, interpolated"
 
-#: Classifier, band selection -> what the page calls it.
+#: Classifier, band selection -> name on the page.
 CLASSIFIERS = {"svm": "SVM", "forest": "Forest"}
 SELECTIONS = {"neighbourhood_grouping": "Grouping", "entropy_and_correlation": "Entropy"}
 
-#: Kind of division, accuracy -> what the page calls it.
+#: Kind of division, accuracy -> name on the page.
 _ACCURACIES = (
     ("blocks", "oa", "OA"),
     ("blocks", "aa", "AA"),
@@ -48,7 +48,7 @@ _PERCENT_DECIMALS = 1
 class Cell:
     """One cell: its text, a smaller addition (such as a spread), and a mark (BEST, SECOND or none).
 
-    order: the number by which it sorts, where its text does not begin with it.
+    order: the number to sort by, if the text does not begin with it.
     """
 
     text: str
@@ -59,7 +59,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's heading; direction: `higher` or `lower` if that is better, else empty."""
+    """A column's heading. direction: `higher` or `lower` if that is better, else empty."""
 
     heading: str
     direction: str = ""
@@ -67,7 +67,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of scores. rows: heading of the row -> cells, one a column."""
+    """A table of scores. rows: heading of the row -> cells, one for each column."""
 
     caption: str
     corner: str
@@ -76,24 +76,24 @@ class Table:
 
 
 def keys(results: Results) -> list[str]:
-    """The scores that some model has, in the order in which tables show them."""
+    """The scores that at least one model has, in the order of tables."""
     means = [model.mean for model in results.models.values()]
     return [key for key in columns_of(results) if any(value(mean, key) is not None for mean in means)]
 
 
 def leading_key(results: Results) -> str:
-    """The score by which models are ordered in words."""
+    """The score that ranks models in words."""
     found = keys(results)
     return next(key for key in _LEADING if key in found)
 
 
 def value(scores: Mapping[str, float | None], key: str) -> float | None:
-    """A score, infinity where PSNR is none in the file (identical images), None where a model has no such score."""
+    """A score. A PSNR of None in the file is infinity (identical images). None if a model has no such score."""
     return math.inf if key == "psnr" and key in scores and scores[key] is None else scores.get(key)
 
 
 def scores(results: Results) -> Table:
-    """Models against scores; the spread over folds, or of networks over several seeds, stands beside the score."""
+    """Scores of the models. The spread over folds, or over a network's seeds, stands beside the score."""
     models = results.models
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     for key in keys(results):
@@ -107,7 +107,7 @@ def scores(results: Results) -> Table:
 
 
 def costs(results: Results) -> Table:
-    """Models against what they cost: size, training, and inference on the test part and per million values."""
+    """Costs of the models: size, training, and inference on the test part and per million values."""
     columns = [
         "Parameters",
         "Steps",
@@ -122,8 +122,8 @@ def costs(results: Results) -> Table:
 
 
 def published_scores(results: Results) -> Table | None:
-    """Our models above what papers print for this data set and scale, those of the same protocol first; None where
-    nothing is known."""
+    """Our models above the papers' scores for this data set and scale, with those of the same protocol first; None if
+    no such scores are known."""
     theirs = rivals(results)
     if not theirs:
         return None
@@ -141,9 +141,9 @@ def published_scores(results: Results) -> Table | None:
 
 
 def rivals(results: Results) -> list[Published]:
-    """What papers print for this data set and scale, of methods that are given as much as ours: a guide, or none.
+    """The papers' scores for this data set and scale, of methods with the same inputs as ours: a guide, or none.
 
-    Those of the results' own protocol come first, and where they name their test scenes, stand alone.
+    Those of the results' own protocol come first. If they name their test scenes, the others are left out.
     """
     guide = results.response is not None or any(entry(model.base).needs_guide for model in results.models.values())
     found = find_published(results.dataset, results.scale, guide)
@@ -154,8 +154,8 @@ def rivals(results: Results) -> list[Published]:
 
 
 def missing_scenes(results: Results) -> str:
-    """How the test scenes differ from those of the published rows of the same protocol, in a sentence; empty where
-    they are the same, or where those are not known."""
+    """In one sentence, how the test scenes differ from those of published rows with the same protocol. Empty if they
+    are the same, or if the papers' scenes are unknown."""
     rows = [paper for paper in rivals(results) if paper.protocol == results.protocol]
     split = next((paper.split for paper in rows if paper.split is not None), None)
     if split is None:
@@ -173,9 +173,9 @@ def missing_scenes(results: Results) -> str:
 
 
 def classification(results: Results) -> Table | None:
-    """Images against accuracies of land-cover classes; None where nothing was classified.
+    """Accuracies of land-cover classes for each image; None if nothing was classified.
 
-    The reference stands on top and does not compete; of the others the leaders are marked.
+    The reference comes first and does not compete. Among the others, the leaders are marked.
     """
     if results.classification is None or not results.classification.reference:
         return None
@@ -196,7 +196,7 @@ def classification(results: Results) -> Table | None:
 
 
 def bands(results: Results, wavelengths_nm: Sequence[float] | np.ndarray | None) -> Table | None:
-    """Models against overlap and distance of their recommended bands to the reference's; None without any."""
+    """For each model, overlap and distance between its recommended bands and the reference's; None without any."""
     rows: dict[str, list[Cell]] = {name: [] for name, model in results.models.items() if model.bands}
     if not rows:
         return None
@@ -213,7 +213,7 @@ def bands(results: Results, wavelengths_nm: Sequence[float] | np.ndarray | None)
 
 
 def scenes(results: Results, key: str) -> Table:
-    """Scenes against models for one score, the leaders of each scene marked."""
+    """One score of each scene and model, with the leaders of each scene marked."""
     models = results.models
     rows = {}
     for scene in next(iter(models.values())).scenes:
@@ -225,7 +225,7 @@ def scenes(results: Results, key: str) -> Table:
 
 
 def overview(benchmarks: Mapping[str, Results], key: str = "psnr") -> Table:
-    """Benchmarks against models for one score, the leaders of each benchmark marked."""
+    """One score of each benchmark and model, with the leaders of each benchmark marked."""
     names = list(dict.fromkeys(name for results in benchmarks.values() for name in results.models))
     rows = {}
     for benchmark, results in benchmarks.items():
@@ -237,10 +237,10 @@ def overview(benchmarks: Mapping[str, Results], key: str = "psnr") -> Table:
 
 
 def ranks(values: Mapping[str, float | None], key: str, spreads: Mapping[str, float] | None = None) -> dict[str, str]:
-    """Name -> BEST or SECOND among values of one score, by the rounded numbers that the reader sees.
+    """Name -> BEST or SECOND among values of one score, by the rounded numbers on the page.
 
-    Equal numbers share their rank, None has none. Of a single number nothing leads. spreads: standard deviations over
-    seeds or folds; numbers that differ by no more than the spread of their difference share their rank too.
+    Equal numbers share their rank. None has no rank. A single number does not lead. spreads: standard deviations over
+    seeds or folds. Numbers also share their rank if they differ by no more than the spread of their difference.
     """
     _, decimals, higher = _COLUMNS[key]
     known = {name: number if higher else -number for name, number in values.items() if number is not None}
@@ -248,12 +248,12 @@ def ranks(values: Mapping[str, float | None], key: str, spreads: Mapping[str, fl
 
 
 def ranks_of(values: Mapping[str, float], decimals: int, higher: bool) -> dict[str, str]:
-    """As `ranks`, of numbers that no results file knows."""
+    """As `ranks`, for numbers that are not in results files."""
     return _leaders({name: number if higher else -number for name, number in values.items()}, decimals)
 
 
 def _leaders(values: Mapping[str, float], decimals: int, spreads: Mapping[str, float] | None = None) -> dict[str, str]:
-    """As `ranks`, of numbers of which higher ones are better."""
+    """As `ranks`, for numbers that are better if they are higher."""
     left = {name: round(number, decimals) for name, number in values.items()}
     spread = spreads or {}
     marks: dict[str, str] = {}
@@ -270,7 +270,7 @@ def _leaders(values: Mapping[str, float], decimals: int, spreads: Mapping[str, f
 
 
 def text(scores: Mapping[str, float | None], key: str) -> str:
-    """A score as it is printed, NOTHING where a model has no such score."""
+    """A printed score; NOTHING if a model has no such score."""
     return NOTHING if value(scores, key) is None else score_text(scores[key], _COLUMNS[key][1], key)
 
 
@@ -296,7 +296,7 @@ def markdown(
 ) -> str:
     """The score tables of all benchmarks and sweeps as Markdown: best in bold, second underlined.
 
-    wavelengths_nm: benchmark -> those of its bands, or None. sweeps: name -> `hsisr.report.sweeps.table`.
+    wavelengths_nm: benchmark -> wavelengths of its bands, or None. sweeps: name -> `hsisr.report.sweeps.table`.
     """
     parts = [f"# {_markdown_text(title)}"]
     for name, results in benchmarks.items():
@@ -347,7 +347,7 @@ def latex(benchmarks: Mapping[str, Results]) -> str:
 
 
 def scores_csv(benchmarks: Mapping[str, Results]) -> str:
-    """Every score of every scene as CSV, a row a benchmark, model and scene; full precision."""
+    """Every score of every scene as CSV, one row for each benchmark, model and scene, with full precision."""
     found = list(dict.fromkeys(k for r in benchmarks.values() for m in r.models.values() for k in m.mean))
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -365,7 +365,7 @@ def _direction(key: str) -> str:
 
 
 def _spread(model: ModelResult) -> Mapping[str, float | None]:
-    """Standard deviations over folds, else over seeds; none where there is only one."""
+    """Standard deviations over folds, else over seeds; empty if there is only one."""
     if model.folds:
         return model.fold_std
     return model.seed_std if len(model.seeds) > 1 else {}
@@ -391,12 +391,12 @@ def _costs(model: ModelResult) -> list[Cell]:
 
 
 def _amount(number: float | None, words: Callable[[float], str]) -> Cell:
-    """A number in words, or NOTHING; it sorts by the number."""
+    """A number in words, or NOTHING. The cell sorts by the number."""
     return Cell(NOTHING) if number is None else Cell(words(number), order=float(number))
 
 
 def _with_prefix(number: float) -> str:
-    """Three digits and a prefix: 1,250,000 is `1.25 M`."""
+    """A number with three digits and a prefix: 1,250,000 is `1.25 M`."""
     for prefix, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g} {prefix}"
@@ -422,7 +422,7 @@ def _markdown_table(table: Table) -> str:
 
 
 def _markdown_text(text: str) -> str:
-    """A text that Markdown shows as it is."""
+    """A text that Markdown shows unchanged."""
     return re.sub(r"([\\`*{}\[\]<>#|!&~])", r"\\\1", printable(text))
 
 

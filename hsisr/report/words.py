@@ -1,24 +1,24 @@
-"""What was compared, in words: the facts at the head of a benchmark's section."""
+"""The comparison in words: the facts at the head of a benchmark's section."""
 
 from collections.abc import Sequence
 
 from hsisr import datasets
 from hsisr.degrade.response import load_response
 from hsisr.evaluation.results import Results
-from hsisr.evaluation.table import columns_of, meaning
+from hsisr.evaluation.table import columns_of, leading_key, leading_models, meaning
 from hsisr.metrics import find_convention
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report import tables
 
-#: Names listed before a long part is cut short.
+#: Most names in a list. A longer list is cut.
 _MOST_NAMES = 24
 
-#: Models named after the leading one.
+#: Most models that are named after the leading one.
 _MOST_FOLLOWERS = 3
 
 
 def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
-    """(heading, text) of everything that defines the benchmark."""
+    """(heading, text) of all facts that define the benchmark."""
     scale = results.scale
     found = [
         ("Scale", f"{scale}: one pixel of the input covers {scale} x {scale} of the result"),
@@ -29,7 +29,7 @@ def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
     headings = {"train": "Training", "validation": "Validation", "test": "Test", "unlabelled": "Unlabelled"}
     imported = [f"{name}: {model.weights['file']}" for name, model in results.models.items() if model.weights]
     if imported:
-        found.append(("Imported weights", f"{', '.join(imported)}; not trained here, on what its authors say"))
+        found.append(("Imported weights", f"{', '.join(imported)}; trained by its authors, on data that they name"))
     parts = benchmark.parts
     if benchmark.folds:
         found.append(("Folds", folds(benchmark)))
@@ -40,27 +40,30 @@ def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
 
 
 def folds(benchmark: Benchmark) -> str:
-    """Which scenes each fold of a cross-validation tests."""
+    """The test scenes of each fold of a cross-validation."""
     count, seed = len(benchmark.folds), benchmark.choice.fold_seed
     tested = [", ".join(item.name for item in fold.parts["test"]) for fold in benchmark.folds]
     said = "; ".join(f"{number}: {names}" for number, names in enumerate(tested, start=1))
-    return f"{count}, dealt with seed {seed}; each tests what the others train and validate on. {said}"
+    return f"{count}, dealt with seed {seed}; each tests the scenes on which the others train and validate. {said}"
 
 
 def finding(results: Results) -> str:
-    """Who leads and who follows, and what that means."""
+    """Which models lead and follow, and what this means."""
     key = tables.leading_key(results)
     heading, _, higher = columns_of(results)[key]
     values = {name: tables.value(model.mean, key) for name, model in results.models.items()}
     known = {name: value for name, value in values.items() if value is not None}
     order = sorted(known, key=lambda name: known[name], reverse=higher)
     said = [f"{name} {tables.text(results.models[name].mean, key)}{' dB' if key == 'psnr' else ''}" for name in order]
-    followers = f", then {', '.join(said[1 : 1 + _MOST_FOLLOWERS])}" if len(said) > 1 else ""
-    return f"Best {heading.removesuffix(' dB')}: {said[0]}{followers}. {meaning(results)}"
+    leaders = len(leading_models(results)) if key == leading_key(results) else 1
+    followers = ", ".join(said[leaders : leaders + _MOST_FOLLOWERS])
+    if key == leading_key(results):  # its leaders stand in the sentence
+        return f"{meaning(results)} Next: {followers}." if followers else meaning(results)
+    return f"Best {heading}: {said[0]}{', then ' if followers else ''}{followers}. {meaning(results)}"
 
 
 def guide(benchmark: Benchmark) -> str:
-    """Where the sharp image beside the LR image comes from."""
+    """The origin of the sharp image beside the LR image."""
     rule = benchmark.rule
     has_own = datasets.entry(benchmark.dataset, benchmark.config.datasets).guide is not None
     if rule.real_guide and benchmark.response is None and has_own:
@@ -72,7 +75,7 @@ def guide(benchmark: Benchmark) -> str:
 
 
 def convention(name: str | None) -> str:
-    """The metric convention and what it fixes."""
+    """The metric convention and its rules."""
     if name is None:
         return "no reference: the result is compared with its inputs, at their resolutions"
     return f"convention {name}: {find_convention(name).description}"

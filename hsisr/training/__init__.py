@@ -1,18 +1,18 @@
-"""Training: from a patch file to finished weights, resumable at any moment.
+"""Training: from a patch file to finished weights. A run can be stopped and resumed at any moment.
 
-`train` and `train_one` train what a configuration describes; `fit` trains any network on a patch file:
+`train` and `train_one` train the networks of a configuration. `fit` trains any network on a patch file:
 
     patches = PatchFile("data/patches/cave_x8/train.h5")
     outcome = fit(network, patches, "runs/mine", Training(epochs=None, max_steps=1000))
 
-Afterwards `network` holds the weights; the same call, after an interruption, goes on where it was.
+Afterwards, `network` holds the weights. After an interruption, the same call resumes.
 """
 
 from typing import TYPE_CHECKING
 
 from hsisr.lazy_names import loader
 
-#: Public name -> module that defines it; torch loads with them, when a name is first used.
+#: Public name -> its module. A module, and torch with it, loads when one of its names is first used.
 _PUBLIC = {
     "Outcome": "hsisr.training.fitting",
     "choose_device": "hsisr.devices",

@@ -14,8 +14,8 @@ from hsisr.samples import Sample
 class Batch:
     """Samples as tensors: lr (N, bands, p, p), guide (N, G, sp, sp) or None, hr (N, bands, sp, sp) or None.
 
-    first, total: where its samples stand among all of the batch, of which several processes or steps of accumulation
-    take a share each; total None: these are all.
+    first, total: several processes, or steps of accumulation, may each take a share of a batch. first: number of this
+    share's first sample in the whole batch. total: samples of the whole batch; None: this is the whole batch.
     """
 
     lr: Tensor
@@ -26,12 +26,12 @@ class Batch:
 
     @property
     def samples(self) -> int:
-        """Of all of the batch."""
+        """Number of samples in the whole batch."""
         return len(self.lr) if self.total is None else self.total
 
     @property
     def rows(self) -> slice:
-        """Its samples among all of the batch."""
+        """The place of its samples in the whole batch."""
         return slice(self.first, self.first + len(self.lr))
 
     @classmethod
@@ -47,7 +47,7 @@ class Batch:
         return cls(lr, stack(guides) if guides else None, stack(references) if references else None)
 
     def shares(self, count: int) -> list["Batch"]:
-        """The batch in so many equal parts, in order."""
+        """The batch in `count` equal parts, in order."""
         if count == 1:
             return [self]
         size = len(self.lr) // count

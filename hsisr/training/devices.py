@@ -27,26 +27,26 @@ _PRECISIONS: dict[int | str, Literal["32-true", "bf16-mixed", "16-mixed"]] = {
 }
 
 
-#: Processes that prepare batches where nobody says how many: more than these read faster than a GPU learns.
+#: Default number of processes that prepare batches. More of them would read faster than a GPU learns.
 _MOST_WORKERS = 8
 
 
 def workers(training: Training, threads: int, device: torch.device) -> int:
-    """Processes that prepare batches for a process that has `threads`."""
+    """Processes that prepare batches for a training process with `threads` threads."""
     if training.workers is not None:
         return training.workers
-    # on a CPU they would only take threads from the network
+    # on a CPU, they would take threads from the network
     return min(_MOST_WORKERS, max(0, threads - 1)) if device.type == "cuda" else 0
 
 
 @contextmanager
 def equal_runs(device: torch.device) -> Iterator[None]:
-    """Equal runs give equal results on the device in here; afterwards PyTorch's switches are as they were."""
+    """In this block, equal runs give equal results on the device. Afterwards, PyTorch's settings are restored."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(True, warn_only=True)
     try:
-        # where PyTorch only warns, the gradients of its other kinds of attention on a GPU differ from run to run
+        # PyTorch only warns here: the gradients of its other kinds of attention on a GPU differ from run to run
         with sdpa_kernel(SDPBackend.MATH) if device.type == "cuda" else nullcontext():
             yield
     finally:
@@ -54,11 +54,12 @@ def equal_runs(device: torch.device) -> Iterator[None]:
 
 
 def launch(training: Training, function: Callable, *args: Any) -> Any:
-    """Call function(fabric, *args) in every process that the section `training` asks for; returns the first's result:
+    """Call function(fabric, *args) in every process that the section `training` asks for. Returns the first's result:
     tensors, numbers and text, and dictionaries and tuples of them.
 
-    One process is this one. Several CPU processes or GPUs of one node are started here, unless torchrun or srun have
-    started them. Raises HsisrError as `function` does, and for devices that are not there or cannot do it.
+    If one process is enough, it is this one. Several CPU processes, or GPUs of one node, are started here, unless
+    torchrun or srun have started them. Raises HsisrError as `function` does, and for devices that are missing or cannot
+    do the work.
     """
     started = _launcher_environment()
     if training.devices * training.nodes == 1 or started is not None:
@@ -70,12 +71,12 @@ def launch(training: Training, function: Callable, *args: Any) -> Any:
         )
     errors = multiprocessing.get_context("spawn").SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="hsisr-") as folder:
-        result = os.path.join(folder, "result.pt")  # a queue would wait for us to empty it, and we for the process
+        result = os.path.join(folder, "result.pt")  # with a queue, we would wait for the process and the process for us
         try:
             with _signals_passed_on():
-                launch_all: Callable[..., Any] = _fabric(training, None).launch  # whose types forget the arguments
+                launch_all: Callable[..., Any] = _fabric(training, None).launch  # its types lose the arguments
                 launch_all(_in_process, errors, result, _Call(function, args))
-        except Exception as error:  # a process has ended with an error: torch tells it as a text with a traceback
+        except Exception as error:  # an error in a process: torch reports it as a text with a traceback
             if errors.empty():
                 raise
             kind, message = errors.get()
@@ -84,7 +85,7 @@ def launch(training: Training, function: Callable, *args: Any) -> Any:
 
 
 class _Call:
-    """A function and its arguments, into which fabric does not look: it refuses frozen dataclasses among them."""
+    """A function and its arguments, hidden from fabric, which refuses frozen dataclasses among arguments."""
 
     def __init__(self, function: Callable, args: tuple) -> None:
         self.function, self.args = function, args
@@ -92,7 +93,7 @@ class _Call:
 
 def _in_process(fabric: "Fabric", errors: Any, result: str, call: _Call) -> None:
     try:
-        args = copy.deepcopy(call.args)  # tensors came in memory that all processes share
+        args = copy.deepcopy(call.args)  # tensors arrive in memory that all processes share
         found = call.function(fabric, *args)
         if fabric.is_global_zero:
             torch.save(found, result)
@@ -102,7 +103,7 @@ def _in_process(fabric: "Fabric", errors: Any, result: str, call: _Call) -> None
 
 
 def _launcher_environment() -> Any:
-    """Environment of a launcher that has started several processes; None if nobody has."""
+    """The environment of a launcher that has started several processes; None without a launcher."""
     from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 
     if TorchElasticEnvironment.detect():
@@ -139,11 +140,11 @@ def _fabric(training: Training, started: Any) -> "Fabric":
 
 
 def _on_gpu(training: Training) -> bool:
-    """Whether a GPU is to be used. Raises HsisrError if one is asked for and there is none."""
+    """Whether to use a GPU. Raises HsisrError if the user asks for one and there is none."""
     if training.device == "cpu" or (training.device == "auto" and not torch.cuda.is_available()):
         return False
     if not torch.cuda.is_available():
-        choose_device(training.device, "training.device")  # says so
+        choose_device(training.device, "training.device")  # raises the error
     if ":" in training.device and training.devices * training.nodes > 1:
         raise HsisrError(
             f"training.device: {training.device!r} names one GPU and training.devices {training.devices}; "
@@ -154,7 +155,7 @@ def _on_gpu(training: Training) -> bool:
 
 @contextmanager
 def _signals_passed_on() -> Iterator[None]:
-    """Pass SIGINT and SIGTERM on to the processes that train, which save and end; we wait for them."""
+    """Pass SIGINT and SIGTERM on to the training processes. They save and end, and this process waits for them."""
 
     def pass_on(number: int, frame: Any) -> None:
         for child in multiprocessing.active_children():

@@ -1,4 +1,4 @@
-"""The training loop: batches in, optimiser steps, validation, a state to resume from, the finished model out."""
+"""The training loop: it takes batches, makes optimiser steps, validates, saves its state, and ends with the model."""
 
 import math
 import time
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """A training run that can stop after any optimiser step and go on from there with the same result.
+    """A training run. It can stop after any optimiser step and resume with the same result.
 
-    fabric: device, precision and processes. model: the network, on the device. patches: the labelled samples, feed:
-    their batches. objective: what is done with a batch of them. identity: what makes the run this one, plain values; a
-    state of another one is not used. unreadable: classes whose source it lacks. validate: PSNR in dB of the validation
-    part, called with a network; None: there is none.
-    export: called with a path and a network, to write a checkpoint; None: none are written.
+    fabric: device, precision and processes. model: the network, on the device. patches: the labelled samples. feed:
+    their batches. objective: turns a batch into losses. identity: plain values that identify the run; a state with
+    another identity is not used. unreadable: classes without a readable source. validate: returns the PSNR in dB of a
+    network on the validation part; None without such a part.
+    export: writes a network as a checkpoint to a path; None: no checkpoints.
     """
 
     fabric: "Fabric"
@@ -58,7 +58,7 @@ class Run:
     steps_of_batch: int = 0
     step: int = 0
     seconds: float = 0.0
-    #: Of `max_minutes`, the part that is used up; the same in all processes.
+    #: The used part of `max_minutes`, the same in all processes.
     time_used: float = 0.0
     best_psnr: float = -math.inf
     best_step: int = 0
@@ -72,10 +72,10 @@ class Run:
             self.model.parameters(),
             lr=settings.learning_rate,
             betas=(settings.beta1, settings.beta2),
-            fused=settings.precision != "fp16",  # the fused form unscales gradients itself, too late for clipping
+            fused=settings.precision != "fp16",  # the fused form unscales gradients only after the clipping
         )
         prepared = self.fabric.setup_optimizers(optimiser)
-        assert not isinstance(prepared, tuple)  # one was given
+        assert not isinstance(prepared, tuple)  # only one was given
         self.optimiser = prepared
         self.average = None if settings.ema_decay is None else Average(self.model, settings.ema_decay)
         self.losses = Losses()
@@ -91,9 +91,9 @@ class Run:
         self._saved = self._clock = time.monotonic()
 
     def train(self) -> None:
-        """Train to the end; afterwards the model holds the selected weights.
+        """Train to the end. Afterwards, the model holds the selected weights.
 
-        Raises Interrupted after SIGINT or SIGTERM, and HsisrError if the loss is no number or the disk is full.
+        Raises Interrupted after SIGINT or SIGTERM, and HsisrError if the loss is not finite or the disk is full.
         """
         self._resume()
         with self.stop, Progress(self.total_steps, self.step, self.device, self.fabric.is_global_zero) as self.progress:
@@ -116,18 +116,18 @@ class Run:
 
     @property
     def network(self) -> nn.Module:
-        """The network that is validated and kept: the one that is trained, or its moving average."""
+        """The network that is validated and kept: the trained one, or its moving average."""
         return self.model if self.average is None else self.average.network
 
     @property
     def epoch(self) -> float:
-        """Epochs done, with the fraction of the one under way."""
+        """Finished epochs, with the fraction of the present one."""
         done = self.steps_of_batch and self.steps_of_batch / self._steps_in_batch()
         return (self.batch + done) * self.training.batch_size / self.samples_per_epoch
 
     @property
     def finished(self) -> bool:
-        """Whether training has come to its end: of its steps, its time or its patience."""
+        """Whether training has reached its end: by steps, time or patience."""
         patience = self.training.patience_validations
         tired = patience is not None and self.validations_since_best >= patience
         return self.step >= self.total_steps or self.time_used >= 1 or tired
@@ -149,7 +149,7 @@ class Run:
                 break
 
     def _take_step(self, losses: Iterable[tuple[str, Tensor]], shares: int) -> None:
-        """One move of the optimiser. Until it moves, all that has changed can be put back."""
+        """One optimiser step. Until the optimiser changes the weights, every change can be undone."""
         self._before = Before(self.model, self.device)
         self.optimiser.zero_grad(set_to_none=True)
         taken: list[tuple[str, Tensor]] = []
@@ -157,7 +157,7 @@ class Run:
             losses = iter(losses)
             while True:
                 with self.fabric.autocast():
-                    found = next(losses, None)  # computes it
+                    found = next(losses, None)  # computes the next loss
                 if found is None:
                     break
                 name, loss = found
@@ -179,7 +179,7 @@ class Run:
             self.average.update(self.model, self.step + 1)
 
     def _after_step(self) -> None:
-        """What is due after a step, at a moment from which the run could go on."""
+        """The work after a step, at a moment from which the run could resume."""
         now = time.monotonic()
         self.seconds, self._clock = self.seconds + now - self._clock, now
         if self.fabric.world_size == 1:
@@ -195,7 +195,7 @@ class Run:
             self._save()
 
     def _record(self, losses: list[tuple[str, Tensor]]) -> None:
-        """Take note of the losses of a step. Raises HsisrError if one is no number."""
+        """Record the losses of a step. Raises HsisrError if one is not finite."""
         try:
             self.losses.add(losses, self.step, self.batch)
         except NotFinite as error:
@@ -225,10 +225,10 @@ class Run:
         return self.objective.step_count(self.model, self.patches.bands, self._epoch_of_batch())
 
     def _count_steps(self) -> int:
-        """Optimiser steps of the whole run; objectives that start or stop make their number differ between batches."""
+        """Optimiser steps of the whole run. Their number differs between batches if objectives start or stop."""
         settings = self.training
         if settings.epochs is None:
-            assert settings.max_steps is not None  # one of the two is given
+            assert settings.max_steps is not None  # either steps or epochs are given
             return settings.max_steps
         epochs_per_batch = settings.batch_size / self.samples_per_epoch
         batches = round(settings.epochs / epochs_per_batch, 9)
@@ -254,7 +254,7 @@ class Run:
         )
 
     def _validation_due(self) -> bool:
-        """After the batch in which a multiple of `validate_every_steps` was reached, and at the end."""
+        """Whether to validate: after the batch that reaches a multiple of `validate_every_steps`, and at the end."""
         done = self.history.rows[-1][0] if self.history.rows else 0
         if self.finished:
             return self.step > done
@@ -271,13 +271,13 @@ class Run:
                 psnr = self.validate(self.network) if self.fabric.is_global_zero else 0.0
                 psnr = self.fabric.broadcast(psnr)
             self.model.train()
-            self._before.restore(self.model)  # validation leaves no trace in what follows
+            self._before.restore(self.model)  # validation must not change later steps
         self._before = None
         self._keep(psnr)
         self._add_row(psnr)
 
     def _keep(self, psnr: float | None) -> None:
-        """Keep the weights if they are the best ones so far."""
+        """Keep the weights if they are the best so far."""
         better = psnr is not None and psnr > self.best_psnr
         self.validations_since_best = 0 if better or psnr is None else self.validations_since_best + 1
         if psnr is not None and better:
@@ -308,7 +308,7 @@ class Run:
         return _copy_weights(self.network)
 
     def _leave(self) -> None:
-        """Save and end, from wherever a signal came. Raises Interrupted."""
+        """Save and end, wherever the signal came. Raises Interrupted."""
         if self._before is not None:
             self._before.restore(self.model)
         self._save()
@@ -353,7 +353,7 @@ class Run:
         self._at_row = (self.epoch * self.samples_per_epoch, self.seconds)
 
 
-#: Attributes of a run that its state holds beside weights and optimiser.
+#: Attributes of a run that its state holds, beside weights and optimiser.
 _PROGRESS = (
     "batch",
     "steps_of_batch",

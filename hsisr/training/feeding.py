@@ -1,4 +1,4 @@
-"""Batches by number, made ahead by worker processes: the same ones whatever the number of workers."""
+"""Batches by number, prepared by worker processes. The batches do not depend on the number of workers."""
 
 import itertools
 import os
@@ -17,30 +17,30 @@ from hsisr.training.batches import Batch
 
 #: Batches that each worker keeps ready.
 PREFETCHED = 2
-#: Where workers put batches, and the part of it that we may fill. Containers often have 64 MiB of it.
+#: The place of the workers' batches, and the part of it that hsisr may fill. Containers often have only 64 MiB there.
 SHARED_MEMORY, _SHARED_PART = "/dev/shm", 0.8
-#: Batches beside those that workers keep ready: the one in use, and the one on its way to the GPU.
+#: Further batches in memory: the one in use, and the one on its way to the GPU.
 _IN_USE = 2
 
 
 @dataclass(frozen=True)
 class Share:
-    """The part of every batch that one of several processes takes: number `rank` of `of` equal ones."""
+    """The part of every batch for one of several processes: number `rank` of `of` equal parts."""
 
     rank: int = 0
     of: int = 1
 
 
 class Feed:
-    """The batches of a run, by number; asked for in order, they are ready when they are needed.
+    """The batches of a run, by number. If they are asked for in order, they are ready in time.
 
-    patches: where samples come from. size: samples in a batch, over all processes. workers: processes that read and
-    degrade; 0: the caller's. A worker hands tensors over in shared memory; nothing is copied in the caller. Where that
-    has no room for so many workers, there are fewer, and a line says so. Batch k holds samples k * size to
-    (k + 1) * size, so that a run resumes at any of them.
+    patches: the source of samples. size: samples in a batch, over all processes. workers: processes that read and
+    degrade; 0: the caller does so. Workers hand tensors over in shared memory, and the caller copies nothing. If this
+    memory is too small for all workers, there are fewer, and a line says so. Batch k holds the samples k * size to
+    (k + 1) * size, so a run can resume at any batch.
     """
 
-    #: The feeds of this process that use that memory.
+    #: The feeds of this process that use shared memory.
     _all: "weakref.WeakSet[Feed]" = weakref.WeakSet()
 
     def __init__(self, patches: TrainingSamples, size: int, workers: int = 0, share: Share | None = None) -> None:
@@ -56,7 +56,7 @@ class Feed:
         """This process's share of batch `number`, on a device."""
         if self._batch is None or number != self._number:
             if self._ahead is None or number != self._number + 1:
-                self._ahead = None  # lets its memory go before the next one looks what is free
+                self._ahead = None  # frees its memory before the next one checks the free memory
                 self._ahead = iter(self._loader(number, device.type == "cuda"))
             lr, *others = next(self._ahead)
             guide, hr = (None if x is None else x.to(device, non_blocking=True) for x in others)
@@ -65,7 +65,7 @@ class Feed:
         return self._batch
 
     def like(self, other: Batch, number: int) -> Batch:
-        """The samples of batch `number` that stand where those of `other` do in theirs, in its type and place."""
+        """The samples of batch `number` at the same places as those of `other`, in its type and on its device."""
         whole = self.batch(number, other.lr.device)
         shares = whole.shares(max(1, len(whole.lr) // len(other.lr)))
         return next((share for share in shares if share.first == other.first), whole)
@@ -79,7 +79,7 @@ class Feed:
         batches = _Batches(self.patches, self.size, self.share)
         workers = self.workers
         if workers:
-            Feed._all.add(self)  # again, if it was closed
+            Feed._all.add(self)  # add it again after a `close`
             workers = min(workers, self._workers_with_room(batches.bytes_of(first)))
             self._tell(workers)
         return DataLoader(
@@ -87,17 +87,17 @@ class Feed:
             batch_size=None,
             sampler=itertools.count(first),
             num_workers=workers,
-            # children of the trainer itself: those of a fork server would outlive a trainer that is killed
+            # forked from the trainer: children of a fork server would survive a killed trainer
             multiprocessing_context="fork" if workers else None,
             prefetch_factor=PREFETCHED if workers else None,
             pin_memory=pinned,
             worker_init_fn=_leave_signals_to_the_trainer,
-            # the order of a run's random numbers does not depend on its workers
+            # the order of a run's random numbers must not depend on its workers
             generator=torch.Generator(),
         )
 
     def _tell(self, workers: int) -> None:
-        """Say once that there are fewer workers than asked for."""
+        """Report once that there are fewer workers than the user wants."""
         if workers < self.workers and not self._told and self.share.rank == 0:
             self._told = True
             line = f"{SHARED_MEMORY} has room for the batches of {workers} workers, not {self.workers}"
@@ -105,17 +105,17 @@ class Feed:
             print(f"training: {line}; {advice}", file=sys.stderr, flush=True)
 
     def _workers_with_room(self, batch_bytes: int) -> int:
-        """Workers whose batches fit into this feed's part of the shared memory that is free."""
+        """Number of workers whose batches fit into this feed's part of the free shared memory."""
         try:
             found = os.statvfs(SHARED_MEMORY)
-        except OSError:  # shared memory lies elsewhere, and has a bound of its own
+        except OSError:  # this system has its shared memory elsewhere, with its own limit
             return self.workers
         part = found.f_bavail * found.f_frsize * _SHARED_PART / len(Feed._all) / self.share.of
         return max(0, int((part / batch_bytes - _IN_USE) / PREFETCHED))
 
 
 class _Batches(Dataset):
-    """Map-style: number of a batch -> LR images, guides and HR images of a share of it."""
+    """Map-style: number of a batch -> LR images, guides and HR images of a share of the batch."""
 
     def __init__(self, patches: TrainingSamples, size: int, share: Share) -> None:
         self.patches, self.share, self.size = patches, share, size
@@ -123,17 +123,17 @@ class _Batches(Dataset):
     def __getitem__(self, number: int) -> list[torch.Tensor | None]:
         mine = self.size // self.share.of
         first = number * self.size + self.share.rank * mine
-        samples = self.patches.stacked(range(first, first + mine))
+        samples = self.patches.stack(range(first, first + mine))
         images = (samples.lr, samples.guide, samples.hr)
         return [None if x is None else torch.from_numpy(x) for x in images]
 
     def bytes_of(self, number: int) -> int:
-        """Of this share of batch `number`."""
-        one = self.patches.stacked([number * self.size])
+        """Bytes of this share of batch `number`."""
+        one = self.patches.stack([number * self.size])
         return self.size // self.share.of * sum(x.nbytes for x in (one.lr, one.guide, one.hr) if x is not None)
 
 
 def _leave_signals_to_the_trainer(worker: Any) -> None:
-    """Ctrl-C reaches the whole process group; the trainer saves, then ends its workers itself."""
+    """Ignore Ctrl-C, which reaches the whole process group. The trainer saves, and then ends its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,16 +1,16 @@
-"""training.png: the course of a run so far, redrawn while it trains."""
+"""training.png: the course of a run so far, redrawn during training."""
 
 import os
 from collections.abc import Sequence
 
 from hsisr.files import atomic_path
 
-#: Colours of loss, validation PSNR and learning rate: told apart by people who see colours differently too.
+#: Colours of loss, validation PSNR and learning rate. Colour-blind people can tell them apart, too.
 _COLORS = ("#0072b2", "#d55e00", "#666666")
 
 
 def draw(path: str | os.PathLike, rows: Sequence[Sequence[float | None]], title: str) -> None:
-    """Write a PNG of loss, validation PSNR and learning rate over steps; rows: those of a history."""
+    """Write a PNG of loss, validation PSNR and learning rate over steps. rows: those of a history."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

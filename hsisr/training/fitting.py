@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Outcome:
     """How a training ended.
 
-    steps, epochs: how many were taken. kept_step: the step whose weights are kept; validation_psnr: of these weights,
+    steps, epochs: how many it took. kept_step: the step whose weights it kept; validation_psnr: of these weights,
     in dB; None without validation. seconds: of training, over all interruptions.
     """
 
@@ -47,7 +47,7 @@ def fit(
     export: "Callable[[Path, nn.Module], None] | None" = None,
     options: "Mapping[str, Any] | None" = None,
 ) -> Outcome:
-    """Train a given network on given samples, and return what came out.
+    """Train your network on your samples, and return the outcome.
 
     Afterwards the network holds the selected weights, on the training device.
 
@@ -57,21 +57,22 @@ def fit(
     patches: a `PatchFile`, or other samples that keep `hsisr.samples.TrainingSamples`.
     folder: where model.safetensors, history.csv, training.png and state/ go.
     training: the section `training` of a configuration; None: its defaults.
-    objective: what is done with a batch; None: what `training` says (`hsisr.training.objectives`).
+    objective: what turns a batch into losses; None: as `training` says (`hsisr.training.objectives`).
     others: patches of the objectives `rgb` and `unlabelled`. validate: PSNR in dB of a network, called at every
-    validation (`hsisr.training.validation.Validation` scores pair files); None: the last weights are kept.
+    validation (`hsisr.training.validation.Validation` scores pair files); None: what the network itself holds out
+    (`Model.hold_out`) chooses the weights, or, of one that holds out nothing, the last ones are kept.
     settings: further plain values that identify this run: if they change, training starts anew.
     export: writes a network to a path; called for checkpoints/{best,last}.safetensors at every validation.
-    options: what the network's class was built with, beside scale, bands and guide_channels, for model.safetensors;
-    None: what its attributes of the same names say.
+    options: arguments of the network's class beside scale, bands and guide_channels, for model.safetensors; None: its
+    attributes of the same names.
 
-    model.safetensors can be given to `hsisr.super_resolve` and to `weights:` of a configuration. Where the network
-    cannot be built again from its class and options, a line says so before training, and no file is written.
+    `hsisr.super_resolve` and `weights:` of a configuration take model.safetensors. If hsisr cannot build the network
+    again from its class and options, a line says so before the training, and there is no file.
 
-    A run that was interrupted goes on with the same call. A call is the same if nothing of this has changed:
-    `training`, seed, settings, the content of patches and validation, the network's layers, and the code of hsisr, of
-    the network and of the objective. If something has, a line names it, the state is set aside, and training starts
-    anew. The weights that the network comes with are not compared. A finished run keeps no state: the same call trains
+    An interrupted run goes on with the same call. A call is the same if all of this is the same: `training`, seed,
+    settings, the content of patches and validation, the network's layers, and the code of hsisr, of the network and of
+    the objective. If something has changed, a line names it, hsisr sets the state aside, and training starts anew.
+    hsisr does not compare the weights that the network comes with. A finished run keeps no state: the same call trains
     again.
 
     With several devices (`training.devices`) this function starts processes: call it under
@@ -109,7 +110,7 @@ def _describe(
     """What the model file will say; None, after a line, where the network cannot be built again."""
     from hsisr.models.description import describe
 
-    sample = patches.stacked([0])
+    sample = patches.stack([0])
     if sample.hr is None:
         return None
     try:
@@ -143,9 +144,15 @@ def run(
 
     identity: what makes the run this one, plain values. unreadable: classes whose source it lacks.
     """
+    from hsisr.models.base import as_model
     from hsisr.training import devices
 
     _check(training)
+    held = None
+    if validate is None and training.select == "validation":
+        held = as_model(model).hold_out(patches)
+    if held is not None:
+        patches, validate = held
     outcome, weights = devices.launch(
         training,
         _fit,
@@ -153,6 +160,8 @@ def run(
         unreadable,
     )
     model.load_state_dict(weights)
+    if held is not None:
+        held[1].settle(model)
     return Outcome(**outcome)
 
 
@@ -177,7 +186,7 @@ def _check(training: Training) -> None:
 def _check_batch(patches: "TrainingSamples", training: Training) -> None:
     """Tell the user of batches that hold more samples than there are. Raises HsisrError for one beyond the memory."""
     size = training.batch_size
-    sample = patches.stacked([0])
+    sample = patches.stack([0])
     needed = size // training.nodes * sum(x.nbytes for x in (sample.lr, sample.guide, sample.hr) if x is not None)
     free = available_memory()
     if needed > free:

@@ -1,4 +1,4 @@
-"""The random generators that training code may draw from, as something to put into a state and back."""
+"""The random generators that training code may use, to save them in a state and to restore them."""
 
 import random
 from typing import Any
@@ -9,14 +9,14 @@ from torch import nn
 
 
 def generators(device: torch.device) -> dict[str, Any]:
-    """State of the generators of torch (CPU, and the device's), numpy and Python: tensors, numbers and lists."""
+    """State of the generators of torch (CPU and device), numpy and Python: tensors, numbers and lists."""
     state = _raw(device)
     kind, keys, *rest = state["numpy"]
     return state | {"numpy": [kind, torch.from_numpy(keys.astype(np.int64)), *rest]}
 
 
 def set_generators(state: dict[str, Any], device: torch.device) -> None:
-    """Put back what `generators` gave."""
+    """Restore the state from `generators`."""
     torch.set_rng_state(state["torch"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, np.asarray(keys).astype(np.uint32), *rest))
@@ -32,7 +32,7 @@ def _raw(device: torch.device) -> dict[str, Any]:
 
 
 class Before:
-    """What a forward pass may change of a run beside its gradients: generators and buffers, such as running means."""
+    """Everything that a forward pass may change beside gradients: generators, and buffers such as running means."""
 
     def __init__(self, model: nn.Module, device: torch.device) -> None:
         self.device = device
@@ -40,7 +40,7 @@ class Before:
         self.buffers = [buffer.clone() for buffer in model.buffers()]
 
     def restore(self, model: nn.Module) -> None:
-        """Put it back."""
+        """Restore it."""
         set_generators(self.generators, self.device)
         with torch.no_grad():
             for buffer, before in zip(model.buffers(), self.buffers, strict=True):

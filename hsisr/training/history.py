@@ -1,4 +1,4 @@
-"""The history of a run, a row for each validation: history.csv, training.png, and TensorBoard where it is installed."""
+"""The history of a run, one row for each validation: history.csv, training.png, and TensorBoard if installed."""
 
 import csv
 import importlib.util
@@ -26,9 +26,9 @@ DRAW_EVERY_SECONDS = 5.0
 
 
 class History:
-    """Rows in the order of HISTORY_COLUMNS; validation_psnr is None where nothing was validated.
+    """Rows in the order of HISTORY_COLUMNS; validation_psnr is None without validation.
 
-    folder: of the run. rows: those of a run that resumes.
+    folder: of the run. rows: earlier ones of a resumed run.
     """
 
     def __init__(self, folder: Path, rows: list[list[Any]]) -> None:
@@ -37,7 +37,7 @@ class History:
         self._board: Any = None
 
     def add(self, row: list[Any], last: bool) -> None:
-        """Append a row and show it. last: of the run. Raises HsisrError if it cannot be written."""
+        """Append a row and show it. last: whether it is the run's last. Raises HsisrError if it cannot be written."""
         self.rows.append(row)
         write_text(self.folder / "history.csv", self.csv())
         self._show_on_board(row)
@@ -59,7 +59,7 @@ class History:
         if self._board is None:
             from torch.utils.tensorboard import SummaryWriter
 
-            # what a killed run had written after the state that this one resumes from is hidden
+            # hide rows that a killed run wrote after the state from which this run resumes
             self._board = SummaryWriter(self.folder / "tensorboard", purge_step=row[0])
         for name, value in zip(HISTORY_COLUMNS[1:], row[1:], strict=True):
             if value is not None:

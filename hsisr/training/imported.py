@@ -1,8 +1,9 @@
-"""Weights that exist, put where a training would have left its own, so that they are scored beside those."""
+"""Existing weights, placed like the weights of a training, so that they are scored beside those."""
 
 from pathlib import Path
 from typing import Any
 
+from hsisr.errors import HsisrError
 from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model
 from hsisr.training import summary
@@ -10,14 +11,16 @@ from hsisr.training.fitting import Outcome
 
 
 def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
-    """Make the run folder of a model whose weights come from a file (`Model.weights`); returns it.
+    """Make the run folder of a model with weights from a file (`Model.weights`), and return it.
 
-    The images that the network is for are those of the benchmark's first test pair, which must be made. The model file
-    says where its weights come from. Raises HsisrError if the file is absent or does not fit.
+    The benchmark's first test pair, which must exist, gives the numbers of bands and guide channels. The model file
+    states the origin of its weights. seed: of the run folder. Raises HsisrError if the file is missing, does not fit,
+    or has learnt from scenes that the benchmark tests.
     """
     from hsisr.models import registry
     from hsisr.models.model_files import read_weights, save_model
 
+    _check_unseen(benchmark, model)
     item = benchmark.parts["test"][0]
     pair = pair_files.read(benchmark.path(paths.PAIR, item=item.name), ("lr", "guide"))
     assert model.weights is not None
@@ -39,3 +42,17 @@ def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
     untrained = Outcome(steps=0, epochs=0.0, kept_step=0, validation_psnr=None, seconds=0.0)
     summary.write(benchmark.path(paths.TRAINING, **fields), untrained, network, {**identity, "data": {}}, **source)
     return Path(benchmark.path(paths.RUN, **fields))
+
+
+def _check_unseen(benchmark: Benchmark, model: Model) -> None:
+    """Raise HsisrError if `hsisr weights` trained these weights on a scene that the benchmark tests."""
+    from hsisr.models.model_files import taught_by
+
+    assert model.weights is not None
+    taught = taught_by(model.weights)
+    seen = [item.scene for item in benchmark.parts["test"] if item.scene in taught.get("scenes", ())]
+    if seen and benchmark.dataset == taught["dataset"]:
+        raise HsisrError(
+            f"models.{model.name}.weights: learnt from {', '.join(seen)}, which {benchmark.name} tests; choose a split "
+            f"that trains on them, such as {taught['split']}, or leave weights out and train"
+        )

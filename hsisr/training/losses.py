@@ -1,11 +1,11 @@
-"""The losses of a run: read from the device now and then, averaged for the history, refused when they are no number."""
+"""The losses of a run: read from the device from time to time, averaged for the history, refused if not finite."""
 
 import math
 import time
 
 import torch
 
-#: Seconds between two looks at losses on a GPU: each waits until the GPU has come so far.
+#: Seconds between two reads of losses on a GPU. Each read waits for the GPU.
 LOOK_EVERY_SECONDS = 0.1
 
 
@@ -18,7 +18,7 @@ class NotFinite(ArithmeticError):
 
 
 class Losses:
-    """Losses since the last row of the history. row: those on labelled patches, the ones to compare runs by."""
+    """Losses since the last row of the history. row: losses on labelled patches, which make runs comparable."""
 
     def __init__(self) -> None:
         self.row: list[float] = []
@@ -26,14 +26,14 @@ class Losses:
         self._looked = 0.0
 
     def add(self, losses: list[tuple[str, torch.Tensor]], step: int, batch: int) -> None:
-        """Take the losses of a step: (objective, scalar on any device). Raises NotFinite, of this step or before it."""
+        """Add the losses of a step: (objective, scalar on any device). Raises NotFinite, also for an earlier step."""
         self._pending += [(name, loss, step, batch) for name, loss in losses]
         on_cpu = losses[0][1].device.type == "cpu"
         if on_cpu or time.monotonic() - self._looked > LOOK_EVERY_SECONDS:
             self.read()
 
     def read(self) -> None:
-        """Wait for what was added, and look at it. Raises NotFinite."""
+        """Wait for the added losses, and check them. Raises NotFinite."""
         pending, self._pending = self._pending, []
         if not pending:
             return
@@ -46,5 +46,5 @@ class Losses:
                 self.row.append(value)
 
     def mean(self) -> float:
-        """Mean of the row; the one before it is the caller's to keep."""
+        """Mean of the row. The caller keeps the means of earlier rows."""
         return sum(self.row) / max(1, len(self.row))

@@ -1,8 +1,8 @@
-"""The code behind a caller's network and objective, in a form that can be compared: an edited one is another one.
+"""The code of a caller's network and objective, in a form that can be compared: edited code counts as other code.
 
-Of hsisr's own classes it is the files that they can reach. Of anybody else's it is the class or function as it is
-loaded, compiled, with its source, and the same of what it names outside itself; libraries are left out. A class typed
-into a shell may have no source that can be read: then what is compiled stands alone.
+For hsisr's own classes, the code is the files that they can reach. For all others, it is the loaded and compiled class
+or function with its source, and the same for everything that it names outside itself, without libraries. A class typed
+into a shell may have no readable source. Then only the compiled form counts.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from torch import nn
 
 from hsisr.sources import PACKAGE
 
-#: Values that stand for themselves.
+#: Types of plain values, which are compared as they are.
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 
@@ -32,7 +32,7 @@ class OwnCode:
 
 
 def code_of(model: nn.Module, *others: Any) -> OwnCode:
-    """The code of a network, and of other objects or functions, None among them for those that are not there."""
+    """The code of a network, and of other objects or functions. `None` stands for a missing one."""
     found = _Search()
     for thing in (*model.modules(), *others):
         found.look_at(thing)
@@ -40,7 +40,7 @@ def code_of(model: nn.Module, *others: Any) -> OwnCode:
 
 
 def architecture(model: nn.Module) -> dict[str, Any]:
-    """What a network is made of, plain: classes of its layers, their plain attributes, shapes of its weights."""
+    """The structure of a network as plain values: classes of its layers, their plain attributes, shapes of weights."""
     layers = {
         name or "network": {"class": type(layer).__qualname__, **_plain_attributes(layer)}
         for name, layer in model.named_modules()
@@ -50,7 +50,7 @@ def architecture(model: nn.Module) -> dict[str, Any]:
 
 
 def settings_of(thing: Any) -> Any:
-    """The plain attributes of an objective, and of what it holds, for comparison; None for None."""
+    """The plain attributes of an objective, and of the objects that it holds, for comparison; None for None."""
     return _settings(thing, set())
 
 
@@ -67,7 +67,7 @@ def _settings(thing: Any, seen: set[int]) -> Any:
 
 
 class _Search:
-    """Follows objects to their classes, and classes and functions to what they name."""
+    """Follows objects to their classes, and classes and functions to everything that they name."""
 
     def __init__(self) -> None:
         self.hashes: dict[str, str] = {}
@@ -76,7 +76,7 @@ class _Search:
         self._seen: set[int] = set()
 
     def look_at(self, thing: Any) -> None:
-        """Take the code of an object, a class or a function."""
+        """Add the code of an object, a class or a function."""
         if isinstance(thing, (list, tuple, set)):
             for entry in thing:
                 self.look_at(entry)
@@ -93,7 +93,7 @@ class _Search:
             self._take(thing, [thing])
         elif not _is_library(type(thing).__module__):
             self.look_at(type(thing))
-            if not isinstance(thing, nn.Module):  # a network's layers are listed by their caller
+            if not isinstance(thing, nn.Module):  # the caller lists a network's layers
                 self.look_at(list(_attributes(thing).values()))
 
     def _take_class(self, kind: type) -> None:
@@ -139,7 +139,7 @@ def _functions(kind: type) -> Iterator[FunctionType]:
 
 
 def _named_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
-    """The global names that a function uses, with their values, and the variables that it closes over."""
+    """The global names that a function uses, with their values, and the variables of its closure."""
     for code in _codes(function.__code__):
         for name in code.co_names:
             if name in function.__globals__:
@@ -147,7 +147,7 @@ def _named_values(function: FunctionType) -> Iterator[tuple[str, Any]]:
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
             yield name, cell.cell_contents
-        except ValueError:  # not yet set
+        except ValueError:  # the variable is not set yet
             continue
 
 
@@ -167,12 +167,12 @@ def _code_text(code: CodeType) -> str:
 def _attributes(thing: Any) -> dict[str, Any]:
     try:
         return vars(thing)
-    except TypeError:  # it has slots, or is of a type written in C
+    except TypeError:  # the object has slots, or its type is written in C
         return {}
 
 
 def _plain_attributes(layer: nn.Module) -> dict[str, Any]:
-    """Attributes that say how a layer works: numbers, words, and tuples of them."""
+    """Attributes that decide how a layer works: numbers, words, and tuples of them."""
 
     def plain(value: Any) -> bool:
         return isinstance(value, _PLAIN) or (isinstance(value, (list, tuple)) and all(map(plain, value)))
@@ -182,7 +182,7 @@ def _plain_attributes(layer: nn.Module) -> dict[str, Any]:
 
 
 def _is_library(module: str) -> bool:
-    """Whether a module is Python's own or installed; one without a file is somebody's shell or notebook."""
+    """Whether a module belongs to Python or is installed. A module without a file is a user's shell or notebook."""
     top = module.partition(".")[0]
     if top in (PACKAGE.folder.name, "__main__"):
         return False

@@ -1,4 +1,4 @@
-"""What a user sees of a running training: a bar on a terminal, a line now and then in a log."""
+"""Progress of a running training: a bar on a terminal, or a line from time to time in a log."""
 
 import math
 import sys
@@ -12,7 +12,7 @@ from rich.progress import Progress as Bar
 from hsisr.screen import is_quiet
 from hsisr.system import most_memory_mb
 
-#: Seconds between lines where there is no terminal, and between looks at the bar where there is one.
+#: Seconds between lines without a terminal, and between updates of the bar on one.
 LINE_EVERY_SECONDS = 10.0
 BAR_EVERY_SECONDS = 0.1
 
@@ -20,7 +20,7 @@ BAR_EVERY_SECONDS = 0.1
 class Progress:
     """Show step, loss, validation PSNR, rate, memory and time left. A context manager.
 
-    shown: False for all processes but the first of several. A closed terminal or log does not stop training.
+    shown: True only for the first of several processes. A closed terminal or log does not stop training.
     """
 
     def __init__(self, total_steps: int, done: int, device: torch.device, shown: bool = True) -> None:
@@ -52,14 +52,14 @@ class Progress:
             self.shown = False
 
     def due(self, step: int) -> bool:
-        """Whether it is time to look; asking costs next to nothing."""
+        """Whether an update is due. Asking costs next to nothing."""
         every = BAR_EVERY_SECONDS if self.on_terminal else LINE_EVERY_SECONDS
         return self.shown and (step >= self.total or time.monotonic() - self.looked > every)
 
     def update(self, step: int, loss: float, psnr: float | None, seconds_left: float = math.inf) -> None:
-        """Show the state after `step`; loss: mean since the last validation, psnr: of the last one.
+        """Show the state after `step`. loss: mean since the last validation. psnr: of the last validation.
 
-        seconds_left: of a budget of time, in which fewer steps may fit than are left.
+        seconds_left: of a time budget, in which fewer steps may fit than are left.
         """
         self.looked = time.monotonic()
         rate = (step - self.first) / max(1e-9, self.looked - self.started)
@@ -79,7 +79,7 @@ class Progress:
             return
         try:
             print(line, file=sys.stderr, flush=True)
-        except OSError:  # the reader of our log has gone, as it does when Ctrl-C ends a whole pipe
+        except OSError:  # the reader of the log has gone, for instance when Ctrl-C ends a whole pipe
             self.shown = False
 
 

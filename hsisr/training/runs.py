@@ -1,4 +1,4 @@
-"""Training what a configuration describes: one run for every network and seed, in a folder of its own."""
+"""Training by a configuration: one run for every network and seed, each in its own folder."""
 
 import os
 from dataclasses import dataclass, replace
@@ -25,15 +25,15 @@ def train(
     seed: int | None = None,
     gpus: int | None = None,
 ) -> list[Path]:
-    """Train networks of the configuration; returns the folders of the runs.
+    """Train networks of the configuration. Returns the folders of the runs.
 
     config: a Config or the path of a config.yaml. benchmark, model, seed: only these; None means all of them. A
-    benchmark with folds is all of its folds.
-    gpus: how many of `training.devices` may be used at most, as a scheduler allows; 0 or None: no limit. It changes
-    results by no more than rounding.
+    benchmark with folds stands for all its folds.
+    gpus: use at most this many of `training.devices`, as a scheduler allows; 0 or None: no limit. It changes results by
+    no more than rounding.
     The patch file and the validation pairs must exist (`snakemake` or `hsisr pairs` and `hsisr patches` make them).
-    Raises HsisrError for an invalid configuration, an unknown name, missing or damaged files, and a run folder in
-    which another process trains.
+    Raises HsisrError for an invalid configuration, an unknown name, missing or damaged files, and a run folder in which
+    another process trains.
     """
     config = config if isinstance(config, Config) else load(config)
     folders = []
@@ -50,12 +50,12 @@ def train(
 
 
 def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
-    """Train one network with one seed, or place the weights it comes with; returns its run folder. Errors as `train`.
+    """Train one network with one seed, or place its given weights. Returns its run folder. Errors as `train`.
 
     model: one of the benchmark's, or a changed one under its name.
 
-    A run that was interrupted goes on, if its state is of the same identity (`hsisr.pipeline.steps`) and of the same
-    data; a finished one is trained again.
+    An interrupted run resumes, if its state has the same identity (`hsisr.pipeline.steps`) and the same data. A
+    finished run is trained again.
     """
     import torch
 
@@ -94,7 +94,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     prepared = as_model(network).prepare_training(training_pairs(benchmark), seed)
     samples = patches if prepared is None else prepared
     if registry.entry(model.base).own:
-        own.try_out(model.base, network, samples.stacked([0]))
+        own.try_out(model.base, network, samples.stack([0]))
     folder = Path(benchmark.path(paths.RUN, **fields))
     outcome = fitting.run(network, samples, folder, training, identity, seed, None, others, validate, export)
     if fitting.is_first_process():
@@ -113,7 +113,7 @@ def _limit(model: Model, gpus: int | None) -> Model:
 
 @dataclass(frozen=True)
 class _Export:
-    """Writes a network to a model file; called in whatever process trains."""
+    """Writes a network to a model file. It is called in the process that trains."""
 
     metadata: dict[str, Any]
     identity: dict[str, Any]
@@ -125,7 +125,7 @@ class _Export:
 
 
 def _metadata(benchmark: Benchmark, model: Model, patches: "PatchFile") -> dict[str, Any]:
-    """What a model file says of its network."""
+    """The metadata of a model file about its network."""
     return {
         "base": model.base,
         "options": model.options,

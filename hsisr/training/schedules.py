@@ -1,10 +1,10 @@
-"""Learning rate as a function of progress: stateless, so that a resumed run cannot have the wrong one."""
+"""Learning rate as a function of progress. It has no state, so a resumed run cannot have a wrong rate."""
 
 import math
 
 from hsisr.config import Schedule
 
-#: Forgives rounding: 30.0 epochs may come as 29.999999.
+#: Tolerance for rounding: 30.0 epochs may arrive as 29.999999.
 _EPS = 1e-9
 
 
@@ -19,9 +19,9 @@ def learning_rate(
 ) -> float:
     """Learning rate of optimiser step `step` (from 0), which begins at `epoch` (a fraction is allowed).
 
-    base: the rate before any decay. total_steps, total_epochs: length of the run, which the cosine ends at and whose
-    last epoch Spectral Mixup's schedule treats apart. time_used: part of the run's time that has passed; the cosine
-    ends with steps or time, whichever ends first.
+    training: its section of the configuration. base: the rate before any decay. total_steps, total_epochs: length of
+    the run. The cosine ends with it, and Spectral Mixup's schedule treats its last epoch differently. time_used: part
+    of the run's time that has passed; the cosine ends with steps or time, whichever ends first.
     """
     if step < schedule.warmup_steps:
         return base * (step + 1) / schedule.warmup_steps

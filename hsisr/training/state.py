@@ -1,4 +1,4 @@
-"""The state from which a run resumes: written whole, and used by a run of the same identity only."""
+"""The state from which a run resumes. It is written completely, and only a run of the same identity uses it."""
 
 import io
 import os
@@ -20,10 +20,11 @@ _MAY_CHANGE = ("max_minutes",)
 def save(folder: str | os.PathLike, identity: dict[str, Any], content: dict[str, Any]) -> None:
     """Write the state of a run: tensors, numbers, text, and lists and dictionaries of them.
 
-    identity: what makes the run this one, plain values: its sections `settings`, `code`, `data` and others.
-    Raises HsisrError if it cannot be written, on a full disk for instance; the state before it is still there then.
+    folder: of the run. identity: plain values that identify the run: its sections `settings`, `code`, `data` and
+    others. content: the state. Raises HsisrError if it cannot be written, for instance on a full disk; the older state
+    stays.
     """
-    buffer = io.BytesIO()  # torch's own writer ends a full disk with a page of C++
+    buffer = io.BytesIO()  # on a full disk, torch's own writer fails with a page of C++
     torch.save({"identity": _key(identity), **content}, buffer)
     path = _path(folder)
     try:
@@ -39,9 +40,9 @@ def load(
 ) -> dict[str, Any] | None:
     """The state to resume from; None if there is none.
 
-    A state of another identity is set aside (`last.pt.<its hash>`) with a line that names the difference: its weights
-    are not mixed into this run. unreadable: classes whose source the identity lacks, which a line says too.
-    Call it with the run's lock held: what writes that were killed have left is removed.
+    A state with another identity is renamed to `last.pt.<its hash>`, and a line names the difference: its weights are
+    not mixed into this run. unreadable: classes without a source in the identity; a line names these too.
+    Call it while the run's lock is held: it removes leftovers of killed writes.
     Raises HsisrError if the file is damaged.
     """
     path = _path(folder)
@@ -51,7 +52,7 @@ def load(
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         before = content.get("identity")  # none in files of version 0.1
-    except Exception as error:  # whatever the bytes lead the unpickler to
+    except Exception as error:  # damaged bytes can make the unpickler raise anything
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise HsisrError(f"{path}: damaged training state ({reason}); delete it to train from the start") from error
     now = _key(identity)
@@ -72,12 +73,12 @@ def load(
 
 
 def remove(folder: str | os.PathLike) -> None:
-    """Remove the state of a run that is finished; what was set aside stays."""
+    """Remove the state of a finished run. Renamed states stay."""
     _path(folder).unlink(missing_ok=True)
 
 
 def _key(identity: dict[str, Any]) -> dict[str, Any]:
-    """What a state must share with the run that takes it, as it comes back out of a file."""
+    """The part of an identity that a state and its run must share, in the form that a file gives back."""
     settings = dict(identity.get("settings", {}))
     if isinstance(settings.get("training"), dict):
         settings["training"] = {key: v for key, v in settings["training"].items() if key not in _MAY_CHANGE}

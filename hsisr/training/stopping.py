@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as requests: training ends at a moment from which it can go on to the same result."""
+"""SIGINT and SIGTERM as requests: training ends at a moment from which it can resume to the same result."""
 
 import signal
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ class Interrupted(HsisrError):
 
 
 class StopRequested(BaseException):
-    """Raised where training is to stop; not an Exception, so that nobody's `except Exception` swallows it."""
+    """Stops the training. It is not an Exception, so that no `except Exception` catches it."""
 
 
 class StopRequests:
     """A context manager that receives SIGINT and SIGTERM in place of the process.
 
-    at_once: work marked `interruptible` is left in its middle. Several processes that train together cannot do that,
-    and agree on the step after which they stop.
-    In a thread that is not the main one signals are left to the program that called us.
+    at_once: leave work marked `interruptible` in its middle. Several processes that train together cannot do this. They
+    agree on the step after which they stop.
+    In a thread other than the main one, the calling program gets the signals.
     """
 
     def __init__(self, at_once: bool = True) -> None:
@@ -42,7 +42,7 @@ class StopRequests:
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Work that changes nothing that could not be put back; raises StopRequested within it, or at its start."""
+        """Around work whose changes can all be undone. A signal raises StopRequested within it, or at its start."""
         self._interruptible = self.at_once
         try:
             if self.at_once:

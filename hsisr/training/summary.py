@@ -1,4 +1,4 @@
-"""The summary of a run beside its weights (train.json): what made it, and how it ended."""
+"""The summary of a run beside its weights (train.json): its identity and its end."""
 
 import time
 from typing import TYPE_CHECKING, Any
@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 def write(path: str, outcome: Outcome, network: "nn.Module", identity: dict[str, Any], **source: str) -> None:
     """Write the summary of a run.
 
-    identity: of its step (`hsisr.pipeline.steps.Step.identity`), and under `data` what its files held. source: where
-    the weights come from, if no training made them.
+    path: of train.json. outcome: of the run. network: the trained one. identity: of its step
+    (`hsisr.pipeline.steps.Step.identity`), with the content of its files under `data`. source: the origin of the
+    weights, if no training made them.
     """
     summary = {
         **stamp("training", {key: identity[key] for key in ("step", "settings", "code")}),

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Run the demo through a real Slurm of one node, on loopback, and compare its results with those of a local run.
+# Run the demo through a real Slurm of one node, on loopback, and compare its results with those of a local run. MulSR
+# trains in two processes (gloo); a file is super-resolved by one process locally, and by three jobs through Slurm.
 #
 #   sudo tests/cluster/one_node_slurm.sh [python] [training steps]
 #
@@ -99,21 +100,35 @@ start() {
     echo "the node did not come up:" && tail "$WORK"/slurm*.log && exit 1
 }
 
-copy() { # folder: what the pipeline consists of; the demo's network takes a few steps
+copy() { # folder: what the pipeline consists of; the demo's networks take a few steps. parts of the prediction
     mkdir "$1"
     (cd "$ROOT" && tar c --exclude=__pycache__ hsisr snakemake_logger_plugin_hsisr csrc workflow profiles Snakefile \
         config.yaml) | tar x -C "$1"
     sed -i -E "s/max_steps: [0-9]+/max_steps: $STEPS/; s/validate_every_steps: [0-9]+/validate_every_steps: 10/;
-        s/warmup_steps: [0-9]+/warmup_steps: 5/" "$1/config.yaml"
+        s/warmup_steps: [0-9]+/warmup_steps: 5/; s/^( *)device: cpu # the same numbers.*/&\n\1devices: 2/" "$1/config.yaml"
     # the cost of models is measured, and would differ
     printf 'evaluation: {runtime: false, classification: false}\n' >> "$1/config.yaml"
+    printf 'predict: {field: {lr: LR.tif, guide: GUIDE.tif, model: prior, parts: %s, tile: 16}}\n' "$2" >> "$1/config.yaml"
+    (cd "$1" && "$PYTHON" - << 'EOF'
+import numpy as np, rasterio
+
+rng = np.random.default_rng(0)
+sharp = np.kron(rng.random((5, 48, 48)), np.ones((8, 8))).astype("float32")
+for path, image, pixel in ("GUIDE.tif", sharp[:3], 1), ("LR.tif", sharp.reshape(5, 96, 4, 96, 4).mean((2, 4)), 4):
+    place = rasterio.Affine(pixel, 0, 0, 0, -pixel, 0)
+    facts = dict(count=len(image), height=image.shape[1], width=image.shape[2], dtype="float32", crs="EPSG:32633")
+    with rasterio.open(path, "w", driver="GTiff", transform=place, **facts) as file:
+        file.write(image)
+EOF
+    )
 }
 
 run() { # folder, options of snakemake
-    (cd "$1" && "$PYTHON" -m snakemake results/indian_pines_x4.json "${@:2}") 2>&1 | tee "$1.log"
+    (cd "$1" && "$PYTHON" -m snakemake results/indian_pines_x4.json predictions/field.tif "${@:2}") 2>&1 | tee "$1.log"
 }
 
 compare() {
+    cmp "$WORK"/{local,slurm}/predictions/field.tif && echo "equal bytes of the prediction: one process, three jobs"
     "$PYTHON" - "$WORK"/{local,slurm}/results/indian_pines_x4.json << 'EOF'
 import json, sys
 
@@ -134,8 +149,8 @@ install
 configure
 start
 echo "== $(sinfo --version), node $(sinfo --noheader --Node --long)"
-copy "$WORK/local"
-copy "$WORK/slurm"
+copy "$WORK/local" 1
+copy "$WORK/slurm" 3
 echo "== local"
 run "$WORK/local" --cores 1 --quiet all
 echo "== through profiles/slurm"

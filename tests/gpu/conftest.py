@@ -1,3 +1,3 @@
-"""Fixtures of the unit tests that the GPU's tests use as well."""
+"""Fixtures of the unit tests, also for the tests on a GPU."""
 
 from tests.unit.conftest import small as small

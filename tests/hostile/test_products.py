@@ -185,7 +185,7 @@ def test_a_text_without_end(tmp_path):
 
 
 def test_a_long_text_in_a_description_is_none_of_these():
-    root = packages.parsed_xml(Path("a.xml"), b"<a>" + b"<b>1</b>" * 1000 + b"x" * 900_000 + b"</a>")
+    root = packages.parse_xml(Path("a.xml"), b"<a>" + b"<b>1</b>" * 1000 + b"x" * 900_000 + b"</a>")
     assert len(root) == 1000
 
 

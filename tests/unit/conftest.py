@@ -1,4 +1,4 @@
-"""A small benchmark whose files lie in a temporary folder."""
+"""A small benchmark with its files in a temporary folder."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ CONFIG = {
 
 
 def small_scene(height: int = 145, width: int = 145, seed: int = 0) -> Scene:
-    """Five bands of smooth random values in [0, 1], alike but not equal, from green to near infrared."""
+    """Five bands of smooth random values in [0, 1], similar but not equal, from green to near infrared."""
     rng = np.random.default_rng(seed)
     base = gaussian_filter(rng.random((height, width)), 2)
     cube = np.stack([base + 0.1 * gaussian_filter(rng.random((height, width)), 1) for _ in range(5)])
@@ -65,7 +65,7 @@ def small(tmp_path, monkeypatch) -> benchmark.Benchmark:
 
 @pytest.fixture
 def one_thread():
-    """Small work on many threads only waits for them."""
+    """Use one thread: for small work, more threads only wait."""
     import torch
 
     before = torch.get_num_threads()

@@ -45,6 +45,19 @@ def test_files_merge_by_section_and_the_last_wins(tmp_path):
     assert (merged.training.batch_size, merged.training.beta1, merged.sources) == (8, 0.8, {"cave": "/a"})
 
 
+@pytest.mark.parametrize(
+    "text, where",
+    [
+        ("report: {scenes: 2}\nmodels:\nreport: {title: x}\n", "report twice, lines 1 and 3"),
+        ("a: {b: 1, b: 1}", "b twice, line 1"),
+    ],
+)
+def test_a_key_that_is_named_twice_is_refused(tmp_path, text, where):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(HsisrError, match=f"a.yaml: names {where}; keep one"):
+        config.load(tmp_path / "a.yaml")
+
+
 def test_emptied_sections_mean_defaults(tmp_path):
     (tmp_path / "a.yaml").write_text("models:\nsources:\nbenchmarks: {cave_x8: }\n")
     merged = config.load(tmp_path / "a.yaml")

@@ -6,7 +6,7 @@ import pytest
 from hsisr import degrade
 from hsisr.degrade import measure_displacement
 from hsisr.degrade.change import find_change
-from hsisr.degrade.sampling import interpolated
+from hsisr.degrade.sampling import interpolate_at
 from hsisr.degrade.spline import SplineGrid
 from hsisr.degrade.view import view_of
 from hsisr.errors import HsisrError
@@ -116,7 +116,7 @@ def test_interpolated_values_are_those_of_a_smooth_image_and_valid_where_their_n
     valid = np.ones((40, 50), bool)
     valid[30:, :] = False
     places = np.stack(np.mgrid[5:35, 5:45]) + 0.37
-    values, seen = interpolated(image, valid, places)
+    values, seen = interpolate_at(image, valid, places)
     truth = np.sin(places[0] / 5) * np.cos(places[1] / 6)
     np.testing.assert_allclose(values[0][seen][:600], truth[seen][:600], atol=2e-3)
     assert seen[:24].all() and not seen[24:].any()

@@ -172,7 +172,7 @@ from hsisr.pipeline.patch_files import Sample
 from hsisr.training.feeding import Feed
 
 class Patches:
-    def stacked(self, numbers):
+    def stack(self, numbers):
         return Sample(np.stack([np.full({values}, number, np.float32) for number in numbers]), None, None)
 
 feed = Feed(Patches(), 4, workers=8)

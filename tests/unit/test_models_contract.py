@@ -127,7 +127,7 @@ def test_a_network_is_trained_as_it_says(name, pair):
     if prepared is None:
         batch = Batch(lr, guide, hr)
     else:
-        batch = Batch(*map(torch.from_numpy, (vars(prepared.stacked([0, 1])).values())))
+        batch = Batch(*map(torch.from_numpy, (vars(prepared.stack([0, 1])).values())))
     losses = list(Supervised(Training(bands_per_step=4), 0).losses(network, batch, 0))
     assert len(losses) == (3 if network.band_wise else 1) and all(loss.requires_grad for loss in losses)
     if network.rgb_path:
@@ -324,7 +324,7 @@ def test_torchs_loader_takes_a_patch_file(small):
     patches = PatchFile(small.path(paths.PATCHES), seed=3)
     batches = list(DataLoader(patches, batch_size=8))
     assert len(batches) == -(-len(patches) // 8) and set(batches[0]) == {"lr", "guide", "hr"}
-    expected = patches.stacked(range(8, 16))
+    expected = patches.stack(range(8, 16))
     for name in ("lr", "guide", "hr"):
         np.testing.assert_array_equal(batches[1][name].numpy(), getattr(expected, name))
 

@@ -9,7 +9,7 @@ import torch
 from hsisr import degrade, inference
 from hsisr.errors import HsisrError
 from hsisr.models import DeepShare, Sspsr, load_official, registry
-from hsisr.models.resize import bicubic_upsampled
+from hsisr.models.resize import upsample_bicubic
 from tests.unit.plain_deepshare import PlainDeepShare
 from tests.unit.vectors import filled, relative
 
@@ -111,18 +111,18 @@ def test_batch_of_groups_stays_below_the_blocks_that_fault_their_pages_in():
 def test_bicubic_image_is_that_of_the_protocol(scale, size):
     image = np.random.default_rng(0).random((2, 3, *size))
     expected = degrade.imresize(image, scale)
-    np.testing.assert_allclose(bicubic_upsampled(torch.from_numpy(image), scale), expected, rtol=0, atol=1e-14)
-    single = bicubic_upsampled(torch.from_numpy(image).float(), scale)
+    np.testing.assert_allclose(upsample_bicubic(torch.from_numpy(image), scale), expected, rtol=0, atol=1e-14)
+    single = upsample_bicubic(torch.from_numpy(image).float(), scale)
     assert single.dtype == torch.float32
     np.testing.assert_allclose(single, expected, rtol=0, atol=1e-6)
 
 
 def test_bicubic_image_passes_the_gradient_and_keeps_its_precision_under_autocast():
     image = torch.rand(1, 2, 3, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: bicubic_upsampled(x, 3), image)
-    exact = bicubic_upsampled(image.detach().float(), 4)
+    assert torch.autograd.gradcheck(lambda x: upsample_bicubic(x, 3), image)
+    exact = upsample_bicubic(image.detach().float(), 4)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(bicubic_upsampled(image.detach().float(), 4), exact)
+        assert torch.equal(upsample_bicubic(image.detach().float(), 4), exact)
 
 
 @pytest.mark.parametrize("modality", ["spectral", "rgb"])

@@ -28,6 +28,7 @@ from hsisr.models.hybrid.filters import (
     response_of,
     strength,
 )
+from hsisr.models.hybrid.held import HeldOut, Solved
 from hsisr.models.hybrid.maps import cosines, stack
 from hsisr.models.hybrid.samples import PriorPatches, solved
 from hsisr.models.prior import prior, solve
@@ -82,6 +83,14 @@ def test_any_bands_channels_and_sizes(bands, channels, size):
     network = registry.build("hybrid", scale, bands, channels, {"width": 8, "blocks": 1})
     torch.nn.init.normal_(network.last.weight)
     assert predict(network, lr, guide).shape == hr.shape
+
+
+def test_images_that_it_was_not_built_for_are_refused(pair):
+    network = registry.build("hybrid", 4, 31, 3)
+    with pytest.raises(HsisrError, match=r"Hybrid: the image has shape \(1, 8, 32, 32\), expected \(N, 31, h, w\)"):
+        predict(network, pair.lr[:8], pair.guide)
+    with pytest.raises(HsisrError, match=r"the guide has shape \(1, 2, 128, 128\), expected \(1, 3, 128, 128\)"):
+        predict(network, pair.lr, pair.guide[:2])
 
 
 def test_cosines_are_orthonormal_and_slowest_first():
@@ -273,7 +282,7 @@ def test_samples_are_the_same_whenever_they_are_asked_for(pair):
     none = Learnt.nothing(31, 3)
     patches, learnt = solved([("s", pair)], 4, cosines(5, 31), none, size_px=32, patches_per_scene=10)
     assert (len(patches), patches.guide_channels, patches.bands) == (10, 3 + 3 * 5 + 1, 5)
-    stacked = patches.stacked([3, 4])
+    stacked = patches.stack([3, 4])
     np.testing.assert_array_equal(stacked.hr[1], patches[4].hr)
     assert stacked.guide.shape == (2, 19, 32, 32) and patches.scene_of(7) == "s"
     assert learnt.filters.shape == (31, filter_length(3)) and not none.filters.any()
@@ -306,12 +315,55 @@ def test_the_engine_teaches_it(tmp_path):
     network = registry.build("hybrid", 4, 31, 3, {"width": 16, "blocks": 1, "components": 4})
     maps = scene(3 + 3 * 4 + 1, 64)
     wanted = 0.05 * (maps[3:7] - 0.5)
-    patches = PriorPatches([(maps, wanted)], ["s"], size_px=32, per_epoch=100)
+    patches = PriorPatches([Solved(maps, wanted)], ["s"], size_px=32, per_epoch=100)
     settings = Training(epochs=None, max_steps=150, batch_size=4, learning_rate=1e-2, device="cpu")
     fit(network, patches, tmp_path, settings)
     with torch.inference_mode():
         found = network(torch.zeros(1), torch.from_numpy(maps)[None])[0].numpy()
     assert ((found - wanted) ** 2).mean() < 0.2 * (wanted**2).mean()
+
+
+def test_what_only_the_training_scenes_show_is_not_believed(tmp_path):
+    """Of four scenes one is held out: where it contradicts the others, the filters alone are left, however long."""
+    from hsisr.training import fit
+
+    rng = np.random.default_rng(0)
+    maps = [scene(3 + 3 * 4 + 1, 32) + 0.1 * rng.random((16, 32, 32), np.float32) for _ in range(4)]
+    few = {"epochs": None, "max_steps": 30, "batch_size": 4, "validate_every_steps": 10}
+    settings = Training(**few, learning_rate=1e-2, device="cpu")
+
+    def added(sign: float) -> float:
+        """What a network adds on the scene that is held out, over what is missing there: sign times that of others."""
+        signs = (1, 1, sign, 1)  # the third is held out
+        scenes = [Solved(one, factor * 0.05 * (one[3:7] - 0.5)) for one, factor in zip(maps, signs, strict=True)]
+        torch.manual_seed(0)
+        network = registry.build("hybrid", 4, 31, 3, {"width": 16, "blocks": 1, "components": 4})
+        patches = PriorPatches(scenes, list("wxyz"), size_px=32, per_epoch=100)
+        most, held = network.hold_out(patches)
+        assert list(most.names) == list("wxz") and len(most) == 75 and held.scenes[0] is scenes[2]
+        fit(network, patches, tmp_path / str(sign), settings)
+        with torch.inference_mode():
+            found = network(torch.zeros(1), torch.from_numpy(maps[2])[None])[0].numpy()
+        return float((found * scenes[2].missing).sum() / (scenes[2].missing ** 2).sum())
+
+    assert added(-1) == 0
+    assert added(1) > 0.5
+
+
+def test_a_network_is_held_to_the_share_that_does_best_on_valid_pixels():
+    network = registry.build("hybrid", 4, 31, 3, {"width": 8, "blocks": 1, "components": 4})
+    torch.nn.init.normal_(network.last.weight, std=0.1)
+    maps = scene(16, 34)[:, :33]
+    says = network(torch.zeros(1), torch.nn.functional.pad(torch.from_numpy(maps)[None], (0, 0, 0, 1), "replicate"))
+    says = says[0, :, :33].detach().numpy()
+    valid = np.ones((33, 34), bool)
+    valid[5:9] = False
+    held = HeldOut([Solved(maps, 0.4 * says * valid, valid, outside=1e-6)], bands=31)
+    assert held(network) == pytest.approx(60)  # what lies outside the basis is all that is left
+    before = network.last.weight.detach().clone()
+    held.settle(network)
+    torch.testing.assert_close(network.last.weight, 0.4 * before)
+    assert held(network) == pytest.approx(60)
 
 
 def test_the_pipeline_trains_and_scores_it_and_tells_methods_the_sensor(small):

@@ -16,7 +16,7 @@ from hsisr.models.prior import prior, solve
 from hsisr.models.prior.agreement import Moments, guide_gain, move
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
 from hsisr.models.prior.features import KERNELS, Bumps, GuideFeatures, Kernel
-from hsisr.models.prior.kriging import Field, SmoothFields, whitened
+from hsisr.models.prior.kriging import Field, SmoothFields, whiten
 from hsisr.models.prior.regression import Sums, regress, regress_arrays
 from hsisr.scene import Scene
 from tests.unit.conftest import small_scene
@@ -132,7 +132,7 @@ def test_whitening_whitens():
     rough = rng.standard_normal((40, 20, 20)).repeat(4, axis=1).repeat(4, axis=2)[:, :64, :64]
     observed = np.stack([sampler(image[None])[0] for image in rough]) + 0.05 * rng.standard_normal((40, 16, 16))
     correlation = SmoothFields(sampler, scale).shared_correlation(observed)
-    white = whitened(observed, correlation).reshape(40, -1)
+    white = whiten(observed, correlation).reshape(40, -1)
     spectrum = (white**2).mean(axis=0)
     raw = (correlation.turned(observed) ** 2).mean(axis=0)
     assert spectrum.std() / spectrum.mean() < 0.6 < raw.std() / raw.mean()
@@ -174,6 +174,12 @@ def test_bumps_are_a_gaussian_process_that_its_centres_determine():
     np.testing.assert_allclose(whitened.T @ whitened, alike, atol=1e-3)
     np.testing.assert_array_equal(bumps(centres, slice(5, 9)), bumps(centres)[5:9])
     assert np.abs(bumps(centres + 100)).max() < 1e-6
+
+
+def test_a_bump_does_not_depend_on_the_pixels_beside_it():
+    place = np.random.default_rng(0).random((6, 533)).astype(np.float32)
+    bumps = Bumps(place[:, :512], Kernel(1.5, 0.2))
+    np.testing.assert_array_equal(bumps(place[:, 5:]), bumps(place)[:, 5:])
 
 
 def test_holes_are_no_centres():

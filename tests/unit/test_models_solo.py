@@ -28,7 +28,7 @@ def solo(trained: bool = True, **options) -> Solo:
     torch.manual_seed(0)
     network = Solo(SCALE, width=8, blocks=1, **options).eval()
     if trained:
-        for part in (network.deep, network.light):
+        for part in (network.deep, network.light) if network.light else (network.deep,):
             torch.nn.init.normal_(part.last.weight, std=0.05)
     return network
 
@@ -52,6 +52,14 @@ def test_an_image_as_bright_again_is_the_same_image(lr):
     network = solo()
     assert np.abs(predict(network, lr) - bicubic(lr, scale=SCALE)).max() > 1e-3
     np.testing.assert_allclose(predict(network, 5 * lr), 5 * predict(network, lr), rtol=1e-3, atol=1e-4)
+
+
+def test_without_the_light_network_each_component_is_enlarged_alone():
+    network, components, blur = solo(light=False), torch.randn(2, 3, 8, 8), torch.tensor([0.5, 0.25])
+    alone = [network.details(components[:, number : number + 1], blur) for number in range(3)]
+    assert alone[0].abs().max() > 1e-3
+    torch.testing.assert_close(network.details(components, blur), torch.cat(alone, dim=1))
+    assert all(name.startswith("deep.") for name in network.state_dict())
 
 
 def test_eight_turns_see_no_direction(lr):
@@ -148,7 +156,7 @@ class Patches:
     def __len__(self) -> int:
         return 4
 
-    def stacked(self, numbers) -> Sample:
+    def stack(self, numbers) -> Sample:
         rows = [8 * (number % 3) for number in numbers]
         low = np.stack([self.lr[:, row : row + 8, :8] for row in rows])
         return Sample(low, None, np.stack([self.hr[:, 2 * row : 2 * row + 16, :16] for row in rows]))
@@ -199,7 +207,7 @@ def test_a_model_file_takes_any_number_of_bands(lr, tmp_path):
 @pytest.mark.parametrize("path", shipped_models().values())
 def test_weights_that_travel_have_the_options_that_are_told_of_them(path):
     options = read_metadata(path)["options"]
-    assert options == SoloOptions(**OPTIONS).model_dump()
+    assert SoloOptions(**options) == SoloOptions(**OPTIONS)
     assert load_model(path).colour == OPTIONS["colour"]
 
 

@@ -28,7 +28,7 @@ from hsisr.training.objectives import (
     Unlabelled,
     build,
     distance,
-    mixed,
+    mix,
     mixing_matrix,
 )
 from hsisr.training.schedules import learning_rate
@@ -55,7 +55,7 @@ class Patches:
         hr = np.random.default_rng([self.seed, number]).random((self.bands, SIZE * SCALE, SIZE * SCALE))
         return Sample(degrade.imresize(hr, 1 / SCALE), None, hr if self.labelled else None)
 
-    def stacked(self, numbers) -> Sample:
+    def stack(self, numbers) -> Sample:
         samples = [self[k] for k in numbers]
         return Sample(
             np.stack([s.lr for s in samples]), None, np.stack([s.hr for s in samples]) if self.labelled else None
@@ -79,7 +79,7 @@ def literal_map(x: torch.Tensor, matrix: np.ndarray) -> torch.Tensor:
 def literal_iteration(net, adam, labelled, photos, lr_only, number, seed, counts, use_unlabelled):
     """One iteration, line by line as published; returns the names of its optimiser steps."""
 
-    def stacked(patches, numbers):
+    def stack(patches, numbers):
         samples = [patches[k] for k in numbers]
         return [
             None if getattr(samples[0], key) is None else torch.from_numpy(np.stack([getattr(s, key) for s in samples]))
@@ -95,7 +95,7 @@ def literal_iteration(net, adam, labelled, photos, lr_only, number, seed, counts
         adam.step()
 
     order = []
-    lr, hr = stacked(labelled, range(number * BATCH, (number + 1) * BATCH))
+    lr, hr = stack(labelled, range(number * BATCH, (number + 1) * BATCH))
     bicubic = upsampled(lr)
     step(literal_h(net(lr, bicubic), hr))
     order.append("labelled")
@@ -107,12 +107,12 @@ def literal_iteration(net, adam, labelled, photos, lr_only, number, seed, counts
         order.append("mixup")
     for k in range(counts["rgb"]):
         first = (number * counts["rgb"] + k) * BATCH
-        rgb_lr, rgb_hr = (literal_map(x, degrade.RGB_TO_EIGHT) for x in stacked(photos, range(first, first + BATCH)))
+        rgb_lr, rgb_hr = (literal_map(x, degrade.RGB_TO_EIGHT) for x in stack(photos, range(first, first + BATCH)))
         step(literal_h(net(rgb_lr, upsampled(rgb_lr), modality="rgb"), rgb_hr))
         order.append("rgb")
     for k in range(counts["unlabelled"] if use_unlabelled else 0):
         first = (number * counts["unlabelled"] + k) * BATCH
-        lr, _ = stacked(lr_only, range(first, first + BATCH))
+        lr, _ = stack(lr_only, range(first, first + BATCH))
         bicubic, v = upsampled(lr), degrade.spectral_mixup_matrix(WAVELENGTHS)
         rgb = net(literal_map(lr, v), literal_map(bicubic, v), modality="rgb")
         step(literal_h(literal_map(net(lr, bicubic), v), rgb))
@@ -173,7 +173,7 @@ def test_mixtures_are_those_of_the_paper():
     assert float(matrix.sum(0).mean()) == pytest.approx(1)
     x = torch.rand(2, 6, 3, 4, dtype=torch.float64)
     expected = np.moveaxis((np.moveaxis(x.numpy(), 1, -1) + np.moveaxis(x.numpy(), 1, -1) @ matrix.numpy()) / 2, -1, 1)
-    np.testing.assert_allclose(mixed(x, matrix), expected, rtol=1e-13)
+    np.testing.assert_allclose(mix(x, matrix), expected, rtol=1e-13)
 
 
 def test_mixtures_differ_and_come_again():

@@ -79,7 +79,7 @@ def test_sample_depends_on_its_number_only(small):
 
 def test_samples_are_views_and_stacks_of_them_the_callers_own(small):
     file = PatchFile(small.path(paths.PATCHES), seed=1)
-    stacked = file.stacked(range(5, 9))
+    stacked = file.stack(range(5, 9))
     for k in range(4):
         for name in ("lr", "guide", "hr"):
             np.testing.assert_array_equal(getattr(stacked, name)[k], getattr(file[5 + k], name))
@@ -87,7 +87,7 @@ def test_samples_are_views_and_stacks_of_them_the_callers_own(small):
     mapped = PatchFile(small.path(paths.PATCHES), seed=1, augment=False)
     with pytest.raises(ValueError, match="read-only"):
         mapped[5].hr[...] = 0
-    own = mapped.stacked([5])
+    own = mapped.stack([5])
     own.hr[...] = 0
     assert mapped[5].hr.any()
 
@@ -167,7 +167,7 @@ def test_patches_of_a_protocol_that_does_not_turn_are_degraded_after_they_are_tu
         CONFIG | {"protocols": {"corner": corner}, "benchmarks": {"indian_pines_x4_corner": {"noise": 0.05}}}
     )
     patch_files.make(benchmark.resolve(noisy, "indian_pines_x4_corner"), "noisy.h5")
-    sample = PatchFile("noisy.h5").stacked(range(20))
+    sample = PatchFile("noisy.h5").stack(range(20))
     assert np.std(sample.lr - sample.hr[:, :, 1::4, 1::4]) == pytest.approx(0.05, rel=0.05)
 
 

@@ -51,7 +51,7 @@ def test_staging_gives_back_what_its_tiles_hold(tmp_path):
             yield truth[:, y[0] : y[1], x[0] : x[1]]
 
     for number, row in enumerate(tiling.rows):
-        assert not staging.finished(number)
+        assert not staging.is_finished(number)
         staging.write_row(number, tiles(row))
     for rows, columns in ((slice(0, 120), slice(0, 104)), (slice(37, 45), slice(30, 61))):
         np.testing.assert_allclose(staging.read(rows, columns), truth[:, rows, columns], rtol=1e-6)

@@ -178,10 +178,10 @@ def test_align_copies_no_more_of_a_guide_than_it_needs(tmp_path, monkeypatch, cr
     ground = (28.0, 0.0, 500_900.0, 0.0, -28.0, 5_798_900.0)
     low = Source(Scene(np.ones((1, 20, 18), np.float32), crs="EPSG:32633", transform=ground), "LR image")
     found = []
-    for name, cut in (("cut", align._around), ("whole", lambda low, sharp: sharp)):
+    for name, cut in (("cut", align._cut_around), ("whole", lambda low, sharp: sharp)):
         (tmp_path / name).mkdir()
-        monkeypatch.setattr(align, "_around", cut)
-        found.append(align.resampled(low, guide, 3, tmp_path / name).window((0, 60), (0, 54)))
+        monkeypatch.setattr(align, "_cut_around", cut)
+        found.append(align.resample(low, guide, 3, tmp_path / name).window((0, 60), (0, 54)))
     with rasterio.open(tmp_path / "cut" / "guide.tif") as copy:
         assert copy.height * copy.width < 300 * 240 / 4
     assert np.array_equal(found[0][1], found[1][1]) and not found[0][1].all()

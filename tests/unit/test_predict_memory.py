@@ -89,6 +89,13 @@ def test_no_model_takes_nan_or_infinity(pair, tmp_path, model, value, which):
     assert "\n" not in str(caught.value)
 
 
+def test_values_beyond_32_bit_floats_are_not_called_infinite(pair):
+    values = pair[0].cube.astype(np.float64)
+    values[1, 5, 5] = 1e200
+    with pytest.raises(HsisrError, match="LR image: holds values beyond 3.4e38; replace them"):
+        hsisr.super_resolve(values, pair[1].cube, model="bicubic")
+
+
 def test_the_mask_of_a_masked_array_counts(pair):
     lr, guide, _ = pair
     hole = np.zeros(lr.shape, bool)

@@ -13,10 +13,10 @@ import rasterio
 from hsisr.cli.app import app
 from hsisr.datasets import read_scene
 from hsisr.datasets.readers import READERS, describe, is_product, packages
-from hsisr.datasets.readers.packages import parsed_xml
+from hsisr.datasets.readers.packages import parse_xml
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
-from hsisr.inference.align import resampled
+from hsisr.inference.align import resample
 from hsisr.inference.images import Source, open_lazily
 
 from . import product_files as made
@@ -258,7 +258,7 @@ class TestSentinel2:
         export(scene, tmp_path / "out.tif")
         assert invalid(read_scene(tmp_path / "out.tif")) == invalid(scene)
         low = Source(read_scene(made.enmap(tmp_path)[0]), "LR")
-        aligned = resampled(low, Source(scene, "guide"), 6, tmp_path)  # pixels of 5 m
+        aligned = resample(low, Source(scene, "guide"), 6, tmp_path)  # pixels of 5 m
         assert aligned.window((0, 4), (0, 24))[1][:, :19].sum() == 0 and aligned.window((8, 9), (0, 9))[1].all()
 
     def test_bands_and_resolution_are_chosen(self, tmp_path):
@@ -432,7 +432,7 @@ class TestVrt:
     "<a>" * 101 + "</a>" * 101, "<a>", "", "<a>&b;</a>"])  # fmt: skip
 def test_xml_that_is_refused(tmp_path, text):
     with pytest.raises(HsisrError):
-        parsed_xml(tmp_path / "a.xml", text.encode())
+        parse_xml(tmp_path / "a.xml", text.encode())
 
 
 def test_archives_are_checked_before_they_are_read(tmp_path):

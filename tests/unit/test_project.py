@@ -38,7 +38,7 @@ def cave(folder: Path, *scenes: str) -> Path:
 
 def test_scenes_are_those_that_lie_there(tmp_path):
     source = cave(tmp_path / "CAVE", "balloons", "feathers", "face", "watercolors")
-    assert datasets.held("cave", str(source)) == ["balloons", "face", "feathers", "watercolors"]
+    assert datasets.find_scenes("cave", str(source)) == ["balloons", "face", "feathers", "watercolors"]
     project.create(tmp_path / "study", "cave", str(source), scale=8)
     config = load(tmp_path / "study/config.yaml")
     assert config.scenes == {"cave": ["balloons", "face", "feathers", "watercolors"]}
@@ -54,10 +54,10 @@ def test_a_whole_data_set_needs_no_list(tmp_path):
 
 
 def test_what_cannot_be_seen_is_not_listed(tmp_path):
-    assert datasets.held("cave", "https://example.org/cave.zip") is None
+    assert datasets.find_scenes("cave", "https://example.org/cave.zip") is None
     (tmp_path / "cave.zip").touch()
-    assert datasets.held("cave", str(tmp_path / "cave.zip")) is None
-    assert datasets.held("chikusei", str(FOLDER / "chikusei")) is None  # an archive that is not unpacked
+    assert datasets.find_scenes("cave", str(tmp_path / "cave.zip")) is None
+    assert datasets.find_scenes("chikusei", str(FOLDER / "chikusei")) is None  # an archive that is not unpacked
 
 
 def test_data_without_a_guide_gets_models_that_need_none(tmp_path, monkeypatch):

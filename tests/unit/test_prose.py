@@ -68,6 +68,7 @@ def test_kinds(prose, sentence, kinds):
 
 def test_a_count_above_its_limit_fails_and_names_the_sentence(prose, tmp_path, monkeypatch, capsys):
     (tmp_path / "docs").mkdir()
+    (tmp_path / "CONTRIBUTING.md").write_text("Run the tests.")
     (tmp_path / "README.md").write_text("The file is written by the command. The command writes it.")
     limits = tmp_path / "limits"
     monkeypatch.setattr(prose, "ROOT", tmp_path)

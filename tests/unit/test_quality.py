@@ -287,7 +287,7 @@ def test_changed_ground_counts_for_nothing_and_is_shown(tmp_path):
     found = []
 
     def look(feed: Feed, result: Scene, sigma: Scene | None) -> None:
-        assert feed.guide.shown((30, 70), (30, 70))[2].mean() > 0.8
+        assert feed.guide.show((30, 70), (30, 70))[2].mean() > 0.8
         block = blocks.read(feed, Source(result, "sr"), gaussian_footprint(SCALE), (10, 24), (10, 24))
         assert block.made.all() and not block.valid[6:30, 6:30].any()
         found.append(quality.measure(feed, result))

@@ -362,7 +362,8 @@ def test_perfect_model_leads(built):
     perfect = with_scores(read, "bicubic", psnr=None)  # identical images: results files hold no infinity
     cells = tables.scores(perfect).rows
     assert (cells["bicubic"][0].text, cells["bicubic"][0].mark, cells["net"][0].mark) == ("\u221e", "best", "second")
-    assert words.finding(perfect).startswith("Best PSNR: bicubic \u221e dB, then net ")
+    finding = words.finding(perfect)
+    assert finding.startswith("bicubic leads with \u221e dB PSNR, ") and " Next: net " in finding
     assert tables.scores_csv({"cave_x8": perfect}).count(",inf,") == 2
 
 
@@ -838,7 +839,7 @@ def test_first_screen_says_what_was_found(built, parsed):
     for name, found in read.items():
         card = html[html.index(f'<a href="#{name}">{name}</a></p>') :]
         card = card[: card.index("</li>")]
-        assert words.finding(found).split(".")[0] in card and f"convention {found.convention}" in card
+        assert words.finding(found) in card and f"convention {found.convention}" in card
     assert html.index('class="cards"') < html.index('<section class="benchmark"')
 
 

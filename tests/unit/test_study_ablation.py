@@ -44,7 +44,7 @@ def trained(ablation, monkeypatch) -> list:
         return arm
 
     monkeypatch.setattr(ablation, "Data", FakeData)
-    monkeypatch.setattr(ablation, "_trained", train)
+    monkeypatch.setattr(ablation, "_train", train)
     monkeypatch.setattr(ablation, "_costs", lambda *_: dict.fromkeys(ablation.COMPONENTS, 0.5) | {"all": 1.0})
     monkeypatch.setattr(ablation, "_score", lambda arm, pair, scale: (30.0 + arm.labelled + arm.seed, 5.0))
     return done

@@ -128,7 +128,7 @@ def test_worst_is_the_worst_of_the_grid(settings, tmp_path):
 
 def test_a_stopped_sweep_goes_on_where_it_was(settings, tmp_path, monkeypatch):
     whole = sweep.run(settings, tmp_path / "a.json", tmp_path / "a.png")
-    measured, calls = sweep._measured, []
+    measured, calls = sweep._measure, []
 
     def stopping(place, *others):
         calls.append(place)
@@ -136,7 +136,7 @@ def test_a_stopped_sweep_goes_on_where_it_was(settings, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return measured(place, *others)
 
-    monkeypatch.setattr(sweep, "_measured", stopping)
+    monkeypatch.setattr(sweep, "_measure", stopping)
     with pytest.raises(KeyboardInterrupt):
         sweep.run(settings, tmp_path / "b.json", tmp_path / "b.png")
     with open(tmp_path / ".b.json.log", "a") as log:

@@ -39,7 +39,7 @@ class Recorded:
     def identity(self) -> dict[str, str]:
         return {"recorded": self.label}
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         chosen = list(numbers)
         return Sample(*(None if x is None else x[chosen] for x in self.images))
 

@@ -19,26 +19,26 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout of its own: edits and results stay inside."""
+    """A checkout for tests: edits and results stay inside."""
 
     folder: Path
 
     def snakemake(self, *words: str, check: bool = True) -> subprocess.CompletedProcess:
-        """Run Snakemake there; the package that runs is the copy's."""
+        """Run Snakemake in the copy, with the package of the copy."""
         return self.run([sys.executable, "-m", "snakemake", *words], check)
 
     def hsisr(self, *words: str, check: bool = True) -> subprocess.CompletedProcess:
-        """Run a sub-command there."""
+        """Run a sub-command in the copy."""
         return self.run([sys.executable, "-m", "hsisr", *words], check)
 
     def run_in(self, environment: dict[str, str], *words: str) -> subprocess.CompletedProcess:
-        """Run a module there, in another environment than usual."""
+        """Run a module in the copy, in another environment than usual."""
         return self.run([sys.executable, "-m", *words], environment=environment)
 
     def run(
         self, words: list[str], check: bool = True, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess:
-        """Run a program there; stdout and stderr come together in `stdout`."""
+        """Run a program in the copy. `stdout` gets both stdout and stderr."""
         done = subprocess.run(
             words,
             cwd=self.folder,
@@ -53,7 +53,7 @@ class Project:
         return done
 
     def environment(self) -> dict[str, str]:
-        """Our own, less what would change where data comes from, and less packages that only the tests need."""
+        """Our environment, without variables that change the source of data, and without packages only for tests."""
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("HSISR_", "SNAKEMAKE_"))}
         return kept | {"PYTHONPATH": str(NOT_INSTALLED)}
 
@@ -69,7 +69,7 @@ class Project:
         return {rule: count for rule, count in jobs.items() if rule not in ("total", "all")}
 
     def configure(self, scores_only: bool = False, **training) -> None:
-        """Change how the demo's network is trained; scores_only: leave out what is measured beside the scores."""
+        """Change the training of the demo's network. scores_only: leave out the measures beside the scores."""
         path = self.folder / "config.yaml"
         config = yaml.safe_load(path.read_text())
         config["benchmarks"] = {"indian_pines_x4": {"models": ["bicubic", "gsa", "mulsr-demo"]}}
@@ -81,9 +81,9 @@ class Project:
 
 
 def copy_project(folder: Path) -> Project:
-    """Copy what the pipeline consists of; of the demo the half with a guide, small: few patches, few steps."""
+    """Copy the files of the pipeline; of the demo, only a small version of the half with a guide."""
     for name in ("hsisr", "snakemake_logger_plugin_hsisr", "workflow", "profiles"):
-        shutil.copytree(ROOT / name, folder / name)  # with what Python has compiled
+        shutil.copytree(ROOT / name, folder / name)  # with Python's compiled files
     if (ROOT / "csrc").is_dir():
         shutil.copytree(ROOT / "csrc", folder / "csrc")
     for name in ("Snakefile", "config.yaml"):
@@ -94,12 +94,12 @@ def copy_project(folder: Path) -> Project:
 
 
 def copy_of(project: Project, folder: Path) -> Project:
-    """Copy a project with everything that was made in it; its files keep their times, so nothing is made again."""
+    """Copy a project with all its results. Files keep their times, so nothing is made again."""
     return Project(Path(shutil.copytree(project.folder, folder, symlinks=True)))
 
 
 def made_once(name: str, make: Callable[[Path], object], factory: pytest.TempPathFactory) -> Project:
-    """This worker's copy of a project that the first worker who needs it makes, while the others wait."""
+    """This worker's copy of a project. The first worker that needs the project makes it, while the others wait."""
     run = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         run = run.parent
@@ -113,31 +113,31 @@ def made_once(name: str, make: Callable[[Path], object], factory: pytest.TempPat
 
 
 def make_finished(folder: Path) -> None:
-    """Run the whole demo, by the line that users type."""
+    """Run the whole demo with the users' command."""
     copy_project(folder).snakemake("--cores", "2", "--resources", "gpu=1", "all")
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A fresh copy of the project, in which nothing is made."""
+    """A fresh copy of the project, without results."""
     return copy_project(tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A project in which the whole demo has run; tests that use it leave it as they found it."""
+    """A project after a run of the whole demo. Tests must not change it."""
     return made_once("finished", make_finished, tmp_path_factory)
 
 
 @pytest.fixture
 def finished_copy(finished: Project, tmp_path: Path) -> Project:
-    """A copy of the finished project, to do with as one likes."""
+    """A copy of the finished project, free to change."""
     return copy_of(finished, tmp_path / "project")
 
 
 @pytest.fixture(scope="session")
 def scored(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """As `finished`, without what is measured beside the scores: to make something of it again takes half the time."""
+    """As `finished`, without the measures beside the scores, so that remaking a part takes half the time."""
 
     def make(folder: Path) -> None:
         project = copy_of(finished, folder)
@@ -149,13 +149,13 @@ def scored(finished: Project, tmp_path_factory: pytest.TempPathFactory) -> Proje
 
 @pytest.fixture
 def scored_copy(scored: Project, tmp_path: Path) -> Project:
-    """A copy of the scored project, to do with as one likes."""
+    """A copy of the scored project, free to change."""
     return copy_of(scored, tmp_path / "project")
 
 
 @pytest.fixture
 def untrained(scored_copy: Project) -> Project:
-    """A copy of the scored project without the network's weights and what follows from them."""
+    """A copy of the scored project without the network's weights and all results that need them."""
     folder = scored_copy.folder
     shutil.rmtree(folder / "runs")
     for path in ("results/indian_pines_x4/mulsr-demo.json", "results/indian_pines_x4.json"):

@@ -36,6 +36,7 @@ CASES = {
         "models.mine.training: epochs or max_steps",
     ),
     "unknown scene": ({"scenes": {"cave": ["ballons"]}, "benchmarks": {"cave_x8": {}}}, "ballons"),
+    "key named twice": ("report: {title: a}\nreport: {title: b}\n", "names report twice, lines 1 and 2"),
     "unknown split": (
         {"splits": {"cave": "usuall"}, "benchmarks": {"cave_x8": {}}},
         "unknown split 'usuall'; did you mean usual? known: ",
@@ -43,13 +44,15 @@ CASES = {
 }
 
 
-#: Cases that Snakemake is given as well: one that the sections refuse, one that the benchmarks refuse, one of a model.
-THROUGH_SNAKEMAKE = ("unknown key", "missing data set", "unknown option")
+#: Cases that Snakemake is given as well: one that the sections refuse, one that the benchmarks refuse, one of a model,
+#: and one that Snakemake would read in silence.
+THROUGH_SNAKEMAKE = ("unknown key", "missing data set", "unknown option", "key named twice")
 
 
 def written(tmp_path, case) -> Path:
     file = tmp_path / "wrong.yaml"
-    file.write_text(yaml.safe_dump(CASES[case][0]))
+    content = CASES[case][0]
+    file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
     return file
 
 

@@ -25,7 +25,7 @@ def notebooks() -> ModuleType:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_notebook_runs_and_ends_in_pictures(notebooks, name):
-    code = [cell for cell in notebooks.executed(ROOT / "docs" / name).cells if cell.cell_type == "code"]
+    code = [cell for cell in notebooks.execute(ROOT / "docs" / name).cells if cell.cell_type == "code"]
     assert len(code) >= 8 and all(cell.execution_count for cell in code)
     assert any("image/png" in output.get("data", {}) for output in code[-1].outputs)
     assert max(len(cell.source.splitlines()) for cell in code if not cell.source.startswith("%%writefile")) <= 16

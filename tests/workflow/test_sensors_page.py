@@ -1,9 +1,9 @@
 """The page on products: every command runs on products in their layout, prints what the page shows, and keeps masks."""
 
 import re
+from pathlib import Path
 
 import numpy as np
-import pytest
 
 from hsisr.datasets import read_scene
 from tests.workflow import sensor_products
@@ -11,17 +11,6 @@ from tests.workflow import sensor_products
 #: Relative and absolute difference that numbers of a block may have: the order of sums is the machine's.
 RELATIVE, ABSOLUTE = 0.02, 0.003
 NUMBER = re.compile(r"(?<![\w.])-?\d+(?:\.\d+)?")
-
-
-@pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    """The folder of the products after every command of the page, and (command, shown, printed) of each."""
-    folder = tmp_path_factory.mktemp("products")
-    sensor_products.write(folder)
-    steps = []
-    for command, shown in sensor_products.STEP.findall(sensor_products.PAGE.read_text()):
-        steps.append((command, shown, sensor_products.run(command, folder)))
-    return folder, steps
 
 
 def numbers(text: str) -> list[float]:
@@ -32,8 +21,20 @@ def words(text: str) -> list[str]:
     return NUMBER.sub("#", text).split()
 
 
-def test_commands_print_what_the_page_shows(results):
-    _, steps = results
+def test_the_page(tmp_path):
+    """One test, so that one worker makes the products and runs the commands once."""
+    sensor_products.write(tmp_path)
+    steps = [
+        (command, shown, sensor_products.run(command, tmp_path))
+        for command, shown in sensor_products.STEP.findall(sensor_products.PAGE.read_text())
+    ]
+    commands_print_what_the_page_shows(steps)
+    every_product_of_the_table_has_its_example(steps)
+    results_have_no_data_where_masks_say_so_and_repeat_bad_bands(tmp_path)
+    dark_bands_of_prisma_hold_no_data_and_flagged_samples_are_filled(tmp_path)
+
+
+def commands_print_what_the_page_shows(steps: list[tuple[str, str, str]]) -> None:
     assert len(steps) >= 30 and sum(bool(shown) for _, shown, _ in steps) >= 20
     for command, shown, printed in steps:
         if shown:
@@ -41,8 +42,7 @@ def test_commands_print_what_the_page_shows(results):
             np.testing.assert_allclose(numbers(printed), numbers(shown), RELATIVE, ABSOLUTE, err_msg=command)
 
 
-def test_every_product_of_the_table_has_its_example(results):
-    _, steps = results
+def every_product_of_the_table_has_its_example(steps: list[tuple[str, str, str]]) -> None:
     said = "\n".join(printed for *_, printed in steps)
     for product in (
         "PRISMA L2D",
@@ -60,8 +60,7 @@ def test_every_product_of_the_table_has_its_example(results):
         assert f" {product}\n" in said  # fmt: skip
 
 
-def test_results_have_no_data_where_masks_say_so_and_repeat_bad_bands(results):
-    folder, _ = results
+def results_have_no_data_where_masks_say_so_and_repeat_bad_bands(folder: Path) -> None:
     cloudy, guide = read_scene(next(folder.glob("ENMAP*.ZIP"))), read_scene(next(folder.glob("S2B*.SAFE")))
     scene = read_scene(folder / "enmap.tif")
     assert np.array_equal(scene.mask, cloudy.mask.repeat(3, 0).repeat(3, 1) & guide.mask)
@@ -74,8 +73,7 @@ def test_results_have_no_data_where_masks_say_so_and_repeat_bad_bands(results):
     assert np.array_equal(swath.mask, askew.mask.repeat(3, 0).repeat(3, 1)) and 0.5 < askew.mask.mean() < 0.8
 
 
-def test_dark_bands_of_prisma_hold_no_data_and_flagged_samples_are_filled(results):
-    folder, _ = results
+def dark_bands_of_prisma_hold_no_data_and_flagged_samples_are_filled(folder: Path) -> None:
     scene, result = read_scene(next(folder.glob("PRS_L2D*.he5"))), read_scene(folder / "prisma.tif")
     dark = (scene.stored == 0).all(axis=(1, 2))
     assert dark.sum() == 4 and np.array_equal(result.bad_bands, dark)

@@ -6,7 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from hsisr.config import Config
+from hsisr.config import Config, check_files
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_text
 from hsisr.pipeline import benchmark as benchmarks, paths, steps
@@ -18,15 +18,15 @@ def fail(error):
     sys.exit(1)
 
 
-def origin():
-    """The files that the configuration comes from, the last one the strongest: for errors."""
+def configuration_files():
+    """The files of the configuration. The last one has priority."""
     laid_over = workflow.config_settings.configfiles
-    files = [file for file in workflow.configfiles if file not in laid_over]
-    return " + ".join(map(str, [*files, *laid_over])) or "config"
+    return [*(file for file in workflow.configfiles if file not in laid_over), *laid_over]
 
 
 try:
-    CONFIG = Config.parse(config, origin())
+    check_files(configuration_files())
+    CONFIG = Config.parse(config, " + ".join(map(str, configuration_files())) or "config")
     benchmarks.check(CONFIG)
 except HsisrError as error:
     fail(error)

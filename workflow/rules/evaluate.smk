@@ -4,12 +4,12 @@ def scoring(wildcards):
 
 
 def costing(wildcards):
-    """The step that measures what the models cost."""
+    """The step that measures the costs of the models."""
     return steps.costing(bench(wildcards))
 
 
 def classifying(wildcards):
-    """The step that classifies land cover in what the models made."""
+    """The step that classifies land cover in the models' results."""
     return steps.classifying(bench(wildcards))
 
 
@@ -50,7 +50,7 @@ rule runtime:
         "logs/runtime/{benchmark}.log",
     benchmark:
         "logs/benchmark/runtime/{benchmark}.tsv"
-    # all there are, so that nothing else runs while time is taken
+    # all cores, so that nothing else runs during the measurement
     threads: workflow.cores
     resources:
         gpu=lambda wildcards: estimates.scoring_gpus(bench(wildcards).models.values()),

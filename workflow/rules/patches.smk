@@ -1,5 +1,5 @@
 def cutting(part):
-    """The step that cuts the patches of a part, by its wildcards."""
+    """The step that cuts the patches of a part, as a function of wildcards."""
     return lambda wildcards: steps.cutting(bench(wildcards), part)
 
 

@@ -4,7 +4,7 @@ def predicting(wildcards):
 
 
 def parts(wildcards):
-    """What says that each part of the prediction is made; nothing, where one job makes all."""
+    """The files that mark finished parts of the prediction; none if a single job makes all."""
     told(predicting, wildcards)
     count = CONFIG.predict[wildcards.scene].parts
     numbers = range(1, count + 1) if count > 1 else ()
@@ -12,12 +12,12 @@ def parts(wildcards):
 
 
 def words(joins):
-    """The arguments of `hsisr predict` for a scene, but for the output."""
+    """The arguments of `hsisr predict` for a scene, without the output."""
     return lambda wildcards: shlex.join(CONFIG.predict[wildcards.scene].words(joins))
 
 
 def own_gpu(wildcards):
-    """The GPU of a network; what is untrained needs none."""
+    """The GPU of a network. A method without training needs none."""
     return int(bool(told(predicting, wildcards).inputs["model"]))
 
 

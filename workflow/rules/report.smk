@@ -4,7 +4,7 @@ REPORTING = steps.reporting(CONFIG, [resolved(name) for name in CONFIG.benchmark
 rule report:
     input:
         **REPORTING.inputs,
-    # what `snakemake --report` shows
+    # the files that `snakemake --report` shows
     output:
         page=report(paths.REPORT, caption="../report/page.rst", category="Report"),
         scores=report(paths.SCORES_CSV, caption="../report/scores.rst", category="Report"),

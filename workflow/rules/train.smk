@@ -14,8 +14,8 @@ def training(wildcards):
 rule train:
     input:
         unpack(inputs(training)),
-    # only finished files are declared: Snakemake deletes the outputs of a job that fails, and the state in
-    # runs/.../state, from which the next try resumes, must stay
+    # Only finished files are declared as outputs. Snakemake deletes the outputs of a failed job, but the state in
+    # runs/.../state must stay, because the next try resumes from it.
     output:
         weights=paths.WEIGHTS,
         summary=paths.TRAINING,
@@ -23,7 +23,7 @@ rule train:
         "logs/train/{benchmark}/{model}/seed{seed}.log",
     benchmark:
         "logs/benchmark/train/{benchmark}/{model}/seed{seed}.tsv"
-    # what takes longest begins first, and before it what it needs
+    # Training takes longest, so it and its inputs begin first.
     priority: 2
     threads: lambda wildcards, attempt: estimates.threads(network(wildcards), workflow)
     resources:

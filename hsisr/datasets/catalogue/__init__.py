@@ -1,6 +1,6 @@
-"""The catalogue: what hsisr knows of each data set, one YAML file a set beside this module.
+"""The catalogue: what hsisr knows of each data set. Each set has one YAML file beside this module.
 
-A user's own sets, and changes to catalogued ones, are passed as `extra`: the `datasets:` section of config.yaml.
+Users pass their own sets, and changes to catalogued ones, as `extra`: the `datasets:` section of config.yaml.
 """
 
 import re
@@ -29,7 +29,7 @@ def _as_tuple(value: Any) -> Any:
 
 
 def _fraction(value: Any) -> Any:
-    """`1/65535` in YAML is a number; it reads better than 1.5259e-05 and is exact."""
+    """The number that a YAML text such as `1/65535` means. A fraction is exact, and easier to read than 1.5259e-05."""
     if isinstance(value, str) and re.fullmatch(r"\s*[\d.]+\s*/\s*[\d.]+\s*", value):
         above, below = (Fraction(part.strip()) for part in value.split("/"))
         return float(above / below) if below else value
@@ -45,9 +45,10 @@ class _Entry(BaseModel):
 
 
 class RemoteFile(_Entry):
-    """One published file: `name` below the raw folder, mirrors in the order of trial, hash and size where known.
+    """One published file: `name` below the raw folder, mirrors in the order of trial, hash and size if known.
 
-    unpack: it is an archive. A set behind a form has no urls; its files are what a person puts into the raw folder.
+    unpack: whether it is an archive to unpack. A set that must be requested has no urls: a person puts its files into
+    the raw folder.
     """
 
     name: str
@@ -60,8 +61,7 @@ class RemoteFile(_Entry):
 class Region(_Entry):
     """A part of a scene.
 
-    region: (r0, r1, c0, c1), which are rows r0..r1-1 and columns c0..c1-1, in HR pixels. name: what its pair file is
-    called.
+    region: (r0, r1, c0, c1) in HR pixels: rows r0..r1-1 and columns c0..c1-1. name: the name of its pair file.
     """
 
     scene: str
@@ -77,11 +77,12 @@ class Region(_Entry):
 
 
 class Split(_Entry):
-    """Which scenes, or regions of scenes, train, validate, test, or serve without their HR image.
+    """Which scenes, or regions of scenes, serve for training, validation and test, or without their HR image.
 
-    description: what the split is, in words. unlabelled: what trains without its HR image.
-    guard_px: least distance in HR pixels between regions of different parts of one scene. tenth: whether a tenth of the
-    training scenes validates where no validation part is named; without one, networks train with `select: last`.
+    description: the split in words. unlabelled: scenes that train without their HR image.
+    guard_px: least distance in HR pixels between regions of one scene that belong to different parts. tenth: if the
+    split names no validation part, whether a tenth of the training scenes validates. With neither, networks train
+    with `select: last`.
     """
 
     description: str = ""
@@ -94,7 +95,7 @@ class Split(_Entry):
 
 
 class Guide(_Entry):
-    """The real sharp image that comes with each scene: its layout, reader (None: the scene's) and scale."""
+    """The real sharp image of each scene: its layout, its reader (None: the reader of the scene) and its scale."""
 
     layout: _Layout
     reader: str | None = None
@@ -104,33 +105,34 @@ class Guide(_Entry):
 
 
 class Labels(_Entry):
-    """The land-cover map that comes with each scene: its layout, and the names of its classes from 0."""
+    """The land-cover map of each scene: its layout, and the names of its classes, counted from 0."""
 
     layout: _Layout
     names: tuple[str, ...] = ()
 
 
 class DataSet(_Entry):
-    """One data set: what it is, where it comes from, how it is read, and how it is split.
+    """One data set: what it is, where its files come from, how they are read, and how it is split.
 
-    title, licence, citation, homepage, notes: what users are told, in words. size: of the download, in words.
-    access: `download`, `package` (inside an installed Python package), `request` (behind a form or a mail),
+    title, licence, citation, homepage, notes: texts for users. size: of the download, in words.
+    access: `download`, `package` (inside an installed Python package), `request` (after a form or a mail),
         `folder` (the user's own files below `path`).
-    instructions: for `request`, what to get and where. install: for `package`, the command that brings it.
-    package_folder: where in that package the files lie.
+    instructions: for `request`, what to get and where. install: for `package`, the command that installs it.
+    package_folder: the folder of the files in that package.
     hashes: name of a file of SHA-256 sums, by file name, beside the catalogue entry.
     reader: one of `hsisr.datasets.readers.READERS`. reader_options: its options, such as `variable`.
-    layout: glob of one scene's files in the published layout, `{scene}` standing for the scene's name; a file
-        matches if the end of its path does; of several globs the first that matches anything counts.
-    scale: value = stored * scale; `type_maximum` divides by the largest number of the stored integer type,
+    layout: glob of one scene's files in the published layout. `{scene}` stands for the scene's name. A file matches
+        if the end of its path matches. With several globs, the first that matches any file counts.
+    scale: value = stored * scale. `type_maximum` divides by the largest number of the stored integer type,
         `scene_maximum` by the largest value of the scene.
-    black_level: stored value that means 0; lower ones are clipped to it.
-    wavelengths_nm: (bands,) band centres, in YAML a list or `{first, last}` for evenly spaced ones; None: the file's.
-    band_steps: what is done to the bands at conversion, see `hsisr.datasets.bands.apply`; `bands` counts before it.
+    black_level: the stored value that means 0. Lower values are clipped to it.
+    wavelengths_nm: (bands,) band centres, in YAML a list, or `{first, last}` for evenly spaced bands. None: the
+        file's own.
+    band_steps: changes to the bands at conversion, see `hsisr.datasets.bands.apply`. `bands` counts before them.
     labels: the file of classes, if there is one. scenes: their names, in order.
-    splits: the splits by name. default_split: the one that is used when nothing is said.
-    protocol, response: the degradation protocol and the guide's spectral response when config names none.
-    auxiliary: RGB photographs for the auxiliary task: they train, nothing is tested on them.
+    splits: the splits by name. default_split: the split that is used if the user names none.
+    protocol, response: the degradation protocol and the guide's spectral response, if config names none.
+    auxiliary: whether the set holds RGB photographs for the auxiliary task. They train only, and test nothing.
     """
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
@@ -195,13 +197,13 @@ class DataSet(_Entry):
 
     @property
     def layouts(self) -> tuple[tuple[str, ...], ...]:
-        """The layouts of a scene's cube, guide and labels, those that the data set has."""
+        """The layouts of a scene's cube, guide and labels, as far as the data set has them."""
         others = [part.layout for part in (self.guide, self.labels) if part is not None]
         return (self.layout, *others)
 
 
 def names(extra: Mapping[str, Mapping] | None = None) -> list[str]:
-    """Names of all data sets, the catalogue's (without the model entry `folder`) and those of `extra`, sorted.
+    """Names of all data sets, sorted: the catalogue's (without the model entry `folder`) and those of `extra`.
 
     Example:
 
@@ -214,9 +216,9 @@ def names(extra: Mapping[str, Mapping] | None = None) -> list[str]:
 def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
     """The entry of one data set.
 
-    extra: name -> settings, as in the `datasets:` section of config.yaml. For a catalogued name they replace single
-    keys of its entry; any other name is a set of the user's own, made from the entry `folder`: its scenes, unless
-    given, are those found below its `path`.
+    extra: name -> settings, as in the `datasets:` section of config.yaml. For a catalogued name, the settings replace
+    single keys of its entry. Any other name is a set of the user's own, made from the entry `folder`. If it lists no
+    scenes, hsisr looks for them below its `path`.
     Raises HsisrError for an unknown name, or for settings that make no sense.
 
     Example:
@@ -239,7 +241,7 @@ def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
 
 
 def _own(name: str, content: dict, where: str) -> DataSet:
-    """Entry of a user's own set: scenes found, and the first of its splits the default."""
+    """Entry of a user's own set. Finds its scenes, and makes the first of its splits the default."""
     if not content.get("path"):
         raise HsisrError(f"{where}: needs `path`, the folder that holds the scenes")
     if content.get("splits") and not content.get("default_split"):
@@ -268,7 +270,7 @@ def _validate(content: dict, where: str) -> DataSet:
     try:
         return DataSet.model_validate(content)
     except ValidationError as error:
-        # of a value that may have several types, the complaint about the type that it nearly has
+        # a value may have several types: report the fault of the type that nearly fits
         first = min(error.errors(), key=lambda fault: fault["type"] in ("string_type", "literal_error"))
         key = ".".join(str(part) for part in first["loc"])
         raise HsisrError(f"{where}: {key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}") from None

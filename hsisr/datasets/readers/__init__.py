@@ -1,9 +1,9 @@
-"""Readers: any supported file, or folder of band images, into a Scene. One module a format, chosen by content.
+"""Readers: any supported file, or folder of band images, becomes a Scene. One module a format, chosen by content.
 
-A reader module has `matches(path, head)`, which looks at the path and the first bytes, `read(path, **options)`,
-which gives a Scene named after the path, and `describe(path)`, which gives what `hsisr info` prints. Where a file may
-hold one layer, it has `read_plane(path)` as well. To add a format, write its module and add it to READERS, and to
-PLANE_READERS in that case.
+A reader module has three functions. `matches(path, head)` looks at the path and the first bytes.
+`read(path, **options)` returns a Scene named after the path. `describe(path)` returns what `hsisr info` prints. If the
+format can hold a single layer, there is also `read_plane(path)`. To add a format, write its module and add it to
+READERS, and to PLANE_READERS if it reads single layers.
 """
 
 import importlib
@@ -17,36 +17,36 @@ import numpy as np
 
 from hsisr.datasets.readers import virtual
 from hsisr.datasets.readers.damage import first_bytes
-from hsisr.datasets.readers.packages import listed_once
+from hsisr.datasets.readers.packages import list_once
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.scene import Scene
 
-#: Readers of agencies' products, which are more than one file, or more than one array.
+#: Readers of agencies' products, which consist of several files or several arrays.
 PRODUCTS = (
     *("prisma", "enmap", "emit", "desis", "sentinel2", "hyperion", "landsat"),
     *("aviris", "neon", "tanager", "planet", "stac"),
 )
-#: Names of readers, as in `reader:` of a catalogue entry, in the order in which content is tried.
+#: Names of readers, as in `reader:` of a catalogue entry. They try a file in this order.
 READERS = ("scene", "numpy", "matlab", *PRODUCTS, "band_images", "hdf5", "rgb", "raster")
-#: Those that read a layer of labels or a mask.
+#: Readers of a single layer: labels or a mask.
 PLANE_READERS = ("numpy", "matlab", "raster")
 
 _HEAD_BYTES = 1024
-#: Files of a folder that is not recognised that are looked at.
+#: Most files of an unknown folder that a message counts.
 _MOST_LISTED = 1000
 
 
 def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) -> Scene:
     """Read a file, or a folder of band images, and return it as a Scene.
 
-    path: of the file or folder. reader: one of READERS; `auto` looks at the content, never at the file's ending.
-    options: the reader's own, such as `variable`, `axes` or `wavelengths_nm`; see the `read` function of its module.
-    If a folder holds nothing but one folder, that one is read: CAVE's archive unpacks like this.
-    Raises HsisrError, naming file and fault, for anything that cannot be read.
+    path: of the file or folder. reader: one of READERS; `auto` decides by the content, never by the file's ending.
+    options: of the reader, such as `variable`, `axes` or `wavelengths_nm`; see the `read` function of its module.
+    If a folder holds nothing but one folder, hsisr reads that one: CAVE's archive unpacks like this.
+    Raises HsisrError, with file and fault, for anything that cannot be read.
     """
     path = innermost(Path(path))
     _check_reachable(path)
-    module = _module(reader) if reader != "auto" else _recognised(path)
+    module = _module(reader) if reader != "auto" else _recognise(path)
     known = inspect.signature(module.read).parameters
     for key in options:
         if key not in known:
@@ -62,24 +62,24 @@ def read_scene(path: str | os.PathLike, reader: str = "auto", **options: Any) ->
 def read_plane(path: str | os.PathLike) -> np.ndarray:
     """One layer (H, W) of a file, such as labels or a mask: the only array with two axes, or the only band."""
     path = Path(path)
-    module = _recognised(path)
+    module = _recognise(path)
     if _name(module) not in PLANE_READERS:
         raise HsisrError(f"{path}: cannot be read as a layer of labels; expected .npy, .mat or a raster")
     return module.read_plane(path)
 
 
 def describe(path: str | os.PathLike) -> dict[str, Any]:
-    """What is in a file or a folder of band images, without reading its pixels where the format allows it."""
+    """The content of a file or a folder of band images. Pixels are not read, if the format allows it."""
     path = innermost(Path(path))
     _check_reachable(path)
-    return _recognised(path).describe(path)
+    return _recognise(path).describe(path)
 
 
 def is_product(path: str | os.PathLike) -> bool:
-    """Whether a file or folder is an agency's product, which is one scene whatever files it holds."""
+    """Whether a file or folder is an agency's product. A product is one scene, even if it has many files."""
     path = innermost(Path(path))
     head = first_bytes(path, _HEAD_BYTES) if path.is_file() else b""
-    with listed_once():
+    with list_once():
         return path.exists() and any(_module(name).matches(path, head) for name in PRODUCTS)
 
 
@@ -91,7 +91,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _check_reachable(path: Path) -> None:
-    """Raise HsisrError, in place of what the system says, for a file or folder that may not be read."""
+    """Raise HsisrError for a file or folder without permission to read."""
     try:
         if path.exists() and not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
             raise HsisrError(f"{path}: cannot be read (Permission denied)")
@@ -100,8 +100,8 @@ def _check_reachable(path: Path) -> None:
 
 
 def innermost(path: Path) -> Path:
-    """The folder that holds something, where folders hold nothing but each other. Errors as `read_scene`."""
-    path = path if path.name else path.resolve()  # "." does not say what the folder is called
+    """The first folder that holds more than a single folder. Errors as `read_scene`."""
+    path = path if path.name else path.resolve()  # "." is not the folder's name
     while _is_folder(path):
         try:
             inside = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
@@ -125,7 +125,7 @@ def _name(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
-def _recognised(path: Path) -> ModuleType:
+def _recognise(path: Path) -> ModuleType:
     if virtual.is_virtual(path):
         return _module("raster")
     if not path.exists():
@@ -135,17 +135,17 @@ def _recognised(path: Path) -> ModuleType:
         head = first_bytes(path, _HEAD_BYTES)
         if not head:
             raise HsisrError(f"{path}: empty file (0 bytes); get it again")
-    with listed_once():
+    with list_once():
         for name in READERS:
             module = _module(name)
             if module.matches(path, head):
                 return module
-    what = _inside(path) if path.is_dir() else _guess(head)
+    what = _describe_folder(path) if path.is_dir() else _guess(head)
     raise HsisrError(f"{path}: {what}; expected one of the formats {', '.join(READERS)}")
 
 
-def _inside(folder: Path) -> str:
-    """What a folder holds that is not recognised, for a message."""
+def _describe_folder(folder: Path) -> str:
+    """The content of an unknown folder, for a message."""
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()][:_MOST_LISTED]
     what = "content not recognised (a folder without numbered images)"
     scenes = [file for file in files if file.suffix.lower() in (".tif", ".tiff", ".hdr", ".mat", ".npy", ".h5", ".nc")]

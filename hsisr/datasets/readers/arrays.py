@@ -1,4 +1,4 @@
-"""What the readers of arrays share: which variable is the cube, which axis is which, and the Scene made of it."""
+"""Shared by the readers of arrays: which variable is the cube, which axis is which, and how to build the Scene."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,16 +17,17 @@ from hsisr.scene import Scene, holds
 
 #: Axis letters: rows, columns, bands.
 AXES = "HWB"
-#: Cubes up to this size are read into memory; larger ones stay on the disk and are read by windows.
+#: Cubes up to this size are read into memory. Larger ones stay on the disk and are read by windows.
 IN_MEMORY_BYTES = 512 * 2**20
 _stay_on_disk = ContextVar("_stay_on_disk", default=False)
 
 
 @contextmanager
-def left_on_disk() -> Iterator[None]:
-    """Inside, scenes stay on the disk whatever their size, and nobody looks through them for their nodata value.
+def leave_on_disk() -> Iterator[None]:
+    """Inside this context, every scene stays on the disk, and hsisr does not search it for its nodata value.
 
-    For work by windows, in memory that does not depend on the scene: no mask, and only declared bad bands.
+    For work by windows, with memory that does not depend on the scene's size. Scenes get no mask, and only the bad
+    bands that the file declares.
     """
     token = _stay_on_disk.set(True)
     try:
@@ -37,9 +38,9 @@ def left_on_disk() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Marks:
-    """What else marks samples without data, where a file says more than one nodata value.
+    """Further marks of samples without data, for files that declare more than one nodata value.
 
-    values: further such values. least, most: limits of those that are valid, in stored numbers.
+    values: further nodata values. least, most: limits of valid values, in stored numbers.
     """
 
     values: tuple[float, ...] = ()
@@ -47,7 +48,7 @@ class Marks:
     most: float | None = None
 
     def find(self, block: np.ndarray) -> np.ndarray:
-        """Where (bool) stored numbers are marked."""
+        """True where a stored number is marked."""
         found = np.zeros(block.shape, bool)
         for value in self.values:
             found |= np.isnan(block) if np.isnan(value) else block == value
@@ -62,11 +63,11 @@ NO_MARKS = Marks()
 
 
 class LazyCube(LazyArray):
-    """(bands, H, W) view of an array on disk, whatever the order of its axes; reads what it is indexed with.
+    """(bands, H, W) view of an array on disk, for any order of its axes. It reads only the indexed part.
 
     source: has `shape` and `dtype` and takes a tuple of slices, as h5py datasets and memory maps do.
-    order: the axes of `source` that are bands, rows and columns. Every block read is checked for NaN and infinity,
-    which count as damage unless a nodata value is declared: then NaN means the same. marks: what else does.
+    order: the axes of `source` that are bands, rows and columns. Every block is checked for NaN and infinity. They
+    count as damage, unless a nodata value is declared: then NaN means no data. marks: further marks of no data.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class LazyCube(LazyArray):
         self.dtype = np.dtype(source.dtype).newbyteorder("=")
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """A block in its order here, checked."""
+        """A checked block, with the axes in the order (bands, H, W)."""
         source_key: list[Any] = [0] * len(self._source.shape)
         for axis, part in zip(self._order, (bands, rows, columns), strict=True):
             source_key[axis] = part
@@ -90,7 +91,7 @@ class LazyCube(LazyArray):
         return block
 
     def _with_one_nodata_value(self, block: np.ndarray) -> np.ndarray:
-        """The block with the declared nodata value at all samples without data, however they are marked."""
+        """The block with the declared nodata value at all samples without data, by any mark."""
         marked = self._marks.find(block)
         if block.dtype.kind == "f":
             marked |= np.isnan(block)
@@ -100,11 +101,11 @@ class LazyCube(LazyArray):
 def build(
     path: Path, source: Any, order: Sequence[int], nodata: float | None = None, marks: Marks = NO_MARKS, **facts: Any
 ) -> Scene:
-    """Scene of an array on disk (see LazyCube), named after the file, with masks made from its nodata value.
+    """Scene of an array on disk (see LazyCube), named after the file, with masks from its nodata value.
 
-    A nodata value that the stored type does not hold marks nothing, and is left out with a line. facts: further fields
-    of Scene. Raises HsisrError for types that are not real numbers, sizes that the file cannot
-    hold, values that are not finite, and scenes without any data.
+    A nodata value that the stored type cannot hold is dropped, with a line to the user. facts: further fields of
+    Scene. Raises HsisrError for types that are not real numbers, sizes larger than the file can hold, values that are
+    not finite, and scenes without any data.
     """
     check_numeric(path, "the cube", np.dtype(source.dtype))
     if nodata is not None and not holds(np.dtype(source.dtype), nodata):
@@ -126,7 +127,7 @@ def build(
 def choose_variable(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: str | None) -> str:
     """Name of the variable that is the cube: the wanted one, or the only one with three axes.
 
-    shapes: name -> shape of every numeric variable. Raises HsisrError when it is absent or not the only one.
+    shapes: name -> shape of every numeric variable. Raises HsisrError if `wanted` is absent, or the choice unclear.
     """
     listed = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in shapes.items()) or "nothing numeric"
     if wanted is not None:
@@ -141,9 +142,9 @@ def choose_variable(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: s
 
 
 def band_first_order(path: Path, axes: str | None, shape: Sequence[int]) -> tuple[int, int, int]:
-    """The axes of an array that are bands, rows and columns.
+    """The numbers of the axes that are bands, rows and columns.
 
-    axes: the letters H (rows), W (columns), B (bands) in the array's order. Raises HsisrError unless they fit.
+    axes: the letters H (rows), W (columns), B (bands) in the array's order. Raises HsisrError if they do not fit.
     """
     if len(shape) != 3:
         raise HsisrError(f"{path}: the cube has shape {tuple(shape)}; expected three axes")
@@ -165,9 +166,9 @@ def check_numeric(path: Path, what: str, dtype: np.dtype) -> None:
 
 
 def check_claim(path: Path, claimed_bytes: int, files: Sequence[Path] = ()) -> None:
-    """Raise HsisrError if a file claims far more bytes of pixels than one of its size holds.
+    """Raise HsisrError if a file claims far more bytes of pixels than a file of its size can hold.
 
-    files: those that hold them, where it is not `path` alone. What lies at an address has no size here.
+    files: the files of the pixels, if `path` is not the only one. Files at a web address have no known size.
     """
     if claimed_bytes <= ALWAYS_ALLOWED_BYTES:
         return
@@ -193,9 +194,9 @@ def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:
 
 
 def vector(path: Path, values: Any, what: str, count: int) -> np.ndarray | None:
-    """`values` as float64 (count,), or None; raises HsisrError if their number differs or one is not finite.
+    """`values` as float64 (count,), or None. Raises HsisrError for another count, or a value that is not finite.
 
-    values: numbers, or one text with commas between them.
+    values: numbers, or one text with commas between the numbers.
     """
     if values is None:
         return None
@@ -213,15 +214,15 @@ def vector(path: Path, values: Any, what: str, count: int) -> np.ndarray | None:
 
 
 def scene_name(path: Path) -> str:
-    """A scene's name from a path: its stem, with anything but letters, digits, `_` and `-` replaced by `_`."""
+    """A scene's name from a path: its stem, with `_` for everything but letters, digits, `_` and `-`."""
     stem = path.name if path.is_dir() else path.stem
     return re.sub(r"[^A-Za-z0-9_-]+", "_", stem).strip("_") or "scene"
 
 
 def _with_missing(path: Path, scene: Scene) -> Scene:
-    """The scene with `bad_bands` and `mask` completed by what its nodata value marks.
+    """The scene with `bad_bands` and `mask` completed from its nodata value.
 
-    A band without any data is bad; a pixel is missing where most other bands have no data (see `hsisr.missing`).
+    A band without any data is bad. A pixel is missing if most other bands have no data there (see `hsisr.missing`).
     """
     if scene.nodata is None:
         return scene
@@ -231,6 +232,7 @@ def _with_missing(path: Path, scene: Scene) -> Scene:
     missing_bands = np.zeros((height, width), np.int32)
     for rows, block in scene.strips():
         missing = scene.without_data(block)
+        assert missing is not None
         has_data |= ~missing.all(axis=(1, 2))
         missing_bands[rows] = missing[~declared_bad].sum(axis=0)
     bad = declared_bad | ~has_data

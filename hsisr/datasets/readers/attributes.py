@@ -1,7 +1,7 @@
-"""What an HDF5 or netCDF file says of a cube: by the CF conventions, and in the words of vendors' products.
+"""What an HDF5 or netCDF file states about a cube, by the CF conventions or in the words of vendors.
 
-Fill values and limits; scale and offset; names of dimensions; wavelengths, widths and good bands, in attributes of the
-cube or of the file, or in vectors beside the cube.
+It states fill values and limits, scale and offset, and names of dimensions. Wavelengths, widths and good bands stand in
+attributes of the cube or of the file, or in vectors beside the cube.
 """
 
 import re
@@ -17,7 +17,7 @@ from hsisr.datasets.readers.wavelengths import spectral_facts
 from hsisr.errors import HsisrError, notice
 from hsisr.limits import BANDS
 
-#: Names are compared in small letters, without anything but letters and digits.
+#: For comparison, names are written in small letters, and everything but letters and digits is removed.
 _FILLS = ("fillvalue", "missingvalue", "dataignorevalue", "nodata", "nodatavalue", "ignorevalue", "novalue")
 _FACTORS = ("scalefactor", "reflectancescalefactor", "datascalefactor", "scale", "slope", "gain")
 _OFFSETS = ("addoffset", "offset", "intercept")
@@ -36,15 +36,15 @@ _COLUMNS = ("x", "column", "columns", "col", "cols", "sample", "samples", "lon",
             "acrosstrack", "easting", "width", "pixel", "pixels", "groundpixel", "ncols")  # fmt: skip
 _BANDS = ("band", "bands", "wavelength", "wavelengths", "channel", "channels", "wl", "lambda", "spectral", "nbands",
           "wavelengthbands", "bandnumber", "z")  # fmt: skip
-#: What netCDF puts where no float was written (NC_FILL_FLOAT, NC_FILL_DOUBLE).
+#: netCDF's fill value for floats that were never written (NC_FILL_FLOAT, NC_FILL_DOUBLE).
 _NETCDF_FILL = float.fromhex("0x1.ep+122")
-#: A cube whose pixels must be looked up to know where they lie.
+#: Variables of a lookup table. A cube with one is not on a grid: the table says where its pixels lie.
 _LOOKUP = ("glt_x", "glt_y")
 
 
 @dataclass(frozen=True)
 class Stated:
-    """What a file says of its cube. axes: such as HWB, None where it does not name them. dtype: of its numbers."""
+    """What a file states about its cube. axes: such as HWB, None without names. dtype: of its numbers."""
 
     dtype: np.dtype
     nodata: float | None
@@ -58,30 +58,30 @@ class Stated:
     good: Any
 
     def spectral_facts(self, path: Path, bands: int) -> dict[str, Any]:
-        """Wavelengths, widths and bad bands of a Scene; vectors of other lengths are left out."""
+        """Wavelengths, widths and bad bands of a Scene. Vectors of another length are left out."""
         columns = [None if v is None or np.size(v) not in (1, bands) else v for v in (self.centres, self.widths)]
         good = self.good if np.size(self.good) == bands and self.good is not None else None
         return dict(spectral_facts(path, bands, columns[0], self.units, columns[1], good))
 
-    def told(self) -> dict[str, Any]:
-        """What `hsisr info` says of the cube."""
+    def describe(self) -> dict[str, Any]:
+        """The lines of `hsisr info` about the cube."""
         found = {"nodata": self.nodata, "scale": self.scale, "offset": self.offset, "axes": self.axes}
         return {key: value for key, value in found.items() if value is not None}
 
 
 def read(path: Path, name: str, datasets: Mapping[str, Any]) -> Stated:
-    """What the file says of the dataset `name`. datasets: all numeric ones, by path.
+    """What the file states about the dataset `name`. datasets: all numeric datasets, by path.
 
-    A scale is `scale_factor` and `add_offset` of CF: value = stored * factor + offset. Vendors write the number by
-    which they multiplied instead (`Scale_Factor` 10000): under another spelling, a factor above 1 divides.
-    Numbers that netCDF stores as signed ones may be meant as unsigned (`_Unsigned`), and floats that were never written
-    hold its default fill value.
-    Raises HsisrError for attributes that contradict themselves.
+    In CF, `scale_factor` and `add_offset` mean: value = stored * factor + offset. Vendors often write the inverse,
+    such as `Scale_Factor` 10000. So under any other spelling, hsisr divides by a factor above 1.
+    netCDF may store unsigned numbers as signed ones (`_Unsigned`). Floats that were never written hold its default
+    fill value.
+    Raises HsisrError for attributes that contradict each other.
     """
     cube = datasets[name]
     own = dict(_attributes(cube))
     dtype = _dtype(own, np.dtype(cube.dtype))
-    nodata, marks = _missing(path, own, dtype)
+    nodata, marks = _find_missing(path, own, dtype)
     if nodata is None and dtype.kind == "f" and _is_netcdf(path, cube):
         nodata = _NETCDF_FILL
     scale, offset = _scale(path, own)
@@ -97,7 +97,7 @@ def read(path: Path, name: str, datasets: Mapping[str, Any]) -> Stated:
 
 
 def _dtype(own: dict[str, Any], stored: np.dtype) -> np.dtype:
-    """The type that numbers are meant in."""
+    """The type that the file means: `_Unsigned` can differ from the stored type."""
     unsigned = str(own.get("_Unsigned", "")).lower() == "true"
     return np.dtype(f"u{stored.itemsize}").newbyteorder(stored.byteorder) if unsigned and stored.kind == "i" else stored
 
@@ -111,7 +111,7 @@ def _plain(name: str) -> str:
 
 
 def _attributes(item: Any) -> Iterator[tuple[str, Any]]:
-    """Attributes of a dataset or a group, those with values of one or more numbers or a text."""
+    """Attributes of a dataset or a group whose values are numbers or a text."""
     for key, value in item.attrs.items():
         if key in ("DIMENSION_LIST", "REFERENCE_LIST"):
             continue
@@ -132,26 +132,26 @@ def _number(path: Path, key: str, value: Any) -> float:
     return numbers.pop()
 
 
-def _missing(path: Path, own: dict[str, Any], dtype: np.dtype) -> tuple[float | None, Marks]:
-    """The nodata value, and what else marks samples without data."""
+def _find_missing(path: Path, own: dict[str, Any], dtype: np.dtype) -> tuple[float | None, Marks]:
+    """The nodata value, and the further marks of samples without data."""
     fills = [_number(path, key, value) for key, value in own.items() if _plain(key) in _FILLS]
-    if "_Unsigned" in own and dtype.kind == "u":  # its fill value is stored as signed, too
+    if "_Unsigned" in own and dtype.kind == "u":  # the fill value is stored as signed, too
         fills = [fill % 2 ** (8 * dtype.itemsize) for fill in fills]
-    fills = [fill for number, fill in enumerate(fills) if not any(_equal(fill, other) for other in fills[:number])]
+    fills = [fill for number, fill in enumerate(fills) if not any(_are_equal(fill, other) for other in fills[:number])]
     least = next((_number(path, key, value) for key, value in own.items() if key == "valid_min"), None)
     most = next((_number(path, key, value) for key, value in own.items() if key == "valid_max"), None)
     limits = next((np.ravel(value) for key, value in own.items() if key == "valid_range"), None)
     if limits is not None and len(limits) == 2:
         least, most = (_number(path, "valid_range", limit) for limit in limits)
-    if not fills and (least is not None or most is not None):
-        fills = [_outside(least, most, dtype)]
-    if not fills or fills[0] is None:
+    limited = least is not None or most is not None
+    nodata = fills[0] if fills else _number_outside(least, most, dtype) if limited else None
+    if nodata is None:
         return None, Marks()
-    return fills[0], Marks(tuple(fills[1:]), least, most)
+    return nodata, Marks(tuple(fills[1:]), least, most)
 
 
-def _outside(least: float | None, most: float | None, dtype: np.dtype) -> float | None:
-    """A number of the stored type beyond the limits, to stand for what lies beyond them; None if all lie within."""
+def _number_outside(least: float | None, most: float | None, dtype: np.dtype) -> float | None:
+    """A stored number outside the limits, as nodata value for all others outside; None if the type has none."""
     if dtype.kind == "f":
         return float("nan")
     limits = np.iinfo(dtype)
@@ -160,7 +160,7 @@ def _outside(least: float | None, most: float | None, dtype: np.dtype) -> float 
     return float(limits.max) if most is not None and limits.max > most else None
 
 
-def _equal(first: float, second: float) -> bool:
+def _are_equal(first: float, second: float) -> bool:
     return first == second or (np.isnan(first) and np.isnan(second))
 
 
@@ -174,7 +174,7 @@ def _scale(path: Path, own: dict[str, Any]) -> tuple[float, float]:
         elif _plain(key) in (*_FACTORS, *_OFFSETS):
             try:
                 number = _number(path, key, value)
-            except HsisrError as error:  # no convention says that it must be one
+            except HsisrError as error:  # no convention asks for a number here
                 notice(f"{error}; it is left out")
                 continue
             if _plain(key) in _OFFSETS:
@@ -187,7 +187,7 @@ def _scale(path: Path, own: dict[str, Any]) -> tuple[float, float]:
 
 
 def _axes(own: dict[str, Any], cube: Any) -> str | None:
-    """The cube's axes as letters, where each has a name that says which it is."""
+    """The cube's axes as letters, if the name of each axis is known."""
     labels = next((value for key, value in own.items() if _plain(key) in ("dimensionlabels", "dimensions")), None)
     names: list[str]
     if isinstance(labels, str):
@@ -203,7 +203,7 @@ def _axes(own: dict[str, Any], cube: Any) -> str | None:
 
 
 def _dimension(dimension: Any) -> str:
-    """The name of a dimension: its label, or the dataset that is its scale."""
+    """The name of a dimension: its label, or the name of the dataset that is its scale."""
     if dimension.label:
         return str(dimension.label)
     names = [scale.name.rpartition("/")[2] for scale in dimension.values() if scale.name]
@@ -213,7 +213,7 @@ def _dimension(dimension: Any) -> str:
 def _column(
     name: str, own: dict[str, Any], cube: Any, datasets: Mapping[str, Any], keys: tuple[str, ...]
 ) -> tuple[Any, str]:
-    """A vector under one of these names, with its unit: of the cube, of vectors near it, or of the file."""
+    """A vector with one of these names, and its unit: of the cube, of datasets near it, or of the file."""
     found = _in_attributes(own, keys)
     if found is None:
         vectors = [key for key, item in datasets.items() if _is_column(key, item, cube, keys)]

@@ -1,8 +1,8 @@
 """Reader of the reflectance of AVIRIS-3, AVIRIS-5 and AVIRIS-NG, level 2A on a grid, as netCDF (`*_RFL_ORT.nc`).
 
 `/reflectance/reflectance` is (bands, rows, columns) of float32, -9999 for no data, beside `wavelength` and `fwhm` in
-nm; a variable of no values, `/transverse_mercator`, says the CRS and the six numbers of GDAL's `GeoTransform`. The same
-products as ENVI files are read by the reader of rasters.
+nm. The empty variable `/transverse_mercator` states the CRS and the six numbers of GDAL's `GeoTransform`. The reader of
+rasters reads the same products as ENVI files.
 """
 
 import re
@@ -24,12 +24,12 @@ _GRIDS = ("transverse_mercator", "crs", "spatial_ref")
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for a netCDF 4 file with the cube, its wavelengths and widths in the group `reflectance`."""
+    """True for a netCDF 4 file with the group `reflectance`, which holds the cube, its wavelengths and widths."""
     return products.holds_hdf5(path, head, f"{_GROUP}/reflectance", f"{_GROUP}/wavelength", f"{_GROUP}/fwhm")
 
 
 def read(path: Path) -> Scene:
-    """Scene of the product. Raises HsisrError for parts that do not fit together."""
+    """Scene of the product. Raises HsisrError if its parts do not fit together."""
     with damage(path, "AVIRIS product"):
         file = open_for_strips(path)
         stored = hdf5.dataset(file, f"{_GROUP}/reflectance", "f", 3)
@@ -43,14 +43,14 @@ def read(path: Path) -> Scene:
     scene = Scene(cube, scene_name(path), nodata=nodata, **products.spectral(centres, widths))
     flown = re.search(r"(?:AV[35]|ang)(\d{4})(\d\d)(\d\d)t(\d\d)(\d\d)(\d\d)", path.name)
     scene = replace(scene, crs=place.crs, transform=place.transform)
-    return products.finished(
+    return products.finish(
         path, products.in_order(scene), "AVIRIS L2A", products.time_of(flown), georeference=place.unused
     )
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)
 
 
 def _place(path: Path, file: Any) -> ground.Georeference:

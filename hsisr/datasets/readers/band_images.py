@@ -1,4 +1,4 @@
-"""Reader of a folder of images, one a band, as CAVE is published."""
+"""Reader of a folder of images, one image for each band, as CAVE is published."""
 
 import os
 import re
@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import raster, rgb
-from hsisr.datasets.readers.arrays import build, check_claim, left_on_disk, scene_name, vector
+from hsisr.datasets.readers.arrays import build, check_claim, leave_on_disk, scene_name, vector
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.datasets.readers.images import SUFFIXES, decode, raster_driver_of
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.scene import Scene
 
-#: JPEG 2000 has no reader of photographs, but the one of rasters.
+#: JPEG 2000 is read by the reader of rasters, not by the reader of photographs.
 _JPEG_2000 = "JP2OpenJPEG"
 _SUFFIXES = SUFFIXES | {".jp2"}
 
@@ -39,11 +39,12 @@ def read(
 ) -> Scene:
     """Scene of the folder's numbered images, in the order of their numbers.
 
-    names: the file names; by default all images whose name ends in a number, as in `x_07.png`, `T33_B8A_10m.tif` or
-    `EO1_B012_L1T.TIF` (what all names end in does not count). bands: how many there must be. channel: which channel
-    counts (from 0) where an image has several; without it, the colours must be equal. GeoTIFFs and JPEG 2000 keep their
-    georeference, nodata value, scale and masks. nodata, crs, georeference: as of a GeoTIFF.
-    Raises HsisrError for a missing number, images of different size, type or place, or a damaged image.
+    names: the file names. By default, all images whose name ends in a number, as in `x_07.png`, `T33_B8A_10m.tif` or
+    `EO1_B012_L1T.TIF`; an ending that all names share does not count. bands: the required number of images.
+    channel: the channel to use (from 0), if an image has several; without it, the colours must be equal. GeoTIFFs and
+    JPEG 2000 keep their georeference, nodata value, scale and masks. wavelengths_nm: (bands,) band centres.
+    nodata, crs, georeference: as for a GeoTIFF.
+    Raises HsisrError for a missing number, for images of different size, type or place, or for a damaged image.
     """
     found = _find_images(path) if names is None else [path / name for name in sorted(names, key=natural_key)]
     files = _checked_numbers(path, found, bands)
@@ -70,7 +71,7 @@ def describe(path: Path) -> dict[str, Any]:
     """Number of images, and size and type of the first."""
     files = _find_images(path)
     if raster_driver_of(first_bytes(files[0], 16)) == _JPEG_2000:
-        with left_on_disk():
+        with leave_on_disk():
             scene = raster.read(files[0])
         sizes = zip(("channels", "rows", "columns"), scene.shape, strict=True)
         first = {**dict(sizes), "type": str(scene.stored.dtype)}
@@ -86,16 +87,16 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _read_rasters(path: Path, files: list[Path], wavelengths_nm: Any, options: dict[str, Any]) -> Scene:
-    """A scene of GeoTIFFs of one band each, with everything that they say of themselves."""
+    """A scene of GeoTIFFs of one band each, with their metadata."""
     scenes = []
-    with left_on_disk():
+    with leave_on_disk():
         for file in files:
             scene = raster.read(file, **options)
             if scene.shape[0] > 1:
                 _check_equal(file, scene.stored[...])
                 scene = scene.bands([0])
             scenes.append(scene)
-    scene = stacked(scenes, [str(file) for file in files], scene_name(path))
+    scene = stack(scenes, [str(file) for file in files], scene_name(path))
     types = list(dict.fromkeys(str(one.stored.dtype) for one in scenes))
     if len(types) > 1:
         raise HsisrError(f"{path}: its bands are stored as {' and '.join(types)}; all bands must agree")
@@ -107,7 +108,7 @@ def _read_rasters(path: Path, files: list[Path], wavelengths_nm: Any, options: d
 
 
 def _check_equal(file: Path, channels: np.ndarray) -> None:
-    """Raise HsisrError if the colours of an image differ; a fourth channel, its opacity, may."""
+    """Raise HsisrError if the colours of an image differ. A fourth channel, the opacity, may differ."""
     if not all(np.array_equal(channels[0], other) for other in channels[1:3]):
         raise HsisrError(f"{file}: has {len(channels)} channels that differ; say which counts with `channel`")
 
@@ -126,14 +127,14 @@ def _find_images(folder: Path) -> list[Path]:
 
 
 def _common_tail(stems: list[str]) -> str:
-    """What all names end in, from a separator on: `_10m` of B02_10m and B03_10m; empty for a single name."""
+    """The ending that all names share, from a separator on: `_10m` of B02_10m and B03_10m. Empty for a single name."""
     tail = os.path.commonprefix([stem[::-1] for stem in stems])[::-1] if len(stems) > 1 else ""
     match = re.search(r"[_\-. ].*$", tail)
     return match[0] if match and not re.fullmatch(r"[_\-. ]\d*", match[0]) else ""
 
 
 def _number(file: Path, tail: str) -> tuple[int, str] | None:
-    """The number, and a letter that may follow it as in Sentinel-2's B8A, that a name ends in."""
+    """The number at the end of a name, and a letter that may follow it, as in Sentinel-2's B8A."""
     match = re.search(r"(\d+)((?<=B\d)[A-Z]|)$", file.stem.removesuffix(tail))
     return (int(match[1]), match[2]) if match else None
 

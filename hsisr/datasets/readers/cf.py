@@ -1,4 +1,4 @@
-"""Where the cube of a netCDF file lies, and which of its pixels are valid, by the CF conventions."""
+"""Place and valid pixels of a cube in a netCDF file, by the CF conventions."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,16 +10,16 @@ from hsisr.datasets.readers.ground import Georeference
 from hsisr.datasets.readers.products import text_attribute
 from hsisr.errors import HsisrError
 
-#: A coordinate may lie so far beside the evenly spaced one, in pixels.
+#: Largest distance of a coordinate from the evenly spaced one, in pixels.
 _TOLERANCE_PX = 0.01
 
 
 def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, columns: int) -> Georeference:
-    """CRS and transform that the cube `name` names by `grid_mapping`; nothing, where it names none.
+    """CRS and transform that the attribute `grid_mapping` of the cube `name` leads to; empty without this attribute.
 
-    datasets: all numeric ones, by path. The CRS is the WKT in `crs_wkt` or `spatial_ref`. The transform is that of
-    evenly spaced coordinates x and y, or of longitudes and latitudes, else GDAL's `GeoTransform`: coordinates follow a
-    cut of the image, and the attribute does not.
+    datasets: all numeric datasets, by path. The CRS is the WKT in `crs_wkt` or `spatial_ref`. The transform comes from
+    evenly spaced coordinates x and y, or longitudes and latitudes; else from GDAL's `GeoTransform`. Coordinates come
+    first, because a cut of the image keeps them right, but not the attribute.
     """
     place = _find_variable(name, (text_attribute(datasets[name], "grid_mapping") or "").partition(":")[0], datasets)
     if place is None:
@@ -35,7 +35,7 @@ def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, 
 
 
 def valid_pixels(name: str, datasets: Mapping[str, Any], rows: int, columns: int) -> np.ndarray | None:
-    """Mask (rows, columns) of the variable `valid` that the cube names as ancillary; None without one."""
+    """Mask (rows, columns): the variable `valid`, if the cube names it as ancillary; else None."""
     names = (text_attribute(datasets[name], "ancillary_variables") or "").split()
     found = _find_variable(name, "valid", datasets) if "valid" in names else None
     if found is None or found.shape != (rows, columns):
@@ -48,7 +48,7 @@ _X, _Y = ("x", "lon", "longitude"), ("y", "lat", "latitude")
 
 
 def _find_variable(cube: str, name: str, datasets: Mapping[str, Any]) -> Any:
-    """The variable of this name in the cube's group, or in the file's."""
+    """The variable of this name in the cube's group, or else in the root group."""
     group = cube.rpartition("/")[0]
     return datasets.get(f"{group}/{name.strip()}".strip("/"), datasets.get(name.strip()))
 
@@ -56,7 +56,7 @@ def _find_variable(cube: str, name: str, datasets: Mapping[str, Any]) -> Any:
 def _coordinates(
     cube: str, names: tuple[str, ...], size: int, datasets: Mapping[str, Any]
 ) -> tuple[float, float] | None:
-    """Step, and place of the first pixel's outer edge, of evenly spaced coordinates; None where there are none."""
+    """Step of evenly spaced coordinates, and outer edge of the first pixel; None without such coordinates."""
     found = next((item for key in names if (item := _find_variable(cube, key, datasets)) is not None), None)
     if found is None or found.shape != (size,) or size < 2:
         return None

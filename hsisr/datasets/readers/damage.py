@@ -1,4 +1,4 @@
-"""Turning what a damaged or unreadable file makes a library or the system raise into one line that names the file."""
+"""Turns the errors of libraries and of the system about a damaged file into one line that names the file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,10 +9,10 @@ from hsisr.errors import HsisrError
 
 @contextmanager
 def damage(path: Path, kind: str) -> Iterator[None]:
-    """Around calls into a library that parses `path`, a `kind` of file: any exception of it becomes an HsisrError.
+    """Around calls into a library that parses `path`, a `kind` of file: turn every exception into an HsisrError.
 
-    Any, because parsers raise whatever the bytes lead them to: zlib.error, tokenize.TokenError, SystemError,
-    MemoryError and twenty more were seen. So only the library's calls belong inside.
+    Every exception, because damaged bytes make parsers raise anything: zlib.error, tokenize.TokenError, SystemError,
+    MemoryError and twenty others were seen. So only calls of the library belong inside.
     """
     try:
         yield
@@ -24,7 +24,7 @@ def damage(path: Path, kind: str) -> Iterator[None]:
 
 
 def first_bytes(path: Path, count: int) -> bytes:
-    """The first bytes of a file, by which its format is known. Raises HsisrError if it cannot be read."""
+    """The first bytes of a file, which show its format. Raises HsisrError if the file cannot be read."""
     try:
         with open(path, "rb") as file:
             return file.read(count)

@@ -1,8 +1,8 @@
 """Reader of DESIS's reflectance, level 2A: a folder, or its zip archive, as DLR delivers it.
 
-`*-SPECTRAL_IMAGE.tif` holds int16 with -32768 for no data; `*-METADATA.xml`, or the header `*-SPECTRAL_IMAGE.hdr`, says
-centre, width, gain and offset of each band (value = stored gain + offset). `*-QL_QUALITY-2.tif` holds a layer for each
-class: 1 shadow, 6 and 7 cloud over land and over water.
+`*-SPECTRAL_IMAGE.tif` holds int16 with -32768 for no data. `*-METADATA.xml`, or the header `*-SPECTRAL_IMAGE.hdr`,
+states centre, width, gain and offset of each band (value = stored gain + offset). `*-QL_QUALITY-2.tif` has a layer for
+each class: 1 shadow, 6 and 7 cloud over land and over water.
 """
 
 import re
@@ -26,12 +26,12 @@ _MASKED = (0, 5, 6)
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for the folder or archive of one product, and for its image, header or description beside each other."""
+    """True for the folder or archive of one product, and for its image, header or description next to the others."""
     return _package(path, head) is not None
 
 
 def read(path: Path, quality: str = "mask") -> Scene:
-    """Scene of the product. quality: `mask`: clouds and shadows hold no data; `none`: they count.
+    """Scene of the product. quality: with `mask`, clouds and shadows hold no data; with `none`, they count.
 
     Raises HsisrError for other levels, and for a description that does not fit the image.
     """
@@ -48,20 +48,20 @@ def read(path: Path, quality: str = "mask") -> Scene:
     scene = products.raster(package, name)
     centres, widths, gains, offsets = _bands(package, metadata, root, scene.shape[0])
     scene = replace(scene, nodata=_NODATA if scene.nodata is None else scene.nodata)
-    scene = products.scaled(path, replace(scene, **products.spectral(centres, widths)), gains, offsets)
+    scene = products.scale_bands(path, replace(scene, **products.spectral(centres, widths)), gains, offsets)
     mask, layers = None, package.first(r".*-QL_QUALITY-2\.tiff?")
     if screen and layers is not None:
         planes = [products.layer(package, layers, scene.shape[1:], band) for band in _MASKED]
         mask = ~np.logical_or.reduce([plane > 0 for plane in planes])
-    return products.finished(
+    return products.finish(
         path, products.in_order(scene), "DESIS L2A", packages.text_of(root, "startTime"), mask,
         quality=None if mask is None else "no data where QL_QUALITY-2 says cloud or shadow",
     )  # fmt: skip
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)
 
 
 def _package(path: Path, head: bytes) -> Package | None:
@@ -69,7 +69,7 @@ def _package(path: Path, head: bytes) -> Package | None:
 
 
 def _bands(package: Package, metadata: str, root: Element, count: int) -> list[np.ndarray]:
-    """Centres, widths, gains and offsets, by the description or else by the header."""
+    """Centres, widths, gains and offsets from the description, or else from the header."""
     path = package.place(metadata)
     keys = ("wavelengthCenterOfBand", "wavelengthWidthOfBand", "gainOfBand", "offsetOfBand")
     rows = [

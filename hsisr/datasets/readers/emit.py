@@ -1,9 +1,9 @@
 """Reader of EMIT's reflectance, level 2A (.nc), in the geometry of the sensor or laid on a grid by its lookup table.
 
-`/reflectance` is (downtrack, crosstrack, bands) of float32, -9999 for no data; `/sensor_band_parameters` says centres,
-widths and good bands; `/location/glt_x` and `glt_y` give, for each pixel of a grid in latitude and longitude (attribute
-`geotransform`), the column and row of the sensor's image that belongs there, counted from 1; 0 for none. A second file,
-`EMIT_L2A_MASK_*`, holds flags of clouds, cirrus and the spacecraft itself.
+`/reflectance` is (downtrack, crosstrack, bands) of float32, -9999 for no data. `/sensor_band_parameters` states
+centres, widths and good bands. `/location/glt_x` and `glt_y` are the lookup table of a grid in latitude and longitude
+(attribute `geotransform`): for each grid pixel, the column and row in the sensor's image, counted from 1, and 0 for
+none. A second file, `EMIT_L2A_MASK_*`, holds flags of clouds, cirrus and the spacecraft itself.
 """
 
 from dataclasses import replace
@@ -23,7 +23,7 @@ from hsisr.scene import Scene
 
 _CUBE, _BANDS = "reflectance", "sensor_band_parameters"
 _NODATA = -9999.0
-#: Flags, by the beginnings of their names, under which a pixel is masked.
+#: A pixel is masked if a flag is set whose name begins like this.
 _MASKED = ("cloud", "cirrus", "spacecraft", "dilated cloud")
 
 
@@ -33,10 +33,10 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
-    """Scene of the product. ortho: whether (`true`) it is laid on its grid in latitude and longitude.
+    """Scene of the product. ortho: whether (`true`) to lay it on its grid in latitude and longitude.
 
-    quality: `mask`: what the file `EMIT_L2A_MASK_*` beside it flags as cloud, cirrus or spacecraft holds no data;
-    `none`: it counts. Raises HsisrError for EMIT's other products, and for parts that do not fit together.
+    quality: with `mask`, pixels that the file `EMIT_L2A_MASK_*` beside it flags as cloud, cirrus or spacecraft hold no
+    data; with `none`, they count. Raises HsisrError for EMIT's other products, and if parts do not fit together.
     """
     screen = products.uses_quality(path, quality)
     on_grid = products.is_true(path, "ortho", ortho)
@@ -67,16 +67,16 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
             )
     scene = Scene(cube, scene_name(path), crs=place.crs, transform=place.transform, nodata=nodata)
     scene = replace(scene, **products.spectral(centres, widths, good > 0))
-    return products.finished(path, products.in_order(scene), "EMIT L2A", acquired, valid, quality=told)
+    return products.finish(path, products.in_order(scene), "EMIT L2A", acquired, valid, quality=told)
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)
 
 
 def _lookup(path: Path, file: Any, cube: LazyArray) -> tuple[np.ndarray, ground.Georeference]:
-    """Row and column of the sensor's image (2, rows, columns of the grid), -1 for none; and where the grid lies."""
+    """Row and column in the sensor's image (2, rows, columns of the grid), -1 for none; and the grid's place."""
     bands, height, width = cube.shape
     stored = [hdf5.dataset(file, f"location/{name}", "if", 2) for name in ("glt_x", "glt_y")]
     misfit = f"{path}: its lookup table (glt_x, glt_y) does not fit its image of {height} x {width} pixels"
@@ -96,7 +96,7 @@ def _lookup(path: Path, file: Any, cube: LazyArray) -> tuple[np.ndarray, ground.
 
 
 def _valid(path: Path, size: tuple[int, ...]) -> tuple[np.ndarray | None, str | None]:
-    """Valid pixels by the file of flags beside this one, and in words what they say; (None, None) without one."""
+    """Valid pixels by the file of flags beside this one, and the flags in words; (None, None) without such a file."""
     beside = path.with_name(path.name.replace("_RFL_", "_MASK_"))
     if beside == path or not beside.is_file():
         return None, None
@@ -112,14 +112,14 @@ def _valid(path: Path, size: tuple[int, ...]) -> tuple[np.ndarray | None, str | 
 
 
 class _OnGrid(LazyArray):
-    """A cube of the sensor's geometry, looked up on a grid. table: (2, rows, columns), -1 for none."""
+    """A cube in the sensor's geometry, looked up on a grid. table: (2, rows, columns), -1 for none."""
 
     def __init__(self, cube: LazyArray, table: np.ndarray, nodata: float) -> None:
         self._cube, self._table, self._nodata = cube, table, nodata
         self.shape, self.dtype, self.files = (cube.shape[0], *table.shape[1:]), cube.dtype, cube.files
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """A window of the grid; of the sensor's image, the rectangle that it needs is read."""
+        """A window of the grid. Only the rectangle that it needs is read from the sensor's image."""
         y, x = self._table[:, rows, columns]
         known = y >= 0
         block = np.full((len(range(self.shape[0])[bands]), *y.shape), self._nodata, self.dtype)

@@ -1,8 +1,8 @@
 """Reader of EnMAP's reflectance, level 2A: a folder, or its zip archive, as DLR delivers it.
 
-`*-SPECTRAL_IMAGE.TIF` holds int16 with -32768 for no data, `*-METADATA.XML` what belongs to each band: centre, width,
-gain, offset (value = stored gain + offset). Quality layers: cloud, cloud shadow (1 where there is any), cirrus (2
-medium, 3 thick), classes (3 background), and pixel masks, of a layer for each band, above 0 where a sample is defect.
+`*-SPECTRAL_IMAGE.TIF` holds int16 with -32768 for no data. `*-METADATA.XML` states centre, width, gain and offset of
+each band (value = stored gain + offset). Quality layers: cloud and cloud shadow (1 where present), cirrus (2 medium,
+3 thick), classes (3 background). Pixel masks have a layer for each band, above 0 where a sample is defect.
 """
 
 import re
@@ -23,7 +23,7 @@ _FILE = re.compile(r"(ENMAP\d*-.*-)(METADATA\.XML|SPECTRAL_IMAGE(?:_COG)?\.(?:TI
 _METADATA = r"ENMAP\d*-.*-METADATA\.XML"
 _IMAGE = r".*-SPECTRAL_IMAGE(?:_COG)?\.(?:TIFF?|BSQ|BIL|BIP)"
 _NODATA = -32768.0
-#: Quality layer -> least and largest number of pixels that are masked.
+#: Quality layer -> smallest and largest number of masked pixels.
 _MASKED = {
     "CLOUD": (1, 255),
     "CLOUDSHADOW": (1, 255),
@@ -33,13 +33,13 @@ _MASKED = {
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for the folder or archive of one product, and for its image or description beside each other."""
+    """True for the folder or archive of one product, and for its image or description next to the others."""
     return _package(path, head) is not None
 
 
 def read(path: Path, quality: str = "mask") -> Scene:
-    """Scene of the product. quality: `mask`: clouds, their shadows, thick cirrus and defect samples hold no data;
-    `none`: they count.
+    """Scene of the product. quality: with `mask`, clouds, their shadows, thick cirrus and defect samples hold no data;
+    with `none`, they count.
 
     Raises HsisrError for other levels, and for a description that does not fit the image.
     """
@@ -56,21 +56,21 @@ def read(path: Path, quality: str = "mask") -> Scene:
     scene = products.raster(package, name)
     bands = _bands(package.place(metadata), root, scene.shape[0])
     scene = replace(scene, nodata=_NODATA if scene.nodata is None else scene.nodata)
-    scene = replace(scene, **products.spectral(bands[0], bands[1], _expected(root, scene.shape[0])))
+    scene = replace(scene, **products.spectral(bands[0], bands[1], _find_expected(root, scene.shape[0])))
     mask, used = (None, []) if not screen else _mask(package, scene.shape[1:])
     if screen:
-        scene, flagged = _screened(package, scene)
+        scene, flagged = _screen(package, scene)
         used += flagged
-    scene = products.in_order(products.scaled(path, scene, bands[2], bands[3]))
-    return products.finished(
+    scene = products.in_order(products.scale_bands(path, scene, bands[2], bands[3]))
+    return products.finish(
         path, scene, "EnMAP L2A", packages.text_of(root, "startTime"), mask,
-        quality=products.flagged_by(used),
+        quality=products.name_flags(used),
     )  # fmt: skip
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)
 
 
 def _package(path: Path, head: bytes) -> Package | None:
@@ -91,8 +91,8 @@ def _bands(path: Path, root: Element, count: int) -> np.ndarray:
     return np.array(sorted(rows)).T[1:]
 
 
-def _expected(root: Element, count: int) -> np.ndarray | None:
-    """True where a band is among the expected ones of both detectors; None where a detector lists none."""
+def _find_expected(root: Element, count: int) -> np.ndarray | None:
+    """True where a band is among the expected bands of both detectors; None if a detector lists none."""
     texts = [root.findtext(f".//{detector}ProductQuality/expectedChannelsList") for detector in ("vnir", "swir")]
     if not all(texts):
         return None
@@ -101,7 +101,7 @@ def _expected(root: Element, count: int) -> np.ndarray | None:
 
 
 def _mask(package: Package, size: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
-    """Valid pixels by the layers of clouds and classes, and the layers that were used."""
+    """Valid pixels by the layers of clouds and classes, and the names of these layers."""
     valid, used = np.ones(size, bool), []
     for layer, (least, most) in _MASKED.items():
         name = package.first(rf".*-QL_QUALITY_{layer}(?:_COG)?\.TIFF?")
@@ -112,8 +112,8 @@ def _mask(package: Package, size: tuple[int, int]) -> tuple[np.ndarray, list[str
     return valid, used
 
 
-def _screened(package: Package, scene: Scene) -> tuple[Scene, list[str]]:
-    """The scene without the samples that its pixel masks flag, and the masks: one of all bands, or one a detector."""
+def _screen(package: Package, scene: Scene) -> tuple[Scene, list[str]]:
+    """The scene without the samples flagged by pixel masks, and the masks: one for all bands, or one a detector."""
     names = package.find(r".*-QL_PIXELMASK(?:_VNIR|_SWIR)?(?:_COG)?\.TIFF?")
     names.sort(key=lambda name: "SWIR" in name.upper())
     masks = [products.raster(package, name) for name in names]
@@ -131,7 +131,7 @@ def _screened(package: Package, scene: Scene) -> tuple[Scene, list[str]]:
 
 
 class _Flags(LazyArray):
-    """Flags of all bands, out of masks that follow each other; those of one layer each count for all bands."""
+    """Flags of all bands, from masks that follow each other. A mask of one layer counts for all bands."""
 
     def __init__(self, masks: list[LazyArray], shape: tuple[int, ...]) -> None:
         self._masks, self.shape, self.dtype = masks, shape, np.dtype(bool)

@@ -1,7 +1,8 @@
 """ENVI pairs: which data file belongs to which header.
 
 Scanners and processors name the data `X`, `X.img`, `X.dat`, `X.raw`, `X.pix` and in thirty other ways, and the header
-`X.hdr` or `X.img.hdr`. The whole name before the last ending counts, dots and all: `scan.v2.hdr` is not of `scan.img`.
+`X.hdr` or `X.img.hdr`. The whole name before the last ending counts, with its dots: `scan.v2.hdr` is not the header of
+`scan.img`.
 """
 
 from pathlib import Path
@@ -9,20 +10,20 @@ from pathlib import Path
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.errors import HsisrError
 
-#: Endings of files that are never the data of a header beside them.
+#: A file with one of these endings is never the data of a header beside it.
 _OTHER = frozenset(
     (".hdr", ".xml", ".txt", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".h5", ".hdf5", ".nc", ".mat", ".npy", ".npz",
      ".enp", ".ovr", ".msk", ".sta", ".csv", ".json", ".log", ".md", ".zip", ".gz", ".kml", ".prj", ".pdf", ".py",
      ".yaml", ".bmp", ".html", ".shp", ".shx", ".dbf", ".geojson", ".roi", ".mtl", ".jp2", ".glu", ".igm", ".glt")
 )  # fmt: skip
-#: Endings that ENVI's own programs give to data; where several files fit, one of these wins.
+#: ENVI's own programs give these endings to data. If several files fit, one of these wins.
 _USUAL = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".sli")
 
 
 def data_file(path: Path, head: bytes) -> Path | None:
-    """The data file of an ENVI pair, given either of the two; None if `path` belongs to no such pair.
+    """The data file of an ENVI pair, given either file of the pair; None if `path` belongs to no pair.
 
-    head: the first bytes of `path`. Raises HsisrError for a header without data, or with several files that could be.
+    head: the first bytes of `path`. Raises HsisrError for a header without data, or with several possible data files.
     """
     if head[:4] == b"ENVI":
         return _data_of(path)
@@ -31,7 +32,7 @@ def data_file(path: Path, head: bytes) -> Path | None:
 
 def header_file(data: Path) -> Path | None:
     """The header of a data file: `X.img.hdr`, or `X.hdr`, in small letters or capitals; None if there is none."""
-    for name in filter(None, (data.name, data.stem)):  # the root has none
+    for name in filter(None, (data.name, data.stem)):  # the root folder has no name
         for ending in (".hdr", ".HDR", ".Hdr"):
             header = data.with_name(name + ending)
             if header != data and header.is_file() and _is_header(header):
@@ -51,10 +52,10 @@ def _data_of(header: Path) -> Path:
         if file.suffix and file.is_file()
     ]
     usual = [file for ending in _USUAL for file in beside if file.suffix.lower() == ending]
-    # one that has a header of its own, X.raw.hdr, belongs to that one
+    # a file with its own header, such as X.raw.hdr, belongs to that header
     found = [file for file in usual or beside if header_file(file) == header]
     if not found:
-        told = _described_as(header, stem)
+        told = _hint_at_kind(header, stem)
         raise HsisrError(
             f"{header}: an ENVI header without its data file; expected {stem}, {stem}.img or the like{told}"
         )
@@ -66,8 +67,8 @@ def _data_of(header: Path) -> Path:
     return found[0]
 
 
-def _described_as(header: Path, stem: str) -> str:
-    """A hint where the header describes a file of another kind, as processors write beside their GeoTIFFs."""
+def _hint_at_kind(header: Path, stem: str) -> str:
+    """A hint if the header describes another kind of file: processors write such headers beside their GeoTIFFs."""
     tiff = next((file for end in (".tif", ".TIF", ".tiff") if (file := header.with_name(stem + end)).is_file()), None)
     return f"; it describes {tiff.name}, give that" if tiff is not None else ""
 

@@ -1,4 +1,4 @@
-"""Where a raster lies: its transform, or the affine that its ground control points follow, and its CRS."""
+"""Where a raster lies: its CRS, and its transform or the affine transform through its ground control points."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,15 +8,15 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 
-#: Pixels that a ground control point may lie beside the affine through all of them.
+#: Largest distance of a ground control point from the affine transform through all points, in pixels.
 TOLERANCE_PX = 0.1
-#: Fewest control points: an affine has three numbers for each coordinate, and one point more tells whether it fits.
+#: Fewest control points. An affine needs three numbers for each coordinate; one point more shows whether it fits.
 _LEAST_POINTS = 4
 
 
 @dataclass(frozen=True)
 class Georeference:
-    """crs: WKT. transform: affine. unused: in words, what the file says of its place that no affine expresses."""
+    """crs: WKT. transform: affine. unused: in words, the file's georeference that no affine transform can express."""
 
     crs: str | None = None
     transform: tuple[float, ...] | None = None
@@ -26,8 +26,8 @@ class Georeference:
 def georeference(image: Any) -> Georeference:
     """The georeference of an open image of rasterio.
 
-    Ground control points are used where an affine follows them to within TOLERANCE_PX. A CRS of plain coordinates, as
-    ENVI's `Arbitrary` map info gives it, is none.
+    Ground control points are used if an affine transform fits them within TOLERANCE_PX. A CRS of plain coordinates,
+    such as ENVI's `Arbitrary` map info, does not count.
     """
     crs = _earthly(image.crs)
     if not image.transform.is_identity:
@@ -47,9 +47,9 @@ def georeference(image: Any) -> Georeference:
 
 
 def as_told(path: Path, found: Georeference, crs: str | None, georeference: str | None) -> Georeference:
-    """The georeference as the user corrects it. crs: takes the place of the file's. georeference: `none` leaves it out.
+    """The georeference with the user's corrections. crs: replaces the file's. georeference: `none` removes it.
 
-    Raises HsisrError for another word, and for what is no CRS.
+    Raises HsisrError for another word, and for an invalid CRS.
     """
     from rasterio.crs import CRS
     from rasterio.errors import CRSError
@@ -74,7 +74,7 @@ def _earthly(crs: Any) -> str | None:
 
 
 def affine_through(points: list[Any]) -> tuple[tuple[float, ...] | None, float]:
-    """The affine of least squares through control points, and the largest distance of one from it in pixels."""
+    """The least-squares affine through control points, and the largest distance of a point from it in pixels."""
     places = np.array([(point.col, point.row, 1.0) for point in points])
     ground = np.array([(point.x, point.y) for point in points])
     middle = ground.mean(axis=0)

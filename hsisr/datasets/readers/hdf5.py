@@ -13,13 +13,13 @@ from hsisr.errors import HsisrError
 from hsisr.limits import BANDS, check
 from hsisr.scene import Scene
 
-#: One row of chunks of a 3 GB scene; the number of slots is a prime, a hundred times the chunks that fit, as HDF5 asks.
+#: Holds one row of chunks of a 3 GB scene. HDF5 asks for a prime number of slots, a hundred times the chunks.
 _CACHE_BYTES = 384 * 2**20
 _CACHE_SLOTS = 100_003
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for any HDF5 file, also behind a user block of 512 bytes."""
+    """True for any HDF5 file, also after a user block of 512 bytes."""
     return hdf5.MAGIC in (head[:8], head[512:520])
 
 
@@ -30,11 +30,11 @@ def read(
     wavelengths_nm: Any = None,
     nodata: float | None = None,
 ) -> Scene:
-    """Scene of a dataset with three axes, with what its attributes, and datasets beside it, say of it.
+    """Scene of a dataset with three axes. Its attributes, and datasets beside it, give the metadata.
 
-    variable: its path in the file; by default the only one with three axes. axes: what they are, e.g. BHW; needed
-    unless the file names its dimensions. wavelengths_nm: numbers, or the path of a vector in the file; else those that
-    the file says. nodata: takes the place of what it says. See `hsisr.datasets.readers.attributes`.
+    variable: its path in the file; by default the only one with three axes. axes: their order, e.g. BHW; needed unless
+    the file names its dimensions. wavelengths_nm: numbers, or the path of a vector in the file; by default those that
+    the file states. nodata: replaces the file's value. See `hsisr.datasets.readers.attributes`.
     """
     datasets = _datasets(path, _clean(variable))
     name = choose_variable(path, {key: item.shape for key, item in datasets.items()}, _clean(variable))
@@ -66,20 +66,20 @@ def read(
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Path, shape and type of each numeric dataset, and what is known of the only one with three axes."""
+    """Path, shape and type of each numeric dataset, and the known facts about the only one with three axes."""
     datasets = _datasets(path)
     found = {name: f"{'x'.join(map(str, item.shape))} {item.dtype}" for name, item in datasets.items()}
     cubes = [name for name, item in datasets.items() if len(item.shape) == 3]
     if len(cubes) == 1:
         with damage(path, "HDF5 file"):
-            found |= attributes.read(path, cubes[0], datasets).told()
+            found |= attributes.read(path, cubes[0], datasets).describe()
     return {"format": "HDF5", **found}
 
 
 class GuardedDataset:
     """An h5py dataset whose read errors are HsisrErrors that name the file.
 
-    dtype: as which its numbers are taken, of the stored size; None: as they are stored.
+    dtype: the type to read its numbers as, of the stored size; None: the stored type.
     """
 
     def __init__(self, path: Path, dataset: Any, dtype: np.dtype | None = None) -> None:
@@ -93,17 +93,18 @@ class GuardedDataset:
 
 
 def open_for_strips(path: Path) -> Any:
-    """An open h5py.File whose cache holds the chunks that a strip of rows shares with the next.
+    """An open h5py.File with a cache for the chunks that two neighbouring strips of rows share.
 
-    Without it, a scene read by strips of 64 rows would decompress a chunk of 315 rows five times.
+    Without it, hsisr would decompress a chunk of 315 rows five times for strips of 64 rows.
     """
     return hdf5.open_any(path, rdcc_nbytes=_CACHE_BYTES, rdcc_nslots=_CACHE_SLOTS)
 
 
-def own(path: Path, file: Any, wanted: str | None = None, depth: int = 8) -> dict[str, Any]:
-    """Every dataset that lies in the file itself, by its path; what leads out of the file is left out.
+def list_own(path: Path, file: Any, wanted: str | None = None, depth: int = 8) -> dict[str, Any]:
+    """Every dataset in the file itself, by its path. Links to other files are left out.
 
-    wanted: the one that is asked for. depth: how many groups deep. Raises HsisrError if that one leads out, or all do.
+    wanted: the dataset that is asked for. depth: how many groups deep to search. Raises HsisrError if the wanted
+    dataset, or every one, is such a link.
     """
     import h5py
 
@@ -120,9 +121,9 @@ def own(path: Path, file: Any, wanted: str | None = None, depth: int = 8) -> dic
 
 
 def _datasets(path: Path, wanted: str | None = None) -> dict[str, Any]:
-    """Every numeric dataset that lies in the file itself, by its path."""
+    """Every numeric dataset in the file itself, by its path."""
     with damage(path, "HDF5 file"):
-        found = own(path, open_for_strips(path), wanted)
+        found = list_own(path, open_for_strips(path), wanted)
         return {name: item for name, item in found.items() if item.shape is not None and item.dtype.kind in "uifc"}
 
 

@@ -1,9 +1,9 @@
 """Reader of EO-1 Hyperion's radiance, level 1T or 1Gst: a folder of one GeoTIFF a band, or its zip archive.
 
-Files are named `EO1H..._B008_L1T.TIF`; 242 bands, of which USGS calibrates 8 to 57 and 77 to 224. The text file
-`*_MTL_L1T.TXT` says by what stored numbers are divided for W / (m2 sr um), 40 in bands 1 to 70, 80 in the others.
-Centres are those of USGS's table to within 0.1 nm; the width is nominal. The swath lies askew in its image; around it,
-all bands hold 0, which the files do not declare.
+Files are named `EO1H..._B008_L1T.TIF`. There are 242 bands; USGS calibrates 8 to 57 and 77 to 224. The text file
+`*_MTL_L1T.TXT` states the divisor from stored numbers to W / (m2 sr um): 40 in bands 1 to 70, 80 in the others.
+Centres agree with USGS's table to within 0.1 nm; the width is nominal. The swath lies askew in its image. Around it,
+all bands hold 0, but the files do not declare this as nodata value.
 """
 
 import re
@@ -16,7 +16,7 @@ import numpy as np
 from hsisr.datasets.readers import packages, products
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.products import parameters
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
@@ -34,10 +34,10 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> Scene:
-    """Scene of the bands that are there, by wavelength; those that are not calibrated are bad bands.
+    """Scene of the available bands, by wavelength. Bands that are not calibrated are bad bands.
 
-    Where the text file is missing, stored numbers stay as they are.
-    Raises HsisrError for bands that do not fit together.
+    Without the text file, stored numbers stay unchanged.
+    Raises HsisrError if bands do not fit together.
     """
     package = Package.of(path, products.first_bytes(path))
     files = {} if package is None else _bands(package)
@@ -46,7 +46,7 @@ def read(path: Path) -> Scene:
     numbers = np.array(sorted(files))
     one_band = [products.raster(package, files[number]) for number in numbers]
     one_band = [replace(band, nodata=0.0 if band.nodata is None else band.nodata) for band in one_band]
-    scene = stacked(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
+    scene = stack(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
     good = np.isin(numbers, _CALIBRATED)
     spectral = products.spectral(_CENTRES_NM[numbers - 1], np.full(len(numbers), _WIDTH_NM), good)
     text = package.first(r".*_MTL_L1\w+\.TXT")
@@ -55,16 +55,16 @@ def read(path: Path) -> Scene:
     if all(factors):
         vnir, swir = (packages.number(package.place(text or ""), "SCALING_FACTOR", factor) for factor in factors)
         scales = 1 / np.where(numbers <= _VNIR_BANDS, vnir, swir)
-        scene = products.scaled(path, scene, scales, np.zeros(len(numbers)))
+        scene = products.scale_bands(path, scene, scales, np.zeros(len(numbers)))
     else:
         notice(f"{path}: has no file _MTL_L1T.TXT with its scaling factors; stored numbers stay as they are")
     scene = replace(scene, **spectral)
-    return products.finished(path, products.in_order(scene), "Hyperion L1T", stated.get("ACQUISITION_DATE"))
+    return products.finish(path, products.in_order(scene), "Hyperion L1T", stated.get("ACQUISITION_DATE"))
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)
 
 
 def _bands(package: Package) -> dict[int, str]:

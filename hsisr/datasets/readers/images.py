@@ -16,13 +16,13 @@ from hsisr.limits import BANDS, check
 
 SUFFIXES = frozenset({".png", ".bmp", ".jpg", ".jpeg", ".tif", ".tiff"})
 
-#: Part of a mask's pixels that may be neither transparent nor opaque: soft edges.
+#: Part of a mask's pixels that may be partly transparent: soft edges.
 _MOST_TRANSLUCENT = 0.1
 
 #: Names of an alpha band in formats that do not mark one.
 _ALPHA_NAMES = frozenset({"alpha", "alpha band", "alpha channel", "opacity", "transparency"})
 
-#: First bytes -> GDAL's name of the format. GDAL is told the format, so that it tries no other of its hundred.
+#: First bytes -> GDAL's name of the format. Told the format, GDAL does not try its hundred others.
 _DRIVERS = {
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"\xff\xd8\xff": "JPEG",
@@ -32,7 +32,7 @@ _DRIVERS = {
     b"II+\x00": "GTiff",
     b"MM\x00+": "GTiff",
 }
-#: The same of formats that only the reader of rasters opens.
+#: First bytes -> GDAL's name, for formats that only the reader of rasters opens.
 _RASTERS = {
     b"\x00\x00\x00\x0cjP  ": "JP2OpenJPEG",
     b"\xff\x4f\xff\x51": "JP2OpenJPEG",
@@ -43,7 +43,7 @@ _RASTERS = {
 
 
 def raster_driver_of(head: bytes) -> str | None:
-    """GDAL's name of the format of a raster with metadata by its first bytes, or None; ENVI's data begin anyhow."""
+    """GDAL's name of the format of a raster with metadata, by its first bytes, or None. ENVI data have none."""
     found = driver_of(head)
     if found is not None:
         return found if found == "GTiff" else None
@@ -56,8 +56,8 @@ def driver_of(head: bytes) -> str | None:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Any]:
-    """An image file, opened by rasterio. Raises HsisrError when it is damaged, or no image."""
+def open_image(path: Path) -> Iterator[Any]:
+    """An image file, opened by rasterio. Raises HsisrError for a damaged file, or a file that is not an image."""
     import rasterio
 
     if not path.is_file():
@@ -75,8 +75,8 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def decode(path: Path) -> np.ndarray:
-    """Pixels as stored, (channels, H, W); a palette is replaced by its colours. Raises HsisrError when damaged."""
-    with opened(path) as image:
+    """Pixels as stored, (channels, H, W). Palette indices become colours. Raises HsisrError for a damaged file."""
+    with open_image(path) as image:
         pixels = image.read()
         palette = image.colormap(1) if image.count == 1 and image.colorinterp[0].name == "palette" else None
     if palette is not None:
@@ -86,11 +86,11 @@ def decode(path: Path) -> np.ndarray:
 
 
 def valid_pixels(path: Path, image: Any) -> tuple[np.ndarray | None, int | None]:
-    """Valid pixels (H, W) of an open image of rasterio by its mask or alpha band, None if all are; and that band.
+    """Valid pixels (H, W) of an open rasterio image by its mask or alpha band, None if all are; and the alpha band.
 
-    A band that is marked as alpha, but holds more than a few values between transparent and opaque, is no mask: GDAL
-    marks the fourth band of any 8-bit image so. It counts as a band like the others, and a line says so. A last band
-    that is named so, as in ENVI files, which have no marks, is alpha too.
+    GDAL marks the fourth band of any 8-bit image as alpha. A marked band with more than a few partly transparent
+    values is therefore no mask: it counts as a normal band, and a line tells the user. ENVI files have no marks: there,
+    a last band counts as alpha if its name says so.
     """
     from rasterio.enums import ColorInterp, MaskFlags
 
@@ -121,14 +121,14 @@ def valid_pixels(path: Path, image: Any) -> tuple[np.ndarray | None, int | None]
 
 
 def is_opacity(values: np.ndarray) -> bool:
-    """Whether a band holds hardly a value between transparent and opaque."""
+    """Whether nearly all values of a band are either transparent or opaque."""
     between = np.count_nonzero((values > 0) & (values < values.max()))
     return bool(between <= _MOST_TRANSLUCENT * values.size)
 
 
 @contextmanager
 def quiet_gdal() -> Iterator[None]:
-    """Keep GDAL's log, and rasterio's warning that an image has no georeference, off the screen."""
+    """Hide GDAL's log, and rasterio's warning that an image has no georeference."""
     from rasterio.errors import NotGeoreferencedWarning
 
     log = logging.getLogger("rasterio")

@@ -1,6 +1,6 @@
 """Reader of the surface reflectance of Landsat 8 and 9, Collection 2 level 2: a folder of GeoTIFFs, or its archive.
 
-Bands are `*_SR_B1.TIF` to `_SR_B7.TIF` of uint16, 0 for no data; `*_MTL.txt` says scale and offset. `*_QA_PIXEL.TIF`
+Bands are `*_SR_B1.TIF` to `_SR_B7.TIF` of uint16, 0 for no data. `*_MTL.txt` states scale and offset. `*_QA_PIXEL.TIF`
 holds bits: 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow, 6 clear (neither 1 nor 3). Thermal and aerosol
 layers are left out.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from hsisr.datasets.readers import packages, products
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.products import parameters
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
@@ -36,8 +36,8 @@ def matches(path: Path, head: bytes) -> bool:
 def read(path: Path, quality: str = "mask") -> Scene:
     """Scene of the bands of surface reflectance, by wavelength.
 
-    quality: `mask`: clouds, their surroundings and shadows, and cirrus hold no data; `none`: they count. Without
-    `*_MTL.txt`, stored numbers stay as they are. Raises HsisrError for bands that do not fit together.
+    quality: with `mask`, clouds, their surroundings and shadows, and cirrus hold no data; with `none`, they count.
+    Without `*_MTL.txt`, stored numbers stay unchanged. Raises HsisrError if bands do not fit together.
     """
     screen = products.uses_quality(path, quality)
     package = Package.of(path, products.first_bytes(path))
@@ -47,7 +47,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
     numbers = sorted(files)
     one_band = [products.raster(package, files[number]) for number in numbers]
     one_band = [replace(scene, nodata=0.0) for scene in one_band]
-    scene = stacked(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
+    scene = stack(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
     indices = [number - 1 for number in numbers]
     scene = replace(scene, **products.spectral([_CENTRES_NM[k] for k in indices], [_WIDTHS_NM[k] for k in indices]))
     text = package.first(r".*_MTL\.txt")
@@ -56,11 +56,11 @@ def read(path: Path, quality: str = "mask") -> Scene:
         notice(f"{path}: has no _MTL.txt with its scale and offset; stored numbers stay as they are")
     else:
         stated = parameters(package.text(text), _GROUP)
-        scene = products.scaled(path, scene, *_scales(package.place(text), stated, numbers))
+        scene = products.scale_bands(path, scene, *_scales(package.place(text), stated, numbers))
         day = parameters(package.text(text))
         acquired = "T".join(filter(None, [day.get("DATE_ACQUIRED"), day.get("SCENE_CENTER_TIME")])) or None
     mask = _mask(path, package, scene.shape[1:]) if screen else None
-    return products.finished(
+    return products.finish(
         path, scene, "Landsat 8/9 L2", acquired, mask,
         parts=", ".join(f"B{number}" for number in numbers),
         quality=None if mask is None else "no data where QA_PIXEL says cloud, shadow or cirrus",
@@ -68,12 +68,12 @@ def read(path: Path, quality: str = "mask") -> Scene:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)
 
 
 def _bands(package: Package) -> dict[int, str]:
-    """Number -> file of each band; empty for the bands of several products."""
+    """Number -> file of each band; empty if the files belong to several products."""
     found = [(match, name) for name in package.on_top() if (match := _BAND.fullmatch(name))]
     if len({match[1] for match, _ in found}) != 1:
         return {}
@@ -81,7 +81,7 @@ def _bands(package: Package) -> dict[int, str]:
 
 
 def _scales(path: Path, stated: dict[str, str], numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and offset of each band; where only some are stated, and those agree, they are those of all."""
+    """Scale and offset of each band. If only some are stated, and they agree, they count for all bands."""
     columns = []
     for key in ("REFLECTANCE_MULT_BAND_", "REFLECTANCE_ADD_BAND_"):
         known = {number: stated[f"{key}{number}"] for number in range(1, 8) if f"{key}{number}" in stated}
@@ -94,7 +94,7 @@ def _scales(path: Path, stated: dict[str, str], numbers: list[int]) -> tuple[np.
 
 
 def _mask(path: Path, package: Package, size: tuple[int, int]) -> np.ndarray | None:
-    """Valid pixels by QA_PIXEL; None without it, or where its bits contradict each other."""
+    """Valid pixels by QA_PIXEL; None without this file, or if its bits contradict each other."""
     name = package.first(r".*_QA_PIXEL\.TIFF?")
     if name is None:
         return None

@@ -1,7 +1,7 @@
 """Reader of MATLAB files: version 5 through scipy, version 7.3 (HDF5) through h5py.
 
-MATLAB's axes are rows, columns, bands unless `axes` says otherwise. A 7.3 file holds them in reverse, which is undone
-here: the same variable saved in either version gives the same Scene.
+MATLAB's axes are rows, columns, bands unless `axes` says otherwise. A 7.3 file holds them in reverse order. The reader
+undoes this, so a variable saved in either version gives the same Scene.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from hsisr import hdf5
 from hsisr.datasets.readers.arrays import band_first_order, build, check_claim, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
-from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips, own
+from hsisr.datasets.readers.hdf5 import GuardedDataset, list_own, open_for_strips
 from hsisr.errors import HsisrError
 from hsisr.limits import OBJECTS, check
 from hsisr.scene import Scene
@@ -43,11 +43,10 @@ def read(
     """Scene of a variable with three axes, of one layer, or of a matrix of spectra.
 
     variable: its name; by default the only one with three axes. axes: HWB by default; BP or PB for a matrix of bands
-    and pixels, whose pixels run down the columns as MATLAB's do, with rows and columns given as numbers or as names
-    of variables. Without `variable` and `axes`, a file that states nRow and nCol and holds one such matrix is
-    understood. wavelengths_nm: numbers or the name of a variable. mask: variable that is 0 at invalid pixels.
-    Variables named wavelengths_nm, fwhm_nm and valid, as `hsisr export` writes them, are read unless these say
-    otherwise.
+    and pixels. The pixels of a matrix run down the columns, as in MATLAB. rows, columns: their numbers, or names of
+    variables. Without `variable` and `axes`, a file with nRow, nCol and one such matrix is understood.
+    wavelengths_nm: numbers or the name of a variable. mask: variable that is 0 at invalid pixels. By default, hsisr
+    reads the variables that `hsisr export` writes: wavelengths_nm, fwhm_nm and valid.
     """
     file = _open(path, variable)
     if variable is None and axes is None:
@@ -90,10 +89,10 @@ class _MatFile(Protocol):
     types: dict[str, str]
 
     def values(self, name: str) -> np.ndarray:
-        """The variable in memory, in MATLAB's order of axes."""
+        """The variable in memory, with MATLAB's order of axes."""
 
     def source(self, name: str) -> tuple[Any, bool]:
-        """The variable to read from, and whether its axes stand in reverse."""
+        """The variable to read from, and whether its axes are in reverse order."""
 
 
 class _Version5:
@@ -134,7 +133,7 @@ class _Version73:
         with damage(path, "MATLAB file"):
             self._variables = {
                 name: item
-                for name, item in own(path, open_for_strips(path), wanted, depth=1).items()
+                for name, item in list_own(path, open_for_strips(path), wanted, depth=1).items()
                 if item.dtype.kind in "uifb" and not _is_text(item)
             }
             self.shapes = {name: item.shape[::-1] for name, item in self._variables.items()}
@@ -165,7 +164,7 @@ def _find_variable(path: Path, file: _MatFile, name: str) -> str:
 
 
 def _stated_matrix(file: _MatFile) -> tuple[str, str, str, str] | None:
-    """(variable, axes, rows, columns) of the one matrix that has the stated nRow x nCol pixels, or None."""
+    """(variable, axes, rows, columns) of the only matrix with the stated nRow x nCol pixels, or None."""
     stated = ("nRow", "nCol")
     if any(len(shape) == 3 for shape in file.shapes.values()) or any(file.shapes.get(n) != (1, 1) for n in stated):
         return None
@@ -180,7 +179,7 @@ def _stated_matrix(file: _MatFile) -> tuple[str, str, str, str] | None:
 def _as_cube(
     path: Path, file: _MatFile, name: str, axes: str | None, rows: int | str | None, columns: int | str | None
 ) -> tuple[Any, tuple[int, ...]]:
-    """What the cube is read from, and which of its axes are bands, rows and columns."""
+    """The array to read the cube from, and the axes that are bands, rows and columns."""
     shape = file.shapes[name]
     if axes is not None and sorted(axes.upper()) == ["B", "P"]:
         return _from_matrix(path, file, name, axes.upper(), rows, columns)
@@ -201,11 +200,11 @@ def _from_matrix(
     spectra = matrix if axes == "BP" else matrix.T
     if spectra.ndim != 2 or spectra.shape[1] != height * width:
         raise HsisrError(f"{path}: {name} is {'x'.join(map(str, matrix.shape))}, not {height} x {width} pixels")
-    return spectra.reshape(-1, width, height), (0, 2, 1)  # pixels run down the columns
+    return spectra.reshape(-1, width, height), (0, 2, 1)  # MATLAB's pixels run down the columns
 
 
 def _named_as_exported(file: _MatFile, bands: int, mask: str | None, wavelengths_nm: Any) -> tuple[Any, Any, Any]:
-    """(name of the mask, wavelengths, widths): as asked for, else from the variables that our writer names."""
+    """(name of the mask, wavelengths, widths): as the user says, else from the variables of our writer."""
     if isinstance(wavelengths_nm, str):
         wavelengths_nm = file.values(_find_variable(file.path, file, wavelengths_nm))
 
@@ -217,7 +216,7 @@ def _named_as_exported(file: _MatFile, bands: int, mask: str | None, wavelengths
 
 
 def _number(file: _MatFile, key: str, value: int | str | None) -> int:
-    """A number of rows or columns, given as such or as the name of a variable."""
+    """A number of rows or columns, given as a number or as the name of a variable."""
     if value is None:
         raise HsisrError(f"{file.path}: a matrix of spectra needs `{key}`: a number, or the name of a variable")
     given = np.ravel(file.values(_find_variable(file.path, file, value)) if isinstance(value, str) else value)

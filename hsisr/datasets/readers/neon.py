@@ -1,8 +1,8 @@
 """Reader of the surface reflectance of NEON's airborne observatory (`NEON_*_reflectance.h5`).
 
 `/SITE/Reflectance/Reflectance_Data` is (rows, columns, bands) of int16 with `Scale_Factor` (a divisor) and
-`Data_Ignore_Value`; below `Metadata` lie `Spectral_Data/Wavelength` and `FWHM`, and `Coordinate_System/Map_Info` and
-`EPSG Code`. The windows of `Band_Window_*_Nanometers`, where the air absorbs, are bad bands.
+`Data_Ignore_Value`. The group `Metadata` holds `Spectral_Data/Wavelength` and `FWHM`, and `Coordinate_System/Map_Info`
+and `EPSG Code`. Bands in the windows `Band_Window_*_Nanometers`, where the air absorbs, are bad.
 """
 
 from pathlib import Path
@@ -31,7 +31,7 @@ def matches(path: Path, head: bytes) -> bool:
 
 
 def read(path: Path) -> Scene:
-    """Scene of the product. Raises HsisrError for parts that do not fit together."""
+    """Scene of the product. Raises HsisrError if its parts do not fit together."""
     with damage(path, "NEON product"):
         file = open_for_strips(path)
         site = hdf5.group(file, next(iter(file)))
@@ -56,16 +56,16 @@ def read(path: Path) -> Scene:
         cube, scene_name(path), scale=1 / factor, nodata=nodata, crs=place.crs, transform=place.transform,
         **products.spectral(centres, widths, good),
     )  # fmt: skip
-    return products.finished(path, products.in_order(scene), "NEON reflectance", georeference=place.unused)
+    return products.finish(path, products.in_order(scene), "NEON reflectance", georeference=place.unused)
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)
 
 
 def _place(path: Path, system: Any) -> ground.Georeference:
-    """The grid by `Map_Info`, as ENVI has it: projection, a pixel (from 1), its coordinates, sizes of pixels."""
+    """The grid by `Map_Info`, as in ENVI: projection, a pixel (from 1), its coordinates, sizes of pixels."""
     words = [word.strip() for word in hdf5.read_text(system, "Map_Info").split(",")]
     turned = [word for word in words if word.lower().startswith("rotation") and float(word.partition("=")[2] or 0)]
     if turned:

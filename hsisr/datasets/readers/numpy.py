@@ -37,8 +37,8 @@ def read(
 ) -> Scene:
     """Scene of an array with three axes, or of one layer (axes HW).
 
-    variable: its name in an .npz; by default the only one with three axes. axes: what they are, e.g. HWB; the file
-    does not say, so it must be given. wavelengths_nm: numbers, or the name of a vector in the .npz.
+    variable: its name in an .npz; by default the only one with three axes. axes: their order, e.g. HWB; required, as
+    the file does not state it. wavelengths_nm: numbers, or the name of a vector in the .npz.
     """
     arrays = _arrays(path)
     name = choose_variable(path, {key: array.shape for key, array in arrays.items()}, variable)
@@ -70,7 +70,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Array:
-    """An array of a file, of which only the header has been read. member: its name in an .npz; None: an .npy."""
+    """An array of a file. Only its header has been read. member: its name in an .npz; None for an .npy."""
 
     path: Path
     member: str | None
@@ -78,7 +78,7 @@ class _Array:
     dtype: np.dtype
 
     def values(self) -> np.ndarray:
-        """The array; an .npy is mapped, not read. Raises HsisrError for one that is damaged or far too large."""
+        """The array. An .npy is mapped, not read. Raises HsisrError if it is damaged or far too large."""
         with damage(self.path, "NumPy file"):
             if self.member is None:
                 return np.lib.format.open_memmap(self.path, mode="r")
@@ -113,7 +113,7 @@ def _members(path: Path) -> dict[str, _Array]:
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type that an .npy file states."""
+    """Shape and type in the header of an .npy file."""
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(file)

@@ -1,8 +1,8 @@
-"""The files of a product, in a folder or in a zip archive that is read where it lies.
+"""The files of a product, in a folder or in a zip archive that is read without unpacking.
 
-Agencies deliver a product as a folder, or as a zip of it, of images and descriptions whose names begin alike. Archives
-are checked as `hsisr.datasets.archives` checks those that it unpacks; descriptions are XML without a document type, so
-that no entity is expanded and no other file is named.
+Agencies deliver a product as a folder, or as its zip: images and descriptions with the same beginning of their names.
+Archives pass the same checks as in `hsisr.datasets.archives`. Descriptions are XML. A document type is refused, so no
+XML can expand entities or name other files.
 """
 
 import math
@@ -22,21 +22,21 @@ from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
 
 _ZIP = b"PK\x03\x04"
-#: Largest descriptions that are read, and how many elements they have, how deep; real ones have 10 MB, 0.1 MB those
-#: that are no XML, and a depth of 15 at most.
+#: Limits of descriptions: bytes, nesting depth and number of elements. Real XML has up to 10 MB and a depth of 15;
+#: other texts have 0.1 MB.
 _MOST_XML_BYTES, _MOST_TEXT_BYTES, _MOST_TAG_BYTES = 64 * 2**20, 4 * 2**20, 2**20
 _MOST_DEPTH, _MOST_ELEMENTS = 100, 500_000
-#: Files of a folder that are looked at, and how deep they lie; Sentinel-2's lie five deep.
+#: Most files of a folder that hsisr looks at, and most levels of folders; Sentinel-2 uses five levels.
 _MOST_FILES, _MOST_FOLDERS_DEEP = 5_000, 6
 
 
-#: Packages that have been listed, while several readers ask whether one is theirs (`listed_once`); else None.
+#: Packages listed so far, while several readers test the same path (`list_once`); else None.
 _looked_into: ContextVar[dict[Path, "Package | None"] | None] = ContextVar("looked_into", default=None)
 
 
 @contextmanager
-def listed_once() -> Iterator[None]:
-    """Inside, a folder is walked, and an archive listed, once, however many readers ask for it."""
+def list_once() -> Iterator[None]:
+    """Inside this context, each folder or archive is listed only once, however many readers ask for it."""
     token = _looked_into.set({})
     try:
         yield
@@ -46,7 +46,7 @@ def listed_once() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Package:
-    """The files of a folder, or of a zip archive. names: path inside -> path or name by which it is opened."""
+    """The files of a folder, or of a zip archive. names: path inside -> path or name to open it by."""
 
     path: Path
     names: dict[str, str]
@@ -54,7 +54,7 @@ class Package:
 
     @classmethod
     def of(cls, path: Path, head: bytes = b"") -> "Package | None":
-        """The package that a folder or a zip archive is; None for another file. head: its first bytes."""
+        """The package of a folder or a zip archive; None for another file. head: its first bytes."""
         known = _looked_into.get()
         if known is None:
             return cls._list(path, head)
@@ -72,16 +72,16 @@ class Package:
 
     @classmethod
     def around(cls, file: Path) -> "Package":
-        """The package of the files that lie in the folder of this one, without what is below."""
+        """The package of all files in the same folder as this one, without the folders below."""
         return cls(file.parent, {entry.name: str(entry) for entry in sorted(file.parent.iterdir()) if entry.is_file()})
 
     def starting(self, prefix: str) -> "Package":
-        """The package of the files whose names begin so."""
+        """The package of the files whose names begin with `prefix`."""
         chosen = {name: where for name, where in self.names.items() if name.rpartition("/")[2].startswith(prefix)}
         return Package(self.path, chosen, self.zipped)
 
     def find(self, pattern: str) -> list[str]:
-        """Paths inside whose end, from a / on, matches a pattern; small letters and capitals are the same."""
+        """Paths inside whose last parts match a pattern. Small letters and capitals count as equal."""
         wanted = re.compile(rf"(?:.*/)?(?:{pattern})", re.IGNORECASE)
         return sorted(name for name in self.names if wanted.fullmatch(name))
 
@@ -90,25 +90,25 @@ class Package:
         return next(iter(self.find(pattern)), None)
 
     def on_top(self) -> list[str]:
-        """Paths inside that lie in no folder, or in the one that an archive begins with."""
+        """Paths inside that lie at the top, or in the first folder of an archive."""
         return [name for name in self.names if name.count("/") <= int(self.zipped)]
 
     def place(self, name: str) -> Path:
-        """What messages call a file."""
+        """The path of a file, for messages."""
         return self.path / name
 
     def image(self, name: str) -> str:
-        """What GDAL opens a file by."""
+        """The name by which GDAL opens a file."""
         if not self.zipped:
             return self.names[name]
         return f"/vsizip/{{{self.path.resolve()}}}/{self.names[name]}"
 
     def file(self, name: str) -> Path:
-        """The file on the disk that holds it: itself, or the archive."""
+        """The file on the disk: the file itself, or its archive."""
         return self.path if self.zipped else Path(self.names[name])
 
     def files(self) -> tuple[Path, ...]:
-        """All that holds the package."""
+        """All files on the disk that hold the package."""
         return (self.path,) if self.zipped else tuple(map(Path, self.names.values()))
 
     def content(self, name: str, most: int = _MOST_XML_BYTES) -> bytes:
@@ -125,19 +125,19 @@ class Package:
         return content
 
     def text(self, name: str) -> str:
-        """A description as text; letters outside UTF-8 are replaced. Errors as `content`."""
+        """A description as text. Bytes that are not UTF-8 are replaced. Errors as `content`."""
         return self.content(name, _MOST_TEXT_BYTES).decode("utf-8", "replace")
 
     def xml(self, name: str) -> Element:
-        """The root of an XML description, tags without their name spaces. Errors as `parsed_xml`."""
-        return parsed_xml(self.place(name), self.content(name))
+        """The root of an XML description, tags without their name spaces. Errors as `parse_xml`."""
+        return parse_xml(self.place(name), self.content(name))
 
 
-def parsed_xml(path: Path, content: bytes) -> Element:
+def parse_xml(path: Path, content: bytes) -> Element:
     """The root of an XML text, tags without their name spaces.
 
-    Raises HsisrError for damage, for a document type (and with it any entity), and for elements that are nested too
-    deeply, too many, or have too many attributes.
+    Raises HsisrError for damage, for a document type (and so for any entity), and for elements that are too many, too
+    deeply nested, or have too many attributes.
     """
     if re.search(rb"<[^<]{%d}" % _MOST_TAG_BYTES, content):
         raise HsisrError(f"{path}: XML with a tag of more than {_MOST_TAG_BYTES:,} bytes; refused")
@@ -170,7 +170,7 @@ def parsed_xml(path: Path, content: bytes) -> Element:
 
 
 def text_of(root: Element, *tags: str) -> str | None:
-    """The text of the first element of any of these tags that has one."""
+    """The text of the first element with one of these tags, and with text in it."""
     for tag in tags:
         for element in root.iter(tag):
             if element.text and element.text.strip():
@@ -179,7 +179,7 @@ def text_of(root: Element, *tags: str) -> str | None:
 
 
 def number(path: Path, what: str, text: str | None) -> float:
-    """A number that a description gives. Raises HsisrError if it gives none, or no finite one."""
+    """A number in a description. Raises HsisrError if it is missing or not finite."""
     try:
         value = float(text or "")
     except ValueError:
@@ -190,7 +190,7 @@ def number(path: Path, what: str, text: str | None) -> float:
 
 
 def _files_below(folder: Path) -> dict[str, str]:
-    """Files of a folder and of those in it, by their path inside with / between the parts; not all of a large one."""
+    """Files of a folder and its folders, by their path inside with / between the parts. Of a large one, not all."""
     found: dict[str, str] = {}
     with damage(folder, "folder"):
         for parent, folders, files in os.walk(folder):

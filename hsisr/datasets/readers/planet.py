@@ -1,7 +1,7 @@
 """Reader of Planet's PlanetScope and SkySat surface reflectance: a GeoTIFF with its mask of usable pixels beside it.
 
-Files are named `*_3B_AnalyticMS_SR_8b*.tif` and the like, uint16, 0 for no data, reflectance times 10,000; the mask
-`*_udm2*.tif` has layers: 3 shadow, 5 heavy haze, 6 cloud, 8 what makes a pixel unusable.
+Files are named `*_3B_AnalyticMS_SR_8b*.tif` and the like, uint16, 0 for no data, reflectance times 10,000. The mask
+`*_udm2*.tif` has layers: 3 shadow, 5 heavy haze, 6 cloud, 8 unusable pixels.
 """
 
 import re
@@ -29,13 +29,13 @@ _MASKED = (2, 4, 5, 7)
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for a TIFF that is named as Planet names surface reflectance."""
+    """True for a TIFF with one of Planet's names for surface reflectance."""
     return driver_of(head) == "GTiff" and _FILE.fullmatch(path.name) is not None
 
 
 def read(path: Path, quality: str = "mask") -> Scene:
-    """Scene of the image. quality: `mask`: clouds, shadows, heavy haze and unusable pixels hold no data; `none`: they
-    count. Raises HsisrError for another number of bands.
+    """Scene of the image. quality: with `mask`, clouds, shadows, heavy haze and unusable pixels hold no data; with
+    `none`, they count. Raises HsisrError for another number of bands.
     """
     screen = products.uses_quality(path, quality)
     match = _FILE.fullmatch(path.name)
@@ -53,7 +53,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
         planes = [products.layer(package, usable, scene.shape[1:], band) for band in _MASKED]
         mask = ~np.logical_or.reduce([plane != 0 for plane in planes])
     taken = re.match(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", path.name)
-    return products.finished(
+    return products.finish(
         path, scene, "Planet surface reflectance",
         products.time_of(taken, "Z"), mask,
         quality=None if mask is None else f"no data where {usable} says cloud, shadow, heavy haze or unusable",
@@ -61,5 +61,5 @@ def read(path: Path, quality: str = "mask") -> Scene:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)

@@ -1,9 +1,9 @@
 """Reader of PRISMA's reflectance, levels 2C and 2D (.he5): two spectrometers as one cube, and the panchromatic image.
 
-Layout after ASI's product specification and public readers of it: cubes are (rows, bands, columns) of uint16, bands by
-falling wavelength, a centre of 0 for bands that are not used; value = min + stored (max - min) / 65535, and 0 is no
-data. An error matrix beside each cube holds 0 for good samples, else what is wrong: 1 the raw data, 2 a negative
-reflectance, 4 saturation.
+The layout follows ASI's product specification and public readers. Cubes are (rows, bands, columns) of uint16, bands by
+falling wavelength, with a centre of 0 for unused bands. Value = min + stored (max - min) / 65535, and 0 is no data. An
+error matrix beside each cube holds 0 for good samples, else a code: 1 fault in the raw data, 2 negative reflectance,
+4 saturation.
 """
 
 import re
@@ -24,12 +24,12 @@ from hsisr.scene import Scene
 
 _SWATHS, _ERRORS = "HDFEOS/SWATHS", "PIXEL_L2_ERR_MATRIX"
 _MOST = 65535
-#: Metres of a pixel of the cubes.
+#: Metres per pixel of the cubes.
 _PIXEL_M = 30.0
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for an HDF5 file with a swath of PRISMA's name."""
+    """True for an HDF5 file with a swath named as in PRISMA's products."""
     if not products.holds_hdf5(path, head, _SWATHS):
         return False
     with damage(path, "HDF5 file"), hdf5.open_any(path) as file:
@@ -43,12 +43,12 @@ def read(
     quality: str = "mask",
     georeference: str | None = None,
 ) -> Scene:
-    """Scene of the cube, with the panchromatic image as its guide where the file holds one.
+    """Scene of the cube, with the panchromatic image as its guide if the file holds one.
 
-    cube: `hyperspectral`, or `pan` for the panchromatic image alone. overlap: the spectrometer, `vnir` or `swir`, whose
-    bands are kept where both see. quality: `mask`: samples that the error matrices flag hold no data; `none`: they
-    count. georeference: `none` leaves out where it lies, such as the latitudes and longitudes of level 2C.
-    Raises HsisrError for other levels, and for what does not fit together.
+    cube: `hyperspectral`, or `pan` for only the panchromatic image. overlap: `vnir` or `swir`, the spectrometer whose
+    bands are kept where both measure. quality: with `mask`, samples flagged by the error matrices hold no data; with
+    `none`, they count. georeference: `none` leaves it out, such as the latitudes and longitudes of level 2C.
+    Raises HsisrError for other levels, and if parts do not fit together.
     """
     screen = products.uses_quality(path, quality)
     if cube not in ("hyperspectral", "pan"):
@@ -64,15 +64,15 @@ def read(
         vnir, swir = (_detector(path, file, level, name, screen) for name in ("VNIR", "SWIR"))
         held = list(hdf5.group(file, _fields(level, "HCO")))
         flags = [name for name in ("VNIR_" + _ERRORS, "SWIR_" + _ERRORS) if screen and name in held]
-        scene, detectors = products.joined(path, vnir, swir, ("VNIR", "SWIR"), overlap)
+        scene, detectors = products.join(path, vnir, swir, ("VNIR", "SWIR"), overlap)
         place = _place(path, file, level, "HCO", scene.shape[1:], georeference)
     scene = replace(scene, guide=pan)
-    return _finished(path, file, level, scene, place, detectors=detectors, quality=products.flagged_by(flags))
+    return _finish(path, file, level, scene, place, detectors=detectors, quality=products.name_flags(flags))
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)
 
 
 def _level(path: Path, file: Any) -> str:
@@ -106,28 +106,28 @@ def _detector(path: Path, file: Any, level: str, name: str, screen: bool) -> Sce
         raise HsisrError(f"{path}: none of the {count} bands of {name}_Cube has a wavelength")
     cube = LazyCube(path, GuardedDataset(path, stored), (1, 0, 2), None)
     scene = Scene(
-        _screened(path, file, f"{fields}/{name}_{_ERRORS}", cube, (1, 0, 2)) if screen else cube,
+        _screen(path, file, f"{fields}/{name}_{_ERRORS}", cube, (1, 0, 2)) if screen else cube,
         scene_name(path), **_scale(file, key), nodata=0.0, **products.spectral(centres, widths),
     )  # fmt: skip
     order = np.argsort(centres, kind="stable")
-    return products.picked(scene, order[used[order]])
+    return products.pick(scene, order[used[order]])
 
 
 def _pan(path: Path, file: Any, level: str, screen: bool, georeference: str | None) -> Scene | None:
-    """The panchromatic image; None where there is none."""
+    """The panchromatic image; None if the file has none."""
     fields = _fields(level, "PCO")
     if f"PRS_{level}_PCO" not in list(hdf5.group(file, _SWATHS)):
         return None
     stored = hdf5.dataset(file, f"{fields}/Cube", "u", 2)
     cube: LazyArray = LazyCube(path, products.Plane(GuardedDataset(path, stored)), (0, 1, 2), None)
     if screen:
-        cube = _screened(path, file, f"{fields}/{_ERRORS}", cube)
+        cube = _screen(path, file, f"{fields}/{_ERRORS}", cube)
     scene = Scene(cube, scene_name(path), **_scale(file, "Pan"), nodata=0.0)
-    return _finished(path, file, level, scene, _place(path, file, level, "PCO", stored.shape, georeference), " pan")
+    return _finish(path, file, level, scene, _place(path, file, level, "PCO", stored.shape, georeference), " pan")
 
 
-def _screened(path: Path, file: Any, name: str, cube: LazyArray, order: tuple[int, ...] | None = None) -> LazyArray:
-    """The cube without the samples that an error matrix flags; the cube where there is none."""
+def _screen(path: Path, file: Any, name: str, cube: LazyArray, order: tuple[int, ...] | None = None) -> LazyArray:
+    """The cube without the samples flagged by an error matrix; the unchanged cube without such a matrix."""
     fields, _, last = name.rpartition("/")
     if last not in list(hdf5.group(file, fields)):
         return cube
@@ -147,7 +147,7 @@ def _scale(file: Any, key: str) -> dict[str, Any]:
 def _place(
     path: Path, file: Any, level: str, cube: str, size: tuple[int, ...], georeference: str | None
 ) -> ground.Georeference:
-    """Where a cube lies: on a grid (2D), or by the latitude and longitude of each pixel (2C)."""
+    """Place of a cube: on a grid (2D), or by the latitude and longitude of each pixel (2C)."""
     if level == "L2D":
         found = _grid(path, file, size)
     else:
@@ -160,10 +160,10 @@ def _place(
 
 
 def _grid(path: Path, file: Any, size: tuple[int, ...]) -> ground.Georeference:
-    """The grid of level 2D, out of the coordinates of two corners of the product.
+    """The grid of level 2D, from the coordinates of two corners of the product.
 
-    Public readers take them for the middles of the cube's pixels in the corners; where they lie a whole pixel further
-    apart, they are outer corners. The panchromatic image, of six times as many pixels, covers the same ground.
+    Public readers take them as the centres of the cube's corner pixels. If they lie a whole pixel further apart, they
+    are outer corners. The panchromatic image has six times as many pixels and covers the same ground.
     """
     left, top, right, bottom = (
         products.number_of(file, f"Product_{corner}corner_{axis}")
@@ -186,10 +186,10 @@ def _grid(path: Path, file: Any, size: tuple[int, ...]) -> ground.Georeference:
     return ground.as_told(path, ground.Georeference(None, transform), f"EPSG:{epsg}", None)
 
 
-def _finished(
+def _finish(
     path: Path, file: Any, level: str, scene: Scene, place: ground.Georeference, part: str = "", **told: Any
 ) -> Scene:
-    return products.finished(
+    return products.finish(
         path,
         replace(scene, crs=place.crs, transform=place.transform),
         f"PRISMA {level}{part}",

@@ -1,7 +1,7 @@
-"""What the readers of products share: rasters by windows, quality layers, joined detectors, places, and what is told.
+"""Shared by the readers of products: rasters by windows, quality layers, joined detectors, places, and texts of `info`.
 
-A product is what an agency delivers: images, quality layers and a description. Its reader is a module like any other
-(`matches`, `read`, `describe`); it takes what the product says, and refuses in one line what it does not understand.
+A product is the unit that an agency delivers: images, quality layers and a description. Its reader is a module like any
+other (`matches`, `read`, `describe`). It follows the product's description, and refuses unknown ones in one line.
 """
 
 import re
@@ -14,37 +14,37 @@ import numpy as np
 
 from hsisr import hdf5
 from hsisr.datasets.readers import ground
-from hsisr.datasets.readers.arrays import build, check_claim, left_on_disk, scene_name
+from hsisr.datasets.readers.arrays import build, check_claim, leave_on_disk, scene_name
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.damage import first_bytes as leading_bytes
 from hsisr.datasets.readers.images import quiet_gdal
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.scene import facts
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import ChosenBands, LazyArray
 from hsisr.limits import BANDS, check
 from hsisr.scene import Scene
 
-#: GDAL's formats of a product's images by their endings.
+#: Endings of a product's images -> GDAL's name of the format.
 _DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
-#: What a Scene says of each band.
+#: Fields of a Scene that hold one entry for each band.
 _SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
-#: Points a side of a geolocation grid that the affine is sought through.
+#: The affine transform of a geolocation grid is fitted to this many points along each side.
 _PLACES = 7
 
 
 def raster(package: Package, name: str) -> Scene:
-    """The image of a package as a lazy scene, with its place and nodata value; scale and offset are left to the reader.
+    """The image of a package as a lazy scene, with place and nodata value. Scale and offset are left to the reader.
 
-    Raises HsisrError if it is damaged, says that it holds more than it can, or its bands differ in type.
+    Raises HsisrError if it is damaged, claims more pixels than its size can hold, or has bands of different types.
     """
     place = package.place(name)
     driver = _DRIVERS.get(place.suffix.lower())
     if driver is None:
         raise HsisrError(f"{place}: an image of an unexpected kind; expected {', '.join(_DRIVERS)}")
     rows = _Rasters(place, package.image(name), driver, package.file(name))
-    check_claim(place, rows.nbytes, package.files())  # of all, as a layer of flags is often blank
+    check_claim(place, rows.nbytes, package.files())  # counts all files, as a layer of flags is often blank
     with quiet_gdal(), damage(place, "image"):
         found = ground.georeference(rows.image)
         nodata = rows.image.nodata
@@ -52,7 +52,7 @@ def raster(package: Package, name: str) -> Scene:
 
 
 class _Rasters(LazyArray):
-    """The bands of an open raster. path: what messages call it. name, driver: for GDAL. file: that holds it."""
+    """The bands of an open raster. path: for messages. name, driver: for GDAL. file: the file on the disk."""
 
     def __init__(self, path: Path, name: str, driver: str, file: Path) -> None:
         import rasterio
@@ -77,9 +77,9 @@ class _Rasters(LazyArray):
 
 
 def layer(package: Package, name: str, size: tuple[int, int], band: int = 0) -> np.ndarray:
-    """A layer (rows, columns) of a package on an image's grid; a coarser one is repeated.
+    """A layer (rows, columns) of a package on an image's grid. A coarser layer is repeated.
 
-    size: rows and columns of the image. band: of the layer's file, from 0. Raises HsisrError where the two do not fit.
+    size: rows and columns of the image. band: in the layer's file, from 0. Raises HsisrError if the two do not fit.
     """
     found = raster(package, name)
     bands, rows, columns = found.shape
@@ -94,21 +94,21 @@ def layer(package: Package, name: str, size: tuple[int, int], band: int = 0) -> 
 
 
 class Screened(LazyArray):
-    """A cube whose flagged samples are the nodata value. flags: of the same shape, 0 where a sample is good."""
+    """A cube with the nodata value at all flagged samples. flags: of the same shape, 0 where a sample is good."""
 
     def __init__(self, cube: LazyArray, flags: LazyArray, nodata: float) -> None:
         self._cube, self._flags, self._nodata = cube, flags, nodata
         self.shape, self.dtype, self.files = cube.shape, cube.dtype, cube.files
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """A block, screened."""
+        """A block, with the nodata value at flagged samples."""
         flags = self._flags[bands, rows, columns]
         block = self._cube[bands, rows, columns]
         return np.where(flags != 0, np.asarray(self._nodata).astype(block.dtype), block) if flags.any() else block
 
 
 class Plane:
-    """An array on disk with two axes, (rows, columns), as one of a single band."""
+    """An array on disk with two axes, (rows, columns), as a cube of one band."""
 
     def __init__(self, source: Any) -> None:
         self._source, self.shape, self.dtype = source, (1, *source.shape), source.dtype
@@ -118,35 +118,35 @@ class Plane:
 
 
 def uses_quality(path: Path, quality: str) -> bool:
-    """Whether the option `quality` says that quality layers are used. Raises HsisrError for another word."""
+    """Whether the option `quality` asks for quality layers. Raises HsisrError for another word."""
     if quality not in ("mask", "none"):
         raise HsisrError(f"{path}: quality={quality}: expected mask, or none to leave the quality layers out")
     return quality == "mask"
 
 
 def is_true(path: Path, option: str, value: Any) -> bool:
-    """Whether the value of an option says true or false. Raises HsisrError for another word."""
+    """Whether the value of an option means true or false. Raises HsisrError for another word."""
     word = str(value).lower()
     if word not in ("true", "false", "1", "0"):
         raise HsisrError(f"{path}: {option}={value}: expected true or false")
     return word in ("true", "1")
 
 
-def scaled(path: Path, scene: Scene, scales: np.ndarray, offsets: np.ndarray) -> Scene:
-    """The scene with a scale and an offset for each band; where they differ, its bands become values."""
+def scale_bands(path: Path, scene: Scene, scales: np.ndarray, offsets: np.ndarray) -> Scene:
+    """The scene with a scale and an offset for each band. If they differ, stored numbers become values."""
     if not (np.isfinite(scales).all() and np.isfinite(offsets).all() and scales.all()):
         raise HsisrError(f"{path}: a band's scale or offset is not a number, or the scale is 0")
     if len(set(scales)) == len(set(offsets)) == 1:
         return replace(scene, scale=float(scales[0]), offset=float(offsets[0]))
     bands = [
-        replace(picked(scene, np.array([band])), scale=float(scale), offset=float(offset))
+        replace(pick(scene, np.array([band])), scale=float(scale), offset=float(offset))
         for band, (scale, offset) in enumerate(zip(scales, offsets, strict=True))
     ]
-    return stacked(bands, [str(path)] * len(bands), scene.name)
+    return stack(bands, [str(path)] * len(bands), scene.name)
 
 
-def picked(scene: Scene, bands: np.ndarray) -> Scene:
-    """The scene with these bands alone (from 0, in this order), still lazy."""
+def pick(scene: Scene, bands: np.ndarray) -> Scene:
+    """The scene with only these bands (from 0, in this order), still lazy."""
     if np.array_equal(bands, np.arange(scene.shape[0])):
         return scene
     known = {key: getattr(scene, key) for key in _SPECTRAL}
@@ -156,14 +156,14 @@ def picked(scene: Scene, bands: np.ndarray) -> Scene:
 
 def in_order(scene: Scene) -> Scene:
     """The scene with its bands in order of wavelength."""
-    return picked(scene, np.argsort(np.asarray(scene.wavelengths_nm), kind="stable"))
+    return pick(scene, np.argsort(np.asarray(scene.wavelengths_nm), kind="stable"))
 
 
-def joined(path: Path, short: Scene, long: Scene, names: tuple[str, str], overlap: str) -> tuple[Scene, str]:
-    """Two detectors as one scene in order of wavelength, and in words what was done where both see.
+def join(path: Path, short: Scene, long: Scene, names: tuple[str, str], overlap: str) -> tuple[Scene, str]:
+    """Two detectors as one scene in order of wavelength, and in words what was done where both measure.
 
-    short, long: of the shorter and the longer wavelengths. names: what they are called; overlap: the one, in small
-    letters, whose bands are kept between the first wavelength of `long` and the last of `short`.
+    short, long: the scenes of the shorter and the longer wavelengths. names: of the two detectors. overlap: one of
+    these names, in small letters. Its bands are kept between the first wavelength of `long` and the last of `short`.
     Raises HsisrError for another word.
     """
     if overlap not in [name.lower() for name in names]:
@@ -173,7 +173,7 @@ def joined(path: Path, short: Scene, long: Scene, names: tuple[str, str], overla
     keep = [np.ones(len(c), bool) for c in centres]
     loser = 0 if overlap == names[1].lower() else 1
     keep[loser] = (centres[loser] < least) | (centres[loser] > most)
-    parts = [picked(scene, np.flatnonzero(k)) for scene, k in zip((short, long), keep, strict=True) if k.any()]
+    parts = [pick(scene, np.flatnonzero(k)) for scene, k in zip((short, long), keep, strict=True) if k.any()]
     ranges = [f"{name} {c.min():.0f} to {c.max():.0f} nm" for name, c in zip(names, centres, strict=True)]
     told = ", ".join(ranges)
     if least <= most:
@@ -181,14 +181,14 @@ def joined(path: Path, short: Scene, long: Scene, names: tuple[str, str], overla
             f"; of {least:.0f} to {most:.0f} nm, which both see, the bands of {names[1 - loser]} are kept and "
             f"{(~keep[loser]).sum()} of {names[loser]} left out"
         )
-    return in_order(stacked(parts, [f"{path}"] * len(parts), short.name)), told
+    return in_order(stack(parts, [f"{path}"] * len(parts), short.name)), told
 
 
 def from_places(latitude: Any, longitude: Any) -> ground.Georeference:
-    """The georeference of pixels whose latitudes and longitudes, (rows, columns) in degrees, are given.
+    """The georeference of pixels with given latitudes and longitudes, (rows, columns) in degrees.
 
-    latitude, longitude: arrays, or data sets of HDF5, of which a few numbers are read.
-    An affine where one follows them to within `ground.TOLERANCE_PX`; else what is not used, in words.
+    latitude, longitude: arrays, or data sets of HDF5. Only a few of their numbers are read.
+    The result is an affine transform if one fits within `ground.TOLERANCE_PX`; else a text on what is not used.
     """
     from rasterio.control import GroundControlPoint
 
@@ -206,9 +206,9 @@ def from_places(latitude: Any, longitude: Any) -> ground.Georeference:
 
 
 def holds_hdf5(path: Path, head: bytes, *members: str) -> bool:
-    """Whether a file is HDF5 and has all of these members, which lie in it.
+    """Whether a file is HDF5 and itself contains all of these members.
 
-    Readers look for names in `list(group)`: `name in group` would open another file that a link leads to.
+    Readers look for names in `list(group)`, because `name in group` would open another file behind a link.
     """
     if not head.startswith(hdf5.MAGIC):
         return False
@@ -217,7 +217,7 @@ def holds_hdf5(path: Path, head: bytes, *members: str) -> bool:
             for member in members:
                 hdf5.child(file, member)
     except (OSError, KeyError, ValueError, RuntimeError, TypeError, AttributeError):
-        return False  # damaged, or none of these: another reader says so
+        return False  # damaged, or another format: another reader reports it
     return True
 
 
@@ -237,7 +237,7 @@ def vector_of(path: Path, what: str, owner: Any, name: str, count: int) -> np.nd
 
 
 def text_attribute(owner: Any, *names: str) -> str | None:
-    """The first of these attributes that is a text, or a list that begins with one; None without one."""
+    """The first of these attributes that is a text, or a list that begins with a text; else None."""
     for name in names:
         values = hdf5.attribute(owner, name, list, [None])
         if values and isinstance(values[0], str):
@@ -245,18 +245,18 @@ def text_attribute(owner: Any, *names: str) -> str | None:
     return None
 
 
-def flagged_by(names: list[str]) -> str | None:
-    """What masks a scene's pixels, in words: layers of these names; None without any."""
+def name_flags(names: list[str]) -> str | None:
+    """The mask of a scene's pixels in words: quality layers of these names; None without names."""
     return f"no data where {', '.join(names)} {'says' if len(names) == 1 else 'say'} so" if names else None
 
 
-def finished(
+def finish(
     path: Path, scene: Scene, product: str, acquired: str | None = None, mask: np.ndarray | None = None, **told: Any
 ) -> Scene:
-    """The scene of a product, made like that of any array (`arrays.build`): checked, in memory where it is small.
+    """The scene of a product, built and checked like that of any array (`arrays.build`); a small one is in memory.
 
-    product: what it is, as `EnMAP L2A`. acquired: time of acquisition, as the product writes it. mask: (rows, columns)
-    True where a pixel is valid. told: what else `hsisr info` says; entries that are None are left out.
+    product: its name, such as `EnMAP L2A`. acquired: time of acquisition, as the product writes it. mask: (rows,
+    columns), True where a pixel is valid. told: further lines of `hsisr info`; entries that are None are left out.
     """
     provenance: dict[str, Any] = {"product": product, "acquired": acquired, **told}
     provenance = {key: value for key, value in provenance.items() if value is not None}
@@ -274,7 +274,7 @@ def finished(
 
 
 def _check_numbers(path: Path, scene: Scene) -> None:
-    """Raise HsisrError for wavelengths, widths or a grid that are no numbers."""
+    """Raise HsisrError if wavelengths, widths or grid hold anything but numbers."""
     for what, values in (("wavelengths", scene.wavelengths_nm), ("widths of bands", scene.fwhm_nm)):
         if values is not None and not np.isfinite(values).all():
             raise HsisrError(f"{path}: its {what} are not all numbers; get it again")
@@ -284,14 +284,14 @@ def _check_numbers(path: Path, scene: Scene) -> None:
             raise HsisrError(f"{path}: its grid {scene.transform} is none; get it again")
 
 
-def described(path: Path, read: Callable[..., Scene]) -> dict[str, Any]:
-    """What `hsisr info` says of a product; its pixels are not read, but those of quality layers."""
-    with left_on_disk():
-        return told_of(read(path))
+def describe(path: Path, read: Callable[..., Scene]) -> dict[str, Any]:
+    """The lines of `hsisr info` about a product. Reads the pixels of quality layers, but no others."""
+    with leave_on_disk():
+        return describe_scene(read(path))
 
 
-def told_of(scene: Scene) -> dict[str, Any]:
-    """What `hsisr info` says of the scene of a product."""
+def describe_scene(scene: Scene) -> dict[str, Any]:
+    """The lines of `hsisr info` about the scene of a product."""
     told = {key: value for key, value in scene.provenance.items() if key not in ("product", "tags")}
     found = {"format": scene.provenance["product"], **facts(scene), **told}
     if scene.fwhm_nm is not None:
@@ -301,7 +301,7 @@ def told_of(scene: Scene) -> dict[str, Any]:
 
 
 def spectral(wavelengths: Any, widths: Any, good: np.ndarray | None = None) -> dict[str, Any]:
-    """Wavelengths, widths and bad bands of a Scene out of numbers in nanometres. good: True where a band is used."""
+    """Wavelengths, widths and bad bands of a Scene, from numbers in nanometres. good: True where a band is used."""
     bad = None if good is None or np.all(good) else ~np.asarray(good, bool)
     return {
         "wavelengths_nm": np.asarray(wavelengths, float),
@@ -311,10 +311,10 @@ def spectral(wavelengths: Any, widths: Any, good: np.ndarray | None = None) -> d
 
 
 def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) -> Package | None:
-    """The files of the one product that a folder, an archive or one of its files stands for; None for none of it.
+    """The files of the one product in a folder, in an archive, or around one of its files; None if there is none.
 
-    file: matches the name of a file of the product, its first group being what all of them begin with. metadata: the
-    pattern of the description, of which a product has one.
+    file: matches a file name of the product; its first group is the beginning that all its files share. metadata: the
+    pattern of the description; a product has exactly one.
     """
     package = Package.of(path, head)
     if package is None:
@@ -328,25 +328,25 @@ def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) ->
 
 
 def check_level(path: Path, product: str, level: re.Match[str] | None) -> None:
-    """Raise HsisrError unless the level of a product is 2A. level: of its name, the first group being as `L2A`."""
+    """Raise HsisrError unless the level of a product is 2A. level: match of its name; the first group is like `L2A`."""
     if level is None or level[1].upper() != "L2A":
         raise HsisrError(f"{path}: {product} of level {level[1][1:] if level else 'unknown'}; expected level 2A")
 
 
 def time_of(match: re.Match[str] | None, zone: str = "") -> str | None:
-    """The time of acquisition out of a name: its year, month, day, hour, minute and second; None without a match."""
+    """The time of acquisition from a name: year, month, day, hour, minute and second. None without a match."""
     return None if match is None else "{}-{}-{}T{}:{}:{}".format(*match.groups()) + zone
 
 
 def first_bytes(path: Path) -> bytes:
-    """The first bytes of a file; none of a folder."""
+    """The first bytes of a file; empty for a folder."""
     return leading_bytes(path, 16) if path.is_file() else b""
 
 
 def parameters(text: str, group: str | None = None) -> dict[str, str]:
-    """The lines `KEY = VALUE` of a description of USGS, without quotes; the first of each key counts.
+    """The lines `KEY = VALUE` of a USGS description, without quotes. The first line of each key counts.
 
-    group: only those of this group, where the text has it.
+    group: only the lines of this group, if the text has it.
     """
     found: dict[str, str] = {}
     inside = group is None or f"GROUP = {group}" not in text
@@ -360,9 +360,9 @@ def parameters(text: str, group: str | None = None) -> dict[str, str]:
 
 
 def number_of(owner: Any, name: str, default: float | None = None) -> float:
-    """The number of an attribute, also where it is one in a list; the default where it is absent.
+    """The number in an attribute, also if it stands in a list; the default if the attribute is absent.
 
-    Raises KeyError if it is absent without a default, ValueError if it is none.
+    Raises KeyError if it is absent without a default, ValueError if it is not a number.
     """
     value = hdf5.attribute(owner, name, list, None if default is None else [default])
     if len(value) != 1 or isinstance(value[0], str):

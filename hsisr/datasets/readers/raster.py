@@ -1,8 +1,8 @@
-"""Reader of GeoTIFF and ENVI, JPEG 2000, HFA, ERS and VRT through GDAL, with everything that their metadata says.
+"""Reader of GeoTIFF and ENVI, JPEG 2000, HFA, ERS and VRT through GDAL, with all metadata that hsisr uses.
 
-Read from any of them: CRS and transform; wavelengths, band widths and bad bands, from the tags of each band
-(`wavelength`, `fwhm`, `bbl`, GDAL's IMAGERY domain), its description, the file's tags or the ENVI header; nodata; scale
-and offset. Alpha bands and masks are masks, and the pages of a TIFF are bands.
+Metadata are CRS and transform; wavelengths, band widths and bad bands; nodata; scale and offset. The spectral ones come
+from the tags of each band (`wavelength`, `fwhm`, `bbl`, GDAL's IMAGERY domain), from its description, from the file's
+tags or from the ENVI header. Alpha bands and masks become masks, and the pages of a TIFF become bands.
 """
 
 import os
@@ -18,20 +18,20 @@ from hsisr.datasets.readers import beside, envi, ground, virtual
 from hsisr.datasets.readers.arrays import build, check_claim, vector
 from hsisr.datasets.readers.damage import damage, first_bytes
 from hsisr.datasets.readers.images import quiet_gdal, raster_driver_of, valid_pixels
-from hsisr.datasets.readers.wavelengths import described, numbers, spectral_facts
+from hsisr.datasets.readers.wavelengths import numbers, read_descriptions, spectral_facts
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
 from hsisr.lazy_array import LazyArray
 from hsisr.limits import BANDS, TEXT_BYTES, check
 from hsisr.scene import Scene
 
-#: Names under which bands' tags, and tags of whole files, give centres and widths.
+#: Names of centres and widths in the tags of bands and of whole files.
 _CENTRES = (
     "wavelength", "wavelengths", "center_wavelength", "central_wavelength", "centre_wavelength", "wavelength_nm",
     "wavelengths_nm", "band_wavelength", "wavelength_center", "wavelength_um",
 )  # fmt: skip
 _WIDTHS = ("fwhm", "fwhm_nm", "bandwidth", "band_width", "fwhms")
-#: GDAL's names of formats -> those that people know.
+#: GDAL's names of formats -> the usual names.
 _FORMATS = {"GTiff": "GeoTIFF", "JP2OpenJPEG": "JPEG 2000"}
 _UNITS = ("wavelength_units", "wavelength_unit", "wavelengths_units", "wavelengths_unit")
 
@@ -49,11 +49,11 @@ def read(
     georeference: str | None = None,
     sources: str = "beside",
 ) -> Scene:
-    """Scene of a raster file. wavelengths_nm, nodata, crs: take the place of what the metadata says.
+    """Scene of a raster file. wavelengths_nm, nodata, crs: replace the values of the metadata.
 
-    georeference: `none` leaves out what the file says of where it lies, such as control points that fit no grid.
-    sources: where the files lie that a VRT names: `beside` it, in its folder or below, or `any` where.
-    Raises HsisrError for damage, for values that are not finite, and for metadata that contradict themselves.
+    georeference: `none` leaves out the file's georeference, such as control points that fit no grid.
+    sources: the place of files that a VRT names: `beside` (in its folder or below), or `any`.
+    Raises HsisrError for damage, for values that are not finite, and for metadata that contradict each other.
     """
     image = _Raster(path, sources)
     facts = image.facts(wavelengths_nm, crs, georeference)
@@ -71,7 +71,7 @@ def read_plane(path: Path) -> np.ndarray:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Shape, type and metadata; no pixels are read, but those of masks."""
+    """Shape, type and metadata. Pixels are not read, except those of masks."""
     image = _Raster(path)
     facts = image.facts()
     found: dict[str, Any] = {"format": image.format, "bands": image.shape[0], "rows": image.shape[1]}
@@ -116,7 +116,7 @@ class _Raster(LazyArray):
             elif driver is None:
                 self._images = [_open_envi(data)]
             else:
-                self._images = [beside.opened(path, driver, sources) if name is None else _open(name, driver)]
+                self._images = [beside.open_image(path, driver, sources) if name is None else _open(name, driver)]
             self._image = self._images[0]
             self.files = self._read_from(data, header)
             check(path, BANDS, sum(image.count for image in self._images), "bands")
@@ -129,7 +129,7 @@ class _Raster(LazyArray):
             self._check_envi(data)
         with self._guard():
             self._mask, alpha = valid_pixels(path, self._image)
-        #: Image and band of each band of the scene.
+        #: For each band of the scene, its image and its band there.
         self._places = [
             (number, band)
             for number, image in enumerate(self._images)
@@ -138,12 +138,12 @@ class _Raster(LazyArray):
         ]
         self.shape = (len(self._places), self._image.height, self._image.width)
         self._set_scale()
-        #: Bands that differ in scale or offset are read as values; else stored numbers stay as they are.
+        #: If bands differ in scale or offset, they are read as values; else stored numbers stay unchanged.
         self._uniform = len(set(self.scales)) == 1 and len(set(self.offsets)) == 1
         self.dtype = np.dtype(types.pop()) if self._uniform else np.dtype(np.float32)
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
-        """Stored numbers of a window; values where the bands differ in scale or offset."""
+        """Stored numbers of a window; values if the bands differ in scale or offset."""
         from rasterio.windows import Window
 
         window = Window(columns.start, rows.start, columns.stop - columns.start, rows.stop - rows.start)
@@ -159,7 +159,7 @@ class _Raster(LazyArray):
     def facts(
         self, wavelengths_nm: Any = None, crs: str | None = None, georeference: str | None = None
     ) -> dict[str, Any]:
-        """Fields of Scene that the metadata give. The arguments, as of `read`, take the place of theirs."""
+        """Fields of Scene from the metadata. The arguments, as for `read`, replace them."""
         with self._guard():
             tags = self._image.tags()
             spectral = self._spectral(tags, vector(self.path, wavelengths_nm, "wavelengths", self.shape[0]))
@@ -180,20 +180,20 @@ class _Raster(LazyArray):
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
-        with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"), virtual.reached(self.path):
+        with quiet_gdal(), virtual.settings(self.path), damage(self.path, "raster file"), virtual.reach(self.path):
             yield
 
     def _read_from(self, data: Path, header: Path | None) -> tuple[Path, ...]:
-        """The files that hold the image, as far as they lie on a disk here."""
+        """The files that hold the image, as far as they lie on a local disk."""
         if virtual.is_virtual(self.path):
             archive = virtual.local_file(self.path)
             return () if archive is None else (archive,)
-        if header is not None:  # GDAL may have opened links to them
+        if header is not None:  # GDAL may have opened links to these files
             return data, header
         return tuple(Path(file) for image in self._images for file in image.files)
 
     def _pages(self, path: Path | str) -> list[Any]:
-        """The open image, or one for each page of a TIFF that holds several."""
+        """The open image, or for a TIFF with several pages, one image for each page."""
         import rasterio
 
         image = _open(path, "GTiff")
@@ -219,7 +219,7 @@ class _Raster(LazyArray):
             )
 
     def _check_envi(self, data_file: Path) -> None:
-        """GDAL takes defaults for what a header lacks and zeros for what the data lack: refuse both."""
+        """Refuse incomplete files: GDAL uses defaults for missing header entries, and zeros for missing data."""
         header = self._header()
         for key in ("samples", "lines", "bands", "data_type", "interleave"):
             if key not in header:
@@ -235,18 +235,18 @@ class _Raster(LazyArray):
             )
 
     def _header(self) -> dict[str, str]:
-        """The ENVI header, keys in lower case with _ for blanks; empty for a GeoTIFF."""
+        """The ENVI header, keys in lower case with _ for blanks; empty for other formats."""
         with self._guard():
             return {name.lower(): value for name, value in self._image.tags(ns="ENVI").items()}
 
     def _of_bands(self, say: Callable[[Any], Sequence[Any]]) -> list[Any]:
-        """What rasterio says of each band of the scene. say: takes an image and says it of all its bands, slowly."""
+        """One fact of rasterio for each band of the scene. say: from an image to this fact for all its bands (slow)."""
         with self._guard():
             columns = [say(image) for image in self._images]
         return [columns[number][band - 1] for number, band in self._places]
 
     def _set_scale(self) -> None:
-        """Scales and offsets of the bands; of an ENVI header also the factor by which reflectance was multiplied."""
+        """Scales and offsets of the bands. An ENVI header also gives the factor that reflectance was multiplied by."""
         self.scales = np.array(self._of_bands(lambda image: image.scales))
         self.offsets = np.array(self._of_bands(lambda image: image.offsets))
         factor = self._header().get("reflectance_scale_factor")
@@ -272,7 +272,7 @@ class _Raster(LazyArray):
         units = units or _first(file, _UNITS) or ""
         centres, named = (centres_nm, None) if centres_nm is not None else self._column(_CENTRES, header, bands, file)
         if centres is None:
-            centres = described(self._of_bands(lambda image: image.descriptions))
+            centres = read_descriptions(self._of_bands(lambda image: image.descriptions))
         if not units and named is not None:
             units = {"nm": "nm", "um": "um"}.get(named.rpartition("_")[2], "")
         widths, _ = self._column(_WIDTHS, header, bands, file)
@@ -285,7 +285,7 @@ class _Raster(LazyArray):
     def _column(
         self, keys: tuple[str, ...], header: dict[str, str], bands: list[dict[str, str]], file: dict[str, str]
     ) -> tuple[Any, str | None]:
-        """What stands under one of these keys, for all bands, and the key; (None, None) if nothing does."""
+        """The values of one of these keys for all bands, and the key; (None, None) without any."""
         for key in keys:
             if header.get(key):
                 return header[key], key
@@ -302,10 +302,10 @@ class _Raster(LazyArray):
         return None, None
 
     def _band_tags(self, number: int, band: int) -> dict[str, str]:
-        """Lower-case tags of one band; those of GDAL's IMAGERY domain are given as if they were plain."""
+        """Lower-case tags of one band. Tags of GDAL's IMAGERY domain are included like plain ones."""
         image = self._images[number]
         imagery = {key.lower(): value for key, value in image.tags(band, ns="IMAGERY").items()}
-        tags = {}
+        tags: dict[str, str] = {}
         if "central_wavelength_um" in imagery:
             tags |= {"wavelength": imagery["central_wavelength_um"], "wavelength_units": "um"}
             tags |= {"fwhm": imagery["fwhm_um"]} if "fwhm_um" in imagery else {}
@@ -336,9 +336,9 @@ def _open(path: Path | str, driver: str) -> Any:
 
 
 def _open_envi(data: Path) -> Any:
-    """The data file, opened by GDAL with the header that is meant.
+    """The data file, opened by GDAL with the right header.
 
-    GDAL takes `scan.hdr` for a data file `scan.v2`. There, links to both files under plain names stand in.
+    For a data file `scan.v2`, GDAL would use `scan.hdr`. In this case, it opens links to both files with plain names.
     """
     import rasterio
 

@@ -8,7 +8,7 @@ from hsisr.scene import Scene
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for an HDF5 file that carries the stamp of a scene."""
+    """True for an HDF5 file with the stamp of a scene."""
     if not head.startswith(hdf5.MAGIC):
         return False
     return hdf5.schema_of(path).startswith("hsisr/scene/")
@@ -20,13 +20,13 @@ def read(path: Path) -> Scene:
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Everything a scene file says of itself."""
+    """The metadata of a scene file."""
     scene = Scene.open(path)
     return {"format": "hsisr scene", **facts(scene), **{f"from {k}": v for k, v in scene.provenance.items()}}
 
 
 def facts(scene: Scene) -> dict[str, Any]:
-    """What `hsisr info` prints of a scene."""
+    """The lines of `hsisr info` about a scene."""
     bands, rows, columns = scene.shape
     found: dict[str, Any] = {"name": scene.name, "bands": bands, "rows": rows, "columns": columns}
     found["type"] = f"{scene.stored.dtype}{_value(scene)}"
@@ -43,7 +43,7 @@ def facts(scene: Scene) -> dict[str, Any]:
 
 
 def _value(scene: Scene) -> str:
-    """How a value is made of a stored number, in words; nothing where they are the same."""
+    """The formula from a stored number to a value, in words; empty if the two are equal."""
     if scene.scale == 1 and scene.offset == 0:
         return ""
     offset = f" {'-' if scene.offset < 0 else '+'} {abs(scene.offset):g}" if scene.offset else ""

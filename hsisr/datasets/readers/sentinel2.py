@@ -1,8 +1,8 @@
-"""Reader of Sentinel-2's reflectance, level 2A: the folder `.SAFE`, or its zip archive. As a guide, or an image.
+"""Reader of Sentinel-2's reflectance, level 2A: the folder `.SAFE`, or its zip archive, as a guide or as an image.
 
-Bands are `.jp2` files of uint16, 0 for no data, in the folders R10m, R20m and R60m; `MTD_MSIL2A.xml` says by which
-number they are divided (`BOA_QUANTIFICATION_VALUE`) and, since processing baseline 04.00, what is added before
-(`BOA_ADD_OFFSET`): value = (stored + offset) / quantification. The scene classification (SCL) says where clouds are.
+Bands are `.jp2` files of uint16, 0 for no data, in the folders R10m, R20m and R60m. Value = (stored + offset) /
+quantification. `MTD_MSIL2A.xml` states `BOA_QUANTIFICATION_VALUE` and, since processing baseline 04.00,
+`BOA_ADD_OFFSET`. The scene classification (SCL) shows where clouds are.
 """
 
 import re
@@ -15,22 +15,22 @@ import numpy as np
 
 from hsisr.datasets.readers import packages, products
 from hsisr.datasets.readers.packages import Package
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
 _METADATA = r"MTD_MSI\w+\.xml"
 _FILE = re.compile(r"()MTD_MSI\w+\.xml", re.IGNORECASE)
-#: Band -> centre and width in nm of Sentinel-2A (ESA's spectral responses), in the order of band_id in descriptions.
+#: Band -> centre and width in nm for Sentinel-2A (ESA's spectral responses), in the order of the descriptions' band_id.
 _BANDS = {
     "B01": (442.7, 20.0), "B02": (492.7, 65.0), "B03": (559.8, 35.0), "B04": (664.6, 30.0), "B05": (704.1, 14.0),
     "B06": (740.5, 14.0), "B07": (782.8, 19.0), "B08": (832.8, 105.0), "B8A": (864.7, 21.0), "B09": (945.1, 19.0),
     "B10": (1373.5, 29.0), "B11": (1613.7, 90.0), "B12": (2202.4, 174.0),
 }  # fmt: skip
-#: Classes of SCL that are masked: no data, defect, cloud shadow, cloud of medium and of high probability, thin cirrus.
+#: Masked classes of SCL: no data, defect, cloud shadow, cloud of medium and of high probability, thin cirrus.
 _MASKED = (0, 1, 3, 8, 9, 10)
 _QUANTIFICATION = 10_000.0
-#: Since this processing baseline descriptions state an offset.
+#: From this processing baseline on, descriptions state an offset.
 _WITH_OFFSET = 4.0
 
 
@@ -42,8 +42,8 @@ def matches(path: Path, head: bytes) -> bool:
 def read(path: Path, resolution: int = 10, bands: str | None = None, quality: str = "mask") -> Scene:
     """Scene of the product's bands of one resolution, by wavelength.
 
-    resolution: 10, 20 or 60 metres. bands: some of them, as `B02,B03,B04`. quality: `mask`: clouds, their shadows and
-    defect pixels hold no data; `none`: they count. Raises HsisrError for other levels, and for bands that are missing.
+    resolution: 10, 20 or 60 metres. bands: a choice, such as `B02,B03,B04`. quality: with `mask`, clouds, their shadows
+    and defect pixels hold no data; with `none`, they count. Raises HsisrError for other levels, and for missing bands.
     """
     screen = products.uses_quality(path, quality)
     package = _package(path, products.first_bytes(path))
@@ -57,11 +57,11 @@ def read(path: Path, resolution: int = 10, bands: str | None = None, quality: st
     names = _choose_files(path, package, resolution, bands)
     places = [package.place(name) for name in names.values()]
     one_band = [replace(products.raster(package, name), nodata=0.0) for name in names.values()]
-    scene = stacked(one_band, [str(place) for place in places], one_band[0].name)
+    scene = stack(one_band, [str(place) for place in places], one_band[0].name)
     centres, widths = zip(*(_spectral(root, band) for band in names), strict=True)
     scene = replace(scene, **products.spectral(centres, widths))
     scale, offsets = _scale(path, package.place(metadata), root)
-    scene = products.scaled(
+    scene = products.scale_bands(
         path, scene, np.full(len(names), scale), np.array([scale * offsets.get(band, 0.0) for band in names])
     )
     coarse = max(resolution, 20)
@@ -69,15 +69,15 @@ def read(path: Path, resolution: int = 10, bands: str | None = None, quality: st
     mask = None
     if screen and classes is not None:
         mask = ~np.isin(products.layer(package, classes, scene.shape[1:]), _MASKED)
-    return products.finished(
+    return products.finish(
         path, products.in_order(scene), "Sentinel-2 L2A", packages.text_of(root, "PRODUCT_START_TIME"), mask,
         parts=", ".join(names), quality=None if mask is None else "no data where SCL says cloud, shadow or defect",
     )  # fmt: skip
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of its bands of 10 m."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of its bands of 10 m."""
+    return products.describe(path, read)
 
 
 def _package(path: Path, head: bytes) -> Package | None:
@@ -107,7 +107,7 @@ def _choose_files(path: Path, package: Package, resolution: int, bands: str | No
 
 
 def _scale(path: Path, metadata: Path, root: Element) -> tuple[float, dict[str, float]]:
-    """One over the quantification, and what is added to the stored numbers of each band, as the description says."""
+    """One over the quantification, and the offset that the description states for each band."""
     stated = packages.text_of(root, "BOA_QUANTIFICATION_VALUE")
     scale = 1 / (packages.number(metadata, "BOA_QUANTIFICATION_VALUE", stated) if stated else _QUANTIFICATION)
     order = list(_BANDS)
@@ -127,7 +127,7 @@ def _scale(path: Path, metadata: Path, root: Element) -> tuple[float, dict[str, 
 
 
 def _spectral(root: Element, band: str) -> tuple[float, float]:
-    """Centre and width of a band: its satellite's own centre where the description says it."""
+    """Centre and width of a band. The centre is that of its satellite, if the description states it."""
     physical = re.sub(r"^B0", "B", band)
     for element in root.iter("Spectral_Information"):
         centre = element.findtext("Wavelength/CENTRAL")

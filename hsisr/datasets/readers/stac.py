@@ -1,7 +1,7 @@
-"""Reader of a STAC item, a local JSON file whose assets are images: one of them the scene, another its guide.
+"""Reader of a STAC item: a local JSON file that lists images (assets). One asset is the scene, another its guide.
 
-Assets lie beside the item or below; those at addresses are read only when the user says so. What the item says of an
-asset's bands - centres, widths, scale, offset, nodata - is used where the image itself does not say it.
+Assets lie beside the item or in folders below. Assets at web addresses are read only if the user says so. The item's
+facts on bands (centres, widths, scale, offset, nodata) are used if the image itself does not state them.
 """
 
 import json
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import products, virtual
-from hsisr.datasets.readers.arrays import check_claim, left_on_disk
+from hsisr.datasets.readers.arrays import check_claim, leave_on_disk
 from hsisr.datasets.readers.damage import damage
-from hsisr.datasets.stacking import stacked
+from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError
 from hsisr.limits import BANDS, check
 from hsisr.scene import Scene
@@ -25,7 +25,7 @@ _NM_PER_UM = 1000.0
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for a JSON file that says it is a STAC item."""
+    """True for a JSON file that calls itself a STAC item."""
     if path.suffix.lower() not in (".json", ".geojson") or not head.lstrip().startswith(b"{"):
         return False
     if path.stat().st_size > _MOST_BYTES:
@@ -40,10 +40,10 @@ def matches(path: Path, head: bytes) -> bool:
 def read(path: Path, asset: str | None = None, guide: str | None = None, remote: Any = False) -> Scene:
     """Scene of an item's assets.
 
-    asset: key of the image, or several with commas, which are stacked; by default the one with the key or role `lr`,
-    else the only one with the role `data`. guide: the same of its guide; by default the asset with the key or role
-    `guide`, if there is one. remote: whether (`true`) assets at addresses are read.
-    Raises HsisrError for keys that are missing, and for assets that lie outside the item's folder.
+    asset: key of the image, or several keys with commas, to stack their images. By default, the asset with the key or
+    role `lr`, else the only one with the role `data`. guide: the same for its guide; by default the asset with the key
+    or role `guide`, if there is one. remote: whether (`true`) to read assets at web addresses.
+    Raises HsisrError for missing keys, and for assets outside the item's folder.
     """
     anywhere = products.is_true(path, "remote", remote)
     with damage(path, "STAC item"):
@@ -59,20 +59,20 @@ def read(path: Path, asset: str | None = None, guide: str | None = None, remote:
         raise HsisrError(f"{path}: has no asset {', '.join(missing)}; it has {listed}")
     scene = _image(path, assets, keys, anywhere)
     if sharp:
-        scene = replace(scene, guide=_made(path, _image(path, assets, sharp, anywhere), ", ".join(sharp)))
+        scene = replace(scene, guide=_make(path, _image(path, assets, sharp, anywhere), ", ".join(sharp)))
     properties = item.get("properties")
     acquired = properties.get("datetime") if isinstance(properties, dict) else None
-    return _made(path, scene, ", ".join(keys), acquired if isinstance(acquired, str) else None)
+    return _make(path, scene, ", ".join(keys), acquired if isinstance(acquired, str) else None)
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the item's scene and guide say of themselves."""
-    return products.described(path, read)
+    """What the item's scene and guide state about themselves."""
+    return products.describe(path, read)
 
 
-def _made(path: Path, scene: Scene, parts: str, acquired: str | None = None) -> Scene:
+def _make(path: Path, scene: Scene, parts: str, acquired: str | None = None) -> Scene:
     unused = scene.provenance.get("georeference")
-    return products.finished(path, scene, "STAC item", acquired, scene.mask, parts=parts, georeference=unused)
+    return products.finish(path, scene, "STAC item", acquired, scene.mask, parts=parts, georeference=unused)
 
 
 def _keys(text: str) -> tuple[str, ...]:
@@ -102,17 +102,17 @@ def _image(path: Path, assets: Mapping[str, Any], keys: tuple[str, ...], remote:
     claimed = 0
     for key in keys:
         place = _place(path, key, assets[key], remote)
-        with left_on_disk():
+        with leave_on_disk():
             scene = read_scene(place)
         files += [place, *scene.files]
         claimed += int(np.prod(scene.shape, dtype=object)) * np.dtype(scene.stored.dtype).itemsize
         check_claim(path, claimed, files)
-        scenes.append(_complete(path, key, scene, assets[key]))
-    return scenes[0] if len(scenes) == 1 else stacked(scenes, [f"{path}: asset {key}" for key in keys], scenes[0].name)
+        scenes.append(_add_facts(path, key, scene, assets[key]))
+    return scenes[0] if len(scenes) == 1 else stack(scenes, [f"{path}: asset {key}" for key in keys], scenes[0].name)
 
 
 def _place(path: Path, key: str, asset: Any, remote: bool) -> Path:
-    """Where an asset lies. Raises HsisrError for one that is not beside the item or below, and was not asked for."""
+    """Path of an asset. Raises HsisrError if it lies outside the item's folder and the user did not ask for it."""
     href = asset.get("href") if isinstance(asset, dict) else None
     if not isinstance(href, str) or not href:
         raise HsisrError(f"{path}: its asset {key} has no href")
@@ -128,8 +128,8 @@ def _place(path: Path, key: str, asset: Any, remote: bool) -> Path:
     return place
 
 
-def _complete(path: Path, key: str, scene: Scene, asset: Mapping[str, Any]) -> Scene:
-    """The scene with what the item says of its bands, where the image does not say it."""
+def _add_facts(path: Path, key: str, scene: Scene, asset: Mapping[str, Any]) -> Scene:
+    """The scene, completed with the item's facts on bands that the image does not state."""
     bands = [{} for _ in range(scene.shape[0])] if not isinstance(asset, dict) else _bands(asset, scene.shape[0])
     changes: dict[str, Any] = {}
     with damage(path, f"STAC item (bands of the asset {key})"):
@@ -151,7 +151,7 @@ def _complete(path: Path, key: str, scene: Scene, asset: Mapping[str, Any]) -> S
 
 
 def _bands(asset: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
-    """What is said of each band, out of STAC 1.1's `bands` and 1.0's `eo:bands` and `raster:bands`."""
+    """The facts on each band, from STAC 1.1's `bands` and 1.0's `eo:bands` and `raster:bands`."""
     found: list[dict[str, Any]] = [{} for _ in range(count)]
     for name in ("eo:bands", "raster:bands", "bands"):
         listed = asset.get(name)

@@ -1,8 +1,8 @@
 """Reader of Planet's Tanager, surface reflectance, on its grid (ortho) or in the geometry of the sensor (basic), HDF5.
 
 `/HDFEOS/GRIDS/HYP` (or `SWATHS/HYP`) `/Data Fields/surface_reflectance` is (bands, rows, columns) of float32 with
-`wavelengths`, `fwhm` and `good_wavelengths` as attributes; beside it lie `nodata_pixels`, `beta_cloud_mask` and
-`beta_cirrus_mask`, 1 where there are any. The grid stands in `StructMetadata.0`, its CRS in `epsg_code` of the group.
+`wavelengths`, `fwhm` and `good_wavelengths` as attributes. Beside it are `nodata_pixels`, `beta_cloud_mask` and
+`beta_cirrus_mask`, 1 where present. `StructMetadata.0` states the grid, `epsg_code` of the group its CRS.
 """
 
 import re
@@ -32,9 +32,9 @@ def matches(path: Path, head: bytes) -> bool:
 def read(path: Path, quality: str = "mask", georeference: str | None = None) -> Scene:
     """Scene of the product.
 
-    quality: `mask`: clouds, cirrus and pixels without data hold no data; `none`: clouds and cirrus count.
-    georeference: `none` leaves out where it lies, such as the latitudes and longitudes of a basic product.
-    Raises HsisrError for radiance, and for parts that do not fit together.
+    quality: with `mask`, clouds, cirrus and pixels without data hold no data; with `none`, clouds and cirrus count.
+    georeference: `none` leaves it out, such as the latitudes and longitudes of a basic product.
+    Raises HsisrError for radiance, and if parts do not fit together.
     """
     screen = products.uses_quality(path, quality)
     with damage(path, "Tanager product"):
@@ -67,20 +67,20 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
     )  # fmt: skip
     mask = ~np.logical_or.reduce(planes) if planes else None
     acquired = re.match(r"(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)", path.name)
-    return products.finished(
+    return products.finish(
         path, products.in_order(scene), "Tanager surface reflectance",
         products.time_of(acquired), mask,
-        quality=products.flagged_by(names), georeference=place.unused,
+        quality=products.name_flags(names), georeference=place.unused,
     )  # fmt: skip
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """What the product says of itself, and what is made of it."""
-    return products.described(path, read)
+    """What the product states about itself, and what hsisr makes of it."""
+    return products.describe(path, read)
 
 
 def _grid(path: Path, file: Any, top: str) -> ground.Georeference:
-    """The grid by the corners in `StructMetadata.0`, which are outer ones."""
+    """The grid, from the outer corners in `StructMetadata.0`."""
     text = hdf5.read_text(file, "HDFEOS INFORMATION/StructMetadata.0")
     size, corners = ([re.search(rf"{key}=\(?([^)\s]+)", text) for key in keys] for keys in (
         ("XDim", "YDim"), ("UpperLeftPointMtrs", "LowerRightMtrs")))  # fmt: skip

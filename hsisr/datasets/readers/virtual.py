@@ -1,7 +1,7 @@
-"""Images that are no files of their own, opened when a path names them so: in a zip or gzip archive, or at an address.
+"""Images that are not plain files: their path leads into a zip or gzip archive, or to a web address.
 
-`/vsizip/ARCHIVE.zip/IMAGE.tif`, `/vsigzip/IMAGE.tif.gz` and `https://HOST/IMAGE.tif`, as GDAL writes them. Only what
-the user names is opened: no file that is read may name one.
+Paths are `/vsizip/ARCHIVE.zip/IMAGE.tif`, `/vsigzip/IMAGE.tif.gz` and `https://HOST/IMAGE.tif`, as in GDAL. Only the
+user can name such an image: hsisr does not follow one that a file names.
 """
 
 import re
@@ -14,31 +14,31 @@ from hsisr.datasets.archives import zip_members
 from hsisr.errors import HsisrError
 
 _ZIP, _GZIP = "/vsizip/", "/vsigzip/"
-#: An address, also one whose // a Path has made a /.
+#: A web address, also with a single /: Path turns // into /.
 _ADDRESS = re.compile(r"(https?):/{1,2}([^/].*)", re.IGNORECASE)
-#: GDAL's formats of such images by their endings.
+#: Endings of such images -> GDAL's name of the format.
 _DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
-#: For addresses: no listing of folders there, and an end to waiting.
+#: For web addresses: do not list folders, and stop waiting after a time.
 _SETTINGS = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_HTTP_CONNECTTIMEOUT": 30, "GDAL_HTTP_TIMEOUT": 120,
              "GDAL_HTTP_MAX_RETRY": 3}  # fmt: skip
-#: GDAL asks for so many bytes first, and takes a file that has no more from a server that sends whole files only.
+#: GDAL first asks for this many bytes. If a server can only send whole files, GDAL takes only files up to this size.
 _FIRST_BYTES = 16_384
 
 
 def is_virtual(path: Path) -> bool:
-    """Whether a path is written in one of these ways."""
+    """Whether a path has one of these forms."""
     return str(path).startswith((_ZIP, _GZIP)) or is_address(path)
 
 
 def is_address(path: Path) -> bool:
-    """Whether a path is an address of the web."""
+    """Whether a path is a web address."""
     return _ADDRESS.fullmatch(str(path)) is not None
 
 
 def name_and_driver(path: Path) -> tuple[str, str]:
-    """What GDAL opens a path of these by, and GDAL's name of its format.
+    """The name by which GDAL opens such a path, and GDAL's name of its format.
 
-    Raises HsisrError for an archive that is not there, lacks the image or is refused, and for other formats.
+    Raises HsisrError if the archive is missing, lacks the image or is refused, and for other formats.
     """
     address = _ADDRESS.fullmatch(str(path))
     if address is not None:
@@ -60,12 +60,12 @@ def name_and_driver(path: Path) -> tuple[str, str]:
 
 
 def local_file(path: Path) -> Path | None:
-    """The archive that a path of these lies in; None for an address. Raises HsisrError for one that is not there."""
+    """The archive of such a path; None for a web address. Raises HsisrError if the archive is missing."""
     return None if is_address(path) else _archive(path)[0]
 
 
 def settings(path: Path) -> AbstractContextManager[Any]:
-    """What GDAL is told around each call for this path."""
+    """GDAL's settings around each call for this path."""
     if not is_address(path):
         return nullcontext()
     import rasterio
@@ -74,10 +74,10 @@ def settings(path: Path) -> AbstractContextManager[Any]:
 
 
 @contextmanager
-def reached(path: Path) -> Iterator[None]:
-    """Around GDAL's calls for this path: where an address does not answer with a file, the line says just that.
+def reach(path: Path) -> Iterator[None]:
+    """Around GDAL's calls for this path: report a web address that does not answer with a file in its own words.
 
-    GDAL tells of a file that came, and of what is wrong with it, otherwise.
+    If a file arrived, GDAL reports its faults itself.
     """
     from rasterio.errors import RasterioIOError
 
@@ -99,7 +99,7 @@ def reached(path: Path) -> Iterator[None]:
 
 
 def _comes_whole(url: str) -> bool:
-    """Whether a server that is asked for a part of a file would send all of it, and that is too long for GDAL."""
+    """Whether a server would send all of a file when asked for a part, and the file is too long for GDAL."""
     import requests
 
     try:
@@ -110,7 +110,7 @@ def _comes_whole(url: str) -> bool:
 
 
 def _archive(path: Path) -> tuple[Path, str]:
-    """The archive, and the image inside (of gzip: the name without .gz); `Path` drops the / of an absolute one."""
+    """The archive, and the image inside (for gzip: the name without .gz). `Path` drops the / of an absolute path."""
     inside = str(path).removeprefix(_ZIP).removeprefix(_GZIP).replace("{", "").replace("}", "")
     parts = inside.split("/")
     for top in ("", "/"):

@@ -1,4 +1,4 @@
-"""Wavelengths, widths and bad bands as files write them: in any unit, stated apart, beside each number, or nowhere."""
+"""Wavelengths, widths and bad bands from files: in any unit, which may stand apart, beside each number, or nowhere."""
 
 import re
 from collections.abc import Sequence
@@ -14,20 +14,20 @@ _NM_PER_UNIT = {
     "\u00b5m": 1e3, "\u03bcm": 1e3, "mm": 1e6, "millimeter": 1e6, "millimetre": 1e6, "cm": 1e7, "m": 1e9, "meter": 1e9,
     "metre": 1e9, "angstrom": 0.1, "\u00e5": 0.1, "\u212b": 0.1, "\u00e5ngstr\u00f6m": 0.1, "ang": 0.1,
 }  # fmt: skip
-#: Units of what grows as wavelengths shrink: a wavelength in nm is this, divided by the number.
+#: Units that fall as wavelengths rise. A wavelength in nm is this constant divided by the number.
 _NM_TIMES_UNIT = {
     "wavenumber": 1e7, "cm-1": 1e7, "cm^-1": 1e7, "1/cm": 1e7, "cm**-1": 1e7, "hz": 2.99792458e17,
     "mhz": 2.99792458e11, "ghz": 2.99792458e8, "thz": 2.99792458e5,
 }  # fmt: skip
-#: What files say where they do not know the unit.
+#: Words of files for an unknown unit.
 _NO_UNIT = frozenset(("", "unknown", "none", "undefined", "unspecified", "n/a", "-"))
-#: Without a unit, centres above this are nanometres and those below are micrometres: no optical sensor is ambiguous.
+#: Without a unit, centres above this are nanometres, and others micrometres. No optical sensor lies in between.
 _LEAST_PLAUSIBLE_NM = 100.0
 _MOST_PLAUSIBLE_NM = 1e5
-#: A centre over a width beyond which the width is not in the unit of the centre.
+#: If a centre is more than this many times its width, the two have different units.
 _SHARPEST = 1e4
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan)\s*(.*?)\s*$", re.IGNORECASE)
-#: A band's description that holds its wavelength, such as `Band 3 (512.4 Nanometers)`.
+#: A band's description with its wavelength, such as `Band 3 (512.4 Nanometers)`.
 _DESCRIBED = re.compile(
     r"(\d+(?:\.\d+)?)\s*(nm|nanomet(?:er|re)s?|um|[\u00b5\u03bc]m|micromet(?:er|re)s?|microns?)\b", re.IGNORECASE
 )
@@ -36,13 +36,13 @@ _DESCRIBED = re.compile(
 def spectral_facts(
     path: Path, count: int, centres: Any = None, units: str = "", widths: Any = None, good: Any = None
 ) -> dict[str, np.ndarray | None]:
-    """`wavelengths_nm`, `fwhm_nm` and `bad_bands` of a Scene of `count` bands; None for what is not known.
+    """`wavelengths_nm`, `fwhm_nm` and `bad_bands` of a Scene of `count` bands; None for unknown ones.
 
-    centres, widths: numbers, texts such as `512.4 nm`, or one text `{1, 2, ...}`. units: of both, as the file names
-    it. good: the list of bad bands as ENVI has it: above 0 where a band is good.
-    Wavenumbers, frequencies and other units of length become nanometres. A band whose wavelength is 0 is bad. Numbers
-    of another kind, such as an index, and those that no sensor has, are left out with a line for the user.
-    Raises HsisrError for what are no numbers, and for other counts than that of the bands.
+    centres, widths: numbers, texts such as `512.4 nm`, or one text `{1, 2, ...}`. units: of both, in the file's words.
+    good: ENVI's list of bad bands: above 0 where a band is good.
+    Wavenumbers, frequencies and other units of length become nanometres. A band with wavelength 0 is bad. Numbers of
+    another kind, such as an index, and impossible wavelengths are dropped, with a line for the user.
+    Raises HsisrError for anything but numbers, and for another count than that of the bands.
     """
     bad = np.zeros(count, bool)
     if good is not None:
@@ -68,10 +68,10 @@ def spectral_facts(
 
 
 def numbers(path: Path, values: Any, what: str, count: int) -> tuple[np.ndarray, str]:
-    """`count` numbers, float64, and the unit that stands beside them (empty where none does).
+    """`count` numbers, float64, and the unit beside them (empty without one).
 
-    values: numbers, texts, or one text with commas or blanks between, in braces or not; a comma too many at the end
-    is forgiven. Raises HsisrError for anything else.
+    values: numbers, texts, or one text with commas or blanks between the numbers, with or without braces. A comma too
+    many at the end is allowed. Raises HsisrError for anything else.
     """
     if isinstance(values, bytes):
         values = values.decode("utf-8", "replace")
@@ -93,8 +93,8 @@ def numbers(path: Path, values: Any, what: str, count: int) -> tuple[np.ndarray,
     return np.array([float(match[1]) for match in matched if match]), next(iter(units), "")
 
 
-def described(descriptions: Sequence[str | None]) -> list[str] | None:
-    """Wavelengths out of bands' descriptions, as texts with units; None unless every band has exactly one."""
+def read_descriptions(descriptions: Sequence[str | None]) -> list[str] | None:
+    """Wavelengths from bands' descriptions, as texts with units; None unless every band has exactly one."""
     found = [_DESCRIBED.findall(text or "") for text in descriptions]
     if not found or any(len(matches) != 1 for matches in found):
         return None
@@ -107,7 +107,7 @@ def _plain(units: str) -> str:
 
 
 def _in_nm(path: Path, values: np.ndarray, used: np.ndarray, units: str) -> np.ndarray | None:
-    """The numbers in nanometres, 0 where they are not used; None, with a line, where they cannot be wavelengths."""
+    """The numbers in nanometres, 0 for unused bands; None, with a line, if they cannot be wavelengths."""
     name = _plain(units)
     if not used.any():
         notice(f"{path}: its wavelengths are all 0; they are left out")
@@ -138,7 +138,7 @@ def _in_nm(path: Path, values: np.ndarray, used: np.ndarray, units: str) -> np.n
 def _widths_nm(
     path: Path, widths: Any, count: int, centres: np.ndarray | None, nm: np.ndarray | None, units: str
 ) -> np.ndarray | None:
-    """Band widths in nanometres; they have the unit of the centres unless they say another."""
+    """Band widths in nanometres. Their unit is that of the centres, unless the file states another."""
     values, beside = numbers(path, widths, "fwhm values", count)
     if not np.isfinite(values).all():
         raise HsisrError(f"{path}: fwhm values must be finite")

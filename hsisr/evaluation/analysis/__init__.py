@@ -1,1 +1,1 @@
-"""What is measured beside the scores: recommended bands, land cover, costs."""
+"""Measures beside the scores: recommended bands, land cover, costs."""

@@ -1,8 +1,8 @@
-"""Recommended bands: which few bands a selection method would keep, of the reference and of a super-resolved image.
+"""Recommended bands: the few bands that a selection method would keep, in the reference and in a super-resolved image.
 
-A result that is as good as the reference for later analysis leads to the same choice. Two methods: neighbourhood
-grouping after Wang, Li and Li (A Fast Neighborhood Grouping Method for Hyperspectral Band Selection, IEEE TGRS 2021),
-and a greedy baseline of entropy and correlation.
+If a result is as good as the reference for later analysis, both lead to the same bands. There are two methods:
+neighbourhood grouping after Wang, Li and Li (A Fast Neighborhood Grouping Method for Hyperspectral Band Selection, IEEE
+TGRS 2021), and a greedy baseline of entropy and correlation.
 """
 
 from collections.abc import Callable
@@ -11,20 +11,20 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 
-#: Bands that are recommended at most; of few bands, half.
+#: Most bands that are recommended; of few bands, half are.
 MOST_BANDS = 12
-#: Pixels that decide, at most, over all scenes: a regular grid of them.
+#: Most pixels that decide, over all scenes. They lie on a regular grid.
 MOST_PIXELS = 1 << 16
-#: Nearest neighbours of a band by which its density is measured: the paper's k for Indian Pines.
+#: Nearest neighbours that define a band's density: the paper's k for Indian Pines.
 NEIGHBOURS = 2
-#: Rounds in which group borders move, the published program's limit.
+#: Rounds in which group borders move: the limit of the published program.
 ROUNDS = 5
-#: Grey levels of the histograms from which entropy is taken.
+#: Grey levels of the histograms for entropy.
 LEVELS = 256
 
 
 def sample(cube: np.ndarray, scenes: int = 1, mask: np.ndarray | None = None) -> np.ndarray:
-    """Pixels of a cube (B, H, W) on a regular grid, (B, n), those that are valid.
+    """Valid pixels of a cube (B, H, W) on a regular grid, (B, n).
 
     scenes: how many cubes share MOST_PIXELS. mask: (H, W), True where a pixel is valid; None: all are.
     """
@@ -34,18 +34,18 @@ def sample(cube: np.ndarray, scenes: int = 1, mask: np.ndarray | None = None) ->
 
 
 def count_for(bands: int) -> int:
-    """How many bands are recommended out of so many."""
+    """How many of `bands` bands are recommended."""
     return max(1, min(MOST_BANDS, bands // 2))
 
 
 def neighbourhood_grouping(pixels: np.ndarray, count: int) -> list[int]:
     """Bands recommended by neighbourhood grouping, 0-based, rising. pixels: (B, n).
 
-    Bands are cut into `count` groups of neighbours, equal ones at first; then, for a few rounds, each border moves to
-    where the bands between the middles of two groups are least far from those middles (Euclidean distance). Of each
-    group the band is taken whose local density times entropy is largest. Density: sum over the NEIGHBOURS nearest
-    bands of the group of exp(-distance / (1 + neighbours in common)), scaled to 0..1 within the group; distances
-    in units of their mean. Groups of at most NEIGHBOURS bands give the band of largest entropy.
+    Bands are cut into `count` groups of neighbours, first of equal size. Then, for a few rounds, each border moves to
+    the place where bands lie nearest to the middle bands of their groups (Euclidean distance). Each group gives the
+    band with the largest product of local density and entropy. Density: sum over the NEIGHBOURS nearest bands of the
+    group of exp(-distance / (1 + neighbours in common)), scaled to 0..1 within the group; distances in units of their
+    mean. A group of at most NEIGHBOURS bands gives its band of largest entropy.
     Raises HsisrError for a count that is not in 1..B, or values that are not finite.
     """
     _check(pixels, count)
@@ -61,9 +61,9 @@ def neighbourhood_grouping(pixels: np.ndarray, count: int) -> list[int]:
 
 
 def entropy_and_correlation(pixels: np.ndarray, count: int) -> list[int]:
-    """The baseline: bands added one by one, each with the largest entropy times (1 - largest |r| with one chosen).
+    """The baseline: add bands one by one, each with the largest entropy times (1 - largest |r| with a chosen band).
 
-    pixels: (B, n). 0-based, rising. Errors as `neighbourhood_grouping`.
+    pixels: (B, n). count: number of bands. Returns 0-based numbers, rising. Errors as `neighbourhood_grouping`.
     """
     _check(pixels, count)
     information = entropy(pixels)
@@ -89,14 +89,14 @@ def recommend(pixels: np.ndarray) -> dict[str, list[int]]:
 
 
 def overlap(chosen: list[int], reference: list[int]) -> float:
-    """Share of the reference's bands that are chosen too, 0 to 1."""
+    """Share of the bands in `reference` that are also in `chosen`, 0 to 1."""
     return len(set(chosen) & set(reference)) / len(reference)
 
 
 def spectral_distance(chosen: list[int], reference: list[int], wavelengths_nm: np.ndarray | None) -> float:
-    """Mean distance between the bands of two equally large sets, paired in the order of wavelength: 0 for equal sets.
+    """Mean distance between the bands of two equally large sets, paired in order of wavelength: 0 for equal sets.
 
-    In nanometres; in band numbers where wavelengths_nm is None.
+    It is in nanometres, or in band numbers if wavelengths_nm is None. chosen, reference: band numbers from 0.
     """
     positions = [
         np.sort(np.asarray(bands, float) if wavelengths_nm is None else np.asarray(wavelengths_nm, float)[bands])
@@ -139,7 +139,7 @@ def _distances(pixels: np.ndarray) -> np.ndarray:
 
 
 def _correlation(pixels: np.ndarray) -> np.ndarray:
-    """(B, B) Pearson's r between bands; 0 with a band that is constant."""
+    """(B, B) Pearson's r between bands; 0 if one of the two is constant."""
     centred = pixels - pixels.mean(axis=1, keepdims=True, dtype=np.float64)
     spread = np.sqrt((centred**2).sum(axis=1))
     scaled = np.divide(centred, spread[:, None], out=np.zeros_like(centred), where=spread[:, None] > 0)
@@ -155,7 +155,7 @@ def _groups(distances: np.ndarray, count: int) -> list[int]:
         moved = borders.copy()
         for border, (left, right) in enumerate(zip(middles[:-1], middles[1:], strict=True), start=1):
             between = np.arange(left + 1, right + 1)
-            # cost of the border before each of these bands: those in front of it belong to the left middle
+            # cost of a border before each of these bands: bands in front of it belong to the left middle
             to_left = np.concatenate([[0], np.cumsum(distances[left, between])[:-1]])
             to_right = np.cumsum(distances[right, between][::-1])[::-1]
             moved[border] = between[int(np.argmin(to_left + to_right))]

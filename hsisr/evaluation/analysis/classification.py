@@ -1,8 +1,8 @@
-"""Classification of land cover: is a super-resolved image as good as the reference for what such images are used for?
+"""Classification of land cover: is a super-resolved image as useful as the reference for a typical application?
 
-A support vector machine and a random forest learn the classes of some pixels and are scored on others: on the
-reference, on the LR image interpolated to the reference's grid, and on every model's result. All of them see the
-same pixels. The pixels come from the test part, which no super-resolution model was trained on.
+A support vector machine and a random forest learn the classes of some pixels and are scored on others. They do so on
+the reference, on the LR image interpolated to the reference's grid, and on every model's result, always with the same
+pixels. The pixels come from the test part; no super-resolution model was trained on it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,34 +14,34 @@ import numpy as np
 
 from hsisr.errors import HsisrError
 
-#: Random divisions into training and test pixels; scores are means over them.
+#: Random divisions into training and test pixels. Scores are means over them.
 SPLITS = 10
-#: Divisions of single pixels, whose scores stand beside for comparison only.
+#: Divisions by single pixels. Their scores are shown for comparison only.
 RANDOM_SPLITS = 3
-#: Pixels without which a class is left out.
+#: A class with fewer pixels is left out.
 FEWEST_PIXELS = 10
-#: Labelled pixels of a scene at most.
+#: Most labelled pixels of a scene.
 MOST_PIXELS = 100_000
-#: Training pixels of a class at most; the others of its training blocks are not used.
+#: Most training pixels of a class. The others of its training blocks are not used.
 MOST_TRAINING_PIXELS = 50
-#: Test pixels of a division at most: a random choice of them.
+#: Most test pixels of a division, chosen at random.
 MOST_TEST_PIXELS = 20_000
 #: Trees of the random forest.
 TREES = 30
-#: Draws among which a division is looked for that has every class on both sides.
+#: Most random draws in search of a division that has every class on both sides.
 _DRAWS = 50
 
 
-#: Classifier -> `blocks` and `random`, the kind of division -> oa, aa and kappa (see `accuracy`), means over the
-#: divisions, and their standard deviations oa_std, aa_std, kappa_std.
+#: Classifier -> kind of division (`blocks` or `random`) -> oa, aa and kappa (see `accuracy`), means over the divisions,
+#: and their standard deviations oa_std, aa_std, kappa_std.
 Accuracies = dict[str, dict[str, dict[str, float]]]
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """Labelled pixels of the test part, in one order for every image.
+    """Labelled pixels of the test part, in the same order for every image.
 
-    labels (n,) class numbers, 0 being none; blocks (n,) number of the square block, and scene, that a pixel lies in.
+    labels: (n,) class numbers, 0 for none. blocks: (n,) number of each pixel's square block in its scene.
     block_px: side of a block in HR pixels.
     """
 
@@ -52,14 +52,14 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Division:
-    """One division of the pixels: indices that train and indices that test."""
+    """One division of the pixels: indices for training and indices for testing."""
 
     train: np.ndarray
     test: np.ndarray
 
 
 def labelled_pixels(labels: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-    """(n, 2) rows and columns of the pixels that have a label and are valid, every k-th where there are very many.
+    """(n, 2) rows and columns of the valid pixels with a label; only every k-th if there are very many.
 
     labels, mask: (H, W).
     """
@@ -71,8 +71,8 @@ def labelled_pixels(labels: np.ndarray, mask: np.ndarray | None = None) -> np.nd
 def gather(label_maps: Sequence[np.ndarray], places: Sequence[np.ndarray], scale: int) -> Pixels:
     """The labelled pixels of several scenes, block by block.
 
-    label_maps: (H, W) each. places: from `labelled_pixels`. Blocks have a side of 2 x scale HR pixels, the reach over
-    which super-resolution mixes pixels.
+    label_maps: (H, W) each. places: from `labelled_pixels`. scale: of the benchmark. A block's side is 2 x scale HR
+    pixels, because super-resolution mixes pixels up to this distance.
     """
     labels, blocks, block_px, before = [], [], 2 * scale, 0
     for label_map, place in zip(label_maps, places, strict=True):
@@ -85,7 +85,7 @@ def gather(label_maps: Sequence[np.ndarray], places: Sequence[np.ndarray], scale
 
 
 def choose_classes(pixels: Pixels) -> tuple[list[int], dict[int, str]]:
-    """Classes that are scored, and those that are left out with the reason.
+    """The classes to score, and the classes left out with the reason.
 
     A class is left out with fewer than FEWEST_PIXELS pixels, or if all of them lie in one block.
     """
@@ -104,7 +104,7 @@ def choose_classes(pixels: Pixels) -> tuple[list[int], dict[int, str]]:
 def block_division(pixels: Pixels, classes: Sequence[int], seed: int) -> Division:
     """Divide the blocks at random into two halves; one trains, the other tests.
 
-    Of several draws the first is taken that leaves every class on both sides, or else the one that does for most.
+    Of several draws, the first with every class on both sides is taken; or else the draw with most such classes.
     """
     rng = np.random.default_rng([seed, 0])
     blocks = np.unique(pixels.blocks)
@@ -121,7 +121,7 @@ def block_division(pixels: Pixels, classes: Sequence[int], seed: int) -> Divisio
 
 
 def random_division(pixels: Pixels, classes: Sequence[int], seed: int) -> Division:
-    """Divide single pixels at random into halves: what many papers do, and optimistic, as neighbours are alike."""
+    """Divide single pixels at random into halves, as many papers do. This is optimistic, as neighbours are alike."""
     rng = np.random.default_rng([seed, 1])
     usable = np.isin(pixels.labels, classes)
     training = np.zeros(len(usable), bool)
@@ -132,7 +132,7 @@ def random_division(pixels: Pixels, classes: Sequence[int], seed: int) -> Divisi
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    """Overall accuracy `oa`, mean of the classes' accuracies `aa`, Cohen's `kappa`; of labels (n,), 0 to 1."""
+    """Overall accuracy `oa`, mean of the classes' accuracies `aa`, Cohen's `kappa`, 0 to 1, for labels (n,)."""
     classes, true_index = np.unique(truth, return_inverse=True)
     hits = predicted == truth
     oa = float(hits.mean())
@@ -145,8 +145,9 @@ def accuracy(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
 def classify(spectra: Mapping[str, np.ndarray], pixels: Pixels, threads: int = 1) -> dict[str, Accuracies]:
     """Image -> accuracies of each classifier.
 
-    spectra: image -> (n, B) spectra of `pixels`. An image equal to the reference scores exactly as it does, whatever
-    the number of threads. Raises HsisrError if fewer than two classes remain (see `choose_classes`).
+    spectra: image -> (n, B) spectra of `pixels`. threads: for the classifiers. An image equal to the reference has
+    exactly its scores, for any number of threads. Raises HsisrError if fewer than two classes remain (see
+    `choose_classes`).
     """
     classes, dropped = choose_classes(pixels)
     if len(classes) < 2:
@@ -196,7 +197,7 @@ def _random_forest(seed: int) -> Any:
     return RandomForestClassifier(n_estimators=TREES, random_state=seed)
 
 
-#: Name in results files -> function of a seed that makes the classifier.
+#: Name in results files -> function that makes the classifier from a seed.
 CLASSIFIERS: dict[str, Callable[[int], Any]] = {
     "svm": _support_vector_machine,
     "forest": _random_forest,
@@ -216,7 +217,7 @@ def _mean_and_spread(scores: list[dict[str, float]]) -> dict[str, float]:
 
 
 def _cap(pixels: Pixels, train: np.ndarray, test: np.ndarray, rng: np.random.Generator) -> Division:
-    """At most so many pixels of each kind; what tests has a class that trains."""
+    """A division with at most MOST_TRAINING_PIXELS and MOST_TEST_PIXELS. Every test class is also a training class."""
     known = np.unique(pixels.labels[train])
     chosen = [
         rng.permutation(np.flatnonzero(train & (pixels.labels == label)))[:MOST_TRAINING_PIXELS] for label in known

@@ -1,7 +1,7 @@
-"""What super-resolution costs: time, memory and arithmetic of several models, on one crop, on one machine, in turns.
+"""The costs of super-resolution: time, memory and arithmetic of several models, in turns, on one crop and one machine.
 
-Times taken one model after the other differ by what else the machine did; here every round runs every model once,
-and the median of the rounds counts.
+Times measured model after model depend on what else the machine did. So every round runs every model once, and the
+median of the rounds counts.
 """
 
 import gc
@@ -16,21 +16,21 @@ import numpy as np
 from hsisr.pipeline.pair_files import PairFile
 from hsisr.system import gpus_in_use, return_freed_memory
 
-#: Side of the LR crop, at most: enough for a network to fill its kernels, little enough for slow ones.
+#: Largest side of the LR crop: large enough to fill a network's kernels, small enough for slow networks.
 CROP_LR_PX = 16
-#: Rounds that are timed at most, after one that is not.
+#: Most timed rounds, after one round without timing.
 ROUNDS = 3
-#: Seconds after which no further round begins.
+#: No round begins after this many seconds.
 BUDGET_S = 8.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one model takes.
+    """The cost of one model.
 
-    seconds_per_megapixel_band: of wall time, per million values of the result. peak_memory_mb: above what was in use
-    before, on the device that computes; None where the system does not tell. flops_per_value: floating-point
-    operations per value of the result, 2 a multiply-add, counted while the network runs; None for what is no network.
+    seconds_per_megapixel_band: wall time per million values of the result. peak_memory_mb: the increase over the memory
+    in use before, on the computing device; None if the system does not tell. flops_per_value: floating-point operations
+    per value of the result, 2 for a multiply-add, counted while the network runs; None for other methods.
     """
 
     seconds_per_megapixel_band: float
@@ -39,7 +39,7 @@ class Cost:
 
 
 def crop(pair: PairFile, scale: int) -> PairFile:
-    """The middle of a pair, at most CROP_LR_PX a side, without its reference."""
+    """The middle of a pair without its reference, at most CROP_LR_PX a side."""
     rows, columns = (_middle(size) for size in pair.lr.shape[1:])
     fine_rows, fine_columns = (slice(part.start * scale, part.stop * scale) for part in (rows, columns))
     guide, mask = (
@@ -51,9 +51,10 @@ def crop(pair: PairFile, scale: int) -> PairFile:
 
 
 def measure(programs: Mapping[str, Callable[[], np.ndarray]], budget_s: float = BUDGET_S) -> dict[str, Cost]:
-    """Cost of every program; each returns the super-resolved crop (B, H, W).
+    """The cost of every program in `programs`; each returns the super-resolved crop (B, H, W).
 
-    The first round, in which libraries load and kernels are built, counts operations and is not timed.
+    In the first round, libraries load and kernels are built: it counts operations and is not timed. budget_s: no round
+    begins after this many seconds.
     """
     counted = {name: _count(program) for name, program in programs.items()}
     begun = time.perf_counter()
@@ -80,7 +81,7 @@ def _middle(size: int) -> slice:
 
 
 def _count(program: Callable[[], np.ndarray]) -> tuple[int, int]:
-    """Values of the result, and floating-point operations that torch did for it."""
+    """Number of values in the result, and of floating-point operations in torch."""
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False, custom_mapping=_more_operations()) as counter:
@@ -89,7 +90,7 @@ def _count(program: Callable[[], np.ndarray]) -> tuple[int, int]:
 
 
 def _more_operations() -> dict[Any, Callable[..., int]]:
-    """Operations of kernels that torch does not count: its attention on a CPU, and hsisr's own."""
+    """Kernels whose operations torch does not count: its attention on a CPU, and hsisr's own."""
     import torch
     from torch.utils.flop_counter import sdpa_flop_count
 
@@ -99,7 +100,7 @@ def _more_operations() -> dict[Any, Callable[..., int]]:
         return sdpa_flop_count(query, key, value)
 
     def conv_scan(x: Any, weight: Any, *_: Any, **__: Any) -> int:
-        batch, _, rows, columns = x  # one C x C x k product a pixel
+        batch, _, rows, columns = x  # one C x C x k product for each pixel
         return 2 * batch * rows * columns * int(np.prod(weight))
 
     return {
@@ -116,20 +117,20 @@ def _time(program: Callable[[], np.ndarray]) -> float:
 
 
 class _Memory:
-    """Watches memory from when it is made: of the GPUs if one computes, else of the process."""
+    """Watches memory from its creation on: that of the GPUs if one computes, else that of the process."""
 
     def __init__(self) -> None:
         import torch
 
         gc.collect()
-        return_freed_memory()  # it would hide what a program takes
+        return_freed_memory()  # freed memory would hide the program's use
         self._allocated = {index: torch.cuda.memory_allocated(index) for index in gpus_in_use()}
         for index in self._allocated:
             torch.cuda.reset_peak_memory_stats(index)
         self._resident_mb = _status_mb("VmRSS") if _reset_peak() else None
 
     def peak_mb(self) -> float | None:
-        """The largest since then above what there was; None where the system does not tell."""
+        """The largest increase since creation; None if the system does not tell."""
         import torch
 
         on_gpus = sum(torch.cuda.max_memory_allocated(gpu) - before for gpu, before in self._allocated.items())
@@ -139,7 +140,7 @@ class _Memory:
 
 
 def _reset_peak() -> bool:
-    """Let the process's peak begin at what it has now; False where the system does not allow it."""
+    """Restart the process's peak at its present memory; False if the system does not allow it."""
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")

@@ -1,8 +1,9 @@
-"""Quality of a result without a reference: what its own inputs say of it.
+"""Quality of a result without a reference: does it agree with its own inputs?
 
-The result is brought back to the LR image's pixels through the footprint that was measured, and compared with it, band
-by band; seen through the response that makes the guide of the LR image, and compared with the guide. A result that
-agrees with both is not yet true: detail in bands that the guide does not see is a claim of the model.
+The result is degraded to the LR image's pixels with the measured footprint of an LR pixel, and compared with the LR
+image, band by band. It is also turned into a guide, with the response fitted between LR image and guide, and compared
+with the guide. A result that agrees with both can still be wrong: in bands outside the guide's range, detail is only
+the model's claim.
 """
 
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from hsisr.inference.feed import Feed
 from hsisr.inference.images import Source
 from hsisr.scene import Scene
 
-#: LR pixels of all blocks together from which response, noise and subspace are learnt.
+#: Response, noise and subspace are learnt from at most this many LR pixels of all blocks.
 _MOST_PIXELS = 60_000
 #: Smallest tile for Q, in pixels.
 _LEAST_TILE_PX = 8
@@ -30,7 +31,7 @@ _LEAST_TILE_PX = 8
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Two images of the same pixels, channel by channel, each (C,): mean of the given one, RMSE, correlation."""
+    """Agreement of two images of the same pixels, by channel, each (C,): mean of the given image, RMSE, correlation."""
 
     mean: np.ndarray
     rmse: np.ndarray
@@ -39,14 +40,15 @@ class Agreement:
 
 @dataclass(frozen=True, eq=False)
 class Quality:
-    """What was found.
+    """The findings.
 
-    sampled: the blocks that it was found on. footprint: of an LR pixel; measured: whether by the pair, or assumed.
-    offset: how the LR image still lies off its guide; None without a guide or detail. noise: standard deviation in the
-    values' unit. components: dimensions of the spectra above it.
-    lr: result and LR image, by good bands. explained: part of a band's variance, at LR, that the guide explains, (B,).
-    guide: result and guide, by channels; response_rmse: what the response leaves at LR, (G,). guide_reach_nm: what it
-    sees of the spectrum. indices: name -> agreement at LR. scores: of the tiles that are whole; may lack any.
+    sampled: the compared blocks. footprint: of an LR pixel; measured: True if it comes from the pair, False if it is
+    assumed. offset: the remaining shift between LR image and guide; None without a guide or detail. noise: standard
+    deviation in the values' unit. components: dimensions of the spectra above the noise.
+    lr: agreement of result and LR image, for good bands. explained: part of a band's variance at LR that the guide
+    explains, (B,). guide: agreement of result and guide, by channel. response_rmse: error of the response at LR, (G,).
+    guide_reach_nm: the guide's part of the spectrum. indices: name -> agreement at LR. scores: over whole tiles; some
+    may be missing.
     """
 
     sampled: Blocks
@@ -65,9 +67,9 @@ class Quality:
 
 
 def measure(feed: Feed, result: Scene) -> Quality:
-    """Compare a result with what it was made of. feed: the method's images; result: the scene that was written.
+    """Compare a result with its inputs. feed: the method's images; result: the scene that was written.
 
-    Reads blocks that are spread over scenes too large to be read whole. Raises HsisrError where no pixel has data.
+    Of a scene too large to read whole, only blocks are read. Raises HsisrError if no pixel has data.
     """
     scale = feed.method.scale
     offset = None if feed.guide is None else align.measure(feed.lr, feed.guide, scale)
@@ -98,14 +100,14 @@ def measure(feed: Feed, result: Scene) -> Quality:
 
 
 def _measured_footprint(feed: Feed, offset: Offset | None) -> Footprint | None:
-    """The footprint that the method worked with, or one measured now; None where the pair cannot tell."""
+    """The footprint that the method used, or one measured now; None if the pair does not allow a measurement."""
     if feed.guide is None or offset is None or not offset.trusted:
         return None
     return feed.footprint or align.measure_footprint(feed.lr, feed.guide, feed.method.scale)
 
 
 def _pixels(feed: Feed, footprint: Footprint, sampled: Blocks) -> tuple[np.ndarray, np.ndarray]:
-    """LR spectra (B, n) and the guide there (G, n), of pixels spread over the blocks, float64."""
+    """LR spectra (B, n) and the guide's values (G, n) of pixels spread over the blocks, float64."""
     most = max(1, _MOST_PIXELS // len(sampled))
     found = []
     for rows, columns in sampled:
@@ -119,21 +121,21 @@ def _pixels(feed: Feed, footprint: Footprint, sampled: Blocks) -> tuple[np.ndarr
 
 
 class _Sums:
-    """Sums over pixels from which an Agreement is made; channels come as (C, n)."""
+    """Sums over pixels that give an Agreement. Channels come as (C, n)."""
 
     def __init__(self, channels: int) -> None:
         self.count = 0
         self._sums = np.zeros((6, channels))
 
     def add(self, given: np.ndarray, found: np.ndarray) -> None:
-        """given, found: (C, n)."""
+        """Add pixels. given, found: (C, n)."""
         x, y = given.astype(np.float64), found.astype(np.float64)
         self.count += x.shape[1]
         for number, values in enumerate((x, y, x * x, y * y, x * y, (x - y) ** 2)):
             self._sums[number] += values.sum(axis=1)
 
     def agreement(self) -> Agreement:
-        """Of all pixels so far; a correlation with what does not vary is NaN."""
+        """The agreement over all pixels so far. The correlation of a constant channel is NaN."""
         x, y, xx, yy, xy, square = self._sums / max(self.count, 1)
         variances = np.maximum(xx - x * x, 0) * np.maximum(yy - y * y, 0)
         correlation = (xy - x * y) / np.sqrt(np.where(variances > 0, variances, np.nan))
@@ -141,7 +143,7 @@ class _Sums:
 
 
 class _Found:
-    """What the blocks say, block by block."""
+    """The findings, collected block by block."""
 
     def __init__(self, feed: Feed, response: tuple[np.ndarray, np.ndarray] | None) -> None:
         self.lr, self.guide = _Sums(feed.lr.shape[0]), _Sums(feed.guide_channels)
@@ -152,11 +154,11 @@ class _Found:
         self._tiles: dict[str, list[np.ndarray]] = {}
         is_benchmark = feed.guide_channels == 1 and feed.method.scale == prisma.SCALE
         self._pan = prisma.PanRegression(feed.lr.shape[0]) if is_benchmark else None
-        #: HR pixels that a block is read with on each side.
+        #: HR pixels read around a block, on each side.
         self.margin = prisma.reach_px() if is_benchmark else 0
 
     def add(self, block: Block) -> None:
-        """Take a block in."""
+        """Add a block."""
         low, degraded = block.low[:, block.seen], block.degraded[:, block.seen]
         self.lr.add(low, degraded)
         for name, places in self._bands.items():
@@ -174,7 +176,7 @@ class _Found:
             self._add_tiles(block)
 
     def _add_tiles(self, block: Block) -> None:
-        """Q of every tile that is whole: of LR pixels, and, for D_s, of the pixels of the result on the same ground."""
+        """Q of every whole tile: of LR pixels, and for D_s, of the result's pixels on the same ground."""
         tile, scale = self._tile, len(block.valid) // len(block.seen)
         by_mtf = None if block.wide is None else prisma.decimate(block.wide)
         for top, left in product(*(range(0, size - tile + 1, tile) for size in block.seen.shape)):
@@ -200,7 +202,7 @@ class _Found:
         self._tiles.setdefault(name, []).append(np.asarray(value))
 
     def scores(self) -> dict[str, float]:
-        """D_lambda, and where the guide has one channel D_s and QNR; the PRISMA benchmark's where it is one such."""
+        """D_lambda; with a guide of one channel, D_s and QNR; for pairs of the PRISMA benchmark's kind, its scores."""
         if not self._tiles:
             return {}
         mean = {name: np.mean(values, axis=0) for name, values in self._tiles.items()}
@@ -216,7 +218,7 @@ class _Found:
 
 
 def _explained_part(bands: np.ndarray, guide: np.ndarray) -> np.ndarray:
-    """Part of each band's variance (B,) that a linear function of the guide's channels explains, over pixels."""
+    """Part of each band's variance (B,), over pixels, that a linear function of the guide's channels explains."""
     regressors = np.concatenate([guide, np.ones((1, guide.shape[1]))]).T
     left = bands.T - regressors @ np.linalg.lstsq(regressors, bands.T, rcond=None)[0]
     return np.asarray(1 - left.var(axis=0) / np.maximum(bands.var(axis=1), np.finfo(float).tiny))

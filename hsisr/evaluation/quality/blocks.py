@@ -1,4 +1,4 @@
-"""Blocks: parts of a scene with its result and guide, at both resolutions, as many as memory and patience allow."""
+"""Blocks: parts of a scene with result and guide, at both resolutions. Their number is limited by memory and time."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ import numpy as np
 from hsisr.degrade.sensor import Footprint
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, filled
+from hsisr.inference.images import Source, fill_invalid
 from hsisr.models.windows import hr_spans
 
-#: Side of the tiles over which Q is taken, in pixels of either resolution, as everybody takes it.
+#: Usual side of the tiles for the quality index Q, in pixels of either resolution.
 TILE_PX = 32
-#: Samples of the result that are held at a time.
+#: Most samples of the result in memory.
 _MOST_SAMPLES = 2**24
-#: Blocks along an axis that are looked at; of larger scenes they are spread evenly.
+#: Most blocks along an axis. In a larger scene, they are spread evenly.
 _PLACES = 4
-#: Part of a footprint's weight that must lie on valid pixels.
+#: Least part of a footprint's weight on valid pixels.
 _WHOLE = 0.999
 
 Span = tuple[int, int]
@@ -26,7 +26,7 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a scene is sampled. spans: of rows and of columns, in LR pixels. share: part of the scene in them, 0 to 1."""
+    """The sample of a scene. spans: of rows and of columns, in LR pixels. share: sampled part of the scene, 0 to 1."""
 
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
@@ -43,10 +43,10 @@ class Blocks:
 class Block:
     """A part of the scene, n x m LR pixels.
 
-    low, degraded: LR image and result seen through the footprint, (B, n, m). seen: (n, m), where both have data.
-    guide_low: the guide through the footprint, (G, n, m). estimate: (B, s n, s m). guide: (G, s n, s m). valid:
-    (s n, s m), where both have data; made: where the result has. wide: the result with `margin` pixels more on each
-    side, or None.
+    low, degraded: LR image, and result seen through the footprint, (B, n, m). seen: (n, m), True where both have data.
+    guide_low: the guide seen through the footprint, (G, n, m). estimate: (B, s n, s m). guide: (G, s n, s m). valid:
+    (s n, s m), True where both have data. made: True where the result has data. wide: the result with `margin` more
+    pixels on each side, or None.
     """
 
     low: np.ndarray
@@ -61,7 +61,7 @@ class Block:
 
 
 def choose(feed: Feed) -> Blocks:
-    """Blocks of whole tiles, all of a scene that is small, or spread over it."""
+    """Blocks of whole tiles. They cover a small scene, or are spread over a large one."""
     bands, height, width = feed.lr.shape
     side = int((_MOST_SAMPLES / bands) ** 0.5) // feed.method.scale
     side = max(TILE_PX, side // TILE_PX * TILE_PX)
@@ -71,27 +71,27 @@ def choose(feed: Feed) -> Blocks:
 
 
 def read_low(feed: Feed, footprint: Footprint, rows: Span, columns: Span) -> tuple[np.ndarray, ...]:
-    """LR image (B, n, m), where it has data (n, m), and the guide through the footprint (G, n, m), in a block.
+    """For a block: LR image (B, n, m), its valid pixels (n, m), and the guide through the footprint (G, n, m).
 
-    Where the guide lacks data, the pixel does; without a guide, G is 0.
+    A pixel without data in the guide is not valid. Without a guide, G is 0.
     """
     low, seen = feed.lr.window(rows, columns)
     if feed.guide is None:
         return low, seen, np.empty((0, *seen.shape), np.float32)
-    place, inside = _around(feed, footprint, rows, columns, 0)
+    place, inside = _span_around(feed, footprint, rows, columns, 0)
     sharp, valid = _guide_window(feed.guide, *place)
     sampler = footprint.sampler(feed.method.scale, valid.shape)
     whole = sampler(valid[None].astype(np.float32))[0] > _WHOLE
-    return low, seen & whole[inside], sampler(filled(sharp, valid))[:, *inside]
+    return low, seen & whole[inside], sampler(fill_invalid(sharp, valid))[:, *inside]
 
 
 def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: Span, margin: int = 0) -> Block:
-    """All of a block. margin: HR pixels that `wide` has on each side; 0: no `wide`. At the scene's ends it repeats."""
+    """All parts of a block. margin: HR pixels of `wide` on each side, repeated at the scene's ends; 0: no `wide`."""
     scale = feed.method.scale
     low, seen, guide_low = read_low(feed, footprint, rows, columns)
-    place, inside = _around(feed, footprint, rows, columns, margin)
+    place, inside = _span_around(feed, footprint, rows, columns, margin)
     values, valid = result.window(*place)
-    values = filled(values, valid)
+    values = fill_invalid(values, valid)
     sampler = footprint.sampler(scale, valid.shape)
     whole = sampler(valid[None].astype(np.float32))[0] > _WHOLE
     core = tuple(slice(part.start * scale, part.stop * scale) for part in inside)
@@ -113,23 +113,23 @@ def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: 
 
 
 def _guide_window(guide: Guide, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
-    """Values and valid pixels of the guide; where something stands in for it, it has no data to compare with."""
-    values, valid, changed = guide.shown(rows, columns)
+    """Values and valid pixels of the guide. A stand-in for the guide has no valid pixels, as it proves nothing."""
+    values, valid, changed = guide.show(rows, columns)
     return values, valid if changed is None else valid & (changed == 0)
 
 
 def _spans(size: int, side: int) -> tuple[Span, ...]:
-    """Blocks along an axis; the last one of a whole scene may be shorter."""
+    """Blocks along an axis. The last block of a fully sampled scene may be shorter."""
     spans = [(start, min(start + side, size)) for start in range(0, size, side)]
     if len(spans) <= _PLACES:
         return tuple(spans)
     return tuple(spans[round(place)] for place in np.linspace(0, size // side - 1, _PLACES))
 
 
-def _around(
+def _span_around(
     feed: Feed, footprint: Footprint, rows: Span, columns: Span, margin: int
 ) -> tuple[tuple[Span, Span], tuple[slice, slice]]:
-    """HR rows and columns that a block's footprints read, inside the scene; and the block's LR pixels in them."""
+    """HR rows and columns inside the scene that a block's footprints read, and the block's LR pixels in them."""
     scale = feed.method.scale
     taps = (footprint.rows, footprint.columns)
     places, inside = [], []
@@ -143,7 +143,7 @@ def _around(
 
 
 def _with_margin(values: np.ndarray, core: tuple[slice, ...], margin: int) -> np.ndarray:
-    """The core with `margin` pixels on each side; the last pixel is repeated where the scene ends."""
+    """The core with `margin` pixels on each side. At the scene's ends, the last pixel is repeated."""
     widths, cut = [(0, 0)], [slice(None)]
     for part, size in zip(core, values.shape[1:], strict=True):
         first, last = part.start - margin, part.stop + margin

@@ -1,4 +1,4 @@
-"""Ranges of the spectrum and indices: which bands of a scene they are, and what the guide sees of them."""
+"""Ranges of the spectrum and indices: the bands of a scene in each, and the guide's part of the spectrum."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from hsisr.inference.images import Source
 
 #: Name -> first and last wavelength in nm.
 RANGES = {"Visible": (350, 680), "Red edge": (680, 760), "NIR": (760, 1000), "SWIR": (1000, 2600)}
-#: What a range is called where no wavelength is known.
+#: Name of the only range if no wavelength is known.
 ALL_BANDS = "All bands"
-#: A band may lie so far from the wavelength that an index asks for.
+#: Largest distance of a band from the wavelength of an index.
 _TOLERANCE_NM = 40.0
-#: Half width of a guide's channel whose width is not known.
+#: Assumed half width of a guide's channel without a known width.
 _HALF_WIDTH_NM = 15.0
 
 
 @dataclass(frozen=True)
 class Index:
-    """An index of two bands. centres_nm: of both. words: how it is made; value: it, of two arrays of values."""
+    """An index of two bands. centres_nm: of both bands. words: its formula. value: its function of two arrays."""
 
     centres_nm: tuple[float, float]
     words: str
@@ -30,7 +30,7 @@ def _normalised_difference(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return (first - second) / (first + second)
 
 
-#: NDWI after McFeeters (1996); the clay ratio is that of Landsat's two bands in the short-wave infrared.
+#: NDWI after McFeeters (1996). The clay ratio uses Landsat's two short-wave infrared bands.
 INDICES = {
     "NDVI": Index((842, 665), "(842 - 665 nm) / (842 + 665 nm)", _normalised_difference),
     "NDWI": Index((560, 842), "(560 - 842 nm) / (560 + 842 nm)", _normalised_difference),
@@ -39,7 +39,7 @@ INDICES = {
 
 
 def ranges(wavelengths_nm: np.ndarray | None, bands: int) -> dict[str, np.ndarray]:
-    """Name -> places of its bands, of those ranges that have any; all bands where no wavelength is known."""
+    """Name -> numbers of its bands, for each range that has bands; all bands in one range without wavelengths."""
     if wavelengths_nm is None:
         return {ALL_BANDS: np.arange(bands)}
     found = {
@@ -50,7 +50,7 @@ def ranges(wavelengths_nm: np.ndarray | None, bands: int) -> dict[str, np.ndarra
 
 
 def index_bands(wavelengths_nm: np.ndarray | None) -> dict[str, tuple[int, int]]:
-    """Name -> places of the two bands, of those indices that the bands allow."""
+    """Name -> numbers of its two bands, for each index that the bands allow."""
     if wavelengths_nm is None:
         return {}
     found = {}
@@ -63,7 +63,7 @@ def index_bands(wavelengths_nm: np.ndarray | None) -> dict[str, tuple[int, int]]
 
 
 def reach_nm(guide: Source) -> tuple[float, float] | None:
-    """Shortest and longest wavelength that a guide sees, by centres and widths; None where it does not say."""
+    """Shortest and longest wavelength of a guide, from its centres and widths; None if it does not state them."""
     centres = guide.wavelengths_nm
     if centres is None:
         return None

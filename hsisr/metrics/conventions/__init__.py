@@ -22,12 +22,12 @@ CONVENTIONS: dict[str, Convention] = {
     "dian": DIAN,
     "ual": UAL,
 }
-#: For images that no published table asks for.
+#: The convention for images that belong to no published table.
 DEFAULT = PLAIN.name
 
 
 def find_convention(name: str) -> Convention:
-    """The convention of that name. Raises HsisrError, naming the known ones, if there is none.
+    """The convention of this name. Raises HsisrError for an unknown name.
 
     Example:
 

@@ -1,4 +1,4 @@
-"""Convention `plain`: for files of one's own. No value is changed: an image scored against itself is perfect."""
+"""Convention `plain`: for your own files. It changes no value: an image scored against itself is perfect."""
 
 from hsisr.metrics.conventions.base import Convention
 from hsisr.metrics.pixel import whole_cube_psnr

@@ -1,8 +1,8 @@
-"""The checkpoints that the papers' authors published: where they are, and those that may be fetched, fetched."""
+"""The checkpoints of the papers' authors: where they are, and how to fetch those that one may fetch."""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -53,11 +53,12 @@ def known_checkpoints() -> list[Checkpoint]:
     return [Checkpoint(name, **facts) for name, facts in yaml.safe_load(text).items()]
 
 
-def checkpoint(name: str) -> Checkpoint:
-    """The checkpoint of a name. Raises HsisrError, listing the known ones, if there is none."""
+def checkpoint(name: str, others: Iterable[str] = ()) -> Checkpoint:
+    """The checkpoint of a name. Raises HsisrError, listing the known ones and `others`, if there is none."""
     found = {entry.name: entry for entry in known_checkpoints()}
     if name not in found:
-        raise HsisrError(f"unknown published weights {name!r}; {did_you_mean(name, found)}known: {', '.join(found)}")
+        known = [*found, *others]
+        raise HsisrError(f"unknown published weights {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
     return found[name]
 
 

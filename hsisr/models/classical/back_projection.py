@@ -19,8 +19,8 @@ def bicubic_ibp(
 ) -> np.ndarray:
     """Bicubic interpolation at the right phase, then ten times: add the interpolated difference to the LR image.
 
-    lr: (bands, h, w), float. guide: only where the footprint is measured; without it and without `sensor` the PSF is
-    taken to be a centred Gaussian with a FWHM of one LR pixel. Returns (bands, scale h, scale w) in the type of lr.
+    lr: (bands, h, w), float. guide: used only to measure the footprint. Without a guide and without `sensor`, the PSF
+    is a centred Gaussian with a FWHM of one LR pixel. Returns (bands, scale h, scale w) in the type of lr.
     Raises HsisrError for an image that is not float, is empty or holds NaN.
 
     Example:

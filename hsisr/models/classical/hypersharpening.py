@@ -39,7 +39,7 @@ def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | No
 def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
     """Multiply each interpolated band by the ratio of its synthetic sharp band to that band blurred.
 
-    lr, guide, scale, sensor: as of `glp_hs`. Returns (bands, scale h, scale w) and raises errors as `glp_hs` does.
+    lr, guide, scale, sensor: as for `glp_hs`. Returns (bands, scale h, scale w) and raises errors as `glp_hs` does.
     Meant for images that are not negative.
 
     Example:

@@ -108,13 +108,13 @@ def _minimise(start: np.ndarray, from_lr: _FromLr, from_guide: _FromGuide, smoot
         image = idctn(dctn(right_side, axes=(1, 2), norm="ortho") / spectrum, axes=(1, 2), norm="ortho")
         views = [image, image, _down(image), _right(image)]
         near = [view - multiplier for view, multiplier in zip(views, multipliers, strict=True)]
-        copies = [from_lr(near[0]), from_guide(near[1]), *_shrunk(near[2], near[3], smoothness / _PENALTY)]
+        copies = [from_lr(near[0]), from_guide(near[1]), *_shrink(near[2], near[3], smoothness / _PENALTY)]
         for multiplier, copy, view in zip(multipliers, copies, views, strict=True):
             multiplier += copy - view
     return image
 
 
-def _shrunk(down: np.ndarray, right: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def _shrink(down: np.ndarray, right: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Vector soft threshold: the length over components and both directions, less the threshold."""
     length = np.sqrt((down**2).sum(axis=0) + (right**2).sum(axis=0))
     factor = np.maximum(length - threshold, 0) / np.maximum(length, np.finfo(np.float32).tiny)

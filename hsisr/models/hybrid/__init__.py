@@ -20,7 +20,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.base import part_bytes
-from hsisr.models.fusion import padded
+from hsisr.models.fusion import check_shapes, pad
 from hsisr.models.hybrid.agreement import Agreement, agreed
 from hsisr.models.hybrid.filters import (
     Details,
@@ -43,6 +43,7 @@ from hsisr.models.windows import Effort, HeldImages, Images, Span, Told, Window
 
 if TYPE_CHECKING:
     from hsisr.degrade import Pair
+    from hsisr.models.hybrid.held import HeldOut
     from hsisr.models.hybrid.samples import PriorPatches
 
 #: Typical size of a correction, by which the network's output is multiplied.
@@ -121,8 +122,10 @@ class Hybrid(Network):
     def super_resolve(self, lr: Tensor, guide: Tensor, sensor: Sensor | None = None) -> Tensor:
         """lr (N, B, h, w) and guide (N, G, H, W) to (N, B, H, W): solved, filtered, corrected.
 
-        sensor: what is known of how they were taken; the rest is estimated.
+        sensor: what is known of how they were taken; the rest is estimated. Raises HsisrError for images of other
+        bands, channels or sizes.
         """
+        check_shapes(self, lr, guide)
         images = [self._corrected(*pair, sensor) for pair in zip(lr, guide, strict=True)]
         return torch.stack(images).to(lr)
 
@@ -183,6 +186,12 @@ class Hybrid(Network):
             getattr(self, name).copy_(torch.from_numpy(values))
         return patches
 
+    def hold_out(self, samples: "PriorPatches") -> "tuple[PriorPatches, HeldOut] | None":  # type: ignore[override]
+        """Part what `prepare_training` returned; None where there are too few scenes to hold one out."""
+        from hsisr.models.hybrid.samples import held_out
+
+        return held_out(samples, self.bands)
+
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Of a part of a learnt scene."""
         return part_bytes(self, bands, guide_channels)
@@ -224,7 +233,7 @@ class Hybrid(Network):
         """The image (B, H, W) with the network's correction, and the guide as by the camera of training (G, H, W)."""
         maps = torch.from_numpy(found.maps)[None].to(self.first.weight.device)
         height, width = maps.shape[2:]
-        correction = self(maps[:, :1], padded(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
+        correction = self(maps[:, :1], pad(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
         return image, found.maps[: self.guide_channels]
 

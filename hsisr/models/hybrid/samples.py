@@ -11,10 +11,14 @@ import numpy as np
 from hsisr.degrade import Pair, Sensor
 from hsisr.models.hybrid.agreement import contradiction
 from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, guide_and_reference, response_of
-from hsisr.models.hybrid.maps import in_basis, stack
+from hsisr.models.hybrid.held import HeldOut, Solved
+from hsisr.models.hybrid.maps import Stack, in_basis, stack
 from hsisr.models.prior import solve
 from hsisr.samples import Sample, orient
 from hsisr.screen import say
+
+#: Of so many training scenes one is held out of the network's training; of fewer, none is.
+_HELD_OF = 4
 
 
 @dataclass(eq=False)
@@ -23,11 +27,11 @@ class PriorPatches:
 
     Of a sample, `guide` is the network's input (G + 3 K + 1, p, p), `hr` what it should add (K, p, p), and `lr` the
     first channel of the input, which the network does not read.
-    scenes: (maps, missing) of every solved scene. size_px: side of a patch, HR pixels. per_epoch: patches of an epoch.
+    scenes: every solved one. size_px: side of a patch, HR pixels. per_epoch: patches of an epoch.
     Sample `number` follows from `seed`; flips and rotations are drawn with it.
     """
 
-    scenes: list[tuple[np.ndarray, np.ndarray]]
+    scenes: list[Solved]
     names: Sequence[str]
     size_px: int
     per_epoch: int
@@ -39,8 +43,7 @@ class PriorPatches:
     label, wavelengths_nm, rule = "patches of solved scenes", None, None
 
     def __post_init__(self) -> None:
-        maps, wanted = self.scenes[0]
-        self.bands, self.guide_channels = len(wanted), len(maps)
+        self.bands, self.guide_channels = len(self.scenes[0].missing), len(self.scenes[0].maps)
 
     def __len__(self) -> int:
         return self.per_epoch
@@ -48,12 +51,12 @@ class PriorPatches:
     def __getitem__(self, number: int) -> Sample:
         """Sample of that number, counted over the whole run from 0."""
         rng = np.random.default_rng([self.seed, 1, number])
-        maps, wanted = self.scenes[number % len(self.scenes)]
+        maps, wanted, *_ = self.scenes[number % len(self.scenes)]
         row, column = (int(rng.integers(n - self.size_px + 1)) for n in maps.shape[1:])
         window = (slice(None), slice(row, row + self.size_px), slice(column, column + self.size_px))
         return orient(Sample(maps[window][:1], maps[window], wanted[window]), int(rng.integers(8)))
 
-    def stacked(self, numbers: Iterable[int]) -> Sample:
+    def stack(self, numbers: Iterable[int]) -> Sample:
         """Samples of those numbers, stacked along a new first axis."""
         columns = zip(*((sample.lr, sample.guide, sample.hr) for sample in map(self.__getitem__, numbers)), strict=True)
         return Sample(*map(np.stack, columns))
@@ -65,8 +68,8 @@ class PriorPatches:
     def identity(self) -> dict[str, Any]:
         """What the samples follow from: the solved scenes, and how they are cut."""
         content = hashlib.sha256()
-        for maps, missing in self.scenes:
-            for array in (maps, missing):
+        for scene in self.scenes:
+            for array in (scene.maps, scene.missing):
                 content.update(f"{array.dtype} {array.shape} ".encode())
                 content.update(np.ascontiguousarray(array).data)
         return {
@@ -75,6 +78,26 @@ class PriorPatches:
             "per_epoch": self.per_epoch,
             "seed": self.seed,
         }
+
+
+def held_out(patches: PriorPatches, bands: int) -> tuple[PriorPatches, HeldOut] | None:
+    """Patches of most scenes, and the other scenes whole, spread evenly over the list; None if there are too few.
+
+    bands: of the images.
+    """
+    total = len(patches.scenes)
+    count = total // _HELD_OF
+    if not count:
+        return None
+    chosen = {int((number + 0.5) * total / count) for number in range(count)}
+    kept = [number for number in range(total) if number not in chosen]
+    most = replace(
+        patches,
+        scenes=[patches.scenes[number] for number in kept],
+        names=[patches.names[number] for number in kept],
+        per_epoch=patches.per_epoch * len(kept) // total,
+    )
+    return most, HeldOut([patches.scenes[number] for number in sorted(chosen)], bands)
 
 
 def solved(
@@ -120,8 +143,18 @@ def solved(
         guide, hr = guide_and_reference(pair)
         found = stack(solution, pair.lr, guide, scale, basis, replace(learnt, filters=theirs))
         strengths.append(found.strength)
-        missing = in_basis(basis, hr - found.image).astype(np.float32)
-        scenes.append((found.maps, missing if pair.mask is None else missing * pair.mask))
-    size = min(size_px, *(n for maps, _ in scenes for n in maps.shape[1:]))
+        scenes.append(_solved_scene(found, hr, basis, pair.mask))
+    size = min(size_px, *(n for scene in scenes for n in scene.maps.shape[1:]))
     patches = PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed)
     return patches, replace(learnt, strength=np.max(strengths, axis=0))
+
+
+def _solved_scene(found: Stack, hr: np.ndarray, basis: np.ndarray, valid: np.ndarray | None) -> Solved:
+    """What is left to add to a filtered image, in the basis, and how much lies outside of it."""
+    left = hr - found.image
+    if valid is not None:
+        left *= valid
+    missing = in_basis(basis, left).astype(np.float32)
+    pixels = left[0].size if valid is None else max(1, int(valid.sum()))
+    squares = [float((part.astype(np.float64) ** 2).sum()) for part in (left, missing)]
+    return Solved(found.maps, missing, valid, max(0.0, squares[0] - squares[1]) / (len(left) * pixels))

@@ -164,7 +164,7 @@ class MulSR(Network):
     def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """The same at both scales, for training with `alpha_weight`.
 
-        lr, guide, bands: as of `super_resolve_bands`. Returns (N, K, H, W) and (N, K, H/2, W/2).
+        lr, guide, bands: as for `super_resolve_bands`. Returns (N, K, H, W) and (N, K, H/2, W/2).
         Raises HsisrError for shapes that do not fit, and for a network without `alpha_weight`.
         """
         if not self.alpha_weight:

@@ -35,7 +35,7 @@ from hsisr.models.prior.features import (
     places,
     seen_features,
 )
-from hsisr.models.prior.kriging import Correlation, Field, FieldsByWindows, SmoothFields, whitened
+from hsisr.models.prior.kriging import Correlation, Field, FieldsByWindows, SmoothFields, whiten
 from hsisr.models.prior.regression import Fit, Sums, regress, regress_arrays
 from hsisr.models.windows import HeldImages, Images, Span, Window, hr_spans
 
@@ -100,7 +100,7 @@ class Estimate:
     size: LR rows and columns. fit: of the features as `functions` makes them. clipping: None where nothing was cut off.
     residuals: (K, h, w) float32, what the regression leaves at the scene's LR pixels. choices: correlation length and
     ratio of noise to field of each component's residuals. gain: (K, G), what agreement with the guide adds to the
-    coefficients for what the guide has beyond them. response, offset, mismatch, positive: as of `Solution`.
+    coefficients for what the guide has beyond them. response, offset, mismatch, positive: as for `Solution`.
     """
 
     size: tuple[int, int]
@@ -174,7 +174,7 @@ class Estimate:
         self, fit: Fit, guide: np.ndarray, spans: tuple[Span, Span], variance: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
         place = places(*spans, max(self.size) * self.scale)
-        return _applied(fit, self.functions, guide, place, variance)
+        return _apply(fit, self.functions, guide, place, variance)
 
 
 def prior(
@@ -249,7 +249,7 @@ def _learnt(
     _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(part.valid))
     windows = _Windows(seen_windows, features, course)
     fields = SmoothFields(seen_windows[0].sampler, scale)
-    subspace, fit, clipping, residuals = _regressed(part, windows, known.noise_sigma, fields, scale)
+    subspace, fit, clipping, residuals = _regress(part, windows, known.noise_sigma, fields, scale)
     chosen = [(found.length_lr_px, found.ratio) for found in fields.correlations(np.concatenate(residuals, axis=1))]
     moments, views = Moments(len(chosen), len(part.guide)), []
     for left, number in zip(residuals, windows.images.few(), strict=True):
@@ -310,7 +310,7 @@ def _by_strips(
     ]
     for rows in window.strips():
         guide, place = window.guide[:, rows], window.place[:, rows]
-        coefficients, deviation = _applied(fit, functions, guide, place, variance)
+        coefficients, deviation = _apply(fit, functions, guide, place, variance)
         for smooth, image in zip(fields, coefficients, strict=True):
             image += smooth.at(0, rows)
         yield rows, coefficients, deviation
@@ -402,7 +402,7 @@ class _Windows:
             targets = np.where(window.valid, targets, fit(low))
             here = Correlation.seen_by(window.sampler, scale, correlation.length_lr_px, correlation.ratio)
             constant, low, targets = (
-                whitened(images.reshape(-1, *shape), here) for images in (np.ones(shape), low, targets)
+                whiten(images.reshape(-1, *shape), here) for images in (np.ones(shape), low, targets)
             )
             sums.add(low, targets, constant)
         return self._fit(sums)
@@ -422,7 +422,7 @@ class _Windows:
         return found
 
 
-def _regressed(
+def _regress(
     part: Blocks, windows: _Windows, noise_sigma: float, fields: SmoothFields, scale: int
 ) -> tuple[Subspace, Fit, Clipping | None, list[np.ndarray]]:
     """The subspace of the bands without the bias of clipping, its regression on the features, that bias; what is left.
@@ -448,7 +448,7 @@ def _regressed(
     return subspace, fit, clipping, left
 
 
-def _applied(
+def _apply(
     fit: Fit, functions: Functions, guide: np.ndarray, place: np.ndarray, variance: bool
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The regression at the pixels of a guide (K, H, W), and its variance (H, W) if wanted.

@@ -55,8 +55,7 @@ class Bumps:
         scaled = self._scaled(centres)
         # exp(-|a - b|^2 / 2) with the distance as one product: a . b - |a|^2 / 2 - |b|^2 / 2
         self._around = np.concatenate([scaled, -_half_square(scaled), np.ones_like(scaled[:1])]).T.copy()
-        exact = scaled.astype(np.float64)
-        products = exact.T @ exact
+        products = scaled.T @ scaled
         squares = np.diag(products)
         alike = np.exp(products - (squares[:, None] + squares) / 2)
         self.whitening = _inverse(np.linalg.cholesky(alike + _JITTER * np.eye(len(alike))))
@@ -67,17 +66,22 @@ class Bumps:
         return self.made(factors, which, np.empty((len(self._around[which]), place.shape[1]), np.float32))
 
     def factors(self, place: np.ndarray) -> np.ndarray:
-        """What z (d, n) enters the bumps as, for `made`: (d + 2, n), float32."""
+        """What z (d, n) enters the bumps as, for `made`: (d + 2, n), float64."""
         scaled = self._scaled(place)
         return np.concatenate([scaled, np.ones_like(scaled[:1]), -_half_square(scaled)])
 
     def made(self, factors: np.ndarray, which: slice, out: np.ndarray) -> np.ndarray:
-        """Some of the bumps (M, n), written to `out`."""
-        np.matmul(self._around[which], factors, out=out)
+        """Some of the bumps (M, n), written to `out`.
+
+        The exponent is summed in float64. Its terms cancel each other, and hundreds of bumps cancel each other later:
+        rounding in float32 would make a pixel depend on its position in a matrix product.
+        """
+        out[...] = self._around[which] @ factors
         return np.exp(out, out=out)
 
     def _scaled(self, place: np.ndarray) -> np.ndarray:
-        return (place - self._middle) / self._width
+        scaled: np.ndarray = (place.astype(np.float64) - self._middle) / self._width
+        return scaled
 
 
 class Functions:

@@ -179,7 +179,7 @@ class _Part(NamedTuple):
     inside: tuple[int, int]
 
 
-def whitened(images: np.ndarray, correlation: Correlation) -> np.ndarray:
+def whiten(images: np.ndarray, correlation: Correlation) -> np.ndarray:
     """Images (K, n h, w) turned and scaled such that field and noise together are white, (K, n h w)."""
     scale = np.sqrt((1 + correlation.ratio) / correlation.spectrum)
     scaled = np.empty((len(images), images[0].size))

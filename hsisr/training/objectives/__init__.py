@@ -1,4 +1,4 @@
-"""What a network is trained towards: objectives turn batches into losses, an iteration puts them in order.
+"""The training goals of a network: objectives turn batches into losses, and an iteration puts them in order.
 
 Source: MulSR (IEEE TGRS 2023) for the labelled objective, Spectral Mixup (arXiv 2101.07589) for the other three.
 """
@@ -15,7 +15,7 @@ from hsisr.training.batches import Batch
 from hsisr.training.objectives.auxiliary import Auxiliary
 from hsisr.training.objectives.iteration import Iteration, Objective
 from hsisr.training.objectives.loss import distance
-from hsisr.training.objectives.mixup import SpectralMixup, mixed, mixing_matrix
+from hsisr.training.objectives.mixup import SpectralMixup, mix, mixing_matrix
 from hsisr.training.objectives.rgb import RgbTask
 from hsisr.training.objectives.supervised import Supervised
 from hsisr.training.objectives.unlabelled import Unlabelled
@@ -30,7 +30,7 @@ __all__ = [
     "Unlabelled",
     "build",
     "distance",
-    "mixed",
+    "mix",
     "mixing_matrix",
 ]
 
@@ -40,7 +40,7 @@ def build(
 ) -> Iteration:
     """The iteration that a training section describes.
 
-    labelled: the patches of the benchmark. others: of the objectives `rgb` and `unlabelled`, those that are chosen.
+    labelled: the benchmark's patches. others: the chosen ones of the objectives `rgb` and `unlabelled`.
     Raises HsisrError if an objective does not fit the model or its patches.
     """
     contract, chosen = as_model(model), training.objectives

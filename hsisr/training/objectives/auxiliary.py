@@ -1,4 +1,4 @@
-"""What objectives share that draw patches of their own, beside the labelled ones."""
+"""Shared by objectives that draw their own patches beside the labelled ones."""
 
 from torch import nn
 
@@ -8,9 +8,9 @@ from hsisr.training.feeding import Feed, Share
 
 
 class Auxiliary:
-    """An objective on `setting.count` batches of patches of its own with every labelled batch.
+    """An objective on `setting.count` batches of its own patches for every labelled batch.
 
-    An epoch ends where these patches do, if that comes first.
+    An epoch ends with these patches, if they end before the labelled ones.
     """
 
     def __init__(self, setting: Objective, training: Training, patches: TrainingSamples) -> None:
@@ -18,9 +18,9 @@ class Auxiliary:
         self.feed = Feed(patches, training.batch_size)
 
     def feed_with(self, workers: int, share: Share) -> None:
-        """Draw patches with workers, and of each batch a share."""
+        """Draw patches with workers, and take a share of each batch."""
         self.feed = Feed(self.patches, self.feed.size, workers, share)
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int:
-        """Losses that one batch of labelled patches brings with it."""
+        """Number of losses for one batch of labelled patches."""
         return self.setting.count

@@ -1,4 +1,4 @@
-"""One iteration: which objectives are active, in which order, and where the optimiser steps."""
+"""One iteration: the active objectives, their order, and the optimiser steps between them."""
 
 import itertools
 import math
@@ -12,7 +12,7 @@ from hsisr.training.batches import Batch
 from hsisr.training.feeding import Share
 from hsisr.training.objectives.auxiliary import Auxiliary
 
-#: Forgives rounding: 6.0 epochs may come as 5.999999.
+#: Tolerance for rounding: 6.0 epochs may arrive as 5.999999.
 _EPS = 1e-9
 
 #: A loss with the name of its objective.
@@ -20,10 +20,10 @@ Loss = tuple[str, Tensor]
 
 
 class Objective(Protocol):
-    """What an iteration is made of; setting: its section of the configuration, or None for the labelled one.
+    """A part of an iteration. setting: its section of the configuration, or None for the labelled objective.
 
-    `losses` is given `first`, the number of losses that were taken before an interruption, only where it is not 0: an
-    objective with one loss a batch need not know it. One that draws patches of its own is an `Auxiliary`.
+    `first` is the number of losses taken before an interruption. `losses` gets it only if it is not 0: an objective
+    with one loss for each batch need not know it. An objective with its own patches is an `Auxiliary`.
     """
 
     @property
@@ -40,7 +40,7 @@ class Objective(Protocol):
 class Iteration:
     """Objectives in order. together: one optimiser step on the sum of all losses, instead of one on each.
 
-    Losses are made one at a time, each after the optimiser's step on the one before it.
+    Losses are made one at a time, each after the optimiser step on the loss before it.
     """
 
     def __init__(self, parts: Sequence[Objective], together: bool = False) -> None:
@@ -49,11 +49,12 @@ class Iteration:
     def steps(
         self, model: nn.Module, batch: Batch, number: int, epoch: float, first: int = 0, shares: int = 1
     ) -> Iterator[Iterable[Loss]]:
-        """The optimiser steps of batch `number` of the run, which begins at `epoch`: the weighted losses of each.
+        """The optimiser steps of batch `number` of the run, which begins at `epoch`: the weighted losses of each step.
 
-        The gradients of a step's losses are to be added up before the optimiser moves; a loss is computed when it is
-        asked for. first: steps of the batch that were taken before. shares: equal parts that the batch is taken in,
-        one after the other within each step; each gives losses of its own.
+        The caller adds up the gradients of a step's losses before the optimiser step. A loss is computed when it is
+        asked for. model: the network. batch: its samples. first: number of this batch's steps that were taken before.
+        shares: number of equal parts of the batch; within each step, they come one after the other, each with its own
+        losses.
         """
         streams = [self._losses(model, share, number, epoch, first) for share in batch.shares(shares)]
         if self.together:
@@ -69,13 +70,13 @@ class Iteration:
         return sum(part.steps_per_batch(model, bands) for part in self.parts if _active(part, epoch))
 
     def feed_with(self, workers: int, share: Share) -> None:
-        """Let objectives that draw patches of their own draw them with workers, and a share of each batch."""
+        """Let objectives with their own patches draw them with workers, and take a share of each batch."""
         for part in self.parts:
             if isinstance(part, Auxiliary):
                 part.feed_with(workers, share)
 
     def samples_per_epoch(self, labelled: int) -> float:
-        """Labelled samples in an epoch: all of them, or fewer where another objective runs out of samples first."""
+        """Labelled samples in an epoch: all, or fewer if another objective runs out of samples first."""
         others = (len(part.patches) / part.setting.count for part in self.parts if isinstance(part, Auxiliary))
         return min([labelled, *others])
 

@@ -1,4 +1,4 @@
-"""The loss that every objective is measured by: L1 distance, and the total variation of the output where asked for."""
+"""The loss of every objective: L1 distance, and the total variation of the output if the user asks for it."""
 
 from torch import Tensor
 from torch.nn.functional import l1_loss, mse_loss
@@ -9,9 +9,9 @@ from hsisr.config import TotalVariation
 def distance(estimate: Tensor, target: Tensor, variation: TotalVariation) -> Tensor:
     """h(y, t) = mean|y - t| + space * TV_space(y) + bands * TV_band(y), the published loss with 1e-3 and 2e-3.
 
-    estimate, target: (N, C, H, W). TV_space is the mean squared difference of pixels that are neighbours in a column
-    plus that of neighbours in a row; TV_band the mean squared difference of neighbouring bands; over N too.
-    One row, column or band has no neighbours, and no variation.
+    estimate, target: (N, C, H, W). TV_space is the mean squared difference between neighbours in a column, plus that
+    between neighbours in a row. TV_band is the mean squared difference between neighbouring bands. Means are also over
+    N. variation: the two weights. One row, column or band has no neighbours, and so no variation.
     """
     loss = l1_loss(estimate, target)
     for weight, axes in ((variation.space, (2, 3)), (variation.bands, (1,))):

@@ -17,10 +17,10 @@ _STREAM = 3
 
 
 class SpectralMixup:
-    """The labelled objective on `count` mixtures of the same batch, each with a matrix of its own.
+    """The labelled objective on `count` mixtures of the same batch, each with its own matrix.
 
-    LR and HR image are mixed alike. A guide stays as it is: its pixels still lie where the mixed spectra do. A network
-    that works band by band visits the bands of every mixture as it visits those of the batch.
+    LR and HR image are mixed in the same way. A guide stays unchanged: mixing does not move pixels. A band-wise network
+    processes the bands of every mixture like those of the batch.
     """
 
     name = "mixup"
@@ -30,18 +30,18 @@ class SpectralMixup:
         self.supervised = Supervised(training, seed, rule)
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int:
-        """Losses that one batch gives."""
+        """Number of losses for one batch."""
         return self.setting.count * self.supervised.steps_per_batch(model, bands)
 
     def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]:
         """Losses of batch `number` of the run, one after the other, from number `first`."""
-        assert batch.hr is not None  # the batch is of the labelled part
+        assert batch.hr is not None  # labelled samples have an HR image
         bands = batch.lr.shape[1]
         done, first = divmod(first, self.supervised.steps_per_batch(model, bands))
         for mixture in range(1 + done, self.setting.count + 1):
             rng = np.random.default_rng([self.seed, _STREAM, number, mixture])
             matrix = mixing_matrix(bands, rng).to(batch.lr)
-            virtual = replace(batch, lr=mixed(batch.lr, matrix), hr=mixed(batch.hr, matrix))
+            virtual = replace(batch, lr=mix(batch.lr, matrix), hr=mix(batch.hr, matrix))
             yield from self.supervised.losses(model, virtual, number, mixture, first)
             first = 0
 
@@ -52,6 +52,6 @@ def mixing_matrix(bands: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(matrix / matrix.sum(axis=0).mean())
 
 
-def mixed(images: Tensor, matrix: Tensor) -> Tensor:
+def mix(images: Tensor, matrix: Tensor) -> Tensor:
     """(x + x M) / 2 along the bands of images (N, C, H, W); columns of matrix (C, C) are outputs."""
     return (images + across_bands(images, matrix)) / 2

@@ -1,4 +1,4 @@
-"""The auxiliary task: super-resolve photographs, through the branches that both paths share (arXiv 2101.07589)."""
+"""The auxiliary task: super-resolve photographs with the branches that both paths share (arXiv 2101.07589)."""
 
 from collections.abc import Iterator
 
@@ -17,7 +17,7 @@ from hsisr.training.objectives.loss import distance
 class RgbTask(Auxiliary):
     """Distance between super-resolved and HR photographs in eight channels, on `count` batches of their own.
 
-    patches: of photographs of three channels. Raises HsisrError for other images.
+    patches: of photographs with three channels. Raises HsisrError for other images.
     """
 
     name = "rgb"
@@ -28,10 +28,10 @@ class RgbTask(Auxiliary):
         super().__init__(setting, training, patches)
 
     def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]:
-        """Losses that come with batch `number` of the run, one after the other, from number `first`."""
+        """Losses for batch `number` of the run, one after the other, from number `first`."""
         matrix = torch.from_numpy(RGB_TO_EIGHT).to(batch.lr)
         for k in range(first, self.setting.count):
             photos = self.feed.like(batch, number * self.setting.count + k)
-            assert photos.hr is not None  # photographs are cut with their HR image
+            assert photos.hr is not None  # photographs always have an HR image
             estimate = model(across_bands(photos.lr, matrix), modality="rgb")
             yield distance(estimate, across_bands(photos.hr, matrix), self.training.total_variation)

@@ -21,12 +21,11 @@ _STREAM = 2
 class Supervised:
     """Distance between super-resolved and HR bands, as published (spec: MulSR, training and test).
 
-    A network that is trained band by band (`band_wise`) takes `bands_per_step` bands of every
-    patch in an optimiser step: all bands in order, one step after the other, or one step on bands drawn at random
-    for each patch.
+    A network with band-wise training (`band_wise`) takes `bands_per_step` bands of every patch in an optimiser step.
+    Either it takes all bands in order, step by step, or it makes one step on bands drawn at random for each patch.
     Any other network takes all bands at once.
-    A network with an `alpha_weight` is also measured at half the scale, by L1 against HR reduced by 2 as `rule`, the
-    protocol of the patches, does, without noise.
+    A network with an `alpha_weight` also has a loss at half the scale: L1 against HR reduced by 2. `rule`, the protocol
+    of the patches, reduces it without noise.
     """
 
     name = "labelled"
@@ -38,7 +37,7 @@ class Supervised:
         self.rule = rule
 
     def steps_per_batch(self, model: nn.Module, bands: int) -> int:
-        """Losses that one batch gives."""
+        """Number of losses for one batch."""
         if not as_model(model).band_wise or self.training.visit == "random":
             return 1
         return -(-bands // self.training.bands_per_step)
@@ -46,9 +45,9 @@ class Supervised:
     def losses(self, model: nn.Module, batch: Batch, number: int, mixture: int = 0, first: int = 0) -> Iterator[Tensor]:
         """Losses of batch `number` of the run, one after the other, from number `first`.
 
-        mixture: 0 for the batch itself, k for the k-th mixture of its bands; randomly drawn bands depend on it.
+        mixture: 0 for the batch itself, k for the k-th mixture of its bands. Randomly drawn bands depend on it.
         """
-        assert batch.hr is not None  # the batch is of the labelled part
+        assert batch.hr is not None  # labelled samples have an HR image
         variation = self.training.total_variation
         network = as_model(model)
         if not network.band_wise:
@@ -68,7 +67,7 @@ class Supervised:
                 yield loss + network.alpha_weight * l1_loss(alpha, half[patches, bands])
 
     def _bands(self, patches: int, bands: int, number: int, mixture: int = 0) -> list[Tensor]:
-        """Bands of each optimiser step: (K,), the same of every patch, or (patches, K), drawn for each patch."""
+        """Bands of each optimiser step: (K,), the same for every patch, or (patches, K), drawn for each patch."""
         size = min(self.training.bands_per_step, bands)
         if self.training.visit == "all":
             return list(torch.arange(bands).split(size))
@@ -78,7 +77,7 @@ class Supervised:
 
 
 def _halve(hr: Tensor, rule: Protocol | None) -> Tensor:
-    """hr (N, B, H, W) -> (N, B, H/2, W/2), as the protocol reduces a scene by 2."""
+    """hr (N, B, H, W) -> (N, B, H/2, W/2), reduced by 2 like a scene in the protocol."""
     if rule is None:
         raise HsisrError(
             "alpha_weight: the samples do not say which protocol made their LR images, which is to reduce HR by 2; "

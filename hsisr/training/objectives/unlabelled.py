@@ -1,4 +1,4 @@
-"""Semi-supervision: on scenes without HR image the spectral and the RGB path must agree (arXiv 2101.07589)."""
+"""Semi-supervision: on scenes without HR image, the spectral and the RGB path must agree (arXiv 2101.07589)."""
 
 from collections.abc import Iterator
 
@@ -18,10 +18,10 @@ from hsisr.training.objectives.loss import distance
 class Unlabelled(Auxiliary):
     """Distance between V(net(LR)) and net_rgb(V LR) on `count` batches of LR-only scenes; V maps bands to channels.
 
-    The gradient flows through both paths; the total variation is that of V(net(LR)).
-    patches: of the LR-only scenes. wavelengths_nm: (bands,) of their bands, from which V is made.
-    By `setting.response`, the published matrix may be taken as it stands instead.
-    Raises HsisrError where they are not known, or if the published matrix is for another number of bands.
+    The gradient flows through both paths. The total variation is that of V(net(LR)).
+    patches: of the LR-only scenes. wavelengths_nm: (bands,) of their bands; V is made from them. With
+    `setting.response`, V can be the unchanged published matrix instead.
+    Raises HsisrError for unknown wavelengths, or if the published matrix has another number of bands.
     """
 
     name = "unlabelled"
@@ -50,7 +50,7 @@ class Unlabelled(Auxiliary):
         self.matrix = torch.from_numpy(degrade.spectral_mixup_matrix(wavelengths_nm))
 
     def losses(self, model: nn.Module, batch: Batch, number: int, first: int = 0) -> Iterator[Tensor]:
-        """Losses that come with batch `number` of the run, one after the other, from number `first`."""
+        """Losses for batch `number` of the run, one after the other, from number `first`."""
         matrix = self.matrix.to(batch.lr)
         for k in range(first, self.setting.count):
             lr = self.feed.like(batch, number * self.setting.count + k).lr
