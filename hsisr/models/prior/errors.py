@@ -17,8 +17,6 @@ import numpy as np
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.models.prior import Estimate, estimate
-from hsisr.models.prior.blocks import reach
-from hsisr.models.prior.regression import regress_arrays
 from hsisr.models.windows import HeldImages, Images, Span, Window
 
 #: A normal error is larger than this many standard deviations once in ten times.
@@ -103,8 +101,7 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
         logs += 0.5 * np.log(variance).sum(axis=1, dtype=np.float64)
         apart += (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
         pixels += variance.shape[1]
-        noise = np.minimum(_noise_of_guide(window.guide, valid), _most_noise_of_guide(found, window, valid))
-        noise = noise * rng.standard_normal(window.guide.shape, np.float32)
+        noise = _noise_of_guide(window.guide, valid) * rng.standard_normal(window.guide.shape, np.float32)
         other = part(window._replace(guide=window.guide + noise.astype(window.guide.dtype)), corner)
         noisy += ((other - image)[:, valid] ** 2).sum(axis=1, dtype=np.float64)
     strength = _strength(found, logs / pixels) * _test(found, images)
@@ -200,12 +197,6 @@ def _left_unseen(found: Estimate) -> np.ndarray:
     return np.maximum(((turned @ products) * turned).sum(axis=1), np.finfo(float).tiny)
 
 
-def _weakening(found: Estimate) -> float:
-    """Standard deviation of white noise as an LR pixel sees it, over that of the noise."""
-    rows, columns = found.sensor.footprint.rows, found.sensor.footprint.columns
-    return float(np.sqrt((rows @ rows) * (columns @ columns)))
-
-
 def _test(found: Estimate, images: Images) -> np.ndarray:
     """By how much (B,) deviations are to be larger, as errors one scale down are, of which one in ten may be larger.
 
@@ -266,22 +257,6 @@ def _noise_of_guide(guide: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return level[:, None, None]
 
 
-def _most_noise_of_guide(found: Estimate, window: Window, valid: np.ndarray) -> np.ndarray:
-    """Standard deviation (G, 1, 1) that a guide's noise has at most, by what the bands do not explain of it at LR.
-
-    Texture finer than an LR pixel looks like noise; but a guide without noise is explained by the bands.
-    """
-    edges = zip(reach(found.sensor.footprint, found.scale), window.lr.shape[1:], strict=True)
-    inner = tuple(slice(edge, size - edge) for edge, size in edges)  # beyond the window the guide is not seen
-    whole = whole_lr_pixels(valid, found.scale)[inner]
-    bands = found.subspace.coefficients(window.lr[:, *inner][:, whole].astype(np.float64))
-    if bands.shape[1] <= 2 * len(bands):
-        return np.full((len(window.guide), 1, 1), np.inf)
-    guide = found.sensor.footprint.sampler(found.scale, window.guide.shape[1:])(window.guide)[:, *inner][:, whole]
-    most: np.ndarray = np.sqrt(regress_arrays(bands, guide.astype(np.float64)).noise) / _weakening(found)
-    return most[:, None, None]
-
-
 def _blocks(planes: np.ndarray) -> np.ndarray:
     """Whole square blocks of planes (C, n, m): (C, blocks, pixels of one)."""
     height, width = (size // _BLOCK_PX for size in planes.shape[1:])
@@ -319,23 +294,25 @@ def _looked_at(images: Images, side: int, scale: int) -> Iterator[tuple[Window, 
     """
     spread = list(_spread(images.size, side, _PLACES))
     every = _spread(images.size, side, -(-max(images.size) // side))
-    for places, masked in ((spread, True), (every, True), (spread, False)):
-        windows = (_window(images, place, scale) for place in places)
-        some = False
-        for window, corner in islice((one for one in windows if not masked or _has_data(one[0])), _PLACES**2):
-            some = True
-            yield (window if masked else window._replace(mask=None)), corner
-        if some:
+    for places, blind in ((spread, False), (every, False), (spread, True)):
+        windows = (_window(images, place, scale, blind) for place in places)
+        chosen = islice(filter(_has_data, windows), _PLACES**2)
+        first = next(chosen, None)
+        if first is not None:
+            yield first
+            yield from chosen
             return
 
 
-def _window(images: Images, place: tuple[Span, Span], scale: int) -> tuple[Window, tuple[int, int]]:
+def _window(images: Images, place: tuple[Span, Span], scale: int, blind: bool) -> tuple[Window, tuple[int, int]]:
     rows, columns = place
-    return images.window(rows, columns), (rows[0] * scale, columns[0] * scale)
+    window = images.window(rows, columns)
+    return (window._replace(mask=None) if blind else window), (rows[0] * scale, columns[0] * scale)
 
 
-def _has_data(window: Window) -> bool:
-    return window.mask is None or bool(window.mask.any())
+def _has_data(found: tuple[Window, tuple[int, int]]) -> bool:
+    mask = found[0].mask
+    return mask is None or bool(mask.any())
 
 
 def _spread(size: tuple[int, int], side: int, most: int) -> Iterator[tuple[Span, Span]]:
