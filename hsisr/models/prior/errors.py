@@ -194,7 +194,8 @@ def _left_unseen(found: Estimate) -> np.ndarray:
     products = (left @ left.T).astype(np.float64) / max(np.count_nonzero(left.any(axis=0)), 1)
     power = np.maximum(np.diag(products), np.finfo(np.float32).tiny)
     turned = found.subspace.basis * np.sqrt(np.maximum(found.fit.noise / power, 1))
-    return np.maximum(((turned @ products) * turned).sum(axis=1), np.finfo(float).tiny)
+    unseen: np.ndarray = np.maximum(((turned @ products) * turned).sum(axis=1), np.finfo(float).tiny)
+    return unseen
 
 
 def _test(found: Estimate, images: Images) -> np.ndarray:
