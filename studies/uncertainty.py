@@ -8,8 +8,9 @@
 Prints, for each third of the spectrum, how many of 100 samples lie within 1.645 standard deviations of the result (90
 is right), and the mean width of these intervals over that of a constant, both brought to 90 of 100: below 1 is sharper.
 CAVE x8; EnMAP x2 by Wald's protocol beside four Sentinel-2 bands; Indian Pines x4 by Wald's protocol. The last two are
-references with noise of their own, which no result can have: a second row takes it, estimated band by band from what
-lies outside the subspace of the reference, into the intervals. --model: prior, or a file of a trained hybrid.
+references with noise of their own, which no result can have: a second row takes it into the intervals. Its estimate is
+what all other bands do not explain of a band (Roger and Arnold, Reliably estimating the noise in AVIRIS hyperspectral
+images, Int. J. Remote Sensing 1996). --model: prior, or a file of a trained hybrid.
 fit: learns `WEIGHTS` of `hsisr.models.prior.errors` from the ten training scenes.
 """
 
@@ -28,7 +29,7 @@ import hsisr
 from hsisr import datasets, degrade
 from hsisr.datasets import read_scene
 from hsisr.degrade import Sensor
-from hsisr.degrade.estimation import estimate_footprint, spectral_subspace
+from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.prior import estimate
 from hsisr.models.prior.errors import SIGMAS_90, WEIGHTS, local_variance, parts
 from hsisr.models.windows import HeldImages
@@ -115,9 +116,8 @@ def _print(name: str, found: list[Sampled]) -> None:
 def _print_with_noise(name: str, found: Sampled, reference: np.ndarray) -> None:
     """reference: (B, n)."""
     _print(name, [found])
-    subspace = spectral_subspace(reference.astype(np.float64), least=12, most=32)
-    rest = reference - subspace.spectra(subspace.coefficients(reference))
-    noise = (rest**2).mean(axis=1, keepdims=True) / (1 - subspace.basis.shape[1] / len(reference))
+    precision = np.linalg.inv(np.cov(reference.astype(np.float64)))
+    noise = 1 / np.diag(precision)[:, None] / (1 - len(reference) / reference.shape[1])
     error, sigma = found
     _print(f"{name}, with the reference's noise", [(error, np.sqrt(sigma**2 + noise))])
 

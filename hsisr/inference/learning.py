@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hsisr.degrade.sensor import gaussian_footprint, sensor_in
+from hsisr.errors import HsisrError
 from hsisr.inference import kept
 from hsisr.inference.feed import Feed
 from hsisr.inference.progress import Learning
@@ -18,7 +19,7 @@ def learn_scene(feed: Feed, folder: Path | None = None, identity: str = "") -> F
     """The feed with the facts that its method has learnt of the scene, if the method learns scenes.
 
     folder: of the run, to keep the facts: a stopped run resumes with the same ones. None: in memory only.
-    identity: of the run.
+    identity: of the run. Raises HsisrError that names the LR image if the method can learn nothing from it.
     """
     if not feed.method.learns_scenes:
         return feed
@@ -28,7 +29,10 @@ def learn_scene(feed: Feed, folder: Path | None = None, identity: str = "") -> F
     if learnt is None:
         footprint = feed.footprint or gaussian_footprint(feed.method.scale)
         told = None if path is None or not feed.effort.learning else _expect(feed)
-        learnt = feed.method.estimate(_Shown(feed, told), footprint)
+        try:
+            learnt = feed.method.estimate(_Shown(feed, told), footprint)
+        except HsisrError as error:
+            raise HsisrError(f"{feed.lr.label}: {error}") from error
         if path is not None:
             kept.write(path, learnt, identity)
     return replace(feed, learnt=learnt)

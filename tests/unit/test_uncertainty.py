@@ -88,6 +88,32 @@ def test_a_guide_that_has_no_ground_in_common_tells_errors_too(tmp_path):
     assert (image[:, ~told] == 0).all() and (sigma[:, ~told] == 0).all()
 
 
+def test_a_scene_of_lone_pixels_tells_errors_too(tmp_path):
+    lr, guide, _ = write_pair(tmp_path, holes=False)
+    low = read_scene(lr)
+    stored = np.full_like(low.stored, -1)
+    stored[:, 10, ::2] = low.stored[:, 10, ::2]
+    with pytest.warns(UserWarning, match="PSF cannot be measured"):
+        image, sigma = hsisr.super_resolve(
+            replace(low, stored=stored, nodata=-1.0), read_scene(guide), model="prior", uncertainty=True
+        )
+    told = (sigma > 0).all(axis=0)
+    assert told.any() and (told == (image > 0).any(axis=0)).all()
+
+
+def test_bands_that_the_guide_tells_less_of_are_less_sure(tmp_path):
+    lr, guide, sharp = write_pair(tmp_path, 64, 64, holes=False)
+    scene, moved = read_scene(lr), np.arange(BANDS) >= BANDS // 2
+    own = gaussian_filter(np.random.default_rng(0).standard_normal(sharp.shape[1:]), 1.5)
+    means = (0.02 * own / own.std()).reshape(64, SCALE, 64, SCALE).mean(axis=(1, 3))
+    other = replace(scene, stored=scene.cube + (moved[:, None, None] * means).astype(np.float32))
+    before, after = (
+        hsisr.super_resolve(low, guide, model="prior", uncertainty=True)[1].mean(axis=(1, 2)) for low in (scene, other)
+    )
+    more = after / before
+    assert more[moved].mean() > 1.4 * more[~moved].mean()
+
+
 @pytest.mark.parametrize("changed", [False, True])
 def test_data_between_the_windows_that_are_looked_at(tmp_path, monkeypatch, changed):
     lr, guide, _ = write_pair(tmp_path, holes=False)

@@ -2,8 +2,9 @@
 
 docs/your-own-scene.md tells how well that works. In short: an error is large where the regression is not
 sure of itself, where it left much at the LR pixels around, where the guide has added much detail, and where the image
-is bright. How much each counts was learnt from images whose errors are known, and is tested on the scene itself one
-scale down, where its LR image is the reference.
+is bright. How much each counts was learnt from images whose errors are known. The scene itself says how bands differ,
+by what the regression left of each in the LR image, and whether errors are larger, by a test one scale down, where its
+LR image is the reference.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ SIGMAS_90 = 1.6449
 #: the image's square, and of 1, for images in [0, 1]; fitted to ten training scenes of CAVE (`studies/uncertainty.py
 #: fit`).
 WEIGHTS = (2.05, 0.0436, 0.00465, 9.1e-5, 1.22e-7)
-#: Power to which a sample's deviation over the scene's level is raised: what is said of one sample is less sure than
+#: Power to which deviations over the scene's level are raised: what is said of one sample or band is less sure than
 #: what is said of all of them.
 _POWER = 0.75
 #: Bands around each, itself among them, whose tests are taken together.
@@ -49,14 +50,12 @@ Part = Callable[[Window, tuple[int, int]], np.ndarray]
 class Errors:
     """What tells the errors of a learnt scene's image.
 
-    level: geometric mean of the deviations before they are drawn to it. factor: (B,), by which the test one scale
-    down enlarges them. from_guide: (B,), deviation that the guide's noise gives the image. without_guide: (B,), that of
-    an image that has none of the guide's detail.
+    strength: (B,), by which a power of the deviations as `parts` say them is multiplied. from_guide: (B,), deviation
+    that the guide's noise gives the image. without_guide: (B,), that of an image that has none of the guide's detail.
     """
 
     found: Estimate
-    level: float
-    factor: np.ndarray
+    strength: np.ndarray
     from_guide: np.ndarray
     without_guide: np.ndarray
 
@@ -76,8 +75,8 @@ class Errors:
         the image is little more than an interpolation.
         """
         detail = local_variance(image, self.found.scale, window.mask)
-        sigma = np.sqrt(_variance(self.found, window, image, detail, corner))
-        sigma = _drawn(sigma, self.level) * self.factor.astype(np.float32)[:, None, None]
+        sigma = _variance(self.found, window, image, detail, corner) ** np.float32(_POWER / 2)
+        sigma *= self.strength.astype(np.float32)[:, None, None]
         sigma = np.hypot(sigma, self.from_guide.astype(np.float32)[:, None, None])
         if changed is not None and changed.any():
             apart = self.without_guide.astype(np.float32)[:, None, None] ** 2
@@ -91,29 +90,22 @@ class Errors:
 
 def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     """What tells the errors of a scene's image. found: of the scene. part: what makes its image."""
-    tested = _test(found, images)
-    logs, count, apart, noisy = 0.0, 0, np.zeros(len(tested)), np.zeros(len(tested))
+    bands = len(found.subspace.mean)
+    logs, apart, noisy, pixels = np.zeros(bands), np.zeros(bands), np.zeros(bands), 0
     rng = np.random.default_rng(0)
-    places = _places(images, _PLACE_LR_PX)
-    blind = not any(_has_data(images, place) for place in places)  # learnt from what its holes were filled with, too
-    for rows, columns in places:
-        window, corner = images.window(rows, columns), (rows[0] * found.scale, columns[0] * found.scale)
-        window = window._replace(mask=None) if blind else window
+    for window, corner in _looked_at(images, _PLACE_LR_PX, found.scale):
         valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
-        if not valid.any():
-            continue
         image = part(window, corner)
         detail = local_variance(image, found.scale, window.mask)
         variance = _variance(found, window, image, detail, corner)[:, valid]
-        logs += 0.5 * float(np.log(variance, dtype=np.float64).sum())
-        count += variance.size
+        logs += 0.5 * np.log(variance).sum(axis=1, dtype=np.float64)
         apart += (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
+        pixels += variance.shape[1]
         noise = _noise_of_guide(window.guide, valid) * rng.standard_normal(window.guide.shape, np.float32)
         other = part(window._replace(guide=window.guide + noise.astype(window.guide.dtype)), corner)
         noisy += ((other - image)[:, valid] ** 2).sum(axis=1, dtype=np.float64)
-    level = float(np.exp(logs / max(count, 1)))
-    pixels = max(count // len(tested), 1)
-    return Errors(found, level, tested, np.sqrt(noisy / pixels), np.sqrt(apart / pixels))
+    strength = _strength(found, logs / pixels) * _test(found, images)
+    return Errors(found, strength, np.sqrt(noisy / pixels), np.sqrt(apart / pixels))
 
 
 def local_variance(image: np.ndarray, scale: int, valid: np.ndarray | None) -> np.ndarray:
@@ -178,10 +170,32 @@ def _left_around(found: Estimate, corner: tuple[int, int], shape: tuple[int, ...
     return around
 
 
-def _drawn(sigma: np.ndarray, level: float) -> np.ndarray:
-    """Deviations drawn to the scene's level."""
-    drawn: np.ndarray = np.float32(level ** (1 - _POWER)) * sigma ** np.float32(_POWER)
-    return drawn
+def _strength(found: Estimate, logs: np.ndarray) -> np.ndarray:
+    """(B,), by which deviations to the power of `_POWER` are multiplied. logs: (B,), mean logarithm of the deviations.
+
+    Draws them to the scene's level, and bands to the proportions of what the regression left of each in the LR image,
+    as far as that is more than the LR image's noise.
+    """
+    left = _left_unseen(found)
+    noise = found.sensor.noise_sigma**2 * (found.subspace.basis**2).sum(axis=1)
+    informed = 1 - np.minimum(noise / left, 1)
+    beyond_noise = np.maximum(informed * left, np.finfo(float).tiny)
+    moved = informed * (0.5 * np.log(beyond_noise) - logs)
+    strength: np.ndarray = np.exp((1 - _POWER) * logs.mean() + _POWER * (moved - moved.mean()))
+    return strength
+
+
+def _left_unseen(found: Estimate) -> np.ndarray:
+    """Mean square (B,) of what the regression would leave of each band at LR pixels that it had not seen.
+
+    Its components are as large as the evidence says, and go together as what it left at those that it has seen.
+    """
+    left = found.residuals.reshape(len(found.residuals), -1)
+    products = (left @ left.T).astype(np.float64) / max(np.count_nonzero(left.any(axis=0)), 1)
+    power = np.maximum(np.diag(products), np.finfo(np.float32).tiny)
+    turned = found.subspace.basis * np.sqrt(np.maximum(found.fit.noise / power, 1))
+    unseen: np.ndarray = np.maximum(((turned @ products) * turned).sum(axis=1), np.finfo(float).tiny)
+    return unseen
 
 
 def _test(found: Estimate, images: Images) -> np.ndarray:
@@ -196,10 +210,10 @@ def _test(found: Estimate, images: Images) -> np.ndarray:
     if min(images.size) < 4 * _EDGE_LR_PX:
         return as_said
     low, guide, valid = max(
-        (_at_lr(found, images, *place) for place in _places(images, _TESTED_LR_PX)),
+        (_at_lr(found, window) for window, _ in _looked_at(images, _TESTED_LR_PX, found.scale)),
         key=lambda tested: int(tested[2].sum()),
     )
-    if not valid.any():
+    if not whole_lr_pixels(valid, _FACTOR).any():
         return as_said
     height, width = valid.shape
     footprint = gaussian_footprint(_FACTOR, sigma_px=_smaller(found))
@@ -213,8 +227,9 @@ def _test(found: Estimate, images: Images) -> np.ndarray:
     inside[:_EDGE_LR_PX], inside[-_EDGE_LR_PX:], inside[:, :_EDGE_LR_PX], inside[:, -_EDGE_LR_PX:] = (False,) * 4
     if not inside.any():
         return as_said
-    level = float(np.exp(np.log(deviation[:, inside]).mean()))
-    said = _drawn(deviation[:, inside], level) ** 2
+    deviation = deviation[:, inside]
+    strength = _strength(known, np.log(deviation).mean(axis=1))
+    said = (strength[:, None] * deviation**_POWER) ** 2
     noise = _noise(found, low[:, inside])
     ratio = np.abs(image - low)[:, inside] / np.sqrt(said + noise[:, None])
     larger = np.maximum(np.quantile(ratio, 0.9, axis=1) / SIGMAS_90, 1)
@@ -258,9 +273,8 @@ def _noise(found: Estimate, bands: np.ndarray) -> np.ndarray:
     return noise
 
 
-def _at_lr(found: Estimate, images: Images, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _at_lr(found: Estimate, window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """LR image (B, n, m), guide as the sensor sees it (G, n, m), and valid pixels (n, m); n and m even."""
-    window = images.window(rows, columns)
     low = window.lr
     guide = found.sensor.footprint.sampler(found.scale, window.guide.shape[1:])(window.guide).astype(np.float32)
     valid = np.ones(low.shape[1:], bool) if window.mask is None else whole_lr_pixels(window.mask, found.scale)
@@ -274,17 +288,31 @@ def _smaller(found: Estimate) -> tuple[float, float]:
     return rows, columns
 
 
-def _places(images: Images, side: int) -> list[tuple[Span, Span]]:
-    """LR rows and columns of windows of that side, spread evenly over a scene; others with data where they lack it."""
+def _looked_at(images: Images, side: int, scale: int) -> Iterator[tuple[Window, tuple[int, int]]]:
+    """Windows with data and their HR corners, of that side in LR pixels, spread evenly; others where these have none.
+
+    Of a scene that has none at all: without mask, as it was learnt from what its holes were filled with, too.
+    """
     spread = list(_spread(images.size, side, _PLACES))
-    if any(_has_data(images, place) for place in spread):
-        return spread
     every = _spread(images.size, side, -(-max(images.size) // side))
-    return list(islice((place for place in every if _has_data(images, place)), _PLACES**2)) or spread
+    for places, blind in ((spread, False), (every, False), (spread, True)):
+        windows = (_window(images, place, scale, blind) for place in places)
+        chosen = islice(filter(_has_data, windows), _PLACES**2)
+        first = next(chosen, None)
+        if first is not None:
+            yield first
+            yield from chosen
+            return
 
 
-def _has_data(images: Images, place: tuple[Span, Span]) -> bool:
-    mask = images.window(*place).mask
+def _window(images: Images, place: tuple[Span, Span], scale: int, blind: bool) -> tuple[Window, tuple[int, int]]:
+    rows, columns = place
+    window = images.window(rows, columns)
+    return (window._replace(mask=None) if blind else window), (rows[0] * scale, columns[0] * scale)
+
+
+def _has_data(found: tuple[Window, tuple[int, int]]) -> bool:
+    mask = found[0].mask
     return mask is None or bool(mask.any())
 
 
