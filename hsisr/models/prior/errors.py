@@ -2,9 +2,9 @@
 
 docs/your-own-scene.md tells how well that works. In short: an error is large where the regression is not
 sure of itself, where it left much at the LR pixels around, where the guide has added much detail, and where the image
-is bright. How much each counts was learnt from images whose errors are known. The scene itself says how bands differ,
-by what the regression left of each in the LR image, and whether errors are larger, by a test one scale down, where its
-LR image is the reference.
+is bright. Images with known errors taught how much each counts. Two things come from the scene itself. What the
+regression left of each band in the LR image says how the bands differ. A test one scale down, where the LR image is the
+reference, says whether the errors are larger.
 """
 
 from collections.abc import Callable, Iterator
@@ -50,8 +50,8 @@ Part = Callable[[Window, tuple[int, int]], np.ndarray]
 class Errors:
     """What tells the errors of a learnt scene's image.
 
-    strength: (B,), by which a power of the deviations as `parts` say them is multiplied. from_guide: (B,), deviation
-    that the guide's noise gives the image. without_guide: (B,), that of an image that has none of the guide's detail.
+    strength: (B,), factors for a power of the deviations that follow from `parts`. from_guide: (B,), deviation of the
+    image because of the guide's noise. without_guide: (B,), deviation of an image without the guide's detail.
     """
 
     found: Estimate
@@ -171,10 +171,10 @@ def _left_around(found: Estimate, corner: tuple[int, int], shape: tuple[int, ...
 
 
 def _strength(found: Estimate, logs: np.ndarray) -> np.ndarray:
-    """(B,), by which deviations to the power of `_POWER` are multiplied. logs: (B,), mean logarithm of the deviations.
+    """Factors (B,) for deviations to the power of `_POWER`. logs: (B,), mean logarithm of the deviations.
 
-    Draws them to the scene's level, and bands to the proportions of what the regression left of each in the LR image,
-    as far as that is more than the LR image's noise.
+    They bring the deviations closer to the scene's level. They also bring the bands closer to the proportions of what
+    the regression left of each band in the LR image, if this is more than the LR image's noise.
     """
     left = _left_unseen(found)
     noise = found.sensor.noise_sigma**2 * (found.subspace.basis**2).sum(axis=1)
@@ -186,9 +186,9 @@ def _strength(found: Estimate, logs: np.ndarray) -> np.ndarray:
 
 
 def _left_unseen(found: Estimate) -> np.ndarray:
-    """Mean square (B,) of what the regression would leave of each band at LR pixels that it had not seen.
+    """Mean square (B,) of what the regression would leave of each band at LR pixels that it has not seen.
 
-    Its components are as large as the evidence says, and go together as what it left at those that it has seen.
+    The evidence gives the size of each component. The correlations are those at the LR pixels that it has seen.
     """
     left = found.residuals.reshape(len(found.residuals), -1)
     products = (left @ left.T).astype(np.float64) / max(np.count_nonzero(left.any(axis=0)), 1)
@@ -289,9 +289,9 @@ def _smaller(found: Estimate) -> tuple[float, float]:
 
 
 def _looked_at(images: Images, side: int, scale: int) -> Iterator[tuple[Window, tuple[int, int]]]:
-    """Windows with data and their HR corners, of that side in LR pixels, spread evenly; others where these have none.
+    """Windows with data, `side` LR pixels wide, and their HR corners. They are spread evenly if such windows have data.
 
-    Of a scene that has none at all: without mask, as it was learnt from what its holes were filled with, too.
+    In a scene without any data, the windows have no mask, because the scene was learnt from its filled holes.
     """
     spread = list(_spread(images.size, side, _PLACES))
     every = _spread(images.size, side, -(-max(images.size) // side))
