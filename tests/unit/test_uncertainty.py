@@ -76,14 +76,14 @@ def test_ground_that_the_guide_lacks_teaches_nothing_and_is_less_sure(tmp_path):
     assert (np.abs(image - sharp)[:, cloud] < SIGMAS_90 * sigma[:, cloud]).mean() > 0.85
 
 
-def test_a_guide_that_has_no_ground_in_common_tells_errors_too(tmp_path):
+def test_a_guide_that_has_little_ground_in_common_tells_errors_too(tmp_path):
     lr, guide, _ = write_pair(tmp_path, holes=False)
     low, sharp = read_scene(lr), read_scene(guide)
-    lower = replace(low, stored=np.where(np.arange(low.shape[1])[:, None] < 20, -1, low.stored), nodata=-1.0)
-    rows = np.arange(sharp.shape[1])[:, None] < 20 * SCALE
-    upper = replace(sharp, stored=np.where(rows, sharp.stored, -1), nodata=-1.0)
+    lower = replace(low, stored=np.where(np.arange(low.shape[1])[:, None] < 19, -1, low.stored), nodata=-1.0)
+    rows = np.arange(sharp.shape[1])[:, None]
+    upper = replace(sharp, stored=np.where(rows < 20 * SCALE, sharp.stored, -1), nodata=-1.0)
     image, sigma = hsisr.super_resolve(lower, upper, model="prior", uncertainty=True, mask_change=True)
-    told = ~np.broadcast_to(rows, image.shape[1:])
+    told = np.broadcast_to(rows >= 19 * SCALE, image.shape[1:])
     assert (sigma[:, told] > 0).all() and np.isfinite(sigma).all()
     assert (image[:, ~told] == 0).all() and (sigma[:, ~told] == 0).all()
 
