@@ -101,13 +101,12 @@ def share_without_data(lr: Source, guide: Guide, scale: int) -> float:
 
     A stand-in for the guide counts as no data.
     """
-    plain = replace(guide, own=None)
-    seen = lacking = 0
+    seen = common = 0
     for rows, columns in lr.samples(scale):
-        known = lr.window(rows, columns, slice(0, 1))[1].repeat(scale, axis=0).repeat(scale, axis=1)
+        known, both = _pixels_with_data(lr, guide, scale, rows, columns)
         seen += int(known.sum())
-        lacking += int((known & ~plain.window(*hr_spans(rows, columns, scale))[1]).sum())
-    return lacking / max(seen, 1)
+        common += int(both.sum())
+    return (seen - common) / max(seen, 1)
 
 
 def lacks_data(lr: Source, guide: Guide, scale: int) -> np.ndarray:
@@ -122,13 +121,16 @@ def lacks_data(lr: Source, guide: Guide, scale: int) -> np.ndarray:
 
 def have_common_data(lr: Source, guide: Guide, scale: int) -> bool:
     """Whether any pixel has data in both images; reads them by strips up to the first such pixel."""
-    plain = replace(guide, own=None)
-    for rows in _strips(lr, guide, scale):
-        span = (0, lr.shape[2])
-        known = lr.window(rows, span, slice(0, 1))[1].repeat(scale, axis=0).repeat(scale, axis=1)
-        if (known & plain.window(*hr_spans(rows, span, scale))[1]).any():
-            return True
-    return False
+    columns = (0, lr.shape[2])
+    return any(_pixels_with_data(lr, guide, scale, rows, columns)[1].any() for rows in _strips(lr, guide, scale))
+
+
+def _pixels_with_data(
+    lr: Source, guide: Guide, scale: int, rows: tuple[int, int], columns: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """HR pixels of LR rows and columns with data in the LR image, and those with data in the guide itself too."""
+    known = lr.window(rows, columns, slice(0, 1))[1].repeat(scale, axis=0).repeat(scale, axis=1)
+    return known, known & replace(guide, own=None).window(*hr_spans(rows, columns, scale))[1]
 
 
 def measure(lr: Source, guide: Guide, scale: int) -> Offset | None:
