@@ -322,6 +322,24 @@ def test_aviris(tmp_path):
     assert scene.provenance["acquired"] == "2023-10-08T18:15:18" and "UTM zone 33N" in scene.crs
 
 
+def test_other_ways_in_which_aviris_says_its_place(tmp_path):
+    path = tmp_path / "ang20231029t104631_000_L2A_OE_main_RFL_ORT.nc"
+    made.aviris(path)
+    grid = (3.0, 0.0, LEFT, 0.0, -3.0, TOP)
+    with h5py.File(path, "a") as file:
+        file.move("transverse_mercator", "projection")
+    assert read_scene(path).transform == grid and "zone 33N" in read_scene(path).crs
+    assert "zone 34S" in read_scene(path, crs="EPSG:32734").crs
+    with h5py.File(path, "a") as file:
+        file.move("projection", "any")
+        del file["any"].attrs["GeoTransform"]
+        file["reflectance/reflectance"].attrs["grid_mapping"] = "any"
+    assert read_scene(path).provenance["georeference"] == "a grid mapping without a GeoTransform"
+    with h5py.File(path, "a") as file:
+        file["easting"], file["northing"] = LEFT + 1.5 + 3.0 * np.arange(COLUMNS), TOP - 1.5 - 3.0 * np.arange(ROWS)
+    assert read_scene(path).transform == grid and "zone 33N" in read_scene(path).crs
+
+
 def test_neon(tmp_path):
     path = tmp_path / "NEON_D16_ABBY_DP3_500000_5799999_reflectance.h5"
     stored = made.neon(path)

@@ -1,8 +1,9 @@
 """Reader of the reflectance of AVIRIS-3, AVIRIS-5 and AVIRIS-NG, level 2A on a grid, as netCDF (`*_RFL_ORT.nc`).
 
 `/reflectance/reflectance` is (bands, rows, columns) of float32, -9999 for no data, beside `wavelength` and `fwhm` in
-nm. The empty variable `/transverse_mercator` states the CRS and the six numbers of GDAL's `GeoTransform`. The reader of
-rasters reads the same products as ENVI files.
+nm. The empty variable `/transverse_mercator`, or the one that `grid_mapping` names, states the CRS and GDAL's
+`GeoTransform`; files without the latter have vectors `easting` and `northing`. The reader of rasters reads the same
+products as ENVI files.
 """
 
 import re
@@ -11,34 +12,35 @@ from pathlib import Path
 from typing import Any
 
 from hsisr import hdf5
-from hsisr.datasets.readers import ground, products
+from hsisr.datasets.readers import cf, ground, products
 from hsisr.datasets.readers.arrays import LazyCube, scene_name
 from hsisr.datasets.readers.damage import damage
-from hsisr.datasets.readers.hdf5 import GuardedDataset, open_for_strips
-from hsisr.errors import HsisrError
+from hsisr.datasets.readers.hdf5 import GuardedDataset, list_own, open_for_strips
 from hsisr.scene import Scene
 
-_GROUP = "reflectance"
+_GROUP, _CUBE = "reflectance", "reflectance/reflectance"
 _NODATA = -9999.0
-_GRIDS = ("transverse_mercator", "crs", "spatial_ref")
+_GRIDS = ("transverse_mercator", "projection", "crs", "spatial_ref")
 
 
 def matches(path: Path, head: bytes) -> bool:
     """True for a netCDF 4 file with the group `reflectance`, which holds the cube, its wavelengths and widths."""
-    return products.holds_hdf5(path, head, f"{_GROUP}/reflectance", f"{_GROUP}/wavelength", f"{_GROUP}/fwhm")
+    return products.holds_hdf5(path, head, _CUBE, f"{_GROUP}/wavelength", f"{_GROUP}/fwhm")
 
 
-def read(path: Path) -> Scene:
-    """Scene of the product. Raises HsisrError if its parts do not fit together."""
+def read(path: Path, crs: str | None = None) -> Scene:
+    """Scene of the product. crs: replaces the file's, such as EPSG:32734; files of southern campaigns may state a zone
+    of the north. Raises HsisrError if its parts do not fit together.
+    """
     with damage(path, "AVIRIS product"):
         file = open_for_strips(path)
-        stored = hdf5.dataset(file, f"{_GROUP}/reflectance", "f", 3)
+        stored = hdf5.dataset(file, _CUBE, "f", 3)
         group = hdf5.group(file, _GROUP)
         centres, widths = (
             products.vector_of(path, "reflectance", group, name, stored.shape[0]) for name in ("wavelength", "fwhm")
         )
         nodata = products.number_of(stored, "_FillValue", _NODATA)
-        place = _place(path, file)
+        place = _place(path, file, stored.shape, crs)
     cube = LazyCube(path, GuardedDataset(path, stored), (0, 1, 2), nodata)
     scene = Scene(cube, scene_name(path), nodata=nodata, **products.spectral(centres, widths))
     flown = re.search(r"(?:AV[35]|ang)(\d{4})(\d\d)(\d\d)t(\d\d)(\d\d)(\d\d)", path.name)
@@ -53,16 +55,10 @@ def describe(path: Path) -> dict[str, Any]:
     return products.describe(path, read)
 
 
-def _place(path: Path, file: Any) -> ground.Georeference:
-    name = next((name for name in _GRIDS if name in list(file)), None)
-    if name is None:
-        return ground.Georeference()
-    grid = hdf5.child(file, name)
-    crs, numbers = (products.text_attribute(grid, *keys) for keys in (("crs_wkt", "spatial_ref"), ("GeoTransform",)))
-    if numbers is None:
-        return ground.Georeference(unused=f"{name} without a GeoTransform")
-    try:
-        left, a, b, top, d, e = (float(word) for word in numbers.split())
-    except ValueError:
-        raise HsisrError(f"{path}: its GeoTransform must be six numbers, not {numbers!r}") from None
-    return ground.as_told(path, ground.Georeference(None, (a, b, left, d, e, top)), crs, None)
+def _place(path: Path, file: Any, shape: tuple[int, ...], crs: str | None) -> ground.Georeference:
+    """The grid. shape: of the cube, (bands, rows, columns). crs: replaces the file's."""
+    _, rows, columns = shape
+    place = cf.georeference(path, _CUBE, list_own(path, file), rows, columns, _GRIDS)
+    if place.crs is not None and place.transform is None:
+        return ground.Georeference(unused="a grid mapping without a GeoTransform")
+    return ground.as_told(path, place, crs, None)

@@ -14,14 +14,18 @@ from hsisr.errors import HsisrError
 _TOLERANCE_PX = 0.01
 
 
-def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, columns: int) -> Georeference:
+def georeference(
+    path: Path, name: str, datasets: Mapping[str, Any], rows: int, columns: int, usual: tuple[str, ...] = ()
+) -> Georeference:
     """CRS and transform that the attribute `grid_mapping` of the cube `name` leads to; empty without this attribute.
 
-    datasets: all numeric datasets, by path. The CRS is the WKT in `crs_wkt` or `spatial_ref`. The transform comes from
-    evenly spaced coordinates x and y, or longitudes and latitudes; else from GDAL's `GeoTransform`. Coordinates come
-    first, because a cut of the image keeps them right, but not the attribute.
+    datasets: all datasets, by path. usual: grid mappings to look for if the attribute is missing. The CRS is the WKT in
+    `crs_wkt` or `spatial_ref`. The transform comes from evenly spaced coordinates of the pixels' centres; else from
+    GDAL's `GeoTransform`. Coordinates come first, because a cut of the image keeps them right, but not the attribute.
     """
-    place = _find_variable(name, (text_attribute(datasets[name], "grid_mapping") or "").partition(":")[0], datasets)
+    stated = text_attribute(datasets[name], "grid_mapping")
+    names = usual if stated is None else (stated.partition(":")[0],)
+    place = next((item for key in names if (item := _find_variable(name, key, datasets)) is not None), None)
     if place is None:
         return Georeference()
     wkt, geotransform = text_attribute(place, "crs_wkt", "spatial_ref"), text_attribute(place, "GeoTransform")
@@ -44,7 +48,7 @@ def valid_pixels(name: str, datasets: Mapping[str, Any], rows: int, columns: int
     return valid
 
 
-_X, _Y = ("x", "lon", "longitude"), ("y", "lat", "latitude")
+_X, _Y = ("x", "easting", "lon", "longitude"), ("y", "northing", "lat", "latitude")
 
 
 def _find_variable(cube: str, name: str, datasets: Mapping[str, Any]) -> Any:
