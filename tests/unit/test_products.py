@@ -221,6 +221,29 @@ class TestEmit:
         lazy = open_lazily(path, ortho="true")
         assert np.array_equal(lazy.window(slice(1, 3), slice(2, 5)).stored, expected[:, 1:3, 2:5])
 
+    def test_negative_numbers_of_a_lookup_table_are_filled_pixels(self, tmp_path):
+        path, _ = made.emit(tmp_path)
+        whole = read_scene(path, ortho=True)
+        with h5py.File(path, "a") as file:
+            for name in ("glt_x", "glt_y"):
+                file[f"location/{name}"][1, 2:5] *= -1
+        assert np.array_equal(read_scene(path, ortho=True).stored, whole.stored)
+
+    @pytest.mark.parametrize("image", ["EMIT_L2A_RFL_001_20220815T042838_2222703_003.nc",
+                                       "EMIT_L2A_RFL_002_20220815T042838.nc"])  # fmt: skip
+    def test_flags_of_a_later_version_count(self, tmp_path, image):
+        path, _ = made.emit(tmp_path)
+        path = path.rename(tmp_path / image)
+        old = next(tmp_path.glob("EMIT_L2A_MASK_001_*"))
+        names = ["Cloud Flag", "Cirrus Flag", "Water Flag", "Dilated Cloud Flag", "SpecTf-Cloud Probability",
+                 "SpecTf-Cloud Flag", "SpecTf-Buffer Distance"]  # fmt: skip
+        with h5py.File(tmp_path / "EMIT_L2A_MASK_003_20220815T042838.nc", "w") as file:
+            file["mask"] = np.zeros((ROWS, COLUMNS, len(names)), np.float32)
+            file["mask"][..., 4], file["mask"][..., 6], file["mask"][3, 1, 5] = 0.2, 7, 1
+            file["sensor_band_parameters/mask_bands"] = np.array(names, dtype=h5py.string_dtype())
+        scene = read_scene(path)
+        assert old.exists() and invalid(scene) == [(2, 3), (3, 1)] and "MASK_003" in scene.provenance["quality"]
+
     def test_other_products_and_tables_are_refused(self, tmp_path):
         path, _ = made.emit(tmp_path)
         refused(path, "ortho=maybe: expected true or false", ortho="maybe")

@@ -3,9 +3,11 @@
 `/reflectance` is (downtrack, crosstrack, bands) of float32, -9999 for no data. `/sensor_band_parameters` states
 centres, widths and good bands. `/location/glt_x` and `glt_y` are the lookup table of a grid in latitude and longitude
 (attribute `geotransform`): for each grid pixel, the column and row in the sensor's image, counted from 1, and 0 for
-none. A second file, `EMIT_L2A_MASK_*`, holds flags of clouds, cirrus and the spacecraft itself.
+none. JPL's tables write negative numbers where the nearest pixel fills a gap. A second file, `EMIT_L2A_MASK_*`, often
+of a later version, holds flags of clouds, cirrus and the spacecraft itself.
 """
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ from hsisr.scene import Scene
 
 _CUBE, _BANDS = "reflectance", "sensor_band_parameters"
 _NODATA = -9999.0
-#: A pixel is masked if a flag is set whose name begins like this.
-_MASKED = ("cloud", "cirrus", "spacecraft", "dilated cloud")
+#: A pixel is masked if one of these flags is set. The case of their names differs between versions.
+_MASKED = ("cloud flag", "cirrus flag", "spacecraft flag", "dilated cloud flag", "spectf-cloud flag")
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -83,7 +85,7 @@ def _lookup(path: Path, file: Any, cube: LazyArray) -> tuple[np.ndarray, ground.
     if stored[0].shape != stored[1].shape:
         raise HsisrError(misfit)
     check_claim(path, stored[0].size * max(bands * cube.dtype.itemsize, 2 * np.dtype(np.int32).itemsize))
-    columns, rows = (part[...].astype(np.int32) for part in stored)
+    columns, rows = (_numbers_of(part) for part in stored)
     known = (rows > 0) & (columns > 0)
     if not known.any() or rows.max() > height or columns.max() > width:
         raise HsisrError(misfit)
@@ -95,18 +97,36 @@ def _lookup(path: Path, file: Any, cube: LazyArray) -> tuple[np.ndarray, ground.
     return table, ground.as_told(path, ground.Georeference(None, (a, b, left, d, e, top)), crs, None)
 
 
+def _numbers_of(table: Any) -> np.ndarray:
+    """Columns or rows of a lookup table, from 1; 0 or less for none."""
+    numbers = np.nan_to_num(table[...])
+    return np.abs(np.where(numbers == products.number_of(table, "_FillValue", 0.0), 0, numbers).astype(np.int32))
+
+
+def _find_flags(path: Path) -> Path | None:
+    """The file of flags beside this one, of the same name or the same time of acquisition; of several, the newest."""
+    moment = re.search(r"\d{8}T\d{6}", path.name)
+    found = [path.with_name(path.name.replace("_RFL_", "_MASK_"))] if "_RFL_" in path.name else []
+    if moment is not None:
+        found += path.parent.glob(f"EMIT_L2A_MASK_*_{moment[0]}*.nc")
+    return max((file for file in found if file.is_file()), key=lambda file: file.name, default=None)
+
+
 def _valid(path: Path, size: tuple[int, ...]) -> tuple[np.ndarray | None, str | None]:
     """Valid pixels by the file of flags beside this one, and the flags in words; (None, None) without such a file."""
-    beside = path.with_name(path.name.replace("_RFL_", "_MASK_"))
-    if beside == path or not beside.is_file():
+    beside = _find_flags(path)
+    if beside is None:
         return None, None
     with damage(beside, "EMIT mask"), hdf5.open_any(beside) as file:
         flags = hdf5.dataset(file, "mask", "fiu", 3)
         names = [bytes(name).decode() if isinstance(name, bytes) else str(name) for name in hdf5.dataset(
             file, f"{_BANDS}/mask_bands", "SO", 1)[...]]  # fmt: skip
-        used = [k for k, name in enumerate(names) if name.lower().startswith(_MASKED)]
+        used = [k for k, name in enumerate(names) if name.strip().lower() in _MASKED]
         if flags.shape != (*size, len(names)) or not used:
-            raise HsisrError(f"{beside}: flags of {flags.shape}, named {', '.join(names)}, do not fit {path.name}")
+            raise HsisrError(
+                f"{beside}: flags of {flags.shape}, named {', '.join(names)}, do not fit {path.name}; leave them out "
+                "with --read quality=none"
+            )
         valid = ~np.logical_or.reduce([flags[:, :, k] > 0 for k in used])
     return valid, f"no data where {beside.name} says {', '.join(names[k] for k in used)}"
 
