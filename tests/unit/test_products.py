@@ -382,6 +382,20 @@ class TestTanager:
         assert invalid(read_scene(path, quality="none")) == [(0, 0)]
         assert scene.provenance["acquired"] == "2025-06-01T12:00:00"
 
+    def test_its_grid_without_a_code_or_size(self, tmp_path):
+        path = tmp_path / "20250601_120000_00_4001_ortho_sr_hdf5.h5"
+        made.tanager(path)
+        with h5py.File(path, "a") as file:
+            del file["HDFEOS/GRIDS/HYP"].attrs["epsg_code"]
+        assert read_scene(path).provenance["georeference"] == "a grid that StructMetadata.0 does not describe"
+        for zone, named in (("33", "zone 33N"), ("-33", "zone 33S")):
+            with h5py.File(path, "a") as file:
+                text = file["HDFEOS INFORMATION/StructMetadata.0"][()].decode()
+                del file["HDFEOS INFORMATION/StructMetadata.0"]
+                text = re.sub(r"\t(XDim|YDim|ZoneCode)=.*\n", "", text).replace("END\n", f"\tZoneCode={zone}\nEND\n")
+                file["HDFEOS INFORMATION/StructMetadata.0"] = np.bytes_(text)
+            assert read_scene(path).transform == GRID and named in read_scene(path).crs
+
     def test_of_the_sensor_with_an_affine_place(self, tmp_path):
         made.tanager(tmp_path / "a.h5", kind="SWATHS")
         scene = read_scene(tmp_path / "a.h5")

@@ -2,7 +2,8 @@
 
 `/HDFEOS/GRIDS/HYP` (or `SWATHS/HYP`) `/Data Fields/surface_reflectance` is (bands, rows, columns) of float32 with
 `wavelengths`, `fwhm` and `good_wavelengths` as attributes. Beside it are `nodata_pixels`, `beta_cloud_mask` and
-`beta_cirrus_mask`, 1 where present. `StructMetadata.0` states the grid, `epsg_code` of the group its CRS.
+`beta_cirrus_mask`, 1 where present. `StructMetadata.0` states the grid; `epsg_code` of the group, or else its
+`ZoneCode`, the CRS.
 """
 
 import re
@@ -58,7 +59,7 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
         if any(layer.shape != stored.shape[1:] for layer in layers):
             raise HsisrError(f"{path}: its masks are of another size than surface_reflectance, {stored.shape[1:]}")
         planes = [layer[...] != 0 for layer in layers]
-        place = _grid(path, file, top) if top == _GRID else _places(file, top)
+        place = _grid(path, file, stored.shape) if top == _GRID else _places(file, top)
         place = ground.as_told(path, place, None, georeference)
     cube = LazyCube(path, GuardedDataset(path, stored), (0, 1, 2), nodata)
     scene = Scene(
@@ -79,18 +80,22 @@ def describe(path: Path) -> dict[str, Any]:
     return products.describe(path, read)
 
 
-def _grid(path: Path, file: Any, top: str) -> ground.Georeference:
-    """The grid, from the outer corners in `StructMetadata.0`."""
+def _grid(path: Path, file: Any, shape: tuple[int, ...]) -> ground.Georeference:
+    """The grid, from the outer corners in `StructMetadata.0`. shape: of the cube, (bands, rows, columns)."""
     text = hdf5.read_text(file, "HDFEOS INFORMATION/StructMetadata.0")
-    size, corners = ([re.search(rf"{key}=\(?([^)\s]+)", text) for key in keys] for keys in (
-        ("XDim", "YDim"), ("UpperLeftPointMtrs", "LowerRightMtrs")))  # fmt: skip
-    if not all(size) or not all(corners):
+    corners = [re.search(rf"{key}=\(([^)]+)", text) for key in ("UpperLeftPointMtrs", "LowerRightMtrs")]
+    epsg = int(products.number_of(hdf5.group(file, _GRID), "epsg_code", 0)) or _epsg_of_zone(text)
+    if not all(corners) or epsg is None:
         return ground.Georeference(unused="a grid that StructMetadata.0 does not describe")
-    columns, rows = (int(match[1]) for match in size if match)
     (left, upper), (right, lower) = ([float(x) for x in match[1].split(",")] for match in corners if match)
-    epsg = int(products.number_of(hdf5.group(file, top), "epsg_code"))
-    transform = ((right - left) / columns, 0.0, left, 0.0, (lower - upper) / rows, upper)
+    transform = ((right - left) / shape[2], 0.0, left, 0.0, (lower - upper) / shape[1], upper)
     return ground.as_told(path, ground.Georeference(None, transform), f"EPSG:{epsg}", None)
+
+
+def _epsg_of_zone(text: str) -> int | None:
+    """EPSG's code of the UTM zone in `StructMetadata.0`, WGS 84; a zone below 0 lies in the south. None without one."""
+    zone = re.search(r"ZoneCode=(-?)(\d+)", text)
+    return None if zone is None else (32700 if zone[1] else 32600) + int(zone[2])
 
 
 def _places(file: Any, top: str) -> ground.Georeference:
