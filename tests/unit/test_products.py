@@ -163,6 +163,19 @@ class TestEnmap:
         assert invalid(scene) == [(2, 2), (ROWS - 1, COLUMNS - 1)]
         assert scene.stored[0, 1, 1] == -32768 and scene.stored[1, 1, 1] == stored[2, 1, 1]
 
+    @pytest.mark.parametrize(("ending", "driver"), [("JP2", "JP2OpenJPEG"), ("BIL", "ENVI"), ("GEOTIFF", "GTiff")])
+    def test_images_and_layers_of_any_format_that_dlr_offers(self, tmp_path, ending, driver):
+        folder, stored = made.enmap(tmp_path)
+        next(folder.glob("*SPECTRAL*")).unlink()
+        cloud = np.zeros((1, ROWS, COLUMNS), np.uint8)
+        cloud[0, 1, 1] = 1
+        for name, planes in (("SPECTRAL_IMAGE", stored), ("QL_QUALITY_CLOUD", cloud)):
+            made.tiff(folder / f"{folder.name}-{name}.{ending}", planes, driver=driver)
+        for path in (folder, *folder.glob("*SPECTRAL*." + ending)):
+            scene = read_scene(path)
+            assert np.array_equal(scene.stored, stored[[0, 2, 1, 3]]) and scene.transform == GRID
+            assert invalid(scene) == [(1, 1), (ROWS - 1, COLUMNS - 1)]
+
     def test_a_mask_for_each_detector_counts_for_all_bands(self, tmp_path):
         folder, _ = made.enmap(tmp_path)
         for detector, place in (("VNIR", (1, 1)), ("SWIR", (2, 2))):

@@ -1,8 +1,9 @@
 """Reader of EnMAP's reflectance, level 2A: a folder, or its zip archive, as DLR delivers it.
 
-`*-SPECTRAL_IMAGE.TIF` holds int16 with -32768 for no data. `*-METADATA.XML` states centre, width, gain and offset of
-each band (value = stored gain + offset). Quality layers: cloud and cloud shadow (1 where present), cirrus (2 medium,
-3 thick), classes (3 background). Pixel masks have a layer for each band, above 0 where a sample is defect.
+`*-SPECTRAL_IMAGE.TIF` (or .BSQ, .BIL, .BIP, .JP2) holds int16 with -32768 for no data. `*-METADATA.XML` states centre,
+width, gain and offset of each band (value = stored gain + offset). Quality layers: cloud and cloud shadow (1 where
+present), cirrus (2 medium, 3 thick), classes (3 background). Pixel masks have a layer for each band, above 0 where a
+sample is defect.
 """
 
 import re
@@ -19,9 +20,11 @@ from hsisr.errors import HsisrError
 from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
-_FILE = re.compile(r"(ENMAP\d*-.*-)(METADATA\.XML|SPECTRAL_IMAGE(?:_COG)?\.(?:TIFF?|BSQ|BIL|BIP))", re.IGNORECASE)
+#: Endings of images and quality layers in the formats that DLR offers.
+_ENDING = r"(?:_COG)?\.(?:TIFF?|GEOTIFF|BSQ|BIL|BIP|JP2)"
+_FILE = re.compile(rf"(ENMAP\d*-.*-)(METADATA\.XML|SPECTRAL_IMAGE{_ENDING})", re.IGNORECASE)
 _METADATA = r"ENMAP\d*-.*-METADATA\.XML"
-_IMAGE = r".*-SPECTRAL_IMAGE(?:_COG)?\.(?:TIFF?|BSQ|BIL|BIP)"
+_IMAGE = rf".*-SPECTRAL_IMAGE{_ENDING}"
 _NODATA = -32768.0
 #: Quality layer -> smallest and largest number of masked pixels.
 _MASKED = {
@@ -104,7 +107,7 @@ def _mask(package: Package, size: tuple[int, int]) -> tuple[np.ndarray, list[str
     """Valid pixels by the layers of clouds and classes, and the names of these layers."""
     valid, used = np.ones(size, bool), []
     for layer, (least, most) in _MASKED.items():
-        name = package.first(rf".*-QL_QUALITY_{layer}(?:_COG)?\.TIFF?")
+        name = package.first(rf".*-QL_QUALITY_{layer}{_ENDING}")
         if name is not None:
             plane = products.layer(package, name, size)
             valid &= (plane < least) | (plane > most)
@@ -114,7 +117,7 @@ def _mask(package: Package, size: tuple[int, int]) -> tuple[np.ndarray, list[str
 
 def _screen(package: Package, scene: Scene) -> tuple[Scene, list[str]]:
     """The scene without the samples flagged by pixel masks, and the masks: one for all bands, or one a detector."""
-    names = package.find(r".*-QL_PIXELMASK(?:_VNIR|_SWIR)?(?:_COG)?\.TIFF?")
+    names = package.find(rf".*-QL_PIXELMASK(?:_VNIR|_SWIR)?{_ENDING}")
     names.sort(key=lambda name: "SWIR" in name.upper())
     masks = [products.raster(package, name) for name in names]
     planes = sum(mask.shape[0] for mask in masks)

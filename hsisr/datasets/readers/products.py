@@ -27,7 +27,8 @@ from hsisr.limits import BANDS, check
 from hsisr.scene import Scene
 
 #: Endings of a product's images -> GDAL's name of the format.
-_DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
+_DRIVERS = dict.fromkeys((".tif", ".tiff", ".geotiff"), "GTiff")
+_DRIVERS |= {".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
 #: Fields of a Scene that hold one entry for each band.
 _SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
 #: The affine transform of a geolocation grid is fitted to this many points along each side.
