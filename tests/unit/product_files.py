@@ -272,7 +272,8 @@ def hyperion(folder: Path, ground: Ground | None = None) -> tuple[Path, dict[int
     for band, plane in stored.items():
         tiff(folder / f"{name}_1T" / f"{name}_B{band:03d}_L1T.TIF", plane[None])
     (folder / f"{name}_1T" / f"{name}_MTL_L1T.TXT").write_text(
-        "GROUP = L1_METADATA_FILE\n  GROUP = PRODUCT_METADATA\n    ACQUISITION_DATE = 2009-05-04\n  END_GROUP = X\n"
+        "GROUP = L1_METADATA_FILE\n  GROUP = PRODUCT_METADATA\n    ACQUISITION_DATE = 2009-05-04\n"
+        "    START_TIME = 2009 124 10:03:56\n  END_GROUP = X\n"
         "  GROUP = RADIANCE_SCALING\n    SCALING_FACTOR_VNIR = 40.000000\n    SCALING_FACTOR_SWIR = 80.000000\nEND\n"
     )
     return folder / f"{name}_1T", stored

@@ -334,7 +334,8 @@ def test_hyperion(tmp_path):
         np.testing.assert_allclose(scene.cube[k], stored[band] / (40 if band <= 70 else 80), rtol=1e-6)
     assert scene.bad_bands.tolist() == [False, False, False, True, False] and scene.mask is None
     np.testing.assert_allclose(scene.wavelengths_nm, [548.92, 925.41, 942.73, 1057.68, 2153.34], atol=0.12)
-    assert scene.provenance["acquired"] == "2009-05-04"
+    np.testing.assert_allclose(scene.fwhm_nm, [11.0245, 11.2754, 11.0457, 11.2754, 10.6834], atol=0.1)
+    assert scene.provenance["acquired"] == "2009-05-04T10:03:56"
 
 
 def test_around_the_swath_of_hyperion_there_is_no_data(tmp_path):

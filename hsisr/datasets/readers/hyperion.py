@@ -2,8 +2,8 @@
 
 Files are named `EO1H..._B008_L1T.TIF`. There are 242 bands; USGS calibrates 8 to 57 and 77 to 224. The text file
 `*_MTL_L1T.TXT` states the divisor from stored numbers to W / (m2 sr um): 40 in bands 1 to 70, 80 in the others.
-Centres agree with USGS's table to within 0.1 nm; the width is nominal. The swath lies askew in its image. Around it,
-all bands hold 0, but the files do not declare this as nodata value.
+Centres and widths agree with USGS's table to within 0.1 nm. The swath lies askew in its image. Around it, all bands
+hold 0, but the files do not declare this as nodata value.
 """
 
 import re
@@ -23,7 +23,11 @@ from hsisr.scene import Scene
 _BAND = re.compile(r"(?:.*/)?EO1H[^/]*_B(\d{3})_L1\w+\.TIFF?", re.IGNORECASE)
 _VNIR_BANDS = 70
 _CENTRES_NM = np.concatenate([np.linspace(355.59, 1057.68, _VNIR_BANDS), np.linspace(851.92, 2577.08, 172)])
-_WIDTH_NM = 10.9
+#: Band -> width in nm where USGS's table bends; between these bands the width is nearly linear.
+_WIDTHS_NM = {
+    13: 11.39, 19: 11.11, 26: 10.47, 31: 10.29, 40: 10.72, 48: 11.29, 70: 11.28, 71: 11.05, 92: 11.03, 117: 10.68,
+    127: 10.82, 148: 11.49, 156: 11.57, 164: 11.46, 180: 10.97, 190: 10.89, 212: 10.42, 216: 10.41,
+}  # fmt: skip
 _CALIBRATED = (*range(8, 58), *range(77, 225))
 
 
@@ -48,7 +52,8 @@ def read(path: Path) -> Scene:
     one_band = [replace(band, nodata=0.0 if band.nodata is None else band.nodata) for band in one_band]
     scene = stack(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
     good = np.isin(numbers, _CALIBRATED)
-    spectral = products.spectral(_CENTRES_NM[numbers - 1], np.full(len(numbers), _WIDTH_NM), good)
+    widths = np.interp(numbers, list(_WIDTHS_NM), list(_WIDTHS_NM.values()))
+    spectral = products.spectral(_CENTRES_NM[numbers - 1], widths, good)
     text = package.first(r".*_MTL_L1\w+\.TXT")
     stated = {} if text is None else parameters(package.text(text))
     factors = [stated.get(f"SCALING_FACTOR_{name}") for name in ("VNIR", "SWIR")]
@@ -59,12 +64,18 @@ def read(path: Path) -> Scene:
     else:
         notice(f"{path}: has no file _MTL_L1T.TXT with its scaling factors; stored numbers stay as they are")
     scene = replace(scene, **spectral)
-    return products.finish(path, products.in_order(scene), "Hyperion L1T", stated.get("ACQUISITION_DATE"))
+    return products.finish(path, products.in_order(scene), "Hyperion L1T", _time(stated))
 
 
 def describe(path: Path) -> dict[str, Any]:
     """What the product states about itself, and what hsisr makes of it."""
     return products.describe(path, read)
+
+
+def _time(stated: dict[str, str]) -> str | None:
+    """Date and, if stated, time of the first line: `START_TIME` is a year, a day of the year and a time."""
+    date, words = stated.get("ACQUISITION_DATE"), stated.get("START_TIME", "").split()
+    return date if date is None or len(words) != 3 else f"{date}T{words[2]}"
 
 
 def _bands(package: Package) -> dict[int, str]:
