@@ -312,6 +312,16 @@ class TestSentinel2:
         assert scene.scale == 1e-4 and scene.offset == 0 and np.array_equal(scene.stored[0], stored["B02"])
         assert "of processing baseline 04.00, but its description states no BOA_ADD_OFFSET" in capsys.readouterr().err
 
+    def test_images_may_be_geotiffs(self, tmp_path):
+        safe, stored = made.sentinel2(tmp_path)
+        for file in safe.rglob("*.jp2"):
+            with rasterio.open(file) as image:
+                made.tiff(file.with_suffix(".tif"), image.read(), image.res[0])
+            file.unlink()
+        scene = read_scene(safe)
+        np.testing.assert_allclose(scene.cube[1, 5], (stored["B03"][5].astype(float) - 1002) / 10_000, atol=1e-7)
+        assert len(invalid(scene)) == 20 and scene.wavelengths_nm.tolist() == [492.1, 559.8, 664.6, 832.8]
+
     def test_level_1c_is_refused(self, tmp_path):
         refused(made.sentinel2(tmp_path, level="1C")[0], "of another level .MTD_MSIL1C.xml.; expected level 2A")
 

@@ -1,8 +1,8 @@
 """Reader of Sentinel-2's reflectance, level 2A: the folder `.SAFE`, or its zip archive, as a guide or as an image.
 
-Bands are `.jp2` files of uint16, 0 for no data, in the folders R10m, R20m and R60m. Value = (stored + offset) /
-quantification. `MTD_MSIL2A.xml` states `BOA_QUANTIFICATION_VALUE` and, since processing baseline 04.00,
-`BOA_ADD_OFFSET`. The scene classification (SCL) shows where clouds are.
+Bands are `.jp2` files of uint16, of some services `.tif`, 0 for no data, in the folders R10m, R20m and R60m. Value =
+(stored + offset) / quantification. `MTD_MSIL2A.xml` states `BOA_QUANTIFICATION_VALUE` and, since processing baseline
+04.00, `BOA_ADD_OFFSET`. The scene classification (SCL) shows where clouds are.
 """
 
 import re
@@ -30,6 +30,8 @@ _BANDS = {
 #: Masked classes of SCL: no data, defect, cloud shadow, cloud of medium and of high probability, thin cirrus.
 _MASKED = (0, 1, 3, 8, 9, 10)
 _QUANTIFICATION = 10_000.0
+#: Endings of images: ESA's, and those of services that deliver the product as GeoTIFF.
+_ENDING = r"\.(?:jp2|tiff?)"
 #: From this processing baseline on, descriptions state an offset.
 _WITH_OFFSET = 4.0
 
@@ -65,7 +67,7 @@ def read(path: Path, resolution: int = 10, bands: str | None = None, quality: st
         path, scene, np.full(len(names), scale), np.array([scale * offsets.get(band, 0.0) for band in names])
     )
     coarse = max(resolution, 20)
-    classes = package.first(rf"R{coarse}m/[^/]*_SCL_{coarse}m\.jp2")
+    classes = package.first(rf"R{coarse}m/[^/]*_SCL_{coarse}m{_ENDING}")
     mask = None
     if screen and classes is not None:
         mask = ~np.isin(products.layer(package, classes, scene.shape[1:]), _MASKED)
@@ -90,8 +92,8 @@ def _choose_files(path: Path, package: Package, resolution: int, bands: str | No
     """Band -> file, of one resolution."""
     if resolution not in (10, 20, 60):
         raise HsisrError(f"{path}: resolution={resolution}: Sentinel-2 has bands of 10, 20 and 60 m")
-    found = package.find(rf"R{resolution}m/[^/]*_B\w\w_{resolution}m\.jp2")
-    names = {name[-len(f"_{resolution}m.jp2") - 3 : -len(f"_{resolution}m.jp2")].upper(): name for name in found}
+    found = package.find(rf"R{resolution}m/[^/]*_B\w\w_{resolution}m{_ENDING}")
+    names = {name.rpartition("/")[2].split("_")[-2].upper(): name for name in found}
     if len(names) != len(found):
         raise HsisrError(
             f"{path}: holds {len(found)} files of {len(names)} bands of {resolution} m; expected one granule"
