@@ -388,12 +388,13 @@ def test_other_ways_in_which_aviris_says_its_place(tmp_path):
 
 
 def test_neon(tmp_path):
-    path = tmp_path / "NEON_D16_ABBY_DP3_500000_5799999_reflectance.h5"
+    path = tmp_path / "NEON_D16_ABBY_DP1_20190825_145110_reflectance.h5"
     stored = made.neon(path)
     scene = read_scene(path)
     assert np.array_equal(scene.stored, stored) and scene.scale == 1e-4
     assert scene.bad_bands.tolist() == [False, False, True, False] and invalid(scene) == [(1, 1)]
     assert scene.transform == (1.0, 0.0, LEFT, 0.0, -1.0, TOP) and "UTM zone 33N" in scene.crs
+    assert scene.provenance["acquired"] == "2019-08-25T14:51:10"
 
 
 class TestTanager:

@@ -5,6 +5,7 @@
 and `EPSG Code`. Bands in the windows `Band_Window_*_Nanometers`, where the air absorbs, are bad.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ def read(path: Path) -> Scene:
         cube, scene_name(path), scale=1 / factor, nodata=nodata, crs=place.crs, transform=place.transform,
         **products.spectral(centres, widths, good),
     )  # fmt: skip
-    return products.finish(path, products.in_order(scene), "NEON reflectance", georeference=place.unused)
+    flown = re.search(r"_DP1_(\d{4})(\d\d)(\d\d)_(\d\d)(\d\d)(\d\d)_", path.name)  # of one line, not of a mosaic
+    return products.finish(
+        path, products.in_order(scene), "NEON reflectance", products.time_of(flown), georeference=place.unused
+    )
 
 
 def describe(path: Path) -> dict[str, Any]:
