@@ -106,6 +106,10 @@ class TestPrisma:
         app(words, standalone_mode=False)
         assert read_scene("out.tif").shape == (7, 6 * ROWS, 6 * COLUMNS)
 
+    def test_its_folder_says_which_file_to_name(self, tmp_path):
+        made.prisma(tmp_path / self.FILE)
+        refused(tmp_path, f"it holds {self.FILE}, name the file that is meant")
+
     def test_other_levels_are_refused(self, tmp_path):
         made.prisma(tmp_path / "PRS_L1.he5", level="L1")
         refused(tmp_path / "PRS_L1.he5", "a PRISMA product of level 1; expected reflectance, level 2C or 2D")

@@ -148,7 +148,8 @@ def _describe_folder(folder: Path) -> str:
     """The content of an unknown folder, for a message."""
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()][:_MOST_LISTED]
     what = "content not recognised (a folder without numbered images)"
-    scenes = [file for file in files if file.suffix.lower() in (".tif", ".tiff", ".hdr", ".mat", ".npy", ".h5", ".nc")]
+    endings = (".tif", ".tiff", ".hdr", ".mat", ".npy", ".h5", ".he5", ".nc")
+    scenes = [file for file in files if file.suffix.lower() in endings]
     if scenes:
         return f"{what}; it holds {scenes[0].relative_to(folder)}, name the file that is meant"
     return what
