@@ -32,7 +32,7 @@ STEP = re.compile(r"^    (hsisr [^\n]*)\n(?:\n```text\n(.*?)^```\n)?", re.MULTIL
 #: The address of the page that stands for a server of images.
 ADDRESS = "https://example.com"
 #: Lines that depend on the machine: free memory, time.
-_OF_MACHINE = re.compile(r"^(memory: .*|.* of disk while it works)\n", re.MULTILINE)
+_OF_MACHINE = re.compile(r"^(memory: .*|.* of disk while it works|.* learns the scene, .*)\n", re.MULTILINE)
 _PRISMA_VNIR_NM = (*range(970, 400, -40), 0)
 _PRISMA_SWIR_NM = tuple(range(2490, 930, -50))
 _ENMAP_NM = (450, 550, 660, 740, 860, 905, 902, 980, 1250, 1400, 1650, 2200)
