@@ -280,6 +280,23 @@ class TestHdf5:
                 file["rho"].dims[axis].attach_scale(file[name])
         assert np.array_equal(read_scene(tmp_path / "a.nc").stored[...], CUBE)
 
+    @pytest.mark.parametrize(("mapping", "stated"), [("spatial_ref", None), ("utm", "utm"), ("utm", None)])
+    def test_a_grid_mapping_may_be_a_text_and_unstated(self, tmp_path, mapping, stated):
+        with h5py.File(tmp_path / "a.nc", "w") as file:
+            for name, numbers in (("bands", np.arange(6)), ("y", 90 - 30.0 * np.arange(9)), ("x", 30.0 * np.arange(7))):
+                file[name] = numbers
+                file[name].make_scale(name)
+            file["rho"], file[mapping] = CUBE, np.bytes_("")
+            file[mapping].attrs["crs_wkt"] = rasterio.CRS.from_epsg(32633).to_wkt()
+            for axis, name in enumerate(("bands", "y", "x")):
+                file["rho"].dims[axis].attach_scale(file[name])
+            file["rho"].attrs.update({} if stated is None else {"grid_mapping": stated})
+        scene = read_scene(tmp_path / "a.nc")
+        if (mapping, stated) == ("utm", None):
+            assert scene.crs is None and scene.transform is None
+        else:
+            assert "zone 33N" in scene.crs and scene.transform == (30, 0, -15, 0, -30, 105)
+
     def test_a_vendors_word_that_is_no_number_is_left_out_with_a_line(self, tmp_path, capsys):
         scene = read_scene(write_hdf5(tmp_path / "a.h5", attributes={"Scale": "linear", "gain": CENTRES}), axes="BHW")
         assert (scene.scale, scene.offset) == (1, 0)

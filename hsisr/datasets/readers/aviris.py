@@ -20,7 +20,6 @@ from hsisr.scene import Scene
 
 _GROUP, _CUBE = "reflectance", "reflectance/reflectance"
 _NODATA = -9999.0
-_GRIDS = ("transverse_mercator", "projection", "crs", "spatial_ref")
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -58,7 +57,7 @@ def describe(path: Path) -> dict[str, Any]:
 def _place(path: Path, file: Any, shape: tuple[int, ...], crs: str | None) -> ground.Georeference:
     """The grid. shape: of the cube, (bands, rows, columns). crs: replaces the file's."""
     _, rows, columns = shape
-    place = cf.georeference(path, _CUBE, list_own(path, file), rows, columns, _GRIDS)
+    place = cf.georeference(path, _CUBE, list_own(path, file), rows, columns)
     if place.crs is not None and place.transform is None:
         return ground.Georeference(unused="a grid mapping without a GeoTransform")
     return ground.as_told(path, place, crs, None)

@@ -10,21 +10,22 @@ from hsisr.datasets.readers.ground import Georeference
 from hsisr.datasets.readers.products import text_attribute
 from hsisr.errors import HsisrError
 
+#: Usual names of grid mappings: of rioxarray, GDAL, JPL and hytools.
+_MAPPINGS = ("spatial_ref", "crs", "transverse_mercator", "projection")
 #: Largest distance of a coordinate from the evenly spaced one, in pixels.
 _TOLERANCE_PX = 0.01
 
 
-def georeference(
-    path: Path, name: str, datasets: Mapping[str, Any], rows: int, columns: int, usual: tuple[str, ...] = ()
-) -> Georeference:
-    """CRS and transform that the attribute `grid_mapping` of the cube `name` leads to; empty without this attribute.
+def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, columns: int) -> Georeference:
+    """CRS and transform by the grid mapping of the cube `name`; empty without one.
 
-    datasets: all datasets, by path. usual: grid mappings to look for if the attribute is missing. The CRS is the WKT in
-    `crs_wkt` or `spatial_ref`. The transform comes from evenly spaced coordinates of the pixels' centres; else from
-    GDAL's `GeoTransform`. Coordinates come first, because a cut of the image keeps them right, but not the attribute.
+    datasets: all datasets, by path. The attribute `grid_mapping` names the mapping; files whose writer lost it keep the
+    mapping under a usual name. The CRS is the WKT in `crs_wkt` or `spatial_ref`. The transform comes from evenly spaced
+    coordinates of the pixels' centres; else from GDAL's `GeoTransform`. Coordinates come first, because a cut of the
+    image keeps them right, but not the attribute.
     """
     stated = text_attribute(datasets[name], "grid_mapping")
-    names = usual if stated is None else (stated.partition(":")[0],)
+    names = _MAPPINGS if stated is None else (stated.partition(":")[0],)
     place = next((item for key in names if (item := _find_variable(name, key, datasets)) is not None), None)
     if place is None:
         return Georeference()
@@ -62,7 +63,7 @@ def _coordinates(
 ) -> tuple[float, float] | None:
     """Step of evenly spaced coordinates, and outer edge of the first pixel; None without such coordinates."""
     found = next((item for key in names if (item := _find_variable(cube, key, datasets)) is not None), None)
-    if found is None or found.shape != (size,) or size < 2:
+    if found is None or found.shape != (size,) or size < 2 or found.dtype.kind not in "uif":
         return None
     places = np.asarray(found[...], float)
     step = (places[-1] - places[0]) / (size - 1)

@@ -60,7 +60,7 @@ def read(
     facts |= {"scale": stated.scale, "offset": stated.offset}
     size = tuple(datasets[name].shape[axis] for axis in order[1:])
     with damage(path, "HDF5 file"):
-        place = cf.georeference(path, name, datasets, *size)
+        place = cf.georeference(path, name, list_own(path, datasets[name].file), *size)  # a mapping may be a text
         facts |= {"crs": place.crs, "transform": place.transform, "mask": cf.valid_pixels(name, datasets, *size)}
     return build(path, GuardedDataset(path, datasets[name], stated.dtype), order, nodata, marks, **facts)
 
