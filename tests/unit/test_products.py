@@ -195,6 +195,10 @@ class TestEnmap:
 
     def test_other_variants_are_refused_in_a_line(self, tmp_path):
         refused(made.enmap(tmp_path / "a", level="L1C")[0], "an EnMAP product of level 1C; expected level 2A")
+        folder, _ = made.enmap(tmp_path / "f", level="L1B")
+        image = next(folder.glob("*SPECTRAL*"))  # its grid of latitudes and longitudes is only rough
+        image = image.rename(image.with_name(image.name.replace("_IMAGE", "_IMAGE_VNIR")))
+        refused(image, "an EnMAP product of level 1B; expected level 2A")
         refused(made.enmap(tmp_path / "b", described=3)[0], "METADATA.XML: describes 3 bands, the image has 4")
         folder, _ = made.enmap(tmp_path / "c")
         next(folder.glob("*SPECTRAL*")).unlink()
@@ -338,6 +342,18 @@ def test_landsat(tmp_path):
         assert scene.wavelengths_nm.tolist() == [443.0, 482.0, 561.4, 654.6]
         assert invalid(scene) == [(0, 0), (0, 1), (0, 2), (0, 3)]
         assert scene.provenance["acquired"] == "2022-07-24T10:03:12.3Z"
+
+
+@pytest.mark.parametrize(("start", "centres", "satellites"), [
+    ("LE07", [483, 560, 662, 1648], "7"), ("LT05", [485, 569, 660, 1676], "4/5")])  # fmt: skip
+def test_landsat_of_earlier_satellites(tmp_path, start, centres, satellites):
+    folder, stored = made.landsat(tmp_path)
+    for file in list(folder.iterdir()):
+        file.rename(folder / file.name.replace("LC08", start).replace("SR_B4", "SR_B5").replace("ST_B10", "ST_B6"))
+    scene = read_scene(folder)
+    assert np.array_equal(scene.stored, stored) and (scene.scale, scene.offset) == (2.75e-5, -0.2)
+    assert scene.wavelengths_nm.tolist() == centres and len(invalid(scene)) == 4
+    assert scene.provenance["product"] == f"Landsat {satellites} L2"
 
 
 def test_hyperion(tmp_path):

@@ -22,7 +22,7 @@ from hsisr.scene import Scene
 
 #: Endings of images and quality layers in the formats that DLR offers.
 _ENDING = r"(?:_COG)?\.(?:TIFF?|GEOTIFF|BSQ|BIL|BIP|JP2)"
-_FILE = re.compile(rf"(ENMAP\d*-.*-)(METADATA\.XML|SPECTRAL_IMAGE{_ENDING})", re.IGNORECASE)
+_FILE = re.compile(rf"(ENMAP\d*-.*-)(METADATA\.XML|SPECTRAL_IMAGE(?:_VNIR|_SWIR)?{_ENDING})", re.IGNORECASE)
 _METADATA = r"ENMAP\d*-.*-METADATA\.XML"
 _IMAGE = rf".*-SPECTRAL_IMAGE{_ENDING}"
 _NODATA = -32768.0

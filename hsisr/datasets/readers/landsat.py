@@ -1,8 +1,8 @@
-"""Reader of the surface reflectance of Landsat 8 and 9, Collection 2 level 2: a folder of GeoTIFFs, or its archive.
+"""Reader of the surface reflectance of Landsat 4 to 9, Collection 2 level 2: a folder of GeoTIFFs, or its archive.
 
-Bands are `*_SR_B1.TIF` to `_SR_B7.TIF` of uint16, 0 for no data. `*_MTL.txt` states scale and offset. `*_QA_PIXEL.TIF`
-holds bits: 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow, 6 clear (neither 1 nor 3). Thermal and aerosol
-layers are left out.
+Bands are `*_SR_B1.TIF` to `_SR_B7.TIF` of uint16, 0 for no data; Landsat 4 to 7 have no `_SR_B6`. `*_MTL.txt` states
+scale and offset. `*_QA_PIXEL.TIF` holds bits: 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow, 6 clear
+(neither 1 nor 3). Thermal and aerosol layers are left out.
 """
 
 import re
@@ -19,10 +19,15 @@ from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
-_BAND = re.compile(r"(?:.*/)?(L[CO]0[89]_[^/]*)_SR_B([1-7])\.TIFF?", re.IGNORECASE)
-#: Centre and width of the bands 1 to 7 of OLI in nm (Barsi et al., Remote Sensing 2014).
-_CENTRES_NM = (443.0, 482.0, 561.4, 654.6, 864.7, 1608.9, 2200.7)
-_WIDTHS_NM = (16.0, 60.0, 57.3, 37.5, 28.2, 84.7, 186.7)
+_BAND = re.compile(r"(?:.*/)?((?:L[CO]0[89]|LE07|LT0[45])_[^/]*)_SR_B([1-7])\.TIFF?", re.IGNORECASE)
+#: Band -> centre and width in nm: OLI (Barsi et al., Remote Sensing 2014); ETM+, and TM of Landsat 5, which stands for
+#: that of Landsat 4 (Chander et al., Remote Sensing of Environment 2009).
+_OLI = {1: (443.0, 16.0), 2: (482.0, 60.0), 3: (561.4, 57.3), 4: (654.6, 37.5), 5: (864.7, 28.2), 6: (1608.9, 84.7),
+        7: (2200.7, 186.7)}  # fmt: skip
+_ETM = {1: (483.0, 62.0), 2: (560.0, 82.0), 3: (662.0, 61.0), 4: (835.0, 126.0), 5: (1648.0, 201.0), 7: (2206.0, 281.0)}
+_TM = {1: (485.0, 66.0), 2: (569.0, 81.0), 3: (660.0, 67.0), 4: (840.0, 128.0), 5: (1676.0, 217.0), 7: (2223.0, 252.0)}
+#: Beginning of a product's name -> its bands, and the satellites in words.
+_SENSORS = {"LC": (_OLI, "8/9"), "LO": (_OLI, "8/9"), "LE": (_ETM, "7"), "LT": (_TM, "4/5")}
 _FILL, _DILATED, _CIRRUS, _CLOUD, _SHADOW, _CLEAR = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 6
 _GROUP = "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"
 
@@ -48,8 +53,9 @@ def read(path: Path, quality: str = "mask") -> Scene:
     one_band = [products.raster(package, files[number]) for number in numbers]
     one_band = [replace(scene, nodata=0.0) for scene in one_band]
     scene = stack(one_band, [str(package.place(files[number])) for number in numbers], one_band[0].name)
-    indices = [number - 1 for number in numbers]
-    scene = replace(scene, **products.spectral([_CENTRES_NM[k] for k in indices], [_WIDTHS_NM[k] for k in indices]))
+    bands, satellites = _sensor(files[numbers[0]].rpartition("/")[2])
+    centres, widths = zip(*(bands[number] for number in numbers), strict=True)
+    scene = replace(scene, **products.spectral(centres, widths))
     text = package.first(r".*_MTL\.txt")
     acquired = None
     if text is None:
@@ -61,7 +67,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
         acquired = "T".join(filter(None, [day.get("DATE_ACQUIRED"), day.get("SCENE_CENTER_TIME")])) or None
     mask = _mask(path, package, scene.shape[1:]) if screen else None
     return products.finish(
-        path, scene, "Landsat 8/9 L2", acquired, mask,
+        path, scene, f"Landsat {satellites} L2", acquired, mask,
         parts=", ".join(f"B{number}" for number in numbers),
         quality=None if mask is None else "no data where QA_PIXEL says cloud, shadow or cirrus",
     )  # fmt: skip
@@ -77,7 +83,13 @@ def _bands(package: Package) -> dict[int, str]:
     found = [(match, name) for name in package.on_top() if (match := _BAND.fullmatch(name))]
     if len({match[1] for match, _ in found}) != 1:
         return {}
-    return {int(match[2]): name for match, name in found}
+    known, _ = _sensor(found[0][0][1])
+    return {int(match[2]): name for match, name in found if int(match[2]) in known}
+
+
+def _sensor(name: str) -> tuple[dict[int, tuple[float, float]], str]:
+    """Bands and satellites of the product of this name."""
+    return _SENSORS[name[:2].upper()]
 
 
 def _scales(path: Path, stated: dict[str, str], numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:
