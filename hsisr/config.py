@@ -196,6 +196,11 @@ class Training(Section):
         description="`all`: every band of a batch in order, one step after the other (published); "
         "`random`: one step a batch, on bands drawn at random for each patch.",
     )
+    optimiser: Literal["adam", "muon"] = Field(
+        "adam",
+        description="`adam`: as published. `muon`: orthogonal steps for the weights of hidden layers; small networks "
+        "learn in fewer steps.",
+    )
     learning_rate: float = Field(1e-4, gt=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.99, ge=0, lt=1, description="Adam's second decay: 0.99 in the paper, 0.999 in its program.")

@@ -144,6 +144,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
     parser.add_argument("--alone", action="store_true", help="one network for all components, each for itself")
+    parser.add_argument("--optimiser", choices=("adam", "muon"), default="adam")
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
     parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -283,7 +285,8 @@ def _trained(options: argparse.Namespace, crops: Crops, folder: Path | None = No
         max_steps=options.steps or 1_000_000,  # else the minutes end it
         max_minutes=None if options.steps else options.minutes,
         batch_size=BATCH,
-        learning_rate=2e-3,
+        optimiser=options.optimiser,
+        learning_rate=options.rate,
         schedule={"kind": "cosine", "warmup_steps": 50},
         clip_gradient=1.0,
         precision="bf16",

@@ -23,6 +23,7 @@ from hsisr.training.history import HISTORY_COLUMNS as HISTORY_COLUMNS
 from hsisr.training.history import History
 from hsisr.training.losses import Losses, NotFinite
 from hsisr.training.objectives import Iteration
+from hsisr.training.optimiser import build_optimiser
 from hsisr.training.progress import Progress, memory_mb
 from hsisr.training.schedules import learning_rate
 from hsisr.training.stopping import Interrupted as Interrupted
@@ -68,13 +69,7 @@ class Run:
     def __post_init__(self) -> None:
         settings = self.training
         self.device = next(self.model.parameters()).device
-        optimiser = torch.optim.Adam(
-            self.model.parameters(),
-            lr=settings.learning_rate,
-            betas=(settings.beta1, settings.beta2),
-            fused=settings.precision != "fp16",  # the fused form unscales gradients only after the clipping
-        )
-        prepared = self.fabric.setup_optimizers(optimiser)
+        prepared = self.fabric.setup_optimizers(build_optimiser(self.model, settings))
         assert not isinstance(prepared, tuple)  # only one was given
         self.optimiser = prepared
         self.average = None if settings.ema_decay is None else Average(self.model, settings.ema_decay)
