@@ -97,21 +97,21 @@ def test_changed_programs_and_data_give_other_weights(finished_copy):
     loss.write_text(before.replace("loss = l1_loss(estimate, target)", "loss = 10 * mse_loss(estimate, target)"))
     assert loss.read_text() != before
     weights = weights_of(project)
-    assert run() != first and weights_of(project) != weights
-    loss.write_text(before)
-    assert run() == first
+    other = run()
+    assert other != first and weights_of(project) != weights
 
+    loss.write_text(before)
     before = conversion.read_text()
     halved = "    return apply(result, data_set.band_steps)"
     assert halved in before
     conversion.write_text(before.replace(halved, "    result = replace(result, scale=result.scale / 2)\n" + halved))
-    assert run() != first and file_hash(project.folder / PATCHES) != patches
+    assert run() not in (first, other) and file_hash(project.folder / PATCHES) != patches
+
     conversion.write_text(before)
+    (project.folder / WEIGHTS).unlink()
     assert run() == first and file_hash(project.folder / PATCHES) == patches
 
     assert run("--forcerun", "train") == first
-    (project.folder / WEIGHTS).unlink()
-    assert run() == first
     assert not (project.folder / WEIGHTS).with_name("state").joinpath("last.pt").exists()
 
 
