@@ -46,7 +46,7 @@ def pytest_addoption(parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs of the whole workflow come first: at the end, short tests share the cores better than long ones."""
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
+    items.sort(key=lambda item: item.path.parent.name != "workflow")
 
 
 def _cpu_seconds() -> float:
