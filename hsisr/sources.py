@@ -27,12 +27,19 @@ class Sources:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._paths: dict[str, Path | None] = {}
         self._imports: dict[str, frozenset[str]] = {}
         self._lazy: dict[str, dict[str, str]] = {}
+        self._names: dict[Path, str] = {}
         self._hashes: dict[Path, str] = {}
 
     def path(self, module: str) -> Path | None:
         """The file of a module; None if the package has no module of that name."""
+        if module not in self._paths:
+            self._paths[module] = self._find(module)
+        return self._paths[module]
+
+    def _find(self, module: str) -> Path | None:
         package, *parts = module.split(".")
         if package != self.folder.name:
             return None
@@ -81,7 +88,12 @@ class Sources:
     def hashes(self, modules: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
         """Path -> 12 hex digits of its SHA-256, for modules and other files; paths as in a checkout."""
         paths = [path for module in modules if (path := self.path(module)) is not None]
-        return {self._name(path): self._hash(path) for path in sorted({*paths, *files})}
+        return {self._known_name(path): self._hash(path) for path in sorted({*paths, *files})}
+
+    def _known_name(self, path: Path) -> str:
+        if path not in self._names:
+            self._names[path] = self._name(path)
+        return self._names[path]
 
     def _name(self, path: Path) -> str:
         """The same name in every installation. `csrc` lies beside the package, or inside it as `_csrc`."""
@@ -143,7 +155,7 @@ class OwnSources(Sources):
         super().__init__(folder)
         self.only = only
 
-    def path(self, module: str) -> Path | None:
+    def _find(self, module: str) -> Path | None:
         """The file of a module; None if it is not one of these."""
         top = module.partition(".")[0]
         if top == PACKAGE.folder.name:
