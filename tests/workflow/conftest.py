@@ -49,6 +49,7 @@ def tell():
 sys.addaudithook(see)
 atexit.register(tell)
 """
+#: Folder of the project for what it says.
 _TRACES = "traces"
 
 
