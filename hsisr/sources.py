@@ -6,8 +6,10 @@ reader) is invisible to this: the code that loads it must state its name.
 """
 
 import ast
+import gc
 import hashlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -25,12 +27,19 @@ class Sources:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._paths: dict[str, Path | None] = {}
         self._imports: dict[str, frozenset[str]] = {}
         self._lazy: dict[str, dict[str, str]] = {}
+        self._names: dict[Path, str] = {}
         self._hashes: dict[Path, str] = {}
 
     def path(self, module: str) -> Path | None:
         """The file of a module; None if the package has no module of that name."""
+        if module not in self._paths:
+            self._paths[module] = self._find(module)
+        return self._paths[module]
+
+    def _find(self, module: str) -> Path | None:
         package, *parts = module.split(".")
         if package != self.folder.name:
             return None
@@ -55,11 +64,12 @@ class Sources:
         """Modules that the modules `roots` can reach, with the roots, sorted. Raises KeyError for unknown ones."""
         found: set[str] = set()
         waiting = list(roots)
-        while waiting:
-            module = waiting.pop()
-            if module not in found:
-                found.add(module)
-                waiting += self.imports(module)
+        with _no_collection():
+            while waiting:
+                module = waiting.pop()
+                if module not in found:
+                    found.add(module)
+                    waiting += self.imports(module)
         return tuple(sorted(found))
 
     def imports(self, module: str) -> frozenset[str]:
@@ -78,7 +88,12 @@ class Sources:
     def hashes(self, modules: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
         """Path -> 12 hex digits of its SHA-256, for modules and other files; paths as in a checkout."""
         paths = [path for module in modules if (path := self.path(module)) is not None]
-        return {self._name(path): self._hash(path) for path in sorted({*paths, *files})}
+        return {self._known_name(path): self._hash(path) for path in sorted({*paths, *files})}
+
+    def _known_name(self, path: Path) -> str:
+        if path not in self._names:
+            self._names[path] = self._name(path)
+        return self._names[path]
 
     def _name(self, path: Path) -> str:
         """The same name in every installation. `csrc` lies beside the package, or inside it as `_csrc`."""
@@ -140,7 +155,7 @@ class OwnSources(Sources):
         super().__init__(folder)
         self.only = only
 
-    def path(self, module: str) -> Path | None:
+    def _find(self, module: str) -> Path | None:
         """The file of a module; None if it is not one of these."""
         top = module.partition(".")[0]
         if top == PACKAGE.folder.name:
@@ -216,6 +231,21 @@ def _parse(path: Path) -> ast.Module:
         return ast.parse(path.read_bytes(), str(path))
     except (SyntaxError, ValueError) as error:  # in a user's own file
         raise HsisrError(f"{path}: not a Python program ({error}); mend it") from None
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Python does not look for unreachable circles meanwhile.
+
+    It looks after every few hundred new objects. A tree is thousands, and the search takes longer than all else here.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _executed_nodes(node: ast.AST) -> Iterator[ast.AST]:

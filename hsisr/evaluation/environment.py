@@ -2,16 +2,19 @@
 
 import os
 import platform
+import sys
 from importlib import metadata
 from typing import Any
 
-from hsisr.system import cpu_features, gpus_in_use
+from hsisr.system import available_threads, cpu_features, gpus_in_use
 
 
 def environment() -> dict[str, Any]:
-    """Versions of the packages that can change numbers, and the machine with the GPUs that this process has used."""
-    import torch
+    """Versions of the packages that can change numbers, and the machine with the GPUs that this process has used.
 
+    A process that has not loaded torch, which takes seconds, need not do so for this: it has used no GPU.
+    """
+    torch = sys.modules.get("torch")
     versions = {name: metadata.version(name) for name in ("torch", "numpy", "scipy", "h5py", "snakemake")}
     return {
         "python": platform.python_version(),
@@ -20,8 +23,8 @@ def environment() -> dict[str, Any]:
         "processor": processor(),
         "cpu_features": cpu_features(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "gpu": ", ".join(torch.cuda.get_device_name(index) for index in gpus_in_use()) or None,
+        "threads": torch.get_num_threads() if torch else available_threads(),
+        "gpu": (", ".join(torch.cuda.get_device_name(index) for index in gpus_in_use()) or None) if torch else None,
     }
 
 

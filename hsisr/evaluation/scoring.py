@@ -30,7 +30,7 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
     items = benchmark.parts["test"]
     methods = {seed: load(benchmark, model, seed) for seed in model.seeds}
     scores: dict[int, dict[str, results.Scores]] = {seed: {} for seed in methods}
-    made_with = environment()  # before the clock starts: it loads torch
+    made_with = environment()
     first_seed, seconds = FirstSeed(benchmark, len(items)), 0.0
     for item in items:
         pair = pair_files.read(benchmark.path(paths.PAIR, item=item.name))

@@ -33,7 +33,7 @@ class History:
 
     def __init__(self, folder: Path, rows: list[list[Any]]) -> None:
         self.folder, self.rows = folder, rows
-        self._drawn = -DRAW_EVERY_SECONDS
+        self._drawn = time.monotonic()
         self._board: Any = None
 
     def add(self, row: list[Any], last: bool) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,9 @@ import yaml
 from packaging.requirements import Requirement
 
 import hsisr
+from hsisr.pipeline import paths
+from tests.unit import own_scene
+from tests.unit.conftest import CONFIG
 from tests.unit.fakes import FOLDER
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +98,25 @@ def test_data_is_fetched_converted_and_split_without_torch(tmp_path):
         python(HSISR, step, "chikusei", folder=tmp_path)
     assert (tmp_path / "data/scenes/chikusei/chikusei.h5").is_file()
     assert (tmp_path / "data/splits/chikusei.json").is_file()
+
+
+def test_a_method_without_training_is_scored_without_torch(small, tmp_path):
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
+    python(HSISR, "evaluate", "indian_pines_x4", "gsa", folder=tmp_path)
+    scores = json.loads((tmp_path / small.path(paths.SCORES, model="gsa")).read_text())
+    assert scores["environment"]["threads"] >= 1 and scores["environment"]["gpu"] is None
+
+
+LOADED = """
+import sys
+from hsisr.inference import load_model
+load_model(sys.argv[1])
+assert "torch" in sys.modules and "torch._dynamo" not in sys.modules
+"""
+
+
+def test_a_model_file_is_loaded_without_the_compiler_of_torch(tmp_path):
+    python(LOADED, str(own_scene.random_network(tmp_path / "model.safetensors")))
 
 
 HELP = """

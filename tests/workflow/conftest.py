@@ -1,5 +1,6 @@
 """A copy of the project in a temporary folder, small enough to run for real."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,41 @@ from filelock import FileLock
 from tests.conftest import NOT_INSTALLED
 
 ROOT = Path(__file__).parents[2]
+
+#: Of the configuration: 25 means of 8 bands each take less time than the scene's 200 bands.
+FEW_BANDS = {"indian_pines": {"band_steps": [{"average": 8}]}}
+
+#: Put on the path of every job of the finished project as `sitecustomize`: says which modules of the package it has
+#: loaded, and which files of the project it has opened.
+_TRACE = """
+import atexit, json, os, sys, uuid
+from pathlib import Path
+
+opened = set()
+project = Path.cwd()
+
+def is_hashed():
+    # a step also hashes files that only other steps use, to check what those were made with
+    frame = sys._getframe(2)
+    while frame is not None and "pathlib" in frame.f_code.co_filename:
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "_hash" and frame.f_code.co_filename.endswith("sources.py")
+
+def see(event, arguments):
+    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)) and not is_hashed():
+        opened.add(os.path.abspath(os.fsdecode(arguments[0])))
+
+def tell():
+    modules = sorted(name for name in sys.modules if name.split(".")[0] == "hsisr")
+    files = sorted(os.path.relpath(file, project) for file in opened if Path(file).is_relative_to(project))
+    content = {"words": sys.argv[1:], "modules": modules, "files": files}
+    (Path(__file__).parent / f"{uuid.uuid4()}.json").write_text(json.dumps(content))
+
+sys.addaudithook(see)
+atexit.register(tell)
+"""
+#: Folder of the project for what it says.
+_TRACES = "traces"
 
 
 @dataclass(frozen=True)
@@ -75,6 +111,7 @@ class Project:
         config["benchmarks"] = {"indian_pines_x4": {"models": ["bicubic", "gsa", "mulsr-demo"]}}
         config["models"]["mulsr-demo"]["training"] |= training
         config["patches"]["stride_lr_px"] = 3
+        config["datasets"] = FEW_BANDS
         if scores_only:
             config["evaluation"] = {"runtime": False, "classification": False}
         path.write_text(yaml.safe_dump(config, sort_keys=False))
@@ -113,8 +150,19 @@ def made_once(name: str, make: Callable[[Path], object], factory: pytest.TempPat
 
 
 def make_finished(folder: Path) -> None:
-    """Run the whole demo with the users' command."""
-    copy_project(folder).snakemake("--cores", "2", "--resources", "gpu=1", "all")
+    """Run the whole demo with the users' command, and note what its jobs use (`traces`)."""
+    project = copy_project(folder)
+    noting = folder / _TRACES
+    noting.mkdir()
+    (noting / "sitecustomize.py").write_text(_TRACE)
+    environment = project.environment()
+    environment["PYTHONPATH"] += f"{os.pathsep}{noting}"
+    project.run_in(environment, "snakemake", "--cores", "2", "--resources", "gpu=1", "all")
+
+
+def traces(finished: Project) -> list[dict]:
+    """What each process of a finished project's run used: its words, modules of the package, files of the project."""
+    return [json.loads(path.read_text()) for path in (finished.folder / _TRACES).glob("*.json")]
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def _served(folder: Path) -> Iterator[str]:
     """The address at which the files of a folder are served meanwhile."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Parts, directory=folder))
     with server, mock.patch.dict(os.environ, no_proxy="127.0.0.1"):
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

@@ -25,9 +25,9 @@ def test_a_scene_of_ones_own_is_a_target(project):
 def test_parts_of_a_scene_are_jobs_and_give_the_same_bytes(project):
     own_scene.write_pair(project.folder, 40, 20)
     scene = {"lr": "lr.tif", "guide": "guide.tif", "model": "prior", "tile": 8, "device": "cpu"}
-    configure(project, whole=scene, shared=scene | {"parts": 3})
+    configure(project, whole=scene, shared=scene | {"parts": 2})
     jobs = project.planned("predictions/shared.tif")
-    assert jobs["predict_plan"] == 1 and jobs["predict_part"] == 3 and jobs["predict"] == 1
+    assert jobs["predict_plan"] == 1 and jobs["predict_part"] == 2 and jobs["predict"] == 1
     project.snakemake("predictions/whole.tif", "predictions/shared.tif", "--cores", "2")
     whole, shared = (project.folder / f"predictions/{name}.tif" for name in ("whole", "shared"))
     assert shared.read_bytes() == whole.read_bytes()

@@ -1,7 +1,5 @@
 """An edit reruns what it must, and nothing else: plans, and real runs whose files are compared."""
 
-import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from hsisr.files import file_hash
 from hsisr.pipeline import benchmark, steps
 from hsisr.sources import PACKAGE
 
-from .conftest import Project
+from .conftest import Project, traces
 
 NAME = "indian_pines_x4"
 WEIGHTS = f"runs/{NAME}/mulsr-demo/seed0/model.safetensors"
@@ -19,33 +17,6 @@ PATCHES = f"data/patches/{NAME}/train.h5"
 
 #: Jobs that see all models of a benchmark at once.
 COMPARED = {"runtime": 1, "classify": 1}
-
-#: Put on the path of every job as `sitecustomize`: says which modules and files of the package it has used.
-TRACE = """
-import atexit, json, os, sys, uuid
-from pathlib import Path
-
-opened = set()
-
-def is_hashed():
-    # a step also hashes files that only other steps use, to check what those were made with
-    frame = sys._getframe(2)
-    while frame is not None and "pathlib" in frame.f_code.co_filename:
-        frame = frame.f_back
-    return frame is not None and frame.f_code.co_name == "_hash" and frame.f_code.co_filename.endswith("sources.py")
-
-def see(event, arguments):
-    if event == "open" and isinstance(arguments[0], (str, bytes, os.PathLike)) and not is_hashed():
-        opened.add(os.path.abspath(os.fsdecode(arguments[0])))
-
-def tell():
-    modules = sorted(name for name in sys.modules if name.split(".")[0] == "hsisr")
-    content = {"words": sys.argv[1:], "modules": modules, "files": sorted(opened)}
-    (Path(__file__).parent / f"{uuid.uuid4()}.json").write_text(json.dumps(content))
-
-sys.addaudithook(see)
-atexit.register(tell)
-"""
 
 
 @pytest.fixture
@@ -126,21 +97,21 @@ def test_changed_programs_and_data_give_other_weights(finished_copy):
     loss.write_text(before.replace("loss = l1_loss(estimate, target)", "loss = 10 * mse_loss(estimate, target)"))
     assert loss.read_text() != before
     weights = weights_of(project)
-    assert run() != first and weights_of(project) != weights
-    loss.write_text(before)
-    assert run() == first
+    other = run()
+    assert other != first and weights_of(project) != weights
 
+    loss.write_text(before)
     before = conversion.read_text()
     halved = "    return apply(result, data_set.band_steps)"
     assert halved in before
     conversion.write_text(before.replace(halved, "    result = replace(result, scale=result.scale / 2)\n" + halved))
-    assert run() != first and file_hash(project.folder / PATCHES) != patches
+    assert run() not in (first, other) and file_hash(project.folder / PATCHES) != patches
+
     conversion.write_text(before)
+    (project.folder / WEIGHTS).unlink()
     assert run() == first and file_hash(project.folder / PATCHES) == patches
 
     assert run("--forcerun", "train") == first
-    (project.folder / WEIGHTS).unlink()
-    assert run() == first
     assert not (project.folder / WEIGHTS).with_name("state").joinpath("last.pt").exists()
 
 
@@ -189,19 +160,6 @@ def test_scores_of_other_weights_are_refused(finished_copy):
     assert f"trained before {PATCHES} changed; train again" in said
 
 
-@pytest.fixture(scope="module")
-def traces(finished, tmp_path_factory) -> tuple[Project, list[dict]]:
-    """What the jobs of a whole run use of the package, as the interpreter sees it."""
-    folder = tmp_path_factory.mktemp("traced")
-    project = Project(folder / "project")
-    shutil.copytree(finished.folder, project.folder, symlinks=True)
-    (folder / "sitecustomize.py").write_text(TRACE)
-    environment = project.environment() | {"PYTHONPATH": str(folder)}
-    project.run_in(environment, "snakemake", "--cores", "2", "--forceall")
-    found = [json.loads(path.read_text()) for path in folder.glob("*.json")]
-    return project, [trace for trace in found if trace["words"][:1] and trace["words"][0] in STEPS]
-
-
 #: Sub-command -> the step that it does, of a benchmark and the words of the command.
 STEPS = {
     "fetch": lambda config, chosen, words: steps.fetching(config, words[1]),
@@ -223,11 +181,11 @@ COMMAND_LINE = (
 )  # fmt: skip
 
 
-def test_every_step_knows_all_that_it_uses(traces):
+def test_every_step_knows_all_that_it_uses(finished):
     """Modules that were loaded, and files of the package that were opened, are in the step's identity."""
-    project, found = traces
-    config = load(project.folder / "config.yaml")
+    config = load(finished.folder / "config.yaml")
     chosen = benchmark.resolve(config, NAME)
+    found = [trace for trace in traces(finished) if trace["words"][:1] and trace["words"][0] in STEPS]
     assert {trace["words"][0] for trace in found} == set(STEPS)
     for trace in found:
         step = STEPS[trace["words"][0]](config, chosen, trace["words"])
@@ -235,10 +193,10 @@ def test_every_step_knows_all_that_it_uses(traces):
         known = {*step.closure, *PACKAGE.closure(["hsisr.pipeline.steps"]), *BY_THE_COMMAND.get(step.name, ())}
         unknown = {name for name in trace["modules"] if name not in known and not name.startswith(COMMAND_LINE)}
         assert not unknown, (trace["words"], sorted(unknown))
-        for path in map(Path, trace["files"]):
-            inside = path.is_relative_to(project.folder / "hsisr") or path.is_relative_to(project.folder / "csrc")
-            if inside and path.suffix not in (".py", ".pyc") and path.is_file() and path.parent.name != "catalogue":
-                name = path.relative_to(project.folder).as_posix()
+        for name in trace["files"]:
+            path = Path(name)
+            inside = path.parts[0] in ("hsisr", "csrc") and (finished.folder / path).is_file()
+            if inside and path.suffix not in (".py", ".pyc") and path.parent.name != "catalogue":
                 assert name in step.code, (trace["words"], name)
 
 

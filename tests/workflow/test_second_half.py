@@ -4,7 +4,7 @@ import json
 
 import yaml
 
-from tests.workflow.conftest import ROOT
+from tests.workflow.conftest import FEW_BANDS, ROOT
 
 NAME = "indian_pines_x4_mixup"
 
@@ -12,6 +12,7 @@ NAME = "indian_pines_x4_mixup"
 def test_image_alone_with_virtual_spectra_and_photographs(scored_copy):
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     training = {"max_steps": 12, "validate_every_steps": 6, "threads": 1, "schedule": {"kind": "constant"}}
+    config["datasets"] = FEW_BANDS
     config["evaluation"] = {"runtime": False, "classification": False}
     training["objectives"] = {"mixup": {"count": 1}, "rgb": {"count": 1, "dataset": "rgb_photos"}}
     config["models"]["deepshare-demo"]["training"] |= training

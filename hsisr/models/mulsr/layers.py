@@ -51,6 +51,13 @@ def fold_weights(model: nn.Module) -> Iterator[None]:
             layer._ready = None
 
 
+def _filter_norms(weight: Tensor) -> Tensor:
+    """The norm of every filter, shaped as the weight with sizes of 1 behind the first."""
+    if weight.is_meta:  # torch would load its compiler, which takes a second, to find this shape
+        return weight.new_empty(len(weight), *(1 for _ in weight.shape[1:]))
+    return torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True)
+
+
 class WeightNormed(nn.Module):
     """Parameters of a weight-normalised convolution: `weight_g` per filter, `weight_v`, `bias`."""
 
@@ -58,7 +65,7 @@ class WeightNormed(nn.Module):
         super().__init__()
         assert conv.bias is not None  # every convolution here has one
         weight = conv.weight.detach()
-        self.weight_g = nn.Parameter(torch.linalg.vector_norm(weight, dim=tuple(range(1, weight.ndim)), keepdim=True))
+        self.weight_g = nn.Parameter(_filter_norms(weight))
         self.weight_v = nn.Parameter(weight)
         self.bias = nn.Parameter(conv.bias.detach())
 
