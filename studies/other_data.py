@@ -1,12 +1,14 @@
 """Methods on data other than CAVE, at reduced resolution (protocol `wald`), with measured sensors.
 
     python studies/other_data.py --data <folder with worldview2, paris_eo1, enmap_potsdam> [--models ...]
+    python studies/other_data.py --data <folder> --pan [--models ...]
     python studies/other_data.py --data <folder> --train hybrid mulsr-xs [--minutes 2] [--threads 1]
 
 With --train, these networks are trained on the upper two thirds of every scene for the given minutes, preparation
 included. All methods are then scored on the lower third. If a network cannot do a scale, its cell is empty.
 Prints a Markdown table of PSNR (dB) / SAM (degrees). Real guides: WorldView-2 with its PAN, Hyperion with ALI and ALI
-PAN. Simulated guides: EnMAP with Sentinel-2, and Indian Pines (embedded in tensorly) with WorldView-2.
+PAN. Simulated guides: EnMAP with Sentinel-2, and Indian Pines (embedded in tensorly) with WorldView-2. With --pan, all
+simulated guides have one panchromatic channel, and scenes whose real guide has more channels are left out.
 """
 
 import argparse
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2.0, help="of training, for each network and scene")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--scenes", nargs="+", help="only these")
+    parser.add_argument("--pan", action="store_true", help="guides of one panchromatic channel")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(options.threads)
@@ -54,6 +57,10 @@ def main() -> None:
     for scene, scale, response in _scenes(options.data):
         if options.scenes and scene.name not in options.scenes:
             continue
+        if options.pan:
+            if scene.guide is not None and scene.guide.shape[0] > 1:
+                continue
+            response = response and "pan"
         test = _pair(scene, scale, response, slice(2, 3)) if options.train else _pair(scene, scale, response)
         bands, channels = len(test.lr), len(test.guide)
         methods = [registry.build(name, scale, bands, channels) for name in options.models]

@@ -83,6 +83,15 @@ def test_sums_of_parts_are_those_of_the_whole_also_of_projected_targets():
     np.testing.assert_allclose(one.offset, other.offset, atol=1e-6)
 
 
+def test_sums_of_leading_features_are_those_of_these_features():
+    features, targets = np.random.default_rng(0).standard_normal((2, 6, 50))
+    every, few = Sums(6, 6), Sums(2, 6)
+    every.add(features, targets)
+    few.add(features[:2], targets)
+    for found, expected in zip(every.leading(2).moments(), few.moments(), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
 def test_sums_of_turned_features_are_those_of_the_features_turned():
     rng = np.random.default_rng(2)
     features, targets, turn = (rng.standard_normal(shape) for shape in ((5, 300), (2, 300), (5, 5)))
@@ -325,6 +334,19 @@ def test_a_hole_costs_little_where_one_channel_explains_little():
     )
     far = (slice(None), slice(96, None), slice(None))
     assert psnr(hr[far], holed[far]) > psnr(hr[far], whole[far]) - 1
+
+
+def test_bumps_do_not_hide_the_field_that_one_channel_leaves():
+    """Four smooth covers under one channel: what it cannot tell is smooth in place, not a curve of brightness."""
+    rng = np.random.default_rng(0)
+    shares = gaussian_filter(rng.standard_normal((4, 96, 96)), (0, 5, 5), mode="wrap")
+    shares = np.exp(1.5 * shares / shares.std(axis=(1, 2), keepdims=True))
+    hr = np.tensordot(rng.uniform(0.05, 0.5, (12, 4)), shares / shares.sum(axis=0), 1).astype(np.float32)
+    sensor = Sensor(footprint=gaussian_footprint(4))
+    seen = sensor.footprint.sampler(4, (96, 96))(hr)
+    lr = (seen + 1e-3 * rng.standard_normal(seen.shape)).astype(np.float32)
+    fused = [psnr(hr, method(lr, hr[:4].mean(0)[None], scale=4, sensor=sensor)) for method in (prior, gsa)]
+    assert fused[0] > fused[1] + 2 > psnr(hr, bicubic(lr, scale=4)) + 2
 
 
 def test_noise_and_shift_of_mulsr_are_dealt_with_blind():

@@ -386,15 +386,20 @@ class _Windows:
             yield window, self.low(window)
             self.course.learnt_from(window.valid.size)
 
-    def regression(self, clipping: Clipping | None) -> tuple[Subspace, Fit]:
-        """The subspace of the bands of all windows, and the regression of its coefficients on the features."""
+    def regression(self, clipping: Clipping | None) -> tuple[Subspace, Fit, Fit, float]:
+        """The subspace of the bands of all windows, and the regression of its coefficients on the features.
+
+        Also the regression on the channels alone, and how much less surprised than it the first is, per LR pixel.
+        """
         sums = Sums(len(self._features), len(self.images[0].bands))
         for window, low in self._each():
             bands, every = self.unbiased(window, low, clipping), window.valid.all()
             sums.add(*((low, bands) if every else (low[:, window.valid], bands[:, window.valid])))
         mean, covariance = sums.target_moments()
         subspace = subspace_of(mean, covariance, sums.count, least=_LEAST_COMPONENTS, most=MOST_COMPONENTS)
-        return subspace, self._fit(sums.projected(subspace.basis, subspace.mean))
+        sums = sums.projected(subspace.basis, subspace.mean)
+        fit, linear = self._fit(sums), regress(sums.leading(self._features.simpler[0]))
+        return subspace, fit, linear, float((linear.surprise - fit.surprise).sum()) / sums.count
 
     def whitened_regression(
         self, subspace: Subspace, clipping: Clipping | None, fit: Fit, correlation: Correlation, scale: int
@@ -415,14 +420,16 @@ class _Windows:
         fit = regress(sums.turned(self._whitening), self._features.simpler, _LEAST_RATIO)
         return fit.before(self._whitening)
 
-    def residuals(self, subspace: Subspace, fit: Fit, clipping: Clipping | None) -> list[np.ndarray]:
-        """Residuals (K, h, w) of a fit in some windows; 0 at invalid pixels."""
-        found = []
+    def residuals(self, subspace: Subspace, clipping: Clipping | None, *fits: Fit) -> list[list[np.ndarray]]:
+        """Residuals (K, h, w) of each fit in some windows; 0 at invalid pixels. A fit may be for the first features."""
+        found: list[list[np.ndarray]] = [[] for _ in fits]
         for number in self.images.few():
             window = self.images[number]
             low = self.low(window)
-            left = subspace.coefficients(self.unbiased(window, low, clipping)) - fit(low)
-            found.append(np.where(window.valid, left, 0.0).reshape(-1, *self.images.shape))
+            targets = subspace.coefficients(self.unbiased(window, low, clipping))
+            for fit, images in zip(fits, found, strict=True):
+                left = targets - fit(low[: fit.weights.shape[1]])
+                images.append(np.where(window.valid, left, 0.0).reshape(-1, *self.images.shape))
         return found
 
 
@@ -434,21 +441,27 @@ def _regress(
     Generalised least squares: if the residuals are a smooth field, the regression is repeated on whitened data. If not,
     bumps of place and colour would imitate the field, although kriging models it better. Then the weights of the
     guide's detail, which matter most, would be wrong. Invalid pixels get the values of the fit before.
+
+    The bumps of the first fit may hide a field. So if the evidence for a linear function of the guide and a field is
+    greater than that for bumps and noise, the field is measured in what the linear function leaves.
     """
     clipping, clipped = None, is_clipped(part.lr) and noise_sigma > 0
     windows.course.expects(2 + clipped)
-    subspace, fit = windows.regression(None)
+    subspace, fit, linear, by_bumps = windows.regression(None)
     if clipped:
         clipping = Clipping(subspace, fit, noise_sigma)
-        subspace, fit = windows.regression(clipping)
-    left = windows.residuals(subspace, fit, clipping)
+        subspace, fit, linear, by_bumps = windows.regression(clipping)
+    left, beyond = windows.residuals(subspace, clipping, fit, linear)
+    if fields.gain(np.concatenate(beyond, axis=1)) < by_bumps:
+        beyond = left
     for refits in range(_REFITS):
-        correlation = fields.shared_correlation(np.concatenate(left, axis=1))
+        correlation = fields.shared_correlation(np.concatenate(beyond, axis=1))
         windows.course.expects(1 + clipped + refits + (correlation.ratio <= _WHITE))
         if correlation.ratio > _WHITE:
             break
         fit = windows.whitened_regression(subspace, clipping, fit, correlation, scale)
-        left = windows.residuals(subspace, fit, clipping)
+        [left] = windows.residuals(subspace, clipping, fit)
+        beyond = left
     return subspace, fit, clipping, left
 
 

@@ -96,6 +96,14 @@ class SmoothFields:
         surprises = self._surprises(observed).sum(axis=1)
         return self._candidates[int(np.argmin(surprises))]
 
+    def gain(self, observed: np.ndarray) -> float:
+        """How much less surprised fields are, each of the correlation that is best, than white noise would be.
+
+        Per LR pixel, summed over the images (K, n h, w); surprise is minus twice the log evidence.
+        """
+        white = np.log(np.maximum((observed**2).mean(axis=(1, 2)), np.finfo(float).tiny))
+        return float((white - self._surprises(observed).min(axis=0)).sum())
+
     def correlations(self, observed: np.ndarray) -> list[Correlation]:
         """For each of the images (K, n h, w), the correlation that best explains it."""
         return [self._candidates[best] for best in self._surprises(observed).argmin(axis=0)]

@@ -95,6 +95,13 @@ class Sums:
             self._products += here @ here.T
         self.count += features.shape[1]
 
+    def leading(self, features: int) -> "Sums":
+        """The sums for the first features alone."""
+        result, kept = Sums(features, self.targets), np.r_[:features, self.features : len(self._products)]
+        result.count, result._near = self.count, self._near[kept[:-1]]
+        result._products = self._products[np.ix_(kept, kept)]
+        return result
+
     def turned(self, turn: np.ndarray) -> "Sums":
         """The sums for features turn @ features. turn: (D, D)."""
         result, own = Sums(self.features, self.targets), slice(0, self.features)
