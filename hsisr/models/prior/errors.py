@@ -92,7 +92,7 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     """What tells the errors of a scene's image. found: of the scene. part: what makes its image."""
     bands = len(found.subspace.mean)
     logs, apart, noisy, pixels = np.zeros(bands), np.zeros(bands), np.zeros(bands), 0
-    rng, levels = np.random.default_rng(0), []
+    rng, levels, noises = np.random.default_rng(0), [], []
     for window, corner in _looked_at(images, _PLACE_LR_PX, found.scale):
         valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
         image = part(window, corner)
@@ -103,11 +103,13 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
         logs += here
         apart += (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
         pixels += variance.shape[1]
-        noise = _noise_of_guide(window.guide, valid) * rng.standard_normal(window.guide.shape, np.float32)
+        noises.append(_noise_of_guide(window.guide, valid))
+        noise = noises[-1] * rng.standard_normal(window.guide.shape, np.float32)
         other = part(window._replace(guide=window.guide + noise.astype(window.guide.dtype)), corner)
         noisy += ((other - image)[:, valid] ** 2).sum(axis=1, dtype=np.float64)
     strength = _strength(found, logs / pixels)
-    strength *= _test(found, images, [(place, np.log(strength) + _POWER * level) for place, level in levels])
+    said = [(corner, np.log(strength) + _POWER * level) for corner, level in levels]
+    strength *= _test(found, images, said, np.square(noises).mean(axis=0).ravel())
     return Errors(found, strength, np.sqrt(noisy / pixels), np.sqrt(apart / pixels))
 
 
@@ -201,10 +203,13 @@ def _left_unseen(found: Estimate) -> np.ndarray:
     return unseen
 
 
-def _test(found: Estimate, images: Images, levels: list[tuple[tuple[int, int], np.ndarray]]) -> np.ndarray:
+def _test(
+    found: Estimate, images: Images, levels: list[tuple[tuple[int, int], np.ndarray]], guide_noise: np.ndarray
+) -> np.ndarray:
     """By how much (B,) deviations are to be larger, as errors one scale down are, of which one in ten may be larger.
 
-    levels: HR corners of parts of the scene, and the mean logarithms (B,) of the deviations there.
+    levels: HR corners of parts of the scene, and the mean logarithms (B,) of the deviations there. guide_noise: (G,),
+    variance.
 
     The LR image, seen once more through a footprint of the sensor's size, is super-resolved beside the guide at LR. The
     errors are carried to this scale: they grow as what an interpolation leaves of the guide. A test says less, the more
@@ -236,18 +241,17 @@ def _test(found: Estimate, images: Images, levels: list[tuple[tuple[int, int], n
     error, noise = (image - low)[:, inside], _noise(found, low[:, inside])
     ratio = np.abs(error) / np.sqrt(said + noise[:, None])
     larger = np.log(np.quantile(ratio, 0.9, axis=1) / SIGMAS_90)
-    carried = larger + np.log(strength) + _POWER * logs + _growth(found, ground) - ground.level(levels)
+    carried = larger + np.log(strength) + _POWER * logs + _growth(found, ground, guide_noise) - ground.level(levels)
     counted = np.maximum(np.maximum(carried, _IF_LARGER * larger), 0)
     informed = (said / (said + noise[:, None])).mean(axis=1)
     factors: np.ndarray = np.exp(informed * uniform_filter1d(counted, _TOGETHER, mode="nearest"))
     return factors
 
 
-def _growth(found: Estimate, ground: "_Ground") -> float:
+def _growth(found: Estimate, ground: "_Ground", guide_noise: np.ndarray) -> float:
     """Logarithm of what an interpolation leaves of the guide at this scale over what it leaves one scale down."""
     scale, mask = found.scale, ground.mask
-    here = _lost(ground.sharp, gaussian_footprint(scale, sigma_px=_sigma_px(found, scale)), scale, mask)
-    here -= _noise_of_guide(ground.sharp, mask).ravel() ** 2
+    here = _lost(ground.sharp, gaussian_footprint(scale, sigma_px=_sigma_px(found, scale)), scale, mask) - guide_noise
     there = _lost(ground.guide, gaussian_footprint(_FACTOR, sigma_px=_sigma_px(found, _FACTOR)), _FACTOR, ground.inside)
     powers = [np.maximum(power, 0).sum() for power in (here, there)]
     return 0.5 * float(np.log(powers[0] / powers[1])) if min(powers) > 0 else 0.0
