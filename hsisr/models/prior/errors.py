@@ -212,8 +212,8 @@ def _test(
     variance.
 
     The LR image, seen once more through a footprint of the sensor's size, is super-resolved beside the guide at LR. The
-    errors are carried to this scale: they grow as what an interpolation leaves of the guide. A test says less, the more
-    of an error there is the LR image's noise.
+    errors are carried to this scale: they grow as the detail that an interpolation loses of the guide. It says less,
+    the more of an error there is the LR image's noise.
     """
     from scipy.ndimage import uniform_filter1d
 
@@ -240,7 +240,7 @@ def _test(
     said = strength[:, None] ** 2 * variance**_POWER
     error, noise = (image - low)[:, inside], _noise(found, low[:, inside])
     ratio = np.abs(error) / np.sqrt(said + noise[:, None])
-    larger = np.log(np.quantile(ratio, 0.9, axis=1) / SIGMAS_90)
+    larger = np.log(np.maximum(np.quantile(ratio, 0.9, axis=1), np.finfo(float).tiny) / SIGMAS_90)
     carried = larger + np.log(strength) + _POWER * logs + _growth(found, ground, guide_noise) - ground.level(levels)
     counted = np.maximum(np.maximum(carried, _IF_LARGER * larger), 0)
     informed = (said / (said + noise[:, None])).mean(axis=1)
@@ -249,7 +249,7 @@ def _test(
 
 
 def _growth(found: Estimate, ground: "_Ground", guide_noise: np.ndarray) -> float:
-    """Logarithm of what an interpolation leaves of the guide at this scale over what it leaves one scale down."""
+    """Logarithm of the detail that an interpolation loses of the guide at this scale, over that one scale down."""
     scale, mask = found.scale, ground.mask
     here = _lost(ground.sharp, gaussian_footprint(scale, sigma_px=_sigma_px(found, scale)), scale, mask) - guide_noise
     there = _lost(ground.guide, gaussian_footprint(_FACTOR, sigma_px=_sigma_px(found, _FACTOR)), _FACTOR, ground.inside)
