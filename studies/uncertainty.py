@@ -3,11 +3,13 @@
     python studies/uncertainty.py cave --data <folder with complete_ms_data> [--scenes ...] [--protocols mulsr wald]
     python studies/uncertainty.py enmap --data <folder with enmap_potsdam> --work WORK
     python studies/uncertainty.py indian_pines
+    python studies/uncertainty.py many_bands --data <folder with jasper_ridge, samson, paris_eo1>
     python studies/uncertainty.py fit --data <folder with complete_ms_data>
 
 Prints, for each third of the spectrum, how many of 100 samples lie within 1.645 standard deviations of the result (90
 is right), and the mean width of these intervals over that of a constant, both brought to 90 of 100: below 1 is sharper.
-CAVE x8; EnMAP x2 by Wald's protocol beside four Sentinel-2 bands; Indian Pines x4 by Wald's protocol. The last two are
+CAVE x8; EnMAP x2 by Wald's protocol beside four Sentinel-2 bands; Indian Pines x4 by Wald's protocol; many_bands: three
+small scenes that chose how the test one scale down counts, by Wald's protocol beside simulated guides. All but CAVE are
 references with noise of their own, which no result can have: a second row takes it into the intervals. Its estimate is
 what all other bands do not explain of a band (Roger and Arnold, Reliably estimating the noise in AVIRIS hyperspectral
 images, Int. J. Remote Sensing 1996). --model: prior, or a file of a trained hybrid.
@@ -18,12 +20,14 @@ import argparse
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import cave
 import numpy as np
 import own_scene
 from hybrid import TEST, TRAIN
+from scipy.io import loadmat
 
 import hsisr
 from hsisr import datasets, degrade
@@ -33,6 +37,7 @@ from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.prior import estimate
 from hsisr.models.prior.errors import SIGMAS_90, WEIGHTS, local_variance, parts
 from hsisr.models.windows import HeldImages
+from hsisr.scene import Scene
 
 PIXELS = 20_000
 
@@ -42,7 +47,7 @@ Sampled = tuple[np.ndarray, np.ndarray]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cave", "enmap", "indian_pines", "fit"])
+    parser.add_argument("what", choices=["cave", "enmap", "indian_pines", "many_bands", "fit"])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path, help="folder for the files of enmap")
     parser.add_argument("--scenes", nargs="+", default=[*TRAIN, *TEST])
@@ -71,6 +76,12 @@ def main() -> None:
             scene = datasets.convert("indian_pines", "indian_pines", Path(folder) / "raw", f"{folder}/scene.h5")
             pair = degrade.pair(scene, "wald", 4)
             _print_with_noise("Indian Pines x4 wald", _of_pair(pair, options.model), pair.hr.reshape(len(pair.hr), -1))
+    elif options.what == "many_bands":
+        for scene in _many_bands(options.data):
+            for scale, guide in product((2, 3, 4), ("sentinel2", "ikonos", "worldview2")):
+                pair = degrade.pair(scene, "wald", scale, response=guide)
+                name = f"{scene.name} x{scale} {guide}"
+                _print_with_noise(name, _of_pair(pair, options.model), pair.hr.reshape(len(pair.hr), -1))
     else:
         options.work.mkdir(parents=True, exist_ok=True)
         _print_with_noise("EnMAP x2 wald", *_enmap(options))
@@ -80,6 +91,23 @@ def _pairs(data: Path, scenes: Sequence[str], protocol: str) -> Iterator[tuple[s
     for name in scenes:
         response = "nikon_d700" if protocol == "wald" else None
         yield name, degrade.pair(cave.read(data, [name])[0], protocol, 8, response=response)
+
+
+def _many_bands(data: Path) -> Iterator[Scene]:
+    """Jasper Ridge (AVIRIS), Samson, and Paris (Hyperion), with the sensors' nominal wavelengths."""
+    stored = loadmat(data / "jasper_ridge/jasperRidge2_R198.mat")
+    bands = stored["SlectBands"].ravel().astype(int) - 1
+    yield _unit(stored["Y"].reshape(-1, 100, 100).swapaxes(1, 2), "jasper_ridge", np.linspace(380, 2500, 224)[bands])
+    stored = loadmat(data / "samson/samson_1.mat")
+    yield _unit(stored["V"].reshape(-1, 95, 95).swapaxes(1, 2), "samson", np.linspace(401, 889, 156))
+    stored = loadmat(data / "paris_eo1/paris_data_hs_ms.mat")
+    bands = stored["non_del_bands"].ravel().astype(int) - 1
+    centres = np.concatenate([np.linspace(356, 1058, 70), np.linspace(852, 2577, 172)])[bands]
+    yield _unit(stored["HSim"].transpose(2, 0, 1), "paris", centres)
+
+
+def _unit(cube: np.ndarray, name: str, wavelengths_nm: np.ndarray) -> Scene:
+    return Scene((cube / cube.max()).astype(np.float32), name, wavelengths_nm=wavelengths_nm)
 
 
 def _of_pair(pair: degrade.Pair, model: str) -> Sampled:

@@ -114,6 +114,16 @@ def test_bands_that_the_guide_tells_less_of_are_less_sure(tmp_path):
     assert more[moved].mean() > 1.4 * more[~moved].mean()
 
 
+def test_detail_too_fine_for_the_lr_image_is_told_by_the_guide():
+    rng = np.random.default_rng(0)
+    own, shared = (gaussian_filter(rng.standard_normal((80, 80)), 0.5) for _ in range(2))
+    sharp = np.stack([0.5 + 0.1 * (share * own + shared) for share in (0.0, 0.2, 0.8, 1.0)]).astype(np.float32)
+    lr = hsisr.degrade.degrade(sharp, "wald", 4, noise=0)
+    guide = (0.5 + 0.1 * shared)[None].astype(np.float32)
+    image, sigma = hsisr.super_resolve(lr, guide, model="prior", scale=4, uncertainty=True)
+    assert (np.abs(image - sharp) < SIGMAS_90 * sigma)[2:].mean() > 0.85
+
+
 @pytest.mark.parametrize("changed", [False, True])
 def test_data_between_the_windows_that_are_looked_at(tmp_path, monkeypatch, changed):
     lr, guide, _ = write_pair(tmp_path, holes=False)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.degrade.sampling import interpolate
-from hsisr.degrade.sensor import Sensor, gaussian_footprint, whole_lr_pixels
+from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.models.prior import Estimate, estimate
 from hsisr.models.windows import HeldImages, Images, Span, Window
 
@@ -33,9 +33,9 @@ _TOGETHER = 5
 #: Factor of the scale down at which it is tested, LR pixels a side of the ground that is used, and of its edge that is
 #: left out.
 _FACTOR, _TESTED_LR_PX, _EDGE_LR_PX = 2, 128, 4
-#: Power with which a test counts that finds larger errors than said: a guide that does not fit does more harm, the
-#: larger the scale. One that finds smaller errors does not count, as detail is easier to find one scale down. Chosen on
-#: training scenes of CAVE with good and with spoilt guides.
+#: Power with which a test counts at least that finds larger errors than said: a guide that does not fit does more harm,
+#: the larger the scale. One that finds smaller errors does not count: it does not see the noise of finer pixels, and
+#: detail is easier to find one scale down. Chosen on training scenes of CAVE with good and with spoilt guides.
 _IF_LARGER = 1.4
 #: Side of the blocks of a guide, in pixels, that show its noise, and the share of them that are smooth enough for that.
 _BLOCK_PX, _SMOOTH_SHARE = 8, 0.1
@@ -92,19 +92,24 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     """What tells the errors of a scene's image. found: of the scene. part: what makes its image."""
     bands = len(found.subspace.mean)
     logs, apart, noisy, pixels = np.zeros(bands), np.zeros(bands), np.zeros(bands), 0
-    rng = np.random.default_rng(0)
+    rng, levels, noises = np.random.default_rng(0), [], []
     for window, corner in _looked_at(images, _PLACE_LR_PX, found.scale):
         valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
         image = part(window, corner)
         detail = local_variance(image, found.scale, window.mask)
         variance = _variance(found, window, image, detail, corner)[:, valid]
-        logs += 0.5 * np.log(variance).sum(axis=1, dtype=np.float64)
+        here = 0.5 * np.log(variance).sum(axis=1, dtype=np.float64)
+        levels.append((corner, here / variance.shape[1]))
+        logs += here
         apart += (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
         pixels += variance.shape[1]
-        noise = _noise_of_guide(window.guide, valid) * rng.standard_normal(window.guide.shape, np.float32)
+        noises.append(_noise_of_guide(window.guide, valid))
+        noise = noises[-1] * rng.standard_normal(window.guide.shape, np.float32)
         other = part(window._replace(guide=window.guide + noise.astype(window.guide.dtype)), corner)
         noisy += ((other - image)[:, valid] ** 2).sum(axis=1, dtype=np.float64)
-    strength = _strength(found, logs / pixels) * _test(found, images)
+    strength = _strength(found, logs / pixels)
+    said = [(corner, np.log(strength) + _POWER * level) for corner, level in levels]
+    strength *= _test(found, images, said, np.square(noises).mean(axis=0).ravel())
     return Errors(found, strength, np.sqrt(noisy / pixels), np.sqrt(apart / pixels))
 
 
@@ -198,45 +203,72 @@ def _left_unseen(found: Estimate) -> np.ndarray:
     return unseen
 
 
-def _test(found: Estimate, images: Images) -> np.ndarray:
+def _test(
+    found: Estimate, images: Images, levels: list[tuple[tuple[int, int], np.ndarray]], guide_noise: np.ndarray
+) -> np.ndarray:
     """By how much (B,) deviations are to be larger, as errors one scale down are, of which one in ten may be larger.
 
-    The LR image, seen once more through a footprint of the sensor's size, is super-resolved beside the guide at LR.
-    It says less, the more of an error there is the LR image's noise.
+    levels: HR corners of parts of the scene, and the mean logarithms (B,) of the deviations there. guide_noise: (G,),
+    variance.
+
+    The LR image, seen once more through a footprint of the sensor's size, is super-resolved beside the guide at LR. The
+    errors are carried to this scale: they grow as the detail that an interpolation loses of the guide. It says less,
+    the more of an error there is the LR image's noise.
     """
     from scipy.ndimage import uniform_filter1d
 
     as_said = np.ones(len(found.subspace.mean))
     if min(images.size) < 4 * _EDGE_LR_PX:
         return as_said
-    low, guide, valid = max(
-        (_at_lr(found, window) for window, _ in _looked_at(images, _TESTED_LR_PX, found.scale)),
-        key=lambda tested: int(tested[2].sum()),
+    ground = max(
+        (_at_lr(found, *place) for place in _looked_at(images, _TESTED_LR_PX, found.scale)),
+        key=lambda ground: int(ground.valid.sum()),
     )
-    if not whole_lr_pixels(valid, _FACTOR).any():
+    low, valid, inside = ground.low, ground.valid, ground.inside
+    if not whole_lr_pixels(valid, _FACTOR).any() or not inside.any():
         return as_said
     height, width = valid.shape
-    footprint = gaussian_footprint(_FACTOR, sigma_px=_smaller(found))
+    footprint = gaussian_footprint(_FACTOR, sigma_px=_sigma_px(found, _FACTOR))
     lower = footprint.sampler(_FACTOR, valid.shape)(low.astype(np.float64)).astype(np.float32)
-    coarse = HeldImages(lower, guide, _FACTOR, None if valid.all() else valid)
+    coarse = HeldImages(lower, ground.guide, _FACTOR, None if valid.all() else valid)
     known = estimate(coarse, _FACTOR, Sensor(footprint=footprint))
     window = coarse.window((0, height // _FACTOR), (0, width // _FACTOR))
-    image = known.solution(guide).image()
-    deviation = np.sqrt(_variance(known, window, image, local_variance(image, _FACTOR, window.mask), (0, 0)))
-    inside = valid.copy()
-    inside[:_EDGE_LR_PX], inside[-_EDGE_LR_PX:], inside[:, :_EDGE_LR_PX], inside[:, -_EDGE_LR_PX:] = (False,) * 4
-    if not inside.any():
-        return as_said
-    deviation = deviation[:, inside]
-    strength = _strength(known, np.log(deviation).mean(axis=1))
-    said = (strength[:, None] * deviation**_POWER) ** 2
-    noise = _noise(found, low[:, inside])
-    ratio = np.abs(image - low)[:, inside] / np.sqrt(said + noise[:, None])
-    larger = np.maximum(np.quantile(ratio, 0.9, axis=1) / SIGMAS_90, 1)
-    logs = uniform_filter1d(np.log(larger), _TOGETHER, mode="nearest")
+    image = known.solution(ground.guide).image()
+    variance = _variance(known, window, image, local_variance(image, _FACTOR, window.mask), (0, 0))[:, inside]
+    logs = 0.5 * np.log(variance).mean(axis=1)
+    strength = _strength(known, logs)
+    said = strength[:, None] ** 2 * variance**_POWER
+    error, noise = (image - low)[:, inside], _noise(found, low[:, inside])
+    ratio = np.abs(error) / np.sqrt(said + noise[:, None])
+    larger = np.log(np.maximum(np.quantile(ratio, 0.9, axis=1), np.finfo(float).tiny) / SIGMAS_90)
+    carried = larger + np.log(strength) + _POWER * logs + _growth(found, ground, guide_noise) - ground.level(levels)
+    counted = np.maximum(np.maximum(carried, _IF_LARGER * larger), 0)
     informed = (said / (said + noise[:, None])).mean(axis=1)
-    factors: np.ndarray = np.exp(_IF_LARGER * informed * logs)
+    factors: np.ndarray = np.exp(informed * uniform_filter1d(counted, _TOGETHER, mode="nearest"))
     return factors
+
+
+def _growth(found: Estimate, ground: "_Ground", guide_noise: np.ndarray) -> float:
+    """Logarithm of the detail that an interpolation loses of the guide at this scale, over that one scale down."""
+    scale, mask = found.scale, ground.mask
+    here = _lost(ground.sharp, gaussian_footprint(scale, sigma_px=_sigma_px(found, scale)), scale, mask) - guide_noise
+    there = _lost(ground.guide, gaussian_footprint(_FACTOR, sigma_px=_sigma_px(found, _FACTOR)), _FACTOR, ground.inside)
+    powers = [np.maximum(power, 0).sum() for power in (here, there)]
+    return 0.5 * float(np.log(powers[0] / powers[1])) if min(powers) > 0 else 0.0
+
+
+def _lost(image: np.ndarray, footprint: Footprint, factor: int, counted: np.ndarray) -> np.ndarray:
+    """Mean square (C,) of what is lost of an image (C, n, m) if it is seen through a footprint and then interpolated.
+
+    counted: (n, m), the pixels that count.
+    """
+    sampler = footprint.sampler(factor, image.shape[1:])
+    lost = np.empty(len(image))
+    for number in range(len(image)):  # one at a time: a sharp guide may have hundreds of channels
+        plane = image[number : number + 1].astype(np.float64)
+        seen = interpolate(sampler(plane), factor)
+        lost[number] = ((seen - plane)[:, counted] ** 2).mean()
+    return lost
 
 
 def _noise_of_guide(guide: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -273,18 +305,50 @@ def _noise(found: Estimate, bands: np.ndarray) -> np.ndarray:
     return noise
 
 
-def _at_lr(found: Estimate, window: Window) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """LR image (B, n, m), guide as the sensor sees it (G, n, m), and valid pixels (n, m); n and m even."""
-    low = window.lr
-    guide = found.sensor.footprint.sampler(found.scale, window.guide.shape[1:])(window.guide).astype(np.float32)
-    valid = np.ones(low.shape[1:], bool) if window.mask is None else whole_lr_pixels(window.mask, found.scale)
-    height, width = (size // _FACTOR * _FACTOR for size in valid.shape)
-    return low[:, :height, :width], guide[:, :height, :width], valid[:height, :width]
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """Ground for a test: LR image (B, n, m), the guide as the sensor sees it (G, n, m), and valid pixels (n, m).
+
+    n, m: even. inside: valid pixels away from the edge. sharp, mask: the guide (G, N, M) itself, and its valid pixels.
+    corner: of its first HR pixel.
+    """
+
+    low: np.ndarray
+    guide: np.ndarray
+    valid: np.ndarray
+    sharp: np.ndarray
+    mask: np.ndarray
+    corner: tuple[int, int]
+
+    @property
+    def inside(self) -> np.ndarray:
+        inside = self.valid.copy()
+        inside[:_EDGE_LR_PX], inside[-_EDGE_LR_PX:], inside[:, :_EDGE_LR_PX], inside[:, -_EDGE_LR_PX:] = (False,) * 4
+        return inside
+
+    def level(self, levels: list[tuple[tuple[int, int], np.ndarray]]) -> np.ndarray:
+        """Mean (B,) of the levels of parts that begin on this ground. If there are none, of all parts."""
+        pairs = zip(self.corner, self.mask.shape, strict=True)
+        spans = [range(start, start + size) for start, size in pairs]
+        here = [level for corner, level in levels if all(at in span for at, span in zip(corner, spans, strict=True))]
+        mean: np.ndarray = np.mean(here or [level for _, level in levels], axis=0)
+        return mean
 
 
-def _smaller(found: Estimate) -> tuple[float, float]:
-    """Standard deviation of the sensor's footprint, rows and columns, in units of 1 / _FACTOR LR pixels."""
-    rows, columns = (max(0.3, sigma / found.scale) * _FACTOR for sigma in found.sensor.footprint.sigma_px())
+def _at_lr(found: Estimate, window: Window, corner: tuple[int, int]) -> _Ground:
+    """The ground of a window with that HR corner."""
+    scale = found.scale
+    guide = found.sensor.footprint.sampler(scale, window.guide.shape[1:])(window.guide).astype(np.float32)
+    mask = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
+    valid = whole_lr_pixels(mask, scale)
+    even = tuple(slice(size // _FACTOR * _FACTOR) for size in valid.shape)
+    fine = tuple(slice(span.stop * scale) for span in even)
+    return _Ground(window.lr[:, *even], guide[:, *even], valid[even], window.guide[:, *fine], mask[fine], corner)
+
+
+def _sigma_px(found: Estimate, factor: int) -> tuple[float, float]:
+    """Standard deviation of the sensor's footprint, rows and columns, in units of 1 / factor LR pixels."""
+    rows, columns = (max(0.3, sigma / found.scale) * factor for sigma in found.sensor.footprint.sigma_px())
     return rows, columns
 
 
