@@ -84,7 +84,8 @@ class Hybrid(Network):
     bands: int
     width: int
     #: Of `maps_in_memory`: the network's, and what filters see of a guide's channel.
-    _MAPS, _MAPS_PER_CHANNEL = 12, 0.35
+    _MAPS, _MAPS_PER_CHANNEL = 7, 0.35
+    images_in_memory = 2
 
     def __init__(
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
@@ -207,10 +208,6 @@ class Hybrid(Network):
         by_prior, pixels = prior_effort(size, self.scale), size[0] * size[1] * self.scale**2
         looked_at = min(pixels, _LOOKED_AT_PX)
         return Effort(by_prior.learning + 2 * _MADE * looked_at, by_prior.making + _MADE * pixels)
-
-    def working_bytes(self, bands: int) -> int:
-        """Bytes a pixel, at so many `bands`: eight images of prior and filters, or the network after them."""
-        return max(32 * bands, super().working_bytes(bands))
 
     def forget(self) -> None:
         """Drop the solved pairs that are kept for the next call with the same images."""
