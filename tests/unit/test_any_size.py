@@ -234,8 +234,9 @@ def test_how_far_learning_has_come_is_told(tmp_path, monkeypatch, request, large
         request.getfixturevalue("small_blocks")
     lr, guide, _ = write_pair(tmp_path, holes=False)
     told = []
-    monkeypatch.setattr(effort, "_START", 1e-4)  # or it would be nearly all of so small a scene
-    monkeypatch.setattr(HeldImages, "tell", lambda images, share: told.append(share))
+    for name in ("_START", "_CHOOSING"):  # or they would be nearly all of so small a scene
+        monkeypatch.setattr(effort, name, 0.0)
+    monkeypatch.setattr(HeldImages, "tell", lambda images, done, total: told.append(done / total))
     images = HeldImages(read_scene(lr).cube, read_scene(guide).cube, SCALE)
     registry.build("prior", SCALE, BANDS, 3).estimate(images, Sensor(footprint=gaussian_footprint(SCALE)))
     assert 0 < told[0] < 0.6 and 0.9 < told[-1] <= 1
@@ -250,16 +251,21 @@ def test_what_is_left_counts_what_follows():
 def test_lines_say_what_is_left_of_learning_and_tiles(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    told = progress.Learning("prior", ahead=2.0)
-    for now[0], share in ((1.0, 0.1), (4.0, 0.5), (9.0, 0.6), (20.0, 1.0)):
-        told(share)
+    told = progress.Learning("prior", ahead=20.0)
+    for now[0], done, total in (
+        (1.0, 1, 10),
+        (4.0, 5, 10),
+        (9.0, 6, 10),
+        (20.0, 5, 5),
+    ):  # in the end, less is to be done
+        told(done, total)
     with progress.Progress(total=4, done=1, ahead=0.5) as tiles:  # a run that goes on: three tiles are missing
         for now[0] in (25.0, 35.0, 50.0):
             tiles.advance()
     assert capsys.readouterr().err.splitlines() == [
         "prior learns the scene, 50% done, 20 s left with all that follows",
-        "prior learns the scene, 100% done, 40 s left with all that follows",
-        "tile 3 of 4, 23 s left",
+        "prior learns the scene, 100% done, 80 s left with all that follows",
+        "tile 3 of 4, 22 s left",
         "tile 4 of 4, 20 s left",
     ]
 

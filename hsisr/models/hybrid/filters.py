@@ -5,10 +5,10 @@ wavelength), and at edges between two materials the prior's function of colour t
 are linear in what is seen here, and learnt from a few scenes, where a network learns them slowly and badly.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -366,21 +366,6 @@ class Piece(NamedTuple):
     guide: np.ndarray
     solution: Solution
     start: tuple[float, float] | None = None
-
-
-class Pieces(Sequence[Piece]):
-    """Pieces that are made when they are asked for; a single one, a scene that is taken whole, is made once."""
-
-    def __init__(self, makers: Sequence[Callable[[], Piece]]) -> None:
-        self._makers = makers
-        self._only = makers[0]() if len(makers) == 1 else None
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-    def __getitem__(self, number: Any) -> Any:
-        maker = self._makers[number]
-        return self._only or maker()
 
 
 @dataclass(frozen=True, eq=False)
