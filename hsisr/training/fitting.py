@@ -162,6 +162,8 @@ def run(
     model.load_state_dict(weights)
     if held is not None:
         held[1].settle(model)
+        if export is not None and is_first_process():  # the best of the checkpoints is of before that
+            export(Path(folder) / "checkpoints" / "best.safetensors", model)
     return Outcome(**outcome)
 
 

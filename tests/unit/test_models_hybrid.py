@@ -1,6 +1,7 @@
 """hsisr.models.Hybrid: starts as the prior, learns what it leaves, stays in agreement with the guide."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -341,7 +342,13 @@ def test_what_only_the_training_scenes_show_is_not_believed(tmp_path):
         patches = PriorPatches(scenes, list("wxyz"), size_px=32, per_epoch=100)
         most, held = network.hold_out(patches)
         assert list(most.names) == list("wxz") and len(most) == 75 and held.scenes[0] is scenes[2]
-        fit(network, patches, tmp_path / str(sign), settings)
+        kept = {}
+
+        def keep(path: Path, one: torch.nn.Module) -> None:
+            kept[path.name] = one.last.weight.detach().clone()
+
+        fit(network, patches, tmp_path / str(sign), settings, export=keep)
+        torch.testing.assert_close(kept["best.safetensors"], network.last.weight.detach())
         with torch.inference_mode():
             found = network(torch.zeros(1), torch.from_numpy(maps[2])[None])[0].numpy()
         return float((found * scenes[2].missing).sum() / (scenes[2].missing ** 2).sum())
