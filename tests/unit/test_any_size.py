@@ -242,6 +242,14 @@ def test_how_far_learning_has_come_is_told(tmp_path, monkeypatch, request, large
     assert 0 < told[0] < 0.6 and 0.9 < told[-1] <= 1
 
 
+def test_effort_counts_features_windows_and_passes():
+    small, large = (effort.Costs((side, side), BANDS, 3, 8) for side in (64, 256))
+    assert small.features == 3 + 6 + 512 and large.features > 1.4 * small.features
+    assert large.passes(3) == pytest.approx(3 * large.passes(1))
+    assert small.passes(3) < 2 * small.passes(1)  # a single window keeps its features
+    assert large.effort.making > 16 * 1.3 * small.effort.making
+
+
 def test_what_is_left_counts_what_follows():
     assert seconds_left(1, 4, 10) == 30
     assert seconds_left(1, 4, 10, ahead=0.5) == 50
@@ -252,12 +260,7 @@ def test_lines_say_what_is_left_of_learning_and_tiles(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
     told = progress.Learning("prior", ahead=20.0)
-    for now[0], done, total in (
-        (1.0, 1, 10),
-        (4.0, 5, 10),
-        (9.0, 6, 10),
-        (20.0, 5, 5),
-    ):  # in the end, less is to be done
+    for now[0], done, total in ((1.0, 1, 10), (4.0, 5, 10), (9.0, 6, 10), (20.0, 5, 5)):  # less than expected
         told(done, total)
     with progress.Progress(total=4, done=1, ahead=0.5) as tiles:  # a run that goes on: three tiles are missing
         for now[0] in (25.0, 35.0, 50.0):
