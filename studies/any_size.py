@@ -108,7 +108,9 @@ def left(work: Path, model: str) -> None:
         for line in lines:
             if found := re.search(r"([\d.]+) (s|min|h)(?: left|, [\d.]+ .?B of disk)", line):
                 now = float(line.partition(" ")[0])
-                told = float(found[1]) * {"s": 1, "min": 60, "h": 3600}[found[2]]
+                unit = {"s": 1, "min": 60, "h": 3600}[found[2]]
+                # a line is rounded to its unit: what is judged is the estimate behind it
+                told = np.clip(seconds - now, (float(found[1]) - 0.5) * unit, (float(found[1]) + 0.5) * unit)
                 said.append((now, told / max(1.0, seconds - now)))
         later = [ratio for now, ratio in said if seconds / 10 < now < seconds - LAST_SECONDS]
         print(

@@ -288,15 +288,18 @@ def _resize(array: np.ndarray, factor: float, axis_matrix: Callable[[int, int], 
     if 0 in (rows.shape[0], columns.shape[0]):
         raise HsisrError(f"resize: factor {factor:g} leaves no pixel of an image of {array.shape[-2:]}")
     planes = array.reshape(-1, *array.shape[-2:])
-    resized = Sampler(rows, columns, 1)(planes).astype(array.dtype)
+    resized = np.empty((len(planes), rows.shape[0], columns.shape[0]), array.dtype)
+    for plane, result in zip(planes.astype(np.float64, copy=False), resized, strict=True):
+        # the longer axis last: what is turned is small then
+        result[...] = rows @ (columns @ plane.T).T if factor > 1 else (columns @ (rows @ plane).T).T
     return resized.reshape(*array.shape[:-2], *resized.shape[-2:])
 
 
 def _matrix(reads: np.ndarray, weights: np.ndarray, size: int) -> Any:
     """Sparse (len(reads), size) with `weights` at the columns `reads`. Weights of the same column in a row add up."""
-    sparse = _sparse()
-    rows = np.repeat(np.arange(len(reads)), reads.shape[1])
-    matrix = sparse.coo_array((weights.ravel(), (rows, reads.ravel())), shape=(len(reads), size)).tocsr()
+    ends = np.arange(len(reads) + 1) * reads.shape[1]
+    matrix = _sparse().csr_array((weights.ravel(), reads.ravel(), ends), shape=(len(reads), size))
+    matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix
 

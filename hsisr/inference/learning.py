@@ -48,7 +48,7 @@ class _Shown:
     """The images of a feed, as `hsisr.models.windows.Images`."""
 
     feed: Feed
-    told: Callable[[float], None] | None = None
+    told: Callable[[float, float], None] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -66,12 +66,11 @@ class _Shown:
         mask = sensor_in(None, valid, self.feed.method.scale).mask if whole else valid
         return Window(low, sharp, mask)
 
-    def tell(self, share: float) -> None:
-        """Report the learnt share of the scene."""
+    def tell(self, done: float, total: float) -> None:
+        """Report the work that is done, of all the work of learning the scene."""
         if self.told is not None:
-            self.told(share)
+            self.told(done, total)
 
 
 def _expect(feed: Feed) -> Learning:
-    learning, making = feed.effort
-    return Learning(feed.method.name, (making + feed.writing_effort) / learning)
+    return Learning(feed.method.name, feed.effort.making + feed.writing_effort)

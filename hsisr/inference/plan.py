@@ -29,8 +29,10 @@ _LEAST_TILE = 4 * BLEND
 _FREE_PART, _MOST_DEFAULT, _UNKNOWN = 4, 8 * 2**30, 768 * 2**20
 #: Side, in LR pixels, of the window that is timed for a run of one tile.
 _TIMED_PX = 24
-#: Side, in HR pixels, of the timed window if the method learns scenes: its tiles are quick.
+#: Largest side, in HR pixels, of the timed window if the method learns scenes: its tiles are quick.
 _TIMED_HR_PX = 256
+#: Seconds of a usual core for a tile of a method that learns scenes, beside its pixels, measured.
+_TILE = 5e-3
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,8 @@ class Plan:
         of a usual core.
         """
         made = feed.effort.making * self.tiling.computed_pixels / (self.tiling.height * self.tiling.width)
-        return feed.writing_effort / max(made or self.seconds, 1e-9)
+        made = made + self.tiles * _TILE if made else self.seconds
+        return feed.writing_effort / max(made, 1e-9)
 
 
 def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: bool, note: Callable[[str], None]) -> Plan:
@@ -67,7 +70,8 @@ def make(feed: Feed, memory: int, tile: int | None, halo: int | None, exact: boo
     whole = Tiling(height, width, max(height, width), 0, 0)
     if feed.learnt is not None:
         tiling = _exact_tiles(feed, memory, tile, note)
-        return Plan(tiling, 0.0, _seconds(feed, tiling, _rate(feed)))
+        side = min(tiling.tile + 2 * tiling.halo, max(_TIMED_PX, _TIMED_HR_PX // feed.method.scale))
+        return Plan(tiling, 0.0, _seconds(feed, tiling, _rate(feed, side)))
     if exact or (tile is None and _fits(feed, max(height, 1) * max(width, 1), memory)):
         return Plan(whole, 0.0, _seconds(feed, whole, _rate(feed)))
     found = None
@@ -119,7 +123,7 @@ def check_disk(staging: Staging, out: Path, out_bytes: int) -> int:
 def duration(seconds: float) -> str:
     """Seconds in words for a person."""
     if seconds < 90:
-        return f"{math.ceil(seconds)} s"
+        return f"{max(1, round(seconds))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
@@ -159,11 +163,10 @@ def _tile_side(feed: Feed, memory: int, halo: int, blend: int, note: Callable[[s
     return max(min(most, _MOST_WINDOW_PX // feed.method.scale) - edge, smallest)
 
 
-def _rate(feed: Feed) -> float:
-    """Seconds for one band of one pixel of output, timed on a small window."""
+def _rate(feed: Feed, timed: int = _TIMED_PX) -> float:
+    """Seconds for one band of one pixel of output, timed on a small window with a side of `timed` LR pixels."""
     some = feed.method.bands is None and feed.learnt is None  # a learnt scene has all bands at once
     bands = slice(0, min(3, feed.lr.shape[0])) if some else None
-    timed = _TIMED_PX if feed.learnt is None else max(_TIMED_PX, _TIMED_HR_PX // feed.method.scale)
     rows, columns = (
         (max(0, (length - timed) // 2), min(length, (length + timed) // 2)) for length in feed.lr.shape[1:]
     )

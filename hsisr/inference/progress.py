@@ -28,20 +28,21 @@ def seconds_left(done: float, total: float, seconds: float, ahead: float = 0.0) 
 
 
 class Learning:
-    """Lines on the time to learn a scene, and to make its result. Call it with the learnt share, 0 to 1.
+    """Lines on the time to learn a scene, and to make its result.
 
-    name: of the method. ahead: time for the rest of the run, divided by the time for learning.
+    Call it with the work that is done and with all the work of learning, as now expected, in seconds of a usual core.
+    name: of the method. ahead: the work for the rest of the run, in such seconds.
     """
 
     def __init__(self, name: str, ahead: float) -> None:
         self.name, self.ahead = name, ahead
         self.started, self.last_line = time.monotonic(), -math.inf
 
-    def __call__(self, share: float) -> None:
+    def __call__(self, done: float, total: float) -> None:
         now = time.monotonic()
         if now - self.started > FIRST_SECONDS and now - self.last_line > LINE_EVERY_SECONDS:
-            left = duration(seconds_left(share, 1.0, now - self.started, self.ahead))
-            say(f"{self.name} learns the scene, {share:.0%} done, {left} left with all that follows")
+            left = duration(seconds_left(done, total + self.ahead, now - self.started))
+            say(f"{self.name} learns the scene, {done / total:.0%} done, {left} left with all that follows")
             self.last_line = now
 
 

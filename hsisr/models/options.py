@@ -25,7 +25,7 @@ class Options(BaseModel):
         """Memory for learning a scene of `size` LR rows and columns."""
         return 0
 
-    def effort(self, size: tuple[int, int], scale: int) -> Effort:
+    def effort(self, size: tuple[int, int], bands: int, guide_channels: int, scale: int) -> Effort:
         """Seconds that a usual core takes to learn a scene of `size` LR rows and columns, and to make it."""
         return Effort(0.0, 0.0)
 
@@ -84,11 +84,11 @@ class PriorOptions(SensorOptions):
 
         return learning_bytes(size, bands, guide_channels, scale, self.waves)
 
-    def effort(self, size: tuple[int, int], scale: int) -> Effort:
+    def effort(self, size: tuple[int, int], bands: int, guide_channels: int, scale: int) -> Effort:
         """Seconds as `hsisr.models.prior.effort` counts them."""
-        from hsisr.models.prior.effort import effort
+        from hsisr.models.prior.effort import Costs
 
-        return effort(size, scale)
+        return Costs(size, bands, guide_channels, scale, self.waves).effort
 
 
 def _three_equal_groups(width: int) -> int:

@@ -203,7 +203,7 @@ class Classical(Model):
 
     def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
         """Time for learning a scene, and for making it."""
-        return self.settings.effort(size, self.scale)
+        return self.settings.effort(size, bands, guide_channels, self.scale)
 
     def working_bytes(self, bands: int) -> int:
         """Memory in which the method works."""

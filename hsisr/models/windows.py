@@ -32,8 +32,11 @@ class Images(Protocol):
     def window(self, rows: Span, columns: Span) -> Window:
         """The part of LR rows and columns [start, stop)."""
 
-    def tell(self, share: float) -> None:
-        """A model that learns the scene calls this with the share of its work that is done, 0 to 1."""
+    def tell(self, done: float, total: float) -> None:
+        """A model that learns the scene calls this with its work that is done, and with all of it, as now expected.
+
+        done, total: seconds of a usual core, as in `Effort`.
+        """
 
 
 class Effort(NamedTuple):
@@ -45,10 +48,10 @@ class Effort(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """Images for one part of a model's learning. share: of all the work."""
+    """Images for the first part of a model's learning. more: seconds of a usual core for the other parts."""
 
     images: Images
-    share: float
+    more: float
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,9 +62,9 @@ class Told:
         """The part of LR rows and columns [start, stop)."""
         return self.images.window(rows, columns)
 
-    def tell(self, share: float) -> None:
-        """Pass on the share of all the work."""
-        self.images.tell(share * self.share)
+    def tell(self, done: float, total: float) -> None:
+        """Pass it on, with the work of the other parts."""
+        self.images.tell(done, total + self.more)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,5 +87,5 @@ class HeldImages:
         mask = None if self.mask is None else self.mask[high]
         return Window(self.lr[:, slice(*rows), slice(*columns)], self.guide[:, *high], mask)
 
-    def tell(self, share: float) -> None:
+    def tell(self, done: float, total: float) -> None:
         """Do nothing: nobody follows the progress with images in memory."""

@@ -234,11 +234,20 @@ def test_how_far_learning_has_come_is_told(tmp_path, monkeypatch, request, large
         request.getfixturevalue("small_blocks")
     lr, guide, _ = write_pair(tmp_path, holes=False)
     told = []
-    monkeypatch.setattr(effort, "_START", 1e-4)  # or it would be nearly all of so small a scene
-    monkeypatch.setattr(HeldImages, "tell", lambda images, share: told.append(share))
+    for name in ("_START", "_CHOOSING"):  # or they would be nearly all of so small a scene
+        monkeypatch.setattr(effort, name, 0.0)
+    monkeypatch.setattr(HeldImages, "tell", lambda images, done, total: told.append(done / total))
     images = HeldImages(read_scene(lr).cube, read_scene(guide).cube, SCALE)
     registry.build("prior", SCALE, BANDS, 3).estimate(images, Sensor(footprint=gaussian_footprint(SCALE)))
     assert 0 < told[0] < 0.6 and 0.9 < told[-1] <= 1
+
+
+def test_effort_counts_features_windows_and_passes():
+    small, large = (effort.Costs((side, side), BANDS, 3, 8) for side in (64, 256))
+    assert small.features == 3 + 6 + 512 and large.features > 1.4 * small.features
+    assert large.passes(3) == pytest.approx(3 * large.passes(1))
+    assert small.passes(3) < 2 * small.passes(1)  # a single window keeps its features
+    assert large.effort.making > 16 * 1.3 * small.effort.making
 
 
 def test_what_is_left_counts_what_follows():
@@ -250,16 +259,16 @@ def test_what_is_left_counts_what_follows():
 def test_lines_say_what_is_left_of_learning_and_tiles(monkeypatch, capsys):
     now = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    told = progress.Learning("prior", ahead=2.0)
-    for now[0], share in ((1.0, 0.1), (4.0, 0.5), (9.0, 0.6), (20.0, 1.0)):
-        told(share)
+    told = progress.Learning("prior", ahead=20.0)
+    for now[0], done, total in ((1.0, 1, 10), (4.0, 5, 10), (9.0, 6, 10), (20.0, 5, 5)):  # less than expected
+        told(done, total)
     with progress.Progress(total=4, done=1, ahead=0.5) as tiles:  # a run that goes on: three tiles are missing
         for now[0] in (25.0, 35.0, 50.0):
             tiles.advance()
     assert capsys.readouterr().err.splitlines() == [
         "prior learns the scene, 50% done, 20 s left with all that follows",
-        "prior learns the scene, 100% done, 40 s left with all that follows",
-        "tile 3 of 4, 23 s left",
+        "prior learns the scene, 100% done, 80 s left with all that follows",
+        "tile 3 of 4, 22 s left",
         "tile 4 of 4, 20 s left",
     ]
 

@@ -14,6 +14,7 @@ from hsisr.errors import HsisrError
 from hsisr.inference import load_model, predict, save_model
 from hsisr.models import registry
 from hsisr.models.apply import Method
+from hsisr.models.hybrid import _looked_at as looked_at
 from hsisr.models.hybrid.agreement import agreed, contradiction
 from hsisr.models.hybrid.filters import (
     Details,
@@ -393,3 +394,9 @@ def test_the_pipeline_trains_and_scores_it_and_tells_methods_the_sensor(small):
 def images(chosen: benchmark.Benchmark) -> tuple[np.ndarray, np.ndarray]:
     pair = pair_files.read(chosen.path(paths.PAIR, item=chosen.parts["test"][0].name))
     return pair.lr, pair.guide
+
+
+@pytest.mark.parametrize(("scale", "count"), [(2, 8), (8, 2), (16, 1)])
+def test_some_windows_of_a_large_scene_are_looked_at_whatever_their_size(scale, count):
+    windows = [((row, row + 64), (0, 64)) for row in range(0, 8 * 64, 64)]
+    assert len(looked_at(windows, scale)) == count

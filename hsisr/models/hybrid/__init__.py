@@ -27,7 +27,6 @@ from hsisr.models.hybrid.filters import (
     Learnt,
     Light,
     Piece,
-    Pieces,
     believed_share,
     from_middle,
     strength_of_parts,
@@ -36,7 +35,7 @@ from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
 from hsisr.models.prior import Estimate, estimate, solve
 from hsisr.models.prior.blocks import WINDOW_PX, learning_windows, reach
-from hsisr.models.prior.effort import effort as prior_effort
+from hsisr.models.prior.effort import Costs
 from hsisr.models.prior.errors import Errors, learn_errors
 from hsisr.models.prior.memory import learning_bytes
 from hsisr.models.windows import Effort, HeldImages, Images, Span, Told, Window
@@ -50,8 +49,9 @@ if TYPE_CHECKING:
 _CORRECTION = 0.02
 #: HR pixels, about, on which it is seen what filters and network do to a scene.
 _LOOKED_AT_PX = 1 << 19
-#: Seconds that a core of 2020 takes for an HR pixel's variance, filters and network, measured.
-_MADE = 9e-6
+#: Seconds that a core of 2020 takes for an HR pixel, measured: variance, for each pair of features; filters, for each
+#: band; network and all else.
+_VARIANCE, _FILTERED, _MADE = 10e-12, 35e-9, 1.2e-6
 #: Solved pairs that are kept, as validation asks for the same ones again and again.
 _KEPT = 8
 #: LR pixels around one that its remainder's interpolation reads, with a shift of up to one.
@@ -84,7 +84,8 @@ class Hybrid(Network):
     bands: int
     width: int
     #: Of `maps_in_memory`: the network's, and what filters see of a guide's channel.
-    _MAPS, _MAPS_PER_CHANNEL = 12, 0.35
+    _MAPS, _MAPS_PER_CHANNEL = 7, 0.35
+    images_in_memory = 2
 
     def __init__(
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
@@ -131,19 +132,13 @@ class Hybrid(Network):
 
     def estimate(self, images: Images, sensor: Sensor) -> LearntScene:
         """What the prior learns of a scene, and what filters, network and agreement go by, from the same pixels."""
-        prior_share = prior_effort(images.size, self.scale).learning / self.effort(images.size, 0, 0).learning
-        found, learnt = estimate(Told(images, prior_share), self.scale, sensor), self._learnt()
-        windows = learning_windows(images, self.scale)
-        # filters and network take long: a part of a large scene says enough of how strongly they work on it
-        every = max(1, -(-_area(windows) * self.scale**2 // _LOOKED_AT_PX))
-        windows = windows[every // 2 :: every]
-
-        def piece(rows: Span, columns: Span) -> Piece:
-            window = images.window(rows, columns)
+        learning, _ = Costs(images.size, self.bands, self.guide_channels, self.scale).effort
+        more = self.effort(images.size, self.bands, self.guide_channels).learning - learning
+        found, learnt = estimate(Told(images, more), self.scale, sensor), self._learnt()
+        pieces = []
+        for rows, columns in _looked_at(learning_windows(images, self.scale), self.scale):
             corner = rows[0] * self.scale, columns[0] * self.scale
-            return self._piece(found, window, corner)
-
-        pieces = Pieces([partial(piece, *spans) for spans in windows])
+            pieces.append(self._piece(found, images.window(rows, columns), corner))
         light = Light.of(pieces, self.scale, learnt.response)
         nothing_moved = Agreement(found.subspace, learnt.response, None)
         share = np.ones(self.bands)
@@ -203,14 +198,12 @@ class Hybrid(Network):
         return max(by_prior, window * self.bytes_per_pixel(bands, guide_channels))
 
     def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
-        """What the prior takes, and filters and network: each time on the pixels that say what they do to a scene."""
-        by_prior, pixels = prior_effort(size, self.scale), size[0] * size[1] * self.scale**2
-        looked_at = min(pixels, _LOOKED_AT_PX)
-        return Effort(by_prior.learning + 2 * _MADE * looked_at, by_prior.making + _MADE * pixels)
-
-    def working_bytes(self, bands: int) -> int:
-        """Bytes a pixel, at so many `bands`: eight images of prior and filters, or the network after them."""
-        return max(32 * bands, super().working_bytes(bands))
+        """What the prior takes, and filters and network: first on the pixels that say what they do to a scene."""
+        costs, pixels = Costs(size, bands, guide_channels, self.scale), size[0] * size[1] * self.scale**2
+        learning, making = costs.effort
+        added = costs.features**2 * _VARIANCE + bands * _FILTERED + _MADE
+        looked_at = min(1.0, _LOOKED_AT_PX / pixels)
+        return Effort(learning + looked_at * (making + added * pixels), making + added * pixels)
 
     def forget(self) -> None:
         """Drop the solved pairs that are kept for the next call with the same images."""
@@ -267,9 +260,14 @@ class Hybrid(Network):
         return Learnt(*(getattr(self, field.name).cpu().numpy() for field in fields(Learnt)))
 
 
-def _area(windows: list[tuple[Span, Span]]) -> int:
-    """LR pixels of windows."""
-    return sum((rows[1] - rows[0]) * (columns[1] - columns[0]) for rows, columns in windows)
+def _looked_at(windows: list[tuple[Span, Span]], scale: int) -> list[tuple[Span, Span]]:
+    """Some of the windows, evenly spread and at least one, of about `_LOOKED_AT_PX` HR pixels in all.
+
+    Filters and network take long: a part of a large scene says enough of how strongly they work on it.
+    """
+    pixels = sum((rows[1] - rows[0]) * (columns[1] - columns[0]) for rows, columns in windows) * scale**2
+    every = min(len(windows), max(1, -(-pixels // _LOOKED_AT_PX)))
+    return windows[every // 2 :: every]
 
 
 class _Block(nn.Module):

@@ -1,6 +1,6 @@
 """Data consistency of what filters and network made of the prior's image: how far it may contradict the guide."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +9,20 @@ from hsisr.degrade.estimation import Subspace
 from hsisr.models.prior import Solution
 from hsisr.models.prior.agreement import guide_gain
 
+#: Pixels that are looked at together.
+_STRIP_PX = 1 << 12
+
 
 def contradiction(image: np.ndarray, guide: np.ndarray, response: np.ndarray, valid: np.ndarray | None = None) -> float:
     """Mean square of what a guide (G, H, W) has beyond a camera's view of an image (B, H, W), over the guide's own.
 
     response: (G, B + 1), the last column an offset. valid: (H, W), the pixels that count, or None for all.
     """
-    kept = slice(None) if valid is None else np.flatnonzero(valid)
-    seen, spectra = (part.reshape(len(part), -1)[:, kept] for part in (guide, image))
-    missing = seen - response[:, :-1] @ spectra - response[:, -1:]
-    return float((missing**2).mean() / max(float((seen**2).mean()), np.finfo(float).tiny))
+    missing, power = 0.0, 0.0
+    for spectra, seen in _strips(image, guide, valid=valid):
+        missing += float(((seen - response[:, :-1] @ spectra - response[:, -1:]) ** 2).sum())
+        power += float((seen**2).sum())
+    return missing / max(power, np.finfo(float).tiny)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,24 +55,28 @@ class Agreement:
         on_subspace = response[:, :-1] @ subspace.basis
         count, beyond, own, power, level, square = 0, 0.0, 0.0, 0.0, np.zeros(()), np.zeros(())
         for image, guide, solution in parts:
-            before, missing = subspace.coefficients(image.reshape(len(image), -1)), found._missing(image, guide)
-            count += 1
-            beyond += float((missing**2).mean())
-            shown = float((guide.astype(np.float64) ** 2).mean())
+            shown = 0.0
+            for spectra, seen in _strips(image, guide):
+                before, missing = subspace.coefficients(spectra), found._missing(spectra, seen)
+                beyond += float((missing**2).sum())
+                shown += float((seen.astype(np.float64) ** 2).sum())
+                level, square = level + before.sum(axis=1), square + (before**2).sum(axis=1)
             own += contradiction(solution.image(), guide, response) * max(shown, float(np.finfo(float).tiny))
             power += shown
-            level, square = level + before.mean(axis=1), square + (before**2).mean(axis=1)
-        allowed = max(usual * power, own) / count
+            count += guide[0].size
+        samples = count * len(response)
         spread = np.maximum(square / count - (level / count) ** 2, 0)
-        floor = max(allowed, float(np.finfo(np.float32).tiny))
-        return cls(subspace, response, guide_gain(spread, beyond / count, on_subspace, floor))
+        floor = max(max(usual * power, own) / samples, float(np.finfo(np.float32).tiny))
+        return cls(subspace, response, guide_gain(spread, beyond / samples, on_subspace, floor))
 
     def moved(self, image: np.ndarray, guide: np.ndarray) -> np.ndarray:
         """The image (B, n, m) of the scene or a part of it, moved."""
         if self.gain is None or not self.gain.any():
             return image
-        moved = (self.gain @ self._missing(image, guide)).astype(np.float32).reshape(-1, *image.shape[1:])
-        return image + np.tensordot(self.subspace.basis.astype(image.dtype), moved, 1)
+        moved = (self.gain @ self._missing(image, guide)).astype(np.float32)
+        result: np.ndarray = (self.subspace.basis.astype(image.dtype) @ moved).reshape(image.shape)
+        result += image
+        return result
 
     def _missing(self, image: np.ndarray, guide: np.ndarray) -> np.ndarray:
         """What the guide has beyond the camera's view of an image: (G, n m)."""
@@ -82,3 +90,15 @@ def agreed(
 ) -> np.ndarray:
     """The image (B, H, W) of a whole scene, moved by the `Agreement` of it."""
     return Agreement.of([(image, guide, solution)], response, solution.subspace, usual).moved(image, guide)
+
+
+def _strips(*images: np.ndarray, valid: np.ndarray | None = None) -> Iterator[list[np.ndarray]]:
+    """The same pixels of images (K, H, W), some at a time, (K, n) each: what is made of them stays in the cache.
+
+    valid: (H, W), the pixels that count, or None for all.
+    """
+    flat = [image.reshape(len(image), -1) for image in images]
+    kept = None if valid is None else np.flatnonzero(valid)
+    for first in range(0, flat[0].shape[1] if kept is None else len(kept), _STRIP_PX):
+        part = slice(first, first + _STRIP_PX)
+        yield [image[:, part if kept is None else kept[part]] for image in flat]

@@ -5,10 +5,10 @@ wavelength), and at edges between two materials the prior's function of colour t
 are linear in what is seen here, and learnt from a few scenes, where a network learns them slowly and badly.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,7 +34,7 @@ _BEYOND_USUAL = 1.5
 _RIDGES = (*10.0 ** np.arange(-7.0, 1.0), np.inf)
 #: Parts that a lone scene is cut into, so that filters can be tried on what they have not seen.
 _PARTS = 4
-#: Pixels whose systems of equations are solved at a time.
+#: Pixels whose systems of equations are solved, or that are filtered, at a time.
 _CHUNK_PX = 1 << 12
 #: What a filter weighs of a plane: 3 x 3 pixels, and how it grows outwards.
 _AROUND = 10
@@ -111,7 +111,10 @@ class Details:
         footprint = solution.sensor.footprint
         self.remainder = (lr - footprint.sampler(scale, guide.shape[1:])(self.image)).astype(np.float32)
         self.enlarged = partial(interpolate, factor=scale, shift_px=footprint.shift_px(scale))
-        brightness = np.sqrt(np.square(np.maximum(self.image, 0)).mean(axis=0)) + _DARKEST
+        power = np.zeros_like(self.image[0])
+        for plane in self.image:
+            power += np.square(np.maximum(plane, 0))
+        brightness = np.sqrt(power / len(self.image)) + _DARKEST
         noise = max(_DARK_NOISE * solution.sensor.noise_sigma, _NO_NOISE)
         lifted = noise * np.exp(-brightness / noise)
         self._dark = (lifted / brightness).astype(np.float32)
@@ -122,9 +125,12 @@ class Details:
         ]
         shared = [*(np.stack(self._around(channel)) for channel in guide), lifted[None]]
         self._guide = np.concatenate(shared).reshape(-1, guide[0].size).astype(np.float32)
-        sizes = (_odd(window, scale) for window in _WINDOWS_LR_PX)
-        self._affine = [locally_affine(solution.coefficients, guide, size) - solution.coefficients for size in sizes]
         self._basis = solution.subspace.basis.astype(np.float32)
+        self._affine = []
+        for size in (_odd(window, scale) for window in _WINDOWS_LR_PX):
+            affine = locally_affine(solution.coefficients, guide, size)
+            affine -= solution.coefficients
+            self._affine.append(affine)
         self._size = _odd(_MODULATED_LR_PX, scale)
         level = _mean(guide, self._size)
         self._modulation = ((guide - level) / (np.maximum(level, 0) + light.dark)).astype(np.float32)
@@ -148,11 +154,14 @@ class Details:
         shared, around, affine, remainder, modulated, dark = np.split(
             filters.astype(np.float32), np.cumsum(parts)[:-1], axis=1
         )
-        added = shared @ self._guide
-        for weights, part in zip(affine.T, self._affine, strict=True):
-            added += (weights[:, None] * self._basis) @ part.reshape(len(part), -1)
-        added = added.reshape(self.image.shape)
-        added += self.enlarged(remainder[..., None] * self.remainder)
+        added = self.enlarged(remainder[..., None] * self.remainder)
+        flat, weighed = added.reshape(len(added), -1), [(shared, self._guide)]
+        for weights, planes in zip(affine.T, self._affine, strict=True):
+            weighed.append((weights[:, None] * self._basis, planes.reshape(len(planes), -1)))
+        for first in range(0, flat.shape[1], _CHUNK_PX):  # a piece of the sum stays in the cache
+            part = slice(first, first + _CHUNK_PX)
+            for weights, planes in weighed:
+                flat[:, part] += weights @ planes[:, part]
         for band, plane in enumerate(added):
             image = self.image[band]
             plane += np.tensordot(modulated[band], self._modulation, 1) * _mean(image[None], self._size)[0]
@@ -236,7 +245,9 @@ def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarr
     channels = len(guide)
     level = _mean(guide, size)
     rows, columns = np.triu_indices(channels)
-    products = _mean(guide[rows] * guide[columns], size) - level[rows] * level[columns]
+    products = np.empty((len(rows), *guide.shape[1:]))
+    for product, row, column in zip(products, rows, columns, strict=True):
+        product[...] = _mean((guide[row] * guide[column])[None], size)[0] - level[row] * level[column]
     ridge = max(_AFFINE_RIDGE * float(guide.var(axis=(1, 2)).mean()), np.finfo(float).tiny)
     away = (guide - level).reshape(channels, -1)
     weights = np.empty_like(away)
@@ -248,11 +259,14 @@ def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarr
         covariance += ridge * np.eye(channels)[..., None]
         weights[:, part] = _quotients(covariance, away[:, part])
     weights = weights.reshape(guide.shape)
+    constant = 1 - (weights * level).sum(axis=0)
     found = np.empty(images.shape, np.float32)
     for image, plane in zip(images, found, strict=True):
         image = image.astype(np.float64)
-        middle = _mean(image[None], size)[0]
-        plane[...] = middle + (weights * (_mean(guide * image, size) - level * middle)).sum(axis=0)
+        affine = constant * _mean(image[None], size)[0]
+        for weight, channel in zip(weights, guide, strict=True):
+            affine += weight * _mean((channel * image)[None], size)[0]
+        plane[...] = affine
     return found
 
 
@@ -352,21 +366,6 @@ class Piece(NamedTuple):
     guide: np.ndarray
     solution: Solution
     start: tuple[float, float] | None = None
-
-
-class Pieces(Sequence[Piece]):
-    """Pieces that are made when they are asked for; a single one, a scene that is taken whole, is made once."""
-
-    def __init__(self, makers: Sequence[Callable[[], Piece]]) -> None:
-        self._makers = makers
-        self._only = makers[0]() if len(makers) == 1 else None
-
-    def __len__(self) -> int:
-        return len(self._makers)
-
-    def __getitem__(self, number: Any) -> Any:
-        maker = self._makers[number]
-        return self._only or maker()
 
 
 @dataclass(frozen=True, eq=False)

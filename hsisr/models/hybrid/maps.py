@@ -60,12 +60,14 @@ def stack(
     if share is None:
         share = believed_share(found, learnt.strength)
     added = believed(added, share)
-    image = details.image + added
-    level = in_basis(basis, image) / np.sqrt(len(image)) * np.arange(1, len(basis) + 1)[:, None, None]
-    remainder = details.enlarged(in_basis(basis, details.remainder))
-    deviation = np.sqrt(solution.variance)[None]
-    parts = [details.guide, level, in_basis(basis, added) / _FILTERED, remainder / _RESIDUAL, deviation / _DEVIATION]
-    return Stack(solution, image, np.concatenate(parts).astype(np.float32), found)
+    correction = in_basis(basis / _FILTERED, added)
+    added += details.image
+    higher = np.arange(1, len(basis) + 1, dtype=np.float32)[:, None] / np.float32(np.sqrt(len(added)))
+    level = in_basis(basis * higher, added)
+    remainder = details.enlarged(in_basis(basis / _RESIDUAL, details.remainder))
+    deviation = np.sqrt(solution.variance)[None] / _DEVIATION
+    maps = np.concatenate([details.guide, level, correction, remainder, deviation], dtype=np.float32)
+    return Stack(solution, added, maps, found)
 
 
 def in_basis(basis: np.ndarray, image: np.ndarray) -> np.ndarray:

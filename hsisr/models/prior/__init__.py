@@ -25,7 +25,7 @@ from hsisr.models.prior.blocks import (
     reach,
 )
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
-from hsisr.models.prior.effort import Course
+from hsisr.models.prior.effort import Costs, Course
 from hsisr.models.prior.features import (
     CANDIDATES_PX,
     WAVES,
@@ -209,7 +209,7 @@ def solve(
         return estimate(images, scale, known, waves).solution(guide, variance=variance, mask=known.mask)
     kept: list[np.ndarray] = []
     uncertainty: list[np.ndarray] | None = [] if variance else None
-    found = _learnt(images, scale, known, waves, Course(images, scale), kept, uncertainty)
+    found = _learnt(images, scale, known, waves, kept, uncertainty)
     coefficients = np.concatenate(kept, axis=1)
     move(coefficients, guide, found.response, found.offset, found.gain)
     deviation = None if uncertainty is None else np.concatenate(uncertainty)
@@ -222,9 +222,7 @@ def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> 
     sensor: its footprint must be known; other unknown values are estimated. Its mask is not read: the images have one.
     With the size of the scene, only the memory for the LR pixels' residuals grows.
     """
-    course = Course(images, scale)
-    found = _learnt(images, scale, sensor, waves, course)
-    return found if is_one_block(*images.size) else _everywhere(found, images, course)
+    return _learnt(images, scale, sensor, waves)
 
 
 def _learnt(
@@ -232,23 +230,26 @@ def _learnt(
     scale: int,
     sensor: Sensor,
     waves: int,
-    course: Course,
     kept: list[np.ndarray] | None = None,
     uncertainty: list[np.ndarray] | None = None,
 ) -> Estimate:
-    """The estimate, without the residuals of a large scene.
+    """The estimate.
 
     kept, uncertainty: lists that get a small scene's coefficients and the regression's variance, by strips. These are
     the coefficients before they are moved to agree with the guide.
     """
     assert sensor.footprint is not None
     part = chosen_blocks(images, scale, sensor.footprint)
+    course = Course(images, Costs(images.size, len(part.lr), len(part.guide), scale, waves))
     known = estimate_sensor(part.lr, part.guide, scale, replace(sensor, mask=part.mask), part.sampler, part.valid)
     seen_windows, whole = LearningWindows(images, scale, sensor.footprint), is_one_block(*images.size)
     candidates = None if whole else seen_windows.draw(CANDIDATES_PX)
     bumps = bump_count(waves, images.size[0] * images.size[1])
     features = GuideFeatures(part.guide, bumps, mask=part.mask, place=part.place, candidates=candidates)
-    _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(part.valid))
+    left = _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(part.valid))
+    # what is left beyond the noise is taken for smooth, as long as its correlation is not measured
+    beyond = np.log(np.maximum(left, np.finfo(float).tiny)).mean() - 2 * np.log(max(known.noise_sigma, 1e-12))
+    course.expects(1 + _is_clipped(part, known.noise_sigma) + (_REFITS if beyond > np.log1p(1 / _WHITE) else 0))
     windows = _Windows(seen_windows, features, course)
     fields = SmoothFields(seen_windows[0].sampler, scale)
     subspace, fit, clipping, residuals = _regress(part, windows, known.noise_sigma, fields, scale)
@@ -274,7 +275,7 @@ def _learnt(
     floor = 1e-6 * float((part.guide**2).mean())
     response, offset, mismatch = _response(subspace, seen, spectra, wanted, floor, known)
     gain = guide_gain(moments.spread(), moments.beyond(response, offset), response, mismatch)
-    return Estimate(
+    found = Estimate(
         images.size,
         scale,
         replace(known, mask=None),
@@ -290,6 +291,7 @@ def _learnt(
         gain,
         bool(part.lr.min() >= 0),
     )
+    return found if whole else _everywhere(found, images, course)
 
 
 def _by_strips(
@@ -340,18 +342,25 @@ def _everywhere(found: Estimate, images: Images, course: Course) -> Estimate:
     return replace(found, residuals=residuals, positive=least >= 0)
 
 
-def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> None:
-    """Let the evidence of the bands (B, h w), at some of the LR pixels `valid` (indices), choose the kernel."""
+def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Let the evidence of the bands (B, h w), at some of the LR pixels `valid` (indices), choose the kernel.
+
+    Returns the variance (K,) that it leaves of each component.
+    """
     pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
     bands = bands[:, pixels]
     targets = spectral_subspace(bands, least=_LEAST_COMPONENTS, most=MOST_COMPONENTS).coefficients(bands)
 
+    fits: list[Fit] = []
+
     def surprise(low: np.ndarray, whitening: np.ndarray) -> float:
         sums = Sums(len(low), len(targets))
         sums.add(low, targets)
-        return float(regress(sums.turned(whitening), least_ratio=_LEAST_RATIO).surprise.sum())
+        fits.append(regress(sums.turned(whitening), least_ratio=_LEAST_RATIO))
+        return float(fits[-1].surprise.sum())
 
     features.choose(sampler, pixels, surprise)
+    return min(fits, key=lambda fit: float(fit.surprise.sum())).noise
 
 
 class _Windows:
@@ -426,6 +435,7 @@ class _Windows:
         for number in self.images.few():
             window = self.images[number]
             low = self.low(window)
+            self.course.judged(window.valid.size)
             targets = subspace.coefficients(self.unbiased(window, low, clipping))
             for fit, images in zip(fits, found, strict=True):
                 left = targets - fit(low[: fit.weights.shape[1]])
@@ -445,8 +455,7 @@ def _regress(
     The bumps of the first fit may hide a field. So if the evidence for a linear function of the guide and a field is
     greater than that for bumps and noise, the field is measured in what the linear function leaves.
     """
-    clipping, clipped = None, is_clipped(part.lr) and noise_sigma > 0
-    windows.course.expects(2 + clipped)
+    clipping, clipped = None, _is_clipped(part, noise_sigma)
     subspace, fit, linear, by_bumps = windows.regression(None)
     if clipped:
         clipping = Clipping(subspace, fit, noise_sigma)
@@ -456,13 +465,18 @@ def _regress(
         beyond = left
     for refits in range(_REFITS):
         correlation = fields.shared_correlation(np.concatenate(beyond, axis=1))
-        windows.course.expects(1 + clipped + refits + (correlation.ratio <= _WHITE))
+        windows.course.expects(1 + clipped + (refits if correlation.ratio > _WHITE else _REFITS))
         if correlation.ratio > _WHITE:
             break
         fit = windows.whitened_regression(subspace, clipping, fit, correlation, scale)
         [left] = windows.residuals(subspace, clipping, fit)
         beyond = left
     return subspace, fit, clipping, left
+
+
+def _is_clipped(part: Blocks, noise_sigma: float) -> bool:
+    """Whether noise was cut off, and its bias can be told."""
+    return is_clipped(part.lr) and noise_sigma > 0
 
 
 def _apply(

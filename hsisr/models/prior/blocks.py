@@ -67,6 +67,14 @@ def most_learnt_lr_px(height: int, width: int) -> int:
     return height * width if is_one_block(height, width) else min(height * width, _MOST_WINDOWS * LEARNT_LR_PX**2)
 
 
+def judged_lr_px(height: int, width: int) -> int:
+    """Most LR pixels in the windows that show how smooth and how large the residuals are."""
+    if is_one_block(height, width):
+        return height * width
+    windows = min(_MOST_WINDOWS, -(-height // LEARNT_LR_PX) * -(-width // LEARNT_LR_PX))
+    return most_learnt_lr_px(height, width) * len(_few(windows)) // windows
+
+
 def cells(size: int, side: int) -> list[Span]:
     """Pieces [start, stop) of an axis, each `side` pixels long; the last may be shorter."""
     return list(pairwise([*range(0, size, side), size]))
@@ -131,7 +139,7 @@ class LearningWindows:
 
     def few(self) -> range:
         """Numbers of some windows, evenly spread, that are enough to judge the residuals of the regression."""
-        return range(0, len(self), -(-len(self) // _FEW))
+        return _few(len(self))
 
     def draw(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Guide (G, 1, n) and place (2, 1, n) of about `count` HR pixels, drawn at random, in random order."""
@@ -174,7 +182,12 @@ def learning_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
         side = max(_BLOCK_LR_PX, WINDOW_PX // scale)
         return [(rows, columns) for rows in _even_cells(height, side) for columns in _even_cells(width, side)]
     windows = regression_windows(images, scale)
-    return windows[:: -(-len(windows) // _FEW)]
+    return [windows[number] for number in _few(len(windows))]
+
+
+def _few(count: int) -> range:
+    """At most `_FEW` numbers of so many windows, evenly spread."""
+    return range(0, count, -(-count // _FEW))
 
 
 def _even_cells(size: int, most: int) -> list[Span]:

@@ -162,6 +162,12 @@ def bump_count(waves: int, lr_px: int) -> int:
     return round(waves * min(max(lr_px / _WAVES_LR_PX, 1), _MOST_GROWN) ** _GROWTH)
 
 
+def feature_count(guide_channels: int, waves: int, lr_px: int) -> int:
+    """Number of features: channels, products and bumps. waves, lr_px: as for `bump_count`."""
+    multiplied = min(guide_channels, MOST_MULTIPLIED)
+    return guide_channels + multiplied * (multiplied + 1) // 2 + bump_count(waves, lr_px)
+
+
 def chunks(count: int, pixels: int) -> list[slice]:
     """Divide features 0 .. count - 1 into parts, each small enough to be made at `pixels` pixels at once."""
     step = max(1, _CHUNK_VALUES // pixels)

@@ -2,7 +2,7 @@
 
 from hsisr.models.prior import MOST_COMPONENTS
 from hsisr.models.prior.blocks import LEARNT_LR_PX, is_one_block, learnt_lr_px
-from hsisr.models.prior.features import MOST_MULTIPLIED, WAVES, bump_count
+from hsisr.models.prior.features import WAVES, feature_count
 
 #: Number of copies of the features and of the bands at LR pixels; number of float32 images at HR without the guide's.
 #: Measured.
@@ -16,8 +16,7 @@ def learning_bytes(size: tuple[int, int], bands: int, guide_channels: int, scale
 
     size: LR rows and columns. bands, guide_channels: of the images. waves: number of bumps in a small scene.
     """
-    pixels, multiplied = learnt_lr_px(*size), min(guide_channels, MOST_MULTIPLIED)
-    features = guide_channels + multiplied * (multiplied + 1) // 2 + bump_count(waves, size[0] * size[1])
+    pixels, features = learnt_lr_px(*size), feature_count(guide_channels, waves, size[0] * size[1])
     if is_one_block(*size):
         low = 8 * pixels * (_COPIES * features + _BANDS_COPIES * bands)
     else:
