@@ -3,12 +3,16 @@
 import math
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
 from hsisr.inference.plan import duration
+from hsisr.lazy_array import LazyArray
 from hsisr.screen import is_quiet, say
 
 #: Seconds between lines without a terminal.
@@ -25,6 +29,19 @@ def seconds_left(done: float, total: float, seconds: float, ahead: float = 0.0) 
     ahead: time for the work after `total`, divided by the time for `total`.
     """
     return (total - done + ahead * total) * seconds / done
+
+
+class Watched(LazyArray):
+    """An image that tells how many rows have been read of it. stored: (bands, H, W). tell: gets each number of rows."""
+
+    def __init__(self, stored: Any, tell: Callable[[int], None]) -> None:
+        self._stored, self._tell, self.shape, self.dtype = stored, tell, stored.shape, stored.dtype
+
+    def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
+        """The same numbers."""
+        block: np.ndarray = self._stored[bands, rows, columns]
+        self._tell(rows.stop - rows.start)
+        return block
 
 
 class Learning:
@@ -49,14 +66,24 @@ class Learning:
 class Progress:
     """Show the amount of work done, in the unit `what`, and the time left. A context manager.
 
-    ahead: time for the work after `total`, divided by the time for `total`.
+    ahead: time for the work after `total`, divided by the time for `total`. doing: the work, for a bar.
+    short: whether short work has a line too, at its end.
     """
 
-    def __init__(self, total: int, done: int, what: str = "tile", ahead: float = 0.0) -> None:
+    def __init__(
+        self,
+        total: int,
+        done: int,
+        what: str = "tile",
+        ahead: float = 0.0,
+        doing: str = "super-resolving",
+        short: bool = True,
+    ) -> None:
+        self.short = short
         self.what, self.total, self.done, self.first, self.ahead = what, total, done, done, ahead
         self.started = self.last_line = time.monotonic()
         self.bar = Bar(
-            TextColumn("super-resolving"),
+            TextColumn(doing),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(f"{what}s"),
@@ -73,12 +100,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def advance(self) -> None:
-        """Count one more finished tile."""
-        self.done += 1
+    def advance(self, count: int = 1) -> None:
+        """Count more as finished."""
+        self.done = min(self.done + count, self.total)
         now = time.monotonic()
         self.bar.update(self.task, completed=self.done, left=f"{duration(self._left(now))} left")
-        if self.bar.disable and (now - self.last_line > LINE_EVERY_SECONDS or self.done == self.total > 1):
+        ends = self.short and self.done == self.total > 1
+        if self.bar.disable and (now - self.last_line > LINE_EVERY_SECONDS or ends):
             left = self._left(now)
             say(f"{self.what} {self.done} of {self.total}, {duration(left)} left")
             self.last_line = now

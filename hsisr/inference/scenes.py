@@ -26,7 +26,7 @@ from hsisr.inference.images import Source, chosen_bands, percent, stacked_source
 from hsisr.inference.learning import learn_scene
 from hsisr.inference.maps import check_mappable, map_files, write_guided, write_maps
 from hsisr.inference.own_detail import OwnDetail
-from hsisr.inference.progress import Progress
+from hsisr.inference.progress import Progress, Watched
 from hsisr.inference.result import result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
@@ -39,6 +39,8 @@ from hsisr.system import return_freed_memory
 
 #: GDAL's cache for files that it reads or writes. Its own default grows with the machine's memory.
 _GDAL_CACHE_MB = 32
+#: Time to read a result back and to add overviews, divided by the time to write its rows.
+_AFTER_WRITING = 1.0
 #: Tags that distinguish a file of standard deviations from a result.
 _SAID = {"HSISR_CONTENT": "standard deviation"}
 
@@ -119,7 +121,7 @@ def super_resolve_file(
             deviations = uncertainties.compute(told, staging.tiling, folder, Path(uncertainty))
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, deviations, _SAID)
             writers.export(said, uncertainty)
-        path = writers.export(result, out, options.format)
+        path = _write(result, out, options.format)
         if preview is not None:
             from hsisr.inference.preview import write_preview
 
@@ -450,6 +452,13 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
     say(f"{tiles}; about {plan.duration(left)}, {size(needed)} of disk while it works")
     if done:
         say(f"resumes: {done} of {rows} tile rows are done")
+
+
+def _write(result: Scene, out: Path, format: str | None) -> Path:
+    """Write the result, and say how far it is written. Returns the path of its data."""
+    rows = result.shape[1]
+    with Progress(rows, 0, "row", _AFTER_WRITING, f"writing {out.name}", short=False) as progress:
+        return writers.export(replace(result, stored=Watched(result.stored, progress.advance)), out, format)
 
 
 def compute(prepared: Prepared, staging: Staging, rows: range | None = None, ahead: float = 0.0) -> None:

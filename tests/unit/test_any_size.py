@@ -12,6 +12,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 import hsisr
+from hsisr import scene
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.degrade import Sensor, gaussian_footprint
@@ -166,6 +167,7 @@ def test_hybrid_has_one_result_for_a_large_scene(tmp_path, hybrid, small_blocks)
 
 KILLED = """
 import os, signal, sys
+from hsisr import scene
 from hsisr.inference import Options, super_resolve_file
 from hsisr.inference.staging import Staging
 
@@ -270,6 +272,18 @@ def test_lines_say_what_is_left_of_learning_and_tiles(monkeypatch, capsys):
         "prior learns the scene, 100% done, 80 s left with all that follows",
         "tile 3 of 4, 22 s left",
         "tile 4 of 4, 20 s left",
+    ]
+
+
+def test_lines_say_how_far_a_long_writing_is(tmp_path, monkeypatch, capsys):
+    now = iter(range(0, 1000, 7))
+    monkeypatch.setattr(scene, "STRIP_BYTES", 1)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(now)))
+    lr, _, _ = write_pair(tmp_path, 80, 24)
+    super_resolve_file(lr, None, "bicubic", tmp_path / "sr.tif", replace(CPU, scale=4))
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("row")] == [
+        "row 128 of 320, 56 s left",
+        "row 256 of 320, 42 s left",
     ]
 
 
