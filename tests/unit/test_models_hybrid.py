@@ -132,9 +132,9 @@ def test_mixtures_of_two_materials_are_locally_affine(size):
     share = scene(1, 40)[0]
     guide = np.stack([0.2 + 0.5 * share, 0.7 - 0.3 * share])
     image = np.stack([0.9 * share, 0.1 + 0.2 * share, 0.4 - 0.4 * share])
-    np.testing.assert_allclose(locally_affine(image, guide, size), image, atol=2e-3)
+    np.testing.assert_allclose(locally_affine(image, guide, size, guide.var()), image, atol=2e-3)
     alike = np.full_like(guide, 0.3)  # a guide that says nothing: the mean of the window is left
-    inner = locally_affine(image, alike, 3)[:, 1:-1, 1:-1]
+    inner = locally_affine(image, alike, 3, alike.var())[:, 1:-1, 1:-1]
     windows = np.lib.stride_tricks.sliding_window_view(image, (3, 3), axis=(1, 2))
     np.testing.assert_allclose(inner, windows.mean(axis=(-1, -2)), atol=1e-6)
 

@@ -128,7 +128,7 @@ class Details:
         self._basis = solution.subspace.basis.astype(np.float32)
         self._affine = []
         for size in (_odd(window, scale) for window in _WINDOWS_LR_PX):
-            affine = locally_affine(solution.coefficients, guide, size)
+            affine = locally_affine(solution.coefficients, guide, size, light.variance)
             affine -= solution.coefficients
             self._affine.append(affine)
         self._size = _odd(_MODULATED_LR_PX, scale)
@@ -238,9 +238,12 @@ def fitted(scenes: Sequence[list[Moments]], start: np.ndarray) -> tuple[np.ndarr
     return filters, kept if len(wholes) > 1 else [filters]
 
 
-def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarray:
+def locally_affine(images: np.ndarray, guide: np.ndarray, size: int, variance: float) -> np.ndarray:
     """Images (K, H, W) as affine functions of the guide (G, H, W), fitted in the window of size x size around a pixel
-    and read at that pixel: (K, H, W) float32."""
+    and read at that pixel: (K, H, W) float32.
+
+    variance: of the channels of the whole scene's guide, their mean; the fit has a ridge in proportion.
+    """
     guide = guide.astype(np.float64)
     channels = len(guide)
     level = _mean(guide, size)
@@ -248,7 +251,7 @@ def locally_affine(images: np.ndarray, guide: np.ndarray, size: int) -> np.ndarr
     products = np.empty((len(rows), *guide.shape[1:]))
     for product, row, column in zip(products, rows, columns, strict=True):
         product[...] = _mean((guide[row] * guide[column])[None], size)[0] - level[row] * level[column]
-    ridge = max(_AFFINE_RIDGE * float(guide.var(axis=(1, 2)).mean()), np.finfo(float).tiny)
+    ridge = max(_AFFINE_RIDGE * variance, np.finfo(float).tiny)
     away = (guide - level).reshape(channels, -1)
     weights = np.empty_like(away)
     for first in range(0, weights.shape[1], _CHUNK_PX):
@@ -373,11 +376,12 @@ class Light:
     """How the camera of training would have taken a guide, with its exposure and tones.
 
     tones: (G, 4), weights of 1, root, value and square of each channel; None: as it is. dark: what is added to a mean
-    of the guide before it divides.
+    of the guide before it divides. variance: of a channel over the scene, the mean of all.
     """
 
     tones: np.ndarray | None
     dark: float
+    variance: float
 
     @classmethod
     def of(cls, pieces: Sequence[Piece], scale: int, response: np.ndarray) -> "Light":
@@ -388,9 +392,12 @@ class Light:
         the guide as it is contradicts that image far more. A response of zeros, of filters that have not learnt yet,
         changes nothing.
         """
-        light = cls(_tones(pieces, scale, response) if response.any() else None, 0.0)
-        mean = float(np.mean([float(np.abs(light.as_by_camera(piece.guide)).mean()) for piece in pieces]))
-        return replace(light, dark=max(_DARK * mean, float(np.finfo(np.float32).tiny)))
+        light = cls(_tones(pieces, scale, response) if response.any() else None, 0.0, 0.0)
+        guides = [light.as_by_camera(piece.guide).astype(np.float64) for piece in pieces]
+        mean = float(np.mean([np.abs(guide).mean() for guide in guides]))
+        levels = np.array([guide.mean(axis=(1, 2)) for guide in guides])
+        variance = np.mean([guide.var(axis=(1, 2)) for guide in guides], axis=0) + levels.var(axis=0)
+        return replace(light, dark=max(_DARK * mean, float(np.finfo(np.float32).tiny)), variance=float(variance.mean()))
 
     def as_by_camera(self, guide: np.ndarray) -> np.ndarray:
         """The guide (G, n, m) as that camera would have taken it."""
