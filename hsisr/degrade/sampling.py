@@ -298,7 +298,8 @@ def _resize(array: np.ndarray, factor: float, axis_matrix: Callable[[int, int], 
 def _matrix(reads: np.ndarray, weights: np.ndarray, size: int) -> Any:
     """Sparse (len(reads), size) with `weights` at the columns `reads`. Weights of the same column in a row add up."""
     ends = np.arange(len(reads) + 1) * reads.shape[1]
-    matrix = _sparse().csr_array((weights.ravel(), reads.ravel(), ends), shape=(len(reads), size))
+    # copies: the sums are made in place, and `weights` may be a view of one row
+    matrix = _sparse().csr_array((weights.flatten(), reads.flatten(), ends), shape=(len(reads), size))
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     return matrix

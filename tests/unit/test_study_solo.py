@@ -51,7 +51,9 @@ def test_sources_trains_each_kind_on_its_images_and_goes_on_where_it_was(solo, t
 
 def test_a_training_starts_from_another_scale_but_for_the_last_layers(solo):
     part = crops(solo, "one")
-    options = Namespace(scale=2, start=shipped_model(4), steps=1, minutes=None, threads=1, alone=False)
+    options = Namespace(
+        scale=2, start=shipped_model(4), steps=1, minutes=None, threads=1, alone=False, optimiser="muon", rate=1e-3
+    )
     known = load_model(shipped_model(4)).state_dict()
     found = solo._trained(options, part)[0].state_dict()
     for name, value in found.items():

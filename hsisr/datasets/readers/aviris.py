@@ -56,6 +56,8 @@ def describe(path: Path) -> dict[str, Any]:
 
 def _place(path: Path, file: Any, shape: tuple[int, ...], crs: str | None) -> ground.Georeference:
     """The grid. shape: of the cube, (bands, rows, columns). crs: replaces the file's."""
+    for name in set(file) & {*cf.MAPPINGS, "easting", "northing"}:
+        hdf5.child(file, name)  # refuses what leads to another file
     _, rows, columns = shape
     place = cf.georeference(path, _CUBE, list_own(path, file), rows, columns)
     if place.crs is not None and place.transform is None:

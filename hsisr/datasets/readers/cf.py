@@ -11,7 +11,7 @@ from hsisr.datasets.readers.products import text_attribute
 from hsisr.errors import HsisrError
 
 #: Usual names of grid mappings: of rioxarray, GDAL, JPL and hytools.
-_MAPPINGS = ("spatial_ref", "crs", "transverse_mercator", "projection")
+MAPPINGS = ("spatial_ref", "crs", "transverse_mercator", "projection")
 #: Largest distance of a coordinate from the evenly spaced one, in pixels.
 _TOLERANCE_PX = 0.01
 
@@ -25,7 +25,7 @@ def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, 
     image keeps them right, but not the attribute.
     """
     stated = text_attribute(datasets[name], "grid_mapping")
-    names = _MAPPINGS if stated is None else (stated.partition(":")[0],)
+    names = MAPPINGS if stated is None else (stated.partition(":")[0],)
     place = next((item for key in names if (item := _find_variable(name, key, datasets)) is not None), None)
     if place is None:
         return Georeference()
