@@ -12,6 +12,7 @@ simulated guides have one panchromatic channel, and scenes whose real guide has 
 """
 
 import argparse
+import math
 import tempfile
 import time
 import warnings
@@ -147,6 +148,25 @@ def indian_pines() -> Scene:
     with tempfile.TemporaryDirectory() as folder:
         datasets.fetch("indian_pines", Path(folder) / "raw", progress=False)
         return datasets.convert("indian_pines", "indian_pines", Path(folder) / "raw", f"{folder}/scene.h5").load()
+
+
+def jasper_ridge(data: Path) -> Scene:
+    """The whole scene (AVIRIS), with the sensor's nominal wavelengths and a peak of 1. data: holds `jasper_ridge`."""
+    stored = loadmat(data / "jasper_ridge/jasperRidge2_R198.mat")
+    bands = stored["SlectBands"].ravel().astype(int) - 1
+    return _square("jasper_ridge", stored["Y"], np.linspace(380, 2500, 224)[bands])
+
+
+def samson(data: Path) -> Scene:
+    """The whole scene, with the sensor's nominal wavelengths and a peak of 1. data: holds `samson`."""
+    return _square("samson", loadmat(data / "samson/samson_1.mat")["V"], np.linspace(401, 889, 156))
+
+
+def _square(name: str, spectra: np.ndarray, wavelengths_nm: np.ndarray) -> Scene:
+    """A square scene of spectra (B, n), column by column as MATLAB has them."""
+    side = math.isqrt(spectra.shape[1])
+    cube = spectra.reshape(len(spectra), side, side).transpose(0, 2, 1)
+    return Scene((cube / cube.max()).astype(np.float32), name, wavelengths_nm=wavelengths_nm)
 
 
 def enmap(folder: Path) -> Scene:

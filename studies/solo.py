@@ -21,7 +21,6 @@ noises. cost: seconds and FLOPs of one image beside DeepShare, interleaved, medi
 
 import argparse
 import hashlib
-import math
 import statistics
 import tempfile
 import time
@@ -33,10 +32,9 @@ from typing import Any
 
 import cave
 import numpy as np
+import other_data
 import torch
 from hybrid import TEST, TRAIN
-from other_data import enmap
-from scipy.io import loadmat
 from scipy.ndimage import gaussian_filter
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -364,21 +362,8 @@ def _others(options: argparse.Namespace) -> None:
 
 
 def _other_scenes(data: Path, scale: int) -> list[Scene]:
-    with tempfile.TemporaryDirectory() as place:
-        datasets.fetch("indian_pines", Path(place) / "raw", progress=False)
-        name = datasets.entry("indian_pines").scenes[0]
-        pines = datasets.convert("indian_pines", name, Path(place) / "raw", f"{place}/scene.h5").load()
-    samson = loadmat(data / "samson" / "samson_1.mat")["V"]
-    jasper = loadmat(data / "jasper_ridge" / "jasperRidge2_R198.mat")["Y"]
-    squares = [_square("samson", samson), _square("jasper_ridge", jasper)]
-    return [pines, *squares, enmap(data / "enmap_potsdam")] if scale == 2 else [pines, *squares]
-
-
-def _square(name: str, spectra: np.ndarray) -> Scene:
-    """A square scene of spectra (B, n), column by column as MATLAB has them, with a peak of 1."""
-    side = math.isqrt(spectra.shape[1])
-    cube = spectra.reshape(len(spectra), side, side).transpose(0, 2, 1)
-    return Scene((cube / cube.max()).astype(np.float32), name)
+    scenes = [other_data.indian_pines(), other_data.samson(data), other_data.jasper_ridge(data)]
+    return [*scenes, other_data.enmap(data / "enmap_potsdam")] if scale == 2 else scenes
 
 
 def _robust(options: argparse.Namespace) -> None:

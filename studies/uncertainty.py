@@ -17,7 +17,6 @@ fit: learns `WEIGHTS` of `hsisr.models.prior.errors` from the ten training scene
 """
 
 import argparse
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -25,12 +24,13 @@ from pathlib import Path
 
 import cave
 import numpy as np
+import other_data
 import own_scene
 from hybrid import TEST, TRAIN
 from scipy.io import loadmat
 
 import hsisr
-from hsisr import datasets, degrade
+from hsisr import degrade
 from hsisr.datasets import read_scene
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import estimate_footprint
@@ -71,11 +71,8 @@ def main() -> None:
                 if chosen:
                     _print(f"CAVE x8 {protocol}, {len(chosen)} {group} scenes", chosen)
     elif options.what == "indian_pines":
-        with tempfile.TemporaryDirectory() as folder:
-            datasets.fetch("indian_pines", Path(folder) / "raw", progress=False)
-            scene = datasets.convert("indian_pines", "indian_pines", Path(folder) / "raw", f"{folder}/scene.h5")
-            pair = degrade.pair(scene, "wald", 4)
-            _print_with_noise("Indian Pines x4 wald", _of_pair(pair, options.model), pair.hr.reshape(len(pair.hr), -1))
+        pair = degrade.pair(other_data.indian_pines(), "wald", 4)
+        _print_with_noise("Indian Pines x4 wald", _of_pair(pair, options.model), pair.hr.reshape(len(pair.hr), -1))
     elif options.what == "many_bands":
         for scene in _many_bands(options.data):
             for scale, guide in product((2, 3, 4), ("sentinel2", "ikonos", "worldview2")):
@@ -95,19 +92,13 @@ def _pairs(data: Path, scenes: Sequence[str], protocol: str) -> Iterator[tuple[s
 
 def _many_bands(data: Path) -> Iterator[Scene]:
     """Jasper Ridge (AVIRIS), Samson, and Paris (Hyperion), with the sensors' nominal wavelengths."""
-    stored = loadmat(data / "jasper_ridge/jasperRidge2_R198.mat")
-    bands = stored["SlectBands"].ravel().astype(int) - 1
-    yield _unit(stored["Y"].reshape(-1, 100, 100).swapaxes(1, 2), "jasper_ridge", np.linspace(380, 2500, 224)[bands])
-    stored = loadmat(data / "samson/samson_1.mat")
-    yield _unit(stored["V"].reshape(-1, 95, 95).swapaxes(1, 2), "samson", np.linspace(401, 889, 156))
+    yield other_data.jasper_ridge(data)
+    yield other_data.samson(data)
     stored = loadmat(data / "paris_eo1/paris_data_hs_ms.mat")
     bands = stored["non_del_bands"].ravel().astype(int) - 1
     centres = np.concatenate([np.linspace(356, 1058, 70), np.linspace(852, 2577, 172)])[bands]
-    yield _unit(stored["HSim"].transpose(2, 0, 1), "paris", centres)
-
-
-def _unit(cube: np.ndarray, name: str, wavelengths_nm: np.ndarray) -> Scene:
-    return Scene((cube / cube.max()).astype(np.float32), name, wavelengths_nm=wavelengths_nm)
+    cube = stored["HSim"].transpose(2, 0, 1)
+    yield Scene((cube / cube.max()).astype(np.float32), "paris", wavelengths_nm=centres)
 
 
 def _of_pair(pair: degrade.Pair, model: str) -> Sampled:
