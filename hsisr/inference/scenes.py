@@ -120,7 +120,7 @@ def super_resolve_file(
             told = uncertainties.Uncertainty.of(prepared.feed, staging)
             deviations = uncertainties.compute(told, staging.tiling, folder, Path(uncertainty))
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, deviations, _SAID)
-            writers.export(said, uncertainty)
+            _write(said, Path(uncertainty), None)
         path = _write(result, out, options.format)
         if preview is not None:
             from hsisr.inference.preview import write_preview
@@ -455,7 +455,7 @@ def _announce(prepared: Prepared, chosen: plan.Plan, staging: Staging, result: S
 
 
 def _write(result: Scene, out: Path, format: str | None) -> Path:
-    """Write the result, and say how far it is written. Returns the path of its data."""
+    """Write the result or its deviations, and say how far it is written. Returns the path of the data."""
     rows = result.shape[1]
     with Progress(rows, 0, "row", _AFTER_WRITING, f"writing {out.name}", short=False) as progress:
         return writers.export(replace(result, stored=Watched(result.stored, progress.advance)), out, format)

@@ -98,7 +98,7 @@ def _lookup(path: Path, file: Any, cube: LazyArray) -> tuple[np.ndarray, ground.
 
 
 def _numbers_of(table: Any) -> np.ndarray:
-    """Columns or rows of a lookup table, from 1; 0 or less for none."""
+    """Columns or rows of a lookup table, from 1; 0 for none."""
     numbers = np.nan_to_num(table[...])
     return np.abs(np.where(numbers == products.number_of(table, "_FillValue", 0.0), 0, numbers).astype(np.int32))
 

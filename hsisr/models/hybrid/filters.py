@@ -393,11 +393,15 @@ class Light:
         changes nothing.
         """
         light = cls(_tones(pieces, scale, response) if response.any() else None, 0.0, 0.0)
-        guides = [light.as_by_camera(piece.guide).astype(np.float64) for piece in pieces]
-        mean = float(np.mean([np.abs(guide).mean() for guide in guides]))
-        levels = np.array([guide.mean(axis=(1, 2)) for guide in guides])
-        variance = np.mean([guide.var(axis=(1, 2)) for guide in guides], axis=0) + levels.var(axis=0)
-        return replace(light, dark=max(_DARK * mean, float(np.finfo(np.float32).tiny)), variance=float(variance.mean()))
+        sizes, levels, variances = [], [], []
+        for piece in pieces:
+            guide = light.as_by_camera(piece.guide).astype(np.float64)
+            sizes.append(np.abs(guide).mean())
+            levels.append(guide.mean(axis=(1, 2)))
+            variances.append(guide.var(axis=(1, 2)))
+        variance = float((np.mean(variances, axis=0) + np.var(levels, axis=0)).mean())
+        dark = max(_DARK * float(np.mean(sizes)), float(np.finfo(np.float32).tiny))
+        return replace(light, dark=dark, variance=variance)
 
     def as_by_camera(self, guide: np.ndarray) -> np.ndarray:
         """The guide (G, n, m) as that camera would have taken it."""

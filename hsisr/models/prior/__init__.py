@@ -351,16 +351,18 @@ def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray,
     bands = bands[:, pixels]
     targets = spectral_subspace(bands, least=_LEAST_COMPONENTS, most=MOST_COMPONENTS).coefficients(bands)
 
-    fits: list[Fit] = []
+    tried: dict[float, np.ndarray] = {}
 
     def surprise(low: np.ndarray, whitening: np.ndarray) -> float:
         sums = Sums(len(low), len(targets))
         sums.add(low, targets)
-        fits.append(regress(sums.turned(whitening), least_ratio=_LEAST_RATIO))
-        return float(fits[-1].surprise.sum())
+        fit = regress(sums.turned(whitening), least_ratio=_LEAST_RATIO)
+        total = float(fit.surprise.sum())
+        tried[total] = fit.noise
+        return total
 
     features.choose(sampler, pixels, surprise)
-    return min(fits, key=lambda fit: float(fit.surprise.sum())).noise
+    return tried[min(tried)]
 
 
 class _Windows:
