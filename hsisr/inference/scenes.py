@@ -119,6 +119,10 @@ def super_resolve_file(
         if uncertainty is not None:
             told = uncertainties.Uncertainty.of(prepared.feed, staging)
             deviations = uncertainties.compute(told, staging.tiling, folder, Path(uncertainty))
+            del told
+        prepared = replace(prepared, feed=replace(prepared.feed, learnt=None))  # takes much of a large scene's memory
+        return_freed_memory()
+        if uncertainty is not None and deviations is not None:
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, deviations, _SAID)
             _write(said, Path(uncertainty), None)
         path = _write(result, out, options.format)

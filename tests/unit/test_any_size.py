@@ -1,9 +1,11 @@
 """Scenes of any size: methods that learn scenes give one result, whatever tiles, memory and devices make it."""
 
+import gc
 import json
 import signal
 import subprocess
 import sys
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +15,11 @@ from scipy.ndimage import gaussian_filter
 
 import hsisr
 from hsisr import scene
-from hsisr.datasets import read_scene
+from hsisr.datasets import read_scene, writers
 from hsisr.datasets.writers import export
 from hsisr.degrade import Sensor, gaussian_footprint
-from hsisr.inference import Options, kept, progress, save_model, super_resolve_file
-from hsisr.inference.learning import LEARNT
+from hsisr.inference import Options, kept, progress, save_model, scenes, super_resolve_file
+from hsisr.inference.learning import LEARNT, learn_scene
 from hsisr.inference.progress import seconds_left
 from hsisr.models import registry
 from hsisr.models.prior import blocks, effort, kriging
@@ -291,6 +293,28 @@ def test_lines_say_how_far_a_long_writing_is(tmp_path, monkeypatch, capsys):
         "row 128 of 320, 56 s left",
         "row 256 of 320, 42 s left",
     ]
+
+
+@pytest.mark.parametrize("uncertainty", [False, True])
+def test_what_was_learnt_takes_no_memory_while_files_are_written(tmp_path, monkeypatch, uncertainty):
+    low, guide, _ = write_pair(tmp_path)
+    learnt, written = [], []
+
+    def learn(*arguments):
+        feed = learn_scene(*arguments)
+        learnt.append(weakref.ref(feed.learnt))
+        return feed
+
+    def write(scene, out, *arguments):
+        gc.collect()
+        written.append(learnt[0]())
+        return export(scene, out, *arguments)
+
+    monkeypatch.setattr(scenes, "learn_scene", learn)
+    monkeypatch.setattr(writers, "export", write)
+    sigma = tmp_path / "sigma.tif" if uncertainty else None
+    super_resolve_file(low, guide, "prior", tmp_path / "sr.tif", CPU, uncertainty=sigma)
+    assert written == [None] * (2 if uncertainty else 1)
 
 
 def test_a_tile_that_takes_more_than_the_memory_is_said(tmp_path, capsys):
