@@ -84,7 +84,7 @@ class Hybrid(Network):
     bands: int
     width: int
     #: Of `maps_in_memory`: the network's, and what filters see of a guide's channel.
-    _MAPS, _MAPS_PER_CHANNEL = 7, 0.35
+    _MAPS, _MAPS_PER_CHANNEL = 7, 0.5
     images_in_memory = 2
 
     def __init__(

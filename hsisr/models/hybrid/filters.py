@@ -36,6 +36,8 @@ _RIDGES = (*10.0 ** np.arange(-7.0, 1.0), np.inf)
 _PARTS = 4
 #: Pixels whose systems of equations are solved, or that are filtered, at a time.
 _CHUNK_PX = 1 << 12
+#: Products of channels whose means are held at a time.
+_PRODUCTS = 1 << 22
 #: What a filter weighs of a plane: 3 x 3 pixels, and how it grows outwards.
 _AROUND = 10
 #: HR pixels from the scene's middle, along each axis, up to which a lens displaces a band more and more.
@@ -245,23 +247,15 @@ def locally_affine(images: np.ndarray, guide: np.ndarray, size: int, variance: f
     variance: of the channels of the whole scene's guide, their mean; the fit has a ridge in proportion.
     """
     guide = guide.astype(np.float64)
-    channels = len(guide)
     level = _mean(guide, size)
-    rows, columns = np.triu_indices(channels)
-    products = np.empty((len(rows), *guide.shape[1:]))
-    for product, row, column in zip(products, rows, columns, strict=True):
-        product[...] = _mean((guide[row] * guide[column])[None], size)[0] - level[row] * level[column]
     ridge = max(_AFFINE_RIDGE * variance, np.finfo(float).tiny)
-    away = (guide - level).reshape(channels, -1)
-    weights = np.empty_like(away)
-    for first in range(0, weights.shape[1], _CHUNK_PX):
-        part = slice(first, first + _CHUNK_PX)
-        here = products.reshape(len(products), -1)[:, part]
-        covariance = np.empty((channels, channels, here.shape[1]))
-        covariance[rows, columns] = covariance[columns, rows] = here
-        covariance += ridge * np.eye(channels)[..., None]
-        weights[:, part] = _quotients(covariance, away[:, part])
-    weights = weights.reshape(guide.shape)
+    weights, height = np.empty_like(guide), guide.shape[1]
+    step = max(size, _PRODUCTS // (len(guide) ** 2 * guide.shape[2]))
+    for first in range(0, height, step):  # with many channels, all products would take far more memory than the images
+        rows = slice(first, min(first + step, height))
+        wide = slice(max(0, rows.start - size // 2), min(height, rows.stop + size // 2))
+        inside = slice(rows.start - wide.start, rows.stop - wide.start)
+        weights[:, rows] = _affine_weights(guide[:, wide], level[:, wide], size, ridge, inside)
     constant = 1 - (weights * level).sum(axis=0)
     found = np.empty(images.shape, np.float32)
     for image, plane in zip(images, found, strict=True):
@@ -271,6 +265,29 @@ def locally_affine(images: np.ndarray, guide: np.ndarray, size: int, variance: f
             affine += weight * _mean((channel * image)[None], size)[0]
         plane[...] = affine
     return found
+
+
+def _affine_weights(guide: np.ndarray, level: np.ndarray, size: int, ridge: float, rows: slice) -> np.ndarray:
+    """What the affine fit of a guide to itself divides by its covariance: (G, n, W), for some rows of it.
+
+    guide, level: (G, H, W), a guide and its means in windows of size x size.
+    """
+    channels, width = len(guide), guide.shape[2]
+    first, second = np.triu_indices(channels)
+    products = np.empty((len(first), rows.stop - rows.start, width))
+    for product, one, other in zip(products, first, second, strict=True):
+        mean = _mean((guide[one] * guide[other])[None], size)[0, rows]
+        product[...] = mean - level[one, rows] * level[other, rows]
+    away = (guide[:, rows] - level[:, rows]).reshape(channels, -1)
+    weights = np.empty_like(away)
+    for start in range(0, weights.shape[1], _CHUNK_PX):
+        part = slice(start, start + _CHUNK_PX)
+        here = products.reshape(len(products), -1)[:, part]
+        covariance = np.empty((channels, channels, here.shape[1]))
+        covariance[first, second] = covariance[second, first] = here
+        covariance += ridge * np.eye(channels)[..., None]
+        weights[:, part] = _quotients(covariance, away[:, part])
+    return weights.reshape(channels, -1, width)
 
 
 def _quotients(matrices: np.ndarray, columns: np.ndarray) -> np.ndarray:
