@@ -97,14 +97,14 @@ class Feed:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same for a window that starts where the method allows it."""
         scale = self.method.scale
-        low, sharp, valid, changed = self.show(rows, columns, bands)
+        shown = self.show(rows, columns, bands)
+        low, sharp, valid, changed = shown
         if not valid.any():
             return np.full((len(low), *valid.shape), np.nan, np.float32), valid
         trusted = valid if changed is None else valid & (changed == 0)
         if self.learnt is not None:
-            assert sharp is not None
             corner = rows[0] * scale, columns[0] * scale
-            estimate = self.method.part(self.learnt, Window(low, sharp, trusted), corner)
+            estimate = self.method.part(self.learnt, Window(low, shown.guide, trusted), corner)
             estimate = estimate if bands is None else estimate[bands]
         else:
             estimate = self.method(low, sharp, self.memory, sensor_in(self.footprint, trusted, scale))
@@ -139,3 +139,8 @@ class Shown(NamedTuple):
     sharp: np.ndarray | None
     valid: np.ndarray
     changed: np.ndarray | None
+
+    @property
+    def guide(self) -> np.ndarray:
+        """`sharp`; for a method without a guide, an image without channels."""
+        return np.empty((0, *self.valid.shape), np.float32) if self.sharp is None else self.sharp

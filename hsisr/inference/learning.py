@@ -57,14 +57,14 @@ class _Shown:
 
     def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> Window:
         """The window of [start, stop) LR rows and columns."""
-        low, sharp, valid, changed = self.feed.show(rows, columns)
-        assert sharp is not None
+        shown = self.feed.show(rows, columns)
+        low, _, valid, changed = shown
         if changed is not None:
             valid = valid & (changed == 0)
         whole = rows == (0, self.size[0]) and columns == (0, self.size[1])
         # if the scene has no complete LR pixel, it is learnt from its filled pixels
         mask = sensor_in(None, valid, self.feed.method.scale).mask if whole else valid
-        return Window(low, sharp, mask)
+        return Window(low, shown.guide, mask)
 
     def tell(self, done: float, total: float) -> None:
         """Report the work that is done, of all the work of learning the scene."""

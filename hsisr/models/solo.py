@@ -7,6 +7,8 @@ does not grow with the number of bands, any number of bands will do, and what is
 photographs, holds for another.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,10 +18,12 @@ from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, relu
 
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import noise_level, spectral_subspace, valid_lr_pixels
-from hsisr.degrade.sensor import Footprint
+from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.sharpness import blur_px
 from hsisr.models.network import Network
+from hsisr.models.prior.blocks import WINDOW_PX, is_one_block, regression_windows
 from hsisr.models.resize import upsample_keys
+from hsisr.models.windows import HeldImages, Images, Window
 
 #: Features and residual blocks of the network of the weaker components.
 _LIGHT_WIDTH, _LIGHT_BLOCKS = 24, 2
@@ -43,6 +47,30 @@ _LOSS = 0.9
 _NEGATIVE = 0.05
 #: Rounds of back-projection; more follow the LR image's noise.
 _ROUNDS = 2
+#: Windows that show a large scene, at most; LR pixels that bicubic interpolation and regression on neighbours reach.
+_WINDOWS, _INTERPOLATED_LR_PX = 8, 2
+
+
+@dataclass(frozen=True, eq=False)
+class LearntScene:
+    """What is learnt once of a scene.
+
+    mean: (B,), of its spectra. basis: (B, K), sizes: (K,), its components above the noise, and their standard
+    deviations. blur: as `_blur` has it. noise: its standard deviation. gains: (K,), what is believed of each
+    component's detail, 0 to 1. least: of the result's values.
+    """
+
+    mean: np.ndarray
+    basis: np.ndarray
+    sizes: np.ndarray
+    blur: np.ndarray
+    noise: float
+    gains: np.ndarray
+    least: float
+
+
+#: A window of an image (1, B, h, w), and its valid LR pixels (h, w).
+_Piece = tuple[Tensor, np.ndarray]
 
 
 class Solo(Network):
@@ -62,6 +90,7 @@ class Solo(Network):
     guide_channels = 0
     rgb_path = True
     takes_sensor = True
+    learns_scenes = True
     useful_untrained = True
     images_in_memory = 6
     width: int
@@ -95,14 +124,16 @@ class Solo(Network):
         In training only the first component and a few others, drawn at random, get detail, each with a sign drawn at
         random, as signs mean nothing.
         """
-        basis, sizes, components = self._components(lr)
-        spectra = basis * sizes
+        mean, basis, sizes = self._subspace(lr.detach().transpose(0, 1).flatten(1).double().numpy(force=True))
+        components = _scaled(lr, mean, basis, sizes)
+        spectra = torch.from_numpy(basis * sizes).to(components)
         if self.training:
             kept = torch.cat([torch.zeros(1, dtype=torch.long), 1 + torch.randperm(len(sizes) - 1)[:_TRAINED]])
             signs = (2 * torch.randint(0, 2, (len(kept),)) - 1).to(spectra)
             kept = kept.to(lr.device)
             spectra, components = spectra[:, kept] * signs, components[:, kept] * signs[:, None, None]
-        return self._enlarged(lr) + _mixed(self.details(components, _blur(components)), spectra)
+        detail = self.details(components, _blur([(components, None)]).to(components))
+        return self._enlarged(lr) + _mixed(detail, spectra)
 
     def details(self, components: Tensor, blur: Tensor) -> Tensor:
         """What bicubic interpolation of the components (N, K, h, w), strongest first, lacks: (N, K, H, W).
@@ -145,35 +176,90 @@ class Solo(Network):
         """
         return torch.cat([self._alone(image[None], sensor or Sensor()) for image in lr])
 
-    def _alone(self, lr: Tensor, sensor: Sensor) -> Tensor:
-        valid = valid_lr_pixels(lr[0].numpy(force=True), self.scale, sensor.mask)
-        basis, sizes, components = self._components(lr, torch.from_numpy(valid).to(lr.device))
-        blur = _blur(components, valid)
-        detail = self._turned(components, blur)
-        noise = _noise(lr[0].double().numpy(force=True), valid)
-        noises = noise / sizes.clamp_min(torch.finfo(torch.float32).tiny)
-        detail = detail * self._gains(components, detail, blur, noises)
-        least = _least(lr[0][:, torch.from_numpy(valid).to(lr.device)])
-        enlarged = self._enlarged(lr)
-        added = _mixed(detail, basis * sizes)
-        if self.colour is not None:
-            added = _believed(added, enlarged.clamp_min(least), self.colour)
-        image = enlarged + added
-        if sensor.footprint is not None:
-            image = self._consistent(image, lr, sensor.footprint, noise, valid)
-        return image.clamp_min(least)
+    def estimate(self, images: Images, sensor: Sensor) -> LearntScene:
+        """What it has to know of a scene. sensor: not read; a scene in parts is not back-projected."""
+        return self._learn(images)[0]
 
-    def _components(self, lr: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Basis (B, K) and sizes (K,) of the components above the noise, and these (N, K, h, w), of unit variance."""
-        spectra = lr.detach().transpose(0, 1).flatten(1) if valid is None else lr[0][:, valid]
-        found = spectral_subspace(spectra.double().numpy(force=True), margin=0, least=_LEAST, most=self.components)
-        sizes = found.coefficients(spectra.double().numpy(force=True)).std(axis=1)
-        # a component without variance, of an even image, stays as it is
-        scaled = found.basis.T / np.where(sizes > 0, sizes, 1)[:, None]
-        with torch.autocast(lr.device.type, enabled=False):
-            centred = lr.float() - torch.from_numpy(found.mean).to(lr).float()[..., None]
-            components = torch.einsum("nbhw,kb->nkhw", centred, torch.from_numpy(scaled).to(centred))
-        return torch.from_numpy(found.basis.copy()).to(centred), torch.from_numpy(sizes).to(centred), components
+    def reach_lr_px(self, estimate: LearntScene) -> int:
+        """LR pixels that the networks reach, one after the other."""
+        light = 0 if self.light is None else self.light.reach_px
+        return self.deep.reach_px + light + _INTERPOLATED_LR_PX
+
+    def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
+        """A part of a learnt scene (B, n, m)."""
+        return self._made(self._tensor(window.lr), estimate)[0].clamp_min(estimate.least).float().numpy(force=True)
+
+    def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
+        """What the windows take, and the networks on one of them."""
+        window = min(size[0] * size[1] * self.scale**2, WINDOW_PX**2)
+        windows = 1 if is_one_block(*size) else _WINDOWS
+        return window * (self.bytes_per_pixel(bands, guide_channels) + 12 * windows * bands // self.scale**2)
+
+    def _alone(self, lr: Tensor, sensor: Sensor) -> Tensor:
+        low = lr[0].float().numpy(force=True)
+        no_guide = np.empty((0, *(self.scale * size for size in low.shape[1:])), np.float32)
+        scene, detail = self._learn(HeldImages(low, no_guide, self.scale, sensor.mask))
+        image = self._made(lr, scene, detail)
+        if sensor.footprint is not None:
+            valid = valid_lr_pixels(low, self.scale, sensor.mask)
+            image = self._consistent(image, lr, sensor.footprint, scene.noise, valid)
+        return image.clamp_min(scene.least)
+
+    def _learn(self, images: Images) -> tuple[LearntScene, Tensor | None]:
+        """What is learnt of a scene; and the detail (1, K, H, W) of its components, if it had to be made for that."""
+        pieces = self._pieces(images)
+        spectra = np.concatenate([lr[0].double().numpy(force=True)[:, valid] for lr, valid in pieces], axis=1)
+        mean, basis, sizes = self._subspace(spectra)
+        views = [_scaled(lr, mean, basis, sizes) for lr, _ in pieces]
+        blur = _blur([(view, valid) for view, (_, valid) in zip(views, pieces, strict=True)])
+        noise = _noise(spectra, pieces)
+        gains, details = np.ones(len(sizes), np.float32), None
+        if noise > 0:
+            steered = blur.to(views[0])
+            noises = torch.from_numpy(noise / np.maximum(sizes, np.finfo(np.float32).tiny)).to(views[0])
+            lost, power = torch.zeros_like(noises), torch.zeros_like(noises)
+            for view in views:
+                details = self._turned(view, steered)
+                power += (details**2).mean(dim=(0, 2, 3))
+                lost += self._lost(view, steered, noises)
+            gains = (1 - lost / power.clamp_min(torch.finfo(torch.float32).tiny)).clamp(0, 1).numpy(force=True)
+        scene = LearntScene(mean, basis, sizes, blur.numpy(force=True), noise, gains, _least(spectra))
+        return scene, details if len(pieces) == 1 else None
+
+    def _pieces(self, images: Images) -> list[_Piece]:
+        """A small scene as a whole; of a large one some windows. Raises HsisrError where no LR pixel is valid."""
+        windows, pieces = regression_windows(images, self.scale), []
+        for rows, columns in windows[:: -(-len(windows) // _WINDOWS)]:
+            lr, _, mask = images.window(rows, columns)
+            if len(windows) == 1:
+                valid = valid_lr_pixels(lr, self.scale, mask)
+            else:
+                valid = np.ones(lr.shape[1:], bool) if mask is None else whole_lr_pixels(mask, self.scale)
+            pieces.append((self._tensor(lr), valid))
+        return pieces
+
+    def _tensor(self, lr: np.ndarray) -> Tensor:
+        """lr (B, h, w) -> (1, B, h, w), where the network is."""
+        return torch.from_numpy(np.ascontiguousarray(lr, np.float32))[None].to(self.deep.last.weight.device)
+
+    def _made(self, lr: Tensor, scene: LearntScene, detail: Tensor | None = None) -> Tensor:
+        """The image (1, B, H, W). detail: of its components, where that is known."""
+        if detail is None:
+            components = _scaled(lr, scene.mean, scene.basis, scene.sizes)
+            detail = self._turned(components, torch.from_numpy(scene.blur).to(components))
+        spectra = torch.from_numpy(scene.basis * scene.sizes).to(detail)
+        added = _mixed(detail * torch.from_numpy(scene.gains).to(detail)[:, None, None], spectra)
+        enlarged = self._enlarged(lr)
+        if self.colour is not None:
+            added = _believed(added, enlarged.clamp_min(scene.least), self.colour)
+        return enlarged + added
+
+    def _subspace(self, spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean (B,), basis (B, K) and sizes (K,), float32, of the components of spectra (B, n) above the noise."""
+        found = spectral_subspace(spectra, margin=0, least=_LEAST, most=self.components)
+        sizes = found.coefficients(spectra).std(axis=1)
+        mean, basis, sizes = (np.asarray(part, np.float32) for part in (found.mean.ravel(), found.basis, sizes))
+        return mean, basis, sizes
 
     def _turned(self, components: Tensor, blur: Tensor) -> Tensor:
         """The detail, as the mean over `turns` flips and rotations."""
@@ -186,25 +272,20 @@ class Solo(Network):
                 total = total + self.details(view.flip(3), blur).flip(3).rot90(-(turn % 4), (2, 3))
         return total / self.turns
 
-    def _gains(self, components: Tensor, detail: Tensor, blur: Tensor, noise: Tensor) -> Tensor:
-        """The factor (1, K, 1, 1) in [0, 1] on each component's detail that makes the expected error least.
+    def _lost(self, components: Tensor, blur: Tensor, noise: Tensor) -> Tensor:
+        """How much (K,) of the power of each component's detail is no gain, because of the image's noise.
 
         noise: (K,), its standard deviation in each component. With b the bicubic component, d the detail, b_n and d_n
         what they make of the noise, and d without noise taken to be right, |g d - (x - b)|^2 is least at
         g = (|d|^2 - |d_n|^2 - <b_n, d_n>) / |d|^2. d_n is measured: the network's answer to a little more noise
         (Ramani et al., Monte-Carlo SURE, IEEE TIP 2008).
         """
-        if not bool((noise > 0).any()):
-            return torch.ones_like(noise)[:, None, None]
         rows, columns = ((max(0, size - _PROBE_PX) // 2, min(size, _PROBE_PX)) for size in components.shape[2:])
         part = components.narrow(2, *rows).narrow(3, *columns)
         rng = np.random.default_rng(0)
         drawn = torch.from_numpy(rng.standard_normal(part.shape)).to(part) * noise[:, None, None]
         answer = self.details(part + drawn, blur) - self.details(part, blur)
-        power = (detail**2).mean(dim=(0, 2, 3))
-        lost = (answer**2 + self._enlarged(drawn) * answer).mean(dim=(0, 2, 3))
-        gains = 1 - lost / power.clamp_min(torch.finfo(torch.float32).tiny)
-        return gains.clamp(0, 1)[:, None, None]
+        return (answer**2 + self._enlarged(drawn) * answer).mean(dim=(0, 2, 3))
 
     def _consistent(self, image: Tensor, lr: Tensor, footprint: Footprint, noise: float, valid: np.ndarray) -> Tensor:
         """Back-projection: add the enlarged difference to the LR image, as `bicubic-ibp` does, but for its noise."""
@@ -221,18 +302,29 @@ class Solo(Network):
         return upsample_keys(images.float(), self.scale)
 
 
-def _noise(lr: np.ndarray, valid: np.ndarray) -> float:
-    """Standard deviation of the noise of lr (B, h, w), the same in all bands.
+def _scaled(lr: Tensor, mean: np.ndarray, basis: np.ndarray, sizes: np.ndarray) -> Tensor:
+    """The components of lr (N, B, h, w), of unit variance: (N, K, h, w)."""
+    # a component without variance, of an even image, stays as it is
+    scaled = basis.T / np.where(sizes > 0, sizes, 1)[:, None]
+    with torch.autocast(lr.device.type, enabled=False):
+        centred = lr.float() - torch.from_numpy(mean).to(lr).float()[:, None, None]
+        return torch.einsum("nbhw,kb->nkhw", centred, torch.from_numpy(scaled).to(centred))
+
+
+def _noise(spectra: np.ndarray, pieces: Sequence[_Piece]) -> float:
+    """Standard deviation of the noise of an image, the same in all bands. spectra: (B, n), of its valid pixels.
 
     Spectra outside the signal's subspace show it, and what differs between neighbours both along and across. Both show
     some signal too, the one in few bands, the other in fine texture; the lower one is the better.
     """
-    corners = lr[:, 1:, 1:] - lr[:, :-1, 1:] - lr[:, 1:, :-1] + lr[:, :-1, :-1]
-    flat = valid[1:, 1:] & valid[:-1, 1:] & valid[1:, :-1] & valid[:-1, :-1]
-    spectral = noise_level(lr[:, valid])
-    if not flat.any():
-        return spectral
-    return min(spectral, float(np.median(np.abs(corners[:, flat]))) / 2 / _NORMAL_MEDIAN)
+    spectral, differences = noise_level(spectra), []
+    for image, valid in pieces:
+        lr = image[0].double().numpy(force=True)
+        corners = lr[:, 1:, 1:] - lr[:, :-1, 1:] - lr[:, 1:, :-1] + lr[:, :-1, :-1]
+        flat = valid[1:, 1:] & valid[:-1, 1:] & valid[1:, :-1] & valid[:-1, :-1]
+        differences.append(np.abs(corners[:, flat]).ravel())
+    every = np.concatenate(differences)
+    return min(spectral, float(np.median(every)) / 2 / _NORMAL_MEDIAN) if every.size else spectral
 
 
 def _above_noise(images: np.ndarray, noise: float, valid: np.ndarray) -> np.ndarray:
@@ -249,22 +341,26 @@ def _mixed(detail: Tensor, spectra: Tensor) -> Tensor:
         return torch.einsum("nkhw,bk->nbhw", detail, spectra)
 
 
-def _blur(components: Tensor, valid: np.ndarray | None = None) -> Tensor:
-    """What the first of the components (N, K, h, w), of one sensor, says of their blur: 0 for a middling one, (2,)."""
-    found = blur_px(components[:, 0].float().numpy(force=True), valid)
-    steer = 0.0 if found is None else (found - _BLUR_PX) / _BLUR_RANGE_PX
+def _blur(images: Sequence[tuple[Tensor, np.ndarray | None]]) -> Tensor:
+    """What the first of the components (N, K, h, w) of images of one sensor say of their blur: 0 if middling, (2,).
+
+    With each image come its valid pixels (h, w), or None for all.
+    """
+    found = [blur_px(components[:, 0].float().numpy(force=True), valid) for components, valid in images]
+    known = [blur for blur in found if blur is not None]
+    steer = (float(np.median(known)) - _BLUR_PX) / _BLUR_RANGE_PX if known else 0.0
     steer = max(-_BLUR_MOST, min(steer, _BLUR_MOST))
-    return torch.tensor([steer, steer**2], device=components.device)
+    return torch.tensor([steer, steer**2])
 
 
 def _averaged(maps: Tensor) -> Tensor:
     return avg_pool2d(maps, _WINDOW_PX, 1, _WINDOW_PX // 2, count_include_pad=False)
 
 
-def _least(values: Tensor) -> float:
+def _least(values: np.ndarray) -> float:
     """0 for intensities, of which noise makes few negative; else the least value."""
-    negative = float(values.clamp_max(0).abs().sum())
-    return 0.0 if negative <= _NEGATIVE * float(values.abs().sum()) else float(values.min())
+    negative = -float(np.minimum(values, 0).sum())
+    return 0.0 if negative <= _NEGATIVE * float(np.abs(values).sum()) else float(values.min())
 
 
 def _believed(detail: Tensor, image: Tensor, colour: float) -> Tensor:
@@ -289,7 +385,7 @@ class _Residual(nn.Module):
 
     def __init__(self, channels: int, width: int, blocks: int, scale: int) -> None:
         super().__init__()
-        self.scale = scale
+        self.scale, self.reach_px = scale, 2 * blocks + 2
         self.first = _convolution(channels, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.last = _convolution(width, scale**2)

@@ -15,7 +15,10 @@ def hr_spans(rows: Span, columns: Span, scale: int) -> tuple[Span, Span]:
 
 
 class Window(NamedTuple):
-    """Part of a scene. lr: (B, n, m). guide: (G, scale n, scale m). mask: its valid HR pixels; None: all."""
+    """Part of a scene.
+
+    lr: (B, n, m). guide: (G, scale n, scale m); G is 0 without one. mask: its valid HR pixels; None: all.
+    """
 
     lr: np.ndarray
     guide: np.ndarray

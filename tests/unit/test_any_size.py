@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.ndimage import gaussian_filter
 
 import hsisr
@@ -321,3 +322,18 @@ def test_a_tile_that_takes_more_than_the_memory_is_said(tmp_path, capsys):
     lr, guide, _ = write_pair(tmp_path)
     super_resolve_file(lr, guide, "prior", tmp_path / "sr.npy", replace(CPU, memory=2**14))
     assert "memory 16 kB: the smallest tile, 16 LR pixels with a halo of 0, takes about" in capsys.readouterr().err
+
+
+def test_solo_has_one_result_for_a_scene(tmp_path, small_blocks):
+    low, _, _ = write_pair(tmp_path)
+    torch.manual_seed(0)
+    network = registry.build("solo", SCALE, BANDS, 0, {"width": 8, "blocks": 2}).eval()
+    for part in (network.deep, network.light):
+        torch.nn.init.normal_(part.last.weight, std=0.05)
+    facts = {"base": "solo", "options": {"width": 8, "blocks": 2}, "scale": SCALE, "bands": None, "guide_channels": 0}
+    facts["wavelengths_nm"] = None
+    save_model(tmp_path / "solo.safetensors", network, facts)
+    whole, *others = results(tmp_path, tmp_path / "solo.safetensors", low, None).values()
+    bicubic = np.load(super_resolve_file(low, None, "bicubic", tmp_path / "plain.npy", replace(CPU, scale=SCALE)))
+    assert largest_difference(whole, bicubic) > 1e-2
+    assert max(largest_difference(whole, other) for other in others) < TOLERANCE
