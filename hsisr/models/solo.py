@@ -21,9 +21,9 @@ from hsisr.degrade.estimation import noise_level, spectral_subspace, valid_lr_pi
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.sharpness import blur_px
 from hsisr.models.network import Network
-from hsisr.models.prior.blocks import WINDOW_PX, is_one_block, regression_windows
+from hsisr.models.prior.blocks import LEARNT_LR_PX, WINDOW_PX, is_one_block, regression_windows
 from hsisr.models.resize import upsample_keys
-from hsisr.models.windows import HeldImages, Images, Window
+from hsisr.models.windows import Effort, HeldImages, Images, Window
 
 #: Features and residual blocks of the network of the weaker components.
 _LIGHT_WIDTH, _LIGHT_BLOCKS = 24, 2
@@ -49,6 +49,8 @@ _NEGATIVE = 0.05
 _ROUNDS = 2
 #: Windows that show a large scene, at most; LR pixels that bicubic interpolation and regression on neighbours reach.
 _WINDOWS, _INTERPOLATED_LR_PX = 8, 2
+#: Multiplications of a usual core in a second of convolutions.
+_MULTIPLIED = 2e10
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,6 +197,18 @@ class Solo(Network):
         windows = 1 if is_one_block(*size) else _WINDOWS
         return window * (self.bytes_per_pixel(bands, guide_channels) + 12 * windows * bands // self.scale**2)
 
+    def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
+        """The networks' multiplications, on the windows that show the scene, with its noise, and on all of it."""
+        weights = [
+            sum(weight.numel() for weight in part.parameters()) for part in (self.deep, self.light or nn.Module())
+        ]
+        often = (1, self.components) if self.light is not None else (self.components, 0)
+        seconds = float(np.dot(weights, often)) / _MULTIPLIED
+        pixels = size[0] * size[1]
+        shown = pixels if is_one_block(*size) else _WINDOWS * LEARNT_LR_PX**2
+        probes = 2 * _PROBE_PX**2 * (1 if is_one_block(*size) else _WINDOWS)
+        return Effort((shown * self.turns + min(probes, 2 * pixels)) * seconds, pixels * self.turns * seconds)
+
     def _alone(self, lr: Tensor, sensor: Sensor) -> Tensor:
         low = lr[0].float().numpy(force=True)
         no_guide = np.empty((0, *(self.scale * size for size in low.shape[1:])), np.float32)
@@ -218,7 +232,9 @@ class Solo(Network):
             steered = blur.to(views[0])
             noises = torch.from_numpy(noise / np.maximum(sizes, np.finfo(np.float32).tiny)).to(views[0])
             lost, power = torch.zeros_like(noises), torch.zeros_like(noises)
-            for view in views:
+            expected = self.effort(images.size, len(mean), 0).learning
+            for number, view in enumerate(views):
+                images.tell(expected * number / len(views), expected)
                 details = self._turned(view, steered)
                 power += (details**2).mean(dim=(0, 2, 3))
                 lost += self._lost(view, steered, noises)
