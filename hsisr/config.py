@@ -382,6 +382,11 @@ class SceneOptions:
         description="Measure how the guide lies and move it: by a shift above 0.5 LR pixel (or without a word), an "
         "affine map, or a field, a smooth displacement.",
     )
+    grid: Literal["lr", "guide"] = Field(
+        "lr",
+        description="Where the result lies: as the scene, or as the guide that is off by the affine map or field "
+        "that is measured; then the guide is not resampled, and the result is sharper; for prior.",
+    )
     mask_change: bool = Field(
         False, description="Leave the guide's detail out where it shows other ground or has no data."
     )

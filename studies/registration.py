@@ -7,10 +7,13 @@
 field: guides of CAVE under `wald` are warped by a random smooth field of up to 2 LR pixels and a turn of 0.5 degrees,
 and moved back by the measured field; PSNR (dB) and SAM (degrees) of `prior`, given and scored on the ground that the
 warped guide has (it is cut at its border, as any image is), and the field's error (HR pixels, root mean square) there.
+"guide's grid": the same with `grid="guide"`, scored against the truth, warped as its guide is; beside it, what `prior`
+makes of an LR image of that warped truth, on which the guide lies well. Warped values outside [0, 1] are cut off.
 Beside it, phase correlation of scikit-image in windows, on the LR image's bands through the response and the guide at
 LR resolution, interpolated by a thin-plate spline; and the length of the field that is measured on the guide as it lay.
 change: a fifth of a guide shows another scene, or is exposed otherwise. enmap: as field, on EnMAP with a guide of four
-Sentinel-2 bands simulated from it, at scale 2.
+Sentinel-2 bands simulated from it, at scale 2; the second row scores pixels whose bands have a root mean square of 0.02
+or more, which leaves water out.
 """
 
 import argparse
@@ -36,6 +39,8 @@ from hsisr.inference.images import fill_invalid
 LR_PIXELS, DEGREES = 2.0, 0.5
 #: HR pixels around what is compared: of footprints, and of the spline.
 BORDER_PX = 8
+#: Root mean square of a pixel's bands from which on it counts as land; part of a place's pixels that make it valid.
+LEAST_LIGHT, WHOLE = 0.02, 0.999
 #: HR pixels by which an image is mirrored before Fourier interpolation.
 PAD_PX = 32
 #: Side of the windows of phase correlation in LR pixels, their step, and parts of an LR pixel that it tells apart.
@@ -57,7 +62,8 @@ def _field(options: argparse.Namespace) -> None:
     _print_head()
     for scene in cave.read(options.data, options.scenes):
         pair = degrade.pair(scene, "wald", options.scale)
-        _row(scene.name, pair.lr, pair.guide, pair.hr, np.ones(pair.hr.shape[1:], bool), options.scale)
+        valid = np.ones(pair.hr.shape[1:], bool)
+        _row(scene.name, pair.lr, pair.hr, pair.metadata["response_matrix"], valid, options.scale)
 
 
 def _enmap(options: argparse.Namespace) -> None:
@@ -69,36 +75,47 @@ def _enmap(options: argparse.Namespace) -> None:
     good = ~scene.bad_bands
     rows, columns = (size // 2 * 2 for size in scene.shape[1:])
     cube = fill_invalid(scene.cube, scene.mask)[:, :rows, :columns]
-    guide = degrade.apply_response(degrade.scene_response(scene, "sentinel2"), cube)
+    response = degrade.scene_response(scene, "sentinel2")[:, good]
     low = degrade.degrade(cube, "wald", 2, noise=0)
     _print_head()
-    _row("enmap x2", low[good], guide.astype(np.float32), cube[good], scene.mask[:rows, :columns], 2, "plain")
+    valid = scene.mask[:rows, :columns]
+    for name, least in (("enmap x2", 0.0), ("enmap x2, land", LEAST_LIGHT)):
+        _row(name, low[good], cube[good], response, valid, 2, "plain", least)
 
 
 def _print_head() -> None:
-    names = ["as it lay", "warped", "moved back", "true field", "error of the field", "phase correlation", "unwarped"]
+    names = ["as it lay", "warped", "moved back", "true field", "guide's grid", "not moved there"]
+    names += ["error of the field", "phase correlation", "unwarped"]
     print(f"| scene | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
 
 
 def _row(
     name: str,
     lr: np.ndarray,
-    guide: np.ndarray,
     hr: np.ndarray,
+    response: np.ndarray,
     valid: np.ndarray,
     scale: int,
     convention: str = "mulsr",
+    least: float = 0.0,
 ) -> None:
-    shape = guide.shape[1:]
+    shape = hr.shape[1:]
     grid = np.stack(np.mgrid[: shape[0], : shape[1]]).astype(float)
-    moved = smooth_field(shape, scale, seed=sum(map(ord, name)))
-    warped = moved_guide(guide, grid + moved)
+    moved = smooth_field(shape, scale, seed=sum(map(ord, name.partition(",")[0])))
+    truth = np.clip(moved_guide(hr, grid + moved), 0, 1)
+    guide, warped = (degrade.apply_response(response, cube).astype(np.float32) for cube in (hr, truth))
     back = inverse(moved)
     limits = np.array(shape)[:, None, None]
-    # where the warped guide has the ground at all: it was cut at the border as any image is
-    seen = ((grid + back > BORDER_PX) & (grid + back < limits - 1 - BORDER_PX)).all(axis=0) & valid
-    seen = binary_erosion(seen, iterations=BORDER_PX)
     whole = np.ones(shape, bool)
+
+    def common(image: np.ndarray, places: np.ndarray) -> np.ndarray:
+        # where the other image has the ground at all: it was cut at the border as any image is
+        inside = ((places > BORDER_PX) & (places < limits - 1 - BORDER_PX)).all(axis=0)
+        return binary_erosion(inside, iterations=BORDER_PX) & (np.sqrt((image**2).mean(axis=0)) >= least)
+
+    seen = common(hr, grid + back) & binary_erosion(valid, iterations=BORDER_PX)
+    valid_there = map_coordinates(valid.astype(float), grid + moved, order=1) > WHOLE
+    seen_there = common(truth, grid + moved) & binary_erosion(valid_there, iterations=BORDER_PX)
     found = measure_displacement(lr, warped, scale, valid)
     none = measure_displacement(lr, guide, scale, valid)
     at = found.at(np.arange(shape[0]), np.arange(shape[1]))
@@ -109,6 +126,12 @@ def _row(
         held = np.ma.array(np.asarray(sharp), mask=np.broadcast_to(~(mask & valid), sharp.shape))
         estimate = hsisr.super_resolve(lr, held, model="prior")
         scores = metrics.score(hr, estimate, scale, convention, mask=seen)
+        cells.append(f"{scores['psnr']:.2f} / {scores['sam']:.2f}")
+    given = np.ma.array(warped, mask=np.broadcast_to(~valid_there, warped.shape))
+    there = hsisr.super_resolve(lr, given, model="prior", correct_shift="field", grid="guide")
+    low = degrade.degrade(truth, "wald", scale, noise=0)
+    for estimate in (there, hsisr.super_resolve(low, given, model="prior")):
+        scores = metrics.score(truth, estimate, scale, convention, mask=seen_there)
         cells.append(f"{scores['psnr']:.2f} / {scores['sam']:.2f}")
     errors = [np.sqrt(((field - back) ** 2).sum(axis=0)[seen].mean()) for field in (at, phase)]
     cells.append(f"{errors[0]:.3f} (says {found.error_px:.3f})")

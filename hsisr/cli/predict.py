@@ -71,6 +71,14 @@ def predict(
     scale: Scale = None,
     align: Align = False,
     correct_shift: CorrectShift = None,
+    grid: Annotated[
+        str,
+        typer.Option(
+            metavar="[lr|guide]",
+            help="Where the result lies: as the scene, or as the guide that is off by the affine map or field that is "
+            "measured; then the guide is not resampled, and the result is sharper; for prior.",
+        ),
+    ] = "lr",
     mask_change: MaskChange = False,
     preview: Annotated[
         Path | None, typer.Option(help="Picture (.png, .jpg) of scene, result and guide side by side.")
@@ -126,7 +134,7 @@ def predict(
 
     options = Options(
         scale=scale, tile=tile, halo=halo, memory=memory, device=device, precision=precision,
-        exact=exact, align=align, correct_shift=correct_shift, mask_change=mask_change, peak=peak,
+        exact=exact, align=align, correct_shift=correct_shift, grid=grid, mask_change=mask_change, peak=peak,
         guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
         read_guide=reader_options(read_guide),

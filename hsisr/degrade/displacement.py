@@ -8,7 +8,7 @@ evidence says (MacKay, Neural Computation 1992).
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,9 @@ _ALIKE = 5.0
 _LEAST_STEP = 0.5
 #: A field is nothing where it is not so many times its own error, or shorter than this (root mean square, HR pixels).
 _SIGNIFICANT, _LEAST_PX = 3.0, 0.1
+#: The inverse of a field: its intervals for one of the field, places for each interval, most steps, and how far, in HR
+#: pixels, the last step may go.
+_FINER, _PLACES, _INVERSE_STEPS, _INVERSE_PX = 2, 4, 60, 1e-2
 #: Affine maps are what bending never costs: a cost of bending that leaves nothing else.
 _STIFF = 1e12
 
@@ -74,6 +77,43 @@ class Displacement:
         down, across = self.grid.weights((rows + 0.5) / self.scale - 0.5, (columns + 0.5) / self.scale - 0.5)
         displacement: np.ndarray = down @ self.controls.reshape(2, *self.grid.shape) @ across.T
         return displacement
+
+    def places(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+        """(2, n, m): where HR rows and columns [start, stop) lie with the displacement, in HR pixels."""
+        axes = np.arange(*rows), np.arange(*columns)
+        places: np.ndarray = np.stack(np.meshgrid(*axes, indexing="ij")) + self.at(*axes)
+        return places
+
+    def inverse(self) -> "Displacement":
+        """The way back: what the LR image shows at (row, column) + inverse is what the guide shows at (row, column).
+
+        A finer spline, fitted to places at which fixed-point steps find it. Raises HsisrError for a displacement that
+        folds the ground, so that no way leads back.
+        """
+        height, width = self.grid.height, self.grid.width
+        intervals = self.grid.intervals[0] * _FINER, self.grid.intervals[1] * _FINER
+        axes = [
+            (np.arange(_PLACES * count) + 0.5) * size / (_PLACES * count) - 0.5
+            for count, size in zip(intervals, (height, width), strict=True)
+        ]
+        places = np.stack(np.meshgrid(*axes, indexing="ij")).reshape(2, -1)
+        controls = self.controls.reshape(2, *self.grid.shape)
+        back = np.zeros_like(places)
+        for _ in range(_INVERSE_STEPS):
+            down, across = self.grid.weights(*(places + back / self.scale))
+            step = np.einsum("nr,drc,nc->dn", down, controls, across, optimize=True) + back
+            back = back - step
+            if np.abs(step).max() < _INVERSE_PX:
+                break
+        else:
+            raise HsisrError(
+                "registration: the displacement folds the guide's ground, so that it has no inverse; leave the result "
+                "on the LR image's grid: leave --grid out (in Python grid)"
+            )
+        grid = SplineGrid(height, width, intervals)
+        down, across = (np.linalg.pinv(weights) for weights in grid.weights(*axes))
+        found = down @ back.reshape(2, len(axes[0]), -1) @ across.T
+        return replace(self, controls=found.reshape(2, -1), grid=grid)
 
     @property
     def lengths_px(self) -> np.ndarray:
@@ -112,8 +152,7 @@ def measure_displacement(
     def view(displacement: Displacement | None) -> View:
         if displacement is None:
             return view_of(lr, guide, scale, mask)
-        places = np.stack(np.meshgrid(*map(np.arange, guide.shape[1:]), indexing="ij"))
-        moved, inside = interpolate_at(guide, valid, places + displacement.at(*map(np.arange, guide.shape[1:])))
+        moved, inside = interpolate_at(guide, valid, displacement.places((0, valid.shape[0]), (0, valid.shape[1])))
         return view_of(lr, moved, scale, inside)
 
     return measure_by_views(view, lr.shape[1:], scale, model)

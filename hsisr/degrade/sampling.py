@@ -16,6 +16,8 @@ import numpy as np
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.missing import nearest_present
 
+#: Pixels around a window that a quintic spline reads to differ by less than 1e-7 from that through the whole image.
+SPLINE_REACH = 20
 #: Ways to read the blurred image on the LR grid; LR pixel i covers the HR pixels i s .. i s + s - 1.
 #: centre: at the LR pixel's centre i s + (s - 1) / 2. strided: at the pixel i s + phase.
 #: bicubic, bilinear: interpolation by 1/s at the centres, as torch does it. imresize: as MATLAB does it, antialiased.

@@ -6,15 +6,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from hsisr.degrade.displacement import Displacement
+from hsisr.degrade.sampling import interpolate_at
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, fill_invalid
-from hsisr.inference.own_detail import own_image
+from hsisr.inference.own_detail import OWN_REACH_LR_PX, own_image
 from hsisr.models.apply import Method
 from hsisr.models.windows import Effort, Window, hr_spans
 
 #: Seconds to read, compress and write one sample of the result, on a core of 2020, measured on GeoTIFF.
 _WRITTEN = 0.07e-6
+#: Bytes for a pixel on the guide's grid: its place in the LR image, and one image that is interpolated there.
+_PLACES_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class Feed:
 
     peak, guide_peak: the values that the method sees as 1. memory: bytes for the work on one window. footprint: of an
     LR pixel, measured once for the whole scene; without it, some methods would measure it in every window. learnt: the
-    facts about this scene, for a method that learns scenes (`hsisr.inference.learning`).
+    facts about this scene, for a method that learns scenes (`hsisr.inference.learning`). way: from a pixel of the guide
+    as it lies to its ground in the LR image, if the result lies on the guide's grid; None: on the LR image's.
     """
 
     method: Method
@@ -34,6 +39,12 @@ class Feed:
     memory: int | None = None
     footprint: Footprint | None = None
     learnt: Any = None
+    way: Displacement | None = None
+
+    @property
+    def shown_guide(self) -> Guide | None:
+        """The guide as it lies on the result."""
+        return self.guide if self.guide is None or self.way is None else self.guide.as_it_lies
 
     @property
     def guide_channels(self) -> int:
@@ -43,7 +54,8 @@ class Feed:
     @property
     def bytes_per_lr_pixel(self) -> int:
         """Memory for the result of one LR pixel during the computation."""
-        return self.method.bytes_per_pixel(self.lr.shape[0], self.guide_channels) * self.method.scale**2
+        own = 0 if self.way is None else _PLACES_BYTES
+        return (self.method.bytes_per_pixel(self.lr.shape[0], self.guide_channels) + own) * self.method.scale**2
 
     @property
     def learning_bytes(self) -> int:
@@ -87,6 +99,8 @@ class Feed:
         its nearest neighbour as input, and NaN in the result. A window without any data is not computed.
         Where the guide shows other ground, the result is `own_image`.
         """
+        if self.way is not None:
+            return self._on_guide(self.way, rows, columns, slice(None) if bands is None else bands)
         before = rows[0] % self.method.lr_period, columns[0] % self.method.lr_period
         estimate, valid = self._compute((rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1]), bands)
         top, left = (count * self.method.scale for count in before)
@@ -114,6 +128,32 @@ class Feed:
         estimate[:, ~valid] = np.nan
         return estimate, valid
 
+    def _on_guide(
+        self, way: Displacement, rows: tuple[int, int], columns: tuple[int, int], bands: slice
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same on the guide's grid: the guide's own pixels, at their places in the LR image, without resampling."""
+        assert self.guide is not None
+        scale, own = self.method.scale, self.guide.own
+        spans = hr_spans(rows, columns, scale)
+        sharp, seen = self.guide.as_it_lies.window(*spans)
+        places = way.places(*spans)
+        low, low_valid, corner = around(self.lr, places, scale, 0 if own is None else OWN_REACH_LR_PX)
+        valid = low_valid[lr_pixels(places - corner, scale)]
+        changed = None if own is None else np.maximum(own.share_at(places), ~seen)
+        if changed is None:
+            valid &= seen
+        if not valid.any():
+            return np.full((len(low[bands]), *valid.shape), np.nan, np.float32), valid
+        sharp = fill_invalid(sharp, seen) / np.float32(self.guide_peak)
+        estimate = self.method.at(self.learnt, sharp, places)[bands]
+        if changed is not None and changed.any():
+            alone = own_image(fill_invalid(low, low_valid)[bands] / np.float32(self.peak), scale, self.footprint)
+            alone = interpolate_at(alone, np.ones(alone.shape[1:], bool), places - corner)[0]
+            estimate += changed.astype(np.float32) * (alone - estimate)
+        estimate *= np.float32(self.peak)
+        estimate[:, ~valid] = np.nan
+        return estimate, valid
+
     def show(self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None) -> "Shown":
         """A window of the images as the method sees them, with [start, stop) LR rows and columns."""
         scale = self.method.scale
@@ -126,6 +166,23 @@ class Feed:
             valid &= sharp_valid
             sharp = fill_invalid(sharp, sharp_valid) / np.float32(self.guide_peak)
         return Shown(fill_invalid(low, low_valid) / np.float32(self.peak), sharp, valid, changed)
+
+
+def around(lr: Source, places: np.ndarray, scale: int, margin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The LR image around places (2, n, m), in HR pixels: values (B, h, w), valid (h, w), and the corner (2, 1, 1).
+
+    margin: LR pixels around the places. corner: HR row and column of the first pixel.
+    """
+    first = np.floor(places.min(axis=(1, 2)) / scale).astype(int) - margin
+    last = np.ceil(places.max(axis=(1, 2)) / scale).astype(int) + margin + 1
+    values, valid = lr.window((int(first[0]), int(last[0])), (int(first[1]), int(last[1])))
+    return values, valid, (first * scale)[:, None, None]
+
+
+def lr_pixels(places: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns (n, m) of the LR pixels in which places (2, n, m), in HR pixels, lie."""
+    rows, columns = np.floor((places + 0.5) / scale).astype(int)
+    return rows, columns
 
 
 class Shown(NamedTuple):

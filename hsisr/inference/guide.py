@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from hsisr.affine import Transform, apply, chain, inverse
 from hsisr.degrade.displacement import Displacement
-from hsisr.degrade.sampling import cubic_kernel, interpolate_at
+from hsisr.degrade.sampling import SPLINE_REACH, cubic_kernel, interpolate_at
 from hsisr.errors import HsisrError, option
 from hsisr.inference.images import Source
 from hsisr.inference.own_detail import OwnDetail
@@ -18,8 +19,6 @@ from hsisr.scene import Scene
 TOLERANCE_PX = 0.1
 #: Relative difference of a ratio of pixel sizes from a whole number that counts as none.
 _RATIO_TOLERANCE = 2e-3
-#: Pixels around a window that a quintic spline reads to differ by less than 1e-7 from that through the whole image.
-_SPLINE_REACH = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +42,20 @@ class Guide:
     def lies_elsewhere(self) -> bool:
         """Whether it is moved, so that at the border it may lack pixels."""
         return any(self.shift_px) or self.displacement is not None
+
+    @property
+    def as_it_lies(self) -> "Guide":
+        """The guide where it lies itself: not moved, and with nothing in its stead."""
+        return replace(self, shift_px=(0.0, 0.0), displacement=None, own=None)
+
+    @property
+    def place(self) -> tuple[Any, Transform] | None:
+        """CRS and transform of its pixels from the LR image's first corner on; None if it says nothing of its place."""
+        scene = self.source.scene
+        if scene.transform is None:
+            return None
+        row, column = self.offset_px
+        return scene.crs, chain(scene.transform, (1.0, 0.0, column, 0.0, 1.0, row))
 
     @property
     def channels(self) -> int:
@@ -93,9 +106,8 @@ class Guide:
     def _displaced_window(
         self, displacement: Displacement, rows: tuple[int, int], columns: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
-        places = np.stack(np.meshgrid(np.arange(*rows), np.arange(*columns), indexing="ij"))
-        places = places + displacement.at(np.arange(*rows), np.arange(*columns))
-        wide = [(math.floor(axis.min()) - _SPLINE_REACH, math.ceil(axis.max()) + _SPLINE_REACH + 1) for axis in places]
+        places = displacement.places(rows, columns)
+        wide = [(math.floor(axis.min()) - SPLINE_REACH, math.ceil(axis.max()) + SPLINE_REACH + 1) for axis in places]
         span_rows, span_columns = _move(wide[0], wide[1], self.offset_px)
         values, valid = self.source.window(span_rows, span_columns)
         return interpolate_at(values, valid, places - np.array([span[0] for span in wide])[:, None, None])

@@ -63,12 +63,14 @@ class OwnDetail:
 
     def share(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """Share (n, m) of changed ground, 0 to 1. HR pixels as in `put_into`."""
+        return self.share_at(np.stack(np.meshgrid(np.arange(*rows), np.arange(*columns), indexing="ij")))
+
+    def share_at(self, places: np.ndarray) -> np.ndarray:
+        """The same at places (2, n, m), HR rows and columns of any value."""
         from scipy.ndimage import map_coordinates
 
         side = self.change.cell * self.scale / self.change.samples
-        places = [(np.arange(*span) + 0.5) / side - 0.5 for span in (rows, columns)]
-        grid = np.stack(np.meshgrid(*places, indexing="ij"))
-        degree = map_coordinates(self.change.degree, grid, order=1, mode="nearest")
+        degree = map_coordinates(self.change.degree, (places + 0.5) / side - 0.5, order=1, mode="nearest")
         return np.asarray(np.clip((degree - 0.5) * _SHARPNESS + 0.5, 0, 1))
 
     def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

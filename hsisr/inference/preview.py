@@ -40,13 +40,14 @@ def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
     shown = picture.bands_in_words(feed.lr.good[bands], feed.lr.scene.wavelengths_nm)
     enlarged = coarse.repeat(scale, axis=0).repeat(scale, axis=1)
     pictures = [(f"{feed.lr.label}, {shown}", enlarged), (f"{feed.method.name} x{scale}", fine)]
-    if feed.guide is not None:
-        values, seen = feed.guide.window(*place)
+    guide = feed.shown_guide
+    if guide is not None:
+        values, seen = guide.window(*place)
         channels = _spread(len(values))
         values = values[channels]
-        sharp_bands = picture.bands_in_words(feed.guide.source.good[channels], feed.guide.source.scene.wavelengths_nm)
+        sharp_bands = picture.bands_in_words(guide.source.good[channels], guide.source.scene.wavelengths_nm)
         image = _picture(values, seen, values[:, seen], natural=False)
-        pictures.append((f"guide {feed.guide.source.label}, {sharp_bands}", image))
+        pictures.append((f"guide {guide.source.label}, {sharp_bands}", image))
     picture.write(out, picture.side_by_side(pictures))
 
 

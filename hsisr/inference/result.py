@@ -1,12 +1,14 @@
 """The result as a scene, stored like the input: georeference, wavelengths, nodata, scale; and its origin as tags."""
 
 from dataclasses import replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 import hsisr
-from hsisr.affine import finer
+from hsisr.affine import Transform, finer
+from hsisr.degrade.displacement import Displacement
+from hsisr.inference.feed import lr_pixels
 from hsisr.inference.images import Source
 from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
@@ -22,26 +24,37 @@ class Estimates(Protocol):
 
 
 def result_scene(
-    lr: Source, estimates: Estimates, scale: int, origin: dict[str, str], may_lack_pixels: bool = False
+    lr: Source,
+    estimates: Estimates,
+    scale: int,
+    origin: dict[str, str],
+    may_lack_pixels: bool = False,
+    way: Displacement | None = None,
+    place: tuple[Any, Transform] | None = None,
 ) -> Scene:
     """The super-resolved scene, lazy: type, scale, offset, nodata, wavelengths and bad bands as in the LR image.
 
     Half floats become single floats. The transform is that of the LR image, divided by the scale. origin: facts on how
     it was made, kept as provenance tags.
     may_lack_pixels: whether a mask or the guide can leave pixels without a value. If so, a scene without a nodata value
-    gets one: NaN for floats, the type's smallest number for integers.
+    gets one: NaN for floats, the type's smallest number for integers. way: from the result's pixels to their ground in
+    the LR image, if the result lies on the guide's grid (`hsisr.inference.feed.Feed`). place: its CRS and transform, if
+    not those of the LR image.
     """
     scene = lr.scene
     nodata = scene.nodata
     if nodata is None and may_lack_pixels:
         nodata = _spare(np.dtype(scene.stored.dtype))
-    stored = ResultCube(lr, estimates, scale, nodata)
+    stored = ResultCube(lr, estimates, scale, nodata, way)
+    finest = None if scene.transform is None else finer(scene.transform, scale)
+    crs, transform = (scene.crs, finest) if place is None else place
     tags = dict(scene.provenance.get("tags", {})) | {"HSISR_VERSION": hsisr.__version__, **origin}
     bad = np.setdiff1d(np.arange(scene.shape[0]), lr.good)
     return replace(
         scene,
         stored=stored,
-        transform=None if scene.transform is None else finer(scene.transform, scale),
+        crs=crs,
+        transform=transform,
         nodata=nodata,
         bad_bands=np.isin(np.arange(scene.shape[0]), bad) if len(bad) else None,
         mask=None,
@@ -77,9 +90,11 @@ def to_stored(values: np.ndarray, scale: float, offset: float, dtype: np.dtype, 
 class ResultCube(LazyArray):
     """(bands, H, W) of stored numbers. Good bands come from estimates; pixels of other bands are repeated unchanged."""
 
-    def __init__(self, lr: Source, estimates: Estimates, scale: int, nodata: float | None) -> None:
+    def __init__(
+        self, lr: Source, estimates: Estimates, scale: int, nodata: float | None, way: Displacement | None = None
+    ) -> None:
         bands, height, width = lr.scene.shape
-        self._lr, self._estimates, self._scale = lr, estimates, scale
+        self._lr, self._estimates, self._scale, self._way = lr, estimates, scale, way
         self._other = np.setdiff1d(np.arange(bands), lr.good)
         self._nodata = nodata
         self.shape = (bands, height * scale, width * scale)
@@ -106,15 +121,24 @@ class ResultCube(LazyArray):
 
     def _pass_through(self, rows: slice, columns: slice) -> np.ndarray:
         """Bands without data, as stored, with every pixel repeated."""
-        scale = self._scale
-        low = self._lr.stored(
-            self._other,
-            slice(rows.start // scale, -(-rows.stop // scale)),
-            slice(columns.start // scale, -(-columns.stop // scale)),
-        )
-        wide = low.repeat(scale, axis=1).repeat(scale, axis=2)
-        top, left = rows.start % scale, columns.start % scale
-        return wide[:, top : top + rows.stop - rows.start, left : left + columns.stop - columns.start]
+        spans = (rows.start, rows.stop), (columns.start, columns.stop)
+        down, across = repeated(*spans, self._scale, self._lr.scene.shape[1:], self._way)
+        top, left = int(down.min()), int(across.min())
+        low = self._lr.stored(self._other, slice(top, int(down.max()) + 1), slice(left, int(across.max()) + 1))
+        return low[:, down - top, across - left]
+
+
+def repeated(
+    rows: tuple[int, int], columns: tuple[int, int], scale: int, size: tuple[int, ...], way: Displacement | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns, which broadcast to (n, m), of the LR pixels that pixels [start, stop) of a result repeat.
+
+    size: rows and columns of the LR image, of which the nearest pixel is taken. way: as for `result_scene`.
+    """
+    if way is None:
+        return (np.arange(*rows) // scale)[:, None], (np.arange(*columns) // scale)[None]
+    down, across = lr_pixels(way.places(rows, columns), scale)
+    return down.clip(0, size[0] - 1), across.clip(0, size[1] - 1)
 
 
 def _spare(dtype: np.dtype) -> float | None:

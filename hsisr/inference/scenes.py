@@ -27,7 +27,7 @@ from hsisr.inference.learning import learn_scene
 from hsisr.inference.maps import check_mappable, map_files, write_guided, write_maps
 from hsisr.inference.own_detail import OwnDetail
 from hsisr.inference.progress import Progress, Watched
-from hsisr.inference.result import result_scene
+from hsisr.inference.result import Estimates, result_scene
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling
 from hsisr.models.apply import Method, open_method
@@ -53,10 +53,11 @@ class Options(SceneOptions):
     or several with commas, which share the tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once,
     without tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: move the guide by the
     measured displacement: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave out the
-    guide's detail where it shows other ground. peak, guide_peak: values that the model sees as 1. bands, guide_bands:
-    to use, from 0, numbers or a text such as 0-30,40; the result has these bands. read, read_guide: options of the
-    readers (`variable`, `axes`, `nodata`, ...). format: of the output, if its ending does not choose it. Raises
-    HsisrError for a value that is not allowed.
+    guide's detail where it shows other ground. grid: `lr`, or `guide`: the result lies where a guide lies that is off
+    (correct_shift `affine` or `field`), which is then not resampled. peak, guide_peak: values that the model sees as 1.
+    bands, guide_bands: to use, from 0, numbers or a text such as 0-30,40; the result has these bands. read, read_guide:
+    options of the readers (`variable`, `axes`, `nodata`, ...). format: of the output, if its ending does not choose it.
+    Raises HsisrError for a value that is not allowed.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -95,6 +96,7 @@ def super_resolve_file(
     for a full disk.
     """
     out, options = Path(out), options or Options()
+    check_comparable(options, uncertainty=uncertainty is not None, report=bool(pages))
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps, uncertainty is not None)
     outs += [] if uncertainty is None else writers.written_files(uncertainty)
@@ -104,9 +106,7 @@ def super_resolve_file(
     wanted = maps is not None, uncertainty is not None
     with environment(), run.work_folder(out) as folder:
         prepared, chosen, staging = begin(lr, guide, model, options, outs, overwrite, folder, *wanted)
-        result = result_scene(
-            prepared.feed.lr, staging, prepared.scale, prepared.origin(str(model)), prepared.feed.may_lack_pixels
-        )
+        result = prepared.result(staging, str(model))
         writers.check_writable(result, out, options.format)
         said = None
         if uncertainty is not None:  # refuse a format that cannot hold it before the computation
@@ -137,6 +137,18 @@ def super_resolve_file(
         for write in (pages or {}).values():
             write(prepared.feed, result, said)
         return path
+
+
+def check_comparable(options: Options, **wanted: bool) -> None:
+    """Raise HsisrError for what compares pixels with the LR image's, if the result is to lie on the guide's grid.
+
+    wanted: for each such output or command, by its name, whether it is wanted.
+    """
+    for name, asked in wanted.items():
+        if asked and options.grid == "guide":
+            raise HsisrError(
+                f"{name}: compares pixels with those of the LR image, on its grid; leave out {option('grid')}"
+            )
 
 
 def environment() -> AbstractContextManager:
@@ -200,6 +212,12 @@ class Prepared:
         """HR over LR size."""
         return self.methods[0].scale
 
+    def result(self, estimates: Estimates, model: str) -> Scene:
+        """The result as a lazy scene (`result_scene`); model: as the user named it."""
+        feed = self.feed
+        place = None if feed.way is None or feed.guide is None else feed.guide.place
+        return result_scene(feed.lr, estimates, self.scale, self.origin(model), feed.may_lack_pixels, feed.way, place)
+
     def origin(self, model: str) -> dict[str, str]:
         """Provenance tags of the result."""
         method, feed = self.methods[0], self.feed
@@ -213,6 +231,8 @@ class Prepared:
                 tags["HSISR_GUIDE_SHIFT_PX"] = ", ".join(f"{shift:.3f}" for shift in feed.guide.shift_px)
             if feed.guide.displacement is not None:
                 tags["HSISR_GUIDE_DISPLACEMENT_RMS_PX"] = f"{feed.guide.displacement.rms_px:.3f}"
+            if feed.way is not None:
+                tags["HSISR_GRID"] = "guide"
             if feed.guide.own is not None:
                 tags["HSISR_CHANGED"] = f"{feed.guide.own.change.share:.4f}"
         return tags
@@ -233,6 +253,7 @@ def prepare(
     folder: for files of the alignment; without one, the guide is not aligned. note: gets each warning, a line.
     Raises HsisrError if they do not fit at all.
     """
+    check_grid(options, methods[0])
     found = None
     if sharp is not None and methods[0].needs_guide:
         found = on_grid(low, sharp, methods[0], options, folder, note)
@@ -241,7 +262,25 @@ def prepare(
         note(f"{methods[0].name} uses no guide; {sharp.label} is not read")
     if found is None:
         check_guide_options(methods[0].name, options)
-    return Prepared(make_feed(methods[0], low, found, options, note), methods)
+    feed = make_feed(methods[0], low, found, options, note)
+    if options.grid == "guide" and found is not None and found.displacement is not None:
+        feed = replace(feed, way=found.displacement.inverse())
+    return Prepared(feed, methods)
+
+
+def check_grid(options: Options, method: Method) -> None:
+    """Raise HsisrError for the guide's grid, if no displacement is to be measured, or the method cannot make it."""
+    if options.grid == "lr":
+        return
+    given = option("grid", repr(options.grid))
+    if options.correct_shift not in MODELS:
+        raise HsisrError(
+            f"{given}: is of a guide that lies off; also give {option('correct_shift')} as {' or '.join(MODELS)}"
+        )
+    if not method.works_anywhere:
+        raise HsisrError(
+            f"{given}: {method.name} makes pixels of the LR image's grid only; prior makes those of the guide's"
+        )
 
 
 def check_guide_options(model: str, options: Options) -> None:
@@ -392,7 +431,8 @@ def _move(low: Source, found: guide.Guide, scale: int, options: Options, note: N
         if displacement is None or not displacement.is_evident:
             say(f"{label}: no displacement is evident; it stays where it lies")
             return found
-        say(f"{label}: moved by the measured {options.correct_shift}, {displacement}")
+        kept = "stays, and the LR image is moved" if options.grid == "guide" else "moved"
+        say(f"{label}: {kept} by the measured {options.correct_shift}, {displacement}")
         return found.displace(displacement)
     offset = align.measure(low, found, scale)
     if offset is None or not offset.trusted or offset.lr_px <= align.WORTH_CORRECTING_LR_PX:

@@ -8,13 +8,22 @@ from typing import Any, Literal, overload
 
 import numpy as np
 
+from hsisr.degrade.displacement import Displacement
 from hsisr.errors import HsisrError
 from hsisr.inference import guide as guides
 from hsisr.inference.defaults import default_model
 from hsisr.inference.images import Source
 from hsisr.inference.learning import learn_scene
-from hsisr.inference.result import result_scene
-from hsisr.inference.scenes import Options, model_file, open_images, open_methods, prepare, with_channels_that_vary
+from hsisr.inference.result import repeated
+from hsisr.inference.scenes import (
+    Options,
+    check_comparable,
+    model_file,
+    open_images,
+    open_methods,
+    prepare,
+    with_channels_that_vary,
+)
 from hsisr.inference.uncertainty import Uncertainty, check_tells
 from hsisr.models.apply import Method
 from hsisr.models.base import as_model
@@ -32,6 +41,7 @@ def super_resolve(
     scale: int | None = None,
     overwrite: bool = False,
     correct_shift: str | bool | None = None,
+    grid: str = "lr",
     mask_change: bool = False,
     uncertainty: Literal[False] = False,
 ) -> np.ndarray: ...
@@ -47,6 +57,7 @@ def super_resolve(
     scale: int | None = None,
     overwrite: bool = False,
     correct_shift: str | bool | None = None,
+    grid: str = "lr",
     mask_change: bool = False,
     uncertainty: Literal[True],
 ) -> tuple[np.ndarray, np.ndarray]: ...
@@ -61,6 +72,7 @@ def super_resolve(
     scale: int | None = None,
     overwrite: bool = False,
     correct_shift: str | bool | None = None,
+    grid: str = "lr",
     mask_change: bool = False,
     uncertainty: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
@@ -74,7 +86,8 @@ def super_resolve(
     method, or `solo`, whose weights come with the package. None: `prior` with a guide, `solo` without.
     out: a file to write as well, in any format of `hsisr export`, stored like the LR image.
     overwrite: whether an existing `out` is replaced; a file that is read never is.
-    scale: needed if neither model nor guide states it. correct_shift, mask_change: as in `hsisr.inference.Options`.
+    scale: needed if neither model nor guide states it. correct_shift, grid, mask_change: as in
+    `hsisr.inference.Options`.
     Pixels without data are 0 in the array, and nodata in the file. Bands without data are those of the LR image, with
     every pixel repeated.
     uncertainty: whether to return also the standard deviation of every sample, as a second array in the same unit (0
@@ -93,7 +106,8 @@ def super_resolve(
 
     if out is not None:
         check_outputs(written_files(out), [*_files(lr), *_files(guide), *_files(model)], overwrite)
-    options = Options(scale=scale, device="cpu", correct_shift=correct_shift, mask_change=mask_change)
+    options = Options(scale=scale, device="cpu", correct_shift=correct_shift, grid=grid, mask_change=mask_change)
+    check_comparable(options, uncertainty=uncertainty)
     notes: list[str] = []
     low, sharp = open_images(lr, guide, options, notes.append)
     if model is None:
@@ -109,8 +123,8 @@ def super_resolve(
     height, width = low.scene.shape[1:]
     estimate, _ = feed((0, height), (0, width))
     if out is not None:
-        origin = prepared.origin(str(model) if isinstance(model, (str, os.PathLike)) else method.name)
-        export(result_scene(low, _Held(estimate), method.scale, origin, feed.may_lack_pixels), out)
+        named = str(model) if isinstance(model, (str, os.PathLike)) else method.name
+        export(prepared.result(_Held(estimate), named), out)
     sigma = None
     if uncertainty:
         told = Uncertainty.of(feed, _Held(estimate))
@@ -118,7 +132,7 @@ def super_resolve(
         found = np.nan_to_num(told((0, height), (0, width))[:-1], copy=False, nan=0.0)
         sigma = np.zeros((low.scene.shape[0], *found.shape[1:]), np.float32)
         sigma[low.good] = found
-    image = _every_band(low, np.nan_to_num(estimate, copy=False, nan=0.0), method.scale)
+    image = _every_band(low, np.nan_to_num(estimate, copy=False, nan=0.0), method.scale, feed.way)
     return image if sigma is None else (image, sigma)
 
 
@@ -153,9 +167,10 @@ def _files(image: Any) -> tuple[Path, ...]:
     return (model_file(path) or path,)
 
 
-def _every_band(low: Source, estimate: np.ndarray, scale: int) -> np.ndarray:
+def _every_band(low: Source, estimate: np.ndarray, scale: int, way: Displacement | None) -> np.ndarray:
     if len(estimate) == low.scene.shape[0]:
         return estimate
-    every = low.scene.cube.repeat(scale, axis=1).repeat(scale, axis=2)
+    height, width = estimate.shape[1:]
+    every = low.scene.cube[:, *repeated((0, height), (0, width), scale, low.scene.shape[1:], way)]
     every[low.good] = estimate
     return every

@@ -84,6 +84,19 @@ class Method:
             return np.asarray(as_model(self.model).super_resolve_part(estimate, window, corner), np.float32)
 
     @property
+    def works_anywhere(self) -> bool:
+        """Whether it makes pixels at any places of a learnt scene."""
+        return as_model(self.model).works_anywhere
+
+    def at(self, estimate: Any, guide: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """A learnt scene at places (2, n, m), rows and columns of its HR pixels; guide: (G, n, m), what it shows there.
+
+        Returns (bands, n, m) float32.
+        """
+        with _running(self.model, self.precision):
+            return np.asarray(as_model(self.model).super_resolve_at(estimate, guide, places), np.float32)
+
+    @property
     def tells_errors(self) -> bool:
         """Whether it tells how far its image of a learnt scene may be off."""
         return as_model(self.model).tells_errors

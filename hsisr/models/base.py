@@ -65,6 +65,9 @@ class Model:
     #: (`super_resolve_part`) as it would be with the whole.
     learns_scenes: bool = False
 
+    #: Whether it makes pixels of a learnt scene at any places, not only at those of the HR grid (`super_resolve_at`).
+    works_anywhere: bool = False
+
     #: Whether it tells how far its image of a learnt scene may be off (`errors`).
     tells_errors: bool = False
 
@@ -136,6 +139,14 @@ class Model:
         estimate: of `estimate`. corner: HR row and column of the window's first pixel. Raises HsisrError as `estimate`.
         """
         raise HsisrError(f"{self.name}: does not learn scenes")
+
+    def super_resolve_at(self, estimate: Any, guide: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Pixels of a learnt scene at any places: an array (B, n, m), float32.
+
+        estimate: of `estimate`. guide: (G, n, m), what the guide shows of these places. places: (2, n, m), rows and
+        columns of the scene's HR pixels. Raises HsisrError unless the model `works_anywhere`.
+        """
+        raise HsisrError(f"{self.name}: makes the pixels of the HR grid only")
 
     def errors(self, estimate: Any, images: Images) -> Any:
         """What tells the errors of a learnt scene's image (`hsisr.models.prior.errors.Errors`).

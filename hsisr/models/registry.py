@@ -181,6 +181,16 @@ class Classical(Model):
         return image
 
     @property
+    def works_anywhere(self) -> bool:  # type: ignore[override]
+        """Whether the method makes pixels at any places; one that learns scenes does."""
+        return self.learns_scenes
+
+    def super_resolve_at(self, estimate: Any, guide: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """A learnt scene at any places of it."""
+        image: np.ndarray = estimate.solution_at(guide, places).image()
+        return image
+
+    @property
     def tells_errors(self) -> bool:  # type: ignore[override]
         """Whether the method predicts its errors."""
         return self.tell is not None

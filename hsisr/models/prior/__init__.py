@@ -142,6 +142,17 @@ class Estimate:
         move(coefficients, guide, self.response, self.offset, self.gain)
         return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
 
+    def solution_at(self, guide: np.ndarray, places: np.ndarray) -> Solution:
+        """The solution at any places of the scene, of which the guide shows the colours.
+
+        guide: (G, n, m). places: (2, n, m), rows and columns of the scene's HR pixels, of any value.
+        """
+        place = (places / (max(self.size) * self.scale)).astype(np.float32)
+        coefficients, _ = _apply(self.fit, self.functions, guide, place, False)
+        self._fields.add_at(places, coefficients)
+        move(coefficients, guide, self.response, self.offset, self.gain)
+        return self.solved(coefficients, None, self.sensor)
+
     def variances(self, guide: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Posterior variance (K, n, m), float32, of the regression's coefficients in the part of `guide`, `corner`."""
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from hsisr.degrade.sampling import Sampler
+from hsisr.degrade.sampling import SPLINE_REACH, Sampler, interpolate_at
 from hsisr.degrade.sensor import Footprint
 from hsisr.models.prior.blocks import cells, is_one_block
 
@@ -155,6 +155,21 @@ class FieldsByWindows:
                 for field, image, choice in zip(result, observed, self._choices, strict=True):
                     field[place] = self._kriged(image, choice, (vertical, horizontal))
         return result
+
+    def add_at(self, places: np.ndarray, images: np.ndarray) -> None:
+        """Add the fields at places (2, n, m), HR rows and columns of any value, to images (K, n, m).
+
+        A quintic spline goes through the fields' pixels: the fields are smooth. Outside the scene they are mirrored.
+        """
+        spans = []
+        for axis, size in zip(places, self._observed.shape[1:], strict=True):
+            last = size * self._scale - 1
+            first, end = (int(np.clip(end, 0, last)) for end in (axis.min() - SPLINE_REACH, axis.max() + SPLINE_REACH))
+            spans.append((first, end + 1))
+        fields = self(spans[0], spans[1])
+        valid, within = np.ones(fields.shape[1:], bool), places - np.array([span[0] for span in spans])[:, None, None]
+        for field, image in zip(fields, images, strict=True):
+            image += interpolate_at(field[None], valid, within)[0][0]
 
     def _parts(self, axis: int, wanted: tuple[int, int]) -> Iterator["_Part"]:
         size = self._observed.shape[axis + 1]

@@ -1,0 +1,179 @@
+"""Results on the grid of a guide that lies off: the guide is not resampled."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import hsisr
+from hsisr import degrade
+from hsisr.datasets import read_scene
+from hsisr.datasets.writers import export
+from hsisr.degrade.displacement import Displacement
+from hsisr.degrade.sensor import Sensor, gaussian_footprint
+from hsisr.degrade.spline import SplineGrid
+from hsisr.errors import HsisrError
+from hsisr.evaluation import validate
+from hsisr.finetuning.adaptation import finetune
+from hsisr.inference import Options, super_resolve_file
+from hsisr.models.prior import estimate
+from hsisr.models.windows import HeldImages
+from tests.unit.own_scene import TRANSFORM, finer, scene_of
+from tests.unit.warped import SCALE, moved_by, smooth_field, textured_cube
+
+SIDE = 96
+FIELD = Options(device="cpu", correct_shift="field", grid="guide")
+#: A step of the stored numbers.
+STEP = 1.01e-4
+INNER = (slice(None), slice(16, -16), slice(16, -16))
+
+
+@pytest.fixture(scope="module")
+def sharp():
+    return 0.1 + 0.8 * textured_cube(SIDE)
+
+
+@pytest.fixture(scope="module")
+def there(sharp):
+    """The truth, as the guide shows it."""
+    return np.clip(moved_by(sharp, smooth_field(SIDE, 1.5 * SCALE)), 0, 1)
+
+
+@pytest.fixture(scope="module")
+def low(sharp):
+    return degrade.degrade(sharp, "wald", SCALE, noise=0)
+
+
+@pytest.fixture
+def files(tmp_path, low, there):
+    """lr.tif and guide.tif, whose grid lies 0.05 pixels beside that of lr.tif."""
+    export(scene_of(low), tmp_path / "lr.tif")
+    place = finer(TRANSFORM)
+    beside = (*place[:2], place[2] + 0.05 * place[0], *place[3:])
+    export(scene_of(there[:3], beside), tmp_path / "guide.tif")
+    return tmp_path
+
+
+def error(estimate: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.sqrt(((estimate - truth)[INNER] ** 2).mean()))
+
+
+def test_the_guide_keeps_its_own_pixels_and_place(files, sharp, there, capsys):
+    out = super_resolve_file(files / "lr.tif", files / "guide.tif", "prior", files / "sr.tif", FIELD)
+    assert "stays, and the LR image is moved by the measured field" in capsys.readouterr().err
+    found = read_scene(out)
+    assert found.transform == read_scene(files / "guide.tif").transform
+    assert found.provenance["tags"]["HSISR_GRID"] == "guide"
+    on_lr = replace(FIELD, grid="lr")
+    back = read_scene(super_resolve_file(files / "lr.tif", files / "guide.tif", "prior", files / "b.tif", on_lr))
+    assert back.transform == finer(TRANSFORM)
+    assert error(found.cube, there) < 0.7 * error(back.cube, sharp)
+    assert error(found.cube, sharp) > 5 * error(found.cube, there)
+
+
+def test_tiles_and_memory_give_one_result(files):
+    lr, guide = files / "lr.tif", files / "guide.tif"
+    whole = read_scene(super_resolve_file(lr, guide, "prior", files / "whole.tif", replace(FIELD, exact=True)))
+    for number, options in enumerate((replace(FIELD, tile=8), replace(FIELD, memory=4 * 2**20))):
+        tiled = read_scene(super_resolve_file(lr, guide, "prior", files / f"{number}.tif", options))
+        valid = np.asarray(tiled.mask)
+        assert 0.8 < valid.mean() < 1
+        np.testing.assert_array_equal(valid, whole.mask)
+        np.testing.assert_allclose(tiled.cube[:, valid], whole.cube[:, valid], atol=STEP)
+
+
+def test_a_guide_that_lies_well_gives_the_same_on_either_grid(low, sharp):
+    plain, same = (
+        hsisr.super_resolve(low, sharp[:3], model="prior", correct_shift="field", grid=grid) for grid in ("lr", "guide")
+    )
+    np.testing.assert_array_equal(plain, same)
+
+
+def test_holes_lie_where_the_guide_shows_their_ground(low, there):
+    """A hole of the scene moves with its ground, and one of the guide stays."""
+    field = smooth_field(SIDE, 1.5 * SCALE)
+    masked, guide = np.ma.array(low, copy=True), np.ma.array(there[:3], copy=True)
+    masked[:, 10:13, 14:17] = np.ma.masked
+    guide[:, 72:78, 30:36] = np.ma.masked
+    found = hsisr.super_resolve(masked, guide, model="prior", correct_shift="field", grid="guide")
+    missing = ~found.any(axis=0)
+    places = np.stack(np.mgrid[:SIDE, :SIDE]) + field
+    hole = ((places > 40.5) & (places < 50.5))[0] & ((places > 56.5) & (places < 66.5))[1]
+    around = ((places > 36) & (places < 55))[0] & ((places > 52) & (places < 71))[1]
+    assert missing[hole].all() and missing[72:78, 30:36].all()
+    around[71:79, 29:37] = True
+    assert not missing[16:-16, 16:-16][~around[16:-16, 16:-16]].any()
+
+
+def test_bands_without_a_model_are_repeated_where_their_ground_lies(low, there):
+    scene = replace(scene_of(low), bad_bands=np.arange(len(low)) == 1, transform=None, crs=None)
+    found = hsisr.super_resolve(scene, there[:3], model="prior", correct_shift="field", grid="guide")
+    places = np.stack(np.mgrid[:SIDE, :SIDE]) + smooth_field(SIDE, 1.5 * SCALE)
+    down, across = np.floor((places + 0.5) / SCALE).astype(int).clip(0, SIDE // SCALE - 1)
+    same = np.abs(found[1] - low[1][down, across]) < 1e-3
+    assert same[INNER[1:]].mean() > 0.95
+
+
+def test_changed_ground_is_made_of_the_scene_alone(files, low, sharp, there):
+    other = there[:3].copy()
+    place = (slice(None), slice(30, 64), slice(30, 64))
+    other[place] = textured_cube(SIDE, seed=5)[:3][place]
+    options = {"model": "prior", "correct_shift": "field", "grid": "guide"}
+    plain, masked = (hsisr.super_resolve(low, other, mask_change=change, **options) for change in (False, True))
+    alone = hsisr.super_resolve(low, model="bicubic", scale=SCALE)
+    inside = (slice(None), slice(38, 56), slice(38, 56))
+    errors = [np.sqrt(((image - truth)[inside] ** 2).mean()) for image, truth in (
+        (plain, there), (masked, there), (alone, sharp),
+    )]  # fmt: skip
+    assert errors[1] < 1.1 * errors[2] < errors[0]
+    export(scene_of(other, finer(TRANSFORM)), files / "other.tif")
+    lr, guide, whole = files / "lr.tif", files / "other.tif", replace(FIELD, mask_change=True)
+    one, many = (
+        read_scene(super_resolve_file(lr, guide, "prior", files / f"{options.tile}.tif", options)).cube
+        for options in (whole, replace(whole, tile=8))
+    )
+    np.testing.assert_allclose(many, one, atol=STEP)
+
+
+def test_the_prior_makes_the_hr_grid_as_any_other_places(low, sharp):
+    footprint = gaussian_footprint(SCALE)
+    found = estimate(HeldImages(low, sharp[:3], SCALE), SCALE, Sensor(footprint=footprint))
+    part = (slice(None), slice(8, 40), slice(20, 60))
+    places = np.stack(np.mgrid[8:40, 20:60]).astype(float)
+    on_grid = found.solution(sharp[:3][part], (8, 20)).image()
+    np.testing.assert_allclose(found.solution_at(sharp[:3][part], places).image(), on_grid, atol=1e-5)
+
+
+def test_the_way_back_leads_back():
+    grid, rng = SplineGrid(32, 40, (4, 5)), np.random.default_rng(0)
+    there = Displacement(rng.normal(0, 2.0, (2, grid.count)), grid, SCALE, 0.1, (1.0, 0.0), 1.0)
+    rows, columns = (16, 112), (16, 144)
+    places = there.inverse().places(rows, columns)
+    ground = np.stack(np.mgrid[slice(*rows), slice(*columns)])
+    for row, column in ((0, 0), (17, 90), (50, 3), (95, 127)):
+        place = places[:, row, column]
+        back = place + there.at(place[:1], place[1:])[:, 0, 0]
+        np.testing.assert_allclose(back, ground[:, row, column], atol=0.1)
+    assert there.largest_px > 1
+    folded = replace(there, controls=40 * there.controls)
+    with pytest.raises(HsisrError, match="folds the guide's ground, so that it has no inverse; leave .* --grid out"):
+        folded.inverse()
+
+
+def test_what_the_guides_grid_cannot_do_is_said(files, low, there):
+    lr, guide = files / "lr.tif", files / "guide.tif"
+    with pytest.raises(HsisrError, match="gsa makes pixels of the LR image's grid only; prior makes those of the"):
+        super_resolve_file(lr, guide, "gsa", files / "sr.tif", FIELD)
+    for wrong in (None, "shift"):
+        with pytest.raises(HsisrError, match="is of a guide that lies off; also give --correct-shift .* as affine or"):
+            super_resolve_file(lr, guide, "prior", files / "sr.tif", replace(FIELD, correct_shift=wrong))
+    for given in ({"uncertainty": files / "sigma.tif"}, {"pages": {files / "page.html": print}}):
+        with pytest.raises(HsisrError, match="(uncertainty|report): compares pixels with those of the LR image"):
+            super_resolve_file(lr, guide, "prior", files / "sr.tif", FIELD, **given)
+    with pytest.raises(HsisrError, match="uncertainty: compares"):
+        hsisr.super_resolve(low, there[:3], correct_shift="field", grid="guide", uncertainty=True)
+    with pytest.raises(HsisrError, match="validate: compares"):
+        validate(lr, guide, options=FIELD)
+    with pytest.raises(HsisrError, match="finetune: compares"):
+        finetune(lr, guide, "mulsr-xs", files / "run", options=FIELD)
+    assert not (files / "sr.tif").exists()
