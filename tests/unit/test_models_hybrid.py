@@ -143,13 +143,34 @@ def test_filters_are_those_of_least_squares(pair):
     """What known filters make of a scene is found again, from all of it and from the parts of it."""
     details = Details(solve(pair.lr, pair.guide, 4), pair.lr, pair.guide, 4, np.zeros((3, 32)))
     assert details.of_band(3).shape == (filter_length(3), pair.hr[0].size)
-    rng = np.random.default_rng(0)
-    true = 0.1 * rng.standard_normal((31, filter_length(3)))
+    true = np.zeros((2, 31, filter_length(3)))
+    true[0] = 0.1 * np.random.default_rng(0).standard_normal(true[0].shape)
     wanted = details.filtered(true)
-    np.testing.assert_allclose(wanted[7].ravel(), true[7] @ details.of_band(7), atol=1e-5)
-    filters, (same,) = fitted([Moments.of(details, wanted)], np.zeros_like(true))
-    assert ((details.filtered(filters) - wanted) ** 2).mean() < 1e-3 * (wanted**2).mean()
+    np.testing.assert_allclose(wanted[7].ravel(), true[0, 7] @ details.of_band(7), atol=1e-5)
+    filters, (same,) = fitted([Moments.of(details, wanted)], np.zeros_like(true[0]))
+    found = details.filtered(np.stack([filters, true[1]]))
+    assert ((found - wanted) ** 2).mean() < 1e-3 * (wanted**2).mean()
     assert same is filters
+
+
+def test_filters_in_the_dark_work_there_and_are_learnt_in_units_of_the_brightness(pair):
+    solution = solve(pair.lr, pair.guide, 4)
+    noisy = replace(solution, sensor=replace(solution.sensor, noise_sigma=0.1))
+    details = Details(noisy, pair.lr, pair.guide, 4, np.zeros((3, 32)))
+    size = np.sqrt((solution.image() ** 2).mean(axis=0))
+    np.testing.assert_allclose(details.darkness, np.exp(-(size + 4e-3) / 0.12), rtol=1e-4)
+    true = np.zeros((2, 31, filter_length(3)))
+    true[1] = 0.1 * np.random.default_rng(0).standard_normal(true[1].shape)
+    wanted = details.filtered(true)
+    values = details.of_band(7)
+    np.testing.assert_allclose(wanted[7].ravel(), details.darkness.ravel() * (true[1, 7] @ values), atol=1e-5)
+    parts = Moments.of(details, wanted, dark=True)
+    expected = (details.darkness * wanted[7] / details.brightness**2).ravel()
+    np.testing.assert_allclose(sum(part.cross for part in parts)[7], values @ expected, rtol=1e-3)
+    power = sum(part.power for part in parts)
+    np.testing.assert_allclose(power, ((wanted / details.brightness) ** 2).sum(axis=(1, 2)), rtol=1e-4)
+    left = sum(part.left(true[1]) for part in parts)
+    assert (np.abs(left) < 1e-3 * power).all()
 
 
 def test_filters_see_how_bands_and_guide_grow_outwards(pair):
@@ -287,7 +308,7 @@ def test_samples_are_the_same_whenever_they_are_asked_for(pair):
     stacked = patches.stack([3, 4])
     np.testing.assert_array_equal(stacked.hr[1], patches[4].hr)
     assert stacked.guide.shape == (2, 19, 32, 32) and patches.scene_of(7) == "s"
-    assert learnt.filters.shape == (31, filter_length(3)) and not none.filters.any()
+    assert learnt.filters.shape == (2, 31, filter_length(3)) and not none.filters.any()
     assert learnt.response.any() and not none.response.any() and learnt.contradiction < 1e-6
     known = replace(none, response=np.ones((3, 32)))
     again = solved([("s", pair)], 4, cosines(5, 31), known, size_px=32, patches_per_scene=10)[1]
@@ -297,8 +318,8 @@ def test_samples_are_the_same_whenever_they_are_asked_for(pair):
 def test_maps_say_what_is_known_after_the_filters(pair):
     basis = cosines(5, 31)
     solution = solve(pair.lr, pair.guide, 4, variance=True)
-    filters = np.zeros((31, filter_length(3)))
-    filters[:, 10 * 3 + 1 + 4] = 0.1  # the band's own pixel
+    filters = np.zeros((2, 31, filter_length(3)))
+    filters[0, :, 10 * 3 + 1 + 4] = 0.1  # the band's own pixel
     learnt = replace(Learnt.nothing(31, 3), filters=filters, strength=np.ones(31))
     found = stack(solution, pair.lr, pair.guide, 4, basis, learnt)
     np.testing.assert_allclose(found.image, 1.1 * solution.image(), rtol=1e-5, atol=1e-6)

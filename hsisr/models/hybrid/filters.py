@@ -59,9 +59,10 @@ def filter_length(guide_channels: int) -> int:
 class Learnt:
     """What `hybrid` learns in closed form.
 
-    filters: (B, T), for every band. strength: (B,), the greatest of what they add to an image in training (`strength`).
-    response: (G, B + 1), of the camera that they are for, the last column an offset. contradiction: (), the greatest of
-    a true HR image to its guide (`hsisr.models.hybrid.agreement`).
+    filters: (2, B, T), for every band: those of all pixels, and what is added to them in the dark, times the darkness.
+    strength: (B,), the greatest of what they add to an image in training (`strength`). response: (G, B + 1), of the
+    camera that they are for, the last column an offset. contradiction: (), the greatest of a true HR image to its guide
+    (`hsisr.models.hybrid.agreement`).
     """
 
     filters: np.ndarray
@@ -72,7 +73,7 @@ class Learnt:
     @classmethod
     def nothing(cls, bands: int, guide_channels: int) -> "Learnt":
         """All zero, as it is before training."""
-        shapes = (bands, filter_length(guide_channels)), (bands,), (guide_channels, bands + 1), ()
+        shapes = (2, bands, filter_length(guide_channels)), (bands,), (guide_channels, bands + 1), ()
         return cls(*(np.zeros(shape) for shape in shapes))
 
 
@@ -93,8 +94,9 @@ class Details:
     lr: (B, h, w). guide: (G, H, W), kept as the camera of that response (G, B + 1) would have taken it. light: how
     that is and how bright it is, known from the scene that this is a part of; None: found here. start: row and column
     of the first HR pixel, counted from that scene's middle; None: this is all of it.
-    image: the prior's. remainder: (B, h, w), of the LR image. enlarged: takes images (K, h, w) to HR, at the right
-    phase.
+    image: the prior's. brightness: (H, W), of its spectra, RMS over the bands. darkness: (H, W), 1 in the black; it
+    fades away where a spectrum is brighter than the noise. remainder: (B, h, w), of the LR image. enlarged: takes
+    images (K, h, w) to HR, at the right phase.
     """
 
     def __init__(
@@ -116,10 +118,11 @@ class Details:
         power = np.zeros_like(self.image[0])
         for plane in self.image:
             power += np.square(np.maximum(plane, 0))
-        brightness = np.sqrt(power / len(self.image)) + _DARKEST
+        self.brightness = np.sqrt(power / len(self.image)) + _DARKEST
         noise = max(_DARK_NOISE * solution.sensor.noise_sigma, _NO_NOISE)
-        lifted = noise * np.exp(-brightness / noise)
-        self._dark = (lifted / brightness).astype(np.float32)
+        self.darkness = np.exp(-self.brightness / noise).astype(np.float32)
+        lifted = noise * self.darkness
+        self._dark = (lifted / self.brightness).astype(np.float32)
         first = start or from_middle((0, 0), guide.shape[1:])
         self._place = [
             np.clip((begin + np.arange(count)) / _FIELD_PX, -1, 1).astype(np.float32)
@@ -139,38 +142,44 @@ class Details:
 
     def of_band(self, band: int) -> np.ndarray:
         """(T, H W) float32."""
-        image = self.image[band]
-        modulated = _mean(image[None], self._size) * self._modulation
         affine = [np.tensordot(self._basis[band], part, 1)[None] for part in self._affine]
-        remainder = self.enlarged(self.remainder[band][None])
-        dark = (self._dark * image)[None]
-        own = np.concatenate([np.stack(self._around(image)), *affine, remainder, modulated, dark])
+        own = np.concatenate([np.stack(self._around(self.image[band])), *affine, *self._others(band)])
         return np.concatenate([self._guide, own.reshape(len(own), -1)])
 
     def filtered(self, filters: np.ndarray) -> np.ndarray:
-        """What filters (B, T) add to the image: (B, H, W) float32."""
+        """What filters (2, B, T) add to the image: (B, H, W) float32."""
+        added = np.zeros_like(self.image)
         if not filters.any():
-            return np.zeros_like(self.image)
-        # as `of_band`, but weighed before it is made
-        parts = len(self._guide), _AROUND, len(self._affine), 1, len(self.guide), 1
-        shared, around, affine, remainder, modulated, dark = np.split(
-            filters.astype(np.float32), np.cumsum(parts)[:-1], axis=1
-        )
-        added = self.enlarged(remainder[..., None] * self.remainder)
-        flat, weighed = added.reshape(len(added), -1), [(shared, self._guide)]
-        for weights, planes in zip(affine.T, self._affine, strict=True):
-            weighed.append((weights[:, None] * self._basis, planes.reshape(len(planes), -1)))
+            return added
+        # as `of_band`, but what bands share is weighed for all of them together
+        parts, bands = (len(self._guide), _AROUND, len(self._affine)), len(added)
+        shared, around, affine, others = np.split(filters.astype(np.float32), np.cumsum(parts), axis=2)
+        flat, dark = added.reshape(bands, -1), self.darkness.ravel()
+        weighed = [(shared.reshape(2 * bands, -1), self._guide)]
+        for weights, planes in zip(np.moveaxis(affine, 2, 0), self._affine, strict=True):
+            on_basis = (weights[..., None] * self._basis).reshape(2 * bands, -1)
+            weighed.append((on_basis, planes.reshape(len(planes), -1)))
         for first in range(0, flat.shape[1], _CHUNK_PX):  # a piece of the sum stays in the cache
             part = slice(first, first + _CHUNK_PX)
             for weights, planes in weighed:
-                flat[:, part] += weights @ planes[:, part]
+                everywhere, in_dark = np.split(weights @ planes[:, part], 2)
+                everywhere += dark[part] * in_dark
+                flat[:, part] += everywhere
+        rows_at_once = max(1, _CHUNK_PX // added.shape[2])
         for band, plane in enumerate(added):
-            image = self.image[band]
-            plane += np.tensordot(modulated[band], self._modulation, 1) * _mean(image[None], self._size)[0]
-            plane += dark[band] * self._dark * image
-            for weight, seen in zip(around[band], self._around(image), strict=True):
-                plane += weight * seen
+            own = [*self._around(self.image[band]), *np.concatenate(self._others(band))]
+            weights = np.concatenate([around[:, band], others[:, band]], axis=1)
+            for first in range(0, len(plane), rows_at_once):
+                rows = slice(first, first + rows_at_once)
+                everywhere, in_dark = np.tensordot(weights, np.stack([seen[rows] for seen in own]), 1)
+                plane[rows] += everywhere + self.darkness[rows] * in_dark
         return added
+
+    def _others(self, band: int) -> list[np.ndarray]:
+        """Of a band the LR image's remainder, what is modulated, and its part of the dark: G + 2 times (H, W)."""
+        image = self.image[band][None]
+        remainder = self.enlarged(self.remainder[band][None])
+        return [remainder, _mean(image, self._size) * self._modulation, self._dark * image]
 
     def _around(self, plane: np.ndarray) -> list[np.ndarray]:
         """The 3 x 3 pixels around each pixel of (H, W), as views, and its outward slope: 10 times (H, W)."""
@@ -190,8 +199,18 @@ class Moments:
     power: np.ndarray
 
     @classmethod
-    def of(cls, details: Details, missing: np.ndarray, valid: np.ndarray | None = None) -> "list[Moments]":
-        """Of `_PARTS` horizontal parts of a scene. missing: (B, H, W), what is to be added. valid: (H, W) or None."""
+    def of(
+        cls, details: Details, missing: np.ndarray, valid: np.ndarray | None = None, dark: bool = False
+    ) -> "list[Moments]":
+        """Of `_PARTS` horizontal parts of a scene.
+
+        missing: (B, H, W), what is to be added. valid: (H, W) or None. dark: for filters that work in the dark, and
+        relative to the brightness of each pixel, as angles are.
+        """
+        darkness, weight = np.ones((2, missing[0].size), np.float32)
+        if dark:
+            weight = (1 / details.brightness).astype(np.float32).ravel()
+            darkness = details.darkness.ravel() * weight
         rows = np.arange(missing.shape[1]) * _PARTS // missing.shape[1]
         part = np.broadcast_to(rows[:, None], missing.shape[1:]).ravel()
         part = part if valid is None else np.where(valid.ravel(), part, -1)
@@ -199,8 +218,9 @@ class Moments:
         found: list[tuple[list[np.ndarray], list[np.ndarray], list[float]]] = [([], [], []) for _ in places]
         for band, wanted in enumerate(missing.reshape(len(missing), -1)):
             values = details.of_band(band)
+            values *= darkness
             for place, (gram, cross, power) in zip(places, found, strict=True):
-                seen, target = values[:, place], wanted[place]
+                seen, target = values[:, place], wanted[place] * weight[place]
                 gram.append((seen @ seen.T).astype(np.float64))
                 cross.append((seen @ target).astype(np.float64))
                 power.append(float(target.astype(np.float64) @ target))

@@ -13,7 +13,7 @@ from hsisr.models.hybrid.agreement import contradiction
 from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, guide_and_reference, response_of
 from hsisr.models.hybrid.held import HeldOut, Solved
 from hsisr.models.hybrid.maps import Stack, in_basis, stack
-from hsisr.models.prior import solve
+from hsisr.models.prior import Solution, solve
 from hsisr.samples import Sample, orient
 from hsisr.screen import say
 
@@ -126,18 +126,13 @@ def solved(
     response = learnt.response
     if not response.any():
         response = response_of((pair, solution, scale) for pair, solution in kept)
-    moments = []
-    for pair, solution in kept:
-        guide, hr = guide_and_reference(pair)
-        details = Details(solution, pair.lr, guide, scale, response)
-        moments.append(Moments.of(details, hr - details.image, pair.mask))
-    filters, unseen = fitted(moments, learnt.filters)
+    filters, unseen = _filters(kept, scale, response, learnt.filters)
     contradictions = []
     for pair, _ in kept:
         guide, hr = guide_and_reference(pair)
         contradictions.append(contradiction(hr, guide, response, pair.mask))
     # all of what the filters add is believed here, for it is what says how strong that is usually
-    learnt = Learnt(filters, np.full(len(filters), np.inf), response, np.array(max(contradictions)))
+    learnt = Learnt(filters, np.full(filters.shape[1], np.inf), response, np.array(max(contradictions)))
     scenes, strengths = [], []
     for (pair, solution), theirs in zip(kept, unseen, strict=True):
         guide, hr = guide_and_reference(pair)
@@ -147,6 +142,33 @@ def solved(
     size = min(size_px, *(n for scene in scenes for n in scene.maps.shape[1:]))
     patches = PriorPatches(scenes, names, size - size % 2, patches_per_scene * len(scenes), seed)
     return patches, replace(learnt, strength=np.max(strengths, axis=0))
+
+
+def _filters(
+    kept: Sequence[tuple[Pair, Solution]], scale: int, response: np.ndarray, start: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Filters (2, B, T) of solved pairs, and for each pair filters that have not seen it, as `fitted`.
+
+    Those in the dark learn from what the others, which have not seen the pair either, leave of it.
+    """
+    moments = [_moments(pair, solution, scale, response) for pair, solution in kept]
+    everywhere, unseen = fitted(moments, start[0])
+    applied = [np.stack([theirs, np.zeros_like(theirs)]) for theirs in unseen]
+    moments = [_moments(*solved, scale, response, theirs) for solved, theirs in zip(kept, applied, strict=True)]
+    in_dark, more = fitted(moments, start[1])
+    return np.stack([everywhere, in_dark]), [np.stack(both) for both in zip(unseen, more, strict=True)]
+
+
+def _moments(
+    pair: Pair, solution: Solution, scale: int, response: np.ndarray, filters: np.ndarray | None = None
+) -> list[Moments]:
+    """Of what the prior leaves of a solved pair; or of what filters (2, B, T) leave of it, for those in the dark."""
+    guide, hr = guide_and_reference(pair)
+    details = Details(solution, pair.lr, guide, scale, response)
+    missing = hr - details.image
+    if filters is None:
+        return Moments.of(details, missing, pair.mask)
+    return Moments.of(details, missing - details.filtered(filters), pair.mask, dark=True)
 
 
 def _solved_scene(found: Stack, hr: np.ndarray, basis: np.ndarray, valid: np.ndarray | None) -> Solved:
