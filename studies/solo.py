@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files; of cave: in place of training")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--processes", type=int, default=1, help="that share the threads and every batch")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of cave: of the scored networks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="model file to write; of sources: a folder")
     parser.add_argument("--size", type=int, default=128, help="of cost: side of the image in LR pixels")
@@ -259,7 +260,7 @@ def _cave(options: argparse.Namespace) -> None:
         "solo, 8 turns": (averaged, None),
         "solo, 8 turns, known PSF": (averaged, degrade.Sensor(footprint=psf)),
     }
-    _print_scores(scored, models)
+    _print_scores(scored, models, options.precision)
 
 
 def _sources(options: argparse.Namespace) -> None:
@@ -430,13 +431,15 @@ def _robust(options: argparse.Namespace) -> None:
         print(f"| {what} | {' | '.join([*cells[:2], least[0], cells[2], least[1]])} |", flush=True)
 
 
-def _print_scores(pairs: dict[str, tuple[np.ndarray, np.ndarray]], models: dict[str, tuple[Any, Any]]) -> None:
+def _print_scores(
+    pairs: dict[str, tuple[np.ndarray, np.ndarray]], models: dict[str, tuple[Any, Any]], precision: str
+) -> None:
     """models: name -> model, and what it knows of the sensor."""
     print(f"| scene | {' | '.join(models)} |\n| --- |{' --- |' * len(models)}")
     rows = []
     for name, pair in pairs.items():
         scale = pair[1].shape[1] // pair[0].shape[1]
-        rows.append([_score(model, pair, scale, sensor) for model, sensor in models.values()])
+        rows.append([_score(model, pair, scale, sensor, precision) for model, sensor in models.values()])
         print(f"| {name} | {_cells(rows[-1])} |", flush=True)
     print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
 
@@ -446,11 +449,15 @@ def _cells(scores: Iterable[Sequence[float]]) -> str:
 
 
 def _score(
-    model: Any, pair: tuple[np.ndarray, np.ndarray], scale: int, sensor: degrade.Sensor | None = None
+    model: Any,
+    pair: tuple[np.ndarray, np.ndarray],
+    scale: int,
+    sensor: degrade.Sensor | None = None,
+    precision: str = "32",
 ) -> tuple[float, float]:
     """PSNR and SAM of a model, or of the mean of several models' results."""
     models = model if isinstance(model, list) else [model]
-    estimate = np.mean([predict(one, pair[0], sensor=sensor) for one in models], axis=0)
+    estimate = np.mean([predict(one, pair[0], sensor=sensor, precision=precision) for one in models], axis=0)
     found = metrics.score(pair[1], estimate, scale, "mixup")
     return found["psnr"], found["sam"]
 
