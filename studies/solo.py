@@ -2,6 +2,7 @@
 
     python studies/solo.py weights --scale 4 --out <file> [--steps 6000] [--blur 0] [--start <file>]
     python studies/solo.py cave --data <folder> [--sources scenes photographs] [--minutes 10] [--alone] [--validate cd]
+    python studies/solo.py cave --data <folder> --model <file> ...
     python studies/solo.py sources --data <folder> --out <folder> --steps 3000 [--photos <folder>]
     python studies/solo.py others --data <folder> --model <file> ...
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
@@ -11,7 +12,8 @@ weights: trains on the photographs of the data set `rgb_photos` (public domain, 
 writes a model file of half-precision numbers with the hashes of its photographs. cave: trains under protocol `mixup`
 for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in place of the
 test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`; --alone: no light network, the
-deep one learns of every component. sources: the same with
+deep one learns of random mixtures of an image's components; --out: a file for the network, in place of scores; --model:
+no training, the mean of these networks' results. sources: the same with
 photographs alone, scenes alone and both, three seeds each: mean and standard deviation over the seeds; every training
 leaves a file in the folder, and the same command goes on where it was interrupted. others: scores
 model files as they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and
@@ -20,6 +22,7 @@ noises. cost: seconds and FLOPs of one image beside DeepShare, interleaved, medi
 """
 
 import argparse
+import copy
 import hashlib
 import statistics
 import tempfile
@@ -80,10 +83,12 @@ class Crops:
 
     images: name -> for each draw of PSF and noise, the same for all images, LR and HR images (B, h, w), (B, s h, s w),
     several where `_evened` makes them. A batch is of one draw, as patches of one scene are.
+    mixed: whether a crop is one band, a random mixture of the image's, which are its components at unit strength.
     """
 
     images: dict[str, list[Pairs]]
     seed: int = 0
+    mixed: bool = False
     wavelengths_nm: np.ndarray | None = None
     names: list[str] = field(init=False)
 
@@ -92,7 +97,7 @@ class Crops:
     def __post_init__(self) -> None:
         self.names = list(self.images)
         lr, hr = self.images[self.names[0]][0][0]
-        self.bands, self.scale = len(lr), hr.shape[1] // lr.shape[1]
+        self.bands, self.scale = 1 if self.mixed else len(lr), hr.shape[1] // lr.shape[1]
         self.size_px = PATCH_PX * self.scale
 
     def __len__(self) -> int:
@@ -108,6 +113,8 @@ class Crops:
         low = lr[:, row : row + PATCH_PX, column : column + PATCH_PX]
         row, column = row * self.scale, column * self.scale
         high = hr[:, row : row + self.size_px, column : column + self.size_px]
+        if self.mixed:
+            low, high = _mixture((low, high), rng)
         return orient(Sample(low.astype(np.float32), None, high.astype(np.float32)), int(rng.integers(8)))
 
     def stack(self, numbers: Iterable[int]) -> Sample:
@@ -121,7 +128,8 @@ class Crops:
 
     def identity(self) -> dict[str, Any]:
         """What the crops follow from."""
-        return {"images": {name: _hash(draws[0][0][1]) for name, draws in self.images.items()}, "seed": self.seed}
+        images = {name: _hash(draws[0][0][1]) for name, draws in self.images.items()}
+        return {"images": images, "seed": self.seed, "mixed": self.mixed}
 
 
 def main() -> None:
@@ -141,11 +149,15 @@ def main() -> None:
     )
     parser.add_argument("--steps", type=int, help="of training, in place of minutes")
     parser.add_argument("--validate", nargs="+", default=(), choices=TRAIN, metavar="SCENE")
-    parser.add_argument("--alone", action="store_true", help="one network for all components, each for itself")
+    parser.add_argument("--alone", action="store_true", help="one network for all components, taught by mixtures")
+    parser.add_argument("--width", type=int, default=48, help="features of the deep network")
+    parser.add_argument("--blocks", type=int, default=5, help="residual blocks of the deep network")
     parser.add_argument("--optimiser", choices=("adam", "muon"), default="adam")
     parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
-    parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files")
+    parser.add_argument("--model", type=Path, nargs="+", default=(), help="model files; of cave: in place of training")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=1, help="that share the threads and every batch")
+    parser.add_argument("--precision", choices=("32", "bf16"), default="32", help="of cave: of the scored networks")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="model file to write; of sources: a folder")
     parser.add_argument("--size", type=int, default=128, help="of cost: side of the image in LR pixels")
@@ -180,10 +192,20 @@ def _evened(lr: np.ndarray, hr: np.ndarray) -> Pairs:
     ]
 
 
-def _apart(lr: np.ndarray, hr: np.ndarray) -> Pairs:
-    """Each of an image's components as an image of one band. lr (B, h, w), hr."""
-    low, high = (image.astype(np.float16)[:, None] for image in _components(lr, hr))
-    return list(zip(low, high, strict=True))
+def _whole(lr: np.ndarray, hr: np.ndarray) -> Pairs:
+    """All of an image's components, at unit strength, for mixtures. lr (B, h, w), hr."""
+    low, high = (image.astype(np.float16) for image in _components(lr, hr))
+    return [(low, high)]
+
+
+def _mixture(images: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    """Of components (K, h, w), a random mixture (1, h, w) of unit strength; strong components count more.
+
+    A network that sees one component after the other meets few images; no two mixtures are the same.
+    """
+    shares = rng.standard_normal(len(images[0])) / np.arange(1, len(images[0]) + 1)
+    shares /= np.linalg.norm(shares)
+    return [np.tensordot(shares.astype(np.float32), image.astype(np.float32), 1)[None] for image in images]
 
 
 def _components(lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -218,21 +240,27 @@ def _weights(options: argparse.Namespace) -> None:
 
 
 def _cave(options: argparse.Namespace) -> None:
-    crops, scored = _cave_images(options, options.sources)
-    network, outcome = _trained(options, crops)
-    if options.out:
-        _save(options.out, network, {"protocol": "mixup"}, light=not options.alone)
-    print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
-    averaged = registry.build("solo", options.scale, 31, 0, {"turns": 8, "light": not options.alone})
-    averaged.load_state_dict(network.state_dict())
+    if options.model:
+        networks, scored = [load_model(file) for file in options.model], _scored(options)
+    else:
+        crops, scored = _cave_images(options, options.sources)
+        network, outcome = _trained(options, crops)
+        print(f"{' and '.join(options.sources)}: {outcome.steps} steps in {outcome.seconds:.0f} s\n")
+        if options.out:
+            _save(options.out, network, {"protocol": "mixup"}, **_form(options))
+            return
+        networks = [network]
+    averaged = copy.deepcopy(networks)
+    for network in averaged:
+        network.turns = 8
     psf = footprint_of(find_protocol("mixup").degradation(options.scale), options.scale)
     models = {
         "bicubic": (registry.build("bicubic", options.scale, 31, 0), None),
-        "solo": (network, None),
+        "solo": (networks, None),
         "solo, 8 turns": (averaged, None),
         "solo, 8 turns, known PSF": (averaged, degrade.Sensor(footprint=psf)),
     }
-    _print_scores(scored, models)
+    _print_scores(scored, models, options.precision)
 
 
 def _sources(options: argparse.Namespace) -> None:
@@ -257,22 +285,29 @@ def _sources(options: argparse.Namespace) -> None:
 
 def _cave_images(options: argparse.Namespace, sources: Sequence[str]) -> tuple[Crops, dict[str, Any]]:
     """Crops of what is trained on, and the pairs of the scenes that are scored."""
-    names = options.validate or TEST
-    scenes = dict(zip((*TRAIN, *TEST), cave.read(options.data / "cave", (*TRAIN, *TEST)), strict=True))
+    scored = _scored(options)
     images: dict[str, Scene] = {}
     if "scenes" in sources:
-        images |= {name: scenes[name] for name in TRAIN if name not in names}
+        names = [name for name in TRAIN if name not in scored]
+        images |= dict(zip(names, cave.read(options.data / "cave", names), strict=True))
     if "photographs" in sources:
         images |= {one.name: one for one in _photographs(options.photos)}
-    prepared = _apart if options.alone else _evened
+    prepared = _whole if options.alone else _evened
     pairs = {name: [prepared(*_pair(image, "mixup", options.scale))] for name, image in images.items()}
-    return Crops(pairs, options.seed), {name: _pair(scenes[name], "mixup", options.scale) for name in names}
+    return Crops(pairs, options.seed, mixed=options.alone), scored
+
+
+def _scored(options: argparse.Namespace) -> dict[str, Any]:
+    """The pairs of the scenes that are scored."""
+    names = options.validate or TEST
+    scenes = cave.read(options.data / "cave", names)
+    return {name: _pair(scene, "mixup", options.scale) for name, scene in zip(names, scenes, strict=True)}
 
 
 def _trained(options: argparse.Namespace, crops: Crops, folder: Path | None = None) -> Any:
     """The network and the outcome. folder: where a training that is interrupted leaves its state."""
     torch.manual_seed(crops.seed)
-    network = registry.build("solo", options.scale, crops.bands, 0, {"light": not options.alone})
+    network = registry.build("solo", options.scale, crops.bands, 0, _form(options))
     if options.start:
         known, own = load_model(options.start).state_dict(), network.state_dict()
         network.load_state_dict(
@@ -291,10 +326,16 @@ def _trained(options: argparse.Namespace, crops: Crops, folder: Path | None = No
         select="last",
         threads=options.threads,
         device="cpu",
+        devices=options.processes,
     )
     with tempfile.TemporaryDirectory() as place:
         outcome = fit(network, crops, folder or place, settings, seed=crops.seed)
     return network.eval(), outcome
+
+
+def _form(options: argparse.Namespace) -> dict[str, Any]:
+    """The network's options that the command line chooses."""
+    return {"light": not options.alone, "width": options.width, "blocks": options.blocks}
 
 
 def _save(path: Path, network: Any, told: dict[str, Any], **changed: Any) -> None:
@@ -390,13 +431,15 @@ def _robust(options: argparse.Namespace) -> None:
         print(f"| {what} | {' | '.join([*cells[:2], least[0], cells[2], least[1]])} |", flush=True)
 
 
-def _print_scores(pairs: dict[str, tuple[np.ndarray, np.ndarray]], models: dict[str, tuple[Any, Any]]) -> None:
+def _print_scores(
+    pairs: dict[str, tuple[np.ndarray, np.ndarray]], models: dict[str, tuple[Any, Any]], precision: str
+) -> None:
     """models: name -> model, and what it knows of the sensor."""
     print(f"| scene | {' | '.join(models)} |\n| --- |{' --- |' * len(models)}")
     rows = []
     for name, pair in pairs.items():
         scale = pair[1].shape[1] // pair[0].shape[1]
-        rows.append([_score(model, pair, scale, sensor) for model, sensor in models.values()])
+        rows.append([_score(model, pair, scale, sensor, precision) for model, sensor in models.values()])
         print(f"| {name} | {_cells(rows[-1])} |", flush=True)
     print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
 
@@ -406,9 +449,16 @@ def _cells(scores: Iterable[Sequence[float]]) -> str:
 
 
 def _score(
-    model: Any, pair: tuple[np.ndarray, np.ndarray], scale: int, sensor: degrade.Sensor | None = None
+    model: Any,
+    pair: tuple[np.ndarray, np.ndarray],
+    scale: int,
+    sensor: degrade.Sensor | None = None,
+    precision: str = "32",
 ) -> tuple[float, float]:
-    found = metrics.score(pair[1], predict(model, pair[0], sensor=sensor), scale, "mixup")
+    """PSNR and SAM of a model, or of the mean of several models' results."""
+    models = model if isinstance(model, list) else [model]
+    estimate = np.mean([predict(one, pair[0], sensor=sensor, precision=precision) for one in models], axis=0)
+    found = metrics.score(pair[1], estimate, scale, "mixup")
     return found["psnr"], found["sam"]
 
 

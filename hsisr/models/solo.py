@@ -411,6 +411,7 @@ class _Residual(nn.Module):
 
     def features(self, maps: Tensor, blur: Tensor) -> Tensor:
         """After the blocks."""
+        maps = maps.contiguous(memory_format=torch.channels_last)  # faster on a CPU in bf16
         *within, after = 1 + self.steered(blur).view(len(self.blocks) + 1, -1, 1, 1)
         for block, factors in zip(self.blocks, within, strict=True):
             maps = block(maps, factors)

@@ -79,7 +79,10 @@ def _orthogonalised(matrix: Tensor) -> Tensor:
         return _orthogonalised(matrix.T).T
     a, b, c = _QUINTIC
     matrix = matrix / (matrix.norm() + torch.finfo(matrix.dtype).tiny)
+    # every round is a polynomial of the small square times the matrix, so the rounds need the square alone
+    square, identity = matrix @ matrix.T, torch.eye(len(matrix), dtype=matrix.dtype, device=matrix.device)
+    rounds = identity
     for _ in range(_ROUNDS):
-        square = matrix @ matrix.T
-        matrix = a * matrix + (b * square + c * square @ square) @ matrix
-    return matrix
+        factor = a * identity + b * square + c * square @ square
+        rounds, square = factor @ rounds, factor @ square @ factor
+    return rounds @ matrix

@@ -1,4 +1,4 @@
-"""studies/solo.py: what `sources` trains, that it goes on with the rest, and what a training may start from."""
+"""studies/solo.py: what `sources` trains, that it goes on with the rest, what a training may start from; mixtures."""
 
 import json
 from argparse import Namespace
@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+from hsisr import metrics
+from hsisr.inference import predict
+from hsisr.models import registry
 from hsisr.models.model_files import load_model
 from hsisr.models.shipped import shipped_model
 
@@ -51,9 +54,9 @@ def test_sources_trains_each_kind_on_its_images_and_goes_on_where_it_was(solo, t
 
 def test_a_training_starts_from_another_scale_but_for_the_last_layers(solo):
     part = crops(solo, "one")
-    options = Namespace(
-        scale=2, start=shipped_model(4), steps=1, minutes=None, threads=1, alone=False, optimiser="muon", rate=1e-3
-    )
+    form = {"alone": False, "width": 48, "blocks": 5}
+    learning = {"optimiser": "muon", "rate": 1e-3, "steps": 1, "minutes": None, "threads": 1, "processes": 1}
+    options = Namespace(scale=2, start=shipped_model(4), **form, **learning)
     known = load_model(shipped_model(4)).state_dict()
     found = solo._trained(options, part)[0].state_dict()
     for name, value in found.items():
@@ -61,3 +64,28 @@ def test_a_training_starts_from_another_scale_but_for_the_last_layers(solo):
             assert not value.any()  # an image without content teaches nothing
         else:
             torch.testing.assert_close(value, known[name])
+
+
+def test_mixed_crops_are_the_same_mixture_of_lr_and_hr_at_unit_strength(solo):
+    rng = np.random.default_rng(0)
+    low = rng.standard_normal((3, 20, 20)).astype(np.float32)
+    high = low.repeat(2, axis=1).repeat(2, axis=2)
+    samples = solo.Crops({"one": [[(low, high)]]}, mixed=True)
+    assert samples.bands == 1
+    sample = samples[5]
+    assert sample.lr.shape == (1, 16, 16) and sample.hr.shape == (1, 32, 32)
+    np.testing.assert_array_equal(sample.hr[:, ::2, ::2], sample.lr)
+    alone = np.eye(3, dtype=np.float32)[:, None]
+    shares = np.concatenate([solo._mixture((alone, alone), rng)[0] for _ in range(200)])[:, 0]
+    np.testing.assert_allclose(np.linalg.norm(shares, axis=1), 1, rtol=1e-5)
+    first, second, third = np.abs(shares).mean(axis=0)
+    assert first > second > third > 0.05
+
+
+def test_several_networks_are_scored_by_the_mean_of_their_results(solo):
+    rng = np.random.default_rng(0)
+    pair = rng.random((3, 16, 16), dtype=np.float32), rng.random((3, 32, 32), dtype=np.float32)
+    models = [registry.build(name, 2, 3, 0) for name in ("bicubic", "bicubic-ibp")]
+    mean = (predict(models[0], pair[0]) + predict(models[1], pair[0])) / 2
+    expected = metrics.score(pair[1], mean, 2, "mixup")
+    assert solo._score(models, pair, 2) == pytest.approx((expected["psnr"], expected["sam"]))

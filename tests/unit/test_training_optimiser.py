@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hsisr.config import Training
-from hsisr.training.optimiser import Muon, build_optimiser
+from hsisr.training.optimiser import Muon, _orthogonalised, build_optimiser
 
 
 def network() -> nn.Module:
@@ -47,6 +47,18 @@ def test_steps_of_large_weights_are_orthogonal_and_as_long_as_those_of_adam(shap
     assert values.min() > 0.6 and values.max() < 1.25
     assert 0.15e-3 < step.square().mean().sqrt() < 0.25e-3
     assert (step.flatten() @ layer.weight.grad.flatten()) < 0
+
+
+@pytest.mark.parametrize("shape", [(24, 90), (90, 24)])
+def test_the_rounds_on_the_square_are_the_rounds_on_the_matrix(shape):
+    """Of a matrix with singular values between 1 and 1e-4; the least ones lose digits when they are squared."""
+    left, values, right = torch.linalg.svd(torch.randn(shape, generator=torch.Generator().manual_seed(0)), False)
+    matrix = left * torch.logspace(0, -4, len(values)) @ right
+    expected = matrix / matrix.norm()
+    for _ in range(5):
+        square = expected @ expected.T
+        expected = 3.4445 * expected + (-4.7750 * square + 2.0315 * square @ square) @ expected
+    torch.testing.assert_close(_orthogonalised(matrix), expected, rtol=0, atol=5e-4)
 
 
 def test_a_run_goes_on_from_its_state():
