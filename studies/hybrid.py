@@ -3,6 +3,7 @@
     python studies/hybrid.py --data <folder with complete_ms_data> [--scale 8] [--protocol mulsr] [--minutes 10]
     python studies/hybrid.py --data <folder> --protocol uestc --train beads face --test flowers hairs
     python studies/hybrid.py --data <folder> --validate feathers beads face
+    python studies/hybrid.py --data <folder> --leave-out
     python studies/hybrid.py --data <folder> --samson <folder with samson_1.mat> --weights <file>
     OMP_NUM_THREADS=1 python studies/hybrid.py --cost [--scale 8] [--threads 1]
 
@@ -11,6 +12,9 @@ minutes, all included; the network learns from eight, and two choose its weights
 (no network) and hybrid on the four test scenes, by the protocol's convention. Several --minutes: a hybrid for each,
 after one preparation. Where preparation takes all the minutes, hybrid is the filters. --train, --test: other scenes.
 --validate: scenes that are left out of the training and scored in place of the test scenes: for all choices.
+--leave-out: no network; scores prior and filters on all scenes, those of --train and --test, each with filters that
+learnt from all others, without and with those in the dark. Only the camera's response is learnt from all scenes. Then
+where the angle is lost: parts of the mean angle, and of the squared error of the last, by the guide's mean value.
 --weights: scores prior and a model file, as it is, under four protocols, with the guide's channels in the wrong order,
 and on Samson and Indian Pines, resampled to CAVE's bands. With
 --cost: counted FLOPs and seconds of hybrid and MulSR on the same cube, and of hybrid on 31 and on 200 bands;
@@ -40,9 +44,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from hsisr import datasets, degrade, metrics
 from hsisr.config import Training
 from hsisr.datasets.bands import resample
+from hsisr.degrade import Sensor
 from hsisr.inference import predict
 from hsisr.models import prior as priors
 from hsisr.models import registry
+from hsisr.models.hybrid.agreement import agreed, contradiction
+from hsisr.models.hybrid.filters import Details, Learnt, response_of
+from hsisr.models.hybrid.samples import filters_of
 from hsisr.models.model_files import load_model, save_model
 from hsisr.models.network import Network
 from hsisr.models.prior import features
@@ -65,6 +73,8 @@ TRAIN = (
 )
 #: Under which a finished model is scored.
 PROTOCOLS = ("mulsr", "wald", "uestc", "dhif")
+#: Of the guide's mean over channels, between the classes of pixels of --leave-out.
+LIMITS = (0.01, 0.02, 0.04, 0.08, 0.16)
 TEST = ("jelly_beans", "oil_painting", "thread_spools", "watercolors")
 
 
@@ -77,6 +87,7 @@ def main() -> None:
     parser.add_argument("--train", nargs="+", default=TRAIN, metavar="SCENE")
     parser.add_argument("--test", nargs="+", default=TEST, metavar="SCENE")
     parser.add_argument("--validate", nargs="+", default=(), metavar="SCENE", help="of the training scenes")
+    parser.add_argument("--leave-out", action="store_true", help="filters of every scene, learnt from all others")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--threads", type=int, default=2)
@@ -91,6 +102,8 @@ def main() -> None:
     if options.cost:
         _cost(options.scale, options.rounds)
         _rates(options.scale, options.rounds)
+    elif options.leave_out:
+        _leave_out(options)
     elif options.weights:
         _elsewhere(options)
     else:
@@ -122,6 +135,46 @@ def _train(options: argparse.Namespace) -> None:
         rows.append([_scores(predict(model, pair.lr, pair.guide), pair) for model in models.values()])
         print(f"| {name} | {_cells(rows[-1])} |", flush=True)
     print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
+
+
+def _leave_out(options: argparse.Namespace) -> None:
+    scale, names = options.scale, (*options.train, *options.test)
+    pairs = _pairs(options.data, options.protocol, scale, names)
+    kept = [(pair, priors.solve(pair.lr, pair.guide, scale, Sensor(mask=pair.mask))) for pair in pairs.values()]
+    response = response_of((pair, solution, scale) for pair, solution in kept)
+    start = Learnt.nothing(len(kept[0][0].hr), len(response)).filters
+    _, unseen = filters_of(kept, scale, response, start)
+    usual = max(contradiction(pair.hr, pair.guide, response, pair.mask) for pair, _ in kept)
+    print(f"| `{options.protocol}` x{scale} | prior | filters | with those in the dark |\n|{' --- |' * 4}")
+    rows, parts = [], []
+    for name, (pair, solution), theirs in zip(names, kept, unseen, strict=True):
+        details = Details(solution, pair.lr, pair.guide, scale, response)
+        made = [details.image]
+        for filters in (np.stack([theirs[0], start[1]]), theirs):
+            filtered = details.image + details.filtered(filters)
+            made.append(agreed(filtered, pair.guide, response, solution, usual))
+        rows.append([_scores(image, pair) for image in made])
+        parts.append(_by_brightness(pair, made))
+        print(f"| {name} | {_cells(rows[-1])} |", flush=True)
+    print(f"| mean | {_cells(np.mean(rows, axis=0))} |")
+    print("\n| guide from | pixels | prior | filters | with those in the dark | squared error |\n|" + " --- |" * 6)
+    for limit, (share, *angles, square) in zip((0.0, *LIMITS), np.mean(parts, axis=0), strict=True):
+        print(f"| {limit:g} | {share:.0%} | {' | '.join(f'{angle:.2f}' for angle in angles)} | {square:.0%} |")
+
+
+def _by_brightness(pair: degrade.Pair, images: Sequence[np.ndarray]) -> np.ndarray:
+    """By class of `LIMITS`: share of the pixels, part of each image's mean angle, share of the last's squared error."""
+    spectra = pair.hr.reshape(len(pair.hr), -1).astype(np.float64)
+    made = [np.clip(image, 0, 1).reshape(spectra.shape).astype(np.float64) for image in images]
+    classes = np.digitize(pair.guide.mean(axis=0).ravel(), LIMITS)
+    squares = ((made[-1] - spectra) ** 2).sum(axis=0)
+    weights = [np.full(len(classes), 1 / len(classes))]
+    for found in made:
+        sizes = np.sqrt((spectra**2).sum(axis=0) * (found**2).sum(axis=0))
+        cosine = (spectra * found).sum(axis=0) / np.maximum(sizes, np.finfo(float).tiny)
+        weights.append(np.degrees(np.arccos(np.clip(cosine, -1, 1))) / len(classes))
+    weights.append(squares / squares.sum())
+    return np.transpose([np.bincount(classes, values, len(LIMITS) + 1) for values in weights])
 
 
 def _fit(network: Network, patches: TrainingSamples, minutes: float, options: argparse.Namespace) -> None:

@@ -51,7 +51,7 @@ _CORRECTION = 0.02
 _LOOKED_AT_PX = 1 << 19
 #: Seconds that a core of 2020 takes for an HR pixel, measured: variance, for each pair of features; filters, for each
 #: band; network and all else.
-_VARIANCE, _FILTERED, _MADE = 10e-12, 35e-9, 1.2e-6
+_VARIANCE, _FILTERED, _MADE = 10e-12, 50e-9, 1.2e-6
 #: Solved pairs that are kept, as validation asks for the same ones again and again.
 _KEPT = 8
 #: LR pixels around one that its remainder's interpolation reads, with a shift of up to one.

@@ -38,6 +38,8 @@ _PARTS = 4
 _CHUNK_PX = 1 << 12
 #: Products of channels whose means are held at a time.
 _PRODUCTS = 1 << 22
+#: Pixels of one band that are filtered at a time.
+_STRIP_PX = 1 << 14
 #: What a filter weighs of a plane: 3 x 3 pixels, and how it grows outwards.
 _AROUND = 10
 #: HR pixels from the scene's middle, along each axis, up to which a lens displaces a band more and more.
@@ -148,9 +150,9 @@ class Details:
 
     def filtered(self, filters: np.ndarray) -> np.ndarray:
         """What filters (2, B, T) add to the image: (B, H, W) float32."""
-        added = np.zeros_like(self.image)
         if not filters.any():
-            return added
+            return np.zeros_like(self.image)
+        added = np.empty_like(self.image)
         # as `of_band`, but what bands share is weighed for all of them together
         parts, bands = (len(self._guide), _AROUND, len(self._affine)), len(added)
         shared, around, affine, others = np.split(filters.astype(np.float32), np.cumsum(parts), axis=2)
@@ -161,13 +163,12 @@ class Details:
             weighed.append((on_basis, planes.reshape(len(planes), -1)))
         for first in range(0, flat.shape[1], _CHUNK_PX):  # a piece of the sum stays in the cache
             part = slice(first, first + _CHUNK_PX)
-            for weights, planes in weighed:
-                everywhere, in_dark = np.split(weights @ planes[:, part], 2)
-                everywhere += dark[part] * in_dark
-                flat[:, part] += everywhere
-        rows_at_once = max(1, _CHUNK_PX // added.shape[2])
+            everywhere, in_dark = np.split(sum(weights @ planes[:, part] for weights, planes in weighed), 2)
+            in_dark *= dark[part]
+            np.add(everywhere, in_dark, out=flat[:, part])
+        rows_at_once = max(1, _STRIP_PX // added.shape[2])
         for band, plane in enumerate(added):
-            own = [*self._around(self.image[band]), *np.concatenate(self._others(band))]
+            own = [*self._around(self.image[band]), *(seen for planes in self._others(band) for seen in planes)]
             weights = np.concatenate([around[:, band], others[:, band]], axis=1)
             for first in range(0, len(plane), rows_at_once):
                 rows = slice(first, first + rows_at_once)

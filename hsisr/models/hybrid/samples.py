@@ -126,7 +126,7 @@ def solved(
     response = learnt.response
     if not response.any():
         response = response_of((pair, solution, scale) for pair, solution in kept)
-    filters, unseen = _filters(kept, scale, response, learnt.filters)
+    filters, unseen = filters_of(kept, scale, response, learnt.filters)
     contradictions = []
     for pair, _ in kept:
         guide, hr = guide_and_reference(pair)
@@ -144,12 +144,14 @@ def solved(
     return patches, replace(learnt, strength=np.max(strengths, axis=0))
 
 
-def _filters(
+def filters_of(
     kept: Sequence[tuple[Pair, Solution]], scale: int, response: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Filters (2, B, T) of solved pairs, and for each pair filters that have not seen it, as `fitted`.
 
-    Those in the dark learn from what the others, which have not seen the pair either, leave of it.
+    kept: pairs with HR image and their solutions. response: (G, B + 1), of the camera. start: (2, B, T), filters to
+    which these are drawn. Those in the dark learn from what the others, which have not seen the pair either, leave of
+    it.
     """
     moments = [_moments(pair, solution, scale, response) for pair, solution in kept]
     everywhere, unseen = fitted(moments, start[0])
