@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from hsisr.config import check_section
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, file_hash, parse_json, stamp
+from hsisr.models.shipped import how_to_make
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -91,10 +92,12 @@ def load_model(path: str | os.PathLike, device: str = "cpu") -> Any:
     try:
         network.load_state_dict(load_file(path))
     except RuntimeError as error:
-        raise HsisrError(
-            f"{path}: its weights do not fit {metadata['base']} as this version of hsisr builds it; train it again"
-        ) from error
+        raise _unfit(path, metadata["base"]) from error
     return network.to(device).eval()
+
+
+def _unfit(path: Path, base: str) -> HsisrError:
+    return HsisrError(f"{path}: its weights do not fit {base} as this version of hsisr builds it; {how_to_make(path)}")
 
 
 #: Arguments of `registry.build`, in order; a model file holds them.
@@ -119,7 +122,7 @@ def _check_size(path: Path, metadata: dict[str, Any]) -> None:
         raise HsisrError(f"{path}: names {base}, which has no weights; the file is damaged, or none of hsisr's")
     with safe_open(path, "pt") as file:
         found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # no mapping
-    unfit = HsisrError(f"{path}: its weights do not fit {base} as this version of hsisr builds it; train it again")
+    unfit = _unfit(path, base)
     depth = metadata["options"].get("blocks", 0)
     if isinstance(depth, int) and depth > len(found):  # every block has tensors, and takes time to make
         raise unfit

@@ -52,6 +52,14 @@ def made_model(scale: int) -> Path:
     return Path(data) / "hsisr" / "weights" / f"{_made_name(scale)}.safetensors"
 
 
+def how_to_make(path: Path) -> str:
+    """What the user does to get a model file that fits this version, in words."""
+    for scale in MADE_SCALES:
+        if path == made_model(scale):
+            return f"`hsisr weights {_made_name(scale)} --overwrite` makes them anew"
+    return "train it again"
+
+
 def shipped_weights(scale: int | None, name: str = SHIPPED) -> Path:
     """The model file that one of `NAMED` stands for at a scale.
 

@@ -34,6 +34,7 @@ from hsisr.models.hybrid.held import HeldOut, Solved
 from hsisr.models.hybrid.maps import cosines, stack
 from hsisr.models.hybrid.samples import PriorPatches, solved
 from hsisr.models.prior import prior, solve
+from hsisr.models.shipped import made_model
 from hsisr.pipeline import benchmark, pair_files, paths
 from hsisr.scene import Scene
 from hsisr.training import train_one
@@ -67,13 +68,18 @@ def test_it_is_told_what_is_known_of_the_sensor(pair):
     assert np.abs(found - blind).max() > 1e-3
 
 
-def test_a_file_of_another_version_is_refused_in_one_line(tmp_path):
+def test_a_file_of_another_version_is_refused_in_one_line(tmp_path, monkeypatch):
     network = registry.build("hybrid", 4, 8, 1)
     network.strength = network.strength[:-1]
     said = {"base": "hybrid", "options": {}, "scale": 4, "bands": 8, "guide_channels": 1, "wavelengths_nm": None}
     save_model(tmp_path / "model.safetensors", network, said)
     with pytest.raises(HsisrError, match="do not fit hybrid as this version of hsisr builds it; train it again$"):
         load_model(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    made_model(4).parent.mkdir(parents=True)
+    (tmp_path / "model.safetensors").rename(made_model(4))
+    with pytest.raises(HsisrError, match="; `hsisr weights hybrid-cave-x4 --overwrite` makes them anew$"):
+        load_model(made_model(4))
 
 
 @pytest.mark.parametrize(("bands", "channels", "size"), [(8, 1, 48), (40, 4, 50), (5, 2, 51)])
