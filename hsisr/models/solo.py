@@ -183,7 +183,7 @@ class Solo(Network):
         return self._learn(images)[0]
 
     def reach_lr_px(self, estimate: LearntScene) -> int:
-        """LR pixels that the networks reach, one after the other."""
+        """LR pixels that the networks reach, one after the other. estimate: not read; it is the same for all scenes."""
         light = 0 if self.light is None else self.light.reach_px
         return self.deep.reach_px + light + _INTERPOLATED_LR_PX
 
