@@ -117,9 +117,9 @@ def super_resolve_file(
         run.begin_outputs(folder, outs, overwrite)
         deviations = None
         if uncertainty is not None:
-            told = uncertainties.Uncertainty.of(prepared.feed, staging)
-            deviations = uncertainties.compute(told, staging.tiling, folder, Path(uncertainty))
-            del told
+            deviations = uncertainties.compute(
+                uncertainties.Uncertainty.of(prepared.feed, staging), staging.tiling, folder, Path(uncertainty)
+            )
         prepared = replace(prepared, feed=replace(prepared.feed, learnt=None))  # takes much of a large scene's memory
         return_freed_memory()
         if uncertainty is not None and deviations is not None:

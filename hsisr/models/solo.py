@@ -18,10 +18,10 @@ from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, relu
 
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import noise_level, spectral_subspace, valid_lr_pixels
-from hsisr.degrade.sensor import Footprint, whole_lr_pixels
+from hsisr.degrade.sensor import Footprint
 from hsisr.degrade.sharpness import blur_px
 from hsisr.models.network import Network
-from hsisr.models.prior.blocks import LEARNT_LR_PX, WINDOW_PX, is_one_block, regression_windows
+from hsisr.models.prior.blocks import LEARNT_LR_PX, is_one_block, judged_lr_px, judging_windows, window_valid
 from hsisr.models.resize import upsample_keys
 from hsisr.models.windows import Effort, HeldImages, Images, Window
 
@@ -47,8 +47,10 @@ _LOSS = 0.9
 _NEGATIVE = 0.05
 #: Rounds of back-projection; more follow the LR image's noise.
 _ROUNDS = 2
-#: Windows that show a large scene, at most; LR pixels that bicubic interpolation and regression on neighbours reach.
-_WINDOWS, _INTERPOLATED_LR_PX = 8, 2
+#: LR pixels that bicubic interpolation and regression on neighbours reach.
+_INTERPOLATED_LR_PX = 2
+#: Bytes for a sample of the windows that a scene is learnt from; copies of the components' details. Measured.
+_SPECTRA, _DETAILS = 24, 4
 #: Multiplications of a usual core in a second of convolutions.
 _MULTIPLIED = 2e10
 
@@ -192,22 +194,23 @@ class Solo(Network):
         return self._made(self._tensor(window.lr), estimate)[0].clamp_min(estimate.least).float().numpy(force=True)
 
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
-        """What the windows take, and the networks on one of them."""
-        window = min(size[0] * size[1] * self.scale**2, WINDOW_PX**2)
-        windows = 1 if is_one_block(*size) else _WINDOWS
-        return window * (self.bytes_per_pixel(bands, guide_channels) + 12 * windows * bands // self.scale**2)
+        """What the windows that show the scene take, and the networks and the details on one of them."""
+        shown = judged_lr_px(*size)
+        largest = shown if is_one_block(*size) else LEARNT_LR_PX**2
+        detail = 4 * (self.maps_in_memory * self.width + _DETAILS * self.components)
+        return int(_SPECTRA * shown * bands + largest * self.scale**2 * detail)
 
     def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
         """The networks' multiplications, on the windows that show the scene, with its noise, and on all of it."""
-        weights = [
-            sum(weight.numel() for weight in part.parameters()) for part in (self.deep, self.light or nn.Module())
-        ]
-        often = (1, self.components) if self.light is not None else (self.components, 0)
-        seconds = float(np.dot(weights, often)) / _MULTIPLIED
-        pixels = size[0] * size[1]
-        shown = pixels if is_one_block(*size) else _WINDOWS * LEARNT_LR_PX**2
-        probes = 2 * _PROBE_PX**2 * (1 if is_one_block(*size) else _WINDOWS)
-        return Effort((shown * self.turns + min(probes, 2 * pixels)) * seconds, pixels * self.turns * seconds)
+        deep = sum(weight.numel() for weight in self.deep.parameters())
+        if self.light is None:
+            weights = deep * self.components
+        else:
+            weights = deep + sum(weight.numel() for weight in self.light.parameters()) * self.components
+        shown = judged_lr_px(*size)
+        probed = min(shown, _PROBE_PX**2) if is_one_block(*size) else shown
+        seconds = weights / _MULTIPLIED
+        return Effort((shown * self.turns + 2 * probed) * seconds, size[0] * size[1] * self.turns * seconds)
 
     def _alone(self, lr: Tensor, sensor: Sensor) -> Tensor:
         low = lr[0].float().numpy(force=True)
@@ -244,14 +247,10 @@ class Solo(Network):
 
     def _pieces(self, images: Images) -> list[_Piece]:
         """A small scene as a whole; of a large one some windows. Raises HsisrError where no LR pixel is valid."""
-        windows, pieces = regression_windows(images, self.scale), []
-        for rows, columns in windows[:: -(-len(windows) // _WINDOWS)]:
+        windows, pieces = judging_windows(images, self.scale), []
+        for rows, columns in windows:
             lr, _, mask = images.window(rows, columns)
-            if len(windows) == 1:
-                valid = valid_lr_pixels(lr, self.scale, mask)
-            else:
-                valid = np.ones(lr.shape[1:], bool) if mask is None else whole_lr_pixels(mask, self.scale)
-            pieces.append((self._tensor(lr), valid))
+            pieces.append((self._tensor(lr), window_valid(lr, self.scale, mask, len(windows) == 1)))
         return pieces
 
     def _tensor(self, lr: np.ndarray) -> Tensor:

@@ -156,7 +156,8 @@ def filters_of(
     moments = [_moments(pair, solution, scale, response) for pair, solution in kept]
     everywhere, unseen = fitted(moments, start[0])
     applied = [np.stack([theirs, np.zeros_like(theirs)]) for theirs in unseen]
-    moments = [_moments(*solved, scale, response, theirs) for solved, theirs in zip(kept, applied, strict=True)]
+    # details are made once more: those of all pairs would take far more memory than the pairs
+    moments = [_moments(*one, scale, response, theirs) for one, theirs in zip(kept, applied, strict=True)]
     in_dark, more = fitted(moments, start[1])
     return np.stack([everywhere, in_dark]), [np.stack(both) for both in zip(unseen, more, strict=True)]
 

@@ -132,7 +132,7 @@ class LearningWindows:
             lr[:, *inner].reshape(len(lr), -1).astype(np.float64),
             guide,
             places(high[0], high[1], max(size) * self._scale),
-            self._valid(lr, guide, mask)[inner].ravel(),
+            window_valid(lr, self._scale, mask, len(self) == 1)[inner].ravel(),
             mask,
             Sampler(full.rows[inner[0]], full.columns[inner[1]], 1),
         )
@@ -153,11 +153,6 @@ class LearningWindows:
         order = rng.permutation(sum(guide.shape[1] for guide in guides))
         guide, place = (np.concatenate(parts, axis=1)[:, None, order] for parts in (guides, where))
         return guide.astype(np.float32), place
-
-    def _valid(self, lr: np.ndarray, guide: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-        if len(self) == 1:
-            return valid_lr_pixels(lr, self._scale, mask)
-        return whole_lr_pixels(np.ones(guide.shape[1:], bool) if mask is None else mask, self._scale)
 
 
 def regression_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
@@ -181,8 +176,23 @@ def learning_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
     if is_one_block(height, width):
         side = max(_BLOCK_LR_PX, WINDOW_PX // scale)
         return [(rows, columns) for rows in _even_cells(height, side) for columns in _even_cells(width, side)]
+    return judging_windows(images, scale)
+
+
+def judging_windows(images: Images, scale: int) -> list[tuple[Span, Span]]:
+    """Those of `regression_windows` that are enough to judge a scene; a small scene is one window. Errors alike."""
     windows = regression_windows(images, scale)
     return [windows[number] for number in _few(len(windows))]
+
+
+def window_valid(lr: np.ndarray, scale: int, mask: np.ndarray | None, whole: bool) -> np.ndarray:
+    """Valid LR pixels (h, w) of a window. mask: its valid HR pixels, or None for all. whole: it is the whole scene.
+
+    Raises HsisrError for a whole scene without any.
+    """
+    if whole:
+        return valid_lr_pixels(lr, scale, mask)
+    return np.ones(lr.shape[1:], bool) if mask is None else whole_lr_pixels(mask, scale)
 
 
 def _few(count: int) -> range:
