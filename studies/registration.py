@@ -63,7 +63,7 @@ def _field(options: argparse.Namespace) -> None:
     for scene in cave.read(options.data, options.scenes):
         pair = degrade.pair(scene, "wald", options.scale)
         valid = np.ones(pair.hr.shape[1:], bool)
-        _row(scene.name, pair.lr, pair.hr, pair.metadata["response_matrix"], valid, options.scale)
+        _print_rows({scene.name: 0.0}, pair.lr, pair.hr, pair.metadata["response_matrix"], valid, options.scale)
 
 
 def _enmap(options: argparse.Namespace) -> None:
@@ -78,9 +78,8 @@ def _enmap(options: argparse.Namespace) -> None:
     response = degrade.scene_response(scene, "sentinel2")[:, good]
     low = degrade.degrade(cube, "wald", 2, noise=0)
     _print_head()
-    valid = scene.mask[:rows, :columns]
-    for name, least in (("enmap x2", 0.0), ("enmap x2, land", LEAST_LIGHT)):
-        _row(name, low[good], cube[good], response, valid, 2, "plain", least)
+    rows_of = {"enmap x2": 0.0, "enmap x2, land": LEAST_LIGHT}
+    _print_rows(rows_of, low[good], cube[good], response, scene.mask[:rows, :columns], 2, "plain")
 
 
 def _print_head() -> None:
@@ -89,55 +88,58 @@ def _print_head() -> None:
     print(f"| scene | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
 
 
-def _row(
-    name: str,
+def _print_rows(
+    names: dict[str, float],
     lr: np.ndarray,
     hr: np.ndarray,
     response: np.ndarray,
     valid: np.ndarray,
     scale: int,
     convention: str = "mulsr",
-    least: float = 0.0,
 ) -> None:
+    """One row for each name: of the pixels whose bands have a root mean square of that value or more."""
     shape = hr.shape[1:]
     grid = np.stack(np.mgrid[: shape[0], : shape[1]]).astype(float)
-    moved = smooth_field(shape, scale, seed=sum(map(ord, name.partition(",")[0])))
+    moved = smooth_field(shape, scale, seed=sum(map(ord, next(iter(names)))))
     truth = np.clip(moved_guide(hr, grid + moved), 0, 1)
     guide, warped = (degrade.apply_response(response, cube).astype(np.float32) for cube in (hr, truth))
     back = inverse(moved)
     limits = np.array(shape)[:, None, None]
     whole = np.ones(shape, bool)
 
-    def common(image: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def common(places: np.ndarray) -> np.ndarray:
         # where the other image has the ground at all: it was cut at the border as any image is
         inside = ((places > BORDER_PX) & (places < limits - 1 - BORDER_PX)).all(axis=0)
-        return binary_erosion(inside, iterations=BORDER_PX) & (np.sqrt((image**2).mean(axis=0)) >= least)
+        return binary_erosion(inside, iterations=BORDER_PX)
 
-    seen = common(hr, grid + back) & binary_erosion(valid, iterations=BORDER_PX)
+    seen = common(grid + back) & binary_erosion(valid, iterations=BORDER_PX)
     valid_there = map_coordinates(valid.astype(float), grid + moved, order=1) > WHOLE
-    seen_there = common(truth, grid + moved) & binary_erosion(valid_there, iterations=BORDER_PX)
+    seen_there = common(grid + moved) & binary_erosion(valid_there, iterations=BORDER_PX)
     found = measure_displacement(lr, warped, scale, valid)
     none = measure_displacement(lr, guide, scale, valid)
     at = found.at(np.arange(shape[0]), np.arange(shape[1]))
     phase = phase_field(lr, warped, scale)
     right, inside = interpolate_at(warped, whole, grid + back)
-    cells = []
+    made = []
     for sharp, mask in ((guide, inside), (warped, inside), interpolate_at(warped, whole, grid + at), (right, inside)):
         held = np.ma.array(np.asarray(sharp), mask=np.broadcast_to(~(mask & valid), sharp.shape))
-        estimate = hsisr.super_resolve(lr, held, model="prior")
-        scores = metrics.score(hr, estimate, scale, convention, mask=seen)
-        cells.append(f"{scores['psnr']:.2f} / {scores['sam']:.2f}")
+        made.append((hr, hsisr.super_resolve(lr, held, model="prior"), seen))
     given = np.ma.array(warped, mask=np.broadcast_to(~valid_there, warped.shape))
     there = hsisr.super_resolve(lr, given, model="prior", correct_shift="field", grid="guide")
     low = degrade.degrade(truth, "wald", scale, noise=0)
-    for estimate in (there, hsisr.super_resolve(low, given, model="prior")):
-        scores = metrics.score(truth, estimate, scale, convention, mask=seen_there)
-        cells.append(f"{scores['psnr']:.2f} / {scores['sam']:.2f}")
-    errors = [np.sqrt(((field - back) ** 2).sum(axis=0)[seen].mean()) for field in (at, phase)]
-    cells.append(f"{errors[0]:.3f} (says {found.error_px:.3f})")
-    cells.append(f"{errors[1]:.3f}")
-    cells.append(f"{none.rms_px:.3f}{'' if none.is_evident else ', left'}")
-    print(f"| {name} | {' | '.join(cells)} |", flush=True)
+    made += [(truth, image, seen_there) for image in (there, hsisr.super_resolve(low, given, model="prior"))]
+    for name, least in names.items():
+        cells = []
+        for reference, image, place in made:
+            light = np.sqrt((reference**2).mean(axis=0)) >= least
+            scores = metrics.score(reference, image, scale, convention, mask=place & light)
+            cells.append(f"{scores['psnr']:.2f} / {scores['sam']:.2f}")
+        shown = seen & (np.sqrt((hr**2).mean(axis=0)) >= least)
+        errors = [np.sqrt(((field - back) ** 2).sum(axis=0)[shown].mean()) for field in (at, phase)]
+        cells.append(f"{errors[0]:.3f} (says {found.error_px:.3f})")
+        cells.append(f"{errors[1]:.3f}")
+        cells.append(f"{none.rms_px:.3f}{'' if none.is_evident else ', left'}")
+        print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 def smooth_field(shape: tuple[int, int], scale: int, seed: int) -> np.ndarray:
