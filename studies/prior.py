@@ -34,6 +34,7 @@ WITHOUT = {
     "128 bumps in place of 512": {
         "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 128)
     },
+    "no slopes": {"hsisr.models.prior.features._SLOPE_PX": 0.0},
     "one kernel for all scenes": {"hsisr.models.prior.features.KERNELS": KERNELS[:1]},
     "weights of any size": {"hsisr.models.prior._LEAST_RATIO": 0.0},
     "bumps as strong as what is linear": {"hsisr.models.prior.features._PLAIN": 1.0},

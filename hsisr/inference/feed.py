@@ -145,7 +145,7 @@ class Feed:
         if not valid.any():
             return np.full((len(low[bands]), *valid.shape), np.nan, np.float32), valid
         sharp = fill_invalid(sharp, seen) / np.float32(self.guide_peak)
-        estimate = self.method.at(self.learnt, sharp, places)[bands]
+        estimate = self.method.at(self.learnt, sharp, places, seen)[bands]
         if changed is not None and changed.any():
             alone = own_image(fill_invalid(low, low_valid)[bands] / np.float32(self.peak), scale, self.footprint)
             alone = interpolate_at(alone, np.ones(alone.shape[1:], bool), places - corner)[0]

@@ -175,9 +175,13 @@ class Classical(Model):
             return super().estimate(images, sensor)
         return self.learn(images, scale=self.scale, **{**self.options, "sensor": sensor})
 
+    def reach_lr_px(self, estimate: Any) -> int:
+        """LR pixels around a part of a learnt scene that the method must see."""
+        return int(estimate.reach_lr_px)
+
     def super_resolve_part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene, super-resolved."""
-        image: np.ndarray = estimate.solution(window.guide, corner).image()
+        image: np.ndarray = estimate.solution(window.guide, corner, mask=window.mask).image()
         return image
 
     @property
@@ -185,9 +189,11 @@ class Classical(Model):
         """Whether the method makes pixels at any places; one that learns scenes does."""
         return self.learns_scenes
 
-    def super_resolve_at(self, estimate: Any, guide: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def super_resolve_at(
+        self, estimate: Any, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None
+    ) -> np.ndarray:
         """A learnt scene at any places of it."""
-        image: np.ndarray = estimate.solution_at(guide, places).image()
+        image: np.ndarray = estimate.solution_at(guide, places, mask).image()
         return image
 
     @property

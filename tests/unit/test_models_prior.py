@@ -4,10 +4,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, shift
 
 from hsisr import degrade
 from hsisr.degrade import Sensor, gaussian_footprint, sensor_of
+from hsisr.degrade.sampling import Sampler
 from hsisr.errors import HsisrError
 from hsisr.models import registry
 from hsisr.models.classical.bicubic import bicubic
@@ -15,7 +16,7 @@ from hsisr.models.classical.gsa import gsa
 from hsisr.models.prior import prior, solve
 from hsisr.models.prior.agreement import Moments, guide_gain, move
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
-from hsisr.models.prior.features import KERNELS, Bumps, GuideFeatures, Kernel
+from hsisr.models.prior.features import KERNELS, SLOPES, Bumps, GuideFeatures, Kernel, places, seen_features
 from hsisr.models.prior.kriging import Field, SmoothFields, whiten
 from hsisr.models.prior.regression import Sums, regress, regress_arrays
 from hsisr.scene import Scene
@@ -147,15 +148,32 @@ def test_whitening_whitens():
     assert spectrum.std() / spectrum.mean() < 0.6 < raw.std() / raw.mean()
 
 
+def all_places(guide: np.ndarray) -> np.ndarray:
+    height, width = guide.shape[1:]
+    return places((0, height), (0, width), (height, width))
+
+
+def made(features: GuideFeatures, guide: np.ndarray) -> np.ndarray:
+    """All features at all pixels, not yet whitened."""
+    guide = guide.astype(np.float32)
+    functions, place = features.functions, all_places(guide)
+    return functions(guide, place, functions.slopes(guide, place, None), np.empty((len(features), guide[0].size), "f4"))
+
+
+def seen(features: GuideFeatures, guide: np.ndarray, sampler: Sampler) -> np.ndarray:
+    """All features as the sensor sees them, whitened."""
+    return features.whitening @ seen_features(features.functions, guide.astype(np.float32), all_places(guide), sampler)
+
+
 def test_features_are_seen_as_they_are_made():
-    """A fit of what the sensor sees of the features holds for the features; strips fit together."""
+    """A fit of what the sensor sees of the features holds for the features."""
     rng = np.random.default_rng(0)
     guide = rng.random((2, 24, 20))
     features = GuideFeatures(guide, waves=40)
     sampler = gaussian_footprint(4).sampler(4, (24, 20))
-    whole = features.rows(slice(0, 24))
-    assert len(features) == 2 + 3 + 40
-    low = features.seen_by(sampler)
+    whole = made(features, guide)
+    assert len(features) == 2 + 3 + 2 * SLOPES + 40
+    low = seen(features, guide, sampler)
     whitened = (features.whitening @ whole).reshape(-1, 24, 20)
     np.testing.assert_allclose(low, sampler(whitened).reshape(len(features), -1), atol=1e-4)
     fit = regress_arrays(low, rng.standard_normal((3, low.shape[1])))
@@ -163,11 +181,9 @@ def test_features_are_seen_as_they_are_made():
     np.testing.assert_allclose(sampler(at_hr).reshape(3, -1), fit(low), atol=1e-4)
     np.testing.assert_allclose(
         fit.before(features.whitening).variance(whole.astype(np.float64)),
-        fit.variance(whitened.reshape(45, -1)),
+        fit.variance(whitened.reshape(len(features), -1)),
         rtol=1e-4,
     )
-    cut = features.rows(slice(7, 11)).reshape(len(features), -1)
-    np.testing.assert_allclose(cut, whole.reshape(-1, 24, 20)[:, 7:11].reshape(len(features), -1), atol=1e-6)
     np.testing.assert_allclose(whole[:5].std(axis=1), 10, rtol=1e-4)
 
 
@@ -197,8 +213,52 @@ def test_holes_are_no_centres():
     mask[:8] = False
     guide[:, :8] = 7.0
     features = GuideFeatures(guide, waves=200, mask=mask)
-    assert len(features) == 1 + 1 + 128
-    assert np.abs(features.rows(slice(0, 4))[2:]).max() < 0.2 < features.rows(slice(8, 16))[2:].max()
+    assert len(features) == 1 + 1 + SLOPES + 128
+    bumps = made(features, guide).reshape(-1, 16, 16)[2 + SLOPES :]
+    assert np.abs(bumps[:, :4]).max() < 0.2 < bumps[:, 8:].max()
+
+
+def test_slopes_are_those_of_a_plane_and_do_not_read_holes():
+    rows, columns = np.mgrid[:9, :12].astype(np.float32)
+    guide = np.stack([2 * rows - 3 * columns, (columns - 5.5) ** 2]) / 50
+    features, place = GuideFeatures(guide, waves=8), all_places(guide)
+    found = (
+        features.functions.slopes(guide, place, None).reshape(SLOPES, 2, 9, 12) * guide.std(axis=(1, 2))[:, None, None]
+    )
+    inside = np.s_[:, :, 1:-1, 1:-1]
+    across, down, sharper, outwards = found[inside] / 0.05  # the prior's standard deviation, in HR pixels
+    np.testing.assert_allclose(across[0], -3 / 50, atol=1e-5)
+    np.testing.assert_allclose(down[0], 2 / 50, atol=1e-5)
+    np.testing.assert_allclose(across[1], ((columns - 5.5) / 25)[1:-1, 1:-1], atol=1e-5)
+    np.testing.assert_allclose(sharper[0], 0, atol=1e-5)
+    np.testing.assert_allclose(sharper[1], 1 / 50, atol=1e-5)
+    away = (np.mgrid[:9, :12] - np.array([4, 5.5])[:, None, None])[:, 1:-1, 1:-1] / 6
+    np.testing.assert_allclose(outwards, away[0] * down + away[1] * across, atol=1e-5)
+    valid = np.ones((9, 12), bool)
+    valid[4, 5:7] = False
+    other = np.where(valid, guide, np.float32(99))
+    holes = [features.functions.slopes(image, place, valid)[:, valid] for image in (guide, other)]
+    np.testing.assert_array_equal(*holes)
+    assert np.isfinite(holes).all()
+
+
+def test_bands_that_lie_off_the_guide_are_found():
+    """Each band is shifted by another part of a pixel: the prior errs less than the best function of the guide."""
+    rng = np.random.default_rng(0)
+    texture = gaussian_filter(rng.standard_normal((3, 96, 96)), (0, 1.5, 1.5))
+    texture = 0.5 + 0.1 * texture / texture.std()
+    guide = np.clip(texture, 0, 1).astype(np.float32)
+    mixed = np.tensordot(rng.random((6, 3)) / 3, guide, 1)
+    hr = np.stack(
+        [shift(band, (0.1 * number, 0.25 - 0.1 * number), order=3, mode="nearest") for number, band in enumerate(mixed)]
+    )
+    footprint = gaussian_footprint(4)
+    lr = footprint.sampler(4, (96, 96))(hr).astype(np.float32)
+    estimate = prior(lr, guide, scale=4, sensor=Sensor(footprint=footprint))
+    known = np.concatenate([guide, np.ones((1, 96, 96))]).reshape(4, -1)
+    best = (hr.reshape(6, -1) @ np.linalg.pinv(known) @ known).reshape(hr.shape)
+    inner = np.s_[:, 4:-4, 4:-4]
+    assert psnr(hr[inner], estimate[inner]) > psnr(hr[inner], best[inner]) + 6
 
 
 def test_the_kernel_is_the_one_of_least_surprise():
@@ -210,13 +270,16 @@ def test_the_kernel_is_the_one_of_least_surprise():
         features.choose(
             sampler, pixels, lambda low, turn, k=kernel: tried.append(turn @ low) or float(len(tried) - 1 != k)
         )
-        assert len(tried) == len(KERNELS) and tried[kernel].shape == (len(features), len(pixels))
-        found.append(features.seen_by(sampler))
+        assert len(tried) == len(KERNELS)
+        assert tried[kernel].shape == (len(features) - features.functions.sloping, len(pixels))
+        found.append(seen(features, guide, sampler))
     # in colours that hardly differ within an LR pixel, what stood for the features is near to them
     smooth = gaussian_filter(guide, (0, 8, 8)).astype(np.float32)
     features = GuideFeatures(smooth, waves=64)
     features.choose(sampler, pixels, lambda low, turn: tried.append(turn @ low) or -float(len(tried)))
-    np.testing.assert_allclose(tried[-1], features.seen_by(sampler)[:, pixels], atol=0.05)
+    functions = features.functions
+    without = np.delete(seen(features, smooth, sampler), np.s_[functions.products : functions.plain], axis=0)
+    np.testing.assert_allclose(tried[-1], without[:, pixels], atol=0.05)
     assert all(np.abs(one - other).max() > 0.01 for one, other in pairwise(found))
 
 
@@ -380,10 +443,9 @@ def test_it_is_registered_and_repeatable():
 def test_products_of_many_channels_do_not_grow_without_limit():
     rng = np.random.default_rng(5)
     guide = rng.random((150, 8, 8)).astype(np.float32)
-    assert len(GuideFeatures(guide[:20], waves=8)) == 20 + 210 + 8
+    assert len(GuideFeatures(guide[:20], waves=8)) == 20 + 210 + 20 * SLOPES + 8
     many = GuideFeatures(guide, waves=8)
-    assert len(many) == 150 + 210 + 8 and many.simpler == (150, 360)
-    values = many.rows(slice(0, 8))
-    assert values.shape == (368, 64) and np.isfinite(values).all()
-    part = many.rows(slice(2, 5))
-    np.testing.assert_allclose(part, values.reshape(368, 8, 8)[:, 2:5].reshape(368, -1), atol=1e-4)
+    plain = 150 + 210 + 20 * SLOPES
+    assert len(many) == plain + 8 and many.simpler == (150, plain)
+    values = made(many, guide)
+    assert values.shape == (plain + 8, 64) and np.isfinite(values).all()

@@ -33,7 +33,7 @@ from hsisr.models.hybrid.filters import (
 )
 from hsisr.models.hybrid.maps import Stack, cosines, stack
 from hsisr.models.network import Network
-from hsisr.models.prior import Estimate, estimate, solve
+from hsisr.models.prior import EDITION, Estimate, estimate, solve
 from hsisr.models.prior.blocks import WINDOW_PX, learning_windows, reach
 from hsisr.models.prior.effort import Costs
 from hsisr.models.prior.errors import Errors, learn_errors
@@ -106,6 +106,8 @@ class Hybrid(Network):
             nn.init.zeros_(parameter)
         for name, values in vars(Learnt.nothing(bands, guide_channels)).items():
             self.register_buffer(name, torch.from_numpy(values))
+        # weights that learnt on another edition of the prior have another name here, and do not fit
+        self.register_buffer(f"learnt_on_prior_{EDITION}", torch.zeros(()))
         self._solved: dict[str, Stack] = {}
 
     def forward(self, lr: Tensor, maps: Tensor) -> Tensor:
@@ -151,12 +153,12 @@ class Hybrid(Network):
         return replace(scene, agreement=agreement)
 
     def reach_lr_px(self, estimate: LearntScene) -> int:
-        """LR pixels that filters or the remainder's interpolation reach, and the network after them.
+        """LR pixels that filters or the remainder's interpolation reach, the network after them, the prior before.
 
         estimate: what `estimate` returned.
         """
         footprint = estimate.prior.sensor.footprint
-        return max(reach(footprint, self.scale)) + _INTERPOLATED_LR_PX + -(-(4 * len(self.blocks) + 6) // self.scale)
+        return max(reach(footprint, self.scale)) + _INTERPOLATED_LR_PX + -(-(4 * len(self.blocks) + 7) // self.scale)
 
     def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene (B, n, m)."""

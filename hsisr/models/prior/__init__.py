@@ -1,8 +1,8 @@
 """`prior`: super-resolution from the pair alone, in closed form, without any training.
 
 docs/model-hybrid.md derives it. In short: the spectra lie in a small subspace. Their coefficients are smooth functions
-of the guide's colour and of the place; a regression learns these functions from the LR image. The rest is interpolated
-as a smooth field. At the end, the result must agree with the guide.
+of the guide's colour, of its slopes and of the place; a regression learns these functions from the LR image. The rest
+is interpolated as a smooth field. At the end, the result must agree with the guide.
 """
 
 from collections.abc import Iterator
@@ -16,13 +16,14 @@ from hsisr.degrade.sensor import KnownSensor, Sensor, whole_lr_pixels
 from hsisr.models.classical.checks import check_pair
 from hsisr.models.prior.agreement import Moments, guide_gain, move
 from hsisr.models.prior.blocks import (
+    REACH_LR_PX,
     Blocks,
     LearningWindow,
     LearningWindows,
     cells,
     chosen_blocks,
     is_one_block,
-    reach,
+    shown_lr_px,
 )
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
 from hsisr.models.prior.effort import Costs, Course
@@ -32,6 +33,7 @@ from hsisr.models.prior.features import (
     Functions,
     GuideFeatures,
     bump_count,
+    place_of,
     places,
     seen_features,
 )
@@ -39,6 +41,8 @@ from hsisr.models.prior.kriging import Correlation, Field, FieldsByWindows, Smoo
 from hsisr.models.prior.regression import Fit, Sums, regress, regress_arrays
 from hsisr.models.windows import HeldImages, Images, Span, Window, hr_spans
 
+#: Counts the changes of what the prior makes of a pair, so that weights which learnt on another one are refused.
+EDITION = 2
 #: Fewest and most components of the subspace. A few too many do no harm, because the evidence shrinks noise. With few
 #: bands, eigenvalues do not separate noise from signal.
 _LEAST_COMPONENTS, MOST_COMPONENTS = 12, 32
@@ -49,8 +53,8 @@ _REFITS, _WHITE = 2, 3.0
 _LEAST_RATIO = 4e-3
 #: At most this many LR pixels choose the kernel.
 _CHOOSING_LR_PX = 4096
-#: HR pixels for which features are made at a time.
-_STRIP_PX = 1 << 9
+#: HR pixels for which features are made at a time, and, about, for which slopes are.
+_STRIP_PX, _SLOPED_PX = 1 << 9, 1 << 14
 #: Side, in HR pixels, of the windows for the residuals of a large scene's regression.
 _WINDOW_PX = 512
 
@@ -137,28 +141,30 @@ class Estimate:
         sensor.
         """
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
-        coefficients, uncertainty = self._regressed(self.fit, guide, (rows, columns), variance)
+        coefficients, uncertainty = self._regressed(self.fit, guide, (rows, columns), mask, variance)
         coefficients += self._fields(rows, columns)
         move(coefficients, guide, self.response, self.offset, self.gain)
         return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
 
-    def solution_at(self, guide: np.ndarray, places: np.ndarray) -> Solution:
+    def solution_at(self, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None) -> Solution:
         """The solution at any places of the scene, of which the guide shows the colours.
 
-        guide: (G, n, m). places: (2, n, m), rows and columns of the scene's HR pixels, of any value.
+        guide: (G, n, m). places: (2, n, m), rows and columns of the scene's HR pixels, of any value. mask: (n, m),
+        valid pixels of the guide; None: all.
         """
-        place = (places / (max(self.size) * self.scale)).astype(np.float32)
-        coefficients, _ = _apply(self.fit, self.functions, guide, place, False)
+        coefficients, _ = _apply(self.fit, self.functions, guide, place_of(places, self._hr_size), mask, False)
         self._fields.add_at(places, coefficients)
         move(coefficients, guide, self.response, self.offset, self.gain)
         return self.solved(coefficients, None, self.sensor)
 
-    def variances(self, guide: np.ndarray, corner: tuple[int, int] = (0, 0)) -> np.ndarray:
-        """Posterior variance (K, n, m), float32, of the regression's coefficients in the part of `guide`, `corner`."""
+    def variances(
+        self, guide: np.ndarray, corner: tuple[int, int] = (0, 0), mask: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Posterior variance (K, n, m), float32, of the regression's coefficients in a part, as for `solution`."""
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
-        place = places(rows, columns, max(self.size) * self.scale)
+        place = places(rows, columns, self._hr_size)
         found = np.empty((len(self.fit.weights), guide[0].size), np.float32)
-        for part, values in _strips(self.functions, guide, place):
+        for part, values in _strips(self.functions, guide, place, mask, slice(0, guide.shape[1])):
             found[:, part] = self.fit.variance(values.astype(np.float64))[:, : part.stop - part.start]
         return found.reshape(-1, *guide.shape[1:])
 
@@ -173,7 +179,7 @@ class Estimate:
         sampler = self.sensor.footprint.sampler(self.scale, window.guide.shape[1:])
 
         def seen(fit: Fit) -> np.ndarray:
-            low = sampler(self._regressed(fit, window.guide, spans)[0])
+            low = sampler(self._regressed(fit, window.guide, spans, window.mask)[0])
             return low.reshape(len(low), -1)
 
         bands = window.lr.reshape(len(window.lr), -1).astype(np.float64)
@@ -182,11 +188,19 @@ class Estimate:
         residuals = (self.subspace.coefficients(bands) - seen(self.fit)).reshape(-1, *window.lr.shape[1:])
         return residuals if window.mask is None else residuals * whole_lr_pixels(window.mask, self.scale)
 
+    @property
+    def reach_lr_px(self) -> int:
+        """LR pixels around a part that its solution must see."""
+        return REACH_LR_PX
+
+    @property
+    def _hr_size(self) -> tuple[int, int]:
+        return self.size[0] * self.scale, self.size[1] * self.scale
+
     def _regressed(
-        self, fit: Fit, guide: np.ndarray, spans: tuple[Span, Span], variance: bool = False
+        self, fit: Fit, guide: np.ndarray, spans: tuple[Span, Span], mask: np.ndarray | None, variance: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        place = places(*spans, max(self.size) * self.scale)
-        return _apply(fit, self.functions, guide, place, variance)
+        return _apply(fit, self.functions, guide, places(*spans, self._hr_size), mask, variance)
 
 
 def prior(
@@ -325,8 +339,7 @@ def _by_strips(
         for (length, ratio), image in zip(choices, residuals, strict=True)
     ]
     for rows in window.strips():
-        guide, place = window.guide[:, rows], window.place[:, rows]
-        coefficients, deviation = _apply(fit, functions, guide, place, variance)
+        coefficients, deviation = _apply(fit, functions, window.guide, window.place, window.mask, variance, rows)
         for smooth, image in zip(fields, coefficients, strict=True):
             image += smooth.at(0, rows)
         yield rows, coefficients, deviation
@@ -337,7 +350,7 @@ def _everywhere(found: Estimate, images: Images, course: Course) -> Estimate:
     height, width = images.size
     residuals = np.empty((len(found.residuals), height, width), np.float32)
     least, side = np.inf, max(1, _WINDOW_PX // found.scale)
-    edges = reach(found.sensor.footprint, found.scale)
+    edges = shown_lr_px(found.sensor.footprint, found.scale)
     for rows in cells(height, side):
         for columns in cells(width, side):
             spans = [
@@ -392,7 +405,8 @@ class _Windows:
         """Features (D, n) of a window, as the sensor sees them."""
         if self._only is not None:
             return self._only
-        seen = seen_features(self._features.functions, window.guide.astype(np.float32), window.place, window.sampler)
+        functions, guide = self._features.functions, window.guide.astype(np.float32)
+        seen = seen_features(functions, guide, window.place, window.sampler, window.mask)
         if len(self.images) == 1:
             self._only = seen
         return seen
@@ -493,18 +507,26 @@ def _is_clipped(part: Blocks, noise_sigma: float) -> bool:
 
 
 def _apply(
-    fit: Fit, functions: Functions, guide: np.ndarray, place: np.ndarray, variance: bool
+    fit: Fit,
+    functions: Functions,
+    guide: np.ndarray,
+    place: np.ndarray,
+    mask: np.ndarray | None,
+    variance: bool,
+    rows: slice = slice(None),
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """The regression at the pixels of a guide (K, H, W), and its variance (H, W) if wanted.
+    """The regression at the pixels of a guide, or of some rows (K, n, W), and its variance (n, W) if wanted.
 
     Pixels are done in strips of equal size, which stay in the cache. The result is a sum of hundreds of features that
     cancel each other. It is summed in float64, so it does not depend on the other pixels of the call.
     """
-    shape, pixels = guide.shape[1:], guide[0].size
-    coefficients = np.empty((len(fit.weights), pixels), np.float32)
-    uncertainty = np.empty(pixels, np.float32) if variance else None
+    height, width = guide.shape[1:]
+    rows = slice(*rows.indices(height))
+    shape = rows.stop - rows.start, width
+    coefficients = np.empty((len(fit.weights), shape[0] * width), np.float32)
+    uncertainty = np.empty(shape[0] * width, np.float32) if variance else None
     exact = np.empty((len(functions), _STRIP_PX))
-    for part, values in _strips(functions, guide, place):
+    for part, values in _strips(functions, guide, place, mask, rows):
         count = part.stop - part.start
         exact[...] = values
         coefficients[:, part] = fit(exact)[:, :count]
@@ -513,17 +535,30 @@ def _apply(
     return coefficients.reshape(-1, *shape), None if uncertainty is None else uncertainty.reshape(shape)
 
 
-def _strips(functions: Functions, guide: np.ndarray, place: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some pixels of a guide (G, n, m) at a time, and their features (D, _STRIP_PX); the last ones may be unused."""
-    pixels = guide[0].size
-    flat, where = (part.reshape(len(part), -1) for part in (guide, place))
-    shown, here = (np.zeros((len(part), 1, _STRIP_PX), np.float32) for part in (flat, where))
+def _strips(
+    functions: Functions, guide: np.ndarray, place: np.ndarray, mask: np.ndarray | None, rows: slice
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some pixels of a guide (G, n, m) at a time, and their features (D, _STRIP_PX); the last ones may be unused.
+
+    mask: (n, m), valid pixels, or None. rows: whose pixels are meant; the first of them is the first pixel.
+    """
+    height, width = guide.shape[1:]
+    shown, here, sloping = (np.zeros((n, 1, _STRIP_PX), np.float32) for n in (len(guide), 2, functions.sloping))
     values = np.empty((len(functions), _STRIP_PX), np.float32)
-    for first in range(0, pixels, _STRIP_PX):
-        part = slice(first, min(first + _STRIP_PX, pixels))
-        count = part.stop - first
-        shown[:, 0, :count], here[:, 0, :count] = flat[:, part], where[:, part]
-        yield part, functions(shown, here, values)
+    step = max(1, _SLOPED_PX // width)
+    for top in range(rows.start, rows.stop, step):
+        bottom = min(top + step, rows.stop)
+        around = slice(max(0, top - 1), min(bottom + 1, height))  # slopes read the next rows
+        valid = None if mask is None else mask[around]
+        slopes = functions.slopes(guide[:, around], place[:, around], valid)
+        slopes = slopes[:, top - around.start : bottom - around.start]
+        images = [part.reshape(len(part), -1) for part in (guide[:, top:bottom], place[:, top:bottom], slopes)]
+        begin, pixels = (top - rows.start) * width, (bottom - top) * width
+        for first in range(0, pixels, _STRIP_PX):
+            last = min(first + _STRIP_PX, pixels)
+            for buffer, image in zip((shown, here, sloping), images, strict=True):
+                buffer[:, 0, : last - first] = image[:, first:last]
+            yield slice(begin + first, begin + last), functions(shown, here, sloping, values)
 
 
 def _response(

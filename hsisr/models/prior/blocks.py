@@ -29,6 +29,8 @@ LEARNT_LR_PX, _MOST_WINDOWS, _FEW = 64, 64, 8
 WINDOW_PX = 512
 #: Learning applies the regression to this many HR pixels at a time.
 _STRIP_PX = 1 << 17
+#: LR pixels around a part of the scene that the regression reads: slopes read the next HR pixel.
+REACH_LR_PX = 1
 #: Side of the blocks. They are small, so that no place is far from all blocks: bumps of place vanish where no block is.
 _BLOCK_LR_PX = 16
 
@@ -117,10 +119,9 @@ class LearningWindows:
 
     def __getitem__(self, number: int) -> LearningWindow:
         spans, size = self._spans[number], self._images.size
-        edges = reach(self._footprint, self._scale)
         rows, columns = (
             (max(0, start - edge), min(whole, stop + edge))
-            for (start, stop), edge, whole in zip(spans, edges, size, strict=True)
+            for (start, stop), edge, whole in zip(spans, shown_lr_px(self._footprint, self._scale), size, strict=True)
         )
         inner = tuple(
             slice(start - first, stop - first) for (start, stop), (first, _) in zip(spans, (rows, columns), strict=True)
@@ -131,7 +132,7 @@ class LearningWindows:
         return LearningWindow(
             lr[:, *inner].reshape(len(lr), -1).astype(np.float64),
             guide,
-            places(high[0], high[1], max(size) * self._scale),
+            places(*high, (size[0] * self._scale, size[1] * self._scale)),
             window_valid(lr, self._scale, mask, len(self) == 1)[inner].ravel(),
             mask,
             Sampler(full.rows[inner[0]], full.columns[inner[1]], 1),
@@ -210,11 +211,11 @@ def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
     from scipy import sparse
 
     height, width = images.size
-    longer = max(height, width) * scale
+    whole = height * scale, width * scale
     if is_one_block(height, width):
         lr, guide, mask = images.window((0, height), (0, width))
         sampler = footprint.sampler(scale, guide.shape[1:])
-        place = places((0, height * scale), (0, width * scale), longer)
+        place = places((0, whole[0]), (0, whole[1]), whole)
         valid = valid_lr_pixels(lr, scale, mask)
         return Blocks(lr.astype(np.float64), guide, place, mask, valid, sampler)
     shape = min(height, _BLOCK_LR_PX), min(width, _BLOCK_LR_PX)
@@ -226,7 +227,7 @@ def chosen_blocks(images: Images, scale: int, footprint: Footprint) -> Blocks:
         mask = np.ones(guide.shape[1:], bool) if mask is None else mask
         high = hr_spans(rows, columns, scale)
         valid = whole_lr_pixels(mask, scale)[inner]
-        found.append((lr[:, *inner].astype(np.float64), guide, places(high[0], high[1], longer), mask, valid))
+        found.append((lr[:, *inner].astype(np.float64), guide, places(*high, whole), mask, valid))
     full = footprint.sampler(scale, (shape[0] * scale, shape[1] * scale))
     one = Sampler(full.rows[inner[0]], full.columns[inner[1]], 1)
     sampler = Sampler(sparse.block_diag([one.rows] * len(found), format="csr"), one.columns, 1)
@@ -241,6 +242,12 @@ def reach(footprint: Footprint, scale: int) -> tuple[int, int]:
         for first, taps in zip(footprint.start, (footprint.rows, footprint.columns), strict=True)
     )
     return rows, columns
+
+
+def shown_lr_px(footprint: Footprint, scale: int) -> tuple[int, int]:
+    """How far beyond an LR pixel its features read the guide: footprint, and slopes at its edge."""
+    rows, columns = reach(footprint, scale)
+    return max(rows, REACH_LR_PX), max(columns, REACH_LR_PX)
 
 
 def _with_data(images: Images, scale: int, shape: tuple[int, int], count: int) -> list[tuple[Span, Span]]:

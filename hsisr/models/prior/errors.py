@@ -141,7 +141,7 @@ def parts(
     # what agrees with the guide has the guide's errors alone
     free = np.eye(len(found.gain)) - found.gain @ found.response
     squared = ((found.subspace.basis @ free) ** 2).astype(np.float32)
-    own = found.variances(window.guide, corner)
+    own = found.variances(window.guide, corner, window.mask)
     yield (squared @ own.reshape(len(own), -1)).reshape(image.shape)
     yield _left_around(found, corner, image.shape[1:])
     yield detail

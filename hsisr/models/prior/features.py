@@ -1,4 +1,4 @@
-"""Functions of the guide's colour and of the place. Every coefficient of the image is modelled as a sum of them."""
+"""Functions of the guide's colour and slopes and of the place. Every coefficient of the image is a sum of them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -33,9 +33,12 @@ _JITTER = 1e-6
 _PLAIN = 10.0
 #: Colour is compared after a square root, which evens out the effect of light. This offset keeps noise in black small.
 _DARK = 1e-3
-#: Up to this many channels, all products of two channels are features. With more channels, only products of this many
-#: principal components are features, because the number of products grows with the square.
+#: Up to this many channels, all products of two channels are features, and all slopes. With more channels, those of
+#: this many principal components are features, because the number of products grows with the square.
 MOST_MULTIPLIED = 20
+#: Number of slopes of a channel (`slopes`), and standard deviation of their weights, in HR pixels: how far from the
+#: guide, about, a component of standard deviation 1 lies. Chosen on training scenes (docs/model-hybrid.md).
+SLOPES, _SLOPE_PX = 4, 0.05
 #: Values that are made at a time: some features, at all pixels.
 _CHUNK_VALUES = 1 << 23
 #: Numbers of bumps, HR rows and HR columns that the sensor reads at a time: so they stay in the cache.
@@ -81,6 +84,12 @@ class Bumps:
         out[...] = self._around[which] @ factors
         return np.exp(out, out=out)
 
+    def whitening_beside(self, others: int) -> np.ndarray:
+        """Matrix that whitens the bumps, and keeps so many features before them."""
+        whole = np.eye(others + len(self.whitening))
+        whole[others:, others:] = self.whitening
+        return whole
+
     def _scaled(self, place: np.ndarray) -> np.ndarray:
         scaled: np.ndarray = (place.astype(np.float64) - self._middle) / self._width
         return scaled
@@ -89,8 +98,9 @@ class Bumps:
 class Functions:
     """Smooth functions f_j(colour, place), learnt from a guide and made for any part of it.
 
-    First come the channels and their products, all with the same variance. With more than 20 channels, only 20
-    principal components are multiplied. Then come bumps in z = (square root of colour, place).
+    First come the channels and their products, all with the same variance, and the channels' slopes. With more than 20
+    channels, these are products and slopes of 20 principal components. Then come bumps in z = (square root of colour,
+    place).
 
     guide: (G, H, W), float32, whole or a sample.
     """
@@ -107,34 +117,64 @@ class Functions:
         spread = float(((self._root(guide) - self._colour_mean) ** 2).mean(axis=(1, 2)).sum())
         self._colour_gain = np.float32(np.sqrt(3 / spread)) if spread > 0 else np.float32(1)
         self._gains = np.ones((channels + len(self._pairs), 1), np.float32)
-        parts = chunks(self.plain, guide[0].size)
+        parts = chunks(self.products, guide[0].size)
         deviation = np.concatenate([self.polynomial(guide, part).std(axis=1, keepdims=True) for part in parts])
         self._gains = (_PLAIN / np.where(deviation > 1e-6 * self._peak, deviation, 1)).astype(np.float32)
+        factors = self._factors(guide).reshape(multiplied, -1).std(axis=1)
+        self._steepness = (_SLOPE_PX / np.where(factors > 1e-6 * self._peak, factors, 1)).astype(np.float32)
 
     def __len__(self) -> int:
         return self.plain + len(self.bumps.whitening)
 
     @property
-    def plain(self) -> int:
+    def products(self) -> int:
         """Number of channels and products."""
         return len(self._gains)
 
-    def whitening_of(self, bumps: Bumps) -> np.ndarray:
-        """Matrix (D, D) that whitens the bumps and keeps the other features."""
-        whole = np.eye(self.plain + len(bumps.whitening))
-        whole[self.plain :, self.plain :] = bumps.whitening
-        return whole
+    @property
+    def plain(self) -> int:
+        """Number of channels, products and slopes."""
+        return self.products + self.sloping
 
-    def __call__(self, guide: np.ndarray, place: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """All features at guide (G, n, m), place (2, n, m), the bumps not yet whitened: (len(self), n m), float32.
+    @property
+    def sloping(self) -> int:
+        """Number of slopes."""
+        return SLOPES * len(self._steepness)
 
-        out: array for the features; None: a new array.
+    def __call__(self, guide: np.ndarray, place: np.ndarray, slopes: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """All features at some pixels, the bumps not yet whitened, written to `out`: (len(self), n m), float32.
+
+        guide: (G, n, m). place: (2, n, m). slopes: (sloping, n, m).
         """
-        if out is None:
-            out = np.empty((len(self), guide[0].size), np.float32)
-        out[: self.plain] = self.polynomial(guide)
+        out[: self.products] = self.polynomial(guide)
+        out[self.products : self.plain] = slopes.reshape(self.sloping, -1)
         self.bumps.made(self.bumps.factors(self.where(guide, place)), slice(None), out[self.plain :])
         return out
+
+    def slopes(
+        self, guide: np.ndarray, place: np.ndarray, valid: np.ndarray | None, which: slice = slice(None)
+    ) -> np.ndarray:
+        """How some channels of guide (G, n, m) change at each pixel: (4 c, n, m), float32.
+
+        First differences between columns and between rows, half of the sum of second differences, and the slope
+        outwards from the scene's middle. Cameras take bands one after the other, and focus each a little differently.
+        What is a little shifted against the guide, less sharp, or magnified is the same function of the guide and, to
+        first order, these.
+
+        place: (2, n, m), as `places` gives it. valid: (n, m), pixels whose values count; None: all. A neighbour that is
+        not valid or lies outside counts as equal to the pixel. which: of the channels, or of the principal components.
+        """
+        factors = self._factors(guide)[which] * self._steepness[which, None, None]
+        if valid is not None:
+            factors = np.where(valid, factors, np.float32(np.nan))
+        left, right, above, below = (np.zeros_like(factors) for _ in range(4))
+        columns, rows = np.diff(factors, axis=2), np.diff(factors, axis=1)
+        left[:, :, 1:], right[:, :, :-1], above[:, 1:], below[:, :-1] = -columns, columns, -rows, rows
+        for away in (left, right, above, below):
+            np.nan_to_num(away, copy=False, nan=0.0)
+        sharper = (left + right + above + below) / 2
+        across, down = (right - left) / 2, (below - above) / 2
+        return np.concatenate([across, down, sharper, 2 * (place[0] * down + place[1] * across)])
 
     def where(self, guide: np.ndarray, place: np.ndarray) -> np.ndarray:
         """z of guide (G, n, m) at place (2, n, m), as `places` gives it: (G + 2, n m), float32."""
@@ -142,16 +182,21 @@ class Functions:
         return np.concatenate([colour, place]).reshape(len(guide) + 2, -1).astype(np.float32)
 
     def polynomial(self, guide: np.ndarray, which: slice = slice(None)) -> np.ndarray:
-        """Channels and products of guide (G, n, m), or some of them: (plain, n m)."""
-        factors = guide
-        if self._principal is not None:
-            mean, basis = self._principal
-            factors = np.tensordot(basis, guide - mean, axes=1)
-        numbers = range(self.plain)[which]
+        """Channels and products of guide (G, n, m), or some of them: (products, n m)."""
+        factors = self._factors(guide)
+        numbers = range(self.products)[which]
         own, products = ([n for n in numbers if (n < len(guide)) == plain] for plain in (True, False))
         pairs = [self._pairs[number - len(guide)] for number in products]
         made = np.concatenate([guide[own], *((factors[i] * factors[j])[None] for i, j in pairs)])
         return made.reshape(len(numbers), -1) * self._gains[which]
+
+    def _factors(self, guide: np.ndarray) -> np.ndarray:
+        """What is multiplied, and whose slopes count: the channels of guide (G, n, m), or principal components."""
+        if self._principal is None:
+            return guide
+        mean, basis = self._principal
+        components: np.ndarray = np.tensordot(basis, guide - mean, axes=1)
+        return components
 
     def _root(self, guide: np.ndarray) -> np.ndarray:
         return np.sqrt(np.maximum(guide / self._peak, 0) + np.float32(_DARK))
@@ -163,9 +208,9 @@ def bump_count(waves: int, lr_px: int) -> int:
 
 
 def feature_count(guide_channels: int, waves: int, lr_px: int) -> int:
-    """Number of features: channels, products and bumps. waves, lr_px: as for `bump_count`."""
+    """Number of features: channels, products, slopes and bumps. waves, lr_px: as for `bump_count`."""
     multiplied = min(guide_channels, MOST_MULTIPLIED)
-    return guide_channels + multiplied * (multiplied + 1) // 2 + bump_count(waves, lr_px)
+    return guide_channels + multiplied * (multiplied + 1) // 2 + SLOPES * multiplied + bump_count(waves, lr_px)
 
 
 def chunks(count: int, pixels: int) -> list[slice]:
@@ -174,9 +219,18 @@ def chunks(count: int, pixels: int) -> list[slice]:
     return [slice(first, min(first + step, count)) for first in range(0, count, step)]
 
 
-def places(rows: tuple[int, int], columns: tuple[int, int], longer: int) -> np.ndarray:
-    """Row and column of pixels [start, stop), in units of the image's longer side: (2, n, m), float32."""
-    return (np.mgrid[slice(*rows), slice(*columns)] / np.float32(longer)).astype(np.float32)
+def places(rows: tuple[int, int], columns: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Row and column of pixels [start, stop), as `place_of` gives them: (2, n, m), float32. size: of the image."""
+    return place_of(np.mgrid[slice(*rows), slice(*columns)], size)
+
+
+def place_of(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Rows and columns (2, ...), from the image's middle in units of its longer side: float32.
+
+    size: rows and columns of the image.
+    """
+    middle = (np.array(size, np.float64) - 1).reshape(2, *[1] * (pixels.ndim - 1)) / 2
+    return ((pixels - middle) / max(size)).astype(np.float32)
 
 
 class GuideFeatures:
@@ -202,7 +256,8 @@ class GuideFeatures:
     ) -> None:
         self._guide = guide.astype(np.float32)
         self._height, self._width = guide.shape[1:]
-        self._place = places((0, self._height), (0, self._width), max(guide.shape[1:])) if place is None else place
+        size = self._height, self._width
+        self._place = places((0, size[0]), (0, size[1]), size) if place is None else place
         self.functions = Functions(self._guide)
         if candidates is None:
             pixels = np.arange(guide[0].size) if mask is None else np.flatnonzero(mask)
@@ -218,7 +273,7 @@ class GuideFeatures:
 
     @property
     def simpler(self) -> tuple[int, int]:
-        """Numbers of leading features that may be enough alone: the channels; the channels and their products."""
+        """Numbers of leading features that may be enough alone: the channels; these, their products and slopes."""
         return len(self._guide), self.functions.plain
 
     def choose(self, sampler: Sampler, pixels: np.ndarray, surprise: Callable[[np.ndarray, np.ndarray], float]) -> None:
@@ -232,36 +287,34 @@ class GuideFeatures:
         """
         whole = self._where().reshape(-1, self._height, self._width)
         place = sampler(whole).reshape(len(whole), -1)[:, pixels].astype(np.float32)
+        # slopes say nothing of the kernel
         plain = _seen_polynomial(self.functions, self._guide, sampler)[:, pixels]
         least = np.inf
         for bumps in (Bumps(self._centres, kernel) for kernel in KERNELS):
-            found = surprise(np.concatenate([plain, bumps(place)]), self.functions.whitening_of(bumps))
+            found = surprise(np.concatenate([plain, bumps(place)]), bumps.whitening_beside(len(plain)))
             if found < least:
                 least, self.functions.bumps = found, bumps
 
-    def rows(self, part: slice) -> np.ndarray:
-        """All features at the HR rows `part`, the bumps not yet whitened: (len(self), pixels), float32."""
-        return self.functions(self._guide[:, part], self._place[:, part])
-
-    def seen_by(self, sampler: Sampler) -> np.ndarray:
-        """All features as the sensor sees them, whitened: (len(self), h w), float64."""
-        return self.whitening @ seen_features(self.functions, self._guide, self._place, sampler)
-
     @property
     def whitening(self) -> np.ndarray:
-        """Matrix from the features of `rows` to those of `seen_by`: (len(self), len(self))."""
-        return self.functions.whitening_of(self.functions.bumps)
+        """Matrix (D, D) from the functions to these with whitened bumps."""
+        return self.functions.bumps.whitening_beside(self.functions.plain)
 
     def _where(self) -> np.ndarray:
         return self.functions.where(self._guide, self._place)
 
 
-def seen_features(functions: Functions, guide: np.ndarray, place: np.ndarray, sampler: Sampler) -> np.ndarray:
+def seen_features(
+    functions: Functions, guide: np.ndarray, place: np.ndarray, sampler: Sampler, valid: np.ndarray | None = None
+) -> np.ndarray:
     """All features of guide (G, H, W) at place (2, H, W) as the sensor sees them: (D, h w), float64.
 
-    The bumps are not yet whitened.
+    The bumps are not yet whitened. valid: (H, W), as for `Functions.slopes`.
     """
-    bumps, plain = functions.bumps, _seen_polynomial(functions, guide, sampler)
+    bumps = functions.bumps
+    plain = np.concatenate(
+        [_seen_polynomial(functions, guide, sampler), _seen_slopes(functions, guide, place, valid, sampler)]
+    )
     factors = bumps.factors(functions.where(guide, place)).reshape(-1, *guide.shape[1:])
     down, across = _pieces(sampler.rows, _SEEN_ROWS), _pieces(sampler.columns, _SEEN_COLUMNS)
     height, width = sampler.rows.shape[0], sampler.columns.shape[0]
@@ -298,9 +351,18 @@ def _pieces(matrix: Any, step: int) -> list[tuple[slice, slice, np.ndarray]]:
 
 def _seen_polynomial(functions: Functions, guide: np.ndarray, sampler: Sampler) -> np.ndarray:
     shape = -1, *guide.shape[1:]
-    parts = chunks(functions.plain, guide[0].size)
+    parts = chunks(functions.products, guide[0].size)
     seen = [sampler(functions.polynomial(guide, part).reshape(shape)) for part in parts]
     return np.concatenate([low.reshape(len(low), -1) for low in seen])
+
+
+def _seen_slopes(
+    functions: Functions, guide: np.ndarray, place: np.ndarray, valid: np.ndarray | None, sampler: Sampler
+) -> np.ndarray:
+    shown = range(functions.sloping // SLOPES)
+    seen = [sampler(functions.slopes(guide, place, valid, slice(number, number + 1))) for number in shown]
+    # of each slope every channel, as in `Functions.slopes`
+    return np.stack(seen, axis=1).reshape(SLOPES * len(shown), -1)
 
 
 def _principal(guide: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
