@@ -244,7 +244,7 @@ def _found(lr: np.ndarray, guide: np.ndarray, changed: np.ndarray, scale: int) -
     from hsisr.degrade.change import find_change
     from hsisr.degrade.view import view_of
 
-    found = find_change(view_of(lr, guide, scale)).changed
+    found = find_change(view_of(lr, guide, scale, fine=True)).changed
     wide = found.repeat(scale, axis=0).repeat(scale, axis=1)
     return f"{found.mean():.1%}, {wide[changed].mean():.1%} of it"
 

@@ -21,14 +21,14 @@ from hsisr.degrade.view import View
 
 #: Change may reach this many cells beyond the cells found; cells this far inside them have changed for certain.
 _AROUND, _INSIDE = 2, 3
-#: Cost of a sample's length of outline, and of a changed sample. So a sample without evidence counts as unchanged.
-_OUTLINE, _CHANGED = 0.03, 0.001
+#: Cost of an outline of a cell's length, and of a changed cell. So a sample without evidence counts as unchanged.
+_OUTLINE, _CHANGED = 0.12, 0.032
 #: Difference between neighbours, in standard deviations of the guide, at which the outline costs half.
-_EDGE = 0.3
+_EDGE = 1.0
 #: Step of the variables of the outline. The steps of the samples follow from it and from the misfit.
-_DUAL_STEP = 0.03
-#: Steps of the method. More steps make no visible difference.
-_STEPS = 120
+_DUAL_STEP = 0.5
+#: Steps of the method for each sample along a cell's side. More steps change little.
+_STEPS = 15
 #: Cells up to this distance from a region have footprints that reach into it.
 _REACH = 3
 
@@ -42,10 +42,10 @@ def outlined(view: View, found: np.ndarray, made: np.ndarray, off: np.ndarray, s
     from scipy.ndimage import binary_dilation, binary_erosion, find_objects, label
 
     samples = view.samples
-    inside = binary_erosion(found, iterations=_INSIDE, border_value=1)
+    inside = binary_erosion(found, iterations=_INSIDE)
     around = binary_dilation(found, iterations=_AROUND)
     numbers, _ = label(around)
-    part = np.zeros(view.sharp.shape[1:])
+    part = np.zeros(view.sharp.shape[1:], np.float32)
     for number, place in enumerate(find_objects(numbers), 1):
         box = tuple(
             slice(max(0, axis.start - _REACH), min(size, axis.stop + _REACH))
@@ -54,18 +54,20 @@ def outlined(view: View, found: np.ndarray, made: np.ndarray, off: np.ndarray, s
         fine = tuple(slice(axis.start * samples, axis.stop * samples) for axis in box)
         own = numbers[box] == number
         sharp, like, left = (
-            values / spread[:, None, None]
+            (values / spread[:, None, None]).astype(np.float32)
             for values in (view.sharp[:, *fine], interpolate(made[:, *box], samples), off[:, *box])
         )
-        axes = [_footprint(length, view) for length in own.shape]
+        axes = [view.footprints(length).astype(np.float32) for length in own.shape]
         seen = own & view.valid[box]
         free, fixed = (_fine(cells, samples) for cells in (own, inside[box] & own))
-        part[fine] += _explained(sharp - like, np.where(seen, left, 0), seen, free, fixed, axes, _costs(sharp))
+        # all costs are multiplied by samples^2, so that a sample's cost does not depend on the number of samples
+        shown, left = samples * (sharp - like), samples * np.where(seen, left, 0)
+        part[fine] += _explained(shown, left, seen, free, fixed, axes, samples * _costs(sharp), samples * _STEPS)
     return part
 
 
 def _costs(sharp: np.ndarray) -> np.ndarray:
-    """(n, m): what a length of outline costs at each sample of a guide (G, n, m), in its standard deviations."""
+    """(n, m): what a cell's length of outline costs at each sample of a guide (G, n, m), in its standard deviations."""
     steps = np.mean([np.square(_differences(channel)).sum(axis=0) for channel in sharp], axis=0)
     costs: np.ndarray = _OUTLINE / (1 + np.sqrt(steps) / _EDGE)
     return costs
@@ -79,13 +81,14 @@ def _explained(
     fixed: np.ndarray,
     axes: list[Any],
     costs: np.ndarray,
+    steps: int,
 ) -> np.ndarray:
     """The changed part of each sample: part * `shown` (G, n o, m o), brought to the cells, gives `left` (G, n, m).
 
     seen: (n, m), the cells that count.
 
-    free: samples that may have changed. fixed: samples that have changed. axes: `_footprint` of rows and of columns.
-    costs: (n o, m o), of the outline at each sample.
+    free: samples that may have changed. fixed: samples that have changed. axes: `View.footprints` along rows, columns.
+    costs: (n o, m o), of the outline at each sample. steps: of the method.
     """
     rows, columns = axes
 
@@ -99,25 +102,15 @@ def _explained(
     wanted = gathered(left, shown)
     # The method needs these sums of rows of the misfit's matrix, and 8, which bounds the matrix of the differences.
     step = 1 / (misfit(np.ones(free.shape), np.abs(shown)) / 2 + 8 * _DUAL_STEP)
-    part = fixed.astype(float)
-    edges = np.zeros((2, *part.shape))
-    for _ in range(_STEPS):
+    part = fixed.astype(np.float32)
+    edges = np.zeros((2, *part.shape), np.float32)
+    for _ in range(steps):
         slope = misfit(part, shown) - wanted - _divergence(edges) + _CHANGED
         new = np.where(fixed, 1.0, np.clip(part - step * slope, 0, 1) * free)
         edges += _DUAL_STEP * _differences(2 * new - part)
         edges /= np.maximum(1, np.hypot(*edges) / costs)
         part = new
     return part
-
-
-def _footprint(count: int, view: View) -> Any:
-    """Usual footprints of LR pixels along an axis of `count` cells, over their samples: sparse (count, count o)."""
-    from scipy import sparse
-
-    places, centres = np.arange(count * view.samples), np.arange(count) * view.samples + (view.samples - 1) / 2
-    distance = (places - centres[:, None]) / view.blur_samples
-    weights = np.where(np.abs(distance) < 4, np.exp(-0.5 * distance**2), 0)
-    return sparse.csr_matrix(weights / weights.sum(axis=1, keepdims=True))
 
 
 def _fine(cells: np.ndarray, samples: int) -> np.ndarray:
@@ -128,7 +121,7 @@ def _fine(cells: np.ndarray, samples: int) -> np.ndarray:
 
 def _differences(image: np.ndarray) -> np.ndarray:
     """(2, n, m): to the next row, and to the next column."""
-    found = np.zeros((2, *image.shape))
+    found = np.zeros((2, *image.shape), image.dtype)
     found[0, :-1], found[1, :, :-1] = np.diff(image, axis=0), np.diff(image, axis=1)
     return found
 

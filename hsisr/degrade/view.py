@@ -1,13 +1,16 @@
 """Views of the same ground: LR image and guide, both brought to cells of an LR pixel's size, to compare them there."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from hsisr.degrade.estimation import related_channels
 from hsisr.degrade.psf import FWHM_PER_SIGMA
+from hsisr.degrade.sampling import correlation_axis
 from hsisr.degrade.simulate import check_cube
 from hsisr.errors import HsisrError
 from hsisr.missing import nearest_present
@@ -20,9 +23,12 @@ _CHANNELS = 4
 MOST_CELLS = 768
 #: Samples of the guide along a side of a cell. A footprint blurs finer detail away.
 _SAMPLES = 3
+#: A fine view has as many samples as fit into this number along a side.
+_MOST_SAMPLES = 3072
 #: Standard deviation of an unknown footprint, in LR pixels: its full width at half maximum is one LR pixel.
 _USUAL_SIGMA = 1 / FWHM_PER_SIGMA
-
+#: Standard deviations of a footprint beyond its cell that are counted.
+_REACH_SIGMAS = 4
 
 #: Rows of an image with their valid pixels: values (C, n, m), valid (n, m).
 Strip = tuple[np.ndarray, np.ndarray]
@@ -92,8 +98,19 @@ class View:
         return np.stack([gaussian_filter(channel, self.blur_samples, mode="nearest") for channel in channels])
 
     def at_cells(self, channels: np.ndarray) -> np.ndarray:
-        """Channels of the guide (G, h o, w o) as an LR image has them, blurred and read at the cells' centres."""
-        return read_at(self.blurred(channels), self.places(np.zeros((2, *self.shape))))
+        """Channels of the guide (G, h o, w o) as an LR image has them: (G, h, w)."""
+        rows, columns = (self.footprints(count) for count in self.shape)
+        return np.stack([rows @ channel.astype(np.float64) @ columns.T for channel in channels])
+
+    def footprints(self, count: int) -> Any:
+        """Usual footprints of LR pixels along an axis of `count` cells, over their samples: sparse (count, count o).
+
+        Borders are mirrored, as by `Footprint.sampler`.
+        """
+        reach = math.ceil(_REACH_SIGMAS * self.blur_samples)
+        distance = np.arange(-reach, self.samples + reach) - (self.samples - 1) / 2
+        taps = np.exp(-0.5 * (distance / self.blur_samples) ** 2)
+        return correlation_axis(count * self.samples, self.samples, -reach, taps / taps.sum())
 
     def places(self, displacement: np.ndarray) -> np.ndarray:
         """Places (2, h, w) in `sharp` of the cells' centres, moved by `displacement` (2, h, w), in cells."""
@@ -102,17 +119,17 @@ class View:
         return places
 
 
-def view_of(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> View:
+def view_of(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None, fine: bool = False) -> View:
     """The view of an LR image (B, h, w) and a guide (G, h s, w s) in memory; mask: (h s, w s), True where valid.
 
-    Raises HsisrError for images that do not fit, or without a valid pixel.
+    fine: as for `view_beside`. Raises HsisrError for images that do not fit, or without a valid pixel.
     """
     lr, guide = check_cube(lr, 1), check_cube(guide, 1)
     if guide.shape[1:] != (lr.shape[1] * scale, lr.shape[2] * scale):
         raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")
     valid = np.ones(guide.shape[1:], bool) if mask is None else np.asarray(mask, bool)
     low = low_view(lambda: iter([(lr, np.ones(lr.shape[1:], bool))]), lr.shape[1:])
-    return view_beside(low, lambda: iter([(guide, valid)]), scale)
+    return view_beside(low, lambda: iter([(guide, valid)]), scale, fine)
 
 
 def low_view(strips: Strips, shape: tuple[int, int]) -> LowView:
@@ -132,13 +149,16 @@ def low_view(strips: Strips, shape: tuple[int, int]) -> LowView:
     return LowView(np.concatenate(values, axis=1), np.concatenate(inside), components, mean, cell)
 
 
-def view_beside(low: LowView, guide_strips: Strips, scale: int) -> View:
+def view_beside(low: LowView, guide_strips: Strips, scale: int, fine: bool = False) -> View:
     """The view of an LR image and a guide. The guide's strips are read once.
 
-    guide_strips: values (G, n s, w s), valid (n s, w s). Raises HsisrError for a pair without a valid pixel.
+    guide_strips: values (G, n s, w s), valid (n s, w s). fine: whether to take more samples, one for each guide pixel
+    if memory allows, to find lines in the guide. Raises HsisrError for a pair without a valid pixel.
     """
     side = low.cell * scale
-    samples = next(n for n in range(min(_SAMPLES, side), side + 1) if side % n == 0)
+    counts = [n for n in range(min(_SAMPLES, side), side + 1) if side % n == 0]
+    fitting = [n for n in counts if n * max(low.valid.shape) <= _MOST_SAMPLES]
+    samples = max(fitting, default=counts[0]) if fine else counts[0]
     sharp, inside = [], []
     for guide, seen in guide_strips():
         rows, columns = (size // side * side for size in seen.shape)

@@ -165,7 +165,7 @@ def measure_displacement(lr: Source, guide: Guide, scale: int, model: str) -> Di
 def find_change(lr: Source, guide: Guide, scale: int) -> Change:
     """Where the guide shows other ground than the LR image; nowhere, if they share no valid pixel."""
     try:
-        return change.find_change(_view(_low_view(lr, guide, scale), lr, guide, scale))
+        return change.find_change(_view(_low_view(lr, guide, scale), lr, guide, scale, fine=True))
     except HsisrError:
         none = np.zeros(_size(lr), np.float32)
         return Change(none, np.zeros((guide.channels, lr.shape[0])), np.zeros(guide.channels), 1)
@@ -181,11 +181,11 @@ def _low_view(lr: Source, guide: Guide, scale: int) -> LowView:
     return low_view(lambda: (lr.window(rows, columns) for rows in _strips(lr, guide, scale)), _size(lr))
 
 
-def _view(low: LowView, lr: Source, guide: Guide, scale: int) -> View:
-    """The view of both images. The guide is read by strips."""
+def _view(low: LowView, lr: Source, guide: Guide, scale: int, fine: bool = False) -> View:
+    """The view of both images. The guide is read by strips. fine: as for `view_beside`."""
     columns = (0, lr.shape[2])
     spans = [hr_spans(rows, columns, scale) for rows in _strips(lr, guide, scale)]
-    return view_beside(low, lambda: (guide.window(*place) for place in spans), scale)
+    return view_beside(low, lambda: (guide.window(*place) for place in spans), scale, fine)
 
 
 def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:

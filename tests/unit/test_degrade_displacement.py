@@ -100,6 +100,43 @@ def test_change_ends_within_a_third_of_an_lr_pixel(pair):
     assert wrong.sum() / (4 * 59) < SCALE / 3  # HR pixels for each of the outline
 
 
+def test_change_ends_where_the_guide_shows_it(pair):
+    _, guide = pair
+    lr = degrade.degrade(textured_cube(SIDE), "wald", 8, noise=0)
+    truth = np.zeros((SIDE, SIDE), bool)
+    truth[43:102, 79:138] = True
+    other = np.where(truth, textured_cube(SIDE, seed=3)[:3], guide)
+    found = find_change(view_of(lr, other, 8, fine=True))
+    assert found.degree.shape == truth.shape
+    assert ((found.degree >= 0.5) != truth).sum() / (4 * 59) < 0.3  # HR pixels for each of the outline
+
+
+def test_a_strip_between_change_and_border_has_not_changed(pair):
+    lr, guide = pair
+    truth = np.zeros((SIDE, SIDE), bool)
+    truth[8:100, 60:160] = True
+    found = find_change(view_of(lr, np.where(truth, 3 * guide, guide), SCALE, fine=True))
+    assert found.degree[truth].mean() > 0.95 and found.degree[:8].max() < 0.5
+
+
+def test_bright_ground_does_not_count_as_changed_in_place_of_what_has():
+    cube = 0.05 * (textured_cube(SIDE) + textured_cube(SIDE, seed=1))
+    cube[:, :110, 50:140] *= np.array([12, 6.4, 7.2, 8.8], np.float32)[:, None, None]
+    lr = degrade.degrade(cube, "wald", SCALE, noise=0)
+    truth = np.zeros((SIDE, SIDE), bool)
+    truth[12:98, 84:170] = True
+    dark = 0.05 * textured_cube(SIDE, seed=3)[:3]
+    found = find_change(view_of(lr, np.where(truth, dark, cube[:3]), SCALE)).degree >= 0.5
+    assert found[truth].mean() > 0.95 and found[~truth].mean() < 0.01
+
+
+def test_the_guide_at_cells_is_what_the_usual_footprint_sees_to_the_border(pair):
+    lr, guide = pair
+    view = view_of(lr, guide, SCALE, fine=True)
+    sampler = degrade.gaussian_footprint(SCALE).sampler(SCALE, guide.shape[1:])
+    np.testing.assert_allclose(view.at_cells(view.sharp), sampler(guide), atol=1e-4)
+
+
 def test_the_response_of_what_did_not_change_makes_the_guide(pair):
     lr, guide = pair
     other = guide.copy()
