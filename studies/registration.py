@@ -11,9 +11,11 @@ warped guide has (it is cut at its border, as any image is), and the field's err
 makes of an LR image of that warped truth, on which the guide lies well. Warped values outside [0, 1] are cut off.
 Beside it, phase correlation of scikit-image in windows, on the LR image's bands through the response and the guide at
 LR resolution, interpolated by a thin-plate spline; and the length of the field that is measured on the guide as it lay.
-change: a fifth of a guide shows another scene, or is exposed otherwise. enmap: as field, on EnMAP with a guide of four
-Sentinel-2 bands simulated from it, at scale 2; the second row scores pixels whose bands have a root mean square of 0.02
-or more, which leaves water out.
+change: a fifth of a guide shows another scene, or is exposed otherwise. enmap: as field, on EnMAP at half its
+resolution with a guide of four Sentinel-2 bands simulated from it, at scale 2; the second row scores pixels whose bands
+have a root mean square of 0.02 or more, which leaves water out. The scene and its warped form are both samples of the
+blurred full image. An interpolation between the scene's own pixels would ring around bright shores, more strongly than
+dark water reflects.
 """
 
 import argparse
@@ -41,6 +43,9 @@ LR_PIXELS, DEGREES = 2.0, 0.5
 BORDER_PX = 8
 #: Root mean square of a pixel's bands from which on it counts as land; part of a place's pixels that make it valid.
 LEAST_LIGHT, WHOLE = 0.02, 0.999
+#: Pixels of EnMAP for a pixel of its scene, and the standard deviation of the blur before, in its pixels: after it, an
+#: interpolation hardly rings.
+ENMAP_STEP, ENMAP_BLUR = 2, 1.0
 #: HR pixels by which an image is mirrored before Fourier interpolation.
 PAD_PX = 32
 #: Side of the windows of phase correlation in LR pixels, their step, and parts of an LR pixel that it tells apart.
@@ -63,7 +68,8 @@ def _field(options: argparse.Namespace) -> None:
     for scene in cave.read(options.data, options.scenes):
         pair = degrade.pair(scene, "wald", options.scale)
         valid = np.ones(pair.hr.shape[1:], bool)
-        _print_rows({scene.name: 0.0}, pair.lr, pair.hr, pair.metadata["response_matrix"], valid, options.scale)
+        response = pair.metadata["response_matrix"]
+        _print_rows({scene.name: 0.0}, pair.lr, pair.hr, pair.hr, response, valid, options.scale)
 
 
 def _enmap(options: argparse.Namespace) -> None:
@@ -73,13 +79,15 @@ def _enmap(options: argparse.Namespace) -> None:
     own_scene.enmap(options.data, folder)
     scene = hsisr.read_scene(folder / "mosaic.tif")
     good = ~scene.bad_bands
-    rows, columns = (size // 2 * 2 for size in scene.shape[1:])
-    cube = fill_invalid(scene.cube, scene.mask)[:, :rows, :columns]
+    rows, columns = (size // (2 * ENMAP_STEP) * 2 * ENMAP_STEP for size in scene.shape[1:])
+    cube = fill_invalid(scene.cube, scene.mask)[good, :rows, :columns]
+    blurred = gaussian_filter(cube, (0, ENMAP_BLUR, ENMAP_BLUR))
+    hr, valid = (image[..., ::ENMAP_STEP, ::ENMAP_STEP] for image in (blurred, scene.mask[:rows, :columns]))
     response = degrade.scene_response(scene, "sentinel2")[:, good]
-    low = degrade.degrade(cube, "wald", 2, noise=0)
+    low = degrade.degrade(hr, "wald", 2, noise=0)
     _print_head()
     rows_of = {"enmap x2": 0.0, "enmap x2, land": LEAST_LIGHT}
-    _print_rows(rows_of, low[good], cube[good], response, scene.mask[:rows, :columns], 2, "plain")
+    _print_rows(rows_of, low, hr, blurred, response, valid, 2)
 
 
 def _print_head() -> None:
@@ -92,16 +100,20 @@ def _print_rows(
     names: dict[str, float],
     lr: np.ndarray,
     hr: np.ndarray,
+    fine: np.ndarray,
     response: np.ndarray,
     valid: np.ndarray,
     scale: int,
-    convention: str = "mulsr",
 ) -> None:
-    """One row for each name: of the pixels whose bands have a root mean square of that value or more."""
+    """One row for each name: of the pixels whose bands have a root mean square of that value or more.
+
+    Scores are those of the convention `mulsr`, without SSIM, which needs whole windows of such pixels.
+    fine: the image of which hr is every n-th pixel along each axis; its warped form is made of it.
+    """
     shape = hr.shape[1:]
     grid = np.stack(np.mgrid[: shape[0], : shape[1]]).astype(float)
     moved = smooth_field(shape, scale, seed=sum(map(ord, next(iter(names)))))
-    truth = np.clip(moved_guide(hr, grid + moved), 0, 1)
+    truth = np.clip(moved_guide(fine, fine.shape[1] // shape[0] * (grid + moved)), 0, 1)
     guide, warped = (degrade.apply_response(response, cube).astype(np.float32) for cube in (hr, truth))
     back = inverse(moved)
     limits = np.array(shape)[:, None, None]
@@ -132,8 +144,9 @@ def _print_rows(
         cells = []
         for reference, image, place in made:
             light = np.sqrt((reference**2).mean(axis=0)) >= least
-            scores = metrics.score(reference, image, scale, convention, mask=place & light)
-            cells.append(f"{scores['psnr']:.2f} / {scores['sam']:.2f}")
+            pair, scored = (reference, np.clip(image, 0, 1)), place & light
+            sam = metrics.sam(*pair, epsilon=metrics.CONVENTIONS["mulsr"].sam_epsilon, mask=scored)
+            cells.append(f"{metrics.psnr(*pair, mask=scored):.2f} / {sam:.2f}")
         shown = seen & (np.sqrt((hr**2).mean(axis=0)) >= least)
         errors = [np.sqrt(((field - back) ** 2).sum(axis=0)[shown].mean()) for field in (at, phase)]
         cells.append(f"{errors[0]:.3f} (says {found.error_px:.3f})")
