@@ -28,12 +28,8 @@ def _flat(field: Field, block: int, rows: slice) -> np.float32:
 #: Row -> replacements of the part that is left out.
 WITHOUT = {
     "as it is": {},
-    "channels and products, no bumps": {
-        "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 1)
-    },
-    "128 bumps in place of 512": {
-        "hsisr.models.prior.GuideFeatures": lambda guide, waves, mask, place: _features(guide, 128)
-    },
+    "channels, products and slopes, no bumps": {"hsisr.models.prior.bump_count": lambda waves, lr_px: 1},
+    "128 bumps in place of 512": {"hsisr.models.prior.bump_count": lambda waves, lr_px: 128},
     "no slopes": {"hsisr.models.prior.features._SLOPE_PX": 0.0},
     "one kernel for all scenes": {"hsisr.models.prior.features.KERNELS": KERNELS[:1]},
     "weights of any size": {"hsisr.models.prior._LEAST_RATIO": 0.0},
@@ -64,12 +60,6 @@ def main() -> None:
     _row("PSF taken for granted", [[_score(pair, centred) for pair in group] for group in pairs.values()])
     told = [[_score(pair, sensor_of(pair.metadata)) for pair in group] for group in pairs.values()]
     _row("PSF, response and noise known", told)
-
-
-def _features(guide: np.ndarray, waves: int):
-    from hsisr.models.prior.features import GuideFeatures
-
-    return GuideFeatures(guide, waves)
 
 
 def _score(pair: Pair, sensor: Sensor | None) -> tuple[float, float]:
