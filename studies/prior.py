@@ -28,7 +28,7 @@ def _flat(field: Field, block: int, rows: slice) -> np.float32:
 #: Row -> replacements of the part that is left out.
 WITHOUT = {
     "as it is": {},
-    "channels, products and slopes, no bumps": {"hsisr.models.prior.bump_count": lambda waves, lr_px: 1},
+    "no bumps": {"hsisr.models.prior.bump_count": lambda waves, lr_px: 1},
     "128 bumps in place of 512": {"hsisr.models.prior.bump_count": lambda waves, lr_px: 128},
     "no slopes": {"hsisr.models.prior.features._SLOPE_PX": 0.0},
     "one kernel for all scenes": {"hsisr.models.prior.features.KERNELS": KERNELS[:1]},

@@ -273,8 +273,8 @@ class GuideFeatures:
 
     @property
     def simpler(self) -> tuple[int, int]:
-        """Numbers of leading features that may be enough alone: the channels; these, their products and slopes."""
-        return len(self._guide), self.functions.plain
+        """Numbers of leading features that may be enough alone: the channels; the channels and their products."""
+        return len(self._guide), self.functions.products
 
     def choose(self, sampler: Sampler, pixels: np.ndarray, surprise: Callable[[np.ndarray, np.ndarray], float]) -> None:
         """Take the kernel with the least surprise.
