@@ -255,7 +255,7 @@ def test_how_far_learning_has_come_is_told(tmp_path, monkeypatch, request, large
 
 def test_effort_counts_features_windows_and_passes():
     small, large = (effort.Costs((side, side), BANDS, 3, 8) for side in (64, 256))
-    assert small.features == 3 + 6 + 512 and large.features > 1.4 * small.features
+    assert small.features == 3 + 6 + 3 * 4 + 512 and large.features > 1.4 * small.features
     assert large.passes(3) == pytest.approx(3 * large.passes(1))
     assert small.passes(3) < 2 * small.passes(1)  # a single window keeps its features
     assert large.effort.making > 16 * 1.3 * small.effort.making
@@ -321,7 +321,7 @@ def test_what_was_learnt_takes_no_memory_while_files_are_written(tmp_path, monke
 def test_a_tile_that_takes_more_than_the_memory_is_said(tmp_path, capsys):
     lr, guide, _ = write_pair(tmp_path)
     super_resolve_file(lr, guide, "prior", tmp_path / "sr.npy", replace(CPU, memory=2**14))
-    assert "memory 16 kB: the smallest tile, 16 LR pixels with a halo of 0, takes about" in capsys.readouterr().err
+    assert "memory 16 kB: the smallest tile, 16 LR pixels with a halo of 1, takes about" in capsys.readouterr().err
 
 
 def test_solo_has_one_result_for_a_scene(tmp_path, small_blocks):

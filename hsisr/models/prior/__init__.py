@@ -51,6 +51,9 @@ _LEAST_COMPONENTS, MOST_COMPONENTS = 12, 32
 _REFITS, _WHITE = 2, 3.0
 #: Least ratio of noise variance to weight variance in a regression on all features.
 _LEAST_RATIO = 4e-3
+#: Share of the strongest component's variance, beyond noise, up to which the guide explains it. Beyond, guide and LR
+#: image differ in more than focus, and slopes would imitate this.
+_UNEXPLAINED = 1e-4
 #: At most this many LR pixels choose the kernel.
 _CHOOSING_LR_PX = 4096
 #: HR pixels for which features are made at a time, and, about, for which slopes are.
@@ -271,7 +274,10 @@ def _learnt(
     candidates = None if whole else seen_windows.draw(CANDIDATES_PX)
     bumps = bump_count(waves, images.size[0] * images.size[1])
     features = GuideFeatures(part.guide, bumps, mask=part.mask, place=part.place, candidates=candidates)
-    left = _choose_kernel(features, part.sampler, part.lr.reshape(len(part.lr), -1), np.flatnonzero(part.valid))
+    bands = part.lr.reshape(len(part.lr), -1)
+    left, strongest = _choose_kernel(features, part.sampler, bands, np.flatnonzero(part.valid))
+    if left[0] - known.noise_sigma**2 > _UNEXPLAINED * strongest:
+        features.functions.without_slopes()
     # what is left beyond the noise is taken for smooth, as long as its correlation is not measured
     beyond = np.log(np.maximum(left, np.finfo(float).tiny)).mean() - 2 * np.log(max(known.noise_sigma, 1e-12))
     course.expects(1 + _is_clipped(part, known.noise_sigma) + (_REFITS if beyond > np.log1p(1 / _WHITE) else 0))
@@ -366,10 +372,12 @@ def _everywhere(found: Estimate, images: Images, course: Course) -> Estimate:
     return replace(found, residuals=residuals, positive=least >= 0)
 
 
-def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def _choose_kernel(
+    features: GuideFeatures, sampler: Sampler, bands: np.ndarray, valid: np.ndarray
+) -> tuple[np.ndarray, float]:
     """Let the evidence of the bands (B, h w), at some of the LR pixels `valid` (indices), choose the kernel.
 
-    Returns the variance (K,) that it leaves of each component.
+    Returns the variance (K,) that it leaves of each component, and the whole variance of the first and strongest.
     """
     pixels = np.random.default_rng(0).permutation(valid)[:_CHOOSING_LR_PX]
     bands = bands[:, pixels]
@@ -386,7 +394,7 @@ def _choose_kernel(features: GuideFeatures, sampler: Sampler, bands: np.ndarray,
         return total
 
     features.choose(sampler, pixels, surprise)
-    return tried[min(tried)]
+    return tried[min(tried)], float(targets[0].var())
 
 
 class _Windows:
@@ -552,8 +560,8 @@ def _strips(
         valid = None if mask is None else mask[around]
         slopes = functions.slopes(guide[:, around], place[:, around], valid)
         slopes = slopes[:, top - around.start : bottom - around.start]
-        images = [part.reshape(len(part), -1) for part in (guide[:, top:bottom], place[:, top:bottom], slopes)]
         begin, pixels = (top - rows.start) * width, (bottom - top) * width
+        images = [part.reshape(len(part), pixels) for part in (guide[:, top:bottom], place[:, top:bottom], slopes)]
         for first in range(0, pixels, _STRIP_PX):
             last = min(first + _STRIP_PX, pixels)
             for buffer, image in zip((shown, here, sloping), images, strict=True):

@@ -141,13 +141,17 @@ class Functions:
         """Number of slopes."""
         return SLOPES * len(self._steepness)
 
+    def without_slopes(self) -> None:
+        """Drop the slopes: there are none from now on."""
+        self._steepness = self._steepness[:0]
+
     def __call__(self, guide: np.ndarray, place: np.ndarray, slopes: np.ndarray, out: np.ndarray) -> np.ndarray:
         """All features at some pixels, the bumps not yet whitened, written to `out`: (len(self), n m), float32.
 
         guide: (G, n, m). place: (2, n, m). slopes: (sloping, n, m).
         """
         out[: self.products] = self.polynomial(guide)
-        out[self.products : self.plain] = slopes.reshape(self.sloping, -1)
+        out[self.products : self.plain] = slopes.reshape(self.sloping, out.shape[1])
         self.bumps.made(self.bumps.factors(self.where(guide, place)), slice(None), out[self.plain :])
         return out
 
@@ -164,7 +168,7 @@ class Functions:
         place: (2, n, m), as `places` gives it. valid: (n, m), pixels whose values count; None: all. A neighbour that is
         not valid or lies outside counts as equal to the pixel. which: of the channels, or of the principal components.
         """
-        factors = self._factors(guide)[which] * self._steepness[which, None, None]
+        factors = self._factors(guide)[: len(self._steepness)][which] * self._steepness[which, None, None]
         if valid is not None:
             factors = np.where(valid, factors, np.float32(np.nan))
         left, right, above, below = (np.zeros_like(factors) for _ in range(4))
@@ -311,10 +315,9 @@ def seen_features(
 
     The bumps are not yet whitened. valid: (H, W), as for `Functions.slopes`.
     """
-    bumps = functions.bumps
-    plain = np.concatenate(
-        [_seen_polynomial(functions, guide, sampler), _seen_slopes(functions, guide, place, valid, sampler)]
-    )
+    bumps, plain = functions.bumps, _seen_polynomial(functions, guide, sampler)
+    if functions.sloping:
+        plain = np.concatenate([plain, _seen_slopes(functions, guide, place, valid, sampler)])
     factors = bumps.factors(functions.where(guide, place)).reshape(-1, *guide.shape[1:])
     down, across = _pieces(sampler.rows, _SEEN_ROWS), _pieces(sampler.columns, _SEEN_COLUMNS)
     height, width = sampler.rows.shape[0], sampler.columns.shape[0]
