@@ -68,9 +68,14 @@ def test_it_is_told_what_is_known_of_the_sensor(pair):
     assert np.abs(found - blind).max() > 1e-3
 
 
-def test_a_file_of_another_version_is_refused_in_one_line(tmp_path, monkeypatch):
-    network = registry.build("hybrid", 4, 8, 1)
-    network.strength = network.strength[:-1]
+@pytest.mark.parametrize("learnt_on_another_prior", [True, False])
+def test_a_file_of_another_version_is_refused_in_one_line(tmp_path, monkeypatch, learnt_on_another_prior):
+    with monkeypatch.context() as another:
+        if learnt_on_another_prior:
+            another.setattr("hsisr.models.hybrid.EDITION", 1)
+        network = registry.build("hybrid", 4, 8, 1)
+    if not learnt_on_another_prior:
+        network.strength = network.strength[:-1]
     said = {"base": "hybrid", "options": {}, "scale": 4, "bands": 8, "guide_channels": 1, "wavelengths_nm": None}
     save_model(tmp_path / "model.safetensors", network, said)
     with pytest.raises(HsisrError, match="do not fit hybrid as this version of hsisr builds it; train it again$"):
