@@ -14,7 +14,7 @@ from hsisr.errors import HsisrError
 from hsisr.models import registry
 from hsisr.models.classical.bicubic import bicubic
 from hsisr.models.classical.gsa import gsa
-from hsisr.models.prior import estimate, prior, solve
+from hsisr.models.prior import _strips, estimate, prior, solve
 from hsisr.models.prior.agreement import Moments, guide_gain, move
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
 from hsisr.models.prior.features import KERNELS, SLOPES, Bumps, GuideFeatures, Kernel, places, seen_features
@@ -155,11 +155,14 @@ def all_places(guide: np.ndarray) -> np.ndarray:
     return places((0, height), (0, width), (height, width))
 
 
-def made(features: GuideFeatures, guide: np.ndarray) -> np.ndarray:
-    """All features at all pixels, not yet whitened."""
+def made(features: GuideFeatures, guide: np.ndarray, rows: slice = slice(None)) -> np.ndarray:
+    """All features at all pixels or at some rows, not yet whitened, in the strips in which the prior makes them."""
     guide = guide.astype(np.float32)
-    functions, place = features.functions, all_places(guide)
-    return functions(guide, place, functions.slopes(guide, place, None), np.empty((len(features), guide[0].size), "f4"))
+    rows = slice(*rows.indices(guide.shape[1]))
+    found = np.empty((len(features), (rows.stop - rows.start) * guide.shape[2]), np.float32)
+    for part, values in _strips(features.functions, guide, all_places(guide), None, rows):
+        found[:, part] = values[:, : part.stop - part.start]
+    return found
 
 
 def seen(features: GuideFeatures, guide: np.ndarray, sampler: Sampler) -> np.ndarray:
@@ -168,7 +171,7 @@ def seen(features: GuideFeatures, guide: np.ndarray, sampler: Sampler) -> np.nda
 
 
 def test_features_are_seen_as_they_are_made():
-    """A fit of what the sensor sees of the features holds for the features."""
+    """A fit of what the sensor sees of the features holds for the features; strips fit together."""
     rng = np.random.default_rng(0)
     guide = rng.random((2, 24, 20))
     features = GuideFeatures(guide, waves=40)
@@ -186,6 +189,8 @@ def test_features_are_seen_as_they_are_made():
         fit.variance(whitened.reshape(len(features), -1)),
         rtol=1e-4,
     )
+    cut = made(features, guide, slice(7, 11))
+    np.testing.assert_allclose(cut, whole.reshape(-1, 24, 20)[:, 7:11].reshape(len(features), -1), atol=1e-6)
     np.testing.assert_allclose(whole[:5].std(axis=1), 10, rtol=1e-4)
 
 
@@ -466,3 +471,5 @@ def test_products_of_many_channels_do_not_grow_without_limit():
     assert len(many) == plain + 8 and many.simpler == (150, 360)
     values = made(many, guide)
     assert values.shape == (plain + 8, 64) and np.isfinite(values).all()
+    part = made(many, guide, slice(2, 5))
+    np.testing.assert_allclose(part, values.reshape(-1, 8, 8)[:, 2:5].reshape(len(many), -1), atol=1e-4)

@@ -120,7 +120,7 @@ class Functions:
         parts = chunks(self.products, guide[0].size)
         deviation = np.concatenate([self.polynomial(guide, part).std(axis=1, keepdims=True) for part in parts])
         self._gains = (_PLAIN / np.where(deviation > 1e-6 * self._peak, deviation, 1)).astype(np.float32)
-        factors = self._factors(guide).reshape(multiplied, -1).std(axis=1)
+        factors = self._factors(guide, range(multiplied)).reshape(multiplied, -1).std(axis=1)
         self._steepness = (_SLOPE_PX / np.where(factors > 1e-6 * self._peak, factors, 1)).astype(np.float32)
 
     def __len__(self) -> int:
@@ -168,7 +168,8 @@ class Functions:
         place: (2, n, m), as `places` gives it. valid: (n, m), pixels whose values count; None: all. A neighbour that is
         not valid or lies outside counts as equal to the pixel. which: of the channels, or of the principal components.
         """
-        factors = self._factors(guide)[: len(self._steepness)][which] * self._steepness[which, None, None]
+        steepness = self._steepness[which]
+        factors = self._factors(guide, range(len(self._steepness))[which]) * steepness[:, None, None]
         if valid is not None:
             factors = np.where(valid, factors, np.float32(np.nan))
         left, right, above, below = (np.zeros_like(factors) for _ in range(4))
@@ -187,19 +188,20 @@ class Functions:
 
     def polynomial(self, guide: np.ndarray, which: slice = slice(None)) -> np.ndarray:
         """Channels and products of guide (G, n, m), or some of them: (products, n m)."""
-        factors = self._factors(guide)
+        factors = self._factors(guide, range(min(len(guide), MOST_MULTIPLIED)))
         numbers = range(self.products)[which]
         own, products = ([n for n in numbers if (n < len(guide)) == plain] for plain in (True, False))
         pairs = [self._pairs[number - len(guide)] for number in products]
         made = np.concatenate([guide[own], *((factors[i] * factors[j])[None] for i, j in pairs)])
         return made.reshape(len(numbers), -1) * self._gains[which]
 
-    def _factors(self, guide: np.ndarray) -> np.ndarray:
-        """What is multiplied, and whose slopes count: the channels of guide (G, n, m), or principal components."""
+    def _factors(self, guide: np.ndarray, numbers: range) -> np.ndarray:
+        """Some of what is multiplied, and whose slopes count: channels of guide (G, n, m), or principal components."""
+        part = slice(numbers.start, numbers.stop)
         if self._principal is None:
-            return guide
+            return guide[part]
         mean, basis = self._principal
-        components: np.ndarray = np.tensordot(basis, guide - mean, axes=1)
+        components: np.ndarray = np.tensordot(basis[part], guide - mean, axes=1)
         return components
 
     def _root(self, guide: np.ndarray) -> np.ndarray:
@@ -229,11 +231,11 @@ def places(rows: tuple[int, int], columns: tuple[int, int], size: tuple[int, int
 
 
 def place_of(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Rows and columns (2, ...), from the image's middle in units of its longer side: float32.
+    """Rows and columns (2, n, m), from the image's middle in units of its longer side: float32.
 
     size: rows and columns of the image.
     """
-    middle = (np.array(size, np.float64) - 1).reshape(2, *[1] * (pixels.ndim - 1)) / 2
+    middle = (np.array(size)[:, None, None] - 1) / 2
     return ((pixels - middle) / max(size)).astype(np.float32)
 
 
