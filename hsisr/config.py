@@ -426,7 +426,7 @@ class Prediction(SceneOptions):
     )
     maps: str | None = Field(None, description="Folder for maps and numbers of the displacement and the change.")
     uncertainty: str | None = Field(
-        None, description="File for the standard deviation of every sample of the result; for prior and hybrid."
+        None, description="File for the standard deviation of every sample of the result; for prior, hybrid and solo."
     )
     cog: bool = Field(False, description="Write a cloud-optimised GeoTIFF.")
     memory: Bytes = Field(768 * 2**20, description="Memory for the work of one tile; the job asks for 4 GB in all.")

@@ -5,19 +5,21 @@
     python studies/solo.py cave --data <folder> --model <file> ...
     python studies/solo.py sources --data <folder> --out <folder> --steps 3000 [--photos <folder>]
     python studies/solo.py others --data <folder> --model <file> ...
+    python studies/solo.py finetuned --data <folder>
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
     python studies/solo.py cost
 
-weights: trains on the photographs of the data set `rgb_photos` (public domain, CC0) under several PSFs and noises, and
-writes a model file of half-precision numbers with the hashes of its photographs. cave: trains under protocol `mixup`
-for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in place of the
-test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`; --alone: no light network, the
-deep one learns of random mixtures of an image's components; --out: a file for the network, in place of scores; --model:
-no training, the mean of these networks' results. sources: the same with
-photographs alone, scenes alone and both, three seeds each: mean and standard deviation over the seeds; every training
-leaves a file in the folder, and the same command goes on where it was interrupted. others: scores
-model files as they are on Samson, Jasper Ridge, Indian Pines and EnMAP under `wald`. robust: the same on CAVE, PSFs and
-noises. cost: seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
+weights: trains on the photographs of the data set `rgb_photos` (public domain, CC0) under several PSFs and noises,
+and writes a model file of half-precision numbers with the hashes of its photographs. cave: trains under protocol
+`mixup` for the minutes and scores the four test scenes; --validate: scenes left out of the training and scored in
+place of the test scenes, for all choices; --photos: a folder of photographs in place of `rgb_photos`; --alone: no
+light network, the deep one learns of random mixtures of an image's components; --out: a file for the network, in
+place of scores; --model: no training, the mean of these networks' results. sources: the same with photographs alone,
+scenes alone and both, three seeds each: mean and standard deviation over the seeds; every training leaves a file in
+the folder, and the same command goes on where it was interrupted. others: scores model files as they are on Samson,
+Jasper Ridge, Indian Pines and EnMAP under `wald`. finetuned: the weights that come with hsisr on these four, before
+and after `hsisr finetune` with the LR image alone, in --steps (300). robust: the same on CAVE, PSFs and noises. cost:
+seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
 <folder>: holds `cave`, `samson`, `jasper_ridge`, `enmap_potsdam`.
 """
 
@@ -38,21 +40,23 @@ import numpy as np
 import other_data
 import torch
 from hybrid import TEST, TRAIN
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.ndimage import gaussian_filter
 from torch.utils.flop_counter import FlopCounterMode
 
 from hsisr import datasets, degrade, metrics
 from hsisr.config import Training
+from hsisr.datasets.writers import export
 from hsisr.degrade.estimation import spectral_subspace
 from hsisr.degrade.protocols import Protocol, find_protocol
 from hsisr.degrade.psf import GaussianPsf
 from hsisr.degrade.sensor import footprint_of
 from hsisr.files import read_json, write_json
-from hsisr.inference import predict
+from hsisr.inference import Options, finetune, predict
 from hsisr.models import registry
 from hsisr.models.model_files import load_model, save_model
 from hsisr.models.options import SoloOptions
-from hsisr.models.shipped import OPTIONS
+from hsisr.models.shipped import OPTIONS, shipped_model
 from hsisr.samples import Sample, orient
 from hsisr.scene import Scene
 from hsisr.training import fit
@@ -65,6 +69,10 @@ SIGMAS, TAUGHT = (0.3, 0.4, 0.5, 0.6, 0.7), (0.25, 0.75)
 BLUR_HR_PX = 1.25
 #: Bands of virtual spectra, and powers of their mixtures of red, green and blue.
 VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
+#: Mean squared gradient, over that of its image, that every patch of a mixture has at least when places are drawn.
+EVERYWHERE = 0.05
+#: Decay of the average of a network's weights, if it is taught by mixtures.
+AVERAGE = 0.999
 #: Signal to noise in dB; half of the draws have no noise.
 SNR_DB = (20.0, 50.0)
 
@@ -91,6 +99,7 @@ class Crops:
     mixed: bool = False
     wavelengths_nm: np.ndarray | None = None
     names: list[str] = field(init=False)
+    _likely: dict[int, np.ndarray] = field(init=False, default_factory=dict)
 
     label, guide_channels, rule = "crops", 0, None
 
@@ -109,13 +118,25 @@ class Crops:
         draws = self.images[self.scene_of(number)]
         pairs = draws[np.random.default_rng([self.seed, number // BATCH]).integers(len(draws))]
         lr, hr = pairs[rng.integers(len(pairs))]
-        row, column = (int(rng.integers(size - PATCH_PX + 1)) for size in lr.shape[1:])
+        row, column = self._place(lr, rng)
         low = lr[:, row : row + PATCH_PX, column : column + PATCH_PX]
         row, column = row * self.scale, column * self.scale
         high = hr[:, row : row + self.size_px, column : column + self.size_px]
         if self.mixed:
             low, high = _mixture((low, high), rng)
         return orient(Sample(low.astype(np.float32), None, high.astype(np.float32)), int(rng.integers(8)))
+
+    def _place(self, lr: np.ndarray, rng: np.random.Generator) -> tuple[int, int]:
+        """Row and column of a crop. mixed: places with much detail are more likely."""
+        rows, columns = (size - PATCH_PX + 1 for size in lr.shape[1:])
+        if not self.mixed:
+            return int(rng.integers(rows)), int(rng.integers(columns))
+        if id(lr) not in self._likely:  # the images stay in memory as long as the crops
+            self._likely[id(lr)] = np.cumsum(_detailed(lr[0].astype(np.float64)))
+        likely = self._likely[id(lr)]
+        found = np.searchsorted(likely, rng.random() * likely[-1], side="right")
+        row, column = divmod(int(min(found, likely.size - 1)), columns)
+        return row, column
 
     def stack(self, numbers: Iterable[int]) -> Sample:
         """Crops of those numbers, stacked along a new first axis."""
@@ -135,7 +156,7 @@ class Crops:
 def main() -> None:
     """Parse the command line, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("weights", "cave", "sources", "others", "robust", "cost"))
+    parser.add_argument("what", choices=("weights", "cave", "sources", "others", "finetuned", "robust", "cost"))
     parser.add_argument("--data", type=Path)
     parser.add_argument("--photos", type=Path, help="a folder of photographs, in place of rgb_photos")
     parser.add_argument("--scale", type=int, default=4)
@@ -169,6 +190,7 @@ def main() -> None:
         "cave": _cave,
         "sources": _sources,
         "others": _others,
+        "finetuned": _finetuned,
         "robust": _robust,
         "cost": _cost,
     }
@@ -206,6 +228,17 @@ def _mixture(images: Sequence[np.ndarray], rng: np.random.Generator) -> list[np.
     shares = rng.standard_normal(len(images[0])) / np.arange(1, len(images[0]) + 1)
     shares /= np.linalg.norm(shares)
     return [np.tensordot(shares.astype(np.float32), image.astype(np.float32), 1)[None] for image in images]
+
+
+def _detailed(image: np.ndarray) -> np.ndarray:
+    """Of each patch of an image (h, w), by its first pixel: the root of its mean squared gradient, and a little more.
+
+    Dark ground, of which scenes in a laboratory have much, teaches nothing.
+    """
+    power = sum(step**2 for step in np.gradient(image))
+    means = sliding_window_view(power, (PATCH_PX, PATCH_PX)).mean(axis=(2, 3))
+    likely: np.ndarray = np.sqrt(means / max(means.mean(), np.finfo(float).tiny) + EVERYWHERE)
+    return likely
 
 
 def _components(lr: np.ndarray, hr: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -323,6 +356,7 @@ def _trained(options: argparse.Namespace, crops: Crops, folder: Path | None = No
         schedule={"kind": "cosine", "warmup_steps": 50},
         clip_gradient=1.0,
         precision="bf16",
+        ema_decay=AVERAGE if options.alone else None,
         select="last",
         threads=options.threads,
         device="cpu",
@@ -405,6 +439,26 @@ def _others(options: argparse.Namespace) -> None:
 def _other_scenes(data: Path, scale: int) -> list[Scene]:
     scenes = [other_data.indian_pines(), other_data.samson(data), other_data.jasper_ridge(data)]
     return [*scenes, other_data.enmap(data / "enmap_potsdam")] if scale == 2 else scenes
+
+
+def _finetuned(options: argparse.Namespace) -> None:
+    data, steps = options.data, options.steps or 300
+    scenes = {
+        "samson": (other_data.samson(data), 2),
+        "jasper_ridge": (other_data.jasper_ridge(data), 2),
+        "indian_pines": (other_data.indian_pines(), 4),
+        "enmap_potsdam": (other_data.enmap(data / "enmap_potsdam"), 2),
+    }  # the scales at which `finetune` takes LR images that small
+    print("| scene | bicubic | solo | finetuned |\n| --- | --- | --- | --- |")
+    for name, (scene, scale) in scenes.items():
+        pair = _pair(scene, "wald", scale)
+        with tempfile.TemporaryDirectory() as place:
+            lr, run, shipped = Path(place) / "lr.tif", Path(place) / "run", shipped_model(scale)
+            export(Scene(pair[0], name), lr)
+            finetune(lr, None, shipped, run, steps=steps, hold_out=0, options=Options(device="cpu"))
+            networks = [load_model(shipped), load_model(run / "model.safetensors")]
+        models = [registry.build("bicubic", scale, 1, 0), *networks]
+        print(f"| {name} x{scale} | {_cells([_score(model, pair, scale) for model in models])} |", flush=True)
 
 
 def _robust(options: argparse.Namespace) -> None:

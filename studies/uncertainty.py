@@ -5,6 +5,8 @@
     python studies/uncertainty.py indian_pines
     python studies/uncertainty.py many_bands --data <folder with jasper_ridge, samson, paris_eo1>
     python studies/uncertainty.py fit --data <folder with complete_ms_data>
+    python studies/uncertainty.py solo --data <folder with cave, samson, jasper_ridge> [--scales 2 3 4 8]
+    python studies/uncertainty.py fit_solo --data <folder with cave>
 
 Prints, for each third of the spectrum, how many of 100 samples lie within 1.645 standard deviations of the result (90
 is right), and the mean width of these intervals over that of a constant, both brought to 90 of 100: below 1 is sharper.
@@ -12,13 +14,16 @@ CAVE x8; EnMAP x2 by Wald's protocol beside four Sentinel-2 bands; Indian Pines 
 small scenes that chose how the test one scale down counts, by Wald's protocol beside simulated guides. All but CAVE are
 references with noise of their own, which no result can have: a second row takes it into the intervals. Its estimate is
 what all other bands do not explain of a band (Roger and Arnold, Reliably estimating the noise in AVIRIS hyperspectral
-images, Int. J. Remote Sensing 1996). --model: prior, or a file of a trained hybrid.
-fit: learns `WEIGHTS` of `hsisr.models.prior.errors` from the ten training scenes.
+images, Int. J. Remote Sensing 1996). --model: prior, or a file of a trained hybrid. solo: the weights that come with
+hsisr, on CAVE by the protocols `mixup` and `wald`, and x4 on three other scenes by `wald`.
+fit, fit_solo: learn `WEIGHTS` of `hsisr.models.prior.errors` and `hsisr.models.solo.errors` from the ten training
+scenes.
 """
 
 import argparse
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -36,7 +41,9 @@ from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.prior import estimate
 from hsisr.models.prior.errors import SIGMAS_90, WEIGHTS, local_variance, parts
-from hsisr.models.windows import HeldImages
+from hsisr.models.shipped import shipped_models
+from hsisr.models.solo import errors as solo_errors
+from hsisr.models.windows import HeldImages, Window
 from hsisr.scene import Scene
 
 PIXELS = 20_000
@@ -44,19 +51,27 @@ PIXELS = 20_000
 #: Absolute errors and standard deviations (B, n) of sampled pixels.
 Sampled = tuple[np.ndarray, np.ndarray]
 
+#: Parts of a variance (parts, n) and absolute errors (n,) of samples.
+Seen = tuple[np.ndarray, np.ndarray]
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["cave", "enmap", "indian_pines", "many_bands", "fit"])
+    parser.add_argument("what", choices=["cave", "enmap", "indian_pines", "many_bands", "fit", "solo", "fit_solo"])
     parser.add_argument("--data", type=Path)
     parser.add_argument("--work", type=Path, help="folder for the files of enmap")
     parser.add_argument("--scenes", nargs="+", default=[*TRAIN, *TEST])
     parser.add_argument("--protocols", nargs="+", default=["mulsr", "wald"])
     parser.add_argument("--model", default="prior")
+    parser.add_argument("--scales", nargs="+", type=int, default=[*shipped_models()], help="of solo")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    if options.what == "fit":
-        print(" ".join(f"{weight:.2e}" for weight in _fit(options.data)))
+    if options.what in ("fit", "fit_solo"):
+        if options.what == "fit":
+            weights = _most_likely(list(_seen(options.data)), WEIGHTS)
+        else:
+            weights = _most_likely(list(_seen_by_solo(options.data)), solo_errors.WEIGHTS)
+        print(" ".join(f"{weight:.2e}" for weight in weights))
         return
     print("| data | within 90 % intervals, thirds of the spectrum | width over a constant's |\n| --- | --- | --- |")
     if options.what == "cave":
@@ -66,10 +81,9 @@ def main() -> None:
             }
             for name, sampled in found.items():
                 _print(f"{name}, {protocol}", [sampled])
-            for group, names in (("training", TRAIN), ("test", TEST), ("all", (*TRAIN, *TEST))):
-                chosen = [sampled for name, sampled in found.items() if name in names]
-                if chosen:
-                    _print(f"CAVE x8 {protocol}, {len(chosen)} {group} scenes", chosen)
+            _print_groups(f"CAVE x8 {protocol}", found)
+    elif options.what == "solo":
+        _solo(options)
     elif options.what == "indian_pines":
         pair = degrade.pair(other_data.indian_pines(), "wald", 4)
         _print_with_noise("Indian Pines x4 wald", _of_pair(pair, options.model), pair.hr.reshape(len(pair.hr), -1))
@@ -84,10 +98,21 @@ def main() -> None:
         _print_with_noise("EnMAP x2 wald", *_enmap(options))
 
 
-def _pairs(data: Path, scenes: Sequence[str], protocol: str) -> Iterator[tuple[str, degrade.Pair]]:
+def _solo(options: argparse.Namespace) -> None:
+    for scale, protocol in product(options.scales, ("mixup", "wald")):
+        pairs = _pairs(options.data / "cave", options.scenes, protocol, scale)
+        _print_groups(f"CAVE x{scale} {protocol}", {name: _of_pair(pair, "solo") for name, pair in pairs})
+    for scene in (other_data.indian_pines(), other_data.samson(options.data), other_data.jasper_ridge(options.data)):
+        pair = degrade.pair(scene, "wald", 4)
+        _print_with_noise(f"{scene.name} x4 wald", _of_pair(pair, "solo"), pair.hr.reshape(len(pair.hr), -1))
+
+
+def _pairs(data: Path, scenes: Sequence[str], protocol: str, scale: int = 8) -> Iterator[tuple[str, degrade.Pair]]:
     for name in scenes:
-        response = "nikon_d700" if protocol == "wald" else None
-        yield name, degrade.pair(cave.read(data, [name])[0], protocol, 8, response=response)
+        scene = cave.read(data, [name])[0]
+        rows, columns = (size // scale * scale for size in scene.shape[1:])  # whole LR pixels
+        cut = replace(scene, stored=scene.stored[:, :rows, :columns])
+        yield name, degrade.pair(cut, protocol, scale, response="nikon_d700" if protocol == "wald" else None)
 
 
 def _many_bands(data: Path) -> Iterator[Scene]:
@@ -103,7 +128,8 @@ def _many_bands(data: Path) -> Iterator[Scene]:
 
 def _of_pair(pair: degrade.Pair, model: str) -> Sampled:
     scale = pair.hr.shape[1] // pair.lr.shape[1]
-    image, sigma = hsisr.super_resolve(pair.lr, pair.guide, model=model, scale=scale, uncertainty=True)
+    guide = None if model == "solo" else pair.guide
+    image, sigma = hsisr.super_resolve(pair.lr, guide, model=model, scale=scale, uncertainty=True)
     return _sampled(image, sigma, pair.hr, np.ones(image.shape[1:], bool))
 
 
@@ -121,6 +147,14 @@ def _sampled(image: np.ndarray, sigma: np.ndarray, truth: np.ndarray, valid: np.
     pixels = np.random.default_rng(0).permutation(np.flatnonzero(valid))[:PIXELS]
     image, sigma, truth = (part.reshape(len(part), -1)[:, pixels] for part in (image, sigma, truth))
     return np.abs(image - truth), sigma
+
+
+def _print_groups(name: str, found: dict[str, Sampled]) -> None:
+    """found: scene -> what was sampled of it."""
+    for group, names in (("training", TRAIN), ("test", TEST), ("all", (*TRAIN, *TEST))):
+        chosen = [sampled for scene, sampled in found.items() if scene in names]
+        if chosen:
+            _print(f"{name}, {len(chosen)} {group} scenes", chosen)
 
 
 def _print(name: str, found: list[Sampled]) -> None:
@@ -145,11 +179,8 @@ def _cells(values: list[float], digits: int) -> str:
     return " / ".join(f"{value:.{digits}f}" for value in values)
 
 
-def _fit(data: Path) -> np.ndarray:
-    """Weights of the parts of a variance, of greatest likelihood if errors have Laplace's distribution."""
-    from scipy.optimize import minimize
-
-    seen: list[tuple[np.ndarray, np.ndarray]] = []
+def _seen(data: Path) -> Iterator[Seen]:
+    """Of the prior, x8."""
     for protocol in ("mulsr", "wald"):
         for _, pair in _pairs(data, TRAIN, protocol):
             known = Sensor(footprint=estimate_footprint(pair.lr.astype(np.float64), pair.guide, 8))
@@ -157,10 +188,28 @@ def _fit(data: Path) -> np.ndarray:
             found = estimate(images, 8, known)
             image = found.solution(pair.guide).image()
             window = images.window(*((0, size) for size in images.size))
-            pixels = np.random.default_rng(0).permutation(image[0].size)[: PIXELS // 10]
-            planes = parts(found, window, image, local_variance(image, 8, None), (0, 0))
-            every = np.stack([plane.reshape(len(plane), -1)[:, pixels].ravel() for plane in planes])
-            seen.append((every.astype(np.float64), np.abs(image - pair.hr).reshape(len(image), -1)[:, pixels].ravel()))
+            yield _thinned(parts(found, window, image, local_variance(image, 8, None), (0, 0)), image, pair.hr)
+
+
+def _seen_by_solo(data: Path) -> Iterator[Seen]:
+    """Of the weights that come with hsisr, at each of their scales."""
+    for scale, protocol in product(shipped_models(), ("mixup", "wald")):
+        for _, pair in _pairs(data / "cave", TRAIN, protocol, scale):
+            image = hsisr.super_resolve(pair.lr, model="solo", scale=scale)
+            window = Window(pair.lr, np.empty((0, *image.shape[1:]), np.float32), None)
+            planes = zip(*solo_errors.parts(scale, window, image), strict=True)
+            yield _thinned(map(np.stack, planes), image, pair.hr)
+
+
+def _thinned(planes: Iterable[np.ndarray], image: np.ndarray, truth: np.ndarray) -> Seen:
+    pixels = np.random.default_rng(0).permutation(image[0].size)[: PIXELS // 10]
+    every = np.stack([plane.reshape(len(plane), -1)[:, pixels].ravel() for plane in planes])
+    return every.astype(np.float64), np.abs(image - truth).reshape(len(image), -1)[:, pixels].ravel()
+
+
+def _most_likely(seen: list[Seen], start: Sequence[float]) -> np.ndarray:
+    """Weights of the parts of a variance, of greatest likelihood if errors have Laplace's distribution."""
+    from scipy.optimize import minimize
 
     def surprise(logs: np.ndarray) -> tuple[float, np.ndarray]:
         total, slope = 0.0, np.zeros_like(logs)
@@ -172,7 +221,7 @@ def _fit(data: Path) -> np.ndarray:
             slope += (0.5 * (1 - scaled) / variance * terms).mean(axis=1)
         return total / len(seen), slope / len(seen)
 
-    best = minimize(surprise, np.log(WEIGHTS), jac=True, method="L-BFGS-B", bounds=[(-20, 5)] * len(WEIGHTS))
+    best = minimize(surprise, np.log(start), jac=True, method="L-BFGS-B", bounds=[(-20, 5)] * len(start))
     return np.exp(best.x)
 
 

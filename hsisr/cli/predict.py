@@ -91,7 +91,7 @@ def predict(
     ] = None,
     uncertainty: Annotated[
         Path | None,
-        typer.Option(help="File for the standard deviation of every sample of the result; for prior and hybrid."),
+        typer.Option(help="File for the standard deviation of every sample of the result; for prior, hybrid and solo."),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="The whole scene at once: no tiles, no borders.")] = False,
     tile: Annotated[

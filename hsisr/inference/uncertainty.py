@@ -24,13 +24,18 @@ from hsisr.scene import Scene
 from hsisr.screen import say
 from hsisr.system import return_freed_memory
 
+#: Float32 images of all bands that are in memory while the deviations of a tile are computed; measured.
+_IMAGES = 9
+#: Tiles are not made smaller than this, in LR pixels.
+_LEAST_TILE = 8
+
 
 def check_tells(method: Method) -> None:
     """Raise HsisrError for a method that cannot estimate the errors of its result."""
     if not method.tells_errors:
         raise HsisrError(
-            f"{method.name} does not tell how far its result may be off; prior and hybrid do; leave --uncertainty out "
-            "(in Python uncertainty), or name one of them"
+            f"{method.name} does not tell how far its result may be off; prior, hybrid and solo do; leave "
+            "--uncertainty out (in Python uncertainty), or name one of them"
         )
 
 
@@ -55,20 +60,20 @@ class Uncertainty:
         """
         feed, scale = self.feed, self.feed.method.scale
         shown = feed.show(rows, columns)
-        assert shown.sharp is not None
         place = hr_spans(rows, columns, scale)
         image = self.result.read(*(slice(*span) for span in place)) / np.float32(feed.peak)
         made = np.asarray(~np.isnan(image).any(axis=0))
         valid = made if shown.changed is None else made & (shown.changed == 0)
-        window = Window(shown.low, shown.sharp, None if made.all() else made)
+        window = Window(shown.low, shown.guide, None if made.all() else made)
         found = np.full((len(image) + 1, *made.shape), np.nan, np.float32)
         if not made.any():
             return found
         changed = None if valid is made else shown.changed
         corner = place[0][0], place[1][0]
-        sigma, share = self.errors.sigma(window, np.nan_to_num(image, nan=0.0), corner, changed)
-        found[:-1, made] = (sigma * np.float32(feed.peak))[:, made]
-        found[-1, made] = share[made]
+        sigma, share = self.errors.sigma(window, np.nan_to_num(image, copy=False, nan=0.0), corner, changed)
+        sigma *= np.float32(feed.peak)
+        np.copyto(found[:-1], sigma, where=made)
+        np.copyto(found[-1], share, where=made)
         return found
 
 
@@ -76,7 +81,8 @@ def compute(uncertainty: Uncertainty, tiling: Tiling, folder: Path, out: Path) -
     """Make the missing tile rows in the run's folder. tiling: of the result. out: the final file, for messages."""
     feed = uncertainty.feed
     halo = uncertainty.errors.reach_lr_px
-    own = Tiling(tiling.height, tiling.width, tiling.tile, 0, halo if _several(tiling) else 0)
+    tile = _tile(tiling.tile, feed)
+    own = Tiling(tiling.height, tiling.width, tile, 0, halo if max(tiling.height, tiling.width) > tile else 0)
     (folder / SIGMA).mkdir(exist_ok=True)
     staging = Staging(folder / SIGMA, own, feed.lr.shape[0] + 1, feed.method.scale)
     check_disk(staging, out, staging.bytes_needed)
@@ -126,8 +132,10 @@ class _Planes(LazyArray):
         return found[bands]
 
 
-def _several(tiling: Tiling) -> bool:
-    return len(tiling.rows) * len(tiling.columns) > 1
+def _tile(side: int, feed: Feed) -> int:
+    """The side of a tile whose deviations take no more memory than a tile of the result with this side does."""
+    needed = _IMAGES * 4 * feed.lr.shape[0] * feed.method.scale**2
+    return max(min(side, _LEAST_TILE), int(side * min(1, feed.bytes_per_lr_pixel / needed) ** 0.5))
 
 
 def _tiles(uncertainty: Uncertainty, tiling: Tiling, row: int, progress: Progress) -> Iterator[np.ndarray]:

@@ -91,7 +91,7 @@ def super_resolve(
     Pixels without data are 0 in the array, and nodata in the file. Bands without data are those of the LR image, with
     every pixel repeated.
     uncertainty: whether to return also the standard deviation of every sample, as a second array in the same unit (0
-    where the first has no data), for models that compute it: `prior` and `hybrid`.
+    where the first has no data), for models that compute it: `prior`, `hybrid` and `solo`.
     For scenes larger than memory, and for more options, use `hsisr.inference.super_resolve_file`; both do the same
     checks. Warns (UserWarning) if images fit badly. Raises HsisrError for files that cannot be read, for NaN and
     infinity, and for images and models that do not fit together.

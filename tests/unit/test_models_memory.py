@@ -14,6 +14,8 @@ import numpy as np, torch
 from hsisr.degrade import Sensor, gaussian_footprint
 from hsisr.models import registry
 from hsisr.models.base import as_model
+from hsisr.models.model_files import load_model
+from hsisr.models.shipped import shipped_model
 from hsisr.models.windows import HeldImages, Window
 from hsisr.system import return_freed_memory
 
@@ -41,7 +43,7 @@ def images(side):
 
 rng = np.random.default_rng(0)
 torch.set_num_threads(1)
-model = registry.build(name, scale, bands, channels)
+model = load_model(shipped_model(scale)) if name == "solo" else registry.build(name, scale, bands, channels)
 if name == "hybrid":
     with torch.no_grad():
         model.filters.copy_(torch.from_numpy(0.02 * rng.standard_normal(model.filters.shape)))
@@ -70,6 +72,9 @@ print(json.dumps([learning + guide.nbytes + low.nbytes, said, making + 3 * guide
         ("prior", 512, 2, 100, 4),
         ("hybrid", 512, 8, 31, 3),
         ("hybrid", 384, 8, 31, 20),
+        ("solo", 1024, 4, 31, 0),
+        ("solo", 1024, 8, 31, 0),
+        ("solo", 1024, 2, 100, 0),
     ],
     ids=str,
 )

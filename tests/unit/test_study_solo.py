@@ -82,6 +82,16 @@ def test_mixed_crops_are_the_same_mixture_of_lr_and_hr_at_unit_strength(solo):
     assert first > second > third > 0.05
 
 
+def test_mixed_crops_are_more_often_where_detail_is_but_everywhere(solo):
+    rng = np.random.default_rng(0)
+    low = np.zeros((3, 32, 128), np.float32)
+    low[:, :, 64:] = rng.standard_normal((3, 32, 64))
+    samples = solo.Crops({"one": [[(low, low.repeat(2, axis=1).repeat(2, axis=2))]]}, mixed=True)
+    rows, columns = np.array([samples._place(low, rng) for _ in range(500)]).T
+    assert rows.min() == 0 and rows.max() == 16 and columns.min() < 10 and columns.max() == 112
+    assert 0.02 < (columns < 48).mean() < 0.25
+
+
 def test_several_networks_are_scored_by_the_mean_of_their_results(solo):
     rng = np.random.default_rng(0)
     pair = rng.random((3, 16, 16), dtype=np.float32), rng.random((3, 32, 32), dtype=np.float32)

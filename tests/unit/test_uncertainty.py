@@ -14,8 +14,11 @@ import hsisr
 from hsisr.datasets import read_scene
 from hsisr.errors import HsisrError
 from hsisr.inference import super_resolve_file
+from hsisr.models.classical.bicubic import bicubic
 from hsisr.models.prior import errors
 from hsisr.models.prior.errors import SIGMAS_90, local_variance
+from hsisr.models.solo.errors import learn_errors
+from hsisr.models.windows import HeldImages
 from hsisr.report import quality
 from tests.unit.test_any_size import (  # noqa: F401  # fixtures
     BANDS,
@@ -30,15 +33,16 @@ from tests.unit.test_any_size import (  # noqa: F401  # fixtures
 )
 
 
-@pytest.mark.parametrize("model", ["prior", "hybrid"])
+@pytest.mark.parametrize("model", ["prior", "hybrid", "solo"])
 def test_tiles_tell_the_same_and_the_result_stays(tmp_path, model, request):
     lr, guide, _ = write_pair(tmp_path)
     model = request.getfixturevalue("hybrid") if model == "hybrid" else model
-    plain = super_resolve_file(lr, guide, model, tmp_path / "plain.npy", CPU).read_bytes()
+    guide, plainly = (None, replace(CPU, scale=SCALE)) if model == "solo" else (guide, CPU)
+    plain = super_resolve_file(lr, guide, model, tmp_path / "plain.npy", plainly).read_bytes()
     said = {}
     for name, options in TILES.items():
-        sigma = tmp_path / f"{name}-sigma.npy"
-        out = super_resolve_file(lr, guide, model, tmp_path / f"{name}.npy", replace(CPU, **options), uncertainty=sigma)
+        sigma, chosen = tmp_path / f"{name}-sigma.npy", replace(plainly, **options)
+        out = super_resolve_file(lr, guide, model, tmp_path / f"{name}.npy", chosen, uncertainty=sigma)
         said[name] = np.load(sigma)
         if name == "whole":
             assert out.read_bytes() == plain
@@ -46,6 +50,32 @@ def test_tiles_tell_the_same_and_the_result_stays(tmp_path, model, request):
     assert whole.shape == (BANDS, 44 * SCALE, 38 * SCALE)
     assert whole.min() == 0 and 0.8 < (whole > 0).all(axis=0).mean() < 1  # nothing is said of holes
     assert max(largest_difference(whole, other) for other in others) < TOLERANCE
+
+
+def test_without_a_guide_errors_are_where_the_image_changes_and_grow_with_noise(tmp_path):
+    lr, _, sharp = write_pair(tmp_path, 64, 64, holes=False)
+    low = read_scene(lr).cube
+    image, sigma = hsisr.super_resolve(low, model="solo", scale=SCALE, uncertainty=True)
+    error = np.abs(image - sharp)
+    assert 0.8 < (error < SIGMAS_90 * sigma).mean() < 0.99
+    sure = sigma < np.median(sigma)
+    assert error[~sure].mean() > 1.5 * error[sure].mean()
+    noise = 0.03 * np.random.default_rng(0).standard_normal(low.shape)
+    _, noisy = hsisr.super_resolve((low + noise).astype(np.float32), model="solo", scale=SCALE, uncertainty=True)
+    assert np.sqrt(np.mean(noisy**2 - sigma**2)) > 0.015
+
+
+@pytest.mark.parametrize(("side", "tested"), [(32, True), (4 * SCALE - 1, False)])
+def test_without_a_guide_a_test_one_scale_down_tells_of_larger_errors(side, tested):
+    """An image of which nothing can be restored one scale down has larger errors than a smooth one."""
+    rng = np.random.default_rng(0)
+    images = HeldImages(rng.random((3, side, side), np.float32), np.empty((0, SCALE * side, SCALE * side)), SCALE)
+
+    def restore(low: np.ndarray) -> np.ndarray:
+        return bicubic(low, scale=SCALE)
+
+    found = learn_errors(images, SCALE, 0.0, lambda window, corner: restore(window.lr), restore)
+    assert (found.larger > 1.2) if tested else (found.larger == 1)
 
 
 def test_a_large_scene_has_one_uncertainty(tmp_path, small_blocks):  # noqa: F811

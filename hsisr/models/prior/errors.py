@@ -93,7 +93,7 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     bands = len(found.subspace.mean)
     logs, apart, noisy, pixels = np.zeros(bands), np.zeros(bands), np.zeros(bands), 0
     rng, levels, noises = np.random.default_rng(0), [], []
-    for window, corner in _looked_at(images, _PLACE_LR_PX, found.scale):
+    for window, corner in looked_at(images, _PLACE_LR_PX, found.scale):
         valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
         image = part(window, corner)
         detail = local_variance(image, found.scale, window.mask)
@@ -221,7 +221,7 @@ def _test(
     if min(images.size) < 4 * _EDGE_LR_PX:
         return as_said
     ground = max(
-        (_at_lr(found, *place) for place in _looked_at(images, _TESTED_LR_PX, found.scale)),
+        (_at_lr(found, *place) for place in looked_at(images, _TESTED_LR_PX, found.scale)),
         key=lambda ground: int(ground.valid.sum()),
     )
     low, valid, inside = ground.low, ground.valid, ground.inside
@@ -352,7 +352,7 @@ def _sigma_px(found: Estimate, factor: int) -> tuple[float, float]:
     return rows, columns
 
 
-def _looked_at(images: Images, side: int, scale: int) -> Iterator[tuple[Window, tuple[int, int]]]:
+def looked_at(images: Images, side: int, scale: int) -> Iterator[tuple[Window, tuple[int, int]]]:
     """Windows with data, `side` LR pixels wide, and their HR corners. They are spread evenly if such windows have data.
 
     In a scene without any data, the windows have no mask, because the scene was learnt from its filled holes.

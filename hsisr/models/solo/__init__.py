@@ -9,6 +9,7 @@ photographs, holds for another.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -20,9 +21,11 @@ from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import noise_level, spectral_subspace, valid_lr_pixels
 from hsisr.degrade.sensor import Footprint
 from hsisr.degrade.sharpness import blur_px
+from hsisr.models.base import part_bytes
 from hsisr.models.network import Network
 from hsisr.models.prior.blocks import LEARNT_LR_PX, is_one_block, judged_lr_px, judging_windows, window_valid
 from hsisr.models.resize import upsample_keys
+from hsisr.models.solo.errors import Errors, learn_errors
 from hsisr.models.windows import Effort, HeldImages, Images, Window
 
 #: Features and residual blocks of the network of the weaker components.
@@ -49,8 +52,13 @@ _NEGATIVE = 0.05
 _ROUNDS = 2
 #: LR pixels that bicubic interpolation and regression on neighbours reach.
 _INTERPOLATED_LR_PX = 2
-#: Bytes for a sample of the windows that a scene is learnt from; copies of the components' details. Measured.
-_SPECTRA, _DETAILS = 24, 4
+#: Bytes for a sample of the windows that a scene is learnt from, while its spectra show the components, and later.
+_SPECTRA, _SHOWN = 65, 20
+#: Maps of a network's width that are in memory at once. Copies of the components' details: while a part is made, the
+#: same with turns, while a scene is learnt, and while its noise is probed. Measured.
+_MAPS, _COPIES, _COPIES_TURNED, _COPIES_LEARNT, _COPIES_PROBED = 4, 2.5, 5.5, 5, 6
+#: Rows of the result that get their detail at a time.
+_STRIP_PX = 32
 #: Multiplications of a usual core in a second of convolutions.
 _MULTIPLIED = 2e10
 
@@ -95,8 +103,8 @@ class Solo(Network):
     rgb_path = True
     takes_sensor = True
     learns_scenes = True
+    tells_errors = True
     useful_untrained = True
-    images_in_memory = 6
     width: int
 
     def __init__(
@@ -113,8 +121,6 @@ class Solo(Network):
         self.check_scale(scale)
         self.scale, self.width, self.components, self.turns = scale, width, components, turns
         self.colour = colour
-        # its maps are of the LR image's size: some of the deep network, and a few of each component's light one
-        self.maps_in_memory = (6 + 4 * components * light * _LIGHT_WIDTH / width) / scale**2
         self.deep = _Residual(1, width, blocks, scale)
         self.light: _Residual | None = None
         if light:
@@ -191,14 +197,34 @@ class Solo(Network):
 
     def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene (B, n, m)."""
-        return self._made(self._tensor(window.lr), estimate)[0].clamp_min(estimate.least).float().numpy(force=True)
+        return self._made(self._tensor(window.lr), estimate)[0].clamp_min_(estimate.least).numpy(force=True)
+
+    def errors(self, estimate: LearntScene, images: Images) -> Errors:
+        """What tells the errors of a learnt scene's image."""
+        return learn_errors(
+            images, self.scale, estimate.noise, partial(self.super_resolve_part, estimate), self._of_its_own
+        )
+
+    def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
+        """A part of the result, and what it takes to make it."""
+        return part_bytes(self, bands, guide_channels)
+
+    def working_bytes(self, bands: int) -> int:
+        """Memory for the maps of the networks, or, later, for the details and what the enlargement takes; measured."""
+        detail = 4 * min(self.components, bands)
+        copies = _COPIES if self.turns == 1 else _COPIES_TURNED
+        enlarging = 4 * bands * (1 / self.scale + 3 / self.scale**2)  # along one axis, and copies of the LR image
+        maps = self._map_bytes(bands) + detail
+        return int(max(maps - 4 * bands, enlarging + copies * detail))  # the maps are gone when the result is made
 
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
-        """What the windows that show the scene take, and the networks and the details on one of them."""
+        """Memory for the spectra of the windows that show the scene, or, later, for the networks on one; measured."""
         shown = judged_lr_px(*size)
         largest = shown if is_one_block(*size) else LEARNT_LR_PX**2
-        detail = 4 * (self.maps_in_memory * self.width + _DETAILS * self.components)
-        return int(_SPECTRA * shown * bands + largest * self.scale**2 * detail)
+        maps, detail = self._map_bytes(bands), 4 * min(self.components, bands)
+        details = largest * max(maps + detail, _COPIES_LEARNT * detail)
+        probe = largest * detail + min(largest, _PROBE_PX**2) * (maps + _COPIES_PROBED * detail)
+        return int(max(_SPECTRA * shown * bands, _SHOWN * shown * bands + self.scale**2 * max(details, probe)))
 
     def effort(self, size: tuple[int, int], bands: int, guide_channels: int) -> Effort:
         """The networks' multiplications, on the windows that show the scene, with its noise, and on all of it."""
@@ -212,6 +238,15 @@ class Solo(Network):
         seconds = weights / _MULTIPLIED
         return Effort((shown * self.turns + 2 * probed) * seconds, size[0] * size[1] * self.turns * seconds)
 
+    def _map_bytes(self, bands: int) -> float:
+        """Memory for the networks' maps, which are of LR size, for one pixel of the result."""
+        light = 0 if self.light is None else _LIGHT_WIDTH * (min(self.components, bands) - 1)
+        return 4 * _MAPS * (self.width + light) / self.scale**2
+
+    def _of_its_own(self, lr: np.ndarray) -> np.ndarray:
+        """An image (B, H, W) of one (B, h, w) that is a scene of its own."""
+        return self.super_resolve(self._tensor(lr))[0].float().numpy(force=True)
+
     def _alone(self, lr: Tensor, sensor: Sensor) -> Tensor:
         low = lr[0].float().numpy(force=True)
         no_guide = np.empty((0, *(self.scale * size for size in low.shape[1:])), np.float32)
@@ -220,7 +255,7 @@ class Solo(Network):
         if sensor.footprint is not None:
             valid = valid_lr_pixels(low, self.scale, sensor.mask)
             image = self._consistent(image, lr, sensor.footprint, scene.noise, valid)
-        return image.clamp_min(scene.least)
+        return image.clamp_min_(scene.least)
 
     def _learn(self, images: Images) -> tuple[LearntScene, Tensor | None]:
         """What is learnt of a scene; and the detail (1, K, H, W) of its components, if it had to be made for that."""
@@ -238,6 +273,7 @@ class Solo(Network):
             expected = self.effort(images.size, len(mean), 0).learning
             for number, view in enumerate(views):
                 images.tell(expected * number / len(views), expected)
+                details = None  # the memory of those of the window before
                 details = self._turned(view, steered)
                 power += (details**2).mean(dim=(0, 2, 3))
                 lost += self._lost(view, steered, noises)
@@ -262,12 +298,15 @@ class Solo(Network):
         if detail is None:
             components = _scaled(lr, scene.mean, scene.basis, scene.sizes)
             detail = self._turned(components, torch.from_numpy(scene.blur).to(components))
-        spectra = torch.from_numpy(scene.basis * scene.sizes).to(detail)
-        added = _mixed(detail * torch.from_numpy(scene.gains).to(detail)[:, None, None], spectra)
-        enlarged = self._enlarged(lr)
-        if self.colour is not None:
-            added = _believed(added, enlarged.clamp_min(scene.least), self.colour)
-        return enlarged + added
+        spectra = torch.from_numpy(scene.basis * scene.sizes * scene.gains).to(detail)
+        image = self._enlarged(lr)
+        for rows in torch.arange(image.shape[2]).split(_STRIP_PX):  # no second image of all bands in memory
+            strip = slice(int(rows[0]), int(rows[-1]) + 1)
+            added = _mixed(detail[:, :, strip], spectra)
+            if self.colour is not None:
+                added = _believed(added, image[:, :, strip].clamp_min(scene.least), self.colour)
+            image[:, :, strip] += added
+        return image
 
     def _subspace(self, spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean (B,), basis (B, K) and sizes (K,), float32, of the components of spectra (B, n) above the noise."""
