@@ -41,6 +41,13 @@ def read(path: Path, identity: str, package: str) -> Any:
         return None
 
 
+def held_bytes(learnt: Any) -> int:
+    """Memory that the arrays of an object take, as `write` takes one."""
+    arrays: dict[str, np.ndarray] = {}
+    _plain(learnt, arrays)
+    return sum(array.nbytes for array in arrays.values())
+
+
 def _plain(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     """A value for JSON. Its arrays go to `arrays`."""
     if value is None or type(value) in (bool, int, float, str):

@@ -11,6 +11,7 @@ import numpy as np
 from hsisr.errors import HsisrError, option
 from hsisr.files import check_space, size
 from hsisr.inference import halo as halos
+from hsisr.inference import kept
 from hsisr.inference.feed import Feed
 from hsisr.inference.own_detail import OWN_REACH_LR_PX
 from hsisr.inference.staging import Staging
@@ -27,6 +28,8 @@ _LEAST_TILE = 4 * BLEND
 #: By default, a tile may take the free memory divided by the first number, but no more than the second. The third is
 #: used if the system does not report its free memory.
 _FREE_PART, _MOST_DEFAULT, _UNKNOWN = 4, 8 * 2**30, 768 * 2**20
+#: A tile may take at least the memory divided by this, however much what was learnt of the scene takes.
+_LEAST_PART = 4
 #: Side, in LR pixels, of the window that is timed for a run of one tile.
 _TIMED_PX = 24
 #: Largest side, in HR pixels, of the timed window if the method learns scenes: its tiles are quick.
@@ -132,22 +135,26 @@ def _fits(feed: Feed, lr_pixels: int, memory: int) -> bool:
 
 
 def _exact_tiles(feed: Feed, memory: int, tile: int | None, note: Callable[[str], None]) -> Tiling:
-    """Tiles of a method that learns scenes. They are parts of one result, so they need only the method's own halo."""
+    """Tiles of a method that learns scenes. They are parts of one result, so they need only the method's own halo.
+
+    What was learnt of the scene takes its part of the memory.
+    """
     height, width = feed.lr.shape[1:]
     halo = feed.method.reach_lr_px(feed.learnt)
     if feed.guide is not None and feed.guide.own is not None:
         halo = max(halo, OWN_REACH_LR_PX)
-    if tile is None and _fits(feed, height * width, memory):
+    held = min(kept.held_bytes(feed.learnt), memory - memory // _LEAST_PART)
+    if tile is None and _fits(feed, height * width, memory - held):
         return Tiling(height, width, max(height, width), 0, 0)
-    return Tiling(height, width, tile or _tile_side(feed, memory, halo, 0, note), 0, halo)
+    return Tiling(height, width, tile or _tile_side(feed, memory, halo, 0, note, held), 0, halo)
 
 
-def _tile_side(feed: Feed, memory: int, halo: int, blend: int, note: Callable[[str], None]) -> int:
+def _tile_side(feed: Feed, memory: int, halo: int, blend: int, note: Callable[[str], None], held: int = 0) -> int:
     """The largest tile whose window fits into memory. If none fits, the smallest, with a line.
 
-    Raises HsisrError if the smallest needs far more than the memory.
+    held: bytes of the memory that are taken. Raises HsisrError if the smallest needs far more than the memory.
     """
-    most, edge = math.isqrt(memory // feed.bytes_per_lr_pixel), 2 * (halo + blend)
+    most, edge = math.isqrt((memory - held) // feed.bytes_per_lr_pixel), 2 * (halo + blend)
     smallest = max(_LEAST_TILE, halo)  # with less core than halo, nine times the pixels are computed
     if most - edge < smallest:
         least = size((smallest + edge) ** 2 * feed.bytes_per_lr_pixel)

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -322,6 +323,17 @@ def test_a_tile_that_takes_more_than_the_memory_is_said(tmp_path, capsys):
     lr, guide, _ = write_pair(tmp_path)
     super_resolve_file(lr, guide, "prior", tmp_path / "sr.npy", replace(CPU, memory=2**14))
     assert "memory 16 kB: the smallest tile, 16 LR pixels with a halo of 1, takes about" in capsys.readouterr().err
+
+
+def test_what_was_learnt_takes_its_part_of_the_memory(tmp_path, monkeypatch, capsys):
+    assert kept.held_bytes([np.zeros((2, 3)), {"a": (np.zeros(5, np.float32), 1.0)}]) == 48 + 20
+    lr, guide, _ = write_pair(tmp_path)
+    sides = []
+    for held in (0, 2**19, 2**30):
+        monkeypatch.setattr(kept, "held_bytes", lambda learnt, held=held: held)
+        super_resolve_file(lr, guide, "prior", tmp_path / f"{held}.npy", replace(CPU, memory=2**20))
+        sides.append(int(re.search(r"tiles of (\d+) LR pixels", capsys.readouterr().err)[1]))
+    assert sides[0] > 1.2 * sides[1] > 1.2 * sides[2] >= 16
 
 
 def test_solo_has_one_result_for_a_scene(tmp_path, small_blocks):
