@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy.ndimage import gaussian_filter, map_coordinates
 import hsisr
 from hsisr.datasets import read_scene
 from hsisr.errors import HsisrError
-from hsisr.inference import super_resolve_file
+from hsisr.inference import super_resolve_file, uncertainty
 from hsisr.models.classical.bicubic import bicubic
 from hsisr.models.prior import errors
 from hsisr.models.prior.errors import SIGMAS_90, local_variance
@@ -76,6 +77,15 @@ def test_without_a_guide_a_test_one_scale_down_tells_of_larger_errors(side, test
 
     found = learn_errors(images, SCALE, 0.0, lambda window, corner: restore(window.lr), restore)
     assert (found.larger > 1.2) if tested else (found.larger == 1)
+
+
+@pytest.mark.parametrize(
+    ("bytes_per_lr_pixel", "side"), [(10**6, 64), (9 * 4 * 100 * 4, 64), (9 * 100 * 4, 32), (1, 8)]
+)
+def test_tiles_of_deviations_take_no_more_memory_than_those_of_the_result(bytes_per_lr_pixel, side):
+    lr, method = SimpleNamespace(shape=(100, 64, 64)), SimpleNamespace(scale=2)
+    feed = SimpleNamespace(lr=lr, method=method, bytes_per_lr_pixel=bytes_per_lr_pixel)
+    assert uncertainty._tile(64, feed) == side
 
 
 def test_a_large_scene_has_one_uncertainty(tmp_path, small_blocks):  # noqa: F811
