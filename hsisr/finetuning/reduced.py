@@ -12,7 +12,7 @@ import numpy as np
 
 from hsisr import degrade, metrics
 from hsisr.degrade.sensor import whole_lr_pixels
-from hsisr.errors import HsisrError, option
+from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
 from hsisr.inference.images import fill_invalid
 from hsisr.models.windows import hr_spans
@@ -56,20 +56,29 @@ def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, P
     rows, columns = _middle(feed)
     along_rows = rows[1] - rows[0] >= columns[1] - columns[0]
     start, stop = rows if along_rows else columns
+    short = (min(rows[1] - rows[0], columns[1] - columns[0])) // scale
+    if short < least_lr_px or (stop - start) // scale < len(shares) * least_lr_px:
+        raise HsisrError(_too_small(feed, list(shares), least_lr_px * scale))
     lengths = _lengths((stop - start) // scale, list(shares.values()), least_lr_px)
     edges = [start + scale * edge for edge in accumulate(lengths, initial=0)]
     found = {}
     for name, span in zip(shares, pairwise(edges), strict=True):
         place = (span, columns) if along_rows else (rows, span)
-        short = min(span[1] - span[0] for span in place) // scale
-        if short < least_lr_px:
-            raise HsisrError(
-                f"{feed.lr.label}: {feed.lr.shape[1]} x {feed.lr.shape[2]} pixels leave {short} for {name} after "
-                f"degrading by {scale}, and {least_lr_px} are needed; choose a smaller scale or a "
-                f"smaller {option('hold_out')}"
-            )
         found[name] = _part(feed, name, *place)
     return found
+
+
+def _too_small(feed: Feed, names: list[str], least_px: int) -> str:
+    """The line for a scene that is too small for these parts, each of which has at least so many pixels a side."""
+    height, width = feed.lr.shape[1:]
+    line = (
+        f"{feed.lr.label}: {height} x {width} pixels are too few to learn from at scale {feed.method.scale}; "
+        f"{least_px} x {len(names) * least_px} are needed"
+    )
+    if "test" in names:
+        fewer = f"{least_px} x {(len(names) - 1) * least_px}"
+        line += f", or {fewer} with --hold-out 0 (in Python hold_out=0), which scores nothing"
+    return line
 
 
 def _lengths(total: int, shares: list[float], least: int) -> list[int]:

@@ -206,8 +206,13 @@ def test_a_dark_scene_is_predicted_without_a_warning_about_its_range(tmp_path, c
 
 def test_scenes_that_are_too_small_and_models_that_cannot_learn(tmp_path):
     lr, guide, _ = own_scene.write_pair(tmp_path, 24, 24)
-    with pytest.raises(HsisrError, match="leave 3 for training after degrading by 4"):
+    with pytest.raises(HsisrError, match="at scale 4; 16 x 48 are needed, or 16 x 32 with --hold-out 0 "):
         finetune(lr, guide, "mulsr-xs", tmp_path / "run", options=CPU)
+    with pytest.raises(HsisrError, match="at scale 4; 16 x 32 are needed$"):
+        finetune(lr, guide, "mulsr-xs", tmp_path / "run", hold_out=0, options=CPU)
+    for side in (48, 32):  # what the line says does
+        lr, guide, _ = own_scene.write_pair(tmp_path, 16, side)
+        finetune(lr, guide, "mulsr-xs", tmp_path / f"{side}", steps=1, hold_out=0.25 if side == 48 else 0, options=CPU)
     with pytest.raises(HsisrError, match="has nothing to learn"):
         finetune(lr, guide, "gsa", tmp_path / "run", options=CPU)
     with pytest.raises(HsisrError, match="give --scale"):
