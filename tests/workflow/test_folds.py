@@ -23,14 +23,15 @@ def test_three_folds_give_mean_and_spread(project):
              "wavelengths_nm": [540, 580, 660, 700, 820]}  # fmt: skip
     config = {
         "datasets": {"mine": facts},
-        "benchmarks": {"mine_x4": {"models": ["bicubic", "own"], "folds": 3}},
+        "benchmarks": {"mine_x4": {"models": ["own"], "folds": 3}},
         "models": {"own": {"base": "mynet:Net", "width": 4, "training": TRAINING}},
         "patches": {"size_lr_px": 4, "stride_lr_px": 4},
+        "evaluation": {"runtime": False},
     }
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     jobs = project.planned()
-    assert jobs == {"fetch": 1, "convert": 3, "split": 1, "pairs": 3, "patches": 3, "train": 3, "evaluate": 6,
-                    "runtime": 1, "merge": 4, "report": 1}  # fmt: skip
+    assert jobs == {"fetch": 1, "convert": 3, "split": 1, "pairs": 3, "patches": 3, "train": 3, "evaluate": 3,
+                    "merge": 4, "report": 1}  # fmt: skip
     project.snakemake("--cores", "2")
     assert project.planned() == {}
 
