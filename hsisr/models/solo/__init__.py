@@ -210,7 +210,10 @@ class Solo(Network):
         return part_bytes(self, bands, guide_channels)
 
     def working_bytes(self, bands: int) -> int:
-        """Memory for the maps of the networks, or, later, for the details and what the enlargement takes; measured."""
+        """Memory, measured, for the networks' maps, or, later, for the details and what the enlargement takes.
+
+        bands: of the images.
+        """
         detail = 4 * min(self.components, bands)
         copies = _COPIES if self.turns == 1 else _COPIES_TURNED
         enlarging = 4 * bands * (1 / self.scale + 3 / self.scale**2)  # along one axis, and copies of the LR image
@@ -218,7 +221,7 @@ class Solo(Network):
         return int(max(maps - 4 * bands, enlarging + copies * detail))  # the maps are gone when the result is made
 
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
-        """Memory for the spectra of the windows that show the scene, or, later, for the networks on one; measured."""
+        """Memory, measured, for the spectra of the windows that show the scene, or, later, for the networks on one."""
         shown = judged_lr_px(*size)
         largest = shown if is_one_block(*size) else LEARNT_LR_PX**2
         maps, detail = self._map_bytes(bands), 4 * min(self.components, bands)
