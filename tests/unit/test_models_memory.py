@@ -68,7 +68,6 @@ print(json.dumps([learning + guide.nbytes + low.nbytes, said, making + 3 * guide
     [
         ("prior", 1024, 8, 31, 3),
         ("prior", 512, 4, 60, 60),
-        ("prior", 512, 2, 31, 3),
         ("prior", 512, 2, 100, 4),
         ("hybrid", 512, 8, 31, 3),
         ("hybrid", 384, 8, 31, 20),
