@@ -56,6 +56,8 @@ class Learning:
         self.started, self.last_line = time.monotonic(), -math.inf
 
     def __call__(self, done: float, total: float) -> None:
+        if not done:  # nothing says yet how long the rest takes
+            return
         now = time.monotonic()
         if now - self.started > FIRST_SECONDS and now - self.last_line > LINE_EVERY_SECONDS:
             left = duration(seconds_left(done, total + self.ahead, now - self.started))

@@ -285,6 +285,17 @@ def test_lines_say_what_is_left_of_learning_and_tiles(monkeypatch, capsys):
     ]
 
 
+def test_a_slow_start_of_learning_has_no_line_yet(monkeypatch, tmp_path, capsys):
+    now = iter(range(0, 10**6, 60))  # each look at the clock is a minute later
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(now)))
+    told = progress.Learning("solo", ahead=20.0)
+    told(0.0, 10.0)
+    assert not capsys.readouterr().err
+    low, _, _ = write_pair(tmp_path, holes=False)
+    super_resolve_file(low, None, "solo", tmp_path / "sr.npy", replace(CPU, scale=SCALE))
+    assert "solo learns the scene" not in capsys.readouterr().err  # it has one window, and tells before it
+
+
 def test_lines_say_how_far_a_long_writing_is(tmp_path, monkeypatch, capsys):
     now = iter(range(0, 1000, 7))
     monkeypatch.setattr(scene, "STRIP_BYTES", 1)
