@@ -33,7 +33,7 @@ FORMATS = {
 _BY_NAME = ("cog", "matlab7.3", *dict.fromkeys(FORMATS.values()))
 #: Side of a GeoTIFF tile in pixels.
 _TILE = 128
-#: Level of deflate: the usual 6 takes twice the time for floats, and makes files 2 % smaller, if at all.
+#: Level of deflate: the usual 6 takes much longer for floats, and makes files hardly smaller.
 _LEVEL = 1
 #: A GeoTIFF gets overviews if a side is longer than the first, in pixels; the smallest has no side above the second.
 _LARGE_PX, _OVERVIEW_PX = 2048, 512

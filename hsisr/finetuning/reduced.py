@@ -56,7 +56,7 @@ def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, P
     rows, columns = _middle(feed)
     along_rows = rows[1] - rows[0] >= columns[1] - columns[0]
     start, stop = rows if along_rows else columns
-    short = (min(rows[1] - rows[0], columns[1] - columns[0])) // scale
+    short = min(rows[1] - rows[0], columns[1] - columns[0]) // scale
     if short < least_lr_px or (stop - start) // scale < len(shares) * least_lr_px:
         raise HsisrError(_too_small(feed, list(shares), least_lr_px * scale))
     lengths = _lengths((stop - start) // scale, list(shares.values()), least_lr_px)

@@ -23,7 +23,7 @@ from hsisr.degrade.sensor import Footprint
 from hsisr.degrade.sharpness import blur_px
 from hsisr.models.base import part_bytes
 from hsisr.models.network import Network
-from hsisr.models.prior.blocks import LEARNT_LR_PX, is_one_block, judged_lr_px, judging_windows, window_valid
+from hsisr.models.prior.blocks import LEARNT_LR_PX, cells, is_one_block, judged_lr_px, judging_windows, window_valid
 from hsisr.models.resize import upsample_keys
 from hsisr.models.solo.errors import Errors, learn_errors
 from hsisr.models.windows import Effort, HeldImages, Images, Window
@@ -248,7 +248,7 @@ class Solo(Network):
 
     def _of_its_own(self, lr: np.ndarray) -> np.ndarray:
         """An image (B, H, W) of one (B, h, w) that is a scene of its own."""
-        return self.super_resolve(self._tensor(lr))[0].float().numpy(force=True)
+        return self.super_resolve(self._tensor(lr))[0].numpy(force=True)
 
     def _alone(self, lr: Tensor, sensor: Sensor) -> Tensor:
         low = lr[0].float().numpy(force=True)
@@ -303,8 +303,8 @@ class Solo(Network):
             detail = self._turned(components, torch.from_numpy(scene.blur).to(components))
         spectra = torch.from_numpy(scene.basis * scene.sizes * scene.gains).to(detail)
         image = self._enlarged(lr)
-        for rows in torch.arange(image.shape[2]).split(_STRIP_PX):  # no second image of all bands in memory
-            strip = slice(int(rows[0]), int(rows[-1]) + 1)
+        for rows in cells(image.shape[2], _STRIP_PX):  # no second image of all bands in memory
+            strip = slice(*rows)
             added = _mixed(detail[:, :, strip], spectra)
             if self.colour is not None:
                 added = _believed(added, image[:, :, strip].clamp_min(scene.least), self.colour)
