@@ -10,6 +10,7 @@ from hsisr.inference import kept
 from hsisr.inference.feed import Feed
 from hsisr.inference.progress import Learning
 from hsisr.models.windows import Images, Window
+from hsisr.screen import say
 
 #: File in a run's folder with the learnt facts.
 LEARNT = "learnt.npz"
@@ -33,6 +34,8 @@ def learn_scene(feed: Feed, folder: Path | None = None, identity: str = "") -> F
             learnt = feed.method.estimate(_Shown(feed, told), footprint)
         except HsisrError as error:
             raise HsisrError(f"{feed.lr.label}: {error}") from error
+        for line in feed.method.remarks(learnt):
+            say(f"{feed.lr.label if feed.guide is None else feed.guide.source.label}: {line}")
         if path is not None:
             kept.write(path, learnt, identity)
     return replace(feed, learnt=learnt)

@@ -78,6 +78,10 @@ class Method:
         with _running(self.model, self.precision):
             return as_model(self.model).estimate(images, Sensor(footprint=footprint))
 
+    def remarks(self, estimate: Any) -> list[str]:
+        """Lines for the user on a learnt scene, of what was done to its guide."""
+        return as_model(self.model).remarks(estimate)
+
     def part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene; corner: HR row and column of its first pixel. Returns (bands, H, W) float32."""
         with _running(self.model, self.precision):

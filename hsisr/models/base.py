@@ -133,6 +133,10 @@ class Model:
         """LR pixels around a part of a learnt scene that it must see."""
         return 0
 
+    def remarks(self, estimate: Any) -> list[str]:
+        """Lines for the user on a learnt scene, of what was done to its guide. estimate: of `estimate`."""
+        return []
+
     def super_resolve_part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a scene: an array (B, H, W), float32, right but for `reach_lr_px` at each side within the scene.
 

@@ -179,6 +179,11 @@ class Classical(Model):
         """LR pixels around a part of a learnt scene that the method must see."""
         return int(estimate.reach_lr_px)
 
+    def remarks(self, estimate: Any) -> list[str]:
+        """What was done to the guide of a learnt scene."""
+        lines: list[str] = estimate.remarks
+        return lines
+
     def super_resolve_part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene, super-resolved."""
         image: np.ndarray = estimate.solution(window.guide, corner, mask=window.mask).image()

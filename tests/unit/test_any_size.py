@@ -43,11 +43,11 @@ TILES = {
 
 
 def write_pair(
-    folder: Path, height: int = 44, width: int = 38, holes: bool = True, flat: bool = False
+    folder: Path, height: int = 44, width: int = 38, holes: bool = True, flat: bool = False, noise: float = 0
 ) -> tuple[Path, Path, np.ndarray]:
     """Mixtures of six materials with noise, and holes: no data in a corner and in single pixels.
 
-    flat: whether the right part has hardly any contrast.
+    flat: whether the right part has hardly any contrast. noise: deviation of the guide's.
     """
     rng = np.random.default_rng(0)
     size = height * SCALE, width * SCALE
@@ -65,6 +65,7 @@ def write_pair(
         low[:, height // 2, width // 2] = -1
     export(Scene(low, "low", nodata=-1.0 if holes else None, transform=TRANSFORM, crs="EPSG:32633"), folder / "lr.tif")
     guide = np.stack([sharp[:3].mean(axis=0), sharp[3:6].mean(axis=0), sharp[6:].mean(axis=0)])
+    guide += noise * rng.standard_normal(guide.shape).astype(np.float32)
     export(Scene(guide, "guide", transform=finer(TRANSFORM, SCALE), crs="EPSG:32633"), folder / "guide.tif")
     return folder / "lr.tif", folder / "guide.tif", sharp * light
 

@@ -158,7 +158,12 @@ class Hybrid(Network):
         estimate: what `estimate` returned.
         """
         footprint = estimate.prior.sensor.footprint
-        return max(reach(footprint, self.scale)) + _INTERPOLATED_LR_PX + -(-(4 * len(self.blocks) + 7) // self.scale)
+        filtered = max(reach(footprint, self.scale)) + _INTERPOLATED_LR_PX + estimate.prior.cleaned_lr_px
+        return filtered + -(-(4 * len(self.blocks) + 7) // self.scale)
+
+    def remarks(self, estimate: LearntScene) -> list[str]:
+        """What the prior says of it."""
+        return estimate.prior.remarks
 
     def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene (B, n, m)."""
@@ -235,7 +240,8 @@ class Hybrid(Network):
     def _piece(self, prior: Estimate, window: Window, corner: tuple[int, int]) -> Piece:
         """A part of a learnt scene, solved. corner: row and column of its first HR pixel."""
         start = from_middle(corner, tuple(count * self.scale for count in prior.size))
-        return Piece(window.lr, window.guide, prior.solution(window.guide, corner, True, window.mask), start)
+        solution = prior.solution(window.guide, corner, True, window.mask)
+        return Piece(window.lr, solution.guide, solution, start)
 
     def _network(self, piece: Piece, scene: LearntScene) -> tuple[np.ndarray, np.ndarray]:
         """A part of a learnt scene, filtered and corrected, and its guide as by the camera of training."""
@@ -255,7 +261,7 @@ class Hybrid(Network):
             if len(self._solved) >= _KEPT:
                 del self._solved[next(iter(self._solved))]
             solution = solve(lr, guide, self.scale, sensor, variance=True)
-            self._solved[key] = stack(solution, lr, guide, self.scale, self.basis, learnt)
+            self._solved[key] = stack(solution, lr, solution.guide, self.scale, self.basis, learnt)
         return self._solved[key]
 
     def _learnt(self) -> Learnt:

@@ -128,15 +128,15 @@ def solved(
         response = response_of((pair, solution, scale) for pair, solution in kept)
     filters, unseen = filters_of(kept, scale, response, learnt.filters)
     contradictions = []
-    for pair, _ in kept:
-        guide, hr = guide_and_reference(pair)
-        contradictions.append(contradiction(hr, guide, response, pair.mask))
+    for pair, solution in kept:
+        _, hr = guide_and_reference(pair)
+        contradictions.append(contradiction(hr, solution.guide, response, pair.mask))
     # all of what the filters add is believed here, for it is what says how strong that is usually
     learnt = Learnt(filters, np.full(filters.shape[1], np.inf), response, np.array(max(contradictions)))
     scenes, strengths = [], []
     for (pair, solution), theirs in zip(kept, unseen, strict=True):
-        guide, hr = guide_and_reference(pair)
-        found = stack(solution, pair.lr, guide, scale, basis, replace(learnt, filters=theirs))
+        _, hr = guide_and_reference(pair)
+        found = stack(solution, pair.lr, solution.guide, scale, basis, replace(learnt, filters=theirs))
         strengths.append(found.strength)
         scenes.append(_solved_scene(found, hr, basis, pair.mask))
     size = min(size_px, *(n for scene in scenes for n in scene.maps.shape[1:]))
@@ -166,8 +166,8 @@ def _moments(
     pair: Pair, solution: Solution, scale: int, response: np.ndarray, filters: np.ndarray | None = None
 ) -> list[Moments]:
     """Of what the prior leaves of a solved pair; or of what filters (2, B, T) leave of it, for those in the dark."""
-    guide, hr = guide_and_reference(pair)
-    details = Details(solution, pair.lr, guide, scale, response)
+    _, hr = guide_and_reference(pair)
+    details = Details(solution, pair.lr, solution.guide, scale, response)
     missing = hr - details.image
     if filters is None:
         return Moments.of(details, missing, pair.mask)

@@ -12,8 +12,9 @@ import numpy as np
 
 from hsisr.degrade.estimation import Subspace, estimate_footprint, estimate_sensor, spectral_subspace, subspace_of
 from hsisr.degrade.sampling import Sampler
-from hsisr.degrade.sensor import KnownSensor, Sensor, whole_lr_pixels
+from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, whole_lr_pixels
 from hsisr.models.classical.checks import check_pair
+from hsisr.models.denoising import CleanImages, GuideNoise, learn_noise, most_noise
 from hsisr.models.prior.agreement import Moments, guide_gain, move
 from hsisr.models.prior.blocks import (
     REACH_LR_PX,
@@ -23,6 +24,7 @@ from hsisr.models.prior.blocks import (
     cells,
     chosen_blocks,
     is_one_block,
+    judging_windows,
     shown_lr_px,
 )
 from hsisr.models.prior.clipping import clipping_bias, is_clipped
@@ -66,6 +68,7 @@ _WINDOW_PX = 512
 class Solution:
     """The result of the prior. coefficients: (K, H, W) float32 in `subspace`. sensor: as given or estimated.
 
+    guide: (G, H, W), without the noise that was taken out.
     response, offset: guide = response (G, K) @ coefficients + offset (G, 1), up to a variance `mismatch`.
     variance: (H, W) float32, posterior variance of the regression, summed over the K; None if not asked for.
     positive: whether the LR image has no negative value; then the HR image must have none either.
@@ -73,6 +76,7 @@ class Solution:
 
     subspace: Subspace
     coefficients: np.ndarray
+    guide: np.ndarray
     sensor: KnownSensor
     response: np.ndarray
     offset: np.ndarray
@@ -104,7 +108,8 @@ class Clipping:
 class Estimate:
     """What the prior learns from a scene once. The image follows from it, pixel by pixel.
 
-    size: LR rows and columns. fit: for features as `functions` makes them. clipping: None if no noise was cut off.
+    size: LR rows and columns. guide_noise: what is taken out of the guide before anything else; None: nothing.
+    fit: for features as `functions` makes them. clipping: None if no noise was cut off.
     residuals: (K, h, w) float32, of the regression at the scene's LR pixels. choices: correlation length and ratio of
     noise to field of each component's residuals. gain: (K, G). The guide differs from the response to the coefficients;
     gain @ this difference is added to the coefficients. response, offset, mismatch, positive: as for `Solution`.
@@ -112,6 +117,7 @@ class Estimate:
 
     size: tuple[int, int]
     scale: int
+    guide_noise: GuideNoise | None
     sensor: KnownSensor
     functions: Functions
     subspace: Subspace
@@ -143,11 +149,11 @@ class Estimate:
         whether to give the regression's own uncertainty. mask: (n, m), valid pixels of the part, for the solution's
         sensor.
         """
+        guide = self.clean(guide, mask)
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
         coefficients, uncertainty = self._regressed(self.fit, guide, (rows, columns), mask, variance)
         coefficients += self._fields(rows, columns)
-        move(coefficients, guide, self.response, self.offset, self.gain)
-        return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
+        return self.solved(coefficients, guide, uncertainty, replace(self.sensor, mask=mask))
 
     def solution_at(self, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None) -> Solution:
         """The solution at any places of the scene, of which the guide shows the colours.
@@ -155,10 +161,10 @@ class Estimate:
         guide: (G, n, m). places: (2, n, m), rows and columns of the scene's HR pixels, of any value. mask: (n, m),
         valid pixels of the guide; None: all.
         """
+        guide = self.clean(guide, mask)
         coefficients, _ = _apply(self.fit, self.functions, guide, place_of(places, self._hr_size), mask, False)
         self._fields.add_at(places, coefficients)
-        move(coefficients, guide, self.response, self.offset, self.gain)
-        return self.solved(coefficients, None, self.sensor)
+        return self.solved(coefficients, guide, None, self.sensor)
 
     def variances(
         self, guide: np.ndarray, corner: tuple[int, int] = (0, 0), mask: np.ndarray | None = None
@@ -166,15 +172,25 @@ class Estimate:
         """Posterior variance (K, n, m), float32, of the regression's coefficients in a part, as for `solution`."""
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
         place = places(rows, columns, self._hr_size)
-        found = np.empty((len(self.fit.weights), guide[0].size), np.float32)
+        guide, found = self.clean(guide, mask), np.empty((len(self.fit.weights), guide[0].size), np.float32)
         for part, values in _strips(self.functions, guide, place, mask, slice(0, guide.shape[1])):
             found[:, part] = self.fit.variance(values.astype(np.float64))[:, : part.stop - part.start]
         return found.reshape(-1, *guide.shape[1:])
 
-    def solved(self, coefficients: np.ndarray, variance: np.ndarray | None, sensor: KnownSensor) -> Solution:
-        """The solution with these coefficients (K, n, m)."""
+    def clean(self, guide: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+        """A part of the guide (G, n, m) as the regression takes it: without most of its noise, if that does harm.
+
+        mask: (n, m), its valid pixels; None: all.
+        """
+        return guide if self.guide_noise is None else self.guide_noise.cleaned(guide, mask)
+
+    def solved(
+        self, coefficients: np.ndarray, guide: np.ndarray, variance: np.ndarray | None, sensor: KnownSensor
+    ) -> Solution:
+        """The solution with these coefficients (K, n, m), which are moved to agree with the clean guide (G, n, m)."""
+        move(coefficients, guide, self.response, self.offset, self.gain)
         facts = self.response, self.offset, self.mismatch, variance, self.positive
-        return Solution(self.subspace, coefficients, sensor, *facts)
+        return Solution(self.subspace, coefficients, guide, sensor, *facts)
 
     def left(self, window: Window, rows: Span, columns: Span) -> np.ndarray:
         """Residuals (K, n, m) of the regression at the LR pixels of a window; 0 at invalid pixels."""
@@ -194,7 +210,17 @@ class Estimate:
     @property
     def reach_lr_px(self) -> int:
         """LR pixels around a part that its solution must see."""
-        return REACH_LR_PX
+        return REACH_LR_PX + self.cleaned_lr_px
+
+    @property
+    def remarks(self) -> list[str]:
+        """Lines for the user on what was done to the guide."""
+        return [] if self.guide_noise is None else [self.guide_noise.remark]
+
+    @property
+    def cleaned_lr_px(self) -> int:
+        """LR pixels around a part of the guide that `clean` reads."""
+        return 0 if self.guide_noise is None else self.guide_noise.reach_lr_px(self.scale)
 
     @property
     def _hr_size(self) -> tuple[int, int]:
@@ -237,11 +263,12 @@ def solve(
         return estimate(images, scale, known, waves).solution(guide, variance=variance, mask=known.mask)
     kept: list[np.ndarray] = []
     uncertainty: list[np.ndarray] | None = [] if variance else None
-    found = _learnt(images, scale, known, waves, kept, uncertainty)
-    coefficients = np.concatenate(kept, axis=1)
-    move(coefficients, guide, found.response, found.offset, found.gain)
+    assert known.footprint is not None
+    clean, noise = _without_noise(images, scale, known.footprint)
+    found = _learnt(clean, scale, noise, known, waves, kept, uncertainty)
+    shown = clean.window((0, images.size[0]), (0, images.size[1])).guide
     deviation = None if uncertainty is None else np.concatenate(uncertainty)
-    return found.solved(coefficients, deviation, replace(found.sensor, mask=known.mask))
+    return found.solved(np.concatenate(kept, axis=1), shown, deviation, replace(found.sensor, mask=known.mask))
 
 
 def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> Estimate:
@@ -250,18 +277,40 @@ def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> 
     sensor: its footprint must be known; other unknown values are estimated. Its mask is not read: the images have one.
     With the size of the scene, only the memory for the LR pixels' residuals grows.
     """
-    return _learnt(images, scale, sensor, waves)
+    assert sensor.footprint is not None
+    clean, noise = _without_noise(images, scale, sensor.footprint)
+    return _learnt(clean, scale, noise, sensor, waves)
+
+
+def _without_noise(images: Images, scale: int, footprint: Footprint) -> tuple[Images, GuideNoise | None]:
+    """Images whose guide has lost most of its noise, and this noise; the same images and None if it does no harm.
+
+    A small scene is cleaned at once.
+    """
+
+    def most() -> np.ndarray:
+        part = chosen_blocks(images, scale, footprint)
+        valid = part.valid.ravel()
+        guide = part.sampler(part.guide.astype(np.float64)).reshape(len(part.guide), -1)
+        return most_noise(part.lr.reshape(len(part.lr), -1)[:, valid], guide[:, valid], footprint)
+
+    noise = learn_noise(images, judging_windows(images, scale), most)
+    if noise is None:
+        return images, None
+    clean = CleanImages(images, scale, noise)
+    return clean.held() if is_one_block(*images.size) else clean, noise
 
 
 def _learnt(
     images: Images,
     scale: int,
+    guide_noise: GuideNoise | None,
     sensor: Sensor,
     waves: int,
     kept: list[np.ndarray] | None = None,
     uncertainty: list[np.ndarray] | None = None,
 ) -> Estimate:
-    """The estimate.
+    """The estimate from images with a clean guide. guide_noise: what was taken out of it.
 
     kept, uncertainty: lists that get a small scene's coefficients and the regression's variance, by strips. These are
     the coefficients before they are moved to agree with the guide.
@@ -309,6 +358,7 @@ def _learnt(
     found = Estimate(
         images.size,
         scale,
+        guide_noise,
         replace(known, mask=None),
         features.functions,
         subspace,

@@ -16,6 +16,7 @@ import numpy as np
 
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, whole_lr_pixels
+from hsisr.models.denoising import noise_level
 from hsisr.models.prior import Estimate, estimate
 from hsisr.models.windows import HeldImages, Images, Span, Window
 
@@ -37,8 +38,6 @@ _FACTOR, _TESTED_LR_PX, _EDGE_LR_PX = 2, 128, 4
 #: the larger the scale. One that finds smaller errors does not count: it does not see the noise of finer pixels, and
 #: detail is easier to find one scale down. Chosen on training scenes of CAVE with good and with spoilt guides.
 _IF_LARGER = 1.4
-#: Side of the blocks of a guide, in pixels, that show its noise, and the share of them that are smooth enough for that.
-_BLOCK_PX, _SMOOTH_SHARE = 8, 0.1
 #: Windows along an axis that tell the scene's level, and their side in LR pixels.
 _PLACES, _PLACE_LR_PX = 3, 32
 
@@ -103,13 +102,15 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
         logs += here
         apart += (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
         pixels += variance.shape[1]
-        noises.append(_noise_of_guide(window.guide, valid))
-        noise = noises[-1] * rng.standard_normal(window.guide.shape, np.float32)
-        other = part(window._replace(guide=window.guide + noise.astype(window.guide.dtype)), corner)
+        noises.append(noise_level(window.guide, window.mask))
+        # what is left of the guide's noise is seen on a guide without it, to which as much noise is added
+        noise = noises[-1][:, None, None] * rng.standard_normal(window.guide.shape, np.float32)
+        noisier = found.clean(window.guide, window.mask) + noise.astype(window.guide.dtype)
+        other = part(window._replace(guide=noisier), corner)
         noisy += ((other - image)[:, valid] ** 2).sum(axis=1, dtype=np.float64)
     strength = _strength(found, logs / pixels)
     said = [(corner, np.log(strength) + _POWER * level) for corner, level in levels]
-    strength *= _test(found, images, said, np.square(noises).mean(axis=0).ravel())
+    strength *= _test(found, images, said, np.square(noises).mean(axis=0))
     return Errors(found, strength, np.sqrt(noisy / pixels), np.sqrt(apart / pixels))
 
 
@@ -269,32 +270,6 @@ def _lost(image: np.ndarray, footprint: Footprint, factor: int, counted: np.ndar
         seen = interpolate(sampler(plane), factor)
         lost[number] = ((seen - plane)[:, counted] ** 2).mean()
     return lost
-
-
-def _noise_of_guide(guide: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Standard deviation (G, 1, 1) of a guide's noise (G, n, m), from its smoothest blocks of valid pixels (n, m).
-
-    What second differences along rows and columns leave is noise, 6 times as strong, where the guide is smooth
-    (Immerkaer, Fast noise variance estimation, CVIU 1996). What the other channels explain of it is texture.
-    """
-    sharp = np.diff(np.diff(guide.astype(np.float64), 2, axis=1), 2, axis=2)
-    blocks = _blocks(sharp)
-    blocks = blocks[:, _blocks(valid[None, 1:-1, 1:-1])[0].all(axis=1)]
-    if not blocks.shape[1]:
-        return np.zeros((len(guide), 1, 1))
-    power = (blocks**2).mean(axis=2).sum(axis=0)
-    smooth = blocks[:, power <= np.quantile(power, _SMOOTH_SHARE)].reshape(len(guide), -1)
-    spread = smooth @ smooth.T / smooth.shape[1]
-    spread += np.eye(len(guide)) * max(1e-12 * np.trace(spread), np.finfo(float).tiny)
-    level: np.ndarray = np.sqrt(1 / np.diag(np.linalg.inv(spread))) / 6
-    return level[:, None, None]
-
-
-def _blocks(planes: np.ndarray) -> np.ndarray:
-    """Whole square blocks of planes (C, n, m): (C, blocks, pixels of one)."""
-    height, width = (size // _BLOCK_PX for size in planes.shape[1:])
-    cut = planes[:, : height * _BLOCK_PX, : width * _BLOCK_PX].reshape(len(planes), height, _BLOCK_PX, width, _BLOCK_PX)
-    return cut.swapaxes(2, 3).reshape(len(planes), height * width, _BLOCK_PX**2)
 
 
 def _noise(found: Estimate, bands: np.ndarray) -> np.ndarray:

@@ -1,0 +1,141 @@
+"""The noise of a guide: how strong it is found to be, and what `prior` and `hybrid` make of a noisy guide."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from hsisr.datasets import read_scene
+from hsisr.degrade import gaussian_footprint
+from hsisr.inference import predict, super_resolve_file
+from hsisr.models import prior as prior_model
+from hsisr.models import registry
+from hsisr.models.denoising import GuideNoise, learn_noise, most_noise, noise_level
+from hsisr.models.prior import solve
+from hsisr.models.windows import HeldImages
+from tests.unit.test_any_size import (  # noqa: F401  # fixtures
+    CPU,
+    SCALE,
+    TILES,
+    TOLERANCE,
+    hybrid,
+    largest_difference,
+    small_blocks,
+    write_pair,
+)
+
+SIZE = 160
+
+
+def ground(seed: int = 0) -> np.ndarray:
+    """Three smooth channels with edges, between 0 and 1."""
+    rng = np.random.default_rng(seed)
+    fields = gaussian_filter(rng.standard_normal((3, SIZE, SIZE)), (0, 8, 8))
+    fields = np.where(fields > 0, 0.6, 0.3) + 2 * fields
+    return np.clip(fields, 0, 1).astype(np.float32)
+
+
+def noisy(image: np.ndarray, *levels: float) -> np.ndarray:
+    """An image with noise of these deviations, one for each channel."""
+    noise = np.random.default_rng(1).standard_normal(image.shape)
+    return (image + np.array(levels)[:, None, None] * noise).astype(np.float32)
+
+
+def found(guide: np.ndarray, most: float = np.inf, mask: np.ndarray | None = None) -> GuideNoise | None:
+    size = guide.shape[1] // SCALE, guide.shape[2] // SCALE
+    images = HeldImages(np.zeros((1, *size), np.float32), guide, SCALE, mask)
+    return learn_noise(images, [((0, size[0]), (0, size[1]))], lambda: np.full(len(guide), most))
+
+
+def error(image: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.sqrt(((image - truth) ** 2).mean()))
+
+
+def test_noise_is_measured_channel_by_channel():
+    levels = np.array([0.01, 0.02, 0.05])
+    np.testing.assert_allclose(noise_level(noisy(ground(), *levels), None), levels, rtol=0.2)
+
+
+def test_a_guide_without_noise_stays_as_it_is():
+    assert found(ground()) is None
+    assert found(np.zeros((2, 32, 32), np.float32)) is None
+    assert found(ground()[:, :6, :6]) is None  # not one block
+
+
+def test_texture_that_the_lr_image_explains_is_no_noise():
+    rng = np.random.default_rng(0)
+    texture = (0.5 + 0.1 * rng.standard_normal((2, SIZE, SIZE))).astype(np.float32)
+    footprint = gaussian_footprint(4)
+    seen = footprint.sampler(4, (SIZE, SIZE))
+    bands = np.tensordot(rng.random((8, 2)), texture, 1)
+    low, averages = (seen(image.astype(np.float64)).reshape(len(image), -1) for image in (bands, texture))
+    assert found(texture) is not None
+    most = most_noise(low, averages, footprint)
+    assert most.max() < 1e-3
+    assert found(texture, float(most.max())) is None
+    more = seen(noisy(texture, 0.03, 0.05).astype(np.float64)).reshape(2, -1)
+    np.testing.assert_allclose(most_noise(low, more, footprint), [0.03, 0.05], rtol=0.1)
+
+
+def test_most_of_the_noise_is_taken_out_and_edges_stay():
+    truth = ground()
+    guide = noisy(truth, 0.03, 0.03, 0.03)
+    noise = found(guide)
+    assert noise is not None
+    cleaned = noise.cleaned(guide)
+    assert error(cleaned, truth) < 0.65 * error(guide, truth)
+    assert cleaned.dtype == guide.dtype
+    assert "noise, about 5" in noise.remark or "noise, about 6" in noise.remark
+
+
+def test_parts_of_a_guide_are_cleaned_as_the_whole():
+    guide = noisy(ground(), 0.03, 0.03, 0.03)
+    noise = found(guide)
+    assert noise is not None
+    edge = noise.reach_lr_px(SCALE) * SCALE
+    part = noise.cleaned(guide[:, 30 - edge : 90 + edge, 50 - edge :])[:, edge:-edge, edge:]
+    np.testing.assert_allclose(part, noise.cleaned(guide)[:, 30:90, 50:], atol=2e-6)
+
+
+def test_values_without_data_are_not_read():
+    guide, mask = noisy(ground(), 0.03, 0.03, 0.03), np.ones((SIZE, SIZE), bool)
+    mask[20:60, 30:70] = False
+    other = np.where(mask, guide, np.float32(40))
+    one, two = (found(image, mask=mask) for image in (guide, other))
+    assert one is not None and two is not None
+    np.testing.assert_array_equal(one.level, two.level)
+    np.testing.assert_array_equal(one.cleaned(guide, mask)[:, mask], two.cleaned(other, mask)[:, mask])
+
+
+@pytest.mark.parametrize("model", ["prior", "hybrid"])
+def test_a_noisy_guide_costs_little(model, monkeypatch, tmp_path):
+    lr, guide, sharp = write_pair(tmp_path, 64, 64, holes=False, noise=0.03)
+    low, seen = (read_scene(path).cube for path in (lr, guide))
+    errors = []
+    for learn in (lambda *_: None, learn_noise):
+        monkeypatch.setattr(prior_model, "learn_noise", learn)
+        errors.append(error(predict(registry.build(model, SCALE, len(low), 3), low, seen), sharp))
+    assert errors[1] < 0.75 * errors[0]
+
+
+def test_the_solution_says_which_guide_it_went_by(tmp_path):
+    lr, guide, _ = write_pair(tmp_path, holes=False, noise=0.03)
+    low, seen = (read_scene(path).cube for path in (lr, guide))
+    clean = read_scene(write_pair(tmp_path, holes=False)[1]).cube
+    assert error(solve(low, seen, SCALE).guide, clean) < 0.8 * error(seen, clean)
+
+
+@pytest.mark.parametrize("model", ["prior", "hybrid"])
+@pytest.mark.parametrize("large", [False, True])
+def test_a_scene_with_a_noisy_guide_has_one_result_and_a_line(tmp_path, model, large, request, capsys):
+    if large:
+        request.getfixturevalue("small_blocks")
+    lr, guide, _ = write_pair(tmp_path, noise=0.03)
+    model = request.getfixturevalue("hybrid") if model == "hybrid" else model
+    made = [
+        np.load(super_resolve_file(lr, guide, model, tmp_path / f"{name}.npy", replace(CPU, **TILES[name])))
+        for name in ("whole", "small tiles")
+    ]
+    assert largest_difference(*made) < TOLERANCE
+    assert "guide.tif: has noise, about " in capsys.readouterr().err
