@@ -1,5 +1,5 @@
-"""Robustness of methods to deviations from the protocol: a shifted guide, more noise, a wrong SRF or PSF, other
-exposure.
+"""Robustness of methods to deviations from the protocol: a shifted or noisy guide, more noise, a wrong SRF or PSF,
+other exposure.
 
     python studies/robustness.py --data <folder with complete_ms_data> [--scenes ...] [--models ...] [--run RUN ...]
 
@@ -75,6 +75,10 @@ def _cases(scene, scale: int) -> Iterator[Case]:
         yield Case(f"guide shifted by {pixels:g}, {pixels:g} HR px", replace(plain, guide=moved))
     for snr in (30, 20):
         yield Case(f"noise {snr} dB", degrade.pair(scene, "wald", scale, noise={"snr_db": snr}))
+    for share in (0.003, 0.01, 0.03, 0.1):
+        deviation = share * float(np.sqrt((plain.guide**2).mean()))
+        noise = deviation * np.random.default_rng(0).standard_normal(plain.guide.shape, np.float32)
+        yield Case(f"guide with noise, {share:.1%} of its RMS", replace(plain, guide=plain.guide + noise))
     true = degrade.sensor_of(plain.metadata)
     other = degrade.scene_response(scene, OTHER_CAMERA)
     yield Case("told another camera's SRF", plain, replace(true, response=other))

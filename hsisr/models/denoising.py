@@ -138,11 +138,12 @@ def learn_noise(
         values = values if mask is None else values[:, mask.ravel()]
         total, products, pixels = total + values.sum(axis=1), products + values @ values.T, pixels + values.shape[1]
     power = float(np.trace(products)) / max(1, pixels)
-    harmless = max(_NEGLIGIBLE**2 * power, np.finfo(float).tiny)
+    if not power:
+        return None
     level = _level(shown)
-    if (level**2).sum() > harmless:
+    if (level**2).sum() > _NEGLIGIBLE**2 * power:
         level = np.minimum(level, most())
-    if (level**2).sum() <= harmless:
+    if (level**2).sum() <= _NEGLIGIBLE**2 * power:
         return None
     share = float(np.sqrt((level**2).sum() / power))
     level = np.maximum(level, _LEAST_LEVEL * level.max())
