@@ -1,14 +1,15 @@
 """A guide that lies beside its scene by a smooth field, or shows other ground: what registration and masking give back.
 
-    python studies/registration.py field --data <folder with complete_ms_data> [--scenes ...]
+    python studies/registration.py field --data <folder with complete_ms_data> [--scenes ...] [--model prior]
     python studies/registration.py change --data <folder with complete_ms_data> [--scenes ...]
     python studies/registration.py enmap --data <folder with enmap_potsdam> --work WORK
 
 field: guides of CAVE under `wald` are warped by a random smooth field of up to 2 LR pixels and a turn of 0.5 degrees,
-and moved back by the measured field; PSNR (dB) and SAM (degrees) of `prior`, given and scored on the ground that the
-warped guide has (it is cut at its border, as any image is), and the field's error (HR pixels, root mean square) there.
-"guide's grid": the same with `grid="guide"`, scored against the truth, warped as its guide is; beside it, what `prior`
-makes of an LR image of that warped truth, on which the guide lies well. Warped values outside [0, 1] are cut off.
+and moved back by the measured field; PSNR (dB) and SAM (degrees) of --model (`prior`, or a file of a trained hybrid),
+given and scored on the ground that the warped guide has (it is cut at its border, as any image is), and the field's
+error (HR pixels, root mean square) there.
+"guide's grid": the same with `grid="guide"`, scored against the truth, warped as its guide is; beside it, what the
+model makes of an LR image of that warped truth, on which the guide lies well. Warped values outside [0, 1] are cut off.
 Beside it, phase correlation of scikit-image in windows, on the LR image's bands through the response and the guide at
 LR resolution, interpolated by a thin-plate spline; and the length of the field that is measured on the guide as it lay.
 change: a fifth of a guide shows another scene, or is exposed otherwise. enmap: as field, on EnMAP at half its
@@ -58,6 +59,7 @@ def main() -> None:
     parser = cave.arguments(__doc__)
     parser.add_argument("what", choices=["field", "change", "enmap"])
     parser.add_argument("--work", type=Path, help="folder for the mosaic of enmap")
+    parser.add_argument("--model", default="prior", help="of field and enmap")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     {"field": _field, "change": _change, "enmap": _enmap}[options.what](options)
@@ -69,7 +71,7 @@ def _field(options: argparse.Namespace) -> None:
         pair = degrade.pair(scene, "wald", options.scale)
         valid = np.ones(pair.hr.shape[1:], bool)
         response = pair.metadata["response_matrix"]
-        _print_rows({scene.name: 0.0}, pair.lr, pair.hr, pair.hr, response, valid, options.scale)
+        _print_rows({scene.name: 0.0}, pair.lr, pair.hr, pair.hr, response, valid, options.scale, options.model)
 
 
 def _enmap(options: argparse.Namespace) -> None:
@@ -87,7 +89,7 @@ def _enmap(options: argparse.Namespace) -> None:
     low = degrade.degrade(hr, "wald", 2, noise=0)
     _print_head()
     rows_of = {"enmap x2": 0.0, "enmap x2, land": LEAST_LIGHT}
-    _print_rows(rows_of, low, hr, blurred, response, valid, 2)
+    _print_rows(rows_of, low, hr, blurred, response, valid, 2, options.model)
 
 
 def _print_head() -> None:
@@ -104,6 +106,7 @@ def _print_rows(
     response: np.ndarray,
     valid: np.ndarray,
     scale: int,
+    model: str,
 ) -> None:
     """One row for each name: of the pixels whose bands have a root mean square of that value or more.
 
@@ -135,11 +138,11 @@ def _print_rows(
     made = []
     for sharp, mask in ((guide, inside), (warped, inside), interpolate_at(warped, whole, grid + at), (right, inside)):
         held = np.ma.array(np.asarray(sharp), mask=np.broadcast_to(~(mask & valid), sharp.shape))
-        made.append((hr, hsisr.super_resolve(lr, held, model="prior"), seen))
+        made.append((hr, hsisr.super_resolve(lr, held, model=model), seen))
     given = np.ma.array(warped, mask=np.broadcast_to(~valid_there, warped.shape))
-    there = hsisr.super_resolve(lr, given, model="prior", correct_shift="field", grid="guide")
+    there = hsisr.super_resolve(lr, given, model=model, correct_shift="field", grid="guide")
     low = degrade.degrade(truth, "wald", scale, noise=0)
-    made += [(truth, image, seen_there) for image in (there, hsisr.super_resolve(low, given, model="prior"))]
+    made += [(truth, image, seen_there) for image in (there, hsisr.super_resolve(low, given, model=model))]
     for name, least in names.items():
         cells = []
         for reference, image, place in made:

@@ -279,7 +279,7 @@ def check_grid(options: Options, method: Method) -> None:
         )
     if not method.works_anywhere:
         raise HsisrError(
-            f"{given}: {method.name} makes pixels of the LR image's grid only; prior makes those of the guide's"
+            f"{given}: {method.name} makes pixels of the LR image's grid only; prior and hybrid make the guide's"
         )
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 import hsisr
 from hsisr.errors import HsisrError
-from hsisr.inference.feed import Feed
-from hsisr.inference.learning import images_of
+from hsisr.inference.feed import FedImages, Feed
 from hsisr.inference.plan import check_disk
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import Estimates
@@ -50,7 +49,7 @@ class Uncertainty:
     @classmethod
     def of(cls, feed: Feed, result: Estimates) -> "Uncertainty":
         """Of a feed whose method has learnt its scene. Every call gives the same."""
-        return cls(feed, feed.method.errors(feed.learnt, images_of(feed)), result)
+        return cls(feed, feed.method.errors(feed.learnt, FedImages(feed)), result)
 
     def __call__(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """Of [start, stop) LR rows and columns: (B + 1, n, m) float32, NaN where there is no result.

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import hsisr
 from hsisr import degrade
@@ -15,10 +16,13 @@ from hsisr.degrade.spline import SplineGrid
 from hsisr.errors import HsisrError
 from hsisr.evaluation import validate
 from hsisr.finetuning.adaptation import finetune
-from hsisr.inference import Options, super_resolve_file
+from hsisr.inference import Options, save_model, super_resolve_file
+from hsisr.models import registry
+from hsisr.models.model_files import load_model
 from hsisr.models.prior import estimate
 from hsisr.models.windows import HeldImages
-from tests.unit.own_scene import TRANSFORM, finer, scene_of
+from hsisr.scene import Scene
+from tests.unit.own_scene import CRS, TRANSFORM, finer, scene_of
 from tests.unit.warped import SCALE, moved_by, smooth_field, textured_cube
 
 SIDE = 96
@@ -71,22 +75,65 @@ def test_the_guide_keeps_its_own_pixels_and_place(files, sharp, there, capsys):
     assert error(found.cube, sharp) > 5 * error(found.cube, there)
 
 
-def test_tiles_and_memory_give_one_result(files):
-    lr, guide = files / "lr.tif", files / "guide.tif"
-    whole = read_scene(super_resolve_file(lr, guide, "prior", files / "whole.tif", replace(FIELD, exact=True)))
+@pytest.fixture(scope="module")
+def hybrid(tmp_path_factory):
+    """A file of a hybrid whose filters, network and agreement all change the result."""
+    torch.manual_seed(0)
+    chosen = {"width": 8, "blocks": 1, "components": 4}
+    network = registry.build("hybrid", SCALE, 4, 3, chosen)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        network.last.weight.normal_(std=0.1)
+        network.filters.copy_(torch.from_numpy(0.02 * rng.standard_normal(network.filters.shape)))
+        network.strength.fill_(0.2)
+        network.response[:, :3] = torch.eye(3)
+        network.contradiction.fill_(1e-4)
+    file = tmp_path_factory.mktemp("model") / "hybrid.safetensors"
+    facts = {"base": "hybrid", "options": chosen, "scale": SCALE, "bands": 4, "guide_channels": 3}
+    save_model(file, network, {**facts, "wavelengths_nm": None})
+    return file
+
+
+@pytest.fixture(params=["prior", "hybrid"])
+def model(request):
+    return "prior" if request.param == "prior" else request.getfixturevalue("hybrid")
+
+
+@pytest.fixture(scope="module")
+def noisy(low):
+    """The LR image with noise, and in a band with a slow change of its own, which no function of the guide explains."""
+    changed = low + 0.001 * np.random.default_rng(0).standard_normal(low.shape)
+    changed[3] += 0.03 * np.sin(np.arange(low.shape[2]) / 4)
+    return changed.astype(np.float32)
+
+
+def test_tiles_and_memory_give_one_result(tmp_path, noisy, there, model):
+    lr, guide = tmp_path / "lr.tif", tmp_path / "guide.tif"
+    export(Scene(noisy, "low", crs=CRS, transform=TRANSFORM), lr)
+    export(Scene(there[:3], "guide", crs=CRS, transform=finer(TRANSFORM)), guide)
+    whole = read_scene(super_resolve_file(lr, guide, model, tmp_path / "whole.tif", replace(FIELD, exact=True)))
     for number, options in enumerate((replace(FIELD, tile=8), replace(FIELD, memory=4 * 2**20))):
-        tiled = read_scene(super_resolve_file(lr, guide, "prior", files / f"{number}.tif", options))
+        tiled = read_scene(super_resolve_file(lr, guide, model, tmp_path / f"{number}.tif", options))
         valid = np.asarray(tiled.mask)
         assert 0.8 < valid.mean() < 1
         np.testing.assert_array_equal(valid, whole.mask)
-        np.testing.assert_allclose(tiled.cube[:, valid], whole.cube[:, valid], atol=STEP)
+        np.testing.assert_allclose(tiled.cube[:, valid], whole.cube[:, valid], atol=1e-5)
 
 
-def test_a_guide_that_lies_well_gives_the_same_on_either_grid(low, sharp):
+def test_a_guide_that_lies_well_gives_the_same_on_either_grid(low, sharp, model):
     plain, same = (
-        hsisr.super_resolve(low, sharp[:3], model="prior", correct_shift="field", grid=grid) for grid in ("lr", "guide")
+        hsisr.super_resolve(low, sharp[:3], model=model, correct_shift="field", grid=grid) for grid in ("lr", "guide")
     )
     np.testing.assert_array_equal(plain, same)
+
+
+def test_hybrid_is_that_of_an_lr_image_on_which_the_guide_lies_well(low, there, hybrid):
+    """Filters and network add, at a guide's pixel, what they add where guide and LR image lie on one grid."""
+    given = {"correct_shift": "field", "grid": "guide"}
+    moved = degrade.degrade(there, "wald", SCALE, noise=0)
+    found, plain = (hsisr.super_resolve(low, there[:3], model=name, **given) for name in (hybrid, "prior"))
+    right, right_plain = (hsisr.super_resolve(moved, there[:3], model=name) for name in (hybrid, "prior"))
+    assert error(found - plain, right - right_plain) < 0.1 * error(right, right_plain)
 
 
 def test_holes_lie_where_the_guide_shows_their_ground(low, there):
@@ -144,6 +191,21 @@ def test_the_prior_makes_the_hr_grid_as_any_other_places(low, sharp):
     np.testing.assert_allclose(found.solution_at(sharp[:3][part], places).image(), on_grid, atol=1e-5)
 
 
+def test_hybrid_makes_the_hr_grid_as_any_other_places(noisy, sharp, hybrid):
+    network, images = load_model(hybrid), HeldImages(noisy, sharp[:3], SCALE)
+    with torch.inference_mode():
+        found = network.estimate(images, Sensor(footprint=gaussian_footprint(SCALE, shift_px=(0.4, -0.7))))
+        on_grid = network.super_resolve_part(found, images.window((0, 24), (0, 24)), (0, 0))
+        plain = found.prior.solution(sharp[:3]).image()
+        assert np.abs(on_grid - plain).max() > 0.02
+        part, edge = (slice(None), slice(20, 96), slice(0, 76)), network.reach_lr_px(found) * SCALE
+        places = np.stack(np.mgrid[20:96, 0:76]).astype(float)
+        made = network.super_resolve_at(found, images, sharp[:3][part], places)
+    inside = (slice(None), slice(edge, None), slice(None, -edge))
+    assert made[inside].size
+    np.testing.assert_allclose(made[inside], on_grid[part][inside], atol=1e-5)
+
+
 def test_the_way_back_leads_back():
     grid, rng = SplineGrid(32, 40, (4, 5)), np.random.default_rng(0)
     there = Displacement(rng.normal(0, 2.0, (2, grid.count)), grid, SCALE, 0.1, (1.0, 0.0), 1.0)
@@ -162,7 +224,7 @@ def test_the_way_back_leads_back():
 
 def test_what_the_guides_grid_cannot_do_is_said(files, low, there):
     lr, guide = files / "lr.tif", files / "guide.tif"
-    with pytest.raises(HsisrError, match="gsa makes pixels of the LR image's grid only; prior makes those of the"):
+    with pytest.raises(HsisrError, match="gsa makes pixels of the LR image's grid only; prior and hybrid make"):
         super_resolve_file(lr, guide, "gsa", files / "sr.tif", FIELD)
     for wrong in (None, "shift"):
         with pytest.raises(HsisrError, match="is of a guide that lies off; also give --correct-shift .* as affine or"):
