@@ -96,7 +96,7 @@ def super_resolve_file(
     for a full disk.
     """
     out, options = Path(out), options or Options()
-    check_comparable(options, uncertainty=uncertainty is not None, report=bool(pages))
+    check_comparable(options, report=bool(pages))
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps, uncertainty is not None)
     outs += [] if uncertainty is None else writers.written_files(uncertainty)

@@ -1,5 +1,6 @@
 """Windows: models that learn scenes read a scene and its guide part by part."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -12,6 +13,21 @@ Span = tuple[int, int]
 def hr_spans(rows: Span, columns: Span, scale: int) -> tuple[Span, Span]:
     """HR rows and columns [start, stop) of the same ground as these LR rows and columns."""
     return (rows[0] * scale, rows[1] * scale), (columns[0] * scale, columns[1] * scale)
+
+
+def lr_span(axis: np.ndarray, size: int, scale: int, margin: int) -> Span:
+    """The LR rows or columns, at least one, around HR rows or columns of any value, cut at the scene's ends.
+
+    size: of the scene, LR pixels. margin: LR pixels on either side.
+    """
+    first = min(max(0, math.floor(axis.min() / scale) - margin), size - 1)
+    return first, max(first + 1, min(size, math.ceil((axis.max() + 1) / scale) + margin))
+
+
+def hr_places(corner: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
+    """Rows and columns (2, n, m) of the HR pixels of a part of that shape (n, m), whose first pixel is at `corner`."""
+    (top, left), (height, width) = corner, shape
+    return np.mgrid[top : top + height, left : left + width]
 
 
 class Window(NamedTuple):

@@ -20,6 +20,7 @@ from hsisr.inference import Options, save_model, super_resolve_file
 from hsisr.models import registry
 from hsisr.models.model_files import load_model
 from hsisr.models.prior import estimate
+from hsisr.models.prior.errors import SIGMAS_90
 from hsisr.models.windows import HeldImages
 from hsisr.scene import Scene
 from tests.unit.own_scene import CRS, TRANSFORM, finer, scene_of
@@ -30,6 +31,9 @@ FIELD = Options(device="cpu", correct_shift="field", grid="guide")
 #: A step of the stored numbers.
 STEP = 1.01e-4
 INNER = (slice(None), slice(16, -16), slice(16, -16))
+#: Ground that a guide shows without detail.
+PATCH = np.zeros((SIDE, SIDE), bool)
+PATCH[32:64, 32:64] = True
 
 
 @pytest.fixture(scope="module")
@@ -111,13 +115,20 @@ def test_tiles_and_memory_give_one_result(tmp_path, noisy, there, model):
     lr, guide = tmp_path / "lr.tif", tmp_path / "guide.tif"
     export(Scene(noisy, "low", crs=CRS, transform=TRANSFORM), lr)
     export(Scene(there[:3], "guide", crs=CRS, transform=finer(TRANSFORM)), guide)
-    whole = read_scene(super_resolve_file(lr, guide, model, tmp_path / "whole.tif", replace(FIELD, exact=True)))
-    for number, options in enumerate((replace(FIELD, tile=8), replace(FIELD, memory=4 * 2**20))):
-        tiled = read_scene(super_resolve_file(lr, guide, model, tmp_path / f"{number}.tif", options))
-        valid = np.asarray(tiled.mask)
-        assert 0.8 < valid.mean() < 1
-        np.testing.assert_array_equal(valid, whole.mask)
-        np.testing.assert_allclose(tiled.cube[:, valid], whole.cube[:, valid], atol=1e-5)
+
+    def made(name: str, **options) -> tuple[Scene, Scene]:
+        files = tmp_path / f"{name}.tif", tmp_path / f"{name}-sigma.tif"
+        super_resolve_file(lr, guide, model, files[0], replace(FIELD, **options), uncertainty=files[1])
+        return read_scene(files[0]), read_scene(files[1])
+
+    whole, *others = made("whole", exact=True), made("tiles", tile=8), made("little", memory=4 * 2**20)
+    valid = np.asarray(whole[0].mask)
+    assert 0.8 < valid.mean() < 1
+    for result in whole, *others:
+        for found, right in zip(result, whole, strict=True):
+            assert found.transform == read_scene(guide).transform
+            np.testing.assert_array_equal(found.mask, valid)
+            np.testing.assert_allclose(found.cube[:, valid], right.cube[:, valid], atol=1e-5)
 
 
 def test_a_guide_that_lies_well_gives_the_same_on_either_grid(low, sharp, model):
@@ -125,6 +136,19 @@ def test_a_guide_that_lies_well_gives_the_same_on_either_grid(low, sharp, model)
         hsisr.super_resolve(low, sharp[:3], model=model, correct_shift="field", grid=grid) for grid in ("lr", "guide")
     )
     np.testing.assert_array_equal(plain, same)
+
+
+def test_uncertainty_is_that_of_an_lr_image_on_which_the_guide_lies_well(low, there):
+    given = {"model": "prior", "correct_shift": "field", "uncertainty": True}
+    pair, rng = (low, degrade.degrade(there, "wald", SCALE, noise=0)), np.random.default_rng(0)
+    displaced, well = ((image + 0.002 * rng.standard_normal(low.shape)).astype(np.float32) for image in pair)
+    image, sigma = hsisr.super_resolve(displaced, there[:3], grid="guide", **given)
+    _, right = hsisr.super_resolve(well, there[:3], **given)
+    assert (np.abs(image - there) < SIGMAS_90 * sigma)[INNER].mean() > 0.85
+    assert np.quantile(np.abs(np.log(sigma[INNER] / right[INNER])), 0.98) < 0.1
+    assert np.corrcoef(np.log(sigma[INNER]).ravel(), np.log(right[INNER]).ravel())[0, 1] > 0.9
+    _, masked = hsisr.super_resolve(displaced, np.where(PATCH, 0.5, there[:3]), mask_change=True, grid="guide", **given)
+    assert masked[:3, 44:52, 44:52].min() > 2 * np.median(sigma[:3, 44:52, 44:52])
 
 
 def test_hybrid_is_that_of_an_lr_image_on_which_the_guide_lies_well(low, there, hybrid):
@@ -222,18 +246,15 @@ def test_the_way_back_leads_back():
         folded.inverse()
 
 
-def test_what_the_guides_grid_cannot_do_is_said(files, low, there):
+def test_what_the_guides_grid_cannot_do_is_said(files):
     lr, guide = files / "lr.tif", files / "guide.tif"
     with pytest.raises(HsisrError, match="gsa makes pixels of the LR image's grid only; prior and hybrid make"):
         super_resolve_file(lr, guide, "gsa", files / "sr.tif", FIELD)
     for wrong in (None, "shift"):
         with pytest.raises(HsisrError, match="is of a guide that lies off; also give --correct-shift .* as affine or"):
             super_resolve_file(lr, guide, "prior", files / "sr.tif", replace(FIELD, correct_shift=wrong))
-    for given in ({"uncertainty": files / "sigma.tif"}, {"pages": {files / "page.html": print}}):
-        with pytest.raises(HsisrError, match="(uncertainty|report): compares pixels with those of the LR image"):
-            super_resolve_file(lr, guide, "prior", files / "sr.tif", FIELD, **given)
-    with pytest.raises(HsisrError, match="uncertainty: compares"):
-        hsisr.super_resolve(low, there[:3], correct_shift="field", grid="guide", uncertainty=True)
+    with pytest.raises(HsisrError, match="report: compares pixels with those of the LR image"):
+        super_resolve_file(lr, guide, "prior", files / "sr.tif", FIELD, pages={files / "page.html": print})
     with pytest.raises(HsisrError, match="validate: compares"):
         validate(lr, guide, options=FIELD)
     with pytest.raises(HsisrError, match="finetune: compares"):

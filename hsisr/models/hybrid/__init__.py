@@ -6,7 +6,6 @@ and says what to add there, so that its cost does not grow with the number of ba
 """
 
 import hashlib
-import math
 import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
@@ -38,7 +37,7 @@ from hsisr.models.prior.blocks import WINDOW_PX, learning_windows, reach, shown_
 from hsisr.models.prior.effort import Costs
 from hsisr.models.prior.errors import Errors, learn_errors
 from hsisr.models.prior.memory import learning_bytes
-from hsisr.models.windows import Effort, HeldImages, Images, Span, Told, Window
+from hsisr.models.windows import Effort, HeldImages, Images, Span, Told, Window, lr_span
 
 if TYPE_CHECKING:
     from hsisr.degrade import Pair
@@ -257,11 +256,8 @@ class Hybrid(Network):
     ) -> Piece:
         """A learnt scene at any places, solved; arguments as for `super_resolve_at`."""
         margin = max(shown_lr_px(prior.sensor.footprint, self.scale)) + _INTERPOLATED_LR_PX
-        spans = []
-        for axis, size in zip(places / self.scale, images.size, strict=True):
-            first = min(max(0, math.floor(axis.min()) - margin), size - 1)
-            spans.append((first, max(first + 1, min(size, math.ceil(axis.max()) + margin))))
-        window, corner = images.window(spans[0], spans[1]), (spans[0][0] * self.scale, spans[1][0] * self.scale)
+        rows, columns = (lr_span(*axis, self.scale, margin) for axis in zip(places, images.size, strict=True))
+        window, corner = images.window(rows, columns), (rows[0] * self.scale, columns[0] * self.scale)
         around = prior.solution(window.guide, corner, mask=window.mask)
         ground = Ground.at(places, window, corner, around, prior.hr_size)
         return Piece(window.lr, guide, prior.solution_at(guide, places, mask, variance=True), ground=ground)

@@ -163,12 +163,9 @@ class Estimate:
         move(coefficients, guide, self.response, self.offset, self.gain)
         return self.solved(coefficients, uncertainty, replace(self.sensor, mask=mask))
 
-    def variances(
-        self, guide: np.ndarray, corner: tuple[int, int] = (0, 0), mask: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Posterior variance (K, n, m), float32, of the regression's coefficients in a part, as for `solution`."""
-        rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
-        place = places(rows, columns, self.hr_size)
+    def variances(self, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Posterior variance (K, n, m), float32, of the regression's coefficients, arguments as for `solution_at`."""
+        place = place_of(places, self.hr_size)
         found = np.empty((len(self.fit.weights), guide[0].size), np.float32)
         for part, values in _strips(self.functions, guide, place, mask, slice(0, guide.shape[1])):
             found[:, part] = self.fit.variance(values.astype(np.float64))[:, : part.stop - part.start]
