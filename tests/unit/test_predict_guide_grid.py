@@ -14,14 +14,18 @@ from hsisr.degrade.displacement import Displacement
 from hsisr.degrade.sensor import Sensor, gaussian_footprint
 from hsisr.degrade.spline import SplineGrid
 from hsisr.errors import HsisrError
-from hsisr.evaluation import validate
+from hsisr.evaluation import quality, validate
+from hsisr.evaluation.quality import blocks
 from hsisr.finetuning.adaptation import finetune
 from hsisr.inference import Options, save_model, super_resolve_file
+from hsisr.inference.feed import Feed
+from hsisr.inference.images import Source
 from hsisr.models import registry
 from hsisr.models.model_files import load_model
 from hsisr.models.prior import estimate
 from hsisr.models.prior.errors import SIGMAS_90
 from hsisr.models.windows import HeldImages
+from hsisr.report.quality import writer
 from hsisr.scene import Scene
 from tests.unit.own_scene import CRS, TRANSFORM, finer, scene_of
 from tests.unit.warped import SCALE, moved_by, smooth_field, textured_cube
@@ -151,6 +155,39 @@ def test_uncertainty_is_that_of_an_lr_image_on_which_the_guide_lies_well(low, th
     assert masked[:3, 44:52, 44:52].min() > 2 * np.median(sigma[:3, 44:52, 44:52])
 
 
+def test_quality_moves_the_result_to_the_lr_image_and_compares_it_with_the_guide_as_it_lies(files, sharp, there):
+    lr, guide, found = files / "lr.tif", files / "guide.tif", []
+
+    def look(feed: Feed, result: Scene, sigma: Scene | None) -> None:
+        plain = {"scale": 1.0, "offset": 0.0, "nodata": None}
+        images = [replace(result, stored=image.astype(np.float32), **plain) for image in (there, sharp)]
+        found.extend(quality.measure(feed, image) for image in images)
+        footprint, part = found[0].footprint, (slice(None), slice(32, 64), slice(32, 64))
+        block = blocks.read(feed, Source(images[0], "truth"), footprint, (8, 16), (8, 16))
+        np.testing.assert_array_equal(block.beside[0], there.astype(np.float32)[part].reshape(4, -1))
+        np.testing.assert_allclose(block.beside[1], there[:3][part].reshape(3, -1), atol=STEP)
+        np.testing.assert_allclose(block.estimate, sharp[part], atol=0.02)
+
+    super_resolve_file(lr, guide, "prior", files / "sr.tif", FIELD, pages={files / "page": look})
+    right, wrong = found
+    assert (right.lr.rmse / right.lr.mean).max() < 0.01 and right.guide.correlation.min() > 0.9999
+    assert (wrong.lr.rmse > 10 * right.lr.rmse).all() and wrong.guide.correlation.max() < 0.9
+
+
+def test_the_page_says_that_the_result_is_moved(files):
+    lr, guide, page = files / "lr.tif", files / "guide.tif", files / "page.html"
+    outs = {"pages": {page: writer(page)}, "uncertainty": files / "sigma.tif"}
+    super_resolve_file(lr, guide, "prior", files / "sr.tif", FIELD, **outs)
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    for words in (
+        "the result lies on the guide&#39;s grid, off the LR image&#39;s by",
+        "hsisr moves it onto the LR image&rsquo;s grid first, by the measured displacement",
+        "neither is moved",
+        "Standard deviation of the result",
+    ):
+        assert words in text
+
+
 def test_hybrid_is_that_of_an_lr_image_on_which_the_guide_lies_well(low, there, hybrid):
     """Filters and network add, at a guide's pixel, what they add where guide and LR image lie on one grid."""
     given = {"correct_shift": "field", "grid": "guide"}
@@ -253,8 +290,6 @@ def test_what_the_guides_grid_cannot_do_is_said(files):
     for wrong in (None, "shift"):
         with pytest.raises(HsisrError, match="is of a guide that lies off; also give --correct-shift .* as affine or"):
             super_resolve_file(lr, guide, "prior", files / "sr.tif", replace(FIELD, correct_shift=wrong))
-    with pytest.raises(HsisrError, match="report: compares pixels with those of the LR image"):
-        super_resolve_file(lr, guide, "prior", files / "sr.tif", FIELD, pages={files / "page.html": print})
     with pytest.raises(HsisrError, match="validate: compares"):
         validate(lr, guide, options=FIELD)
     with pytest.raises(HsisrError, match="finetune: compares"):
