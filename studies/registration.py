@@ -25,6 +25,7 @@ dark water reflects.
 import argparse
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cave
@@ -63,6 +64,7 @@ def main() -> None:
     parser = cave.arguments(__doc__)
     parser.add_argument("what", choices=["field", "guide", "change", "enmap"])
     parser.add_argument("--models", nargs="+", default=["prior"], help="of guide")
+    parser.add_argument("--size", type=int, default=512, help="of guide: side of the scenes' middles, HR pixels")
     parser.add_argument("--work", type=Path, help="folder for the mosaic of enmap")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -82,7 +84,8 @@ def _guide(options: argparse.Namespace) -> None:
     names = [title for model in options.models for title in (Path(model).stem, "within")]
     print(f"| scene | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
     for scene in cave.read(options.data, options.scenes):
-        pair = degrade.pair(scene, "wald", options.scale)
+        middle = [slice((side - options.size) // 2, (side + options.size) // 2) for side in scene.shape[1:]]
+        pair = degrade.pair(replace(scene, stored=scene.stored[:, *middle]), "wald", options.scale)
         moved = smooth_field(pair.hr.shape[1:], options.scale, seed=sum(map(ord, scene.name)))
         truth = _warped(pair.hr, moved)
         valid, seen = _seen_there(moved, np.ones(moved.shape[1:], bool))

@@ -202,6 +202,14 @@ class FedImages:
         mask = sensor_in(None, valid, self.feed.method.scale).mask if whole else valid
         return Window(low, shown.guide, mask)
 
+    def own_guide(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The guide's pixels of which the result is made, and its valid ones, as they lie."""
+        if self.feed.way is None:
+            window = self.window(rows, columns)
+            return window.guide, window.valid
+        laid = self.feed.show_on_guide(self.feed.way, rows, columns)
+        return laid.sharp, laid.seen if laid.changed is None else laid.seen & (laid.changed == 0)
+
     def tell(self, done: float, total: float) -> None:
         """Report the work that is done, of all the work of learning the scene."""
         if self.told is not None:

@@ -40,6 +40,11 @@ class Window(NamedTuple):
     guide: np.ndarray
     mask: np.ndarray | None
 
+    @property
+    def valid(self) -> np.ndarray:
+        """The valid HR pixels (scale n, scale m)."""
+        return np.ones(self.guide.shape[1:], bool) if self.mask is None else self.mask
+
 
 class Images(Protocol):
     """An LR image with its guide, read by windows."""
@@ -50,6 +55,12 @@ class Images(Protocol):
 
     def window(self, rows: Span, columns: Span) -> Window:
         """The part of LR rows and columns [start, stop)."""
+
+    def own_guide(self, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
+        """The guide's pixels of which the result is made, (G, n, m), and its valid ones (n, m).
+
+        They are those of `window`, unless the result lies on the guide's grid: then these rows and columns of it.
+        """
 
     def tell(self, done: float, total: float) -> None:
         """A model that learns the scene calls this with its work that is done, and with all of it, as now expected.
@@ -81,6 +92,10 @@ class Told:
         """The part of LR rows and columns [start, stop)."""
         return self.images.window(rows, columns)
 
+    def own_guide(self, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
+        """The guide's pixels of which the result is made, and its valid ones."""
+        return self.images.own_guide(rows, columns)
+
     def tell(self, done: float, total: float) -> None:
         """Pass it on, with the work of the other parts."""
         self.images.tell(done, total + self.more)
@@ -105,6 +120,11 @@ class HeldImages:
         high = tuple(slice(*span) for span in hr_spans(rows, columns, self.scale))
         mask = None if self.mask is None else self.mask[high]
         return Window(self.lr[:, slice(*rows), slice(*columns)], self.guide[:, *high], mask)
+
+    def own_guide(self, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
+        """The guide of the window, and its valid pixels."""
+        window = self.window(rows, columns)
+        return window.guide, window.valid
 
     def tell(self, done: float, total: float) -> None:
         """Do nothing: nobody follows the progress with images in memory."""

@@ -142,17 +142,20 @@ def test_a_guide_that_lies_well_gives_the_same_on_either_grid(low, sharp, model)
     np.testing.assert_array_equal(plain, same)
 
 
-def test_uncertainty_is_that_of_an_lr_image_on_which_the_guide_lies_well(low, there):
+@pytest.mark.parametrize("noise", [0, 0.01])
+def test_uncertainty_is_that_of_an_lr_image_on_which_the_guide_lies_well(low, there, noise):
+    """Also where the guide has noise, of which a moved guide has less."""
     given = {"model": "prior", "correct_shift": "field", "uncertainty": True}
     pair, rng = (low, degrade.degrade(there, "wald", SCALE, noise=0)), np.random.default_rng(0)
     displaced, well = ((image + 0.002 * rng.standard_normal(low.shape)).astype(np.float32) for image in pair)
-    image, sigma = hsisr.super_resolve(displaced, there[:3], grid="guide", **given)
-    _, right = hsisr.super_resolve(well, there[:3], **given)
+    guide = (there[:3] + noise * rng.standard_normal(there[:3].shape)).astype(np.float32)
+    image, sigma = hsisr.super_resolve(displaced, guide, grid="guide", **given)
+    _, right = hsisr.super_resolve(well, guide, **given)
     assert (np.abs(image - there) < SIGMAS_90 * sigma)[INNER].mean() > 0.85
     assert np.quantile(np.abs(np.log(sigma[INNER] / right[INNER])), 0.98) < 0.1
-    assert np.corrcoef(np.log(sigma[INNER]).ravel(), np.log(right[INNER]).ravel())[0, 1] > 0.9
-    _, masked = hsisr.super_resolve(displaced, np.where(PATCH, 0.5, there[:3]), mask_change=True, grid="guide", **given)
-    assert masked[:3, 44:52, 44:52].min() > 2 * np.median(sigma[:3, 44:52, 44:52])
+    assert np.corrcoef(sigma[INNER].ravel(), right[INNER].ravel())[0, 1] > 0.9
+    _, masked = hsisr.super_resolve(displaced, np.where(PATCH, 0.5, guide), mask_change=True, grid="guide", **given)
+    assert masked[:3, 44:52, 44:52].min() > 1.5 * np.median(sigma[:3, 44:52, 44:52])
 
 
 def test_quality_moves_the_result_to_the_lr_image_and_compares_it_with_the_guide_as_it_lies(files, sharp, there):

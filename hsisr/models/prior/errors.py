@@ -109,8 +109,7 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     logs, apart, noisy, pixels = np.zeros(bands), np.zeros(bands), np.zeros(bands), 0
     rng, levels, noises = np.random.default_rng(0), [], []
     for window, corner in looked_at(images, _PLACE_LR_PX, found.scale):
-        valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
-        image = part(window, corner)
+        valid, image = window.valid, part(window, corner)
         detail = local_variance(image, found.scale, window.mask)
         places = hr_places(corner, valid.shape)
         variance = _variance(found, window.guide, image, detail, places, window.mask)[:, valid]
@@ -120,7 +119,12 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
         apart += (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
         pixels += variance.shape[1]
         noises.append(_noise_of_guide(window.guide, valid))
-        noise = noises[-1] * rng.standard_normal(window.guide.shape, np.float32)
+        rows, columns = (
+            (start // found.scale, start // found.scale + count)
+            for start, count in zip(corner, window.lr.shape[1:], strict=True)
+        )
+        own = _noise_of_guide(*images.own_guide(rows, columns))  # a guide that was moved has less noise
+        noise = np.maximum(noises[-1], own) * rng.standard_normal(window.guide.shape, np.float32)
         other = part(window._replace(guide=window.guide + noise.astype(window.guide.dtype)), corner)
         noisy += ((other - image)[:, valid] ** 2).sum(axis=1, dtype=np.float64)
     strength = _strength(found, logs / pixels)
@@ -358,7 +362,7 @@ def _at_lr(found: Estimate, window: Window, corner: tuple[int, int]) -> _Ground:
     """The ground of a window with that HR corner."""
     scale = found.scale
     guide = found.sensor.footprint.sampler(scale, window.guide.shape[1:])(window.guide).astype(np.float32)
-    mask = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
+    mask = window.valid
     valid = whole_lr_pixels(mask, scale)
     even = tuple(slice(size // _FACTOR * _FACTOR) for size in valid.shape)
     fine = tuple(slice(span.stop * scale) for span in even)
