@@ -385,7 +385,7 @@ class SceneOptions:
     grid: Literal["lr", "guide"] = Field(
         "lr",
         description="Where the result lies: as the scene, or as the guide that is off by the affine map or field "
-        "that is measured; then the guide is not resampled, and the result is sharper; for prior.",
+        "that is measured; then the guide is not resampled, and the result is sharper; for prior and hybrid.",
     )
     mask_change: bool = Field(
         False, description="Leave the guide's detail out where it shows other ground or has no data."

@@ -50,6 +50,7 @@ from hsisr.models import prior as priors
 from hsisr.models import registry
 from hsisr.models.hybrid.agreement import agreed, contradiction
 from hsisr.models.hybrid.filters import Details, Learnt, response_of
+from hsisr.models.hybrid.pieces import Piece
 from hsisr.models.hybrid.samples import filters_of
 from hsisr.models.model_files import load_model, save_model
 from hsisr.models.network import Network
@@ -148,7 +149,7 @@ def _leave_out(options: argparse.Namespace) -> None:
     print(f"| `{options.protocol}` x{scale} | prior | filters | with those in the dark |\n|{' --- |' * 4}")
     rows, parts = [], []
     for name, (pair, solution), theirs in zip(names, kept, unseen, strict=True):
-        details = Details(solution, pair.lr, pair.guide, scale, response)
+        details = Details(Piece(pair.lr, pair.guide, solution), scale, response)
         made = [details.image]
         for filters in (np.stack([theirs[0], start[1]]), theirs):
             filtered = details.image + details.filtered(filters)

@@ -1,6 +1,7 @@
 """A guide that lies beside its scene by a smooth field, or shows other ground: what registration and masking give back.
 
     python studies/registration.py field --data <folder with complete_ms_data> [--scenes ...]
+    python studies/registration.py guide --data <folder with complete_ms_data> [--scenes ...] --models prior <file>
     python studies/registration.py change --data <folder with complete_ms_data> [--scenes ...]
     python studies/registration.py enmap --data <folder with enmap_potsdam> --work WORK
 
@@ -11,6 +12,9 @@ warped guide has (it is cut at its border, as any image is), and the field's err
 makes of an LR image of that warped truth, on which the guide lies well. Warped values outside [0, 1] are cut off.
 Beside it, phase correlation of scikit-image in windows, on the LR image's bands through the response and the guide at
 LR resolution, interpolated by a thin-plate spline; and the length of the field that is measured on the guide as it lay.
+guide: results on the grids of the same guides, of the methods and files of trained hybrids that --models names. The
+first row of a scene is "guide's grid", the second "not moved there". Beside the scores: how many of 100 samples lie
+within 1.645 standard deviations of the result, by thirds of the spectrum.
 change: a fifth of a guide shows another scene, or is exposed otherwise. enmap: as field, on EnMAP at half its
 resolution with a guide of four Sentinel-2 bands simulated from it, at scale 2; the second row scores pixels whose bands
 have a root mean square of 0.02 or more, which leaves water out. The scene and its warped form are both samples of the
@@ -21,6 +25,7 @@ dark water reflects.
 import argparse
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cave
@@ -36,6 +41,7 @@ from hsisr import degrade, metrics
 from hsisr.degrade import measure_displacement
 from hsisr.degrade.sampling import interpolate, interpolate_at
 from hsisr.inference.images import fill_invalid
+from hsisr.models.prior.errors import SIGMAS_90
 
 #: Largest length of the smooth field in LR pixels, and the turn.
 LR_PIXELS, DEGREES = 2.0, 0.5
@@ -56,11 +62,13 @@ TAPER, WORST = np.outer(np.hanning(WINDOW + 2), np.hanning(WINDOW + 2))[1:-1, 1:
 
 def main() -> None:
     parser = cave.arguments(__doc__)
-    parser.add_argument("what", choices=["field", "change", "enmap"])
+    parser.add_argument("what", choices=["field", "guide", "change", "enmap"])
+    parser.add_argument("--models", nargs="+", default=["prior"], help="of guide")
+    parser.add_argument("--size", type=int, default=512, help="of guide: side of the scenes' middles, HR pixels")
     parser.add_argument("--work", type=Path, help="folder for the mosaic of enmap")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    {"field": _field, "change": _change, "enmap": _enmap}[options.what](options)
+    {"field": _field, "guide": _guide, "change": _change, "enmap": _enmap}[options.what](options)
 
 
 def _field(options: argparse.Namespace) -> None:
@@ -70,6 +78,29 @@ def _field(options: argparse.Namespace) -> None:
         valid = np.ones(pair.hr.shape[1:], bool)
         response = pair.metadata["response_matrix"]
         _print_rows({scene.name: 0.0}, pair.lr, pair.hr, pair.hr, response, valid, options.scale)
+
+
+def _guide(options: argparse.Namespace) -> None:
+    names = [title for model in options.models for title in (Path(model).stem, "within")]
+    print(f"| scene | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
+    for scene in cave.read(options.data, options.scenes):
+        middle = [slice((side - options.size) // 2, (side + options.size) // 2) for side in scene.shape[1:]]
+        pair = degrade.pair(replace(scene, stored=scene.stored[:, *middle]), "wald", options.scale)
+        moved = smooth_field(pair.hr.shape[1:], options.scale, seed=sum(map(ord, scene.name)))
+        truth = _warped(pair.hr, moved)
+        valid, seen = _seen_there(moved, np.ones(moved.shape[1:], bool))
+        guide = degrade.apply_response(pair.metadata["response_matrix"], truth).astype(np.float32)
+        given = np.ma.array(guide, mask=np.broadcast_to(~valid, guide.shape))
+        low = degrade.degrade(truth, "wald", options.scale, noise=0)
+        kinds = {"guide's grid": (pair.lr, {"correct_shift": "field", "grid": "guide"}), "not moved there": (low, {})}
+        for kind, (lr, chosen) in kinds.items():
+            cells = []
+            for model in options.models:
+                image, sigma = hsisr.super_resolve(lr, given, model=model, uncertainty=True, **chosen)
+                within = np.abs(image - truth)[:, seen] < SIGMAS_90 * sigma[:, seen]
+                cells.append(_scores(truth, image, seen))
+                cells.append(" / ".join(f"{100 * third.mean():.1f}" for third in np.array_split(within, 3)))
+            print(f"| {scene.name}, {kind} | {' | '.join(cells)} |", flush=True)
 
 
 def _enmap(options: argparse.Namespace) -> None:
@@ -113,20 +144,12 @@ def _print_rows(
     shape = hr.shape[1:]
     grid = np.stack(np.mgrid[: shape[0], : shape[1]]).astype(float)
     moved = smooth_field(shape, scale, seed=sum(map(ord, next(iter(names)))))
-    truth = np.clip(moved_guide(fine, fine.shape[1] // shape[0] * (grid + moved)), 0, 1)
+    truth = _warped(fine, moved)
     guide, warped = (degrade.apply_response(response, cube).astype(np.float32) for cube in (hr, truth))
     back = inverse(moved)
-    limits = np.array(shape)[:, None, None]
     whole = np.ones(shape, bool)
-
-    def common(places: np.ndarray) -> np.ndarray:
-        # where the other image has the ground at all: it was cut at the border as any image is
-        inside = ((places > BORDER_PX) & (places < limits - 1 - BORDER_PX)).all(axis=0)
-        return binary_erosion(inside, iterations=BORDER_PX)
-
-    seen = common(grid + back) & binary_erosion(valid, iterations=BORDER_PX)
-    valid_there = map_coordinates(valid.astype(float), grid + moved, order=1) > WHOLE
-    seen_there = common(grid + moved) & binary_erosion(valid_there, iterations=BORDER_PX)
+    seen = _common(back) & binary_erosion(valid, iterations=BORDER_PX)
+    valid_there, seen_there = _seen_there(moved, valid)
     found = measure_displacement(lr, warped, scale, valid)
     none = measure_displacement(lr, guide, scale, valid)
     at = found.at(np.arange(shape[0]), np.arange(shape[1]))
@@ -144,15 +167,40 @@ def _print_rows(
         cells = []
         for reference, image, place in made:
             light = np.sqrt((reference**2).mean(axis=0)) >= least
-            pair, scored = (reference, np.clip(image, 0, 1)), place & light
-            sam = metrics.sam(*pair, epsilon=metrics.CONVENTIONS["mulsr"].sam_epsilon, mask=scored)
-            cells.append(f"{metrics.psnr(*pair, mask=scored):.2f} / {sam:.2f}")
+            cells.append(_scores(reference, image, place & light))
         shown = seen & (np.sqrt((hr**2).mean(axis=0)) >= least)
         errors = [np.sqrt(((field - back) ** 2).sum(axis=0)[shown].mean()) for field in (at, phase)]
         cells.append(f"{errors[0]:.3f} (says {found.error_px:.3f})")
         cells.append(f"{errors[1]:.3f}")
         cells.append(f"{none.rms_px:.3f}{'' if none.is_evident else ', left'}")
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
+
+
+def _scores(reference: np.ndarray, image: np.ndarray, place: np.ndarray) -> str:
+    pair = reference, np.clip(image, 0, 1)
+    sam = metrics.sam(*pair, epsilon=metrics.CONVENTIONS["mulsr"].sam_epsilon, mask=place)
+    return f"{metrics.psnr(*pair, mask=place):.2f} / {sam:.2f}"
+
+
+def _warped(fine: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """What lies at places + moved (2, H, W); fine: as for `_print_rows`."""
+    places = np.stack(np.mgrid[: moved.shape[1], : moved.shape[2]]) + moved
+    return np.clip(moved_guide(fine, fine.shape[1] // moved.shape[1] * places), 0, 1)
+
+
+def _seen_there(moved: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (H, W) of a guide, moved so, that show valid ground of the scene, and those that are scored."""
+    places = np.stack(np.mgrid[: moved.shape[1], : moved.shape[2]]) + moved
+    valid_there = map_coordinates(valid.astype(float), places, order=1) > WHOLE
+    return valid_there, _common(moved) & binary_erosion(valid_there, iterations=BORDER_PX)
+
+
+def _common(moved: np.ndarray) -> np.ndarray:
+    """Where the other image has the ground at all (H, W): it was cut at the border as any image is."""
+    limits = np.array(moved.shape[1:])[:, None, None]
+    places = np.stack(np.mgrid[: moved.shape[1], : moved.shape[2]]) + moved
+    inside = ((places > BORDER_PX) & (places < limits - 1 - BORDER_PX)).all(axis=0)
+    return binary_erosion(inside, iterations=BORDER_PX)
 
 
 def smooth_field(shape: tuple[int, int], scale: int, seed: int) -> np.ndarray:

@@ -43,7 +43,7 @@ from hsisr.models.prior import estimate
 from hsisr.models.prior.errors import SIGMAS_90, WEIGHTS, local_variance, parts
 from hsisr.models.shipped import shipped_models
 from hsisr.models.solo import errors as solo_errors
-from hsisr.models.windows import HeldImages, Window
+from hsisr.models.windows import HeldImages, Window, hr_places
 from hsisr.scene import Scene
 
 PIXELS = 20_000
@@ -187,8 +187,8 @@ def _seen(data: Path) -> Iterator[Seen]:
             images = HeldImages(pair.lr, pair.guide, 8)
             found = estimate(images, 8, known)
             image = found.solution(pair.guide).image()
-            window = images.window(*((0, size) for size in images.size))
-            yield _thinned(parts(found, window, image, local_variance(image, 8, None), (0, 0)), image, pair.hr)
+            planes = parts(found, pair.guide, image, local_variance(image, 8, None), hr_places((0, 0), image.shape[1:]))
+            yield _thinned(planes, image, pair.hr)
 
 
 def _seen_by_solo(data: Path) -> Iterator[Seen]:

@@ -76,7 +76,7 @@ def predict(
         typer.Option(
             metavar="[lr|guide]",
             help="Where the result lies: as the scene, or as the guide that is off by the affine map or field that is "
-            "measured; then the guide is not resampled, and the result is sharper; for prior.",
+            "measured; then the guide is not resampled, and the result is sharper; for prior and hybrid.",
         ),
     ] = "lr",
     mask_change: MaskChange = False,

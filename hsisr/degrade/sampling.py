@@ -175,6 +175,30 @@ def interpolate(
     return _resize(array, factor, axis_matrix)
 
 
+def interpolation_at(
+    size: tuple[int, int],
+    places: np.ndarray,
+    factor: float,
+    kind: str = "bicubic",
+    shift_px: tuple[float, float] = (0.0, 0.0),
+) -> Any:
+    """What `interpolate` does, at any places of its result: a sparse matrix (n m, H W), float32.
+
+    size: H and W, of the images. places: (2, n, m), rows and columns of the result's pixels, of any value.
+    factor, kind, shift_px: as for `interpolate`.
+    """
+    axes = [
+        _torch_taps(axis.ravel(), length, 1 / factor, kind, shift)
+        for axis, length, shift in zip(places, size, shift_px, strict=True)
+    ]
+    (rows, down), (columns, across) = axes
+    reads = (rows[:, :, None] * size[1] + columns[:, None, :]).astype(np.int32)
+    weights = down.astype(np.float32)[:, :, None] * across.astype(np.float32)[:, None, :]
+    count = weights[0].size
+    ends = np.arange(len(weights) + 1, dtype=np.int32) * count
+    return _sparse().csr_array((weights.ravel(), reads.ravel(), ends), shape=(len(weights), size[0] * size[1]))
+
+
 def interpolate_at(cube: np.ndarray, valid: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A cube (B, H, W) at places (2, n, m), rows and columns in its pixels: values (B, n, m) float32, and valid (n, m).
 
@@ -261,12 +285,17 @@ def _torch_axis(size: int, out: int, step: float, kind: str, shift: float = 0.0)
 
     Output i reads at (i - shift + 1/2) step - 1/2.
     """
-    centres = (np.arange(out) - shift + 0.5) * step - 0.5
+    return _matrix(*_torch_taps(np.arange(out), size, step, kind, shift), size)
+
+
+def _torch_taps(places: np.ndarray, size: int, step: float, kind: str, shift: float) -> tuple[np.ndarray, np.ndarray]:
+    """The same at places (n,) of the output: what is read of an axis of `size`, and its weights, both (n, taps)."""
+    centres = (places - shift + 0.5) * step - 0.5
     if kind == "bilinear":
         centres = np.maximum(centres, 0)
     reach, kernel = _TORCH_KERNELS[kind]
     reads = np.floor(centres)[:, None].astype(int) + np.arange(1 - reach, 1 + reach)
-    return _matrix(_clamp(reads, size), kernel(centres[:, None] - reads), size)
+    return _clamp(reads, size), kernel(centres[:, None] - reads)
 
 
 def _matlab_axis(size: int, out: int, step: float, stretch: float) -> Any:

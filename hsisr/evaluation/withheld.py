@@ -64,7 +64,7 @@ def validate(
     options = options or Options()
     if options.mask_change:
         raise HsisrError("validate: mask_change would put the LR image's own detail into the test; leave it out")
-    scenes.check_comparable(options, validate=True)
+    scenes.check_comparable(options, "validate")
     low, sharp = scenes.open_images(lr, guide, options)
     if sharp is None or len(sharp.good) < 2:
         label = "validate" if sharp is None else sharp.label

@@ -157,7 +157,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
     """The images with the network to adapt, the metadata of its file, and whether the network is fresh."""
     from hsisr.models import registry
 
-    scenes.check_comparable(options, finetune=True)
+    scenes.check_comparable(options, "finetune")
     low, sharp = scenes.open_images(lr, guide, options)
     channels = 0 if sharp is None else sharp.shape[0]
     scale, fresh = options.scale, not Path(model).exists()

@@ -1,5 +1,6 @@
 """Feeding a method: it gets windows of LR image and guide as in its training. Its result is turned into values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -99,17 +100,24 @@ class Feed:
         its nearest neighbour as input, and NaN in the result. A window without any data is not computed.
         Where the guide shows other ground, the result is `own_image`.
         """
-        if self.way is not None:
-            return self._on_guide(self.way, rows, columns, slice(None) if bands is None else bands)
         before = rows[0] % self.method.lr_period, columns[0] % self.method.lr_period
-        estimate, valid = self._compute((rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1]), bands)
+        place = (rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1])
+        if self.way is None:
+            estimate, valid = self._on_grid(*place, bands)
+        else:
+            estimate, valid = self._on_guide(self.way, *place, slice(None) if bands is None else bands)
+        estimate *= np.float32(self.peak)
+        estimate[:, ~valid] = np.nan
         top, left = (count * self.method.scale for count in before)
         return estimate[:, top:, left:], valid[top:, left:]
 
-    def _compute(
+    def _on_grid(
         self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The same for a window that starts where the method allows it."""
+        """The same on the LR image's grid, of a window that starts where the method allows it.
+
+        Values are as the method sees them, and any where there are none.
+        """
         scale = self.method.scale
         shown = self.show(rows, columns, bands)
         low, sharp, valid, changed = shown
@@ -124,34 +132,25 @@ class Feed:
             estimate = self.method(low, sharp, self.memory, sensor_in(self.footprint, trusted, scale))
         if changed is not None and changed.any():
             estimate += changed.astype(np.float32) * (own_image(low, scale, self.footprint) - estimate)
-        estimate *= np.float32(self.peak)
-        estimate[:, ~valid] = np.nan
         return estimate, valid
 
     def _on_guide(
         self, way: Displacement, rows: tuple[int, int], columns: tuple[int, int], bands: slice
     ) -> tuple[np.ndarray, np.ndarray]:
         """The same on the guide's grid: the guide's own pixels, at their places in the LR image, without resampling."""
-        assert self.guide is not None
-        scale, own = self.method.scale, self.guide.own
-        spans = hr_spans(rows, columns, scale)
-        sharp, seen = self.guide.as_it_lies.window(*spans)
-        places = way.places(*spans)
-        low, low_valid, corner = around(self.lr, places, scale, 0 if own is None else OWN_REACH_LR_PX)
+        scale = self.method.scale
+        sharp, seen, places, changed = self.show_on_guide(way, rows, columns)
+        low, low_valid, corner = around(self.lr, places, scale, 0 if changed is None else OWN_REACH_LR_PX)
         valid = low_valid[lr_pixels(places - corner, scale)]
-        changed = None if own is None else np.maximum(own.share_at(places), ~seen)
         if changed is None:
             valid &= seen
         if not valid.any():
             return np.full((len(low[bands]), *valid.shape), np.nan, np.float32), valid
-        sharp = fill_invalid(sharp, seen) / np.float32(self.guide_peak)
-        estimate = self.method.at(self.learnt, sharp, places, seen)[bands]
+        estimate = self.method.at(self.learnt, FedImages(self), sharp, places, seen)[bands]
         if changed is not None and changed.any():
             alone = own_image(fill_invalid(low, low_valid)[bands] / np.float32(self.peak), scale, self.footprint)
             alone = interpolate_at(alone, np.ones(alone.shape[1:], bool), places - corner)[0]
             estimate += changed.astype(np.float32) * (alone - estimate)
-        estimate *= np.float32(self.peak)
-        estimate[:, ~valid] = np.nan
         return estimate, valid
 
     def show(self, rows: tuple[int, int], columns: tuple[int, int], bands: slice | None = None) -> "Shown":
@@ -166,6 +165,55 @@ class Feed:
             valid &= sharp_valid
             sharp = fill_invalid(sharp, sharp_valid) / np.float32(self.guide_peak)
         return Shown(fill_invalid(low, low_valid) / np.float32(self.peak), sharp, valid, changed)
+
+    def show_on_guide(self, way: Displacement, rows: tuple[int, int], columns: tuple[int, int]) -> "OnGuide":
+        """The guide's own pixels as the method sees them, in a window as for `show`. way: that of the feed."""
+        assert self.guide is not None
+        spans, own = hr_spans(rows, columns, self.method.scale), self.guide.own
+        sharp, seen = self.guide.as_it_lies.window(*spans)
+        places = way.places(*spans)
+        changed = None if own is None else np.maximum(own.share_at(places), ~seen)
+        return OnGuide(fill_invalid(sharp, seen) / np.float32(self.guide_peak), seen, places, changed)
+
+
+@dataclass(frozen=True, eq=False)
+class FedImages:
+    """The images of a feed on the LR image's grid, as `hsisr.models.windows.Images`.
+
+    told: gets the seconds of a usual core that are done and that learning the scene takes, or None.
+    """
+
+    feed: Feed
+    told: Callable[[float, float], None] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of the LR image."""
+        return self.feed.lr.shape[1], self.feed.lr.shape[2]
+
+    def window(self, rows: tuple[int, int], columns: tuple[int, int]) -> Window:
+        """The window of [start, stop) LR rows and columns."""
+        shown = self.feed.show(rows, columns)
+        low, _, valid, changed = shown
+        if changed is not None:
+            valid = valid & (changed == 0)
+        whole = rows == (0, self.size[0]) and columns == (0, self.size[1])
+        # if the scene has no complete LR pixel, it is learnt from its filled pixels
+        mask = sensor_in(None, valid, self.feed.method.scale).mask if whole else valid
+        return Window(low, shown.guide, mask)
+
+    def own_guide(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """The guide's pixels of which the result is made, and its valid ones, as they lie."""
+        if self.feed.way is None:
+            window = self.window(rows, columns)
+            return window.guide, window.valid
+        laid = self.feed.show_on_guide(self.feed.way, rows, columns)
+        return laid.sharp, laid.seen if laid.changed is None else laid.seen & (laid.changed == 0)
+
+    def tell(self, done: float, total: float) -> None:
+        """Report the work that is done, of all the work of learning the scene."""
+        if self.told is not None:
+            self.told(done, total)
 
 
 def around(lr: Source, places: np.ndarray, scale: int, margin: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -183,6 +231,19 @@ def lr_pixels(places: np.ndarray, scale: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns (n, m) of the LR pixels in which places (2, n, m), in HR pixels, lie."""
     rows, columns = np.floor((places + 0.5) / scale).astype(int)
     return rows, columns
+
+
+class OnGuide(NamedTuple):
+    """A window of the guide's own pixels. Pixels without data have the value of their nearest neighbour in the window.
+
+    sharp: (G, n, m). seen: (n, m), pixels with data. places: (2, n, m), where they lie in the LR image, HR pixels.
+    changed: as for `Shown`.
+    """
+
+    sharp: np.ndarray
+    seen: np.ndarray
+    places: np.ndarray
+    changed: np.ndarray | None
 
 
 class Shown(NamedTuple):

@@ -96,7 +96,6 @@ def super_resolve_file(
     for a full disk.
     """
     out, options = Path(out), options or Options()
-    check_comparable(options, uncertainty=uncertainty is not None, report=bool(pages))
     outs = [*writers.written_files(out, options.format), *([] if preview is None else [preview]), *(pages or ())]
     outs += [] if maps is None else map_files(maps, uncertainty is not None)
     outs += [] if uncertainty is None else writers.written_files(uncertainty)
@@ -139,16 +138,12 @@ def super_resolve_file(
         return path
 
 
-def check_comparable(options: Options, **wanted: bool) -> None:
-    """Raise HsisrError for what compares pixels with the LR image's, if the result is to lie on the guide's grid.
-
-    wanted: for each such output or command, by its name, whether it is wanted.
-    """
-    for name, asked in wanted.items():
-        if asked and options.grid == "guide":
-            raise HsisrError(
-                f"{name}: compares pixels with those of the LR image, on its grid; leave out {option('grid')}"
-            )
+def check_comparable(options: Options, command: str) -> None:
+    """Raise HsisrError for a command that compares pixels with the LR image's, if they lie on the guide's grid."""
+    if options.grid == "guide":
+        raise HsisrError(
+            f"{command}: compares pixels with those of the LR image, on its grid; leave out {option('grid')}"
+        )
 
 
 def environment() -> AbstractContextManager:
@@ -279,7 +274,7 @@ def check_grid(options: Options, method: Method) -> None:
         )
     if not method.works_anywhere:
         raise HsisrError(
-            f"{given}: {method.name} makes pixels of the LR image's grid only; prior makes those of the guide's"
+            f"{given}: {method.name} makes pixels of the LR image's grid only; prior and hybrid make the guide's"
         )
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 import hsisr
 from hsisr.errors import HsisrError
-from hsisr.inference.feed import Feed
-from hsisr.inference.learning import images_of
+from hsisr.inference.feed import FedImages, Feed
 from hsisr.inference.plan import check_disk
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import Estimates
@@ -50,7 +49,7 @@ class Uncertainty:
     @classmethod
     def of(cls, feed: Feed, result: Estimates) -> "Uncertainty":
         """Of a feed whose method has learnt its scene. Every call gives the same."""
-        return cls(feed, feed.method.errors(feed.learnt, images_of(feed)), result)
+        return cls(feed, feed.method.errors(feed.learnt, FedImages(feed)), result)
 
     def __call__(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """Of [start, stop) LR rows and columns: (B + 1, n, m) float32, NaN where there is no result.
@@ -58,19 +57,22 @@ class Uncertainty:
         The first B are the standard deviation of each band, in the scene's values. The last is the share of detail that
         exceeds it.
         """
-        feed, scale = self.feed, self.feed.method.scale
-        shown = feed.show(rows, columns)
-        place = hr_spans(rows, columns, scale)
+        feed = self.feed
+        place = hr_spans(rows, columns, feed.method.scale)
         image = self.result.read(*(slice(*span) for span in place)) / np.float32(feed.peak)
         made = np.asarray(~np.isnan(image).any(axis=0))
-        valid = made if shown.changed is None else made & (shown.changed == 0)
-        window = Window(shown.low, shown.guide, None if made.all() else made)
         found = np.full((len(image) + 1, *made.shape), np.nan, np.float32)
         if not made.any():
             return found
-        changed = None if valid is made else shown.changed
-        corner = place[0][0], place[1][0]
-        sigma, share = self.errors.sigma(window, np.nan_to_num(image, copy=False, nan=0.0), corner, changed)
+        mask = None if made.all() else made
+        image = np.nan_to_num(image, copy=False, nan=0.0)
+        if feed.way is None:
+            shown, corner = feed.show(rows, columns), (place[0][0], place[1][0])
+            window = Window(shown.low, shown.guide, mask)
+            sigma, share = self.errors.sigma(window, image, corner, shown.changed)
+        else:
+            laid = feed.show_on_guide(feed.way, rows, columns)
+            sigma, share = self.errors.sigma_at(laid.sharp, image, laid.places, mask, laid.changed)
         sigma *= np.float32(feed.peak)
         np.copyto(found[:-1], sigma, where=made)
         np.copyto(found[-1], share, where=made)

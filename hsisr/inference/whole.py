@@ -17,7 +17,6 @@ from hsisr.inference.learning import learn_scene
 from hsisr.inference.result import repeated
 from hsisr.inference.scenes import (
     Options,
-    check_comparable,
     model_file,
     open_images,
     open_methods,
@@ -107,7 +106,6 @@ def super_resolve(
     if out is not None:
         check_outputs(written_files(out), [*_files(lr), *_files(guide), *_files(model)], overwrite)
     options = Options(scale=scale, device="cpu", correct_shift=correct_shift, grid=grid, mask_change=mask_change)
-    check_comparable(options, uncertainty=uncertainty)
     notes: list[str] = []
     low, sharp = open_images(lr, guide, options, notes.append)
     if model is None:

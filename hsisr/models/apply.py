@@ -92,13 +92,13 @@ class Method:
         """Whether it makes pixels at any places of a learnt scene."""
         return as_model(self.model).works_anywhere
 
-    def at(self, estimate: Any, guide: np.ndarray, places: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    def at(self, estimate: Any, images: Images, guide: np.ndarray, places: np.ndarray, mask: np.ndarray) -> np.ndarray:
         """A learnt scene at places (2, n, m), rows and columns of its HR pixels; guide: (G, n, m), what it shows there.
 
-        mask: (n, m), valid pixels of the guide. Returns (bands, n, m) float32.
+        images: the scene. mask: (n, m), valid pixels of the guide. Returns (bands, n, m) float32.
         """
         with _running(self.model, self.precision):
-            return np.asarray(as_model(self.model).super_resolve_at(estimate, guide, places, mask), np.float32)
+            return np.asarray(as_model(self.model).super_resolve_at(estimate, images, guide, places, mask), np.float32)
 
     @property
     def tells_errors(self) -> bool:

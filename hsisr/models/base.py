@@ -145,13 +145,14 @@ class Model:
         raise HsisrError(f"{self.name}: does not learn scenes")
 
     def super_resolve_at(
-        self, estimate: Any, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None
+        self, estimate: Any, images: Images, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None
     ) -> np.ndarray:
         """Pixels of a learnt scene at any places: an array (B, n, m), float32, right as `super_resolve_part`.
 
-        estimate: of `estimate`. guide: (G, n, m), what the guide shows of these places. places: (2, n, m), rows and
-        columns of the scene's HR pixels. mask: (n, m), valid pixels of the guide; None: all. Raises HsisrError unless
-        the model `works_anywhere`.
+        estimate: of `estimate`. images: the scene, for what the model must see of it around the places. guide:
+        (G, n, m), what the guide shows of these places. places: (2, n, m), rows and columns of the scene's HR pixels;
+        neighbours in the array are neighbours on the ground. mask: (n, m), valid pixels of the guide; None: all.
+        Raises HsisrError unless the model `works_anywhere`.
         """
         raise HsisrError(f"{self.name}: makes the pixels of the HR grid only")
 

@@ -111,6 +111,10 @@ class CleanImages:
         inner = [(start - origin, stop - origin) for (start, stop), origin in zip((rows, columns), first, strict=True)]
         return part.window(*inner)
 
+    def own_guide(self, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:
+        """The guide's pixels of which the result is made, with their noise, and its valid ones."""
+        return self.images.own_guide(rows, columns)
+
     def held(self) -> "CleanImages":
         """The same, all in memory."""
         lr, guide, mask = self.images.window((0, self.size[0]), (0, self.size[1]))
@@ -127,15 +131,15 @@ def learn_noise(
 ) -> GuideNoise | None:
     """The noise of the guide of images; None: it is too weak to do harm.
 
-    windows: LR rows and columns of the windows that show it. most: gives the greatest standard deviation (G,) that the
+    windows: LR rows and columns of the windows that show it; the guide is read there as it lies, because one that was
+    moved has less noise at high frequencies. most: gives the greatest standard deviation (G,) that the
     LR image leaves room for (`most_noise`); it is asked only if the guide itself shows noise.
     """
     shown, total, products, pixels = [], np.zeros(()), np.zeros(()), 0
     for rows, columns in windows:
-        _, guide, mask = images.window(rows, columns)
-        shown.append(_blocks(guide, mask))
-        values = guide.reshape(len(guide), -1).astype(np.float64)
-        values = values if mask is None else values[:, mask.ravel()]
+        guide, valid = images.own_guide(rows, columns)
+        shown.append(_blocks(guide, valid))
+        values = guide[:, valid].astype(np.float64)
         total, products, pixels = total + values.sum(axis=1), products + values @ values.T, pixels + values.shape[1]
     power = float(np.trace(products)) / max(1, pixels)
     if not power:
@@ -163,10 +167,10 @@ def most_noise(bands: np.ndarray, guide: np.ndarray, footprint: Footprint) -> np
     return most
 
 
-def noise_level(guide: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+def noise_level(guide: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Standard deviation (G,) of the noise of a guide (G, n, m), from its smoothest blocks; 0 if there is none.
 
-    mask: (n, m), its valid pixels; None: all.
+    mask: (n, m), its valid pixels.
     """
     return _level([_blocks(guide, mask)])
 
@@ -208,12 +212,12 @@ def _transform() -> np.ndarray:
     return transform
 
 
-def _blocks(guide: np.ndarray, mask: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+def _blocks(guide: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Of a window's smoothest blocks of valid pixels: roughness (n,), and middle and high frequencies (G, F, n)."""
     height, width = (size // BLOCK_PX for size in guide.shape[1:])
     rows, columns = height * BLOCK_PX, width * BLOCK_PX
     shape = height, BLOCK_PX, width, BLOCK_PX
-    valid = np.ones((height, width), bool) if mask is None else mask[:rows, :columns].reshape(shape).all(axis=(1, 3))
+    valid = mask[:rows, :columns].reshape(shape).all(axis=(1, 3))
     frequency = _frequency()
     rough, fine = np.zeros(int(valid.sum())), []
     for plane in guide[:, :rows, :columns]:

@@ -195,9 +195,9 @@ class Classical(Model):
         return self.learns_scenes
 
     def super_resolve_at(
-        self, estimate: Any, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None
+        self, estimate: Any, images: Images, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None
     ) -> np.ndarray:
-        """A learnt scene at any places of it."""
+        """A learnt scene at any places of it. images: not read."""
         image: np.ndarray = estimate.solution_at(guide, places, mask).image()
         return image
 

@@ -94,6 +94,7 @@ def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None
         guide=_guide_table(feed, found),
         scores=_score_table(found),
         sampled=_say_sampled(found),
+        moved=feed.way is not None,
         plots=_plots(feed, found),
         shown=shown,
         encoding=choose_encoding(pictures, _PICTURE_BYTES),
@@ -162,6 +163,8 @@ def _registration_words(feed: Feed, found: Quality) -> str:
         moved = f"hsisr moved the guide by {rows:+.2f} rows, {columns:+.2f} columns of the LR image; "
     if feed.guide.displacement is not None:
         moved = f"hsisr moved the guide from place to place by {feed.guide.displacement}; "
+    if feed.way is not None:
+        moved = f"the result lies on the guide's grid, off the LR image's by {feed.guide.displacement}; "
     if found.offset is None:
         return f"{moved}the remaining shift cannot be measured (too small, or without detail)"
     if not found.offset.trusted:
@@ -412,9 +415,9 @@ def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
 
 def _sigma_map(feed: Feed, sigma: Scene, rows: blocks.Span, columns: blocks.Span, level: float, after: str) -> Row:
     """Map of the result's standard deviation. level: mean of the LR image."""
-    place = [slice(*span) for span in hr_spans(rows, columns, feed.method.scale)]
-    values = sigma.stored[:, *place][feed.lr.good]
-    deviation = 100 * np.nan_to_num(np.sqrt((values**2).mean(axis=0)), nan=0.0) / level
+    lying = blocks.on_lr_grid(feed, Source(sigma, "standard deviation"))
+    values, valid = lying.window(*hr_spans(rows, columns, feed.method.scale))
+    deviation = 100 * np.where(valid, np.sqrt((values**2).mean(axis=0)), 0) / level
     colours = ColorScale.over(_MAP_COLOURS, [deviation])
     caption = f"mean {deviation.mean():.2f} %"
     picture = Picture(after, colours(deviation), "Standard deviation of the result", caption)

@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from hsisr.degrade import anisotropic_gaussian, imresize, interpolate
-from hsisr.degrade.sampling import build_crop_sampler, build_sampler
+from hsisr.degrade.sampling import build_crop_sampler, build_sampler, interpolation_at
 from hsisr.errors import HsisrError
 
 FACTORS = {"0.3333": 1 / 3}
@@ -92,6 +92,21 @@ def test_impossible_arrays_are_refused():
         interpolate(np.ones((4, 4)), 0.1)
     with pytest.raises(HsisrError, match="bicubic, bilinear"):
         interpolate(np.ones((4, 4)), 0.5, "lanczos")
+
+
+@pytest.mark.parametrize("kind", ["bicubic", "bilinear"])
+def test_interpolation_at_places_is_that_of_the_grid_and_goes_on_between(kind):
+    image, shift = np.random.default_rng(0).random((7, 9)), (0.6, -1.2)
+    grid = interpolate(image, 4, kind, shift)
+    rows, columns = np.mgrid[:28, :36].astype(float)
+    turned = np.stack([rows, columns])[:, ::-1, 5:]
+    found = interpolation_at((7, 9), turned, 4, kind, shift) @ image.ravel()
+    np.testing.assert_allclose(found.reshape(28, 31), grid[::-1, 5:], atol=1e-6)
+    slope = (np.arange(9.0) + 2 * np.arange(7.0)[:, None]).ravel()
+    between = np.array([[[13.3, 9.8]], [[17.9, 20.05]]])
+    right = (between[1] + 0.5) / 4 - 0.5 + 2 * ((between[0] + 0.5) / 4 - 0.5)
+    tolerance = 1e-5 if kind == "bilinear" else 0.1  # the cubic kernel of torch bends a slope
+    np.testing.assert_allclose(interpolation_at((7, 9), between, 4, kind) @ slope, right[0], atol=tolerance)
 
 
 @pytest.mark.parametrize("theta", [0.0, 0.7, np.pi / 2])

@@ -21,7 +21,6 @@ from hsisr.models.hybrid.filters import (
     Learnt,
     Light,
     Moments,
-    Piece,
     believed,
     believed_share,
     filter_length,
@@ -32,6 +31,7 @@ from hsisr.models.hybrid.filters import (
 )
 from hsisr.models.hybrid.held import HeldOut, Solved
 from hsisr.models.hybrid.maps import cosines, stack
+from hsisr.models.hybrid.pieces import Piece
 from hsisr.models.hybrid.samples import PriorPatches, solved
 from hsisr.models.prior import prior, solve
 from hsisr.models.shipped import made_model
@@ -152,7 +152,7 @@ def test_mixtures_of_two_materials_are_locally_affine(size):
 
 def test_filters_are_those_of_least_squares(pair):
     """What known filters make of a scene is found again, from all of it and from the parts of it."""
-    details = Details(solve(pair.lr, pair.guide, 4), pair.lr, pair.guide, 4, np.zeros((3, 32)))
+    details = Details(Piece(pair.lr, pair.guide, solve(pair.lr, pair.guide, 4)), 4, np.zeros((3, 32)))
     assert details.of_band(3).shape == (filter_length(3), pair.hr[0].size)
     true = np.zeros((2, 31, filter_length(3)))
     true[0] = 0.1 * np.random.default_rng(0).standard_normal(true[0].shape)
@@ -167,7 +167,7 @@ def test_filters_are_those_of_least_squares(pair):
 def test_filters_in_the_dark_work_there_and_are_learnt_in_units_of_the_brightness(pair):
     solution = solve(pair.lr, pair.guide, 4)
     noisy = replace(solution, sensor=replace(solution.sensor, noise_sigma=0.1))
-    details = Details(noisy, pair.lr, pair.guide, 4, np.zeros((3, 32)))
+    details = Details(Piece(pair.lr, pair.guide, noisy), 4, np.zeros((3, 32)))
     size = np.sqrt((solution.image() ** 2).mean(axis=0))
     np.testing.assert_allclose(details.darkness, np.exp(-(size + 4e-3) / 0.12), rtol=1e-4)
     true = np.zeros((2, 31, filter_length(3)))
@@ -188,7 +188,7 @@ def test_filters_see_how_bands_and_guide_grow_outwards(pair):
     """A lens that magnifies a band by 1 + m about the middle of the scene adds m times this."""
     solution = solve(pair.lr, pair.guide, 4)
     inner = slice(1, -1), slice(1, -1)
-    values = Details(solution, pair.lr, pair.guide, 4, np.zeros((3, 32))).of_band(5).reshape(-1, 128, 128)
+    values = Details(Piece(pair.lr, pair.guide, solution), 4, np.zeros((3, 32))).of_band(5).reshape(-1, 128, 128)
     for image, found in ((pair.guide[0], values[9]), (solution.image()[5], values[-8])):
         downwards, rightwards = np.gradient(image.astype(np.float64))
         rows, columns = np.indices(image.shape) - 63.5
@@ -201,7 +201,7 @@ def test_filters_see_the_dark_as_far_as_there_is_noise(pair):
 
     def dark(sigma: float) -> np.ndarray:
         taken = replace(solution, sensor=replace(solution.sensor, noise_sigma=sigma))
-        return Details(taken, pair.lr, pair.guide, 4, np.zeros((3, 32))).of_band(0)[[30, -1]]
+        return Details(Piece(pair.lr, pair.guide, taken), 4, np.zeros((3, 32))).of_band(0)[[30, -1]]
 
     assert not dark(0.0).any()
     little, much = dark(0.01)[0], dark(0.1)[0]
@@ -282,7 +282,7 @@ def test_another_exposure_of_the_guide_costs_little(pair):
 
 def test_invalid_pixels_teach_nothing(pair):
     solution = solve(pair.lr, pair.guide, 4)
-    details = Details(solution, pair.lr, pair.guide, 4, np.zeros((3, 32)))
+    details = Details(Piece(pair.lr, pair.guide, solution), 4, np.zeros((3, 32)))
     valid = np.ones(pair.hr.shape[1:], bool)
     valid[40:60, 20:80] = False
     spoilt = pair.hr - details.image
@@ -332,7 +332,7 @@ def test_maps_say_what_is_known_after_the_filters(pair):
     filters = np.zeros((2, 31, filter_length(3)))
     filters[0, :, 10 * 3 + 1 + 4] = 0.1  # the band's own pixel
     learnt = replace(Learnt.nothing(31, 3), filters=filters, strength=np.ones(31))
-    found = stack(solution, pair.lr, pair.guide, 4, basis, learnt)
+    found = stack(Piece(pair.lr, pair.guide, solution), 4, basis, learnt)
     np.testing.assert_allclose(found.image, 1.1 * solution.image(), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.maps[:3], pair.guide)
     expected = np.tensordot(basis, found.image, 1) / np.sqrt(31) * np.arange(1, 6)[:, None, None]

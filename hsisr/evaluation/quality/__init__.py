@@ -3,7 +3,8 @@
 The result is degraded to the LR image's pixels with the measured footprint of an LR pixel, and compared with the LR
 image, band by band. It is also turned into a guide, with the response fitted between LR image and guide, and compared
 with the guide. A result that agrees with both can still be wrong: in bands outside the guide's range, detail is only
-the model's claim.
+the model's claim. A result on the guide's grid is moved onto the LR image's grid by the measured displacement; with the
+guide it is compared as it lies.
 """
 
 from dataclasses import dataclass, field
@@ -166,9 +167,9 @@ class _Found:
             value = spectrum.INDICES[name].value
             pair = (value(*image[list(places)][:, used].astype(np.float64))[None] for image in (low, degraded))
             self.indices[name].add(*pair)
-        if block.guide is not None and self._response is not None:
+        if block.beside is not None and self._response is not None:
             matrix, offset = self._response
-            estimate, guide = block.estimate[:, block.valid], block.guide[:, block.valid]
+            estimate, guide = block.beside
             self.guide.add(guide, matrix.astype(np.float32) @ estimate + offset[:, None])
             if self._pan is not None:
                 self._pan.add(estimate, guide[0])

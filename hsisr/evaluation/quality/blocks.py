@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from hsisr.degrade.displacement import Displacement
 from hsisr.degrade.sensor import Footprint
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
@@ -46,7 +47,8 @@ class Block:
     low, degraded: LR image, and result seen through the footprint, (B, n, m). seen: (n, m), True where both have data.
     guide_low: the guide seen through the footprint, (G, n, m). estimate: (B, s n, s m). guide: (G, s n, s m). valid:
     (s n, s m), True where both have data. made: True where the result has data. wide: the result with `margin` more
-    pixels on each side, or None.
+    pixels on each side, or None. beside: values (B, k) of the result and (G, k) of the guide at pixels where both have
+    data, as they lie, never resampled; or None. All else lies on the LR image's grid.
     """
 
     low: np.ndarray
@@ -58,6 +60,7 @@ class Block:
     valid: np.ndarray
     made: np.ndarray
     wide: np.ndarray | None
+    beside: tuple[np.ndarray, np.ndarray] | None
 
 
 def choose(feed: Feed) -> Blocks:
@@ -90,15 +93,18 @@ def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: 
     scale = feed.method.scale
     low, seen, guide_low = read_low(feed, footprint, rows, columns)
     place, inside = _span_around(feed, footprint, rows, columns, margin)
-    values, valid = result.window(*place)
+    values, valid = on_lr_grid(feed, result).window(*place)
     values = fill_invalid(values, valid)
     sampler = footprint.sampler(scale, valid.shape)
     whole = sampler(valid[None].astype(np.float32))[0] > _WHOLE
     core = tuple(slice(part.start * scale, part.stop * scale) for part in inside)
-    guide, valid_core = None, valid[core]
+    guide, valid_core, beside = None, valid[core], None
     if feed.guide is not None:
         guide, guide_valid = _guide_window(feed.guide, *hr_spans(rows, columns, scale))
         valid_core = valid_core & guide_valid
+        beside = values[:, *core][:, valid_core], guide[:, valid_core]
+    if feed.way is not None:
+        beside = _as_they_lie(feed, feed.way, result, rows, columns)
     return Block(
         low=low,
         degraded=sampler(values)[:, *inside],
@@ -109,7 +115,27 @@ def read(feed: Feed, result: Source, footprint: Footprint, rows: Span, columns: 
         valid=valid_core,
         made=valid[core],
         wide=_with_margin(values, core, margin) if margin else None,
+        beside=beside,
     )
+
+
+def on_lr_grid(feed: Feed, image: Source) -> Guide:
+    """An image that lies as the result does, to be read on the LR image's grid; moved if that is another one."""
+    height, width = (size * feed.method.scale for size in feed.lr.shape[1:])
+    plain = Guide(image, (0, 0), (height, width))
+    return plain if feed.way is None or feed.guide is None else plain.displace(feed.guide.displacement)
+
+
+def _as_they_lie(
+    feed: Feed, way: Displacement, result: Source, rows: Span, columns: Span
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Block.beside` on the guide's grid, in the window that has the block's rows and columns there."""
+    values, valid = result.window(*hr_spans(rows, columns, feed.method.scale))
+    laid = feed.show_on_guide(way, rows, columns)
+    valid = valid & laid.seen
+    if laid.changed is not None:
+        valid &= laid.changed == 0
+    return values[:, valid], laid.sharp[:, valid] * np.float32(feed.guide_peak)
 
 
 def _guide_window(guide: Guide, rows: Span, columns: Span) -> tuple[np.ndarray, np.ndarray]:

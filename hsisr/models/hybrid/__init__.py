@@ -26,19 +26,18 @@ from hsisr.models.hybrid.filters import (
     Details,
     Learnt,
     Light,
-    Piece,
     believed_share,
-    from_middle,
     strength_of_parts,
 )
 from hsisr.models.hybrid.maps import Stack, cosines, stack
+from hsisr.models.hybrid.pieces import Ground, Piece, from_middle
 from hsisr.models.network import Network
 from hsisr.models.prior import EDITION, Estimate, estimate, solve
-from hsisr.models.prior.blocks import WINDOW_PX, learning_windows, reach
+from hsisr.models.prior.blocks import WINDOW_PX, learning_windows, reach, shown_lr_px
 from hsisr.models.prior.effort import Costs
 from hsisr.models.prior.errors import Errors, learn_errors
 from hsisr.models.prior.memory import learning_bytes
-from hsisr.models.windows import Effort, HeldImages, Images, Span, Told, Window
+from hsisr.models.windows import Effort, HeldImages, Images, Span, Told, Window, lr_span
 
 if TYPE_CHECKING:
     from hsisr.degrade import Pair
@@ -79,6 +78,7 @@ class Hybrid(Network):
     period_px = 2
     takes_sensor = True
     learns_scenes = True
+    works_anywhere = True
     tells_errors = True
     useful_untrained = True
     bands: int
@@ -167,8 +167,22 @@ class Hybrid(Network):
 
     def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene (B, n, m)."""
-        image, guide = self._network(self._piece(estimate.prior, window, corner), estimate)
-        return estimate.agreement.moved(image, guide)
+        return estimate.agreement.moved(*self._network(self._piece(estimate.prior, window, corner), estimate))
+
+    def super_resolve_at(
+        self,
+        estimate: LearntScene,
+        images: Images,
+        guide: np.ndarray,
+        places: np.ndarray,
+        mask: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """A learnt scene at any places (B, n, m): filters and network see the neighbours in the arrays.
+
+        What the LR image has beyond the prior's image comes from the HR grid around the places.
+        """
+        piece = self._piece_at(estimate.prior, images, guide, places, mask)
+        return estimate.agreement.moved(*self._network(piece, estimate))
 
     def errors(self, estimate: LearntScene, images: Images) -> Errors:
         """What tells the errors of a learnt scene's image: as of the prior's, with the detail that this image has."""
@@ -243,15 +257,27 @@ class Hybrid(Network):
         solution = prior.solution(window.guide, corner, True, window.mask)
         return Piece(window.lr, solution.guide, solution, start)
 
+    def _piece_at(
+        self, prior: Estimate, images: Images, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None
+    ) -> Piece:
+        """A learnt scene at any places, solved; arguments as for `super_resolve_at`."""
+        margin = max(shown_lr_px(prior.sensor.footprint, self.scale)) + _INTERPOLATED_LR_PX + prior.cleaned_lr_px
+        rows, columns = (lr_span(*axis, self.scale, margin) for axis in zip(places, images.size, strict=True))
+        window, corner = images.window(rows, columns), (rows[0] * self.scale, columns[0] * self.scale)
+        around = prior.solution(window.guide, corner, mask=window.mask)
+        ground = Ground.at(places, window, corner, around, prior.hr_size)
+        solution = prior.solution_at(guide, places, mask, variance=True)
+        return Piece(window.lr, solution.guide, solution, ground=ground)
+
     def _network(self, piece: Piece, scene: LearntScene) -> tuple[np.ndarray, np.ndarray]:
         """A part of a learnt scene, filtered and corrected, and its guide as by the camera of training."""
         facts = self.scale, self.basis, self._learnt(), scene.light, scene.share
-        return self._with_network(stack(piece.solution, piece.lr, piece.guide, *facts, piece.start))
+        return self._with_network(stack(piece, *facts))
 
     def _added(self, piece: Piece, light: Light) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """What filters add to a piece, its image, and its valid pixels."""
         learnt = self._learnt()
-        details = Details(piece.solution, piece.lr, piece.guide, self.scale, learnt.response, light, piece.start)
+        details = Details(piece, self.scale, learnt.response, light)
         return details.filtered(learnt.filters), details.image, piece.solution.sensor.mask
 
     def _solve(self, lr: np.ndarray, guide: np.ndarray, sensor: Sensor | None) -> Stack:
@@ -261,7 +287,7 @@ class Hybrid(Network):
             if len(self._solved) >= _KEPT:
                 del self._solved[next(iter(self._solved))]
             solution = solve(lr, guide, self.scale, sensor, variance=True)
-            self._solved[key] = stack(solution, lr, solution.guide, self.scale, self.basis, learnt)
+            self._solved[key] = stack(Piece(lr, solution.guide, solution), self.scale, self.basis, learnt)
         return self._solved[key]
 
     def _learnt(self) -> Learnt:

@@ -7,14 +7,12 @@ are linear in what is seen here, and learnt from a few scenes, where a network l
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 
 from hsisr.degrade import Pair
 from hsisr.degrade.estimation import valid_lr_pixels
-from hsisr.degrade.sampling import interpolate
+from hsisr.models.hybrid.pieces import Ground, Piece
 from hsisr.models.prior import Solution
 
 #: Windows, in LR pixels, in which the prior's image is compared with an affine function of the guide.
@@ -93,30 +91,19 @@ class Details:
     * In the dark a constant, and as much of the spectrum's own colour: both fade away where a spectrum is brighter than
       the noise. Noise that is cut off at zero has a mean, of which the prior leaves some.
 
-    lr: (B, h, w). guide: (G, H, W), kept as the camera of that response (G, B + 1) would have taken it. light: how
-    that is and how bright it is, known from the scene that this is a part of; None: found here. start: row and column
-    of the first HR pixel, counted from that scene's middle; None: this is all of it.
+    The piece's guide (G, H, W) is kept as the camera of that response (G, B + 1) would have taken it. light: how that
+    is and how bright it is, known from the scene that the piece is a part of; None: found here.
     image: the prior's. brightness: (H, W), of its spectra, RMS over the bands. darkness: (H, W), 1 in the black; it
-    fades away where a spectrum is brighter than the noise. remainder: (B, h, w), of the LR image. enlarged: takes
-    images (K, h, w) to HR, at the right phase.
+    fades away where a spectrum is brighter than the noise. ground: where the pixels lie, and what the LR image has
+    there.
     """
 
-    def __init__(
-        self,
-        solution: Solution,
-        lr: np.ndarray,
-        guide: np.ndarray,
-        scale: int,
-        response: np.ndarray,
-        light: "Light | None" = None,
-        start: tuple[float, float] | None = None,
-    ) -> None:
-        light = light or Light.of([Piece(lr, guide, solution)], scale, response)
-        self.guide = guide = light.as_by_camera(guide)
+    def __init__(self, piece: Piece, scale: int, response: np.ndarray, light: "Light | None" = None) -> None:
+        light = light or Light.of([piece], scale, response)
+        solution = piece.solution
+        self.guide = guide = light.as_by_camera(piece.guide)
         self.image = solution.image()
-        footprint = solution.sensor.footprint
-        self.remainder = (lr - footprint.sampler(scale, guide.shape[1:])(self.image)).astype(np.float32)
-        self.enlarged = partial(interpolate, factor=scale, shift_px=footprint.shift_px(scale))
+        self.ground = piece.ground or Ground.on_grid(piece, self.image, scale)
         power = np.zeros_like(self.image[0])
         for plane in self.image:
             power += np.square(np.maximum(plane, 0))
@@ -125,11 +112,7 @@ class Details:
         self.darkness = np.exp(-self.brightness / noise).astype(np.float32)
         lifted = noise * self.darkness
         self._dark = (lifted / self.brightness).astype(np.float32)
-        first = start or from_middle((0, 0), guide.shape[1:])
-        self._place = [
-            np.clip((begin + np.arange(count)) / _FIELD_PX, -1, 1).astype(np.float32)
-            for begin, count in zip(first, guide.shape[1:], strict=True)
-        ]
+        self._place = [np.clip(axis / _FIELD_PX, -1, 1).astype(np.float32) for axis in self.ground.place]
         shared = [*(np.stack(self._around(channel)) for channel in guide), lifted[None]]
         self._guide = np.concatenate(shared).reshape(-1, guide[0].size).astype(np.float32)
         self._basis = solution.subspace.basis.astype(np.float32)
@@ -179,7 +162,7 @@ class Details:
     def _others(self, band: int) -> list[np.ndarray]:
         """Of a band the LR image's remainder, what is modulated, and its part of the dark: G + 2 times (H, W)."""
         image = self.image[band][None]
-        remainder = self.enlarged(self.remainder[band][None])
+        remainder = self.ground.enlarged(self.ground.remainder[band][None])
         return [remainder, _mean(image, self._size) * self._modulation, self._dark * image]
 
     def _around(self, plane: np.ndarray) -> list[np.ndarray]:
@@ -188,7 +171,7 @@ class Details:
         wide = np.pad(plane, 1, mode="edge")
         found = [wide[row : row + height, column : column + width] for row, column in np.ndindex(3, 3)]
         rows, columns = self._place
-        return [*found, rows[:, None] * (found[7] - found[1]) / 2 + columns * (found[5] - found[3]) / 2]
+        return [*found, rows * (found[7] - found[1]) / 2 + columns * (found[5] - found[3]) / 2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -367,11 +350,6 @@ def believed_share(found: np.ndarray, usual: np.ndarray) -> np.ndarray:
     return share
 
 
-def from_middle(corner: tuple[int, int], size: tuple[int, ...]) -> tuple[float, float]:
-    """Row and column of an HR pixel `corner`, counted from the middle of a scene of `size` HR rows and columns."""
-    return corner[0] - (size[0] - 1) / 2, corner[1] - (size[1] - 1) / 2
-
-
 def guide_and_reference(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Guide (G, H, W) and HR image (B, H, W) of a training pair, which has both."""
     assert pair.guide is not None and pair.hr is not None
@@ -394,19 +372,6 @@ def response_of(scenes: Iterable[tuple[Pair, Solution, int]]) -> np.ndarray:
         power, cross = power + spectra @ spectra.T, cross + colours @ spectra.T
     ridge = max(_RESPONSE_RIDGE * float(np.trace(power)) / len(power), np.finfo(float).tiny)
     return np.linalg.solve(power + ridge * np.eye(len(power)), cross.T).T
-
-
-class Piece(NamedTuple):
-    """A scene or a part of it.
-
-    lr: (B, h, w). guide: (G, H, W). solution: the prior's. start: row and column of its first HR pixel, counted from
-    the scene's middle; None: it is all of the scene.
-    """
-
-    lr: np.ndarray
-    guide: np.ndarray
-    solution: Solution
-    start: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -453,15 +418,15 @@ class Light:
 
 def _tones(pieces: Sequence[Piece], scale: int, response: np.ndarray) -> np.ndarray | None:
     tones, before, after, pixels = [], 0.0, 0.0, 0
-    valid = [valid_lr_pixels(lr, scale, solution.sensor.mask) for lr, _, solution, _ in pieces]
+    valid = [valid_lr_pixels(piece.lr, scale, piece.solution.sensor.mask) for piece in pieces]
     wanted = np.concatenate(
         [response[:, :-1] @ piece.lr[:, kept] + response[:, -1:] for piece, kept in zip(pieces, valid, strict=True)], 1
     )
     for number, target in enumerate(wanted):
         parts = []
-        for (_, guide, solution, _), kept in zip(pieces, valid, strict=True):
-            sampler = solution.sensor.footprint.sampler(scale, guide.shape[1:])
-            parts.append(sampler(_curve(guide[number].astype(np.float64)))[:, kept])
+        for piece, kept in zip(pieces, valid, strict=True):
+            sampler = piece.solution.sensor.footprint.sampler(scale, piece.guide.shape[1:])
+            parts.append(sampler(_curve(piece.guide[number].astype(np.float64)))[:, kept])
         seen = np.concatenate(parts, axis=1)
         weights = np.linalg.pinv(seen @ seen.T, hermitian=True) @ (seen @ target)
         before += float(((seen[2] - target) ** 2).sum())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.models.hybrid.filters import Details, Learnt, Light, believed, believed_share, strength
+from hsisr.models.hybrid.pieces import Piece
 from hsisr.models.prior import Solution
 
 #: Typical sizes, by which the maps are divided so that the network sees numbers near one.
@@ -35,26 +36,24 @@ def cosines(count: int, bands: int) -> np.ndarray:
 
 
 def stack(
-    solution: Solution,
-    lr: np.ndarray,
-    guide: np.ndarray,
+    piece: Piece,
     scale: int,
     basis: np.ndarray,
     learnt: Learnt,
     light: Light | None = None,
     share: np.ndarray | None = None,
-    start: tuple[float, float] | None = None,
 ) -> Stack:
-    """Filter what the prior found for lr (B, h, w) and guide (G, H, W), and lay out what the network needs.
+    """Filter what the prior found for a piece, and lay out what the network needs.
 
     basis: (K, B). The solution holds its variance. light, share: of the scene that this is a part of, the share (B,)
-    being that of what the filters add; None: as they follow from this. start: where in the scene, as for `Details`.
+    being that of what the filters add; None: as they follow from this.
     Maps: the guide as by the camera of training; coefficients in the basis of the filtered image, the higher ones
     enlarged as they are smaller; of what the filters added; of the LR image's remainder after the prior, interpolated
     at the right phase; and the regression's own standard deviation.
     """
+    solution = piece.solution
     assert solution.variance is not None
-    details = Details(solution, lr, guide, scale, learnt.response, light, start)
+    details = Details(piece, scale, learnt.response, light)
     added = details.filtered(learnt.filters)
     found = strength(added, details.image, solution.sensor.mask)
     if share is None:
@@ -64,7 +63,7 @@ def stack(
     added += details.image
     higher = np.arange(1, len(basis) + 1, dtype=np.float32)[:, None] / np.float32(np.sqrt(len(added)))
     level = in_basis(basis * higher, added)
-    remainder = details.enlarged(in_basis(basis / _RESIDUAL, details.remainder))
+    remainder = details.ground.enlarged(in_basis(basis / _RESIDUAL, details.ground.remainder))
     deviation = np.sqrt(solution.variance)[None] / _DEVIATION
     maps = np.concatenate([details.guide, level, correction, remainder, deviation], dtype=np.float32)
     return Stack(solution, added, maps, found)

@@ -13,6 +13,7 @@ from hsisr.models.hybrid.agreement import contradiction
 from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, guide_and_reference, response_of
 from hsisr.models.hybrid.held import HeldOut, Solved
 from hsisr.models.hybrid.maps import Stack, in_basis, stack
+from hsisr.models.hybrid.pieces import Piece
 from hsisr.models.prior import Solution, solve
 from hsisr.samples import Sample, orient
 from hsisr.screen import say
@@ -136,7 +137,7 @@ def solved(
     scenes, strengths = [], []
     for (pair, solution), theirs in zip(kept, unseen, strict=True):
         _, hr = guide_and_reference(pair)
-        found = stack(solution, pair.lr, solution.guide, scale, basis, replace(learnt, filters=theirs))
+        found = stack(Piece(pair.lr, solution.guide, solution), scale, basis, replace(learnt, filters=theirs))
         strengths.append(found.strength)
         scenes.append(_solved_scene(found, hr, basis, pair.mask))
     size = min(size_px, *(n for scene in scenes for n in scene.maps.shape[1:]))
@@ -167,7 +168,7 @@ def _moments(
 ) -> list[Moments]:
     """Of what the prior leaves of a solved pair; or of what filters (2, B, T) leave of it, for those in the dark."""
     _, hr = guide_and_reference(pair)
-    details = Details(solution, pair.lr, solution.guide, scale, response)
+    details = Details(Piece(pair.lr, solution.guide, solution), scale, response)
     missing = hr - details.image
     if filters is None:
         return Moments.of(details, missing, pair.mask)

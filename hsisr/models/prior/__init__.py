@@ -155,24 +155,23 @@ class Estimate:
         coefficients += self._fields(rows, columns)
         return self.solved(coefficients, guide, uncertainty, replace(self.sensor, mask=mask))
 
-    def solution_at(self, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None) -> Solution:
+    def solution_at(
+        self, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None, variance: bool = False
+    ) -> Solution:
         """The solution at any places of the scene, of which the guide shows the colours.
 
         guide: (G, n, m). places: (2, n, m), rows and columns of the scene's HR pixels, of any value. mask: (n, m),
-        valid pixels of the guide; None: all.
+        valid pixels of the guide; None: all. variance: as for `solution`.
         """
-        guide = self.clean(guide, mask)
-        coefficients, _ = _apply(self.fit, self.functions, guide, place_of(places, self._hr_size), mask, False)
+        guide, place = self.clean(guide, mask), place_of(places, self.hr_size)
+        coefficients, uncertainty = _apply(self.fit, self.functions, guide, place, mask, variance)
         self._fields.add_at(places, coefficients)
-        return self.solved(coefficients, guide, None, self.sensor)
+        return self.solved(coefficients, guide, uncertainty, replace(self.sensor, mask=mask))
 
-    def variances(
-        self, guide: np.ndarray, corner: tuple[int, int] = (0, 0), mask: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Posterior variance (K, n, m), float32, of the regression's coefficients in a part, as for `solution`."""
-        rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
-        place = places(rows, columns, self._hr_size)
-        guide, found = self.clean(guide, mask), np.empty((len(self.fit.weights), guide[0].size), np.float32)
+    def variances(self, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
+        """Posterior variance (K, n, m), float32, of the regression's coefficients, arguments as for `solution_at`."""
+        guide, place = self.clean(guide, mask), place_of(places, self.hr_size)
+        found = np.empty((len(self.fit.weights), guide[0].size), np.float32)
         for part, values in _strips(self.functions, guide, place, mask, slice(0, guide.shape[1])):
             found[:, part] = self.fit.variance(values.astype(np.float64))[:, : part.stop - part.start]
         return found.reshape(-1, *guide.shape[1:])
@@ -223,13 +222,14 @@ class Estimate:
         return 0 if self.guide_noise is None else self.guide_noise.reach_lr_px(self.scale)
 
     @property
-    def _hr_size(self) -> tuple[int, int]:
+    def hr_size(self) -> tuple[int, int]:
+        """Rows and columns of the HR image."""
         return self.size[0] * self.scale, self.size[1] * self.scale
 
     def _regressed(
         self, fit: Fit, guide: np.ndarray, spans: tuple[Span, Span], mask: np.ndarray | None, variance: bool = False
     ) -> tuple[np.ndarray, np.ndarray | None]:
-        return _apply(fit, self.functions, guide, places(*spans, self._hr_size), mask, variance)
+        return _apply(fit, self.functions, guide, places(*spans, self.hr_size), mask, variance)
 
 
 def prior(

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.degrade.sampling import interpolate
+from hsisr.degrade.sampling import interpolate, interpolation_at
 from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.models.denoising import noise_level
 from hsisr.models.prior import Estimate, estimate
-from hsisr.models.windows import HeldImages, Images, Span, Window
+from hsisr.models.windows import HeldImages, Images, Span, Window, hr_places, lr_span
 
 #: A normal error is larger than this many standard deviations once in ten times.
 SIGMAS_90 = 1.6449
@@ -73,8 +73,23 @@ class Errors:
         The share is detail / (detail + sigma^2), mean squares within about an LR pixel, meant over the bands: near 0
         the image is little more than an interpolation.
         """
-        detail = local_variance(image, self.found.scale, window.mask)
-        sigma = _variance(self.found, window, image, detail, corner) ** np.float32(_POWER / 2)
+        return self.sigma_at(window.guide, image, hr_places(corner, image.shape[1:]), window.mask, changed)
+
+    def sigma_at(
+        self,
+        guide: np.ndarray,
+        image: np.ndarray,
+        places: np.ndarray,
+        mask: np.ndarray | None = None,
+        changed: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The same of pixels at any places of the scene.
+
+        guide: (G, n, m), what the guide shows there. places: (2, n, m), rows and columns of the scene's HR pixels, of
+        any value; neighbours in the array are neighbours on the ground. mask: (n, m), valid pixels; None: all.
+        """
+        detail = local_variance(image, self.found.scale, mask)
+        sigma = _variance(self.found, guide, image, detail, places, mask) ** np.float32(_POWER / 2)
         sigma *= self.strength.astype(np.float32)[:, None, None]
         sigma = np.hypot(sigma, self.from_guide.astype(np.float32)[:, None, None])
         if changed is not None and changed.any():
@@ -93,18 +108,23 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     logs, apart, noisy, pixels = np.zeros(bands), np.zeros(bands), np.zeros(bands), 0
     rng, levels, noises = np.random.default_rng(0), [], []
     for window, corner in looked_at(images, _PLACE_LR_PX, found.scale):
-        valid = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
-        image = part(window, corner)
+        valid, image = window.valid, part(window, corner)
         detail = local_variance(image, found.scale, window.mask)
-        variance = _variance(found, window, image, detail, corner)[:, valid]
+        places = hr_places(corner, valid.shape)
+        variance = _variance(found, window.guide, image, detail, places, window.mask)[:, valid]
         here = 0.5 * np.log(variance).sum(axis=1, dtype=np.float64)
         levels.append((corner, here / variance.shape[1]))
         logs += here
         apart += (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
         pixels += variance.shape[1]
-        noises.append(noise_level(window.guide, window.mask))
+        noises.append(noise_level(window.guide, window.valid))
+        rows, columns = (
+            (start // found.scale, start // found.scale + count)
+            for start, count in zip(corner, window.lr.shape[1:], strict=True)
+        )
+        own = noise_level(*images.own_guide(rows, columns))  # a guide that was moved has less noise
         # what is left of the guide's noise is seen on a guide without it, to which as much noise is added
-        noise = noises[-1][:, None, None] * rng.standard_normal(window.guide.shape, np.float32)
+        noise = np.maximum(noises[-1], own)[:, None, None] * rng.standard_normal(window.guide.shape, np.float32)
         noisier = found.clean(window.guide, window.mask) + noise.astype(window.guide.dtype)
         other = part(window._replace(guide=noisier), corner)
         noisy += ((other - image)[:, valid] ** 2).sum(axis=1, dtype=np.float64)
@@ -133,18 +153,23 @@ def local_variance(image: np.ndarray, scale: int, valid: np.ndarray | None) -> n
 
 
 def parts(
-    found: Estimate, window: Window, image: np.ndarray, detail: np.ndarray, corner: tuple[int, int]
+    found: Estimate,
+    guide: np.ndarray,
+    image: np.ndarray,
+    detail: np.ndarray,
+    places: np.ndarray,
+    mask: np.ndarray | None = None,
 ) -> Iterator[np.ndarray]:
     """What a variance is a sum of, in the order of `WEIGHTS`: planes (B, n, m), float32.
 
-    window: with its image (B, n, m) and its `local_variance`. corner: HR row and column of its first pixel.
+    detail: (B, n, m), the `local_variance` of the image. The others as for `Errors.sigma_at`.
     """
     # what agrees with the guide has the guide's errors alone
     free = np.eye(len(found.gain)) - found.gain @ found.response
     squared = ((found.subspace.basis @ free) ** 2).astype(np.float32)
-    own = found.variances(window.guide, corner, window.mask)
+    own = found.variances(guide, places, mask)
     yield (squared @ own.reshape(len(own), -1)).reshape(image.shape)
-    yield _left_around(found, corner, image.shape[1:])
+    yield _left_around(found, places)
     yield detail
     yield image**2
     yield np.ones_like(image)
@@ -159,21 +184,18 @@ def _variance(*images: Any) -> np.ndarray:
     return variance
 
 
-def _left_around(found: Estimate, corner: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
-    """Mean square of what the regression left in the 3 x 3 LR pixels around, at HR pixels: (B, n, m) float32."""
+def _left_around(found: Estimate, places: np.ndarray) -> np.ndarray:
+    """Mean square of what the regression left in the 3 x 3 LR pixels around places (2, n, m): (B, n, m) float32."""
     from scipy.ndimage import uniform_filter
 
-    scale, spans, inside = found.scale, [], []
-    for start, length, size in zip(corner, shape, found.size, strict=True):
-        first, last = start // scale, -(-(start + length) // scale)
-        wide = max(0, first - 2), min(size, last + 2)
-        spans.append(slice(*wide))
-        inside.append(slice(start - wide[0] * scale, start - wide[0] * scale + length))
-    left = found.residuals[:, *spans]
+    spans = [lr_span(axis, size, found.scale, 2) for axis, size in zip(places, found.size, strict=True)]
+    left = found.residuals[:, *(slice(*span) for span in spans)]
     bands = (found.subspace.basis.astype(np.float32) @ left.reshape(len(left), -1)).reshape(-1, *left.shape[1:])
     smooth = uniform_filter(bands**2, (1, 3, 3), mode="nearest")
-    around: np.ndarray = np.maximum(interpolate(smooth, scale, "bilinear")[:, *inside], 0)
-    return around
+    within = places - np.array([span[0] * found.scale for span in spans])[:, None, None]
+    taps = interpolation_at(smooth.shape[1:], within, found.scale, "bilinear")
+    around: np.ndarray = np.maximum([taps @ plane.ravel() for plane in smooth], 0)
+    return around.reshape(-1, *places.shape[1:])
 
 
 def _strength(found: Estimate, logs: np.ndarray) -> np.ndarray:
@@ -235,7 +257,8 @@ def _test(
     known = estimate(coarse, _FACTOR, Sensor(footprint=footprint))
     window = coarse.window((0, height // _FACTOR), (0, width // _FACTOR))
     image = known.solution(ground.guide).image()
-    variance = _variance(known, window, image, local_variance(image, _FACTOR, window.mask), (0, 0))[:, inside]
+    detail, places = local_variance(image, _FACTOR, window.mask), hr_places((0, 0), valid.shape)
+    variance = _variance(known, ground.guide, image, detail, places, window.mask)[:, inside]
     logs = 0.5 * np.log(variance).mean(axis=1)
     strength = _strength(known, logs)
     said = strength[:, None] ** 2 * variance**_POWER
@@ -314,7 +337,7 @@ def _at_lr(found: Estimate, window: Window, corner: tuple[int, int]) -> _Ground:
     """The ground of a window with that HR corner."""
     scale = found.scale
     guide = found.sensor.footprint.sampler(scale, window.guide.shape[1:])(window.guide).astype(np.float32)
-    mask = np.ones(window.guide.shape[1:], bool) if window.mask is None else window.mask
+    mask = window.valid
     valid = whole_lr_pixels(mask, scale)
     even = tuple(slice(size // _FACTOR * _FACTOR) for size in valid.shape)
     fine = tuple(slice(span.stop * scale) for span in even)
