@@ -24,10 +24,11 @@ BLOCK_PX = 8
 #: one value would let rounding decide, and parts of a scene would differ from the whole.
 _NOISE, _SIGNAL = 2.5, 3.5
 #: Frequencies of a block, sum of rows' and columns', from which on noise is measured, and from which on up to those it
-#: is looked for texture.
+#: is looked for texture. Those below choose the blocks, so that the choice makes neither smaller.
 _HIGH, _MIDDLE = 10, 7
-#: Power of texture at middle frequencies over that at high ones, at least. Noise has the same at both.
-_TEXTURE = 2.5
+#: Power of texture at middle frequencies over that at high ones: it falls with the square of the frequency (Field,
+#: Relations between the statistics of natural images, JOSA A 1987). Noise has the same power at both.
+_TEXTURE = 2.0
 #: Share of the blocks that are smooth enough to show noise alone; a window may hold this many times as many of them as
 #: others.
 _SMOOTH_SHARE, _CANDIDATES = 0.03, 4
@@ -131,9 +132,9 @@ def learn_noise(
 ) -> GuideNoise | None:
     """The noise of the guide of images; None: it is too weak to do harm.
 
-    windows: LR rows and columns of the windows that show it; the guide is read there as it lies, because one that was
-    moved has less noise at high frequencies. most: gives the greatest standard deviation (G,) that the
-    LR image leaves room for (`most_noise`); it is asked only if the guide itself shows noise.
+    windows: LR rows and columns of the windows that show it. The guide is read there as it lies: one that was moved has
+    less noise at high frequencies. most: gives the greatest standard deviation (G,) that the LR image leaves room for
+    (`most_noise`); it is asked only if the guide itself shows noise.
     """
     shown, total, products, pixels = [], np.zeros(()), np.zeros(()), 0
     for rows, columns in windows:
@@ -223,7 +224,7 @@ def _blocks(guide: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray
     for plane in guide[:, :rows, :columns]:
         pixels = plane.reshape(shape).transpose(1, 3, 0, 2)[:, :, valid].reshape(BLOCK_PX**2, -1)
         values = _transform() @ pixels.astype(np.float32)
-        rough += np.square(values[(frequency > 0) & (frequency < _HIGH)], dtype=np.float64).sum(axis=0)
+        rough += np.square(values[(frequency > 0) & (frequency < _MIDDLE)], dtype=np.float64).sum(axis=0)
         fine.append(values[frequency >= _MIDDLE])
     smooth = np.argsort(rough)[: math.ceil(_CANDIDATES * _SMOOTH_SHARE * len(rough))]
     return rough[smooth], np.stack(fine)[:, :, smooth]

