@@ -71,9 +71,9 @@ print(json.dumps([learning + guide.nbytes + low.nbytes, said, making + 3 * guide
         ("prior", 512, 2, 100, 4),
         ("hybrid", 384, 8, 31, 3),
         ("hybrid", 320, 8, 31, 20),
-        ("solo", 512, 4, 31, 0),
+        ("solo", 1024, 4, 31, 0),
         ("solo", 1024, 8, 31, 0),
-        ("solo", 512, 2, 100, 0),
+        ("solo", 1024, 2, 100, 0),
     ],
     ids=str,
 )
