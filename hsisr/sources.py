@@ -17,6 +17,8 @@ from hsisr.errors import HsisrError
 
 #: Name of the dictionary in an `__init__` that maps public names to modules that load at first use.
 _LAZY_TABLE = "_PUBLIC"
+#: The nodes of a tree that can hold an import.
+_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 class Sources:
@@ -81,7 +83,7 @@ class Sources:
             parents = module.split(".")
             above = (".".join(parents[:count]) for count in range(1, len(parents)))
             found = {name for name in above if self.path(name) is not None}
-            package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+            package = module if self._is_package(module) else module.rpartition(".")[0]
             self._imports[module] = frozenset(found | set(self._find_imports(_parse(path), package)))
         return self._imports[module]
 
@@ -110,8 +112,7 @@ class Sources:
     def _find_imports(self, tree: ast.Module, package: str) -> Iterator[str]:
         """The imports of a module. package: the start of relative imports."""
         packages: dict[str, str] = {}  # local name -> package, for later attribute access
-        nodes = list(_executed_nodes(tree))
-        for node in nodes:
+        for node in _executed(tree, _STATEMENTS):
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     if self.path(alias.name) is not None:
@@ -123,16 +124,21 @@ class Sources:
                 for alias in node.names if self.path(source) is not None else ():
                     found = self.provider(source, alias.name)
                     yield found
-                    if found == f"{source}.{alias.name}":
+                    if found == f"{source}.{alias.name}" and self._is_package(found):
                         packages[alias.asname or alias.name] = found
-        for node in nodes:
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in packages:
-                yield self.provider(packages[node.value.id], node.attr)
+        if packages:  # few modules import a whole package; to look into every expression takes long
+            for node in _executed(tree, (ast.AST,)):
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in packages:
+                    yield self.provider(packages[node.value.id], node.attr)
+
+    def _is_package(self, module: str) -> bool:
+        path = self.path(module)
+        return path is not None and path.name == "__init__.py"
 
     def _lazy_table(self, package: str) -> dict[str, str]:
         if package not in self._lazy:
             path, found = self.path(package), {}
-            if path is not None and path.name == "__init__.py":
+            if path is not None and self._is_package(package):
                 for node in _parse(path).body:
                     if isinstance(node, ast.Assign) and any(_is_named(target, _LAZY_TABLE) for target in node.targets):
                         found = ast.literal_eval(node.value)
@@ -248,16 +254,16 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _executed_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """The nodes of a tree, without nodes only for type checkers."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.If) and _is_named(child.test, "TYPE_CHECKING"):
-            for other in child.orelse:
-                yield other
-                yield from _executed_nodes(other)
-            continue
-        yield child
-        yield from _executed_nodes(child)
+def _executed(tree: ast.AST, kinds: tuple[type[ast.AST], ...]) -> Iterator[ast.AST]:
+    """The nodes of a tree, without nodes only for type checkers. kinds: enter only nodes of these classes."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and _is_named(node.test, "TYPE_CHECKING"):
+            waiting += node.orelse
+        else:
+            waiting += [child for child in ast.iter_child_nodes(node) if isinstance(child, kinds)]
 
 
 def _is_named(node: ast.AST, name: str) -> bool:

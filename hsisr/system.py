@@ -64,13 +64,15 @@ def cpu_features() -> list[str]:
 
 
 def wait_passively() -> None:
-    """Let OpenMP's threads sleep while they wait for one another, unless the environment says otherwise.
+    """Let threads of OpenMP and OpenBLAS sleep while they wait for one another, unless the environment says otherwise.
 
-    By default, they keep a core busy. On shared cores, two threads of a small network can then take 20 times as long as
-    one. The setting affects only libraries and processes that start later. So call it before the import of torch.
+    By default, they keep a core busy. On shared cores, two threads of a small network, or of `prior` on a small scene,
+    can then take 20 times as long as one. The setting affects only libraries and processes that start later. So call it
+    before the import of numpy and torch.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("KMP_BLOCKTIME", "0")  # for Intel's OpenMP, which has no such policy
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "14")  # numpy's and scipy's: 2**14 cycles, some microseconds
 
 
 def available_memory() -> float:

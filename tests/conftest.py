@@ -10,6 +10,7 @@ import pytest
 # ones must sleep: by default, they keep a core busy. Set this before numpy and torch are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "14")
 
 #: Real scenes and reference vectors, outside the repository. Tests that need them skip if they are absent.
 EXTRA_DATA = Path(os.environ.get("HSISR_EXTRA_DATA", Path(__file__).parents[1] / "../shared")).resolve()

@@ -1,7 +1,9 @@
 """The command line's root: the application, its common options, and how a mistake ends."""
 
+import atexit
 import errno
 import functools
+import gc
 import inspect
 import os
 import signal
@@ -143,6 +145,9 @@ def reader_options(words: list[str] | None) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; the console script."""
     wait_passively()
+    atexit.register(
+        gc.freeze
+    )  # at its end, Python would look for circles among all of torch, which takes half a second
     _end_in_order()
     _keep_quiet_of_logs()
     started = time.monotonic()

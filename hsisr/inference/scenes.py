@@ -362,7 +362,10 @@ def open_methods(model: Any, low: Source, sharp: Source | None, options: Options
     scale = options.scale
     if is_name(model) and scale is None and sharp is not None:
         scale = guide.scale_between(low, sharp, options.align)
-    devices = [str(choose_device(name.strip())) for name in options.device.split(",")]
+    words = [name.strip() for name in options.device.split(",")]
+    if is_untrained(model):  # it computes on the CPU: to find a GPU would load torch, and keep the GPU from others
+        words = ["cpu" if word == "auto" else word for word in words]
+    devices = [word if word == "cpu" else str(choose_device(word)) for word in words]
     methods = tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
     if is_name(model) and str(model) == MADE:
         say(f"model: {MADE}, taught by CAVE; on images of other cameras prior may be better")

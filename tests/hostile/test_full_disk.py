@@ -1,10 +1,6 @@
 """Every command that writes, on disks that are too small: one line, status 1, an older file as it was, no debris."""
 
-import os
-import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -46,13 +42,27 @@ def files(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def disks():
+    """Runs commands while a small disk lies over a folder."""
+    with small_disk.runner(mounts=True) as runner:
+        yield runner
+
+
+@pytest.fixture(scope="module")
+def limits():
+    """Runs commands that may not write large files."""
+    with small_disk.runner(mounts=False) as runner:
+        yield runner
+
+
 @small_disk.needs_one
 @pytest.mark.parametrize("size", ["50k", "200k", "2000k"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_for_one_file(name, size, files):
+def test_a_command_for_one_file(name, size, files, disks):
     words = [word.replace("OUT", "small") for word in COMMANDS[name]] + ["--overwrite"]
     older = next(word for word in words if word.startswith("small/")).removeprefix("small/")
-    ended = small_disk.run(size, files / "small", older, words, files)
+    ended = disks.run(words, files, files / "small", older, size)
     ended.check()
     assert ended.code == 1 or size != "50k", "it cannot have fitted"
     assert older in ended.left
@@ -60,30 +70,22 @@ def test_a_command_for_one_file(name, size, files):
 
 @small_disk.needs_one
 @pytest.mark.parametrize("size", ["4m", "5m", "5400k", "5600k", "16m"])
-def test_overviews(size, files):
+def test_overviews(size, files, disks):
     """An image of 4.2 MB that fits, and overviews that may not."""
-    ended = small_disk.run(size, files / "small", "x.tif", ["export", "large.h5", "small/x.tif", "--overwrite"], files)
+    words = ["export", "large.h5", "small/x.tif", "--overwrite"]
+    ended = disks.run(words, files, files / "small", "x.tif", size)
     ended.check()
     assert ended.code == int(size != "16m") and ended.left == ["x.tif"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_limit_of_file_sizes_is_as_a_full_disk(name, files, tmp_path):
+def test_a_limit_of_file_sizes_is_as_a_full_disk(name, files, tmp_path, limits):
     """Where nobody may mount a disk. The system then refuses any write beyond 40 kB."""
     words = [word.replace("OUT", str(tmp_path)) for word in COMMANDS[name]]
-    older = next(word for word in words if word.startswith(str(tmp_path)))
-    Path(older).write_text("older")
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-
-    done = subprocess.run(
-        [sys.executable, "-m", "hsisr", *words, "--overwrite"], cwd=files, capture_output=True, text=True,
-        preexec_fn=limit, timeout=120,
-        env={**os.environ, "PYTHONPATH": str(small_disk.REPOSITORY)},
-    )  # fmt: skip
-    small_disk.Ended(done.returncode, done.stderr, [file.name for file in tmp_path.iterdir()]).check()
-    assert done.returncode == 1 and Path(older).read_text() == "older"
+    older = Path(next(word for word in words if word.startswith(str(tmp_path))))
+    ended = limits.run([*words, "--overwrite"], files, tmp_path, older.name, largest=40_000)
+    ended.check()
+    assert ended.code == 1 and older.read_text() == "older"
 
 
 #: Steps of the pipeline: folder that lies on the small disk, and the command.
@@ -102,9 +104,9 @@ STEPS = {
 @small_disk.needs_one
 @pytest.mark.parametrize("size", ["20k", "200k", "2000k"])
 @pytest.mark.parametrize("name", STEPS)
-def test_a_step_of_the_pipeline(name, size, finished):
+def test_a_step_of_the_pipeline(name, size, finished, disks):
     folder, words = STEPS[name]
-    ended = small_disk.run(size, finished / folder, "older", words, finished)
+    ended = disks.run(words, finished, finished / folder, "older", size)
     ended.check()
     assert ended.code == 1 or size != "20k", "it cannot have fitted"
 
@@ -112,17 +114,17 @@ def test_a_step_of_the_pipeline(name, size, finished):
 @pytest.mark.slow
 @small_disk.needs_one
 @pytest.mark.parametrize("size", ["50k", "200k", "2000k"])
-def test_finetune(size, files):
+def test_finetune(size, files, disks):
     words = ["finetune", "x.tif", "guide.tif", "--steps", "2", "-o", "small/run", "--device", "cpu"]
-    small_disk.run(size, files / "small", "older", words, files).check()
+    disks.run(words, files, files / "small", "older", size).check()
 
 
 @pytest.mark.slow
 @small_disk.needs_one
-def test_the_build_of_the_op(files):
+def test_the_build_of_the_op(files, disks):
     """Without the library the op runs as plain PyTorch, and says why."""
     place = {"XDG_CACHE_HOME": str(files / "small")}
-    ended = small_disk.run("200k", files / "small", "older", ["ops", "--build"], files, **place)
+    ended = disks.run(["ops", "--build"], files, files / "small", "older", "200k", **place)
     assert "Traceback" not in ended.said and "cannot" in ended.said
     assert not any(".tmp-" in name for name in ended.left)
 

@@ -195,7 +195,7 @@ super_resolve_file("lr.tif", "guide.tif", "prior", "sr.npy", Options(device="cpu
 
 
 def test_a_killed_run_goes_on_with_what_it_has_learnt(tmp_path):
-    lr, guide, _ = write_pair(tmp_path)
+    lr, guide, _ = write_pair(tmp_path, width=16)
 
     def run(word: str) -> subprocess.CompletedProcess:
         words = [sys.executable, "-c", KILLED, word]

@@ -107,6 +107,12 @@ def test_a_method_without_training_is_scored_without_torch(small, tmp_path):
     assert scores["environment"]["threads"] >= 1 and scores["environment"]["gpu"] is None
 
 
+def test_a_method_without_training_predicts_without_torch(tmp_path):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 16, 16)
+    python(HSISR, "predict", str(lr), "--guide", str(guide), "--model", "prior", "-o", "sr.tif", folder=tmp_path)
+    assert (tmp_path / "sr.tif").is_file()
+
+
 LOADED = """
 import sys
 from hsisr.inference import load_model

@@ -66,11 +66,11 @@ print(json.dumps([learning + guide.nbytes + low.nbytes, said, making + 3 * guide
 @pytest.mark.parametrize(
     "case",
     [
-        ("prior", 1024, 8, 31, 3),
+        ("prior", 512, 8, 31, 3),
         ("prior", 512, 4, 60, 60),
         ("prior", 512, 2, 100, 4),
-        ("hybrid", 512, 8, 31, 3),
-        ("hybrid", 384, 8, 31, 20),
+        ("hybrid", 384, 8, 31, 3),
+        ("hybrid", 320, 8, 31, 20),
         ("solo", 1024, 4, 31, 0),
         ("solo", 1024, 8, 31, 0),
         ("solo", 1024, 2, 100, 0),

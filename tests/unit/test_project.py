@@ -123,10 +123,11 @@ def test_methods_that_are_not_trained_are_scored_on_one_thread():
 
 
 def test_threads_wait_passively_unless_told_otherwise(monkeypatch):
-    for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
+    for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OPENBLAS_THREAD_TIMEOUT"):
         monkeypatch.delenv(name, raising=False)
     wait_passively()
     assert (os.environ["OMP_WAIT_POLICY"], os.environ["KMP_BLOCKTIME"]) == ("PASSIVE", "0")
+    assert os.environ["OPENBLAS_THREAD_TIMEOUT"] == "14"
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     wait_passively()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"

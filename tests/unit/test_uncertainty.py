@@ -34,6 +34,14 @@ from tests.unit.test_any_size import (  # noqa: F401  # fixtures
 )
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> SimpleNamespace:
+    """A pair without holes, and what the prior makes of it. Tests only read it."""
+    lr, guide, sharp = write_pair(tmp_path_factory.mktemp("plain"), 64, 64, holes=False)
+    image, sigma = hsisr.super_resolve(lr, guide, model="prior", uncertainty=True)
+    return SimpleNamespace(lr=lr, guide=guide, sharp=sharp, image=image, sigma=sigma)
+
+
 @pytest.mark.parametrize("model", ["prior", "hybrid", "solo"])
 def test_tiles_tell_the_same_and_the_result_stays(tmp_path, model, request):
     lr, guide, _ = write_pair(tmp_path)
@@ -41,7 +49,8 @@ def test_tiles_tell_the_same_and_the_result_stays(tmp_path, model, request):
     guide, plainly = (None, replace(CPU, scale=SCALE)) if model == "solo" else (guide, CPU)
     plain = super_resolve_file(lr, guide, model, tmp_path / "plain.npy", plainly).read_bytes()
     said = {}
-    for name, options in TILES.items():
+    for name in ("whole", "small tiles", "two at a time"):
+        options = TILES[name]
         sigma, chosen = tmp_path / f"{name}-sigma.npy", replace(plainly, **options)
         out = super_resolve_file(lr, guide, model, tmp_path / f"{name}.npy", chosen, uncertainty=sigma)
         said[name] = np.load(sigma)
@@ -140,16 +149,13 @@ def test_a_scene_of_lone_pixels_tells_errors_too(tmp_path):
     assert told.any() and (told == (image > 0).any(axis=0)).all()
 
 
-def test_bands_that_the_guide_tells_less_of_are_less_sure(tmp_path):
-    lr, guide, sharp = write_pair(tmp_path, 64, 64, holes=False)
-    scene, moved = read_scene(lr), np.arange(BANDS) >= BANDS // 2
-    own = gaussian_filter(np.random.default_rng(0).standard_normal(sharp.shape[1:]), 1.5)
+def test_bands_that_the_guide_tells_less_of_are_less_sure(plain):
+    scene, moved = read_scene(plain.lr), np.arange(BANDS) >= BANDS // 2
+    own = gaussian_filter(np.random.default_rng(0).standard_normal(plain.sharp.shape[1:]), 1.5)
     means = (0.02 * own / own.std()).reshape(64, SCALE, 64, SCALE).mean(axis=(1, 3))
     other = replace(scene, stored=scene.cube + (moved[:, None, None] * means).astype(np.float32))
-    before, after = (
-        hsisr.super_resolve(low, guide, model="prior", uncertainty=True)[1].mean(axis=(1, 2)) for low in (scene, other)
-    )
-    more = after / before
+    _, sigma = hsisr.super_resolve(other, plain.guide, model="prior", uncertainty=True)
+    more = sigma.mean(axis=(1, 2)) / plain.sigma.mean(axis=(1, 2))
     assert more[moved].mean() > 1.4 * more[~moved].mean()
 
 
@@ -194,11 +200,10 @@ def test_the_file_has_the_place_of_the_result_and_the_unit_of_its_values(tmp_pat
     assert np.median(twice.cube[:, twice.mask] / once.cube[:, once.mask]) == pytest.approx(2, rel=0.02)
 
 
-def test_most_errors_of_a_known_scene_lie_within(tmp_path):
-    lr, guide, sharp = write_pair(tmp_path, 64, 64, holes=False)
-    image, sigma = hsisr.super_resolve(lr, guide, model="prior", uncertainty=True)
-    np.testing.assert_array_equal(image, hsisr.super_resolve(lr, guide, model="prior"))
-    error = np.abs(image - sharp)
+def test_most_errors_of_a_known_scene_lie_within(plain):
+    sigma = plain.sigma
+    np.testing.assert_array_equal(plain.image, hsisr.super_resolve(plain.lr, plain.guide, model="prior"))
+    error = np.abs(plain.image - plain.sharp)
     assert (error < SIGMAS_90 * sigma).mean() > 0.8
     assert sigma.mean() < 5 * np.sqrt((error**2).mean())  # mixtures of few materials are easier than real scenes
     large = sigma > np.median(sigma)
@@ -270,7 +275,7 @@ super_resolve_file("lr.tif", "guide.tif", "prior", "sr.npy", Options(device="cpu
 
 
 def test_a_killed_run_goes_on(tmp_path):
-    lr, guide, _ = write_pair(tmp_path)
+    lr, guide, _ = write_pair(tmp_path, width=16)
 
     def run(word: str) -> subprocess.CompletedProcess:
         words = [sys.executable, "-c", KILLED, word]
@@ -298,10 +303,8 @@ def test_noise_of_the_guide_is_told_from_its_texture():
 
 
 @pytest.mark.parametrize("spoilt", ["noise", "displaced"])
-def test_a_guide_that_is_noisy_or_does_not_fit_makes_the_result_less_sure(tmp_path, spoilt):
-    lr, guide, sharp = write_pair(tmp_path, 64, 64, holes=False)
-    _, before = hsisr.super_resolve(lr, guide, model="prior", uncertainty=True)
-    scene, rng = read_scene(guide), np.random.default_rng(0)
+def test_a_guide_that_is_noisy_or_does_not_fit_makes_the_result_less_sure(plain, spoilt):
+    scene, rng = read_scene(plain.guide), np.random.default_rng(0)
     values = scene.cube
     if spoilt == "noise":
         values = values + 0.03 * rng.standard_normal(values.shape)
@@ -310,7 +313,7 @@ def test_a_guide_that_is_noisy_or_does_not_fit_makes_the_result_less_sure(tmp_pa
         places = [rows, columns + 3 * np.sin(rows / 8)]
         values = np.stack([map_coordinates(channel, places, order=1, mode="nearest") for channel in values])
     image, sigma = hsisr.super_resolve(
-        lr, replace(scene, stored=values.astype(np.float32)), model="prior", uncertainty=True
+        plain.lr, replace(scene, stored=values.astype(np.float32)), model="prior", uncertainty=True
     )
-    assert np.median(sigma / before) > 1.3
-    assert (np.abs(image - sharp) < SIGMAS_90 * sigma).mean() > 0.8
+    assert np.median(sigma / plain.sigma) > 1.3
+    assert (np.abs(image - plain.sharp) < SIGMAS_90 * sigma).mean() > 0.8

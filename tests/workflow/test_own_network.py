@@ -80,7 +80,7 @@ def test_by_configuration_alone(own):
     assert jobs == {"train": 1, "evaluate": 1, "runtime": 1, "classify": 1, "merge": 1, "report": 1}
     said = own.hsisr("evaluate", NAME, "mine", check=False).stdout
     assert "trained with other settings or code (code: blocks.py); train again" in said
-    own.snakemake(f"{RUN}/model.safetensors", "--cores", "1")
+    own.hsisr("train", NAME, "mine")
     assert file_hash(own.folder / f"{RUN}/model.safetensors") != weights
 
     own_scene.write_pair(own.folder, 24, 20)

@@ -23,8 +23,8 @@ def test_a_scene_of_ones_own_is_a_target(project):
 
 
 def test_parts_of_a_scene_are_jobs_and_give_the_same_bytes(project):
-    own_scene.write_pair(project.folder, 40, 20)
-    scene = {"lr": "lr.tif", "guide": "guide.tif", "model": "prior", "tile": 8, "device": "cpu"}
+    own_scene.write_pair(project.folder, 32, 16)
+    scene = {"lr": "lr.tif", "guide": "guide.tif", "model": "prior", "tile": 16, "device": "cpu"}
     configure(project, whole=scene, shared=scene | {"parts": 2})
     jobs = project.planned("predictions/shared.tif")
     assert jobs["predict_plan"] == 1 and jobs["predict_part"] == 2 and jobs["predict"] == 1

@@ -1,5 +1,7 @@
 # Shared by the rules: the checked configuration, the Python interpreter, and the reasons for a rerun.
+import atexit
 import functools
+import gc
 import os
 import re
 import shlex
@@ -10,6 +12,9 @@ from hsisr.config import Config, check_files
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_text
 from hsisr.pipeline import benchmark as benchmarks, paths, steps
+
+# At its end, Python would look for circles among all that Snakemake has loaded. The system takes back memory anyway.
+atexit.register(gc.freeze)
 
 
 def fail(error):
