@@ -145,9 +145,8 @@ def reader_options(words: list[str] | None) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; the console script."""
     wait_passively()
-    atexit.register(
-        gc.freeze
-    )  # at its end, Python would look for circles among all of torch, which takes half a second
+    # at its end, Python would look for circles among all of torch, which takes half a second
+    atexit.register(gc.freeze)
     _end_in_order()
     _keep_quiet_of_logs()
     started = time.monotonic()
