@@ -58,10 +58,11 @@ PARTS = ("plan", "1/3", "2/3", "3/3")
 RUN = """
 import resource, sys
 from hsisr.inference import Options, super_resolve_file
+from hsisr.system import most_memory_mb
 lr, guide, model, out, memory = sys.argv[1:]
 super_resolve_file(lr, guide, model, out, Options(device="cpu", memory=memory))
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
+print(most_memory_mb(), used.ru_utime + used.ru_stime)
 """
 
 

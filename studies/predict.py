@@ -12,7 +12,6 @@ Gates: 1.5 GB, memory within 10 %, time within 20 %, 15 % outside the network.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -106,6 +105,7 @@ def measure(folder: Path) -> dict[str, float]:
     import torch
 
     from hsisr.inference import Options, super_resolve_file
+    from hsisr.system import most_memory_mb
     from hsisr.models.apply import Method
 
     torch.set_num_threads(1)
@@ -125,7 +125,7 @@ def measure(folder: Path) -> dict[str, float]:
         folder / "lr.tif", folder / "guide.tif", folder / "model.safetensors", folder / "sr.tif", Options(device="cpu")
     )
     cpu = time.process_time() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = most_memory_mb() * 2**20
     return {"peak": peak, "cpu": cpu, "outside": 1 - network / cpu}
 
 

@@ -122,6 +122,13 @@ def test_methods_that_are_not_trained_are_scored_on_one_thread():
     assert [resources.scoring_threads(chosen[name], workflow) for name in ("prior", "mulsr", "mine")] == [1, 8, 3]
 
 
+def test_memory_is_that_of_the_process_alone():
+    """Not also that of the program that started it."""
+    large = b"x" * 300 * 2**20
+    words = [sys.executable, "-c", "from hsisr.system import most_memory_mb; print(most_memory_mb())"]
+    assert 5 < float(subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout) < 200 < len(large)
+
+
 def test_threads_wait_passively_unless_told_otherwise(monkeypatch):
     for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "OPENBLAS_THREAD_TIMEOUT"):
         monkeypatch.delenv(name, raising=False)
