@@ -105,8 +105,8 @@ def measure(folder: Path) -> dict[str, float]:
     import torch
 
     from hsisr.inference import Options, super_resolve_file
-    from hsisr.system import most_memory_mb
     from hsisr.models.apply import Method
+    from hsisr.system import most_memory_mb
 
     torch.set_num_threads(1)
     network, plain = 0.0, Method.__call__
