@@ -133,9 +133,12 @@ def test_a_scene_with_a_noisy_guide_has_one_result_and_a_line(tmp_path, model, l
         request.getfixturevalue("small_blocks")
     lr, guide, _ = write_pair(tmp_path, noise=0.03)
     model = request.getfixturevalue("hybrid") if model == "hybrid" else model
-    made = [
-        np.load(super_resolve_file(lr, guide, model, tmp_path / f"{name}.npy", replace(CPU, **TILES[name])))
-        for name in ("whole", "small tiles")
-    ]
+    made, said = [], []
+    for name in ("whole", "small tiles"):
+        out, sigma = tmp_path / f"{name}.npy", tmp_path / f"{name}-sigma.npy"
+        super_resolve_file(lr, guide, model, out, replace(CPU, **TILES[name]), uncertainty=sigma)
+        made.append(np.load(out))
+        said.append(np.load(sigma))
     assert largest_difference(*made) < TOLERANCE
+    assert largest_difference(*said) < TOLERANCE
     assert "guide.tif: has noise, about " in capsys.readouterr().err

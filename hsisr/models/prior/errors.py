@@ -61,7 +61,7 @@ class Errors:
     @property
     def reach_lr_px(self) -> int:
         """LR pixels around a part that it must see."""
-        return 1
+        return self.found.reach_lr_px
 
     def sigma(
         self, window: Window, image: np.ndarray, corner: tuple[int, int], changed: np.ndarray | None = None
