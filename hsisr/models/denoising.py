@@ -64,7 +64,7 @@ class GuideNoise:
         return -(-(BLOCK_PX - 1) // scale)
 
     def cleaned(self, guide: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
-        """A part of the guide (G, n, m) without most of its noise, in its own type.
+        """A part of the guide (G, n, m) without most of its noise, in its own type; of integers, float.
 
         mask: (n, m), its valid pixels; None: all. The values of the others are not read.
         """
@@ -82,7 +82,7 @@ class GuideNoise:
             _clean(planes[:, rows], found[:, rows], weights[rows])
         found /= weights
         found = np.tensordot(turn.T, found[:, edge:-edge, edge:-edge], 1)
-        cleaned: np.ndarray = (found * level + mean).astype(guide.dtype)
+        cleaned: np.ndarray = (found * level + mean).astype(np.result_type(guide, np.float32))
         return cleaned
 
 

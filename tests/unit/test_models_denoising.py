@@ -86,6 +86,8 @@ def test_most_of_the_noise_is_taken_out_and_edges_stay():
     cleaned = noise.cleaned(guide)
     assert error(cleaned, truth) < 0.65 * error(guide, truth)
     assert cleaned.dtype == guide.dtype
+    counts = noise.cleaned((1000 * guide).astype(np.uint16))
+    assert counts.dtype == np.float32 and (counts % 1).any()
     assert "noise, about 5" in noise.remark or "noise, about 6" in noise.remark
 
 
