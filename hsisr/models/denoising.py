@@ -237,15 +237,17 @@ def _level(shown: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
     """
     rough, fine = (np.concatenate(parts, axis=-1) for parts in zip(*shown, strict=True))
     smooth = np.argsort(rough)[: math.ceil(len(rough) / _CANDIDATES)]
+    if not len(smooth):
+        return np.zeros(len(fine))
     frequency = _frequency()
     high = frequency[frequency >= _MIDDLE] >= _HIGH
     values = fine[:, :, smooth].astype(np.float64)
-    spread = np.einsum("gfn,hfn->gh", values[:, high], values[:, high]) / max(1, high.sum() * len(smooth))
+    spread = np.einsum("gfn,hfn->gh", values[:, high], values[:, high]) / (high.sum() * len(smooth))
     spread += np.eye(len(spread)) * max(1e-12 * np.trace(spread), np.finfo(float).tiny)
     inverse = np.linalg.inv(spread)
     unexplained = 1 / np.diag(inverse)
     middle = np.einsum("gh,hfn->gfn", unexplained[:, None] * inverse, values[:, ~high])
-    steep = (middle**2).sum(axis=(1, 2)) / max(1, middle[0].size) / unexplained
+    steep = (middle**2).sum(axis=(1, 2)) / middle[0].size / unexplained
     level: np.ndarray = np.sqrt(unexplained * np.clip(1 - (steep - 1) / (_TEXTURE - 1), 0, 1))
     return level
 

@@ -57,6 +57,16 @@ def test_noise_is_measured_channel_by_channel():
     np.testing.assert_allclose(noise_level(noisy(ground(), *levels), np.ones((SIZE, SIZE), bool)), levels, rtol=0.2)
 
 
+def test_noise_is_told_from_texture_that_channels_share():
+    rng = np.random.default_rng(0)
+    texture = gaussian_filter(rng.standard_normal((SIZE, SIZE)), 2)
+    guide = np.stack([0.5 + 0.2 * texture, 0.4 + 0.3 * texture, 0.3 + 0.1 * texture])
+    valid, levels = np.ones((SIZE, SIZE), bool), (0.01, 0.02, 0.005)
+    np.testing.assert_allclose(noise_level(noisy(guide, *levels), valid), levels, rtol=0.25)
+    assert (noise_level(guide, valid) < 1e-4).all()
+    assert (noise_level(noisy(guide, *levels), np.zeros_like(valid)) == 0).all()
+
+
 def test_a_guide_without_noise_stays_as_it_is():
     assert found(ground()) is None
     assert found(np.zeros((2, 32, 32), np.float32)) is None
