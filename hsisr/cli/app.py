@@ -145,7 +145,7 @@ def reader_options(words: list[str] | None) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; the console script."""
     wait_passively()
-    # at its end, Python would look for circles among all of torch, which takes half a second
+    # at its end, Python would look for circles among all of torch, which takes long
     atexit.register(gc.freeze)
     _end_in_order()
     _keep_quiet_of_logs()

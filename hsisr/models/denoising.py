@@ -9,7 +9,8 @@ that the signal gathers in few of them.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -118,9 +119,8 @@ class CleanImages:
 
     def held(self) -> "CleanImages":
         """The same, all in memory."""
-        lr, guide, mask = self.images.window((0, self.size[0]), (0, self.size[1]))
-        kept = HeldImages(lr, self.noise.cleaned(guide, mask), self.scale, mask)
-        return CleanImages(self.images, self.scale, self.noise, kept)
+        lr, guide, mask = self.window((0, self.size[0]), (0, self.size[1]))
+        return replace(self, kept=HeldImages(lr, guide, self.scale, mask))
 
     def tell(self, done: float, total: float) -> None:
         """Pass it on."""
@@ -204,6 +204,7 @@ def _clean(planes: np.ndarray, found: np.ndarray, weights: np.ndarray) -> None:
         weights[row : row + size[0], column : column + size[1]] += weight
 
 
+@cache
 def _transform() -> np.ndarray:
     """Orthonormal discrete cosine transform (64, 64) of a block's pixels, row by row."""
     along = np.arange(BLOCK_PX)

@@ -156,7 +156,7 @@ def make_finished(folder: Path) -> None:
     noting.mkdir()
     (noting / "sitecustomize.py").write_text(_TRACE)
     environment = project.environment()
-    environment["PYTHONPATH"] = f"{noting}{os.pathsep}{environment['PYTHONPATH']}"  # there is one `sitecustomize`
+    environment["PYTHONPATH"] += f"{os.pathsep}{noting}"
     project.run_in(environment, "snakemake", "--cores", "2", "--resources", "gpu=1", "all")
 
 

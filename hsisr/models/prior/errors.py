@@ -117,7 +117,7 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
         logs += here
         apart += (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
         pixels += variance.shape[1]
-        noises.append(noise_level(window.guide, window.valid))
+        noises.append(noise_level(window.guide, valid))
         rows, columns = (
             (start // found.scale, start // found.scale + count)
             for start, count in zip(corner, window.lr.shape[1:], strict=True)
