@@ -54,9 +54,11 @@ _ROUNDS = 2
 _INTERPOLATED_LR_PX = 2
 #: Bytes for a sample of the windows that a scene is learnt from, while its spectra show the components, and later.
 _SPECTRA, _SHOWN = 65, 20
-#: Maps of a network's width that are in memory at once. Copies of the components' details: while a part is made, the
-#: same with turns, while a scene is learnt, and while its noise is probed. Measured.
-_MAPS, _COPIES, _COPIES_TURNED, _COPIES_LEARNT, _COPIES_PROBED = 4, 2.5, 5.5, 5, 6
+#: Maps of a network's width that are in memory at once: while a part is made, and while a scene is learnt. Copies of the
+#: components' details: while a part is made, the same with turns, while a scene is learnt, and while its noise is
+#: probed. Measured.
+_MAPS, _MAPS_LEARNT = 4, 6
+_COPIES, _COPIES_TURNED, _COPIES_LEARNT, _COPIES_PROBED = 2.5, 5.5, 5, 6
 #: Rows of the result that get their detail at a time.
 _STRIP_PX = 32
 #: Multiplications of a usual core in a second of convolutions.
@@ -217,14 +219,14 @@ class Solo(Network):
         detail = 4 * min(self.components, bands)
         copies = _COPIES if self.turns == 1 else _COPIES_TURNED
         enlarging = 4 * bands * (1 / self.scale + 3 / self.scale**2)  # along one axis, and copies of the LR image
-        maps = self._map_bytes(bands) + detail
+        maps = _MAPS * self._map_bytes(bands) + detail
         return int(max(maps - 4 * bands, enlarging + copies * detail))  # the maps are gone when the result is made
 
     def learning_bytes(self, size: tuple[int, int], bands: int, guide_channels: int) -> int:
         """Memory, measured, for the spectra of the windows that show the scene, or, later, for the networks on one."""
         shown = judged_lr_px(*size)
         largest = shown if is_one_block(*size) else LEARNT_LR_PX**2
-        maps, detail = self._map_bytes(bands), 4 * min(self.components, bands)
+        maps, detail = _MAPS_LEARNT * self._map_bytes(bands), 4 * min(self.components, bands)
         details = largest * max(maps + detail, _COPIES_LEARNT * detail)
         probe = largest * detail + min(largest, _PROBE_PX**2) * (maps + _COPIES_PROBED * detail)
         return int(max(_SPECTRA * shown * bands, _SHOWN * shown * bands + self.scale**2 * max(details, probe)))
@@ -242,9 +244,9 @@ class Solo(Network):
         return Effort((shown * self.turns + 2 * probed) * seconds, size[0] * size[1] * self.turns * seconds)
 
     def _map_bytes(self, bands: int) -> float:
-        """Memory for the networks' maps, which are of LR size, for one pixel of the result."""
+        """Memory for one map of each network's width, which is of LR size, for one pixel of the result."""
         light = 0 if self.light is None else _LIGHT_WIDTH * (min(self.components, bands) - 1)
-        return 4 * _MAPS * (self.width + light) / self.scale**2
+        return 4 * (self.width + light) / self.scale**2
 
     def _of_its_own(self, lr: np.ndarray) -> np.ndarray:
         """An image (B, H, W) of one (B, h, w) that is a scene of its own."""
