@@ -1,4 +1,6 @@
-"""A small benchmark with its files in a temporary folder."""
+"""A small benchmark with its files in a temporary folder; a hybrid; scenes that count as large."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,3 +74,38 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Scenes of some thousand LR pixels are large."""
+    from hsisr.models.prior import blocks, kriging
+
+    monkeypatch.setattr(blocks, "_MOST_LR_PX", 1000)
+    monkeypatch.setattr(blocks, "_BLOCK_LR_PX", 12)
+    monkeypatch.setattr(blocks, "LEARNT_LR_PX", 16)
+    monkeypatch.setattr(kriging, "_CELL_LR_PX", 20)
+
+
+@pytest.fixture
+def hybrid(tmp_path) -> Path:
+    """A hybrid whose filters, network and agreement all change the result."""
+    import torch
+
+    from hsisr.inference import save_model
+    from hsisr.models import registry
+    from tests.unit.large_scene import BANDS, SCALE
+
+    torch.manual_seed(0)
+    chosen = {"width": 8, "blocks": 1, "components": 4}
+    network = registry.build("hybrid", SCALE, BANDS, 3, chosen)
+    rng = np.random.default_rng(0)
+    with torch.no_grad():
+        network.last.weight.normal_(std=0.3)
+        network.filters.copy_(torch.from_numpy(0.1 * rng.standard_normal(network.filters.shape)))
+        network.strength.fill_(0.1)
+        network.response[:, :BANDS] = torch.from_numpy(np.kron(np.eye(3), np.full(3, 1 / 3))[:, :BANDS])
+        network.contradiction.fill_(1e-6)
+    facts = {"base": "hybrid", "options": chosen, "scale": SCALE, "bands": BANDS, "guide_channels": 3}
+    save_model(tmp_path / "hybrid.safetensors", network, {**facts, "wavelengths_nm": None})
+    return tmp_path / "hybrid.safetensors"

@@ -13,88 +13,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter
 
 import hsisr
 from hsisr import scene
 from hsisr.datasets import read_scene, writers
 from hsisr.datasets.writers import export
 from hsisr.degrade import Sensor, gaussian_footprint
-from hsisr.inference import Options, kept, progress, save_model, scenes, super_resolve_file
+from hsisr.inference import kept, progress, save_model, scenes, super_resolve_file
 from hsisr.inference.learning import LEARNT, learn_scene
 from hsisr.inference.progress import seconds_left
 from hsisr.models import registry
-from hsisr.models.prior import blocks, effort, kriging
+from hsisr.models.prior import blocks, effort
 from hsisr.models.windows import HeldImages
-from hsisr.scene import Scene
-from tests.unit.own_scene import TRANSFORM, finer
-
-SCALE, BANDS = 2, 8
-CPU = Options(device="cpu")
-#: Largest difference of two results of one scene, as a part of its range.
-TOLERANCE = 1e-5
-TILES = {
-    "whole": {},
-    "small tiles": {"tile": 16},
-    "tiles": {"tile": 30},
-    "little memory": {"memory": 2**21},
-    "two at a time": {"tile": 20, "device": "cpu,cpu"},
-}
-
-
-def write_pair(
-    folder: Path, height: int = 44, width: int = 38, holes: bool = True, flat: bool = False, noise: float = 0
-) -> tuple[Path, Path, np.ndarray]:
-    """Mixtures of six materials with noise, and holes: no data in a corner and in single pixels.
-
-    flat: whether the right part has hardly any contrast. noise: deviation of the guide's.
-    """
-    rng = np.random.default_rng(0)
-    size = height * SCALE, width * SCALE
-    share = np.exp(2 * np.stack([_field(rng, size, width) for width in (1, 2, 3, 4, 6, 9)]))
-    share /= share.sum(axis=0)
-    if flat:
-        share[..., size[1] // 3 :] = 1 / 6 + 0.05 * (share[..., size[1] // 3 :] - 1 / 6)
-    spectra = gaussian_filter(rng.random((6, BANDS)), (0, 1))
-    sharp = np.tensordot(spectra.T, share, 1).astype(np.float32)
-    light = 1 + 0.2 * _field(rng, size, 20)
-    low = gaussian_footprint(SCALE).sampler(SCALE, size)(sharp * light)
-    low = (low + 0.002 * rng.standard_normal(low.shape)).astype(np.float32)
-    if holes:
-        low[:, : height // 4, : width // 3] = -1
-        low[:, height // 2, width // 2] = -1
-    export(Scene(low, "low", nodata=-1.0 if holes else None, transform=TRANSFORM, crs="EPSG:32633"), folder / "lr.tif")
-    guide = np.stack([sharp[:3].mean(axis=0), sharp[3:6].mean(axis=0), sharp[6:].mean(axis=0)])
-    guide += noise * rng.standard_normal(guide.shape).astype(np.float32)
-    export(Scene(guide, "guide", transform=finer(TRANSFORM, SCALE), crs="EPSG:32633"), folder / "guide.tif")
-    return folder / "lr.tif", folder / "guide.tif", sharp * light
-
-
-def _field(rng: np.random.Generator, size: tuple[int, int], width: float) -> np.ndarray:
-    field = gaussian_filter(rng.standard_normal(size), width)
-    return field / field.std()
-
-
-@pytest.fixture
-def small_blocks(monkeypatch):
-    """Scenes of some thousand LR pixels are large."""
-    monkeypatch.setattr(blocks, "_MOST_LR_PX", 1000)
-    monkeypatch.setattr(blocks, "_BLOCK_LR_PX", 12)
-    monkeypatch.setattr(blocks, "LEARNT_LR_PX", 16)
-    monkeypatch.setattr(kriging, "_CELL_LR_PX", 20)
-
-
-def results(folder: Path, model: str | Path, lr: Path, guide: Path) -> dict[str, np.ndarray]:
-    return {
-        name: np.load(super_resolve_file(lr, guide, model, folder / f"{name}.npy", replace(CPU, **options)))
-        for name, options in TILES.items()
-    }
-
-
-def largest_difference(one: np.ndarray, other: np.ndarray) -> float:
-    """As a part of the range; what has no data is the same in both."""
-    np.testing.assert_array_equal(np.isnan(one), np.isnan(other))
-    return float(np.nanmax(np.abs(one - other)) / (np.nanmax(one) - np.nanmin(one)))
+from tests.unit.large_scene import BANDS, CPU, SCALE, TOLERANCE, largest_difference, results, write_pair
 
 
 def test_prior_has_one_result_for_a_scene(tmp_path):
@@ -143,26 +74,6 @@ def test_hybrid_in_memory_is_hybrid_on_files(tmp_path, hybrid, small_blocks):
     on_files = np.load(super_resolve_file(lr, guide, hybrid, tmp_path / "sr.npy", CPU))
     in_memory = hsisr.super_resolve(read_scene(lr), read_scene(guide), model=hybrid)
     assert largest_difference(on_files, in_memory) < TOLERANCE
-
-
-@pytest.fixture
-def hybrid(tmp_path) -> Path:
-    """A hybrid whose filters, network and agreement all change the result."""
-    import torch
-
-    torch.manual_seed(0)
-    chosen = {"width": 8, "blocks": 1, "components": 4}
-    network = registry.build("hybrid", SCALE, BANDS, 3, chosen)
-    rng = np.random.default_rng(0)
-    with torch.no_grad():
-        network.last.weight.normal_(std=0.3)
-        network.filters.copy_(torch.from_numpy(0.1 * rng.standard_normal(network.filters.shape)))
-        network.strength.fill_(0.1)
-        network.response[:, :BANDS] = torch.from_numpy(np.kron(np.eye(3), np.full(3, 1 / 3))[:, :BANDS])
-        network.contradiction.fill_(1e-6)
-    facts = {"base": "hybrid", "options": chosen, "scale": SCALE, "bands": BANDS, "guide_channels": 3}
-    save_model(tmp_path / "hybrid.safetensors", network, {**facts, "wavelengths_nm": None})
-    return tmp_path / "hybrid.safetensors"
 
 
 def test_hybrid_has_one_result_for_a_scene(tmp_path, hybrid):

@@ -14,16 +14,7 @@ from hsisr.models import registry
 from hsisr.models.denoising import GuideNoise, learn_noise, most_noise, noise_level
 from hsisr.models.prior import solve
 from hsisr.models.windows import HeldImages
-from tests.unit.test_any_size import (  # noqa: F401  # fixtures
-    CPU,
-    SCALE,
-    TILES,
-    TOLERANCE,
-    hybrid,
-    largest_difference,
-    small_blocks,
-    write_pair,
-)
+from tests.unit.large_scene import CPU, SCALE, TILES, TOLERANCE, largest_difference, write_pair
 
 SIZE = 160
 

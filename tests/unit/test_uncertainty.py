@@ -21,17 +21,7 @@ from hsisr.models.prior.errors import SIGMAS_90, local_variance
 from hsisr.models.solo.errors import learn_errors
 from hsisr.models.windows import HeldImages
 from hsisr.report import quality
-from tests.unit.test_any_size import (  # noqa: F401  # fixtures
-    BANDS,
-    CPU,
-    SCALE,
-    TILES,
-    TOLERANCE,
-    hybrid,
-    largest_difference,
-    small_blocks,
-    write_pair,
-)
+from tests.unit.large_scene import BANDS, CPU, SCALE, TILES, TOLERANCE, largest_difference, write_pair
 
 
 @pytest.fixture(scope="module")

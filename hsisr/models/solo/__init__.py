@@ -54,10 +54,11 @@ _ROUNDS = 2
 _INTERPOLATED_LR_PX = 2
 #: Bytes for a sample of the windows that a scene is learnt from, while its spectra show the components, and later.
 _SPECTRA, _SHOWN = 65, 20
-#: Maps of a network's width that are in memory at once: while a part is made, and while a scene is learnt. Copies of the
-#: components' details: while a part is made, the same with turns, while a scene is learnt, and while its noise is
-#: probed. Measured.
+#: Maps of a network's width that are in memory at once: while a part is made, and while a scene is learnt. Measured, as
+#: the next ones.
 _MAPS, _MAPS_LEARNT = 4, 6
+#: Copies of the components' details: while a part is made, the same with turns, while a scene is learnt, and while its
+#: noise is probed.
 _COPIES, _COPIES_TURNED, _COPIES_LEARNT, _COPIES_PROBED = 2.5, 5.5, 5, 6
 #: Rows of the result that get their detail at a time.
 _STRIP_PX = 32
