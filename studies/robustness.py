@@ -79,6 +79,8 @@ def _cases(scene, scale: int) -> Iterator[Case]:
         deviation = share * float(np.sqrt((plain.guide**2).mean()))
         noise = deviation * np.random.default_rng(0).standard_normal(plain.guide.shape, np.float32)
         yield Case(f"guide with noise, {share:.1%} of its RMS", replace(plain, guide=plain.guide + noise))
+    for share in (0.03, 0.1):
+        yield Case(f"guide of an 8-bit camera, noise {share:.1%}", replace(plain, guide=_camera(plain.guide, share)))
     true = degrade.sensor_of(plain.metadata)
     other = degrade.scene_response(scene, OTHER_CAMERA)
     yield Case("told another camera's SRF", plain, replace(true, response=other))
@@ -90,6 +92,14 @@ def _cases(scene, scale: int) -> Iterator[Case]:
     yield Case("told a shift of 2, 2 HR px", plain, replace(true, footprint=off))
     yield Case("guide exposed at 0.6", replace(plain, guide=0.6 * plain.guide))
     yield Case("guide after a gamma of 2.2", replace(plain, guide=np.clip(plain.guide, 0, 1) ** np.float32(1 / 2.2)))
+
+
+def _camera(guide: np.ndarray, share: float) -> np.ndarray:
+    """A guide with noise whose variance grows with the light, of that share of its RMS, in 8 bits from 0 to 1."""
+    light = np.maximum(guide, 0)
+    variance = share**2 * (guide**2).mean() * light / light.mean()
+    noise = np.sqrt(variance) * np.random.default_rng(0).standard_normal(guide.shape)
+    return (np.round(255 * np.clip(guide + noise, 0, 1)) / 255).astype(np.float32)
 
 
 def _score(name: str, network, case: Case, scale: int) -> tuple[float, float]:

@@ -3,14 +3,17 @@
 A method that learns from the LR image how colours of the guide become spectra sees the guide through the footprint,
 where noise averages out. It applies what it learnt to single pixels of the guide, where noise does not average out. So
 the noise is taken out first, by thresholds on the discrete cosine transforms of all overlapping blocks (Yu and Sapiro,
-DCT image denoising: a simple and effective image denoising algorithm, IPOL 2011). The channels are turned before, so
-that the signal gathers in few of them.
+DCT image denoising: a simple and effective image denoising algorithm, IPOL 2011). The noise of a camera grows with the
+light, so values are first brought to units in which it has one strength (Foi et al., Practical Poissonian-Gaussian
+noise modeling and fitting for single-image raw-data, IEEE TIP 2008). The channels are turned before, so that the signal
+gathers in few of them.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -30,9 +33,14 @@ _HIGH, _MIDDLE = 10, 7
 #: Power of texture at middle frequencies over that at high ones: it falls with the square of the frequency (Field,
 #: Relations between the statistics of natural images, JOSA A 1987). Noise has the same power at both.
 _TEXTURE = 2.0
-#: Share of the blocks that are smooth enough to show noise alone; a window may hold this many times as many of them as
-#: others.
-_SMOOTH_SHARE, _CANDIDATES = 0.03, 4
+#: Groups of blocks by brightness. In each, the share of the blocks that are smooth enough to show noise alone, and how
+#: many are taken at least; a window may hold this many times as many of them as others.
+_GROUPS, _SMOOTH_SHARE, _FEWEST, _CANDIDATES = 4, 0.03, 8, 4
+#: Share of a window's pixels that have its least or its greatest value, from which on values are clipped there: clipped
+#: noise is less.
+_CLIPPED_SHARE = 2e-3
+#: Least variance of the noise in the dark, over its mean.
+_DARK_SHARE = 1e-2
 #: Root mean square of noise over that of the guide, up to which noise does no harm.
 _NEGLIGIBLE = 3e-3
 #: Least noise of a channel, over the strongest channel's: one without noise stays as it is.
@@ -45,12 +53,13 @@ _STRIP_VALUES = 1 << 17
 class GuideNoise:
     """The noise of a guide, and how its channels are turned.
 
-    level: (G,), standard deviation, above 0. mean: (G,), of the guide. turn: (G, G), orthogonal, from channels in units
-    of their noise to channels in which the signal gathers in the first. share: root mean square of the noise over that
-    of the guide.
+    constant, linear: (G,), at least 0; the variance at a value v is constant + linear * max(v, 0), above 0. mean: (G,),
+    of the guide. turn: (G, G), orthogonal, from channels in units of their noise to channels in which the signal
+    gathers in the first. share: root mean square of the noise over that of the guide.
     """
 
-    level: np.ndarray
+    constant: np.ndarray
+    linear: np.ndarray
     mean: np.ndarray
     turn: np.ndarray
     share: float
@@ -64,14 +73,20 @@ class GuideNoise:
         """LR pixels around a part of the guide that its cleaning reads."""
         return -(-(BLOCK_PX - 1) // scale)
 
+    def deviation(self, guide: np.ndarray) -> np.ndarray:
+        """Standard deviation of the noise of a guide (G, n, m)."""
+        constant, linear = _by_channel(self.constant, self.linear)
+        found: np.ndarray = np.sqrt(constant + linear * np.maximum(guide, 0))
+        return found
+
     def cleaned(self, guide: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """A part of the guide (G, n, m) without most of its noise, in its own type; of integers, float.
 
         mask: (n, m), its valid pixels; None: all. The values of the others are not read.
         """
-        level, mean = (values.astype(np.float32)[:, None, None] for values in (self.level, self.mean))
         turn, edge = self.turn.astype(np.float32), BLOCK_PX - 1
-        planes = np.tensordot(turn, (guide.astype(np.float32) - mean) / level, 1)
+        mean = self._evened(self.mean.astype(np.float32)[:, None, None])
+        planes = np.tensordot(turn, self._evened(guide.astype(np.float32)) - mean, 1)
         if mask is not None:
             planes[:, ~mask] = 0
         planes = np.pad(planes, ((0, 0), (edge, edge), (edge, edge)), "symmetric")
@@ -83,8 +98,20 @@ class GuideNoise:
             _clean(planes[:, rows], found[:, rows], weights[rows])
         found /= weights
         found = np.tensordot(turn.T, found[:, edge:-edge, edge:-edge], 1)
-        cleaned: np.ndarray = (found * level + mean).astype(np.result_type(guide, np.float32))
+        cleaned: np.ndarray = self._values(found + mean).astype(np.result_type(guide, np.float32))
         return cleaned
+
+    def _evened(self, values: np.ndarray) -> np.ndarray:
+        """Values (G, n, m) in units in which the noise has a deviation of 1 everywhere."""
+        constant, linear = _by_channel(self.constant, self.linear)
+        evened: np.ndarray = 2 * values / (np.sqrt(constant + linear * np.maximum(values, 0)) + np.sqrt(constant))
+        return evened
+
+    def _values(self, evened: np.ndarray) -> np.ndarray:
+        """The inverse of `_evened`."""
+        constant, linear = _by_channel(self.constant, self.linear)
+        values: np.ndarray = evened * np.sqrt(constant) + linear / 4 * np.maximum(evened, 0) ** 2
+        return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,16 +172,22 @@ def learn_noise(
     power = float(np.trace(products)) / max(1, pixels)
     if not power:
         return None
-    level = _level(shown)
-    if (level**2).sum() > _NEGLIGIBLE**2 * power:
-        level = np.minimum(level, most())
-    if (level**2).sum() <= _NEGLIGIBLE**2 * power:
-        return None
-    share = float(np.sqrt((level**2).sum() / power))
-    level = np.maximum(level, _LEAST_LEVEL * level.max())
     mean = total / pixels
+    constant, linear = _curve(shown)
+
+    def variance() -> np.ndarray:
+        return constant + linear * np.maximum(mean, 0)
+
+    if variance().sum() > _NEGLIGIBLE**2 * power:
+        kept = np.minimum(1, most() ** 2 / np.maximum(variance(), np.finfo(float).tiny))
+        constant, linear = kept * constant, kept * linear
+    if variance().sum() <= _NEGLIGIBLE**2 * power:
+        return None
+    share = float(np.sqrt(variance().sum() / power))
+    constant = np.maximum(constant, np.maximum(_DARK_SHARE * variance(), _LEAST_LEVEL**2 * variance().max()))
+    level = np.sqrt(variance())
     spread = (products / pixels - np.outer(mean, mean)) / np.outer(level, level)
-    return GuideNoise(level, mean, np.linalg.eigh(spread)[1].T[::-1], share)
+    return GuideNoise(constant, linear, mean, np.linalg.eigh(spread)[1].T[::-1], share)
 
 
 def most_noise(bands: np.ndarray, guide: np.ndarray, footprint: Footprint) -> np.ndarray:
@@ -169,11 +202,14 @@ def most_noise(bands: np.ndarray, guide: np.ndarray, footprint: Footprint) -> np
 
 
 def noise_level(guide: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Standard deviation (G,) of the noise of a guide (G, n, m), from its smoothest blocks; 0 if there is none.
+    """Standard deviation (G,) of the noise of a guide (G, n, m), in the mean of its values; 0 if there is none.
 
     mask: (n, m), its valid pixels.
     """
-    return _level([_blocks(guide, mask)])
+    constant, linear = _curve([_blocks(guide, mask)])
+    mean = guide[:, mask].mean(axis=1, dtype=np.float64) if mask.any() else np.zeros(len(guide))
+    level: np.ndarray = np.sqrt(constant + linear * np.maximum(mean, 0))
+    return level
 
 
 def _clean(planes: np.ndarray, found: np.ndarray, weights: np.ndarray) -> None:
@@ -214,45 +250,105 @@ def _transform() -> np.ndarray:
     return transform
 
 
-def _blocks(guide: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a window's smoothest blocks of valid pixels: roughness (n,), and middle and high frequencies (G, F, n)."""
+class _Blocks(NamedTuple):
+    """Blocks: roughness (n,), means (G, n), and middle and high frequencies (G, F, n)."""
+
+    rough: np.ndarray
+    mean: np.ndarray
+    fine: np.ndarray
+
+    def smoothest(self, share: float) -> list["_Blocks"]:
+        """The smoothest ones, of each group that share of its blocks, or a few."""
+        groups = np.array_split(np.argsort(self.mean.sum(axis=0), kind="stable"), _GROUPS)
+        smooth = [group[np.argsort(self.rough[group], kind="stable")] for group in groups if len(group)]
+        return [self._some(group[: max(_FEWEST, math.ceil(share * len(group)))]) for group in smooth]
+
+    def _some(self, chosen: np.ndarray) -> "_Blocks":
+        return _Blocks(*(part[..., chosen] for part in self))
+
+
+def _joined(parts: Sequence[_Blocks]) -> _Blocks:
+    return _Blocks(*(np.concatenate(each, axis=-1) for each in zip(*parts, strict=True)))
+
+
+def _blocks(guide: np.ndarray, mask: np.ndarray) -> _Blocks:
+    """Of a window's blocks of valid pixels the smoothest, more than are needed."""
     height, width = (size // BLOCK_PX for size in guide.shape[1:])
-    rows, columns = height * BLOCK_PX, width * BLOCK_PX
+    guide, mask = (part[..., : height * BLOCK_PX, : width * BLOCK_PX] for part in (guide, mask))
     shape = height, BLOCK_PX, width, BLOCK_PX
-    valid = mask[:rows, :columns].reshape(shape).all(axis=(1, 3))
+    valid = mask.reshape(shape).all(axis=(1, 3))
+    whole = valid & ~_clipped(guide, mask).reshape(shape).any(axis=(1, 3))
+    if whole.any():
+        valid = whole
     frequency = _frequency()
-    rough, fine = np.zeros(int(valid.sum())), []
-    for plane in guide[:, :rows, :columns]:
+    rough, mean, fine = np.zeros(int(valid.sum())), [], []
+    for plane in guide:
         pixels = plane.reshape(shape).transpose(1, 3, 0, 2)[:, :, valid].reshape(BLOCK_PX**2, -1)
         values = _transform() @ pixels.astype(np.float32)
         rough += np.square(values[(frequency > 0) & (frequency < _MIDDLE)], dtype=np.float64).sum(axis=0)
+        mean.append(values[0] / BLOCK_PX)
         fine.append(values[frequency >= _MIDDLE])
-    smooth = np.argsort(rough)[: math.ceil(_CANDIDATES * _SMOOTH_SHARE * len(rough))]
-    return rough[smooth], np.stack(fine)[:, :, smooth]
+    found = _Blocks(rough, np.stack(mean), np.stack(fine))
+    return _joined(found.smoothest(_CANDIDATES * _SMOOTH_SHARE)) if len(rough) else found
 
 
-def _level(shown: Sequence[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Standard deviation (G,) of the noise in the smoothest blocks that windows show; 0 without any.
+def _clipped(guide: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Pixels (n, m) at the least or the greatest value of a channel, if many are; guide: (G, n, m)."""
+    clipped = np.zeros_like(mask)
+    if not mask.any():
+        return clipped
+    for plane in guide:
+        values = plane[mask]
+        ends = values.min(), values.max()
+        for end in ends if ends[0] < ends[1] else ():
+            if np.count_nonzero(values == end) > _CLIPPED_SHARE * values.size:
+                clipped |= plane == end
+    return clipped
+
+
+def _curve(shown: Sequence[_Blocks]) -> tuple[np.ndarray, np.ndarray]:
+    """Constant and linear part (G,) of the variance of the noise in the smooth blocks that windows show; 0 without any.
+
+    Of each group of blocks, the variance and the mean; through these a line.
+    """
+    from scipy.optimize import nnls
+
+    groups = _joined(shown).smoothest(1 / _CANDIDATES)
+    found = np.zeros((2, shown[0].mean.shape[0]))
+    if not groups:
+        return found[0], found[1]
+    variances = np.array([_variance(group.fine) for group in groups])
+    means = np.array([np.maximum(group.mean, 0).mean(axis=1, dtype=np.float64) for group in groups])
+    for channel, (variance, mean) in enumerate(zip(variances.T, means.T, strict=True)):
+        size = max(float(mean.max()), np.finfo(float).tiny)
+        line = np.stack([np.ones_like(mean), mean / size], axis=1)
+        found[:, channel] = nnls(line, variance)[0] / (1, size)
+    return found[0], found[1]
+
+
+def _variance(fine: np.ndarray) -> np.ndarray:
+    """Variance (G,) of the noise in middle and high frequencies (G, F, n) of smooth blocks.
 
     What other channels explain is texture. So is what is weaker, the higher the frequency.
     """
-    rough, fine = (np.concatenate(parts, axis=-1) for parts in zip(*shown, strict=True))
-    smooth = np.argsort(rough)[: math.ceil(len(rough) / _CANDIDATES)]
-    if not len(smooth):
-        return np.zeros(len(fine))
     frequency = _frequency()
     high = frequency[frequency >= _MIDDLE] >= _HIGH
-    values = fine[:, :, smooth].astype(np.float64)
-    spread = np.einsum("gfn,hfn->gh", values[:, high], values[:, high]) / (high.sum() * len(smooth))
+    values = fine.astype(np.float64)
+    spread = np.einsum("gfn,hfn->gh", values[:, high], values[:, high]) / (high.sum() * values.shape[2])
     spread += np.eye(len(spread)) * max(1e-12 * np.trace(spread), np.finfo(float).tiny)
     inverse = np.linalg.inv(spread)
     unexplained = 1 / np.diag(inverse)
     middle = np.einsum("gh,hfn->gfn", unexplained[:, None] * inverse, values[:, ~high])
     steep = (middle**2).sum(axis=(1, 2)) / middle[0].size / unexplained
-    level: np.ndarray = np.sqrt(unexplained * np.clip(1 - (steep - 1) / (_TEXTURE - 1), 0, 1))
-    return level
+    noise: np.ndarray = unexplained * np.clip(1 - (steep - 1) / (_TEXTURE - 1), 0, 1)
+    return noise
 
 
 def _frequency() -> np.ndarray:
     """Frequency (64,) of a block's coefficients, sum of rows' and columns'."""
     return np.add.outer(np.arange(BLOCK_PX), np.arange(BLOCK_PX)).ravel()
+
+
+def _by_channel(*values: np.ndarray) -> list[np.ndarray]:
+    """Values (G,) as (G, 1, 1), float32."""
+    return [each.astype(np.float32)[:, None, None] for each in values]

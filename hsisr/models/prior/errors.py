@@ -117,21 +117,30 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
         logs += here
         apart += (variance + detail[:, valid]).sum(axis=1, dtype=np.float64)
         pixels += variance.shape[1]
-        noises.append(noise_level(window.guide, valid))
-        rows, columns = (
-            (start // found.scale, start // found.scale + count)
-            for start, count in zip(corner, window.lr.shape[1:], strict=True)
-        )
-        own = noise_level(*images.own_guide(rows, columns))  # a guide that was moved has less noise
+        deviation = _guide_deviation(found, images, window, corner)
+        noises.append(np.square(deviation[:, valid], dtype=np.float64).mean(axis=1))
         # what is left of the guide's noise is seen on a guide without it, to which as much noise is added
-        noise = np.maximum(noises[-1], own)[:, None, None] * rng.standard_normal(window.guide.shape, np.float32)
+        noise = deviation * rng.standard_normal(window.guide.shape, np.float32)
         noisier = found.clean(window.guide, window.mask) + noise.astype(window.guide.dtype)
         other = part(window._replace(guide=noisier), corner)
         noisy += ((other - image)[:, valid] ** 2).sum(axis=1, dtype=np.float64)
     strength = _strength(found, logs / pixels)
     said = [(corner, np.log(strength) + _POWER * level) for corner, level in levels]
-    strength *= _test(found, images, said, np.square(noises).mean(axis=0))
+    strength *= _test(found, images, said, np.mean(noises, axis=0))
     return Errors(found, strength, np.sqrt(noisy / pixels), np.sqrt(apart / pixels))
+
+
+def _guide_deviation(found: Estimate, images: Images, window: Window, corner: tuple[int, int]) -> np.ndarray:
+    """Standard deviation (G, n, m) of the noise of a window's guide. corner: HR row and column of its first pixel."""
+    if found.guide_noise is not None:
+        return found.guide_noise.deviation(window.guide)
+    rows, columns = (
+        (start // found.scale, start // found.scale + count)
+        for start, count in zip(corner, window.lr.shape[1:], strict=True)
+    )
+    own = noise_level(*images.own_guide(rows, columns))  # a guide that was moved has less noise
+    level = np.maximum(noise_level(window.guide, window.valid), own)
+    return np.broadcast_to(level[:, None, None], window.guide.shape)
 
 
 def local_variance(image: np.ndarray, scale: int, valid: np.ndarray | None) -> np.ndarray:
