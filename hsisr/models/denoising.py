@@ -215,11 +215,16 @@ def _transform() -> np.ndarray:
 
 
 def _blocks(guide: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of a window's smoothest blocks of valid pixels: roughness (n,), and middle and high frequencies (G, F, n)."""
+    """Of a window's smoothest blocks of valid pixels: roughness (n,), and middle and high frequencies (G, F, n).
+
+    Blocks that are the same number everywhere lie outside the image's ground, or are cut off: they show no noise.
+    """
     height, width = (size // BLOCK_PX for size in guide.shape[1:])
     rows, columns = height * BLOCK_PX, width * BLOCK_PX
     shape = height, BLOCK_PX, width, BLOCK_PX
     valid = mask[:rows, :columns].reshape(shape).all(axis=(1, 3))
+    blocks = guide[:, :rows, :columns].reshape(len(guide), *shape)
+    valid &= (blocks.min(axis=(2, 4)) < blocks.max(axis=(2, 4))).any(axis=0)
     frequency = _frequency()
     rough, fine = np.zeros(int(valid.sum())), []
     for plane in guide[:, :rows, :columns]:
