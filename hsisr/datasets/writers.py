@@ -1,7 +1,8 @@
 """Writers: a Scene to GeoTIFF (also cloud-optimised), ENVI, netCDF, MATLAB 5 and 7.3, or .npy, by strips.
 
 GeoTIFF, ENVI and netCDF keep stored values with scale, offset, CRS, transform, nodata, wavelengths, widths, bad bands.
-MATLAB files and .npy hold values (float32). A MATLAB file also has wavelengths, widths, valid pixels and the name.
+MATLAB files and .npy hold values (float32). A MATLAB file also has wavelengths, widths, valid pixels and the name. In
+.npy, samples without data are NaN.
 """
 
 import os
@@ -21,6 +22,7 @@ from hsisr.datasets.readers.images import quiet_gdal
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import atomic_path, cannot_write, check_space
 from hsisr.lazy_array import LazyArray
+from hsisr.missing import missing_pixels
 from hsisr.outputs import sidecars
 from hsisr.scene import Scene, holds
 
@@ -333,9 +335,19 @@ def _matlab_extras(scene: Scene) -> dict[str, Any]:
         extras["wavelengths_nm"] = np.asarray(scene.wavelengths_nm, float)[None]
     if scene.fwhm_nm is not None:
         extras["fwhm_nm"] = np.asarray(scene.fwhm_nm, float)[None]
-    if scene.mask is not None:
-        extras["valid"] = np.asarray(scene.mask, np.uint8)
+    if scene.mask is not None or scene.nodata is not None:
+        extras["valid"] = np.concatenate([_valid(scene, *strip) for strip in scene.strips()]).astype(np.uint8)
     return extras
+
+
+def _valid(scene: Scene, rows: slice, stored: np.ndarray) -> np.ndarray:
+    """Valid pixels (n, W) of rows, by the mask and by the stored numbers (bands, n, W)."""
+    valid = np.ones(stored.shape[1:], bool) if scene.mask is None else np.asarray(scene.mask[rows], bool)
+    missing = scene.without_data(stored)
+    if missing is None:
+        return valid
+    good = slice(None) if scene.bad_bands is None else ~np.asarray(scene.bad_bands, bool)
+    return valid & ~missing_pixels(missing[good])
 
 
 def _write_npy(scene: Scene, out: Path) -> None:
@@ -345,16 +357,18 @@ def _write_npy(scene: Scene, out: Path) -> None:
     with atomic_path(out, suffix=".npy") as new, open(new, "wb") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": scene.shape})
         start = file.tell()
-        for rows, values in _value_strips(scene):
+        for rows, values in _value_strips(scene, np.nan):
             for band, plane in enumerate(values):
                 file.seek(start + 4 * width * (band * height + rows.start))
                 file.write(np.ascontiguousarray(plane, "<f4").data)
 
 
-def _value_strips(scene: Scene) -> Iterator[tuple[slice, np.ndarray]]:
-    """Like `Scene.strips`, but with values."""
+def _value_strips(scene: Scene, without_data: float = 0.0) -> Iterator[tuple[slice, np.ndarray]]:
+    """Like `Scene.strips`, but with values. without_data: the value of samples that have none."""
     for rows, block in scene.strips():
-        yield rows, replace(scene, stored=block, mask=None, labels=None, guide=None).cube
+        values = replace(scene, stored=block, mask=None, labels=None, guide=None).cube
+        missing = scene.without_data(block)
+        yield rows, values if missing is None else np.where(missing, np.float32(without_data), values)
 
 
 def _tiff_options(scene: Scene) -> dict[str, Any]:

@@ -173,10 +173,13 @@ class Source:
         return least, most
 
     def samples(self, scale: int = 1) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-        """Rows and columns of windows that are spread evenly over the image; scale: of pixels so much finer."""
+        """Rows and columns of windows that are spread evenly over the image; scale: of pixels so much finer.
+
+        They do not overlap, so that each pixel counts once in a share.
+        """
         side = max(1, _SAMPLE_PX // scale)
         height, width = self.scene.shape[1:]
-        return product(spread_pieces(height, _SAMPLES, side), spread_pieces(width, _SAMPLES, side))
+        return product(_apart(height, side), _apart(width, side))
 
     def _read(self, bands: np.ndarray, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
         scene = self.scene
@@ -230,6 +233,13 @@ def spread_pieces(size: int, count: int, length: int) -> list[tuple[int, int]]:
         return [(0, size)]
     starts = sorted({round(start) for start in np.linspace(0, size - length, count)})
     return [(start, start + length) for start in starts]
+
+
+def _apart(size: int, length: int) -> list[tuple[int, int]]:
+    """Up to `_SAMPLES` pieces of an axis as `spread_pieces`; where those would overlap, the whole axis in pieces."""
+    if size >= _SAMPLES * length:
+        return spread_pieces(size, _SAMPLES, length)
+    return [(start, min(start + length, size)) for start in range(0, size, length)]
 
 
 def middle_piece(size: int, length: int) -> tuple[int, int]:

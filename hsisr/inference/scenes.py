@@ -280,7 +280,7 @@ def check_grid(options: Options, method: Method) -> None:
 
 def check_guide_options(model: str, options: Options) -> None:
     """Raise HsisrError for an option on guides, with its name, if the model uses no guide."""
-    for name in ("align", "correct_shift", "mask_change"):
+    for name in ("align", "correct_shift", "mask_change", "guide_peak", "guide_bands", "read_guide"):
         if value := getattr(options, name):
             given = option(name, value if value is True else repr(value))
             raise HsisrError(f"{given}: there is no guide that {model} would use; give one, or leave the option out")
@@ -398,11 +398,12 @@ def on_grid(
 
 
 def _check_holes(low: Source, found: guide.Guide, scale: int, masked: bool, note: Note) -> None:
-    """Note the part of the result without data because the guide has none, for instance under its clouds.
+    """Tell the part of the ground on which the guide has no data, for instance under its clouds.
 
-    masked: whether the LR image replaces the guide there. Raises HsisrError if no pixel has data in both images.
+    The result has none there either, or is that of the LR image alone. masked: whether the LR image replaces the guide
+    there. Raises HsisrError if no pixel has data in both images.
     """
-    if not (_may_have_holes(found.source) or (found.coverage < 1 and _may_have_holes(low))):
+    if not (_may_have_holes(found.source) or (found.coverage < 1 and (masked or _may_have_holes(low)))):
         return
     lacking = align.share_without_data(low, found, scale)
     if lacking == 1 and not align.have_common_data(low, found, scale):
@@ -410,7 +411,12 @@ def _check_holes(low: Source, found: guide.Guide, scale: int, masked: bool, note
             f"{found.source.label}: has no data on any pixel where {low.label} has, so that it tells nothing of it; "
             "give a guide with data there, or super-resolve without one"
         )
-    if lacking and not masked and found.coverage == 1:
+    if lacking and masked:
+        say(
+            f"{found.source.label}: has no data on {percent(lacking)} of the ground of {low.label}; there the result "
+            "is the LR image alone"
+        )
+    elif lacking and found.coverage == 1:
         note(
             f"{found.source.label}: has no data on {percent(lacking)} of the ground of {low.label}, and so has the "
             f"result; {option('mask_change', True)} makes it of the LR image alone there"

@@ -272,11 +272,16 @@ def _joined(parts: Sequence[_Blocks]) -> _Blocks:
 
 
 def _blocks(guide: np.ndarray, mask: np.ndarray) -> _Blocks:
-    """Of a window's blocks of valid pixels the smoothest, more than are needed."""
+    """Of a window's blocks of valid pixels the smoothest, more than are needed.
+
+    Blocks that are the same number everywhere lie outside the image's ground, or are cut off: they show no noise. Those
+    that are cut off in part show too little.
+    """
     height, width = (size // BLOCK_PX for size in guide.shape[1:])
     guide, mask = (part[..., : height * BLOCK_PX, : width * BLOCK_PX] for part in (guide, mask))
     shape = height, BLOCK_PX, width, BLOCK_PX
-    valid = mask.reshape(shape).all(axis=(1, 3))
+    blocks = guide.reshape(len(guide), *shape)
+    valid = mask.reshape(shape).all(axis=(1, 3)) & (blocks.min(axis=(2, 4)) < blocks.max(axis=(2, 4))).any(axis=0)
     whole = valid & ~_clipped(guide, mask).reshape(shape).any(axis=(1, 3))
     if whole.any():
         valid = whole

@@ -10,6 +10,7 @@ from hsisr import scene as scenes
 from hsisr.datasets import read_scene, writers
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
+from hsisr.inference.images import Source
 from hsisr.scene import Scene
 
 RNG = np.random.default_rng(0)
@@ -60,7 +61,7 @@ def test_by_strips_equals_at_once(tmp_path, monkeypatch):
     monkeypatch.setattr(scenes, "STRIP_BYTES", 1)
     for name, format in (("b.tif", None), ("b.img", None), ("b.nc", None), ("b.npy", None), ("b.mat", "matlab7.3")):
         export(original, tmp_path / name, format)
-        options = {"axes": "BHW"} if name.endswith("npy") else {}
+        options = {"axes": "BHW", "nodata": np.nan} if name.endswith("npy") else {}
         assert np.array_equal(read_scene(tmp_path / name, **options).cube, original.cube), name
 
 
@@ -119,10 +120,23 @@ def test_matlab_reads_back(tmp_path, format):
     assert np.array_equal(found.fwhm_nm, original.fwhm_nm)
 
 
+@pytest.mark.parametrize(("name", "format"), [("a.mat", "matlab5"), ("a.mat", "matlab7.3"), ("a.npy", "npy")])
+def test_values_alone_tell_what_has_no_data(tmp_path, monkeypatch, name, format):
+    monkeypatch.setattr(scenes, "STRIP_BYTES", 1)
+    original = scene("float32", nodata=-1.0)
+    original.stored[:, 70:, :9] = -1
+    path = export(original, tmp_path / name, format)
+    if format == "npy":
+        np.testing.assert_array_equal(np.isnan(np.load(path)), original.stored == -1)
+    found = read_scene(path, **({"axes": "BHW", "nodata": np.nan} if format == "npy" else {}))
+    np.testing.assert_array_equal(found.cube, original.cube)
+    np.testing.assert_array_equal(Source(found, "a").window((0, 150), (0, 140))[1], original.stored[0] != -1)
+
+
 def test_npy_and_scene(tmp_path):
     original = scene()
     export(original, tmp_path / "a.npy")
-    assert np.array_equal(np.load(tmp_path / "a.npy"), original.cube)
+    np.testing.assert_array_equal(np.nan_to_num(np.load(tmp_path / "a.npy")), original.cube)
     export(original, tmp_path / "a.h5")
     assert np.array_equal(Scene.open(tmp_path / "a.h5").cube, original.cube)
 

@@ -48,6 +48,15 @@ def test_noise_is_measured_channel_by_channel():
     np.testing.assert_allclose(noise_level(noisy(ground(), *levels), np.ones((SIZE, SIZE), bool)), levels, rtol=0.2)
 
 
+@pytest.mark.parametrize("number", [0.0, 1.0])
+def test_ground_that_is_one_number_does_not_hide_noise(number):
+    guide = noisy(ground(), 0.01, 0.02, 0.05)
+    guide[:, :, :24] = number
+    np.testing.assert_allclose(noise_level(guide, np.ones((SIZE, SIZE), bool)), [0.01, 0.02, 0.05], rtol=0.2)
+    guide[:] = number
+    assert (noise_level(guide, np.ones((SIZE, SIZE), bool)) == 0).all()
+
+
 def test_noise_is_told_from_texture_that_channels_share():
     rng = np.random.default_rng(0)
     texture = gaussian_filter(rng.standard_normal((SIZE, SIZE)), 2)

@@ -106,13 +106,17 @@ def test_nothing_is_left_out_where_nothing_changed(files):
     np.testing.assert_array_equal(read_scene(plain).cube, read_scene(same).cube)
 
 
-def test_ground_that_the_guide_lacks_is_made_of_the_scene_alone(files, sharp):
+def test_ground_that_the_guide_lacks_is_made_of_the_scene_alone(files, sharp, capsys):
     short = scene_of(sharp[:3, :-32], finer(TRANSFORM))
     export(short, files / "short.tif")
     out = super_resolve_file(
         files / "lr.tif", files / "short.tif", "prior", files / "sr.tif", replace(CPU, mask_change=True),
         maps=files / "maps",
     )  # fmt: skip
+    said = capsys.readouterr().err
+    assert (
+        f"short.tif: has no data on {32 / SIDE:.1%} of the ground of lr.tif; there the result is the LR image" in said
+    )
     lacking = read_scene(files / "maps" / "change.tif").cube[0] == 2
     assert lacking[-32 // SCALE :].all() and not lacking[: -32 // SCALE].any()
     told = json.loads((files / "maps" / "registration.json").read_text())
@@ -191,9 +195,19 @@ def test_the_commands_do_what_python_does(files, monkeypatch, capsys):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("option", ["align", "correct_shift", "mask_change"])
-def test_options_of_a_guide_are_refused_without_one(files, option):
-    options = Options(scale=SCALE, device="cpu", **{option: True})
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("align", True),
+        ("correct_shift", True),
+        ("mask_change", True),
+        ("guide_peak", 255.0),
+        ("guide_bands", (0,)),
+        ("read_guide", {"nodata": 0}),
+    ],
+)
+def test_options_of_a_guide_are_refused_without_one(files, option, value):
+    options = Options(scale=SCALE, device="cpu", **{option: value})
     told = f"--{option.replace('_', '-')} .*: there is no guide that bicubic would use; give one, or leave the option"
     with pytest.raises(HsisrError, match=told):
         super_resolve_file(files / "lr.tif", None, "bicubic", files / "sr.tif", options)
