@@ -39,10 +39,13 @@ _GROUPS, _SMOOTH_SHARE, _FEWEST, _CANDIDATES = 4, 0.03, 8, 4
 #: Share of a window's pixels that have its least or its greatest value, from which on values are clipped there: clipped
 #: noise is less.
 _CLIPPED_SHARE = 2e-3
+#: How many times as large the variance is in the brightest blocks as in the darkest, from which on it grows with the
+#: light: less is chance.
+_RISE = 1.5
 #: Least variance of the noise in the dark, over its mean.
 _DARK_SHARE = 1e-2
-#: Root mean square of noise over that of the guide, up to which noise does no harm.
-_NEGLIGIBLE = 3e-3
+#: Root mean square of noise over that of the guide about its mean, up to which noise does no harm.
+_NEGLIGIBLE = 4e-3
 #: Least noise of a channel, over the strongest channel's: one without noise stays as it is.
 _LEAST_LEVEL = 1e-3
 #: Values whose transforms are made at a time; they stay in the cache.
@@ -173,21 +176,23 @@ def learn_noise(
     if not power:
         return None
     mean = total / pixels
+    spread = products / pixels - np.outer(mean, mean)
+    enough = _NEGLIGIBLE**2 * float(np.trace(spread))
     constant, linear = _curve(shown)
 
     def variance() -> np.ndarray:
         return constant + linear * np.maximum(mean, 0)
 
-    if variance().sum() > _NEGLIGIBLE**2 * power:
+    if variance().sum() > enough:
         kept = np.minimum(1, most() ** 2 / np.maximum(variance(), np.finfo(float).tiny))
         constant, linear = kept * constant, kept * linear
-    if variance().sum() <= _NEGLIGIBLE**2 * power:
+    if variance().sum() <= enough:
         return None
     share = float(np.sqrt(variance().sum() / power))
     constant = np.maximum(constant, np.maximum(_DARK_SHARE * variance(), _LEAST_LEVEL**2 * variance().max()))
     level = np.sqrt(variance())
-    spread = (products / pixels - np.outer(mean, mean)) / np.outer(level, level)
-    return GuideNoise(constant, linear, mean, np.linalg.eigh(spread)[1].T[::-1], share)
+    turn = np.linalg.eigh(spread / np.outer(level, level))[1].T[::-1]
+    return GuideNoise(constant, linear, mean, turn, share)
 
 
 def most_noise(bands: np.ndarray, guide: np.ndarray, footprint: Footprint) -> np.ndarray:
@@ -314,7 +319,7 @@ def _clipped(guide: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _curve(shown: Sequence[_Blocks]) -> tuple[np.ndarray, np.ndarray]:
     """Constant and linear part (G,) of the variance of the noise in the smooth blocks that windows show; 0 without any.
 
-    Of each group of blocks, the variance and the mean; through these a line.
+    Of each group of blocks, the variance and the mean; through these a line, or, if it hardly rises, their mean.
     """
     from scipy.optimize import nnls
 
@@ -327,7 +332,10 @@ def _curve(shown: Sequence[_Blocks]) -> tuple[np.ndarray, np.ndarray]:
     for channel, (variance, mean) in enumerate(zip(variances.T, means.T, strict=True)):
         size = max(float(mean.max()), np.finfo(float).tiny)
         line = np.stack([np.ones_like(mean), mean / size], axis=1)
-        found[:, channel] = nnls(line, variance)[0] / (1, size)
+        sure = 1 / np.maximum(variance + variance.mean(), np.finfo(float).tiny)  # a strong one is known less well
+        fitted = nnls(line * sure[:, None], variance * sure)[0]
+        rises = np.ptp(line @ fitted) > (_RISE - 1) * (line @ fitted).min()
+        found[:, channel] = fitted / (1, size) if rises else (variance.mean(), 0)
     return found[0], found[1]
 
 
@@ -345,7 +353,8 @@ def _variance(fine: np.ndarray) -> np.ndarray:
     unexplained = 1 / np.diag(inverse)
     middle = np.einsum("gh,hfn->gfn", unexplained[:, None] * inverse, values[:, ~high])
     steep = (middle**2).sum(axis=(1, 2)) / middle[0].size / unexplained
-    noise: np.ndarray = unexplained * np.clip(1 - (steep - 1) / (_TEXTURE - 1), 0, 1)
+    chance = np.sqrt(2 / middle[0].size + 2 / values[0, high].size)  # standard deviation of `steep` of noise alone
+    noise: np.ndarray = unexplained * np.clip(1 - (steep - 1 - chance) / (_TEXTURE - 1), 0, 1)
     return noise
 
 

@@ -96,6 +96,13 @@ def test_a_guide_without_noise_stays_as_it_is():
     assert found(ground()[:, :6, :6]) is None  # not one block
 
 
+def test_an_offset_does_not_hide_noise():
+    guide = 300 + noisy(ground(), 0.03, 0.03, 0.03)  # as of temperatures
+    noise = found(guide)
+    assert noise is not None
+    assert error(noise.cleaned(guide), 300 + ground()) < 0.7 * error(guide, 300 + ground())
+
+
 def test_texture_that_the_lr_image_explains_is_no_noise():
     rng = np.random.default_rng(0)
     texture = (0.5 + 0.1 * rng.standard_normal((2, SIZE, SIZE))).astype(np.float32)
