@@ -53,13 +53,15 @@ def validate(
 ) -> dict[str, Any]:
     """Withhold bands of a guide, one at a time. Predict each from the LR image and the other bands, and compare.
 
-    lr, guide: as for `hsisr.inference.super_resolve_file`. withhold: bands of the guide, from 0; none: each in turn.
+    lr, guide: as for `hsisr.inference.super_resolve_file`. withhold: bands of the guide, from 0, as the guide itself
+    counts them; none: each in turn that is not the same number everywhere.
     model, options: as for `super_resolve_file`; None: its defaults.
     The prediction is the super-resolved image seen through the band's spectral response. The response is fitted at LR
     resolution: there the band is known, but not its detail. Two simpler predictions are listed too: `bicubic`, the LR
     image without any guide, and `other bands`, a linear fit of the other bands at LR resolution.
     Returns {model, scale, caveat, bands: [{band, wavelength_nm, methods: {name: {rmse, cc, detail}}}]}.
-    Raises HsisrError as `super_resolve_file`, for bands that do not exist, and for a guide of one band.
+    Raises HsisrError as `super_resolve_file`, for bands that do not exist or are one number everywhere, and for a guide
+    of one band.
     """
     options = options or Options()
     if options.mask_change:
@@ -69,18 +71,26 @@ def validate(
     if sharp is None or len(sharp.good) < 2:
         label = "validate" if sharp is None else sharp.label
         raise HsisrError(f"{label}: withholding a band takes a guide of two or more, as the others predict it")
-    wanted = [int(band) for band in withhold] or [int(band) for band in sharp.good]
-    unknown = sorted(set(wanted) - set(sharp.good.tolist()))
+    numbers = options.guide_bands or range(sharp.scene.shape[0])
+    places = {numbers[place]: place for place in sharp.good.tolist()}
+    flat = [number for number, place in places.items() if place in sharp.flat_bands]
+    wanted = [int(band) for band in withhold] or [number for number in places if number not in flat]
+    unknown = sorted(set(wanted) - set(places))
     if unknown:
-        raise HsisrError(f"{sharp.label}: band {unknown[0]} is none of its bands {', '.join(map(str, sharp.good))}")
+        raise HsisrError(f"{sharp.label}: band {unknown[0]} is none of its bands {', '.join(map(str, places))}")
+    if not wanted or set(wanted) & set(flat):
+        raise HsisrError(
+            f"{sharp.label}: band {', '.join(map(str, flat))} (from 0) is the same number everywhere, so that it has "
+            "no detail to find; withhold another"
+        )
     with tempfile.TemporaryDirectory() as folder:
-        kept = _without(sharp, wanted[0])
+        kept = _without(sharp, places[wanted[0]])
         method = scenes.open_methods(model, low, kept, options)[0]
         if not method.needs_guide:
             raise HsisrError(f"validate: {method.name} uses no guide, so that there is nothing to withhold")
         placed = scenes.on_grid(low, sharp, method, options, Path(folder))
         ground = _ground(low, placed, method.scale)
-        bands = [_withheld(low, placed, band, method, ground, options) for band in wanted]
+        bands = [_withheld(low, placed, (band, places[band]), method, ground, options) for band in wanted]
     settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": model, "bands": wanted}
     return {
         **stamp("validate", settings),
@@ -124,13 +134,14 @@ def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
 
 
 def _withheld(
-    low: Source, placed: Guide, band: int, method: Method, ground: _Ground, options: Options
+    low: Source, placed: Guide, withheld: tuple[int, int], method: Method, ground: _Ground, options: Options
 ) -> dict[str, Any]:
-    """The entry of one withheld band."""
+    """The entry of one withheld band. withheld: its number in the guide itself, and among the bands that are used."""
     source, scale = placed.source, method.scale
-    place = int(np.flatnonzero(source.good == band)[0])
+    band, used = withheld
+    place = int(np.flatnonzero(source.good == used)[0])
     others = [number for number in range(len(source.good)) if number != place]
-    feed = scenes.make_feed(method, low, replace(placed, source=_without(source, band)), options, _quiet)
+    feed = scenes.make_feed(method, low, replace(placed, source=_without(source, used)), options, _quiet)
     estimate, known = feed(ground.rows, ground.columns)
     footprint = feed.footprint or gaussian_footprint(scale)
     sampler = footprint.sampler(scale, ground.guide.shape[1:])

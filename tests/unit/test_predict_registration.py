@@ -164,6 +164,26 @@ def test_a_withheld_band_is_predicted_from_the_others(files):
     assert [entry["band"] for entry in every["bands"]] == [0, 1, 2]
 
 
+def test_withheld_bands_count_as_in_the_guide_itself(files):
+    lr, guide = files / "lr.tif", files / "guide.tif"
+    export(replace(read_scene(guide), stored=read_scene(guide).stored[[2, 0]]), files / "two.tif")
+    [chosen] = validate(lr, guide, [2], "gsa", replace(CPU, guide_bands=(2, 0)))["bands"]
+    [same] = validate(lr, files / "two.tif", [0], "gsa", CPU)["bands"]
+    assert chosen["band"] == 2 and chosen["methods"] == same["methods"]
+    with pytest.raises(HsisrError, match="band 1 is none of its bands 2, 0"):
+        validate(lr, guide, [1], "gsa", replace(CPU, guide_bands=(2, 0)))
+
+
+def test_a_band_without_detail_is_not_withheld(files):
+    scene = read_scene(files / "guide.tif")
+    scene.stored[1] = 7
+    export(scene, files / "flat.tif")
+    found = validate(files / "lr.tif", files / "flat.tif", model="gsa", options=CPU)
+    assert [entry["band"] for entry in found["bands"]] == [0, 2]
+    with pytest.raises(HsisrError, match=r"band 1 \(from 0\) is the same number everywhere"):
+        validate(files / "lr.tif", files / "flat.tif", [1], "gsa", CPU)
+
+
 def test_what_cannot_be_withheld_is_said(files):
     lr, guide = files / "lr.tif", files / "guide.tif"
     with pytest.raises(HsisrError, match="band 7 is none of its bands 0, 1, 2"):
