@@ -93,9 +93,11 @@ class Step:
 def fetching(config: Config, dataset: str) -> Step:
     """Bring a data set here."""
     entry = datasets.entry(dataset, config.datasets)
-    settings = {"entry": entry.model_dump(include=_DESCRIPTION | _FETCHED), "source": config.sources.get(dataset)}
+    source = datasets.given_source(dataset) or config.sources.get(dataset)
+    settings = {"entry": entry.model_dump(include=_DESCRIPTION | _FETCHED), "source": source}
     data = () if entry.hashes is None else (PACKAGE.folder / "datasets" / "catalogue" / entry.hashes,)
-    return Step("fetch", "hsisr.datasets:fetch", settings, data=data)
+    own = datasets.local_files(dataset, Path(paths.RAW.format(dataset=dataset)).parent, source, config.datasets)
+    return Step("fetch", "hsisr.datasets:fetch", settings, data=data, own=own)
 
 
 def conversion(config: Config, dataset: str) -> Step:
