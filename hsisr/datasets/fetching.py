@@ -69,7 +69,7 @@ def fetch(
 
 
 def given_source(name: str) -> str | None:
-    """The source of a data set that HSISR_SOURCE_<NAME> names in place of the published one; None without.
+    """The source of a data set that the variable `HSISR_SOURCE_<NAME>` names; None without.
 
     name: of the data set.
     """

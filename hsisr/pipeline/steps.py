@@ -106,13 +106,18 @@ def conversion(config: Config, dataset: str) -> Step:
     guide_reader = entry.reader if entry.guide is None else entry.guide.reader or entry.reader
     readers = {entry.reader, guide_reader}
     if "auto" in readers or entry.labels is not None:  # which one reads a file is decided by its content
-        readers = set(datasets.READERS)
+        readers |= set(datasets.READERS)
+    modules = {reader: f"hsisr.datasets.readers.{reader}" for reader in sorted(readers - {"auto"})}
+    for reader, module in modules.items():
+        if PACKAGE.path(module) is None:
+            near, known = did_you_mean(reader, datasets.READERS), ", ".join(datasets.READERS)
+            raise HsisrError(f"datasets.{dataset}: unknown reader {reader!r}; {near}known: {known}")
     return Step(
         "convert",
         "hsisr.datasets:convert",
         {"entry": entry.model_dump(include=_DESCRIPTION | _CONVERTED)},
         {"raw": [paths.RAW.format(dataset=dataset)]},
-        tuple(f"hsisr.datasets.readers.{reader}" for reader in sorted(readers)),
+        tuple(modules.values()),
     )
 
 
