@@ -235,6 +235,20 @@ def test_a_prediction_depends_on_the_code_of_all_that_it_writes():
     assert of_page <= {name.removeprefix("hsisr/") for name in told}
 
 
+def test_weights_that_come_with_the_package_belong_to_what_uses_them():
+    scene = {"lr": "a.tif", "model": "solo"}
+    chosen = {"one": {**scene, "scale": 2}, "any": scene, "none": {**scene, "model": "bicubic"}}
+    config = Config.parse({"predict": chosen, "sweeps": {"mine": {"scene": "a.tif", "models": ["solo"], "scale": 4}}})
+
+    def weights(step: steps.Step) -> set[str]:
+        return {name.rpartition("/")[2] for name in step.code if name.endswith(".safetensors")}
+
+    assert weights(steps.predicting(config, "one")) == {"solo_x2.safetensors"}
+    assert weights(steps.predicting(config, "any")) > {"solo_x2.safetensors", "solo_x4.safetensors"}
+    assert weights(steps.predicting(config, "none")) == set()
+    assert weights(steps.sweeping(config.sweeps["mine"])) == {"solo_x4.safetensors"}
+
+
 def test_a_prediction_may_be_made_of_another_one():
     chain = {"first": {"lr": "a.tif", "model": "gsa"}, "second": {"lr": "predictions/first.tif", "model": "gsa"}}
     for name in chain:
