@@ -119,7 +119,7 @@ class Benchmark:
     @property
     def has_guide(self) -> bool:
         """Whether its pairs have a sharp guide, simulated or real."""
-        return self.rule.needs_guide or self.rule.real_guide
+        return _makes_guide(self.rule, self.response)
 
     @property
     def convention(self) -> str | None:
@@ -286,8 +286,7 @@ def resolve(config: Config, name: str) -> Benchmark:
         )
     if choice.noise is not None and rule.sampling is None:
         raise HsisrError(f"benchmarks.{whole}.noise: protocol {protocol} simulates no image; leave it out")
-    has_guide = rule.needs_guide or rule.real_guide
-    if choice.response is not None and not has_guide:
+    if choice.response is not None and not _makes_guide(rule):
         raise HsisrError(f"benchmarks.{whole}.response: protocol {protocol} makes no guide; leave it out")
     stated = rule.response if "response" in config.protocols.get(protocol, {}) else None
     guide_response = choice.response or stated or entry.response
@@ -299,6 +298,7 @@ def resolve(config: Config, name: str) -> Benchmark:
             raise HsisrError(f"{section}.response: {error}") from None
     # a guide that comes with the scenes is used as it is, unless the benchmark names a response
     response = (choice.response if entry.guide and rule.real_guide else guide_response) if rule.needs_guide else None
+    has_guide = _makes_guide(rule, response)
     names = choice.models or list(DEFAULT_MODELS if has_guide else SINGLE_IMAGE_MODELS)
     if entry.auxiliary:  # photographs have no guide, and nothing is tested on them
         guide_response, response, names = None, None, []
@@ -308,7 +308,8 @@ def resolve(config: Config, name: str) -> Benchmark:
     models = {model: _model(config, model, scale, f"benchmarks.{whole}.models") for model in names}
     blind = [model for model, chosen in models.items() if registry.entry(chosen.base).needs_guide and not has_guide]
     if blind:
-        raise HsisrError(f"benchmarks.{whole}.models: {blind[0]} needs a guide, and protocol {protocol} makes none")
+        why = "`response: none` leaves it out" if _makes_guide(rule) else f"protocol {protocol} makes none"
+        raise HsisrError(f"benchmarks.{whole}.models: {blind[0]} needs a guide, and {why}")
     return Benchmark(name, dataset, scale, protocol, response, guide_response, choice, models, config, whole, fold)
 
 
@@ -377,6 +378,11 @@ def _protocol(config: Config, name: str) -> degrade.Protocol:
         known = [*degrade.PROTOCOLS, *config.protocols]
         raise HsisrError(f"unknown protocol {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
     return degrade.PROTOCOLS[name]
+
+
+def _makes_guide(rule: degrade.Protocol, response: str | None = None) -> bool:
+    """Whether pairs of a protocol have a guide, simulated or real, with this response."""
+    return (rule.needs_guide or rule.real_guide) and response != "none"
 
 
 def _model(config: Config, name: str, scale: int | None, where: str) -> Model:

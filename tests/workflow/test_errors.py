@@ -53,6 +53,10 @@ CASES = {
         {"benchmarks": {"cave_x4_mixup": {"response": "pan"}}},
         "cave_x4_mixup.response: protocol mixup makes no guide",
     ),
+    "model without its guide": (
+        {"benchmarks": {"cave_x8": {"models": ["bicubic", "gsa"], "response": "none"}}},
+        "benchmarks.cave_x8.models: gsa needs a guide, and `response: none` leaves it out",
+    ),
     "response of a data set": (
         {"datasets": {"cave": {"response": "pam"}}, "benchmarks": {"cave_x8": {}}},
         "datasets.cave.response: unknown response 'pam'; did you mean pan?",
