@@ -6,7 +6,7 @@ imports torch: the Snakefile checks the configuration before it plans a job.
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -18,6 +18,7 @@ from pydantic import (
     Field,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     field_validator,
     model_validator,
@@ -53,9 +54,30 @@ Positive = Annotated[int, BeforeValidator(_no_switch), Field(gt=0)]
 
 
 class Section(BaseModel):
-    """A section of the configuration: unknown keys are errors, values do not change after loading."""
+    """A section of the configuration: unknown keys are errors, values do not change after loading.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Numbers are finite, and true and false are none: pydantic would take them for 1 and 0.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_switch_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        types = set(_types(cls.model_fields[str(info.field_name)].annotation))
+        given = value if isinstance(value, (list, tuple)) else [value]
+        if types & {int, float} and bool not in types and any(isinstance(entry, bool) for entry in given):
+            raise ValueError("expected a number, not true or false")
+        return value
+
+
+def _types(annotation: Any) -> Iterator[Any]:
+    """The types in an annotation such as `list[int] | None`."""
+    arguments = get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments:
+        yield from _types(argument)
 
 
 class Patches(Section):
@@ -266,13 +288,24 @@ class Recipe(Section):
         "config.yaml or in an installed package; see docs/custom-experiments.md."
     )
     seeds: list[Annotated[int, Field(ge=0)]] = Field([0], min_length=1, description="Seeds; each makes one run.")
-    training: dict[str, Any] = Field({}, description="Changes to the section `training` for this model.")
+    training: dict[str, Any] = Field(
+        {},
+        description="Changes to the section `training` for this model. In `schedule`, `total_variation` and "
+        "`objectives` too, only the given keys change; {} puts back the defaults.",
+    )
     weights: str | None = Field(
         None,
         description="Existing weights instead of a training: a paper's own checkpoint, a model file of hsisr, or "
         "`shipped`, those of solo that come with hsisr or those of hybrid that `hsisr weights` has made; none: train. "
         "With weights, only device and threads of `training` count.",
     )
+
+    @field_validator("seeds")
+    @classmethod
+    def _each_once(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is listed twice; the same run would count twice")
+        return seeds
 
     @property
     def options(self) -> dict[str, Any]:
@@ -564,8 +597,17 @@ def load(paths: str | os.PathLike | Iterable[str | os.PathLike] = "config.yaml")
     files = [Path(path) for path in paths]
     merged: dict = {}
     for file in files:
-        merged = _merge(merged, _read_yaml(file))
+        merged = merge(merged, _read_yaml(file))
     return Config.parse(merged, " + ".join(map(str, files)))
+
+
+def merge(base: dict, change: dict) -> dict:
+    """Content of the configuration with changes, where sections are merged. base: the content. change: has priority."""
+    merged = dict(base)
+    for key, value in change.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
 
 
 def check_files(paths: Iterable[str | os.PathLike]) -> None:
@@ -644,14 +686,6 @@ def _check_extent(path: Path, content: Any) -> None:
         limits.check(path, limits.VALUES, count, "values, with aliases (*) written out")
         inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
         left += [(entry, depth + 1) for entry in inside]
-
-
-def _merge(base: dict, change: dict) -> dict:
-    merged = dict(base)
-    for key, value in change.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
 
 
 def _plain(content: Any) -> Any:

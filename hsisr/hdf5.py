@@ -19,7 +19,7 @@ import numpy as np
 
 from hsisr import limits
 from hsisr.errors import HsisrError
-from hsisr.files import atomic_path, check_stamp, stamp
+from hsisr.files import atomic_path, check_stamp, settings_hash, stamp
 
 #: Errors of h5py, numpy and json for damaged files.
 _DAMAGE = (
@@ -50,7 +50,20 @@ def writing(path: str | os.PathLike, kind: str, identity: Any = None) -> Iterato
     """A new file of a kind, stamped with its settings. It is written completely or not at all."""
     with atomic_path(path) as temporary, create(temporary) as file:
         set_attributes(file, stamp(kind, identity))
+        if isinstance(identity, dict) and "settings" in identity:  # of a step
+            set_attributes(file, {"settings_hash": settings_hash(identity["settings"])})
         yield file
+
+
+def check_settings(path: str | os.PathLike, kind: str, settings: Any, step: str) -> None:
+    """Raise HsisrError if a step made a file with other settings than these. step: its name. Errors as `reading`.
+
+    Another program is no fault here: whoever knows that an edit changes no result may keep the file.
+    """
+    with reading(path, kind) as file:
+        found, expected = attribute(file, "settings_hash", str, ""), settings_hash(settings)
+    if found not in ("", expected):
+        raise HsisrError(f"{path}: made with other settings ({found}, now {expected}); make it again by `hsisr {step}`")
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """The steps of the pipeline, in the order in which data moves."""
 
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -27,7 +26,7 @@ def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
 
     settings = _load(config)
     folder = Path(paths.RAW.format(dataset=dataset)).parent
-    source = None if f"HSISR_SOURCE_{dataset.upper()}" in os.environ else settings.sources.get(dataset)
+    source = datasets.given_source(dataset) or settings.sources.get(dataset)
     datasets.fetch(dataset, folder, source=source, extra=settings.datasets)
 
 

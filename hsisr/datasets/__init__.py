@@ -17,6 +17,8 @@ _PUBLIC = {
     "Item": "hsisr.datasets.splits",
     "fetch": "hsisr.datasets.fetching",
     "find_scenes": "hsisr.datasets.fetching",
+    "given_source": "hsisr.datasets.fetching",
+    "local_files": "hsisr.datasets.fetching",
     "convert": "hsisr.datasets.conversion",
     "present": "hsisr.datasets.overview",
     "READERS": "hsisr.datasets.readers",
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from hsisr.datasets.conversion import convert as convert
     from hsisr.datasets.fetching import fetch as fetch
     from hsisr.datasets.fetching import find_scenes as find_scenes
+    from hsisr.datasets.fetching import given_source as given_source
+    from hsisr.datasets.fetching import local_files as local_files
     from hsisr.datasets.overview import info as info
     from hsisr.datasets.overview import page as page
     from hsisr.datasets.overview import present as present

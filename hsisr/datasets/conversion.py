@@ -63,7 +63,7 @@ def _assemble(data_set: DataSet, scene: str, raw: RawFiles) -> Scene:
         facts["wavelengths_nm"] = np.asarray(data_set.wavelengths_nm)
     if data_set.labels is not None:
         label_paths = _paths(data_set, scene, raw, data_set.labels.layout)
-        facts |= {"labels": read_plane(label_paths[0]), "label_names": data_set.labels.names}
+        facts |= {"labels": _classes(label_paths[0], data_set.labels.names), "label_names": data_set.labels.names}
         used += label_paths
     if data_set.guide is not None:
         guide_paths = _paths(data_set, scene, raw, data_set.guide.layout)
@@ -78,6 +78,17 @@ def _guide(data_set: DataSet, guide: Guide, scene: str, paths: list[Path]) -> Sc
     result = _rescale(_read(paths, guide.reader or data_set.reader, guide.reader_options), guide.scale)
     wavelengths = result.wavelengths_nm if guide.wavelengths_nm is None else np.asarray(guide.wavelengths_nm)
     return replace(result, name=f"{scene}-guide", wavelengths_nm=wavelengths)
+
+
+def _classes(path: Path, names: tuple[str, ...]) -> np.ndarray:
+    """The land-cover map of a file, after a check that its values are numbers of classes. names: of them, if known."""
+    labels = read_plane(path)
+    last = float(len(names) - 1) if names else np.inf
+    wrong = labels[~((labels == np.floor(labels)) & (labels >= 0) & (labels <= last))]
+    if wrong.size:
+        known = f"0 to {last:g}, whose names `labels` gives" if names else "whole numbers from 0"
+        raise HsisrError(f"{path}: the label {wrong[0]:g} is no class; expected {known}")
+    return labels if labels.dtype.kind in "ui" else labels.astype(np.int64)  # MATLAB stores them as float64
 
 
 def _paths(data_set: DataSet, scene: str, raw: RawFiles, layout: tuple[str, ...]) -> list[Path]:
@@ -111,7 +122,13 @@ def _above_black(scene: Scene, level: float) -> Scene:
     if not level:
         return scene
     scene = scene.load()
-    dark = scene.stored.dtype.type(level)
+    kind = scene.stored.dtype
+    if kind.kind in "ui" and not (level == int(level) <= np.iinfo(kind).max):
+        raise HsisrError(
+            f"scene {scene.name}: black_level {level:g}, and its values are stored as {kind}; give a whole number up "
+            f"to {np.iinfo(kind).max}"
+        )
+    dark = kind.type(level)
     return replace(scene, stored=np.maximum(scene.stored, dark) - dark)
 
 

@@ -7,7 +7,7 @@ whole or in part, stay where they are: the manifest names their folder. Files of
 import importlib.util
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -40,7 +40,7 @@ def fetch(
     """
     data_set = entry(name, extra)
     folder = Path(folder).resolve()
-    source = source or os.environ.get(f"HSISR_SOURCE_{name.upper()}") or data_set.path
+    source = source or given_source(name) or data_set.path
     if (done := _find_complete(data_set, folder, source)) is not None:
         return done
     try:
@@ -49,7 +49,8 @@ def fetch(
         raise HsisrError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
     found = _obtain(data_set, folder, source, progress)
     whole = source is None and data_set.access in ("download", "package")
-    files = _record(data_set, found.root, _earlier_hashes(folder, name), whole)
+    trusted = {} if data_set.access == "folder" else _recorded(folder, name)  # users change files of their own
+    files = _record(data_set, found, trusted, whole, folder / manifest.NAME)
     facts = {
         "title": data_set.title,
         "licence": data_set.licence,
@@ -59,11 +60,51 @@ def fetch(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "archives": {path.name: _facts_of(path) for path in found.archives},
     }
-    content = manifest.write(folder, name, "." if found.root == folder else str(found.root), files, facts)
+    root = "." if found.root == folder else str(found.root)
+    content = manifest.write(folder, name, root, files, facts)
     for path in found.archives:
         if path.parent == folder and data_set.access == "download":
             path.unlink(missing_ok=True)  # its files lie unpacked and checked beside it
     return content
+
+
+def given_source(name: str) -> str | None:
+    """The source of a data set that the variable `HSISR_SOURCE_<NAME>` names; None without.
+
+    name: of the data set.
+    """
+    return os.environ.get(f"HSISR_SOURCE_{name.upper()}") or None
+
+
+def local_files(
+    name: str, folder: str | os.PathLike, source: str | None = None, extra: Mapping[str, Mapping] | None = None
+) -> dict[str, str]:
+    """SHA-256 of the files that `fetch` would use where they lie: file below the source -> hash.
+
+    name: of the data set. folder: where `fetch` puts it. source, extra: as for `fetch`. Without files if the source is
+    the network or a package, or if nothing is there. Files with the size and time that are in the manifest of an
+    earlier fetch have its hash. Raises HsisrError as `fetch`.
+    """
+    data_set = entry(name, extra)
+    folder = Path(folder).resolve()
+    by_hand = data_set.access == "request"
+    source = source or given_source(name) or data_set.path or (str(folder) if by_hand else None)
+    local = _local_path(source)
+    if local is None or not local.exists():
+        return {}
+    if local.is_file() and is_archive(local):
+        root, used = local.parent, [local.name]
+    else:
+        root = (local.parent if local.is_file() else local).resolve()
+        archives = [file.name for file in data_set.files if file.unpack and (root / file.name).is_file()]
+        scenes = _scene_files(data_set, listing(root))
+        first, second = (archives, scenes) if root == folder else (scenes, archives)
+        used = first or second
+    known: dict[str, dict] = {}
+    if (folder / manifest.NAME).is_file():
+        earlier = manifest.read(folder, name)
+        known = earlier.manifest.get("archives", {}) | (earlier.files if earlier.root == root else {})
+    return {path: manifest.hash_of(root / path, known.get(path)) for path in used}
 
 
 def find_scenes(name: str, source: str, extra: Mapping[str, Mapping] | None = None) -> list[str] | None:
@@ -89,15 +130,25 @@ def find_scenes(name: str, source: str, extra: Mapping[str, Mapping] | None = No
 
 @dataclass(frozen=True)
 class _Obtained:
-    """Where the files lie, where they came from, and the archives that held them."""
+    """Where the files lie, where they came from, and the archives that held them.
+
+    brought: the files below the root that this fetch brought there; None: all files there count. Else files of an
+    earlier source would count too.
+    """
 
     root: Path
     origin: list[str]
     archives: list[Path] = field(default_factory=list)
+    brought: frozenset[str] | None = None
+
+    @property
+    def files(self) -> list[str]:
+        """The files that count, below the root."""
+        return [path for path in listing(self.root) if self.brought is None or path in self.brought]
 
 
 def _find_complete(data_set: DataSet, folder: Path, source: str | None) -> dict | None:
-    """The manifest of an earlier fetch from the same source, if all scenes are still here in the recorded sizes."""
+    """The manifest of an earlier fetch from the same source, if all scenes are still here as they were recorded."""
     if not (folder / manifest.NAME).is_file():
         return None
     raw = manifest.read(folder, data_set.name)
@@ -105,7 +156,7 @@ def _find_complete(data_set: DataSet, folder: Path, source: str | None) -> dict 
         return None
     whole = all(find(raw.files, data_set.layout, scene) for scene in data_set.scenes)
     same = all(
-        (folder / path).is_file() and (folder / path).stat().st_size == facts["size_bytes"]
+        (folder / path).is_file() and manifest.hash_of(folder / path, facts) == facts["sha256"]
         for path, facts in raw.files.items()
     )
     return raw.manifest if whole and same else None
@@ -127,8 +178,7 @@ def _from_local(data_set: DataSet, folder: Path, local: Path) -> _Obtained:
     if not local.exists():
         raise HsisrError(f"{data_set.name}: {local}: no such file or folder")
     if local.is_file() and is_archive(local):
-        unpack(local, folder)
-        return _Obtained(folder, [str(local)], [local])
+        return _Obtained(folder, [str(local)], [local], _names(unpack(local, folder), folder))
     if local.is_file():
         local = local.parent
     if _holds_scenes(data_set, local):
@@ -136,9 +186,8 @@ def _from_local(data_set: DataSet, folder: Path, local: Path) -> _Obtained:
     archives = [local / file.name for file in data_set.files if file.unpack and (local / file.name).is_file()]
     if not archives:
         raise HsisrError(f"{data_set.name}: {local} holds no scene of it; expected {_expected_names(data_set)}")
-    for archive in archives:
-        unpack(archive, folder)
-    return _Obtained(folder, [str(path) for path in archives], archives)
+    unpacked = [path for archive in archives for path in unpack(archive, folder)]
+    return _Obtained(folder, [str(path) for path in archives], archives, _names(unpacked, folder))
 
 
 def _from_network(data_set: DataSet, folder: Path, source: str | None, progress: bool) -> _Obtained:
@@ -146,7 +195,9 @@ def _from_network(data_set: DataSet, folder: Path, source: str | None, progress:
 
     if not data_set.files:
         raise HsisrError(f"{data_set.name}: has no published files; give a local folder in place of {source}")
-    origin, archives = [], []
+    origin: list[str] = []
+    archives: list[Path] = []
+    brought: list[Path] = []
     way_out = (
         f"with a copy of your own: HSISR_SOURCE_{data_set.name.upper()}=FOLDER, or sources: "
         f"{{{data_set.name}: FOLDER}} in the config"
@@ -159,9 +210,11 @@ def _from_network(data_set: DataSet, folder: Path, source: str | None, progress:
         except HsisrError as error:
             raise HsisrError(f"{data_set.name}: {error}") from error
         if file.unpack:
-            unpack(target, folder)
+            brought += unpack(target, folder)
             archives.append(target)
-    return _Obtained(folder, origin, archives)
+        else:
+            brought.append(target)
+    return _Obtained(folder, origin, archives, _names(brought, folder))
 
 
 def _from_package(data_set: DataSet, folder: Path) -> _Obtained:
@@ -193,21 +246,29 @@ def _from_hand(data_set: DataSet, folder: Path) -> _Obtained:
     return _Obtained(folder, [f"put there by hand, from {data_set.homepage}"], archives)
 
 
-def _record(data_set: DataSet, root: Path, earlier: dict[str, str], whole: bool) -> dict[str, dict]:
-    """name -> {sha256, size_bytes, checked} of every file of a scene, checked against known hashes.
-
-    earlier: hashes that an earlier fetch trusted. whole: whether all scenes must be there; else one is enough.
-    """
-    paths = listing(root)
-    published = _published_hashes(data_set)
-    files: dict[str, dict] = {}
-    missing = []
+def _scene_files(data_set: DataSet, paths: list[str], missing: list[str] | None = None) -> list[str]:
+    """Those of `paths` that belong to a scene, scene by scene. missing: gets the scenes that have none."""
+    found: dict[str, None] = {}
     for scene in data_set.scenes:
-        found = [find(paths, layout, scene) for layout in data_set.layouts]
-        if not found[0]:
+        groups = [find(paths, layout, scene) for layout in data_set.layouts]
+        if not groups[0] and missing is not None:
             missing.append(scene)
-        for path in sorted({path for group in found for path in group}):
-            files[path] = _check_file(root / path, published.get(PurePosixPath(path).name), earlier.get(path))
+        found |= dict.fromkeys(sorted({path for group in groups for path in group}))
+    return list(found)
+
+
+def _record(data_set: DataSet, found: _Obtained, earlier: dict[str, dict], whole: bool, known: Path) -> dict[str, dict]:
+    """name -> {sha256, size_bytes, mtime_ns, checked} of every file of a scene, checked against known hashes.
+
+    earlier: what an earlier fetch recorded and trusted, in the manifest `known`. whole: whether all scenes must be
+    there; else one is enough.
+    """
+    root, missing = found.root, []  # type: Path, list[str]
+    published = _published_hashes(data_set)
+    files = {
+        path: _check_file(root / path, published.get(PurePosixPath(path).name), earlier.get(path), known)
+        for path in _scene_files(data_set, found.files, missing)
+    }
     if not files or (whole and missing):
         raise HsisrError(
             f"{data_set.name}: {root} lacks the scenes {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''}; "
@@ -216,27 +277,25 @@ def _record(data_set: DataSet, root: Path, earlier: dict[str, str], whole: bool)
     return files
 
 
-def _check_file(path: Path, published: str | None, earlier: str | None) -> dict[str, Any]:
-    """The manifest's entry of one file. Raises HsisrError unless its hash is the published or the earlier one."""
-    actual = file_hash(path)
+def _check_file(path: Path, published: str | None, trusted: dict | None, known: Path) -> dict[str, Any]:
+    """The manifest's entry of one file. Raises HsisrError unless its hash is the published or the trusted one."""
+    facts = _facts_of(path)
+    actual, earlier = facts["sha256"], None if trusted is None else trusted["sha256"]
     if published is not None and actual != published:
         raise HsisrError(
             f"{path}: is not the published file (SHA-256 {actual[:16]}..., expected {published[:16]}...); get it again"
         )
     if published is None and earlier not in (None, actual):
         raise HsisrError(
-            f"{path}: changed since it was first fetched (SHA-256 {actual[:16]}..., then {earlier[:16]}...); if the "
-            f"publisher replaced it, delete {manifest.NAME} beside it and fetch again"
+            f"{path}: changed since it was first fetched (SHA-256 {actual[:16]}..., then {earlier[:16]}...); if that "
+            f"is right, delete {known}; if not, get the file again; then fetch again"
         )
-    checked = "first use" if published is None else "published"
-    return {"sha256": actual, "size_bytes": path.stat().st_size, "checked": checked}
+    return {**facts, "checked": "first use" if published is None else "published"}
 
 
-def _earlier_hashes(folder: Path, name: str) -> dict[str, str]:
-    """Hashes that an earlier fetch trusted on first use."""
-    if not (folder / manifest.NAME).is_file():
-        return {}
-    return {path: facts["sha256"] for path, facts in manifest.read(folder, name).files.items()}
+def _recorded(folder: Path, name: str) -> dict[str, dict]:
+    """What an earlier fetch recorded of each file; nothing without one."""
+    return manifest.read(folder, name).files if (folder / manifest.NAME).is_file() else {}
 
 
 def _published_hashes(data_set: DataSet) -> dict[str, str]:
@@ -254,6 +313,11 @@ def _hash_table(name: str) -> dict[str, str]:
 def _holds_scenes(data_set: DataSet, root: Path) -> bool:
     paths = listing(root)
     return any(find(paths, data_set.layout, scene) for scene in data_set.scenes)
+
+
+def _names(paths: Iterable[Path], root: Path) -> frozenset[str]:
+    """Files below a folder, as `listing` names them."""
+    return frozenset(path.relative_to(root).as_posix() for path in paths)
 
 
 def _expected_names(data_set: DataSet) -> str:
@@ -284,7 +348,8 @@ def _mirror_url(source: str, file: RemoteFile, count: int) -> str:
 
 
 def _facts_of(path: Path) -> dict[str, Any]:
-    return {"sha256": file_hash(path), "size_bytes": path.stat().st_size}
+    state = path.stat()  # before the file is read: a later change shows
+    return {"sha256": file_hash(path), "size_bytes": state.st_size, "mtime_ns": state.st_mtime_ns}
 
 
 def _version(package: str) -> str:

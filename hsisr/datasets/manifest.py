@@ -27,6 +27,7 @@ class _File(BaseModel):
 
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=0)
+    mtime_ns: int | None = None
 
 
 class Manifest(BaseModel):
@@ -44,7 +45,7 @@ class Manifest(BaseModel):
 
 @dataclass(frozen=True)
 class RawFiles:
-    """The raw files of a data set: the folder they lie in, and name -> {sha256, size_bytes, checked}."""
+    """The raw files of a data set: the folder they lie in, and name -> {sha256, size_bytes, mtime_ns, checked}."""
 
     root: Path
     files: dict[str, dict[str, Any]]
@@ -57,13 +58,29 @@ class RawFiles:
         if not path.is_file():
             raise HsisrError(f"{path}: is gone since it was fetched; fetch {self.manifest['dataset']} again")
         if path.stat().st_size != recorded["size_bytes"] or file_hash(path) != recorded["sha256"]:
-            raise HsisrError(f"{path}: changed since it was fetched (its SHA-256 differs); get it again")
+            dataset = self.manifest["dataset"]
+            raise HsisrError(f"{path}: changed since it was fetched (its SHA-256 differs); run `hsisr fetch {dataset}`")
         return path
 
 
+def hash_of(path: Path, recorded: dict[str, Any] | None) -> str:
+    """SHA-256 of a file: the recorded one if size and time are those that were recorded with it, else computed."""
+    state = path.stat()
+    if recorded is None or (state.st_size, state.st_mtime_ns) != (recorded["size_bytes"], recorded.get("mtime_ns")):
+        return file_hash(path)
+    return str(recorded["sha256"])
+
+
 def write(folder: Path, dataset: str, root: str, files: dict[str, dict[str, Any]], facts: dict[str, Any]) -> dict:
-    """Write `folder`/manifest.json and return its content. root: "." or the absolute path of a local copy."""
+    """Write `folder`/manifest.json and return its content. root: "." or the absolute path of a local copy.
+
+    A manifest that says the same stays as it was, with its times: else all that depends on it would be made again.
+    """
     content = {**stamp("manifest", {"dataset": dataset}), "dataset": dataset, "root": root, **facts, "files": files}
+    if (folder / NAME).is_file():
+        earlier = read_json(folder / NAME)
+        if _without_times(earlier) == _without_times(content):
+            return earlier
     write_json(folder / NAME, content)
     return content
 
@@ -79,3 +96,10 @@ def read(folder: str | os.PathLike, dataset: str) -> RawFiles:
     if facts.dataset != dataset:
         raise HsisrError(f"{folder}: holds the data set {facts.dataset!r}, expected {dataset!r}")
     return RawFiles((folder / facts.root).resolve(), content["files"], content)
+
+
+def _without_times(content: Any) -> Any:
+    """A manifest's content without the times of the fetch and of the files."""
+    if not isinstance(content, dict):
+        return content
+    return {key: _without_times(value) for key, value in content.items() if key not in ("date", "mtime_ns")}

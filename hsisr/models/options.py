@@ -3,16 +3,15 @@
 from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from hsisr.config import Section
 from hsisr.errors import HsisrError
 from hsisr.models.windows import Effort
 
 
-class Options(BaseModel):
+class Options(Section):
     """A model's options. Unknown keys are errors; values cannot be changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     def working_bytes(self, bands: int, scale: int) -> int:
         """Working memory of an untrained method for a pixel of its output: eight copies in float64.

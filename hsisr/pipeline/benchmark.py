@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr import datasets, degrade
-from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Sweep, Training, check_section
+from hsisr.config import BenchmarkChoice, Config, Patches, Recipe, Sweep, Training, check_section, merge
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash
 from hsisr.models import registry, shipped
@@ -119,7 +119,7 @@ class Benchmark:
     @property
     def has_guide(self) -> bool:
         """Whether its pairs have a sharp guide, simulated or real."""
-        return self.rule.needs_guide or self.rule.real_guide
+        return _makes_guide(self.rule, self.response)
 
     @property
     def convention(self) -> str | None:
@@ -156,7 +156,9 @@ class Benchmark:
     @property
     def patches(self) -> Patches:
         """How training patches are cut here."""
-        return self.choice.patches or self.config.patches
+        if self.choice.patches is None:
+            return self.config.patches
+        return self.config.patches.model_copy(update=self.choice.patches.model_dump(exclude_unset=True))
 
     @property
     def draws_crops(self) -> bool:
@@ -282,16 +284,21 @@ def resolve(config: Config, name: str) -> Benchmark:
         raise HsisrError(
             f"benchmarks.{whole}.convention: {choice.convention!r} is not known; {near}choose one of {known}"
         )
+    if choice.noise is not None and rule.sampling is None:
+        raise HsisrError(f"benchmarks.{whole}.noise: protocol {protocol} simulates no image; leave it out")
+    if choice.response is not None and not _makes_guide(rule):
+        raise HsisrError(f"benchmarks.{whole}.response: protocol {protocol} makes no guide; leave it out")
     stated = rule.response if "response" in config.protocols.get(protocol, {}) else None
     guide_response = choice.response or stated or entry.response
-    if choice.response not in (None, "none"):
+    for section, named in ((f"benchmarks.{whole}", choice.response), (f"datasets.{dataset}", entry.response)):
         try:
-            degrade.load_response(choice.response)
+            if named not in (None, "none"):
+                degrade.load_response(named)
         except HsisrError as error:
-            raise HsisrError(f"benchmarks.{whole}.response: {error}") from None
+            raise HsisrError(f"{section}.response: {error}") from None
     # a guide that comes with the scenes is used as it is, unless the benchmark names a response
     response = (choice.response if entry.guide and rule.real_guide else guide_response) if rule.needs_guide else None
-    has_guide = rule.needs_guide or rule.real_guide
+    has_guide = _makes_guide(rule, response)
     names = choice.models or list(DEFAULT_MODELS if has_guide else SINGLE_IMAGE_MODELS)
     if entry.auxiliary:  # photographs have no guide, and nothing is tested on them
         guide_response, response, names = None, None, []
@@ -301,7 +308,8 @@ def resolve(config: Config, name: str) -> Benchmark:
     models = {model: _model(config, model, scale, f"benchmarks.{whole}.models") for model in names}
     blind = [model for model, chosen in models.items() if registry.entry(chosen.base).needs_guide and not has_guide]
     if blind:
-        raise HsisrError(f"benchmarks.{whole}.models: {blind[0]} needs a guide, and protocol {protocol} makes none")
+        why = "`response: none` leaves it out" if _makes_guide(rule) else f"protocol {protocol} makes none"
+        raise HsisrError(f"benchmarks.{whole}.models: {blind[0]} needs a guide, and {why}")
     return Benchmark(name, dataset, scale, protocol, response, guide_response, choice, models, config, whole, fold)
 
 
@@ -316,8 +324,15 @@ def check(config: Config) -> None:
         _check_code(_model(config, name, None, "models"))
     for name, sweep in config.sweeps.items():
         _check_sweep(sweep, f"sweeps.{name}")
+    for name, scene in config.predict.items():
+        _check_ready(scene.model, f"predict.{name}.model")
     for name in config.benchmarks:
-        for chosen in resolve(config, name).scored:
+        whole = resolve(config, name)
+        if whole.fold is not None:
+            raise HsisrError(
+                f"benchmarks.{name}: a fold has the settings of benchmarks.{whole.whole}, which makes it; leave it out"
+            )
+        for chosen in whole.scored:
             chosen.parts  # noqa: B018  (a split that cannot be is found here)
             for model in chosen.models:
                 _check_code(chosen.model(model))
@@ -340,15 +355,20 @@ def _check_sweep(sweep: Sweep, where: str) -> None:
                 f"count of channels or {', '.join(degrade.RESPONSES)}"
             )
     for model in sweep.models:
-        if model in registry.names():
-            if registry.entry(model).kind == "network" and model not in shipped.NAMED:
-                raise HsisrError(f"{where}.models: {model} is a network; give its run folder or its model file")
-        elif not {"/", "."} & set(model):
-            known = [name for name in registry.names() if registry.entry(name).kind == "classical"]
-            raise HsisrError(
-                f"{where}.models: unknown model {model!r}; {did_you_mean(model, known)}give a run folder, a model file "
-                f"or {', '.join(known)}"
-            )
+        _check_ready(model, f"{where}.models")
+
+
+def _check_ready(model: str, where: str) -> None:
+    """Raise HsisrError for what is neither a method that needs no training nor may be a run folder or model file."""
+    if model in registry.names():
+        if registry.entry(model).kind == "network" and model not in shipped.NAMED:
+            raise HsisrError(f"{where}: {model} is a network; give its run folder or its model file")
+    elif not {"/", "."} & set(model):
+        known = [name for name in registry.names() if registry.entry(name).kind == "classical"]
+        raise HsisrError(
+            f"{where}: unknown model {model!r}; {did_you_mean(model, known)}give a run folder, a model file "
+            f"or {', '.join(known)}"
+        )
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:
@@ -358,6 +378,11 @@ def _protocol(config: Config, name: str) -> degrade.Protocol:
         known = [*degrade.PROTOCOLS, *config.protocols]
         raise HsisrError(f"unknown protocol {name!r}; {did_you_mean(name, known)}known: {', '.join(known)}")
     return degrade.PROTOCOLS[name]
+
+
+def _makes_guide(rule: degrade.Protocol, response: str | None = None) -> bool:
+    """Whether pairs of a protocol have a guide, simulated or real, with this response."""
+    return (rule.needs_guide or rule.real_guide) and response != "none"
 
 
 def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
@@ -374,7 +399,9 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     registry.trust(recipe.base)
     given = (shipped.OPTIONS if recipe.weights == SHIPPED and recipe.base == shipped.SHIPPED else {}) | recipe.options
     options = check_section(entry.options, given, f"models.{name}", Recipe.model_fields).model_dump()
-    training = check_section(Training, config.training.model_dump() | recipe.training, f"models.{name}.training")
+    cleared = {key for key, value in recipe.training.items() if value == {}}
+    common = config.training.model_dump(exclude=cleared)
+    training = check_section(Training, merge(common, recipe.training), f"models.{name}.training")
     if training.epochs is None and training.max_steps is None:
         raise HsisrError(f"models.{name}.training: epochs or max_steps must say when training ends; both are none")
     if recipe.weights is not None:

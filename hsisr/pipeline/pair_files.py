@@ -13,7 +13,7 @@ from hsisr import degrade, hdf5
 from hsisr.datasets import picture, quicklook
 from hsisr.datasets.splits import Item
 from hsisr.errors import HsisrError
-from hsisr.pipeline import steps
+from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.scene import Scene
 
@@ -44,6 +44,13 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     item = benchmark.item(item_name)
     scene = open_item(benchmark, item)
     write(out, item.name, make_pair(benchmark, item, scene), scene, steps.pairing(benchmark, item_name).identity)
+
+
+def read_test(benchmark: Benchmark, item: Item) -> PairFile:
+    """The pair file of an item. Raises HsisrError as `read`, and if it was made with other settings."""
+    path = benchmark.path(paths.PAIR, item=item.name)
+    hdf5.check_settings(path, "pair", steps.pairing(benchmark, item.name).settings, "pairs")
+    return read(path)
 
 
 def open_item(benchmark: Benchmark, item: Item) -> Scene:

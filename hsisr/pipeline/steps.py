@@ -17,7 +17,7 @@ from hsisr.errors import HsisrError, did_you_mean
 from hsisr.files import file_hash, settings_hash
 from hsisr.models import registry
 from hsisr.models.own import sources_of
-from hsisr.models.shipped import MADE, MADE_SCALES, made_model
+from hsisr.models.shipped import MADE, MADE_SCALES, SHIPPED, made_model, shipped_models
 from hsisr.pipeline import paths
 from hsisr.pipeline.benchmark import Benchmark, Model
 from hsisr.pipeline.predictions import check_files, read_with
@@ -93,9 +93,11 @@ class Step:
 def fetching(config: Config, dataset: str) -> Step:
     """Bring a data set here."""
     entry = datasets.entry(dataset, config.datasets)
-    settings = {"entry": entry.model_dump(include=_DESCRIPTION | _FETCHED), "source": config.sources.get(dataset)}
+    source = datasets.given_source(dataset) or config.sources.get(dataset)
+    settings = {"entry": entry.model_dump(include=_DESCRIPTION | _FETCHED), "source": source}
     data = () if entry.hashes is None else (PACKAGE.folder / "datasets" / "catalogue" / entry.hashes,)
-    return Step("fetch", "hsisr.datasets:fetch", settings, data=data)
+    own = datasets.local_files(dataset, Path(paths.RAW.format(dataset=dataset)).parent, source, config.datasets)
+    return Step("fetch", "hsisr.datasets:fetch", settings, data=data, own=own)
 
 
 def conversion(config: Config, dataset: str) -> Step:
@@ -104,13 +106,18 @@ def conversion(config: Config, dataset: str) -> Step:
     guide_reader = entry.reader if entry.guide is None else entry.guide.reader or entry.reader
     readers = {entry.reader, guide_reader}
     if "auto" in readers or entry.labels is not None:  # which one reads a file is decided by its content
-        readers = set(datasets.READERS)
+        readers |= set(datasets.READERS)
+    modules = {reader: f"hsisr.datasets.readers.{reader}" for reader in sorted(readers - {"auto"})}
+    for reader, module in modules.items():
+        if PACKAGE.path(module) is None:
+            near, known = did_you_mean(reader, datasets.READERS), ", ".join(datasets.READERS)
+            raise HsisrError(f"datasets.{dataset}: unknown reader {reader!r}; {near}known: {known}")
     return Step(
         "convert",
         "hsisr.datasets:convert",
         {"entry": entry.model_dump(include=_DESCRIPTION | _CONVERTED)},
         {"raw": [paths.RAW.format(dataset=dataset)]},
-        tuple(f"hsisr.datasets.readers.{reader}" for reader in sorted(readers)),
+        tuple(modules.values()),
     )
 
 
@@ -264,7 +271,8 @@ def predicting(config: Config, scene: str) -> Step:
     modules, own = _code_of(bases)
     page = () if chosen.report is None else ("hsisr.report.quality",)
     modules = tuple(sorted({*modules, *_readers(), *page}))
-    return Step("predict", "hsisr.inference:super_resolve_file", asdict(chosen), inputs, modules, own=own)
+    data = _shipped([chosen.model], chosen.scale)
+    return Step("predict", "hsisr.inference:super_resolve_file", asdict(chosen), inputs, modules, data, own)
 
 
 def sweeping(sweep: Sweep) -> Step:
@@ -272,6 +280,7 @@ def sweeping(sweep: Sweep) -> Step:
     inputs = {"scene": read_with(sweep.scene), "models": [file for model in sweep.models for file in _own_model(model)]}
     modules, own = _code_of(registry.names() if inputs["models"] else sweep.models)
     data = tuple(_response_table(name) for name in sorted(set(degrade.RESPONSES).intersection(sweep.responses)))
+    data += _shipped(sweep.models, sweep.scale)
     modules = tuple(sorted({*modules, *_readers()}))
     return Step("sweep", "hsisr.evaluation.sweep:run", sweep.model_dump(), inputs, modules, data, own)
 
@@ -328,6 +337,12 @@ def _own_model(name: str) -> list[str]:
     if str(model) in registry.names():
         return []
     return [str(model if model.suffix == ".safetensors" else model / "model.safetensors")]
+
+
+def _shipped(models: Iterable[str], scale: int | None) -> tuple[Path, ...]:
+    """The weights of the package that models stand for by their names. scale: None: not known, so of all scales."""
+    found = shipped_models() if SHIPPED in models else {}
+    return tuple(file for of, file in found.items() if scale in (None, of))
 
 
 def _degradation(benchmark: Benchmark) -> dict[str, Any]:

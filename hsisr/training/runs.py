@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hsisr import hdf5
 from hsisr.config import Config, load
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash
@@ -75,6 +76,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     benchmark.check_validation(model.name)
     step = steps.training(benchmark, model.name, seed)
     capped = {"scenes": training.labelled_scenes, "per_epoch": training.patches_per_epoch}
+    hdf5.check_settings(benchmark.path(paths.PATCHES), "patches", steps.cutting(benchmark).settings, "patches")
     patches = PatchFile(benchmark.path(paths.PATCHES), seed, training.augment, **capped)
     others = {
         name: PatchFile(path, seed, training.augment) for name, path in benchmark.auxiliary_patches(model.name).items()

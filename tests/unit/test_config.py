@@ -70,6 +70,24 @@ def test_defaults_of_training_are_the_published_protocol():
     assert (training.learning_rate, training.beta2, training.schedule.every_epochs) == (1e-4, 0.99, 30)
 
 
+def test_only_the_given_keys_of_patches_and_of_training_change():
+    """Of a benchmark's patches, and of the sections inside a model's training; {} puts back the defaults."""
+    content = {
+        "patches": {"size_lr_px": 6},
+        "training": {"schedule": {"kind": "cosine", "warmup_steps": 9}, "objectives": {"mixup": {"count": 2}}},
+        "models": {
+            "one": {"base": "mulsr", "training": {"schedule": {"warmup_steps": 3}}},
+            "two": {"base": "mulsr", "training": {"schedule": {}, "objectives": {}}},
+        },
+        "benchmarks": {"cave_x8": {"models": ["one", "two"], "patches": {"stride_lr_px": 2}}},
+    }
+    chosen = benchmark.resolve(config.Config.parse(content), "cave_x8")
+    assert (chosen.patches.size_lr_px, chosen.patches.stride_lr_px) == (6, 2)
+    one, two = (chosen.model(name).training for name in ("one", "two"))
+    assert (one.schedule.kind, one.schedule.warmup_steps, one.objectives.mixup.count) == ("cosine", 3, 2)
+    assert two.schedule == config.Schedule() and two.objectives == config.Objectives()
+
+
 def test_benchmark_takes_what_is_left_out_from_the_catalogue():
     chosen = benchmark.resolve(config.Config(), "cave_x8")
     assert (chosen.dataset, chosen.scale, chosen.protocol, chosen.response) == ("cave", 8, "mulsr", "nikon_d700")

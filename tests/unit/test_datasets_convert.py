@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from hsisr import datasets
+from hsisr.config import Config
 from hsisr.datasets.archives import unpack
 from hsisr.errors import HsisrError
+from hsisr.pipeline import steps
 from hsisr.scene import Scene
 
 from .fakes import EXTRA, FOLDER, make_fakes
@@ -282,3 +284,39 @@ def test_real_pairs(extra_data, tmp_path, folder, file, cube, guide, shapes):
     for scene, name in ((found, cube), (found.guide, guide)):
         published = np.moveaxis(np.atleast_3d(content[name]), -1, 0).astype(float)
         np.testing.assert_allclose(scene.cube, published / published.max(), rtol=1e-6)
+
+
+def own_set(tmp_path, stored, **facts) -> Scene:
+    """A scene of a user's own set, converted. stored: (rows, columns, bands)."""
+    np.save(tmp_path / "a.npy", stored)
+    entry = {"path": str(tmp_path), "scenes": ["a"], "layout": "{scene}.npy", "reader_options": {"axes": "HWB"}}
+    return converted("mine", "a", tmp_path, {"mine": {**entry, **facts}}, str(tmp_path))
+
+
+@pytest.mark.parametrize("level", [1000, 9.5])
+def test_black_level_that_the_stored_type_cannot_hold(tmp_path, level):
+    with pytest.raises(HsisrError, match=rf"black_level {level:g}, .* stored as uint8; give a whole number up to 255"):
+        own_set(tmp_path, np.full((4, 5, 2), 20, np.uint8), black_level=level)
+
+
+def test_black_level_of_real_numbers(tmp_path):
+    found = own_set(tmp_path, np.full((4, 5, 2), 20, np.float32), black_level=9.5)
+    assert (found.cube == 10.5).all()
+
+
+@pytest.mark.parametrize("wrong", [2.0, 0.5, -1.0])
+def test_labels_that_are_no_classes(tmp_path, wrong):
+    labels = np.ones((4, 5))
+    labels[1, 2] = wrong
+    np.save(tmp_path / "a_gt.npy", labels)
+    facts = {"labels": {"layout": "{scene}_gt.npy", "names": ["unlabelled", "water"]}}
+    with pytest.raises(HsisrError, match=rf"a_gt\.npy: the label {wrong:g} is no class; expected 0 to 1"):
+        own_set(tmp_path, np.ones((4, 5, 2), np.float32), **facts)
+    np.save(tmp_path / "a_gt.npy", np.ones((4, 5)))
+    assert (own_set(tmp_path, np.ones((4, 5, 2), np.float32), **facts).labels[...] == 1).all()
+
+
+def test_unknown_reader_is_named():
+    config = Config.parse({"datasets": {"cave": {"reader": "band_image"}}})
+    with pytest.raises(HsisrError, match="datasets.cave: unknown reader 'band_image'; did you mean band_images?"):
+        steps.conversion(config, "cave")

@@ -1,7 +1,9 @@
 """Fetching from local copies, packages and people's hands; the manifest."""
 
 import json
+import os
 import shutil
+import zipfile
 
 import pytest
 
@@ -111,10 +113,55 @@ def test_hash_trusted_on_first_use_holds_later(local_cave, tmp_path):
     assert {file["checked"] for file in content["files"].values()} == {"first use"}
     band = next(local_cave.rglob("cd_ms_05.png"))
     band.write_bytes(next(local_cave.rglob("cd_ms_06.png")).read_bytes())
-    with pytest.raises(HsisrError, match=r"cd_ms_05\.png: changed since it was first fetched"):
+    with pytest.raises(HsisrError, match=r"cd_ms_05\.png: changed since it was first fetched") as caught:
         fetch("cave", tmp_path / "raw", local_cave)
+    assert f"delete {tmp_path / 'raw' / 'manifest.json'};" in str(caught.value)
     (tmp_path / "raw" / "manifest.json").unlink()
     fetch("cave", tmp_path / "raw", local_cave)
+
+
+def test_files_of_ones_own_may_change(tmp_path):
+    """A new fetch records them; one that finds the same leaves the manifest as it was, whatever the times of files."""
+    source, written = tmp_path / "mine", tmp_path / "raw" / "manifest.json"
+    source.mkdir()
+    (source / "a.npy").write_bytes(b"first")
+    extra = {"mine": {"path": str(source)}}
+    fetch("mine", tmp_path / "raw", extra=extra)
+    before = written.stat().st_mtime_ns, written.read_bytes()
+    os.utime(source / "a.npy", ns=(1, 1))
+    fetch("mine", tmp_path / "raw", extra=extra)
+    assert (written.stat().st_mtime_ns, written.read_bytes()) == before
+    (source / "a.npy").write_bytes(b"other")
+    with pytest.raises(HsisrError, match=r"a\.npy: changed since it was fetched .*; run `hsisr fetch mine`"):
+        manifest.read(tmp_path / "raw", "mine").verify("a.npy")
+    fetch("mine", tmp_path / "raw", extra=extra)
+    assert manifest.read(tmp_path / "raw", "mine").verify("a.npy")
+
+
+def test_a_damaged_file_of_the_same_size_is_brought_again(tmp_path):
+    content = fetch("indian_pines", tmp_path / "raw")
+    name = next(iter(content["files"]))
+    with open(tmp_path / "raw" / name, "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\xff")
+    with pytest.raises(HsisrError, match="run `hsisr fetch indian_pines`"):
+        manifest.read(tmp_path / "raw", "indian_pines").verify(name)
+    assert fetch("indian_pines", tmp_path / "raw") == content
+    assert manifest.read(tmp_path / "raw", "indian_pines").verify(name)
+
+
+def test_files_of_an_earlier_source_do_not_count(tmp_path):
+    """What another archive has left in the raw folder is not in the new one, and not of it."""
+    for archive, scenes in (("first.zip", ("a", "b")), ("second.zip", ("a",))):
+        with zipfile.ZipFile(tmp_path / archive, "w") as file:
+            for scene in scenes:
+                file.writestr(f"{scene}.npy", f"{scene} of {archive}")
+    extra = {"mine": {"path": str(tmp_path), "scenes": ["a", "b"]}}
+    fetch("mine", tmp_path / "raw", tmp_path / "first.zip", extra)
+    assert datasets.present("mine", tmp_path / "raw", extra) == ["a", "b"]
+    fetch("mine", tmp_path / "raw", tmp_path / "second.zip", extra)
+    assert datasets.present("mine", tmp_path / "raw", extra) == ["a"]
+    assert file_hash(tmp_path / "raw" / "a.npy") == manifest.read(tmp_path / "raw", "mine").files["a.npy"]["sha256"]
 
 
 def test_the_same_scene_twice(local_cave, tmp_path):

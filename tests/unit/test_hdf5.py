@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from hsisr import degrade
+from hsisr import degrade, hdf5
 from hsisr.errors import HsisrError
 from hsisr.evaluation import preview
 from hsisr.pipeline import pair_files, patch_files
@@ -287,3 +287,16 @@ def test_readers_of_foreign_files_do_not_follow_what_leads_out(tmp_path, way, en
     for more in ({}, {"variable": "cube"}):
         with pytest.raises(HsisrError, match=r"product\.\w+: cube (is a link|lies in other files)"):
             read_scene(path, "hdf5" if ending == "h5" else "matlab", **options, **more)
+
+
+def test_a_file_that_a_step_made_with_other_settings(tmp_path):
+    """Only the settings count, not the code; a file without them, made by hand, is taken."""
+    path, by_hand = tmp_path / "pair.h5", tmp_path / "by_hand.h5"
+    with hdf5.writing(path, "pair", {"step": "pairs", "settings": {"noise": 0}, "code": {"a.py": "1"}}):
+        pass
+    with hdf5.writing(by_hand, "pair", None):
+        pass
+    hdf5.check_settings(path, "pair", {"noise": 0}, "pairs")
+    hdf5.check_settings(by_hand, "pair", {"noise": 1}, "pairs")
+    with pytest.raises(HsisrError, match=r"pair\.h5: made with other settings .*; make it again by `hsisr pairs`"):
+        hdf5.check_settings(path, "pair", {"noise": 1}, "pairs")

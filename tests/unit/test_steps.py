@@ -1,5 +1,6 @@
 """Every step has one identity: what it reads changes it, nothing else does."""
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -138,6 +139,44 @@ def test_settings_reach_the_steps_that_read_them(copy):
     assert edited({"training": {"learning_rate": 0.5}}) == {"train", "train hybrid", *scored}
 
 
+def test_files_of_a_local_source_belong_to_its_fetch(tmp_path, monkeypatch):
+    """Their content does, not their times: also of an archive, and of files that a person has put into place."""
+    monkeypatch.chdir(tmp_path)
+    raw = Path("data/raw/roman_colosseum")
+    for folder in (Path("copy"), Path("own"), raw):
+        folder.mkdir(parents=True)
+        (folder / "a_M2AS.tif").write_bytes(b"one")
+        (folder / "a_P2AS.tif").write_bytes(b"two")
+    own = {"datasets": {"mine": {"path": "own"}}}
+
+    def digests() -> list[str]:
+        chosen = Config.parse({"sources": {"chikusei": "archive.zip", "roman_colosseum": "copy"}} | own)
+        return [
+            steps.fetching(chosen, "roman_colosseum").digest,
+            steps.fetching(Config(), "roman_colosseum").digest,
+            steps.fetching(chosen, "mine").digest,
+            steps.fetching(chosen, "chikusei").digest,
+        ]
+
+    for place, file in enumerate((Path("copy/a_P2AS.tif"), raw / "a_P2AS.tif", Path("own/a_P2AS.tif"))):
+        before = digests()
+        os.utime(file, ns=(1, 1))
+        assert digests() == before
+        file.write_bytes(b"not")
+        assert [now == then for now, then in zip(digests(), before, strict=True)] == [k != place for k in range(4)]
+    before = digests()
+    Path("archive.zip").write_bytes(b"PK\x05\x06")
+    assert digests()[:3] == before[:3] and digests()[3] != before[3]
+
+
+def test_the_source_of_the_environment_belongs_to_the_fetch(monkeypatch):
+    before = steps.fetching(Config(), "cave").digest
+    monkeypatch.setenv("HSISR_SOURCE_CAVE", "https://mirror.org/cave")
+    after = steps.fetching(Config(), "cave").digest
+    assert after != before
+    assert steps.fetching(Config.parse({"sources": {"cave": "elsewhere"}}), "cave").digest == after
+
+
 def test_inputs_name_every_file():
     found = all_steps(CONFIG)
     scene = "data/scenes/indian_pines/indian_pines.h5"
@@ -194,6 +233,20 @@ def test_a_prediction_depends_on_the_code_of_all_that_it_writes():
     assert of_prior <= {name.removeprefix("hsisr/") for name in plain}
     of_page = {"report/quality.py", "report/templates/quality.html.j2", "evaluation/quality/blocks.py"}
     assert of_page <= {name.removeprefix("hsisr/") for name in told}
+
+
+def test_weights_that_come_with_the_package_belong_to_what_uses_them():
+    scene = {"lr": "a.tif", "model": "solo"}
+    chosen = {"one": {**scene, "scale": 2}, "any": scene, "none": {**scene, "model": "bicubic"}}
+    config = Config.parse({"predict": chosen, "sweeps": {"mine": {"scene": "a.tif", "models": ["solo"], "scale": 4}}})
+
+    def weights(step: steps.Step) -> set[str]:
+        return {name.rpartition("/")[2] for name in step.code if name.endswith(".safetensors")}
+
+    assert weights(steps.predicting(config, "one")) == {"solo_x2.safetensors"}
+    assert weights(steps.predicting(config, "any")) > {"solo_x2.safetensors", "solo_x4.safetensors"}
+    assert weights(steps.predicting(config, "none")) == set()
+    assert weights(steps.sweeping(config.sweeps["mine"])) == {"solo_x4.safetensors"}
 
 
 def test_a_prediction_may_be_made_of_another_one():

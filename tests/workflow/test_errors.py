@@ -41,6 +41,51 @@ CASES = {
         {"splits": {"cave": "usuall"}, "benchmarks": {"cave_x8": {}}},
         "unknown split 'usuall'; did you mean usual? known: ",
     ),
+    "settings of a fold": (
+        {"benchmarks": {"cave_x8": {"folds": 3}, "cave_x8-fold1": {"models": ["gsa"]}}},
+        "benchmarks.cave_x8-fold1: a fold has the settings of benchmarks.cave_x8",
+    ),
+    "noise without a simulation": (
+        {"benchmarks": {"roman_colosseum_x4_full": {"noise": 0.1}}},
+        "roman_colosseum_x4_full.noise: protocol full simulates no image",
+    ),
+    "response without a guide": (
+        {"benchmarks": {"cave_x4_mixup": {"response": "pan"}}},
+        "cave_x4_mixup.response: protocol mixup makes no guide",
+    ),
+    "model without its guide": (
+        {"benchmarks": {"cave_x8": {"models": ["bicubic", "gsa"], "response": "none"}}},
+        "benchmarks.cave_x8.models: gsa needs a guide, and `response: none` leaves it out",
+    ),
+    "response of a data set": (
+        {"datasets": {"cave": {"response": "pam"}}, "benchmarks": {"cave_x8": {}}},
+        "datasets.cave.response: unknown response 'pam'; did you mean pan?",
+    ),
+    "switch for a number": ({"benchmarks": {"cave_x8": {"noise": True}}}, "cave_x8.noise: True is not allowed"),
+    "switch for a seed": ({"models": {"mine": {"base": "mulsr", "seeds": [True]}}}, "models.mine.seeds: [True] is"),
+    "switch for an option": ({"models": {"mine": {"base": "mulsr", "blocks": True}}}, "models.mine.blocks: True is"),
+    "endless number": ({"benchmarks": {"cave_x8": {"noise": float("inf")}}}, "cave_x8.noise: inf is not allowed"),
+    "seed twice": ({"models": {"mine": {"base": "mulsr", "seeds": [1, 1]}}}, "a seed is listed twice"),
+    "unknown model of a prediction": (
+        {"predict": {"mine": {"lr": "a.tif", "model": "prier"}}},
+        "predict.mine.model: unknown model 'prier'; did you mean prior?",
+    ),
+    "network of a prediction": (
+        {"predict": {"mine": {"lr": "a.tif", "model": "mulsr"}}},
+        "predict.mine.model: mulsr is a network; give its run folder or its model file",
+    ),
+    "micrometres": (
+        {"datasets": {"cave": {"bands": 2, "wavelengths_nm": [0.4, 0.7]}}, "benchmarks": {"cave_x8": {}}},
+        "datasets.cave: wavelengths_nm: 0.4 is no wavelength in nm",
+    ),
+    "wavelengths in words": (
+        {"datasets": {"cave": {"wavelengths_nm": {"first": "blue", "last": "red"}}}, "benchmarks": {"cave_x8": {}}},
+        "datasets.cave: wavelengths_nm: a rule needs exactly `first` and `last`, numbers",
+    ),
+    "no factor": (
+        {"datasets": {"cave": {"scale": "1/0"}}, "benchmarks": {"cave_x8": {}}},
+        "datasets.cave: scale: '1/0': expected a number above 0 such as 1/10000, or type_maximum or scene_maximum",
+    ),
 }
 
 

@@ -145,6 +145,12 @@ def test_scores_of_other_weights_are_refused(finished_copy):
     (project.folder / "config.yaml").write_text(config.replace("max_steps: 6", "max_steps: 3"))
     said = project.hsisr("evaluate", NAME, "mulsr-demo", check=False).stdout
     assert "trained with other settings or code (training.max_steps: 6, now 3); train again" in said
+    (project.folder / "config.yaml").write_text(config.replace("stride_lr_px: 3", "stride_lr_px: 2"))
+    said = project.hsisr("train", NAME, "mulsr-demo", check=False).stdout
+    assert f"{PATCHES}: made with other settings" in said and "make it again by `hsisr patches`" in said
+    (project.folder / "config.yaml").write_text(config.replace(f"{NAME}:", f"{NAME}:\n    noise: 0.1", 1))
+    said = project.hsisr("evaluate", NAME, "bicubic", check=False).stdout
+    assert "-test.h5: made with other settings" in said and "make it again by `hsisr pairs`" in said
     (project.folder / "config.yaml").write_text(config)
     with open(project.folder / WEIGHTS, "r+b") as file:
         file.seek(-1, 2)

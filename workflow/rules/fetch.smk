@@ -4,8 +4,9 @@ def fetching(wildcards):
 
 
 rule fetch:
+    # An earlier manifest stays until the new one replaces it: it holds the hashes that the files had before.
     output:
-        paths.RAW,
+        update(paths.RAW),
     log:
         "logs/fetch/{dataset}.log",
     benchmark:

@@ -18,7 +18,8 @@ def words(joins):
 
 def own_gpu(wildcards):
     """The GPU of a network. A method without training needs none."""
-    return int(bool(told(predicting, wildcards).inputs["model"]))
+    step = told(predicting, wildcards)
+    return int(bool(step.inputs["model"] or step.data))  # data: weights that come with hsisr
 
 
 rule predict_plan:

@@ -3,6 +3,7 @@
 Users pass their own sets, and changes to catalogued ones, as `extra`: the `datasets:` section of config.yaml.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from fractions import Fraction
@@ -12,8 +13,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
+from hsisr.config import Section
 from hsisr.datasets.layout import list_scenes
 from hsisr.errors import HsisrError, did_you_mean
 
@@ -28,23 +30,38 @@ def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
-def _fraction(value: Any) -> Any:
-    """The number that a YAML text such as `1/65535` means. A fraction is exact, and easier to read than 1.5259e-05."""
-    if isinstance(value, str) and re.fullmatch(r"\s*[\d.]+\s*/\s*[\d.]+\s*", value):
-        above, below = (Fraction(part.strip()) for part in value.split("/"))
-        return float(above / below) if below else value
-    return value
+def _factor(value: Any) -> Any:
+    """A factor or the name of a rule. A text such as `1/65535` is exact, and easier to read than 1.5259e-05."""
+    if value in _SCALE_RULES:
+        return value
+    try:
+        above, _, below = str(value).partition("/")
+        number = float(Fraction(above.strip()) / Fraction(below.strip() or 1))
+    except (ValueError, ArithmeticError):
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"{value!r}: expected a number above 0 such as 1/10000, or {' or '.join(_SCALE_RULES)}")
+    return number
 
 
+def _nanometres(values: tuple[float, ...]) -> tuple[float, ...]:
+    """Band centres, after a check of their unit."""
+    for value in values:
+        if not LEAST_PLAUSIBLE_NM <= value <= MOST_PLAUSIBLE_NM:
+            raise ValueError(f"{value:g} is no wavelength in nm; give {LEAST_PLAUSIBLE_NM:g} to {MOST_PLAUSIBLE_NM:g}")
+    return values
+
+
+#: Band centres of an optical sensor, in nm. What lies outside has another unit.
+LEAST_PLAUSIBLE_NM = 100.0
+MOST_PLAUSIBLE_NM = 1e5
+_SCALE_RULES = ("type_maximum", "scene_maximum")
 _Layout = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-_Scale = Annotated[float, BeforeValidator(_fraction), Field(gt=0)] | Literal["type_maximum", "scene_maximum"]
+_Scale = Annotated[float | Literal["type_maximum", "scene_maximum"], BeforeValidator(_factor)]
+_Wavelengths = Annotated[tuple[float, ...], AfterValidator(_nanometres)]
 
 
-class _Entry(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RemoteFile(_Entry):
+class RemoteFile(Section):
     """One published file: `name` below the raw folder, mirrors in the order of trial, hash and size if known.
 
     unpack: whether it is an archive to unpack. A set that must be requested has no urls: a person puts its files into
@@ -58,7 +75,7 @@ class RemoteFile(_Entry):
     unpack: bool = False
 
 
-class Region(_Entry):
+class Region(Section):
     """A part of a scene.
 
     region: (r0, r1, c0, c1) in HR pixels: rows r0..r1-1 and columns c0..c1-1. name: the name of its pair file.
@@ -76,7 +93,7 @@ class Region(_Entry):
         return self
 
 
-class Split(_Entry):
+class Split(Section):
     """Which scenes, or regions of scenes, serve for training, validation and test, or without their HR image.
 
     description: the split in words. unlabelled: scenes that train without their HR image.
@@ -94,24 +111,24 @@ class Split(_Entry):
     unlabelled: tuple[str | Region, ...] = ()
 
 
-class Guide(_Entry):
+class Guide(Section):
     """The real sharp image of each scene: its layout, its reader (None: the reader of the scene) and its scale."""
 
     layout: _Layout
     reader: str | None = None
     reader_options: dict[str, Any] = {}
     scale: _Scale = 1.0
-    wavelengths_nm: tuple[float, ...] | None = None
+    wavelengths_nm: _Wavelengths | None = None
 
 
-class Labels(_Entry):
+class Labels(Section):
     """The land-cover map of each scene: its layout, and the names of its classes, counted from 0."""
 
     layout: _Layout
     names: tuple[str, ...] = ()
 
 
-class DataSet(_Entry):
+class DataSet(Section):
     """One data set: what it is, where its files come from, how they are read, and how it is split.
 
     title, licence, citation, homepage, notes: texts for users. size: of the download, in words.
@@ -159,7 +176,7 @@ class DataSet(_Entry):
     labels: Labels | None = None
 
     bands: int | None = Field(None, gt=0)
-    wavelengths_nm: tuple[float, ...] | None = None
+    wavelengths_nm: _Wavelengths | None = None
     scale: _Scale = 1.0
     black_level: float = Field(0.0, ge=0)
     band_steps: tuple[dict[str, Any], ...] = ()
@@ -176,8 +193,12 @@ class DataSet(_Entry):
     def _expand_wavelengths(cls, content: Any) -> Any:
         rule = content.get("wavelengths_nm") if isinstance(content, dict) else None
         if isinstance(rule, dict):
-            if set(rule) != {"first", "last"} or not isinstance(content.get("bands"), int):
-                raise ValueError("wavelengths_nm: a rule needs exactly `first` and `last`, and `bands` beside it")
+            ends, bands = [rule.get("first"), rule.get("last")], content.get("bands")
+            numbers = all(isinstance(end, (int, float)) for end in ends) and isinstance(bands, int) and bands > 0
+            if set(rule) != {"first", "last"} or not numbers:
+                raise ValueError(
+                    "wavelengths_nm: a rule needs exactly `first` and `last`, numbers, and `bands` beside it"
+                )
             values = np.linspace(rule["first"], rule["last"], content["bands"])
             content = {**content, "wavelengths_nm": tuple(round(float(value), 4) for value in values)}
         return content
