@@ -263,7 +263,8 @@ def _record(data_set: DataSet, found: _Obtained, earlier: dict[str, dict], whole
     earlier: what an earlier fetch recorded and trusted, in the manifest `known`. whole: whether all scenes must be
     there; else one is enough.
     """
-    root, missing = found.root, []  # type: Path, list[str]
+    root = found.root
+    missing: list[str] = []
     published = _published_hashes(data_set)
     files = {
         path: _check_file(root / path, published.get(PurePosixPath(path).name), earlier.get(path), known)
