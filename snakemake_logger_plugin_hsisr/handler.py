@@ -26,6 +26,7 @@ _CHATTER = (
     *("Select jobs to execute", "Execute ", "Config file ", "Conda environments:", "Singularity containers:"),
     *("Group jobs: inactive", "Removing output files of failed job", "Complete log(s):", "Elapsed time:"),
     *("Will exit after finishing currently running jobs", "Shutting down, this might take some time"),
+    "Cannot restore ",  # an output that a failed job would have updated, and that was not there before
 )
 
 #: What Snakemake says of a failure in general; the failed jobs are told one by one.

@@ -134,12 +134,20 @@ def load_response(name: str) -> ResponseTable:
     name = name.removesuffix(BY_INDEX)
     if own_files.is_file_name(name):
         return ResponseTable(name, *own_files.read_response(name), kind="own", source=name)
-    if name not in RESPONSES:
+    check_response(name)
+    return _load_packaged(name)
+
+
+def check_response(name: str) -> None:
+    """Raise HsisrError as `load_response`, without reading a table of the package. name: as there."""
+    name = name.removesuffix(BY_INDEX)
+    if own_files.is_file_name(name):
+        own_files.read_response(name)
+    elif name not in RESPONSES:
         raise HsisrError(
             f"unknown response {name!r}; {did_you_mean(name, RESPONSES)}choose one of {', '.join(RESPONSES)}, or a "
             f"file ({', '.join(own_files.RESPONSE_ENDINGS)})"
         )
-    return _load_packaged(name)
 
 
 @cache

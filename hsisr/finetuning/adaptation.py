@@ -189,7 +189,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
     }
     on_grid = scenes.on_grid(low, sharp, method, options, folder) if sharp is not None and method.needs_guide else None
     if on_grid is None:
-        scenes.check_guide_options(method.name, options)
+        scenes.check_guide_options(method.name, options, sharp is not None)
     return scenes.make_feed(method, low, on_grid, options), metadata, fresh
 
 

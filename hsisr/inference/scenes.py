@@ -256,7 +256,7 @@ def prepare(
     elif sharp is not None and guide_given:
         note(f"{methods[0].name} uses no guide; {sharp.label} is not read")
     if found is None:
-        check_guide_options(methods[0].name, options)
+        check_guide_options(methods[0].name, options, sharp is not None)
     feed = make_feed(methods[0], low, found, options, note)
     if options.grid == "guide" and found is not None and found.displacement is not None:
         feed = replace(feed, way=found.displacement.inverse())
@@ -278,12 +278,20 @@ def check_grid(options: Options, method: Method) -> None:
         )
 
 
-def check_guide_options(model: str, options: Options) -> None:
-    """Raise HsisrError for an option on guides, with its name, if the model uses no guide."""
-    for name in ("align", "correct_shift", "mask_change", "guide_peak", "guide_bands", "read_guide"):
+def check_guide_options(model: str, options: Options, given: bool) -> None:
+    """Raise HsisrError for an option on guides, with its name, if the model uses no guide.
+
+    given: whether there is one nevertheless, which some options describe.
+    """
+    for name in (
+        "align",
+        "correct_shift",
+        "mask_change",
+        *(() if given else ("guide_peak", "guide_bands", "read_guide")),
+    ):
         if value := getattr(options, name):
-            given = option(name, value if value is True else repr(value))
-            raise HsisrError(f"{given}: there is no guide that {model} would use; give one, or leave the option out")
+            said = option(name, value if value is True else repr(value))
+            raise HsisrError(f"{said}: there is no guide that {model} would use; give one, or leave the option out")
 
 
 def with_channels_that_vary(sharp: Source | None, model: Any, note: Note = notice) -> Source | None:

@@ -44,10 +44,10 @@ _CLIPPED_SHARE = 2e-3
 _RISE = 1.5
 #: Least variance of the noise in the dark, over its mean.
 _DARK_SHARE = 1e-2
-#: Root mean square of noise over that of the guide about its mean, up to which noise does no harm.
-_NEGLIGIBLE = 4e-3
-#: Least noise of a channel, over the strongest channel's: one without noise stays as it is.
-_LEAST_LEVEL = 1e-3
+#: Root mean square of noise over that of the guide or of a channel, up to which noise does no harm.
+_NEGLIGIBLE = 3e-3
+#: Deviation of noise over that of a channel, from which on it is nothing but noise: no cleaning makes an image of it.
+_NOTHING_ELSE = 0.8
 #: Values whose transforms are made at a time; they stay in the cache.
 _STRIP_VALUES = 1 << 17
 
@@ -58,13 +58,15 @@ class GuideNoise:
 
     constant, linear: (G,), at least 0; the variance at a value v is constant + linear * max(v, 0), above 0. mean: (G,),
     of the guide. turn: (G, G), orthogonal, from channels in units of their noise to channels in which the signal
-    gathers in the first. share: root mean square of the noise over that of the guide.
+    gathers in the first. noisy: (G,), channels that lose their noise; the others stay as they are. share: root mean
+    square of the noise over that of the guide.
     """
 
     constant: np.ndarray
     linear: np.ndarray
     mean: np.ndarray
     turn: np.ndarray
+    noisy: np.ndarray
     share: float
 
     @property
@@ -101,7 +103,8 @@ class GuideNoise:
             _clean(planes[:, rows], found[:, rows], weights[rows])
         found /= weights
         found = np.tensordot(turn.T, found[:, edge:-edge, edge:-edge], 1)
-        cleaned: np.ndarray = self._values(found + mean).astype(np.result_type(guide, np.float32))
+        cleaned = guide.astype(np.result_type(guide, np.float32))
+        cleaned[self.noisy] = self._values(found + mean)[self.noisy]
         return cleaned
 
     def _evened(self, values: np.ndarray) -> np.ndarray:
@@ -172,27 +175,29 @@ def learn_noise(
         shown.append(_blocks(guide, valid))
         values = guide[:, valid].astype(np.float64)
         total, products, pixels = total + values.sum(axis=1), products + values @ values.T, pixels + values.shape[1]
-    power = float(np.trace(products)) / max(1, pixels)
-    if not power:
+    if not np.any(products):
         return None
-    mean = total / pixels
+    mean, power = total / pixels, np.diag(products) / pixels
     spread = products / pixels - np.outer(mean, mean)
-    enough = _NEGLIGIBLE**2 * float(np.trace(spread))
+    own = np.diag(spread)
     constant, linear = _curve(shown)
 
     def variance() -> np.ndarray:
-        return constant + linear * np.maximum(mean, 0)
+        found = constant + linear * np.maximum(mean, 0)
+        return np.where((found > _NEGLIGIBLE**2 * power) & (found < _NOTHING_ELSE**2 * own), found, 0)
 
+    enough = _NEGLIGIBLE**2 * power.sum()
     if variance().sum() > enough:
         kept = np.minimum(1, most() ** 2 / np.maximum(variance(), np.finfo(float).tiny))
         constant, linear = kept * constant, kept * linear
     if variance().sum() <= enough:
         return None
-    share = float(np.sqrt(variance().sum() / power))
-    constant = np.maximum(constant, np.maximum(_DARK_SHARE * variance(), _LEAST_LEVEL**2 * variance().max()))
-    level = np.sqrt(variance())
+    noisy, share = variance() > 0, float(np.sqrt(variance().sum() / power.sum()))
+    least = np.maximum(_DARK_SHARE * variance(), _NEGLIGIBLE**2 * np.maximum(power, _DARK_SHARE * power.max()))
+    constant = np.maximum(constant, least)
+    level = np.sqrt(constant + linear * np.maximum(mean, 0))
     turn = np.linalg.eigh(spread / np.outer(level, level))[1].T[::-1]
-    return GuideNoise(constant, linear, mean, turn, share)
+    return GuideNoise(constant, linear, mean, turn, noisy, share)
 
 
 def most_noise(bands: np.ndarray, guide: np.ndarray, footprint: Footprint) -> np.ndarray:
@@ -319,7 +324,7 @@ def _clipped(guide: np.ndarray, mask: np.ndarray) -> np.ndarray:
 def _curve(shown: Sequence[_Blocks]) -> tuple[np.ndarray, np.ndarray]:
     """Constant and linear part (G,) of the variance of the noise in the smooth blocks that windows show; 0 without any.
 
-    Of each group of blocks, the variance and the mean; through these a line, or, if it hardly rises, their mean.
+    Of each group of blocks, the variance and the mean; through these a line, or, if it hardly rises, their median.
     """
     from scipy.optimize import nnls
 
@@ -335,7 +340,7 @@ def _curve(shown: Sequence[_Blocks]) -> tuple[np.ndarray, np.ndarray]:
         sure = 1 / np.maximum(variance + variance.mean(), np.finfo(float).tiny)  # a strong one is known less well
         fitted = nnls(line * sure[:, None], variance * sure)[0]
         rises = np.ptp(line @ fitted) > (_RISE - 1) * (line @ fitted).min()
-        found[:, channel] = fitted / (1, size) if rises else (variance.mean(), 0)
+        found[:, channel] = fitted / (1, size) if rises else (np.median(variance), 0)
     return found[0], found[1]
 
 
@@ -346,16 +351,18 @@ def _variance(fine: np.ndarray) -> np.ndarray:
     """
     frequency = _frequency()
     high = frequency[frequency >= _MIDDLE] >= _HIGH
-    values = fine.astype(np.float64)
-    spread = np.einsum("gfn,hfn->gh", values[:, high], values[:, high]) / (high.sum() * values.shape[2])
-    spread += np.eye(len(spread)) * max(1e-12 * np.trace(spread), np.finfo(float).tiny)
-    inverse = np.linalg.inv(spread)
-    unexplained = 1 / np.diag(inverse)
-    middle = np.einsum("gh,hfn->gfn", unexplained[:, None] * inverse, values[:, ~high])
-    steep = (middle**2).sum(axis=(1, 2)) / middle[0].size / unexplained
-    chance = np.sqrt(2 / middle[0].size + 2 / values[0, high].size)  # standard deviation of `steep` of noise alone
-    noise: np.ndarray = unexplained * np.clip(1 - (steep - 1 - chance) / (_TEXTURE - 1), 0, 1)
+    at_high, at_middle = (_unexplained(fine[:, which]) for which in (high, ~high))
+    noise: np.ndarray = at_high * np.clip(1 - (at_middle / at_high - 1) / (_TEXTURE - 1), 0, 1)
     return noise
+
+
+def _unexplained(values: np.ndarray) -> np.ndarray:
+    """Mean square (G,) of what a linear function of the other channels leaves of each of values (G, F, n)."""
+    flat = values.reshape(len(values), -1).astype(np.float64)
+    spread = flat @ flat.T / flat.shape[1]
+    spread += np.eye(len(spread)) * max(1e-12 * np.trace(spread), np.finfo(float).tiny)
+    left: np.ndarray = 1 / np.diag(np.linalg.inv(spread))
+    return left
 
 
 def _frequency() -> np.ndarray:

@@ -293,7 +293,7 @@ def resolve(config: Config, name: str) -> Benchmark:
     for section, named in ((f"benchmarks.{whole}", choice.response), (f"datasets.{dataset}", entry.response)):
         try:
             if named not in (None, "none"):
-                degrade.load_response(named)
+                degrade.check_response(named)
         except HsisrError as error:
             raise HsisrError(f"{section}.response: {error}") from None
     # a guide that comes with the scenes is used as it is, unless the benchmark names a response
