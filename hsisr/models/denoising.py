@@ -81,7 +81,7 @@ class GuideNoise:
     def deviation(self, guide: np.ndarray) -> np.ndarray:
         """Standard deviation of the noise of a guide (G, n, m)."""
         constant, linear = _by_channel(self.constant, self.linear)
-        found: np.ndarray = np.sqrt(constant + linear * np.maximum(guide, 0))
+        found: np.ndarray = np.sqrt(_variance_at(constant, linear, guide))
         return found
 
     def cleaned(self, guide: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
@@ -90,7 +90,7 @@ class GuideNoise:
         mask: (n, m), its valid pixels; None: all. The values of the others are not read.
         """
         turn, edge = self.turn.astype(np.float32), BLOCK_PX - 1
-        mean = self._evened(self.mean.astype(np.float32)[:, None, None])
+        mean = self._evened(*_by_channel(self.mean))
         planes = np.tensordot(turn, self._evened(guide.astype(np.float32)) - mean, 1)
         if mask is not None:
             planes[:, ~mask] = 0
@@ -110,7 +110,7 @@ class GuideNoise:
     def _evened(self, values: np.ndarray) -> np.ndarray:
         """Values (G, n, m) in units in which the noise has a deviation of 1 everywhere."""
         constant, linear = _by_channel(self.constant, self.linear)
-        evened: np.ndarray = 2 * values / (np.sqrt(constant + linear * np.maximum(values, 0)) + np.sqrt(constant))
+        evened: np.ndarray = 2 * values / (np.sqrt(_variance_at(constant, linear, values)) + np.sqrt(constant))
         return evened
 
     def _values(self, evened: np.ndarray) -> np.ndarray:
@@ -182,22 +182,23 @@ def learn_noise(
     own = np.diag(spread)
     constant, linear = _curve(shown)
 
-    def variance() -> np.ndarray:
-        found = constant + linear * np.maximum(mean, 0)
+    def that_counts() -> np.ndarray:
+        found = _variance_at(constant, linear, mean)
         return np.where((found > _NEGLIGIBLE**2 * power) & (found < _NOTHING_ELSE**2 * own), found, 0)
 
-    enough = _NEGLIGIBLE**2 * power.sum()
-    if variance().sum() > enough:
-        kept = np.minimum(1, most() ** 2 / np.maximum(variance(), np.finfo(float).tiny))
+    variance, enough = that_counts(), _NEGLIGIBLE**2 * power.sum()
+    if variance.sum() > enough:
+        kept = np.minimum(1, most() ** 2 / np.maximum(variance, np.finfo(float).tiny))
         constant, linear = kept * constant, kept * linear
-    if variance().sum() <= enough:
+        variance = that_counts()
+    if variance.sum() <= enough:
         return None
-    noisy, share = variance() > 0, float(np.sqrt(variance().sum() / power.sum()))
-    least = np.maximum(_DARK_SHARE * variance(), _NEGLIGIBLE**2 * np.maximum(power, _DARK_SHARE * power.max()))
+    share = float(np.sqrt(variance.sum() / power.sum()))
+    least = np.maximum(_DARK_SHARE * variance, _NEGLIGIBLE**2 * np.maximum(power, _DARK_SHARE * power.max()))
     constant = np.maximum(constant, least)
-    level = np.sqrt(constant + linear * np.maximum(mean, 0))
+    level = np.sqrt(_variance_at(constant, linear, mean))
     turn = np.linalg.eigh(spread / np.outer(level, level))[1].T[::-1]
-    return GuideNoise(constant, linear, mean, turn, noisy, share)
+    return GuideNoise(constant, linear, mean, turn, variance > 0, share)
 
 
 def most_noise(bands: np.ndarray, guide: np.ndarray, footprint: Footprint) -> np.ndarray:
@@ -218,7 +219,7 @@ def noise_level(guide: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     constant, linear = _curve([_blocks(guide, mask)])
     mean = guide[:, mask].mean(axis=1, dtype=np.float64) if mask.any() else np.zeros(len(guide))
-    level: np.ndarray = np.sqrt(constant + linear * np.maximum(mean, 0))
+    level: np.ndarray = np.sqrt(_variance_at(constant, linear, mean))
     return level
 
 
@@ -373,3 +374,9 @@ def _frequency() -> np.ndarray:
 def _by_channel(*values: np.ndarray) -> list[np.ndarray]:
     """Values (G,) as (G, 1, 1), float32."""
     return [each.astype(np.float32)[:, None, None] for each in values]
+
+
+def _variance_at(constant: np.ndarray, linear: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Variance of the noise at values; all of shapes that broadcast."""
+    found: np.ndarray = constant + linear * np.maximum(values, 0)
+    return found
