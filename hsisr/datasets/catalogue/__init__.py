@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import yaml
@@ -55,9 +55,10 @@ def _nanometres(values: tuple[float, ...]) -> tuple[float, ...]:
 #: Band centres of an optical sensor, in nm. What lies outside has another unit.
 LEAST_PLAUSIBLE_NM = 100.0
 MOST_PLAUSIBLE_NM = 1e5
-_SCALE_RULES = ("type_maximum", "scene_maximum")
+_ScaleRule = Literal["type_maximum", "scene_maximum"]
+_SCALE_RULES = get_args(_ScaleRule)
 _Layout = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]
-_Scale = Annotated[float | Literal["type_maximum", "scene_maximum"], BeforeValidator(_factor)]
+_Scale = Annotated[float | _ScaleRule, BeforeValidator(_factor)]
 _Wavelengths = Annotated[tuple[float, ...], AfterValidator(_nanometres)]
 
 
