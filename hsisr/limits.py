@@ -1,6 +1,7 @@
-"""Limits on the claims of a file, against files that are made to exhaust memory, time or a library.
+"""Limits on the claims of a file: on its size, against files made to exhaust memory, time or a library; on wavelengths.
 
-Each limit is far above the needs of honest data. An environment variable raises it; the message names the variable.
+Each limit on size is far above the needs of honest data. An environment variable raises it, and the message names the
+variable.
 """
 
 import os
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 
 from hsisr.errors import HsisrError
 
+#: Band centres of an imaging sensor, in nm. What lies outside has another unit.
+LEAST_PLAUSIBLE_NM, MOST_PLAUSIBLE_NM = 100.0, 1e5
 #: So many bytes are always allowed: a small file can hold a blank image of this size.
 ALWAYS_ALLOWED_BYTES = 256 * 2**20
 

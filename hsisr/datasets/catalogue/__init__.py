@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, mo
 from hsisr.config import Section
 from hsisr.datasets.layout import list_scenes
 from hsisr.errors import HsisrError, did_you_mean
+from hsisr.limits import LEAST_PLAUSIBLE_NM, MOST_PLAUSIBLE_NM
 
 #: Parts of a split, in the order in which they are listed.
 PARTS = ("train", "validation", "test", "unlabelled")
@@ -52,9 +53,6 @@ def _nanometres(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-#: Band centres of an optical sensor, in nm. What lies outside has another unit.
-LEAST_PLAUSIBLE_NM = 100.0
-MOST_PLAUSIBLE_NM = 1e5
 _ScaleRule = Literal["type_maximum", "scene_maximum"]
 _SCALE_RULES = get_args(_ScaleRule)
 _Layout = Annotated[tuple[str, ...], BeforeValidator(_as_tuple)]

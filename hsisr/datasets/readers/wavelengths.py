@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError, notice
+from hsisr.limits import LEAST_PLAUSIBLE_NM, MOST_PLAUSIBLE_NM
 
 _NM_PER_UNIT = {
     "nm": 1.0, "nanometer": 1.0, "nanometre": 1.0, "um": 1e3, "micron": 1e3, "micrometer": 1e3, "micrometre": 1e3,
@@ -21,9 +22,6 @@ _NM_TIMES_UNIT = {
 }  # fmt: skip
 #: Words of files for an unknown unit.
 _NO_UNIT = frozenset(("", "unknown", "none", "undefined", "unspecified", "n/a", "-"))
-#: Without a unit, centres above this are nanometres, and others micrometres. No optical sensor lies in between.
-_LEAST_PLAUSIBLE_NM = 100.0
-_MOST_PLAUSIBLE_NM = 1e5
 #: If a centre is more than this many times its width, the two have different units.
 _SHARPEST = 1e4
 _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan)\s*(.*?)\s*$", re.IGNORECASE)
@@ -123,9 +121,9 @@ def _in_nm(path: Path, values: np.ndarray, used: np.ndarray, units: str) -> np.n
     elif len(values) > 1 and np.array_equal(values, np.arange(len(values)) + values[0]) and values[0] in (0, 1):
         notice(f"{path}: its wavelengths are the bands' numbers; they are left out")
         return None
-    elif np.median(nm[used]) <= _LEAST_PLAUSIBLE_NM:
+    elif np.median(nm[used]) <= LEAST_PLAUSIBLE_NM:  # micrometres: no optical sensor lies in between
         nm = nm * 1e3
-    if nm[used].min() < _LEAST_PLAUSIBLE_NM or nm[used].max() > _MOST_PLAUSIBLE_NM:
+    if nm[used].min() < LEAST_PLAUSIBLE_NM or nm[used].max() > MOST_PLAUSIBLE_NM:
         stated = f" {units.strip()}" if units.strip() else ""
         notice(
             f"{path}: its wavelengths, {values[used].min():g} to {values[used].max():g}{stated}, are none that an "
