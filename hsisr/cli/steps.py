@@ -22,12 +22,11 @@ def fetch(dataset: DatasetName, config: ConfigFiles = DEFAULT_CONFIG) -> None:
     HSISR_SOURCE_<DATASET> and `sources:` in the configuration, in this order, replace the place it comes from.
     """
     from hsisr import datasets
-    from hsisr.pipeline import paths
+    from hsisr.pipeline import paths, steps
 
     settings = _load(config)
     folder = Path(paths.RAW.format(dataset=dataset)).parent
-    source = datasets.given_source(dataset) or settings.sources.get(dataset)
-    datasets.fetch(dataset, folder, source=source, extra=settings.datasets)
+    datasets.fetch(dataset, folder, source=steps.source_of(settings, dataset), extra=settings.datasets)
 
 
 @command(STEPS, "hsisr convert cave balloons")

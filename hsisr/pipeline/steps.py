@@ -90,10 +90,15 @@ class Step:
         return settings_hash(self.identity)
 
 
+def source_of(config: Config, dataset: str) -> str | None:
+    """What replaces the place that a data set comes from: the variable, else the configuration, else None."""
+    return datasets.given_source(dataset) or config.sources.get(dataset)
+
+
 def fetching(config: Config, dataset: str) -> Step:
     """Bring a data set here."""
     entry = datasets.entry(dataset, config.datasets)
-    source = datasets.given_source(dataset) or config.sources.get(dataset)
+    source = source_of(config, dataset)
     settings = {"entry": entry.model_dump(include=_DESCRIPTION | _FETCHED), "source": source}
     data = () if entry.hashes is None else (PACKAGE.folder / "datasets" / "catalogue" / entry.hashes,)
     own = datasets.local_files(dataset, Path(paths.RAW.format(dataset=dataset)).parent, source, config.datasets)
