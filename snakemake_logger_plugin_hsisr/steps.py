@@ -14,6 +14,9 @@ from pathlib import Path
 _MANY_JOBS = 2
 _LONG_SECONDS = 30.0
 
+#: Rules whose jobs take as long as their settings say, so that those of other rules tell nothing of them.
+_LONG_RULES = ("train",)
+
 #: Beginnings of lines of a job's log that are worth a line on the screen, and how many of them at most.
 _NOTES = ("hsisr: ", "training: resumes")
 _MOST_NOTES = 3
@@ -98,9 +101,14 @@ class Steps:
         return max(0.0, now - self.begun) if self.planned else 0.0
 
     def left(self, now: float) -> float | None:
-        """Seconds that the rest may take, after what jobs of its rules took, or jobs of any; None: nothing is known."""
+        """Seconds that the rest may take, after what jobs of its rules took, or jobs of any; None: too little is known.
+
+        That is so until the first training ends, if there is one: trainings say themselves how long they take.
+        """
         known = [seconds for rule in list(self._seconds.values()) for seconds in list(rule)]
         if not known or self.elapsed(now) <= 0:
+            return None
+        if any(self.planned[rule] and not self._seconds.get(rule) for rule in _LONG_RULES):
             return None
         usual = sum(known) / len(known)
         ahead = 0.0

@@ -94,7 +94,7 @@ def test_one_line_a_step(monkeypatch):
     story(run)
     assert run.end() == [
         "3 steps on 2 cores",
-        "   0:02  1/3  Fetching cave  (took 0:02, about 0:04 left)",
+        "   0:02  1/3  Fetching cave  (took 0:02)",
         "   1:02  2/3  Training one  (took 1:00, about 1:00 left)",
         "   2:07  3/3  Training two  (took 1:05)",
         f"3 steps done in {duration(run.handler._steps.elapsed(time.time()))}",
@@ -301,6 +301,19 @@ def test_time_left_follows_rules_and_jobs_side_by_side():
     steps.start(2, Job("long", "l", (), 10.0))
     list(steps.finish(2, 110.0))
     assert steps.left(110.0) == pytest.approx(2 * 10 + 100, rel=0.2)
+
+
+def test_short_jobs_do_not_tell_how_long_a_training_takes():
+    steps = Steps()
+    steps.plan({"convert": 2, "train": 2, "evaluate": 2}, 0.0)
+    for number in range(2):
+        steps.start(number, Job("convert", "c", (), 5.0 * number))
+        list(steps.finish(number, 5.0 * number + 5))
+    assert steps.left(10.0) is None
+    steps.start(2, Job("train", "t", (), 10.0))
+    assert steps.left(20.0) is None
+    list(steps.finish(2, 610.0))
+    assert steps.left(610.0) > 600
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0:00"), (65, "1:05"), (3600, "1:00:00"), (36061, "10:01:01")])
