@@ -326,7 +326,6 @@ def _counted() -> Iterator[list[float]]:
             counting(features.Bumps, "made", lambda bumps, factors, which, out: 2 * len(factors) * out.size),
             counting(priors, "seen_features", seen),
             counting(Fit, "__call__", lambda fit, values: 2 * fit.weights.size * values.shape[1]),
-            counting(Fit, "total_variance", lambda fit, values: values.shape[0] ** 2 * values.shape[1]),
             counting(Sums, "add", lambda sums, values, *_: (sums.features + sums.targets + 1) ** 2 * values.shape[1]),
             counting(Sums, "turned", lambda sums, turn: 4 * len(turn) ** 3),
             counting(np.linalg, "eigh", lambda matrix: 9 * len(matrix) ** 3),

@@ -48,9 +48,8 @@ if TYPE_CHECKING:
 _CORRECTION = 0.02
 #: HR pixels, about, on which it is seen what filters and network do to a scene.
 _LOOKED_AT_PX = 1 << 19
-#: Seconds that a core of 2020 takes for an HR pixel, measured: variance, for each pair of features; filters, for each
-#: band; network and all else.
-_VARIANCE, _FILTERED, _MADE = 10e-12, 50e-9, 1.2e-6
+#: Seconds that a core of 2020 takes for an HR pixel, measured: filters, for each band; network and all else.
+_FILTERED, _MADE = 50e-9, 1.2e-6
 #: Solved pairs that are kept, as validation asks for the same ones again and again.
 _KEPT = 8
 #: LR pixels around one that its remainder's interpolation reads, with a shift of up to one.
@@ -96,7 +95,7 @@ class Hybrid(Network):
         count = min(components, bands)
         self.basis = cosines(count, bands)
         self.maps_in_memory = self._MAPS + self._MAPS_PER_CHANNEL * guide_channels
-        maps = guide_channels + 3 * count + 1
+        maps = guide_channels + 3 * count
         self.first = nn.Conv2d(4 * maps, width, 1)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(blocks))
         self.up = nn.Conv2d(width, 2 * width, 1)
@@ -113,7 +112,7 @@ class Hybrid(Network):
     def forward(self, lr: Tensor, maps: Tensor) -> Tensor:
         """What to add to the prior's coefficients (N, K, H, W).
 
-        lr: not read; it stands in the place where every network gets the LR image. maps: (N, G + 3 K + 1, H, W), as
+        lr: not read; it stands in the place where every network gets the LR image. maps: (N, G + 3 K, H, W), as
         `hsisr.models.hybrid.maps` lays them out; H and W even.
         """
         coarse = self.first(pixel_unshuffle(maps, 2))
@@ -222,7 +221,7 @@ class Hybrid(Network):
         """What the prior takes, and filters and network: first on the pixels that say what they do to a scene."""
         costs, pixels = Costs(size, bands, guide_channels, self.scale), size[0] * size[1] * self.scale**2
         learning, making = costs.effort
-        added = costs.features**2 * _VARIANCE + bands * _FILTERED + _MADE
+        added = bands * _FILTERED + _MADE
         looked_at = min(1.0, _LOOKED_AT_PX / pixels)
         return Effort(learning + looked_at * (making + added * pixels), making + added * pixels)
 
@@ -231,7 +230,7 @@ class Hybrid(Network):
         self._solved.clear()
 
     def _corrected(self, lr: Tensor, guide: Tensor, sensor: Sensor | None) -> Tensor:
-        low, sharp = (image.float().cpu().numpy() for image in (lr, guide))
+        low, sharp = (image.float().numpy(force=True) for image in (lr, guide))
         known = sensor or Sensor()
         images = HeldImages(low, sharp, self.scale, known.mask)
         if len(learning_windows(images, self.scale)) > 1:
@@ -247,14 +246,14 @@ class Hybrid(Network):
         """The image (B, H, W) with the network's correction, and the guide as by the camera of training (G, H, W)."""
         maps = torch.from_numpy(found.maps)[None].to(self.first.weight.device)
         height, width = maps.shape[2:]
-        correction = self(maps[:, :1], pad(maps, self.period_px))[0, :, :height, :width].float().cpu().numpy()
+        correction = self(maps[:, :1], pad(maps, self.period_px))[0, :, :height, :width].float().numpy(force=True)
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
         return image, found.maps[: self.guide_channels]
 
     def _piece(self, prior: Estimate, window: Window, corner: tuple[int, int]) -> Piece:
         """A part of a learnt scene, solved. corner: row and column of its first HR pixel."""
         start = from_middle(corner, tuple(count * self.scale for count in prior.size))
-        solution = prior.solution(window.guide, corner, True, window.mask)
+        solution = prior.solution(window.guide, corner, window.mask)
         return Piece(window.lr, solution.guide, solution, start)
 
     def _piece_at(
@@ -266,7 +265,7 @@ class Hybrid(Network):
         window, corner = images.window(rows, columns), (rows[0] * self.scale, columns[0] * self.scale)
         around = prior.solution(window.guide, corner, mask=window.mask)
         ground = Ground.at(places, window, corner, around, prior.hr_size)
-        solution = prior.solution_at(guide, places, mask, variance=True)
+        solution = prior.solution_at(guide, places, mask)
         return Piece(window.lr, solution.guide, solution, ground=ground)
 
     def _network(self, piece: Piece, scene: LearntScene) -> tuple[np.ndarray, np.ndarray]:
@@ -286,7 +285,7 @@ class Hybrid(Network):
         if key not in self._solved:
             if len(self._solved) >= _KEPT:
                 del self._solved[next(iter(self._solved))]
-            solution = solve(lr, guide, self.scale, sensor, variance=True)
+            solution = solve(lr, guide, self.scale, sensor)
             self._solved[key] = stack(Piece(lr, solution.guide, solution), self.scale, self.basis, learnt)
         return self._solved[key]
 

@@ -16,7 +16,7 @@ _SHARES = np.linspace(0, 1, 21)
 class Solved(NamedTuple):
     """A scene after prior and filters.
 
-    maps: (G + 3 K + 1, H, W), the network's input. missing: (K, H, W), what it should add, 0 where `valid` (H, W) is
+    maps: (G + 3 K, H, W), the network's input. missing: (K, H, W), what it should add, 0 where `valid` (H, W) is
     False; None: all pixels count. outside: mean square of what the image lacks beside that, which no network can add.
     """
 

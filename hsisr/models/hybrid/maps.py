@@ -9,12 +9,12 @@ from hsisr.models.hybrid.pieces import Piece
 from hsisr.models.prior import Solution
 
 #: Typical sizes, by which the maps are divided so that the network sees numbers near one.
-_RESIDUAL, _DEVIATION, _FILTERED = 0.05, 0.02, 0.02
+_RESIDUAL, _FILTERED = 0.05, 0.02
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """A solved pair. image: (B, H, W), the prior's after the filters. maps: (G + 3 K + 1, H, W) float32, the input.
+    """A solved pair. image: (B, H, W), the prior's after the filters. maps: (G + 3 K, H, W) float32, the input.
 
     strength: (B,), of what the filters would add.
     """
@@ -45,14 +45,13 @@ def stack(
 ) -> Stack:
     """Filter what the prior found for a piece, and lay out what the network needs.
 
-    basis: (K, B). The solution holds its variance. light, share: of the scene that this is a part of, the share (B,)
+    basis: (K, B). light, share: of the scene that this is a part of, the share (B,)
     being that of what the filters add; None: as they follow from this.
     Maps: the guide as by the camera of training; coefficients in the basis of the filtered image, the higher ones
-    enlarged as they are smaller; of what the filters added; of the LR image's remainder after the prior, interpolated
-    at the right phase; and the regression's own standard deviation.
+    enlarged as they are smaller; of what the filters added; and of the LR image's remainder after the prior,
+    interpolated at the right phase.
     """
     solution = piece.solution
-    assert solution.variance is not None
     details = Details(piece, scale, learnt.response, light)
     added = details.filtered(learnt.filters)
     found = strength(added, details.image, solution.sensor.mask)
@@ -64,8 +63,7 @@ def stack(
     higher = np.arange(1, len(basis) + 1, dtype=np.float32)[:, None] / np.float32(np.sqrt(len(added)))
     level = in_basis(basis * higher, added)
     remainder = details.ground.enlarged(in_basis(basis / _RESIDUAL, details.ground.remainder))
-    deviation = np.sqrt(solution.variance)[None] / _DEVIATION
-    maps = np.concatenate([details.guide, level, correction, remainder, deviation], dtype=np.float32)
+    maps = np.concatenate([details.guide, level, correction, remainder], dtype=np.float32)
     return Stack(solution, added, maps, found)
 
 

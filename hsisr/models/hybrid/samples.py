@@ -26,7 +26,7 @@ _HELD_OF = 4
 class PriorPatches:
     """Patches of solved scenes, as `hsisr.samples.TrainingSamples`.
 
-    Of a sample, `guide` is the network's input (G + 3 K + 1, p, p), `hr` what it should add (K, p, p), and `lr` the
+    Of a sample, `guide` is the network's input (G + 3 K, p, p), `hr` what it should add (K, p, p), and `lr` the
     first channel of the input, which the network does not read.
     scenes: every solved one. size_px: side of a patch, HR pixels. per_epoch: patches of an epoch.
     Sample `number` follows from `seed`; flips and rotations are drawn with it.
@@ -120,7 +120,7 @@ def solved(
     for name, pair in pairs:
         started = time.perf_counter()
         guide, _ = guide_and_reference(pair)
-        kept.append((pair, solve(pair.lr, guide, scale, Sensor(mask=pair.mask), variance=True)))
+        kept.append((pair, solve(pair.lr, guide, scale, Sensor(mask=pair.mask))))
         names.append(name)
         seconds = time.perf_counter() - started
         say(f"{name}: training scene {len(names)} solved in {seconds:.1f} s")

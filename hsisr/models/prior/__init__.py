@@ -70,7 +70,6 @@ class Solution:
 
     guide: (G, H, W), without the noise that was taken out.
     response, offset: guide = response (G, K) @ coefficients + offset (G, 1), up to a variance `mismatch`.
-    variance: (H, W) float32, posterior variance of the regression, summed over the K; None if not asked for.
     positive: whether the LR image has no negative value; then the HR image must have none either.
     """
 
@@ -81,7 +80,6 @@ class Solution:
     response: np.ndarray
     offset: np.ndarray
     mismatch: float
-    variance: np.ndarray | None = None
     positive: bool = False
 
     def image(self) -> np.ndarray:
@@ -140,33 +138,29 @@ class Estimate:
         self,
         guide: np.ndarray,
         corner: tuple[int, int] = (0, 0),
-        variance: bool = False,
         mask: np.ndarray | None = None,
     ) -> Solution:
         """The solution of a part of the scene.
 
-        guide: (G, n, m), of the part. corner: row and column of the part's first HR pixel in the scene. variance:
-        whether to give the regression's own uncertainty. mask: (n, m), valid pixels of the part, for the solution's
-        sensor.
+        guide: (G, n, m), of the part. corner: row and column of the part's first HR pixel in the scene. mask: (n, m),
+        valid pixels of the part, for the solution's sensor.
         """
         guide = self.clean(guide, mask)
         rows, columns = ((start, start + size) for start, size in zip(corner, guide.shape[1:], strict=True))
-        coefficients, uncertainty = self._regressed(self.fit, guide, (rows, columns), mask, variance)
+        coefficients = self._regressed(self.fit, guide, (rows, columns), mask)
         coefficients += self._fields(rows, columns)
-        return self.solved(coefficients, guide, uncertainty, replace(self.sensor, mask=mask))
+        return self.solved(coefficients, guide, replace(self.sensor, mask=mask))
 
-    def solution_at(
-        self, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None, variance: bool = False
-    ) -> Solution:
+    def solution_at(self, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None) -> Solution:
         """The solution at any places of the scene, of which the guide shows the colours.
 
         guide: (G, n, m). places: (2, n, m), rows and columns of the scene's HR pixels, of any value. mask: (n, m),
-        valid pixels of the guide; None: all. variance: as for `solution`.
+        valid pixels of the guide; None: all.
         """
         guide, place = self.clean(guide, mask), place_of(places, self.hr_size)
-        coefficients, uncertainty = _apply(self.fit, self.functions, guide, place, mask, variance)
+        coefficients = _apply(self.fit, self.functions, guide, place, mask)
         self._fields.add_at(places, coefficients)
-        return self.solved(coefficients, guide, uncertainty, replace(self.sensor, mask=mask))
+        return self.solved(coefficients, guide, replace(self.sensor, mask=mask))
 
     def variances(self, guide: np.ndarray, places: np.ndarray, mask: np.ndarray | None = None) -> np.ndarray:
         """Posterior variance (K, n, m), float32, of the regression's coefficients, arguments as for `solution_at`."""
@@ -183,12 +177,10 @@ class Estimate:
         """
         return guide if self.guide_noise is None else self.guide_noise.cleaned(guide, mask)
 
-    def solved(
-        self, coefficients: np.ndarray, guide: np.ndarray, variance: np.ndarray | None, sensor: KnownSensor
-    ) -> Solution:
+    def solved(self, coefficients: np.ndarray, guide: np.ndarray, sensor: KnownSensor) -> Solution:
         """The solution with these coefficients (K, n, m), which are moved to agree with the clean guide (G, n, m)."""
         move(coefficients, guide, self.response, self.offset, self.gain)
-        facts = self.response, self.offset, self.mismatch, variance, self.positive
+        facts = self.response, self.offset, self.mismatch, self.positive
         return Solution(self.subspace, coefficients, guide, sensor, *facts)
 
     def left(self, window: Window, rows: Span, columns: Span) -> np.ndarray:
@@ -197,7 +189,7 @@ class Estimate:
         sampler = self.sensor.footprint.sampler(self.scale, window.guide.shape[1:])
 
         def seen(fit: Fit) -> np.ndarray:
-            low = sampler(self._regressed(fit, window.guide, spans, window.mask)[0])
+            low = sampler(self._regressed(fit, window.guide, spans, window.mask))
             return low.reshape(len(low), -1)
 
         bands = window.lr.reshape(len(window.lr), -1).astype(np.float64)
@@ -226,10 +218,8 @@ class Estimate:
         """Rows and columns of the HR image."""
         return self.size[0] * self.scale, self.size[1] * self.scale
 
-    def _regressed(
-        self, fit: Fit, guide: np.ndarray, spans: tuple[Span, Span], mask: np.ndarray | None, variance: bool = False
-    ) -> tuple[np.ndarray, np.ndarray | None]:
-        return _apply(fit, self.functions, guide, places(*spans, self.hr_size), mask, variance)
+    def _regressed(self, fit: Fit, guide: np.ndarray, spans: tuple[Span, Span], mask: np.ndarray | None) -> np.ndarray:
+        return _apply(fit, self.functions, guide, places(*spans, self.hr_size), mask)
 
 
 def prior(
@@ -245,13 +235,11 @@ def solve(
     scale: int,
     sensor: Sensor | None = None,
     waves: int = WAVES,
-    variance: bool = False,
 ) -> Solution:
     """Subspace coefficients of the HR image, from the pair alone.
 
     lr: (B, h, w), float, in [0, 1]. guide: (G, scale h, scale w), float. sensor: known values; the others are
-    estimated. waves: number of bumps in a scene of up to 64 x 64 LR pixels (`hsisr.models.prior.features`). variance:
-    whether to give the regression's own uncertainty too.
+    estimated. waves: number of bumps in a scene of up to 64 x 64 LR pixels (`hsisr.models.prior.features`).
     Raises HsisrError for images that do not fit, are empty or hold NaN.
     """
     check_pair("prior", lr, guide, scale)
@@ -260,15 +248,13 @@ def solve(
         known = replace(known, footprint=estimate_footprint(lr.astype(np.float64), guide, scale, known.mask))
     images = HeldImages(lr, guide, scale, known.mask)
     if not is_one_block(*images.size):
-        return estimate(images, scale, known, waves).solution(guide, variance=variance, mask=known.mask)
+        return estimate(images, scale, known, waves).solution(guide, mask=known.mask)
     kept: list[np.ndarray] = []
-    uncertainty: list[np.ndarray] | None = [] if variance else None
     assert known.footprint is not None
     clean, noise = _without_noise(images, scale, known.footprint)
-    found = _learnt(clean, scale, noise, known, waves, kept, uncertainty)
+    found = _learnt(clean, scale, noise, known, waves, kept)
     shown = clean.window((0, images.size[0]), (0, images.size[1])).guide
-    deviation = None if uncertainty is None else np.concatenate(uncertainty)
-    return found.solved(np.concatenate(kept, axis=1), shown, deviation, replace(found.sensor, mask=known.mask))
+    return found.solved(np.concatenate(kept, axis=1), shown, replace(found.sensor, mask=known.mask))
 
 
 def estimate(images: Images, scale: int, sensor: Sensor, waves: int = WAVES) -> Estimate:
@@ -308,12 +294,10 @@ def _learnt(
     sensor: Sensor,
     waves: int,
     kept: list[np.ndarray] | None = None,
-    uncertainty: list[np.ndarray] | None = None,
 ) -> Estimate:
     """The estimate from images with a clean guide. guide_noise: what was taken out of it.
 
-    kept, uncertainty: lists that get a small scene's coefficients and the regression's variance, by strips. These are
-    the coefficients before they are moved to agree with the guide.
+    kept: a list that gets a small scene's coefficients, by strips, before they are moved to agree with the guide.
     """
     assert sensor.footprint is not None
     part = chosen_blocks(images, scale, sensor.footprint)
@@ -338,15 +322,11 @@ def _learnt(
     for left, number in zip(residuals, windows.images.few(), strict=True):
         window = windows.images[number]
         low = np.zeros(left.shape)
-        for rows, coefficients, variance in _by_strips(
-            window, features.functions, fit, chosen, left, scale, uncertainty is not None
-        ):
+        for rows, coefficients in _by_strips(window, features.functions, fit, chosen, left, scale):
             moments.add(coefficients, window.guide[:, rows])
             low += replace(window.sampler, rows=window.sampler.rows[:, rows])(coefficients)
             if kept is not None:
                 kept.append(coefficients)
-            if uncertainty is not None and variance is not None:
-                uncertainty.append(variance)
         course.applied_to(window.valid.size)
         bands = window.bands if clipping is None else windows.unbiased(window, windows.low(window), clipping)
         shown = low, bands, window.sampler(window.guide)
@@ -382,9 +362,8 @@ def _by_strips(
     choices: list[tuple[float, float]],
     residuals: np.ndarray,
     scale: int,
-    variance: bool,
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray | None]]:
-    """For some HR rows of a window at a time: the rows, their coefficients, and the variance if wanted.
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """For some HR rows of a window at a time: the rows and their coefficients.
 
     The coefficients are those of regression and fields together. choices: correlation length and ratio of each
     component's residuals (K, h, w).
@@ -395,10 +374,10 @@ def _by_strips(
         for (length, ratio), image in zip(choices, residuals, strict=True)
     ]
     for rows in window.strips():
-        coefficients, deviation = _apply(fit, functions, window.guide, window.place, window.mask, variance, rows)
+        coefficients = _apply(fit, functions, window.guide, window.place, window.mask, rows)
         for smooth, image in zip(fields, coefficients, strict=True):
             image += smooth.at(0, rows)
-        yield rows, coefficients, deviation
+        yield rows, coefficients
 
 
 def _everywhere(found: Estimate, images: Images, course: Course) -> Estimate:
@@ -570,10 +549,9 @@ def _apply(
     guide: np.ndarray,
     place: np.ndarray,
     mask: np.ndarray | None,
-    variance: bool,
     rows: slice = slice(None),
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """The regression at the pixels of a guide, or of some rows (K, n, W), and its variance (n, W) if wanted.
+) -> np.ndarray:
+    """The regression at the pixels of a guide, or of some rows: (K, n, W) float32.
 
     Pixels are done in strips of equal size, which stay in the cache. The result is a sum of hundreds of features that
     cancel each other. It is summed in float64, so it does not depend on the other pixels of the call.
@@ -582,15 +560,11 @@ def _apply(
     rows = slice(*rows.indices(height))
     shape = rows.stop - rows.start, width
     coefficients = np.empty((len(fit.weights), shape[0] * width), np.float32)
-    uncertainty = np.empty(shape[0] * width, np.float32) if variance else None
     exact = np.empty((len(functions), _STRIP_PX))
     for part, values in _strips(functions, guide, place, mask, rows):
-        count = part.stop - part.start
         exact[...] = values
-        coefficients[:, part] = fit(exact)[:, :count]
-        if uncertainty is not None:
-            uncertainty[part] = fit.total_variance(values)[:count]
-    return coefficients.reshape(-1, *shape), None if uncertainty is None else uncertainty.reshape(shape)
+        coefficients[:, part] = fit(exact)[:, : part.stop - part.start]
+    return coefficients.reshape(-1, *shape)
 
 
 def _strips(

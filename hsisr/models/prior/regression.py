@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
@@ -41,31 +40,6 @@ class Fit:
         kind = features.dtype
         turned = self._vectors.T.astype(kind) @ features - self._level.astype(kind)
         return self._shrinkage.T.astype(kind) @ turned**2
-
-    def total_variance(self, features: np.ndarray) -> np.ndarray:
-        """Sum of `variance` over the targets, (m,), in half the time of the variance of one target.
-
-        features: (D, m), float32.
-        """
-        from scipy.linalg.blas import strmm
-
-        triangle, level, least = self._triangle
-        # BLAS counts by columns: there, both arrays are their own transposes
-        turned = strmm(1.0, triangle.T, features.T, side=1, lower=1).T
-        turned += level
-        total: np.ndarray = np.einsum("ij,ij->j", turned, turned)
-        return total + least
-
-    @cached_property
-    def _triangle(self) -> tuple[np.ndarray, np.ndarray, np.float32]:
-        """Triangle (D, D), level (D, 1) and a number; |triangle @ features + level|^2 + number is the total variance.
-
-        Only this sum of squares counts, so its terms may be rotated. After the rotation, each needs fewer features.
-        """
-        scale = np.sqrt(self._shrinkage.sum(axis=1, keepdims=True))
-        rotated = np.linalg.qr(np.concatenate([self._vectors.T, -self._level], axis=1) * scale).R
-        upper, rest = np.split(rotated.astype(np.float32), [len(self._vectors)])
-        return np.ascontiguousarray(upper[:, :-1]), upper[:, -1:], (rest**2).sum()
 
     def before(self, turn: np.ndarray) -> "Fit":
         """The same fit for other features (D, m): turn (D, D) @ these features are the features of the fit."""
