@@ -11,6 +11,8 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "14")
+# Tests start hundreds of programs. They need not compile the package each time, whatever is set for other programs.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 #: Real scenes and reference vectors, outside the repository. Tests that need them skip if they are absent.
 EXTRA_DATA = Path(os.environ.get("HSISR_EXTRA_DATA", Path(__file__).parents[1] / "../shared")).resolve()

@@ -67,7 +67,7 @@ print(json.dumps([learning + guide.nbytes + low.nbytes, said, making + 3 * guide
     "case",
     [
         ("prior", 512, 8, 31, 3),
-        ("prior", 512, 4, 60, 60),
+        pytest.param(("prior", 512, 4, 60, 60), marks=pytest.mark.slow),
         pytest.param(("prior", 512, 2, 100, 4), marks=pytest.mark.slow),
         ("hybrid", 384, 8, 31, 3),
         pytest.param(("hybrid", 320, 8, 31, 20), marks=pytest.mark.slow),
