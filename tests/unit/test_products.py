@@ -473,6 +473,63 @@ class TestStac:
     def test_assets_elsewhere_are_not_followed(self, tmp_path, href):
         refused(made.stac(tmp_path, href), "does not lie beside it, and is not followed")
 
+    @pytest.mark.parametrize("href", ["{folder}/lr.tif", "file://{folder}/lr.tif", "../{name}/lr.tif"])
+    def test_however_an_asset_beside_the_item_is_written(self, tmp_path, href):
+        href = href.format(folder=tmp_path, name=tmp_path.name)
+        assert np.array_equal(read_scene(made.stac(tmp_path, href)).stored, made.cube(3))
+
+    def edited(self, folder, change, properties: dict | None = None):
+        """The scene of an item whose asset `cube` is changed."""
+        path = made.stac(folder)
+        item = json.loads(path.read_text())
+        change(item["assets"]["cube"])
+        path.write_text(json.dumps({**item, "properties": properties or {}}))
+        return read_scene(path)
+
+    def test_facts_on_all_bands_may_stand_in_the_asset(self, tmp_path):
+        """As in the items of the Copernicus Data Space."""
+
+        def change(asset):
+            asset["bands"] = [{"name": name} for name in "abc"]
+            asset |= {"raster:scale": 1e-4, "raster:offset": -0.1, "nodata": 0}
+
+        scene = self.edited(tmp_path, change)
+        assert (scene.scale, scene.offset, scene.nodata) == (1e-4, -0.1, 0)
+
+    def test_bands_of_different_scales_become_values(self, tmp_path):
+        scales, offsets, nodata = (1e-4, 2e-4, 1e-4), (0.0, -0.1, 0.0), (0, 0, int(made.cube(3)[2, 0, 0]))
+
+        def change(asset):
+            asset["bands"] = [
+                {"raster:scale": a, "raster:offset": b, "nodata": c}
+                for a, b, c in zip(scales, offsets, nodata, strict=True)
+            ]
+
+        scene = self.edited(tmp_path, change)
+        expected = made.cube(3) * np.array(scales)[:, None, None] + np.array(offsets)[:, None, None]
+        assert np.isnan(scene.stored[2, 0, 0]) and np.isnan(scene.stored).sum() == 1
+        assert np.allclose(np.where(np.isnan(scene.stored), expected, scene.cube), expected, rtol=1e-6)
+
+    @pytest.mark.parametrize(("applied", "offset"), [(True, 0.0), (False, -0.1)])
+    def test_an_offset_is_applied_once(self, tmp_path, capsys, applied, offset):
+        """Earth Search lists the offset of Sentinel-2 also where it was applied."""
+        bands = [{"scale": 1e-4, "offset": -0.1, "nodata": 0}] * 3
+        scene = self.edited(
+            tmp_path, lambda asset: asset.update({"raster:bands": bands}), {"earthsearch:boa_offset_applied": applied}
+        )
+        assert (scene.scale, scene.offset) == (1e-4, offset)
+        assert ("does not apply it again" in capsys.readouterr().err) == applied
+
+    def test_facts_that_do_not_fit_are_left_out_with_a_line(self, tmp_path, capsys):
+        def change(asset):
+            asset["raster:bands"] = [{"scale": 2.0}]
+            asset["bands"] = [{"eo:center_wavelength": 450.0}] * 3  # must be in micrometres
+
+        scene = self.edited(tmp_path, change)
+        assert scene.scale == 1 and scene.wavelengths_nm is None
+        said = capsys.readouterr().err
+        assert "raster:bands of its asset cube does not list the 3 bands" in said and "none that an imaging" in said
+
     def test_addresses_are_read_when_asked_for(self, tmp_path):
         made.stac(tmp_path)
         refused(tmp_path / "item.json", "far lies at https://example.com/far.tif; .* remote=true", asset="far")
