@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tarfile
 import zipfile
 
 import h5py
@@ -344,6 +345,32 @@ def test_landsat(tmp_path):
         assert scene.provenance["acquired"] == "2022-07-24T10:03:12.3Z"
 
 
+@pytest.mark.parametrize("ending", ["xml", "json"])
+def test_other_descriptions_of_landsat(tmp_path, ending):
+    """With the same groups. Level 1 repeats the names with other numbers, after level 2."""
+    folder, stored = made.landsat(tmp_path)
+    groups = {
+        "IMAGE_ATTRIBUTES": {"DATE_ACQUIRED": "2022-07-24", "SCENE_CENTER_TIME": "10:03:12.3Z"},
+        "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS": {"REFLECTANCE_MULT_BAND_1": 2.75e-5, "REFLECTANCE_ADD_BAND_1": -0.2},
+        "LEVEL1_RADIOMETRIC_RESCALING": {"REFLECTANCE_MULT_BAND_1": 2e-5, "REFLECTANCE_ADD_BAND_1": -0.1},
+    }
+    text = json.dumps({"LANDSAT_METADATA_FILE": groups})
+    if ending == "xml":
+        inside = "".join(
+            f"<{group}>{''.join(f'<{key}>{value}</{key}>' for key, value in held.items())}</{group}>"
+            for group, held in groups.items()
+        )
+        text = f"<LANDSAT_METADATA_FILE>{inside}</LANDSAT_METADATA_FILE>"
+    mtl = next(folder.glob("*_MTL.txt"))
+    mtl.with_suffix(f".{ending}").write_text(text)
+    mtl.unlink()
+    scene = read_scene(folder)
+    assert np.array_equal(scene.stored, stored) and (scene.scale, scene.offset) == (2.75e-5, -0.2)
+    assert scene.provenance["acquired"] == "2022-07-24T10:03:12.3Z"
+    mtl.with_suffix(f".{ending}").write_text(text.replace("_MULT_", "_FACTOR_"))
+    refused(folder, "states REFLECTANCE_MULT_BAND_ of 0 bands")
+
+
 @pytest.mark.parametrize(("start", "centres", "satellites"), [
     ("LE07", [483, 560, 662, 1648], "7"), ("LT05", [485, 569, 660, 1676], "4/5")])  # fmt: skip
 def test_landsat_of_earlier_satellites(tmp_path, start, centres, satellites):
@@ -671,6 +698,35 @@ def test_a_folder_of_scenes_takes_a_product_as_their_guide(tmp_path, monkeypatch
     words = ["predict", "scenes", "--guide", safe.name, "--read-guide", "quality=none", "--model", "gsa", "-o", "out"]
     app(words, standalone_mode=False)
     assert read_scene("out/b.tif").shape == (4, 3 * ROWS, 3 * COLUMNS)
+
+
+@pytest.mark.parametrize("maker", [made.enmap, made.desis, made.sentinel2, made.landsat, made.hyperion])
+def test_a_product_in_folders_of_an_archive(tmp_path, maker):
+    """Portals wrap it; macOS adds hidden files."""
+    folder, _ = maker(tmp_path / "x")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                inside = file.relative_to(folder)
+                archive.write(file, f"order_1/LEVEL.2A/{folder.name}/{inside}")
+                archive.writestr(f"__MACOSX/order_1/LEVEL.2A/{folder.name}/{inside.parent}/._{inside.name}", "x")
+        archive.writestr("order_1/readme.html", "<html>")
+    scene, expected = read_scene(tmp_path / "a.zip"), read_scene(folder)
+    assert np.array_equal(scene.stored, expected.stored, equal_nan=True) and scene.transform == expected.transform
+    assert invalid(scene) == invalid(expected)
+
+
+def test_two_scenes_of_hyperion_in_a_folder_are_none(tmp_path):
+    folder, _ = made.hyperion(tmp_path)
+    for file in sorted(folder.glob("*_B*.TIF"))[:2]:
+        shutil.copy(file, folder / file.name.replace("2009124", "2009125"))
+    assert not is_product(folder)
+
+
+def test_a_tar_archive_is_told(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(made.landsat(tmp_path)[0], "LC08")
+    refused(tmp_path / "a.tar", "a tar archive; unpack it first")
 
 
 def test_two_products_in_a_folder_are_none(tmp_path):

@@ -161,6 +161,8 @@ def _guess(head: bytes) -> str:
         return "an HTML page, not data (an error page of the server, saved under this name); download it again"
     if head.startswith(b"PK\x03\x04"):
         return "a zip archive; unpack it first, or read /vsizip/ARCHIVE.zip/IMAGE.tif"
+    if head[257:262] == b"ustar":
+        return "a tar archive; unpack it first (tar -xf)"
     if head.startswith(b"\x1f\x8b"):
         return "a gzip archive; unpack it first, or read /vsigzip/IMAGE.tif.gz"
     if head.startswith(b"CDF"):

@@ -20,7 +20,7 @@ from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
-_BAND = re.compile(r"(?:.*/)?EO1H[^/]*_B(\d{3})_L1\w+\.TIFF?", re.IGNORECASE)
+_BAND = re.compile(r"(?:.*/)?(EO1H[^/]*)_B(\d{3})_L1\w+\.TIFF?", re.IGNORECASE)
 _VNIR_BANDS = 70
 _CENTRES_NM = np.concatenate([np.linspace(355.59, 1057.68, _VNIR_BANDS), np.linspace(851.92, 2577.08, 172)])
 #: Band -> width in nm where USGS's table bends; between these bands the width is nearly linear.
@@ -79,6 +79,8 @@ def _time(stated: dict[str, str]) -> str | None:
 
 
 def _bands(package: Package) -> dict[int, str]:
-    """Number -> file of each band."""
-    found = {int(match[1]): name for name in package.on_top() if (match := _BAND.fullmatch(name))}
-    return {number: name for number, name in found.items() if 1 <= number <= len(_CENTRES_NM)}
+    """Number -> file of each band; empty if the files belong to several products."""
+    found = [(match, name) for name in package.on_top() if (match := _BAND.fullmatch(name))]
+    if len({match[1] for match, _ in found}) != 1:
+        return {}
+    return {int(match[2]): name for match, name in found if 1 <= int(match[2]) <= len(_CENTRES_NM)}
