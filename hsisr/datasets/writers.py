@@ -40,6 +40,8 @@ _LEVEL = 1
 #: A GeoTIFF gets overviews if a side is longer than the first, in pixels; the smallest has no side above the second.
 _LARGE_PX, _OVERVIEW_PX = 2048, 512
 _MATLAB5_MOST_BYTES = 2**31 - 1
+#: Two sides of a pixel are equal if they differ by less than this part.
+_SAME_PIXEL = 1e-6
 
 
 def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> Path:
@@ -72,7 +74,7 @@ def written_files(out: str | os.PathLike, format: str | None = None) -> list[Pat
 
 
 def check_writable(scene: Scene, out: str | os.PathLike, format: str | None = None) -> None:
-    """Raise HsisrError if the scene's type, nodata value, CRS or size does not fit into the format.
+    """Raise HsisrError if the scene's type, nodata value, CRS, grid or size does not fit into the format.
 
     This also works for a lazy scene, before its pixels are computed.
     """
@@ -80,6 +82,8 @@ def check_writable(scene: Scene, out: str | os.PathLike, format: str | None = No
     dtype = np.dtype(scene.stored.dtype)
     if chosen in ("geotiff", "cog", "envi", "netcdf"):
         _check_raster(scene, Path(out), dtype)
+    if chosen == "envi":
+        _check_envi_grid(scene, Path(out))
     if chosen == "matlab5" and int(np.prod(scene.shape, dtype=object)) * 4 > _MATLAB5_MOST_BYTES:
         raise HsisrError(f"{out}: version 5 of .mat holds at most 2 GB a variable; export as matlab7.3")
 
@@ -113,6 +117,23 @@ def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
             CRS.from_user_input(scene.crs)
     except (CRSError, ValueError) as error:
         raise HsisrError(f"{out}: cannot be written ({' '.join(str(error).split())})") from error
+
+
+def _check_envi_grid(scene: Scene, out: Path) -> None:
+    """Refuse a grid that map info cannot express. GDAL would write another one.
+
+    Map info holds two sizes of a pixel and an angle. What they mean together is clear for square pixels only.
+    """
+    if scene.transform is None:
+        return
+    a, b, _, d, e, _ = scene.transform
+    upright = b == d == 0 and a > 0
+    turned = bool(b or d) and np.allclose((a, b), (-e, d), rtol=0, atol=_SAME_PIXEL * np.hypot(a, d))
+    if not (upright or turned):
+        raise HsisrError(
+            f"{out}: cannot be written (ENVI's map info expresses no grid that is sheared or mirrored, or turned with "
+            "pixels that are not square); write a GeoTIFF or netCDF"
+        )
 
 
 def _write_geotiff(scene: Scene, out: Path) -> None:

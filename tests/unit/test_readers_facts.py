@@ -316,7 +316,14 @@ class TestPlace:
     def test_control_points_that_an_affine_follows(self, tmp_path):
         scene = read_scene(write_tiff(tmp_path / "a.tif", gcps=self.points(), crs="EPSG:32633"))
         np.testing.assert_allclose(scene.transform, tuple(TRANSFORM)[:6], atol=1e-6)
+        assert scene.transform[1] == scene.transform[3] == 0  # without the rounding of a fit, so that x and y exist
         assert rasterio.CRS.from_wkt(scene.crs).to_epsg() == 32633
+
+    def test_control_points_of_a_turned_grid(self, tmp_path):
+        turned = rasterio.Affine(20, 0.01, 5e5, 0.01, -20, 5.8e6)
+        points = [GroundControlPoint(r, c, *(turned @ (c, r))) for r, c in [(0, 0), (0, 7), (9, 0), (9, 7)]]
+        scene = read_scene(write_tiff(tmp_path / "a.tif", gcps=points, crs="EPSG:32633"))
+        np.testing.assert_allclose(scene.transform, tuple(turned)[:6], rtol=1e-6)
 
     def test_those_that_it_does_not_follow_are_named(self, tmp_path):
         scene = read_scene(write_tiff(tmp_path / "a.tif", gcps=self.points(2.0), crs="EPSG:32633"))

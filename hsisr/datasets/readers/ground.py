@@ -12,6 +12,8 @@ from hsisr.errors import HsisrError
 TOLERANCE_PX = 0.1
 #: Fewest control points. An affine needs three numbers for each coordinate; one point more shows whether it fits.
 _LEAST_POINTS = 4
+#: A grid is upright if its turn moves no pixel by more than this, in pixels: control points are rounded.
+_UPRIGHT_PX = 1e-3
 
 
 @dataclass(frozen=True)
@@ -86,5 +88,8 @@ def affine_through(points: list[Any]) -> tuple[tuple[float, ...] | None, float]:
         return None, np.inf
     apart = (ground - middle - places @ found) @ np.linalg.inv(linear)
     (a, d), (b, e), (c, f) = found
+    width, height, _ = places.max(axis=0)
+    if abs(b) * height < _UPRIGHT_PX * abs(a) and abs(d) * width < _UPRIGHT_PX * abs(e):
+        b = d = 0.0
     transform = tuple(float(number) for number in (a, b, c + middle[0], d, e, f + middle[1]))
     return transform, float(np.abs(apart).max())
