@@ -17,6 +17,7 @@ from hsisr.datasets.readers import READERS, describe, is_product, packages
 from hsisr.datasets.readers.packages import parse_xml
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
+from hsisr.evaluation.quality import spectrum
 from hsisr.inference.align import resample
 from hsisr.inference.images import Source, open_lazily
 
@@ -71,6 +72,7 @@ class TestPrisma:
         scene, pan = read_scene(tmp_path / self.FILE), read_scene(tmp_path / self.FILE, cube="pan")
         assert np.array_equal(scene.guide.stored[0], stored["PAN"]) and np.array_equal(pan.stored, scene.guide.stored)
         assert pan.transform == pytest.approx((5, 0, LEFT, 0, -5, TOP))  # the same ground
+        assert spectrum.reach_nm(Source(scene.guide, "pan")) == (400, 700)  # beyond, detail is a claim of the model
         made.prisma(tmp_path / "no_pan.he5", pan=False)
         assert read_scene(tmp_path / "no_pan.he5").guide is None
         refused(tmp_path / "no_pan.he5", "holds no panchromatic image", cube="pan")

@@ -3,7 +3,7 @@
 The layout follows ASI's product specification and public readers. Cubes are (rows, bands, columns) of uint16, bands by
 falling wavelength, with a centre of 0 for unused bands. Value = min + stored (max - min) / 65535, and 0 is no data. An
 error matrix beside each cube holds 0 for good samples, else a code: 1 fault in the raw data, 2 negative reflectance,
-4 saturation.
+4 saturation. The panchromatic camera sees 400 to 700 nm (ASI's mission page on eoPortal); the file does not state it.
 """
 
 import re
@@ -26,6 +26,8 @@ _SWATHS, _ERRORS = "HDFEOS/SWATHS", "PIXEL_L2_ERR_MATRIX"
 _MOST = 65535
 #: Metres per pixel of the cubes.
 _PIXEL_M = 30.0
+#: Centre and width of the panchromatic image in nm.
+_PAN_NM, _PAN_WIDTH_NM = 550.0, 300.0
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -122,7 +124,8 @@ def _pan(path: Path, file: Any, level: str, screen: bool, georeference: str | No
     cube: LazyArray = LazyCube(path, products.Plane(GuardedDataset(path, stored)), (0, 1, 2), None)
     if screen:
         cube = _screen(path, file, f"{fields}/{_ERRORS}", cube)
-    scene = Scene(cube, scene_name(path), **_scale(file, "Pan"), nodata=0.0)
+    facts = _scale(file, "Pan") | products.spectral([_PAN_NM], [_PAN_WIDTH_NM])
+    scene = Scene(cube, scene_name(path), **facts, nodata=0.0)
     return _finish(path, file, level, scene, _place(path, file, level, "PCO", stored.shape, georeference), " pan")
 
 
