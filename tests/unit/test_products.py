@@ -347,6 +347,18 @@ def test_landsat(tmp_path):
         assert scene.provenance["acquired"] == "2022-07-24T10:03:12.3Z"
 
 
+def test_level_1_of_landsat_beside_level_2(tmp_path):
+    """Its description, which states other scales, is not that of level 2."""
+    folder, stored = made.landsat(tmp_path)
+    other = folder.name.replace("L2SP", "L1TP")
+    made.tiff(folder / f"{other}_B1.TIF", np.ones((1, ROWS, COLUMNS), np.uint16))
+    made.tiff(folder / f"{other}_QA_PIXEL.TIF", np.ones((1, ROWS, COLUMNS), np.uint16))
+    (folder / f"{other}_MTL.txt").write_text("REFLECTANCE_MULT_BAND_1 = 2e-5\nREFLECTANCE_ADD_BAND_1 = -0.1\n")
+    scene = read_scene(folder)
+    assert np.array_equal(scene.stored, stored) and (scene.scale, scene.offset) == (2.75e-5, -0.2)
+    assert len(invalid(scene)) == 4
+
+
 @pytest.mark.parametrize("ending", ["xml", "json"])
 def test_other_descriptions_of_landsat(tmp_path, ending):
     """With the same groups. Level 1 repeats the names with other numbers, after level 2."""
@@ -395,6 +407,8 @@ def test_hyperion(tmp_path):
     np.testing.assert_allclose(scene.wavelengths_nm, [548.92, 925.41, 942.73, 1057.68, 2153.34], atol=0.12)
     np.testing.assert_allclose(scene.fwhm_nm, [11.0245, 11.2754, 11.0457, 11.2754, 10.6834], atol=0.1)
     assert scene.provenance["acquired"] == "2009-05-04T10:03:56"
+    (folder / "EO1A1400432009124110PY_MTL_L1T.TXT").write_text("ACQUISITION_DATE = 2001-01-01\n")  # of ALI
+    assert np.array_equal(read_scene(folder).stored, scene.stored)
 
 
 def test_around_the_swath_of_hyperion_there_is_no_data(tmp_path):

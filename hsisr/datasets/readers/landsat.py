@@ -38,8 +38,7 @@ _DESCRIPTIONS = (r".*_MTL\.txt", r".*_MTL\.xml", r".*_MTL\.json")
 
 def matches(path: Path, head: bytes) -> bool:
     """True for the folder or archive of one product."""
-    package = Package.of(path, head)
-    return package is not None and bool(_bands(package))
+    return _product(path, head) is not None
 
 
 def read(path: Path, quality: str = "mask") -> Scene:
@@ -49,10 +48,10 @@ def read(path: Path, quality: str = "mask") -> Scene:
     Without a description, stored numbers stay unchanged. Raises HsisrError if bands do not fit together.
     """
     screen = products.uses_quality(path, quality)
-    package = Package.of(path, products.first_bytes(path))
-    files = {} if package is None else _bands(package)
-    if package is None or not files:
+    found = _product(path, products.first_bytes(path))
+    if found is None:
         raise HsisrError(f"{path}: no Landsat product of level 2; expected a folder of LC08_..._SR_B2.TIF and so on")
+    package, files = found
     numbers = sorted(files)
     one_band = [products.raster(package, files[number]) for number in numbers]
     one_band = [replace(scene, nodata=0.0) for scene in one_band]
@@ -81,13 +80,15 @@ def describe(path: Path) -> dict[str, Any]:
     return products.describe(path, read)
 
 
-def _bands(package: Package) -> dict[int, str]:
-    """Number -> file of each band; empty if the files belong to several products."""
-    found = [(match, name) for name in package.on_top() if (match := _BAND.fullmatch(name))]
-    if len({match[1] for match, _ in found}) != 1:
-        return {}
-    known, _ = _sensor(found[0][0][1])
-    return {int(match[2]): name for match, name in found if int(match[2]) in known}
+def _product(path: Path, head: bytes) -> tuple[Package, dict[int, str]] | None:
+    """The product's files, and number -> file of each band of reflectance; None without one product."""
+    found = products.numbered_bands(path, head, _BAND)
+    if found is None:
+        return None
+    package, files = found
+    known, _ = _sensor(next(iter(files.values())).rpartition("/")[2])
+    files = {number: name for number, name in files.items() if number in known}
+    return (package, files) if files else None
 
 
 def _sensor(name: str) -> tuple[dict[int, tuple[float, float]], str]:

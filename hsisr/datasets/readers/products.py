@@ -328,6 +328,20 @@ def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) ->
     return None if match is None else package.starting(match[1])
 
 
+def numbered_bands(path: Path, head: bytes, band: re.Pattern[str]) -> tuple[Package, dict[int, str]] | None:
+    """The files of the one product of a folder or archive, and number -> file of each band; None without one product.
+
+    band: matches a file of a band; its groups are the beginning that all files of the product share, and the number.
+    Other products beside it, such as level 1 of the same scene, are left out with their descriptions.
+    """
+    package = Package.of(path, head)
+    found = [] if package is None else [(m, name) for name in package.on_top() if (m := band.fullmatch(name))]
+    starts = {match[1] for match, _ in found}
+    if package is None or len(starts) != 1:
+        return None
+    return package.starting(f"{starts.pop()}_"), {int(match[2]): name for match, name in found}
+
+
 def check_level(path: Path, product: str, level: re.Match[str] | None) -> None:
     """Raise HsisrError unless the level of a product is 2A. level: match of its name; the first group is like `L2A`."""
     if level is None or level[1].upper() != "L2A":
@@ -350,7 +364,7 @@ def parameters(text: str, group: str | None = None) -> dict[str, str]:
     group: only the lines of this group, if the text has it.
     """
     found: dict[str, str] = {}
-    inside = group is None or f"GROUP = {group}" not in text
+    inside = group is None or not re.search(rf"\bGROUP\s*=\s*{group}\b", text)
     for line in text.splitlines():
         key, equals, value = (part.strip() for part in line.partition("="))
         if key in ("GROUP", "END_GROUP") and group is not None and value == group:
