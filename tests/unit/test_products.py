@@ -450,6 +450,27 @@ def test_other_ways_in_which_aviris_says_its_place(tmp_path):
     assert read_scene(path).transform == grid and "zone 33N" in read_scene(path).crs
 
 
+@pytest.mark.parametrize("cut", [0, 2])
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_coordinates_of_edges_or_middles(tmp_path, part, cut):
+    """The GeoTransform tells which they are, also that of the larger image that this one was cut from."""
+    made.aviris(tmp_path / "a.nc")
+    with h5py.File(tmp_path / "a.nc", "a") as file:
+        file["easting"] = LEFT + 3.0 * (np.arange(COLUMNS) + part + cut)
+        file["northing"] = TOP - 3.0 * (np.arange(ROWS) + part + cut)
+    assert read_scene(tmp_path / "a.nc").transform == (3.0, 0.0, LEFT + 3 * cut, 0.0, -3.0, TOP - 3 * cut)
+
+
+def test_wavelengths_in_micrometres(tmp_path):
+    made.aviris(tmp_path / "a.nc")
+    with h5py.File(tmp_path / "a.nc", "a") as file:
+        for name in ("wavelength", "fwhm"):
+            file[f"reflectance/{name}"][...] = file[f"reflectance/{name}"][...] / 1000
+    scene = read_scene(tmp_path / "a.nc")
+    np.testing.assert_allclose(scene.wavelengths_nm, [400, 1400, 2400])
+    np.testing.assert_allclose(scene.fwhm_nm, [7, 8, 9])
+
+
 def test_neon(tmp_path):
     path = tmp_path / "NEON_D16_ABBY_DP1_20190825_145110_reflectance.h5"
     stored = made.neon(path)

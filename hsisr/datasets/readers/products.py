@@ -31,6 +31,8 @@ _DRIVERS = dict.fromkeys((".tif", ".tiff", ".geotiff"), "GTiff")
 _DRIVERS |= {".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
 #: Fields of a Scene that hold one entry for each band.
 _SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
+#: Wavelengths below this number of nanometres are micrometres; no optical sensor lies in between.
+_LEAST_NM, _NM_PER_UM = 100.0, 1000.0
 #: The affine transform of a geolocation grid is fitted to this many points along each side.
 _PLACES = 7
 
@@ -302,13 +304,14 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
 
 
 def spectral(wavelengths: Any, widths: Any, good: np.ndarray | None = None) -> dict[str, Any]:
-    """Wavelengths, widths and bad bands of a Scene, from numbers in nanometres. good: True where a band is used."""
+    """Wavelengths, widths and bad bands of a Scene, from numbers in nanometres, or all of them in micrometres.
+
+    good: True where a band is used.
+    """
     bad = None if good is None or np.all(good) else ~np.asarray(good, bool)
-    return {
-        "wavelengths_nm": np.asarray(wavelengths, float),
-        "fwhm_nm": np.asarray(widths, float),
-        "bad_bands": bad,
-    }
+    centres, widths = np.asarray(wavelengths, float), np.asarray(widths, float)
+    unit = _NM_PER_UM if 0 < centres.max(initial=0) < _LEAST_NM else 1.0
+    return {"wavelengths_nm": unit * centres, "fwhm_nm": unit * widths, "bad_bands": bad}
 
 
 def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) -> Package | None:
