@@ -330,6 +330,17 @@ class TestPlace:
         assert scene.transform is None
         assert "5 ground control points, which no affine follows (up to 1.6" in scene.provenance["georeference"]
 
+    @pytest.mark.parametrize("turn", [0, -31, 140])
+    @pytest.mark.parametrize("tie", [(1.0, 1.0), (3.5, 2.0), (-99.0, -49.0)])
+    def test_envi_lies_about_its_tie_point(self, tmp_path, tie, turn):
+        """The tie point may be any pixel, also of a larger image; GDAL turns the grid about another point."""
+        info = f"map info = {{UTM, {tie[0]}, {tie[1]}, 500000, 5800000, 5, 5, 11, North, WGS-84, rotation={turn}}}"
+        scene = read_scene(write_envi(tmp_path / "a.hdr", lines=[info]))
+        place = rasterio.Affine(*scene.transform)
+        np.testing.assert_allclose(place @ (tie[0] - 1, tie[1] - 1), (500_000, 5_800_000), rtol=1e-12)
+        linear = rasterio.Affine.rotation(turn) @ rasterio.Affine.scale(5, -5)
+        np.testing.assert_allclose((place.a, place.b, place.d, place.e), (linear.a, linear.b, linear.d, linear.e))
+
     def test_bands_in_a_file_each_keep_their_place(self, tmp_path):
         folder = tmp_path / "bands"
         folder.mkdir()
