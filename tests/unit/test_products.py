@@ -5,6 +5,7 @@ import re
 import shutil
 import tarfile
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -615,6 +616,18 @@ class TestVrt:
         made.tiff(tmp_path / "below" / "a.tif", stored)
         source = f"<SimpleSource>{self.SOURCE.format(1, 'below/a.tif')}</SimpleSource>"
         assert np.array_equal(read_scene(self.vrt(tmp_path, source)).stored, stored)
+
+    @pytest.mark.parametrize("declaration", ["<?xml version='1.0' encoding='utf-8'?>\n", '<?xml version="1.0"?>'])
+    def test_one_with_a_declaration_is_read_and_checked(self, tmp_path, declaration):
+        made.tiff(tmp_path / "a.tif", made.cube(1).astype(np.uint16))
+        path = Path(self.vrt(tmp_path, f"<SimpleSource>{self.SOURCE.format(1, 'a.tif')}</SimpleSource>"))
+        path.write_text(declaration + path.read_text())
+        assert np.array_equal(read_scene(path).stored, made.cube(1))
+        (tmp_path / "below").mkdir()
+        path.write_text(path.read_text().replace("a.tif", "../a.tif"))
+        path.rename(tmp_path / "below" / "inner.vrt")
+        source = f"<SimpleSource>{self.SOURCE.format(1, 'inner.vrt')}</SimpleSource>"
+        refused(self.vrt(tmp_path / "below", source), "does not lie beside it")
 
     def test_files_elsewhere_are_read_when_asked_for(self, tmp_path):
         made.tiff(tmp_path / "a.tif", made.cube(1).astype(np.uint16))

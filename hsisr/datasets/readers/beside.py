@@ -75,7 +75,7 @@ def _check_vrt(path: Path, anywhere: bool, checked: set[Path], depth: int = 1) -
 def _check_source(vrt: Path, file: Path, anywhere: bool, checked: set[Path], depth: int) -> None:
     if not file.is_file():
         raise HsisrError(f"{vrt}: names {file} as its source, and there is no such file")
-    head = first_bytes(file, 64)
+    head = first_bytes(file, 1024)
     if raster_driver_of(head) == "VRT":
         _check_vrt(file, anywhere, checked, depth + 1)
     elif raster_driver_of(head) is None and driver_of(head) is None:
