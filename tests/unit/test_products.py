@@ -766,6 +766,14 @@ def test_a_product_in_folders_of_an_archive(tmp_path, maker):
     assert invalid(scene) == invalid(expected)
 
 
+@pytest.mark.parametrize("maker", [made.enmap, made.sentinel2, made.landsat])
+def test_a_folder_around_a_product_says_which_folder_to_name(tmp_path, maker):
+    folder, _ = maker(tmp_path / "order" / "LEVEL.2A")
+    (tmp_path / "order" / "readme.html").write_text("<html>")
+    refused(tmp_path / "order", "it holds the product LEVEL.2A, name that")
+    assert is_product(tmp_path / "order" / "LEVEL.2A") and folder.parent.name == "LEVEL.2A"
+
+
 def test_two_scenes_of_hyperion_in_a_folder_are_none(tmp_path):
     folder, _ = made.hyperion(tmp_path)
     for file in sorted(folder.glob("*_B*.TIF"))[:2]:
