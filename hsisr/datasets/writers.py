@@ -19,7 +19,7 @@ from hsisr import hdf5, temporary
 from hsisr.datasets import netcdf
 from hsisr.datasets.quicklook import default_bands
 from hsisr.datasets.readers.images import quiet_gdal
-from hsisr.errors import HsisrError, did_you_mean
+from hsisr.errors import HsisrError, did_you_mean, notice
 from hsisr.files import atomic_path, cannot_write, check_space
 from hsisr.lazy_array import LazyArray
 from hsisr.missing import missing_pixels
@@ -181,7 +181,7 @@ def _write_envi(scene: Scene, out: Path) -> Path:
         atomic_path(header) as header_file,
         _quiet(out),
     ):
-        _write_raster(_as_envi_holds(scene), folder / "cube.img", driver="ENVI", interleave="bsq")
+        _write_raster(_as_envi_holds(scene, out), folder / "cube.img", driver="ENVI", interleave="bsq")
         os.replace(folder / "cube.img", data_file)
         text = (folder / "cube.hdr").read_text(encoding="utf-8")
         header_file.write_text(text.replace(str(folder / "cube.img"), scene.name), encoding="utf-8")
@@ -195,9 +195,32 @@ def _envi_pair(out: Path) -> tuple[Path, Path]:
     return data, stem.with_name(stem.name + ".hdr")
 
 
-def _as_envi_holds(scene: Scene) -> Scene:
-    """The scene with signed 8-bit integers as 16-bit ones. ENVI lacks this type, and GDAL would write unsigned ones."""
-    return replace(scene, stored=_Widened(scene.stored)) if np.dtype(scene.stored.dtype) == np.int8 else scene
+def _as_envi_holds(scene: Scene, out: Path) -> Scene:
+    """The scene in a form that ENVI has. out: for messages.
+
+    Signed 8-bit integers become 16-bit ones: ENVI lacks this type, and GDAL would write unsigned ones. ENVI has no
+    masks: a masked scene without a nodata value gets one that no sample has, or else a line says that the mask is lost.
+    """
+    if np.dtype(scene.stored.dtype) == np.int8:
+        scene = replace(scene, stored=_Widened(scene.stored))
+    if scene.mask is None or scene.nodata is not None or np.all(scene.mask):
+        return scene
+    free = _free_number(scene)
+    if free is None:
+        count = int((~np.asarray(scene.mask, bool)).sum())
+        notice(f"{out}: ENVI has no masks, so its {count} masked pixels look like the others; a GeoTIFF keeps the mask")
+    return replace(scene, nodata=free)
+
+
+def _free_number(scene: Scene) -> float | None:
+    """NaN for floats; for integers, the end of the type's range that no sample has; None if samples have both."""
+    dtype = np.dtype(scene.stored.dtype)
+    if dtype.kind == "f":
+        return float("nan")
+    free = [np.iinfo(dtype).min, np.iinfo(dtype).max]
+    for _, block in scene.strips():
+        free = [number for number in free if not (block == number).any()]
+    return float(free[0]) if free else None
 
 
 class _Widened(LazyArray):
@@ -379,6 +402,8 @@ def _write_npy(scene: Scene, out: Path) -> None:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": scene.shape})
         start = file.tell()
         for rows, values in _value_strips(scene, np.nan):
+            if scene.mask is not None:
+                values = np.where(np.asarray(scene.mask[rows], bool), values, np.float32(np.nan))
             for band, plane in enumerate(values):
                 file.seek(start + 4 * width * (band * height + rows.start))
                 file.write(np.ascontiguousarray(plane, "<f4").data)
