@@ -526,6 +526,39 @@ def test_planet(tmp_path):
     assert scene.provenance["acquired"] == "2023-08-01T10:15:30Z"
 
 
+@pytest.mark.parametrize(
+    ("start", "instrument", "written", "nir", "line"),
+    [
+        ("20230801", None, "xml", 865, False),
+        ("20200801", None, "xml", 865, True),
+        ("20200801", "PSB.SD", "xml", 865, False),
+        ("20200801", "PS2", "xml", 820, False),
+        ("20200801", "PS2", "json", 820, False),
+        ("20200801", "PS2.SD", "json", 867, False),
+    ],
+)
+def test_planet_of_four_bands_has_those_of_its_instrument(tmp_path, capsys, start, instrument, written, nir, line):
+    name = f"{start}_101530_0f42"
+    made.tiff(tmp_path / f"{name}_3B_AnalyticMS_SR.tif", made.cube(4).astype(np.uint16), 3.0, nodata=0)
+    if written == "json":
+        description = {"id": name, "properties": {"instrument": instrument}}
+        (tmp_path / f"{name}_metadata.json").write_text(json.dumps(description))
+    elif instrument is not None:
+        (tmp_path / f"{name}_3B_AnalyticMS_metadata.xml").write_text(
+            "<ps:EO xmlns:ps='urn:a' xmlns:eop='urn:b'><eop:Platform><eop:shortName>PlanetScope</eop:shortName>"
+            f"</eop:Platform><eop:Instrument><eop:shortName>{instrument}</eop:shortName></eop:Instrument></ps:EO>"
+        )
+    scene = read_scene(tmp_path / f"{name}_3B_AnalyticMS_SR.tif")
+    assert scene.wavelengths_nm[3] == nir
+    assert ("names its instrument" in capsys.readouterr().err) == line
+
+
+def test_skysat_has_bands_of_its_own(tmp_path):
+    path = made.tiff(tmp_path / "20230801_101530_ssc4_u0001_analytic_SR_clip.tif", made.cube(4).astype(np.uint16), 0.5)
+    assert read_scene(path).wavelengths_nm.tolist() == [482.5, 555, 650, 820]
+    refused(made.tiff(path, made.cube(3).astype(np.uint16)), "3 bands; expected 4 or 8")
+
+
 class TestStac:
     def test_an_item_names_image_and_guide(self, tmp_path):
         scene = read_scene(made.stac(tmp_path))
