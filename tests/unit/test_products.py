@@ -535,6 +535,7 @@ def test_planet(tmp_path):
         ("20200801", "PS2", "xml", 820, False),
         ("20200801", "PS2", "json", 820, False),
         ("20200801", "PS2.SD", "json", 867, False),
+        ("20200801", ["PS2"], "json", 865, True),
     ],
 )
 def test_planet_of_four_bands_has_those_of_its_instrument(tmp_path, capsys, start, instrument, written, nir, line):

@@ -87,8 +87,8 @@ def _instrument(path: Path, package: Package) -> str:
     if found is None and properties is not None:
         with damage(package.place(properties), "description"):
             found = json.loads(package.text(properties))["properties"].get("instrument")
-    if found in _FOUR:
-        return str(found)
+    if isinstance(found, str) and found in _FOUR:
+        return found
     if path.name < _ONLY_SUPERDOVE:
         notice(
             f"{path}: no description beside it names its instrument; the wavelengths are those of SuperDove (PSB.SD)"
