@@ -462,6 +462,29 @@ def test_coordinates_of_edges_or_middles(tmp_path, part, cut):
     assert read_scene(tmp_path / "a.nc").transform == (3.0, 0.0, LEFT + 3 * cut, 0.0, -3.0, TOP - 3 * cut)
 
 
+@pytest.mark.parametrize(
+    ("maker", "widths"),
+    [
+        (made.prisma, "List_Fwhm_Vnir"),
+        (lambda path: shutil.move(made.emit(path.parent)[0], path), "sensor_band_parameters/fwhm"),
+        (made.aviris, "reflectance/fwhm"),
+        (made.neon, "ABBY/Reflectance/Metadata/Spectral_Data/FWHM"),
+        (made.tanager, "HDFEOS/GRIDS/HYP/Data Fields/surface_reflectance/fwhm"),
+    ],
+)
+def test_a_product_without_widths_has_none(tmp_path, maker, widths):
+    maker(tmp_path / "a.h5")
+    whole = read_scene(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        owner, _, name = widths.rpartition("/")
+        group = file[owner] if owner else file
+        del (group.attrs if name in group.attrs else group)[name]
+    scene = read_scene(tmp_path / "a.h5")
+    assert whole.fwhm_nm is not None and scene.fwhm_nm is None
+    assert np.array_equal(scene.wavelengths_nm, whole.wavelengths_nm) and np.array_equal(scene.stored, whole.stored)
+    assert "fwhm" not in describe(tmp_path / "a.h5")
+
+
 def test_wavelengths_in_micrometres(tmp_path):
     made.aviris(tmp_path / "a.nc")
     with h5py.File(tmp_path / "a.nc", "a") as file:

@@ -39,9 +39,8 @@ def read(path: Path) -> Scene:
         stored = hdf5.dataset(site, _CUBE, "iuf", 3)
         spectral = hdf5.group(site, f"{_METADATA}/Spectral_Data")
         count = stored.shape[2]
-        centres, widths = (
-            products.vector_of(path, "Reflectance_Data", spectral, name, count) for name in ("Wavelength", "FWHM")
-        )
+        centres = products.vector_of(path, "Reflectance_Data", spectral, "Wavelength", count)
+        widths = products.widths_of(path, "Reflectance_Data", spectral, "FWHM", count)
         factor, nodata = (products.number_of(stored, name) for name in ("Scale_Factor", "Data_Ignore_Value"))
         good = np.ones(count, bool)
         for owner in (hdf5.group(site, "Reflectance"), stored):

@@ -98,9 +98,8 @@ def _detector(path: Path, file: Any, level: str, name: str, screen: bool) -> Sce
     fields, key = _fields(level, "HCO"), name.capitalize()
     stored = hdf5.dataset(file, f"{fields}/{name}_Cube", "u", 3)
     count = stored.shape[1]
-    centres, widths = (
-        products.vector_of(path, f"{name}_Cube", file, f"List_{what}_{key}", count) for what in ("Cw", "Fwhm")
-    )
+    centres = products.vector_of(path, f"{name}_Cube", file, f"List_Cw_{key}", count)
+    widths = products.widths_of(path, f"{name}_Cube", file, f"List_Fwhm_{key}", count)
     used = centres > 0
     if f"List_Cw_{key}_Flags" in file.attrs:
         used &= products.vector_of(path, f"{name}_Cube", file, f"List_Cw_{key}_Flags", count) > 0

@@ -239,6 +239,11 @@ def vector_of(path: Path, what: str, owner: Any, name: str, count: int) -> np.nd
         return np.asarray(held if stored is None else np.ravel(stored[...]), float)
 
 
+def widths_of(path: Path, what: str, owner: Any, name: str, count: int) -> np.ndarray | None:
+    """As `vector_of`, but None if the file states no widths of bands."""
+    return vector_of(path, what, owner, name, count) if name in owner.attrs or name in list(owner) else None
+
+
 def text_attribute(owner: Any, *names: str) -> str | None:
     """The first of these attributes that is a text, or a list that begins with a text; else None."""
     for name in names:
@@ -306,12 +311,13 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
 def spectral(wavelengths: Any, widths: Any, good: np.ndarray | None = None) -> dict[str, Any]:
     """Wavelengths, widths and bad bands of a Scene, from numbers in nanometres, or all of them in micrometres.
 
-    good: True where a band is used.
+    widths: None if unknown. good: True where a band is used.
     """
     bad = None if good is None or np.all(good) else ~np.asarray(good, bool)
-    centres, widths = np.asarray(wavelengths, float), np.asarray(widths, float)
+    centres = np.asarray(wavelengths, float)
     unit = _NM_PER_UM if 0 < centres.max(initial=0) < _LEAST_NM else 1.0
-    return {"wavelengths_nm": unit * centres, "fwhm_nm": unit * widths, "bad_bands": bad}
+    fwhm = None if widths is None else unit * np.asarray(widths, float)
+    return {"wavelengths_nm": unit * centres, "fwhm_nm": fwhm, "bad_bands": bad}
 
 
 def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) -> Package | None:
