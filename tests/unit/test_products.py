@@ -84,6 +84,15 @@ class TestPrisma:
         assert scene.transform == pytest.approx(GRID)
         assert scene.guide.transform == pytest.approx((5, 0, LEFT, 0, -5, TOP))
 
+    @pytest.mark.parametrize("name", ["Epsg_Code", "Product_ULcorner_easting", "Product_LRcorner_northing"])
+    def test_a_grid_that_lacks_a_part_is_left_out(self, tmp_path, name):
+        stored = made.prisma(tmp_path / self.FILE)
+        with h5py.File(tmp_path / self.FILE, "a") as file:
+            del file.attrs[name]
+        scene = read_scene(tmp_path / self.FILE)
+        assert scene.transform is None and scene.provenance["georeference"] == f"a grid, but without {name}"
+        assert np.array_equal(scene.guide.stored[0], stored["PAN"]) and scene.guide.transform is None
+
     def test_flagged_samples_hold_no_data(self, tmp_path):
         pixel = [("VNIR", 1, band, 2, 3) for band in range(5)] + [("SWIR", 4, band, 2, 3) for band in range(5)]
         made.prisma(tmp_path / self.FILE, errors=(*pixel, ("SWIR", 2, 0, 4, 5)))

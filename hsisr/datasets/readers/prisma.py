@@ -26,6 +26,9 @@ _SWATHS, _ERRORS = "HDFEOS/SWATHS", "PIXEL_L2_ERR_MATRIX"
 _MOST = 65535
 #: Metres per pixel of the cubes.
 _PIXEL_M = 30.0
+#: Attributes that state the grid of level 2D.
+_CORNERS = tuple(f"Product_{corner}corner_{axis}" for corner in ("UL", "LR") for axis in ("easting", "northing"))
+_EPSG = "Epsg_Code"
 #: Centre and width of the panchromatic image in nm.
 _PAN_NM, _PAN_WIDTH_NM = 550.0, 300.0
 
@@ -167,11 +170,11 @@ def _grid(path: Path, file: Any, size: tuple[int, ...]) -> ground.Georeference:
     Public readers take them as the centres of the cube's corner pixels. If they lie a whole pixel further apart, they
     are outer corners. The panchromatic image has six times as many pixels and covers the same ground.
     """
-    left, top, right, bottom = (
-        products.number_of(file, f"Product_{corner}corner_{axis}")
-        for corner, axis in (("UL", "easting"), ("UL", "northing"), ("LR", "easting"), ("LR", "northing"))
-    )
-    epsg = int(products.number_of(file, "Epsg_Code"))
+    missing = [name for name in (*_CORNERS, _EPSG) if name not in file.attrs]
+    if missing:
+        return ground.Georeference(unused=f"a grid, but without {', '.join(missing)}")
+    left, top, right, bottom = (products.number_of(file, name) for name in _CORNERS)
+    epsg = int(products.number_of(file, _EPSG))
     cube = hdf5.dataset(file, f"{_fields('L2D', 'HCO')}/VNIR_Cube", "u", 3).shape
     rows, columns = cube[0], cube[2]
     finer = (size[0] / rows, size[1] / columns)
