@@ -333,6 +333,13 @@ class TestSentinel2:
         assert scene.scale == 1e-4 and scene.offset == 0 and np.array_equal(scene.stored[0], stored["B02"])
         assert "of processing baseline 04.00, but its description states no BOA_ADD_OFFSET" in capsys.readouterr().err
 
+    def test_offsets_of_some_bands_are_not_those_of_all(self, tmp_path):
+        path, _ = made.sentinel2(tmp_path)
+        text = (path / "MTD_MSIL2A.xml").read_text()
+        (path / "MTD_MSIL2A.xml").write_text(re.sub('<BOA_ADD_OFFSET band_id="7">[^/]*/BOA_ADD_OFFSET>', "", text))
+        refused(path, "states no BOA_ADD_OFFSET of B08; get it again")
+        assert read_scene(path, bands="B02,B04").shape[0] == 2
+
     def test_images_may_be_geotiffs(self, tmp_path):
         safe, stored = made.sentinel2(tmp_path)
         for file in safe.rglob("*.jp2"):
