@@ -119,6 +119,14 @@ class TestPrisma:
         app(words, standalone_mode=False)
         assert read_scene("out.tif").shape == (7, 6 * ROWS, 6 * COLUMNS)
 
+    def test_level_2c_without_places_of_its_panchromatic_image(self, tmp_path):
+        stored = made.prisma(tmp_path / self.FILE, "L2C")
+        with h5py.File(tmp_path / self.FILE, "a") as file:
+            del file["HDFEOS/SWATHS/PRS_L2C_PCO/Geolocation Fields"]
+        scene = read_scene(tmp_path / self.FILE)
+        assert np.array_equal(scene.guide.stored[0], stored["PAN"]) and scene.guide.transform is None
+        assert "which no affine follows" in scene.provenance["georeference"]
+
     def test_its_folder_says_which_file_to_name(self, tmp_path):
         made.prisma(tmp_path / self.FILE)
         refused(tmp_path, f"it holds {self.FILE}, name the file that is meant")

@@ -152,12 +152,14 @@ def _scale(file: Any, key: str) -> dict[str, Any]:
 def _place(
     path: Path, file: Any, level: str, cube: str, size: tuple[int, ...], georeference: str | None
 ) -> ground.Georeference:
-    """Place of a cube: on a grid (2D), or by the latitude and longitude of each pixel (2C)."""
+    """Place of a cube: on a grid (2D), or by the latitude and longitude of each pixel (2C), if the file has them."""
+    swath = hdf5.group(file, f"{_SWATHS}/PRS_{level}_{cube}")
     if level == "L2D":
         found = _grid(path, file, size)
+    elif "Geolocation Fields" not in list(swath):
+        found = ground.Georeference()
     else:
-        fields = f"{_SWATHS}/PRS_{level}_{cube}/Geolocation Fields"
-        places = [hdf5.dataset(file, f"{fields}/{name}", "f", 2) for name in ("Latitude", "Longitude")]
+        places = [hdf5.dataset(swath, f"Geolocation Fields/{name}", "f", 2) for name in ("Latitude", "Longitude")]
         found = products.from_places(*places) if places[0].shape == places[1].shape == size else ground.Georeference(
             unused="latitudes and longitudes of another size"
         )  # fmt: skip
