@@ -529,6 +529,18 @@ def test_neon(tmp_path):
     assert scene.provenance["acquired"] == "2019-08-25T14:51:10"
 
 
+@pytest.mark.parametrize("write", [np.bytes_, lambda text: [np.bytes_(text)], lambda text: int(text[-5:])])
+def test_other_ways_in_which_neon_writes_its_place(tmp_path, write):
+    path = tmp_path / "NEON_D16_ABBY_DP3_500000_5799000_reflectance.h5"
+    made.neon(path)
+    with h5py.File(path, "a") as file:
+        system = file["ABBY/Reflectance/Metadata/Coordinate_System"]
+        del system["EPSG Code"]
+        system["EPSG Code"] = write("32633")
+    scene = read_scene(path)
+    assert scene.transform == (1.0, 0.0, LEFT, 0.0, -1.0, TOP) and "UTM zone 33N" in scene.crs
+
+
 class TestTanager:
     def test_on_its_grid(self, tmp_path):
         path = tmp_path / "20250601_120000_00_4001_ortho_sr_hdf5.h5"
