@@ -84,6 +84,15 @@ class TestPrisma:
         assert scene.transform == pytest.approx(GRID)
         assert scene.guide.transform == pytest.approx((5, 0, LEFT, 0, -5, TOP))
 
+    @pytest.mark.parametrize("write", [str, lambda n: np.bytes_(str(n)), lambda n: np.array([n], np.float32)])
+    def test_numbers_may_be_texts_or_lists(self, tmp_path, write):
+        made.prisma(tmp_path / self.FILE)
+        with h5py.File(tmp_path / self.FILE, "a") as file:
+            for name in ("Epsg_Code", "Product_ULcorner_easting", "L2ScaleVnirMax"):
+                file.attrs[name] = write(file.attrs[name])
+        scene = read_scene(tmp_path / self.FILE)
+        assert scene.transform == pytest.approx(GRID) and "zone 33N" in scene.crs and scene.scale == 1 / 65535
+
     @pytest.mark.parametrize("name", ["Epsg_Code", "Product_ULcorner_easting", "Product_LRcorner_northing"])
     def test_a_grid_that_lacks_a_part_is_left_out(self, tmp_path, name):
         stored = made.prisma(tmp_path / self.FILE)

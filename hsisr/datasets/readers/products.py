@@ -384,11 +384,13 @@ def parameters(text: str, group: str | None = None) -> dict[str, str]:
 
 
 def number_of(owner: Any, name: str, default: float | None = None) -> float:
-    """The number in an attribute, also if it stands in a list; the default if the attribute is absent.
+    """The number in an attribute, also if it stands in a list or a text; the default if the attribute is absent.
 
     Raises KeyError if it is absent without a default, ValueError if it is not a number.
     """
     value = hdf5.attribute(owner, name, list, None if default is None else [default])
-    if len(value) != 1 or isinstance(value[0], str):
-        raise ValueError(f"the attribute {name} is no number")
-    return float(value[0])
+    try:
+        (number,) = value
+        return float(number)
+    except ValueError:
+        raise ValueError(f"the attribute {name} is no number") from None
