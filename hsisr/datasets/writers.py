@@ -19,7 +19,7 @@ from hsisr import hdf5, temporary
 from hsisr.datasets import netcdf
 from hsisr.datasets.quicklook import default_bands
 from hsisr.datasets.readers.images import quiet_gdal
-from hsisr.errors import HsisrError, did_you_mean
+from hsisr.errors import HsisrError, did_you_mean, notice
 from hsisr.files import atomic_path, cannot_write, check_space
 from hsisr.lazy_array import LazyArray
 from hsisr.missing import missing_pixels
@@ -40,6 +40,8 @@ _LEVEL = 1
 #: A GeoTIFF gets overviews if a side is longer than the first, in pixels; the smallest has no side above the second.
 _LARGE_PX, _OVERVIEW_PX = 2048, 512
 _MATLAB5_MOST_BYTES = 2**31 - 1
+#: Two sides of a pixel are equal if they differ by less than this part.
+_SAME_PIXEL = 1e-6
 
 
 def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> Path:
@@ -72,7 +74,7 @@ def written_files(out: str | os.PathLike, format: str | None = None) -> list[Pat
 
 
 def check_writable(scene: Scene, out: str | os.PathLike, format: str | None = None) -> None:
-    """Raise HsisrError if the scene's type, nodata value, CRS or size does not fit into the format.
+    """Raise HsisrError if the scene's type, nodata value, CRS, grid or size does not fit into the format.
 
     This also works for a lazy scene, before its pixels are computed.
     """
@@ -80,6 +82,8 @@ def check_writable(scene: Scene, out: str | os.PathLike, format: str | None = No
     dtype = np.dtype(scene.stored.dtype)
     if chosen in ("geotiff", "cog", "envi", "netcdf"):
         _check_raster(scene, Path(out), dtype)
+    if chosen == "envi":
+        _check_envi_grid(scene, Path(out))
     if chosen == "matlab5" and int(np.prod(scene.shape, dtype=object)) * 4 > _MATLAB5_MOST_BYTES:
         raise HsisrError(f"{out}: version 5 of .mat holds at most 2 GB a variable; export as matlab7.3")
 
@@ -113,6 +117,23 @@ def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:
             CRS.from_user_input(scene.crs)
     except (CRSError, ValueError) as error:
         raise HsisrError(f"{out}: cannot be written ({' '.join(str(error).split())})") from error
+
+
+def _check_envi_grid(scene: Scene, out: Path) -> None:
+    """Refuse a grid that map info cannot express. GDAL would write another one.
+
+    Map info holds two sizes of a pixel and an angle. What they mean together is clear for square pixels only.
+    """
+    if scene.transform is None:
+        return
+    a, b, _, d, e, _ = scene.transform
+    upright = b == d == 0 and a > 0
+    turned = bool(b or d) and np.allclose((a, b), (-e, d), rtol=0, atol=_SAME_PIXEL * np.hypot(a, d))
+    if not (upright or turned):
+        raise HsisrError(
+            f"{out}: cannot be written (ENVI's map info expresses no grid that is sheared or mirrored, or turned with "
+            "pixels that are not square); write a GeoTIFF or netCDF"
+        )
 
 
 def _write_geotiff(scene: Scene, out: Path) -> None:
@@ -160,7 +181,7 @@ def _write_envi(scene: Scene, out: Path) -> Path:
         atomic_path(header) as header_file,
         _quiet(out),
     ):
-        _write_raster(_as_envi_holds(scene), folder / "cube.img", driver="ENVI", interleave="bsq")
+        _write_raster(_as_envi_holds(scene, out), folder / "cube.img", driver="ENVI", interleave="bsq")
         os.replace(folder / "cube.img", data_file)
         text = (folder / "cube.hdr").read_text(encoding="utf-8")
         header_file.write_text(text.replace(str(folder / "cube.img"), scene.name), encoding="utf-8")
@@ -174,9 +195,32 @@ def _envi_pair(out: Path) -> tuple[Path, Path]:
     return data, stem.with_name(stem.name + ".hdr")
 
 
-def _as_envi_holds(scene: Scene) -> Scene:
-    """The scene with signed 8-bit integers as 16-bit ones. ENVI lacks this type, and GDAL would write unsigned ones."""
-    return replace(scene, stored=_Widened(scene.stored)) if np.dtype(scene.stored.dtype) == np.int8 else scene
+def _as_envi_holds(scene: Scene, out: Path) -> Scene:
+    """The scene in a form that ENVI has. out: for messages.
+
+    Signed 8-bit integers become 16-bit ones: ENVI lacks this type, and GDAL would write unsigned ones. ENVI has no
+    masks: a masked scene without a nodata value gets one that no sample has, or else a line says that the mask is lost.
+    """
+    if np.dtype(scene.stored.dtype) == np.int8:
+        scene = replace(scene, stored=_Widened(scene.stored))
+    if scene.mask is None or scene.nodata is not None or np.all(scene.mask):
+        return scene
+    free = _free_number(scene)
+    if free is None:
+        count = int((~np.asarray(scene.mask, bool)).sum())
+        notice(f"{out}: ENVI has no masks, so its {count} masked pixels look like the others; a GeoTIFF keeps the mask")
+    return replace(scene, nodata=free)
+
+
+def _free_number(scene: Scene) -> float | None:
+    """NaN for floats; for integers, the end of the type's range that no sample has; None if samples have both."""
+    dtype = np.dtype(scene.stored.dtype)
+    if dtype.kind == "f":
+        return float("nan")
+    free = [np.iinfo(dtype).min, np.iinfo(dtype).max]
+    for _, block in scene.strips():
+        free = [number for number in free if not (block == number).any()]
+    return float(free[0]) if free else None
 
 
 class _Widened(LazyArray):
@@ -358,6 +402,8 @@ def _write_npy(scene: Scene, out: Path) -> None:
         np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": scene.shape})
         start = file.tell()
         for rows, values in _value_strips(scene, np.nan):
+            if scene.mask is not None:
+                values = np.where(np.asarray(scene.mask[rows], bool), values, np.float32(np.nan))
             for band, plane in enumerate(values):
                 file.seek(start + 4 * width * (band * height + rows.start))
                 file.write(np.ascontiguousarray(plane, "<f4").data)

@@ -146,7 +146,9 @@ def fit_response(bands: np.ndarray, guide: np.ndarray) -> tuple[np.ndarray, np.n
     evidence, and `hybrid` fits to HR images of many scenes.
     This is ridge regression. The ridge has the least generalised cross-validation error (Golub, Heath, Wahba,
     Technometrics 1979). If the spectra do not span all bands, several responses fit; the result is the shortest one.
+    It is computed in float64: in float32, the small eigenvalues of smooth spectra would be rounding.
     """
+    bands, guide = bands.astype(np.float64), guide.astype(np.float64)
     n = bands.shape[1]
     mean, target_mean = bands.mean(axis=1), guide.mean(axis=1)
     centred, targets = bands - mean[:, None], guide - target_mean[:, None]

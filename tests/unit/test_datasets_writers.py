@@ -90,6 +90,30 @@ def test_mask_without_nodata_becomes_the_files_mask(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
 
 
+@pytest.mark.parametrize(("dtype", "free"), [("float32", np.nan), ("uint8", 0), ("int16", -32768)])
+def test_mask_without_nodata_becomes_a_number_that_envi_can_name(tmp_path, monkeypatch, capsys, dtype, free):
+    monkeypatch.setattr(scenes, "STRIP_BYTES", 1)
+    mask = RNG.random((150, 140)) > 0.1
+    original = scene(dtype, nodata=None, mask=mask)
+    original.stored[3] = 7
+    found = read_scene(export(original, tmp_path / "a.img"))
+    assert np.array_equal(found.mask, mask) and np.array_equal(found.nodata, free, equal_nan=True)
+    assert np.array_equal(found.stored[:, mask], original.stored[:, mask])
+    if dtype == "uint8":
+        original.stored[0, 0, :2] = 0, 255
+        assert read_scene(export(original, tmp_path / "a.img")).mask is None
+        assert f"its {(~mask).sum()} masked pixels look like the others" in capsys.readouterr().err
+
+
+def test_mask_becomes_nan_in_npy(tmp_path, monkeypatch):
+    monkeypatch.setattr(scenes, "STRIP_BYTES", 1)
+    mask = RNG.random((150, 140)) > 0.1
+    for nodata in (None, 0.0):
+        original = scene(nodata=nodata, mask=mask)
+        stored = np.load(export(original, tmp_path / "a.npy"))
+        assert np.isnan(stored[:, ~mask]).all() and np.array_equal(stored[0][mask], original.cube[0][mask])
+
+
 def test_matlab_5_as_scipy_reads_it(tmp_path):
     original = scene(mask=RNG.random((150, 140)) > 0.1)
     export(original, tmp_path / "a.mat")

@@ -133,6 +133,17 @@ def test_response_is_found_where_spectra_span_all_bands():
     np.testing.assert_allclose(found_offset, offset, atol=1e-6)
 
 
+def test_response_of_smooth_spectra_in_single_precision():
+    """Their small eigenvalues are far below the rounding of float32, which `validate` gives."""
+    rng = np.random.default_rng(0)
+    shapes = np.exp(-(((np.linspace(0, 1, 20)[:, None] - [0.2, 0.4, 0.6, 0.8]) / 0.3) ** 2))
+    bands = (np.rint(1e4 * shapes @ rng.random((4, 144))) / 1e4).astype(np.float32)
+    wanted = 5000 * rng.random((2, 20)).astype(np.float32) @ bands
+    response, offset = fit_response(bands, wanted)
+    left = response @ bands + offset[:, None] - wanted
+    assert np.sqrt((left**2).mean()) < 1e-3 * wanted.std(axis=1).min()
+
+
 def test_positive_response_is_found_and_never_negative():
     rng = np.random.default_rng(0)
     bands, response = rng.random((6, 400)), np.array([[0.5, 0.5, 0, 0, 0, 0], [0, 0, 0.2, 0.3, 0.5, 0]])

@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import tarfile
 import zipfile
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -16,6 +18,7 @@ from hsisr.datasets.readers import READERS, describe, is_product, packages
 from hsisr.datasets.readers.packages import parse_xml
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
+from hsisr.evaluation.quality import spectrum
 from hsisr.inference.align import resample
 from hsisr.inference.images import Source, open_lazily
 
@@ -70,6 +73,7 @@ class TestPrisma:
         scene, pan = read_scene(tmp_path / self.FILE), read_scene(tmp_path / self.FILE, cube="pan")
         assert np.array_equal(scene.guide.stored[0], stored["PAN"]) and np.array_equal(pan.stored, scene.guide.stored)
         assert pan.transform == pytest.approx((5, 0, LEFT, 0, -5, TOP))  # the same ground
+        assert spectrum.reach_nm(Source(scene.guide, "pan")) == (400, 700)  # beyond, detail is a claim of the model
         made.prisma(tmp_path / "no_pan.he5", pan=False)
         assert read_scene(tmp_path / "no_pan.he5").guide is None
         refused(tmp_path / "no_pan.he5", "holds no panchromatic image", cube="pan")
@@ -79,6 +83,24 @@ class TestPrisma:
         scene = read_scene(tmp_path / self.FILE)
         assert scene.transform == pytest.approx(GRID)
         assert scene.guide.transform == pytest.approx((5, 0, LEFT, 0, -5, TOP))
+
+    @pytest.mark.parametrize("write", [str, lambda n: np.bytes_(str(n)), lambda n: np.array([n], np.float32)])
+    def test_numbers_may_be_texts_or_lists(self, tmp_path, write):
+        made.prisma(tmp_path / self.FILE)
+        with h5py.File(tmp_path / self.FILE, "a") as file:
+            for name in ("Epsg_Code", "Product_ULcorner_easting", "L2ScaleVnirMax"):
+                file.attrs[name] = write(file.attrs[name])
+        scene = read_scene(tmp_path / self.FILE)
+        assert scene.transform == pytest.approx(GRID) and "zone 33N" in scene.crs and scene.scale == 1 / 65535
+
+    @pytest.mark.parametrize("name", ["Epsg_Code", "Product_ULcorner_easting", "Product_LRcorner_northing"])
+    def test_a_grid_that_lacks_a_part_is_left_out(self, tmp_path, name):
+        stored = made.prisma(tmp_path / self.FILE)
+        with h5py.File(tmp_path / self.FILE, "a") as file:
+            del file.attrs[name]
+        scene = read_scene(tmp_path / self.FILE)
+        assert scene.transform is None and scene.provenance["georeference"] == f"a grid, but without {name}"
+        assert np.array_equal(scene.guide.stored[0], stored["PAN"]) and scene.guide.transform is None
 
     def test_flagged_samples_hold_no_data(self, tmp_path):
         pixel = [("VNIR", 1, band, 2, 3) for band in range(5)] + [("SWIR", 4, band, 2, 3) for band in range(5)]
@@ -105,6 +127,14 @@ class TestPrisma:
         words = ["predict", "PRS_L2C.he5", "--model", "gsa", "-o", "out.tif", "--read", "georeference=none"]
         app(words, standalone_mode=False)
         assert read_scene("out.tif").shape == (7, 6 * ROWS, 6 * COLUMNS)
+
+    def test_level_2c_without_places_of_its_panchromatic_image(self, tmp_path):
+        stored = made.prisma(tmp_path / self.FILE, "L2C")
+        with h5py.File(tmp_path / self.FILE, "a") as file:
+            del file["HDFEOS/SWATHS/PRS_L2C_PCO/Geolocation Fields"]
+        scene = read_scene(tmp_path / self.FILE)
+        assert np.array_equal(scene.guide.stored[0], stored["PAN"]) and scene.guide.transform is None
+        assert "which no affine follows" in scene.provenance["georeference"]
 
     def test_its_folder_says_which_file_to_name(self, tmp_path):
         made.prisma(tmp_path / self.FILE)
@@ -320,6 +350,13 @@ class TestSentinel2:
         assert scene.scale == 1e-4 and scene.offset == 0 and np.array_equal(scene.stored[0], stored["B02"])
         assert "of processing baseline 04.00, but its description states no BOA_ADD_OFFSET" in capsys.readouterr().err
 
+    def test_offsets_of_some_bands_are_not_those_of_all(self, tmp_path):
+        path, _ = made.sentinel2(tmp_path)
+        text = (path / "MTD_MSIL2A.xml").read_text()
+        (path / "MTD_MSIL2A.xml").write_text(re.sub('<BOA_ADD_OFFSET band_id="7">[^/]*/BOA_ADD_OFFSET>', "", text))
+        refused(path, "states no BOA_ADD_OFFSET of B08; get it again")
+        assert read_scene(path, bands="B02,B04").shape[0] == 2
+
     def test_images_may_be_geotiffs(self, tmp_path):
         safe, stored = made.sentinel2(tmp_path)
         for file in safe.rglob("*.jp2"):
@@ -344,6 +381,44 @@ def test_landsat(tmp_path):
         assert scene.provenance["acquired"] == "2022-07-24T10:03:12.3Z"
 
 
+def test_level_1_of_landsat_beside_level_2(tmp_path):
+    """Its description, which states other scales, is not that of level 2."""
+    folder, stored = made.landsat(tmp_path)
+    other = folder.name.replace("L2SP", "L1TP")
+    made.tiff(folder / f"{other}_B1.TIF", np.ones((1, ROWS, COLUMNS), np.uint16))
+    made.tiff(folder / f"{other}_QA_PIXEL.TIF", np.ones((1, ROWS, COLUMNS), np.uint16))
+    (folder / f"{other}_MTL.txt").write_text("REFLECTANCE_MULT_BAND_1 = 2e-5\nREFLECTANCE_ADD_BAND_1 = -0.1\n")
+    scene = read_scene(folder)
+    assert np.array_equal(scene.stored, stored) and (scene.scale, scene.offset) == (2.75e-5, -0.2)
+    assert len(invalid(scene)) == 4
+
+
+@pytest.mark.parametrize("ending", ["xml", "json"])
+def test_other_descriptions_of_landsat(tmp_path, ending):
+    """With the same groups. Level 1 repeats the names with other numbers, after level 2."""
+    folder, stored = made.landsat(tmp_path)
+    groups = {
+        "IMAGE_ATTRIBUTES": {"DATE_ACQUIRED": "2022-07-24", "SCENE_CENTER_TIME": "10:03:12.3Z"},
+        "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS": {"REFLECTANCE_MULT_BAND_1": 2.75e-5, "REFLECTANCE_ADD_BAND_1": -0.2},
+        "LEVEL1_RADIOMETRIC_RESCALING": {"REFLECTANCE_MULT_BAND_1": 2e-5, "REFLECTANCE_ADD_BAND_1": -0.1},
+    }
+    text = json.dumps({"LANDSAT_METADATA_FILE": groups})
+    if ending == "xml":
+        inside = "".join(
+            f"<{group}>{''.join(f'<{key}>{value}</{key}>' for key, value in held.items())}</{group}>"
+            for group, held in groups.items()
+        )
+        text = f"<LANDSAT_METADATA_FILE>{inside}</LANDSAT_METADATA_FILE>"
+    mtl = next(folder.glob("*_MTL.txt"))
+    mtl.with_suffix(f".{ending}").write_text(text)
+    mtl.unlink()
+    scene = read_scene(folder)
+    assert np.array_equal(scene.stored, stored) and (scene.scale, scene.offset) == (2.75e-5, -0.2)
+    assert scene.provenance["acquired"] == "2022-07-24T10:03:12.3Z"
+    mtl.with_suffix(f".{ending}").write_text(text.replace("_MULT_", "_FACTOR_"))
+    refused(folder, "states REFLECTANCE_MULT_BAND_ of 0 bands")
+
+
 @pytest.mark.parametrize(("start", "centres", "satellites"), [
     ("LE07", [483, 560, 662, 1648], "7"), ("LT05", [485, 569, 660, 1676], "4/5")])  # fmt: skip
 def test_landsat_of_earlier_satellites(tmp_path, start, centres, satellites):
@@ -366,6 +441,8 @@ def test_hyperion(tmp_path):
     np.testing.assert_allclose(scene.wavelengths_nm, [548.92, 925.41, 942.73, 1057.68, 2153.34], atol=0.12)
     np.testing.assert_allclose(scene.fwhm_nm, [11.0245, 11.2754, 11.0457, 11.2754, 10.6834], atol=0.1)
     assert scene.provenance["acquired"] == "2009-05-04T10:03:56"
+    (folder / "EO1A1400432009124110PY_MTL_L1T.TXT").write_text("ACQUISITION_DATE = 2001-01-01\n")  # of ALI
+    assert np.array_equal(read_scene(folder).stored, scene.stored)
 
 
 def test_around_the_swath_of_hyperion_there_is_no_data(tmp_path):
@@ -407,6 +484,50 @@ def test_other_ways_in_which_aviris_says_its_place(tmp_path):
     assert read_scene(path).transform == grid and "zone 33N" in read_scene(path).crs
 
 
+@pytest.mark.parametrize("cut", [0, 2])
+@pytest.mark.parametrize("part", [0.0, 0.5])
+def test_coordinates_of_edges_or_middles(tmp_path, part, cut):
+    """The GeoTransform tells which they are, also that of the larger image that this one was cut from."""
+    made.aviris(tmp_path / "a.nc")
+    with h5py.File(tmp_path / "a.nc", "a") as file:
+        file["easting"] = LEFT + 3.0 * (np.arange(COLUMNS) + part + cut)
+        file["northing"] = TOP - 3.0 * (np.arange(ROWS) + part + cut)
+    assert read_scene(tmp_path / "a.nc").transform == (3.0, 0.0, LEFT + 3 * cut, 0.0, -3.0, TOP - 3 * cut)
+
+
+@pytest.mark.parametrize(
+    ("maker", "widths"),
+    [
+        (made.prisma, "List_Fwhm_Vnir"),
+        (lambda path: shutil.move(made.emit(path.parent)[0], path), "sensor_band_parameters/fwhm"),
+        (made.aviris, "reflectance/fwhm"),
+        (made.neon, "ABBY/Reflectance/Metadata/Spectral_Data/FWHM"),
+        (made.tanager, "HDFEOS/GRIDS/HYP/Data Fields/surface_reflectance/fwhm"),
+    ],
+)
+def test_a_product_without_widths_has_none(tmp_path, maker, widths):
+    maker(tmp_path / "a.h5")
+    whole = read_scene(tmp_path / "a.h5")
+    with h5py.File(tmp_path / "a.h5", "a") as file:
+        owner, _, name = widths.rpartition("/")
+        group = file[owner] if owner else file
+        del (group.attrs if name in group.attrs else group)[name]
+    scene = read_scene(tmp_path / "a.h5")
+    assert whole.fwhm_nm is not None and scene.fwhm_nm is None
+    assert np.array_equal(scene.wavelengths_nm, whole.wavelengths_nm) and np.array_equal(scene.stored, whole.stored)
+    assert "fwhm" not in describe(tmp_path / "a.h5")
+
+
+def test_wavelengths_in_micrometres(tmp_path):
+    made.aviris(tmp_path / "a.nc")
+    with h5py.File(tmp_path / "a.nc", "a") as file:
+        for name in ("wavelength", "fwhm"):
+            file[f"reflectance/{name}"][...] = file[f"reflectance/{name}"][...] / 1000
+    scene = read_scene(tmp_path / "a.nc")
+    np.testing.assert_allclose(scene.wavelengths_nm, [400, 1400, 2400])
+    np.testing.assert_allclose(scene.fwhm_nm, [7, 8, 9])
+
+
 def test_neon(tmp_path):
     path = tmp_path / "NEON_D16_ABBY_DP1_20190825_145110_reflectance.h5"
     stored = made.neon(path)
@@ -415,6 +536,18 @@ def test_neon(tmp_path):
     assert scene.bad_bands.tolist() == [False, False, True, False] and invalid(scene) == [(1, 1)]
     assert scene.transform == (1.0, 0.0, LEFT, 0.0, -1.0, TOP) and "UTM zone 33N" in scene.crs
     assert scene.provenance["acquired"] == "2019-08-25T14:51:10"
+
+
+@pytest.mark.parametrize("write", [np.bytes_, lambda text: [np.bytes_(text)], lambda text: int(text[-5:])])
+def test_other_ways_in_which_neon_writes_its_place(tmp_path, write):
+    path = tmp_path / "NEON_D16_ABBY_DP3_500000_5799000_reflectance.h5"
+    made.neon(path)
+    with h5py.File(path, "a") as file:
+        system = file["ABBY/Reflectance/Metadata/Coordinate_System"]
+        del system["EPSG Code"]
+        system["EPSG Code"] = write("32633")
+    scene = read_scene(path)
+    assert scene.transform == (1.0, 0.0, LEFT, 0.0, -1.0, TOP) and "UTM zone 33N" in scene.crs
 
 
 class TestTanager:
@@ -461,6 +594,40 @@ def test_planet(tmp_path):
     assert scene.provenance["acquired"] == "2023-08-01T10:15:30Z"
 
 
+@pytest.mark.parametrize(
+    ("start", "instrument", "written", "nir", "line"),
+    [
+        ("20230801", None, "xml", 865, False),
+        ("20200801", None, "xml", 865, True),
+        ("20200801", "PSB.SD", "xml", 865, False),
+        ("20200801", "PS2", "xml", 820, False),
+        ("20200801", "PS2", "json", 820, False),
+        ("20200801", "PS2.SD", "json", 867, False),
+        ("20200801", ["PS2"], "json", 865, True),
+    ],
+)
+def test_planet_of_four_bands_has_those_of_its_instrument(tmp_path, capsys, start, instrument, written, nir, line):
+    name = f"{start}_101530_0f42"
+    made.tiff(tmp_path / f"{name}_3B_AnalyticMS_SR.tif", made.cube(4).astype(np.uint16), 3.0, nodata=0)
+    if written == "json":
+        description = {"id": name, "properties": {"instrument": instrument}}
+        (tmp_path / f"{name}_metadata.json").write_text(json.dumps(description))
+    elif instrument is not None:
+        (tmp_path / f"{name}_3B_AnalyticMS_metadata.xml").write_text(
+            "<ps:EO xmlns:ps='urn:a' xmlns:eop='urn:b'><eop:Platform><eop:shortName>PlanetScope</eop:shortName>"
+            f"</eop:Platform><eop:Instrument><eop:shortName>{instrument}</eop:shortName></eop:Instrument></ps:EO>"
+        )
+    scene = read_scene(tmp_path / f"{name}_3B_AnalyticMS_SR.tif")
+    assert scene.wavelengths_nm[3] == nir
+    assert ("names its instrument" in capsys.readouterr().err) == line
+
+
+def test_skysat_has_bands_of_its_own(tmp_path):
+    path = made.tiff(tmp_path / "20230801_101530_ssc4_u0001_analytic_SR_clip.tif", made.cube(4).astype(np.uint16), 0.5)
+    assert read_scene(path).wavelengths_nm.tolist() == [482.5, 555, 650, 820]
+    refused(made.tiff(path, made.cube(3).astype(np.uint16)), "3 bands; expected 4 or 8")
+
+
 class TestStac:
     def test_an_item_names_image_and_guide(self, tmp_path):
         scene = read_scene(made.stac(tmp_path))
@@ -472,6 +639,63 @@ class TestStac:
     @pytest.mark.parametrize("href", ["../lr.tif", "/etc/passwd", "/vsicurl/http://x/a.tif", "a/../../b.tif"])
     def test_assets_elsewhere_are_not_followed(self, tmp_path, href):
         refused(made.stac(tmp_path, href), "does not lie beside it, and is not followed")
+
+    @pytest.mark.parametrize("href", ["{folder}/lr.tif", "file://{folder}/lr.tif", "../{name}/lr.tif"])
+    def test_however_an_asset_beside_the_item_is_written(self, tmp_path, href):
+        href = href.format(folder=tmp_path, name=tmp_path.name)
+        assert np.array_equal(read_scene(made.stac(tmp_path, href)).stored, made.cube(3))
+
+    def edited(self, folder, change, properties: dict | None = None):
+        """The scene of an item whose asset `cube` is changed."""
+        path = made.stac(folder)
+        item = json.loads(path.read_text())
+        change(item["assets"]["cube"])
+        path.write_text(json.dumps({**item, "properties": properties or {}}))
+        return read_scene(path)
+
+    def test_facts_on_all_bands_may_stand_in_the_asset(self, tmp_path):
+        """As in the items of the Copernicus Data Space."""
+
+        def change(asset):
+            asset["bands"] = [{"name": name} for name in "abc"]
+            asset |= {"raster:scale": 1e-4, "raster:offset": -0.1, "nodata": 0}
+
+        scene = self.edited(tmp_path, change)
+        assert (scene.scale, scene.offset, scene.nodata) == (1e-4, -0.1, 0)
+
+    def test_bands_of_different_scales_become_values(self, tmp_path):
+        scales, offsets, nodata = (1e-4, 2e-4, 1e-4), (0.0, -0.1, 0.0), (0, 0, int(made.cube(3)[2, 0, 0]))
+
+        def change(asset):
+            asset["bands"] = [
+                {"raster:scale": a, "raster:offset": b, "nodata": c}
+                for a, b, c in zip(scales, offsets, nodata, strict=True)
+            ]
+
+        scene = self.edited(tmp_path, change)
+        expected = made.cube(3) * np.array(scales)[:, None, None] + np.array(offsets)[:, None, None]
+        assert np.isnan(scene.stored[2, 0, 0]) and np.isnan(scene.stored).sum() == 1
+        assert np.allclose(np.where(np.isnan(scene.stored), expected, scene.cube), expected, rtol=1e-6)
+
+    @pytest.mark.parametrize(("applied", "offset"), [(True, 0.0), (False, -0.1)])
+    def test_an_offset_is_applied_once(self, tmp_path, capsys, applied, offset):
+        """Earth Search lists the offset of Sentinel-2 also where it was applied."""
+        bands = [{"scale": 1e-4, "offset": -0.1, "nodata": 0}] * 3
+        scene = self.edited(
+            tmp_path, lambda asset: asset.update({"raster:bands": bands}), {"earthsearch:boa_offset_applied": applied}
+        )
+        assert (scene.scale, scene.offset) == (1e-4, offset)
+        assert ("does not apply it again" in capsys.readouterr().err) == applied
+
+    def test_facts_that_do_not_fit_are_left_out_with_a_line(self, tmp_path, capsys):
+        def change(asset):
+            asset["raster:bands"] = [{"scale": 2.0}]
+            asset["bands"] = [{"eo:center_wavelength": 450.0}] * 3  # must be in micrometres
+
+        scene = self.edited(tmp_path, change)
+        assert scene.scale == 1 and scene.wavelengths_nm is None
+        said = capsys.readouterr().err
+        assert "raster:bands of its asset cube does not list the 3 bands" in said and "none that an imaging" in said
 
     def test_addresses_are_read_when_asked_for(self, tmp_path):
         made.stac(tmp_path)
@@ -494,6 +718,18 @@ class TestVrt:
         made.tiff(tmp_path / "below" / "a.tif", stored)
         source = f"<SimpleSource>{self.SOURCE.format(1, 'below/a.tif')}</SimpleSource>"
         assert np.array_equal(read_scene(self.vrt(tmp_path, source)).stored, stored)
+
+    @pytest.mark.parametrize("declaration", ["<?xml version='1.0' encoding='utf-8'?>\n", '<?xml version="1.0"?>'])
+    def test_one_with_a_declaration_is_read_and_checked(self, tmp_path, declaration):
+        made.tiff(tmp_path / "a.tif", made.cube(1).astype(np.uint16))
+        path = Path(self.vrt(tmp_path, f"<SimpleSource>{self.SOURCE.format(1, 'a.tif')}</SimpleSource>"))
+        path.write_text(declaration + path.read_text())
+        assert np.array_equal(read_scene(path).stored, made.cube(1))
+        (tmp_path / "below").mkdir()
+        path.write_text(path.read_text().replace("a.tif", "../a.tif"))
+        path.rename(tmp_path / "below" / "inner.vrt")
+        source = f"<SimpleSource>{self.SOURCE.format(1, 'inner.vrt')}</SimpleSource>"
+        refused(self.vrt(tmp_path / "below", source), "does not lie beside it")
 
     def test_files_elsewhere_are_read_when_asked_for(self, tmp_path):
         made.tiff(tmp_path / "a.tif", made.cube(1).astype(np.uint16))
@@ -614,6 +850,43 @@ def test_a_folder_of_scenes_takes_a_product_as_their_guide(tmp_path, monkeypatch
     words = ["predict", "scenes", "--guide", safe.name, "--read-guide", "quality=none", "--model", "gsa", "-o", "out"]
     app(words, standalone_mode=False)
     assert read_scene("out/b.tif").shape == (4, 3 * ROWS, 3 * COLUMNS)
+
+
+@pytest.mark.parametrize("maker", [made.enmap, made.desis, made.sentinel2, made.landsat, made.hyperion])
+def test_a_product_in_folders_of_an_archive(tmp_path, maker):
+    """Portals wrap it; macOS adds hidden files."""
+    folder, _ = maker(tmp_path / "x")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                inside = file.relative_to(folder)
+                archive.write(file, f"order_1/LEVEL.2A/{folder.name}/{inside}")
+                archive.writestr(f"__MACOSX/order_1/LEVEL.2A/{folder.name}/{inside.parent}/._{inside.name}", "x")
+        archive.writestr("order_1/readme.html", "<html>")
+    scene, expected = read_scene(tmp_path / "a.zip"), read_scene(folder)
+    assert np.array_equal(scene.stored, expected.stored, equal_nan=True) and scene.transform == expected.transform
+    assert invalid(scene) == invalid(expected)
+
+
+@pytest.mark.parametrize("maker", [made.enmap, made.sentinel2, made.landsat])
+def test_a_folder_around_a_product_says_which_folder_to_name(tmp_path, maker):
+    folder, _ = maker(tmp_path / "order" / "LEVEL.2A")
+    (tmp_path / "order" / "readme.html").write_text("<html>")
+    refused(tmp_path / "order", "it holds the product LEVEL.2A, name that")
+    assert is_product(tmp_path / "order" / "LEVEL.2A") and folder.parent.name == "LEVEL.2A"
+
+
+def test_two_scenes_of_hyperion_in_a_folder_are_none(tmp_path):
+    folder, _ = made.hyperion(tmp_path)
+    for file in sorted(folder.glob("*_B*.TIF"))[:2]:
+        shutil.copy(file, folder / file.name.replace("2009124", "2009125"))
+    assert not is_product(folder)
+
+
+def test_a_tar_archive_is_told(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(made.landsat(tmp_path)[0], "LC08")
+    refused(tmp_path / "a.tar", "a tar archive; unpack it first")
 
 
 def test_two_products_in_a_folder_are_none(tmp_path):

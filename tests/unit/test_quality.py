@@ -119,6 +119,22 @@ def test_pixels_without_data_do_not_count(pair):
     assert (found.lr.rmse / found.lr.mean).max() < 0.01
 
 
+@pytest.mark.parametrize(("step", "tile"), [(40, 16), (9, None)])
+def test_tiles_are_as_large_as_holes_allow(pair, step, tile):
+    """A product of a few missing pixels has scores too, and the page says of which tiles."""
+    sharp = pair[1]
+    lr, guide = scenes(sharp, (1,))
+    holes = np.zeros(lr.shape[1:], bool)
+    holes[3::step, 3::step] = True
+    stored = np.where(holes, np.float32(-1), lr.stored)
+    feed = feed_of(replace(lr, stored=stored, nodata=-1.0), guide)
+    result = Scene(sharp, "sr")
+    found = quality.measure(feed, result)
+    assert found.tile_px == tile and set(found.scores) == ({"d_lambda", "d_s", "qnr"} if tile else set())
+    said = f"Tiles of {tile} x {tile} pixels" if tile else "no tile of 8 x 8 LR pixels that has data everywhere"
+    assert said in render(feed, result, found)
+
+
 def test_pair_without_a_guide_has_an_assumed_footprint(pair):
     lr, _ = scenes(pair[1])
     found = quality.measure(feed_of(lr, None), Scene(pair[1], "sr"))

@@ -316,12 +316,30 @@ class TestPlace:
     def test_control_points_that_an_affine_follows(self, tmp_path):
         scene = read_scene(write_tiff(tmp_path / "a.tif", gcps=self.points(), crs="EPSG:32633"))
         np.testing.assert_allclose(scene.transform, tuple(TRANSFORM)[:6], atol=1e-6)
+        assert scene.transform[1] == scene.transform[3] == 0  # without the rounding of a fit, so that x and y exist
         assert rasterio.CRS.from_wkt(scene.crs).to_epsg() == 32633
+
+    def test_control_points_of_a_turned_grid(self, tmp_path):
+        turned = rasterio.Affine(20, 0.01, 5e5, 0.01, -20, 5.8e6)
+        points = [GroundControlPoint(r, c, *(turned @ (c, r))) for r, c in [(0, 0), (0, 7), (9, 0), (9, 7)]]
+        scene = read_scene(write_tiff(tmp_path / "a.tif", gcps=points, crs="EPSG:32633"))
+        np.testing.assert_allclose(scene.transform, tuple(turned)[:6], rtol=1e-6)
 
     def test_those_that_it_does_not_follow_are_named(self, tmp_path):
         scene = read_scene(write_tiff(tmp_path / "a.tif", gcps=self.points(2.0), crs="EPSG:32633"))
         assert scene.transform is None
         assert "5 ground control points, which no affine follows (up to 1.6" in scene.provenance["georeference"]
+
+    @pytest.mark.parametrize("turn", [0, -31, 140])
+    @pytest.mark.parametrize("tie", [(1.0, 1.0), (3.5, 2.0), (-99.0, -49.0)])
+    def test_envi_lies_about_its_tie_point(self, tmp_path, tie, turn):
+        """The tie point may be any pixel, also of a larger image; GDAL turns the grid about another point."""
+        info = f"map info = {{UTM, {tie[0]}, {tie[1]}, 500000, 5800000, 5, 5, 11, North, WGS-84, rotation={turn}}}"
+        scene = read_scene(write_envi(tmp_path / "a.hdr", lines=[info]))
+        place = rasterio.Affine(*scene.transform)
+        np.testing.assert_allclose(place @ (tie[0] - 1, tie[1] - 1), (500_000, 5_800_000), rtol=1e-12)
+        linear = rasterio.Affine.rotation(turn) @ rasterio.Affine.scale(5, -5)
+        np.testing.assert_allclose((place.a, place.b, place.d, place.e), (linear.a, linear.b, linear.d, linear.e))
 
     def test_bands_in_a_file_each_keep_their_place(self, tmp_path):
         folder = tmp_path / "bands"

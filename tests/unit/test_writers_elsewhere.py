@@ -53,6 +53,31 @@ def test_spy_reads_envi(tmp_path):
     assert image.metadata["acquisition time"] == "2022-07-24T10:45:26Z"
 
 
+TURN = rasterio.Affine.translation(366015, 5809965) @ rasterio.Affine.rotation(40)
+
+
+@pytest.mark.parametrize(
+    "grid", [rasterio.Affine(*TRANSFORM), rasterio.Affine(30, 0, 366015, 0, -20, 5809965), TURN @ TURN.scale(20, -20)]
+)
+def test_envi_keeps_the_grid(tmp_path, grid):
+    found = read_scene(export(scene(transform=tuple(grid)[:6]), tmp_path / "a.img"))
+    assert np.allclose(found.transform, tuple(grid)[:6], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [TURN @ TURN.scale(20, -25), TURN @ TURN.scale(20, 20), TURN @ TURN.shear(10) @ TURN.scale(20, -20),
+     rasterio.Affine(-30, 0, 366015, 0, -30, 5809965), rasterio.Affine(-30, 0, 366015, 0, 30, 5809965)],
+)  # fmt: skip
+def test_envi_refuses_a_grid_that_its_map_info_cannot_express(tmp_path, grid):
+    """GDAL would write another one without a word."""
+    original = scene(transform=tuple(grid)[:6])
+    with pytest.raises(HsisrError, match="map info expresses no grid"):
+        export(original, tmp_path / "a.img")
+    assert not list(tmp_path.iterdir())
+    assert np.allclose(read_scene(export(original, tmp_path / "a.tif")).transform, original.transform)
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "uint16", "float32"])
 def test_xarray_reads_netcdf(tmp_path, dtype):
     xarray = pytest.importorskip("xarray")

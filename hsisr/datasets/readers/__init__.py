@@ -32,7 +32,7 @@ READERS = ("scene", "numpy", "matlab", *PRODUCTS, "band_images", "hdf5", "rgb", 
 PLANE_READERS = ("numpy", "matlab", "raster")
 
 _HEAD_BYTES = 1024
-#: Most files of an unknown folder that a message counts.
+#: Most files and folders of an unknown folder that a message looks at.
 _MOST_LISTED = 1000
 
 
@@ -146,8 +146,12 @@ def _recognise(path: Path) -> ModuleType:
 
 def _describe_folder(folder: Path) -> str:
     """The content of an unknown folder, for a message."""
-    files = [file for file in sorted(folder.rglob("*")) if file.is_file()][:_MOST_LISTED]
+    inside = sorted(folder.rglob("*"))[:_MOST_LISTED]
     what = "content not recognised (a folder without numbered images)"
+    product = next((path for path in inside if path.is_dir() and is_product(path)), None)
+    if product is not None:
+        return f"{what}; it holds the product {product.relative_to(folder)}, name that"
+    files = [file for file in inside if file.is_file()]
     endings = (".tif", ".tiff", ".hdr", ".mat", ".npy", ".h5", ".he5", ".nc")
     scenes = [file for file in files if file.suffix.lower() in endings]
     if scenes:
@@ -161,6 +165,8 @@ def _guess(head: bytes) -> str:
         return "an HTML page, not data (an error page of the server, saved under this name); download it again"
     if head.startswith(b"PK\x03\x04"):
         return "a zip archive; unpack it first, or read /vsizip/ARCHIVE.zip/IMAGE.tif"
+    if head[257:262] == b"ustar":
+        return "a tar archive; unpack it first (tar -xf)"
     if head.startswith(b"\x1f\x8b"):
         return "a gzip archive; unpack it first, or read /vsigzip/IMAGE.tif.gz"
     if head.startswith(b"CDF"):

@@ -23,8 +23,8 @@ _NODATA = -9999.0
 
 
 def matches(path: Path, head: bytes) -> bool:
-    """True for a netCDF 4 file with the group `reflectance`, which holds the cube, its wavelengths and widths."""
-    return products.holds_hdf5(path, head, _CUBE, f"{_GROUP}/wavelength", f"{_GROUP}/fwhm")
+    """True for a netCDF 4 file with the group `reflectance`, which holds the cube and its wavelengths."""
+    return products.holds_hdf5(path, head, _CUBE, f"{_GROUP}/wavelength")
 
 
 def read(path: Path, crs: str | None = None) -> Scene:
@@ -35,9 +35,8 @@ def read(path: Path, crs: str | None = None) -> Scene:
         file = open_for_strips(path)
         stored = hdf5.dataset(file, _CUBE, "f", 3)
         group = hdf5.group(file, _GROUP)
-        centres, widths = (
-            products.vector_of(path, "reflectance", group, name, stored.shape[0]) for name in ("wavelength", "fwhm")
-        )
+        centres = products.vector_of(path, "reflectance", group, "wavelength", stored.shape[0])
+        widths = products.widths_of(path, "reflectance", group, "fwhm", stored.shape[0])
         nodata = products.number_of(stored, "_FillValue", _NODATA)
         place = _place(path, file, stored.shape, crs)
     cube = LazyCube(path, GuardedDataset(path, stored), (0, 1, 2), nodata)

@@ -40,7 +40,7 @@ def open_image(path: Path, driver: str, sources: str) -> Any:
         _check_vrt(path, sources == "any", set())
     image = rasterio.open(path, driver=driver)
     for file in image.files:
-        if sources != "any" and not _lies_below(Path(file), path.parent):
+        if sources != "any" and not lies_below(Path(file), path.parent):
             image.close()
             raise HsisrError(_say_elsewhere(path, file))
     return image
@@ -65,7 +65,7 @@ def _check_vrt(path: Path, anywhere: bool, checked: set[Path], depth: int = 1) -
         if element.tag == "SourceFilename":
             named = (element.text or "").strip()
             file = path.parent / named if element.get("relativeToVRT") == "1" else Path(named)
-            if not anywhere and (not _lies_below(file, path.parent) or ":" in named):  # to GDAL, a colon can mean more
+            if not anywhere and (not lies_below(file, path.parent) or ":" in named):  # to GDAL, a colon can mean more
                 raise HsisrError(_say_elsewhere(path, named))
             if file not in checked:
                 _check_source(path, file, anywhere, checked, depth)
@@ -75,14 +75,14 @@ def _check_vrt(path: Path, anywhere: bool, checked: set[Path], depth: int = 1) -
 def _check_source(vrt: Path, file: Path, anywhere: bool, checked: set[Path], depth: int) -> None:
     if not file.is_file():
         raise HsisrError(f"{vrt}: names {file} as its source, and there is no such file")
-    head = first_bytes(file, 64)
+    head = first_bytes(file, 1024)
     if raster_driver_of(head) == "VRT":
         _check_vrt(file, anywhere, checked, depth + 1)
     elif raster_driver_of(head) is None and driver_of(head) is None:
         raise HsisrError(f"{vrt}: names {file} as its source, which is no image of a known format")
 
 
-def _lies_below(file: Path, folder: Path) -> bool:
+def lies_below(file: Path, folder: Path) -> bool:
     """Whether a written path leads into a folder. Links are the user's own and are not resolved."""
     whole, top = (Path(os.path.abspath(one)) for one in (file, folder))
     return top == whole.parent or top in whole.parents

@@ -22,7 +22,8 @@ def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, 
     datasets: all datasets, by path. The attribute `grid_mapping` names the mapping; files whose writer lost it keep the
     mapping under a usual name. The CRS is the WKT in `crs_wkt` or `spatial_ref`. The transform comes from evenly spaced
     coordinates of the pixels' centres; else from GDAL's `GeoTransform`. Coordinates come first, because a cut of the
-    image keeps them right, but not the attribute.
+    image keeps them right, but not the attribute. If both are there and lie half a pixel apart, the coordinates are
+    those of the pixels' upper left edges, as some programs write them.
     """
     stated = text_attribute(datasets[name], "grid_mapping")
     names = MAPPINGS if stated is None else (stated.partition(":")[0],)
@@ -31,11 +32,12 @@ def georeference(path: Path, name: str, datasets: Mapping[str, Any], rows: int, 
         return Georeference()
     wkt, geotransform = text_attribute(place, "crs_wkt", "spatial_ref"), text_attribute(place, "GeoTransform")
     x, y = _coordinates(name, _X, columns, datasets), _coordinates(name, _Y, rows, datasets)
-    transform: tuple[float, ...] | None = None
+    transform = None if geotransform is None else _geotransform(path, geotransform)
     if x is not None and y is not None:
-        transform = (x[0], 0.0, x[1], 0.0, y[0], y[1])
-    elif geotransform is not None:
-        transform = _geotransform(path, geotransform)
+        (step_x, left), (step_y, top) = x, y
+        if transform is not None and _are_edges((step_x, left, step_y, top), transform):
+            left, top = left + step_x / 2, top + step_y / 2
+        transform = (step_x, 0.0, left, 0.0, step_y, top)
     return Georeference(None if wkt is None else _check_wkt(path, wkt), transform)
 
 
@@ -71,6 +73,18 @@ def _coordinates(
     if not step or not np.allclose(places, even, rtol=0, atol=_TOLERANCE_PX * abs(step)):
         return None
     return float(step), float(places[0] - step / 2)
+
+
+def _are_edges(centred: tuple[float, float, float, float], stated: tuple[float, ...]) -> bool:
+    """Whether coordinates are those of edges, because the stated grid lies half a pixel off.
+
+    centred: step and left of x, step and top of y, if the coordinates are centres. stated: the transform of the image,
+    or of a larger one that it was cut from.
+    """
+    step_x, left, step_y, top = centred
+    apart = np.array([(stated[2] - left) / step_x, (stated[5] - top) / step_y])
+    same_steps = np.allclose((step_x, 0, 0, step_y), (stated[0], stated[1], stated[3], stated[4]), rtol=1e-6, atol=0)
+    return same_steps and bool(np.all(np.abs(apart % 1 - 0.5) < _TOLERANCE_PX))
 
 
 def _geotransform(path: Path, text: str) -> tuple[float, ...]:

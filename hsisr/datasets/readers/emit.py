@@ -50,7 +50,8 @@ def read(path: Path, ortho: Any = False, quality: str = "mask") -> Scene:
         stored = hdf5.dataset(file, _CUBE, "f", 3)
         count = stored.shape[2]
         bands = hdf5.group(file, _BANDS)
-        centres, widths = (products.vector_of(path, _CUBE, bands, name, count) for name in ("wavelengths", "fwhm"))
+        centres = products.vector_of(path, _CUBE, bands, "wavelengths", count)
+        widths = products.widths_of(path, _CUBE, bands, "fwhm", count)
         good = np.ones(count)
         if "good_wavelengths" in list(bands):
             good = products.vector_of(path, _CUBE, bands, "good_wavelengths", count)

@@ -5,6 +5,7 @@ Scanners and processors name the data `X`, `X.img`, `X.dat`, `X.raw`, `X.pix` an
 `scan.img`.
 """
 
+import re
 from pathlib import Path
 
 from hsisr.datasets.readers.damage import first_bytes
@@ -38,6 +39,16 @@ def header_file(data: Path) -> Path | None:
             if header != data and header.is_file() and _is_header(header):
                 return header
     return None
+
+
+def tie_point(header: Path) -> tuple[float, float] | None:
+    """Column and row, from 0, of the point whose coordinates the map info states; None without map info."""
+    text = header.read_text(encoding="utf-8", errors="replace")
+    words = re.search(r"^\s*map info\s*=\s*\{[^,}]*,([^,}]*),([^,}]*),", text, re.IGNORECASE | re.MULTILINE)
+    try:
+        return None if words is None else (float(words[1]) - 1, float(words[2]) - 1)
+    except ValueError:
+        return None
 
 
 def _data_of(header: Path) -> Path:

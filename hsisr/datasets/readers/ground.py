@@ -12,6 +12,8 @@ from hsisr.errors import HsisrError
 TOLERANCE_PX = 0.1
 #: Fewest control points. An affine needs three numbers for each coordinate; one point more shows whether it fits.
 _LEAST_POINTS = 4
+#: A grid is upright if its turn moves no pixel by more than this, in pixels: control points are rounded.
+_UPRIGHT_PX = 1e-3
 
 
 @dataclass(frozen=True)
@@ -23,15 +25,17 @@ class Georeference:
     unused: str | None = None
 
 
-def georeference(image: Any) -> Georeference:
-    """The georeference of an open image of rasterio.
+def georeference(image: Any, tie: tuple[float, float] | None = None) -> Georeference:
+    """The georeference of an open image of rasterio. tie: of an ENVI image, its tie point (column, row), from 0.
 
     Ground control points are used if an affine transform fits them within TOLERANCE_PX. A CRS of plain coordinates,
     such as ENVI's `Arbitrary` map info, does not count.
     """
     crs = _earthly(image.crs)
     if not image.transform.is_identity:
-        return Georeference(crs, tuple(image.transform)[:6])
+        place = tuple(image.transform)[:6]
+        turned = place[1] != 0 or place[3] != 0
+        return Georeference(crs, _about(tie, place) if turned and tie is not None else place)
     points, points_crs = image.gcps
     if points:
         transform, residual = affine_through(points)
@@ -44,6 +48,17 @@ def georeference(image: Any) -> Georeference:
     if image.tags(ns="GEOLOCATION"):
         return Georeference(unused="a grid of places (geolocation arrays)")
     return Georeference(crs)
+
+
+def _about(tie: tuple[float, float], transform: tuple[float, ...]) -> tuple[float, ...]:
+    """The transform of an ENVI image, turned about its tie point (column, row).
+
+    GDAL finds the origin as if the grid were upright, which is wrong for a tie point that is not the first pixel.
+    """
+    a, b, c, d, e, f = transform
+    column, row = tie
+    x, y = c + column * np.hypot(a, b), f - row * np.hypot(d, e)
+    return a, b, float(x - a * column - b * row), d, e, float(y - d * column - e * row)
 
 
 def as_told(path: Path, found: Georeference, crs: str | None, georeference: str | None) -> Georeference:
@@ -86,5 +101,8 @@ def affine_through(points: list[Any]) -> tuple[tuple[float, ...] | None, float]:
         return None, np.inf
     apart = (ground - middle - places @ found) @ np.linalg.inv(linear)
     (a, d), (b, e), (c, f) = found
+    width, height, _ = places.max(axis=0)
+    if abs(b) * height < _UPRIGHT_PX * abs(a) and abs(d) * width < _UPRIGHT_PX * abs(e):
+        b = d = 0.0
     transform = tuple(float(number) for number in (a, b, c + middle[0], d, e, f + middle[1]))
     return transform, float(np.abs(apart).max())

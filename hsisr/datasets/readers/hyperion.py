@@ -20,7 +20,7 @@ from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
-_BAND = re.compile(r"(?:.*/)?EO1H[^/]*_B(\d{3})_L1\w+\.TIFF?", re.IGNORECASE)
+_BAND = re.compile(r"(?:.*/)?(EO1H[^/]*)_B(\d{3})_L1\w+\.TIFF?", re.IGNORECASE)
 _VNIR_BANDS = 70
 _CENTRES_NM = np.concatenate([np.linspace(355.59, 1057.68, _VNIR_BANDS), np.linspace(851.92, 2577.08, 172)])
 #: Band -> width in nm where USGS's table bends; between these bands the width is nearly linear.
@@ -33,8 +33,7 @@ _CALIBRATED = (*range(8, 58), *range(77, 225))
 
 def matches(path: Path, head: bytes) -> bool:
     """True for a folder or an archive of Hyperion's bands."""
-    package = Package.of(path, head)
-    return package is not None and bool(_bands(package))
+    return _product(path, head) is not None
 
 
 def read(path: Path) -> Scene:
@@ -43,10 +42,10 @@ def read(path: Path) -> Scene:
     Without the text file, stored numbers stay unchanged.
     Raises HsisrError if bands do not fit together.
     """
-    package = Package.of(path, products.first_bytes(path))
-    files = {} if package is None else _bands(package)
-    if package is None or not files:
+    found = _product(path, products.first_bytes(path))
+    if found is None:
         raise HsisrError(f"{path}: no Hyperion product; expected a folder of EO1H..._B008_L1T.TIF and so on")
+    package, files = found
     numbers = np.array(sorted(files))
     one_band = [products.raster(package, files[number]) for number in numbers]
     one_band = [replace(band, nodata=0.0 if band.nodata is None else band.nodata) for band in one_band]
@@ -78,7 +77,11 @@ def _time(stated: dict[str, str]) -> str | None:
     return date if date is None or len(words) != 3 else f"{date}T{words[2]}"
 
 
-def _bands(package: Package) -> dict[int, str]:
-    """Number -> file of each band."""
-    found = {int(match[1]): name for name in package.on_top() if (match := _BAND.fullmatch(name))}
-    return {number: name for number, name in found.items() if 1 <= number <= len(_CENTRES_NM)}
+def _product(path: Path, head: bytes) -> tuple[Package, dict[int, str]] | None:
+    """The product's files, and number -> file of each band; None without one product."""
+    found = products.numbered_bands(path, head, _BAND)
+    if found is None:
+        return None
+    package, files = found
+    files = {number: name for number, name in files.items() if 1 <= number <= len(_CENTRES_NM)}
+    return (package, files) if files else None

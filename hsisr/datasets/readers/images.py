@@ -47,7 +47,10 @@ def raster_driver_of(head: bytes) -> str | None:
     found = driver_of(head)
     if found is not None:
         return found if found == "GTiff" else None
-    return next((driver for start, driver in _RASTERS.items() if head.lstrip().startswith(start)), None)
+    text = head.lstrip()
+    if text.startswith(b"<?xml"):  # GDAL writes no declaration, other writers of VRTs do
+        text = text.partition(b"?>")[2].lstrip()
+    return next((driver for start, driver in _RASTERS.items() if text.startswith(start)), None)
 
 
 def driver_of(head: bytes) -> str | None:

@@ -1,10 +1,11 @@
 """Reader of the surface reflectance of Landsat 4 to 9, Collection 2 level 2: a folder of GeoTIFFs, or its archive.
 
-Bands are `*_SR_B1.TIF` to `_SR_B7.TIF` of uint16, 0 for no data; Landsat 4 to 7 have no `_SR_B6`. `*_MTL.txt` states
-scale and offset. `*_QA_PIXEL.TIF` holds bits: 0 fill, 1 dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow, 6 clear
-(neither 1 nor 3). Thermal and aerosol layers are left out.
+Bands are `*_SR_B1.TIF` to `_SR_B7.TIF` of uint16, 0 for no data; Landsat 4 to 7 have no `_SR_B6`. `*_MTL.txt`, or else
+`*_MTL.xml` or `*_MTL.json` with the same groups, states scale and offset. `*_QA_PIXEL.TIF` holds bits: 0 fill, 1
+dilated cloud, 2 cirrus, 3 cloud, 4 cloud shadow, 6 clear (neither 1 nor 3). Thermal and aerosol layers are left out.
 """
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers import packages, products
+from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.packages import Package
 from hsisr.datasets.readers.products import parameters
 from hsisr.datasets.stacking import stack
@@ -29,26 +31,27 @@ _TM = {1: (485.0, 66.0), 2: (569.0, 81.0), 3: (660.0, 67.0), 4: (840.0, 128.0), 
 #: Beginning of a product's name -> its bands, and the satellites in words.
 _SENSORS = {"LC": (_OLI, "8/9"), "LO": (_OLI, "8/9"), "LE": (_ETM, "7"), "LT": (_TM, "4/5")}
 _FILL, _DILATED, _CIRRUS, _CLOUD, _SHADOW, _CLEAR = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4, 1 << 6
-_GROUP = "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"
+#: Groups of the description: of scale and offset, and of the time.
+_SCALES, _IMAGE = "LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", "IMAGE_ATTRIBUTES"
+_DESCRIPTIONS = (r".*_MTL\.txt", r".*_MTL\.xml", r".*_MTL\.json")
 
 
 def matches(path: Path, head: bytes) -> bool:
     """True for the folder or archive of one product."""
-    package = Package.of(path, head)
-    return package is not None and bool(_bands(package))
+    return _product(path, head) is not None
 
 
 def read(path: Path, quality: str = "mask") -> Scene:
     """Scene of the bands of surface reflectance, by wavelength.
 
     quality: with `mask`, clouds, their surroundings and shadows, and cirrus hold no data; with `none`, they count.
-    Without `*_MTL.txt`, stored numbers stay unchanged. Raises HsisrError if bands do not fit together.
+    Without a description, stored numbers stay unchanged. Raises HsisrError if bands do not fit together.
     """
     screen = products.uses_quality(path, quality)
-    package = Package.of(path, products.first_bytes(path))
-    files = {} if package is None else _bands(package)
-    if package is None or not files:
+    found = _product(path, products.first_bytes(path))
+    if found is None:
         raise HsisrError(f"{path}: no Landsat product of level 2; expected a folder of LC08_..._SR_B2.TIF and so on")
+    package, files = found
     numbers = sorted(files)
     one_band = [products.raster(package, files[number]) for number in numbers]
     one_band = [replace(scene, nodata=0.0) for scene in one_band]
@@ -56,14 +59,13 @@ def read(path: Path, quality: str = "mask") -> Scene:
     bands, satellites = _sensor(files[numbers[0]].rpartition("/")[2])
     centres, widths = zip(*(bands[number] for number in numbers), strict=True)
     scene = replace(scene, **products.spectral(centres, widths))
-    text = package.first(r".*_MTL\.txt")
+    description = next(filter(None, map(package.first, _DESCRIPTIONS)), None)
     acquired = None
-    if text is None:
+    if description is None:
         notice(f"{path}: has no _MTL.txt with its scale and offset; stored numbers stay as they are")
     else:
-        stated = parameters(package.text(text), _GROUP)
-        scene = products.scale_bands(path, scene, *_scales(package.place(text), stated, numbers))
-        day = parameters(package.text(text))
+        stated, day = (_stated(package, description, group) for group in (_SCALES, _IMAGE))
+        scene = products.scale_bands(path, scene, *_scales(package.place(description), stated, numbers))
         acquired = "T".join(filter(None, [day.get("DATE_ACQUIRED"), day.get("SCENE_CENTER_TIME")])) or None
     mask = _mask(path, package, scene.shape[1:]) if screen else None
     return products.finish(
@@ -78,18 +80,31 @@ def describe(path: Path) -> dict[str, Any]:
     return products.describe(path, read)
 
 
-def _bands(package: Package) -> dict[int, str]:
-    """Number -> file of each band; empty if the files belong to several products."""
-    found = [(match, name) for name in package.on_top() if (match := _BAND.fullmatch(name))]
-    if len({match[1] for match, _ in found}) != 1:
-        return {}
-    known, _ = _sensor(found[0][0][1])
-    return {int(match[2]): name for match, name in found if int(match[2]) in known}
+def _product(path: Path, head: bytes) -> tuple[Package, dict[int, str]] | None:
+    """The product's files, and number -> file of each band of reflectance; None without one product."""
+    found = products.numbered_bands(path, head, _BAND)
+    if found is None:
+        return None
+    package, files = found
+    known, _ = _sensor(next(iter(files.values())).rpartition("/")[2])
+    files = {number: name for number, name in files.items() if number in known}
+    return (package, files) if files else None
 
 
 def _sensor(name: str) -> tuple[dict[int, tuple[float, float]], str]:
     """Bands and satellites of the product of this name."""
     return _SENSORS[name[:2].upper()]
+
+
+def _stated(package: Package, name: str, group: str) -> dict[str, str]:
+    """The parameters of a group of the description. Those of a text without this group are all its parameters."""
+    if name.lower().endswith(".xml"):
+        return {item.tag: (item.text or "").strip() for found in package.xml(name).iter(group) for item in found}
+    if name.lower().endswith(".json"):
+        with damage(package.place(name), "description"):
+            found = json.loads(package.text(name))["LANDSAT_METADATA_FILE"].get(group, {})
+            return {key: str(value) for key, value in found.items()}
+    return parameters(package.text(name), group)
 
 
 def _scales(path: Path, stated: dict[str, str], numbers: list[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -39,9 +39,8 @@ def read(path: Path) -> Scene:
         stored = hdf5.dataset(site, _CUBE, "iuf", 3)
         spectral = hdf5.group(site, f"{_METADATA}/Spectral_Data")
         count = stored.shape[2]
-        centres, widths = (
-            products.vector_of(path, "Reflectance_Data", spectral, name, count) for name in ("Wavelength", "FWHM")
-        )
+        centres = products.vector_of(path, "Reflectance_Data", spectral, "Wavelength", count)
+        widths = products.widths_of(path, "Reflectance_Data", spectral, "FWHM", count)
         factor, nodata = (products.number_of(stored, name) for name in ("Scale_Factor", "Data_Ignore_Value"))
         good = np.ones(count, bool)
         for owner in (hdf5.group(site, "Reflectance"), stored):
@@ -70,7 +69,7 @@ def describe(path: Path) -> dict[str, Any]:
 
 def _place(path: Path, system: Any) -> ground.Georeference:
     """The grid by `Map_Info`, as in ENVI: projection, a pixel (from 1), its coordinates, sizes of pixels."""
-    words = [word.strip() for word in hdf5.read_text(system, "Map_Info").split(",")]
+    words = [word.strip() for word in _entry(system, "Map_Info").split(",")]
     turned = [word for word in words if word.lower().startswith("rotation") and float(word.partition("=")[2] or 0)]
     if turned:
         return ground.Georeference(unused=f"a grid that is turned ({turned[0]})")
@@ -80,5 +79,14 @@ def _place(path: Path, system: Any) -> ground.Georeference:
         notice(f"{path}: its Map_Info is not understood and left out: {', '.join(words)}")
         return ground.Georeference()
     transform = (width, 0.0, x - (column - 1) * width, 0.0, -height, y + (row - 1) * height)
-    code = hdf5.read_text(system, "EPSG Code").strip() if "EPSG Code" in list(system) else None
+    code = _entry(system, "EPSG Code").strip() if "EPSG Code" in list(system) else None
     return ground.as_told(path, ground.Georeference(None, transform), None if code is None else f"EPSG:{code}", None)
+
+
+def _entry(group: Any, name: str) -> str:
+    """The text or whole number of a data set, also if it stands in a list. Raises ValueError for several."""
+    stored = hdf5.dataset(group, name, "SOiu")
+    if stored.size != 1:
+        raise ValueError(f"{name} holds {stored.size} entries, expected one")
+    value = np.ravel(stored[...])[0]
+    return value.decode() if isinstance(value, bytes) else str(value)

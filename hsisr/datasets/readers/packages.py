@@ -67,7 +67,8 @@ class Package:
         if path.is_dir():
             return cls(path, _files_below(path))
         if head.startswith(_ZIP):
-            return cls(path, {name: member.filename for name, member in zip_members(path).items()}, zipped=True)
+            members = {name: member.filename for name, member in zip_members(path).items() if not _is_hidden(name)}
+            return cls(path, members, zipped=True)
         return None
 
     @classmethod
@@ -90,8 +91,11 @@ class Package:
         return next(iter(self.find(pattern)), None)
 
     def on_top(self) -> list[str]:
-        """Paths inside that lie at the top, or in the first folder of an archive."""
-        return [name for name in self.names if name.count("/") <= int(self.zipped)]
+        """Paths inside that lie at the top. In an archive all do: portals wrap products in folders of their own.
+
+        DLR's orders hold `dims_op_oc_.../ENMAP.HSI.L2A/ENMAP01-.../`.
+        """
+        return [name for name in self.names if self.zipped or "/" not in name]
 
     def place(self, name: str) -> Path:
         """The path of a file, for messages."""
@@ -187,6 +191,11 @@ def number(path: Path, what: str, text: str | None) -> float:
     if not math.isfinite(value):
         raise HsisrError(f"{path}: {what} must be a number, not {text!r}")
     return value
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file of an archive is hidden, such as those that macOS adds: `__MACOSX/._image.tif`."""
+    return name.rpartition("/")[2].startswith(".")
 
 
 def _files_below(folder: Path) -> dict[str, str]:

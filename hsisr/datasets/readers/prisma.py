@@ -3,7 +3,7 @@
 The layout follows ASI's product specification and public readers. Cubes are (rows, bands, columns) of uint16, bands by
 falling wavelength, with a centre of 0 for unused bands. Value = min + stored (max - min) / 65535, and 0 is no data. An
 error matrix beside each cube holds 0 for good samples, else a code: 1 fault in the raw data, 2 negative reflectance,
-4 saturation.
+4 saturation. The panchromatic camera sees 400 to 700 nm (ASI's mission page on eoPortal); the file does not state it.
 """
 
 import re
@@ -26,6 +26,11 @@ _SWATHS, _ERRORS = "HDFEOS/SWATHS", "PIXEL_L2_ERR_MATRIX"
 _MOST = 65535
 #: Metres per pixel of the cubes.
 _PIXEL_M = 30.0
+#: Attributes that state the grid of level 2D.
+_CORNERS = tuple(f"Product_{corner}corner_{axis}" for corner in ("UL", "LR") for axis in ("easting", "northing"))
+_EPSG = "Epsg_Code"
+#: Centre and width of the panchromatic image in nm.
+_PAN_NM, _PAN_WIDTH_NM = 550.0, 300.0
 
 
 def matches(path: Path, head: bytes) -> bool:
@@ -96,9 +101,8 @@ def _detector(path: Path, file: Any, level: str, name: str, screen: bool) -> Sce
     fields, key = _fields(level, "HCO"), name.capitalize()
     stored = hdf5.dataset(file, f"{fields}/{name}_Cube", "u", 3)
     count = stored.shape[1]
-    centres, widths = (
-        products.vector_of(path, f"{name}_Cube", file, f"List_{what}_{key}", count) for what in ("Cw", "Fwhm")
-    )
+    centres = products.vector_of(path, f"{name}_Cube", file, f"List_Cw_{key}", count)
+    widths = products.widths_of(path, f"{name}_Cube", file, f"List_Fwhm_{key}", count)
     used = centres > 0
     if f"List_Cw_{key}_Flags" in file.attrs:
         used &= products.vector_of(path, f"{name}_Cube", file, f"List_Cw_{key}_Flags", count) > 0
@@ -122,7 +126,8 @@ def _pan(path: Path, file: Any, level: str, screen: bool, georeference: str | No
     cube: LazyArray = LazyCube(path, products.Plane(GuardedDataset(path, stored)), (0, 1, 2), None)
     if screen:
         cube = _screen(path, file, f"{fields}/{_ERRORS}", cube)
-    scene = Scene(cube, scene_name(path), **_scale(file, "Pan"), nodata=0.0)
+    facts = _scale(file, "Pan") | products.spectral([_PAN_NM], [_PAN_WIDTH_NM])
+    scene = Scene(cube, scene_name(path), **facts, nodata=0.0)
     return _finish(path, file, level, scene, _place(path, file, level, "PCO", stored.shape, georeference), " pan")
 
 
@@ -147,12 +152,14 @@ def _scale(file: Any, key: str) -> dict[str, Any]:
 def _place(
     path: Path, file: Any, level: str, cube: str, size: tuple[int, ...], georeference: str | None
 ) -> ground.Georeference:
-    """Place of a cube: on a grid (2D), or by the latitude and longitude of each pixel (2C)."""
+    """Place of a cube: on a grid (2D), or by the latitude and longitude of each pixel (2C), if the file has them."""
+    swath = hdf5.group(file, f"{_SWATHS}/PRS_{level}_{cube}")
     if level == "L2D":
         found = _grid(path, file, size)
+    elif "Geolocation Fields" not in list(swath):
+        found = ground.Georeference()
     else:
-        fields = f"{_SWATHS}/PRS_{level}_{cube}/Geolocation Fields"
-        places = [hdf5.dataset(file, f"{fields}/{name}", "f", 2) for name in ("Latitude", "Longitude")]
+        places = [hdf5.dataset(swath, f"Geolocation Fields/{name}", "f", 2) for name in ("Latitude", "Longitude")]
         found = products.from_places(*places) if places[0].shape == places[1].shape == size else ground.Georeference(
             unused="latitudes and longitudes of another size"
         )  # fmt: skip
@@ -165,11 +172,11 @@ def _grid(path: Path, file: Any, size: tuple[int, ...]) -> ground.Georeference:
     Public readers take them as the centres of the cube's corner pixels. If they lie a whole pixel further apart, they
     are outer corners. The panchromatic image has six times as many pixels and covers the same ground.
     """
-    left, top, right, bottom = (
-        products.number_of(file, f"Product_{corner}corner_{axis}")
-        for corner, axis in (("UL", "easting"), ("UL", "northing"), ("LR", "easting"), ("LR", "northing"))
-    )
-    epsg = int(products.number_of(file, "Epsg_Code"))
+    missing = [name for name in (*_CORNERS, _EPSG) if name not in file.attrs]
+    if missing:
+        return ground.Georeference(unused=f"a grid, but without {', '.join(missing)}")
+    left, top, right, bottom = (products.number_of(file, name) for name in _CORNERS)
+    epsg = int(products.number_of(file, _EPSG))
     cube = hdf5.dataset(file, f"{_fields('L2D', 'HCO')}/VNIR_Cube", "u", 3).shape
     rows, columns = cube[0], cube[2]
     finer = (size[0] / rows, size[1] / columns)

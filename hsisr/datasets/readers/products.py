@@ -31,6 +31,8 @@ _DRIVERS = dict.fromkeys((".tif", ".tiff", ".geotiff"), "GTiff")
 _DRIVERS |= {".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
 #: Fields of a Scene that hold one entry for each band.
 _SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
+#: Wavelengths below this number of nanometres are micrometres; no optical sensor lies in between.
+_LEAST_NM, _NM_PER_UM = 100.0, 1000.0
 #: The affine transform of a geolocation grid is fitted to this many points along each side.
 _PLACES = 7
 
@@ -237,6 +239,11 @@ def vector_of(path: Path, what: str, owner: Any, name: str, count: int) -> np.nd
         return np.asarray(held if stored is None else np.ravel(stored[...]), float)
 
 
+def widths_of(path: Path, what: str, owner: Any, name: str, count: int) -> np.ndarray | None:
+    """As `vector_of`, but None if the file states no widths of bands."""
+    return vector_of(path, what, owner, name, count) if name in owner.attrs or name in list(owner) else None
+
+
 def text_attribute(owner: Any, *names: str) -> str | None:
     """The first of these attributes that is a text, or a list that begins with a text; else None."""
     for name in names:
@@ -302,13 +309,15 @@ def describe_scene(scene: Scene) -> dict[str, Any]:
 
 
 def spectral(wavelengths: Any, widths: Any, good: np.ndarray | None = None) -> dict[str, Any]:
-    """Wavelengths, widths and bad bands of a Scene, from numbers in nanometres. good: True where a band is used."""
+    """Wavelengths, widths and bad bands of a Scene, from numbers in nanometres, or all of them in micrometres.
+
+    widths: None if unknown. good: True where a band is used.
+    """
     bad = None if good is None or np.all(good) else ~np.asarray(good, bool)
-    return {
-        "wavelengths_nm": np.asarray(wavelengths, float),
-        "fwhm_nm": np.asarray(widths, float),
-        "bad_bands": bad,
-    }
+    centres = np.asarray(wavelengths, float)
+    unit = _NM_PER_UM if 0 < centres.max(initial=0) < _LEAST_NM else 1.0
+    fwhm = None if widths is None else unit * np.asarray(widths, float)
+    return {"wavelengths_nm": unit * centres, "fwhm_nm": fwhm, "bad_bands": bad}
 
 
 def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) -> Package | None:
@@ -326,6 +335,20 @@ def package_of(path: Path, head: bytes, file: re.Pattern[str], metadata: str) ->
     found = sorted(set(package.on_top()) & set(package.find(metadata)))
     match = file.fullmatch(found[0].rpartition("/")[2]) if len(found) == 1 else None
     return None if match is None else package.starting(match[1])
+
+
+def numbered_bands(path: Path, head: bytes, band: re.Pattern[str]) -> tuple[Package, dict[int, str]] | None:
+    """The files of the one product of a folder or archive, and number -> file of each band; None without one product.
+
+    band: matches a file of a band; its groups are the beginning that all files of the product share, and the number.
+    Other products beside it, such as level 1 of the same scene, are left out with their descriptions.
+    """
+    package = Package.of(path, head)
+    found = [] if package is None else [(m, name) for name in package.on_top() if (m := band.fullmatch(name))]
+    starts = {match[1] for match, _ in found}
+    if package is None or len(starts) != 1:
+        return None
+    return package.starting(f"{starts.pop()}_"), {int(match[2]): name for match, name in found}
 
 
 def check_level(path: Path, product: str, level: re.Match[str] | None) -> None:
@@ -350,7 +373,7 @@ def parameters(text: str, group: str | None = None) -> dict[str, str]:
     group: only the lines of this group, if the text has it.
     """
     found: dict[str, str] = {}
-    inside = group is None or f"GROUP = {group}" not in text
+    inside = group is None or not re.search(rf"\bGROUP\s*=\s*{group}\b", text)
     for line in text.splitlines():
         key, equals, value = (part.strip() for part in line.partition("="))
         if key in ("GROUP", "END_GROUP") and group is not None and value == group:
@@ -361,11 +384,13 @@ def parameters(text: str, group: str | None = None) -> dict[str, str]:
 
 
 def number_of(owner: Any, name: str, default: float | None = None) -> float:
-    """The number in an attribute, also if it stands in a list; the default if the attribute is absent.
+    """The number in an attribute, also if it stands in a list or a text; the default if the attribute is absent.
 
     Raises KeyError if it is absent without a default, ValueError if it is not a number.
     """
     value = hdf5.attribute(owner, name, list, None if default is None else [default])
-    if len(value) != 1 or isinstance(value[0], str):
-        raise ValueError(f"the attribute {name} is no number")
-    return float(value[0])
+    try:
+        (number,) = value
+        return float(number)
+    except ValueError:
+        raise ValueError(f"the attribute {name} is no number") from None

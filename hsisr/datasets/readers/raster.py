@@ -110,6 +110,7 @@ class _Raster(LazyArray):
             check(header, TEXT_BYTES, header.stat().st_size, "bytes of text")
         if header is not None and b"spectral library" in header.read_bytes().lower():
             raise HsisrError(f"{path}: a library of spectra, not an image")
+        self._tie = None if header is None else envi.tie_point(header)
         with self._guard():
             if driver == "GTiff":
                 self._images = self._pages(name or path)
@@ -163,7 +164,7 @@ class _Raster(LazyArray):
         with self._guard():
             tags = self._image.tags()
             spectral = self._spectral(tags, vector(self.path, wavelengths_nm, "wavelengths", self.shape[0]))
-            place = ground.as_told(self.path, ground.georeference(self._image), crs, georeference)
+            place = ground.as_told(self.path, ground.georeference(self._image, self._tie), crs, georeference)
         provenance: dict[str, Any] = {"tags": tags} if tags else {}
         if place.unused:
             provenance["georeference"] = place.unused

@@ -31,7 +31,8 @@ def facts(scene: Scene) -> dict[str, Any]:
     found: dict[str, Any] = {"name": scene.name, "bands": bands, "rows": rows, "columns": columns}
     found["type"] = f"{scene.stored.dtype}{_value(scene)}"
     if scene.wavelengths_nm is not None:
-        found["wavelengths"] = f"{min(scene.wavelengths_nm):g} to {max(scene.wavelengths_nm):g} nm"
+        least, most = min(scene.wavelengths_nm), max(scene.wavelengths_nm)
+        found["wavelengths"] = f"{least:g} nm" if least == most else f"{least:g} to {most:g} nm"
     for key, word in (("bad_bands", "bad bands"), ("mask", "valid pixels"), ("labels", "labels")):
         value = getattr(scene, key)
         if value is not None:

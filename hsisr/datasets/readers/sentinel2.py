@@ -63,6 +63,9 @@ def read(path: Path, resolution: int = 10, bands: str | None = None, quality: st
     centres, widths = zip(*(_spectral(root, band) for band in names), strict=True)
     scene = replace(scene, **products.spectral(centres, widths))
     scale, offsets = _scale(path, package.place(metadata), root)
+    unsaid = [band for band in names if offsets and band not in offsets]
+    if unsaid:
+        raise HsisrError(f"{package.place(metadata)}: states no BOA_ADD_OFFSET of {', '.join(unsaid)}; get it again")
     scene = products.scale_bands(
         path, scene, np.full(len(names), scale), np.array([scale * offsets.get(band, 0.0) for band in names])
     )

@@ -46,11 +46,10 @@ def read(path: Path, quality: str = "mask", georeference: str | None = None) -> 
             held = ", ".join(fields)
             raise HsisrError(f"{path}: a Tanager product that holds {held}; expected surface_reflectance")
         stored = hdf5.dataset(fields, "surface_reflectance", "f", 3)
-        centres, widths = (
-            products.vector_of(path, "surface_reflectance", stored, name, stored.shape[0])
-            for name in ("wavelengths", "fwhm")
-        )
-        good = None
+        centres = products.vector_of(path, "surface_reflectance", stored, "wavelengths", stored.shape[0])
+        widths, good = None, None
+        if "fwhm" in stored.attrs:
+            widths = products.vector_of(path, "surface_reflectance", stored, "fwhm", stored.shape[0])
         if "good_wavelengths" in stored.attrs:
             good = products.vector_of(path, "surface_reflectance", stored, "good_wavelengths", stored.shape[0]) > 0
         nodata = products.number_of(stored, "_FillValue", _NODATA)

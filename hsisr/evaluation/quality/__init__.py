@@ -27,7 +27,7 @@ from hsisr.scene import Scene
 #: Response, noise and subspace are learnt from at most this many LR pixels of all blocks.
 _MOST_PIXELS = 60_000
 #: Smallest tile for Q, in pixels.
-_LEAST_TILE_PX = 8
+LEAST_TILE_PX = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Quality:
     lr: agreement of result and LR image, for good bands. explained: part of a band's variance at LR that the guide
     explains, (B,). guide: agreement of result and guide, by channel. response_rmse: error of the response at LR, (G,).
     guide_reach_nm: the guide's part of the spectrum. indices: name -> agreement at LR. scores: over whole tiles; some
-    may be missing.
+    may be missing. tile_px: side of these tiles; None without scores.
     """
 
     sampled: Blocks
@@ -65,6 +65,7 @@ class Quality:
     guide_reach_nm: tuple[float, float] | None = None
     indices: dict[str, Agreement] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
+    tile_px: int | None = None
 
 
 def measure(feed: Feed, result: Scene) -> Quality:
@@ -97,6 +98,7 @@ def measure(feed: Feed, result: Scene) -> Quality:
         guide_reach_nm=None if feed.guide is None else spectrum.reach_nm(feed.guide.source),
         indices={name: sums.agreement() for name, sums in found.indices.items() if sums.count},
         scores=found.scores(),
+        tile_px=found.tile_px,
     )
 
 
@@ -151,8 +153,10 @@ class _Found:
         self._response = response
         self._bands = spectrum.index_bands(feed.lr.wavelengths_nm)
         self.indices = {name: _Sums(1) for name in self._bands}
-        self._tile = min(blocks.TILE_PX, *feed.lr.shape[1:])
-        self._tiles: dict[str, list[np.ndarray]] = {}
+        largest = min(blocks.TILE_PX, *feed.lr.shape[1:])
+        halved = (largest >> times for times in range(largest.bit_length()))
+        #: Sides of tiles that may be whole, from the largest on: Q of each tile, by the side and the kind of Q.
+        self._tiles: dict[int, dict[str, list[np.ndarray]]] = {side: {} for side in halved if side >= LEAST_TILE_PX}
         is_benchmark = feed.guide_channels == 1 and feed.method.scale == prisma.SCALE
         self._pan = prisma.PanRegression(feed.lr.shape[0]) if is_benchmark else None
         #: HR pixels read around a block, on each side.
@@ -173,12 +177,23 @@ class _Found:
             self.guide.add(guide, matrix.astype(np.float32) @ estimate + offset[:, None])
             if self._pan is not None:
                 self._pan.add(estimate, guide[0])
-        if self._tile >= _LEAST_TILE_PX:
-            self._add_tiles(block)
+        for tile, kept in self._tiles.items():
+            self._add_tiles(block, tile, kept)
+            if kept:  # smaller ones would only count if no block had a whole tile of this size
+                break
 
-    def _add_tiles(self, block: Block) -> None:
+    @property
+    def tile_px(self) -> int | None:
+        """Side of the largest tiles of which at least one is whole."""
+        return next((side for side, kept in self._tiles.items() if kept), None)
+
+    def _add_tiles(self, block: Block, tile: int, kept: dict[str, list[np.ndarray]]) -> None:
         """Q of every whole tile: of LR pixels, and for D_s, of the result's pixels on the same ground."""
-        tile, scale = self._tile, len(block.valid) // len(block.seen)
+
+        def keep(name: str, value: np.ndarray | float) -> None:
+            kept.setdefault(name, []).append(np.asarray(value))
+
+        scale = len(block.valid) // len(block.seen)
         by_mtf = None if block.wide is None else prisma.decimate(block.wide)
         for top, left in product(*(range(0, size - tile + 1, tile) for size in block.seen.shape)):
             place = slice(top, top + tile), slice(left, left + tile)
@@ -186,27 +201,22 @@ class _Found:
             if not (block.seen[place].all() and block.valid[sharp].all()):
                 continue
             low = block.low[:, *place]
-            self._keep("q2n", metrics.q2n(low, block.degraded[:, *place], block=tile))
+            keep("q2n", metrics.q2n(low, block.degraded[:, *place], block=tile))
             if by_mtf is not None:
-                self._keep("q2n_prisma", metrics.q2n(low, by_mtf[:, *place], block=tile))
+                keep("q2n_prisma", metrics.q2n(low, by_mtf[:, *place], block=tile))
             if block.guide is not None and block.guide_low is not None and len(block.guide) == 1:
                 pairs = {
                     "sharp": (block.estimate[:, *sharp], block.guide[:, *sharp]),
                     "coarse": (low, block.guide_low[:, *place]),
                 }
                 for name, (image, pan) in pairs.items():
-                    self._keep(
-                        name, metrics.uiqi_per_band(image, pan.repeat(len(low), axis=0), block=tile, stride=tile)
-                    )
-
-    def _keep(self, name: str, value: np.ndarray | float) -> None:
-        self._tiles.setdefault(name, []).append(np.asarray(value))
+                    keep(name, metrics.uiqi_per_band(image, pan.repeat(len(low), axis=0), block=tile, stride=tile))
 
     def scores(self) -> dict[str, float]:
         """D_lambda; with a guide of one channel, D_s and QNR; for pairs of the PRISMA benchmark's kind, its scores."""
-        if not self._tiles:
+        if self.tile_px is None:
             return {}
-        mean = {name: np.mean(values, axis=0) for name, values in self._tiles.items()}
+        mean = {name: np.mean(values, axis=0) for name, values in self._tiles[self.tile_px].items()}
         found = {"d_lambda": max(0.0, float(1 - mean["q2n"]))}
         if "sharp" in mean:
             found["d_s"] = float(np.abs(mean["sharp"] - mean["coarse"]).mean())
