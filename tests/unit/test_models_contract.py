@@ -21,6 +21,7 @@ from hsisr.models.apply import Method
 from hsisr.models.base import Adapted, Model, as_model
 from hsisr.models.network import Network
 from hsisr.pipeline import pair_files, paths
+from hsisr.pipeline.known_bands import KnownBands
 from hsisr.pipeline.patch_files import PatchFile
 from hsisr.scene import Scene
 from hsisr.training import fit
@@ -309,15 +310,16 @@ def test_validation_of_a_diverged_network_and_of_references_that_cannot_be_score
     torch.nn.init.constant_(module.weight, float("nan"))
     with pytest.raises(HsisrError, match="indian_pines-validation: the network gives NaN or infinity, so training div"):
         Validation([file], 4, "mulsr")(module)
-    Validation([file], 4, "mulsr").check()
+    known = KnownBands("the training patches", 5, None)
+    Validation([file], 4, "mulsr").check(known)
     pair = pair_files.read(file)
     bright = degrade.Pair(pair.lr, pair.guide, pair.hr * 2, pair.mask, pair.metadata)
     pair_files.write(tmp_path / "bright.h5", "field", bright, Scene(bright.hr))
     with pytest.raises(HsisrError, match="validation, field: .* convention mulsr clips"):
-        Validation([tmp_path / "bright.h5"], 4, "mulsr").check()
+        Validation([tmp_path / "bright.h5"], 4, "mulsr").check(known)
     with pytest.raises(HsisrError, match="validation, field: .* give the value that counts as 1 as peak"):
-        Validation([tmp_path / "bright.h5"], 4, "plain").check()
-    Validation([tmp_path / "bright.h5"], 4, "plain", peak=2.0).check()
+        Validation([tmp_path / "bright.h5"], 4, "plain").check(known)
+    Validation([tmp_path / "bright.h5"], 4, "plain", peak=2.0).check(known)
 
 
 def test_torchs_loader_takes_a_patch_file(small):
