@@ -41,7 +41,7 @@ def make_pairs(chosen: benchmark.Benchmark) -> None:
 
 def five(odd: str = "", bands: int = 5, shift_nm: float = 0.0) -> dict[str, Scene]:
     """Scenes a to e: c validates, e tests, the others train. odd: names of those that have other bands."""
-    scenes = {name: small_scene(48, 48, seed) for seed, name in enumerate("abcde")}
+    scenes = {name: replace(small_scene(48, 48, seed), name=name) for seed, name in enumerate("abcde")}
     for name in odd:
         part = scenes[name].bands(range(bands))
         scenes[name] = replace(part, wavelengths_nm=part.wavelengths_nm + shift_nm)
@@ -100,3 +100,17 @@ def test_crops_of_a_set_that_names_no_response_have_the_guide_of_the_protocol(tm
         sample = patches[0]
         matrix = degrade.scene_response(small_scene(48, 48), "nikon_d700")
         np.testing.assert_allclose(sample.guide, degrade.apply_response(matrix, sample.hr), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "fault"), [("wald", "on average, and those of a benchmark lie in"), ("mulsr", "clips the LR")]
+)
+def test_scenes_of_another_unit_are_refused_before_anything_is_made_of_them(tmp_path, monkeypatch, protocol, fault):
+    monkeypatch.chdir(tmp_path)
+    scenes = {name: replace(scene, scale=255 / 65535) for name, scene in five().items()}
+    chosen = own(tmp_path, scenes, f"field_x4_{protocol}")
+    with pytest.raises(HsisrError, match=f"scene a: .*{fault}.*`scale` of the data set"):
+        make_pairs(chosen)
+    if chosen.draws_crops:
+        with pytest.raises(HsisrError, match="scene a: .* on average"):
+            patch_files.make(chosen, chosen.path(paths.PATCHES))
