@@ -80,8 +80,8 @@ def check_unit(name: str, mean: float) -> None:
     """Raise HsisrError if the mean value of an item shows that its values do not lie in [0, 1]."""
     if mean > 1:
         raise HsisrError(
-            f"scene {name}: its values are {mean:g} on average, and those of a benchmark lie in [0, 1]; give `scale` of "
-            "the data set, such as 1/255 or 1/10000"
+            f"scene {name}: its values are {mean:g} on average, and those of a benchmark lie in [0, 1]; give `scale` "
+            "of the data set, such as 1/255 or 1/10000"
         )
 
 
