@@ -110,8 +110,8 @@ class Feed:
             estimate, valid = self._on_guide(self.way, *place, slice(None) if bands is None else bands)
         if not all(np.isfinite(band[valid]).all() for band in estimate):
             raise HsisrError(
-                f"{self.method.name}: gives NaN or infinity for {self.lr.label}: its training diverged, or it cannot do "
-                f"such images{'' if self.method.precision == '32' else ', or precision 32 would do it'}"
+                f"{self.method.name}: gives NaN or infinity for {self.lr.label}: its training diverged, or it cannot "
+                f"do such images{'' if self.method.precision == '32' else ', or precision 32 would do it'}"
             )
         estimate *= np.float32(self.peak)
         estimate[:, ~valid] = np.nan

@@ -187,8 +187,8 @@ def try_out(path: str, network: "nn.Module", sample: "Sample") -> None:
                     raise HsisrError(f"{path}: {name} makes {got} of {shown}; expected a tensor {expected}")
                 if name != "super_resolve" and not made.requires_grad:
                     raise HsisrError(
-                        f"{path}: the image of {name} has no gradient, so that nothing would be learnt: its weights are "
-                        "frozen, or the image does not come from them (detach, numpy, no_grad)"
+                        f"{path}: the image of {name} has no gradient, so that nothing would be learnt: its weights "
+                        "are frozen, or the image does not come from them (detach, numpy, no_grad)"
                     )
     finally:
         network.train(training)
