@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,14 +32,19 @@ CHUNK = 64
 #: Most bytes in memory while a scene is read by strips.
 STRIP_BYTES = 128 * 2**20
 
+#: numpy's letters of types -> what they are called.
+_KINDS = {"iuf": "real numbers, integers or floats", "iu": "integers: astype(int)", "b": "booleans: astype(bool)"}
+_NUMBERS = "iuf"
 #: Array beside the cube in a scene file -> numpy's letters of its types, and number of axes.
 _ARRAYS = {
-    "wavelengths_nm": ("iuf", 1),
-    "fwhm_nm": ("iuf", 1),
+    "wavelengths_nm": (_NUMBERS, 1),
+    "fwhm_nm": (_NUMBERS, 1),
     "bad_bands": ("b", 1),
     "mask": ("b", 2),
     "labels": ("iu", 2),
 }
+#: Band centres of optical sensors are above this, in nm. Numbers below it are micrometres.
+_LEAST_NM = 100.0
 #: Depth of guides: a scene has one guide, and the guide has none.
 _MOST_DEPTH = 2
 
@@ -58,6 +64,7 @@ class Scene:
     nodata: stored value of samples without data; `cube` gives 0 for them.
     guide: the real sharp image of the same ground.
     provenance: known facts on the scene's origin, such as hashes and licence (JSON values).
+    Raises HsisrError for anything else, so that every scene can be saved and opened again. Lists become arrays.
 
     Example:
 
@@ -83,24 +90,66 @@ class Scene:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.stored.shape) != 3 or 0 in self.stored.shape:
-            raise HsisrError(
-                f"scene {self.name}: a cube must be (bands, rows, columns), none of them 0, not {self.stored.shape}"
-            )
-        bands, rows, columns = self.stored.shape
+        bands, rows, columns = self._check_pixels()
+        for key, kind, expected in _PLAIN:
+            if not isinstance(getattr(self, key), kind):
+                raise HsisrError(f"scene {self.name}: {key} is {getattr(self, key)!r:.80}; expected {expected}")
         if not (np.isfinite(self.scale) and np.isfinite(self.offset) and self.scale):
             raise HsisrError(f"scene {self.name}: scale {self.scale} and offset {self.offset} must be finite, not 0")
-        expected = {
-            "wavelengths_nm": (bands,),
-            "fwhm_nm": (bands,),
-            "bad_bands": (bands,),
-            "mask": (rows, columns),
-            "labels": (rows, columns),
-        }
-        for key, shape in expected.items():
-            value = getattr(self, key)
-            if value is not None and np.shape(value) != shape:
-                raise HsisrError(f"scene {self.name}: {key} has shape {np.shape(value)}, expected {shape}")
+        sizes = {1: (bands,), 2: (rows, columns)}
+        for key, (kinds, axes) in _ARRAYS.items():
+            if getattr(self, key) is None:
+                continue
+            value = np.asarray(getattr(self, key))
+            if value.shape != sizes[axes]:
+                raise HsisrError(f"scene {self.name}: {key} has shape {value.shape}, expected {sizes[axes]}")
+            if value.dtype.kind not in kinds:
+                raise HsisrError(f"scene {self.name}: {key} holds {value.dtype}, expected {_KINDS[kinds]}")
+            object.__setattr__(self, key, value)
+        if self.wavelengths_nm is not None and self.wavelengths_nm.max() < _LEAST_NM:
+            raise HsisrError(
+                f"scene {self.name}: its wavelengths only reach {self.wavelengths_nm.max():g}, as micrometres or "
+                "numbers of bands do; wavelengths_nm are nanometres"
+            )
+        object.__setattr__(self, "label_names", tuple(self.label_names))
+        if self.transform is not None:
+            object.__setattr__(self, "transform", self._six_numbers(self.transform))
+
+    def _check_pixels(self) -> tuple[int, int, int]:
+        """Bands, rows and columns. Raises HsisrError unless the pixels are an array of numbers with these axes."""
+        if isinstance(self.stored, np.ma.MaskedArray):
+            raise HsisrError(
+                f"scene {self.name}: its pixels are a masked array, whose mask would be lost; give the samples, "
+                "np.ma.getdata(x), and mask=~np.ma.getmaskarray(x).any(axis=0), True where a pixel is valid"
+            )
+        try:
+            shape, dtype = self.stored.shape, np.dtype(self.stored.dtype)
+        except (AttributeError, TypeError):  # a list, a tensor, a path
+            kind = type(self.stored)
+            raise HsisrError(
+                f"scene {self.name}: its pixels are a {kind.__module__}.{kind.__qualname__}; expected a numpy array "
+                "(bands, rows, columns): np.asarray makes one; files are read by hsisr.read_scene"
+            ) from None
+        if len(shape) != 3 or 0 in shape:
+            raise HsisrError(
+                f"scene {self.name}: a cube must be (bands, rows, columns), none of them 0, not {tuple(shape)}"
+            )
+        if dtype.kind not in _NUMBERS:
+            raise HsisrError(f"scene {self.name}: its pixels are {dtype}, expected {_KINDS[_NUMBERS]}")
+        bands, rows, columns = shape
+        return bands, rows, columns
+
+    def _six_numbers(self, transform: Sequence[float]) -> tuple[float, ...]:
+        """A transform as a tuple. That of rasterio has nine numbers, of which the last three are always 0, 0, 1."""
+        try:
+            numbers = tuple(float(number) for number in transform)
+        except (TypeError, ValueError):
+            numbers = ()
+        if len(numbers) == 9 and numbers[6:] == (0, 0, 1):
+            numbers = numbers[:6]
+        if len(numbers) != 6 or not np.isfinite(numbers).all():
+            raise HsisrError(f"scene {self.name}: transform {transform!r}; expected six finite numbers (a, ..., f)")
+        return numbers
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -156,14 +205,12 @@ class Scene:
         """A part of the scene, read into memory: scene[bands], or scene[bands, rows, columns].
 
         bands: a number, a slice, numbers or booleans, from 0. rows, columns: slices of step 1, as in `window`.
-        Raises IndexError for missing bands, TypeError for another number of parts.
+        Raises IndexError for missing bands, TypeError for another number of parts, HsisrError as `window`.
         """
         parts = key if isinstance(key, tuple) else (key,)
         if len(parts) not in (1, 3) or not all(isinstance(part, slice) for part in parts[1:]):
             raise TypeError(f"scene {self.name}: index it as scene[bands] or scene[bands, rows, columns], with slices")
         chosen = np.atleast_1d(np.arange(self.shape[0])[parts[0]])
-        if any(part.step not in (None, 1) for part in parts[1:]):
-            raise IndexError(f"scene {self.name}: rows and columns are cut in steps of 1")
         return (self.window(*parts[1:]) if len(parts) == 3 else self).bands(chosen)
 
     def plot(self, bands: Sequence[int] | None = None, ax: "Axes | None" = None) -> "Axes":
@@ -242,7 +289,8 @@ class Scene:
     def window(self, rows: slice, columns: slice) -> "Scene":
         """The part of the scene inside `rows` and `columns` (slices in pixels, step 1), read into memory.
 
-        The transform is adapted, and a guide is cut to the same ground. Raises HsisrError if the part is empty.
+        The transform is adapted, and a guide is cut to the same ground. Raises HsisrError if the part is empty, or for
+        another step.
 
         Example:
 
@@ -251,6 +299,8 @@ class Scene:
             (5, 10, 10)
         """
         height, width = self.shape[1:]
+        if {rows.step, columns.step} - {None, 1}:
+            raise HsisrError(f"scene {self.name}: rows and columns are cut in steps of 1, not {rows} and {columns}")
         r0, r1, _ = rows.indices(height)
         c0, c1, _ = columns.indices(width)
         if r1 <= r0 or c1 <= c0:
@@ -409,12 +459,6 @@ class Scene:
         if depth > _MOST_DEPTH:
             raise ValueError("a guide has a guide")
         arrays = {key: hdf5.dataset(group, key, *kind)[...] for key, kind in _ARRAYS.items() if key in group}
-        transform = hdf5.attribute(group, "transform", list) if "transform" in group.attrs else None
-        if transform is not None and (len(transform) != 6 or not np.isfinite(transform).all()):
-            raise ValueError(f"transform {transform}: expected six finite numbers")
-        provenance = json.loads(hdf5.read_text(group, "provenance"))
-        if not isinstance(provenance, dict):
-            raise ValueError("provenance holds no names and values")
         facts: dict[str, Any] = {
             "stored": _Cube(hdf5.dataset(group, "cube", "iuf", 3).id),
             "name": hdf5.attribute(group, "name", str),
@@ -422,15 +466,28 @@ class Scene:
             "offset": hdf5.attribute(group, "offset", float),
             "crs": hdf5.attribute(group, "crs", str) if "crs" in group.attrs else None,
             "nodata": hdf5.attribute(group, "nodata", float) if "nodata" in group.attrs else None,
-            "transform": None if transform is None else tuple(transform),
+            "transform": hdf5.attribute(group, "transform", list) if "transform" in group.attrs else None,
             "label_names": tuple(str(name) for name in json.loads(hdf5.attribute(group, "label_names", str))),
-            "provenance": provenance,
+            "provenance": json.loads(hdf5.read_text(group, "provenance")),
             "guide": Scene._read(hdf5.group(group, "guide"), depth + 1) if "guide" in group else None,
         }
         try:
             return Scene(**facts, **arrays)
         except HsisrError as error:  # parts that do not fit together
             raise ValueError(error) from None
+
+
+#: Field of a scene, the type of its values, and what messages call it.
+_PLAIN = (
+    ("name", str, "a text"),
+    ("scale", Real, "a number"),
+    ("offset", Real, "a number"),
+    ("nodata", Real | None, "a number or None"),
+    ("crs", str | None, "a text such as 'EPSG:32633' or WKT (rasterio: crs.to_wkt()), or None"),
+    ("label_names", list | tuple, "a tuple of texts"),
+    ("guide", Scene | None, "a Scene or None"),
+    ("provenance", dict, "a dict"),
+)
 
 
 class _Cube(h5py.Dataset):  # type: ignore[misc]  # h5py has no types

@@ -21,14 +21,21 @@ CUBE_SUFFIXES = frozenset({".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5
 
 _SIGNS = r"\*|\?|\[[^\]]*\]"
 _SCENE = r"(?P<scene>[A-Za-z0-9][A-Za-z0-9_-]*)"
+#: The same with any signs, to find files whose names alone keep them from being scenes.
+_ANY_NAME = r"(?P<scene>[^/]+?)"
 
 
 def listing(root: str | os.PathLike) -> list[str]:
-    """Relative POSIX paths of all files below `root`, sorted, without hidden files, litter and partial downloads."""
+    """Relative POSIX paths of all files below `root`, sorted, without hidden files, litter and partial downloads.
+
+    Links to folders are followed; of a folder that is there twice by links, once.
+    """
     root = Path(root)
-    found = []
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not is_litter(name))
+    found, seen = [], {os.path.realpath(root)}
+    for folder, folders, files in os.walk(root, followlinks=True):
+        places = {name: os.path.realpath(Path(folder) / name) for name in sorted(folders) if not is_litter(name)}
+        folders[:] = [name for name, place in places.items() if place not in seen]
+        seen.update(places.values())
         relative = Path(folder).relative_to(root)
         found += [(relative / name).as_posix() for name in files if not is_litter(name)]
     return sorted(found)
@@ -48,7 +55,10 @@ def find(paths: Iterable[str], patterns: Iterable[str], scene: str) -> list[str]
         matches = [path for path in paths if certain in path and wanted.search(path)]
         folders = sorted({PurePosixPath(path).parent.as_posix() for path in matches})
         if len(folders) > 1:
-            raise HsisrError(f"scene {scene} is there twice, in {folders[0]} and in {folders[1]}; keep one")
+            raise HsisrError(
+                f"scene {scene} is there twice, in {folders[0]} and in {folders[1]}; keep one, or give a closer "
+                "`layout`"
+            )
         if matches:
             return matches
     return []
@@ -57,15 +67,35 @@ def find(paths: Iterable[str], patterns: Iterable[str], scene: str) -> list[str]
 def list_scenes(folder: str | os.PathLike, patterns: Sequence[str]) -> tuple[str, ...]:
     """Names of the scenes below a folder that match one of `patterns`, in natural order.
 
-    Raises HsisrError if the folder is missing or holds no scene.
+    Raises HsisrError if the folder is missing or holds no scene, if it holds files that only their names keep from
+    being scenes, and if a file may be a scene or a band of one.
     """
     root = Path(folder)
     if not root.is_dir():
         raise HsisrError(f"{folder}: no such folder; give the folder that holds the scenes")
-    named = {_scene_of(path, pattern) for path in listing(root) for pattern in patterns}
-    found = {name for name in named if name is not None}
+    paths = listing(root)
+    scenes = {path: [name for pattern in patterns if (name := _scene_of(path, pattern))] for path in paths}
+    odd = [path for path in paths if not scenes[path] and any(_scene_of(path, glob, _ANY_NAME) for glob in patterns)]
+    if odd:
+        more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
+        raise HsisrError(
+            f"{folder}: {odd[0]!r}{more} would be left out: the name of a scene begins with a letter or digit of "
+            "ASCII, and has only those, _ and -; rename it, or name the scenes to use by `scenes` of the data set"
+        )
+    for path, several in scenes.items():
+        if len(set(several)) > 1:
+            inside, suffix = PurePosixPath(path).parent, PurePosixPath(path).suffix
+            raise HsisrError(
+                f"{folder}: {path} may be the scene {several[0]}, or a band of the scene {several[1]}; say which by "
+                f"`layout` of the data set, such as '{inside}/{{scene}}{suffix}' or '{{scene}}/*'"
+            )
+    found = {name for names in scenes.values() for name in names}
     if not found:
-        raise HsisrError(f"{folder}: holds no scene that looks like {' or '.join(patterns)}")
+        there = f"; it holds {', '.join(paths[:3])}{', ...' if paths[3:] else ''}" if paths else ", as it is empty"
+        raise HsisrError(
+            f"{folder}: holds no scene that looks like {' or '.join(patterns)}{there}; `layout` of the data set says "
+            "where scenes lie"
+        )
     return tuple(sorted(found, key=natural_key))
 
 
@@ -74,26 +104,29 @@ def is_litter(name: str) -> bool:
     return name.startswith(".") or name.lower() in LITTER or name.endswith(".part")
 
 
-def _scene_of(path: str, pattern: str) -> str | None:
-    """The name of the scene that a file belongs to, or None. A bare `*` as ending matches known endings only."""
+def _scene_of(path: str, pattern: str, name: str = _SCENE) -> str | None:
+    """The name of the scene that a file belongs to, or None. A bare `*` as ending matches known endings only.
+
+    name: regular expression of the names that count.
+    """
     suffix = PurePosixPath(path).suffix.lower()
     if pattern.endswith(".*") and suffix not in CUBE_SUFFIXES:
         return None
     if pattern.endswith("/*") and suffix not in IMAGE_SUFFIXES | {".tif", ".tiff"}:
         return None
-    match = _expression(pattern).search(path)
+    match = _expression(pattern, name).search(path)
     return match.group("scene") if match and "scene" in match.groupdict() else None
 
 
 @lru_cache(maxsize=4096)
-def _expression(glob: str) -> re.Pattern:
+def _expression(glob: str, name: str = _SCENE) -> re.Pattern:
     """A glob as a regular expression for the end of a path. `*` and `?` stay within one file or folder name.
 
-    The first `{scene}` becomes the group `scene`; the others must repeat it.
+    The first `{scene}` becomes the group `scene`; the others must repeat it. name: regular expression of names.
     """
-    signs = {"*": "[^/]*", "?": "[^/]", "{scene}": _SCENE}
+    signs = {"*": "[^/]*", "?": "[^/]", "{scene}": name}
     pieces = re.split(f"({_SIGNS}|" + r"\{scene\})", glob)
     regex = "".join(signs.get(piece, piece if piece.startswith("[") else re.escape(piece)) for piece in pieces)
-    first, *others = regex.split(_SCENE)
-    regex = first + (_SCENE + "(?P=scene)".join(others) if others else "")
+    first, *others = regex.split(name)
+    regex = first + (name + "(?P=scene)".join(others) if others else "")
     return re.compile(f"(?:^|/){regex}$")

@@ -67,7 +67,8 @@ def parts(
     needed = ("train",) if data_set.auxiliary else ("train", "test")
     for part in needed:
         if not items[part]:
-            raise HsisrError(f"{name}: no {part} scene is left by scenes: {sorted(scenes or [])}; add one")
+            why = "its split has" if scenes is None else f"scenes: {sorted(scenes)} leaves"
+            raise HsisrError(f"{name}: {why} no {part} scene; add one")
     check_parts(name, items, chosen.guard_px if guard_px is None else guard_px)
     return items
 
@@ -170,11 +171,13 @@ def region_split(scene: str, height: int, width: int, guard_px: int = REGION_MUL
 def check_parts(name: str, items: Mapping[str, Sequence[Item]], guard_px: int = 0) -> None:
     """Raise HsisrError if an item name stands twice, or if two parts overlap or come nearer than guard_px."""
     listed = [(part, item) for part, members in items.items() for item in members]
-    seen: set[str] = set()
-    for _, item in listed:
-        if item.name in seen:
-            raise HsisrError(f"{name}: the item {item.name!r} stands twice in its split; give each its own name")
-        seen.add(item.name)
+    seen: dict[str, tuple[str, Item]] = {}
+    for part, item in listed:
+        first, other = seen.setdefault(item.name, (part, item))
+        if other == item and first != part:
+            raise HsisrError(f"{name}: {item.name!r} stands in {first} and in {part} of its split; keep one")
+        if other is not item:
+            raise HsisrError(f"{name}: {item.name!r} stands twice in its split; keep one, or give each its own name")
     by_scene: dict[str, list[tuple[str, Item]]] = {}
     for part, item in listed:
         by_scene.setdefault(item.scene, []).append((part, item))
@@ -268,7 +271,10 @@ def _restrict(data_set: DataSet, items: dict[str, list[Item]], scenes: Sequence[
     for members in items.values():
         for item in members:
             if item.scene not in known:
-                raise HsisrError(f"{data_set.name}: its split names the scene {item.scene!r}, which it does not have")
+                raise HsisrError(
+                    f"{data_set.name}: its split names the scene {item.scene!r}, which it does not have; "
+                    f"{did_you_mean(item.scene, known)}known: {_shorten(data_set.scenes)}"
+                )
     if scenes is None:
         return items
     unknown = sorted(set(scenes) - known)

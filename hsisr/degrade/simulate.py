@@ -88,7 +88,8 @@ def degrade(
     seed: of the noise and of the random training degradation. training: degrade as the protocol does for training
     patches. This differs from the test only if `Protocol.random_training` is true.
     Returns float64 for float64 input, else float32; always computed in float64.
-    Raises HsisrError for an unknown protocol, for `full`, and for input that cannot be degraded.
+    Raises HsisrError for an unknown protocol, for `full`, and for input that cannot be degraded, or that has another
+    unit than the protocol clips to.
 
     Example:
 
@@ -98,6 +99,7 @@ def degrade(
     """
     protocol = find_protocol(protocol)
     cube = _crop(check_cube(cube, scale), scale, protocol.cuts_back)
+    _check_unit(cube, protocol)
     lr = _degrade(cube, protocol, scale, noise, seed, training)
     return lr if cube.dtype == np.float64 else lr.astype(np.float32)
 
@@ -165,6 +167,8 @@ def pair(
         ((31, 8, 8), (3, 32, 32), (31, 32, 32))
     """
     protocol = find_protocol(protocol)
+    if not isinstance(scene, Scene):
+        raise HsisrError(f"a pair is made from a Scene, not from a {type(scene).__name__}; give hsisr.Scene(cube)")
     if isinstance(response, os.PathLike):
         response = os.fspath(response)
     try:
@@ -214,7 +218,12 @@ def check_scale(scale: int) -> None:
 def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
     """Return the cube; raises HsisrError if it cannot be degraded by `scale`."""
     check_scale(scale)
-    cube = np.asarray(cube)
+    if isinstance(cube, np.ma.MaskedArray):
+        raise HsisrError("a cube may be no masked array, whose mask would be lost; fill or crop the masked samples")
+    try:
+        cube = np.asarray(cube)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors of a GPU, with gradients
+        raise HsisrError(f"a cube must be an array (bands, rows, columns) ({error})") from error
     if cube.ndim != 3 or 0 in cube.shape:
         raise HsisrError(f"a cube must be (bands, rows, columns), none of them 0, not {cube.shape}")
     if not np.issubdtype(cube.dtype, np.floating):
@@ -225,6 +234,17 @@ def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
         bad = sum(int(band.size - np.isfinite(band).sum()) for band in cube)
         raise HsisrError(f"the cube holds {bad} NaN or infinite values; drop the bands or crop the pixels they are in")
     return cube
+
+
+def _check_unit(cube: np.ndarray, protocol: Protocol) -> None:
+    """Raise HsisrError if a protocol would clip away most of a cube, because its values have another unit."""
+    mean = float(cube.mean(dtype=float))
+    if protocol.clips and mean > 1:
+        raise HsisrError(
+            f"the values are {mean:g} on average, and protocol {protocol.name} clips the LR image to [0, 1]; divide "
+            "them by the value that counts as 1, such as 255 or 10000 (in Python Scene(scale=1/255), in config.yaml "
+            "`scale` of the data set)"
+        )
 
 
 def _crop(cube: np.ndarray, scale: int, whole: bool = False) -> np.ndarray:
@@ -256,6 +276,7 @@ def _simulate(
 ) -> Pair:
     whole = protocol.cuts_back and (response is None or (isinstance(response, str) and response == "none"))
     hr = np.ascontiguousarray(_crop(check_cube(scene.filled_cube, scale), scale, whole))
+    _check_unit(hr, protocol)
     rows, columns = hr.shape[1:]
     guide, name, matrix = _guide(scene, hr, protocol, scale, response)
     degradation = protocol.degradation(scale)

@@ -10,9 +10,11 @@ from hsisr.devices import choose_device
 from hsisr.errors import HsisrError
 from hsisr.evaluation.run_summary import read as read_summary
 from hsisr.files import file_hash
+from hsisr.models.base import as_model
 from hsisr.models.model_files import read_metadata
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model
+from hsisr.pipeline.known_bands import KnownBands
 from hsisr.pipeline.pair_files import PairFile
 from hsisr.pipeline.steps import difference
 from hsisr.system import fix_threads
@@ -50,7 +52,16 @@ def _network(benchmark: Benchmark, model: Model, seed: int) -> Method:
     _check_current(path, steps.training(benchmark.trained_on, model.name, seed), benchmark.trained_on, model, seed)
     fix_threads(model.training.threads)
     network = inference.load_model(path, str(choose_device(model.training.device, "training.device")))
-    return lambda pair: inference.predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))
+    metadata, bands = read_metadata(path), as_model(network).bands
+    centres = metadata.get("wavelengths_nm")
+    known = None if bands is None else KnownBands(model.name, bands, None if centres is None else np.asarray(centres))
+
+    def super_resolve(pair: PairFile) -> np.ndarray:
+        if known is not None:
+            known.check(f"scene {pair.name}", len(pair.lr), pair.wavelengths_nm)
+        return inference.predict(network, pair.lr, pair.guide, sensor=Sensor(mask=pair.mask))
+
+    return super_resolve
 
 
 def _check_current(path: str, step: steps.Step, benchmark: Benchmark, model: Model, seed: int) -> None:

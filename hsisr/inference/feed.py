@@ -10,6 +10,7 @@ import numpy as np
 from hsisr.degrade.displacement import Displacement
 from hsisr.degrade.sampling import interpolate_at
 from hsisr.degrade.sensor import Footprint, sensor_in
+from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, fill_invalid
 from hsisr.inference.own_detail import OWN_REACH_LR_PX, own_image
@@ -98,7 +99,8 @@ class Feed:
 
         bands: the good bands to compute; None: all. A pixel without data in the LR image or the guide gets the value of
         its nearest neighbour as input, and NaN in the result. A window without any data is not computed.
-        Where the guide shows other ground, the result is `own_image`.
+        Where the guide shows other ground, the result is `own_image`. Raises HsisrError if the method gives NaN or
+        infinity.
         """
         before = rows[0] % self.method.lr_period, columns[0] % self.method.lr_period
         place = (rows[0] - before[0], rows[1]), (columns[0] - before[1], columns[1])
@@ -106,6 +108,11 @@ class Feed:
             estimate, valid = self._on_grid(*place, bands)
         else:
             estimate, valid = self._on_guide(self.way, *place, slice(None) if bands is None else bands)
+        if not all(np.isfinite(band[valid]).all() for band in estimate):
+            raise HsisrError(
+                f"{self.method.name}: gives NaN or infinity for {self.lr.label}: its training diverged, or it cannot "
+                f"do such images{'' if self.method.precision == '32' else ', or precision 32 would do it'}"
+            )
         estimate *= np.float32(self.peak)
         estimate[:, ~valid] = np.nan
         top, left = (count * self.method.scale for count in before)

@@ -5,6 +5,7 @@ import numpy as np
 from hsisr.errors import HsisrError, option
 from hsisr.inference.images import Source
 from hsisr.models.apply import Method
+from hsisr.pipeline.known_bands import TOLERANCE_NM
 
 #: Values up to here count as [0, 1] with a few brighter ones. Larger values are divided by their largest.
 _UNIT_RANGE = 1.5
@@ -12,8 +13,6 @@ _UNIT_RANGE = 1.5
 _FAINT = 0.05
 #: A scene whose values are this many times larger or smaller than those of the adaptation causes a warning.
 _OTHER_RANGE = 3.0
-#: Largest distance between band centres, or outside the range, of scene and training.
-_WAVELENGTH_TOLERANCE_NM = 15.0
 
 
 def peak_of(
@@ -70,7 +69,7 @@ def check_bands(method: Method, lr: Source) -> list[str]:
     trained = np.asarray(trained, float)
     if method.bands is not None:
         return _same_bands(method, lr, trained, found)
-    low, high = trained.min() - _WAVELENGTH_TOLERANCE_NM, trained.max() + _WAVELENGTH_TOLERANCE_NM
+    low, high = trained.min() - TOLERANCE_NM, trained.max() + TOLERANCE_NM
     outside = int(((found < low) | (found > high)).sum())
     if not outside:
         return []
@@ -82,7 +81,7 @@ def check_bands(method: Method, lr: Source) -> list[str]:
 
 def _same_bands(method: Method, lr: Source, trained: np.ndarray, found: np.ndarray) -> list[str]:
     apart = float(np.abs(trained - found).max())
-    if apart <= _WAVELENGTH_TOLERANCE_NM:
+    if apart <= TOLERANCE_NM:
         return []
     told = f"{lr.label}: its band centres lie up to {apart:.0f} nm from those {method.name} was trained on"
     if "taught_by" in method.metadata:

@@ -2,8 +2,11 @@
 
 import os
 import warnings
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -42,6 +45,11 @@ def super_resolve(
     correct_shift: str | bool | None = None,
     grid: str = "lr",
     mask_change: bool = False,
+    align: bool = False,
+    peak: float | None = None,
+    guide_peak: float | None = None,
+    bands: Sequence[int] | str | None = None,
+    guide_bands: Sequence[int] | str | None = None,
     uncertainty: Literal[False] = False,
 ) -> np.ndarray: ...
 
@@ -58,6 +66,11 @@ def super_resolve(
     correct_shift: str | bool | None = None,
     grid: str = "lr",
     mask_change: bool = False,
+    align: bool = False,
+    peak: float | None = None,
+    guide_peak: float | None = None,
+    bands: Sequence[int] | str | None = None,
+    guide_bands: Sequence[int] | str | None = None,
     uncertainty: Literal[True],
 ) -> tuple[np.ndarray, np.ndarray]: ...
 
@@ -73,6 +86,11 @@ def super_resolve(
     correct_shift: str | bool | None = None,
     grid: str = "lr",
     mask_change: bool = False,
+    align: bool = False,
+    peak: float | None = None,
+    guide_peak: float | None = None,
+    bands: Sequence[int] | str | None = None,
+    guide_bands: Sequence[int] | str | None = None,
     uncertainty: bool = False,
 ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
     """Super-resolve a scene that fits into memory. Returns (bands, H, W) float32.
@@ -85,8 +103,8 @@ def super_resolve(
     method, or `solo`, whose weights come with the package. None: `prior` with a guide, `solo` without.
     out: a file to write as well, in any format of `hsisr export`, stored like the LR image.
     overwrite: whether an existing `out` is replaced; a file that is read never is.
-    scale: needed if neither model nor guide states it. correct_shift, grid, mask_change: as in
-    `hsisr.inference.Options`.
+    scale: needed if neither model nor guide states it. correct_shift, grid, mask_change, align, peak, guide_peak,
+    bands, guide_bands: as in `hsisr.inference.Options`.
     Pixels without data are 0 in the array, and nodata in the file. Bands without data are those of the LR image, with
     every pixel repeated.
     uncertainty: whether to return also the standard deviation of every sample, as a second array in the same unit (0
@@ -105,31 +123,43 @@ def super_resolve(
 
     if out is not None:
         check_outputs(written_files(out), [*_files(lr), *_files(guide), *_files(model)], overwrite)
-    options = Options(scale=scale, device="cpu", correct_shift=correct_shift, grid=grid, mask_change=mask_change)
+    options = Options(
+        scale=scale,
+        device="cpu",
+        correct_shift=correct_shift,
+        grid=grid,
+        mask_change=mask_change,
+        align=align,
+        peak=peak,
+        guide_peak=guide_peak,
+        bands=bands,
+        guide_bands=guide_bands,
+    )
     notes: list[str] = []
     low, sharp = open_images(lr, guide, options, notes.append)
     if model is None:
         model = default_model(low.label, sharp is not None, scale)
     sharp = with_channels_that_vary(sharp, model, notes.append)
     method = _method(model, low, sharp, options)
-    prepared = prepare(low, sharp, (method,), options, guide is not None, note=notes.append)
-    for line in notes:
-        warnings.warn(line, stacklevel=2)
-    if uncertainty:
-        check_tells(method)
-    feed = learn_scene(prepared.feed)
-    height, width = low.scene.shape[1:]
-    estimate, _ = feed((0, height), (0, width))
-    if out is not None:
-        named = str(model) if isinstance(model, (str, os.PathLike)) else method.name
-        export(prepared.result(_Held(estimate), named), out)
-    sigma = None
-    if uncertainty:
-        told = Uncertainty.of(feed, _Held(estimate))
+    with TemporaryDirectory(prefix="hsisr-") if align else nullcontext() as folder:  # holds the guide to be resampled
+        aligned = None if folder is None else Path(folder)
+        prepared = prepare(low, sharp, (method,), options, guide is not None, aligned, notes.append)
+        for line in notes:
+            warnings.warn(line, stacklevel=2)
+        if uncertainty:
+            check_tells(method)
+        feed = learn_scene(prepared.feed)
         height, width = low.scene.shape[1:]
-        found = np.nan_to_num(told((0, height), (0, width))[:-1], copy=False, nan=0.0)
-        sigma = np.zeros((low.scene.shape[0], *found.shape[1:]), np.float32)
-        sigma[low.good] = found
+        estimate, _ = feed((0, height), (0, width))
+        if out is not None:
+            named = str(model) if isinstance(model, (str, os.PathLike)) else method.name
+            export(prepared.result(_Held(estimate), named), out)
+        sigma = None
+        if uncertainty:
+            told = Uncertainty.of(feed, _Held(estimate))
+            found = np.nan_to_num(told((0, height), (0, width))[:-1], copy=False, nan=0.0)
+            sigma = np.zeros((low.scene.shape[0], *found.shape[1:]), np.float32)
+            sigma[low.good] = found
     image = _every_band(low, np.nan_to_num(estimate, copy=False, nan=0.0), method.scale, feed.way)
     return image if sigma is None else (image, sigma)
 
@@ -148,7 +178,9 @@ def _method(model: Any, low: Source, sharp: Source | None, options: Options) -> 
     if isinstance(model, (str, os.PathLike)):
         return open_methods(model, low, sharp, options)[0]
     contract = as_model(model)
-    scale = contract.scale or options.scale or (None if sharp is None else guides.scale_between(low, sharp))
+    scale = contract.scale or options.scale
+    if scale is None and sharp is not None:
+        scale = guides.scale_between(low, sharp, options.align)
     if scale is None:
         raise HsisrError(f"model {contract.name}: nothing says its scale, nor is there a guide; give scale=...")
     guided = contract.needs_guide or (contract.takes_guide and sharp is not None)

@@ -5,6 +5,7 @@ Metrics never hold a float64 copy of a cube: they read planes or row strips, con
 
 import math
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -86,7 +87,8 @@ def read_pair(
 ) -> Pair:
     """Check and crop two images.
 
-    reference, estimate: (B, H, W) numpy arrays, torch tensors on any device, or anything that numpy can read.
+    reference, estimate: (B, H, W) numpy arrays, torch tensors on any device, or anything that numpy can read. Warns if
+    their bands seem to come last.
     mask: (H, W) True where a pixel is valid. border: pixels cut off on every side before anything is computed.
     Raises HsisrError for a wrong number of axes, different shapes, values that are not real numbers, a mask of
     another shape or without a valid pixel, and a border that leaves nothing.
@@ -181,6 +183,13 @@ def _check_shapes(reference: np.ndarray, estimate: np.ndarray, axes: tuple[int, 
     if reference.ndim not in axes or 0 in reference.shape:
         expected = " or ".join({3: "(bands, rows, columns)", 4: "(images, bands, rows, columns)"}[n] for n in axes)
         raise HsisrError(f"metrics: the images are {reference.shape}; expected {expected}, none of them 0")
+    bands, rows, columns = reference.shape[-3:]
+    if min(bands, rows) > 2 * columns:  # as images of few bands are, where they come last
+        warnings.warn(
+            f"metrics: images {reference.shape} are read as {bands} bands of {rows} x {columns} pixels; if the bands "
+            "come last, give np.moveaxis(image, -1, -3)",
+            stacklevel=4,
+        )
 
 
 def _crop(

@@ -18,10 +18,24 @@ def check_peak(peak: float | None) -> float:
     return 1.0 if peak is None else check_positive("peak", peak)
 
 
+def check_floats(name: str, values: np.ndarray, peak: float | None) -> None:
+    """Raise HsisrError for integers or booleans without a peak: nothing says which of their values counts as 1."""
+    if values.dtype.kind != "f" and peak is None:
+        raise HsisrError(
+            f"metrics: the {name} holds {values.dtype}; scores take values in [0, 1]: give peak, the value that counts "
+            "as 1, or divide by it first"
+        )
+
+
 def check_unit(pair: Pair, peak: float | None) -> None:
-    """Raise HsisrError if no peak was given and the reference reaches far beyond 1: then it has another unit."""
+    """Raise HsisrError if no peak was given and the reference reaches far beyond 1: then it has another unit.
+
+    Also as `check_floats`.
+    """
     if peak is not None:
         return
+    check_floats("reference", pair.reference, peak)
+    check_floats("estimate", pair.estimate, peak)
     low, high = _reach(pair)
     size = max(-low, high)
     if size > _BRIGHT:

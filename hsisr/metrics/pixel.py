@@ -27,7 +27,8 @@ def psnr(reference: Any, estimate: Any, *, peak: float | None = None, mask: Any 
 
     reference, estimate: images (B, H, W), or batches (N, B, H, W), of one shape and unit, numpy or torch. mask: (H, W),
     True where a pixel is valid; None: all are. border: pixels that are cut off on every side first.
-    peak: the value that counts as 1. None: the peak is 1, and a reference that reaches beyond 1.5 raises HsisrError.
+    peak: the value that counts as 1. None: the peak is 1; integers, and a reference that reaches beyond 1.5, raise
+    HsisrError.
     Identical images give math.inf. The mean over bands is `psnr_per_band(...).mean()`.
 
     Example:

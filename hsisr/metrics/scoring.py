@@ -10,7 +10,7 @@ from hsisr.degrade import AnyPair
 from hsisr.errors import HsisrError
 from hsisr.metrics.conventions import DEFAULT, find_convention
 from hsisr.metrics.inputs import as_array, check_scale, read_pair
-from hsisr.metrics.peaks import check_inside, check_peak, check_unit
+from hsisr.metrics.peaks import check_floats, check_inside, check_peak, check_unit
 from hsisr.metrics.pixel import BandMoments, RoundedErrors
 from hsisr.metrics.spectral import SpectralAngles, relative_error
 from hsisr.metrics.strips import walk
@@ -157,9 +157,5 @@ def _cut_back(pair: AnyPair, estimate: Any) -> np.ndarray:
 
 def _numbers(name: str, values: Any, peak: float | None) -> np.ndarray:
     array = as_array(name, values)
-    if array.dtype.kind != "f" and peak is None:
-        raise HsisrError(
-            f"metrics: the {name} holds {array.dtype}; scores take values in [0, 1]: give peak, the value that counts "
-            "as 1, or divide by it first"
-        )
+    check_floats(name, array, peak)
     return array

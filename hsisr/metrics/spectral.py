@@ -42,6 +42,8 @@ def sam(
         45.0
     """
 
+    epsilon = None if epsilon is None else check_positive("epsilon", epsilon)
+
     def measure(pair: Pair) -> float:
         gathered = SpectralAngles(epsilon, "estimate" if count_black else "none")
         walk(pair, gathered)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
-from hsisr.metrics.inputs import Pair, check_whole, check_window, per_image
+from hsisr.metrics.inputs import Pair, check_positive, check_whole, check_window, per_image
 from hsisr.metrics.peaks import check_peak, check_unit
 from hsisr.metrics.pixel import BandMoments, inner
 from hsisr.metrics.strips import Gatherer, Strip, walk
@@ -39,11 +39,14 @@ class Window:
 def gaussian_window(size: int, sigma_px: float) -> Window:
     """A window of size x size Gaussian weights with standard deviation `sigma_px`; population covariance.
 
+    Raises HsisrError for a size or a deviation that is not above 0.
+
     Example:
 
         >>> metrics.gaussian_window(11, 1.5).size
         11
     """
+    size, sigma_px = check_whole("the window's size", size), check_positive("sigma_px", sigma_px)
     weights = [math.exp(-0.5 * ((i - (size - 1) / 2) / sigma_px) ** 2) for i in range(size)]
     return Window(tuple(weight / sum(weights) for weight in weights))
 
@@ -51,12 +54,16 @@ def gaussian_window(size: int, sigma_px: float) -> Window:
 def uniform_window(size: int, sample_covariance: bool = False) -> Window:
     """A window of size x size equal weights. sample_covariance: divide by one less than the number of pixels.
 
+    Raises HsisrError for a size that is not above 0, and for the sample covariance of a single pixel.
+
     Example:
 
         >>> metrics.uniform_window(7).size
         7
     """
-    pixels = size * size
+    pixels = check_whole("the window's size", size) ** 2
+    if sample_covariance and pixels == 1:
+        raise HsisrError("metrics: a window of one pixel has no sample covariance; take 2 x 2 pixels or more")
     return Window((1 / size,) * size, pixels / (pixels - 1) if sample_covariance else 1.0)
 
 
@@ -77,7 +84,8 @@ def ssim(
     """Structural similarity (Wang et al. 2004, K1 = 0.01, K2 = 0.03), mean over windows inside and over bands.
 
     reference, estimate, mask, border: as for `psnr`. window: its weights and kind of covariance.
-    peak: the value that counts as 1. None: the peak is 1, and a reference that reaches beyond 1.5 raises HsisrError.
+    peak: the value that counts as 1. None: the peak is 1; integers, and a reference that reaches beyond 1.5, raise
+    HsisrError.
 
     Example:
 
@@ -322,6 +330,8 @@ class _WindowMoments:
 
 
 def _ssim(pair: Pair, window: Window, peak: float | None) -> np.ndarray:
+    if not isinstance(window, Window):
+        raise HsisrError(f"metrics: window is {window!r}; give a Window, such as uniform_window(7)")
     gathered = Ssim(pair, window, check_peak(peak))
     check_unit(pair, peak)
     walk(pair, gathered)

@@ -52,7 +52,9 @@ class Method:
         memory: bytes that the work may take, for models that know how to keep to it. sensor: what is known of the
         images, for models that take it.
         """
-        return predict(self.model, lr, guide if self.needs_guide else None, self.precision, memory, sensor)
+        made = predict(self.model, lr, guide if self.needs_guide else None, self.precision, memory, sensor)
+        _check_made(self.name, made, lr, self.scale)
+        return made
 
     @property
     def lr_period(self) -> int:
@@ -199,7 +201,7 @@ def predict(
     none is not given one. precision: 32, bf16 or fp16. memory: bytes that the work may take, for models that take that
     (`takes_memory`). sensor: what is known of how the images were taken, for models that take it (`takes_sensor`).
     Returns (bands, H, W) float32. Raises HsisrError if the model needs a guide and there is none, if the guide's size
-    does not fit, and for images that are masked, no cubes, or hold NaN or infinity.
+    does not fit, for images that are masked, no cubes, or hold NaN or infinity, and if the model makes no such image.
     """
     _check_image("LR image", lr)
     if guide is not None:
@@ -211,7 +213,9 @@ def predict(
     if sensor is not None and contract.takes_sensor:
         told["sensor"] = sensor
     if contract.kind == "classical":
-        return np.asarray(contract.super_resolve(lr, guide, **told), dtype=np.float32)
+        found = np.asarray(contract.super_resolve(lr, guide, **told), dtype=np.float32)
+        _check_made(contract.name, found, lr, contract.scale)
+        return found
     import torch
 
     if guide is None and contract.needs_guide:
@@ -223,7 +227,25 @@ def predict(
         for image in given
     ]
     with _running(model, precision):
-        return contract.super_resolve(*inputs, **told)[0].float().cpu().numpy()
+        made = contract.super_resolve(*inputs, **told)
+    if not isinstance(made, torch.Tensor) or made.ndim != 4 or len(made) != 1:
+        shape = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
+        raise HsisrError(f"{contract.name}: makes {shape} of an LR image (1, bands, h, w); expected (1, bands, H, W)")
+    image: np.ndarray = made[0].float().cpu().numpy()
+    _check_made(contract.name, image, lr, contract.scale)
+    return image
+
+
+def _check_made(name: str, image: np.ndarray, lr: np.ndarray, scale: int | None) -> None:
+    """Raise HsisrError unless a model made an image of lr's bands, and `scale` times as large if that is known."""
+    bands, rows, columns = np.shape(lr)
+    expected = (bands, *image.shape[1:]) if scale is None else (bands, rows * scale, columns * scale)
+    if image.ndim != 3 or image.shape != expected:
+        size = "" if scale is None else f" at scale {scale}"
+        raise HsisrError(
+            f"{name}: makes an image {image.shape} of an LR image {np.shape(lr)}{size}; expected (bands, H, W)"
+            + ("" if scale is None else f", {expected}")
+        )
 
 
 def _device_of(network: Any) -> Any:

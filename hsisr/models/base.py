@@ -203,6 +203,8 @@ def as_model(given: Any) -> Model:
     given: a network of hsisr, a `registry.Classical`, any `nn.Module`, or an object with
     `super_resolve(lr, guide)` on arrays. Raises HsisrError for what is none of these.
     """
+    if isinstance(given, type):
+        raise HsisrError(f"model {given.__name__}: is a class; give an object of it, such as {given.__name__}(...)")
     if not (isinstance(given, Model) or callable(given) or hasattr(given, "super_resolve")):
         raise HsisrError(
             f"model {given!r}: is no model; give a name, the path of a run or model file, a network, or an object with "

@@ -174,7 +174,7 @@ def try_out(path: str, network: "nn.Module", sample: "Sample") -> None:
         calls["forward"] = lambda: network(lr) if guide is None else network(lr, guide)
     shown = f"LR {tuple(lr.shape)}" + ("" if guide is None else f" and guide {tuple(guide.shape)}")
     try:
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        with torch.random.fork_rng(devices=[]):
             network.eval()
             for name, call in calls.items():
                 expected = (len(hr), 1, *hr.shape[2:]) if name == "super_resolve_bands" else tuple(hr.shape)
@@ -185,6 +185,11 @@ def try_out(path: str, network: "nn.Module", sample: "Sample") -> None:
                 got = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
                 if got != expected:
                     raise HsisrError(f"{path}: {name} makes {got} of {shown}; expected a tensor {expected}")
+                if name != "super_resolve" and not made.requires_grad:
+                    raise HsisrError(
+                        f"{path}: the image of {name} has no gradient, so that nothing would be learnt: its weights "
+                        "are frozen, or the image does not come from them (detach, numpy, no_grad)"
+                    )
     finally:
         network.train(training)
 

@@ -70,9 +70,19 @@ def make_pair(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
         noise=benchmark.choice.noise,
         part=item.name,
     )
+    check_unit(item.name, float(pair.lr.mean(dtype=float)))
     if pair.convention == benchmark.convention:
         return pair
     return replace(pair, metadata={**pair.metadata, "convention": benchmark.convention})
+
+
+def check_unit(name: str, mean: float) -> None:
+    """Raise HsisrError if the mean value of an item shows that its values do not lie in [0, 1]."""
+    if mean > 1:
+        raise HsisrError(
+            f"scene {name}: its values are {mean:g} on average, and those of a benchmark lie in [0, 1]; give `scale` "
+            "of the data set, such as 1/255 or 1/10000"
+        )
 
 
 def training_pairs(benchmark: Benchmark) -> Iterator[tuple[str, degrade.Pair]]:

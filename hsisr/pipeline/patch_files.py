@@ -27,12 +27,13 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 
-from hsisr import degrade, hdf5
+from hsisr import datasets, degrade, hdf5
 from hsisr.config import Patches
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash
 from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark
+from hsisr.pipeline.known_bands import KnownBands
 from hsisr.samples import Images, Sample, augmented_views, contiguous, oriented_views
 
 #: Most patches, pixels and bands that a file may claim. More would exhaust memory.
@@ -55,7 +56,7 @@ def make(benchmark: Benchmark, out: str | os.PathLike, part: Literal["train", "u
     """Write the patch file of one part of a benchmark. Returns the number of patches in one epoch.
 
     For the unlabelled part, only LR images are kept, without guides.
-    Raises HsisrError if the part has no scenes, or a scene smaller than a patch.
+    Raises HsisrError if the part has no scenes, a scene smaller than a patch, or scenes of different numbers of bands.
     """
     items = benchmark.parts[part]
     if not items:
@@ -326,8 +327,11 @@ def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> in
         corners.append(_corners(shape, benchmark.patches, item.name, benchmark.choice.seed))
     count, number = sum(map(len, corners)), 0
     arrays, labelled = _Arrays(file, count), file.attrs["labelled"]
+    known: KnownBands | None = None
     for item, mine in zip(items, corners, strict=True):
         pair = pair_files.read(_pair_path(benchmark, item), ("lr", "guide", "hr"))
+        known = known or _bands_of(item.name, len(pair.lr), pair.wavelengths_nm)
+        known.check(f"scene {item.name}", len(pair.lr), pair.wavelengths_nm)
         for row, column in mine:
             patch = _cut(benchmark, pair, row, column, number)
             arrays.put(number, patch if labelled else {"lr": patch["lr"]})
@@ -384,23 +388,33 @@ class _Arrays:
 
 def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int:
     size, reach = benchmark.patches.size_lr_px, 0.0
+    known: KnownBands | None = None
+    photographs = datasets.entry(benchmark.dataset, benchmark.config.datasets).auxiliary
     for index, item in enumerate(items):
         scene = pair_files.open_item(benchmark, item)
+        known = known or _bands_of(item.name, scene.shape[0], scene.wavelengths_nm)
+        known.check(f"scene {item.name}", scene.shape[0], scene.wavelengths_nm)
         _corners([n // benchmark.scale for n in scene.shape[1:]], benchmark.patches, item.name, 0)
         group = file.create_group(f"scenes/{index}")
         group["cube"] = stored = scene.stored[...]
         if not np.isfinite(stored).all():
             raise HsisrError(f"scene {item.name}: holds NaN or infinite values; drop the bands or crop the pixels")
         group.attrs.update(scale=scene.scale, offset=scene.offset)
+        pair_files.check_unit(item.name, float(stored.mean(dtype=float)) * scene.scale + scene.offset)
         ends = (float(end) * scene.scale + scene.offset for end in (stored.min(), stored.max()))
         reach = max(reach, *map(abs, ends))
-        if benchmark.response is not None and file.attrs["labelled"]:
-            group["response"] = degrade.scene_response(scene, benchmark.response)
+        response = benchmark.response or benchmark.rule.response
+        if response is not None and benchmark.has_guide and not photographs and file.attrs["labelled"]:
+            group["response"] = degrade.scene_response(scene, response)
     per_epoch = benchmark.patches.crops_per_scene * len(items)
     guide_channels = len(group["response"]) if "response" in group else 0
     file.attrs["reach"] = reach
     _describe(file, per_epoch, size, scene.shape[0], guide_channels, scene.wavelengths_nm)
     return per_epoch
+
+
+def _bands_of(name: str, count: int, wavelengths_nm: np.ndarray | None) -> KnownBands:
+    return KnownBands(f"scene {name}", count, wavelengths_nm)
 
 
 def _describe(file: h5py.File, per_epoch: int, size: int, bands: int, guide_channels: int, wavelengths_nm: Any) -> None:

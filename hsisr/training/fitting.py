@@ -148,6 +148,8 @@ def run(
     from hsisr.training import devices
 
     _check(training)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise HsisrError(f"{as_model(model).name}: has no weights to train, or all of them are frozen (requires_grad)")
     held = None
     if validate is None and training.select == "validation":
         held = as_model(model).hold_out(patches)

@@ -62,6 +62,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
 
     from hsisr.models import own, registry
     from hsisr.models.base import as_model
+    from hsisr.pipeline.known_bands import KnownBands
     from hsisr.pipeline.pair_files import training_pairs
     from hsisr.pipeline.patch_files import PatchFile
     from hsisr.training import fitting, state, summary
@@ -89,7 +90,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     validate = None
     if files and convention is not None:
         validate = Validation(files, benchmark.scale, convention, benchmark.peak)
-        validate.check()
+        validate.check(KnownBands("the training patches", patches.bands, patches.wavelengths_nm))
     identity = {**step.identity, "data": step.contents()}
     fields = {"model": model.name, "seed": seed}
     export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)

@@ -11,6 +11,7 @@ from hsisr.degrade import Sensor
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash
 from hsisr.pipeline import pair_files
+from hsisr.pipeline.known_bands import KnownBands
 
 
 class Validation:
@@ -40,10 +41,15 @@ class Validation:
             scores.append(self._score(pair, estimate))
         return sum(scores) / len(scores)
 
-    def check(self) -> None:
-        """Raise HsisrError if a reference cannot be scored, so that nobody trains for hours before that shows."""
+    def check(self, known: KnownBands) -> None:
+        """Raise HsisrError if a reference cannot be scored, so that nobody trains for hours before that shows.
+
+        known: the bands of the training patches. Raises HsisrError for another number, and warns of other centres.
+        """
         for file in self.files:
             pair = pair_files.read(file, ("hr", "mask"))
+            assert pair.hr is not None  # a protocol without reference has no validation
+            known.check(f"validation, {pair.name}", len(pair.hr), pair.wavelengths_nm)
             self._score(pair, pair.hr)
 
     def identity(self) -> dict[str, Any]:

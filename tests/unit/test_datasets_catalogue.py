@@ -152,3 +152,45 @@ def test_documentation_has_a_section_with_the_commands(name):
     section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
     assert f"hsisr fetch {name}" in section
     assert f"hsisr convert {name}" in section
+
+
+def put(folder, *paths):
+    for path in paths:
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("odd", "named"),
+    [("my scene.tif", "'my scene.tif' would"), ("été.npy", "'été.npy' would"), ("_x/1.png", "'_x/1.png'")],
+)
+def test_files_whose_names_would_leave_them_out_are_refused(tmp_path, odd, named):
+    put(tmp_path, "a.tif", "b.TIF", "notes (old).txt", odd)
+    with pytest.raises(HsisrError, match=f"{named}.* rename it, or name the scenes to use by `scenes`"):
+        datasets.entry("field", {"field": {"path": str(tmp_path)}})
+    assert datasets.entry("field", {"field": {"path": str(tmp_path), "scenes": ["a", "b"]}}).scenes == ("a", "b")
+
+
+def test_files_that_may_be_scenes_or_bands_are_refused(tmp_path):
+    put(tmp_path, "one/01.tif", "one/02.tif", "two/01.tif")
+    with pytest.raises(
+        HsisrError, match="one/01.tif may be the scene 01, or a band of the scene one; .*'one/{scene}.tif'"
+    ):
+        datasets.entry("field", {"field": {"path": str(tmp_path)}})
+    for layout, scenes in (("{scene}/*", ("one", "two")), ("one/{scene}.tif", ("01", "02"))):
+        assert datasets.entry("field", {"field": {"path": str(tmp_path), "layout": layout}}).scenes == scenes
+
+
+def test_no_scene_says_what_is_there(tmp_path):
+    put(tmp_path, "a.png", "b.png")
+    with pytest.raises(HsisrError, match="it holds a.png, b.png; `layout` of the data set says where scenes lie"):
+        datasets.entry("field", {"field": {"path": str(tmp_path)}})
+    assert datasets.entry("field", {"field": {"path": str(tmp_path), "layout": "{scene}.png"}}).scenes == ("a", "b")
+
+
+def test_links_to_folders_are_followed_once(tmp_path):
+    put(tmp_path, "real/a/1.png", "real/b/1.png", "set/c/1.png")
+    for name in "ab":
+        (tmp_path / "set" / name).symlink_to(tmp_path / "real" / name)
+    (tmp_path / "set/c/loop").symlink_to(tmp_path / "set")
+    assert datasets.entry("field", {"field": {"path": str(tmp_path / "set")}}).scenes == ("a", "b", "c")

@@ -106,7 +106,10 @@ def test_place_of_a_turned_grid_and_of_an_unknown_system():
 
 
 def test_info_warns_once(tmp_path, capsys):
-    centres = np.array([1.0, 2.0, 3.0])  # numbers of bands
+    centres = np.array([500.0, 600.0, 700.0])
     writers.export(Scene(np.ones((3, 4, 4), np.float32), "s", wavelengths_nm=centres), tmp_path / "s.hdr")
+    header = (tmp_path / "s.hdr").read_text()
+    assert "500.0, 600.0, 700.0" in header
+    (tmp_path / "s.hdr").write_text(header.replace("500.0, 600.0, 700.0", "1, 2, 3"))  # numbers of bands
     datasets.info(tmp_path / "s.hdr")
     assert capsys.readouterr().err.count("hsisr: warning:") == 1

@@ -93,7 +93,7 @@ def test_restricting_scenes():
 @pytest.mark.parametrize(
     ("scenes", "fault"),
     [
-        (["balloons", "beads"], "no test scene is left"),
+        (["balloons", "beads"], r"scenes: \['balloons', 'beads'\] leaves no test scene"),
         (["watercolors"], "0 training scenes; at least 2"),
         (["balloons", "watercolors"], "1 training scenes; at least 2"),
         (["balloons", "beads", "ballons"], r"no scene 'ballons'; did you mean balloons\? known: balloons, beads, cd"),
@@ -245,3 +245,24 @@ def test_split_file(tmp_path):
     first = (tmp_path / "s.json").read_bytes()
     datasets.split("indian_pines", tmp_path / "s.json")
     assert (tmp_path / "s.json").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("split", "fault"),
+    [
+        (
+            {"train": ["a", "b"], "test": ["b"], "tenth": False},
+            "'b' stands in train and in test of its split; keep one",
+        ),
+        ({"train": ["a", "b", "b"], "test": ["c"], "tenth": False}, "'b' stands twice in its split"),
+        (
+            {"train": ["A", "b"], "test": ["c"]},
+            "the scene 'A', which it does not have; did you mean a[?] known: a, b, c",
+        ),
+        ({"train": ["a", "b"]}, "mine: its split has no test scene; add one"),
+    ],
+)
+def test_splits_with_a_slip(split, fault):
+    extra = {"mine": {"path": ".", "scenes": ["a", "b", "c"], "splits": {"own": split}}}
+    with pytest.raises(HsisrError, match=fault):
+        datasets.parts("mine", extra=extra)

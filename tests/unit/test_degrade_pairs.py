@@ -174,3 +174,28 @@ def test_what_does_not_fit_is_refused(scene, sharp):
         pair(scene, "mulsr", 0)
     with pytest.raises(HsisrError, match="simulates nothing"):
         pair(scene, "full", 4, response="pan")
+
+
+def test_values_of_another_unit_are_refused_where_they_would_be_clipped_away(scene):
+    bright = replace(scene, scale=255.0)
+    with pytest.raises(HsisrError, match="scene field: the values are .* and protocol mulsr clips"):
+        pair(bright, "mulsr", 4)
+    with pytest.raises(HsisrError, match="such as 255 or 10000"):
+        degrade(bright.cube, "mulsr-aligned", 4)
+    clipping = CustomProtocol("camera", {"psf": None, "sampling": "bicubic", "clip": True})
+    with pytest.raises(HsisrError, match="protocol camera clips"):
+        degrade(bright.cube, clipping, 4)
+    assert pair(bright, "wald", 4).lr.max() > 1  # clips nothing
+    glint = scene.cube.copy()
+    glint[:, 5, 5] = 40.0
+    assert pair(replace(scene, stored=glint), "mulsr", 4).lr.max() == 1.0
+
+
+def test_what_is_no_cube_or_scene_is_refused_in_one_line(scene):
+    with pytest.raises(HsisrError, match="masked array, whose mask would be lost"):
+        degrade(np.ma.masked_array(scene.cube, scene.cube > 0.5), "wald", 4)
+    with pytest.raises(HsisrError, match=r"made from a Scene, not from a ndarray; give hsisr.Scene\(cube\)"):
+        pair(scene.cube, "wald", 4)
+    torch = pytest.importorskip("torch")
+    with pytest.raises(HsisrError, match="must be an array .* requires grad"):
+        degrade(torch.zeros(3, 8, 8, requires_grad=True), "wald", 4)

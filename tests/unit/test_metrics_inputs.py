@@ -143,3 +143,43 @@ def test_importing_and_using_metrics_leaves_torch_alone():
         "m.score(x, x * 0.9, 4); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("function", [metrics.psnr, metrics.psnr_per_band, metrics.ssim, metrics.ssim_per_band])
+def test_integers_need_a_peak(function):
+    dark = np.ones((3, 16, 16), np.uint8)  # within [0, 1], so that their values do not tell that they are of 255
+    with pytest.raises(HsisrError, match="the reference holds uint8; .* give peak"):
+        function(dark, dark.astype(float))
+    with pytest.raises(HsisrError, match="the estimate holds bool; .* give peak"):
+        function(dark.astype(float), dark > 0)
+    assert np.all(function(dark, dark + 1, peak=255) < function(dark, dark, peak=255))
+
+
+@pytest.mark.parametrize("shape", [(64, 48, 8), (2, 64, 48, 8)])
+def test_bands_that_seem_to_come_last_are_warned_of(shape, recwarn):
+    image = np.random.default_rng(0).random(shape)
+    with pytest.warns(UserWarning, match="read as 64 bands of 48 x 8 pixels; if the bands come last, give np.moveaxis"):
+        metrics.sam(image, image)
+    assert recwarn.list == []
+    metrics.sam(*(np.moveaxis(image, -1, -3),) * 2)
+    assert recwarn.list == []
+
+
+@pytest.mark.parametrize(
+    ("call", "fault"),
+    [
+        (lambda image: metrics.sam(image, image, epsilon=float("nan")), "epsilon is nan"),
+        (lambda image: metrics.sam(image, image, epsilon=-1e-8), "epsilon is -1e-08"),
+        (
+            lambda image: metrics.ssim(image, image, window=7),
+            r"window is 7; give a Window, such as uniform_window\(7\)",
+        ),
+        (lambda image: metrics.gaussian_window(11, 0), "sigma_px is 0"),
+        (lambda image: metrics.gaussian_window(0, 1.5), "the window's size is 0"),
+        (lambda image: metrics.uniform_window(0), "the window's size is 0"),
+        (lambda image: metrics.uniform_window(1, sample_covariance=True), "one pixel has no sample covariance"),
+    ],
+)
+def test_choices_that_give_no_score_are_refused(call, fault):
+    with pytest.raises(HsisrError, match=fault):
+        call(np.random.default_rng(0).random((3, 16, 16)))

@@ -21,6 +21,7 @@ from hsisr.models.apply import Method
 from hsisr.models.base import Adapted, Model, as_model
 from hsisr.models.network import Network
 from hsisr.pipeline import pair_files, paths
+from hsisr.pipeline.known_bands import KnownBands
 from hsisr.pipeline.patch_files import PatchFile
 from hsisr.scene import Scene
 from hsisr.training import fit
@@ -303,21 +304,66 @@ def test_a_whole_scene_by_a_module_that_does_not_say_its_scale():
         hsisr.super_resolve(lr, model=Blind())
 
 
+class Faulty:
+    """One that makes what no model should."""
+
+    def __init__(self, made) -> None:
+        self.super_resolve = lambda lr, guide=None: made
+
+
+@pytest.mark.parametrize(
+    ("made", "fault"),
+    [
+        (
+            np.ones((3, 8, 8)),
+            r"Faulty: makes an image \(3, 8, 8\) of an LR image \(3, 8, 8\) at scale 4; .*\(3, 32, 32\)",
+        ),
+        (np.ones((2, 32, 32)), r"Faulty: makes an image \(2, 32, 32\) of an LR image \(3, 8, 8\); expected"),
+        (np.ones((32, 32)), r"Faulty: makes an image \(32, 32\)"),
+        (np.full((3, 32, 32), np.nan), "Faulty: gives NaN or infinity for LR image"),
+        (np.where(np.arange(32) == 7, np.inf, np.ones((3, 32, 32))), "Faulty: gives NaN or infinity for LR image"),
+    ],
+)
+def test_what_a_model_makes_is_checked(made, fault):
+    with pytest.raises(HsisrError, match=fault):
+        hsisr.super_resolve(np.ones((3, 8, 8), np.float32), model=Faulty(made), scale=4)
+
+
+def test_a_module_that_makes_no_image_is_one_line():
+    lr = np.ones((3, 8, 8), np.float32)
+    for make, fault in (
+        (lambda lr: (lr,), r"makes tuple of an LR image"),
+        (lambda lr: lr[0], r"makes \(3, 8, 8\) of an LR image"),
+        (lambda lr: lr, r"makes an image \(3, 8, 8\) of an LR image \(3, 8, 8\) at scale 4"),
+        (lambda lr: interpolate(lr, scale_factor=4) * float("nan"), "gives NaN or infinity"),
+    ):
+        module = Blind()
+        module.forward = make
+        with pytest.raises(HsisrError, match=f"Blind: {fault}"):
+            hsisr.super_resolve(lr, model=module, scale=4)
+
+
+def test_a_class_is_no_model():
+    with pytest.raises(HsisrError, match=r"model Blind: is a class; give an object of it, such as Blind\(...\)"):
+        hsisr.super_resolve(np.ones((3, 8, 8), np.float32), model=Blind, scale=4)
+
+
 def test_validation_of_a_diverged_network_and_of_references_that_cannot_be_scored(small, tmp_path):
     file = small.path(paths.PAIR, item="indian_pines-validation")
     module = Blind()
     torch.nn.init.constant_(module.weight, float("nan"))
     with pytest.raises(HsisrError, match="indian_pines-validation: the network gives NaN or infinity, so training div"):
         Validation([file], 4, "mulsr")(module)
-    Validation([file], 4, "mulsr").check()
+    known = KnownBands("the training patches", 5, None)
+    Validation([file], 4, "mulsr").check(known)
     pair = pair_files.read(file)
     bright = degrade.Pair(pair.lr, pair.guide, pair.hr * 2, pair.mask, pair.metadata)
     pair_files.write(tmp_path / "bright.h5", "field", bright, Scene(bright.hr))
     with pytest.raises(HsisrError, match="validation, field: .* convention mulsr clips"):
-        Validation([tmp_path / "bright.h5"], 4, "mulsr").check()
+        Validation([tmp_path / "bright.h5"], 4, "mulsr").check(known)
     with pytest.raises(HsisrError, match="validation, field: .* give the value that counts as 1 as peak"):
-        Validation([tmp_path / "bright.h5"], 4, "plain").check()
-    Validation([tmp_path / "bright.h5"], 4, "plain", peak=2.0).check()
+        Validation([tmp_path / "bright.h5"], 4, "plain").check(known)
+    Validation([tmp_path / "bright.h5"], 4, "plain", peak=2.0).check(known)
 
 
 def test_torchs_loader_takes_a_patch_file(small):

@@ -80,6 +80,26 @@ class Refusing(Small):
         raise ValueError(f"{bands} bands are too few")
 
 
+class Frozen(Net):
+    def __init__(self, bands, guide_channels, scale):
+        super().__init__(bands, guide_channels, scale)
+        self.requires_grad_(False)
+
+
+class Detached(Net):
+    def forward(self, lr, guide):
+        return super().forward(lr, guide).detach()
+
+
+class Weightless(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.factor = scale
+
+    def forward(self, lr, guide):
+        return upsampled(lr, self.factor)
+
+
 class Demanding(Small):
     guide_channels = 3
 
@@ -211,6 +231,9 @@ def test_a_file_that_cannot_be_imported_is_one_line(project, text, message):
         ("mynet:Small", r"super_resolve makes \(1, 5, 4, 4\) of LR \(1, 5, 4, 4\) and guide \(1, 3, 16, 16\); "),
         ("mynet:Failing", "mynet:Failing: super_resolve failed on LR .*: ValueError: not yet written"),
         ("mynet:Refusing", "mynet:Refusing: its constructor failed with bands=5: ValueError: 5 bands are too few"),
+        ("mynet:Frozen", "mynet:Frozen: the image of forward has no gradient, so that nothing would be learnt"),
+        ("mynet:Detached", "mynet:Detached: the image of forward has no gradient"),
+        ("mynet:Weightless", "mynet:Weightless: the image of forward has no gradient"),
     ],
 )  # fmt: skip
 def test_what_fails_is_told_before_the_first_step(project, base, message):
@@ -288,6 +311,11 @@ def fitted(network, small, **more):
 def imported(name: str):
     registry.trust(f"mynet:{name}")
     return own.load(f"mynet:{name}")
+
+
+def test_fit_refuses_a_network_without_weights_to_train(project):
+    with pytest.raises(HsisrError, match="Weightless: has no weights to train, or all of them are frozen"):
+        fitted(imported("Weightless")(4), project)
 
 
 def test_fit_writes_a_model_file_of_any_network(project):

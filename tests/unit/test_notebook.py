@@ -125,7 +125,7 @@ def test_parts_of_a_scene(scene):
     assert [band.shape for band in scene] == [(1, 40, 50)] * 6  # a loop ends: numbers past the last raise IndexError
     with pytest.raises(TypeError, match=r"scene\[bands, rows, columns\]"):
         scene[0, 1]
-    with pytest.raises(IndexError, match="steps of 1"):
+    with pytest.raises(HsisrError, match="steps of 1"):
         scene[:, ::2, :]
 
 

@@ -255,3 +255,20 @@ def test_a_path_that_names_nothing(tmp_path, monkeypatch):
         with pytest.raises(HsisrError, match=f"^{tmp_path}: "):
             hsisr.super_resolve(path, "guide.tif", model="gsa")
     assert envi.header_file(Path("/")) is None
+
+
+def test_what_messages_advise_in_python_works_in_memory_too(tmp_path):
+    rng = np.random.default_rng(0)
+    guide = gaussian_filter(rng.random((3, 64, 64)), (0, 2, 2)).astype(np.float32)
+    lr = guide.repeat(2, axis=0).reshape(6, 16, 4, 16, 4).mean((2, 4))
+    expected = hsisr.super_resolve(lr, guide, model="sfim-hs")
+    bright = hsisr.super_resolve(lr * 255, guide * 100, model="sfim-hs", peak=255, guide_peak=100)
+    np.testing.assert_allclose(bright / 255, expected, rtol=0, atol=1e-5)
+    some = hsisr.super_resolve(lr, guide, model="sfim-hs", bands=[4, 1], guide_bands="0-2")
+    np.testing.assert_allclose(some, expected[[4, 1]], rtol=0, atol=1e-3)
+    with pytest.raises(HsisrError, match=r"--align \(in Python align=True\)"):
+        hsisr.super_resolve(lr, guide[:, ::2, :63], model="sfim-hs", scale=4)
+    stretched = hsisr.super_resolve(lr, guide[:, ::2, :63], model="sfim-hs", scale=4, align=True)
+    assert stretched.shape == (6, 64, 64) and np.isfinite(stretched).all()
+    with pytest.raises(HsisrError, match="there is no guide that bicubic would use"):
+        hsisr.super_resolve(lr, model="bicubic", scale=4, align=True)

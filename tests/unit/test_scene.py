@@ -193,3 +193,66 @@ def test_failed_save_leaves_no_file(scene, tmp_path):
     with pytest.raises(HsisrError, match="disk gone"):
         Scene(Broken()).save(tmp_path / "s.h5")
     assert list(tmp_path.iterdir()) == []
+
+
+_CUBE = np.zeros((3, 4, 5), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("facts", "fault"),
+    [
+        ({"stored": _CUBE.tolist()}, "its pixels are a builtins.list; expected a numpy array"),
+        ({"stored": _CUBE.astype(bool)}, "its pixels are bool, expected real numbers"),
+        ({"stored": _CUBE.astype(complex)}, "its pixels are complex128, expected real numbers"),
+        ({"stored": np.ma.masked_array(_CUBE, _CUBE == 0)}, "a masked array, whose mask would be lost"),
+        ({"mask": np.ones((4, 5), np.uint8)}, "mask holds uint8, expected booleans"),
+        ({"bad_bands": [0, 1, 0]}, "bad_bands holds int64, expected booleans"),
+        ({"bad_bands": [1]}, r"bad_bands has shape \(1,\), expected \(3,\)"),
+        ({"labels": np.ones((4, 5))}, "labels holds float64, expected integers"),
+        ({"wavelengths_nm": ["500", "600", "700"]}, "wavelengths_nm holds <U3, expected real numbers"),
+        ({"wavelengths_nm": [0.5, 0.6, 0.7]}, "only reach 0.7, as micrometres or numbers of bands do"),
+        ({"name": 5}, "name is 5; expected a text"),
+        ({"scale": "1/255"}, "scale is '1/255'; expected a number"),
+        ({"nodata": "nan"}, "nodata is 'nan'; expected a number or None"),
+        ({"crs": 32633}, "crs is 32633; expected a text such as 'EPSG:32633'"),
+        ({"transform": (1.0, 0.0, 0.0)}, r"transform \(1.0, 0.0, 0.0\); expected six finite numbers"),
+        ({"transform": (1.0, 0.0, 0.0, 0.0, np.nan, 0.0)}, "expected six finite numbers"),
+        ({"transform": "EPSG:32633"}, "expected six finite numbers"),
+        ({"label_names": "water"}, "label_names is 'water'; expected a tuple"),
+        ({"guide": _CUBE}, "guide is array.*; expected a Scene or None"),
+        ({"provenance": "a camera"}, "provenance is 'a camera'; expected a dict"),
+    ],
+)
+def test_what_a_file_cannot_hold_is_refused_at_once(facts, fault):
+    with pytest.raises(HsisrError, match=fault):
+        Scene(**{"stored": _CUBE, **facts})
+
+
+def test_a_tensor_is_refused():
+    torch = pytest.importorskip("torch")
+    with pytest.raises(HsisrError, match="its pixels are a torch.Tensor; expected a numpy array"):
+        Scene(torch.zeros(3, 4, 5))
+
+
+def test_lists_and_transforms_of_rasterio_are_taken(tmp_path):
+    affine = pytest.importorskip("affine")
+    listed = Scene(
+        _CUBE,
+        wavelengths_nm=[500, 600, 700],
+        bad_bands=[False, True, False],
+        mask=[[True] * 5] * 4,
+        labels=[[1] * 5] * 4,
+        label_names=["none", "field"],
+        transform=affine.Affine(30.0, 0.0, 1000.0, 0.0, -30.0, 2000.0),
+        nodata=-1,
+        scale=2,
+    )
+    assert listed.transform == (30.0, 0.0, 1000.0, 0.0, -30.0, 2000.0)
+    assert listed.window(slice(1, 3), slice(2, 5)).transform == (30.0, 0.0, 1060.0, 0.0, -30.0, 1970.0)
+    listed.save(tmp_path / "s.h5")
+    assert_same(Scene.open(tmp_path / "s.h5"), listed)
+
+
+def test_windows_in_steps_are_refused():
+    with pytest.raises(HsisrError, match="steps of 1"):
+        Scene(_CUBE).window(slice(0, 4, 2), slice(0, 4, 2))

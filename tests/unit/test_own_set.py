@@ -1,0 +1,116 @@
+"""Benchmarks on a data set of the user's own: scenes that do not go together, and protocols that make a guide."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hsisr import degrade
+from hsisr.config import Config
+from hsisr.errors import HsisrError
+from hsisr.evaluation import evaluate_model
+from hsisr.pipeline import benchmark, pair_files, patch_files, paths
+from hsisr.pipeline.patch_files import PatchFile
+from hsisr.scene import Scene
+from hsisr.training import train_one
+from tests.unit.conftest import CONFIG, small_scene
+
+TINY = {"base": "two-stream", "training": CONFIG["models"]["tiny"]["training"] | {"max_steps": 2}}
+
+
+def own(folder: Path, scenes: Mapping[str, Scene], name: str = "field_x4", **choice: object) -> benchmark.Benchmark:
+    """A benchmark on scenes of the user's own, as they are after the conversion."""
+    for scene_name, scene in scenes.items():
+        scene.save(folder / f"field/{scene_name}.h5")
+        scene.save(folder / paths.SCENE.format(dataset="field", scene=scene_name))
+    config = CONFIG | {
+        "datasets": {"field": {"path": "field"}},
+        "benchmarks": {name: {"models": ["bicubic", "tiny"], **choice}},
+        "models": {"tiny": TINY},
+    }
+    return benchmark.resolve(Config.parse(config), name)
+
+
+def make_pairs(chosen: benchmark.Benchmark) -> None:
+    for items in chosen.parts.values():
+        for item in items:
+            pair_files.make(chosen, item.name, chosen.path(paths.PAIR, item=item.name))
+
+
+def five(odd: str = "", bands: int = 5, shift_nm: float = 0.0) -> dict[str, Scene]:
+    """Scenes a to e: c validates, e tests, the others train. odd: names of those that have other bands."""
+    scenes = {name: replace(small_scene(48, 48, seed), name=name) for seed, name in enumerate("abcde")}
+    for name in odd:
+        part = scenes[name].bands(range(bands))
+        scenes[name] = replace(part, wavelengths_nm=part.wavelengths_nm + shift_nm)
+    return scenes
+
+
+def run(chosen: benchmark.Benchmark) -> None:
+    """All steps of a benchmark."""
+    make_pairs(chosen)
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
+    train_one(chosen, chosen.model("tiny"), 0)
+    evaluate_model(chosen, "tiny", "test")
+
+
+@pytest.mark.parametrize(
+    ("odd", "fault"),
+    [
+        ("b", "scene b: has 4 bands, and scene a 5; a network learns one set of bands"),
+        ("c", "validation, c: has 4 bands, and the training patches 5"),
+        ("e", "scene e: has 4 bands, and tiny 5"),
+    ],
+)
+def test_a_scene_of_another_number_of_bands_is_named(tmp_path, monkeypatch, one_thread, odd, fault):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HsisrError, match=fault):
+        run(own(tmp_path, five(odd, bands=4)))
+
+
+def test_scenes_of_other_wavelengths_are_named(tmp_path, monkeypatch, one_thread, capsys):
+    monkeypatch.chdir(tmp_path)
+    run(own(tmp_path, five("bce", shift_nm=-100.0)))
+    said = capsys.readouterr().err
+    assert said.count("band centres lie") == 3
+    assert "scene b: its band centres lie up to 100 nm from those of scene a" in said
+    assert "validation, c: its band centres lie up to 100 nm from those of the training patches" in said
+    assert "scene e: its band centres lie up to 100 nm from those of tiny" in said
+
+
+def test_crops_of_scenes_of_several_numbers_of_bands_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = own(tmp_path, five("d", bands=4), "field_x4_mulsr")
+    with pytest.raises(HsisrError, match="scene d: has 4 bands, and scene a 5"):
+        patch_files.make(chosen, chosen.path(paths.PATCHES))
+
+
+@pytest.mark.parametrize(("choice", "channels"), [({}, 3), ({"response": "none", "models": ["bicubic"]}, 0)])
+def test_crops_of_a_set_that_names_no_response_have_the_guide_of_the_protocol(tmp_path, monkeypatch, choice, channels):
+    monkeypatch.chdir(tmp_path)
+    chosen = own(tmp_path, five(), "field_x4_mulsr", **choice)
+    make_pairs(chosen)
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
+    patches = PatchFile(chosen.path(paths.PATCHES), augment=False)
+    guide = pair_files.read(chosen.path(paths.PAIR, item="a")).guide
+    assert patches.guide_channels == (0 if guide is None else len(guide)) == channels
+    if guide is not None:
+        sample = patches[0]
+        matrix = degrade.scene_response(small_scene(48, 48), "nikon_d700")
+        np.testing.assert_allclose(sample.guide, degrade.apply_response(matrix, sample.hr), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "fault"), [("wald", "on average, and those of a benchmark lie in"), ("mulsr", "clips the LR")]
+)
+def test_scenes_of_another_unit_are_refused_before_anything_is_made_of_them(tmp_path, monkeypatch, protocol, fault):
+    monkeypatch.chdir(tmp_path)
+    scenes = {name: replace(scene, scale=255 / 65535) for name, scene in five().items()}
+    chosen = own(tmp_path, scenes, f"field_x4_{protocol}")
+    with pytest.raises(HsisrError, match=f"scene a: .*{fault}.*`scale` of the data set"):
+        make_pairs(chosen)
+    if chosen.draws_crops:
+        with pytest.raises(HsisrError, match="scene a: .* on average"):
+            patch_files.make(chosen, chosen.path(paths.PATCHES))
