@@ -20,6 +20,7 @@ from hsisr.colours import nearest_bands
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import LazyArray
 from hsisr.lazy_names import notebook
+from hsisr.limits import LEAST_PLAUSIBLE_NM
 from hsisr.missing import fill_samples, missing_pixels
 
 if TYPE_CHECKING:
@@ -43,8 +44,6 @@ _ARRAYS = {
     "mask": ("b", 2),
     "labels": ("iu", 2),
 }
-#: Band centres of optical sensors are above this, in nm. Numbers below it are micrometres.
-_LEAST_NM = 100.0
 #: Depth of guides: a scene has one guide, and the guide has none.
 _MOST_DEPTH = 2
 
@@ -106,7 +105,7 @@ class Scene:
             if value.dtype.kind not in kinds:
                 raise HsisrError(f"scene {self.name}: {key} holds {value.dtype}, expected {_KINDS[kinds]}")
             object.__setattr__(self, key, value)
-        if self.wavelengths_nm is not None and self.wavelengths_nm.max() < _LEAST_NM:
+        if self.wavelengths_nm is not None and self.wavelengths_nm.max() < LEAST_PLAUSIBLE_NM:
             raise HsisrError(
                 f"scene {self.name}: its wavelengths only reach {self.wavelengths_nm.max():g}, as micrometres or "
                 "numbers of bands do; wavelengths_nm are nanometres"

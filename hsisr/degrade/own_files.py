@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError
+from hsisr.limits import LEAST_PLAUSIBLE_NM
 
 #: Endings of files that hold a response, and a PSF.
 RESPONSE_ENDINGS = (".csv", ".txt", ".mat", ".npy")
 PSF_ENDINGS = (*RESPONSE_ENDINGS, ".tif", ".tiff", ".png")
 
-#: The shortest wavelength that counts as nm. Smaller numbers that rise may be micrometres.
-_LEAST_NM = 100.0
+#: Numbers that rise within these may be wavelengths in micrometres.
 _MICROMETRES = (0.1, 30.0)
 
 
@@ -57,11 +57,11 @@ def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tupl
             "give them in nm, or leave them out"
         )
     wavelengths = None
-    if rising and first[0] >= _LEAST_NM:
+    if rising and first[0] >= LEAST_PLAUSIBLE_NM:
         wavelengths, names, table = first, names[1:], table[:, 1:]
     if not names:
         raise HsisrError(f"{path}: holds wavelengths only; add a column for each channel")
-    if wavelengths is None and path.suffix.lower() in (".csv", ".txt") and first[0] >= _LEAST_NM:
+    if wavelengths is None and path.suffix.lower() in (".csv", ".txt") and first[0] >= LEAST_PLAUSIBLE_NM:
         raise HsisrError(f"{path}: its first column, wavelengths in nm, must rise from row to row; sort the rows")
     _check_weights(path, table)
     empty = [name for name, total in zip(names, table.sum(axis=0), strict=True) if not total > 0]

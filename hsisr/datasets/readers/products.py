@@ -23,7 +23,7 @@ from hsisr.datasets.readers.scene import facts
 from hsisr.datasets.stacking import stack
 from hsisr.errors import HsisrError
 from hsisr.lazy_array import ChosenBands, LazyArray
-from hsisr.limits import BANDS, check
+from hsisr.limits import BANDS, LEAST_PLAUSIBLE_NM, check
 from hsisr.scene import Scene
 
 #: Endings of a product's images -> GDAL's name of the format.
@@ -31,8 +31,7 @@ _DRIVERS = dict.fromkeys((".tif", ".tiff", ".geotiff"), "GTiff")
 _DRIVERS |= {".jp2": "JP2OpenJPEG", ".bsq": "ENVI", ".bil": "ENVI", ".bip": "ENVI"}
 #: Fields of a Scene that hold one entry for each band.
 _SPECTRAL = ("wavelengths_nm", "fwhm_nm", "bad_bands")
-#: Wavelengths below this number of nanometres are micrometres; no optical sensor lies in between.
-_LEAST_NM, _NM_PER_UM = 100.0, 1000.0
+_NM_PER_UM = 1000.0
 #: The affine transform of a geolocation grid is fitted to this many points along each side.
 _PLACES = 7
 
@@ -315,7 +314,7 @@ def spectral(wavelengths: Any, widths: Any, good: np.ndarray | None = None) -> d
     """
     bad = None if good is None or np.all(good) else ~np.asarray(good, bool)
     centres = np.asarray(wavelengths, float)
-    unit = _NM_PER_UM if 0 < centres.max(initial=0) < _LEAST_NM else 1.0
+    unit = _NM_PER_UM if 0 < centres.max(initial=0) < LEAST_PLAUSIBLE_NM else 1.0
     fwhm = None if widths is None else unit * np.asarray(widths, float)
     return {"wavelengths_nm": unit * centres, "fwhm_nm": fwhm, "bad_bands": bad}
 
