@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from hsisr import degrade, evaluation
+from hsisr import degrade, evaluation, super_resolve
 from hsisr.config import Config, Training
 from hsisr.degrade import Sensor
 from hsisr.errors import HsisrError
@@ -344,6 +344,26 @@ def test_maps_say_what_is_known_after_the_filters(pair):
     np.testing.assert_allclose(found.maps[3:8], expected, atol=1e-5)
     added = np.tensordot(basis, found.image - solution.image(), 1) / 0.02
     np.testing.assert_allclose(found.maps[8:13], added, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [((0, 1, 2), False), ((2, 1, 0), True), ((1, 2, 0), True)],
+    ids=["as learnt", "blue first", "turned round"],
+)
+@pytest.mark.parametrize("gamma", [1.0, 1 / 2.2])
+def test_channels_in_another_order_are_named(tmp_path, capsys, pair, order, said, gamma):
+    network = registry.build("hybrid", 4, 31, 3)
+    response = response_of([(pair, solve(pair.lr, pair.guide, 4), 4)])
+    network.response.copy_(torch.from_numpy(response))
+    facts = {"base": "hybrid", "options": {}, "scale": 4, "bands": 31, "guide_channels": 3, "wavelengths_nm": None}
+    save_model(tmp_path / "model.safetensors", network, facts)
+    guide = (pair.guide[list(order)] ** gamma).astype(np.float32)
+    super_resolve(pair.lr, guide, model=tmp_path / "model.safetensors")
+    told = capsys.readouterr().err
+    back = ",".join(str(order.index(channel)) for channel in range(3))
+    assert ("another order" in told) == said
+    assert (f"--guide-bands {back} (in Python guide_bands='{back}')" in told) == said
 
 
 def test_the_engine_teaches_it(tmp_path):

@@ -22,6 +22,7 @@ from hsisr.degrade.estimation import estimate_footprint
 from hsisr.models.base import part_bytes
 from hsisr.models.fusion import check_shapes, pad
 from hsisr.models.hybrid.agreement import Agreement, agreed
+from hsisr.models.hybrid.channels import channel_order, remarks_on
 from hsisr.models.hybrid.filters import (
     Details,
     Learnt,
@@ -58,12 +59,17 @@ _INTERPOLATED_LR_PX = 4
 
 @dataclass(frozen=True, eq=False)
 class LearntScene:
-    """What is learnt once of a scene. light: of its guide. share: (B,), of what filters add, that is believed."""
+    """What is learnt once of a scene.
+
+    light: of its guide. share: (B,), of what filters add, that is believed. order: of the guide's channels
+    (`channel_order`).
+    """
 
     prior: Estimate
     light: Light
     share: np.ndarray
     agreement: Agreement
+    order: tuple[int, ...]
 
 
 class Hybrid(Network):
@@ -146,7 +152,8 @@ class Hybrid(Network):
         if learnt.filters.any():
             added = (self._added(piece, light) for piece in pieces)
             share = believed_share(strength_of_parts(added), learnt.strength)
-        scene = LearntScene(found, light, share, nothing_moved)
+        order = channel_order(pieces, self.scale, learnt.response)
+        scene = LearntScene(found, light, share, nothing_moved, order)
         parts = ((*self._network(piece, scene), piece.solution) for piece in pieces)
         agreement = Agreement.of(parts, learnt.response, found.subspace, float(learnt.contradiction))
         return replace(scene, agreement=agreement)
@@ -161,8 +168,8 @@ class Hybrid(Network):
         return filtered + -(-(4 * len(self.blocks) + 7) // self.scale)
 
     def remarks(self, estimate: LearntScene) -> list[str]:
-        """What the prior says of it."""
-        return estimate.prior.remarks
+        """What the prior says of it, and whether the guide's channels seem to come in another order."""
+        return [*estimate.prior.remarks, *remarks_on(estimate.order)]
 
     def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene (B, n, m)."""
