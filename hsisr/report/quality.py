@@ -90,7 +90,7 @@ def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None
         has_reach=_has_reach(feed, found),
         claims=_claims(feed, found),
         indices=_index_table(found),
-        index_words={name: spectrum.INDICES[name].words for name in found.indices},
+        index_words=_index_words(feed, found),
         guide=_guide_table(feed, found),
         scores=_score_table(found),
         tile_px=found.tile_px,
@@ -247,6 +247,16 @@ def _index_table(found: Quality) -> Table | None:
     return Table(
         "Indices at LR: of the result, seen through the footprint, against the LR image's", "Index", columns, rows
     )
+
+
+def _index_words(feed: Feed, found: Quality) -> dict[str, str]:
+    """Name of each index -> its formula, and the bands that stand for its wavelengths."""
+    words = {}
+    for name, places in spectrum.index_bands(feed.lr.wavelengths_nm).items():
+        if name in found.indices and feed.lr.wavelengths_nm is not None:
+            first, second = feed.lr.wavelengths_nm[list(places)]
+            words[name] = f"{spectrum.INDICES[name].words}, of the bands at {first:.0f} and {second:.0f} nm"
+    return words
 
 
 def _guide_table(feed: Feed, found: Quality) -> Table | None:

@@ -236,6 +236,11 @@ def test_page_says_what_is_a_claim_of_the_model(page):
     assert "Visible: outside" not in page
 
 
+def test_page_names_the_bands_of_an_index(page):
+    assert "NDVI: (842 - 665 nm) / (842 + 665 nm), of the bands at 842 and 665 nm." in page
+    assert "Clay ratio: 1610 nm / 2200 nm, of the bands at 1610 and 2200 nm." in page
+
+
 def test_page_names_many_claims_as_a_list_and_explains_them_once(pair):
     feed, sharp = pair
     result = Scene(sharp, "sr")

@@ -338,6 +338,7 @@ class TestPlace:
         scene = read_scene(write_envi(tmp_path / "a.hdr", lines=[info]))
         place = rasterio.Affine(*scene.transform)
         np.testing.assert_allclose(place @ (tie[0] - 1, tie[1] - 1), (500_000, 5_800_000), rtol=1e-12)
+        assert turn or str(scene.transform).count("-0.0") == 0
         linear = rasterio.Affine.rotation(turn) @ rasterio.Affine.scale(5, -5)
         np.testing.assert_allclose((place.a, place.b, place.d, place.e), (linear.a, linear.b, linear.d, linear.e))
 

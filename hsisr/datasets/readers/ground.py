@@ -33,7 +33,7 @@ def georeference(image: Any, tie: tuple[float, float] | None = None) -> Georefer
     """
     crs = _earthly(image.crs)
     if not image.transform.is_identity:
-        place = tuple(image.transform)[:6]
+        place = tuple(number + 0.0 for number in tuple(image.transform)[:6])  # GDAL gives -0.0 for ENVI
         turned = place[1] != 0 or place[3] != 0
         return Georeference(crs, _about(tie, place) if turned and tie is not None else place)
     points, points_crs = image.gcps
