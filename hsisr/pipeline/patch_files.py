@@ -400,7 +400,8 @@ def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int
         if not np.isfinite(stored).all():
             raise HsisrError(f"scene {item.name}: holds NaN or infinite values; drop the bands or crop the pixels")
         group.attrs.update(scale=scene.scale, offset=scene.offset)
-        pair_files.check_unit(item.name, float(stored.mean(dtype=float)) * scene.scale + scene.offset)
+        mean = float(stored.mean(dtype=float)) * scene.scale + scene.offset
+        pair_files.check_unit(f"scene {item.name}", mean, "`scale` of the data set")
         ends = (float(end) * scene.scale + scene.offset for end in (stored.min(), stored.max()))
         reach = max(reach, *map(abs, ends))
         response = benchmark.response or benchmark.rule.response
