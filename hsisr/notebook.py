@@ -180,9 +180,13 @@ def to_xarray(scene: Scene) -> "xarray.DataArray":
 
 def from_xarray(array: "xarray.DataArray") -> Scene:
     """The scene of a DataArray; see `Scene.from_xarray`."""
-    if array.ndim != 3 or tuple(array.dims[1:]) != ("y", "x"):
+    try:
+        axes, dimensions = array.ndim, tuple(array.dims)
+    except AttributeError:  # a plain array, or a Dataset
+        raise HsisrError(f"from_xarray: takes a DataArray, not a {type(array).__name__}") from None
+    if axes != 3 or dimensions[1:] != ("y", "x"):
         raise HsisrError(
-            f"from_xarray: the array has dimensions {array.dims}; expected (wavelength, y, x) or (band, y, x): "
+            f"from_xarray: the array has dimensions {dimensions}; expected (wavelength, y, x) or (band, y, x): "
             "bring them into that order with array.transpose(...), names with array.rename(...)"
         )
     values = array.values

@@ -497,6 +497,15 @@ class _Cube(h5py.Dataset):  # type: ignore[misc]  # h5py has no types
             return super().__getitem__(key, new_dtype)
 
 
+def check_scene(given: Any, function: str) -> None:
+    """Raise HsisrError, with the way to make one, unless the argument of a function is a scene."""
+    if not isinstance(given, Scene):
+        raise HsisrError(
+            f"{function}: takes a Scene, not a {type(given).__name__}; hsisr.Scene(array) makes one, and "
+            "hsisr.read_scene(path) reads one"
+        )
+
+
 def holds(dtype: np.dtype, value: float) -> bool:
     """Whether a stored type can hold this number. Floats hold every number, rounded."""
     if dtype.kind == "f":

@@ -8,7 +8,7 @@ import numpy as np
 from hsisr.colours import NATURAL_NM
 from hsisr.datasets import picture
 from hsisr.errors import HsisrError
-from hsisr.scene import Scene
+from hsisr.scene import Scene, check_scene
 
 #: Grey levels are stretched between these percentiles of the valid pixels, the same for all three channels.
 _PERCENTILES = (1.0, 99.0)
@@ -52,7 +52,9 @@ def show(scene: Scene, out: str | os.PathLike, bands: Sequence[int] | None = Non
     """Write the quicklook of a scene as PNG or JPEG; the ending of `out` decides.
 
     bands: three bands (from 0) for red, green and blue, or one for grey. None: the bands nearest to these colours.
+    Raises HsisrError for what is no Scene, and as `quicklook`.
     """
+    check_scene(scene, "show")
     picture.write(out, quicklook(scene, bands))
 
 

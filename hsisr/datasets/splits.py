@@ -86,13 +86,16 @@ def fold(
 
     name: of the data set. number: of the fold, from 1. count: of folds. seed: it deals the items of train, validation
     and test into folds. Each fold tests once; of the other items, a tenth validates. scenes, split, extra: as for
-    `parts`. Raises HsisrError as `parts`, and if a fold would have nothing to train or validate on.
+    `parts`. Raises HsisrError as `parts`, for a number that is no fold, and if a fold would have
+    nothing to train or validate on.
 
     Example:
 
         >>> {part: len(items) for part, items in datasets.fold("cave", 1, 4).items() if items}
         {'train': 22, 'validation': 2, 'test': 8}
     """
+    if not 1 <= number <= count:
+        raise HsisrError(f"{name}: there is no fold {number} of {count}; folds are counted from 1")
     data_set = entry(name, extra)
     _, chosen = _chosen_split(data_set, split, scenes)
     whole = parts(name, scenes, split, extra)

@@ -24,7 +24,7 @@ from hsisr.files import atomic_path, cannot_write, check_space
 from hsisr.lazy_array import LazyArray
 from hsisr.missing import missing_pixels
 from hsisr.outputs import sidecars
-from hsisr.scene import Scene, holds
+from hsisr.scene import Scene, check_scene, holds
 
 #: Ending of the target -> format.
 FORMATS = {
@@ -50,8 +50,10 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
     format: geotiff, cog, envi, netcdf, matlab5, matlab7.3, npy or scene; by default, the ending decides.
     ENVI makes two files, `out` and its header. If `out` ends in .hdr, the data get the ending .img.
     An older file of this name is replaced, and GDAL's files beside it are removed.
-    Raises HsisrError for an unknown ending, if the scene does not fit into the format, or if it is read from `out`.
+    Raises HsisrError for what is no Scene, for an unknown ending, if the scene does not fit into the format, or if it
+    is read from `out`.
     """
+    check_scene(scene, "export")
     out = Path(out)
     chosen = format_of(out, format)
     check_writable(scene, out, format)

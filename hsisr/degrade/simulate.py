@@ -13,7 +13,7 @@ from hsisr.degrade.response import apply_response, goes_by_index, response_by_in
 from hsisr.degrade.response import response as response_matrix
 from hsisr.errors import HsisrError
 from hsisr.lazy_names import notebook
-from hsisr.scene import Scene
+from hsisr.scene import Scene, check_scene
 
 
 class AnyPair:
@@ -167,8 +167,7 @@ def pair(
         ((31, 8, 8), (3, 32, 32), (31, 32, 32))
     """
     protocol = find_protocol(protocol)
-    if not isinstance(scene, Scene):
-        raise HsisrError(f"a pair is made from a Scene, not from a {type(scene).__name__}; give hsisr.Scene(cube)")
+    check_scene(scene, "pair")
     if isinstance(response, os.PathLike):
         response = os.fspath(response)
     try:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from hsisr import degrade
 from hsisr.config import Sweep, check_section
 from hsisr.datasets import read_scene
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.evaluation import sweep_map
 from hsisr.files import cannot_write, file_hash, read_json, settings_hash, stamp, write_json, write_text
 from hsisr.inference.images import middle_piece
@@ -148,6 +148,7 @@ def run(settings: Sweep, out: str | os.PathLike, picture: str | os.PathLike) -> 
     files = [file for label in step.inputs.values() for file in label if Path(file).is_file()]
     identity = {**step.identity, "inputs": {file: file_hash(file) for file in files}}
     scene = _scene(settings)
+    settings = _with_fitting_responses(settings, scene)
     for model in settings.models:
         if not Path(model).exists():  # report an unknown model before the computation
             open_method(model, settings.scale, 3)
@@ -230,6 +231,27 @@ def _scene(settings: Sweep) -> Scene:
     cube = scene.filled_cube
     values = np.clip(cube / max(1.0, float(cube.max())), 0, 1).astype(np.float32)
     return Scene(values, scene.name, wavelengths_nm=scene.wavelengths_nm, fwhm_nm=scene.fwhm_nm, mask=scene.mask)
+
+
+def _with_fitting_responses(settings: Sweep, scene: Scene) -> Sweep:
+    """The settings, after a check that every response makes a guide of the scene, which takes long to show otherwise.
+
+    Where the user names no responses, those of more channels than the scene has bands are left out, with a line.
+    """
+    bands = scene.shape[0]
+    many = [response for response in settings.responses if isinstance(response, int) and response > bands]
+    if many and "responses" not in settings.model_fields_set:
+        notice(f"{settings.scene}: has {bands} bands; guides of {', '.join(map(str, many))} channels are left out")
+        kept = [response for response in settings.responses if response not in many]
+        settings = settings.model_copy(update={"responses": kept or [1]})
+    for response in settings.responses:
+        if isinstance(response, int):
+            boxes(bands, response)
+        elif response == "none":
+            raise HsisrError("sweep: responses: `none` makes no guide; give a count of channels, or a response's name")
+        else:
+            degrade.scene_response(scene, response)
+    return settings
 
 
 def _measure(place: Place, scene: Scene, settings: Sweep) -> dict[str, Any]:

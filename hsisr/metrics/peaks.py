@@ -1,6 +1,7 @@
 """The peak: the value that counts as 1, and checks that a reference has its unit."""
 
 import math
+import warnings
 
 import numpy as np
 
@@ -9,6 +10,8 @@ from hsisr.metrics.inputs import Pair, check_positive
 
 #: Values up to this many peaks are bright pixels. Higher values have another unit, such as 0 to 255 or 0 to 10000.
 _BRIGHT = 1.5
+#: A reference that reaches less than this part of a peak above 1 seems to have another unit than the peak.
+_FAINT = 0.05
 #: Reference values may lie outside the range of clipped estimates by this part of the peak, because float32 rounds.
 _ROUNDING = 1e-6
 
@@ -30,9 +33,16 @@ def check_floats(name: str, values: np.ndarray, peak: float | None) -> None:
 def check_unit(pair: Pair, peak: float | None) -> None:
     """Raise HsisrError if no peak was given and the reference reaches far beyond 1: then it has another unit.
 
-    Also as `check_floats`.
+    Also as `check_floats`. Warns of a peak above 1 of which the reference only reaches a small part.
     """
     if peak is not None:
+        size = max(map(abs, _reach(pair))) if peak > 1 else peak
+        if 0 < size < _FAINT * peak:
+            warnings.warn(
+                f"metrics: the reference only reaches {size:g}, and the peak is {peak:g}: errors count as parts of the "
+                "peak; leave peak out if the values lie in [0, 1]",
+                stacklevel=5,
+            )
         return
     check_floats("reference", pair.reference, peak)
     check_floats("estimate", pair.estimate, peak)

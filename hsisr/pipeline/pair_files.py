@@ -70,18 +70,24 @@ def make_pair(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
         noise=benchmark.choice.noise,
         part=item.name,
     )
-    check_unit(item.name, float(pair.lr.mean(dtype=float)))
+    check_unit(f"scene {item.name}", float(pair.lr.mean(dtype=float)), "`scale` of the data set")
+    if pair.guide is not None:
+        mean = float(pair.guide.mean(dtype=float))
+        check_unit(f"the guide of scene {item.name}", mean, "`guide: {scale: ...}` of the data set")
     if pair.convention == benchmark.convention:
         return pair
     return replace(pair, metadata={**pair.metadata, "convention": benchmark.convention})
 
 
-def check_unit(name: str, mean: float) -> None:
-    """Raise HsisrError if the mean value of an item shows that its values do not lie in [0, 1]."""
+def check_unit(name: str, mean: float, key: str) -> None:
+    """Raise HsisrError if the mean value of an image shows that its values do not lie in [0, 1].
+
+    name: what messages call it. key: of the configuration, which gives its scale.
+    """
     if mean > 1:
         raise HsisrError(
-            f"scene {name}: its values are {mean:g} on average, and those of a benchmark lie in [0, 1]; give `scale` "
-            "of the data set, such as 1/255 or 1/10000"
+            f"{name}: its values are {mean:g} on average, and those of a benchmark lie in [0, 1]; give {key}, such as "
+            "1/255 or 1/10000"
         )
 
 

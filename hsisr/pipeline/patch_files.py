@@ -102,7 +102,8 @@ class PatchFile:
     takes one of these at random, as in Spectral Mixup. False: no augmentation.
     scenes: use only patches of this many scenes, the first of the part; None: all. per_epoch: most samples in an epoch,
     drawn anew from the whole file for each epoch; None: all.
-    Each process maps the file for itself when it reads its first sample.
+    Each process maps the file for itself when it reads its first sample. Raises HsisrError for a file that is missing
+    or holds no patches, and for a choice that is not known.
     """
 
     def __init__(
@@ -113,6 +114,10 @@ class PatchFile:
         scenes: int | None = None,
         per_epoch: int | None = None,
     ) -> None:
+        if augment not in (True, False, "dihedral"):
+            raise HsisrError(f"{path}: augment {augment!r} is not known; choose True, False or 'dihedral'")
+        if seed < 0:
+            raise HsisrError(f"{path}: seed {seed}: expected a whole number >= 0")
         self.path = Path(path)
         self.label = str(path)
         self.seed = seed
@@ -152,8 +157,12 @@ class PatchFile:
         """Samples in one epoch."""
         return self._visits
 
+    def __iter__(self) -> Iterator[Sample]:
+        """The samples of the first epoch; without this, a loop over the numbers would never end."""
+        return (self[number] for number in range(len(self)))
+
     def __getitem__(self, number: int) -> Sample:
-        """The sample with this number, counted over the whole run from 0.
+        """The sample with this number, counted over the whole run from 0. Raises IndexError for a number below 0.
 
         An image that was not turned or computed is a mapped part of the file: read-only, and read from the disk at
         first use. `stack` returns arrays of the caller's own.
@@ -211,6 +220,8 @@ class PatchFile:
 
     def _place(self, number: int) -> tuple[int, int]:
         """Patch and orientation of a sample. An epoch uses each combination at most once."""
+        if number < 0:
+            raise IndexError(f"{self.path}: there is no sample {number}; they are counted from 0, over all epochs")
         epoch, place = divmod(number, len(self))
         if self._epoch != epoch:
             self._permutation = np.random.default_rng([self.seed, 0, epoch]).permutation(self._samples)
@@ -400,7 +411,8 @@ def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int
         if not np.isfinite(stored).all():
             raise HsisrError(f"scene {item.name}: holds NaN or infinite values; drop the bands or crop the pixels")
         group.attrs.update(scale=scene.scale, offset=scene.offset)
-        pair_files.check_unit(item.name, float(stored.mean(dtype=float)) * scene.scale + scene.offset)
+        mean = float(stored.mean(dtype=float)) * scene.scale + scene.offset
+        pair_files.check_unit(f"scene {item.name}", mean, "`scale` of the data set")
         ends = (float(end) * scene.scale + scene.offset for end in (stored.min(), stored.max()))
         reach = max(reach, *map(abs, ends))
         response = benchmark.response or benchmark.rule.response

@@ -84,6 +84,7 @@ def fit(
     from hsisr.training import state
 
     training, others = training or Training(), dict(others or {})
+    _check_types(model, patches, training)
     check_seed(seed)
     _check(training)  # before the data, which the identity reads
     identity, unreadable = _identity(model, patches, training, seed, objective, others, validate, settings)
@@ -173,6 +174,18 @@ def check_seed(seed: int) -> None:
     """Raise HsisrError for a seed that no generator takes."""
     if seed < 0:
         raise HsisrError(f"seed: expected a whole number >= 0, not {seed}")
+
+
+def _check_types(model: Any, patches: Any, training: Any) -> None:
+    """Raise HsisrError for arguments of `fit` that are easily taken for what it expects."""
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        raise HsisrError(f"fit: model is {model!r:.80}; expected a torch.nn.Module, an object, not its class")
+    if isinstance(patches, (str, os.PathLike)):
+        raise HsisrError(f"fit: patches is the path {patches}; give hsisr.patches.PatchFile(...) of it")
+    if not isinstance(training, Training):
+        raise HsisrError(f"fit: training is a {type(training).__name__}; give hsisr.config.Training(...)")
 
 
 def _check(training: Training) -> None:

@@ -17,14 +17,19 @@ from hsisr.pipeline.known_bands import KnownBands
 class Validation:
     """Scores a network on pair files: call it with the network.
 
-    files: at least one. scale: of the pairs. convention, peak: as for `hsisr.metrics.score`. The files are read once,
-    when the first network is scored. Raises HsisrError without files.
+    files: at least one, or the path of one. scale: of the pairs. convention, peak: as for `hsisr.metrics.score`. The
+    files are read once, when the first network is scored. Raises HsisrError without files.
     """
 
     def __init__(
-        self, files: Sequence[str | os.PathLike], scale: int, convention: str, peak: float | None = None
+        self,
+        files: str | os.PathLike | Sequence[str | os.PathLike],
+        scale: int,
+        convention: str,
+        peak: float | None = None,
     ) -> None:
-        self.files, self.scale, self.convention, self.peak = list(files), scale, convention, peak
+        files = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+        self.files, self.scale, self.convention, self.peak = files, scale, convention, peak
         if not self.files:
             raise HsisrError(
                 "validation: there are no pair files to score a network on; give at least one, or train without "

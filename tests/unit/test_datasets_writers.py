@@ -7,7 +7,7 @@ import rasterio
 from scipy.io import loadmat
 
 from hsisr import scene as scenes
-from hsisr.datasets import read_scene, writers
+from hsisr.datasets import read_scene, show, writers
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.inference.images import Source
@@ -212,3 +212,11 @@ def test_large_geotiffs_hold_overviews(columns, factors, tmp_path):
         with rasterio.open(tmp_path / "s.tif", overview_level=0) as image:
             assert image.read(1, masked=True).mask[0, 0] and set(np.unique(image.read(2))) <= {4, 5}
     assert [file.name for file in tmp_path.iterdir()] == ["s.tif"]
+
+
+def test_an_array_is_no_scene(tmp_path):
+    for write in (export, show):
+        with pytest.raises(HsisrError, match=r"takes a Scene, not a ndarray; hsisr.Scene\(array\) makes one"):
+            write(np.zeros((3, 4, 5)), tmp_path / "x.png")
+    with pytest.raises(HsisrError, match="from_xarray: takes a DataArray, not a ndarray"):
+        Scene.from_xarray(np.zeros((3, 4, 5)))

@@ -194,7 +194,7 @@ def test_values_of_another_unit_are_refused_where_they_would_be_clipped_away(sce
 def test_what_is_no_cube_or_scene_is_refused_in_one_line(scene):
     with pytest.raises(HsisrError, match="masked array, whose mask would be lost"):
         degrade(np.ma.masked_array(scene.cube, scene.cube > 0.5), "wald", 4)
-    with pytest.raises(HsisrError, match=r"made from a Scene, not from a ndarray; give hsisr.Scene\(cube\)"):
+    with pytest.raises(HsisrError, match=r"pair: takes a Scene, not a ndarray; hsisr.Scene\(array\) makes one"):
         pair(scene.cube, "wald", 4)
     torch = pytest.importorskip("torch")
     with pytest.raises(HsisrError, match="must be an array .* requires grad"):

@@ -170,3 +170,9 @@ def test_a_study_gives_mean_and_spread(study, capsys):
     Path(study.folds[1].path(paths.RESULTS)).unlink()
     with pytest.raises(HsisrError, match="results/mine_x4-fold2.json: no such file"):
         evaluation.merge(study, "here")
+
+
+@pytest.mark.parametrize("number", [0, -1, 5])
+def test_folds_are_counted_from_one(number):
+    with pytest.raises(HsisrError, match=f"there is no fold {number} of 4; folds are counted from 1"):
+        datasets.fold("cave", number, 4)

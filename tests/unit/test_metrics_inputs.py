@@ -152,7 +152,8 @@ def test_integers_need_a_peak(function):
         function(dark, dark.astype(float))
     with pytest.raises(HsisrError, match="the estimate holds bool; .* give peak"):
         function(dark.astype(float), dark > 0)
-    assert np.all(function(dark, dark + 1, peak=255) < function(dark, dark, peak=255))
+    grey = 100 * dark
+    assert np.all(function(grey, grey + 1, peak=255) < function(grey, grey, peak=255))
 
 
 @pytest.mark.parametrize("shape", [(64, 48, 8), (2, 64, 48, 8)])
@@ -183,3 +184,13 @@ def test_bands_that_seem_to_come_last_are_warned_of(shape, recwarn):
 def test_choices_that_give_no_score_are_refused(call, fault):
     with pytest.raises(HsisrError, match=fault):
         call(np.random.default_rng(0).random((3, 16, 16)))
+
+
+def test_a_peak_far_above_the_values_is_warned_of(recwarn):
+    image = np.random.default_rng(0).random((3, 16, 16))
+    for score in (metrics.psnr, metrics.ssim, lambda x, y, peak: metrics.score(x, y, 4, peak=peak)):
+        with pytest.warns(UserWarning, match="only reaches 0.9.*, and the peak is 255.* leave peak out"):
+            score(image, 0.9 * image, peak=255)
+        score(image * 255, 0.9 * image * 255, peak=255)
+        score(image, 0.9 * image, peak=1)
+    assert recwarn.list == []

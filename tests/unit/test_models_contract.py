@@ -356,6 +356,7 @@ def test_validation_of_a_diverged_network_and_of_references_that_cannot_be_score
         Validation([file], 4, "mulsr")(module)
     known = KnownBands("the training patches", 5, None)
     Validation([file], 4, "mulsr").check(known)
+    assert Validation(file, 4, "mulsr").files == [file]
     pair = pair_files.read(file)
     bright = degrade.Pair(pair.lr, pair.guide, pair.hr * 2, pair.mask, pair.metadata)
     pair_files.write(tmp_path / "bright.h5", "field", bright, Scene(bright.hr))

@@ -318,6 +318,18 @@ def test_fit_refuses_a_network_without_weights_to_train(project):
         fitted(imported("Weightless")(4), project)
 
 
+def test_fit_refuses_what_is_easily_taken_for_its_arguments(project):
+    path = project.path(paths.PATCHES)
+    network, patches = imported("Net")(5, 3, 4), PatchFile(path)
+    for arguments, fault in (
+        ((imported("Net"), patches, "fitted"), "fit: model is <class .*; expected a torch.nn.Module, an object"),
+        ((network, path, "fitted"), r"fit: patches is the path .*; give hsisr.patches.PatchFile\(...\) of it"),
+        ((network, patches, "fitted", TRAINING), r"fit: training is a dict; give hsisr.config.Training\(...\)"),
+    ):
+        with pytest.raises(HsisrError, match=fault):
+            fit(*arguments)
+
+
 def test_fit_writes_a_model_file_of_any_network(project):
     network = imported("Net")(5, 3, 4, width=6)
     fitted(network, project)

@@ -114,3 +114,15 @@ def test_scenes_of_another_unit_are_refused_before_anything_is_made_of_them(tmp_
     if chosen.draws_crops:
         with pytest.raises(HsisrError, match="scene a: .* on average"):
             patch_files.make(chosen, chosen.path(paths.PATCHES))
+
+
+def test_a_guide_of_another_unit_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scenes = five()
+    for name, scene in scenes.items():
+        guide = Scene(scene.stored[:1].repeat(4, 1).repeat(4, 2), "pan", scale=1 if name == "b" else scene.scale)
+        scenes[name] = replace(scene, guide=guide)
+    with pytest.raises(
+        HsisrError, match=r"the guide of scene b: .* on average, .* `guide: {scale: ...}` of the data set"
+    ):
+        make_pairs(own(tmp_path, scenes))

@@ -242,3 +242,20 @@ def test_absent_damaged_and_foreign_files_are_one_line(small, tmp_path, read):
     for path in ("absent.h5", damaged, small.path(foreign, scene="indian_pines")):
         with pytest.raises(HsisrError, match=r"no such|damaged|not an hsisr"):
             read(path)
+
+
+def test_a_loop_over_the_samples_ends_after_an_epoch(small):
+    file = PatchFile(small.path(paths.PATCHES), augment=False)
+    samples = list(file)
+    assert len(samples) == len(file) == 45
+    np.testing.assert_array_equal(samples[7].lr, file[7].lr)
+    with pytest.raises(IndexError, match="there is no sample -1; they are counted from 0"):
+        file[-1]
+
+
+@pytest.mark.parametrize(
+    ("choice", "fault"), [({"augment": "dihedrall"}, "augment 'dihedrall'"), ({"seed": -1}, "seed -1")]
+)
+def test_choices_that_are_not_known(small, choice, fault):
+    with pytest.raises(HsisrError, match=fault):
+        PatchFile(small.path(paths.PATCHES), **choice)

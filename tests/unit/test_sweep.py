@@ -170,6 +170,28 @@ def test_models_that_cannot_be_opened_are_refused_at_once(settings, tmp_path):
         sweep.run(settings.model_copy(update={"models": ["nowhere/model"]}), tmp_path / "a.json", tmp_path / "a.png")
 
 
+@pytest.mark.parametrize(
+    ("responses", "fault"),
+    [
+        ([3, 7], "a guide of 7 channels cannot be made of 6 bands"),
+        (["none"], "`none` makes no guide"),
+        (["nikon"], "unknown response 'nikon'"),
+        (["ikonos", "sentinel2"], "does not overlap"),
+    ],
+)
+def test_responses_that_make_no_guide_are_refused_at_once(settings, tmp_path, monkeypatch, responses, fault):
+    monkeypatch.setattr(sweep, "_measure", None)
+    with pytest.raises(HsisrError, match=fault):
+        sweep.run(settings.model_copy(update={"responses": responses}), tmp_path / "a.json", tmp_path / "a.png")
+
+
+def test_guides_of_more_channels_than_bands_are_left_out_unless_chosen(settings, tmp_path, capsys):
+    few = {"scene": settings.scene, "scale": 2, "models": ["bicubic"], "psfs": ["delta"], "snr_db": [None]}
+    result = sweep.run(Sweep(**few), tmp_path / "a.json", tmp_path / "a.png")
+    assert [row["response"] for row in result["grid"]] == [3, 4]
+    assert "has 6 bands; guides of 8, 16 channels are left out" in capsys.readouterr().err
+
+
 def test_command_takes_a_name_or_a_file(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "config.yaml").write_text(json.dumps({"sweeps": {"mine": settings.model_dump()}}))
