@@ -317,7 +317,7 @@ def _counted() -> Iterator[list[float]]:
 
         return patch.object(place, name, counted)
 
-    def seen(functions: Any, guide: np.ndarray, place: np.ndarray, sampler: Any) -> float:
+    def seen(functions: Any, guide: np.ndarray, place: np.ndarray, sampler: Any, valid: Any = None) -> float:
         rows, columns = (axis.nnz for axis in (sampler.rows, sampler.columns))
         return 2 * len(functions) * (rows * guide.shape[2] + columns * sampler.rows.shape[0])
 

@@ -115,6 +115,15 @@ def test_detail_of_nothing_but_noise_is_left_out():
     assert ((found - 0.5) ** 2).mean() < 1.01 * ((enlarged - 0.5) ** 2).mean()
 
 
+@pytest.mark.parametrize("even", [0.0, 0.3])
+def test_few_bands_of_which_one_is_even_have_a_result(lr, even):
+    """They have a component without variance. A product may hold 0 wherever water vapour takes the light."""
+    low = lr[:3].copy()
+    low[1] = even
+    found = predict(load_model(shipped_model(SCALE)), low)
+    np.testing.assert_allclose(found, bicubic(low, scale=SCALE), atol=0.15)
+
+
 def test_with_a_known_psf_it_agrees_better_with_the_lr_image(lr):
     footprint = gaussian_footprint(SCALE)
     sampler = footprint.sampler(SCALE, (48, 48))

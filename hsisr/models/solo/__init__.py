@@ -38,6 +38,8 @@ _TRAINED = 3
 _START = 0.3
 #: Side, in LR pixels, of the middle part of an image on which the network's answer to noise is measured.
 _PROBE_PX = 64
+#: Noise of a component that counts, at most, over its own size: one without variance has endless noise.
+_MOST_NOISE = 1e6
 #: Median of |x| for a standard normal x.
 _NORMAL_MEDIAN = 0.6745
 #: Blur (`blur_px`) of a middling PSF and half of the range of usual ones, and how far beyond it a network is steered.
@@ -274,7 +276,7 @@ class Solo(Network):
         gains, details = np.ones(len(sizes), np.float32), None
         if noise > 0:
             steered = blur.to(views[0])
-            noises = torch.from_numpy(noise / np.maximum(sizes, np.finfo(np.float32).tiny)).to(views[0])
+            noises = torch.from_numpy(noise / np.maximum(sizes, noise / _MOST_NOISE)).to(views[0])
             lost, power = torch.zeros_like(noises), torch.zeros_like(noises)
             expected = self.effort(images.size, len(mean), 0).learning
             for number, view in enumerate(views):
