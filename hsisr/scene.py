@@ -271,6 +271,26 @@ class Scene:
             missing = stored == np.asarray(self.nodata).astype(stored.dtype if stored.dtype.kind == "f" else float)
         return missing
 
+    def valid_pixels(self) -> np.ndarray | None:
+        """True where a pixel holds data (H, W), as `valid_in` tells; None if all do."""
+        if self.nodata is None:
+            return None if self.mask is None else np.asarray(self.mask, bool)
+        valid = np.concatenate([self.valid_in(*strip) for strip in self.strips()])
+        return None if valid.all() else valid
+
+    def valid_in(self, rows: slice, stored: np.ndarray) -> np.ndarray:
+        """True where a pixel of some rows holds data (n, W): by the mask and by the nodata value.
+
+        rows: of the scene. stored: their stored numbers, (bands, n, W). By the nodata value, a pixel holds no data if
+        most of its good bands have it (`hsisr.missing`).
+        """
+        valid = np.ones(stored.shape[1:], bool) if self.mask is None else np.asarray(self.mask[rows], bool)
+        missing = self.without_data(stored)
+        if missing is None:
+            return valid
+        good = slice(None) if self.bad_bands is None else ~np.asarray(self.bad_bands, bool)
+        return np.asarray(valid & ~missing_pixels(missing[good]))
+
     def without_masked(self, rows: slice, stored: np.ndarray) -> np.ndarray:
         """Stored numbers with the nodata value in masked pixels, for formats that mark missing pixels by a value.
 

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,7 +18,12 @@ from hsisr.cli.app import (
     command,
     reader_options,
 )
-from hsisr.errors import HsisrError, did_you_mean, printable
+from hsisr.errors import HsisrError, did_you_mean, notice, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hsisr.scene import Scene
 
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
 Bands = Annotated[
@@ -305,13 +310,29 @@ def score(
 
     truth = datasets.read_scene(reference, **reader_options(read))
     other = datasets.read_scene(estimate, **reader_options(read_estimate))
-    scores = metrics.score(truth.cube, other.cube, scale, convention, mask=truth.mask, border=border, peak=peak)
+    mask = _common_ground(truth, other)
+    scores = metrics.score(truth.cube, other.cube, scale, convention, mask=mask, border=border, peak=peak)
     if as_json:
         print(json.dumps({"convention": convention, "scale": scale, **metrics.json_ready(scores)}, indent=2))
         return
     print(f"convention {convention}, scale {scale:g}")
     for name, value in scores.items():
         print(f"{name:<6} {value:.6f}")
+
+
+def _common_ground(truth: "Scene", other: "Scene") -> "np.ndarray | None":
+    """Where a reference and an estimate both hold data (H, W); None: everywhere. A line says what one lacks."""
+    import numpy as np
+
+    known, made = truth.valid_pixels(), other.valid_pixels()
+    if made is None or made.shape != truth.shape[1:]:  # of other sizes, the score says so
+        return known
+    known = np.ones(made.shape, bool) if known is None else known
+    lacking = int((known & ~made).sum()) / max(int(known.sum()), 1)
+    if lacking:
+        notice(f"{other.name}: has no data on {lacking:.1%} of the reference's valid pixels; they do not count")
+    both: np.ndarray = known & made
+    return both
 
 
 @command(FILES, "hsisr compare before/cave_x8.json results/cave_x8.json")

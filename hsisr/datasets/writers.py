@@ -22,7 +22,6 @@ from hsisr.datasets.readers.images import quiet_gdal
 from hsisr.errors import HsisrError, did_you_mean, notice
 from hsisr.files import atomic_path, cannot_write, check_space
 from hsisr.lazy_array import LazyArray
-from hsisr.missing import missing_pixels
 from hsisr.outputs import sidecars
 from hsisr.scene import Scene, check_scene, holds
 
@@ -382,18 +381,8 @@ def _matlab_extras(scene: Scene) -> dict[str, Any]:
     if scene.fwhm_nm is not None:
         extras["fwhm_nm"] = np.asarray(scene.fwhm_nm, float)[None]
     if scene.mask is not None or scene.nodata is not None:
-        extras["valid"] = np.concatenate([_valid(scene, *strip) for strip in scene.strips()]).astype(np.uint8)
+        extras["valid"] = np.concatenate([scene.valid_in(*strip) for strip in scene.strips()]).astype(np.uint8)
     return extras
-
-
-def _valid(scene: Scene, rows: slice, stored: np.ndarray) -> np.ndarray:
-    """Valid pixels (n, W) of rows, by the mask and by the stored numbers (bands, n, W)."""
-    valid = np.ones(stored.shape[1:], bool) if scene.mask is None else np.asarray(scene.mask[rows], bool)
-    missing = scene.without_data(stored)
-    if missing is None:
-        return valid
-    good = slice(None) if scene.bad_bands is None else ~np.asarray(scene.bad_bands, bool)
-    return valid & ~missing_pixels(missing[good])
 
 
 def _write_npy(scene: Scene, out: Path) -> None:

@@ -11,6 +11,7 @@ from hsisr.degrade.noise import Noise, parse_noise, scene_seed
 from hsisr.degrade.protocols import PROTOCOLS, Protocol, find_protocol, fixed_sampler
 from hsisr.degrade.response import apply_response, goes_by_index, response_by_index
 from hsisr.degrade.response import response as response_matrix
+from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError
 from hsisr.lazy_names import notebook
 from hsisr.scene import Scene, check_scene
@@ -298,8 +299,21 @@ def _simulate(
     }
     if protocol.name not in PROTOCOLS:
         metadata["convention"] = protocol.convention
-    mask = None if scene.mask is None else np.ascontiguousarray(scene.mask[:rows, :columns])
+    used = scene.guide if matrix is None and guide is not None else None
+    mask = _valid(scene, used, 1)
+    mask = None if mask is None else np.ascontiguousarray(mask[:rows, :columns])
     return Pair(lr.astype(np.float32), guide, hr, mask, metadata, scene.wavelengths_nm)
+
+
+def _valid(scene: Scene, guide: Scene | None, scale: int) -> np.ndarray | None:
+    """Where a scene, and its own guide if it is used, hold data, on a grid `scale` times as fine; None: everywhere."""
+    own, sharp = (None if image is None else image.valid_pixels() for image in (scene, guide))
+    valid = None if own is None else own.repeat(scale, axis=0).repeat(scale, axis=1)
+    if sharp is None:
+        return valid
+    size = scene.shape[1] * scale, scene.shape[2] * scale
+    sharp = whole_lr_pixels(sharp, len(sharp) // size[0])
+    return sharp if valid is None else valid & sharp
 
 
 def _guide(
@@ -380,5 +394,4 @@ def _full_resolution(
         "part": "",
         "crop": (0, lr.shape[1], 0, lr.shape[2]),
     }
-    mask = None if scene.mask is None else scene.mask.repeat(scale, axis=0).repeat(scale, axis=1)
-    return Pair(lr, guide, None, mask, metadata, scene.wavelengths_nm)
+    return Pair(lr, guide, None, _valid(scene, scene.guide, scale), metadata, scene.wavelengths_nm)

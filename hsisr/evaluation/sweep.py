@@ -230,7 +230,9 @@ def _scene(settings: Sweep) -> Scene:
     scene = cut(scene, (*rows, *columns))
     cube = scene.filled_cube
     values = np.clip(cube / max(1.0, float(cube.max())), 0, 1).astype(np.float32)
-    return Scene(values, scene.name, wavelengths_nm=scene.wavelengths_nm, fwhm_nm=scene.fwhm_nm, mask=scene.mask)
+    return Scene(
+        values, scene.name, wavelengths_nm=scene.wavelengths_nm, fwhm_nm=scene.fwhm_nm, mask=scene.valid_pixels()
+    )
 
 
 def _with_fitting_responses(settings: Sweep, scene: Scene) -> Sweep:

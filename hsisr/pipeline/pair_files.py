@@ -12,6 +12,7 @@ import numpy as np
 from hsisr import degrade, hdf5
 from hsisr.datasets import picture, quicklook
 from hsisr.datasets.splits import Item
+from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
@@ -142,11 +143,17 @@ def read(path: str | os.PathLike, what: tuple[str, ...] = ("lr", "guide", "hr", 
         return PairFile(name=hdf5.attribute(file, "name", str), metadata=metadata, **arrays)
 
 
-def whole_lr_shape(path: str | os.PathLike, scale: int) -> tuple[int, int]:
-    """Rows and columns of LR pixels that lie completely on the reference of a pair file. Errors as `read`."""
+def usable_lr_pixels(path: str | os.PathLike, scale: int) -> np.ndarray:
+    """LR pixels of a pair file that lie completely on its reference: (h, w), True where all of that holds data.
+
+    Errors as `read`.
+    """
     with hdf5.reading(path, "pair") as file:
-        rows, columns = hdf5.dataset(file, "hr", "f", 3).shape[1:]
-        return int(rows) // scale, int(columns) // scale
+        rows, columns = (int(size) // scale for size in hdf5.dataset(file, "hr", "f", 3).shape[1:])
+        if "mask" not in file:
+            return np.ones((rows, columns), bool)
+        valid = hdf5.dataset(file, "mask", *_ARRAYS["mask"])[: rows * scale, : columns * scale]
+        return whole_lr_pixels(valid, scale)
 
 
 def is_pair(path: str | os.PathLike) -> bool:

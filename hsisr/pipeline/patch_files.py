@@ -29,7 +29,7 @@ import numpy as np
 
 from hsisr import datasets, degrade, hdf5
 from hsisr.config import Patches
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.files import file_hash
 from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark
@@ -334,8 +334,8 @@ def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> in
     size, corners = benchmark.patches.size_lr_px, []
     for item in items:
         # an LR pixel that lies partly outside the reference has no HR patch
-        shape = pair_files.whole_lr_shape(_pair_path(benchmark, item), benchmark.scale)
-        corners.append(_corners(shape, benchmark.patches, item.name, benchmark.choice.seed))
+        usable = pair_files.usable_lr_pixels(_pair_path(benchmark, item), benchmark.scale)
+        corners.append(_corners(usable, benchmark.patches, item.name, benchmark.choice.seed))
     count, number = sum(map(len, corners)), 0
     arrays, labelled = _Arrays(file, count), file.attrs["labelled"]
     known: KnownBands | None = None
@@ -405,15 +405,23 @@ def _write_scenes(file: h5py.File, benchmark: Benchmark, items: Sequence) -> int
         scene = pair_files.open_item(benchmark, item)
         known = known or _bands_of(item.name, scene.shape[0], scene.wavelengths_nm)
         known.check(f"scene {item.name}", scene.shape[0], scene.wavelengths_nm)
-        _corners([n // benchmark.scale for n in scene.shape[1:]], benchmark.patches, item.name, 0)
+        _check_size([n // benchmark.scale for n in scene.shape[1:]], benchmark.patches, item.name)
+        valid = scene.valid_pixels()
+        if valid is not None and not valid.all():
+            raise HsisrError(
+                f"scene {item.name}: some pixels have no data, and protocol {benchmark.protocol} cuts training patches "
+                "anywhere in a scene; train on regions without holes (`splits` of the data set)"
+            )
         group = file.create_group(f"scenes/{index}")
-        group["cube"] = stored = scene.stored[...]
+        stored = scene.stored[...] if scene.nodata is None else scene.filled_cube
+        scale, offset = (scene.scale, scene.offset) if scene.nodata is None else (1.0, 0.0)
+        group["cube"] = stored
         if not np.isfinite(stored).all():
             raise HsisrError(f"scene {item.name}: holds NaN or infinite values; drop the bands or crop the pixels")
-        group.attrs.update(scale=scene.scale, offset=scene.offset)
-        mean = float(stored.mean(dtype=float)) * scene.scale + scene.offset
+        group.attrs.update(scale=scale, offset=offset)
+        mean = float(stored.mean(dtype=float)) * scale + offset
         pair_files.check_unit(f"scene {item.name}", mean, "`scale` of the data set")
-        ends = (float(end) * scene.scale + scene.offset for end in (stored.min(), stored.max()))
+        ends = (float(end) * scale + offset for end in (stored.min(), stored.max()))
         reach = max(reach, *map(abs, ends))
         response = benchmark.response or benchmark.rule.response
         if response is not None and benchmark.has_guide and not photographs and file.attrs["labelled"]:
@@ -435,21 +443,59 @@ def _describe(file: h5py.File, per_epoch: int, size: int, bands: int, guide_chan
         file["wavelengths_nm"] = wavelengths_nm
 
 
-def _corners(shape: Sequence[int], patches: Patches, name: str, seed: int) -> list[tuple[int, int]]:
-    """First row and column of every patch in an LR image of this shape."""
-    size, stride = patches.size_lr_px, patches.stride_lr_px
-    if min(shape) < size:
-        raise HsisrError(
-            f"patches.size_lr_px: {size} is larger than training scene {name}, {shape[0]} x {shape[1]} LR pixels; "
-            "choose smaller patches"
-        )
+def _corners(usable: np.ndarray, patches: Patches, name: str, seed: int) -> list[tuple[int, int]]:
+    """First row and column of every patch in an LR image. usable: (h, w), LR pixels that hold data; others lie in none.
+
+    If pixels without data leave out patches, a line says so.
+    """
+    size, stride, shape = patches.size_lr_px, patches.stride_lr_px, usable.shape
+    _check_size(shape, patches, name)
     if patches.places == "random":
         rng = np.random.default_rng(degrade.scene_seed(seed, name, "places"))
-        drawn = rng.integers([n - size + 1 for n in shape], size=(patches.crops_per_scene, 2))
-        return [(int(row), int(column)) for row, column in drawn]
+        if usable.all():
+            drawn = rng.integers([n - size + 1 for n in shape], size=(patches.crops_per_scene, 2))
+            return [(int(row), int(column)) for row, column in drawn]
+        free = [(int(row), int(column)) for row, column in np.argwhere(_without_holes(usable, size))]
+        _check_free(len(free), patches, name)
+        return [free[number] for number in rng.integers(len(free), size=patches.crops_per_scene)]
     last = [{n - size} if patches.to_border else set() for n in shape]
     starts = [sorted({*range(0, n - size + 1, stride), *more}) for n, more in zip(shape, last, strict=True)]
-    return [(row, column) for row in starts[0] for column in starts[1]]
+    places = [(row, column) for row in starts[0] for column in starts[1]]
+    if usable.all():
+        return places
+    clear = _without_holes(usable, size)
+    free = [place for place in places if clear[place]]
+    _check_free(len(free), patches, name)
+    if len(free) < len(places):
+        notice(f"scene {name}: {len(places) - len(free)} of {len(places)} patches hold pixels without data: left out")
+    return free
+
+
+def _without_holes(usable: np.ndarray, size: int) -> np.ndarray:
+    """First rows and columns, as (h - size + 1, w - size + 1) bool, of squares with data, and with data beside them.
+
+    A sensor sees some of an LR pixel's neighbours in it.
+    """
+    from scipy.ndimage import binary_erosion
+
+    clear = binary_erosion(usable, np.ones((3, 3)), border_value=1)
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(clear, (size, size)).all(axis=(2, 3)))
+
+
+def _check_size(shape: Sequence[int], patches: Patches, name: str) -> None:
+    if min(shape) < patches.size_lr_px:
+        raise HsisrError(
+            f"patches.size_lr_px: {patches.size_lr_px} is larger than training scene {name}, {shape[0]} x {shape[1]} "
+            "LR pixels; choose smaller patches"
+        )
+
+
+def _check_free(count: int, patches: Patches, name: str) -> None:
+    if not count:
+        raise HsisrError(
+            f"patches.size_lr_px: no patch of {patches.size_lr_px} LR pixels a side of training scene {name} is free "
+            "of pixels without data; choose smaller patches, or a smaller stride_lr_px"
+        )
 
 
 def _pair_path(benchmark: Benchmark, item: Any) -> str:

@@ -1,5 +1,6 @@
 """The command line as a user meets it: groups, examples, suggestions, quiet and verbose, what Tab offers."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from hsisr import metrics
 from hsisr.cli import app as root
 from hsisr.cli.predict import predict
 from hsisr.datasets import read_scene
@@ -213,3 +215,20 @@ def test_show_says_what_is_wrong_with_bands(words: str, fault: str, pair: Path) 
     export(Scene(np.zeros((5, 9, 9), np.float32), "five"), pair / "five.tif")
     done = hsisr(f"show five.tif -b {words} -o five.png", pair)
     assert done.returncode == 1 and fault in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_score_counts_what_both_images_hold(tmp_path: Path) -> None:
+    """Elsewhere both would be 0, and so equal."""
+    rng = np.random.default_rng(0)
+    truth = rng.random((4, 32, 32), np.float32)
+    made = np.clip(truth + 0.01 * rng.standard_normal(truth.shape, np.float32), 0, 1)
+    holes = {"truth": np.s_[:, :4], "made": np.s_[:, 4:18]}
+    for name, cube in (("truth", truth), ("made", made)):
+        stored = cube.copy()
+        stored[holes[name]] = -1
+        export(Scene(stored, name, nodata=-1.0), tmp_path / f"{name}.tif")
+    done = hsisr("score truth.tif made.tif --scale 2 --json", tmp_path)
+    assert "made: has no data on 50.0% of the reference's valid pixels; they do not count" in done.stderr
+    expected = metrics.score(truth[:, 18:], made[:, 18:], 2)
+    scores = json.loads(done.stdout)
+    assert scores["psnr"] == pytest.approx(expected["psnr"]) and scores["sam"] == pytest.approx(expected["sam"])

@@ -27,6 +27,31 @@ def sharp() -> Scene:
     return Scene(RNG.random((8, 24, 32), dtype=np.float32), "real", guide=guide)
 
 
+def holed(scene: Scene, place: tuple[int, int]) -> Scene:
+    """A scene with a pixel without data, by the nodata value, and one sample without."""
+    stored = scene.stored.copy()
+    stored[:, *place] = stored[0, 0, 0] = -1
+    return replace(scene, stored=stored, nodata=-1.0)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_pixels_without_data_do_not_count(scene, masked):
+    made = pair(holed(scene if masked else replace(scene, mask=None), (5, 9)), "wald", 4)
+    expected = scene.mask[:32, :40].copy() if masked else np.ones((32, 40), bool)
+    expected[5, 9] = False
+    np.testing.assert_array_equal(made.mask, expected)
+    assert pair(replace(scene, mask=None, nodata=-1.0), "wald", 4).mask is None
+
+
+@pytest.mark.parametrize("protocol", ["full", "wald"])
+def test_pixels_that_the_real_guide_lacks_do_not_count(sharp, protocol):
+    made = pair(replace(sharp, guide=holed(sharp.guide, (22, 31))), protocol, 4)
+    expected = np.ones((96, 128) if protocol == "full" else (24, 32), bool)
+    expected[(22, 31) if protocol == "full" else (5, 7)] = False
+    expected[0, 0] = False  # of one band, its one sample is all
+    np.testing.assert_array_equal(made.mask, expected)
+
+
 @pytest.mark.parametrize("protocol", ["mulsr", "mulsr-aligned", "wald"])
 def test_simulated_pair(scene, protocol):
     made = pair(scene, protocol, 4, seed=5)

@@ -3,7 +3,9 @@
 import itertools
 import multiprocessing
 import shutil
+from dataclasses import replace
 
+import h5py
 import numpy as np
 import pytest
 
@@ -46,17 +48,17 @@ def test_patches_lie_where_they_say(small):
 
 def test_last_patches_reach_the_far_border():
     grid = Patches(size_lr_px=4, stride_lr_px=4)
-    assert patch_files._corners((10, 4), grid, "x", 0) == [(0, 0), (4, 0), (6, 0)]
+    assert patch_files._corners(np.ones((10, 4), bool), grid, "x", 0) == [(0, 0), (4, 0), (6, 0)]
     published = grid.model_copy(update={"to_border": False})
-    assert patch_files._corners((10, 4), published, "x", 0) == [(0, 0), (4, 0)]
+    assert patch_files._corners(np.ones((10, 4), bool), published, "x", 0) == [(0, 0), (4, 0)]
 
 
 def test_random_places_are_drawn_once_over_the_whole_scene():
     drawn = Patches(size_lr_px=4, crops_per_scene=64, places="random")
-    corners = patch_files._corners((10, 6), drawn, "x", 0)
-    assert len(corners) == 64 and corners == patch_files._corners((10, 6), drawn, "x", 0)
+    corners = patch_files._corners(np.ones((10, 6), bool), drawn, "x", 0)
+    assert len(corners) == 64 and corners == patch_files._corners(np.ones((10, 6), bool), drawn, "x", 0)
     assert {row for row, _ in corners} == set(range(7)) and {column for _, column in corners} == set(range(3))
-    assert corners != patch_files._corners((10, 6), drawn, "x", 1)
+    assert corners != patch_files._corners(np.ones((10, 6), bool), drawn, "x", 1)
 
 
 def test_every_epoch_visits_every_patch_once_in_its_own_order(small):
@@ -169,6 +171,52 @@ def test_patches_of_a_protocol_that_does_not_turn_are_degraded_after_they_are_tu
     patch_files.make(benchmark.resolve(noisy, "indian_pines_x4_corner"), "noisy.h5")
     sample = PatchFile("noisy.h5").stack(range(20))
     assert np.std(sample.lr - sample.hr[:, :, 1::4, 1::4]) == pytest.approx(0.05, rel=0.05)
+
+
+def with_holes(places: tuple[slice, slice]) -> Scene:
+    """The small scene with pixels without data, and one sample without."""
+    scene = small_scene()
+    stored = scene.stored.copy()
+    stored[:, *places] = stored[2, 60, 60] = 65535
+    return replace(scene, stored=stored, nodata=65535.0)
+
+
+@pytest.mark.parametrize("chosen", [{}, {"places": "random", "crops_per_scene": 200}], ids=["grid", "random"])
+def test_no_patch_holds_pixels_without_data(tmp_path, monkeypatch, capsys, chosen):
+    monkeypatch.chdir(tmp_path)
+    scene = with_holes(np.s_[48:56, 20:60])
+    scene.save(paths.SCENE.format(dataset="indian_pines", scene="indian_pines"))
+    found = benchmark.resolve(Config.parse(CONFIG | {"patches": CONFIG["patches"] | chosen}), "indian_pines_x4")
+    for item in found.parts["train"]:
+        pair_files.make(found, item.name, found.path(paths.PAIR, item=item.name))
+    assert not pair_files.read(found.path(paths.PAIR, item="indian_pines-train")).mask[50, 30]
+    patch_files.make(found, found.path(paths.PATCHES))
+    with h5py.File(found.path(paths.PATCHES)) as file:
+        corners = file["yx"][...]
+        assert file["hr"][...].max() < 1  # the lone sample is filled
+    lr_rows, lr_columns = range(48 // 4, 56 // 4), range(20 // 4, 60 // 4)
+    for row, column in corners:  # beside a hole, the sensor sees some of it
+        assert not (
+            set(range(row - 1, row + 5)) & set(lr_rows) and set(range(column - 1, column + 5)) & set(lr_columns)
+        )
+    if chosen:
+        assert len(corners) == 200 and len({tuple(corner) for corner in corners}) > 50
+    else:
+        assert len(corners) < 45
+        assert f"{45 - len(corners)} of 45 patches hold pixels without data: left out" in capsys.readouterr().err
+
+
+def test_a_scene_of_holes_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scene = with_holes(np.s_[::8, ::8])
+    scene.save(paths.SCENE.format(dataset="indian_pines", scene="indian_pines"))
+    found = benchmark.resolve(Config.parse(CONFIG), "indian_pines_x4")
+    pair_files.make(found, "indian_pines-train", found.path(paths.PAIR, item="indian_pines-train"))
+    with pytest.raises(HsisrError, match="no patch of 4 LR pixels a side of training scene indian_pines-train is free"):
+        patch_files.make(found, found.path(paths.PATCHES))
+    crops = benchmark.resolve(Config.parse(CONFIG), "indian_pines_x4_mulsr")
+    with pytest.raises(HsisrError, match="indian_pines-train: some pixels have no data, and protocol mulsr cuts"):
+        patch_files.make(crops, crops.path(paths.PATCHES))
 
 
 def test_scene_with_nan_is_refused_when_crops_are_to_be_drawn(tmp_path, monkeypatch):
