@@ -188,7 +188,8 @@ def learn_noise(
 
     variance, enough = that_counts(), _NEGLIGIBLE**2 * power.sum()
     if variance.sum() > enough:
-        kept = np.minimum(1, most() ** 2 / np.maximum(variance, np.finfo(float).tiny))
+        limit = most() ** 2
+        kept = np.divide(limit, variance, out=np.ones_like(variance), where=limit < variance)
         constant, linear = kept * constant, kept * linear
         variance = that_counts()
     if variance.sum() <= enough:

@@ -149,6 +149,16 @@ def test_bands_that_the_guide_tells_less_of_are_less_sure(plain):
     assert more[moved].mean() > 1.4 * more[~moved].mean()
 
 
+@pytest.mark.parametrize("even", [0.0, 0.3])
+def test_a_band_of_one_number_says_nothing_of_the_others(plain, even):
+    scene = read_scene(plain.lr)
+    one_more = np.concatenate([scene.cube, np.full_like(scene.cube[:1], even)])
+    _, sigma = hsisr.super_resolve(one_more, read_scene(plain.guide).cube, model="prior", uncertainty=True)
+    others = sigma[:BANDS].mean(axis=(1, 2)) / plain.sigma.mean(axis=(1, 2))
+    assert 0.7 < others.min() <= others.max() < 1.4
+    assert 0 < sigma[-1].min() <= sigma[-1].max() < sigma[:BANDS].max()
+
+
 def test_detail_too_fine_for_the_lr_image_is_told_by_the_guide():
     rng = np.random.default_rng(0)
     own, shared = (gaussian_filter(rng.standard_normal((80, 80)), 0.5) for _ in range(2))

@@ -92,15 +92,20 @@ class SmoothFields:
         ]
 
     def shared_correlation(self, observed: np.ndarray) -> Correlation:
-        """The one correlation that best explains all images (K, n h, w), each with its own variance."""
-        surprises = self._surprises(observed).sum(axis=1)
+        """The one correlation that best explains all images (K, n h, w), each with its own variance.
+
+        Images of nothing but rounding, such as those of a band of one number, do not count.
+        """
+        surprises = self._surprises(observed[_beyond_rounding(observed)]).sum(axis=1)
         return self._candidates[int(np.argmin(surprises))]
 
     def gain(self, observed: np.ndarray) -> float:
         """How much less surprised fields are, each of the correlation that is best, than white noise would be.
 
-        Per LR pixel, summed over the images (K, n h, w); surprise is minus twice the log evidence.
+        Per LR pixel, summed over the images (K, n h, w); surprise is minus twice the log evidence. Images as for
+        `shared_correlation`.
         """
+        observed = observed[_beyond_rounding(observed)]
         white = np.log(np.maximum((observed**2).mean(axis=(1, 2)), np.finfo(float).tiny))
         return float((white - self._surprises(observed).min(axis=0)).sum())
 
@@ -123,6 +128,12 @@ class SmoothFields:
                 scaled = power @ (1 / spectrum) / len(spectrum)
                 found.append(np.log(np.maximum(scaled, np.finfo(float).tiny)) + np.log(spectrum).mean())
         return np.array(found)
+
+
+def _beyond_rounding(images: np.ndarray) -> np.ndarray:
+    """Which of the images (K, n, m) are more than rounding beside the strongest: (K,) bool; all if all are 0."""
+    power = (images**2).mean(axis=(1, 2))
+    return np.asarray((power > np.finfo(np.float32).eps ** 2 * power.max()) | (power.max() == 0))
 
 
 class FieldsByWindows:
