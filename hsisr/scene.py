@@ -166,8 +166,7 @@ class Scene:
         """Like `cube`, but single samples without data are filled from their neighbours; see `hsisr.missing`."""
         stored = self._block(...)
         values = self._values(stored)
-        good = slice(None) if self.bad_bands is None else ~np.asarray(self.bad_bands, bool)
-        missing = self.without_data(stored)
+        good, missing = self._good, self.without_data(stored)
         if missing is not None and missing[good].any():
             part = values[good]
             fill_samples(part, missing[good])
@@ -271,8 +270,13 @@ class Scene:
             missing = stored == np.asarray(self.nodata).astype(stored.dtype if stored.dtype.kind == "f" else float)
         return missing
 
+    @property
+    def _good(self) -> slice | np.ndarray:
+        """What selects the bands with data: all, without a copy, if none is bad."""
+        return slice(None) if self.bad_bands is None else ~np.asarray(self.bad_bands, bool)
+
     def valid_pixels(self) -> np.ndarray | None:
-        """True where a pixel holds data (H, W), as `valid_in` tells; None if all do."""
+        """True where a pixel holds data (H, W), as `valid_in` tells; None without a mask if all do."""
         if self.nodata is None:
             return None if self.mask is None else np.asarray(self.mask, bool)
         valid = np.concatenate([self.valid_in(*strip) for strip in self.strips()])
@@ -288,8 +292,7 @@ class Scene:
         missing = self.without_data(stored)
         if missing is None:
             return valid
-        good = slice(None) if self.bad_bands is None else ~np.asarray(self.bad_bands, bool)
-        return np.asarray(valid & ~missing_pixels(missing[good]))
+        return np.asarray(valid & ~missing_pixels(missing[self._good]))
 
     def without_masked(self, rows: slice, stored: np.ndarray) -> np.ndarray:
         """Stored numbers with the nodata value in masked pixels, for formats that mark missing pixels by a value.
@@ -301,8 +304,7 @@ class Scene:
         missing = self.without_data(stored)
         if self.mask is None or missing is None:
             return stored
-        good = slice(None) if self.bad_bands is None else ~np.asarray(self.bad_bands, bool)
-        hidden = ~np.asarray(self.mask[rows], bool) & ~missing_pixels(missing[good])
+        hidden = ~np.asarray(self.mask[rows], bool) & ~missing_pixels(missing[self._good])
         return np.where(hidden, np.asarray(self.nodata).astype(stored.dtype), stored) if hidden.any() else stored
 
     def window(self, rows: slice, columns: slice) -> "Scene":

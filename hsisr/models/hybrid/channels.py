@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hsisr.degrade.estimation import valid_lr_pixels
-from hsisr.models.hybrid.pieces import Piece
+from hsisr.models.hybrid.pieces import Piece, lr_views
 
 #: Share of what a channel leaves unexplained that another channel in its place may leave at most, to be named. Chosen
 #: on training scenes of CAVE: wrong orders leave more than the right one does, and with blue and red exchanged, the
@@ -27,9 +26,7 @@ def channel_order(pieces: Sequence[Piece], scale: int, response: np.ndarray) -> 
     if channels == 1 or not response.any():
         return as_it_is
     expected, seen = [], []
-    for piece in pieces:
-        valid = valid_lr_pixels(piece.lr, scale, piece.solution.sensor.mask)
-        sampler = piece.solution.sensor.footprint.sampler(scale, piece.guide.shape[1:])
+    for piece, sampler, valid in lr_views(pieces, scale):
         expected.append(response[:, :-1] @ piece.lr[:, valid])
         seen.append(sampler(piece.guide.astype(np.float64))[:, valid])
     both = np.concatenate([np.concatenate(parts, axis=1) for parts in (expected, seen)])

@@ -12,7 +12,7 @@ import numpy as np
 
 from hsisr.degrade import Pair
 from hsisr.degrade.estimation import valid_lr_pixels
-from hsisr.models.hybrid.pieces import Ground, Piece
+from hsisr.models.hybrid.pieces import Ground, Piece, lr_views
 from hsisr.models.prior import Solution
 
 #: Windows, in LR pixels, in which the prior's image is compared with an affine function of the guide.
@@ -418,15 +418,14 @@ class Light:
 
 def _tones(pieces: Sequence[Piece], scale: int, response: np.ndarray) -> np.ndarray | None:
     tones, before, after, pixels = [], 0.0, 0.0, 0
-    valid = [valid_lr_pixels(piece.lr, scale, piece.solution.sensor.mask) for piece in pieces]
+    views = lr_views(pieces, scale)
     wanted = np.concatenate(
-        [response[:, :-1] @ piece.lr[:, kept] + response[:, -1:] for piece, kept in zip(pieces, valid, strict=True)], 1
+        [response[:, :-1] @ piece.lr[:, valid] + response[:, -1:] for piece, _, valid in views], axis=1
     )
     for number, target in enumerate(wanted):
         parts = []
-        for piece, kept in zip(pieces, valid, strict=True):
-            sampler = piece.solution.sensor.footprint.sampler(scale, piece.guide.shape[1:])
-            parts.append(sampler(_curve(piece.guide[number].astype(np.float64)))[:, kept])
+        for piece, sampler, valid in views:
+            parts.append(sampler(_curve(piece.guide[number].astype(np.float64)))[:, valid])
         seen = np.concatenate(parts, axis=1)
         weights = np.linalg.pinv(seen @ seen.T, hermitian=True) @ (seen @ target)
         before += float(((seen[2] - target) ** 2).sum())

@@ -1,13 +1,14 @@
 """Pieces: parts of a solved scene, and where their pixels lie: on the HR grid, or anywhere."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
-from hsisr.degrade.sampling import interpolate, interpolation_at
+from hsisr.degrade.estimation import valid_lr_pixels
+from hsisr.degrade.sampling import Sampler, interpolate, interpolation_at
 from hsisr.models.prior import Solution
 from hsisr.models.windows import Window
 
@@ -66,6 +67,16 @@ class Ground:
 
         rows, columns = places + np.array(from_middle((0, 0), size))[:, None, None]
         return cls(_remainder(window.lr, around.image(), around, scale), enlarged, (rows, columns))
+
+
+def lr_views(pieces: Sequence[Piece], scale: int) -> list[tuple[Piece, Sampler, np.ndarray]]:
+    """Of pieces on the HR grid each, with what brings its guide to the LR grid, and its valid LR pixels (h, w)."""
+    views = []
+    for piece in pieces:
+        sensor = piece.solution.sensor
+        sampler = sensor.footprint.sampler(scale, piece.guide.shape[1:])
+        views.append((piece, sampler, valid_lr_pixels(piece.lr, scale, sensor.mask)))
+    return views
 
 
 def from_middle(corner: tuple[int, int], size: tuple[int, ...]) -> tuple[float, float]:

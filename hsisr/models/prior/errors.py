@@ -18,6 +18,7 @@ from hsisr.degrade.sampling import interpolate, interpolation_at
 from hsisr.degrade.sensor import Footprint, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.models.denoising import noise_level
 from hsisr.models.prior import Estimate, estimate
+from hsisr.models.prior.kriging import beyond_rounding
 from hsisr.models.windows import HeldImages, Images, Span, Window, hr_places, lr_span
 
 #: A normal error is larger than this many standard deviations once in ten times.
@@ -29,8 +30,6 @@ WEIGHTS = (2.05, 0.0436, 0.00465, 9.1e-5, 1.22e-7)
 #: Power to which deviations over the scene's level are raised: what is said of one sample or band is less sure than
 #: what is said of all of them.
 _POWER = 0.75
-#: Part of the largest mean square that the regression leaves of a band, up to which it is rounding.
-_FLAT = float(np.finfo(np.float32).eps) ** 2
 #: Bands around each, itself among them, whose tests are taken together.
 _TOGETHER = 5
 #: Factor of the scale down at which it is tested, LR pixels a side of the ground that is used, and of its edge that is
@@ -217,8 +216,7 @@ def _strength(found: Estimate, logs: np.ndarray) -> np.ndarray:
     """
     left = _left_unseen(found)
     noise = found.sensor.noise_sigma**2 * (found.subspace.basis**2).sum(axis=1)
-    # of a band of one number, the regression leaves rounding, which says nothing of the others
-    informed = (1 - np.minimum(noise / left, 1)) * (left > _FLAT * left.max())
+    informed = (1 - np.minimum(noise / left, 1)) * beyond_rounding(left)
     beyond_noise = np.maximum(informed * left, np.finfo(float).tiny)
     moved = informed * (0.5 * np.log(beyond_noise) - logs)
     strength: np.ndarray = np.exp((1 - _POWER) * logs.mean() + _POWER * (moved - moved.mean()))

@@ -96,7 +96,7 @@ class SmoothFields:
 
         Images of nothing but rounding, such as those of a band of one number, do not count.
         """
-        surprises = self._surprises(observed[_beyond_rounding(observed)]).sum(axis=1)
+        surprises = self._surprises(observed[beyond_rounding((observed**2).mean(axis=(1, 2)))]).sum(axis=1)
         return self._candidates[int(np.argmin(surprises))]
 
     def gain(self, observed: np.ndarray) -> float:
@@ -105,7 +105,7 @@ class SmoothFields:
         Per LR pixel, summed over the images (K, n h, w); surprise is minus twice the log evidence. Images as for
         `shared_correlation`.
         """
-        observed = observed[_beyond_rounding(observed)]
+        observed = observed[beyond_rounding((observed**2).mean(axis=(1, 2)))]
         white = np.log(np.maximum((observed**2).mean(axis=(1, 2)), np.finfo(float).tiny))
         return float((white - self._surprises(observed).min(axis=0)).sum())
 
@@ -130,9 +130,11 @@ class SmoothFields:
         return np.array(found)
 
 
-def _beyond_rounding(images: np.ndarray) -> np.ndarray:
-    """Which of the images (K, n, m) are more than rounding beside the strongest: (K,) bool; all if all are 0."""
-    power = (images**2).mean(axis=(1, 2))
+def beyond_rounding(power: np.ndarray) -> np.ndarray:
+    """Which mean squares (K,) are more than rounding beside the largest: (K,) bool; all if all are 0.
+
+    A band of one number leaves rounding alone, which says nothing of other bands.
+    """
     return np.asarray((power > np.finfo(np.float32).eps ** 2 * power.max()) | (power.max() == 0))
 
 
