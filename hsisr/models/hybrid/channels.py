@@ -7,8 +7,8 @@ import numpy as np
 from hsisr.models.hybrid.pieces import Piece, lr_views
 
 #: Share of what a channel leaves unexplained that another channel in its place may leave at most, to be named. Chosen
-#: on training scenes of CAVE: wrong orders leave more than the right one does, and with blue and red exchanged, the
-#: right order leaves a quarter at most.
+#: on training scenes of CAVE (no command prints this): wrong orders leave more than the right one does, and with blue
+#: and red exchanged, the right order leaves about a quarter at most.
 _CLEARLY = 0.5
 
 
