@@ -13,6 +13,7 @@ from hsisr.datasets import manifest
 from hsisr.datasets.catalogue import PARTS, DataSet, Split, entry, names
 from hsisr.datasets.layout import RAW, SCENE, find
 from hsisr.errors import HsisrError, printable
+from hsisr.scene import Scene
 
 _COLUMNS = ("name", "scenes", "bands", "range", "from", "fetched", "converted", "title")
 
@@ -83,6 +84,8 @@ def info(path: str | os.PathLike, **options: Any) -> str:
                 return _lines(str(path), describe(path) | {"as a scene": str(error).removeprefix(f"{path}: ")})
             with redirect_stderr(io.StringIO()):  # reading has already printed the warnings
                 told = describe(path)
+            if "rows" not in told:  # a file of arrays
+                told |= {"as a scene": _size(scene)}
         place = facts.place(scene)
         if scene.guide is not None:
             place |= {f"guide {key}": value for key, value in facts.place(scene.guide).items()}
@@ -99,6 +102,15 @@ def present(name: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mappin
     data_set = entry(name, extra)
     raw = manifest.read(raw_folder, name)
     return [scene for scene in data_set.scenes if find(raw.files, data_set.layout, scene)]
+
+
+def _size(scene: Scene) -> str:
+    """Bands, rows, columns and wavelengths of a scene, in words."""
+    bands, rows, columns = scene.shape
+    size = f"{bands} bands, {rows} rows, {columns} columns"
+    if scene.wavelengths_nm is None:
+        return size
+    return f"{size}, {min(scene.wavelengths_nm):g} to {max(scene.wavelengths_nm):g} nm"
 
 
 def _row(name: str, extra: Mapping[str, Mapping] | None, root: Path) -> tuple[str, ...]:

@@ -6,9 +6,10 @@ import pytest
 import rasterio
 from rasterio.control import GroundControlPoint
 from rasterio.enums import ColorInterp
+from scipy.io import savemat
 
 from hsisr import degrade
-from hsisr.datasets import read_scene
+from hsisr.datasets import overview, read_scene
 from hsisr.datasets.readers import describe, wavelengths
 from hsisr.errors import HsisrError
 from hsisr.missing import fill_samples, missing_pixels
@@ -97,6 +98,52 @@ class TestWavelengths:
         assert read_scene(path, wavelengths_nm="450,500,550,600,650,700").wavelengths_nm[-1] == 700
 
 
+class TestVectorsBesideTheCube:
+    """Files of arrays without attributes: what a vector holds, its name and its length say."""
+
+    @staticmethod
+    def write(path, **arrays):
+        if path.suffix == ".npz":
+            np.savez(path, **arrays)
+        elif path.stem == "new":
+            with h5py.File(path, "w") as file:
+                for name, array in arrays.items():
+                    file.create_dataset(name, data=np.atleast_2d(array).T).attrs["MATLAB_class"] = np.bytes_("double")
+        else:
+            savemat(path, arrays)
+        return path
+
+    @pytest.mark.parametrize("name", ["old.mat", "new.mat", "a.npz"])
+    def test_wavelengths_and_widths(self, tmp_path, name):
+        cube, options = CUBE.transpose(1, 2, 0).astype(float), {"axes": "HWB"} if name == "a.npz" else {}
+        path = self.write(tmp_path / name, cube=cube, Wavelength=CENTRES / 1e3, fwhm=np.full(6, 0.01), wl=CENTRES[:5])
+        scene = read_scene(path, **options)
+        np.testing.assert_allclose(scene.wavelengths_nm, CENTRES)
+        np.testing.assert_allclose(scene.fwhm_nm, np.full(6, 10))
+        told = read_scene(path, wavelengths_nm="401,402,403,404,405,406", **options)
+        assert told.wavelengths_nm.tolist() == [401, 402, 403, 404, 405, 406]
+
+    def test_they_tell_which_axis_holds_the_bands(self, tmp_path, capsys):
+        path = self.write(tmp_path / "a.mat", cube=CUBE, wavelength=CENTRES)
+        assert np.array_equal(read_scene(path).stored[...], CUBE)
+        assert "holds bands, rows, columns, in this order, as its 6 wavelengths say" in capsys.readouterr().err
+
+    def test_a_first_axis_that_is_the_shortest_gets_a_line(self, tmp_path, capsys):
+        path = self.write(tmp_path / "a.mat", cube=CUBE)
+        assert read_scene(path).shape == (7, 6, 9)
+        assert "if it holds 6 bands, say so with --read axes=BHW" in capsys.readouterr().err
+        assert read_scene(path, axes="BHW").shape == CUBE.shape
+
+    def test_the_overview_says_how_the_cube_is_taken(self, tmp_path):
+        path = self.write(tmp_path / "a.mat", cube=CUBE.transpose(1, 2, 0), wavelength=CENTRES)
+        assert "6 bands, 9 rows, 7 columns, 450 to 700.25 nm" in overview.info(path)
+
+    def test_structs_alone(self, tmp_path):
+        path = self.write(tmp_path / "a.mat", hsi={"Data": CUBE})
+        with pytest.raises(HsisrError, match=r"structs, cells or objects alone \(hsi\).*cube = hsi\.FIELD"):
+            read_scene(path)
+
+
 class TestEnviPairs:
     def test_a_data_file_with_a_dotted_name_and_no_ending_has_its_own_header(self, tmp_path):
         write_envi(tmp_path / "scan.hdr")
@@ -114,6 +161,13 @@ class TestEnviPairs:
         header = tmp_path / "a.img.hdr"
         header.write_text(header.read_text() + "data ignore value = 7\n")
         assert read_scene(tmp_path / "a.img").nodata == 7
+
+    @pytest.mark.parametrize("ending", ["zip", "txt", "gz"])
+    def test_a_file_of_another_kind_is_not_the_data(self, tmp_path, ending):
+        data = write_envi(tmp_path / "a.hdr").with_suffix(".img")
+        (tmp_path / f"a.{ending}").write_bytes(data.read_bytes())
+        with pytest.raises(HsisrError, match="expected one of the formats"):
+            read_scene(tmp_path / f"a.{ending}")
 
     def test_several_that_could_be_meant(self, tmp_path):
         write_envi(tmp_path / "a.hdr")

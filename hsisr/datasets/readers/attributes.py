@@ -13,20 +13,14 @@ from typing import Any
 import numpy as np
 
 from hsisr.datasets.readers.arrays import Marks
-from hsisr.datasets.readers.wavelengths import spectral_facts
+from hsisr.datasets.readers.wavelengths import CENTRES, WIDTHS, plain_name, spectral_facts
 from hsisr.errors import HsisrError, notice
 from hsisr.limits import BANDS
 
-#: For comparison, names are written in small letters, and everything but letters and digits is removed.
+#: Names as `plain_name` gives them.
 _FILLS = ("fillvalue", "missingvalue", "dataignorevalue", "nodata", "nodatavalue", "ignorevalue", "novalue")
 _FACTORS = ("scalefactor", "reflectancescalefactor", "datascalefactor", "scale", "slope", "gain")
 _OFFSETS = ("addoffset", "offset", "intercept")
-_CENTRES = (
-    "wavelength", "wavelengths", "wavelengthnm", "wavelengthsnm", "centerwavelength", "centerwavelengths",
-    "centralwavelength", "centralwavelengths", "centrewavelength", "bandcenter", "bandcenters", "bandcentres",
-    "centers", "wl", "lambda", "bandwavelength", "bandwavelengths", "wavelengthcenter",
-)  # fmt: skip
-_WIDTHS = ("fwhm", "fwhmnm", "bandwidth", "bandwidths", "fwhms")
 _GOOD = ("goodwavelengths", "goodbands", "bbl", "goodbandlist")
 _UNITS = ("units", "unit", "wavelengthunits", "wavelengthunit")
 #: Names of dimensions -> axis.
@@ -85,8 +79,8 @@ def read(path: Path, name: str, datasets: Mapping[str, Any]) -> Stated:
     if nodata is None and dtype.kind == "f" and _is_netcdf(path, cube):
         nodata = _NETCDF_FILL
     scale, offset = _scale(path, own)
-    centres, units = _column(name, own, cube, datasets, _CENTRES)
-    widths, _ = _column(name, own, cube, datasets, _WIDTHS)
+    centres, units = _column(name, own, cube, datasets, CENTRES)
+    widths, _ = _column(name, own, cube, datasets, WIDTHS)
     good, _ = _column(name, own, cube, datasets, _GOOD)
     if any(key.rpartition("/")[2] in _LOOKUP for key in datasets):
         notice(
@@ -104,10 +98,6 @@ def _dtype(own: dict[str, Any], stored: np.dtype) -> np.dtype:
 
 def _is_netcdf(path: Path, cube: Any) -> bool:
     return path.suffix.lower() in (".nc", ".nc4", ".cdf") or "_NCProperties" in cube.file.attrs
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _attributes(item: Any) -> Iterator[tuple[str, Any]]:
@@ -134,7 +124,7 @@ def _number(path: Path, key: str, value: Any) -> float:
 
 def _find_missing(path: Path, own: dict[str, Any], dtype: np.dtype) -> tuple[float | None, Marks]:
     """The nodata value, and the further marks of samples without data."""
-    fills = [_number(path, key, value) for key, value in own.items() if _plain(key) in _FILLS]
+    fills = [_number(path, key, value) for key, value in own.items() if plain_name(key) in _FILLS]
     if "_Unsigned" in own and dtype.kind == "u":  # the fill value is stored as signed, too
         fills = [fill % 2 ** (8 * dtype.itemsize) for fill in fills]
     fills = [fill for number, fill in enumerate(fills) if not any(_are_equal(fill, other) for other in fills[:number])]
@@ -171,13 +161,13 @@ def _scale(path: Path, own: dict[str, Any]) -> tuple[float, float]:
             factor = _number(path, key, value)
         elif key == "add_offset":
             offset = _number(path, key, value)
-        elif _plain(key) in (*_FACTORS, *_OFFSETS):
+        elif plain_name(key) in (*_FACTORS, *_OFFSETS):
             try:
                 number = _number(path, key, value)
             except HsisrError as error:  # no convention asks for a number here
                 notice(f"{error}; it is left out")
                 continue
-            if _plain(key) in _OFFSETS:
+            if plain_name(key) in _OFFSETS:
                 offset = number
             else:
                 factor = 1 / number if number > 1 else number
@@ -188,14 +178,17 @@ def _scale(path: Path, own: dict[str, Any]) -> tuple[float, float]:
 
 def _axes(own: dict[str, Any], cube: Any) -> str | None:
     """The cube's axes as letters, if the name of each axis is known."""
-    labels = next((value for key, value in own.items() if _plain(key) in ("dimensionlabels", "dimensions")), None)
+    labels = next((value for key, value in own.items() if plain_name(key) in ("dimensionlabels", "dimensions")), None)
     names: list[str]
     if isinstance(labels, str):
         names = re.split(r"[,;\s]+", labels.strip())
     else:
         names = [_dimension(dimension) for dimension in cube.dims]
     letters = [
-        next((letter for letter, known in (("H", _ROWS), ("W", _COLUMNS), ("B", _BANDS)) if _plain(name) in known), "")
+        next(
+            (letter for letter, known in (("H", _ROWS), ("W", _COLUMNS), ("B", _BANDS)) if plain_name(name) in known),
+            "",
+        )
         for name in names
     ]
     axes = "".join(letters)
@@ -219,22 +212,22 @@ def _column(
         vectors = [key for key, item in datasets.items() if _is_column(key, item, cube, keys)]
         if vectors:
             nearest = max(vectors, key=lambda key: len(_common(key, name)))
-            attributes = {_plain(key): value for key, value in _attributes(datasets[nearest])}
+            attributes = {plain_name(key): value for key, value in _attributes(datasets[nearest])}
             unit = next((str(attributes[key]) for key in _UNITS if key in attributes), "")
             return np.ravel(datasets[nearest][...]), unit
         found = _in_attributes(dict(_attributes(cube.file)), keys)
     if found is None:
         return None, ""
-    plain = {_plain(key): value for key, value in {**dict(_attributes(cube.file)), **own}.items()}
+    plain = {plain_name(key): value for key, value in {**dict(_attributes(cube.file)), **own}.items()}
     return found, next((str(plain[key]) for key in ("wavelengthunits", "wavelengthunit") if key in plain), "")
 
 
 def _in_attributes(attributes: dict[str, Any], keys: tuple[str, ...]) -> Any:
-    return next((value for key, value in attributes.items() if _plain(key) in keys), None)
+    return next((value for key, value in attributes.items() if plain_name(key) in keys), None)
 
 
 def _is_column(key: str, item: Any, cube: Any, keys: tuple[str, ...]) -> bool:
-    if _plain(key.rpartition("/")[2]) not in keys or item.dtype.kind not in "uif":
+    if plain_name(key.rpartition("/")[2]) not in keys or item.dtype.kind not in "uif":
         return False
     longer = [size for size in item.shape if size > 1] or [1]
     return len(longer) == 1 and longer[0] in cube.shape and longer[0] <= BANDS.most

@@ -11,7 +11,7 @@ from pathlib import Path
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.errors import HsisrError
 
-#: A file with one of these endings is never the data of a header beside it.
+#: A file `X` with one of these endings is never the data of a header `X.hdr` beside it.
 _OTHER = frozenset(
     (".hdr", ".xml", ".txt", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".h5", ".hdf5", ".nc", ".mat", ".npy", ".npz",
      ".enp", ".ovr", ".msk", ".sta", ".csv", ".json", ".log", ".md", ".zip", ".gz", ".kml", ".prj", ".pdf", ".py",
@@ -33,7 +33,8 @@ def data_file(path: Path, head: bytes) -> Path | None:
 
 def header_file(data: Path) -> Path | None:
     """The header of a data file: `X.img.hdr`, or `X.hdr`, in small letters or capitals; None if there is none."""
-    for name in filter(None, (data.name, data.stem)):  # the root folder has no name
+    names = (data.name,) if data.suffix.lower() in _OTHER else (data.name, data.stem)
+    for name in filter(None, names):  # the root folder has no name
         for ending in (".hdr", ".HDR", ".Hdr"):
             header = data.with_name(name + ending)
             if header != data and header.is_file() and _is_header(header):

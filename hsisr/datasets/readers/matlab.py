@@ -13,7 +13,8 @@ from hsisr import hdf5
 from hsisr.datasets.readers.arrays import band_first_order, build, check_claim, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.hdf5 import GuardedDataset, list_own, open_for_strips
-from hsisr.errors import HsisrError
+from hsisr.datasets.readers.wavelengths import CENTRES, WIDTHS, find_vector, spectral_facts
+from hsisr.errors import HsisrError, notice
 from hsisr.limits import OBJECTS, check
 from hsisr.scene import Scene
 
@@ -42,28 +43,33 @@ def read(
 ) -> Scene:
     """Scene of a variable with three axes, of one layer, or of a matrix of spectra.
 
-    variable: its name; by default the only one with three axes. axes: HWB by default; BP or PB for a matrix of bands
-    and pixels. The pixels of a matrix run down the columns, as in MATLAB. rows, columns: their numbers, or names of
-    variables. Without `variable` and `axes`, a file with nRow, nCol and one such matrix is understood.
-    wavelengths_nm: numbers or the name of a variable. mask: variable that is 0 at invalid pixels. By default, hsisr
-    reads the variables that `hsisr export` writes: wavelengths_nm, fwhm_nm and valid.
+    variable: its name; by default the only one with three axes. axes: HWB by default, or BHW if only that fits the
+    wavelengths; BP or PB for a matrix of bands and pixels. The pixels of a matrix run down the columns, as in MATLAB.
+    rows, columns: their numbers, or names of variables. Without `variable` and `axes`, a file with nRow, nCol and one
+    such matrix is understood. wavelengths_nm: numbers or the name of a variable; by default a vector with a usual name,
+    such as `wavelength`, and beside it the widths (`fwhm`). mask: variable that is 0 at invalid pixels; by default
+    `valid`, as `hsisr export` writes it.
     """
     file = _open(path, variable)
     if variable is None and axes is None:
         variable, axes, rows, columns = _stated_matrix(file) or (None, None, None, None)
+    if not file.shapes and file.closed:
+        raise HsisrError(
+            f"{path}: holds structs, cells or objects alone ({', '.join(file.closed)}); hsisr reads plain arrays; save "
+            f"the cube as one, in MATLAB: cube = {file.closed[0]}.FIELD; save('cube.mat', 'cube', '-v7.3')"
+        )
     name = choose_variable(path, file.shapes, variable)
     source, order = _as_cube(path, file, name, axes, rows, columns)
     bands = source.shape[order[0]]
-    mask, wavelengths_nm, fwhm_nm = _named_as_exported(file, bands, mask, wavelengths_nm)
-    wavelengths = vector(path, wavelengths_nm, "wavelengths", bands)
-    widths = vector(path, fwhm_nm, "band widths", bands)
+    spectral = _spectral(file, bands, wavelengths_nm)
+    mask = mask or ("valid" if "valid" in file.shapes else None)
     valid = None
     if mask is not None:
         valid = file.values(_find_variable(path, file, mask)) != 0
         if valid.shape != (source.shape[order[1]], source.shape[order[2]]):
             raise HsisrError(f"{path}: the mask {mask} is {'x'.join(map(str, valid.shape))}, the cube is not")
         valid = None if valid.all() else np.ascontiguousarray(valid)
-    return build(path, source, order, nodata, wavelengths_nm=wavelengths, fwhm_nm=widths, mask=valid)
+    return build(path, source, order, nodata, mask=valid, **spectral)
 
 
 def read_plane(path: Path) -> np.ndarray:
@@ -87,6 +93,7 @@ class _MatFile(Protocol):
     version: str
     shapes: dict[str, tuple[int, ...]]  # of numeric variables, in MATLAB's order of axes
     types: dict[str, str]
+    closed: list[str]  # names of structs, cells and objects
 
     def values(self, name: str) -> np.ndarray:
         """The variable in memory, with MATLAB's order of axes."""
@@ -108,6 +115,7 @@ class _Version5:
         numeric = [(name, shape, kind) for name, shape, kind in listed if kind in _ITEM_BYTES]
         self.shapes = {name: tuple(int(n) for n in shape) for name, shape, _ in numeric}
         self.types = {name: kind for name, _, kind in numeric}
+        self.closed = [name for name, _, kind in listed if kind in ("struct", "cell", "object")]
 
     def values(self, name: str) -> np.ndarray:
         from scipy.io import loadmat
@@ -131,11 +139,15 @@ class _Version73:
     def __init__(self, path: Path, wanted: str | None = None) -> None:
         self.path = path
         with damage(path, "MATLAB file"):
+            file = open_for_strips(path)
             self._variables = {
                 name: item
-                for name, item in list_own(path, open_for_strips(path), wanted, depth=1).items()
+                for name, item in list_own(path, file, wanted, depth=1).items()
                 if item.dtype.kind in "uifb" and not _is_text(item)
             }
+            self.closed = [
+                name for name, item, _ in hdf5.members(file, path, 1) if item is not None and _is_closed(item)
+            ]
             self.shapes = {name: item.shape[::-1] for name, item in self._variables.items()}
             self.types = {name: str(item.dtype) for name, item in self._variables.items()}
 
@@ -187,9 +199,26 @@ def _as_cube(
         if axes not in (None, "HW"):
             raise HsisrError(f"{path}: {name} has two axes, {axes} does not fit; give HW, BP or PB")
         return file.values(name)[..., np.newaxis], (2, 0, 1)
-    order = band_first_order(path, axes or "HWB", shape)
+    order = band_first_order(path, axes or _usual_axes(path, file, name), shape)
     source, reverse = file.source(name)
     return source, tuple(len(shape) - 1 - axis for axis in order) if reverse else order
+
+
+def _usual_axes(path: Path, file: _MatFile, name: str) -> str:
+    """HWB, as MATLAB orders axes; BHW if there are wavelengths for the first axis alone. A line says so if in doubt."""
+    shape = file.shapes[name]
+    if len(shape) != 3:
+        return "HWB"
+    first, _, last = shape
+    if find_vector(file.shapes, CENTRES, first) and not find_vector(file.shapes, CENTRES, last):
+        notice(f"{path}: {name} holds bands, rows, columns, in this order, as its {first} wavelengths say")
+        return "BHW"
+    if first < min(shape[1:]):
+        notice(
+            f"{path}: takes {name} {'x'.join(map(str, shape))} as {first} rows and {last} bands, in MATLAB's order; if "
+            f"it holds {first} bands, say so with --read axes=BHW (a guide: --read-guide axes=BHW)"
+        )
+    return "HWB"
 
 
 def _from_matrix(
@@ -203,16 +232,15 @@ def _from_matrix(
     return spectra.reshape(-1, width, height), (0, 2, 1)  # MATLAB's pixels run down the columns
 
 
-def _named_as_exported(file: _MatFile, bands: int, mask: str | None, wavelengths_nm: Any) -> tuple[Any, Any, Any]:
-    """(name of the mask, wavelengths, widths): as the user says, else from the variables of our writer."""
-    if isinstance(wavelengths_nm, str):
-        wavelengths_nm = file.values(_find_variable(file.path, file, wavelengths_nm))
-
-    def find_exported(name: str) -> Any:
-        return file.values(name) if file.shapes.get(name) in ((1, bands), (bands, 1)) else None
-
-    wavelengths_nm = find_exported("wavelengths_nm") if wavelengths_nm is None else wavelengths_nm
-    return mask or ("valid" if "valid" in file.shapes else None), wavelengths_nm, find_exported("fwhm_nm")
+def _spectral(file: _MatFile, bands: int, given: Any) -> dict[str, Any]:
+    """Wavelengths, widths and bad bands: as the user says, else as vectors with usual names say."""
+    if isinstance(given, str) and "," not in given:
+        given = file.values(_find_variable(file.path, file, given))
+    if given is not None:
+        return {"wavelengths_nm": vector(file.path, given, "wavelengths", bands)}
+    names = (find_vector(file.shapes, known, bands) for known in (CENTRES, WIDTHS))
+    centres, widths = (None if name is None else file.values(name) for name in names)
+    return spectral_facts(file.path, bands, centres, widths=widths)
 
 
 def _number(file: _MatFile, key: str, value: int | str | None) -> int:
@@ -226,7 +254,11 @@ def _number(file: _MatFile, key: str, value: int | str | None) -> int:
 
 
 def _is_text(dataset: Any) -> bool:
-    return dataset.attrs.get("MATLAB_class") in (b"char", b"cell", b"struct", b"function_handle")
+    return _is_closed(dataset) or dataset.attrs.get("MATLAB_class") in (b"char", b"function_handle")
+
+
+def _is_closed(item: Any) -> bool:
+    return item.attrs.get("MATLAB_class") in (b"struct", b"cell")
 
 
 def _has_matlab_classes(path: Path) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 
 from hsisr.datasets.readers.arrays import band_first_order, build, choose_variable, vector
 from hsisr.datasets.readers.damage import damage
+from hsisr.datasets.readers.wavelengths import CENTRES, WIDTHS, find_vector, spectral_facts
 from hsisr.errors import HsisrError
 from hsisr.limits import OBJECTS, check, check_expansion
 from hsisr.scene import Scene
@@ -38,7 +39,8 @@ def read(
     """Scene of an array with three axes, or of one layer (axes HW).
 
     variable: its name in an .npz; by default the only one with three axes. axes: their order, e.g. HWB; required, as
-    the file does not state it. wavelengths_nm: numbers, or the name of a vector in the .npz.
+    the file does not state it. wavelengths_nm: numbers, or the name of a vector in the .npz; by default a vector with a
+    usual name, such as `wavelength`, and beside it the widths (`fwhm`).
     """
     arrays = _arrays(path)
     name = choose_variable(path, {key: array.shape for key, array in arrays.items()}, variable)
@@ -46,12 +48,7 @@ def read(
     if cube.ndim == 2 and variable is not None:
         cube, axes = cube[..., np.newaxis], "HWB"
     order = band_first_order(path, axes, cube.shape)
-    if isinstance(wavelengths_nm, str):
-        if wavelengths_nm not in arrays:
-            raise HsisrError(f"{path}: has no variable {wavelengths_nm!r} for the wavelengths")
-        wavelengths_nm = arrays[wavelengths_nm].values()
-    wavelengths = vector(path, wavelengths_nm, "wavelengths", cube.shape[order[0]])
-    return build(path, cube, order, nodata, wavelengths_nm=wavelengths)
+    return build(path, cube, order, nodata, **_spectral(path, arrays, cube.shape[order[0]], wavelengths_nm))
 
 
 def read_plane(path: Path) -> np.ndarray:
@@ -66,6 +63,20 @@ def describe(path: Path) -> dict[str, Any]:
     """Format, and name, shape and type of each array."""
     arrays = {name: f"{'x'.join(map(str, array.shape))} {array.dtype}" for name, array in _arrays(path).items()}
     return {"format": "NumPy", **arrays}
+
+
+def _spectral(path: Path, arrays: "dict[str, _Array]", bands: int, given: Any) -> dict[str, Any]:
+    """Wavelengths, widths and bad bands: as the user says, else as vectors with usual names say."""
+    if isinstance(given, str) and "," not in given:
+        if given not in arrays:
+            raise HsisrError(f"{path}: has no variable {given!r} for the wavelengths")
+        given = arrays[given].values()
+    if given is not None:
+        return {"wavelengths_nm": vector(path, given, "wavelengths", bands)}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    names = (find_vector(shapes, known, bands) for known in (CENTRES, WIDTHS))
+    centres, widths = (None if name is None else arrays[name].values() for name in names)
+    return spectral_facts(path, bands, centres, widths=widths)
 
 
 @dataclass(frozen=True)

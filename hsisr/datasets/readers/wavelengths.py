@@ -1,7 +1,8 @@
 """Wavelengths, widths and bad bands from files: in any unit, which may stand apart, beside each number, or nowhere."""
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,13 @@ import numpy as np
 from hsisr.errors import HsisrError, notice
 from hsisr.limits import LEAST_PLAUSIBLE_NM, MOST_PLAUSIBLE_NM
 
+#: Names of vectors that hold the centres and the widths of bands, as `plain_name` gives them.
+CENTRES = (
+    "wavelength", "wavelengths", "wavelengthnm", "wavelengthsnm", "centerwavelength", "centerwavelengths",
+    "centralwavelength", "centralwavelengths", "centrewavelength", "bandcenter", "bandcenters", "bandcentres",
+    "centers", "wl", "lambda", "bandwavelength", "bandwavelengths", "wavelengthcenter",
+)  # fmt: skip
+WIDTHS = ("fwhm", "fwhmnm", "bandwidth", "bandwidths", "fwhms")
 _NM_PER_UNIT = {
     "nm": 1.0, "nanometer": 1.0, "nanometre": 1.0, "um": 1e3, "micron": 1e3, "micrometer": 1e3, "micrometre": 1e3,
     "\u00b5m": 1e3, "\u03bcm": 1e3, "mm": 1e6, "millimeter": 1e6, "millimetre": 1e6, "cm": 1e7, "m": 1e9, "meter": 1e9,
@@ -29,6 +37,20 @@ _NUMBER = re.compile(r"\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|nan)\s*(.*?
 _DESCRIBED = re.compile(
     r"(\d+(?:\.\d+)?)\s*(nm|nanomet(?:er|re)s?|um|[\u00b5\u03bc]m|micromet(?:er|re)s?|microns?)\b", re.IGNORECASE
 )
+
+
+def plain_name(name: str) -> str:
+    """A name in small letters, without anything but letters and digits, to compare it."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def find_vector(shapes: Mapping[str, tuple[int, ...]], names: Sequence[str], bands: int) -> str | None:
+    """Which variable holds a number for each of several bands and has one of these plain names; None without any.
+
+    shapes: of all variables, by name. names: such as `CENTRES`.
+    """
+    vectors = [key for key, shape in shapes.items() if math.prod(shape) == max(shape, default=0) == bands > 1]
+    return next((key for key in vectors if plain_name(key) in names), None)
 
 
 def spectral_facts(
