@@ -177,6 +177,16 @@ class TestEnviPairs:
         assert read_scene(tmp_path / "a.raw").shape == CUBE.shape
 
 
+def test_a_photograph_that_viewers_turn(tmp_path, capsys):
+    from PIL import Image
+
+    tags = Image.Exif()
+    tags[0x0112] = 6
+    Image.fromarray(CUBE[0].astype(np.uint8)).save(tmp_path / "a.jpg", exif=tags)
+    assert read_scene(tmp_path / "a.jpg").shape == (1, 9, 7)
+    assert "EXIF orientation 6" in capsys.readouterr().err
+
+
 class TestMasks:
     def test_an_alpha_band_is_a_mask(self, tmp_path):
         alpha = np.full((1, 9, 7), 255, np.uint8)

@@ -8,7 +8,7 @@ import numpy as np
 from hsisr.datasets.readers import ground
 from hsisr.datasets.readers.arrays import scene_name
 from hsisr.datasets.readers.images import decode, driver_of, is_opacity, open_image, valid_pixels
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.scene import Scene
 
 
@@ -29,9 +29,15 @@ def read(path: Path, crs: str | None = None, georeference: str | None = None) ->
         raise HsisrError(f"{path}: {len(pixels)} channels; a photograph has 1 (grey) or 3, and one for transparency")
     with open_image(path) as image:
         valid, _ = valid_pixels(path, image)
+        turn = image.tags().get("EXIF_Orientation", "1")
         place = ground.as_told(path, ground.georeference(image), crs, georeference)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise HsisrError(f"{path}: stored as {pixels.dtype}; a photograph has 8 or 16 bits")
+    if turn != "1":
+        notice(
+            f"{path}: viewers turn this photograph (EXIF orientation {turn}); hsisr takes its rows and columns as they "
+            "are stored; turn it for good before it serves as a guide"
+        )
     colours = pixels[: 3 if len(pixels) >= 3 else 1]  # the second or fourth channel is transparency
     scale = 1.0 / np.iinfo(pixels.dtype).max
     return Scene(colours, name=scene_name(path), scale=scale, crs=place.crs, transform=place.transform, mask=valid)
