@@ -177,6 +177,26 @@ class TestEnviPairs:
         assert read_scene(tmp_path / "a.raw").shape == CUBE.shape
 
 
+class TestBandImages:
+    @pytest.mark.parametrize(("name", "said"), [("x_{}nm.png", ""), ("{}.tif", "400 to 1000, as wavelengths in nm")])
+    def test_names_that_state_wavelengths(self, tmp_path, capsys, name, said):
+        for number, plane in zip((400, 1000, 450.5), CUBE, strict=False):
+            write_tiff(tmp_path / name.format(number), plane[None], driver="PNG" if name.endswith("png") else "GTiff")
+        scene = read_scene(tmp_path)
+        assert scene.wavelengths_nm.tolist() == [400, 450.5, 1000]
+        assert np.array_equal(scene.stored[...], CUBE[[0, 2, 1]])
+        assert said in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        "numbers", [("400", "401", "403"), ("7", "9", "11"), ("a450nm", "b450nm"), ("0450", "0460")]
+    )
+    def test_other_numbers_are_bands(self, tmp_path, numbers):
+        for number in numbers:
+            write_tiff(tmp_path / f"{number}.png", CUBE[:1], driver="PNG")
+        with pytest.raises(HsisrError, match=r"is missing|a number stands twice"):
+            read_scene(tmp_path)
+
+
 def test_a_photograph_that_viewers_turn(tmp_path, capsys):
     from PIL import Image
 

@@ -13,12 +13,14 @@ from hsisr.datasets.readers.arrays import build, check_claim, leave_on_disk, sce
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.datasets.readers.images import SUFFIXES, decode, raster_driver_of
 from hsisr.datasets.stacking import stack
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.files import natural_key
 from hsisr.scene import Scene
 
 #: JPEG 2000 is read by the reader of rasters, not by the reader of photographs.
 _JPEG_2000 = "JP2OpenJPEG"
+#: Numbers in names that may be wavelengths, and how far apart they then are.
+_OPTICAL_NM, _LEAST_STEP_NM = (300, 2600), 2
 _SUFFIXES = SUFFIXES | {".jp2"}
 
 
@@ -40,14 +42,20 @@ def read(
     """Scene of the folder's numbered images, in the order of their numbers.
 
     names: the file names. By default, all images whose name ends in a number, as in `x_07.png`, `T33_B8A_10m.tif` or
-    `EO1_B012_L1T.TIF`; an ending that all names share does not count. bands: the required number of images.
-    channel: the channel to use (from 0), if an image has several; without it, the colours must be equal. GeoTIFFs and
-    JPEG 2000 keep their georeference, nodata value, scale and masks. wavelengths_nm: (bands,) band centres.
-    nodata, crs, georeference: as for a GeoTIFF.
+    `EO1_B012_L1T.TIF`; an ending that all names share does not count. Names such as `x_450nm.png` state wavelengths,
+    and so do numbers that can only be nanometres: 400, 410, 420. bands: the required number of images. channel: the
+    channel to use (from 0), if an image has several; without it, the colours must be equal. GeoTIFFs and JPEG 2000 keep
+    their georeference, nodata value, scale and masks. wavelengths_nm: (bands,) band centres. nodata, crs, georeference:
+    as for a GeoTIFF.
     Raises HsisrError for a missing number, for images of different size, type or place, or for a damaged image.
     """
     found = _find_images(path) if names is None else [path / name for name in sorted(names, key=natural_key)]
-    files = _checked_numbers(path, found, bands)
+    centres = _stated_nm(path, found)
+    if centres is None:
+        files = _checked_numbers(path, found, bands)
+    else:
+        files = sorted(found, key=dict(zip(found, centres, strict=True)).__getitem__)
+        wavelengths_nm = sorted(centres) if wavelengths_nm is None else wavelengths_nm
     if channel is None and all(_is_raster(file) for file in files):
         options = {"nodata": nodata, "crs": crs, "georeference": georeference}
         return _read_rasters(path, files, wavelengths_nm, options)
@@ -122,7 +130,7 @@ def _find_images(folder: Path) -> list[Path]:
         raise HsisrError(f"{folder}: no such folder of band images")
     images = [file for file in folder.iterdir() if file.suffix.lower() in _SUFFIXES and not file.name.startswith(".")]
     tail = _common_tail([file.stem for file in images])
-    found = [file for file in images if _number(file, tail)]
+    found = [file for file in images if _number(file, tail) or _nanometres(file, tail)]
     return sorted(found, key=lambda file: natural_key(file.name))
 
 
@@ -137,6 +145,32 @@ def _number(file: Path, tail: str) -> tuple[int, str] | None:
     """The number at the end of a name, and a letter that may follow it, as in Sentinel-2's B8A."""
     match = re.search(r"(\d+)((?<=B\d)[A-Z]|)$", file.stem.removesuffix(tail))
     return (int(match[1]), match[2]) if match else None
+
+
+def _nanometres(file: Path, tail: str) -> re.Match[str] | None:
+    """The number at the end of a name that may be a wavelength, and its unit, `nm` or nothing."""
+    return re.search(r"(?<![\d.])([1-9]\d{2,3}(?:\.\d+)?) ?(nm|)$", file.stem.removesuffix(tail), re.IGNORECASE)
+
+
+def _stated_nm(folder: Path, files: list[Path]) -> list[float] | None:
+    """The wavelengths in the names of all images; None if the names hold anything else.
+
+    Numbers without a unit count as nanometres if all are those of an optical sensor, and no two follow each other.
+    """
+    tail = _common_tail([file.stem for file in files])
+    matched = [match for file in files if (match := _nanometres(file, tail))]
+    if len(matched) < max(2, len(files)):
+        return None
+    centres = [float(match[1]) for match in matched]
+    if len(set(centres)) < len(centres):
+        return None
+    if all(match[2] for match in matched):
+        return centres
+    apart = np.diff(sorted(centres)).min() >= _LEAST_STEP_NM
+    if not (apart and min(centres) >= _OPTICAL_NM[0] and max(centres) <= _OPTICAL_NM[1]):
+        return None
+    notice(f"{folder}: takes the numbers of its images, {min(centres):g} to {max(centres):g}, as wavelengths in nm")
+    return centres
 
 
 def _checked_numbers(folder: Path, files: list[Path], bands: int | None) -> list[Path]:
