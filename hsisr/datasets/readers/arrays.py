@@ -1,7 +1,7 @@
 """Shared by the readers of arrays: which variable is the cube, which axis is which, and how to build the Scene."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.datasets.readers.wavelengths import CENTRES, WIDTHS, find_vector, spectral_facts
 from hsisr.errors import HsisrError, notice
 from hsisr.lazy_array import LazyArray
 from hsisr.limits import ALWAYS_ALLOWED_BYTES, BANDS, check, check_expansion
@@ -139,6 +140,25 @@ def choose_variable(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: s
         problem = "no variable with three axes" if not cubes else f"{len(cubes)} variables with three axes"
         raise HsisrError(f"{path}: {problem}; it holds {listed}; name the cube with `variable` (--read variable=NAME)")
     return cubes[0]
+
+
+def find_spectral(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], values: Callable[[str], np.ndarray], bands: int, given: Any
+) -> dict[str, Any]:
+    """`wavelengths_nm`, `fwhm_nm` and `bad_bands` of a Scene, from variables beside its cube.
+
+    shapes: of all numeric variables, by name. values: reads one. given: wavelengths in nm, as numbers or as the name of
+    a variable; None: vectors with usual names are taken. Raises HsisrError for an unknown name, or other than numbers.
+    """
+    if isinstance(given, str) and "," not in given:
+        if given not in shapes:
+            raise HsisrError(f"{path}: has no numeric variable {given!r}; it holds {', '.join(shapes)}")
+        given = values(given)
+    if given is not None:
+        return {"wavelengths_nm": vector(path, given, "wavelengths", bands)}
+    names = (find_vector(shapes, known, bands) for known in (CENTRES, WIDTHS))
+    centres, widths = (None if name is None else values(name) for name in names)
+    return dict(spectral_facts(path, bands, centres, widths=widths))
 
 
 def band_first_order(path: Path, axes: str | None, shape: Sequence[int]) -> tuple[int, int, int]:

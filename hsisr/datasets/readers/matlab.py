@@ -10,10 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from hsisr import hdf5
-from hsisr.datasets.readers.arrays import band_first_order, build, check_claim, choose_variable, vector
+from hsisr.datasets.readers.arrays import band_first_order, build, check_claim, choose_variable, find_spectral
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.hdf5 import GuardedDataset, list_own, open_for_strips
-from hsisr.datasets.readers.wavelengths import CENTRES, WIDTHS, find_vector, spectral_facts
+from hsisr.datasets.readers.wavelengths import CENTRES, find_vector
 from hsisr.errors import HsisrError, notice
 from hsisr.limits import OBJECTS, check
 from hsisr.scene import Scene
@@ -61,7 +61,7 @@ def read(
     name = choose_variable(path, file.shapes, variable)
     source, order = _as_cube(path, file, name, axes, rows, columns)
     bands = source.shape[order[0]]
-    spectral = _spectral(file, bands, wavelengths_nm)
+    spectral = find_spectral(path, file.shapes, file.values, bands, wavelengths_nm)
     mask = mask or ("valid" if "valid" in file.shapes else None)
     valid = None
     if mask is not None:
@@ -230,17 +230,6 @@ def _from_matrix(
     if spectra.ndim != 2 or spectra.shape[1] != height * width:
         raise HsisrError(f"{path}: {name} is {'x'.join(map(str, matrix.shape))}, not {height} x {width} pixels")
     return spectra.reshape(-1, width, height), (0, 2, 1)  # MATLAB's pixels run down the columns
-
-
-def _spectral(file: _MatFile, bands: int, given: Any) -> dict[str, Any]:
-    """Wavelengths, widths and bad bands: as the user says, else as vectors with usual names say."""
-    if isinstance(given, str) and "," not in given:
-        given = file.values(_find_variable(file.path, file, given))
-    if given is not None:
-        return {"wavelengths_nm": vector(file.path, given, "wavelengths", bands)}
-    names = (find_vector(file.shapes, known, bands) for known in (CENTRES, WIDTHS))
-    centres, widths = (None if name is None else file.values(name) for name in names)
-    return spectral_facts(file.path, bands, centres, widths=widths)
 
 
 def _number(file: _MatFile, key: str, value: int | str | None) -> int:

@@ -7,9 +7,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from hsisr.datasets.readers.arrays import band_first_order, build, choose_variable, vector
+from hsisr.datasets.readers.arrays import band_first_order, build, choose_variable, find_spectral
 from hsisr.datasets.readers.damage import damage
-from hsisr.datasets.readers.wavelengths import CENTRES, WIDTHS, find_vector, spectral_facts
 from hsisr.errors import HsisrError
 from hsisr.limits import OBJECTS, check, check_expansion
 from hsisr.scene import Scene
@@ -43,12 +42,14 @@ def read(
     usual name, such as `wavelength`, and beside it the widths (`fwhm`).
     """
     arrays = _arrays(path)
-    name = choose_variable(path, {key: array.shape for key, array in arrays.items()}, variable)
+    shapes = {key: array.shape for key, array in arrays.items()}
+    name = choose_variable(path, shapes, variable)
     cube = arrays[name].values()
     if cube.ndim == 2 and variable is not None:
         cube, axes = cube[..., np.newaxis], "HWB"
     order = band_first_order(path, axes, cube.shape)
-    return build(path, cube, order, nodata, **_spectral(path, arrays, cube.shape[order[0]], wavelengths_nm))
+    spectral = find_spectral(path, shapes, lambda key: arrays[key].values(), cube.shape[order[0]], wavelengths_nm)
+    return build(path, cube, order, nodata, **spectral)
 
 
 def read_plane(path: Path) -> np.ndarray:
@@ -63,20 +64,6 @@ def describe(path: Path) -> dict[str, Any]:
     """Format, and name, shape and type of each array."""
     arrays = {name: f"{'x'.join(map(str, array.shape))} {array.dtype}" for name, array in _arrays(path).items()}
     return {"format": "NumPy", **arrays}
-
-
-def _spectral(path: Path, arrays: "dict[str, _Array]", bands: int, given: Any) -> dict[str, Any]:
-    """Wavelengths, widths and bad bands: as the user says, else as vectors with usual names say."""
-    if isinstance(given, str) and "," not in given:
-        if given not in arrays:
-            raise HsisrError(f"{path}: has no variable {given!r} for the wavelengths")
-        given = arrays[given].values()
-    if given is not None:
-        return {"wavelengths_nm": vector(path, given, "wavelengths", bands)}
-    shapes = {name: array.shape for name, array in arrays.items()}
-    names = (find_vector(shapes, known, bands) for known in (CENTRES, WIDTHS))
-    centres, widths = (None if name is None else arrays[name].values() for name in names)
-    return spectral_facts(path, bands, centres, widths=widths)
 
 
 @dataclass(frozen=True)
