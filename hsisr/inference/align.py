@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from hsisr import degrade
-from hsisr.affine import apply, chain, finer, inverse
+from hsisr.affine import Transform, apply, chain, finer, inverse
 from hsisr.degrade import change
 from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement, measure_by_views
@@ -88,6 +88,7 @@ def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
         image = WarpedVRT(
             rasterio.open(copy), crs=low.crs, transform=rasterio.Affine(*target), width=columns, height=rows,
             dtype="float32", nodata=np.nan, src_nodata=sharp.nodata, resampling=Resampling.cubic,
+            **_warped_per_pixel(low, sharp, target, (rows, columns)),
         )  # fmt: skip
     scene = replace(sharp, stored=_Warped(image), crs=low.crs, transform=target, nodata=np.nan, mask=None, labels=None)
     warped = Source(scene, guide.label)
@@ -265,6 +266,22 @@ def _cut_around(low: Scene, sharp: Scene) -> Scene:
     part = CutOut(sharp.stored, (row, last_row), (column, last_column))
     place = chain(sharp.transform, (1.0, 0.0, column, 0.0, 1.0, row))
     return replace(sharp, stored=part, mask=mask, labels=None, transform=place)
+
+
+def _warped_per_pixel(low: Scene, sharp: Scene, target: Transform, size: tuple[int, int]) -> dict[str, float]:
+    """How many warped pixels, on a grid of rows x columns, lie along a guide's pixel, in GDAL's words.
+
+    GDAL's own estimate compares boxes around both images. So it blurs a guide that is turned against the LR image.
+    """
+    from rasterio.warp import transform
+
+    assert sharp.transform is not None
+    row, column = (count / 2 for count in size)
+    points = [apply(target, *place) for place in ((column, row), (column + 1, row), (column, row + 1))]
+    coordinates = transform(low.crs, sharp.crs, *zip(*points, strict=True))
+    middle, *beside = (apply(inverse(sharp.transform), x, y) for x, y in zip(*coordinates, strict=True))
+    along, down = np.hypot(*(np.array(beside) - middle))
+    return {"XSCALE": 1 / along, "YSCALE": 1 / down} if np.isfinite([along, down]).all() and along * down else {}
 
 
 def _overlaps(low: Scene, warped: Scene, image: Any) -> bool:

@@ -165,6 +165,18 @@ def test_align_reprojects_another_crs_and_resamples_another_ratio(tmp_path):
         assert np.sqrt(np.mean((result - expected)[inside] ** 2)) < tolerance * np.ptp(expected)
 
 
+def test_align_does_not_blur_a_guide_that_is_turned(tmp_path):
+    lr, guide, sharp = own_scene.write_pair(tmp_path, 32, 40)
+    expected = read_scene(super_resolve_file(lr, guide, "gsa", tmp_path / "plain.tif", CPU)).cube
+    scene = read_scene(guide)
+    a, _, left, _, e, top = scene.transform
+    place = (0.0, -a, left + a * scene.shape[2], e, 0.0, top)  # rows go to the west, columns to the south
+    turned = replace(scene, stored=np.rot90(scene.stored[...], axes=(1, 2)).copy(), transform=place)
+    export(turned, tmp_path / "turned.tif")
+    out = super_resolve_file(lr, tmp_path / "turned.tif", "gsa", tmp_path / "sr.tif", replace(CPU, align=True))
+    np.testing.assert_allclose(read_scene(out).cube, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:4326"])
 def test_align_copies_no_more_of_a_guide_than_it_needs(tmp_path, monkeypatch, crs):
     place = (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_800_000.0)
