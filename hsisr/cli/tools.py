@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from hsisr.scene import Scene
 
+#: Pixels by which the coordinates of a reference and an estimate may differ, and how many times the RMS value.
+_MOST_APART_PX, _OTHER_UNIT = 0.5, 10
+
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
 Bands = Annotated[
     list[str] | None,
@@ -310,7 +313,9 @@ def score(
 
     truth = datasets.read_scene(reference, **reader_options(read))
     other = datasets.read_scene(estimate, **reader_options(read_estimate))
+    _check_comparable(reference, truth, estimate, other)
     mask = _common_ground(truth, other)
+    _compare_units(reference, truth, estimate, other, mask)
     scores = metrics.score(truth.cube, other.cube, scale, convention, mask=mask, border=border, peak=peak)
     if as_json:
         print(json.dumps({"convention": convention, "scale": scale, **metrics.json_ready(scores)}, indent=2))
@@ -318,6 +323,45 @@ def score(
     print(f"convention {convention}, scale {scale:g}")
     for name, value in scores.items():
         print(f"{name:<6} {value:.6f}")
+
+
+def _check_comparable(reference: Path, truth: "Scene", estimate: Path, other: "Scene") -> None:
+    """Raise HsisrError if two images state that they show other ground, or other bands."""
+    import numpy as np
+
+    from hsisr.datasets.stacking import grid_difference
+    from hsisr.pipeline.known_bands import TOLERANCE_NM
+
+    if truth.shape != other.shape:
+        return  # the score says so
+    known = truth.transform is not None and other.transform is not None and (truth.crs is None) == (other.crs is None)
+    apart = grid_difference(other, truth, _MOST_APART_PX) if known else None
+    if apart is not None:
+        raise HsisrError(
+            f"{estimate}: {apart[0]}, but {reference} {apart[1]}; pixels are compared one by one: bring both to one "
+            "grid (gdalwarp), or, if the coordinates are wrong, leave them out (--read-estimate georeference=none)"
+        )
+    if truth.wavelengths_nm is not None and other.wavelengths_nm is not None:
+        nm = float(np.abs(np.asarray(other.wavelengths_nm) - np.asarray(truth.wavelengths_nm)).max())
+        if nm > TOLERANCE_NM:
+            raise HsisrError(
+                f"{estimate}: its band centres lie up to {nm:.0f} nm from those of {reference}; bands are compared one "
+                "by one: bring them into one order, or, if the centres are wrong, set them (--read-estimate "
+                "wavelengths_nm=...)"
+            )
+
+
+def _compare_units(reference: Path, truth: "Scene", estimate: Path, other: "Scene", mask: "np.ndarray | None") -> None:
+    """Print a line if two images of one size seem to have other units. mask: (H, W), the pixels that count."""
+    import numpy as np
+
+    if truth.shape != other.shape:
+        return
+    counted = slice(None) if mask is None else mask
+    one, another = (np.square(scene.cube[:, counted], dtype=np.float64).mean() for scene in (truth, other))
+    if one > 0 and not _OTHER_UNIT**-2 < another / one < _OTHER_UNIT**2:
+        larger = np.sqrt(another / one)
+        notice(f"{estimate}: its values are {larger:.3g} times those of {reference} (RMS); give both in one unit")
 
 
 def _common_ground(truth: "Scene", other: "Scene") -> "np.ndarray | None":

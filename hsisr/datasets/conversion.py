@@ -8,15 +8,19 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.affine import finer
 from hsisr.datasets import manifest
 from hsisr.datasets.bands import apply
 from hsisr.datasets.catalogue import DataSet, Guide, entry
 from hsisr.datasets.layout import CUBE_SUFFIXES, IMAGE_SUFFIXES, find, listing
 from hsisr.datasets.manifest import RawFiles
 from hsisr.datasets.readers import read_plane, read_scene
+from hsisr.datasets.stacking import grid_difference
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.scene import Scene
 
+#: Guide pixels by which the coordinates of a scene and of its guide may contradict each other.
+_MOST_APART_PX = 0.5
 _BAND_SUFFIXES = IMAGE_SUFFIXES | {".tif", ".tiff"}
 
 
@@ -68,6 +72,7 @@ def _assemble(data_set: DataSet, scene: str, raw: RawFiles) -> Scene:
     if data_set.guide is not None:
         guide_paths = _paths(data_set, scene, raw, data_set.guide.layout)
         facts["guide"] = _guide(data_set, data_set.guide, scene, guide_paths)
+        _check_ground(result, facts["guide"], paths[0], guide_paths[0])
         used += guide_paths
     facts["provenance"] = {**result.provenance, **_provenance(data_set, scene, raw, used)}
     result = replace(_rescale(_above_black(result, data_set.black_level), data_set.scale), **facts)
@@ -78,6 +83,21 @@ def _guide(data_set: DataSet, guide: Guide, scene: str, paths: list[Path]) -> Sc
     result = _rescale(_read(paths, guide.reader or data_set.reader, guide.reader_options), guide.scale)
     wavelengths = result.wavelengths_nm if guide.wavelengths_nm is None else np.asarray(guide.wavelengths_nm)
     return replace(result, name=f"{scene}-guide", wavelengths_nm=wavelengths)
+
+
+def _check_ground(scene: Scene, guide: Scene, path: Path, guide_path: Path) -> None:
+    """Raise HsisrError if the georeferences of a scene and of its guide contradict each other."""
+    if scene.transform is None or guide.transform is None or (scene.crs is None) != (guide.crs is None):
+        return
+    ratio = guide.shape[2] / scene.shape[2]
+    expected = replace(guide, crs=scene.crs, transform=finer(scene.transform, ratio))
+    apart = grid_difference(guide, expected, _MOST_APART_PX)
+    if apart is not None:
+        raise HsisrError(
+            f"{guide_path}: {apart[0]}; on the ground of {path.name} it would lie {apart[1]}; cut or resample it to "
+            "that ground (gdalwarp), or, if the coordinates are wrong, leave them out (reader_options: {georeference: "
+            "none})"
+        )
 
 
 def _classes(path: Path, names: tuple[str, ...]) -> np.ndarray:

@@ -73,27 +73,37 @@ class _Stack(LazyArray):
 
 
 def _check_same_grid(first: Scene, first_name: str, scene: Scene, name: str) -> None:
-    from rasterio.crs import CRS
-
-    def told(what: str, one: object, other: object) -> HsisrError:
-        return HsisrError(
-            f"{name}: {what} {one}, but {first_name} {other}; bands that are stacked must lie on one grid: "
-            "resample them (gdalwarp), or leave out those of another"
+    if scene.shape[1:] != first.shape[1:]:
+        one, other = (f"{s.shape[1]} x {s.shape[2]} pixels" for s in (scene, first))
+        one = f"has {one}"
+    else:
+        one, other = grid_difference(scene, first, _TOLERANCE_PX) or ("", "")
+    if one:
+        raise HsisrError(
+            f"{name}: {one}, but {first_name} {other}; bands that are stacked must lie on one grid: resample them "
+            "(gdalwarp), or leave out those of another"
         )
 
-    if scene.shape[1:] != first.shape[1:]:
-        raise told("has", *(f"{s.shape[1]} x {s.shape[2]} pixels" for s in (scene, first)))
-    if (scene.transform is None) != (first.transform is None):
-        raise told("lies at", scene.transform, first.transform)
-    crs = [None if s.crs is None else CRS.from_user_input(s.crs) for s in (scene, first)]
-    if crs[0] != crs[1]:
-        raise told("lies in", *(None if c is None else c.to_string()[:60] for c in crs))
-    if scene.transform is not None and first.transform is not None:
-        pixel = max(abs(first.transform[k]) for k in (0, 1, 3, 4))
-        reach = np.array([*scene.shape[:0:-1], 1.0, *scene.shape[:0:-1], 1.0])
-        apart = np.abs((np.array(scene.transform) - np.array(first.transform)) * reach).max() / pixel
-        if apart > _TOLERANCE_PX:
-            raise told("lies at", scene.transform, first.transform)
+
+def grid_difference(scene: Scene, other: Scene, tolerance_px: float) -> tuple[str, str] | None:
+    """Where two scenes of one size lie, in words, if their corners are more than so many pixels apart; else None.
+
+    Scenes also differ if one alone has a CRS or a transform.
+    """
+    from rasterio.crs import CRS
+
+    if (scene.transform is None) != (other.transform is None):
+        return f"lies at {scene.transform}", f"at {other.transform}"
+    first, second = (None if s.crs is None else CRS.from_user_input(s.crs) for s in (scene, other))
+    if first != second:
+        words = ("no CRS" if crs is None else crs.to_string()[:60] for crs in (first, second))
+        return f"lies in {next(words)}", f"in {next(words)}"
+    if scene.transform is None or other.transform is None:
+        return None
+    pixel = max(abs(other.transform[k]) for k in (0, 1, 3, 4))
+    reach = np.array([*scene.shape[:0:-1], 1.0, *scene.shape[:0:-1], 1.0])
+    apart = np.abs((np.array(scene.transform) - np.array(other.transform)) * reach).max() / pixel
+    return (f"lies at {scene.transform}", f"at {other.transform}") if apart > tolerance_px else None
 
 
 def _join(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:

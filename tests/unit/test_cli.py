@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 
 from hsisr import metrics
 from hsisr.cli import app as root
+from hsisr.cli import tools
 from hsisr.cli.predict import predict
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
@@ -232,3 +234,41 @@ def test_a_score_counts_what_both_images_hold(tmp_path: Path) -> None:
     expected = metrics.score(truth[:, 18:], made[:, 18:], 2)
     scores = json.loads(done.stdout)
     assert scores["psnr"] == pytest.approx(expected["psnr"]) and scores["sam"] == pytest.approx(expected["sam"])
+
+
+class TestScore:
+    """What two files state of themselves must not contradict each other."""
+
+    PLACE = (10.0, 0.0, 500000.0, 0.0, -10.0, 5000000.0)
+
+    def score(self, folder: Path, **changed: object) -> None:
+        nm = np.linspace(450, 900, 4)
+        truth = Scene(np.random.default_rng(0).random((4, 32, 32), np.float32), "truth", wavelengths_nm=nm)
+        truth = replace(truth, crs="EPSG:32633", transform=self.PLACE)
+        export(truth, folder / "truth.tif")
+        export(replace(truth, name="made", **changed), folder / "made.tif")
+        tools.score(folder / "truth.tif", folder / "made.tif", 2.0)
+
+    @pytest.mark.parametrize(
+        ("changed", "fault"),
+        [
+            ({"transform": (10.0, 0.0, 500010.0, 0.0, -10.0, 5000000.0)}, "lies at .* georeference=none"),
+            ({"transform": (10.0, 0.0, 500000.0, 0.0, 10.0, 4999680.0)}, "lies at"),
+            ({"crs": "EPSG:32634"}, "lies in EPSG:32634, but .* in EPSG:32633"),
+            ({"wavelengths_nm": np.linspace(900, 450, 4)}, "band centres lie up to 450 nm from those of"),
+        ],
+    )
+    def test_other_ground_and_other_bands_are_refused(self, tmp_path: Path, changed: dict, fault: str) -> None:
+        with pytest.raises(HsisrError, match=fault):
+            self.score(tmp_path, **changed)
+
+    def test_nearly_the_same_ground_and_no_place_are_scored(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        self.score(tmp_path, transform=(10.0, 0.0, 500000.1, 0.0, -10.0, 5000000.0))
+        self.score(tmp_path, crs=None, transform=None)
+        assert capsys.readouterr().out.count("inf") == 2
+
+    def test_another_unit_is_told(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+        self.score(tmp_path, scale=1e4)
+        assert "its values are 1e+04 times those of" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 from hsisr import datasets
 from hsisr.config import Config
 from hsisr.datasets.archives import unpack
+from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.pipeline import steps
 from hsisr.scene import Scene
@@ -209,6 +210,23 @@ def test_guide_from_another_variable_of_the_same_file(tmp_path):
     found = converted("mine", "mine", tmp_path, extra, source=str(tmp_path))
     np.testing.assert_allclose(found.guide.cube, pan[None] * 0.5, rtol=1e-6)
     assert found.guide.wavelengths_nm.tolist() == [600]
+
+
+@pytest.mark.parametrize("columns_off", [0, 1])
+def test_a_guide_lies_where_its_scene_lies(tmp_path, columns_off):
+    cube = np.random.default_rng(0).random((2, 6, 5), np.float32)
+    place, finer = (
+        (40.0, 0.0, 500000.0, 0.0, -40.0, 5000000.0),
+        (10.0, 0.0, 500000.0 + 10 * columns_off, 0.0, -10.0, 5e6),
+    )
+    export(Scene(cube, "a", crs="EPSG:32633", transform=place), tmp_path / "a.tif")
+    export(Scene(cube.repeat(4, 1).repeat(4, 2), "b", crs="EPSG:32633", transform=finer), tmp_path / "a_guide.tif")
+    extra = own(tmp_path, layout="{scene}.tif", scenes=["a"], guide={"layout": "{scene}_guide.tif"})
+    if columns_off:
+        with pytest.raises(HsisrError, match=r"a_guide\.tif: lies at .* it would lie at .*georeference: none"):
+            converted("mine", "a", tmp_path, extra, source=str(tmp_path))
+    else:
+        assert converted("mine", "a", tmp_path, extra, source=str(tmp_path)).guide.shape == (2, 24, 20)
 
 
 @pytest.mark.parametrize(
