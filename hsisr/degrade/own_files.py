@@ -108,15 +108,18 @@ def _text_table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
     rows: list[list[float]] = []
     for number, line in enumerate(lines, start=1):
         words = _words(line)
-        if not line.strip() or line.lstrip().startswith("#"):
+        if not any(words) or words[0].startswith("#"):
             continue
-        try:
-            rows.append([float(word) for word in words])
-        except ValueError:
-            if rows or names is not None:
-                raise HsisrError(f"{path}: line {number} holds something that is no number") from None
-            names = tuple(word.strip() for word in words)
+        numbers = [_number(word) for word in words]
+        named = numbers == [None] * len(words) or (numbers[0] is None and words[0])
+        if named and names is None and not rows:
+            names = tuple(words)
             continue
+        for column, value in enumerate(numbers, start=1):
+            if value is None:
+                found = repr(words[column - 1]) if words[column - 1] else "nothing"
+                raise HsisrError(f"{path}: line {number} holds {found} in column {column}; expected a number")
+        rows.append([value for value in numbers if value is not None])
         if len(rows[-1]) != len(rows[0]):
             raise HsisrError(f"{path}: line {number} has {len(rows[-1])} columns, the first one {len(rows[0])}")
     if not rows:
@@ -128,9 +131,20 @@ def _text_table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
 
 
 def _words(line: str) -> list[str]:
+    """The cells of a line, without quotes, and without a separator at its end."""
     if ";" in line:  # spreadsheets separate by `;` where the comma marks decimals
-        return line.replace(",", ".").split(";")
-    return re.split(r"\s*[,\t]\s*|\s+", line.strip())
+        cells = line.replace(",", ".").split(";")
+    else:
+        cells = re.split(r"[,\t]", line) if re.search(r"[,\t]", line) else line.split()
+    words = [cell.strip().strip("\"'").strip() for cell in cells]
+    return words[:-1] if len(words) > 1 and not words[-1] else words
+
+
+def _number(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None
 
 
 def _number_columns(columns: int) -> tuple[str, ...]:

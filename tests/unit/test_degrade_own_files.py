@@ -119,7 +119,8 @@ def test_a_table_that_is_no_response_is_told_in_one_line(tmp_path, values, messa
     ("text", "message"),
     [
         ("", "holds no numbers"),
-        ("nm,red\n400,1\n410,one\n", "line 3 holds something that is no number"),
+        ("nm,red\n400,1\n410,one\n", "line 3 holds 'one' in column 2; expected a number"),
+        ("400,,1\n410,1,2\n", "line 1 holds nothing in column 2"),
         ("400,1\n410,1,2\n", "line 2 has 3 columns, the first one 2"),
     ],
 )
@@ -127,6 +128,19 @@ def test_text_that_is_no_table(tmp_path, text, message):
     (tmp_path / "own.csv").write_text(text)
     with pytest.raises(HsisrError, match=message):
         response(tmp_path / "own.csv", WAVELENGTHS_NM)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nm,1,2\n400,3,4\n410,5,6\n",
+        "Centre (nm),red,green,\n400,3,4,\n410,5,6,\n",
+        '"nm","a b","c"\n"400","3","4"\n410,5,6\n',
+    ],
+)
+def test_text_as_spreadsheets_write_it(tmp_path, text):
+    (tmp_path / "own.csv").write_text(text)
+    np.testing.assert_allclose(response(tmp_path / "own.csv", np.array([400.0, 410.0])), [[3 / 8, 5 / 8], [0.4, 0.6]])
 
 
 def test_absent_and_unknown():
