@@ -55,6 +55,8 @@ def improved(start: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, in
     left = dict.fromkeys(_RIDGES, 0.0)
     for ridge in _RIDGES:
         for before, (fit, judge) in zip(known, halves, strict=True):
+            if math.isinf(left[ridge]):
+                break  # one half is enough to reject it
             found = _fitted(start, components, along, scale, fit, ridge)
             now = _unexplained(found, components, guide, scale, fit, judge)
             left[ridge] += now if now < (1 - _MUST_GAIN) * before else math.inf
