@@ -1,11 +1,15 @@
 """Change: where a guide shows other ground than the LR image, for a cloud, another date or another exposure."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from hsisr.degrade.explaining import fit_channel, own_detail
-from hsisr.degrade.outline import outlined
+from hsisr.degrade.explaining import fit_channels, misfit_of, own_detail
+from hsisr.degrade.exposure import Exposure, even, find_exposures
+from hsisr.degrade.outline import CHANGED, LIT, Box, outlined
+from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.view import View
 
 #: A pixel has changed beyond so many times the usual misfit, and where it touches one, beyond so many.
@@ -25,7 +29,7 @@ class Change:
     """degree: (h o, w o), 0 where guide and LR image show the same, 1 where they do not; o samples a side of a cell.
 
     response: (G, B), offset: (G,): the guide's channels of the LR image's bands, fitted where nothing changed.
-    cell: LR pixels a side of a cell. samples: o.
+    cell: LR pixels a side of a cell. samples: o. exposures: ground of another exposure, which has not changed.
     """
 
     degree: np.ndarray
@@ -33,19 +37,31 @@ class Change:
     offset: np.ndarray
     cell: int
     samples: int = 1
+    exposures: tuple[Exposure, ...] = ()
 
     @property
     def changed(self) -> np.ndarray:
         """(h, w), cells of which at least half has changed."""
-        height, width = (size // self.samples for size in self.degree.shape)
-        blocks = self.degree.reshape(height, self.samples, width, self.samples)
-        changed: np.ndarray = blocks.mean(axis=(1, 3)) >= 0.5
-        return changed
+        return self._cells(self.degree)
+
+    @property
+    def exposed(self) -> np.ndarray:
+        """(h, w), cells of which at least half has another exposure."""
+        exposed = np.zeros(tuple(size // self.samples for size in self.degree.shape), bool)
+        for one in self.exposures:
+            exposed |= self._cells(one.degree)
+        return exposed
 
     @property
     def share(self) -> float:
         """Part of the ground that changed, 0 to 1."""
         return float(self.changed.mean())
+
+    def _cells(self, degree: np.ndarray) -> np.ndarray:
+        height, width = (size // self.samples for size in degree.shape)
+        blocks = degree.reshape(height, self.samples, width, self.samples)
+        cells: np.ndarray = blocks.mean(axis=(1, 3)) >= 0.5
+        return cells
 
 
 def find_change(view: View) -> Change:
@@ -53,18 +69,75 @@ def find_change(view: View) -> Change:
 
     The response is fitted robustly; the threshold comes from the misfits' own spread (median absolute deviation), grows
     into fainter change that touches it (hysteresis), and is cleaned of single pixels and holes. Where it ends,
-    `hsisr.degrade.outline` says.
+    `hsisr.degrade.outline` says. Ground of another exposure has not changed: it is evened out, and what then still
+    differs has changed.
     Cells that are not valid have not changed.
     """
-    sharp = view.at_cells(view.sharp)
-    spread = sharp[:, view.valid].std(axis=1)
-    detail, _ = own_detail(sharp, spread)
-    weights, left, misfit = _fit(view, sharp, detail)
-    response = weights[:, 1:] @ view.components
-    offset = weights[:, 0] - response @ view.mean
-    found = _regions(np.sqrt(misfit), view.valid)
-    degree = outlined(view, found, sharp - left, left, spread)
-    return Change(degree, response, offset, view.cell, view.samples)
+    exposures, explained, lit = [], _Explained.of(view), np.zeros(view.shape, bool)
+    for region, gain, offset in list(explained.lit()):
+        evened = Exposure(region, gain, offset).evened(view.sharp)
+        part = outlined(view, region, partial(_part, evened), explained.left, explained.spread, LIT)
+        exposures.append(Exposure(part, gain, offset))
+        lit |= region
+    if exposures:
+        explained = _Explained.of(even(view, exposures))
+    # where such ground fades out, a ring may be left, which is no reason to give up what it surrounds
+    found, view = explained.found & ~(lit & explained.fitting), explained.view
+    made = explained.sharp - explained.left
+    degree = outlined(
+        view, found, lambda box, _: interpolate(made[:, *box], view.samples), explained.left, explained.spread, CHANGED
+    )
+    response = explained.weights[:, 1:] @ view.components
+    offset = explained.weights[:, 0] - response @ view.mean
+    return Change(degree, response, offset, view.cell, view.samples, tuple(exposures))
+
+
+def _part(images: np.ndarray, _: Box, fine: Box) -> np.ndarray:
+    return images[:, *fine]
+
+
+@dataclass(frozen=True, eq=False)
+class _Explained:
+    """A guide as the LR image explains it.
+
+    sharp, detail, left: (G, h, w), the guide at the cells, the variance of its detail, and what is not explained.
+    spread: (G,), standard deviation of the guide. weights: (G, 1 + P), of the components. misfit: (h, w), mean of
+    left^2 / detail.
+    """
+
+    view: View
+    sharp: np.ndarray
+    spread: np.ndarray
+    detail: np.ndarray
+    weights: np.ndarray
+    left: np.ndarray
+    misfit: np.ndarray
+
+    @classmethod
+    def of(cls, view: View) -> "_Explained":
+        """The guide of a view."""
+        sharp = view.at_cells(view.sharp)
+        spread = sharp[:, view.valid].std(axis=1)
+        detail, _ = own_detail(sharp, spread)
+        return cls(view, sharp, spread, detail, *_fit(view, sharp, detail))
+
+    @property
+    def found(self) -> np.ndarray:
+        """Cells (h, w) that are not explained."""
+        return _regions(np.sqrt(self.misfit), self.view.valid)
+
+    @property
+    def fitting(self) -> np.ndarray:
+        """Cells (h, w) that alone would count as explained."""
+        return self.misfit <= self._limit**2
+
+    def lit(self) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Regions (h, w) of them that another exposure explains, with its gain (G,) and offset (G,)."""
+        return find_exposures(self.view, self.sharp, self.detail, self.found, self._limit)
+
+    @property
+    def _limit(self) -> float:
+        return max(_CORE * float(np.median(np.sqrt(self.misfit[self.view.valid]))), _CORE_FLOOR)
 
 
 def _fit(view: View, sharp: np.ndarray, detail: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,11 +150,11 @@ def _fit(view: View, sharp: np.ndarray, detail: np.ndarray) -> tuple[np.ndarray,
 
     weights = _start(low, sharp, detail, view.valid)
     for _ in range(_ROUNDS):
-        misfit = _misfit(left_by(weights), detail)
+        misfit = misfit_of(left_by(weights), detail)
         level = max(float(np.median(misfit[view.valid])), np.finfo(float).tiny)
-        weights = _weights(low, sharp, detail, view.valid / (1 + misfit / (_MISFIT**2 * level)) ** 4)
+        weights = fit_channels(low, sharp, detail, view.valid / (1 + misfit / (_MISFIT**2 * level)) ** 4)
     left = left_by(weights)
-    return weights, left, _misfit(left, detail)
+    return weights, left, misfit_of(left, detail)
 
 
 def _start(low: np.ndarray, sharp: np.ndarray, detail: np.ndarray, valid: np.ndarray) -> np.ndarray:
@@ -100,22 +173,11 @@ def _start(low: np.ndarray, sharp: np.ndarray, detail: np.ndarray, valid: np.nda
     found = []
     for trust in [np.ones(len(cells)), *(part == number for number in np.unique(part))]:
         for _ in range(_ROUNDS):
-            weights = _weights(low, sharp, detail, trust)
-            misfit = _misfit(sharp - weights @ low, detail)
+            weights = fit_channels(low, sharp, detail, trust)
+            misfit = misfit_of(sharp - weights @ low, detail)
             trust = misfit <= np.median(misfit)
         found.append((np.median(misfit), weights))
     return min(found, key=lambda one: one[0])[1]
-
-
-def _weights(low: np.ndarray, sharp: np.ndarray, detail: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Weights (G, 1 + P) of components (1 + P, n) that explain channels (G, n). trust: (n,), what a cell counts."""
-    return np.stack([fit_channel(low, channel, trust / d) for channel, d in zip(sharp, detail, strict=True)])
-
-
-def _misfit(left: np.ndarray, detail: np.ndarray) -> np.ndarray:
-    """Mean over the channels of left^2 / detail; both (G, ...)."""
-    misfit: np.ndarray = (left**2 / detail).mean(axis=0)
-    return misfit
 
 
 def _regions(misfit: np.ndarray, valid: np.ndarray) -> np.ndarray:

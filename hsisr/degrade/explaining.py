@@ -27,6 +27,17 @@ def fit_channel(low: np.ndarray, channel: np.ndarray, weight: np.ndarray) -> np.
     return np.linalg.solve(ridged(weighted @ low.T), weighted @ channel.ravel())
 
 
+def fit_channels(low: np.ndarray, sharp: np.ndarray, detail: np.ndarray, trust: np.ndarray) -> np.ndarray:
+    """Weights (G, P) of components (P, n) that explain channels (G, n). trust: (n,), what a cell counts."""
+    return np.stack([fit_channel(low, channel, trust / d) for channel, d in zip(sharp, detail, strict=True)])
+
+
+def misfit_of(left: np.ndarray, detail: np.ndarray) -> np.ndarray:
+    """Mean over the channels of left^2 / detail; both (G, ...)."""
+    misfit: np.ndarray = (left**2 / detail).mean(axis=0)
+    return misfit
+
+
 def ridged(matrix: np.ndarray) -> np.ndarray:
     """A normal matrix that can be inverted."""
     ridge = _RIDGE * max(float(np.trace(matrix)) / len(matrix), np.finfo(float).tiny)

@@ -12,7 +12,7 @@ from hsisr.degrade.displacement import Displacement
 from hsisr.degrade.sampling import SPLINE_REACH, cubic_kernel, interpolate_at
 from hsisr.errors import HsisrError, option
 from hsisr.inference.images import Source
-from hsisr.inference.own_detail import OwnDetail
+from hsisr.inference.own_detail import OwnDetail, places_of
 from hsisr.scene import Scene
 
 #: Guide pixels that grids may lie apart and still count as the same; more is resampled under --align.
@@ -87,6 +87,7 @@ class Guide:
         values, valid = self._window(rows, columns)
         if self.own is None:
             return values, valid, None
+        values = self.own.evened(values, places_of(rows, columns))
         share = np.maximum(self.own.share(rows, columns), ~valid)
         return *self.own.put_into(values, valid, share, rows, columns), share
 

@@ -20,8 +20,8 @@ from hsisr.scene import Scene
 _NUMBERS, _DISPLACEMENT, _CHANGE = "registration.json", "displacement", "change"
 #: The map of a result's uncertainty.
 _GUIDED = "guided.tif"
-#: Colours, in the picture, of changed ground, and of ground without data in the guide.
-_CHANGED, _LACKING = np.array([255, 64, 0], np.uint8), np.array([0, 96, 255], np.uint8)
+#: Kind of ground in change.tif -> its colour in the picture: changed; without data in the guide; of another exposure.
+_COLOURS = {1: (255, 64, 0), 2: (0, 96, 255), 3: (255, 208, 0)}
 
 
 def map_files(folder: str | os.PathLike, uncertainty: bool = False) -> list[Path]:
@@ -40,7 +40,8 @@ def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
     """Write the measurements of a pair: registration.json, and maps as .tif (with the LR image's place) and .png.
 
     displacement: of the guide in rows and columns, in guide pixels. change: where the result has no detail of the
-    guide, 1 for changed ground, 2 for ground without data in the guide. Maps have one value for each LR pixel.
+    guide, 1 for changed ground, 2 for ground without data in the guide; and 3 for ground of another exposure, which is
+    evened out. Maps have one value for each LR pixel.
     feed: one that `check_mappable` accepts.
     """
     guide = feed.guide
@@ -53,6 +54,10 @@ def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
         _write_displacement(folder / _DISPLACEMENT, guide.displacement, feed)
     if guide.own is not None:
         numbers["changed"] = guide.own.change.share
+        numbers["exposures"] = [
+            {"share": float(one.degree.mean()), "gain": one.gain.tolist(), "offset": one.offset.tolist()}
+            for one in guide.own.change.exposures
+        ]
         lacking = align.lacks_data(feed.lr, guide, feed.method.scale)
         numbers["without_data"] = float(lacking.mean())
         _write_change(folder / _CHANGE, guide.own.change, lacking, feed)
@@ -91,14 +96,15 @@ def _write_displacement(path: Path, displacement: Displacement, feed: Feed) -> N
 
 def _write_change(path: Path, change: Change, lacking: np.ndarray, feed: Feed) -> None:
     height, width = feed.lr.shape[1:]
-    kinds = np.where(lacking, 2, _in_full(change.changed[None], (height, width), change.cell)).astype(np.uint8)
+    ground = np.where(change.changed, 1, 3 * change.exposed)[None]
+    kinds = np.where(lacking, 2, _in_full(ground, (height, width), change.cell)).astype(np.uint8)
     _export(path.with_suffix(".tif"), kinds, feed)
     step = change.cell
     values, valid = feed.lr.window((0, height), (0, width), slice(feed.lr.shape[0] // 2, feed.lr.shape[0] // 2 + 1))
     shown = stretch(values[:, ::step, ::step], valid[::step, ::step], values[:, valid])
-    for kind, colour in ((1, _CHANGED), (2, _LACKING)):
+    for kind, colour in _COLOURS.items():
         place = kinds[0, ::step, ::step] == kind
-        shown[place] = shown[place] // 2 + colour // 2
+        shown[place] = shown[place] // 2 + np.array(colour, np.uint8) // 2
     picture.write(path.with_suffix(".png"), shown)
 
 

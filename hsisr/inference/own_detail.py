@@ -31,6 +31,11 @@ def own_image(low: np.ndarray, scale: int, footprint: Footprint | None) -> np.nd
     return sharp
 
 
+def places_of(rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
+    """Rows and columns (2, n, m) of the pixels [start, stop)."""
+    return np.stack(np.meshgrid(np.arange(*rows), np.arange(*columns), indexing="ij"))
+
+
 @dataclass(frozen=True, eq=False)
 class OwnDetail:
     """A guide with only the LR image's detail: the LR bands, turned into guide bands by the response, and interpolated.
@@ -61,17 +66,29 @@ class OwnDetail:
         mixed = values + share * (stand_in - values)
         return mixed, valid | known
 
+    def evened(self, values: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The guide's values (G, n, m), all as of the usual exposure. places: as for `share_at`."""
+        for exposure in self.change.exposures:
+            share = self._degree_at(exposure.degree, places)
+            if share.any():
+                values = exposure.evened(values, share)
+        return values
+
     def share(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
         """Share (n, m) of changed ground, 0 to 1. HR pixels as in `put_into`."""
-        return self.share_at(np.stack(np.meshgrid(np.arange(*rows), np.arange(*columns), indexing="ij")))
+        return self.share_at(places_of(rows, columns))
 
     def share_at(self, places: np.ndarray) -> np.ndarray:
         """The same at places (2, n, m), HR rows and columns of any value."""
+        degree = self._degree_at(self.change.degree, places)
+        return np.asarray(np.clip((degree - 0.5) * _SHARPNESS + 0.5, 0, 1))
+
+    def _degree_at(self, degree: np.ndarray, places: np.ndarray) -> np.ndarray:
         from scipy.ndimage import map_coordinates
 
         side = self.change.cell * self.scale / self.change.samples
-        degree = map_coordinates(self.change.degree, (places + 0.5) / side - 0.5, order=1, mode="nearest")
-        return np.asarray(np.clip((degree - 0.5) * _SHARPNESS + 0.5, 0, 1))
+        found: np.ndarray = map_coordinates(degree, (places + 0.5) / side - 0.5, order=1, mode="nearest")
+        return found
 
     def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """The stand-in (G, n, m), and where it is known."""

@@ -463,6 +463,9 @@ def _without_change(low: Source, found: guide.Guide, scale: int) -> guide.Guide:
     """The guide with a stand-in wherever it shows other ground than the LR image, or has no data."""
     change = align.find_change(low, found, scale)
     say(f"{found.source.label}: {change.share:.1%} of the ground has changed; its detail is left out there")
+    if change.exposures:
+        share = change.exposed.mean()
+        say(f"{found.source.label}: {share:.1%} of the ground has another exposure, which is evened out")
     return replace(found, own=OwnDetail(low, change, scale))
 
 

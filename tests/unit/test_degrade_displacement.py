@@ -6,6 +6,7 @@ import pytest
 from hsisr import degrade
 from hsisr.degrade import measure_displacement
 from hsisr.degrade.change import find_change
+from hsisr.degrade.exposure import even
 from hsisr.degrade.sampling import interpolate_at
 from hsisr.degrade.spline import SplineGrid
 from hsisr.degrade.view import view_of
@@ -115,8 +116,33 @@ def test_a_strip_between_change_and_border_has_not_changed(pair):
     lr, guide = pair
     truth = np.zeros((SIDE, SIDE), bool)
     truth[8:100, 60:160] = True
-    found = find_change(view_of(lr, np.where(truth, 3 * guide, guide), SCALE, fine=True))
+    found = find_change(view_of(lr, np.where(truth, 1 - guide, guide), SCALE, fine=True))
     assert found.degree[truth].mean() > 0.95 and found.degree[:8].max() < 0.5
+
+
+@pytest.mark.parametrize(("gain", "offset"), [(0.5, 0.1), (3.0, 0.0), ((0.3, 0.4, 0.6), (0.02, 0.01, 0.0))])
+def test_another_exposure_is_no_change_and_is_evened_out(pair, gain, offset):
+    lr, guide = pair
+    gain, offset = (np.broadcast_to(np.reshape(one, (-1, 1, 1)), (3, 1, 1)) for one in (gain, offset))
+    truth = np.zeros((SIDE, SIDE), bool)
+    truth[30:110, 60:160] = True
+    view = view_of(lr, np.where(truth, gain * guide + offset, guide), SCALE, fine=True)
+    found = find_change(view)
+    [exposure] = found.exposures
+    assert found.share == 0
+    np.testing.assert_allclose(exposure.gain, gain[:, 0, 0], rtol=0.02)
+    np.testing.assert_allclose(exposure.offset, offset[:, 0, 0], atol=0.01)
+    assert ((exposure.degree >= 0.5) != truth).sum() < 20  # HR pixels, of 360 along the outline
+    well = np.abs(exposure.degree - truth) < 0.01
+    assert np.abs(even(view, found.exposures).sharp - guide)[:, well].max() < 0.05
+
+
+def test_other_ground_in_another_exposure_has_changed(pair):
+    lr, guide = pair
+    other = np.where(np.arange(SIDE) < 80, 0.5 * guide + 0.1, guide)
+    other[:, 60:100, 20:60] = textured_cube(SIDE, seed=3)[:3, 60:100, 20:60]
+    found = find_change(view_of(lr, other, SCALE))
+    assert len(found.exposures) == 1 and found.changed[17:23, 7:13].all() and found.share < 0.08
 
 
 def test_bright_ground_does_not_count_as_changed_in_place_of_what_has():
