@@ -46,7 +46,7 @@ def test_regression_is_the_gaussian_process_of_greatest_evidence():
         for ridge in 10.0 ** np.arange(-12, 1.5, 0.5):
             covariance = np.eye(60) + z.T @ z / (ridge * 60)  # over the noise's variance
             noise = target @ np.linalg.solve(covariance, target) / 60
-            surprise = 60 * np.log(noise) + np.linalg.slogdet(covariance)[1]
+            surprise = 59 * np.log(noise) + np.linalg.slogdet(covariance)[1]
             if surprise < best:
                 gain = z_new.T @ z / (ridge * 60) @ np.linalg.inv(covariance)
                 best, expected, level = surprise, gain @ target, noise
@@ -54,6 +54,16 @@ def test_regression_is_the_gaussian_process_of_greatest_evidence():
         np.testing.assert_allclose(fit(new)[k] - targets[k].mean(), expected, atol=1e-9)
         np.testing.assert_allclose(fit.noise[k], level, rtol=1e-9)
         np.testing.assert_allclose(fit.variance(new)[k], np.diag(spread), rtol=1e-6)
+
+
+def test_few_samples_are_not_fitted_exactly():
+    """As many features as samples explain any target; a target that has nothing to do with them must not follow."""
+    errors = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        features, target, new = (rng.standard_normal(shape) for shape in ((3, 4), (1, 4), (3, 100)))
+        errors.append(regress_arrays(features, target)(new) - target.mean())
+    assert np.median(np.abs(errors)) < 0.3  # an exact fit: about 2
 
 
 def test_evidence_leaves_out_what_is_not_needed():

@@ -139,7 +139,8 @@ def regress(sums: Sums, simpler: Sequence[int] = (), least_ratio: float = 0.0) -
         strength, explained = values[columns, None], cross[columns] ** 2
         for ridge in ridges:
             left = np.maximum(power - (explained / (strength + ridge)).sum(axis=0), floor)
-            surprise = count * np.log(left) + np.log1p(strength / ridge).sum()
+            # the offset takes a degree of freedom; without that, few samples would seem to be explained exactly
+            surprise = (count - 1) * np.log(left) + np.log1p(strength / ridge).sum()
             better = surprise < best
             best[better], noise[better] = surprise[better], left[better]
             shrunk[:, better] = 0
