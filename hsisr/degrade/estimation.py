@@ -6,15 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.degrade import free_form
-from hsisr.degrade.registration import interior, register
+from hsisr.degrade.registration import interior, register, related_channels
 from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
 
 #: If more than this share of the guide's variance at LR resolution is unexplained, it says nothing about the PSF.
 _UNRELATED = 0.6
-#: A channel shows the same as the bands if they explain at least this part of its variance.
-_LEAST_SHARE = 0.5
 #: Ridge parameters that are tried, relative to the mean variance of a band.
 _RIDGES = 10.0 ** np.arange(-10, 1)
 #: Noise samples nearer than this many standard deviations to 0 or 1 may have been clipped.
@@ -97,35 +95,6 @@ def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.n
     start = gaussian_footprint(scale, found.shift_px, found.sigma_px, found.skew)
     low, sharp, inside = interior(lr, guide[related], scale, mask)
     return free_form.improved(start, low, sharp, scale, inside)
-
-
-def related_channels(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> np.ndarray:
-    """Which channels (G,) of a guide (G, h s, w s) show the same as the LR image (B, h, w); all, if none does.
-
-    The bands must explain at least half of a channel's variance over LR pixels, beyond the part that as many bands
-    would explain by chance. A blank channel has no variance. A thermal band, for example, shows another image.
-    """
-    height, width = lr.shape[1:]
-    if guide.shape[1:] != (height * scale, width * scale):
-        return np.ones(len(guide), bool)
-    low = guide.reshape(len(guide), height, scale, width, scale).mean(axis=(2, 4), dtype=np.float64)
-    valid = np.ones((height, width), bool) if mask is None else whole_lr_pixels(mask, scale)
-    bands, low = lr[:, valid].astype(np.float64), low[:, valid]
-    if low.shape[1] < 2:
-        return np.ones(len(guide), bool)
-    bands, low = (values - values.mean(axis=1, keepdims=True) for values in (bands, low))
-    values, vectors = np.linalg.eigh(bands @ bands.T)
-    kept = values > 1e-12 * max(values[-1], np.finfo(float).tiny)
-    explained = ((vectors[:, kept].T @ bands @ low.T) ** 2 / values[kept, None]).sum(axis=0)
-    power = (low**2).sum(axis=1)
-    freedom = low.shape[1] - 1 - int(kept.sum())
-    chance = (low.shape[1] - 1) / freedom if freedom > 0 else 1.0
-    varying: np.ndarray = np.ptp(guide, axis=(1, 2)) > 0
-    shares = 1 - (1 - explained / np.maximum(power, np.finfo(float).tiny)) * chance
-    related: np.ndarray = varying & (shares >= _LEAST_SHARE)
-    if related.any():
-        return related
-    return varying if varying.any() else np.ones(len(guide), bool)
 
 
 def valid_lr_pixels(lr: np.ndarray, scale: int, mask: np.ndarray | None) -> np.ndarray:

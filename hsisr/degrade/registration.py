@@ -25,6 +25,8 @@ _INTERIOR_LR_PX = 8
 _WINDOW_LR_PX = 128
 #: Principal components of the LR image that explain the guide; more would begin to explain its shift.
 _COMPONENTS = 10
+#: A channel shows the same as the bands if they explain at least this part of its variance.
+_LEAST_SHARE = 0.5
 #: Widest shift that is searched, in LR pixels.
 _REACH_LR_PX = 4.0
 
@@ -90,8 +92,12 @@ def registration(pair: Pair) -> Registration:
 
 
 def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Registration:
-    """`registration` of an LR image (B, h, w) and a guide (G, h s, w s); mask: (h s, w s), True where valid."""
-    lr, guide, inside = interior(lr, guide, scale, mask)
+    """`registration` of an LR image (B, h, w) and a guide (G, h s, w s); mask: (h s, w s), True where valid.
+
+    Measured on the channels that show the same as the LR image (`related_channels`).
+    """
+    lr, guide = check_cube(lr, 1), check_cube(guide, 1)
+    lr, guide, inside = interior(lr, guide[related_channels(lr, guide, scale, mask)], scale, mask)
     guide = guide.astype(np.float64, copy=False)
     first = _fit_smoothed(lr, guide, scale, inside)
     fitted, unexplained = _fit_psf(lr, guide, scale, inside, first)
@@ -103,12 +109,40 @@ def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | N
     )
 
 
+def related_channels(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> np.ndarray:
+    """Which channels (G,) of a guide (G, h s, w s) show the same as the LR image (B, h, w); all, if none does.
+
+    The bands must explain at least half of a channel's variance over LR pixels, beyond the part that as many bands
+    would explain by chance. A blank channel has no variance. A thermal band, for example, shows another image.
+    """
+    height, width = lr.shape[1:]
+    if guide.shape[1:] != (height * scale, width * scale):
+        return np.ones(len(guide), bool)
+    low = guide.reshape(len(guide), height, scale, width, scale).mean(axis=(2, 4), dtype=np.float64)
+    valid = np.ones((height, width), bool) if mask is None else whole_lr_pixels(mask, scale)
+    bands, low = lr[:, valid].astype(np.float64), low[:, valid]
+    if low.shape[1] < 2:
+        return np.ones(len(guide), bool)
+    bands, low = (values - values.mean(axis=1, keepdims=True) for values in (bands, low))
+    values, vectors = np.linalg.eigh(bands @ bands.T)
+    kept = values > 1e-12 * max(values[-1], np.finfo(float).tiny)
+    explained = ((vectors[:, kept].T @ bands @ low.T) ** 2 / values[kept, None]).sum(axis=0)
+    power = (low**2).sum(axis=1)
+    freedom = low.shape[1] - 1 - int(kept.sum())
+    chance = (low.shape[1] - 1) / freedom if freedom > 0 else 1.0
+    varying: np.ndarray = np.ptp(guide, axis=(1, 2)) > 0
+    shares = 1 - (1 - explained / np.maximum(power, np.finfo(float).tiny)) * chance
+    related: np.ndarray = varying & (shares >= _LEAST_SHARE)
+    if related.any():
+        return related
+    return varying if varying.any() else np.ones(len(guide), bool)
+
+
 def interior(
     lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The middle of an LR image and of its guide, at most 128 x 128 LR pixels, and which of these (h, w) to measure on:
     valid, and clear of the borders. Raises HsisrError for images that do not fit, and for too few pixels."""
-    lr, guide = check_cube(lr, 1), check_cube(guide, 1)
     height, width = lr.shape[1:]
     if guide.shape[1:] != (height * scale, width * scale):
         raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")

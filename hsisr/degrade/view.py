@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.degrade.estimation import related_channels
 from hsisr.degrade.psf import FWHM_PER_SIGMA
+from hsisr.degrade.registration import related_channels
 from hsisr.degrade.sampling import correlation_axis
 from hsisr.degrade.simulate import check_cube
 from hsisr.errors import HsisrError

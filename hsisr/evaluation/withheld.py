@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.degrade.estimation import fit_response, related_channels
+from hsisr.degrade.estimation import fit_response
+from hsisr.degrade.registration import related_channels
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError, notice

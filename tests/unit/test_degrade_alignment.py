@@ -65,6 +65,12 @@ def test_measured_shift_of_a_moved_image(texture):
     assert (rows, columns) == pytest.approx((1, 2), abs=0.1)
 
 
+def test_a_channel_of_another_image_does_not_count(texture):
+    made = pair(texture.window(slice(0, 64), slice(0, 64)), "wald", 4)
+    guide = np.concatenate([made.guide, np.random.default_rng(0).random((3, 64, 64))])
+    assert measure_shift(made.lr, guide, 4) == pytest.approx((0, 0), abs=0.1)
+
+
 def test_masked_pixels_do_not_count(texture):
     made = pair(texture, "wald", 4)
     mask = np.ones((96, 96), dtype=bool)

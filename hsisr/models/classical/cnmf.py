@@ -10,9 +10,9 @@ import numpy as np
 from hsisr.degrade.estimation import (
     estimate_footprint,
     fit_positive_response,
-    related_channels,
     spectral_subspace,
 )
+from hsisr.degrade.registration import related_channels
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import check_pair

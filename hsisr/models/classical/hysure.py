@@ -6,7 +6,8 @@ subspace-based regularization", IEEE TGRS 53(6), 2015.
 
 import numpy as np
 
-from hsisr.degrade.estimation import estimate_sensor, related_channels, spectral_subspace
+from hsisr.degrade.estimation import estimate_sensor, spectral_subspace
+from hsisr.degrade.registration import related_channels
 from hsisr.degrade.sampling import Sampler, interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import check_pair
