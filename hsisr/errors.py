@@ -49,3 +49,8 @@ def did_you_mean(name: object, known: Iterable[object]) -> str:
 def notice(line: str) -> None:
     """Tell the user, on stderr, that hsisr leaves out a part of an input, or reads it in another way."""
     print(f"hsisr: warning: {printable(line)}", file=sys.stderr, flush=True)
+
+
+def percent(part: float) -> str:
+    """A share, 0 to 1, for messages: one that is not 0 does not look like it."""
+    return f"{part:.1%}" if part >= 0.001 else "under 0.1%"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, percent
 from hsisr.lazy_array import ChosenBands
 from hsisr.missing import fill_samples, missing_pixels, nearest_present
 from hsisr.scene import Scene
@@ -220,11 +220,6 @@ def _scene_of(array: Any, label: str) -> Scene:
         return Scene(values)
     bad = missing.all(axis=(1, 2))
     return Scene(values, bad_bands=bad if bad.any() else None, mask=~missing[~bad].any(axis=0))
-
-
-def percent(part: float) -> str:
-    """A share, 0 to 1, for messages: one that is not 0 does not look like it."""
-    return f"{part:.1%}" if part >= 0.001 else "under 0.1%"
 
 
 def spread_pieces(size: int, count: int, length: int) -> list[tuple[int, int]]:

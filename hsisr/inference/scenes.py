@@ -17,12 +17,12 @@ from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import picture, writers
 from hsisr.degrade.displacement import MODELS
 from hsisr.devices import choose_device
-from hsisr.errors import HsisrError, notice, option
+from hsisr.errors import HsisrError, notice, option, percent
 from hsisr.files import settings_hash, size
 from hsisr.inference import align, guide, plan, run, suitability
 from hsisr.inference import uncertainty as uncertainties
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, chosen_bands, percent, stacked_sources
+from hsisr.inference.images import Source, chosen_bands, stacked_sources
 from hsisr.inference.learning import learn_scene
 from hsisr.inference.maps import check_mappable, map_files, write_guided, write_maps
 from hsisr.inference.own_detail import OwnDetail

@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from hsisr.degrade.estimation import fit_response
 from hsisr.degrade.sensor import Footprint
+from hsisr.errors import percent
 from hsisr.models.windows import HeldImages, Images, Span, Window
 
 #: Side of a block, in pixels.
@@ -46,6 +47,9 @@ _RISE = 1.5
 _DARK_SHARE = 1e-2
 #: Root mean square of noise over that of the guide or of a channel, up to which noise does no harm.
 _NEGLIGIBLE = 3e-3
+#: Mean of a channel over its deviation, up to which it counts in that root mean square. A greater one, as of kelvin,
+#: would hide noise.
+_LEVEL = 5.0
 #: Deviation of noise over that of a channel, from which on it is nothing but noise: no cleaning makes an image of it.
 _NOTHING_ELSE = 0.8
 #: Values whose transforms are made at a time; they stay in the cache.
@@ -72,7 +76,7 @@ class GuideNoise:
     @property
     def remark(self) -> str:
         """A line for the user."""
-        return f"has noise, about {self.share:.1%} of its values (RMS); most of it is taken out before use"
+        return f"has noise, about {percent(self.share)} of its values (RMS); most of it is taken out before use"
 
     def reach_lr_px(self, scale: int) -> int:
         """LR pixels around a part of the guide that its cleaning reads."""
@@ -177,9 +181,10 @@ def learn_noise(
         total, products, pixels = total + values.sum(axis=1), products + values @ values.T, pixels + values.shape[1]
     if not np.any(products):
         return None
-    mean, power = total / pixels, np.diag(products) / pixels
+    mean, whole = total / pixels, np.diag(products) / pixels
     spread = products / pixels - np.outer(mean, mean)
-    own = np.diag(spread)
+    own = np.where(np.diag(spread) > np.finfo(np.float32).eps ** 2 * whole, np.diag(spread), 0)  # beyond rounding
+    power = np.minimum(whole, (1 + _LEVEL**2) * own)
     constant, linear = _curve(shown)
 
     def that_counts() -> np.ndarray:
@@ -194,7 +199,7 @@ def learn_noise(
         variance = that_counts()
     if variance.sum() <= enough:
         return None
-    share = float(np.sqrt(variance.sum() / power.sum()))
+    share = float(np.sqrt(variance.sum() / whole.sum()))
     least = np.maximum(_DARK_SHARE * variance, _NEGLIGIBLE**2 * np.maximum(power, _DARK_SHARE * power.max()))
     constant = np.maximum(constant, least)
     level = np.sqrt(_variance_at(constant, linear, mean))

@@ -57,6 +57,16 @@ def test_ground_that_is_one_number_does_not_hide_noise(number):
     assert (noise_level(guide, np.ones((SIZE, SIZE), bool)) == 0).all()
 
 
+def test_a_level_far_above_the_contrast_does_not_hide_noise():
+    """Kelvin, for example."""
+    clean, level = ground(), np.float32(100)
+    guide = noisy(clean, 0.02, 0.02, 0.02)
+    noise = found(guide + level)
+    assert noise is not None and "under 0.1%" in noise.remark
+    left = error(noise.cleaned(guide + level) - level, clean)
+    assert left == pytest.approx(error(found(guide).cleaned(guide), clean), rel=0.1) and left < 0.015
+
+
 def test_noise_is_told_from_texture_that_channels_share():
     rng = np.random.default_rng(0)
     texture = gaussian_filter(rng.standard_normal((SIZE, SIZE)), 2)
@@ -94,6 +104,11 @@ def test_a_guide_without_noise_stays_as_it_is():
     assert found(ground()) is None
     assert found(np.zeros((2, 32, 32), np.float32)) is None
     assert found(ground()[:, :6, :6]) is None  # not one block
+
+
+@pytest.mark.parametrize("number", [0.0, 0.3])
+def test_a_guide_of_one_number_has_no_noise(number):
+    assert found(np.full((3, SIZE, SIZE), number, np.float32)) is None
 
 
 def test_a_channel_that_is_nothing_but_noise_stays_and_so_does_one_without():
