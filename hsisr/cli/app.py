@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from typer.core import TyperCommand
 import hsisr
 from hsisr import screen
 from hsisr.cli import complete
-from hsisr.errors import HsisrError, printable
+from hsisr.errors import HsisrError, notice, printable
 from hsisr.system import most_memory_mb, wait_passively
 
 #: The groups in which `hsisr --help` shows the commands.
@@ -149,6 +150,7 @@ def main() -> None:
     atexit.register(gc.freeze)
     _end_in_order()
     _keep_quiet_of_logs()
+    _warn_in_lines()
     started = time.monotonic()
     try:
         try:
@@ -204,6 +206,19 @@ def _end_in_order() -> None:
         usual = signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)  # nohup ignores SIGHUP
         if usual and one.name in ("SIGTERM", "SIGHUP", "SIGINT"):
             signal.signal(one, stop)
+
+
+def _warn_in_lines() -> None:
+    """Show a warning for the user as a line, without the place in the code that Python puts before it."""
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if category is UserWarning:
+            notice(str(message))
+        else:
+            shown(message, category, *place, **more)
+
+    warnings.showwarning = show
 
 
 def _keep_quiet_of_logs() -> None:

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from hsisr.scene import Scene
 
-#: Pixels by which the coordinates of a reference and an estimate may differ, and how many times the RMS value.
-_MOST_APART_PX, _OTHER_UNIT = 0.5, 10
+#: Pixels by which the coordinates of a reference and an estimate may differ.
+_MOST_APART_PX = 0.5
 
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
 Bands = Annotated[
@@ -315,7 +315,6 @@ def score(
     other = datasets.read_scene(estimate, **reader_options(read_estimate))
     _check_comparable(reference, truth, estimate, other)
     mask = _common_ground(truth, other)
-    _compare_units(reference, truth, estimate, other, mask)
     scores = metrics.score(truth.cube, other.cube, scale, convention, mask=mask, border=border, peak=peak)
     if as_json:
         print(json.dumps({"convention": convention, "scale": scale, **metrics.json_ready(scores)}, indent=2))
@@ -349,19 +348,6 @@ def _check_comparable(reference: Path, truth: "Scene", estimate: Path, other: "S
                 "by one: bring them into one order, or, if the centres are wrong, set them (--read-estimate "
                 "wavelengths_nm=...)"
             )
-
-
-def _compare_units(reference: Path, truth: "Scene", estimate: Path, other: "Scene", mask: "np.ndarray | None") -> None:
-    """Print a line if two images of one size seem to have other units. mask: (H, W), the pixels that count."""
-    import numpy as np
-
-    if truth.shape != other.shape:
-        return
-    counted = slice(None) if mask is None else mask
-    one, another = (np.square(scene.cube[:, counted], dtype=np.float64).mean() for scene in (truth, other))
-    if one > 0 and not _OTHER_UNIT**-2 < another / one < _OTHER_UNIT**2:
-        larger = np.sqrt(another / one)
-        notice(f"{estimate}: its values are {larger:.3g} times those of {reference} (RMS); give both in one unit")
 
 
 def _common_ground(truth: "Scene", other: "Scene") -> "np.ndarray | None":

@@ -12,6 +12,9 @@ from hsisr.metrics.inputs import Pair, check_positive
 _BRIGHT = 1.5
 #: A reference that reaches less than this part of a peak above 1 seems to have another unit than the peak.
 _FAINT = 0.05
+#: How many times as large the values of one image are as those of the other, on average, from which on their units seem
+#: to differ; and pixels, about, that are looked at.
+_OTHER_UNIT, _LOOKED_AT_PX = 10.0, 4096
 #: Reference values may lie outside the range of clipped estimates by this part of the peak, because float32 rounds.
 _ROUNDING = 1e-6
 
@@ -33,8 +36,16 @@ def check_floats(name: str, values: np.ndarray, peak: float | None) -> None:
 def check_unit(pair: Pair, peak: float | None) -> None:
     """Raise HsisrError if no peak was given and the reference reaches far beyond 1: then it has another unit.
 
-    Also as `check_floats`. Warns of a peak above 1 of which the reference only reaches a small part.
+    Also as `check_floats`. Warns of a peak above 1 of which the reference only reaches a small part, and of an estimate
+    that seems to have another unit than the reference.
     """
+    of_reference, of_estimate = (_usual_size(image, pair.mask) for image in (pair.reference, pair.estimate))
+    if max(of_reference, of_estimate) > _OTHER_UNIT * min(of_reference, of_estimate) > 0:
+        warnings.warn(
+            f"metrics: the values of the estimate are about {of_estimate:.3g} in size, those of the reference "
+            f"{of_reference:.3g}; bring both to one unit, and mask pixels without data",
+            stacklevel=5,
+        )
     if peak is not None:
         size = max(map(abs, _reach(pair))) if peak > 1 else peak
         if 0 < size < _FAINT * peak:
@@ -66,6 +77,15 @@ def check_inside(pair: Pair, clip: tuple[float, float], convention: str) -> None
         f"metrics: the reference goes from {low:g} to {high:g}, and convention {convention} clips the estimate to "
         f"[{clip[0]:g}, {clip[1]:g}]; {larger}choose convention plain, which clips nothing"
     )
+
+
+def _usual_size(image: np.ndarray, mask: np.ndarray | None) -> float:
+    """Mean absolute value of some valid pixels of an image (B, H, W), without NaN and infinity; 0 if there is none."""
+    step = max(1, math.isqrt(image[0].size // _LOOKED_AT_PX))
+    values = image[:, ::step, ::step].astype(float)
+    values = values if mask is None else values[:, mask[::step, ::step]]
+    values = values[np.isfinite(values)]
+    return float(np.abs(values).mean()) if values.size else 0.0
 
 
 def _reach(pair: Pair) -> tuple[float, float]:

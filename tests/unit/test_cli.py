@@ -269,6 +269,8 @@ class TestScore:
         self.score(tmp_path, crs=None, transform=None)
         assert capsys.readouterr().out.count("inf") == 2
 
-    def test_another_unit_is_told(self, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-        self.score(tmp_path, scale=1e4)
-        assert "its values are 1e+04 times those of" in capsys.readouterr().err
+    def test_another_unit_is_told_in_one_line(self, tmp_path: Path) -> None:
+        with pytest.warns(UserWarning, match="values of the estimate are about .*e\\+03 in size"):
+            self.score(tmp_path, scale=1e4)
+        lines = hsisr("score truth.tif made.tif --scale 2", tmp_path).stderr.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("hsisr: warning: metrics: the values of the estimate are")
