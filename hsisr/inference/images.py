@@ -18,6 +18,10 @@ from hsisr.scene import Scene
 
 #: Windows a side of the grid on which it is looked what an image holds, and their side in pixels.
 _SAMPLES, _SAMPLE_PX = 6, 96
+#: How many times as large a value is as those of most pixels, from which on it counts as far beyond; and the share of
+#: pixels, at most, that are.
+_FAR_BEYOND, _FEW = 10.0, 0.05
+_MARK_MISSING = "mark them as missing: by a nodata value in the file, by numpy.ma or Scene(mask=...) in Python"
 #: GDAL works in every thread of a run through one open file. A result that is read reads its LR image in turn.
 _LOCK = RLock()
 
@@ -113,7 +117,7 @@ class Source:
     @cached_property
     def flat_bands(self) -> np.ndarray:
         """Numbers of the good bands that hold one and the same number, as far as `_extremes` looks."""
-        least, most = self._extremes
+        least, most, _ = self._extremes
         return self.good[least == most]
 
     @cached_property
@@ -149,7 +153,7 @@ class Source:
 
         Raises HsisrError if it finds no valid pixel.
         """
-        least, most = self._extremes
+        least, most, _ = self._extremes
         low, high = float(least.min()), float(most.max())
         if low > high:
             raise HsisrError(f"{self.label}: holds no valid pixel: all are nodata or masked")
@@ -161,16 +165,35 @@ class Source:
         return max(map(abs, self.reach))
 
     @cached_property
-    def _extremes(self) -> tuple[np.ndarray, np.ndarray]:
-        """Smallest and largest valid value of each good band, over the windows of `samples`; infinite without one."""
-        least = np.full(self.shape[0], np.inf)
+    def outliers(self) -> str | None:
+        """A line for the user where some values are far beyond all others, as far as `_extremes` looks; else None."""
+        (low, high), usual = self.reach, float(np.quantile(self._extremes[2], 1 - _FEW))
+        if 0 < _FAR_BEYOND * high < -low:
+            beside = f"its largest value is {high:.3g}"
+        elif 0 < _FAR_BEYOND * usual < self.largest:
+            beside = f"{1 - _FEW:.0%} of its pixels stay within {usual:.3g}"
+        else:
+            return None
+        return (
+            f"{self.label}: holds {max(low, high, key=abs):g}, and {beside}; values that are no measurements spoil all "
+            f"of the result; {_MARK_MISSING}"
+        )
+
+    @cached_property
+    def _extremes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Smallest and largest valid value of each good band, infinite without one; largest size at each valid pixel.
+
+        Of the pixels in the windows of `samples`.
+        """
+        least, sizes = np.full(self.shape[0], np.inf), []
         most = -least
         for rows, columns in self.samples():
             values, valid = self.window(rows, columns)
             if valid.any():
                 least = np.minimum(least, values[:, valid].min(axis=1))
                 most = np.maximum(most, values[:, valid].max(axis=1))
-        return least, most
+                sizes.append(np.abs(values).max(axis=0)[valid])
+        return least, most, np.concatenate(sizes or [np.zeros(1, np.float32)])
 
     def samples(self, scale: int = 1) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
         """Rows and columns of windows that are spread evenly over the image; scale: of pixels so much finer.
@@ -199,10 +222,7 @@ class Source:
             values = np.where(valid, values, np.float32(0))
         if block.dtype.kind == "f" and not np.isfinite(values).all():
             what = "NaN or infinite values" if not np.isfinite(block).all() else "values beyond 3.4e38"
-            raise HsisrError(
-                f"{self.label}: holds {what}; replace them, or mark them as missing: by a nodata value in the file, by "
-                "numpy.ma or Scene(mask=...) in Python"
-            )
+            raise HsisrError(f"{self.label}: holds {what}; replace them, or {_MARK_MISSING}")
         return values, valid
 
 

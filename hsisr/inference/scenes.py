@@ -317,12 +317,12 @@ def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Op
     """A method with its images, after a check against the images of its training."""
     trained = method.metadata
     peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"), trained.get("reach"))
-    lines = [lr.incomplete, _lost_place(lr), line, *suitability.check_bands(method, lr)]
+    lines = [lr.incomplete, lr.outliers, _lost_place(lr), line, *suitability.check_bands(method, lr)]
     guide_peak = 1.0
     if sharp is not None:
         given, known, reached = options.guide_peak, trained.get("guide_peak"), trained.get("guide_reach")
         guide_peak, line = suitability.peak_of(sharp.source, given, known, reached, "guide_peak")
-        lines += [sharp.source.incomplete, line]
+        lines += [sharp.source.incomplete, sharp.source.outliers, line]
     for line in filter(None, lines):
         note(line)
     footprint = None

@@ -38,9 +38,12 @@ def peak_of(
             )
         return trained, None
     if size > _UNIT_RANGE:
+        low, high = image.reach
+        reach = f"reach {high:g}; they are divided by that"
+        if size > high:
+            reach = f"go down to {low:g}; they are divided by {size:g}"
         return size, (
-            f"{image.label}: its values reach {size:g}; they are divided by that for the model, which takes [0, 1]; "
-            f"{option(name)} says otherwise"
+            f"{image.label}: its values {reach} for the model, which takes [0, 1]; {option(name)} says otherwise"
         )
     usual = reached or 1.0
     if 0 < size < _FAINT * usual:

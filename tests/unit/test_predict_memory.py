@@ -50,6 +50,25 @@ def test_values_beyond_the_models_range(pair):
     assert len(said) == 1 and "only reach" in said[0]
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            1e4,
+            ("holds 10000, and 95% of its pixels stay within 0.", "its values reach 10000; they are"),
+        ),
+        (-9999, ("holds -9999, and its largest value is", "its values go down to -9999; they are divided by 9999")),
+    ],
+)
+def test_values_that_are_no_measurements(pair, value, said):
+    """A hot pixel, or missing pixels that nothing marks: methods with a guide learn from all pixels of a scene."""
+    cube = pair[0].cube.copy()
+    cube[:, 0, 0] = value
+    found = lines(replace(pair[0], stored=cube, scale=1.0), model="bicubic", scale=2)
+    assert all(f"LR image: {words}" in line for words, line in zip(said, found, strict=True))
+    assert "mark them as missing" in found[0]
+
+
 def test_wavelengths_and_bands_that_are_not_those_of_the_training(pair, tmp_path):
     model = own_scene.random_network(tmp_path / "m.safetensors", wavelengths_nm=[400.0, 550.0, 700.0, 710.0])
     assert any("lie outside the 400 to 710 nm" in line for line in lines(*pair[:2], model=model))
