@@ -1,5 +1,7 @@
 """Methods without training: known right answers."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -118,6 +120,19 @@ def mixed_scene() -> tuple[np.ndarray, np.ndarray, np.ndarray, Sensor]:
 
 def psnr(reference: np.ndarray, estimate: np.ndarray) -> float:
     return float(-10 * np.log10(((reference - estimate) ** 2).mean()))
+
+
+@pytest.mark.parametrize(("method", "level"), [(cnmf, 100.0), (cnmf, -1.5), (sfim_hs, -1.5)])
+def test_methods_for_positive_images_warn_of_others(method, level):
+    """Of kelvin, for example, cnmf made 10 to 400 where the LR image goes from 100 to 101."""
+    guide = random(3, 24, 24)
+    hr, sensor = mixtures(guide, 5), block_mean_sensor(2)
+    lr = block_mean(hr, 2)
+    with pytest.warns(UserWarning, match="does not agree with the LR image|LR image below 0"):
+        method(lr + level, guide, scale=2, sensor=sensor)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        method(lr, guide, scale=2, sensor=sensor)
 
 
 @pytest.mark.parametrize(("method", "options"), [(cnmf, {"endmembers": 4}), (hysure, {"components": 3})])

@@ -5,6 +5,8 @@ data fusion", IEEE TGRS 50(2), 2012. First spectra: Nascimento, Bioucas-Dias, "V
 43(4), 2005.
 """
 
+import warnings
+
 import numpy as np
 
 from hsisr.degrade.estimation import (
@@ -20,6 +22,9 @@ from hsisr.models.classical.checks import check_pair
 #: Numbers of multiplicative updates: at the start, at LR; then in every round, at LR and at HR.
 _FIRST_UPDATES, _LR_UPDATES, _HR_UPDATES = 500, 100, 30
 _TINY = 1e-9
+#: Squared distance of a result from the LR image, over that of each band's mean, from which on it does not agree. Both
+#: are the noise on flat ground.
+_DISAGREES = 2.0
 
 
 def cnmf(
@@ -44,6 +49,7 @@ def cnmf(
     3. The result is E S.
 
     The abundances of a pixel need not have sum one, because the light on a scene is not the same everywhere.
+    Warns of a result that does not agree with the LR image, as of images with an offset or below 0.
     Raises HsisrError if guide and LR image do not fit, are empty or hold NaN.
 
     Example:
@@ -78,7 +84,20 @@ def cnmf(
         if number < rounds - 1:
             seen = np.maximum(sampler(sharp.reshape(count, *guide.shape[1:])).reshape(count, -1), _TINY)
             _unmix(seen, spectra, low, _LR_UPDATES)
+    seen = sampler(sharp.reshape(count, *guide.shape[1:])).reshape(count, -1)
+    _check_explained(lr.reshape(low.shape), spectra @ seen)
     return (spectra.astype(np.float32) @ sharp).reshape(-1, *guide.shape[1:]).astype(lr.dtype)
+
+
+def _check_explained(bands: np.ndarray, seen: np.ndarray) -> None:
+    """Warn if an image, as the sensor sees it, is clearly further from the bands (B, n) than each band's mean is."""
+    around = bands - bands.mean(axis=1, keepdims=True, dtype=np.float64)
+    if ((seen - bands) ** 2).sum() > _DISAGREES * (around**2).sum():
+        warnings.warn(
+            "cnmf: its result does not agree with the LR image; cnmf mixes spectra that are not negative, without an "
+            "offset, by shares that the guide shows; take another model, such as prior or gsa",
+            stacklevel=3,
+        )
 
 
 def vertex_components(bands: np.ndarray, count: int) -> np.ndarray:

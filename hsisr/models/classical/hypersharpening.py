@@ -6,6 +6,8 @@ of high-resolution MS and Pan imagery", PE&RS 72(5), 2006 (the pyramid whose fil
 "Smoothing filter-based intensity modulation", Int. J. Remote Sensing 21(18), 2000 (SFIM).
 """
 
+import warnings
+
 import numpy as np
 
 from hsisr.degrade.sampling import interpolate
@@ -15,6 +17,8 @@ from hsisr.models.classical.regression import approximate, shared_directions
 
 #: SFIM divides by the blurred sharp band. Ratios stay within these limits, because dark pixels make them arbitrary.
 _RATIOS = (0.1, 10.0)
+#: Share of an image's power in its negative values up to which they are noise.
+_NEGATIVE = 0.01
 
 
 def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
@@ -40,7 +44,7 @@ def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | N
     """Multiply each interpolated band by the ratio of its synthetic sharp band to the blurred sharp band.
 
     lr, guide, scale, sensor: as for `glp_hs`. Returns (bands, scale h, scale w) and raises errors as `glp_hs` does.
-    Meant for images that are not negative.
+    Warns of an LR image that is negative by more than noise: ratios say nothing of it.
 
     Example:
 
@@ -50,6 +54,12 @@ def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | N
         (5, 64, 64)
     """
     band, sharp, blurred = _bands("sfim-hs", lr, guide, scale, sensor)
+    if (np.minimum(lr, 0) ** 2).sum(dtype=float) > _NEGATIVE * (lr**2).sum(dtype=float):
+        warnings.warn(
+            "sfim-hs: multiplies by ratios, which say nothing of an LR image below 0; take another model, such as "
+            "glp-hs or prior",
+            stacklevel=2,
+        )
     floor = 1e-3 * np.abs(blurred).mean(axis=(1, 2), keepdims=True) + np.finfo(np.float32).tiny
     ratio = np.maximum(sharp, 0) / np.maximum(blurred, floor)
     return (band * np.clip(ratio, *_RATIOS)).astype(lr.dtype)
