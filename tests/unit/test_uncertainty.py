@@ -159,6 +159,20 @@ def test_a_band_of_one_number_says_nothing_of_the_others(plain, even):
     assert 0 < sigma[-1].min() <= sigma[-1].max() < sigma[:BANDS].max()
 
 
+@pytest.mark.parametrize("model", ["prior", "solo"])
+@pytest.mark.parametrize(("factor", "level"), [(1.0, 100.0), (1e-6, 0.0)])
+def test_deviations_have_the_unit_of_the_values(plain, model, factor, level):
+    """In kelvin, or in W per cm^2, as in reflectance; they were 130 and 50 000 times as large."""
+    lr, guide = (
+        read_scene(path).cube[:, : 24 * side, : 24 * side] for path, side in ((plain.lr, 1), (plain.guide, SCALE))
+    )
+    given = {"guide": guide, "model": model} if model == "prior" else {"scale": SCALE, "model": model}
+    usual, other = (
+        hsisr.super_resolve(values, uncertainty=True, **given)[1].mean() for values in (lr, factor * lr + level)
+    )
+    assert 0.5 < other / factor / usual < 4
+
+
 def test_detail_too_fine_for_the_lr_image_is_told_by_the_guide():
     rng = np.random.default_rng(0)
     own, shared = (gaussian_filter(rng.standard_normal((80, 80)), 0.5) for _ in range(2))

@@ -7,10 +7,10 @@ regression left of each band in the LR image says how the bands differ. A test o
 reference, says whether the errors are larger.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -39,11 +39,24 @@ _FACTOR, _TESTED_LR_PX, _EDGE_LR_PX = 2, 128, 4
 #: the larger the scale. One that finds smaller errors does not count: it does not see the noise of finer pixels, and
 #: detail is easier to find one scale down. Chosen on training scenes of CAVE with good and with spoilt guides.
 _IF_LARGER = 1.4
+#: Mean of a band over its deviation, up to which errors grow with the values: what is beyond, as of kelvin, is not
+#: light. LR pixels, at least, that tell it. The most that the least deviation is of that of the bands.
+_MOST_LEVEL, _LEAST_PX, _LEAST_SHARE = 10.0, 64, 0.05
 #: Windows along an axis that tell the scene's level, and their side in LR pixels.
 _PLACES, _PLACE_LR_PX = 3, 32
 
 #: Makes the image (B, n, m) of a window, whose first HR pixel is at that corner.
 Part = Callable[[Window, tuple[int, int]], np.ndarray]
+
+
+class Light(NamedTuple):
+    """What counts of a scene's values: all of them, if they are light and go up to about 1.
+
+    base: (B, 1, 1), the value from which each band counts. least: part of the least variance that `WEIGHTS` end with.
+    """
+
+    base: np.ndarray
+    least: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +68,7 @@ class Errors:
     """
 
     found: Estimate
+    light: Light
     strength: np.ndarray
     from_guide: np.ndarray
     without_guide: np.ndarray
@@ -90,7 +104,7 @@ class Errors:
         any value; neighbours in the array are neighbours on the ground. mask: (n, m), valid pixels; None: all.
         """
         detail = local_variance(image, self.found.scale, mask)
-        sigma = _variance(self.found, guide, image, detail, places, mask) ** np.float32(_POWER / 2)
+        sigma = _variance(self.found, guide, image, detail, places, mask, self.light) ** np.float32(_POWER / 2)
         sigma *= self.strength.astype(np.float32)[:, None, None]
         sigma = np.hypot(sigma, self.from_guide.astype(np.float32)[:, None, None])
         if changed is not None and changed.any():
@@ -107,12 +121,12 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
     """What tells the errors of a scene's image. found: of the scene. part: what makes its image."""
     bands = len(found.subspace.mean)
     logs, apart, noisy, pixels = np.zeros(bands), np.zeros(bands), np.zeros(bands), 0
-    rng, levels, noises = np.random.default_rng(0), [], []
+    rng, levels, noises, light = np.random.default_rng(0), [], [], light_of(images, found.scale)
     for window, corner in looked_at(images, _PLACE_LR_PX, found.scale):
         valid, image = window.valid, part(window, corner)
         detail = local_variance(image, found.scale, window.mask)
         places = hr_places(corner, valid.shape)
-        variance = _variance(found, window.guide, image, detail, places, window.mask)[:, valid]
+        variance = _variance(found, window.guide, image, detail, places, window.mask, light)[:, valid]
         here = 0.5 * np.log(variance).sum(axis=1, dtype=np.float64)
         levels.append((corner, here / variance.shape[1]))
         logs += here
@@ -127,8 +141,23 @@ def learn_errors(found: Estimate, images: Images, part: Part) -> Errors:
         noisy += ((other - image)[:, valid] ** 2).sum(axis=1, dtype=np.float64)
     strength = _strength(found, logs / pixels)
     said = [(corner, np.log(strength) + _POWER * level) for corner, level in levels]
-    strength *= _test(found, images, said, np.mean(noises, axis=0))
-    return Errors(found, strength, np.sqrt(noisy / pixels), np.sqrt(apart / pixels))
+    strength *= _test(found, images, light, said, np.mean(noises, axis=0))
+    return Errors(found, light, strength, np.sqrt(noisy / pixels), np.sqrt(apart / pixels))
+
+
+def light_of(images: Images, scale: int, weights: Sequence[float] = WEIGHTS) -> Light:
+    """What counts of the values of an LR image, from the windows that tell its level. weights: as `WEIGHTS`."""
+    shown = []
+    for window, _ in looked_at(images, _PLACE_LR_PX, scale):
+        whole = whole_lr_pixels(window.valid, scale)
+        shown.append(window.lr[:, whole if whole.any() else np.ones_like(whole)])
+    bands = np.concatenate(shown, axis=1).astype(np.float64)
+    mean, spread = (part(axis=1, keepdims=True) for part in (bands.mean, bands.std))
+    base = np.sign(mean) * np.maximum(np.abs(mean) - _MOST_LEVEL * spread, 0)
+    varies = float((spread**2).mean())
+    if bands.shape[1] < _LEAST_PX or varies <= np.finfo(np.float32).eps ** 2 * float((bands**2).mean()):
+        base, varies = np.zeros_like(base), np.inf
+    return Light(base.astype(np.float32)[..., None], min(1.0, _LEAST_SHARE**2 * varies / weights[-1]))
 
 
 def _guide_deviation(found: Estimate, images: Images, window: Window, corner: tuple[int, int]) -> np.ndarray:
@@ -169,6 +198,7 @@ def parts(
     detail: np.ndarray,
     places: np.ndarray,
     mask: np.ndarray | None = None,
+    light: Light | None = None,
 ) -> Iterator[np.ndarray]:
     """What a variance is a sum of, in the order of `WEIGHTS`: planes (B, n, m), float32.
 
@@ -181,8 +211,8 @@ def parts(
     yield (squared @ own.reshape(len(own), -1)).reshape(image.shape)
     yield _left_around(found, places)
     yield detail
-    yield image**2
-    yield np.ones_like(image)
+    yield image**2 if light is None else (image - light.base) ** 2
+    yield np.full_like(image, 1 if light is None else light.least)
 
 
 def _variance(*images: Any) -> np.ndarray:
@@ -237,12 +267,16 @@ def _left_unseen(found: Estimate) -> np.ndarray:
 
 
 def _test(
-    found: Estimate, images: Images, levels: list[tuple[tuple[int, int], np.ndarray]], guide_noise: np.ndarray
+    found: Estimate,
+    images: Images,
+    light: Light,
+    levels: list[tuple[tuple[int, int], np.ndarray]],
+    guide_noise: np.ndarray,
 ) -> np.ndarray:
     """By how much (B,) deviations are to be larger, as errors one scale down are, of which one in ten may be larger.
 
-    levels: HR corners of parts of the scene, and the mean logarithms (B,) of the deviations there. guide_noise: (G,),
-    variance.
+    light: as for `Errors`. levels: HR corners of parts of the scene, and the mean logarithms (B,) of the deviations
+    there. guide_noise: (G,), variance.
 
     The LR image, seen once more through a footprint of the sensor's size, is super-resolved beside the guide at LR. The
     errors are carried to this scale: they grow as the detail that an interpolation loses of the guide. It says less,
@@ -268,7 +302,7 @@ def _test(
     window = coarse.window((0, height // _FACTOR), (0, width // _FACTOR))
     image = known.solution(ground.guide).image()
     detail, places = local_variance(image, _FACTOR, window.mask), hr_places((0, 0), valid.shape)
-    variance = _variance(known, ground.guide, image, detail, places, window.mask)[:, inside]
+    variance = _variance(known, ground.guide, image, detail, places, window.mask, light)[:, inside]
     logs = 0.5 * np.log(variance).mean(axis=1)
     strength = _strength(known, logs)
     said = strength[:, None] ** 2 * variance**_POWER

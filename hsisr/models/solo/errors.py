@@ -13,7 +13,7 @@ import numpy as np
 from hsisr.degrade import degrade
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.models.classical.bicubic import bicubic
-from hsisr.models.prior.errors import SIGMAS_90, Part, local_variance, looked_at
+from hsisr.models.prior.errors import SIGMAS_90, Light, Part, light_of, local_variance, looked_at
 from hsisr.models.windows import Images, Window
 
 #: Part in the variance of the mean square of the detail that the network has added, of the image's own variance, both
@@ -36,11 +36,13 @@ _REACH_LR_PX = 3
 class Errors:
     """What tells the errors of a learnt scene's image.
 
-    scale: of the network. noise: standard deviation of the LR image's. level: mean logarithm of the deviations that
-    follow from `parts`, over the scene. larger: factor for deviations, which the test one scale down has found.
+    scale: of the network. light: what counts of the scene's values. noise: standard deviation of the LR image's.
+    level: mean logarithm of the deviations that follow from `parts`, over the scene. larger: factor for deviations,
+    which the test one scale down has found.
     """
 
     scale: int
+    light: Light
     noise: float
     level: float
     larger: float
@@ -61,7 +63,7 @@ class Errors:
         the image is little more than an interpolation.
         """
         sigma, share = np.empty(image.shape, np.float32), np.zeros(image.shape[1:], np.float32)
-        for number, (variance, detail) in enumerate(_variances(self.scale, window, image)):
+        for number, (variance, detail) in enumerate(_variances(self.scale, window, image, self.light)):
             deviation = np.hypot(np.float32(self.larger) * _softened(variance, self.level), np.float32(self.noise))
             sigma[number] = deviation
             share += detail / (detail + deviation**2)
@@ -74,30 +76,33 @@ def learn_errors(images: Images, scale: int, noise: float, part: Part, restore: 
     noise: standard deviation of the LR image's. part: makes the image of a window. restore: makes an image
     (B, scale n, scale m) of one (B, n, m) that it has not seen before.
     """
-    total, samples = 0.0, 0
+    total, samples, light = 0.0, 0, light_of(images, scale, WEIGHTS)
     for window, corner in looked_at(images, _PLACE_LR_PX, scale):
         valid = slice(None) if window.mask is None else window.mask
-        for variance, _ in _variances(scale, window, part(window, corner)):
+        for variance, _ in _variances(scale, window, part(window, corner), light):
             counted = variance[valid]
             total += 0.5 * float(np.log(counted).sum(dtype=np.float64))
             samples += counted.size
-    return Errors(scale, noise, total / samples, _test(images, scale, noise, restore) ** _BELIEVED)
+    return Errors(scale, light, noise, total / samples, _test(images, scale, light, noise, restore) ** _BELIEVED)
 
 
-def parts(scale: int, window: Window, image: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+def parts(
+    scale: int, window: Window, image: np.ndarray, light: Light | None = None
+) -> Iterator[tuple[np.ndarray, ...]]:
     """Of each band, what a variance is a sum of, in the order of `WEIGHTS`: planes (n, m), float32.
 
-    image: (B, n, m), of the window.
+    image: (B, n, m), of the window. light: what counts of its values; None: all.
     """
-    for low, plane in zip(window.lr, image, strict=True):  # one at a time: there may be hundreds
+    bases, least = (np.zeros(len(image)), 1.0) if light is None else light
+    for low, plane, base in zip(window.lr, image, bases, strict=True):  # one at a time: there may be hundreds
         added = plane - bicubic(low[None], scale=scale)[0]
         changes = local_variance(np.stack([added, plane]), scale, window.mask)
-        yield changes[0], changes[1], plane**2, np.ones_like(plane)
+        yield changes[0], changes[1], (plane - base) ** 2, np.full_like(plane, least)
 
 
-def _variances(scale: int, window: Window, image: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _variances(scale: int, window: Window, image: np.ndarray, light: Light) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Of each band, the variance (n, m) as `parts`, and the image's own within about an LR pixel."""
-    for planes in parts(scale, window, image):
+    for planes in parts(scale, window, image, light):
         variance = np.zeros_like(planes[0])
         for weight, plane in zip(WEIGHTS, planes, strict=True):
             variance += np.float32(weight) * plane
@@ -110,7 +115,7 @@ def _softened(variance: np.ndarray, level: float) -> np.ndarray:
     return sigma
 
 
-def _test(images: Images, scale: int, noise: float, restore: Callable[..., np.ndarray]) -> float:
+def _test(images: Images, scale: int, light: Light, noise: float, restore: Callable[..., np.ndarray]) -> float:
     """By how much deviations one scale down are to be larger, so that one error in ten is larger than an interval.
 
     The LR image, reduced once more by Wald's protocol, is restored. The LR image's own noise is no error.
@@ -127,7 +132,7 @@ def _test(images: Images, scale: int, noise: float, restore: Callable[..., np.nd
     lower = degrade(lr, "wald", scale, noise=0).astype(np.float32)
     image = restore(lower)
     window = Window(lower, np.empty((0, height, width), np.float32), valid)
-    variance = np.stack([found[valid] for found, _ in _variances(scale, window, image)])
+    variance = np.stack([found[valid] for found, _ in _variances(scale, window, image, light)])
     sigma = np.hypot(_softened(variance, 0.5 * float(np.log(variance).mean())), np.float32(noise))
     ratio = float(np.quantile(np.abs(image - lr)[:, valid] / sigma, 0.9) / SIGMAS_90)
     return max(ratio, float(np.finfo(np.float32).tiny))
