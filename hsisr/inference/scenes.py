@@ -315,13 +315,16 @@ def open_images(lr: Any, guide_path: Any, options: Options, note: Note = notice)
 
 def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Options, note: Note = notice) -> Feed:
     """A method with its images, after a check against the images of its training."""
-    trained = method.metadata
-    peak, line = suitability.peak_of(lr, options.peak, trained.get("peak"), trained.get("reach"))
+    from hsisr.models.registry import Classical
+
+    trained, untrained = method.metadata, isinstance(method.model, Classical)
+    given, known, reached = options.peak, trained.get("peak"), trained.get("reach")
+    peak, line = suitability.peak_of(lr, given, known, reached, untrained=untrained)
     lines = [lr.incomplete, lr.outliers, _lost_place(lr), line, *suitability.check_bands(method, lr)]
     guide_peak = 1.0
     if sharp is not None:
         given, known, reached = options.guide_peak, trained.get("guide_peak"), trained.get("guide_reach")
-        guide_peak, line = suitability.peak_of(sharp.source, given, known, reached, "guide_peak")
+        guide_peak, line = suitability.peak_of(sharp.source, given, known, reached, "guide_peak", untrained)
         lines += [sharp.source.incomplete, sharp.source.outliers, line]
     for line in filter(None, lines):
         note(line)

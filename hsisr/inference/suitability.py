@@ -16,13 +16,19 @@ _OTHER_RANGE = 3.0
 
 
 def peak_of(
-    image: Source, given: float | None, trained: float | None, reached: float | None = None, name: str = "peak"
+    image: Source,
+    given: float | None,
+    trained: float | None,
+    reached: float | None = None,
+    name: str = "peak",
+    untrained: bool = False,
 ) -> tuple[float, str | None]:
     """The value that a model sees as 1, with a note for the user if it is not 1.
 
     given: by the user, as the option `name`. trained: the model's own peak, if it states one. Otherwise: 1 if the
     values lie in [0, 1], else the largest sampled value. reached: the largest value in the model's training, if it
-    states one; it can be far below the peak.
+    states one; it can be far below the peak. untrained: whether the model needs no training; then the peak is the
+    largest value also if the values are faint.
     """
     if given is not None:
         if not (np.isfinite(given) and given > 0):
@@ -46,6 +52,11 @@ def peak_of(
             f"{image.label}: its values {reach} for the model, which takes [0, 1]; {option(name)} says otherwise"
         )
     usual = reached or 1.0
+    if untrained and 0 < size < _FAINT:
+        return size, (
+            f"{image.label}: its values only reach {size:.3g}; they are divided by that for the model, which takes "
+            f"[0, 1]; {option(name)} says otherwise"
+        )
     if 0 < size < _FAINT * usual:
         return (
             1.0,

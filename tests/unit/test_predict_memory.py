@@ -47,7 +47,12 @@ def test_values_beyond_the_models_range(pair):
     large = hsisr.super_resolve(replace(lr, scale=1.0), guide, model="bicubic")
     np.testing.assert_allclose(large, hsisr.super_resolve(lr, guide, model="bicubic") / 1e-4, rtol=1e-4, atol=0.1)
     said = lines(replace(lr, stored=lr.cube / 100, scale=1.0), guide, model="gsa")
-    assert len(said) == 1 and "only reach" in said[0]
+    assert len(said) == 1 and "only reach" in said[0] and "divided by that for the model" in said[0]
+    faint = hsisr.super_resolve(replace(lr, stored=lr.cube * 1e-6, scale=1.0), guide, model="hysure")
+    np.testing.assert_allclose(
+        faint * 1e6, hsisr.super_resolve(replace(lr, stored=lr.cube * 1e4, scale=1.0), guide, model="hysure") / 1e4,
+        rtol=1e-3, atol=1e-3,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
