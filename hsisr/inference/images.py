@@ -81,7 +81,8 @@ class Source:
                     break
             good &= ~empty
         if not good.any():
-            raise HsisrError(f"{self.label}: holds no data: every band is bad or filled with nodata {scene.nodata}")
+            filled = "" if scene.nodata is None else f" or filled with nodata {scene.nodata}"
+            raise HsisrError(f"{self.label}: holds no data: every band is bad{filled}")
         return np.flatnonzero(good)
 
     @property

@@ -68,7 +68,7 @@ def result_scene(
 def to_stored(values: np.ndarray, scale: float, offset: float, dtype: np.dtype, nodata: float | None) -> np.ndarray:
     """Values as numbers of a stored type. Integers are rounded and clipped to the type's range, NaN becomes nodata.
 
-    A valid value equal to the nodata number becomes the next number.
+    A valid value equal to the nodata number becomes the next number, also of floats.
     """
     missing = np.isnan(values)
     if scale == 1.0 and offset == 0.0 and dtype == np.float32:
@@ -78,13 +78,20 @@ def to_stored(values: np.ndarray, scale: float, offset: float, dtype: np.dtype, 
         if dtype.kind in "ui":
             limits = np.iinfo(dtype)
             numbers = np.clip(np.rint(np.where(missing, 0, numbers)), limits.min, limits.max)
-            if nodata is not None and not np.isnan(nodata):
-                beside = nodata + 1 if nodata < limits.max else nodata - 1
-                numbers[numbers == nodata] = beside
         stored = numbers.astype(dtype)
-    if nodata is not None and missing.any():
-        stored[missing] = np.asarray(nodata).astype(dtype)
+    if nodata is None:
+        return stored
+    marker = np.asarray(nodata).astype(dtype)
+    stored[stored == marker] = _beside(marker)
+    stored[missing] = marker
     return stored
+
+
+def _beside(marker: np.ndarray) -> Any:
+    """The next number of a nodata value's type; 0 has one that is not subnormal, which some programs take for 0."""
+    if marker.dtype.kind in "ui":
+        return marker + 1 if marker < np.iinfo(marker.dtype).max else marker - 1
+    return np.nextafter(marker, marker.dtype.type(np.inf)) if marker else np.finfo(marker.dtype).tiny
 
 
 class ResultCube(LazyArray):

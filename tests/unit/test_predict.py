@@ -15,6 +15,7 @@ from hsisr.inference import Options, halo, super_resolve_file, super_resolve_fol
 from hsisr.inference.feed import Feed
 from hsisr.inference.folder import is_collection
 from hsisr.inference.images import Source
+from hsisr.inference.result import to_stored
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling, weights
 from hsisr.models.apply import open_method
@@ -211,6 +212,16 @@ def test_nodata_stays_and_does_not_bleed(tmp_path, sentinel):
     assert got[:, ~lost].min() > 0.5 * kept.min() and got[:, ~lost].max() < 1.5 * kept.max()
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int16", "float32", "float64"])
+@pytest.mark.parametrize("nodata", [0.0, 255.0])
+def test_no_valid_value_is_stored_as_nodata(kind, nodata):
+    """As prior gives 0 where it cuts off what is below, and 0 is the nodata value of many products."""
+    dtype = np.dtype(kind)
+    stored = to_stored(np.array([nodata, np.nan, 7], np.float32), 1.0, 0.0, dtype, nodata)
+    assert stored.dtype == dtype and stored[1:].tolist() == [nodata, 7]
+    assert stored[0] != nodata and abs(stored[0] - nodata) <= (1 if dtype.kind in "ui" else 1e-4)
+
+
 def test_bad_bands_are_passed_through(tmp_path):
     lr, guide, _ = own_scene.write_pair(tmp_path, 24, 24)
     scene = read_scene(lr).load()
@@ -250,6 +261,7 @@ torch.set_num_threads(1)
 from hsisr.inference import Options, halo, super_resolve_file
 from hsisr.inference.folder import is_collection
 from hsisr.inference.images import Source
+from hsisr.inference.result import to_stored
 from hsisr.inference.staging import Staging
 write, count = Staging.write_row, int(sys.argv[1])
 def dying(self, row, tiles):
