@@ -11,6 +11,7 @@ from hsisr.degrade.exposure import Exposure, even, find_exposures
 from hsisr.degrade.outline import CHANGED, LIT, Box, outlined
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.view import View
+from hsisr.errors import HsisrError
 
 #: A pixel has changed beyond so many times the usual misfit, and where it touches one, beyond so many.
 _CORE, _RIM = 8.0, 4.0
@@ -71,7 +72,7 @@ def find_change(view: View) -> Change:
     into fainter change that touches it (hysteresis), and is cleaned of single pixels and holes. Where it ends,
     `hsisr.degrade.outline` says. Ground of another exposure has not changed: it is evened out, and what then still
     differs has changed.
-    Cells that are not valid have not changed.
+    Cells that are not valid have not changed. Raises HsisrError for a guide without detail.
     """
     exposures, explained, lit = [], _Explained.of(view), np.zeros(view.shape, bool)
     for region, gain, offset in list(explained.lit()):
@@ -118,6 +119,8 @@ class _Explained:
         """The guide of a view."""
         sharp = view.at_cells(view.sharp)
         spread = sharp[:, view.valid].std(axis=1)
+        if not spread.any():
+            raise HsisrError("change: the guide has no detail to compare")
         detail, _ = own_detail(sharp, spread)
         return cls(view, sharp, spread, detail, *_fit(view, sharp, detail))
 

@@ -270,6 +270,8 @@ class _Look:
         self._sharp = np.stack([spline_filter(channel, 3, mode="mirror") for channel in blurred])
         self._slopes = np.stack([np.gradient(blurred, axis=axis) * view.samples for axis in (1, 2)])
         self._spread = blurred.std(axis=(1, 2))
+        if not self._spread.any():
+            raise HsisrError("registration: the guide has no detail to measure on")
         self._low = np.concatenate([np.ones((1, *view.shape)), self._smooth(view.low)]).reshape(-1, view.valid.size)
         inner = np.zeros(view.shape, bool)
         inner[_BORDER:-_BORDER, _BORDER:-_BORDER] = True

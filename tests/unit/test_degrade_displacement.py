@@ -79,6 +79,13 @@ def test_images_that_do_not_fit_or_are_too_small_are_refused(pair):
         measure_displacement(lr, guide, SCALE, np.zeros((SIDE, SIDE), bool))
 
 
+def test_a_guide_of_zeros_is_refused(pair):
+    lr, guide = pair[0][:, :20, :20], np.zeros((3, 20 * SCALE, 20 * SCALE))
+    for measure in (lambda: measure_displacement(lr, guide, SCALE), lambda: find_change(view_of(lr, guide, SCALE))):
+        with pytest.raises(HsisrError, match="the guide has no detail"):
+            measure()
+
+
 def test_change_is_found_where_it_is_and_not_elsewhere(pair):
     lr, guide = pair
     assert find_change(view_of(lr, guide, SCALE)).share == 0
