@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -105,9 +106,10 @@ def render(feed: Feed, result: Scene, found: Quality, sigma: Scene | None = None
 
 def _finding(feed: Feed, found: Quality) -> str:
     """The page's summary in two sentences."""
-    off = _percent(np.sqrt(np.mean(found.lr.rmse**2)) / abs(float(found.lr.mean.mean())))
+    rmse, level = float(np.sqrt(np.mean(found.lr.rmse**2))), float(found.lr.mean.mean())
+    off = f"{_percent(rmse / abs(level))} of its mean" if level else f"{rmse:.3g}"
     footprint = "the measured footprint" if found.measured else "an assumed footprint"
-    said = f"Seen through {footprint} of an LR pixel, the result differs from the LR image by {off} of its mean (RMSE)."
+    said = f"Seen through {footprint} of an LR pixel, the result differs from the LR image by {off} (RMSE)."
     *others, last = [*_claims(feed, found)] or [""]
     claims = f"{', '.join(others)} and {last}" if others else last
     return f"{said} Detail in {claims} is a claim of the model." if claims else said
@@ -217,15 +219,15 @@ def _range_table(feed: Feed, found: Quality) -> Table:
     has_reach = _has_reach(feed, found)
     for name, places in spectrum.ranges(centres, feed.lr.shape[0]).items():
         part = found.lr
-        relative = part.rmse[places] / np.maximum(np.abs(part.mean[places]), np.finfo(float).tiny)
-        worst = places[int(relative.argmax())]
+        relative = _relative(part.rmse[places], part.mean[places])
+        worst = places[int(np.nan_to_num(relative, nan=-1).argmax())]
         where = f"band {worst + 1}" if centres is None else f"{centres[worst]:.0f} nm"
         cells = [
             Cell(str(len(places))),
             Cell(f"{part.mean[places].mean():.4g}"),
             Cell(f"{np.sqrt(np.mean(part.rmse[places] ** 2)):.3g}"),
-            Cell(_percent(float(np.sqrt(np.mean(relative**2))))),
-            Cell(_percent(float(relative.max())), where),
+            Cell(_percent(np.sqrt(_over_known(np.mean, relative**2)))),
+            Cell(_percent(_over_known(np.max, relative)), where),
         ]
         if found.explained is not None:
             cells.append(Cell(_percent(float(np.mean(np.clip(found.explained[places], 0, 1))))))
@@ -266,9 +268,11 @@ def _guide_table(feed: Feed, found: Quality) -> Table | None:
     rows = {}
     for channel, band in enumerate(feed.guide.source.good):
         name = f"Band {band + 1}" + ("" if centres is None else f", {centres[channel]:.0f} nm")
-        mean = max(abs(float(found.guide.mean[channel])), np.finfo(float).tiny)
-        left = Cell(_percent(float(found.response_rmse[channel]) / mean))
-        rows[name] = [*_agreement_cells(found.guide, channel), Cell(_percent(found.guide.rmse[channel] / mean)), left]
+        off, left = (
+            Cell(_percent(float(_relative(rmse[channel], found.guide.mean[channel]))))
+            for rmse in (found.guide.rmse, found.response_rmse)
+        )
+        rows[name] = [*_agreement_cells(found.guide, channel), off, left]
     columns = [Column("Mean of guide"), Column("RMSE", "lower"), Column("Correlation", "higher")]
     columns += [Column("RMSE, of mean", "lower"), Column("The same at LR")]
     return Table("Result, seen through the response, against the guide", "Guide", columns, rows)
@@ -303,13 +307,14 @@ def _score_table(found: Quality) -> Table | None:
 
 def _plots(feed: Feed, found: Quality) -> list[Plot]:
     centres = feed.lr.wavelengths_nm
-    relative = 100 * found.lr.rmse / np.maximum(np.abs(found.lr.mean), np.finfo(float).tiny)
+    relative = 100 * _relative(found.lr.rmse, found.lr.mean)
     curves = {"RMSE against the LR image, % of the band's mean": (relative, "%")}
     if found.explained is not None:
         curves["Explained by the guide at LR"] = (np.clip(found.explained, 0, 1), "Part of variance")
     plots = []
     for heading, (values, unit) in curves.items():
-        span = f"{values.min():.3g} to {values.max():.3g}, median {np.median(values):.3g}"
+        least, most, middle = (_over_known(of, values) for of in (np.min, np.max, np.median))
+        span = f"{least:.3g} to {most:.3g}, median {middle:.3g}" if np.isfinite(most) else NOTHING
         label = f"{heading}, of {len(values)} bands: {span}"
         styles = figures.line_styles({"value": True})
         plots.append(Plot(heading, Markup(figures.by_band(centres, {"value": values}, unit, styles, label))))
@@ -346,8 +351,9 @@ def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> 
             pictures.append(_guide_picture(feed, rows, columns))
         shown.append(Row(words, pictures))
     level = abs(float(found.lr.mean.mean()))
-    shown.append(_map(block, level, scale, after))
-    if sigma is not None:
+    if level:
+        shown.append(_map(block, level, scale, after))
+    if level and sigma is not None:
         shown.append(_sigma_map(feed, sigma, rows, columns, level, after))
     return Gallery(about, block.estimate.shape[1], block.estimate.shape[2], shown)
 
@@ -436,6 +442,18 @@ def _sigma_map(feed: Feed, sigma: Scene, rows: blocks.Span, columns: blocks.Span
     return Row("Uncertainty (RMS over the bands), of the scene's mean", [picture], " %", colours)
 
 
+def _relative(error: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Errors as parts of means; NaN where the mean is 0."""
+    size = np.abs(mean)
+    return np.divide(error, size, out=np.full(np.shape(size), np.nan), where=size > 0)
+
+
+def _over_known(of: Callable[[np.ndarray], Any], values: np.ndarray) -> float:
+    """A statistic of the values that are no NaN; NaN if there is none."""
+    known = values[~np.isnan(values)]
+    return float(of(known)) if known.size else np.nan
+
+
 def _percent(share: float) -> str:
     """A share with two or three digits."""
-    return f"{100 * share:.3g} %"
+    return NOTHING if np.isnan(share) else f"{100 * share:.3g} %"

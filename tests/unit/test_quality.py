@@ -276,6 +276,18 @@ def test_page_of_a_scene_that_says_little():
     assert "assumed, not measured" in html and "All bands" in html and "Against the guide" not in html
 
 
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("dark", [slice(None), slice(0, 1)])
+def test_page_of_bands_of_zeros_says_nothing_of_what_is_relative_to_them(dark):
+    low = np.random.default_rng(0).random((2, 6, 7)).astype(np.float32)
+    low[dark] = 0
+    result = Scene(low.repeat(SCALE, axis=1).repeat(SCALE, axis=2))
+    feed = feed_of(Scene(low), None)
+    html = render(feed, result, quality.measure(feed, result), replace(result, stored=np.full_like(result.stored, 0.1)))
+    assert not re.search(r"\b(nan|inf)\b", unescape(re.sub("<(script|style).*?</\\1>", "", html, flags=re.DOTALL)))
+    assert ("differs from the LR image by 0 (RMSE)" in html) == (dark == slice(None))
+
+
 def written(folder: Path, **facts) -> tuple[str, str]:
     lr, guide = scenes(truth(), **facts)
     return str(export(lr, folder / "lr.tif")), str(export(guide, folder / "guide.tif"))
