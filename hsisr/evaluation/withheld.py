@@ -129,8 +129,12 @@ def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     inner = np.zeros_like(both)
     border = _BORDER_LR_PX * scale
     inner[border:-border, border:-border] = True
-    if not whole_lr_pixels(both & inner, scale).any():
-        raise HsisrError(f"{low.label}: no pixel of its middle is valid in it and in the guide")
+    count = int(whole_lr_pixels(both & inner, scale).sum())
+    if count < 2:
+        raise HsisrError(
+            f"{low.label}: {count or 'no'} pixel of its middle is valid in it and in the guide, {_BORDER_LR_PX} pixels "
+            "away from its border; a response is fitted to 2 or more"
+        )
     return _Ground(fill_invalid(values, valid), fill_invalid(guide, guide_valid), both & inner, rows, columns)
 
 
@@ -176,9 +180,10 @@ def _through(response: np.ndarray, offset: np.ndarray, cube: np.ndarray) -> np.n
 def _scores(truth: np.ndarray, found: np.ndarray, blurred: np.ndarray) -> dict[str, float]:
     error = float(((found - truth) ** 2).mean())
     lacking = float(((blurred - truth) ** 2).mean())
+    varies = min(np.ptp(truth), np.ptp(found)) > 0
     return {
         "rmse": error**0.5,
-        "cc": float(np.corrcoef(truth, found)[0, 1]),
+        "cc": float(np.corrcoef(truth, found)[0, 1]) if varies else 0.0,
         "detail": 1 - error / max(lacking, np.finfo(float).tiny),
     }
 

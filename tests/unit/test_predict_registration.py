@@ -196,6 +196,12 @@ def test_what_cannot_be_withheld_is_said(files):
         validate(lr, guide, [0], options=replace(CPU, mask_change=True))
 
 
+def test_a_band_is_not_withheld_from_a_single_pixel():
+    guide = np.random.default_rng(0).random((3, 20, 20), np.float32)
+    with pytest.raises(HsisrError, match="1 pixel of its middle is valid"):
+        validate(guide[:, ::4, ::4], guide, [0], "gsa", CPU)
+
+
 def test_the_commands_do_what_python_does(files, monkeypatch, capsys):
     import typer.main
 
