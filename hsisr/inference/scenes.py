@@ -180,7 +180,7 @@ def begin(
     if maps:
         check_mappable(prepared.feed)
     if uncertainty:
-        uncertainties.check_tells(prepared.methods[0])
+        uncertainties.check_tells(prepared.methods[0], low, notice)
     identity = {
         "version": hsisr.__version__,
         "code": run.code_of(prepared.methods[0].metadata.get("base")),

@@ -1,6 +1,6 @@
 """Uncertainty: the standard deviation of every sample of a result. It is computed by tiles after the result."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import hsisr
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import FedImages, Feed
+from hsisr.inference.images import Source
 from hsisr.inference.plan import check_disk
 from hsisr.inference.progress import Progress
 from hsisr.inference.result import Estimates
@@ -27,15 +28,23 @@ from hsisr.system import return_freed_memory
 _IMAGES = 9
 #: Tiles are not made smaller than this, in LR pixels.
 _LEAST_TILE = 8
+#: LR pixels, fewer of which are too few to tell errors.
+_FEW_LR_PX = 100
 
 
-def check_tells(method: Method) -> None:
-    """Raise HsisrError for a method that cannot estimate the errors of its result."""
+def check_tells(method: Method, lr: Source, note: Callable[[str], None]) -> None:
+    """Raise HsisrError for a method that cannot estimate the errors of its result.
+
+    note: is told of an LR image of few pixels: in such ones, errors were up to 20 times as large as said.
+    """
     if not method.tells_errors:
         raise HsisrError(
             f"{method.name} does not tell how far its result may be off; prior, hybrid and solo do; leave "
             "--uncertainty out (in Python uncertainty), or name one of them"
         )
+    pixels = lr.shape[1] * lr.shape[2]
+    if pixels < _FEW_LR_PX:
+        note(f"{lr.label}: {pixels} pixels tell little of errors; the standard deviations may be far too small")
 
 
 @dataclass(frozen=True, eq=False)

@@ -144,10 +144,10 @@ def super_resolve(
     with TemporaryDirectory(prefix="hsisr-") if align else nullcontext() as folder:  # holds the guide to be resampled
         aligned = None if folder is None else Path(folder)
         prepared = prepare(low, sharp, (method,), options, guide is not None, aligned, notes.append)
+        if uncertainty:
+            check_tells(method, low, notes.append)
         for line in notes:
             warnings.warn(line, stacklevel=2)
-        if uncertainty:
-            check_tells(method)
         feed = learn_scene(prepared.feed)
         height, width = low.scene.shape[1:]
         estimate, _ = feed((0, height), (0, width))

@@ -266,6 +266,12 @@ def test_what_cannot_be_is_refused_before_anything_is_computed(tmp_path, model, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["guide.tif", "kept.tif", "lr.tif"]
 
 
+def test_few_pixels_are_said_to_tell_little():
+    lr = np.random.default_rng(0).random((3, 9, 9), np.float32)
+    with pytest.warns(UserWarning, match="LR image: 81 pixels tell little of errors"):
+        hsisr.super_resolve(lr, model="solo", scale=SCALE, uncertainty=True)
+
+
 def test_an_array_of_a_method_that_has_none_is_refused(tmp_path):
     lr, guide, _ = write_pair(tmp_path)
     with pytest.raises(HsisrError, match="bicubic does not tell"):
