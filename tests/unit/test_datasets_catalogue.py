@@ -117,7 +117,16 @@ def test_own_set_finds_scenes_by_its_layout(tmp_path):
     [
         ({}, "needs `path`"),
         ({"path": "/does/not/exist"}, "no such folder"),
-        ({"path": ".", "scenes": ["a"], "colour": 1}, "colour: Extra inputs"),
+        ({"path": ".", "scenes": ["a"], "colour": 1}, "colour: unknown key; allowed here: access,"),
+        ({"path": ".", "layot": "x"}, "layot: unknown key; did you mean layout"),
+        ({"path": 5}, "path: 5 is not allowed; expected text"),
+        ({"path": ".", "layout": 5}, "layout: 5 is not allowed; expected a list"),
+        ({"path": ".", "scenes": ["a"], "splits": 5}, "splits: 5 is not allowed; expected keys and values"),
+        ({"path": ".", "scenes": ["1"], "splits": {"s": {"train": [1]}}}, "splits.s.train.0: 1 .* into quotes"),
+        (
+            {"path": ".", "scenes": ["a"], "splits": {"s": {"train": [{"scene": "a", "rows": [0, 5]}]}}},
+            r"splits.s.train.0.rows: unknown key; allowed here: name, region, scene \(1 more",
+        ),
         ({"path": ".", "scenes": ["a", "a"]}, "a name stands twice"),
         ({"path": ".", "scenes": ["a b"]}, "only letters, digits"),
         ({"path": ".", "scenes": ["a"], "bands": 3, "wavelengths_nm": [500, 600]}, "2 values for 3 bands"),
