@@ -717,8 +717,8 @@ def _one_line(
     faults: dict[tuple, list[str]] = {}  # place -> what is wrong there, for each type that the value may have
     for fault in sorted(error.errors(), key=lambda one: one["type"] not in _UNKNOWN):  # a wrong key leaves one missing
         place, value, reason = _place(fault, content), fault["input"], _reason(model, fault, beside)
-        named = fault["type"] in (*_UNKNOWN, "missing") or isinstance(value, Mapping) or len(repr(value)) > _MOST_SHOWN
-        if place not in faults and not named:
+        bare = fault["type"] in (*_UNKNOWN, "missing") or isinstance(value, Mapping) or len(repr(value)) > _MOST_SHOWN
+        if place not in faults and not bare:
             reason = f"{value!r} is not allowed; {reason}"
         faults.setdefault(place, []).append(reason)
     place, *others = faults

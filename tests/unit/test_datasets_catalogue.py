@@ -180,6 +180,24 @@ def test_files_whose_names_would_leave_them_out_are_refused(tmp_path, odd, named
     assert datasets.entry("field", {"field": {"path": str(tmp_path), "scenes": ["a", "b"]}}).scenes == ("a", "b")
 
 
+def test_guides_and_labels_are_no_scenes(tmp_path):
+    """Not those that the entry names, nor in silence those that it does not name; a number is a scene's own."""
+    put(tmp_path, "a.tif", "a_2.tif", "a_pan.tif", "a_gt.npy", "b.tif", "b_gt.npy", "pan.tif")
+
+    def scenes(**settings):
+        return datasets.entry("field", {"field": {"path": str(tmp_path), **settings}}).scenes
+
+    guide, labels = {"layout": ["{scene}_pan.tif", "pan.tif"]}, {"layout": "{scene}_gt.npy"}
+    assert scenes(guide=guide, labels=labels) == ("a", "a_2", "b")
+    assert scenes(guide={"layout": "{scene}.tif"}, layout="{scene}.tif") == ("a", "a_2", "a_pan", "b", "pan")
+    assert len(scenes(layout="{scene}.*")) == 7
+    assert len(scenes(splits={"mine": {"train": ["a", "a_2"], "test": ["b"]}})) == 7
+    assert scenes(scenes=["a", "b"]) == ("a", "b")
+    for settings, pattern in (({"labels": labels}, "_pan.tif"), ({"guide": guide}, "_gt.npy"), ({}, "_gt.npy")):
+        with pytest.raises(HsisrError, match=rf"a{pattern} may be a scene, or .* `guide: .*'{{scene}}{pattern}'}}`"):
+            scenes(**settings)
+
+
 def test_files_that_may_be_scenes_or_bands_are_refused(tmp_path):
     put(tmp_path, "one/01.tif", "one/02.tif", "two/01.tif")
     with pytest.raises(

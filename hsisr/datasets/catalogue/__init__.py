@@ -275,7 +275,10 @@ def _own(name: str, content: dict, where: str) -> DataSet:
     if own.splits and not own.default_split:
         content["default_split"] = next(iter(own.splits))
     if not own.scenes:
-        content["scenes"] = list_scenes(content["path"], own.layout) if "{scene}" in "".join(own.layout) else (name,)
+        named = "{scene}" in "".join(own.layout)
+        others = [pattern for layout in own.layouts[1:] for pattern in layout]
+        guessed = list(own.layout) == _load("folder")["layout"] and not own.splits
+        content["scenes"] = list_scenes(own.path or "", own.layout, others, guessed) if named else (name,)
     return check_section(DataSet, content, where)
 
 
