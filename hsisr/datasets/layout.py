@@ -64,6 +64,18 @@ def find(paths: Iterable[str], patterns: Iterable[str], scene: str) -> list[str]
     return []
 
 
+def find_parts(paths: Iterable[str], layouts: Sequence[Iterable[str]], scene: str) -> list[list[str]]:
+    """The files of a scene's cube, and of its guide and labels, as far as there are `layouts` of them; see `find`.
+
+    Guide and labels may match the layout of the cube too, but are no bands of it.
+    """
+    paths = list(paths)
+    others = [find(paths, layout, scene) for layout in layouts[1:]]
+    taken = {path for other in others for path in other}
+    free = find([path for path in paths if path not in taken], layouts[0], scene)
+    return [free or find(paths, layouts[0], scene), *others]  # a guide may be another variable of the cube's own file
+
+
 def list_scenes(
     folder: str | os.PathLike, patterns: Sequence[str], others: Sequence[str] = (), guessed: bool = False
 ) -> tuple[str, ...]:
