@@ -9,7 +9,7 @@ import typer
 
 from hsisr.cli import complete
 from hsisr.cli.app import DEFAULT_CONFIG, STEPS, BenchmarkName, ConfigFiles, DatasetName, Overwrite, command
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 
 #: What the rules pass on, so that a results file can say which command makes it again.
 Given = Annotated[str | None, typer.Option("--given", hidden=True)]
@@ -90,10 +90,10 @@ def make_patches(
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Cut the training part of a benchmark into its patch file."""
-    from hsisr.pipeline import patch_files, paths
+    from hsisr.pipeline import patch_files
 
     for chosen in _resolve(config, benchmark).scored:
-        out = chosen.path(paths.UNLABELLED if unlabelled else paths.PATCHES)
+        out = chosen.patch_path("unlabelled" if unlabelled else "train")
         count = patch_files.make(chosen, out, "unlabelled" if unlabelled else "train")
         print(f"{out}: {count} patches in an epoch")
 
@@ -239,10 +239,18 @@ def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Print the scores of every benchmark of the configuration, and where the report is."""
     from hsisr.evaluation import results
     from hsisr.evaluation.table import print_table
-    from hsisr.pipeline import paths
+    from hsisr.pipeline import paths, steps
+    from hsisr.pipeline.benchmark import resolve
 
-    names = _load(config).benchmarks
-    print_table({name: results.read(paths.RESULTS.format(benchmark=name), results.Results) for name in names})
+    settings = _load(config)
+    files = {name: paths.RESULTS.format(benchmark=name) for name in settings.benchmarks}
+    found = {name: results.read(file, results.Results) for name, file in files.items()}
+    for name, file in files.items():
+        try:
+            results.check_current(file, found[name], steps.merging(resolve(settings, name)))
+        except HsisrError as error:  # the scores of before are still worth a look, also where the data is not
+            notice(f"{name}: these may not be the scores of the present configuration: {error}")
+    print_table(found)
     if Path(paths.REPORT).is_file():
         print(f"report: {Path(paths.REPORT).resolve()}")
 

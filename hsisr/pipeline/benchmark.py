@@ -181,12 +181,12 @@ class Benchmark:
         suffix = "" if datasets.entry(dataset, self.config.datasets).protocol == protocol else f"_{protocol}"
         return resolve(self.config, f"{dataset}_x{self.scale}{suffix}")
 
-    def auxiliary_patches(self, model: str) -> dict[str, str]:
-        """Objective -> the patch file that it takes beside the labelled one, of those that a model is trained with."""
+    def auxiliary_patches(self, model: str) -> dict[str, tuple["Benchmark", str]]:
+        """Objective -> benchmark and part of the patches that it takes beside the labelled ones, of a model's own."""
         found = {}
         photographs = self.photographs(model)
         if photographs is not None:
-            found["rgb"] = photographs.path(paths.PATCHES)
+            found["rgb"] = (photographs, "train")
         entry = self.model(model)
         if entry.training.objectives.unlabelled is not None and entry.weights is None:
             if not self.parts["unlabelled"]:
@@ -194,8 +194,12 @@ class Benchmark:
                     f"{self.name}: {model} trains on unlabelled scenes, and the split has none; choose another under "
                     f"splits: {self.dataset}, or leave out training.objectives.unlabelled"
                 )
-            found["unlabelled"] = self.path(paths.UNLABELLED)
+            found["unlabelled"] = (self, "unlabelled")
         return found
+
+    def patch_path(self, part: str = "train") -> str:
+        """The patch file of the training part, or of the unlabelled one."""
+        return self.path(paths.PATCHES if part == "train" else paths.UNLABELLED)
 
     def check_validation(self, model: str) -> None:
         """Raise HsisrError if a validation part is to choose a network's weights, and the split has none.

@@ -172,8 +172,8 @@ def training(benchmark: Benchmark, model: str, seed: int) -> Step:
         inputs = {"weights": [chosen.weights], "pair": _test_pairs(benchmark)[:1]}
         return Step("train", function, _training(benchmark, model, seed), inputs, modules, own=own)
     inputs = {
-        "patches": [benchmark.path(paths.PATCHES)],
-        "auxiliary": list(benchmark.auxiliary_patches(model).values()),
+        "patches": [benchmark.patch_path()],
+        "auxiliary": [of.patch_path(part) for of, part in benchmark.auxiliary_patches(model).values()],
         "validation": [benchmark.path(paths.PAIR, item=item.name) for item in benchmark.parts["validation"]],
     }
     if registry.entry(chosen.base).whole_scenes:

@@ -126,3 +126,21 @@ def test_a_guide_of_another_unit_is_refused(tmp_path, monkeypatch):
         HsisrError, match=r"the guide of scene b: .* on average, .* `guide: {scale: ...}` of the data set"
     ):
         make_pairs(own(tmp_path, scenes))
+
+
+def test_files_of_other_settings_are_refused(tmp_path, monkeypatch, one_thread):
+    """By hand: patches of pairs, a training with validation pairs, and pairs of scenes, that other settings made."""
+    monkeypatch.chdir(tmp_path)
+    chosen = own(tmp_path, five())
+    make_pairs(chosen)
+    noisy = own(tmp_path, {}, noise=0.01)
+    with pytest.raises(HsisrError, match=r"pairs/field_x4/a.h5: made with other settings .* by `hsisr pairs`"):
+        patch_files.make(noisy, noisy.path(paths.PATCHES))
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
+    pair_files.make(noisy, "c", noisy.path(paths.PAIR, item="c"))
+    with pytest.raises(HsisrError, match=r"pairs/field_x4/c.h5: made with other settings"):
+        train_one(chosen, chosen.model("tiny"), 0)
+    identity = {"settings": {"scale": 0.5}}
+    Scene.open("field/e.h5").save(paths.SCENE.format(dataset="field", scene="e"), identity)
+    with pytest.raises(HsisrError, match=r"scenes/field/e.h5: made with other settings .* by `hsisr convert`"):
+        pair_files.make(chosen, "e", chosen.path(paths.PAIR, item="e"))
