@@ -39,12 +39,16 @@ def convert(
 ) -> None:
     """Convert scenes of a fetched data set to data/scenes/<dataset>/<scene>.h5."""
     from hsisr import datasets
+    from hsisr.datasets import manifest
     from hsisr.pipeline import paths, steps
 
     settings = _load(config)
     raw = Path(paths.RAW.format(dataset=dataset)).parent
-    known = datasets.entry(dataset, settings.datasets).scenes
-    for name in [scene] if scene else settings.scenes.get(dataset, known):
+    entry = datasets.entry(dataset, settings.datasets)
+    source, fetched = steps.source_of(settings, dataset) or entry.path, manifest.read(raw, dataset).manifest["source"]
+    if source not in (None, fetched):  # without one now, a variable may have named it to `hsisr fetch` alone
+        raise HsisrError(f"{dataset}: was fetched from {fetched}, not from {source}; run `hsisr fetch {dataset}` first")
+    for name in [scene] if scene else settings.scenes.get(dataset, entry.scenes):
         out = paths.SCENE.format(dataset=dataset, scene=name)
         datasets.convert(dataset, name, raw, out, steps.conversion(settings, dataset).identity, settings.datasets)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hsisr import degrade
+from hsisr.cli import steps as cli_steps
 from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.evaluation import evaluate_model
@@ -144,3 +145,21 @@ def test_files_of_other_settings_are_refused(tmp_path, monkeypatch, one_thread):
     Scene.open("field/e.h5").save(paths.SCENE.format(dataset="field", scene="e"), identity)
     with pytest.raises(HsisrError, match=r"scenes/field/e.h5: made with other settings .* by `hsisr convert`"):
         pair_files.make(chosen, "e", chosen.path(paths.PAIR, item="e"))
+
+
+def test_scenes_of_another_folder_than_was_fetched_are_refused(tmp_path, monkeypatch):
+    """By hand: after an edit of `path`, the scenes of the folder before would be converted."""
+    monkeypatch.chdir(tmp_path)
+
+    def config(folder: str) -> list[Path]:
+        Path("config.yaml").write_text(f"datasets: {{field: {{path: {folder}}}}}")
+        return [Path("config.yaml")]
+
+    for folder in ("before", "now"):
+        small_scene().save(tmp_path / folder / "a.h5")
+    cli_steps.fetch("field", config("before"))
+    cli_steps.convert("field", "a", config("before"))
+    with pytest.raises(HsisrError, match="field: was fetched from before, not from now; run `hsisr fetch field` first"):
+        cli_steps.convert("field", "a", config("now"))
+    cli_steps.fetch("field", config("now"))
+    cli_steps.convert("field", "a", config("now"))
