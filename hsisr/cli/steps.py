@@ -232,7 +232,7 @@ def sweep(
         chosen, path = check_section(Sweep, content, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
     picture = path.with_suffix(".png")
     check_places(out)
-    own = out is None or sweeps.is_unfinished(path)  # a step of the pipeline, or what an earlier call began
+    own = what in settings or sweeps.is_unfinished(path)  # a step of the pipeline, or what an earlier call began
     check_outputs([path, picture], [chosen.scene, *map(model_file, chosen.models)], overwrite or own)
     print_sweep(sweeps.run(chosen, path, picture))
     print(f"{path}, {picture}")
@@ -268,7 +268,7 @@ def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
 
     settings = _load(config)
     benchmarks = [resolve(settings, name) for name in settings.benchmarks]
-    build(benchmarks, paths.REPORT, settings.report, paths.FIGURES, list(settings.sweeps))
+    build(benchmarks, paths.REPORT, settings.report, paths.FIGURES, settings.sweeps)
     print(f"report: {Path(paths.REPORT).resolve()}")
 
 

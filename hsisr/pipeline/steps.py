@@ -262,10 +262,7 @@ def reporting(config: Config, benchmarks: Iterable[Benchmark]) -> Step:
 
 def predicting(config: Config, scene: str) -> Step:
     """Super-resolve a scene of the user's own. Raises HsisrError if the configuration names none of this name."""
-    if scene not in config.predict:
-        known = ", ".join(config.predict) or "none"
-        near = did_you_mean(scene, config.predict)
-        raise HsisrError(f"predict: no scene {scene!r}; {near}config.yaml names {known}")
+    _check_named(config.predict, scene, "predict: no scene")
     chosen = config.predict[scene]
     check_files(config.predict, scene)
     guide = [] if chosen.guide is None else read_with(chosen.guide)
@@ -278,6 +275,18 @@ def predicting(config: Config, scene: str) -> Step:
     modules = tuple(sorted({*modules, *_readers(), *page}))
     data = _shipped([chosen.model], chosen.scale)
     return Step("predict", "hsisr.inference:super_resolve_file", asdict(chosen), inputs, modules, data, own)
+
+
+def configured_sweep(config: Config, name: str) -> Sweep:
+    """The sweep of this name. Raises HsisrError if the configuration names none."""
+    _check_named(config.sweeps, name, "sweeps: no sweep")
+    return config.sweeps[name]
+
+
+def _check_named(section: Mapping[str, Any], name: str, what: str) -> None:
+    if name not in section:
+        known, near = ", ".join(section) or "none", did_you_mean(name, section)
+        raise HsisrError(f"{what} {name!r}; {near}config.yaml names {known}")
 
 
 def sweeping(sweep: Sweep) -> Step:
