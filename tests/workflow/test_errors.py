@@ -70,6 +70,10 @@ CASES = {
         {"predict": {"mine": {"lr": "a.tif", "model": "prier"}}},
         "predict.mine.model: unknown model 'prier'; did you mean prior?",
     ),
+    "run that nothing trains": (
+        {"predict": {"mine": {"lr": "a.tif", "model": "runs/cave_x8/none/seed0"}}},
+        "predict.mine.model: runs/cave_x8/none/seed0: cave_x8: no model 'none' in this benchmark; there are bicubic, ",
+    ),
     "network of a prediction": (
         {"predict": {"mine": {"lr": "a.tif", "model": "mulsr"}}},
         "predict.mine.model: mulsr is a network; give its run folder or its model file",
