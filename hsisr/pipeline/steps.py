@@ -139,10 +139,11 @@ def splitting(config: Config, dataset: str) -> Step:
 
 def pairing(benchmark: Benchmark, item: str) -> Step:
     """Degrade one scene or region."""
-    inputs = {"scene": [benchmark.scene_path(benchmark.item(item))], "split": [benchmark.path(paths.SPLIT)]}
-    function = "hsisr.pipeline.pair_files:make"
+    chosen = benchmark.item(item)
+    inputs = {"scene": [benchmark.scene_path(chosen)], "split": [benchmark.path(paths.SPLIT)]}
+    function, settings = "hsisr.pipeline.pair_files:make", {**_degradation(benchmark), "item": _place(chosen)}
     data, own = _responses(benchmark), _own_tables(benchmark)
-    return Step("pairs", function, _degradation(benchmark), inputs, _table_readers(own), data, own)
+    return Step("pairs", function, settings, inputs, _table_readers(own), data, own)
 
 
 def cutting(benchmark: Benchmark, part: str = "train") -> Step:
@@ -408,8 +409,13 @@ def _every_model(benchmark: Benchmark) -> dict[str, Any]:
     return {"models": {name: _scoring(benchmark, name) for name in benchmark.models}}
 
 
-def _parts(benchmark: Benchmark) -> dict[str, list[str]]:
-    return {part: [item.name for item in items] for part, items in benchmark.parts.items()}
+def _parts(benchmark: Benchmark) -> dict[str, list]:
+    return {part: [_place(item) for item in items] for part, items in benchmark.parts.items()}
+
+
+def _place(item: datasets.Item) -> str | list:
+    """What ground an item is: its name, and of a region the scene and the place too."""
+    return item.name if item.region is None else [item.name, item.scene, *item.region]
 
 
 def _describe(benchmark: Benchmark) -> dict[str, Any]:

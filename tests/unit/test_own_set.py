@@ -147,6 +147,23 @@ def test_files_of_other_settings_are_refused(tmp_path, monkeypatch, one_thread):
         pair_files.make(chosen, "e", chosen.path(paths.PAIR, item="e"))
 
 
+def test_files_of_another_region_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own(tmp_path, five())
+
+    def tested(rows: list[int]) -> benchmark.Benchmark:
+        split = {"train": ["a"], "validation": ["b"], "test": [{"scene": "c", "region": [*rows, 0, 48]}]}
+        content = {"field": {"path": "field", "splits": {"mine": split}}}
+        config = {"datasets": content, "benchmarks": {"field_x4": {"models": ["bicubic"]}}}
+        return benchmark.resolve(Config.parse(config), "field_x4")
+
+    upper, lower = tested([0, 32]), tested([16, 48])
+    pair_files.make(upper, "c-test", upper.path(paths.PAIR, item="c-test"))
+    evaluate_model(upper, "bicubic", "test")
+    with pytest.raises(HsisrError, match=r"pairs/field_x4/c-test.h5: made with other settings"):
+        evaluate_model(lower, "bicubic", "test")
+
+
 def test_scenes_of_another_folder_than_was_fetched_are_refused(tmp_path, monkeypatch):
     """By hand: after an edit of `path`, the scenes of the folder before would be converted."""
     monkeypatch.chdir(tmp_path)
