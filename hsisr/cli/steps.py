@@ -248,6 +248,9 @@ def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
 
     settings = _load(config)
     files = {name: paths.RESULTS.format(benchmark=name) for name in settings.benchmarks}
+    for file in files.values():
+        if not Path(file).is_file():
+            raise HsisrError(f"{file}: is not made yet; `snakemake {file} --cores all` makes it")
     found = {name: results.read(file, results.Results) for name, file in files.items()}
     for name, file in files.items():
         try:

@@ -96,6 +96,9 @@ def test_scores_of_other_settings_are_not_merged(small, capsys):
         cli_steps.table([Path("config.yaml")])
         out, err = capsys.readouterr()
         assert "bicubic" in out and ("may not be the scores of the present configuration" in err) is warned
+    Path("config.yaml").write_text(json.dumps({"benchmarks": {"cave_x8": {}}}))
+    with pytest.raises(HsisrError, match="results/cave_x8.json: is not made yet; `snakemake results/cave_x8.json"):
+        cli_steps.table([Path("config.yaml")])
     noisy = CONFIG | {"benchmarks": {small.name: {"models": ["bicubic", "gsa"], "noise": 0.01}}}
     with pytest.raises(HsisrError, match=r"results/indian_pines_x4/bicubic.json: made with other settings"):
         evaluation.merge(benchmark.resolve(Config.parse(noisy), small.name), "")
