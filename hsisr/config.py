@@ -31,12 +31,22 @@ from hsisr.files import read_text
 
 #: Levels of keys in a configuration.
 _MOST_DEPTH = 50
+#: Characters of a value that an error repeats.
+_MOST_SHOWN = 80
 _NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 _DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 #: Pattern -> what a user reads in its place.
 _PATTERNS = {
     _NAME: "small letters and digits, with single - between them",
     _DEVICE: "auto, cpu, cuda or cuda:<index>",
+}
+
+#: Faults of pydantic: keys that a section does not have, and values of another kind, with what is expected.
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_EXPECTED = {
+    "string_type": "text (put a number, a date, yes or no into quotes)",
+    **dict.fromkeys(("list_type", "tuple_type"), "a list, in [ ]"),
+    **dict.fromkeys(("dict_type", "model_type", "dataclass_type"), "keys and values"),
 }
 
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -581,10 +591,11 @@ class Config(Section):
             content = {}
         if not isinstance(content, Mapping):
             raise HsisrError(f"{where}: expected keys and values, found {type(content).__name__}")
+        content = _plain(content)
         try:
-            return cls.model_validate(_plain(content))
+            return cls.model_validate(content)
         except ValidationError as error:
-            raise HsisrError(_one_line(cls, error, where)) from None
+            raise HsisrError(_one_line(cls, error, content, where)) from None
 
 
 def load(paths: str | os.PathLike | Iterable[str | os.PathLike] = "config.yaml") -> Config:
@@ -624,10 +635,11 @@ def check_section(model: type[BaseModel], content: Mapping[str, Any], where: str
 
     where: the key that holds it. beside: keys that may stand beside the section's own, to name in errors.
     """
+    content = _plain(content)
     try:
-        return model.model_validate(_plain(content))
+        return model.model_validate(content)
     except ValidationError as error:
-        raise HsisrError(_one_line(model, error, where, ".", beside)) from None
+        raise HsisrError(_one_line(model, error, content, where, ".", beside)) from None
 
 
 def checked_options(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
@@ -635,7 +647,7 @@ def checked_options(kind: type, content: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return dict(vars(TypeAdapter(kind).validate_python(dict(content))))
     except ValidationError as error:
-        raise HsisrError(_one_line(kind, error, "option", " ")) from None
+        raise HsisrError(_one_line(kind, error, content, "option", " ")) from None
 
 
 def json_schema() -> dict:
@@ -695,38 +707,62 @@ def _plain(content: Any) -> Any:
 
 
 def _one_line(
-    model: type[BaseModel], error: ValidationError, where: str, separator: str = ": ", beside: Iterable[str] = ()
+    model: Any,
+    error: ValidationError,
+    content: Mapping,
+    where: str,
+    separator: str = ": ",
+    beside: Iterable[str] = (),
 ) -> str:
-    errors = error.errors()
-    first = errors[0]
-    key = ".".join(str(part) for part in first["loc"] if part != "[key]")
-    value = first["input"]
-    if first["type"] in ("extra_forbidden", "unexpected_keyword_argument"):
-        known = sorted({*_known_keys(model, first["loc"][:-1]), *beside})
-        reason = f"unknown key; {did_you_mean(first['loc'][-1], known)}allowed here: {', '.join(known)}"
-    elif first["type"] == "missing":
-        reason = "is missing"
-    elif first["type"] == "string_pattern_mismatch":
-        pattern = first["ctx"]["pattern"]
-        reason = f"{value!r} is not allowed; expected {_PATTERNS.get(pattern, pattern)}"
-    elif first["type"] == "literal_error":
-        allowed = first["ctx"]["expected"]
-        meant = did_you_mean(value, re.findall(r"'([^']+)'", allowed)) if str(value).isalpha() else ""
-        reason = f"{value!r} is not allowed; {meant}must be {allowed}"
-    else:
-        message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        message = message.replace("Input should be", "must be")
-        reason = f"{value!r} is not allowed; {message[0].lower()}{message[1:]}"
-    more = f" ({len(errors) - 1} more problems after this one)" if len(errors) > 1 else ""
+    faults: dict[tuple, list[str]] = {}  # place -> what is wrong there, for each type that the value may have
+    for fault in sorted(error.errors(), key=lambda one: one["type"] not in _UNKNOWN):  # a wrong key leaves one missing
+        place, value, reason = _place(fault, content), fault["input"], _reason(model, fault, beside)
+        bare = fault["type"] in (*_UNKNOWN, "missing") or isinstance(value, Mapping) or len(repr(value)) > _MOST_SHOWN
+        if place not in faults and not bare:
+            reason = f"{value!r} is not allowed; {reason}"
+        faults.setdefault(place, []).append(reason)
+    place, *others = faults
+    key, reason = ".".join(map(str, place)), "; or ".join(faults[place])
+    more = f" ({len(others)} more problems after this one)" if others else ""
     return f"{where}{separator if key else ': '}{key}{': ' if key else ''}{' '.join(reason.split())}{more}"
+
+
+def _place(fault: Any, content: Any) -> tuple:
+    """Keys and numbers of list entries that lead to a fault. pydantic puts names of types between them."""
+    missing = fault["loc"][-1:] if fault["type"] == "missing" else ()
+    place = []
+    for part in fault["loc"][: len(fault["loc"]) - len(missing)]:
+        if part in content if isinstance(content, Mapping) else isinstance(content, list) and isinstance(part, int):
+            place.append(part)
+            content = content[part]
+    return (*place, *missing)
+
+
+def _reason(model: Any, fault: Any, beside: Iterable[str]) -> str:
+    """What is wrong with a value, or what is expected in its place."""
+    kind, value = fault["type"], fault["input"]
+    if kind in _UNKNOWN:
+        known = sorted({*_known_keys(model, fault["loc"][:-1]), *beside})
+        return f"unknown key; {did_you_mean(fault['loc'][-1], known)}allowed here: {', '.join(known)}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "string_pattern_mismatch":
+        return f"expected {_PATTERNS.get(fault['ctx']['pattern'], fault['ctx']['pattern'])}"
+    if kind == "literal_error":
+        allowed = fault["ctx"]["expected"]
+        meant = did_you_mean(value, re.findall(r"'([^']+)'", allowed)) if str(value).isalpha() else ""
+        return f"{meant}must be {allowed}"
+    if kind in _EXPECTED:
+        return f"expected {_EXPECTED[kind]}"
+    message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = message.replace("Input should be", "must be")
+    return f"{message[0].lower()}{message[1:]}"
 
 
 def _known_keys(model: Any, location: tuple) -> list[str]:
     for part in location:
-        field = _fields_of(model).get(str(part))
-        if field is None:
-            break
-        model = _section_of(field.annotation)
+        field = _fields_of(model).get(str(part))  # none for names and numbers of entries
+        model = model if field is None else _section_of(field.annotation)
     return sorted(_fields_of(model))
 
 

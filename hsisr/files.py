@@ -163,9 +163,10 @@ def file_hash(path: str | os.PathLike) -> str:
         raise HsisrError(f"{path}: cannot be read ({reason}); make it first, or check its permissions") from error
 
 
-def natural_key(text: str) -> list:
-    """Sort key that puts `band_2` before `band_10`."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", text)]
+def natural_key(text: str) -> tuple[list, str]:
+    """Sort key that puts `band_2` before `band_10`. No two texts are equal: `a` and `A` have one order everywhere."""
+    parts = re.split(r"(\d+)", text)
+    return [int(part) if number % 2 else part.lower() for number, part in enumerate(parts)], text
 
 
 def _free(path: Path) -> int:

@@ -9,7 +9,7 @@ import typer
 
 from hsisr.cli import complete
 from hsisr.cli.app import DEFAULT_CONFIG, STEPS, BenchmarkName, ConfigFiles, DatasetName, Overwrite, command
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 
 #: What the rules pass on, so that a results file can say which command makes it again.
 Given = Annotated[str | None, typer.Option("--given", hidden=True)]
@@ -39,12 +39,16 @@ def convert(
 ) -> None:
     """Convert scenes of a fetched data set to data/scenes/<dataset>/<scene>.h5."""
     from hsisr import datasets
+    from hsisr.datasets import manifest
     from hsisr.pipeline import paths, steps
 
     settings = _load(config)
     raw = Path(paths.RAW.format(dataset=dataset)).parent
-    known = datasets.entry(dataset, settings.datasets).scenes
-    for name in [scene] if scene else settings.scenes.get(dataset, known):
+    entry = datasets.entry(dataset, settings.datasets)
+    source, fetched = steps.source_of(settings, dataset) or entry.path, manifest.read(raw, dataset).manifest["source"]
+    if source not in (None, fetched):  # without one now, a variable may have named it to `hsisr fetch` alone
+        raise HsisrError(f"{dataset}: was fetched from {fetched}, not from {source}; run `hsisr fetch {dataset}` first")
+    for name in [scene] if scene else settings.scenes.get(dataset, entry.scenes):
         out = paths.SCENE.format(dataset=dataset, scene=name)
         datasets.convert(dataset, name, raw, out, steps.conversion(settings, dataset).identity, settings.datasets)
 
@@ -90,10 +94,10 @@ def make_patches(
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Cut the training part of a benchmark into its patch file."""
-    from hsisr.pipeline import patch_files, paths
+    from hsisr.pipeline import patch_files
 
     for chosen in _resolve(config, benchmark).scored:
-        out = chosen.path(paths.UNLABELLED if unlabelled else paths.PATCHES)
+        out = chosen.patch_path("unlabelled" if unlabelled else "train")
         count = patch_files.make(chosen, out, "unlabelled" if unlabelled else "train")
         print(f"{out}: {count} patches in an epoch")
 
@@ -228,7 +232,7 @@ def sweep(
         chosen, path = check_section(Sweep, content, "sweep"), out or Path(paths.SWEEP.format(sweep=Path(what).stem))
     picture = path.with_suffix(".png")
     check_places(out)
-    own = out is None or sweeps.is_unfinished(path)  # a step of the pipeline, or what an earlier call began
+    own = what in settings or sweeps.is_unfinished(path)  # a step of the pipeline, or what an earlier call began
     check_outputs([path, picture], [chosen.scene, *map(model_file, chosen.models)], overwrite or own)
     print_sweep(sweeps.run(chosen, path, picture))
     print(f"{path}, {picture}")
@@ -239,10 +243,21 @@ def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     """Print the scores of every benchmark of the configuration, and where the report is."""
     from hsisr.evaluation import results
     from hsisr.evaluation.table import print_table
-    from hsisr.pipeline import paths
+    from hsisr.pipeline import paths, steps
+    from hsisr.pipeline.benchmark import resolve
 
-    names = _load(config).benchmarks
-    print_table({name: results.read(paths.RESULTS.format(benchmark=name), results.Results) for name in names})
+    settings = _load(config)
+    files = {name: paths.RESULTS.format(benchmark=name) for name in settings.benchmarks}
+    for file in files.values():
+        if not Path(file).is_file():
+            raise HsisrError(f"{file}: is not made yet; `snakemake {file} --cores all` makes it")
+    found = {name: results.read(file, results.Results) for name, file in files.items()}
+    for name, file in files.items():
+        try:
+            results.check_current(file, found[name], steps.merging(resolve(settings, name)))
+        except HsisrError as error:  # the scores of before are still worth a look, also where the data is not
+            notice(f"{name}: these may not be the scores of the present configuration: {error}")
+    print_table(found)
     if Path(paths.REPORT).is_file():
         print(f"report: {Path(paths.REPORT).resolve()}")
 
@@ -256,7 +271,7 @@ def report(config: ConfigFiles = DEFAULT_CONFIG) -> None:
 
     settings = _load(config)
     benchmarks = [resolve(settings, name) for name in settings.benchmarks]
-    build(benchmarks, paths.REPORT, settings.report, paths.FIGURES, list(settings.sweeps))
+    build(benchmarks, paths.REPORT, settings.report, paths.FIGURES, settings.sweeps)
     print(f"report: {Path(paths.REPORT).resolve()}")
 
 

@@ -12,7 +12,7 @@ from hsisr.affine import finer
 from hsisr.datasets import manifest
 from hsisr.datasets.bands import apply
 from hsisr.datasets.catalogue import DataSet, Guide, entry
-from hsisr.datasets.layout import CUBE_SUFFIXES, IMAGE_SUFFIXES, find, listing
+from hsisr.datasets.layout import CUBE_SUFFIXES, IMAGE_SUFFIXES, find, find_parts, listing
 from hsisr.datasets.manifest import RawFiles
 from hsisr.datasets.readers import read_plane, read_scene
 from hsisr.datasets.stacking import grid_difference
@@ -50,7 +50,7 @@ def convert(
 
 def read_raw(data_set: DataSet, scene: str, root: str | os.PathLike) -> Scene:
     """One scene of a data set, directly from the folder of its files: without manifest, scaling and guide."""
-    paths = find(listing(root), data_set.layout, scene)
+    paths = find_parts(listing(root), data_set.layouts, scene)[0]
     if not paths:
         raise HsisrError(f"{root}: has no scene {scene}; expected {' or '.join(data_set.layout)}")
     return _read([Path(root) / path for path in paths], data_set.reader, data_set.reader_options)
@@ -113,7 +113,7 @@ def _classes(path: Path, names: tuple[str, ...]) -> np.ndarray:
 
 def _paths(data_set: DataSet, scene: str, raw: RawFiles, layout: tuple[str, ...]) -> list[Path]:
     """The scene's files in one layout, their hashes verified."""
-    found = find(raw.files, layout, scene)
+    found = find_parts(raw.files, data_set.layouts, scene)[data_set.layouts.index(layout)]
     if not found:
         present = [s for s in data_set.scenes if find(raw.files, layout, s)]
         raise HsisrError(

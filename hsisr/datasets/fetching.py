@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlsplit
 from hsisr.datasets import catalogue, manifest
 from hsisr.datasets.archives import is_archive, unpack
 from hsisr.datasets.catalogue import DataSet, RemoteFile, entry
-from hsisr.datasets.layout import find, listing
+from hsisr.datasets.layout import find, find_parts, listing
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, file_hash
 
@@ -250,7 +250,7 @@ def _scene_files(data_set: DataSet, paths: list[str], missing: list[str] | None 
     """Those of `paths` that belong to a scene, scene by scene. missing: gets the scenes that have none."""
     found: dict[str, None] = {}
     for scene in data_set.scenes:
-        groups = [find(paths, layout, scene) for layout in data_set.layouts]
+        groups = find_parts(paths, data_set.layouts, scene)
         if not groups[0] and missing is not None:
             missing.append(scene)
         found |= dict.fromkeys(sorted({path for group in groups for path in group}))

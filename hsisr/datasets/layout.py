@@ -64,9 +64,26 @@ def find(paths: Iterable[str], patterns: Iterable[str], scene: str) -> list[str]
     return []
 
 
-def list_scenes(folder: str | os.PathLike, patterns: Sequence[str]) -> tuple[str, ...]:
+def find_parts(paths: Iterable[str], layouts: Sequence[Iterable[str]], scene: str) -> list[list[str]]:
+    """The files of a scene's cube, and of its guide and labels, as far as there are `layouts` of them; see `find`.
+
+    Guide and labels may match the layout of the cube too, but are no bands of it.
+    """
+    paths = list(paths)
+    others = [find(paths, layout, scene) for layout in layouts[1:]]
+    taken = {path for other in others for path in other}
+    free = find([path for path in paths if path not in taken], layouts[0], scene)
+    return [free or find(paths, layouts[0], scene), *others]  # a guide may be another variable of the cube's own file
+
+
+def list_scenes(
+    folder: str | os.PathLike, patterns: Sequence[str], others: Sequence[str] = (), guessed: bool = False
+) -> tuple[str, ...]:
     """Names of the scenes below a folder that match one of `patterns`, in natural order.
 
+    others: patterns of what belongs to scenes, their guides and labels; such a file is no scene. guessed: the user has
+    not said what is a scene; then a file that may belong to a scene, as its name is that of the scene and a word, is an
+    error. Else it might train or test as a scene.
     Raises HsisrError if the folder is missing or holds no scene, if it holds files that only their names keep from
     being scenes, and if a file may be a scene or a band of one.
     """
@@ -75,7 +92,8 @@ def list_scenes(folder: str | os.PathLike, patterns: Sequence[str]) -> tuple[str
         raise HsisrError(f"{folder}: no such folder; give the folder that holds the scenes")
     paths = listing(root)
     scenes = {path: [name for pattern in patterns if (name := _scene_of(path, pattern))] for path in paths}
-    odd = [path for path in paths if not scenes[path] and any(_scene_of(path, glob, _ANY_NAME) for glob in patterns)]
+    scenes = {path: names for path, names in scenes.items() if not _belongs_to_another(path, others, names)}
+    odd = [path for path in scenes if not scenes[path] and any(_scene_of(path, glob, _ANY_NAME) for glob in patterns)]
     if odd:
         more = f" and {len(odd) - 1} more" if len(odd) > 1 else ""
         raise HsisrError(
@@ -96,7 +114,23 @@ def list_scenes(folder: str | os.PathLike, patterns: Sequence[str]) -> tuple[str
             f"{folder}: holds no scene that looks like {' or '.join(patterns)}{there}; `layout` of the data set says "
             "where scenes lie"
         )
+    for path, names in scenes.items() if guessed else ():
+        for name in names:
+            owners = (name[: sign.start()] for sign in re.finditer("[_-](?=[A-Za-z])", name))
+            if owner := next((one for one in owners if one in found), None):
+                pattern = path.replace(name, "{scene}" + name.removeprefix(owner))
+                raise HsisrError(
+                    f"{folder}: {path} may be a scene, or belong to the scene {owner}, as its guide, labels or "
+                    f"reference; say which in the data set: `guide: {{layout: '{pattern}'}}` (or `labels`), `scenes`, "
+                    f"the names of those to use, or `layout: '{patterns[0]}'` if every file is a scene"
+                )
     return tuple(sorted(found, key=natural_key))
+
+
+def _belongs_to_another(path: str, patterns: Iterable[str], names: Sequence[str]) -> bool:
+    """Whether a file is the guide or the labels of another scene than the one of its own name, the first of `names`."""
+    matches = [match for pattern in patterns if (match := _expression(pattern).search(path))]
+    return any(match.groupdict().get("scene") not in names[:1] for match in matches)
 
 
 def is_litter(name: str) -> bool:

@@ -19,7 +19,7 @@ def measure_runtime(benchmark: Benchmark, command: str) -> results.RuntimeScores
     """
     from hsisr.evaluation.environment import environment
 
-    pair = pair_files.read_test(benchmark, benchmark.parts["test"][0])
+    pair = pair_files.read(pair_files.made(benchmark, benchmark.parts["test"][0]))
     pair = runtime.crop(pair, benchmark.scale)
     methods = {name: method.load(benchmark, model, model.seeds[0]) for name, model in benchmark.models.items()}
     fix_threads(available_threads())

@@ -22,7 +22,7 @@ def classify(benchmark: Benchmark, command: str) -> results.ClassificationScores
     """
     from hsisr.models import bicubic
 
-    found = [pair_files.read_test(benchmark, item) for item in benchmark.parts["test"]]
+    found = [pair_files.read(pair_files.made(benchmark, item)) for item in benchmark.parts["test"]]
     missing = [pair.name for pair in found if pair.labels is None or pair.hr is None]
     if missing:
         raise HsisrError(

@@ -33,7 +33,7 @@ def evaluate_model(benchmark: Benchmark, name: str, command: str) -> results.Mod
     made_with = environment()
     first_seed, seconds = FirstSeed(benchmark, len(items)), 0.0
     for item in items:
-        pair = pair_files.read_test(benchmark, item)
+        pair = pair_files.read(pair_files.made(benchmark, item))
         for seed, super_resolve in methods.items():
             started = time.perf_counter()
             estimate = super_resolve(pair)

@@ -32,7 +32,9 @@ def work_folder(out: Path) -> Iterator[Path]:
     It stays if the run is stopped, so the same command resumes. Raises HsisrError if the folder cannot be made, or
     while another process works in it.
     """
-    folder = _make_folder(_folder_of(out), out)
+    folder = _folder_of(out)
+    made = [place for place in (folder, *folder.parents) if not place.exists()] or [folder]
+    _make_folder(folder, out)
     try:
         lock = take(folder / _LOCK, advice="choose another output")
     except Taken as taken:
@@ -58,8 +60,9 @@ def work_folder(out: Path) -> Iterator[Path]:
         raise
     finally:
         lock.release()
-        with suppress(OSError):  # another run has started, or this one failed
-            folder.rmdir()
+        with suppress(OSError):  # another run has started, or this one failed, or has written into its folder
+            for place in made:
+                place.rmdir()
 
 
 @contextmanager

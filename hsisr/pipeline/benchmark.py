@@ -24,6 +24,8 @@ NAME = re.compile(
     r"^(?P<whole>(?P<dataset>[a-z][a-z0-9_]*?)_x(?P<scale>\d+)(?:_(?P<protocol>[a-z][a-z-]*?))?)(?:-fold(?P<fold>\d+))?$"
 )
 
+_RUN = re.compile(r"runs/(?P<benchmark>[^/]+)/(?P<model>[^/]+)/seed\d+")
+
 #: Compared where the configuration names no models: a floor, a strong classical method, the published network.
 DEFAULT_MODELS = ("bicubic", "gsa", "mulsr")
 
@@ -181,12 +183,12 @@ class Benchmark:
         suffix = "" if datasets.entry(dataset, self.config.datasets).protocol == protocol else f"_{protocol}"
         return resolve(self.config, f"{dataset}_x{self.scale}{suffix}")
 
-    def auxiliary_patches(self, model: str) -> dict[str, str]:
-        """Objective -> the patch file that it takes beside the labelled one, of those that a model is trained with."""
+    def auxiliary_patches(self, model: str) -> dict[str, tuple["Benchmark", str]]:
+        """Objective -> benchmark and part of the patches that it takes beside the labelled ones, of a model's own."""
         found = {}
         photographs = self.photographs(model)
         if photographs is not None:
-            found["rgb"] = photographs.path(paths.PATCHES)
+            found["rgb"] = (photographs, "train")
         entry = self.model(model)
         if entry.training.objectives.unlabelled is not None and entry.weights is None:
             if not self.parts["unlabelled"]:
@@ -194,8 +196,12 @@ class Benchmark:
                     f"{self.name}: {model} trains on unlabelled scenes, and the split has none; choose another under "
                     f"splits: {self.dataset}, or leave out training.objectives.unlabelled"
                 )
-            found["unlabelled"] = self.path(paths.UNLABELLED)
+            found["unlabelled"] = (self, "unlabelled")
         return found
+
+    def patch_path(self, part: str = "train") -> str:
+        """The patch file of the training part, or of the unlabelled one."""
+        return self.path(paths.PATCHES if part == "train" else paths.UNLABELLED)
 
     def check_validation(self, model: str) -> None:
         """Raise HsisrError if a validation part is to choose a network's weights, and the split has none.
@@ -323,9 +329,9 @@ def check(config: Config) -> None:
     for name in config.models:
         _check_code(_model(config, name, None, "models"))
     for name, sweep in config.sweeps.items():
-        _check_sweep(sweep, f"sweeps.{name}")
+        _check_sweep(config, sweep, f"sweeps.{name}")
     for name, scene in config.predict.items():
-        _check_ready(scene.model, f"predict.{name}.model")
+        _check_ready(config, scene.model, f"predict.{name}.model")
     for name in config.benchmarks:
         whole = resolve(config, name)
         if whole.fold is not None:
@@ -347,7 +353,7 @@ def _check_code(model: Model) -> None:
     registry.check(model.base, model.options, f"models.{model.name}", Recipe.model_fields)
 
 
-def _check_sweep(sweep: Sweep, where: str) -> None:
+def _check_sweep(config: Config, sweep: Sweep, where: str) -> None:
     for response in sweep.responses:
         if isinstance(response, str) and response.removesuffix(degrade.BY_INDEX) not in degrade.RESPONSES:
             raise HsisrError(
@@ -355,11 +361,14 @@ def _check_sweep(sweep: Sweep, where: str) -> None:
                 f"count of channels or {', '.join(degrade.RESPONSES)}"
             )
     for model in sweep.models:
-        _check_ready(model, f"{where}.models")
+        _check_ready(config, model, f"{where}.models")
 
 
-def _check_ready(model: str, where: str) -> None:
-    """Raise HsisrError for what is neither a method that needs no training nor may be a run folder or model file."""
+def _check_ready(config: Config, model: str, where: str) -> None:
+    """Raise HsisrError for what is neither a method that needs no training nor may be a run folder or model file.
+
+    A run folder of the pipeline must be one that the configuration trains: Snakemake brings it up to date first.
+    """
     if model in registry.names():
         if registry.entry(model).kind == "network" and model not in shipped.NAMED:
             raise HsisrError(f"{where}: {model} is a network; give its run folder or its model file")
@@ -369,6 +378,12 @@ def _check_ready(model: str, where: str) -> None:
             f"{where}: unknown model {model!r}; {did_you_mean(model, known)}give a run folder, a model file "
             f"or {', '.join(known)}"
         )
+    run = _RUN.match(model)
+    if run is not None and NAME.match(run["benchmark"]):
+        try:
+            resolve(config, run["benchmark"]).model(run["model"])
+        except HsisrError as error:
+            raise HsisrError(f"{where}: {model}: {error}; a copy of the run outside runs/ is used as it is") from None
 
 
 def _protocol(config: Config, name: str) -> degrade.Protocol:

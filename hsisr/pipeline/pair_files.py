@@ -47,16 +47,18 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     write(out, item.name, make_pair(benchmark, item, scene), scene, steps.pairing(benchmark, item_name).identity)
 
 
-def read_test(benchmark: Benchmark, item: Item) -> PairFile:
-    """The pair file of an item. Raises HsisrError as `read`, and if it was made with other settings."""
+def made(benchmark: Benchmark, item: Item) -> str:
+    """The path of an item's pair file. Raises HsisrError if it is missing, damaged, or made with other settings."""
     path = benchmark.path(paths.PAIR, item=item.name)
     hdf5.check_settings(path, "pair", steps.pairing(benchmark, item.name).settings, "pairs")
-    return read(path)
+    return path
 
 
 def open_item(benchmark: Benchmark, item: Item) -> Scene:
-    """The scene of an item, lazy, cut to its region. Raises HsisrError as `make`."""
-    scene = Scene.open(benchmark.scene_path(item))
+    """The scene of an item, lazy, cut to its region. Raises HsisrError as `make`, and as `made` for the scene file."""
+    path = benchmark.scene_path(item)
+    hdf5.check_settings(path, "scene", steps.conversion(benchmark.config, benchmark.dataset).settings, "convert")
+    scene = Scene.open(path)
     return scene if item.region is None else cut(scene, item.region)
 
 

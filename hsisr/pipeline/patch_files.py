@@ -334,7 +334,7 @@ def _write_patches(file: h5py.File, benchmark: Benchmark, items: Sequence) -> in
     size, corners = benchmark.patches.size_lr_px, []
     for item in items:
         # an LR pixel that lies partly outside the reference has no HR patch
-        usable = pair_files.usable_lr_pixels(_pair_path(benchmark, item), benchmark.scale)
+        usable = pair_files.usable_lr_pixels(pair_files.made(benchmark, item), benchmark.scale)
         corners.append(_corners(usable, benchmark.patches, item.name, benchmark.choice.seed))
     count, number = sum(map(len, corners)), 0
     arrays, labelled = _Arrays(file, count), file.attrs["labelled"]

@@ -139,10 +139,11 @@ def splitting(config: Config, dataset: str) -> Step:
 
 def pairing(benchmark: Benchmark, item: str) -> Step:
     """Degrade one scene or region."""
-    inputs = {"scene": [benchmark.scene_path(benchmark.item(item))], "split": [benchmark.path(paths.SPLIT)]}
-    function = "hsisr.pipeline.pair_files:make"
+    chosen = benchmark.item(item)
+    inputs = {"scene": [benchmark.scene_path(chosen)], "split": [benchmark.path(paths.SPLIT)]}
+    function, settings = "hsisr.pipeline.pair_files:make", {**_degradation(benchmark), "item": _place(chosen)}
     data, own = _responses(benchmark), _own_tables(benchmark)
-    return Step("pairs", function, _degradation(benchmark), inputs, _table_readers(own), data, own)
+    return Step("pairs", function, settings, inputs, _table_readers(own), data, own)
 
 
 def cutting(benchmark: Benchmark, part: str = "train") -> Step:
@@ -172,8 +173,8 @@ def training(benchmark: Benchmark, model: str, seed: int) -> Step:
         inputs = {"weights": [chosen.weights], "pair": _test_pairs(benchmark)[:1]}
         return Step("train", function, _training(benchmark, model, seed), inputs, modules, own=own)
     inputs = {
-        "patches": [benchmark.path(paths.PATCHES)],
-        "auxiliary": list(benchmark.auxiliary_patches(model).values()),
+        "patches": [benchmark.patch_path()],
+        "auxiliary": [of.patch_path(part) for of, part in benchmark.auxiliary_patches(model).values()],
         "validation": [benchmark.path(paths.PAIR, item=item.name) for item in benchmark.parts["validation"]],
     }
     if registry.entry(chosen.base).whole_scenes:
@@ -262,10 +263,7 @@ def reporting(config: Config, benchmarks: Iterable[Benchmark]) -> Step:
 
 def predicting(config: Config, scene: str) -> Step:
     """Super-resolve a scene of the user's own. Raises HsisrError if the configuration names none of this name."""
-    if scene not in config.predict:
-        known = ", ".join(config.predict) or "none"
-        near = did_you_mean(scene, config.predict)
-        raise HsisrError(f"predict: no scene {scene!r}; {near}config.yaml names {known}")
+    _check_named(config.predict, scene, "predict: no scene")
     chosen = config.predict[scene]
     check_files(config.predict, scene)
     guide = [] if chosen.guide is None else read_with(chosen.guide)
@@ -278,6 +276,18 @@ def predicting(config: Config, scene: str) -> Step:
     modules = tuple(sorted({*modules, *_readers(), *page}))
     data = _shipped([chosen.model], chosen.scale)
     return Step("predict", "hsisr.inference:super_resolve_file", asdict(chosen), inputs, modules, data, own)
+
+
+def configured_sweep(config: Config, name: str) -> Sweep:
+    """The sweep of this name. Raises HsisrError if the configuration names none."""
+    _check_named(config.sweeps, name, "sweeps: no sweep")
+    return config.sweeps[name]
+
+
+def _check_named(section: Mapping[str, Any], name: str, what: str) -> None:
+    if name not in section:
+        known, near = ", ".join(section) or "none", did_you_mean(name, section)
+        raise HsisrError(f"{what} {name!r}; {near}config.yaml names {known}")
 
 
 def sweeping(sweep: Sweep) -> Step:
@@ -399,8 +409,13 @@ def _every_model(benchmark: Benchmark) -> dict[str, Any]:
     return {"models": {name: _scoring(benchmark, name) for name in benchmark.models}}
 
 
-def _parts(benchmark: Benchmark) -> dict[str, list[str]]:
-    return {part: [item.name for item in items] for part, items in benchmark.parts.items()}
+def _parts(benchmark: Benchmark) -> dict[str, list]:
+    return {part: [_place(item) for item in items] for part, items in benchmark.parts.items()}
+
+
+def _place(item: datasets.Item) -> str | list:
+    """What ground an item is: its name, and of a region the scene and the place too."""
+    return item.name if item.region is None else [item.name, item.scene, *item.region]
 
 
 def _describe(benchmark: Benchmark) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """The report: the results of all benchmarks on one page. The page opens from disk and needs no network."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hsisr.config import Report
+from hsisr.config import Report, Sweep
 from hsisr.errors import HsisrError
 from hsisr.evaluation import sweep
 from hsisr.files import write_text
@@ -19,11 +19,11 @@ def build(
     out: str | os.PathLike,
     settings: Report,
     figures: str | os.PathLike | None = None,
-    sweeps: Sequence[str] = (),
+    sweeps: Mapping[str, Sweep] | None = None,
 ) -> None:
     """Write the report of evaluated benchmarks: `out` (HTML), and beside it `index.md`, `scores.csv` and `scores.tex`.
 
-    benchmarks: those to show. sweeps: names of the sweeps to show, below the benchmarks.
+    benchmarks: those to show. sweeps: name -> sweep to show, below the benchmarks.
     figures: folder for plots and pictures as files of their own, one folder for each benchmark; it is emptied first.
 
     Reads results/<benchmark>.json, results/<benchmark>/<model>.h5 and runs/<benchmark>/<model>/seed<k>/history.csv
@@ -45,7 +45,11 @@ def build(
             export.write(Path(figures) / benchmark.name, section.plots, section.galleries)
         found[benchmark.name] = read.results
         wavelengths_nm[benchmark.name] = read.scenes[0].wavelengths_nm if read.scenes else None
-    swept = {name: sweep.read(paths.SWEEP.format(sweep=name)) for name in sweeps}
+    swept = {}
+    for name, wanted in (sweeps or {}).items():
+        path = paths.SWEEP.format(sweep=name)
+        swept[name] = sweep.read(path)
+        sweep.check_current(path, swept[name], wanted)
     shown = {
         name: page.sweep(name, result, sweep_tables.picture(paths.SWEEP_MAP.format(sweep=name)))
         for name, result in swept.items()

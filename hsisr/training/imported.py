@@ -21,8 +21,7 @@ def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
     from hsisr.models.model_files import read_weights, save_model
 
     _check_unseen(benchmark, model)
-    item = benchmark.parts["test"][0]
-    pair = pair_files.read(benchmark.path(paths.PAIR, item=item.name), ("lr", "guide"))
+    pair = pair_files.read(pair_files.made(benchmark, benchmark.parts["test"][0]), ("lr", "guide"))
     assert model.weights is not None
     metadata: dict[str, Any] = {
         "base": model.base,

@@ -62,8 +62,8 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
 
     from hsisr.models import own, registry
     from hsisr.models.base import as_model
+    from hsisr.pipeline import pair_files
     from hsisr.pipeline.known_bands import KnownBands
-    from hsisr.pipeline.pair_files import training_pairs
     from hsisr.pipeline.patch_files import PatchFile
     from hsisr.training import fitting, state, summary
     from hsisr.training.imported import place_weights
@@ -77,15 +77,15 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     benchmark.check_validation(model.name)
     step = steps.training(benchmark, model.name, seed)
     capped = {"scenes": training.labelled_scenes, "per_epoch": training.patches_per_epoch}
-    hdf5.check_settings(benchmark.path(paths.PATCHES), "patches", steps.cutting(benchmark).settings, "patches")
-    patches = PatchFile(benchmark.path(paths.PATCHES), seed, training.augment, **capped)
+    patches = PatchFile(_made(benchmark, "train"), seed, training.augment, **capped)
     others = {
-        name: PatchFile(path, seed, training.augment) for name, path in benchmark.auxiliary_patches(model.name).items()
+        name: PatchFile(_made(*made), seed, training.augment)
+        for name, made in benchmark.auxiliary_patches(model.name).items()
     }
     fix_threads(training.threads)
     torch.manual_seed(seed)
     network = registry.build(model.base, benchmark.scale, patches.bands, patches.guide_channels, model.options)
-    files = step.inputs["validation"]
+    files = [pair_files.made(benchmark, item) for item in benchmark.parts["validation"]]
     convention = benchmark.convention
     validate = None
     if files and convention is not None:
@@ -94,7 +94,7 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     identity = {**step.identity, "data": step.contents()}
     fields = {"model": model.name, "seed": seed}
     export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)
-    prepared = as_model(network).prepare_training(training_pairs(benchmark), seed)
+    prepared = as_model(network).prepare_training(pair_files.training_pairs(benchmark), seed)
     samples = patches if prepared is None else prepared
     if registry.entry(model.base).own:
         own.try_out(model.base, network, samples.stack([0]))
@@ -105,6 +105,13 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
         summary.write(benchmark.path(paths.TRAINING, **fields), outcome, network, identity)
         state.remove(folder)
     return folder
+
+
+def _made(benchmark: Benchmark, part: str) -> str:
+    """The path of a patch file. Raises HsisrError if it is missing, damaged, or made with other settings."""
+    path = benchmark.patch_path(part)
+    hdf5.check_settings(path, "patches", steps.cutting(benchmark, part).settings, "patches")
+    return path
 
 
 def _limit(model: Model, gpus: int | None) -> Model:

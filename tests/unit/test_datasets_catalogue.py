@@ -117,7 +117,16 @@ def test_own_set_finds_scenes_by_its_layout(tmp_path):
     [
         ({}, "needs `path`"),
         ({"path": "/does/not/exist"}, "no such folder"),
-        ({"path": ".", "scenes": ["a"], "colour": 1}, "colour: Extra inputs"),
+        ({"path": ".", "scenes": ["a"], "colour": 1}, "colour: unknown key; allowed here: access,"),
+        ({"path": ".", "layot": "x"}, "layot: unknown key; did you mean layout"),
+        ({"path": 5}, "path: 5 is not allowed; expected text"),
+        ({"path": ".", "layout": 5}, "layout: 5 is not allowed; expected a list"),
+        ({"path": ".", "scenes": ["a"], "splits": 5}, "splits: 5 is not allowed; expected keys and values"),
+        ({"path": ".", "scenes": ["1"], "splits": {"s": {"train": [1]}}}, "splits.s.train.0: 1 .* into quotes"),
+        (
+            {"path": ".", "scenes": ["a"], "splits": {"s": {"train": [{"scene": "a", "rows": [0, 5]}]}}},
+            r"splits.s.train.0.rows: unknown key; allowed here: name, region, scene \(1 more",
+        ),
         ({"path": ".", "scenes": ["a", "a"]}, "a name stands twice"),
         ({"path": ".", "scenes": ["a b"]}, "only letters, digits"),
         ({"path": ".", "scenes": ["a"], "bands": 3, "wavelengths_nm": [500, 600]}, "2 values for 3 bands"),
@@ -169,6 +178,24 @@ def test_files_whose_names_would_leave_them_out_are_refused(tmp_path, odd, named
     with pytest.raises(HsisrError, match=f"{named}.* rename it, or name the scenes to use by `scenes`"):
         datasets.entry("field", {"field": {"path": str(tmp_path)}})
     assert datasets.entry("field", {"field": {"path": str(tmp_path), "scenes": ["a", "b"]}}).scenes == ("a", "b")
+
+
+def test_guides_and_labels_are_no_scenes(tmp_path):
+    """Not those that the entry names, nor in silence those that it does not name; a number is a scene's own."""
+    put(tmp_path, "a.tif", "a_2.tif", "a_pan.tif", "a_gt.npy", "b.tif", "b_gt.npy", "pan.tif")
+
+    def scenes(**settings):
+        return datasets.entry("field", {"field": {"path": str(tmp_path), **settings}}).scenes
+
+    guide, labels = {"layout": ["{scene}_pan.tif", "pan.tif"]}, {"layout": "{scene}_gt.npy"}
+    assert scenes(guide=guide, labels=labels) == ("a", "a_2", "b")
+    assert scenes(guide={"layout": "{scene}.tif"}, layout="{scene}.tif") == ("a", "a_2", "a_pan", "b", "pan")
+    assert len(scenes(layout="{scene}.*")) == 7
+    assert len(scenes(splits={"mine": {"train": ["a", "a_2"], "test": ["b"]}})) == 7
+    assert scenes(scenes=["a", "b"]) == ("a", "b")
+    for settings, pattern in (({"labels": labels}, "_pan.tif"), ({"guide": guide}, "_gt.npy"), ({}, "_gt.npy")):
+        with pytest.raises(HsisrError, match=rf"a{pattern} may be a scene, or .* `guide: .*'{{scene}}{pattern}'}}`"):
+            scenes(**settings)
 
 
 def test_files_that_may_be_scenes_or_bands_are_refused(tmp_path):

@@ -229,6 +229,23 @@ def test_a_guide_lies_where_its_scene_lies(tmp_path, columns_off):
         assert converted("mine", "a", tmp_path, extra, source=str(tmp_path)).guide.shape == (2, 24, 20)
 
 
+def test_guide_and_labels_in_the_scenes_folder_are_no_bands(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "own" / "a").mkdir(parents=True)
+    for number, (name, side) in enumerate((("01.png", 4), ("02.png", 4), ("pan_08.png", 8))):
+        Image.fromarray(np.full((side, side), number + 1, np.uint8)).save(tmp_path / "own" / "a" / name)
+    np.save(tmp_path / "own" / "a" / "a.npy", np.ones((4, 4), np.uint8))
+    entry = {
+        "path": str(tmp_path / "own"),
+        "guide": {"layout": "{scene}/pan_*.png"},
+        "labels": {"layout": "{scene}.npy"},
+    }
+    found = converted("mine", "a", tmp_path, {"mine": entry}, source=str(tmp_path / "own"))
+    assert found.shape == (2, 4, 4) and found.cube.max() == 2
+    assert found.guide.shape == (1, 8, 8) and found.labels.all()
+
+
 @pytest.mark.parametrize(
     ("settings", "fault"),
     [

@@ -11,6 +11,7 @@ import pytest
 
 import hsisr
 from hsisr import degrade, evaluation
+from hsisr.cli import steps as cli_steps
 from hsisr.config import Config, Evaluation
 from hsisr.degrade import Pair
 from hsisr.errors import HsisrError
@@ -82,9 +83,22 @@ def test_a_reference_that_the_convention_clips_is_named_and_the_advice_works(sma
     assert scores.result.scenes["indian_pines-test"] == pytest.approx(expected, rel=1e-6)
 
 
-def test_scores_of_other_settings_are_not_merged(small):
+def test_scores_of_other_settings_are_not_merged(small, capsys):
+    """The table prints them, and says so."""
     for name in ("bicubic", "gsa"):
         evaluation.evaluate_model(small, name, "")
+    bare = CONFIG | {"benchmarks": {small.name: {"models": ["bicubic", "gsa"]}}}
+    bare["evaluation"] = {"runtime": False, "classification": False}
+    evaluation.merge(benchmark.resolve(Config.parse(bare), small.name), "")
+    for seed, warned in ((0, False), (1, True)):
+        bare["benchmarks"][small.name]["seed"] = seed
+        Path("config.yaml").write_text(json.dumps(bare))
+        cli_steps.table([Path("config.yaml")])
+        out, err = capsys.readouterr()
+        assert "bicubic" in out and ("may not be the scores of the present configuration" in err) is warned
+    Path("config.yaml").write_text(json.dumps({"benchmarks": {"cave_x8": {}}}))
+    with pytest.raises(HsisrError, match="results/cave_x8.json: is not made yet; `snakemake results/cave_x8.json"):
+        cli_steps.table([Path("config.yaml")])
     noisy = CONFIG | {"benchmarks": {small.name: {"models": ["bicubic", "gsa"], "noise": 0.01}}}
     with pytest.raises(HsisrError, match=r"results/indian_pines_x4/bicubic.json: made with other settings"):
         evaluation.merge(benchmark.resolve(Config.parse(noisy), small.name), "")

@@ -55,3 +55,10 @@ def test_settings_hash_ignores_the_order_of_keys():
 
 def test_natural_order():
     assert sorted(["b10", "b9", "a1"], key=files.natural_key) == ["a1", "b9", "b10"]
+
+
+def test_names_that_differ_only_in_case_or_zeros_have_one_order():
+    """Names of scenes come from a set: each process had its own order, and so its own split."""
+    ordered = ["01", "1", "1\u00b2", "A2", "a2", "a10"]
+    for start in range(len(ordered)):
+        assert sorted(ordered[start:] + ordered[:start], key=files.natural_key) == ordered

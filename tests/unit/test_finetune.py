@@ -230,3 +230,4 @@ def test_scenes_that_are_too_small_and_models_that_cannot_learn(tmp_path):
         finetune(lr, None, "deepshare-s", tmp_path / "run", options=CPU)
     with pytest.raises(HsisrError, match="unknown model"):
         finetune(lr, guide, "none", tmp_path / "run", options=CPU)
+    assert not (tmp_path / "run").exists()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hsisr import degrade
+from hsisr.cli import steps as cli_steps
 from hsisr.config import Config
 from hsisr.errors import HsisrError
 from hsisr.evaluation import evaluate_model
@@ -126,3 +127,56 @@ def test_a_guide_of_another_unit_is_refused(tmp_path, monkeypatch):
         HsisrError, match=r"the guide of scene b: .* on average, .* `guide: {scale: ...}` of the data set"
     ):
         make_pairs(own(tmp_path, scenes))
+
+
+def test_files_of_other_settings_are_refused(tmp_path, monkeypatch, one_thread):
+    """By hand: patches of pairs, a training with validation pairs, and pairs of scenes, that other settings made."""
+    monkeypatch.chdir(tmp_path)
+    chosen = own(tmp_path, five())
+    make_pairs(chosen)
+    noisy = own(tmp_path, {}, noise=0.01)
+    with pytest.raises(HsisrError, match=r"pairs/field_x4/a.h5: made with other settings .* by `hsisr pairs`"):
+        patch_files.make(noisy, noisy.path(paths.PATCHES))
+    patch_files.make(chosen, chosen.path(paths.PATCHES))
+    pair_files.make(noisy, "c", noisy.path(paths.PAIR, item="c"))
+    with pytest.raises(HsisrError, match=r"pairs/field_x4/c.h5: made with other settings"):
+        train_one(chosen, chosen.model("tiny"), 0)
+    identity = {"settings": {"scale": 0.5}}
+    Scene.open("field/e.h5").save(paths.SCENE.format(dataset="field", scene="e"), identity)
+    with pytest.raises(HsisrError, match=r"scenes/field/e.h5: made with other settings .* by `hsisr convert`"):
+        pair_files.make(chosen, "e", chosen.path(paths.PAIR, item="e"))
+
+
+def test_files_of_another_region_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own(tmp_path, five())
+
+    def tested(rows: list[int]) -> benchmark.Benchmark:
+        split = {"train": ["a"], "validation": ["b"], "test": [{"scene": "c", "region": [*rows, 0, 48]}]}
+        content = {"field": {"path": "field", "splits": {"mine": split}}}
+        config = {"datasets": content, "benchmarks": {"field_x4": {"models": ["bicubic"]}}}
+        return benchmark.resolve(Config.parse(config), "field_x4")
+
+    upper, lower = tested([0, 32]), tested([16, 48])
+    pair_files.make(upper, "c-test", upper.path(paths.PAIR, item="c-test"))
+    evaluate_model(upper, "bicubic", "test")
+    with pytest.raises(HsisrError, match=r"pairs/field_x4/c-test.h5: made with other settings"):
+        evaluate_model(lower, "bicubic", "test")
+
+
+def test_scenes_of_another_folder_than_was_fetched_are_refused(tmp_path, monkeypatch):
+    """By hand: after an edit of `path`, the scenes of the folder before would be converted."""
+    monkeypatch.chdir(tmp_path)
+
+    def config(folder: str) -> list[Path]:
+        Path("config.yaml").write_text(f"datasets: {{field: {{path: {folder}}}}}")
+        return [Path("config.yaml")]
+
+    for folder in ("before", "now"):
+        small_scene().save(tmp_path / folder / "a.h5")
+    cli_steps.fetch("field", config("before"))
+    cli_steps.convert("field", "a", config("before"))
+    with pytest.raises(HsisrError, match="field: was fetched from before, not from now; run `hsisr fetch field` first"):
+        cli_steps.convert("field", "a", config("now"))
+    cli_steps.fetch("field", config("now"))
+    cli_steps.convert("field", "a", config("now"))

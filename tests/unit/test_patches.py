@@ -165,10 +165,11 @@ def test_patches_of_a_protocol_that_does_not_turn_are_degraded_after_they_are_tu
         file = PatchFile(chosen.path(paths.PATCHES), augment=choice)
         for sample in (file[k] for k in range(30)):
             np.testing.assert_array_equal(sample.lr, sample.hr[:, 1::4, 1::4])
-    noisy = Config.parse(
-        CONFIG | {"protocols": {"corner": corner}, "benchmarks": {"indian_pines_x4_corner": {"noise": 0.05}}}
-    )
-    patch_files.make(benchmark.resolve(noisy, "indian_pines_x4_corner"), "noisy.h5")
+    choice = {"protocols": {"corner": corner}, "benchmarks": {"indian_pines_x4_corner": {"noise": 0.05}}}
+    noisy = benchmark.resolve(Config.parse(CONFIG | choice), "indian_pines_x4_corner")
+    for item in noisy.parts["train"]:
+        pair_files.make(noisy, item.name, noisy.path(paths.PAIR, item=item.name))
+    patch_files.make(noisy, "noisy.h5")
     sample = PatchFile("noisy.h5").stack(range(20))
     assert np.std(sample.lr - sample.hr[:, :, 1::4, 1::4]) == pytest.approx(0.05, rel=0.05)
 

@@ -204,16 +204,24 @@ def test_command_takes_a_name_or_a_file(settings, tmp_path, monkeypatch):
     alone = CliRunner().invoke(app, ["sweep", "made.h5", "-m", "bicubic", "--scale", "2", "-o", "own.json"])
     assert alone.exit_code == 0, alone.output
     assert list(sweep.read(tmp_path / "own.json")["models"]) == ["bicubic"] and (tmp_path / "own.png").is_file()
+    (tmp_path / "mine.h5").write_bytes(
+        (tmp_path / "made.h5").read_bytes()
+    )  # its result would have the name of the other
+    again = CliRunner().invoke(app, ["sweep", "mine.h5", "-m", "bicubic"])
+    assert "results/sweeps/mine.json: exists already" in str(again.exception)
 
 
 def test_report_shows_the_map_and_the_worst(settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = sweep.run(settings, paths.SWEEP.format(sweep="mine"), paths.SWEEP_MAP.format(sweep="mine"))
-    report.build([], "report/index.html", configuration.Report(), sweeps=["mine"])
+    report.build([], "report/index.html", configuration.Report(), sweeps={"mine": settings})
     html = (tmp_path / "report/index.html").read_text()
     assert "worst over the grid" in html and "data:image/png;base64," in html
     assert result["models"]["gsa"]["worst_at"] in html
     assert "worst over the grid" in (tmp_path / "report/index.md").read_text()
+    other = settings.model_copy(update={"seed": 1})
+    with pytest.raises(HsisrError, match="sweeps/mine.json: made with other settings, files or code"):
+        report.build([], "report/index.html", configuration.Report(), sweeps={"mine": other})
 
 
 def test_a_sweep_is_a_step(settings):
@@ -223,6 +231,8 @@ def test_a_sweep_is_a_step(settings):
     assert steps.sweeping(settings.model_copy(update={"scale": 4})).digest != step.digest
     trained = steps.sweeping(settings.model_copy(update={"models": ["runs/a/b/seed0"]}))
     assert trained.inputs["models"] == ["runs/a/b/seed0/model.safetensors"]
+    with pytest.raises(HsisrError, match="sweeps: no sweep 'mime'; did you mean mine\\? config.yaml names mine"):
+        steps.configured_sweep(Config.parse({"sweeps": {"mine": settings.model_dump()}}), "mime")
 
 
 @pytest.mark.parametrize(

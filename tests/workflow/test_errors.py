@@ -70,13 +70,17 @@ CASES = {
         {"predict": {"mine": {"lr": "a.tif", "model": "prier"}}},
         "predict.mine.model: unknown model 'prier'; did you mean prior?",
     ),
+    "run that nothing trains": (
+        {"predict": {"mine": {"lr": "a.tif", "model": "runs/cave_x8/none/seed0"}}},
+        "predict.mine.model: runs/cave_x8/none/seed0: cave_x8: no model 'none' in this benchmark; there are bicubic, ",
+    ),
     "network of a prediction": (
         {"predict": {"mine": {"lr": "a.tif", "model": "mulsr"}}},
         "predict.mine.model: mulsr is a network; give its run folder or its model file",
     ),
     "micrometres": (
         {"datasets": {"cave": {"bands": 2, "wavelengths_nm": [0.4, 0.7]}}, "benchmarks": {"cave_x8": {}}},
-        "datasets.cave: wavelengths_nm: 0.4 is no wavelength in nm",
+        "datasets.cave.wavelengths_nm: [0.4, 0.7] is not allowed; 0.4 is no wavelength in nm",
     ),
     "wavelengths in words": (
         {"datasets": {"cave": {"wavelengths_nm": {"first": "blue", "last": "red"}}}, "benchmarks": {"cave_x8": {}}},
@@ -84,7 +88,7 @@ CASES = {
     ),
     "no factor": (
         {"datasets": {"cave": {"scale": "1/0"}}, "benchmarks": {"cave_x8": {}}},
-        "datasets.cave: scale: '1/0': expected a number above 0 such as 1/10000, or type_maximum or scene_maximum",
+        "datasets.cave.scale: '1/0' is not allowed; expected a number above 0 such as 1/10000",
     ),
 }
 

@@ -66,6 +66,22 @@ def test_title_on_the_command_line_rewrites_the_report_only(finished):
     assert finished.planned("all", "--config", "report={title: x}") == {"report": 1}
 
 
+def test_lost_records_are_told(finished):
+    """Without them, Snakemake sees no edit of the configuration, and says that all is up to date."""
+    records, aside = (finished.folder / ".snakemake" / name for name in ("metadata", "aside"))
+    words = ["all", "--dry-run", "--config", "patches={size_lr_px: 7}"]
+    seen = finished.snakemake(*words).stdout
+    records.rename(aside)
+    try:
+        said = finished.snakemake(*words).stdout
+    finally:
+        if records.exists():
+            records.rmdir()
+        aside.rename(records)
+    assert "Nothing to be done" in said and "has no record of how the results here were made" in said
+    assert "Nothing to be done" not in seen and "has no record" not in seen
+
+
 def test_what_no_step_uses_reruns_nothing(finished, edited):
     edited("hsisr/cli/tools.py", '"""', '"""Edited. ')
     edited("hsisr/models/two_stream.py", '"""', '"""Edited. ')

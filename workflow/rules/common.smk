@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from hsisr.config import Config, check_files
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.files import settings_hash, write_text
 from hsisr.pipeline import benchmark as benchmarks, paths, steps
 
@@ -35,6 +35,19 @@ try:
     benchmarks.check(CONFIG)
 except HsisrError as error:
     fail(error)
+
+
+def tell_of_lost_records():
+    """Say so if Snakemake has no record of how the results here were made, as in a copy without hidden folders."""
+    kept = [*Path(".snakemake").glob("metadata/*"), *Path(".snakemake").glob("metadata.db")]
+    if workflow.is_main_process and not kept and any(Path("results").glob("*.json")):
+        notice(
+            "Snakemake has no record of how the results here were made (.snakemake/metadata), and does not see what has "
+            "changed since; `snakemake --forceall` makes all again, `snakemake --touch --forceall` records them as they are"
+        )
+
+
+tell_of_lost_records()
 
 
 def resolved_config():

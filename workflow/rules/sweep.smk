@@ -1,6 +1,6 @@
 def sweeping(wildcards):
     """The step that runs models over a grid of degradations."""
-    return steps.sweeping(CONFIG.sweeps[wildcards.sweep])
+    return steps.sweeping(steps.configured_sweep(CONFIG, wildcards.sweep))
 
 
 rule sweep:

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import yaml
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from hsisr.config import Section
+from hsisr.config import Section, check_section
 from hsisr.datasets.layout import list_scenes
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.limits import LEAST_PLAUSIBLE_NM, MOST_PLAUSIBLE_NM
@@ -41,7 +41,7 @@ def _factor(value: Any) -> Any:
     except (ValueError, ArithmeticError):
         number = math.nan
     if not 0 < number < math.inf:
-        raise ValueError(f"{value!r}: expected a number above 0 such as 1/10000, or {' or '.join(_SCALE_RULES)}")
+        raise ValueError(f"expected a number above 0 such as 1/10000, or {' or '.join(_SCALE_RULES)}")
     return number
 
 
@@ -92,6 +92,13 @@ class Region(Section):
         return self
 
 
+#: What stands in a part of a split. A tag says which of the two a value is meant to be; errors then speak of this one.
+_Member = Annotated[
+    Annotated[str, Tag("a name")] | Annotated[Region, Tag("a region")],
+    Discriminator(lambda value: "a region" if isinstance(value, (Mapping, Region)) else "a name"),
+]
+
+
 class Split(Section):
     """Which scenes, or regions of scenes, serve for training, validation and test, or without their HR image.
 
@@ -104,10 +111,10 @@ class Split(Section):
     description: str = ""
     tenth: bool = True
     guard_px: int = Field(0, ge=0)
-    train: tuple[str | Region, ...] = ()
-    validation: tuple[str | Region, ...] = ()
-    test: tuple[str | Region, ...] = ()
-    unlabelled: tuple[str | Region, ...] = ()
+    train: tuple[_Member, ...] = ()
+    validation: tuple[_Member, ...] = ()
+    test: tuple[_Member, ...] = ()
+    unlabelled: tuple[_Member, ...] = ()
 
 
 class Guide(Section):
@@ -256,7 +263,7 @@ def entry(name: str, extra: Mapping[str, Mapping] | None = None) -> DataSet:
         return _own_entry(name)
     where = f"datasets.{name}"
     if name in _catalogued_names():
-        return _validate({**_load(name), **settings}, where)
+        return check_section(DataSet, {**_load(name), **settings}, where)
     return _own(name, {**_load("folder"), "title": name, **settings, "name": name}, where)
 
 
@@ -264,12 +271,15 @@ def _own(name: str, content: dict, where: str) -> DataSet:
     """Entry of a user's own set. Finds its scenes, and makes the first of its splits the default."""
     if not content.get("path"):
         raise HsisrError(f"{where}: needs `path`, the folder that holds the scenes")
-    if content.get("splits") and not content.get("default_split"):
-        content["default_split"] = next(iter(content["splits"]))
-    if not content.get("scenes"):
-        layouts = _as_tuple(content["layout"])
-        content["scenes"] = list_scenes(content["path"], layouts) if "{scene}" in "".join(layouts) else (name,)
-    return _validate(content, where)
+    own = check_section(DataSet, content, where)
+    if own.splits and not own.default_split:
+        content["default_split"] = next(iter(own.splits))
+    if not own.scenes:
+        named = "{scene}" in "".join(own.layout)
+        others = [pattern for layout in own.layouts[1:] for pattern in layout]
+        guessed = list(own.layout) == _load("folder")["layout"] and not own.splits
+        content["scenes"] = list_scenes(own.path or "", own.layout, others, guessed) if named else (name,)
+    return check_section(DataSet, content, where)
 
 
 def _catalogued_names() -> set[str]:
@@ -278,19 +288,9 @@ def _catalogued_names() -> set[str]:
 
 @cache
 def _own_entry(name: str) -> DataSet:
-    return _validate(_load(name), f"catalogue entry {name}")
+    return check_section(DataSet, _load(name), f"catalogue entry {name}")
 
 
 @cache
 def _load(name: str) -> dict:
     return {"name": name, **yaml.safe_load((_FOLDER / f"{name}.yaml").read_text(encoding="utf-8"))}
-
-
-def _validate(content: dict, where: str) -> DataSet:
-    try:
-        return DataSet.model_validate(content)
-    except ValidationError as error:
-        # a value may have several types: report the fault of the type that nearly fits
-        first = min(error.errors(), key=lambda fault: fault["type"] in ("string_type", "literal_error"))
-        key = ".".join(str(part) for part in first["loc"])
-        raise HsisrError(f"{where}: {key + ': ' if key else ''}{first['msg'].removeprefix('Value error, ')}") from None
