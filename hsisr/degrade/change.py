@@ -1,4 +1,4 @@
-"""Change: where a guide shows other ground than the LR image, for a cloud, another date or another exposure."""
+"""Change: where a guide shows other ground than the LR image, for a cloud or another date."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,8 +76,8 @@ def find_change(view: View) -> Change:
     """
     exposures, explained, lit = [], _Explained.of(view), np.zeros(view.shape, bool)
     for region, gain, offset in list(explained.lit()):
-        evened = Exposure(region, gain, offset).evened(view.sharp)
-        part = outlined(view, region, partial(_part, evened), explained.left, explained.spread, LIT)
+        like = partial(_evened, view.sharp, Exposure(region, gain, offset))
+        part = outlined(view, region, like, explained.left, explained.spread, LIT)
         exposures.append(Exposure(part, gain, offset))
         lit |= region
     if exposures:
@@ -93,8 +93,8 @@ def find_change(view: View) -> Change:
     return Change(degree, response, offset, view.cell, view.samples, tuple(exposures))
 
 
-def _part(images: np.ndarray, _: Box, fine: Box) -> np.ndarray:
-    return images[:, *fine]
+def _evened(sharp: np.ndarray, exposure: Exposure, _: Box, fine: Box) -> np.ndarray:
+    return exposure.evened(sharp[:, *fine])
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,9 +34,10 @@ class Exposure:
 
     def evened(self, values: np.ndarray, share: np.ndarray | float = 1.0) -> np.ndarray:
         """Values of the guide (G, n, m) as of the usual exposure, where the share (n, m) is 1."""
-        gain, offset = (one.astype(values.dtype)[:, None, None] for one in (self.gain, self.offset))
-        changed: np.ndarray = values + share * ((values - offset) / gain - values)
-        return changed
+        evened = np.empty_like(values)
+        for plane, result, gain, offset in zip(values, evened, self.gain, self.offset, strict=True):
+            result[...] = plane + share * ((plane - offset) / gain - plane)
+        return evened
 
 
 def find_exposures(
