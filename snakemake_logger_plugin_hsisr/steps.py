@@ -21,7 +21,7 @@ _LONG_RULES = ("train",)
 _NOTES = ("hsisr: ", "training: resumes")
 _MOST_NOTES = 3
 
-_ERROR = "hsisr: error: "
+_ERROR, _WARNING = "hsisr: error: ", "hsisr: warning: "
 
 #: Bytes of a log, from its end, that are looked at.
 _LOG_BYTES = 1 << 20
@@ -53,6 +53,7 @@ class Steps:
         self.begun = math.inf
         self._seconds: defaultdict[str, list[float]] = defaultdict(list)
         self._gathered: defaultdict[str, list[str]] = defaultdict(list)
+        self._said: set[str] = set()
 
     def plan(self, jobs: Mapping[str, int], now: float) -> None:
         """Take in what will run. jobs: rule -> number."""
@@ -72,7 +73,8 @@ class Steps:
         self.done += 1
         seconds = now - job.started
         self._seconds[job.rule].append(seconds)
-        notes = list(_notes(job))
+        notes = [note for note in _notes(job) if note not in self._said]
+        self._said.update(note for note in notes if note.startswith(_WARNING))  # many jobs may give the same
         count = self.planned[job.rule]
         if count <= _MANY_JOBS or seconds > _LONG_SECONDS or notes:
             yield self._line(job.name, now, seconds)

@@ -147,7 +147,7 @@ def interior(
     if guide.shape[1:] != (height * scale, width * scale):
         raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")
     if min(height, width) < 2 * _BORDER_LR_PX + _INTERIOR_LR_PX:
-        raise HsisrError(f"registration: {height} x {width} LR pixels are too few; 16 x 16 or more are needed")
+        raise HsisrError("registration: 16 x 16 or more LR pixels are needed")
     rows, columns = _middle(height), _middle(width)
     rows_hr, columns_hr = (slice(part.start * scale, part.stop * scale) for part in (rows, columns))
     lr, guide = lr[:, rows, columns], guide[:, rows_hr, columns_hr]

@@ -181,6 +181,16 @@ def test_notes_of_a_job_stand_below_it(monkeypatch, tmp_path):
     assert lines[3:5] == ["    training: resumes at step 4 of 6", "    hsisr: warning: odd"]
 
 
+def test_a_warning_of_many_jobs_stands_once(monkeypatch, tmp_path):
+    log = tmp_path / "evaluate.log"
+    log.write_text("hsisr: warning: odd\n")
+    run = Run(monkeypatch)
+    for number in (1, 2):
+        run.start(number, "evaluate", f"Scoring {number}", [str(log)])
+        run.finish(number)
+    assert "".join(run.end()).count("odd") == 1
+
+
 def test_messages_that_belong_to_no_step(monkeypatch):
     run = Run(monkeypatch)
     run.tell(message="Nothing to be done (all requested files are present and up to date).")
