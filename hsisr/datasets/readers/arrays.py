@@ -138,7 +138,10 @@ def choose_variable(path: Path, shapes: Mapping[str, tuple[int, ...]], wanted: s
     cubes = [name for name, shape in shapes.items() if len(shape) == 3]
     if len(cubes) != 1:
         problem = "no variable with three axes" if not cubes else f"{len(cubes)} variables with three axes"
-        raise HsisrError(f"{path}: {problem}; it holds {listed}; name the cube with `variable` (--read variable=NAME)")
+        raise HsisrError(
+            f"{path}: {problem}; it holds {listed}; name the cube with `variable` (--read variable=NAME; a guide: "
+            "--read-guide)"
+        )
     return cubes[0]
 
 
@@ -171,7 +174,7 @@ def band_first_order(path: Path, axes: str | None, shape: Sequence[int]) -> tupl
     if axes is None:
         raise HsisrError(
             f"{path}: the order of the axes of {'x'.join(map(str, shape))} is not known; give `axes`: HWB for rows, "
-            "columns, bands (--read axes=HWB); BHW for bands, rows, columns"
+            "columns, bands (--read axes=HWB; a guide: --read-guide); BHW for bands, rows, columns"
         )
     letters = str(axes).upper()
     if sorted(letters) != sorted(AXES):
