@@ -431,7 +431,8 @@ class SceneOptions:
         "that is measured; then the guide is not resampled, and the result is sharper; for prior and hybrid.",
     )
     mask_change: bool = Field(
-        False, description="Leave the guide's detail out where it shows other ground or has no data."
+        False,
+        description="Leave the guide's detail out where it shows other ground or lacks data; even out haze and shadow.",
     )
     exact: bool = Field(False, description="The whole scene at once: no tiles, no borders.")
     tile: Annotated[int, Field(ge=8)] | None = Field(

@@ -32,7 +32,11 @@ CorrectShift = Annotated[
     ),
 ]
 MaskChange = Annotated[
-    bool, typer.Option("--mask-change", help="Leave the guide's detail out where it shows other ground or has no data.")
+    bool,
+    typer.Option(
+        "--mask-change",
+        help="Leave the guide's detail out where it shows other ground or lacks data; even out haze and shadow.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")]
 Peak = Annotated[float | None, typer.Option(help="Value of the scene that counts as 1 for the model.")]

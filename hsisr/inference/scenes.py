@@ -53,10 +53,11 @@ class Options(SceneOptions):
     or several with commas, which share the tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once,
     without tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: move the guide by the
     measured displacement: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave out the
-    guide's detail where it shows other ground. grid: `lr`, or `guide`: the result lies where a guide lies that is off
-    (correct_shift `affine` or `field`), which is then not resampled. peak, guide_peak: values that the model sees as 1.
-    bands, guide_bands: to use, from 0, numbers or a text such as 0-30,40; the result has these bands. read, read_guide:
-    options of the readers (`variable`, `axes`, `nodata`, ...). format: of the output, if its ending does not choose it.
+    guide's detail where it shows other ground, and even out haze and shadow. grid: `lr`, or `guide`: the result lies
+    where a guide lies that is off (correct_shift `affine` or `field`), which is then not resampled. peak, guide_peak:
+    values that the model sees as 1. bands, guide_bands: to use, from 0, numbers or a text such as 0-30,40; the result
+    has these bands. read, read_guide: options of the readers (`variable`, `axes`, `nodata`, ...). format: of the
+    output, if its ending does not choose it.
     Raises HsisrError for a value that is not allowed.
     """
 
