@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from hsisr.scene import Scene
 
-#: Pixels by which the coordinates of a reference and an estimate may differ.
-_MOST_APART_PX = 0.5
-
 AnyFile = Annotated[Path, typer.Argument(help="Any file, or folder of band images, that hsisr reads.")]
 Bands = Annotated[
     list[str] | None,
@@ -328,13 +325,12 @@ def _check_comparable(reference: Path, truth: "Scene", estimate: Path, other: "S
     """Raise HsisrError if two images state that they show other ground, or other bands."""
     import numpy as np
 
-    from hsisr.datasets.stacking import grid_difference
+    from hsisr.datasets.stacking import contradiction
     from hsisr.pipeline.known_bands import TOLERANCE_NM
 
     if truth.shape != other.shape:
         return  # the score says so
-    known = truth.transform is not None and other.transform is not None and (truth.crs is None) == (other.crs is None)
-    apart = grid_difference(other, truth, _MOST_APART_PX) if known else None
+    apart = contradiction(other, truth)
     if apart is not None:
         raise HsisrError(
             f"{estimate}: {apart[0]}, but {reference} {apart[1]}; pixels are compared one by one: bring both to one "

@@ -15,12 +15,10 @@ from hsisr.datasets.catalogue import DataSet, Guide, entry
 from hsisr.datasets.layout import CUBE_SUFFIXES, IMAGE_SUFFIXES, find, find_parts, listing
 from hsisr.datasets.manifest import RawFiles
 from hsisr.datasets.readers import read_plane, read_scene
-from hsisr.datasets.stacking import grid_difference
+from hsisr.datasets.stacking import contradiction
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.scene import Scene
 
-#: Guide pixels by which the coordinates of a scene and of its guide may contradict each other.
-_MOST_APART_PX = 0.5
 _BAND_SUFFIXES = IMAGE_SUFFIXES | {".tif", ".tiff"}
 
 
@@ -87,11 +85,11 @@ def _guide(data_set: DataSet, guide: Guide, scene: str, paths: list[Path]) -> Sc
 
 def _check_ground(scene: Scene, guide: Scene, path: Path, guide_path: Path) -> None:
     """Raise HsisrError if the georeferences of a scene and of its guide contradict each other."""
-    if scene.transform is None or guide.transform is None or (scene.crs is None) != (guide.crs is None):
+    if scene.transform is None:
         return
     ratio = guide.shape[2] / scene.shape[2]
     expected = replace(guide, crs=scene.crs, transform=finer(scene.transform, ratio))
-    apart = grid_difference(guide, expected, _MOST_APART_PX)
+    apart = contradiction(guide, expected)
     if apart is not None:
         raise HsisrError(
             f"{guide_path}: {apart[0]}; on the ground of {path.name} it would lie {apart[1]}; cut or resample it to "

@@ -11,6 +11,8 @@ from hsisr.scene import Scene
 
 #: Largest distance, in pixels, between the corners of two grids that count as the same.
 _TOLERANCE_PX = 0.01
+#: The same, from which on two scenes show other ground.
+_OTHER_GROUND_PX = 0.5
 
 
 def stack(scenes: Sequence[Scene], names: Sequence[str], name: str) -> Scene:
@@ -104,6 +106,17 @@ def grid_difference(scene: Scene, other: Scene, tolerance_px: float) -> tuple[st
     reach = np.array([*scene.shape[:0:-1], 1.0, *scene.shape[:0:-1], 1.0])
     apart = np.abs((np.array(scene.transform) - np.array(other.transform)) * reach).max() / pixel
     return (f"lies at {scene.transform}", f"at {other.transform}") if apart > tolerance_px else None
+
+
+def have_georeference(first: Scene, second: Scene) -> bool:
+    """Whether both say where they lie, in a CRS or both in plain coordinates."""
+    known = first.transform is not None and second.transform is not None
+    return known and (first.crs is None) == (second.crs is None)
+
+
+def contradiction(scene: Scene, other: Scene) -> tuple[str, str] | None:
+    """Where two scenes of one size lie, in words, if both say so and mean other ground; else None."""
+    return grid_difference(scene, other, _OTHER_GROUND_PX) if have_georeference(scene, other) else None
 
 
 def _join(columns: Sequence[np.ndarray | None]) -> np.ndarray | None:

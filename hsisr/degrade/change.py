@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -124,7 +124,7 @@ class _Explained:
         detail, _ = own_detail(sharp, spread)
         return cls(view, sharp, spread, detail, *_fit(view, sharp, detail))
 
-    @property
+    @cached_property
     def found(self) -> np.ndarray:
         """Cells (h, w) that are not explained."""
         return _regions(np.sqrt(self.misfit), self.view.valid)
@@ -138,7 +138,7 @@ class _Explained:
         """Regions (h, w) of them that another exposure explains, with its gain (G,) and offset (G,)."""
         return find_exposures(self.view, self.sharp, self.detail, self.found, self._limit)
 
-    @property
+    @cached_property
     def _limit(self) -> float:
         return max(_CORE * float(np.median(np.sqrt(self.misfit[self.view.valid]))), _CORE_FLOOR)
 

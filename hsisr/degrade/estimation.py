@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.degrade import free_form
-from hsisr.degrade.registration import interior, register, related_channels
+from hsisr.degrade.registration import interior, register_related, related_channels
 from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, gaussian_footprint, whole_lr_pixels
 from hsisr.errors import HsisrError
@@ -55,8 +55,8 @@ def estimate_sensor(
     sampler, valid: for images that are pieces of a scene. The sampler brings the guide to the LR grid, and valid (h, w)
     says which LR pixels count. The footprint must be known then.
 
-    `register` finds the footprint. If a free form along each axis explains more, the footprint takes this form (see
-    `hsisr.degrade.free_form`). `fit_response` finds the response, `noise_level` the noise.
+    `register_related` finds the footprint. If a free form along each axis explains more, the footprint takes this form
+    (see `hsisr.degrade.free_form`). `fit_response` finds the response, `noise_level` the noise.
     Some pairs cannot tell the footprint: they have fewer than 16 x 16 LR pixels, or the guide has nothing to do with
     the LR image. Then a warning says so, and the footprint is a centred Gaussian with a full width at half maximum of
     one LR pixel.
@@ -82,7 +82,7 @@ def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.n
     """
     related = related_channels(lr, guide, scale, mask)
     try:
-        found = register(lr, guide[related], scale, mask)
+        found = register_related(lr, guide[related], scale, mask)
         reason = f"{found.unexplained:.0%} of the guide's variance unexplained"
     except HsisrError as error:
         found, reason = None, str(error)

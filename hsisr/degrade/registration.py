@@ -97,7 +97,12 @@ def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | N
     Measured on the channels that show the same as the LR image (`related_channels`).
     """
     lr, guide = check_cube(lr, 1), check_cube(guide, 1)
-    lr, guide, inside = interior(lr, guide[related_channels(lr, guide, scale, mask)], scale, mask)
+    return register_related(lr, guide[related_channels(lr, guide, scale, mask)], scale, mask)
+
+
+def register_related(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Registration:
+    """`register`, of a guide with none but related channels."""
+    lr, guide, inside = interior(lr, guide, scale, mask)
     guide = guide.astype(np.float64, copy=False)
     first = _fit_smoothed(lr, guide, scale, inside)
     fitted, unexplained = _fit_psf(lr, guide, scale, inside, first)

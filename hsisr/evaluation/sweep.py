@@ -144,7 +144,7 @@ def run(settings: Sweep, out: str | os.PathLike, picture: str | os.PathLike) -> 
     model that cannot be opened. If a model refuses a place (a network for another number of channels), this place
     stays empty and holds the reason.
     """
-    identity = _identity(settings)
+    identity = _identity(steps.sweeping(settings))
     scene = _scene(settings)
     settings = _with_fitting_responses(settings, scene)
     for model in settings.models:
@@ -218,14 +218,16 @@ def read(path: str | os.PathLike) -> dict[str, Any]:
 
 def check_current(path: str | os.PathLike, found: Mapping[str, Any], settings: Sweep) -> None:
     """Raise HsisrError if a result of a sweep was made by other code, settings or files than the present ones."""
-    identity, inputs = _identity(settings), steps.sweeping(settings).inputs.values()
-    whole = len(identity["inputs"]) == sum(map(len, inputs))  # nobody can tell, after the scene was taken away
+    step = steps.sweeping(settings)
+    identity = _identity(step)
+    whole = len(identity["inputs"]) == sum(
+        map(len, step.inputs.values())
+    )  # nobody can tell, after the scene was taken away
     if whole and found["config_hash"] != settings_hash(identity):
         raise HsisrError(f"{path}: made with other settings, files or code; make it again with the step sweep")
 
 
-def _identity(settings: Sweep) -> dict[str, Any]:
-    step = steps.sweeping(settings)
+def _identity(step: steps.Step) -> dict[str, Any]:
     files = [file for label in step.inputs.values() for file in label if Path(file).is_file()]
     return {**step.identity, "inputs": {file: file_hash(file) for file in files}}
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from hsisr import degrade
 from hsisr.affine import Transform, apply, chain, finer, inverse
+from hsisr.datasets.stacking import have_georeference
 from hsisr.degrade import change
 from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement, measure_by_views
@@ -15,7 +16,7 @@ from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside
 from hsisr.errors import HsisrError
-from hsisr.inference.guide import Guide, have_georeference
+from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, fill_invalid, spread_pieces
 from hsisr.lazy_array import CutOut, LazyArray
 from hsisr.models.windows import hr_spans

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.affine import Transform, apply, chain, inverse
+from hsisr.datasets.stacking import have_georeference
 from hsisr.degrade.displacement import Displacement
 from hsisr.degrade.sampling import SPLINE_REACH, cubic_kernel, interpolate_at
 from hsisr.errors import HsisrError, option
@@ -87,8 +88,8 @@ class Guide:
         values, valid = self._window(rows, columns)
         if self.own is None:
             return values, valid, None
-        values = self.own.evened(values, places_of(rows, columns))
-        share = np.maximum(self.own.share(rows, columns), ~valid)
+        places = places_of(rows, columns)
+        values, share = self.own.evened(values, places), np.maximum(self.own.share_at(places), ~valid)
         return *self.own.put_into(values, valid, share, rows, columns), share
 
     def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -219,12 +220,6 @@ def scale_between(lr: Source, guide: Source, align: bool = False) -> int:
             "least twice as fine"
         )
     return scale
-
-
-def have_georeference(first: Scene, second: Scene) -> bool:
-    """Whether both say where they lie, in a CRS or both in plain coordinates."""
-    known = first.transform is not None and second.transform is not None
-    return known and (first.crs is None) == (second.crs is None)
 
 
 def relation(lr: Scene, guide: Scene) -> Transform:

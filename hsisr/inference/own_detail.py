@@ -74,12 +74,8 @@ class OwnDetail:
                 values = exposure.evened(values, share)
         return values
 
-    def share(self, rows: tuple[int, int], columns: tuple[int, int]) -> np.ndarray:
-        """Share (n, m) of changed ground, 0 to 1. HR pixels as in `put_into`."""
-        return self.share_at(places_of(rows, columns))
-
     def share_at(self, places: np.ndarray) -> np.ndarray:
-        """The same at places (2, n, m), HR rows and columns of any value."""
+        """Share (n, m) of changed ground, 0 to 1, at places (2, n, m), HR rows and columns of any value."""
         degree = self._degree_at(self.change.degree, places)
         return np.asarray(np.clip((degree - 0.5) * _SHARPNESS + 0.5, 0, 1))
 

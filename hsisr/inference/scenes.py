@@ -15,6 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 import hsisr
 from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import picture, writers
+from hsisr.datasets.stacking import have_georeference
 from hsisr.degrade.displacement import MODELS
 from hsisr.devices import choose_device
 from hsisr.errors import HsisrError, notice, option, percent
@@ -393,7 +394,7 @@ def on_grid(
     """
     scale = method.scale
     known = [image for image in (low, sharp) if image.scene.transform is not None]
-    if known and not guide.have_georeference(low.scene, sharp.scene):
+    if known and not have_georeference(low.scene, sharp.scene):
         lacking = min((low, sharp), key=lambda image: (image.scene.transform is not None, image.scene.crs is not None))
         note(f"{lacking.label}: has no georeference; the two images are taken to cover the same ground")
     if options.align and folder is not None:

@@ -185,11 +185,8 @@ def _axes(own: dict[str, Any], cube: Any) -> str | None:
     else:
         names = [_dimension(dimension) for dimension in cube.dims]
     letters = [
-        next(
-            (letter for letter, known in (("H", _ROWS), ("W", _COLUMNS), ("B", _BANDS)) if plain_name(name) in known),
-            "",
-        )
-        for name in names
+        next((letter for letter, known in (("H", _ROWS), ("W", _COLUMNS), ("B", _BANDS)) if name in known), "")
+        for name in map(plain_name, names)
     ]
     axes = "".join(letters)
     return axes if len(letters) == 3 and sorted(axes) == ["B", "H", "W"] else None
