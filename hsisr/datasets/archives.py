@@ -86,15 +86,23 @@ class _Budget:
         self.check_declared(self._bytes)
 
 
-def zip_members(archive: str | os.PathLike) -> dict[str, zipfile.ZipInfo]:
-    """The files of a zip archive that is read without unpacking, by their paths. Errors as `unpack`.
+def zip_members(archive: str | os.PathLike) -> dict[str, str]:
+    """The files of a zip archive that is read without unpacking: path -> the name that the archive uses.
 
-    A path has / between its parts. The member keeps the name that the archive uses.
+    A path has / between its parts. Errors as `unpack`.
     """
     archive = Path(archive)
     with _damage(archive), zipfile.ZipFile(archive) as content:
         members = _check_members(archive, content, _Budget(archive, archive.parent, writes=False))
-        return {str(name): member for name, member in members.items()}
+        return {str(name): member.filename for name, member in members.items()}
+
+
+def tar_members(archive: str | os.PathLike) -> dict[str, str]:
+    """The files of a tar archive that is not compressed, as `zip_members`."""
+    archive = Path(archive)
+    with _damage(archive), tarfile.open(archive, "r:") as content:
+        files = _tar_files(archive, content, _Budget(archive, archive.parent, writes=False))
+        return {str(name): member.name for name, member in files}
 
 
 class _Names:
@@ -151,25 +159,33 @@ def _check_members(archive: Path, content: zipfile.ZipFile, budget: _Budget) -> 
 
 def _unpack_tar(archive: Path, staging: Path, budget: _Budget) -> list[PurePosixPath]:
     names: list[PurePosixPath] = []
-    seen = _Names()
     with tarfile.open(archive, "r|*") as content:
-        for member in content:
-            name = _safe_name(archive, member.name)
-            budget.add_member()
-            if member.isdir():
-                continue
-            if not member.isreg():
-                kind = "link" if member.issym() or member.islnk() else "special file"
-                raise HsisrError(f"{archive}: holds a {kind}, {member.name!r}; refused")
-            if name is None:
-                continue
-            seen.check(archive, name)
-            budget.check_declared(member.size)
+        for name, member in _tar_files(archive, content, budget):
             source = content.extractfile(member)
             if source is not None:
                 _copy(archive, source, staging / name, member.size, budget)
                 names.append(name)
     return names
+
+
+def _tar_files(
+    archive: Path, content: tarfile.TarFile, budget: _Budget
+) -> Iterator[tuple[PurePosixPath, tarfile.TarInfo]]:
+    """The files of a tar archive in its order, each checked before it is read."""
+    seen = _Names()
+    for member in content:
+        name = _safe_name(archive, member.name)
+        budget.add_member()
+        if member.isdir():
+            continue
+        if not member.isreg():
+            kind = "link" if member.issym() or member.islnk() else "special file"
+            raise HsisrError(f"{archive}: holds a {kind}, {member.name!r}; refused")
+        if name is None:
+            continue
+        seen.check(archive, name)
+        budget.check_declared(member.size)
+        yield name, member
 
 
 def _safe_name(archive: Path, name: str) -> PurePosixPath | None:

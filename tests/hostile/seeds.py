@@ -76,6 +76,7 @@ def _products(folder: Path) -> None:
     for make in (made.enmap, made.desis, made.sentinel2, made.landsat, made.hyperion):
         make(folder / make.__name__)
     made.zipped(folder / "desis", folder / "desis.zip")
+    made.tarred(next((folder / "landsat").iterdir()), folder / "landsat.tar")
     (folder / "vrt").mkdir()
     source = '<SimpleSource><SourceFilename relativeToVRT="1">x.tif</SourceFilename><SourceBand>{band}</SourceBand>'
     bands = "".join(

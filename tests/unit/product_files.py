@@ -5,6 +5,7 @@ Each shows random numbers, or a `ground`: a function of wavelengths in nm and a 
 """
 
 import json
+import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,6 +55,14 @@ def zipped(folder: Path, archive: Path) -> Path:
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 content.write(file, f"{folder.name}/{file.relative_to(folder)}")
+    return archive
+
+
+def tarred(folder: Path, archive: Path) -> Path:
+    """A tar archive of the files of a folder, without the folder, as the USGS delivers Landsat."""
+    with tarfile.open(archive, "w") as content:
+        for file in sorted(folder.iterdir()):
+            content.add(file, file.name)
     return archive
 
 
@@ -204,35 +213,49 @@ def emit(folder: Path, ground: Ground | None = None, corner: tuple = (13.5, 52.3
 def sentinel2(
     folder: Path, level: str = "2A", offsets: bool = True, ground: Ground | None = None
 ) -> tuple[Path, dict[str, np.ndarray]]:
-    """Sentinel-2: bands of 10 and 20 m, and a scene classification. Returns the folder and the stored bands.
+    """Sentinel-2: bands of 10 and 20 m, and where clouds are. Returns the folder and the stored bands.
 
     Each band has an offset of its own, so that a test sees which is applied; with a ground, all have the real one.
     """
-    name = "S2B_MSIL2A_20220722T102559_N0400_R108_T33UUU_20220722T120000"
+    name = f"S2B_MSIL{level}_20220722T102559_N0400_R108_T33UUU_20220722T120000"
     safe = folder / f"{name}.SAFE"
-    images = safe / "GRANULE" / "L2A_T33UUU_A020270_20220722T102559" / "IMG_DATA"
-    stored = {}
+    images = safe / "GRANULE" / f"L{level}_T33UUU_A020270_20220722T102559" / "IMG_DATA"
+    stored: dict[str, np.ndarray] = {}
+    columns = 32 if level == "2A" else 36  # pixels of 60 m fit in
+
+    def place(what: str, pixel_m: int) -> Path:
+        """Level 1C has one folder, and names without a resolution."""
+        ending = f"{what}_{pixel_m}m.jp2" if level == "2A" else f"{what}.jp2"
+        return images / (f"R{pixel_m}m" if level == "2A" else "") / f"T33UUU_20220722T102559_{ending}"
+
     for seed, (band, nm) in enumerate({"B02": 492, "B03": 560, "B04": 665, "B08": 833}.items()):
-        stored[band] = np.random.default_rng(seed).integers(1100, 9000, (24, 32)).astype(np.uint16)
+        stored[band] = np.random.default_rng(seed).integers(1100, 9000, (24, columns)).astype(np.uint16)
         if ground is not None:
             stored[band] = (1000 + shown(ground, (nm,), 10.0)[0]).astype(np.uint16)
-        tiff(images / "R10m" / f"T33UUU_20220722T102559_{band}_10m.jp2", stored[band][None], 10.0, "JP2OpenJPEG")
+        tiff(place(band, 10), stored[band][None], 10.0, "JP2OpenJPEG")
     for seed, (band, nm) in enumerate({"B05": 704, "B8A": 865, "B11": 1614}.items()):
-        stored[band] = np.random.default_rng(9 + seed).integers(1100, 9000, (12, 16)).astype(np.uint16)
+        stored[band] = np.random.default_rng(9 + seed).integers(1100, 9000, (12, columns // 2)).astype(np.uint16)
         if ground is not None:
             stored[band] = (1000 + shown(ground, (nm,), 20.0)[0]).astype(np.uint16)
-        tiff(images / "R20m" / f"T33UUU_20220722T102559_{band}_20m.jp2", stored[band][None], 20.0, "JP2OpenJPEG")
-    classes = np.full(stored["B05"].shape, 4, np.uint8)
-    classes[0, :6] = (3, 8, 9, 10, 0, 11)
-    tiff(images / "R20m" / "T33UUU_20220722T102559_SCL_20m.jp2", classes[None], 20.0, "JP2OpenJPEG")
+        tiff(place(band, 20), stored[band][None], 20.0, "JP2OpenJPEG")
+    if level == "2A":
+        classes = np.full(stored["B05"].shape, 4, np.uint8)
+        classes[0, :6] = (3, 8, 9, 10, 0, 11)
+        tiff(place("SCL", 20), classes[None], 20.0, "JP2OpenJPEG")
+    else:
+        layers = np.zeros((3, 4, 6), np.uint8)  # opaque clouds, cirrus, snow
+        layers[range(3), 0, range(3)] = 1
+        tiff(images.parent / "QI_DATA" / "MSK_CLASSI_B00.jp2", layers, 60.0, "JP2OpenJPEG")
     numbers = [-1000 - (k if ground is None else 0) for k in range(13)] if offsets else []
-    listed = "".join(f'<BOA_ADD_OFFSET band_id="{k}">{number}</BOA_ADD_OFFSET>' for k, number in enumerate(numbers))
+    quantification, offset = {
+        "2A": ("BOA_QUANTIFICATION_VALUE", "BOA_ADD_OFFSET"), "1C": ("QUANTIFICATION_VALUE", "RADIO_ADD_OFFSET")
+    }.get(level, ("", ""))  # fmt: skip
+    listed = "".join(f'<{offset} band_id="{k}">{number}</{offset}>' for k, number in enumerate(numbers))
     (safe / f"MTD_MSIL{level}.xml").write_text(
         f'<n1:Level-{level}_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/x.xsd"><n1:General_Info>'
         "<Product_Info><PRODUCT_START_TIME>2022-07-22T10:25:59.024Z</PRODUCT_START_TIME>"
         "<PROCESSING_BASELINE>04.00</PROCESSING_BASELINE></Product_Info><Product_Image_Characteristics>"
-        "<BOA_QUANTIFICATION_VALUE unit='none'>10000</BOA_QUANTIFICATION_VALUE>"
-        f"<BOA_ADD_OFFSET_VALUES_LIST>{listed}</BOA_ADD_OFFSET_VALUES_LIST>"
+        f"<{quantification} unit='none'>10000</{quantification}><Offsets>{listed}</Offsets>"
         "<Spectral_Information_List><Spectral_Information bandId='1' physicalBand='B2'><Wavelength>"
         "<CENTRAL unit='nm'>492.1</CENTRAL></Wavelength></Spectral_Information></Spectral_Information_List>"
         f"</Product_Image_Characteristics></n1:General_Info></n1:Level-{level}_User_Product>"

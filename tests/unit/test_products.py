@@ -142,7 +142,14 @@ class TestPrisma:
 
     def test_other_levels_are_refused(self, tmp_path):
         made.prisma(tmp_path / "PRS_L1.he5", level="L1")
-        refused(tmp_path / "PRS_L1.he5", "a PRISMA product of level 1; expected reflectance, level 2C or 2D")
+        refused(tmp_path / "PRS_L1.he5", "a PRISMA product of level 1; expected level 2B, 2C or 2D")
+
+    def test_level_2b_is_radiance(self, tmp_path):
+        stored = made.prisma(tmp_path / self.FILE, "L2B", swir_most=1.0)
+        scene = read_scene(tmp_path / self.FILE)
+        assert scene.provenance["product"] == "PRISMA L2B" and scene.guide.shape == (1, 6 * ROWS, 6 * COLUMNS)
+        np.testing.assert_allclose(scene.cube[-1, 1], stored["SWIR"][0, 1] / 65535, rtol=1e-6)
+        assert "no affine follows" in scene.provenance["georeference"]
 
     @pytest.mark.parametrize(
         ("name", "value", "pattern"),
@@ -367,13 +374,24 @@ class TestSentinel2:
         np.testing.assert_allclose(scene.cube[1, 5], (stored["B03"][5].astype(float) - 1002) / 10_000, atol=1e-7)
         assert len(invalid(scene)) == 20 and scene.wavelengths_nm.tolist() == [492.1, 559.8, 664.6, 832.8]
 
-    def test_level_1c_is_refused(self, tmp_path):
-        refused(made.sentinel2(tmp_path, level="1C")[0], "of another level .MTD_MSIL1C.xml.; expected level 2A")
+    def test_level_1c_names_its_files_offsets_and_clouds_otherwise(self, tmp_path):
+        safe, stored = made.sentinel2(tmp_path, level="1C")
+        for path in (safe, safe / "MTD_MSIL1C.xml", made.zipped(safe, tmp_path / "a.zip")):
+            scene = read_scene(path)
+            assert scene.provenance["product"] == "Sentinel-2 L1C"
+            assert scene.provenance["parts"] == "B02, B03, B04, B08"
+            np.testing.assert_allclose(scene.cube[3, 6:], (stored["B08"][6:].astype(float) - 1007) / 10_000, atol=1e-7)
+            assert invalid(scene) == [(row, column) for row in range(6) for column in range(12)]  # no snow
+        assert read_scene(safe, resolution=20).wavelengths_nm.tolist() == [704.1, 864.7, 1613.7]
+        refused(safe, "has no band B05 of 10 m; it holds B02, B03, B04, B08", bands="B05")
+
+    def test_other_levels_are_refused(self, tmp_path):
+        refused(made.sentinel2(tmp_path, level="1B")[0], "of another level .MTD_MSIL1B.xml.; expected level 2A or 1C")
 
 
 def test_landsat(tmp_path):
     folder, stored = made.landsat(tmp_path)
-    for path in (folder, made.zipped(folder, tmp_path / "a.zip")):
+    for path in (folder, made.zipped(folder, tmp_path / "a.zip"), made.tarred(folder, tmp_path / "a.tar")):
         scene = read_scene(path)
         assert np.array_equal(scene.stored, stored) and (scene.scale, scene.offset) == (2.75e-5, -0.2)
         assert scene.wavelengths_nm.tolist() == [443.0, 482.0, 561.4, 654.6]
@@ -883,10 +901,15 @@ def test_two_scenes_of_hyperion_in_a_folder_are_none(tmp_path):
     assert not is_product(folder)
 
 
-def test_a_tar_archive_is_told(tmp_path):
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        archive.add(made.landsat(tmp_path)[0], "LC08")
-    refused(tmp_path / "a.tar", "a tar archive; unpack it first")
+def test_tar_archives_that_are_not_read_are_told(tmp_path):
+    for name, mode, told in (("a.tar.gz", "w:gz", "a compressed tar archive; unpack it first .tar -xzf."),
+                             ("a.tar", "w", "a tar archive; unpack it first")):  # fmt: skip
+        with tarfile.open(tmp_path / name, mode) as archive:
+            archive.add(__file__, "no_product.py")
+        refused(tmp_path / name, told)
+    with tarfile.open(tmp_path / "b.tar", "w") as archive:
+        archive.add(__file__, "../out.py")
+    refused(tmp_path / "b.tar", "its member '../out.py' would be written outside the folder")
 
 
 def test_two_products_in_a_folder_are_none(tmp_path):
@@ -903,6 +926,7 @@ PRODUCTS = {
     "desis": lambda folder: made.zipped(made.desis(folder / "x")[0], folder / "a.zip"),
     "sentinel2": lambda folder: made.zipped(made.sentinel2(folder / "x")[0], folder / "a.zip"),
     "landsat": lambda folder: made.zipped(made.landsat(folder / "x")[0], folder / "a.zip"),
+    "tar": lambda folder: made.tarred(made.landsat(folder / "x")[0], folder / "a.tar"),
     "aviris": lambda folder: folder / "a.nc" if made.aviris(folder / "a.nc") is not None else None,
     "neon": lambda folder: folder / "a.h5" if made.neon(folder / "a.h5") is not None else None,
     "tanager": lambda folder: folder / "a.h5" if made.tanager(folder / "a.h5") is not None else None,

@@ -140,7 +140,7 @@ def _recognise(path: Path) -> ModuleType:
             module = _module(name)
             if module.matches(path, head):
                 return module
-    what = _describe_folder(path) if path.is_dir() else _guess(head)
+    what = _describe_folder(path) if path.is_dir() else _guess(path, head)
     raise HsisrError(f"{path}: {what}; expected one of the formats {', '.join(READERS)}")
 
 
@@ -159,7 +159,7 @@ def _describe_folder(folder: Path) -> str:
     return what
 
 
-def _guess(head: bytes) -> str:
+def _guess(path: Path, head: bytes) -> str:
     start = head.lstrip()[:64].lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "an HTML page, not data (an error page of the server, saved under this name); download it again"
@@ -168,6 +168,8 @@ def _guess(head: bytes) -> str:
     if head[257:262] == b"ustar":
         return "a tar archive; unpack it first (tar -xf)"
     if head.startswith(b"\x1f\x8b"):
+        if path.name.lower().endswith((".tar.gz", ".tgz")):
+            return "a compressed tar archive; unpack it first (tar -xzf)"
         return "a gzip archive; unpack it first, or read /vsigzip/IMAGE.tif.gz"
     if head.startswith(b"CDF"):
         return "a netCDF file of version 3; make one of version 4 first (nccopy -k nc4)"

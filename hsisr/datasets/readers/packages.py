@@ -1,27 +1,31 @@
-"""The files of a product, in a folder or in a zip archive that is read without unpacking.
+"""The files of a product, in a folder, or in a zip or tar archive that is read without unpacking.
 
-Agencies deliver a product as a folder, or as its zip: images and descriptions with the same beginning of their names.
-Archives pass the same checks as in `hsisr.datasets.archives`. Descriptions are XML. A document type is refused, so no
-XML can expand entities or name other files.
+Agencies deliver a product as a folder, or as its archive: images and descriptions whose names begin alike. Archives
+pass the same checks as in `hsisr.datasets.archives`. Descriptions are XML. A document type is refused, so no XML can
+expand entities or name other files.
 """
 
 import math
 import os
 import re
+import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, cast
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
-from hsisr.datasets.archives import zip_members
+from hsisr.datasets.archives import tar_members, zip_members
 from hsisr.datasets.readers.damage import damage
 from hsisr.errors import HsisrError
 
-_ZIP = b"PK\x03\x04"
+#: What GDAL calls archives that it reads without unpacking. A compressed tar is none: GDAL would read it from its start
+#: for each block.
+_ZIP, _TAR = "/vsizip/", "/vsitar/"
 #: Limits of descriptions: bytes, nesting depth and number of elements. Real XML has up to 10 MB and a depth of 15;
 #: other texts have 0.1 MB.
 _MOST_XML_BYTES, _MOST_TEXT_BYTES, _MOST_TAG_BYTES = 64 * 2**20, 4 * 2**20, 2**20
@@ -46,15 +50,19 @@ def list_once() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Package:
-    """The files of a folder, or of a zip archive. names: path inside -> path or name to open it by."""
+    """The files of a folder or an archive.
+
+    names: path inside -> the file's path, or the archive's name of it. archive: GDAL's name of its kind; empty for a
+    folder.
+    """
 
     path: Path
     names: dict[str, str]
-    zipped: bool = False
+    archive: str = ""
 
     @classmethod
     def of(cls, path: Path, head: bytes = b"") -> "Package | None":
-        """The package of a folder or a zip archive; None for another file. head: its first bytes."""
+        """The package of a folder or an archive; None for another file. head: its first bytes."""
         known = _looked_into.get()
         if known is None:
             return cls._list(path, head)
@@ -66,10 +74,13 @@ class Package:
     def _list(cls, path: Path, head: bytes) -> "Package | None":
         if path.is_dir():
             return cls(path, _files_below(path))
-        if head.startswith(_ZIP):
-            members = {name: member.filename for name, member in zip_members(path).items() if not _is_hidden(name)}
-            return cls(path, members, zipped=True)
-        return None
+        if head.startswith(b"PK\x03\x04"):
+            archive, members = _ZIP, zip_members(path)
+        elif head[257:262] == b"ustar":
+            archive, members = _TAR, tar_members(path)
+        else:
+            return None
+        return cls(path, {name: own for name, own in members.items() if not _is_hidden(name)}, archive)
 
     @classmethod
     def around(cls, file: Path) -> "Package":
@@ -79,7 +90,7 @@ class Package:
     def starting(self, prefix: str) -> "Package":
         """The package of the files whose names begin with `prefix`."""
         chosen = {name: where for name, where in self.names.items() if name.rpartition("/")[2].startswith(prefix)}
-        return Package(self.path, chosen, self.zipped)
+        return Package(self.path, chosen, self.archive)
 
     def find(self, pattern: str) -> list[str]:
         """Paths inside whose last parts match a pattern. Small letters and capitals count as equal."""
@@ -95,7 +106,7 @@ class Package:
 
         DLR's orders hold `dims_op_oc_.../ENMAP.HSI.L2A/ENMAP01-.../`.
         """
-        return [name for name in self.names if self.zipped or "/" not in name]
+        return [name for name in self.names if self.archive or "/" not in name]
 
     def place(self, name: str) -> Path:
         """The path of a file, for messages."""
@@ -103,27 +114,35 @@ class Package:
 
     def image(self, name: str) -> str:
         """The name by which GDAL opens a file."""
-        if not self.zipped:
+        if not self.archive:
             return self.names[name]
-        return f"/vsizip/{{{self.path.resolve()}}}/{self.names[name]}"
+        return f"{self.archive}{{{self.path.resolve()}}}/{self.names[name]}"
 
     def file(self, name: str) -> Path:
         """The file on the disk: the file itself, or its archive."""
-        return self.path if self.zipped else Path(self.names[name])
+        return self.path if self.archive else Path(self.names[name])
 
     def files(self) -> tuple[Path, ...]:
         """All files on the disk that hold the package."""
-        return (self.path,) if self.zipped else tuple(map(Path, self.names.values()))
+        return (self.path,) if self.archive else tuple(map(Path, self.names.values()))
+
+    @contextmanager
+    def _open(self, name: str) -> Iterator[IO[bytes]]:
+        own = self.names[name]
+        if self.archive == _ZIP:
+            with zipfile.ZipFile(self.path) as zipped, zipped.open(own) as file:
+                yield file
+        elif self.archive == _TAR:
+            with tarfile.open(self.path, "r:") as tarred, cast(IO[bytes], tarred.extractfile(own)) as file:
+                yield file
+        else:
+            with open(own, "rb") as file:
+                yield file
 
     def content(self, name: str, most: int = _MOST_XML_BYTES) -> bytes:
         """All bytes of a description. Raises HsisrError if it cannot be read, or has more than `most` bytes."""
-        with damage(self.place(name), "description"):
-            if self.zipped:
-                with zipfile.ZipFile(self.path) as archive, archive.open(self.names[name]) as file:
-                    content = file.read(most + 1)
-            else:
-                with open(self.names[name], "rb") as file:
-                    content = file.read(most + 1)
+        with damage(self.place(name), "description"), self._open(name) as file:
+            content = file.read(most + 1)
         if len(content) > most:
             raise HsisrError(f"{self.place(name)}: a description of more than {most:,} bytes; refused")
         return content

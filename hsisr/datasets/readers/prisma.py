@@ -1,4 +1,6 @@
-"""Reader of PRISMA's reflectance, levels 2C and 2D (.he5): two spectrometers as one cube, and the panchromatic image.
+"""Reader of PRISMA's level 2 (.he5): two spectrometers as one cube, and the panchromatic image.
+
+Levels 2C and 2D are reflectance of the surface, level 2B radiance at the surface.
 
 The layout follows ASI's product specification and public readers. Cubes are (rows, bands, columns) of uint16, bands by
 falling wavelength, with a centre of 0 for unused bands. Value = min + stored (max - min) / 65535, and 0 is no data. An
@@ -23,7 +25,7 @@ from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
 _SWATHS, _ERRORS = "HDFEOS/SWATHS", "PIXEL_L2_ERR_MATRIX"
-_MOST = 65535
+_LEVELS, _MOST = ("L2B", "L2C", "L2D"), 65535
 #: Metres per pixel of the cubes.
 _PIXEL_M = 30.0
 #: Attributes that state the grid of level 2D.
@@ -83,10 +85,9 @@ def describe(path: Path) -> dict[str, Any]:
 def _level(path: Path, file: Any) -> str:
     found = [re.fullmatch(r"PRS_(L\d\w?)_HCO", name) for name in hdf5.group(file, _SWATHS)]
     levels = [match[1] for match in found if match]
-    if not levels or levels[0] not in ("L2C", "L2D"):
+    if not levels or levels[0] not in _LEVELS:
         raise HsisrError(
-            f"{path}: a PRISMA product of level {', '.join(levels)[1:] or 'unknown'}; expected reflectance, level 2C "
-            "or 2D"
+            f"{path}: a PRISMA product of level {', '.join(levels)[1:] or 'unknown'}; expected level 2B, 2C or 2D"
         )
     return levels[0]
 
@@ -152,7 +153,7 @@ def _scale(file: Any, key: str) -> dict[str, Any]:
 def _place(
     path: Path, file: Any, level: str, cube: str, size: tuple[int, ...], georeference: str | None
 ) -> ground.Georeference:
-    """Place of a cube: on a grid (2D), or by the latitude and longitude of each pixel (2C), if the file has them."""
+    """Place of a cube: on a grid (2D), or by the latitude and longitude of each pixel (others), if the file has it."""
     swath = hdf5.group(file, f"{_SWATHS}/PRS_{level}_{cube}")
     if level == "L2D":
         found = _grid(path, file, size)

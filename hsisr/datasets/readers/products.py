@@ -362,8 +362,8 @@ def time_of(match: re.Match[str] | None, zone: str = "") -> str | None:
 
 
 def first_bytes(path: Path) -> bytes:
-    """The first bytes of a file; empty for a folder."""
-    return leading_bytes(path, 16) if path.is_file() else b""
+    """The first bytes of a file, as many as show that it is an archive; empty for a folder."""
+    return leading_bytes(path, 512) if path.is_file() else b""
 
 
 def parameters(text: str, group: str | None = None) -> dict[str, str]:

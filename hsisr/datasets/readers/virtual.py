@@ -53,7 +53,7 @@ def name_and_driver(path: Path) -> tuple[str, str]:
             members = zip_members(archive)
             if member not in members:
                 raise HsisrError(f"{archive}: holds no {member or 'image by no name'}; it holds {_some(members)}")
-            name = f"{_ZIP}{{{archive.resolve()}}}/{members[member].filename}"
+            name = f"{_ZIP}{{{archive.resolve()}}}/{members[member]}"
     if ending not in _DRIVERS:
         raise HsisrError(f"{path}: of images in archives and on the web only {', '.join(_DRIVERS)} are read")
     return name, _DRIVERS[ending]
