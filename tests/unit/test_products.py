@@ -172,7 +172,7 @@ class TestPrisma:
 class TestEnmap:
     def test_folder_archive_image_and_description_are_the_product(self, tmp_path):
         folder, stored = made.enmap(tmp_path)
-        archive = made.zipped(folder, tmp_path / "any.zip")
+        archive = made.zipped(folder, tmp_path / "any}.zip")
         for path in (folder, archive, *folder.glob("*METADATA*"), *folder.glob("*SPECTRAL*")):
             scene = read_scene(path)
             assert np.array_equal(scene.stored, stored[[0, 2, 1, 3]])  # in order of wavelength

@@ -46,6 +46,13 @@ def test_images_in_archives(folder, path):
     assert state_of(path)[1:] == [[str(archive), facts.st_size, *times]]
 
 
+@pytest.mark.parametrize("name", ["a}.zip", "{a}.zip", "}{.zip"])
+def test_names_of_archives_may_hold_braces(folder, name):
+    (folder / "a.zip").rename(folder / name)
+    for path in (f"/vsizip/{name}/images/a.tif", f"/vsizip/{{{folder}/{name}}}/images/a.tif"):
+        assert np.array_equal(read_scene(path).stored, STORED)
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [("/vsizip/a.zip/b.tif", "a.zip: holds no b.tif; it holds images/a.tif, note.txt"),

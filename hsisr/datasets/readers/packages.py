@@ -21,6 +21,7 @@ from xml.parsers import expat
 
 from hsisr.datasets.archives import tar_members, zip_members
 from hsisr.datasets.readers.damage import damage
+from hsisr.datasets.readers.virtual import name_inside
 from hsisr.errors import HsisrError
 
 #: What GDAL calls archives that it reads without unpacking. A compressed tar is none: GDAL would read it from its start
@@ -114,9 +115,8 @@ class Package:
 
     def image(self, name: str) -> str:
         """The name by which GDAL opens a file."""
-        if not self.archive:
-            return self.names[name]
-        return f"{self.archive}{{{self.path.resolve()}}}/{self.names[name]}"
+        own = self.names[name]
+        return name_inside(self.archive, self.path, own) if self.archive else own
 
     def file(self, name: str) -> Path:
         """The file on the disk: the file itself, or its archive."""

@@ -7,6 +7,7 @@ user can name such an image: hsisr does not follow one that a file names.
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,22 @@ def name_and_driver(path: Path) -> tuple[str, str]:
             members = zip_members(archive)
             if member not in members:
                 raise HsisrError(f"{archive}: holds no {member or 'image by no name'}; it holds {_some(members)}")
-            name = f"{_ZIP}{{{archive.resolve()}}}/{members[member]}"
+            name = name_inside(_ZIP, archive, members[member])
     if ending not in _DRIVERS:
         raise HsisrError(f"{path}: of images in archives and on the web only {', '.join(_DRIVERS)} are read")
     return name, _DRIVERS[ending]
+
+
+def name_inside(kind: str, archive: Path, member: str) -> str:
+    """The name by which GDAL opens a file of an archive; kind: GDAL's name of the kind, such as /vsizip/.
+
+    Braces around the archive say where its path ends, whatever its ending. They cannot hold a lone brace.
+    """
+    path, depth = str(archive.resolve()), [0]
+    for letter in path:
+        depth.append(depth[-1] + {"{": 1, "}": -1}.get(letter, 0))
+    balanced = min(depth) == 0 and depth[-1] == 0
+    return f"{kind}{{{path}}}/{member}" if balanced else f"{kind}{path}/{member}"
 
 
 def local_file(path: Path) -> Path | None:
@@ -111,9 +124,10 @@ def _comes_whole(url: str) -> bool:
 
 def _archive(path: Path) -> tuple[Path, str]:
     """The archive, and the image inside (for gzip: the name without .gz). `Path` drops the / of an absolute path."""
-    inside = str(path).removeprefix(_ZIP).removeprefix(_GZIP).replace("{", "").replace("}", "")
-    parts = inside.split("/")
-    for top in ("", "/"):
+    inside = str(path).removeprefix(_ZIP).removeprefix(_GZIP)
+    without_braces = "".join(inside.removeprefix("{").rpartition("}")[::2])
+    for reading, top in product((inside, without_braces), ("", "/")):
+        parts = reading.split("/")
         for count in range(1, len(parts) + 1):
             archive = Path(top + "/".join(parts[:count]))
             if archive.is_file():
