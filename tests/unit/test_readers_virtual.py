@@ -53,6 +53,12 @@ def test_names_of_archives_may_hold_braces(folder, name):
         assert np.array_equal(read_scene(path).stored, STORED)
 
 
+@pytest.mark.parametrize("name", ["s3:a.tif", "zip:a.tif", "file:a.tif", "https:a.tif"])
+def test_a_file_whose_name_looks_like_an_address_is_a_file(folder, name):
+    (folder / "a.tif").rename(folder / name)
+    assert np.array_equal(read_scene(name).stored, STORED)
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [("/vsizip/a.zip/b.tif", "a.zip: holds no b.tif; it holds images/a.tif, note.txt"),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hsisr.datasets.readers.damage import first_bytes
-from hsisr.datasets.readers.images import driver_of, raster_driver_of
+from hsisr.datasets.readers.images import driver_of, gdal_name, raster_driver_of
 from hsisr.datasets.readers.packages import parse_xml
 from hsisr.errors import HsisrError
 
@@ -38,7 +38,7 @@ def open_image(path: Path, driver: str, sources: str) -> Any:
         raise HsisrError(f"{path}: sources={sources}: expected beside, or any for files that lie elsewhere")
     if driver == "VRT":
         _check_vrt(path, sources == "any", set())
-    image = rasterio.open(path, driver=driver)
+    image = rasterio.open(gdal_name(path), driver=driver)
     for file in image.files:
         if sources != "any" and not lies_below(Path(file), path.parent):
             image.close()

@@ -1,6 +1,7 @@
 """Decoding of image files (PNG, BMP, JPEG, TIFF) for the readers of band images and RGB photographs."""
 
 import logging
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,11 @@ def driver_of(head: bytes) -> str | None:
     return next((driver for start, driver in _DRIVERS.items() if head.startswith(start)), None)
 
 
+def gdal_name(path: Path) -> str:
+    """The name by which rasterio opens a file. It would take a relative `s3:b.tif` for an address on the web."""
+    return os.path.abspath(path) if ":" in str(path) else str(path)
+
+
 @contextmanager
 def open_image(path: Path) -> Iterator[Any]:
     """An image file, opened by rasterio. Raises HsisrError for a damaged file, or a file that is not an image."""
@@ -71,7 +77,7 @@ def open_image(path: Path) -> Iterator[Any]:
     if driver is None:
         fault = "not an image of type PNG, BMP, JPEG or TIFF" if head else "empty file (0 bytes)"
         raise HsisrError(f"{path}: {fault}; get it again")
-    with quiet_gdal(), damage(path, f"{driver} image"), rasterio.open(path, driver=driver) as image:
+    with quiet_gdal(), damage(path, f"{driver} image"), rasterio.open(gdal_name(path), driver=driver) as image:
         check_claim(path, image.count * image.height * image.width * np.dtype(image.dtypes[0]).itemsize)
         check(path, BANDS, image.count, "channels")
         yield image

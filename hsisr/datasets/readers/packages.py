@@ -21,6 +21,7 @@ from xml.parsers import expat
 
 from hsisr.datasets.archives import tar_members, zip_members
 from hsisr.datasets.readers.damage import damage
+from hsisr.datasets.readers.images import gdal_name
 from hsisr.datasets.readers.virtual import name_inside
 from hsisr.errors import HsisrError
 
@@ -116,7 +117,7 @@ class Package:
     def image(self, name: str) -> str:
         """The name by which GDAL opens a file."""
         own = self.names[name]
-        return name_inside(self.archive, self.path, own) if self.archive else own
+        return name_inside(self.archive, self.path, own) if self.archive else gdal_name(Path(own))
 
     def file(self, name: str) -> Path:
         """The file on the disk: the file itself, or its archive."""

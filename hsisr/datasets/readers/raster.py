@@ -17,7 +17,7 @@ import numpy as np
 from hsisr.datasets.readers import beside, envi, ground, virtual
 from hsisr.datasets.readers.arrays import build, check_claim, vector
 from hsisr.datasets.readers.damage import damage, first_bytes
-from hsisr.datasets.readers.images import quiet_gdal, raster_driver_of, valid_pixels
+from hsisr.datasets.readers.images import gdal_name, quiet_gdal, raster_driver_of, valid_pixels
 from hsisr.datasets.readers.wavelengths import numbers, read_descriptions, spectral_facts
 from hsisr.errors import HsisrError
 from hsisr.files import natural_key
@@ -333,7 +333,7 @@ def _first(tags: dict[str, str], keys: tuple[str, ...]) -> str | None:
 def _open(path: Path | str, driver: str) -> Any:
     import rasterio
 
-    return rasterio.open(path, driver=driver)
+    return rasterio.open(gdal_name(path) if isinstance(path, Path) else path, driver=driver)
 
 
 def _open_envi(data: Path) -> Any:
@@ -341,13 +341,11 @@ def _open_envi(data: Path) -> Any:
 
     For a data file `scan.v2`, GDAL would use `scan.hdr`. In this case, it opens links to both files with plain names.
     """
-    import rasterio
-
     header = envi.header_file(data)
     by_gdal = data.with_suffix(".hdr")
     if header is None or header == by_gdal or not by_gdal.is_file():
-        return rasterio.open(data, driver="ENVI")
+        return _open(data, "ENVI")
     with tempfile.TemporaryDirectory() as folder:
         for source, name in ((data, "cube"), (header, "cube.hdr")):
             os.symlink(source.resolve(), Path(folder) / name)
-        return rasterio.open(Path(folder) / "cube", driver="ENVI")
+        return _open(Path(folder) / "cube", "ENVI")
