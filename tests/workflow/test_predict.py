@@ -20,6 +20,8 @@ def test_a_scene_of_ones_own_is_a_target(project):
     with rasterio.open(project.folder / "predictions/field.tif") as image:
         assert image.shape == (96, 80) and image.crs.to_string() == own_scene.CRS
     assert project.planned("predictions/field.tif") == {}
+    (project.folder / "config.yaml").write_text(yaml.safe_dump({"predict": {"field": scene}}))
+    assert project.planned() == {}  # there is nothing to report
 
 
 def test_parts_of_a_scene_are_jobs_and_give_the_same_bytes(project):
