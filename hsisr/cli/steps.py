@@ -247,6 +247,8 @@ def table(config: ConfigFiles = DEFAULT_CONFIG) -> None:
     from hsisr.pipeline.benchmark import resolve
 
     settings = _load(config)
+    if not settings.benchmarks:
+        raise HsisrError("no scores to print: the configuration names no benchmarks; add one under benchmarks:")
     files = {name: paths.RESULTS.format(benchmark=name) for name in settings.benchmarks}
     for file in files.values():
         if not Path(file).is_file():

@@ -22,6 +22,8 @@ def test_a_scene_of_ones_own_is_a_target(project):
     assert project.planned("predictions/field.tif") == {}
     (project.folder / "config.yaml").write_text(yaml.safe_dump({"predict": {"field": scene}}))
     assert project.planned() == {}  # there is nothing to report
+    for command in ("table", "report"):
+        assert "the configuration names no benchmarks" in project.hsisr(command, check=False).stdout
 
 
 def test_parts_of_a_scene_are_jobs_and_give_the_same_bytes(project):
