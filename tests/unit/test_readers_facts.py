@@ -133,6 +133,9 @@ class TestVectorsBesideTheCube:
         assert read_scene(path).shape == (7, 6, 9)
         assert "if it holds 6 bands, say so with --read axes=BHW" in capsys.readouterr().err
         assert read_scene(path, axes="BHW").shape == CUBE.shape
+        capsys.readouterr()
+        read_scene(self.write(tmp_path / "b.mat", cube=CUBE, wavelength=np.linspace(400, 700, CUBE.shape[-1])))
+        assert capsys.readouterr().err == ""  # wavelengths of the last axis leave no doubt
 
     def test_the_overview_says_how_the_cube_is_taken(self, tmp_path):
         path = self.write(tmp_path / "a.mat", cube=CUBE.transpose(1, 2, 0), wavelength=CENTRES)

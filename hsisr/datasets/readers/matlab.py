@@ -210,10 +210,11 @@ def _usual_axes(path: Path, file: _MatFile, name: str) -> str:
     if len(shape) != 3:
         return "HWB"
     first, _, last = shape
-    if find_vector(file.shapes, CENTRES, first) and not find_vector(file.shapes, CENTRES, last):
+    leads, ends = (find_vector(file.shapes, CENTRES, size) is not None for size in (first, last))
+    if leads and not ends:
         notice(f"{path}: {name} holds bands, rows, columns, in this order, as its {first} wavelengths say")
         return "BHW"
-    if first < min(shape[1:]):
+    if first < min(shape[1:]) and (leads or not ends):
         notice(
             f"{path}: takes {name} {'x'.join(map(str, shape))} as {first} rows and {last} bands, in MATLAB's order; if "
             f"it holds {first} bands, say so with --read axes=BHW (a guide: --read-guide axes=BHW)"
