@@ -97,12 +97,15 @@ def zip_members(archive: str | os.PathLike) -> dict[str, str]:
         return {str(name): member.filename for name, member in members.items()}
 
 
-def tar_members(archive: str | os.PathLike) -> dict[str, str]:
-    """The files of a tar archive that is not compressed, as `zip_members`."""
+def tar_members(archive: str | os.PathLike) -> dict[str, tuple[int, int]]:
+    """The files of a tar archive that is not compressed: path -> its first byte in the archive, and its length.
+
+    Errors as `unpack`.
+    """
     archive = Path(archive)
     with _damage(archive), tarfile.open(archive, "r:") as content:
         files = _tar_files(archive, content, _Budget(archive, archive.parent, writes=False))
-        return {str(name): member.name for name, member in files}
+        return {str(name): (member.offset_data, member.size) for name, member in files if not member.issparse()}
 
 
 class _Names:
@@ -189,12 +192,14 @@ def _tar_files(
 
 
 def _safe_name(archive: Path, name: str) -> PurePosixPath | None:
-    """The member's path below the folder; None for litter. Raises HsisrError if the path leads out of the folder."""
+    """The member's path below the folder; None for litter, and for the folder itself.
+
+    Raises HsisrError if the path leads out of the folder.
+    """
     path = PurePosixPath(name.replace("\\", "/"))
-    outside = path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\0" in name
-    if outside or not path.parts:
+    if path.is_absolute() or PureWindowsPath(name).drive or ".." in path.parts or "\0" in name:
         raise HsisrError(f"{archive}: its member {name!r} would be written outside the folder; refused")
-    return None if any(is_litter(part) for part in path.parts) else path
+    return None if not path.parts or any(is_litter(part) for part in path.parts) else path
 
 
 def _copy(archive: Path, source: IO[bytes], target: Path, declared: int, budget: _Budget) -> None:

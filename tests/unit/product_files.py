@@ -58,11 +58,11 @@ def zipped(folder: Path, archive: Path) -> Path:
     return archive
 
 
-def tarred(folder: Path, archive: Path) -> Path:
-    """A tar archive of the files of a folder, without the folder, as the USGS delivers Landsat."""
+def tarred(folder: Path, archive: Path, prefix: str = "") -> Path:
+    """A tar archive of the files of a folder, as the USGS delivers Landsat. prefix: of the names in it."""
     with tarfile.open(archive, "w") as content:
         for file in sorted(folder.iterdir()):
-            content.add(file, file.name)
+            content.add(file, f"{prefix}{file.name}")
     return archive
 
 

@@ -901,6 +901,35 @@ def test_two_scenes_of_hyperion_in_a_folder_are_none(tmp_path):
     assert not is_product(folder)
 
 
+@pytest.mark.parametrize("prefix", ["./", f"{'d' * 90}/{'e' * 90}/"])
+def test_archives_name_their_files_in_several_ways(tmp_path, prefix):
+    """Names that GDAL's own reader of tar archives does not find, and ./ at their beginning."""
+    folder, stored = made.landsat(tmp_path)
+    archive = made.tarred(folder, tmp_path / "a.tar", prefix)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as content:
+        for file in folder.iterdir():
+            member = zipfile.ZipInfo("file")
+            member.filename = f"{prefix}{file.name}"
+            content.writestr(member, file.read_bytes())
+    for path in (archive, tmp_path / "a.zip"):
+        assert np.array_equal(read_scene(path).stored, stored)
+
+
+def test_an_archive_of_a_folder_by_its_dot(tmp_path):
+    folder, stored = made.landsat(tmp_path)
+    with tarfile.open(tmp_path / "a.tar", "w") as content:
+        content.add(folder, ".")
+    assert np.array_equal(read_scene(tmp_path / "a.tar").stored, stored)
+
+
+def test_an_image_with_a_header_in_a_tar_archive_is_refused(tmp_path):
+    folder, _ = made.enmap(tmp_path)
+    image = next(folder.glob("*SPECTRAL_IMAGE.TIF"))
+    made.tiff(image.with_suffix(".BSQ"), made.cube(4).astype(np.int16), driver="ENVI")
+    image.unlink()
+    refused(made.tarred(folder, tmp_path / "a.tar"), "needs its header beside it; unpack the archive first")
+
+
 def test_tar_archives_that_are_not_read_are_told(tmp_path):
     for name, mode, told in (("a.tar.gz", "w:gz", "a compressed tar archive; unpack it first .tar -xzf."),
                              ("a.tar", "w", "a tar archive; unpack it first")):  # fmt: skip

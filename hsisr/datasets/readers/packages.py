@@ -8,26 +8,24 @@ expand entities or name other files.
 import math
 import os
 import re
-import tarfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, cast
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from hsisr.datasets.archives import tar_members, zip_members
 from hsisr.datasets.readers.damage import damage
 from hsisr.datasets.readers.images import gdal_name
-from hsisr.datasets.readers.virtual import name_inside
+from hsisr.datasets.readers.virtual import name_inside_zip
 from hsisr.errors import HsisrError
 
-#: What GDAL calls archives that it reads without unpacking. A compressed tar is none: GDAL would read it from its start
-#: for each block.
-_ZIP, _TAR = "/vsizip/", "/vsitar/"
+_ZIP, _TAR = "zip", "tar"
+#: Endings of images of which another file holds the header.
+_WITH_HEADER = (".bsq", ".bil", ".bip")
 #: Limits of descriptions: bytes, nesting depth and number of elements. Real XML has up to 10 MB and a depth of 15;
 #: other texts have 0.1 MB.
 _MOST_XML_BYTES, _MOST_TEXT_BYTES, _MOST_TAG_BYTES = 64 * 2**20, 4 * 2**20, 2**20
@@ -54,8 +52,8 @@ def list_once() -> Iterator[None]:
 class Package:
     """The files of a folder or an archive.
 
-    names: path inside -> the file's path, or the archive's name of it. archive: GDAL's name of its kind; empty for a
-    folder.
+    names: path inside -> the file's path; in a zip, the archive's name of it; in a tar, its first byte and its length.
+    archive: zip, tar, or empty for a folder.
     """
 
     path: Path
@@ -79,7 +77,8 @@ class Package:
         if head.startswith(b"PK\x03\x04"):
             archive, members = _ZIP, zip_members(path)
         elif head[257:262] == b"ustar":
-            archive, members = _TAR, tar_members(path)
+            archive = _TAR
+            members = {name: f"{first}_{length}" for name, (first, length) in tar_members(path).items()}
         else:
             return None
         return cls(path, {name: own for name, own in members.items() if not _is_hidden(name)}, archive)
@@ -117,7 +116,13 @@ class Package:
     def image(self, name: str) -> str:
         """The name by which GDAL opens a file."""
         own = self.names[name]
-        return name_inside(self.archive, self.path, own) if self.archive else gdal_name(Path(own))
+        if self.archive == _ZIP:
+            return name_inside_zip(self.path, own)
+        if self.archive == _TAR:
+            if Path(name).suffix.lower() in _WITH_HEADER:
+                raise HsisrError(f"{self.place(name)}: needs its header beside it; unpack the archive first (tar -xf)")
+            return f"/vsisubfile/{own},{self.path.resolve()}"
+        return gdal_name(Path(own))
 
     def file(self, name: str) -> Path:
         """The file on the disk: the file itself, or its archive."""
@@ -127,23 +132,24 @@ class Package:
         """All files on the disk that hold the package."""
         return (self.path,) if self.archive else tuple(map(Path, self.names.values()))
 
-    @contextmanager
-    def _open(self, name: str) -> Iterator[IO[bytes]]:
+    def _head(self, name: str, count: int) -> bytes:
+        """The first bytes of a file."""
         own = self.names[name]
         if self.archive == _ZIP:
             with zipfile.ZipFile(self.path) as zipped, zipped.open(own) as file:
-                yield file
-        elif self.archive == _TAR:
-            with tarfile.open(self.path, "r:") as tarred, cast(IO[bytes], tarred.extractfile(own)) as file:
-                yield file
-        else:
-            with open(own, "rb") as file:
-                yield file
+                return file.read(count)
+        if self.archive == _TAR:
+            first, length = map(int, own.split("_"))
+            with open(self.path, "rb") as tarred:
+                tarred.seek(first)
+                return tarred.read(min(length, count))
+        with open(own, "rb") as file:
+            return file.read(count)
 
     def content(self, name: str, most: int = _MOST_XML_BYTES) -> bytes:
         """All bytes of a description. Raises HsisrError if it cannot be read, or has more than `most` bytes."""
-        with damage(self.place(name), "description"), self._open(name) as file:
-            content = file.read(most + 1)
+        with damage(self.place(name), "description"):
+            content = self._head(name, most + 1)
         if len(content) > most:
             raise HsisrError(f"{self.place(name)}: a description of more than {most:,} bytes; refused")
         return content

@@ -54,22 +54,24 @@ def name_and_driver(path: Path) -> tuple[str, str]:
             members = zip_members(archive)
             if member not in members:
                 raise HsisrError(f"{archive}: holds no {member or 'image by no name'}; it holds {_some(members)}")
-            name = name_inside(_ZIP, archive, members[member])
+            name = name_inside_zip(archive, members[member])
     if ending not in _DRIVERS:
         raise HsisrError(f"{path}: of images in archives and on the web only {', '.join(_DRIVERS)} are read")
     return name, _DRIVERS[ending]
 
 
-def name_inside(kind: str, archive: Path, member: str) -> str:
-    """The name by which GDAL opens a file of an archive; kind: GDAL's name of the kind, such as /vsizip/.
+def name_inside_zip(archive: Path, member: str) -> str:
+    """The name by which GDAL opens a file of a zip archive.
 
-    Braces around the archive say where its path ends, whatever its ending. They cannot hold a lone brace.
+    Braces around the archive say where its path ends, whatever its ending. They cannot hold a lone brace. GDAL leaves
+    out ./ at the beginning of a member's name.
     """
+    member = member.removeprefix("./")
     path, depth = str(archive.resolve()), [0]
     for letter in path:
         depth.append(depth[-1] + {"{": 1, "}": -1}.get(letter, 0))
     balanced = min(depth) == 0 and depth[-1] == 0
-    return f"{kind}{{{path}}}/{member}" if balanced else f"{kind}{path}/{member}"
+    return f"{_ZIP}{{{path}}}/{member}" if balanced else f"{_ZIP}{path}/{member}"
 
 
 def local_file(path: Path) -> Path | None:
