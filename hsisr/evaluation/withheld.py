@@ -16,8 +16,9 @@ from hsisr.errors import HsisrError, notice
 from hsisr.files import stamp
 from hsisr.inference import run, scenes
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, chosen_bands, fill_invalid, middle_piece
+from hsisr.inference.images import Source, chosen_bands, middle_piece
 from hsisr.inference.scenes import Options
+from hsisr.missing import fill_invalid
 from hsisr.models.apply import Method
 from hsisr.models.windows import hr_spans
 

@@ -17,8 +17,9 @@ from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, fill_invalid, spread_pieces
+from hsisr.inference.images import Source, spread_pieces
 from hsisr.lazy_array import CutOut, LazyArray
+from hsisr.missing import fill_invalid
 from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from hsisr.errors import HsisrError, percent
 from hsisr.lazy_array import ChosenBands
-from hsisr.missing import fill_samples, missing_pixels, nearest_present
+from hsisr.missing import fill_samples, missing_pixels
 from hsisr.scene import Scene
 
 #: Windows a side of the grid on which it is looked what an image holds, and their side in pixels.
@@ -263,14 +263,6 @@ def middle_piece(size: int, length: int) -> tuple[int, int]:
     length = min(size, length)
     start = (size - length) // 2
     return start, start + length
-
-
-def fill_invalid(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(bands, n, m) with every invalid pixel replaced by the valid one nearest to it, so that none bleeds."""
-    if valid.all() or not valid.any():
-        return values
-    rows, columns = nearest_present(~valid)
-    return values[:, rows, columns]
 
 
 _NO_BANDS: dict[str, Any] = {"wavelengths_nm": None, "fwhm_nm": None, "bad_bands": None}

@@ -18,7 +18,8 @@ from hsisr.evaluation import quality
 from hsisr.evaluation.quality import Agreement, Quality, blocks, spectrum
 from hsisr.files import write_text
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, fill_invalid, spread_pieces
+from hsisr.inference.images import Source, spread_pieces
+from hsisr.missing import fill_invalid
 from hsisr.models.windows import hr_spans
 from hsisr.report import figures, page
 from hsisr.report.gallery import GUIDE, LR_INPUT, Picture, Row
