@@ -60,7 +60,8 @@ class SceneBlock:
     """One scene of a section.
 
     key: name of the scene in the style sheet. about: size and composite in words. height, width: of the reference in
-    pixels. best: the model with the highest PSNR. probe: see `hsisr.report.probes`.
+    pixels. complete: whether all pixels have data. best: the model with the highest PSNR. probe: see
+    `hsisr.report.probes`.
     """
 
     name: str
@@ -68,6 +69,7 @@ class SceneBlock:
     about: str
     height: int
     width: int
+    complete: bool
     columns: list[str]
     rows: list[Row]
     markers: list[Marker]
@@ -307,6 +309,7 @@ def _scene_block(
         about=f"{height} x {width} pixels, {len(scene.reference_spectra[0])} bands; {_composite_words(scene)}",
         height=height,
         width=width,
+        complete=bool(scene.valid.all()),
         columns=[picture.column for picture in rows[0].pictures],
         rows=rows,
         markers=[

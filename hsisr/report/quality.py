@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from hsisr.models.windows import hr_spans
 from hsisr.report import figures, page
 from hsisr.report.gallery import GUIDE, LR_INPUT, Picture, Row
 from hsisr.report.page import Plot
-from hsisr.report.pictures import ColorScale, Stretch, choose_encoding
+from hsisr.report.pictures import ColorScale, Stretch, blacken, choose_encoding
 from hsisr.report.tables import NOTHING, Cell, Column, Table
 from hsisr.scene import Scene
 
@@ -407,40 +407,37 @@ def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Pictu
 
 
 def _stretch(image: np.ndarray, valid: np.ndarray) -> Stretch:
-    """The stretch of the valid pixels (h, w) of an image (3, h, w); of all pixels, if none is valid."""
-    return Stretch.of(np.moveaxis(image[:, valid] if valid.any() else image.reshape(3, -1), 0, -1)[None])
+    """The stretch of the valid pixels (h, w) of an image (3, h, w)."""
+    return Stretch.of(np.moveaxis(image, 0, -1), valid)
 
 
 def _picture(image: np.ndarray, valid: np.ndarray, stretch: Stretch) -> np.ndarray:
     """An image (3, h, w) as a picture, black where it has no data."""
-    return np.where(valid[..., None], stretch(np.moveaxis(image, 0, -1)), np.uint8(0))
+    return blacken(stretch(np.moveaxis(image, 0, -1)), valid)
 
 
 def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
     """Map of the differences between result and LR image. level: mean of the LR image."""
     error = np.sqrt(((block.degraded - block.low) ** 2).mean(axis=0)) / level
-    error = 100 * np.where(block.seen, error, 0)
-    colours = ColorScale.over(_MAP_COLOURS, [error])
-    image = colours(error).repeat(scale, axis=0).repeat(scale, axis=1)
-    seen = error[block.seen]
-    caption = f"mean {seen.mean():.2f} %" if seen.size else "no data"
-    return Row(
-        "RMSE at LR, of the scene's mean",
-        [Picture(after, image, "Disagreement with the LR image", caption)],
-        " %",
-        colours,
-    )
+    picture, colours = _share_map(after, "Disagreement with the LR image", error, block.seen)
+    picture = replace(picture, image=picture.image.repeat(scale, axis=0).repeat(scale, axis=1))
+    return Row("RMSE at LR, of the scene's mean", [picture], " %", colours)
 
 
 def _sigma_map(feed: Feed, sigma: Scene, rows: blocks.Span, columns: blocks.Span, level: float, after: str) -> Row:
     """Map of the result's standard deviation. level: mean of the LR image."""
     lying = blocks.on_lr_grid(feed, Source(sigma, "standard deviation"))
     values, valid = lying.window(*hr_spans(rows, columns, feed.method.scale))
-    deviation = 100 * np.where(valid, np.sqrt((values**2).mean(axis=0)), 0) / level
-    colours = ColorScale.over(_MAP_COLOURS, [deviation])
-    caption = f"mean {deviation.mean():.2f} %"
-    picture = Picture(after, colours(deviation), "Standard deviation of the result", caption)
+    deviation = np.sqrt((values**2).mean(axis=0)) / level
+    picture, colours = _share_map(after, "Standard deviation of the result", deviation, valid)
     return Row("Uncertainty (RMS over the bands), of the scene's mean", [picture], " %", colours)
+
+
+def _share_map(column: str, alt: str, share: np.ndarray, valid: np.ndarray) -> tuple[Picture, ColorScale]:
+    """A map of parts (h, w) in percent, with the mean of its valid pixels below it."""
+    colours = ColorScale.over(_MAP_COLOURS, [100 * share], valid)
+    caption = f"mean {_percent(float(share[valid].mean()))}" if valid.any() else "no data"
+    return Picture(column, blacken(colours(100 * share), valid), alt, caption), colours
 
 
 def _relative(error: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import hsisr
-from hsisr import degrade, evaluation
+from hsisr import degrade, evaluation, metrics
 from hsisr.cli import steps as cli_steps
 from hsisr.config import Config, Evaluation
 from hsisr.degrade import Pair
@@ -144,6 +144,24 @@ def test_perfect_estimate_has_no_error():
     cube = np.random.default_rng(0).random((4, 8, 8)).astype(np.float32)
     shown = preview.make(cube[:, ::2, ::2], cube, cube, None)
     assert shown.error.max() == 0 and shown.spectral_angle.max() < 0.1 and shown.band_psnr.min() >= 100
+
+
+def test_a_preview_shows_what_is_scored():
+    """Pixels without data do not count, and the estimate is clipped only where scores clip it."""
+    rng = np.random.default_rng(0)
+    reference = 1.2 * rng.random((4, 24, 24), dtype=np.float32)
+    estimate = reference + 0.01 * rng.standard_normal(reference.shape, dtype=np.float32)
+    mask = np.ones((24, 24), bool)
+    mask[:8, :8] = False
+    estimate[:, ~mask] = 9
+    shown = preview.make(reference[:, ::4, ::4], estimate, reference, None, mask=mask)
+    scores = metrics.score(reference, estimate, 4, mask=mask)
+    assert np.sqrt((shown.error[mask].astype(float) ** 2).mean()) == pytest.approx(scores["rmse"], rel=1e-5)
+    assert shown.spectral_angle[mask].mean(dtype=float) == pytest.approx(scores["sam"], rel=1e-5)
+    assert -10 * np.log10((10 ** (-shown.band_psnr / 10)).mean()) == pytest.approx(scores["psnr"])
+    assert mask[tuple(shown.worst_point)] and mask[tuple(shown.points.T)].all()
+    assert shown.error[~mask].max() == shown.spectral_angle[~mask].max() == 0
+    assert preview.make(reference, estimate, reference, None, clip=(0, 1)).samples.max() == 1
 
 
 @pytest.mark.parametrize(

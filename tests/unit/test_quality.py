@@ -28,7 +28,7 @@ from hsisr.report.quality import render, writer
 from hsisr.scene import Scene
 from tests.unit.own_scene import CRS, TRANSFORM, finer
 from tests.unit.test_cli import hsisr
-from tests.unit.test_report import browse, needs_chromium, with_script
+from tests.unit.test_report import browse, decoded, needs_chromium, with_script
 from tests.unit.test_report import found as found_in
 
 SCALE = 3
@@ -274,6 +274,21 @@ def test_page_of_a_scene_that_says_little():
     result = Scene(low.repeat(SCALE, axis=1).repeat(SCALE, axis=2))
     html = render(feed, result, quality.measure(feed, result))
     assert "assumed, not measured" in html and "All bands" in html and "Against the guide" not in html
+
+
+def test_maps_count_pixels_with_data_alone(pair):
+    """The mean deviation had counted holes as 0. Values may be tiny, too: a stretch had a least width."""
+    lr, guide = scenes(1e-7 * pair[1])
+    stored, sigma = lr.stored.copy(), 1e-8 * (1 + pair[1])
+    stored[:, :20] = sigma[:, : 20 * SCALE] = -1
+    feed, result = feed_of(replace(lr, stored=stored, nodata=-1.0), guide), Scene(1e-7 * pair[1], "sr")
+    found = quality.measure(feed, result)
+    html = render(feed, result, found, replace(result, stored=sigma, nodata=-1.0))
+    expected = 100 * np.sqrt((sigma[:, 20 * SCALE :] ** 2).mean(axis=0)).mean() / found.lr.mean.mean()
+    assert f"mean {expected:.3g} %" in html
+    shown = [decoded(source) for source in re.findall(r'src="(data:image[^"]*)"', html)]
+    assert shown[2].max() == 255 and (shown[2][: 20 * SCALE] > 0).any()  # the result has values where the LR has none
+    assert (shown[-1][: 20 * SCALE] == 0).all() and shown[-1].max() > 200
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")
