@@ -73,8 +73,7 @@ def validate(
     if sharp is None or len(sharp.good) < 2:
         label = "validate" if sharp is None else sharp.label
         raise HsisrError(f"{label}: withholding a band takes a guide of two or more, as the others predict it")
-    numbers = options.guide_bands or range(sharp.scene.shape[0])
-    places = {numbers[place]: place for place in sharp.good.tolist()}
+    places = dict(zip(sharp.numbers, sharp.good.tolist(), strict=True))
     flat = [number for number, place in places.items() if place in sharp.flat_bands]
     wanted = [int(band) for band in withhold] or [number for number in places if number not in flat]
     unknown = sorted(set(wanted) - set(places))

@@ -93,7 +93,7 @@ def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
             **_warped_per_pixel(low, sharp, target, (rows, columns)),
         )  # fmt: skip
     scene = replace(sharp, stored=_Warped(image), crs=low.crs, transform=target, nodata=np.nan, mask=None, labels=None)
-    warped = Source(scene, guide.label)
+    warped = replace(guide, scene=scene)
     if not _overlaps(lr.scene, scene, image):
         raise HsisrError(f"{guide.label}: has no ground in common with {lr.label}")
     return Guide(warped, (0, 0), (rows, columns))

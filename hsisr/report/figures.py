@@ -245,12 +245,17 @@ def by_band(
     heading: str,
     styles: dict[str, LineStyle],
     label: str,
+    numbers: Sequence[int],
 ) -> str:
-    """Values of every band, one line for each curve, as SVG. curves: name -> (bands,). heading: of the values."""
+    """Values of every band, one line for each curve, as SVG. curves: name -> (bands,). heading: of the values.
+
+    numbers: of the bands, in place of unknown wavelengths.
+    """
     with _figure() as (figure, (axes,)):
         for name, values in curves.items():
             style = styles[name]
-            _curve(axes, wavelengths_nm, values, color=style.color, linewidth=style.width, gid=f"m-{name}")
+            positions = np.asarray(numbers if wavelengths_nm is None else wavelengths_nm)
+            _curve(axes, positions, values, color=style.color, linewidth=style.width, gid=f"m-{name}")
         axes.set_ylim(bottom=0)
         axes.set_ylabel(heading)
         _name_bands(axes, wavelengths_nm)

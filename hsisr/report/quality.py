@@ -222,7 +222,7 @@ def _range_table(feed: Feed, found: Quality) -> Table:
         part = found.lr
         relative = _relative(part.rmse[places], part.mean[places])
         worst = places[int(np.nan_to_num(relative, nan=-1).argmax())]
-        where = f"band {worst + 1}" if centres is None else f"{centres[worst]:.0f} nm"
+        where = f"band {feed.lr.numbers[worst]}" if centres is None else f"{centres[worst]:.0f} nm"
         cells = [
             Cell(str(len(places))),
             Cell(f"{part.mean[places].mean():.4g}"),
@@ -267,8 +267,8 @@ def _guide_table(feed: Feed, found: Quality) -> Table | None:
         return None
     centres = feed.guide.source.wavelengths_nm
     rows = {}
-    for channel, band in enumerate(feed.guide.source.good):
-        name = f"Band {band + 1}" + ("" if centres is None else f", {centres[channel]:.0f} nm")
+    for channel, band in enumerate(feed.guide.source.numbers):
+        name = f"band {band}" + ("" if centres is None else f", {centres[channel]:.0f} nm")
         off, left = (
             Cell(_percent(float(_relative(rmse[channel], found.guide.mean[channel]))))
             for rmse in (found.guide.rmse, found.response_rmse)
@@ -318,7 +318,8 @@ def _plots(feed: Feed, found: Quality) -> list[Plot]:
         span = f"{least:.3g} to {most:.3g}, median {middle:.3g}" if np.isfinite(most) else NOTHING
         label = f"{heading}, of {len(values)} bands: {span}"
         styles = figures.line_styles({"value": True})
-        plots.append(Plot(heading, Markup(figures.by_band(centres, {"value": values}, unit, styles, label))))
+        shown = figures.by_band(centres, {"value": values}, unit, styles, label, feed.lr.numbers)
+        plots.append(Plot(heading, Markup(shown)))
     return plots
 
 
@@ -341,7 +342,7 @@ def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> 
     shown: list[Row] = []
     about = f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1} of the LR image"
     for bands in composites:
-        words = _band_words(bands, feed.lr)
+        words = feed.lr.in_words(bands)
         places = [used.index(band) for band in bands]
         stretch = _stretch(low[places], low_valid)
         pictures = [
@@ -386,13 +387,6 @@ def _composites(feed: Feed) -> list[list[int]]:
     return found or [spread_bands(count) if count > 2 else [0, 0, 0]]
 
 
-def _band_words(bands: list[int], image: Source) -> str:
-    centres = image.wavelengths_nm
-    if centres is None:
-        return f"band{'s' if len(bands) > 1 else ''} " + ", ".join(str(image.good[band] + 1) for band in bands)
-    return ", ".join(f"{centres[band]:.0f}" for band in bands) + " nm"
-
-
 def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Picture:
     """The guide, with its own stretch."""
     assert feed.guide is not None
@@ -402,7 +396,7 @@ def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Pictu
     bands = spread_bands(len(values)) if len(values) > 2 else [0, 0, 0]
     if centres is not None and len(values) > 2:
         bands = nearest_bands(centres, NATURAL_NM)
-    words = _band_words(bands[:1] if len(set(bands)) == 1 else bands, source)
+    words = source.in_words(bands[:1] if len(set(bands)) == 1 else bands)
     return Picture(GUIDE, _picture(values[bands], valid, _stretch(values[bands], valid)), f"{GUIDE}: {words}", words)
 
 

@@ -21,7 +21,7 @@ from hsisr.evaluation.quality import blocks, prisma, spectrum
 from hsisr.inference.align import Offset
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source
+from hsisr.inference.images import Source, chosen_bands
 from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.models.apply import open_method
 from hsisr.report.quality import render, writer
@@ -194,9 +194,9 @@ def test_benchmark_is_given_for_its_scale_and_a_panchromatic_guide():
 
 
 def test_ranges_and_indices():
-    ranges = spectrum.ranges(np.array([450.0, 700, 720, 800, 1600, 3000]), 6)
+    ranges = spectrum.ranges(np.array([450.0, 700, 720, 800, 1600, 3000, 11000, 320]), 8)
     assert {name: places.tolist() for name, places in ranges.items()} == {
-        "Visible": [0], "Red edge": [1, 2], "NIR": [3], "SWIR": [4],
+        "Ultraviolet": [7], "Visible": [0], "Red edge": [1, 2], "NIR": [3], "SWIR": [4], "Thermal infrared": [5, 6],
     }  # fmt: skip
     assert list(spectrum.ranges(None, 3)) == [spectrum.ALL_BANDS]
     assert spectrum.index_bands(np.array([660.0, 850, 2300])) == {"NDVI": (1, 0)}
@@ -239,6 +239,19 @@ def test_page_says_what_is_a_claim_of_the_model(page):
 def test_page_names_the_bands_of_an_index(page):
     assert "NDVI: (842 - 665 nm) / (842 + 665 nm), of the bands at 842 and 665 nm." in page
     assert "Clay ratio: 1610 nm / 2200 nm, of the bands at 1610 and 2200 nm." in page
+
+
+def test_page_counts_bands_as_options_do(pair):
+    """From 0, in the images themselves: bad bands, and bands that the user leaves out, count too."""
+    lr, guide = (replace(scene, wavelengths_nm=None) for scene in scenes(pair[1], (0, 1, 2, 3)))
+    bad = np.arange(6) == 0
+    feed = feed_of(replace(lr, bad_bands=bad), guide)
+    source = chosen_bands(chosen_bands(feed.guide.source, (3, 2, 1)), (0, 2))
+    feed = replace(feed, guide=replace(feed.guide, source=source))
+    result = Scene(pair[1] * np.where(np.arange(6) == 2, 2, 1).astype("f4")[:, None, None], "sr", bad_bands=bad)
+    html = render(feed, result, quality.measure(feed, result))
+    assert ">band 3</th>" in html and ">band 1</th>" in html and ">band 0</th>" not in html
+    assert "band 2" in html and "bands 5, 3, 1" in html  # the worst one, and those that the pictures show
 
 
 def test_page_names_many_claims_as_a_list_and_explains_them_once(pair):
