@@ -613,8 +613,9 @@ def pines(project) -> content.Content:
 
 def test_plots_are_svg_for_the_page(pines):
     styles = figures.line_styles({"bicubic": False, "gsa": False, "net": True})
-    svg = figures.spectra(pines.scenes[0], 0, styles, 'a "label"')
-    assert svg.startswith("<svg viewBox=") and 'aria-label="a &quot;label&quot;"' in svg
+    svg = figures.spectra(pines.scenes[0], 0, styles, 'a "label" of 0.00246')
+    assert svg.startswith("<svg viewBox=") and 'aria-label="a &quot;label&quot; of 0.00246"' in svg
+    assert not re.search(r'="[^"]*\d\.\d{3}', svg.replace("0.00246", ""))  # coordinates are rounded
     lines = re.findall(r'<g data-model="([^"]+)"><path d="([^"]+)"', svg)
     assert [name for name, _ in lines] == ["reference", *["bicubic", "gsa", "net"] * 2]  # values above, errors below
     assert all(path.count("M") == 5 for _, path in lines)  # as many pieces as runs of bands
