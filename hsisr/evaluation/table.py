@@ -125,15 +125,19 @@ def meaning(results: Results) -> str:
     where = tested[0] if len(tested) == 1 else f"{len(tested)} scenes"
     if results.folds:
         where += f", each in the one of {len(results.folds)} folds that tests it"
+    imported = [name for name, model in results.models.items() if model.weights]
+    ground = f"on ground that no model has seen in training: {where}."
+    if imported:  # nobody here knows their training scenes
+        ground = f"on {where}. No model that trained here has seen this ground; {', '.join(imported)} may have."
     if key == "qnr" and score is None:  # a guide of several channels has no QNR
-        return f"Scored without a reference, on ground that no model has seen in training: {where}."
+        return f"Scored without a reference, {ground}"
     *others, last = leaders
     who = f"{', '.join(others)} and {last} lead" if others else f"{last} leads"
     said = f"{who} with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"
     base = None if floor is None else floor.mean[key]
     if FLOOR not in leaders and key == "psnr" and score is not None and base is not None:
         said += f", {score - base:.2f} dB above {FLOOR} interpolation"
-    return f"{said}, on ground that no model has seen in training: {where}."
+    return f"{said}, {ground}"
 
 
 def score_text(value: float | None, decimals: int, key: str = "") -> str:

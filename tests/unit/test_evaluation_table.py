@@ -30,6 +30,12 @@ def test_identical_images_lead_and_undefined_scores_come_last():
     assert table.ranking(results(None, blind=None, good=0.9)) == ["good", "blind"]
 
 
+def learnt_elsewhere(found: Results, name: str) -> Results:
+    """The results, with weights of a file for a model."""
+    found.models[name].weights = {"file": "w.safetensors", "sha256": "0"}
+    return found
+
+
 SENTENCES = [
     (
         results(bicubic=32.83, prior=39.23),
@@ -52,6 +58,11 @@ SENTENCES = [
     (
         results(bicubic=40.0, same=None),
         "same leads with \u221e dB PSNR, on ground that no model has seen in training: field-test.",
+    ),
+    (
+        learnt_elsewhere(results(bicubic=32.83, published=39.23), "published"),
+        "published leads with 39.23 dB PSNR, 6.40 dB above bicubic interpolation, on field-test. No model that trained "
+        "here has seen this ground; published may have.",
     ),
     (
         results(None, bicubic=0.5, prior=0.91),
