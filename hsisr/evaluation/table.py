@@ -90,8 +90,14 @@ def print_sweep(result: Mapping[str, Any]) -> None:
     table.add_column("worst at")
     for model, found in result["models"].items():
         cells = [score_text(found.get(key), decimals) for key, (_, decimals, _) in SWEEP_COLUMNS.items()]
-        table.add_row(model, *cells, found.get("worst_at", f"refused all {found['refused']}"))
+        table.add_row(model, *cells, worst_words(found))
     Console().print(table)
+
+
+def worst_words(found: Mapping[str, Any]) -> str:
+    """Where a model is worst over the grid of a sweep, and how many places it refused. found: its summary."""
+    refused = [f"refused {found['refused']} of {found['places'] + found['refused']}"] if found["refused"] else []
+    return "; ".join([found["worst_at"]] * (found["places"] > 0) + refused)
 
 
 def leading_key(results: Results) -> str:

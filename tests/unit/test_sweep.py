@@ -162,6 +162,8 @@ def test_a_model_that_refuses_leaves_its_places_empty(settings, tmp_path, monkey
     gsa = result["models"]["gsa"]
     assert gsa["refused"] == gsa["places"] == len(result["grid"]) // 2
     assert reported.refusals(result) == ["gsa: made for 3 channels (6 of 12)"]
+    mean, worst_at = (reported.table(result).rows["gsa"][column] for column in (0, -1))
+    assert mean.mark == "" and worst_at.text.endswith("; refused 6 of 12")  # it saw the easier half, perhaps
     assert sweep.table(result, "psnr")["gsa"]["delta"]["4 ch, 30 dB"] is None
 
 
