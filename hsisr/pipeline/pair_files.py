@@ -14,6 +14,7 @@ from hsisr.datasets import picture, quicklook
 from hsisr.datasets.splits import Item
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError
+from hsisr.missing import shrunk
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.scene import Scene
@@ -174,7 +175,7 @@ def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = N
     shown = picture.bands_in_words(chosen, low.wavelengths_nm)
     images = []
     if pair.guide is not None:
-        guide = Scene(pair.guide, "guide")
+        guide = Scene(pair.guide, "guide", mask=pair.mask)
         channels = list(range(3)) if len(pair.guide) >= 3 else [0]
         images.append((f"guide, bands {', '.join(map(str, channels))}", quicklook.quicklook(guide, channels)))
     if pair.hr is not None:
@@ -187,7 +188,8 @@ def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = N
 
 
 def _as_scene(pair: PairFile, cube: np.ndarray) -> Scene:
-    return Scene(cube, pair.name, wavelengths_nm=pair.wavelengths_nm)
+    mask = None if pair.mask is None else shrunk(pair.mask, cube.shape[1:])
+    return Scene(cube, pair.name, wavelengths_nm=pair.wavelengths_nm, mask=mask)
 
 
 #: Array in a pair file -> numpy's letters of its types, and number of axes.

@@ -13,6 +13,7 @@ from hsisr.evaluation import preview
 from hsisr.evaluation.preview import Preview
 from hsisr.evaluation.results import Results, check_current
 from hsisr.evaluation.results import read as read_results
+from hsisr.missing import shrunk
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.report.pictures import Stretch, blacken
@@ -174,15 +175,11 @@ def _model_view(found: Preview, where: str, command: str) -> ModelView:
 def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> SceneView:
     valid, guide = found.valid, found.guide_composite
     stretch = Stretch.of(found.reference_composite, valid)
-    rows, columns = (
-        ((np.arange(low) + 0.5) * high / low).astype(int)
-        for low, high in zip(found.lr_composite.shape[:2], valid.shape, strict=True)
-    )
     numbered = np.array_equal(found.wavelengths_nm, np.arange(1, len(found.wavelengths_nm) + 1))
     red, green, blue = (int(band) for band in found.composite_bands)
     return SceneView(
         name=name,
-        lr=blacken(stretch(found.lr_composite), valid[np.ix_(rows, columns)]),
+        lr=blacken(stretch(found.lr_composite), shrunk(valid, found.lr_composite.shape[:2])),
         reference=blacken(stretch(found.reference_composite), valid),
         valid=valid,
         guide=blacken(Stretch.of(guide, valid)(guide), valid) if guide.size else None,
