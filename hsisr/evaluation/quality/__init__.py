@@ -154,9 +154,11 @@ class _Found:
         self._bands = spectrum.index_bands(feed.lr.wavelengths_nm)
         self.indices = {name: _Sums(1) for name in self._bands}
         largest = min(blocks.TILE_PX, *feed.lr.shape[1:])
-        halved = (largest >> times for times in range(largest.bit_length()))
+        sides = [*(largest >> times for times in range(largest.bit_length())), LEAST_TILE_PX]
         #: Sides of tiles that may be whole, from the largest on: Q of each tile, by the side and the kind of Q.
-        self._tiles: dict[int, dict[str, list[np.ndarray]]] = {side: {} for side in halved if side >= LEAST_TILE_PX}
+        self._tiles: dict[int, dict[str, list[np.ndarray]]] = {
+            side: {} for side in sorted(set(sides), reverse=True) if LEAST_TILE_PX <= side <= largest
+        }
         is_benchmark = feed.guide_channels == 1 and feed.method.scale == prisma.SCALE
         self._pan = prisma.PanRegression(feed.lr.shape[0]) if is_benchmark else None
         #: HR pixels read around a block, on each side.
