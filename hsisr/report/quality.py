@@ -119,20 +119,21 @@ def _finding(feed: Feed, found: Quality) -> str:
 def _facts(feed: Feed, result: Scene, found: Quality) -> list[tuple[str, str]]:
     """(heading, text) of the result's inputs, and of the estimated properties."""
     scale, bands = feed.method.scale, feed.lr.shape[0]
+    counted = f"{result.shape[0]} band{'s' if result.shape[0] > 1 else ''}"
     facts = [
         ("LR image", _image_words(feed.lr)),
         ("Guide", "none" if feed.guide is None else _image_words(feed.guide.source)),
-        ("Result", f"{result.shape[1]} x {result.shape[2]} pixels, {result.shape[0]} bands, {result.stored.dtype}"),
+        ("Result", f"{result.shape[1]} x {result.shape[2]} pixels, {counted}, {result.stored.dtype}"),
         ("Method", f"{feed.method.name}, scale {scale}"),
         ("Footprint", _footprint_words(found, scale)),
         ("Registration", _registration_words(feed, found)),
-        (
-            "Noise",
-            f"{found.noise:.3g} (standard deviation in the values' unit, if it is white and alike in all bands)",
-        ),
-        ("Components", f"{found.components} of {bands} dimensions of the spectra are stronger than the noise"),
+        ("Noise", "cannot be told from the image itself in a single band"),
         ("Looked at", _say_sampled(found)),
     ]
+    if bands > 1:
+        told = f"{found.noise:.3g} (standard deviation in the values' unit, if it is white and alike in all bands)"
+        known = f"{found.components} of {bands} dimensions of the spectra are stronger than the noise"
+        facts[-2:-1] = [("Noise", told), ("Components", known)]
     acquired = feed.lr.scene.provenance.get("acquired")
     return facts[:1] + ([("Acquired", str(acquired))] if acquired else []) + facts[1:]
 

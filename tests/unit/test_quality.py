@@ -287,6 +287,10 @@ def test_page_of_a_scene_that_says_little():
     result = Scene(low.repeat(SCALE, axis=1).repeat(SCALE, axis=2))
     html = render(feed, result, quality.measure(feed, result))
     assert "assumed, not measured" in html and "All bands" in html and "Against the guide" not in html
+    assert (
+        "18 x 21 pixels, 1 band, int16" in html and "cannot be told from the image itself" in html
+    )  # all would be noise
+    assert "Components" not in html
 
 
 def test_maps_count_pixels_with_data_alone(pair):
