@@ -96,7 +96,8 @@ class Source:
         return [int(band) if self.chosen is None else self.chosen[band] for band in self.good]
 
     def in_words(self, places: Sequence[int] | np.ndarray) -> str:
-        """Good bands in words, by wavelength or by number. places: of them among the good bands."""
+        """Good bands in words, by wavelength or number; the same one is named once. places: of them, among all."""
+        places = places[:1] if len(set(places)) == 1 else places
         if self.wavelengths_nm is None:
             return picture.bands_in_words([self.numbers[place] for place in places], None)
         return picture.bands_in_words(places, self.wavelengths_nm)

@@ -397,7 +397,7 @@ def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Pictu
     bands = spread_bands(len(values)) if len(values) > 2 else [0, 0, 0]
     if centres is not None and len(values) > 2:
         bands = nearest_bands(centres, NATURAL_NM)
-    words = source.in_words(bands[:1] if len(set(bands)) == 1 else bands)
+    words = source.in_words(bands)
     return Picture(GUIDE, _picture(values[bands], valid, _stretch(values[bands], valid)), f"{GUIDE}: {words}", words)
 
 
