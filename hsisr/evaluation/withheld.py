@@ -93,6 +93,8 @@ def validate(
         if not method.needs_guide:
             raise HsisrError(f"validate: {method.name} uses no guide, so that there is nothing to withhold")
         lying = scenes.on_grid(low, sharp, method, replace(options, correct_shift=None), Path(folder))
+        for line in filter(None, (low.incomplete, low.outliers, sharp.incomplete, sharp.outliers)):
+            notice(line)
         bands = [_withheld(low, lying, (band, places[band]), method, options) for band in wanted]
     settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": model, "options": asdict(options)}
     return {
@@ -123,12 +125,14 @@ def _without(sharp: Source, band: int) -> Source:
     return replace(others, label=f"{sharp.label} without band {sharp.numbers[list(sharp.good).index(band)]}")
 
 
-def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
-    """The middle of the scene, with invalid pixels filled."""
+def _ground(low: Source, placed: Guide, withheld: int, scale: int) -> _Ground:
+    """The middle of the scene, with invalid pixels filled. Samples that the withheld band lacks do not count."""
     rows, columns = (middle_piece(size, _MOST_LR_PX) for size in low.scene.shape[1:])
     values, valid = low.window(rows, columns)
     guide, guide_valid = placed.window(*hr_spans(rows, columns, scale))
-    both = valid.repeat(scale, axis=0).repeat(scale, axis=1) & guide_valid
+    alone = replace(placed, source=chosen_bands(placed.source, (withheld,)))
+    known = guide_valid & alone.window(*hr_spans(rows, columns, scale))[1]
+    both = valid.repeat(scale, axis=0).repeat(scale, axis=1) & known
     inner = np.zeros_like(both)
     border = _BORDER_LR_PX * scale
     inner[border:-border, border:-border] = True
@@ -153,7 +157,7 @@ def _withheld(low: Source, lying: Guide, withheld: tuple[int, int], method: Meth
     placed = replace(lying, source=_without(source, used))
     if options.correct_shift:
         placed = scenes.move(low, placed, scale, options)
-    ground = _ground(low, replace(placed, source=source), scale)
+    ground = _ground(low, replace(placed, source=source), used, scale)
     feed = scenes.make_feed(method, low, placed, options, _quiet)
     estimate, known = feed(ground.rows, ground.columns)
     footprint = feed.footprint or gaussian_footprint(scale)
@@ -198,4 +202,4 @@ def _scores(truth: np.ndarray, found: np.ndarray, blurred: np.ndarray) -> dict[s
 
 
 def _quiet(line: str) -> None:
-    """Ignore a line: the fit was reported when the guide was placed, and would be reported again for each band."""
+    """Ignore a line: what it says was told of both images, and would be told again for each band."""

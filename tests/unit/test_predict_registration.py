@@ -177,6 +177,20 @@ def test_the_displacement_is_measured_without_the_withheld_band(files, capsys):
     assert said[0] == said[1] and "own.tif without band 2: moved by the measured field" in said[0]
 
 
+def test_samples_that_the_withheld_band_lacks_do_not_count(files, capsys):
+    """They are filled for methods, but what fills them is no truth."""
+    scene, lr = read_scene(files / "guide.tif"), files / "lr.tif"
+    scene.stored[1, :, 70:] = 0
+    export(replace(scene, nodata=0.0), files / "lacking.tif")
+    part = scene.window(slice(0, SIDE), slice(0, 64))
+    export(part, files / "part.tif")
+    [lacking, whole] = (
+        validate(lr, files / name, [1], "gsa", CPU)["bands"][0]["methods"] for name in ("lacking.tif", "part.tif")
+    )
+    assert lacking["gsa"]["detail"] == pytest.approx(whole["gsa"]["detail"], abs=0.05)
+    assert "of its samples" in capsys.readouterr().err
+
+
 def test_a_band_of_one_number_on_the_compared_ground_has_no_detail(files):
     scene = read_scene(files / "guide.tif")
     scene.stored[1, 8:-8, 8:-8] = 7
