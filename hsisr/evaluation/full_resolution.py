@@ -12,7 +12,7 @@ BLOCK_LR_PX = 32
 
 
 def score_full(pair: PairFile, estimate: np.ndarray, scale: int, guide_response: str | None) -> Scores:
-    """Score an estimate (bands, H, W), clipped to [0, 1], against its pair; see `full_scores`.
+    """Score an estimate (bands, H, W) against its pair; see `full_scores`.
 
     scale: of the pair. guide_response: name of the guide's spectral response; None if unknown. consistency_guide is
     none without this response or the pair's wavelengths, or if the guide has other channels than the response. Pixels
@@ -24,7 +24,7 @@ def score_full(pair: PairFile, estimate: np.ndarray, scale: int, guide_response:
         response = response if len(response) == len(pair.guide) else None
     mask = pair.mask
     lr_mask = None if mask is None else whole_lr_pixels(mask, scale)
-    return full_scores(np.clip(estimate, 0, 1), pair.lr, pair.guide, scale, response, mask=mask, lr_mask=lr_mask)
+    return full_scores(estimate, pair.lr, pair.guide, scale, response, mask=mask, lr_mask=lr_mask)
 
 
 def full_scores(

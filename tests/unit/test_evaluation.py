@@ -289,6 +289,15 @@ def test_guides_of_other_channels_than_the_response_get_no_consistency(small):
     assert score_full(pair, pair.hr, 4, "color_infrared")["consistency_guide"] == pytest.approx(0, abs=1e-6)
 
 
+def test_values_above_1_agree_with_an_lr_image_that_has_them_too(small):
+    """Bright reflectances had been cut off in the estimate alone, so that the best one did not fit its inputs."""
+    pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
+    bright = dataclasses.replace(pair, lr=2 * pair.lr, guide=2 * pair.guide)
+    assert pair.hr.max() > 0.6
+    found, expected = (score_full(*given, 4, "color_infrared") for given in ((bright, 2 * pair.hr), (pair, pair.hr)))
+    assert found["consistency_lr"] == pytest.approx(2 * expected["consistency_lr"], rel=1e-5)
+
+
 def test_pixels_that_the_mask_leaves_out_do_not_count_at_full_resolution(small):
     pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
     estimate = degrade.imresize(pair.lr, 4)
