@@ -52,6 +52,9 @@ def rows(scene: SceneView, captions: dict[str, str]) -> list[Row]:
 def _composites(scene: SceneView, captions: dict[str, str]) -> Row:
     images = {LR_INPUT: scene.lr} | ({} if scene.guide is None else {GUIDE: scene.guide})
     images |= {model: view.composite for model, view in scene.models.items()} | {REFERENCE: scene.reference}
+    if scene.guide is not None:  # its channels need not come in the order of red, green and blue
+        grey = np.array_equal(scene.guide[..., 0], scene.guide[..., 1])
+        captions = captions | {GUIDE: "band 0" if grey else "bands 0, 1, 2 as red, green, blue"}
     pictures = [
         Picture(column, image, f"Composite of {scene.name}: {column}", captions.get(column, ""))
         for column, image in images.items()
