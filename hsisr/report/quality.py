@@ -192,7 +192,7 @@ def _claims(feed: Feed, found: Quality) -> dict[str, str]:
     if centres is None or found.explained is None:
         return {}
     for name, places in spectrum.ranges(centres, len(centres)).items():
-        share = float(np.mean(np.clip(found.explained[places], 0, 1)))
+        share = _over_known(np.mean, np.clip(found.explained[places], 0, 1))
         if found.guide_reach_nm is not None and not _count_seen(centres[places], found):
             claims[name] = f"outside of the guide's range, {_span_words(found.guide_reach_nm)}"
         elif found.guide_reach_nm is None and share < _LITTLE:
@@ -232,7 +232,7 @@ def _range_table(feed: Feed, found: Quality) -> Table:
             Cell(_percent(_over_known(np.max, relative)), where),
         ]
         if found.explained is not None:
-            cells.append(Cell(_percent(float(np.mean(np.clip(found.explained[places], 0, 1))))))
+            cells.append(Cell(_percent(_over_known(np.mean, np.clip(found.explained[places], 0, 1)))))
         if centres is not None and has_reach:
             cells.append(Cell(f"{_count_seen(centres[places], found)} of {len(places)}"))
         rows[name] = cells

@@ -24,7 +24,8 @@ from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, chosen_bands
 from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.models.apply import open_method
-from hsisr.report.quality import render, writer
+from hsisr.report.quality import _range_table, render, writer
+from hsisr.report.tables import NOTHING
 from hsisr.scene import Scene
 from tests.unit.own_scene import CRS, TRANSFORM, finer
 from tests.unit.test_cli import hsisr
@@ -239,6 +240,18 @@ def test_page_says_what_is_a_claim_of_the_model(page):
 def test_page_names_the_bands_of_an_index(page):
     assert "NDVI: (842 - 665 nm) / (842 + 665 nm), of the bands at 842 and 665 nm." in page
     assert "Clay ratio: 1610 nm / 2200 nm, of the bands at 1610 and 2200 nm." in page
+
+
+def test_a_band_of_one_number_is_not_explained_by_the_guide(pair):
+    """It had counted as explained by 100 %."""
+    sharp = pair[1].copy()
+    sharp[4:] = 0
+    lr, guide = scenes(sharp)
+    feed, result = feed_of(lr, guide), Scene(sharp, "sr")
+    found = quality.measure(feed, result)
+    assert np.isnan(found.explained).tolist() == 4 * [False] + 2 * [True]
+    shares = [row[5].text for row in _range_table(feed, found).rows.values()]
+    assert shares[-1] == NOTHING and shares[0].endswith("%")
 
 
 def test_page_counts_bands_as_options_do(pair):

@@ -231,10 +231,14 @@ class _Found:
 
 
 def _explained_part(bands: np.ndarray, guide: np.ndarray) -> np.ndarray:
-    """Part of each band's variance (B,), over pixels, that a linear function of the guide's channels explains."""
+    """Part of each band's variance (B,), over pixels, that a linear function of the guide's channels explains.
+
+    NaN for a band of one number: there is nothing to explain.
+    """
     regressors = np.concatenate([guide, np.ones((1, guide.shape[1]))]).T
     left = bands.T - regressors @ np.linalg.lstsq(regressors, bands.T, rcond=None)[0]
-    return np.asarray(1 - left.var(axis=0) / np.maximum(bands.var(axis=1), np.finfo(float).tiny))
+    varies = np.ptp(bands, axis=1) > 0
+    return np.asarray(1 - np.divide(left.var(axis=0), bands.var(axis=1), out=np.full(len(bands), np.nan), where=varies))
 
 
 def _rmse(estimate: np.ndarray, given: np.ndarray) -> np.ndarray:
