@@ -111,13 +111,13 @@ def cut(scene: Scene, region: tuple[int, int, int, int]) -> Scene:
 
 
 def write(path: str | os.PathLike, name: str, pair: degrade.Pair, scene: Scene, settings: Any = None) -> None:
-    """Write a pair file. scene: gives wavelengths and labels."""
+    """Write a pair file. scene: gives labels."""
     with hdf5.writing(path, "pair", settings) as file:
         hdf5.set_attributes(file, {"name": name})
         hdf5.set_text(file, "metadata", json.dumps(_plain(pair.metadata), sort_keys=True))  # long for a large kernel
         arrays = {"lr": pair.lr, "guide": pair.guide, "hr": pair.hr, "mask": pair.mask}
-        if scene.wavelengths_nm is not None:
-            arrays["wavelengths_nm"] = scene.wavelengths_nm
+        if pair.wavelengths_nm is not None:
+            arrays["wavelengths_nm"] = pair.wavelengths_nm
         if scene.labels is not None and pair.hr is not None:
             rows, columns = pair.hr.shape[1:]
             arrays["labels"] = scene.labels[:rows, :columns]

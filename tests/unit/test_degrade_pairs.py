@@ -126,12 +126,18 @@ def test_response_as_a_matrix(scene):
         pair(scene, "wald", 4, response=np.ones((1, 30)))
 
 
-def test_bad_bands_do_not_reach_the_guide(scene):
+def test_bad_bands_do_not_reach_the_pair(scene):
     bad = np.zeros(31, dtype=bool)
     bad[5] = True
-    matrix = pair(replace(scene, bad_bands=bad), "wald", 4).metadata["response_matrix"]
-    assert (matrix[:, 5] == 0).all()
+    made = pair(replace(scene, bad_bands=bad), "wald", 4)
+    matrix = made.metadata["response_matrix"]
     np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    np.testing.assert_allclose(made.guide, np.tensordot(matrix, made.hr, axes=1), rtol=1e-5)
+    # nor the pair, where a model without detail would be perfect in them
+    assert len(made.hr) == len(made.lr) == len(made.wavelengths_nm) == matrix.shape[1] == 30
+    np.testing.assert_array_equal(made.wavelengths_nm, WAVELENGTHS_NM[~bad])
+    with pytest.raises(HsisrError, match="all 31 bands are bad"):
+        pair(replace(scene, bad_bands=np.ones(31, bool)), "wald", 4, response="none")
 
 
 def test_wald_with_a_real_guide_is_reduced_resolution(sharp):
