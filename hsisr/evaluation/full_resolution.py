@@ -7,8 +7,9 @@ from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.evaluation.results import Scores
 from hsisr.pipeline.pair_files import PairFile
 
-#: Usual side of a quality-index tile, in LR pixels. It is halved until it fits into a small image.
-BLOCK_LR_PX = 32
+#: Usual side of a quality-index tile, in LR pixels. It is halved until it fits into a small image, and on to the least
+#: side while the mask leaves no whole tile.
+BLOCK_LR_PX, _LEAST_BLOCK_LR_PX = 32, 8
 
 
 def score_full(pair: PairFile, estimate: np.ndarray, scale: int, guide_response: str | None) -> Scores:
@@ -48,7 +49,7 @@ def full_scores(
     mask, lr_mask = (None if part is None or part.all() else part for part in (mask, lr_mask))
     degraded = degrade.degrade(estimate, "wald", scale, noise=0)
     block = BLOCK_LR_PX
-    while block > min(lr.shape[1:]):
+    while block > min(lr.shape[1:]) or (block > _LEAST_BLOCK_LR_PX and not _has_whole_tile(lr_mask, block)):
         block //= 2
     scores: Scores = dict.fromkeys(("consistency_lr", "consistency_guide", "d_lambda", "d_s", "qnr"))
     scores["consistency_lr"] = metrics.consistency_lr(degraded, lr, mask=lr_mask)

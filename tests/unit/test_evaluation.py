@@ -17,7 +17,7 @@ from hsisr.degrade import Pair
 from hsisr.errors import HsisrError
 from hsisr.evaluation import compare, preview, results
 from hsisr.evaluation.analysis import classification, runtime
-from hsisr.evaluation.full_resolution import score_full
+from hsisr.evaluation.full_resolution import full_scores, score_full
 from hsisr.files import stamp
 from hsisr.pipeline import benchmark, pair_files, paths
 from hsisr.scene import Scene
@@ -311,5 +311,10 @@ def test_pixels_that_the_mask_leaves_out_do_not_count_at_full_resolution(small):
     assert whole["consistency_lr"] == pytest.approx(changed["consistency_lr"], rel=0.02)
     assert score_full(pair, spoilt, 4, "color_infrared")["consistency_lr"] > 1.1 * whole["consistency_lr"]
     nothing_whole = dataclasses.replace(pair, mask=np.arange(mask.size).reshape(mask.shape) % 61 != 0)
+    one_hole = np.ones((24, 24), bool)
+    one_hole[1, 1] = False  # in the only tile of 16 x 16, but not in all of 8 x 8
+    image = np.random.default_rng(0).random((3, 96, 96))
+    low = degrade.degrade(image, "wald", 4)
+    assert full_scores(image, low, None, 4, lr_mask=one_hole)["d_lambda"] == pytest.approx(0, abs=1e-6)
     holed = score_full(nothing_whole, estimate, 4, "color_infrared")
     assert holed["d_lambda"] is None and holed["consistency_lr"] is not None
