@@ -54,7 +54,7 @@ def _composites(scene: SceneView, captions: dict[str, str]) -> Row:
     images |= {model: view.composite for model, view in scene.models.items()} | {REFERENCE: scene.reference}
     if scene.guide is not None:  # its channels need not come in the order of red, green and blue
         grey = np.array_equal(scene.guide[..., 0], scene.guide[..., 1])
-        captions = captions | {GUIDE: "band 0" if grey else "bands 0, 1, 2 as red, green, blue"}
+        captions = captions | {GUIDE: "first band" if grey else "first three bands as red, green, blue"}
     pictures = [
         Picture(column, image, f"Composite of {scene.name}: {column}", captions.get(column, ""))
         for column, image in images.items()

@@ -547,7 +547,10 @@ def test_pixels_without_data_are_black_and_count_in_no_picture(pines):
             assert float(shown.caption.rstrip("\u00b0")) == pytest.approx(mean, abs=0.006)
             assert (shown.image[~valid] == 0).all()
     assert len(composites.pictures) == 5
-    for guide, said in ((scene.reference, "bands 0, 1, 2 as"), (scene.reference[..., :1].repeat(3, axis=2), "band 0")):
+    for guide, said in (
+        (scene.reference, "first three bands as"),
+        (scene.reference[..., :1].repeat(3, axis=2), "first band"),
+    ):
         captions = {shown.column: shown.caption for shown in gallery.rows(replace(scene, guide=guide), {})[0].pictures}
         assert captions["Guide"].startswith(said) and captions["Reference"] == ""
     probe = probes.probe(replace(scene, valid=valid), 1, figures.line_styles(dict.fromkeys(scene.models, True)))
