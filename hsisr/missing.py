@@ -26,6 +26,22 @@ def fill_samples(values: np.ndarray, missing: np.ndarray) -> None:
             _fill_from_neighbours(values[band], missing[band], wanted[band])
 
 
+def fill_invalid(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(bands, n, m) with every invalid pixel replaced by the valid one nearest to it, so that none bleeds."""
+    if valid.all() or not valid.any():
+        return values
+    rows, columns = nearest_present(~valid)
+    return values[:, rows, columns]
+
+
+def shrunk(valid: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Valid pixels (n, m) of a coarser grid of this shape: those whose middle is valid on the finer one (N, M)."""
+    rows, columns = (
+        ((np.arange(few) + 0.5) * many / few).astype(int) for few, many in zip(shape, valid.shape, strict=True)
+    )
+    return valid[np.ix_(rows, columns)]
+
+
 def nearest_present(missing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Row and column (n, m) of each pixel's nearest pixel that is not missing. missing: (n, m) bool, not all True."""
     from scipy.ndimage import distance_transform_edt

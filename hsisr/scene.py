@@ -21,7 +21,7 @@ from hsisr.errors import HsisrError
 from hsisr.lazy_array import LazyArray
 from hsisr.lazy_names import notebook
 from hsisr.limits import LEAST_PLAUSIBLE_NM
-from hsisr.missing import fill_samples, missing_pixels
+from hsisr.missing import fill_invalid, fill_samples, missing_pixels
 
 if TYPE_CHECKING:
     import xarray
@@ -163,15 +163,19 @@ class Scene:
 
     @property
     def filled_cube(self) -> np.ndarray:
-        """Like `cube`, but single samples without data are filled from their neighbours; see `hsisr.missing`."""
+        """Like `cube`, but what has no data is filled from its neighbours, so that nothing of it gets into them.
+
+        A missing pixel gets the values of the nearest one with data; for single samples see `hsisr.missing`.
+        """
         stored = self._block(...)
         values = self._values(stored)
+        valid = self.valid_in(slice(None), stored)
         good, missing = self._good, self.without_data(stored)
         if missing is not None and missing[good].any():
             part = values[good]
-            fill_samples(part, missing[good])
+            fill_samples(part, missing[good] | ~valid)
             values[good] = part
-        return values
+        return fill_invalid(values, valid)
 
     @property
     def files(self) -> tuple[Path, ...]:

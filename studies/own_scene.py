@@ -25,7 +25,7 @@ from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.finetuning.adaptation import table
 from hsisr.inference import Options, finetune, super_resolve_file
-from hsisr.inference.images import fill_invalid
+from hsisr.missing import fill_invalid
 from hsisr.scene import Scene
 
 #: Part of the rows that training never sees.

@@ -40,7 +40,7 @@ import hsisr
 from hsisr import degrade, metrics
 from hsisr.degrade import measure_displacement
 from hsisr.degrade.sampling import interpolate, interpolate_at
-from hsisr.inference.images import fill_invalid
+from hsisr.missing import fill_invalid
 from hsisr.models.prior.errors import SIGMAS_90
 
 #: Largest length of the smooth field in LR pixels, and the turn.

@@ -312,7 +312,8 @@ def score(
     other = datasets.read_scene(estimate, **reader_options(read_estimate))
     _check_comparable(reference, truth, estimate, other)
     mask = _common_ground(truth, other)
-    scores = metrics.score(truth.cube, other.cube, scale, convention, mask=mask, border=border, peak=peak)
+    truth, other = _common_bands(truth, other)
+    scores = metrics.score(truth.filled_cube, other.filled_cube, scale, convention, mask=mask, border=border, peak=peak)
     if as_json:
         print(json.dumps({"convention": convention, "scale": scale, **metrics.json_ready(scores)}, indent=2))
         return
@@ -344,6 +345,22 @@ def _check_comparable(reference: Path, truth: "Scene", estimate: Path, other: "S
                 "by one: bring them into one order, or, if the centres are wrong, set them (--read-estimate "
                 "wavelengths_nm=...)"
             )
+
+
+def _common_bands(truth: "Scene", other: "Scene") -> "tuple[Scene, Scene]":
+    """A reference and an estimate with the bands that hold data in both. A line says how many do not."""
+    from hsisr.inference.images import Source
+
+    if truth.shape != other.shape:
+        return truth, other  # the score says so
+    good = [Source(scene, scene.name).good.tolist() for scene in (truth, other)]
+    both = sorted(set(good[0]) & set(good[1]))
+    if not both:
+        raise HsisrError(f"{other.name}: has no band with data in common with {truth.name}; nothing can be scored")
+    if len(both) < truth.shape[0]:
+        lacking = f"{truth.shape[0] - len(both)} of {truth.shape[0]} bands"
+        notice(f"{other.name}: {lacking} are bad or hold no data, in it or in the reference; they do not count")
+    return truth.bands(both), other.bands(both)
 
 
 def _common_ground(truth: "Scene", other: "Scene") -> "np.ndarray | None":

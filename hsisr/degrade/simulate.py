@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from hsisr.degrade.protocols import PROTOCOLS, Protocol, find_protocol, fixed_sa
 from hsisr.degrade.response import apply_response, goes_by_index, response_by_index
 from hsisr.degrade.response import response as response_matrix
 from hsisr.degrade.sensor import whole_lr_pixels
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.lazy_names import notebook
 from hsisr.scene import Scene, check_scene
 
@@ -148,6 +148,7 @@ def pair(
 ) -> Pair:
     """The pair that a protocol makes from a scene, cropped at the bottom and right to a multiple of `scale`.
 
+    It has the good bands of the scene alone.
     Under `mixup` without a guide, the reference stays whole instead. The LR image then has ceil(H / scale) rows and
     ceil(W / scale) columns, and the super-resolved image is cut back to the reference.
 
@@ -173,10 +174,29 @@ def pair(
         response = os.fspath(response)
     try:
         if protocol.sampling is None:
-            return _full_resolution(scene, protocol, scale, response, noise)
-        return _simulate(scene, protocol, scale, seed, response, noise, part)
+            made = _full_resolution(scene, protocol, scale, response, noise)
+        else:
+            made = _simulate(scene, protocol, scale, seed, response, noise, part)
     except HsisrError as error:
         raise HsisrError(f"scene {scene.name}: {error}") from error
+    return made if scene.bad_bands is None else _drop_bad(made, scene.name, np.asarray(scene.bad_bands, bool))
+
+
+def _drop_bad(made: Pair, name: str, bad: np.ndarray) -> Pair:
+    """A pair without the bad bands (bands,) of its scene. They would count as perfect, as both images are 0 there."""
+    if not bad.any():
+        return made
+    if bad.all():
+        raise HsisrError(f"scene {name}: all {len(bad)} bands are bad")
+    notice(f"scene {name}: {bad.sum()} of {len(bad)} bands are bad; the pair has the others")
+    matrix = made.metadata["response_matrix"]
+    return replace(
+        made,
+        lr=made.lr[~bad],
+        hr=None if made.hr is None else made.hr[~bad],
+        wavelengths_nm=None if made.wavelengths_nm is None else np.asarray(made.wavelengths_nm)[~bad],
+        metadata=made.metadata | {"response_matrix": None if matrix is None else matrix[:, ~bad]},
+    )
 
 
 def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:

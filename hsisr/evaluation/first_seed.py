@@ -5,6 +5,7 @@ import numpy as np
 from hsisr.evaluation import preview
 from hsisr.evaluation.analysis import bands, classification
 from hsisr.evaluation.results import BandChoice
+from hsisr.metrics.conventions import DEFAULT, find_convention
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.pipeline.pair_files import PairFile
 
@@ -26,7 +27,10 @@ class FirstSeed:
     def add(self, pair: PairFile, reference: np.ndarray, estimate: np.ndarray) -> None:
         """Take the estimate (B, H, W) of a pair. reference: the pair's `hr`."""
         if len(self.previews) < self._benchmark.config.report.scenes:
-            self.previews[pair.name] = preview.make(pair.lr, estimate, reference, pair.wavelengths_nm, pair.guide)
+            clip = find_convention(self._benchmark.convention or DEFAULT).clip
+            self.previews[pair.name] = preview.make(
+                pair.lr, estimate, reference, pair.wavelengths_nm, pair.guide, pair.mask, clip
+            )
         if pair.labels is not None:
             rows, columns = classification.labelled_pixels(pair.labels, pair.mask).T
             self.labelled[pair.name] = estimate[:, rows, columns].T

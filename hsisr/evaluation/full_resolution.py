@@ -7,12 +7,13 @@ from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.evaluation.results import Scores
 from hsisr.pipeline.pair_files import PairFile
 
-#: Usual side of a quality-index tile, in LR pixels. It is halved until it fits into a small image.
-BLOCK_LR_PX = 32
+#: Usual side of a quality-index tile, in LR pixels. It is halved until it fits into a small image, and on to the least
+#: side while the mask leaves no whole tile.
+BLOCK_LR_PX, _LEAST_BLOCK_LR_PX = 32, 8
 
 
 def score_full(pair: PairFile, estimate: np.ndarray, scale: int, guide_response: str | None) -> Scores:
-    """Score an estimate (bands, H, W), clipped to [0, 1], against its pair; see `full_scores`.
+    """Score an estimate (bands, H, W) against its pair; see `full_scores`.
 
     scale: of the pair. guide_response: name of the guide's spectral response; None if unknown. consistency_guide is
     none without this response or the pair's wavelengths, or if the guide has other channels than the response. Pixels
@@ -24,7 +25,7 @@ def score_full(pair: PairFile, estimate: np.ndarray, scale: int, guide_response:
         response = response if len(response) == len(pair.guide) else None
     mask = pair.mask
     lr_mask = None if mask is None else whole_lr_pixels(mask, scale)
-    return full_scores(np.clip(estimate, 0, 1), pair.lr, pair.guide, scale, response, mask=mask, lr_mask=lr_mask)
+    return full_scores(estimate, pair.lr, pair.guide, scale, response, mask=mask, lr_mask=lr_mask)
 
 
 def full_scores(
@@ -48,7 +49,7 @@ def full_scores(
     mask, lr_mask = (None if part is None or part.all() else part for part in (mask, lr_mask))
     degraded = degrade.degrade(estimate, "wald", scale, noise=0)
     block = BLOCK_LR_PX
-    while block > min(lr.shape[1:]):
+    while block > min(lr.shape[1:]) or (block > _LEAST_BLOCK_LR_PX and not _has_whole_tile(lr_mask, block)):
         block //= 2
     scores: Scores = dict.fromkeys(("consistency_lr", "consistency_guide", "d_lambda", "d_s", "qnr"))
     scores["consistency_lr"] = metrics.consistency_lr(degraded, lr, mask=lr_mask)

@@ -20,7 +20,8 @@ class Preview:
 
     composite: (H, W, 3) float32 values of three bands. reference_composite, lr_composite: the same for the HR and the
     LR image (LR size). guide_composite: the same for three channels of the guide, (0, 0, 3) without a guide.
-    composite_bands: their 0-based numbers. error: (H, W) RMSE over bands. spectral_angle: (H, W) degrees.
+    composite_bands: their 0-based numbers. valid: (H, W), True where the scene has data; only these pixels count below.
+    error: (H, W) RMSE over bands. spectral_angle: (H, W) degrees. Both are 0 where the scene has no data.
     points: (n, 2) rows and columns. spectra, reference_spectra: (n, bands). worst_point: (2,) row and column of the
     largest error. worst_spectra: (2, bands) of the estimate and the reference there. sample_rows (n,),
     sample_columns (m,): a regular grid of pixels. samples, reference_samples: (n, m, bands) their spectra.
@@ -32,6 +33,7 @@ class Preview:
     lr_composite: np.ndarray
     guide_composite: np.ndarray
     composite_bands: np.ndarray
+    valid: np.ndarray
     error: np.ndarray
     spectral_angle: np.ndarray
     points: np.ndarray
@@ -53,23 +55,30 @@ def make(
     reference: np.ndarray,
     wavelengths_nm: np.ndarray | None,
     guide: np.ndarray | None = None,
+    mask: np.ndarray | None = None,
+    clip: tuple[float, float] | None = None,
 ) -> Preview:
-    """The preview of an estimate (bands, H, W) against its reference; lr (bands, h, w), guide (G, H, W)."""
+    """The preview of an estimate (bands, H, W) against its reference; lr (bands, h, w), guide (G, H, W).
+
+    mask: (H, W), True where a pixel has data; None: all have. clip: limits to which scores clip the estimate; None:
+    they do not clip.
+    """
     bands = len(reference)
     shown = composite_bands(bands, wavelengths_nm)
-    estimate = np.clip(estimate, 0, 1)
+    valid = np.ones(reference.shape[1:], bool) if mask is None else mask
+    estimate = estimate if clip is None else np.clip(estimate, *clip)
     squared = np.zeros(reference.shape[1:])
     dot, norm_x, norm_y = np.zeros_like(squared), np.zeros_like(squared), np.zeros_like(squared)
     band_mse = np.empty(bands)
     for band, (x, y) in enumerate(zip(reference.astype(np.float64), estimate.astype(np.float64), strict=True)):
         difference = (x - y) ** 2
-        band_mse[band] = difference.mean()
+        band_mse[band] = difference[valid].mean()
         squared += difference
         dot, norm_x, norm_y = dot + x * y, norm_x + x * x, norm_y + y * y
     cosine = dot / np.sqrt(np.maximum(norm_x * norm_y, np.finfo(float).tiny))
-    points = typical_points(reference)
+    points = typical_points(reference, valid)
     rows, columns = points.T
-    worst = np.unravel_index(np.argmax(squared), squared.shape)
+    worst = np.unravel_index(np.argmax(np.where(valid, squared, -1)), squared.shape)
     sample_rows, sample_columns = sample_grid(*reference.shape[1:])
     return Preview(
         composite=_channels_last(estimate, shown),
@@ -77,8 +86,9 @@ def make(
         lr_composite=_channels_last(lr, shown),
         guide_composite=_guide_composite(guide),
         composite_bands=np.array(shown),
-        error=np.sqrt(squared / bands).astype(np.float32),
-        spectral_angle=np.degrees(np.arccos(np.clip(cosine, -1, 1))).astype(np.float32),
+        valid=valid,
+        error=np.where(valid, np.sqrt(squared / bands), 0).astype(np.float32),
+        spectral_angle=np.where(valid, np.degrees(np.arccos(np.clip(cosine, -1, 1))), 0).astype(np.float32),
         points=points,
         spectra=estimate[:, rows, columns].T.astype(np.float32),
         reference_spectra=reference[:, rows, columns].T.astype(np.float32),
@@ -106,10 +116,10 @@ def composite_bands(bands: int, wavelengths_nm: np.ndarray | None) -> tuple[int,
     return red, green, blue
 
 
-def typical_points(reference: np.ndarray, count: int = 3) -> np.ndarray:
-    """Pixels (count, 2) of low, middle and high brightness: quantiles of the scene. They are the same every time."""
-    brightness = reference.mean(axis=0)
-    ranks = np.argsort(brightness, axis=None, kind="stable")
+def typical_points(reference: np.ndarray, valid: np.ndarray, count: int = 3) -> np.ndarray:
+    """Valid pixels (count, 2) of low, middle and high brightness: quantiles of the scene. The same every time."""
+    brightness = np.where(valid, reference.mean(axis=0), np.inf)
+    ranks = np.argsort(brightness, axis=None, kind="stable")[: np.count_nonzero(valid)]
     quantiles = [(2 * k + 1) / (2 * count) for k in range(count)]
     chosen = [ranks[int(quantile * (ranks.size - 1))] for quantile in quantiles]
     return np.stack(np.unravel_index(chosen, brightness.shape), axis=1)
@@ -157,13 +167,14 @@ def read_labelled(path: str | os.PathLike) -> dict[str, np.ndarray]:
 _LABELLED = "_labelled"
 
 
-#: Number of axes of each part of a preview. All parts hold numbers.
+#: Number of axes of each part of a preview. All parts hold numbers, or whether a pixel is valid.
 _AXES = {
     "composite": 3,
     "reference_composite": 3,
     "lr_composite": 3,
     "guide_composite": 3,
     "composite_bands": 1,
+    "valid": 2,
     "error": 2,
     "spectral_angle": 2,
     "points": 2,
@@ -181,7 +192,7 @@ _AXES = {
 
 
 def _preview(group: h5py.Group) -> Preview:
-    return Preview(**{name: hdf5.dataset(group, name, "iuf", axes)[...] for name, axes in _AXES.items()})
+    return Preview(**{name: hdf5.dataset(group, name, "biuf", axes)[...] for name, axes in _AXES.items()})
 
 
 def _guide_composite(guide: np.ndarray | None) -> np.ndarray:

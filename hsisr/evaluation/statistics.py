@@ -13,8 +13,9 @@ def mean(scores: Iterable[Scores]) -> Scores:
 
 
 def std(scores: Iterable[Scores]) -> Scores:
-    """The standard deviation of each score; 0 for a single value."""
-    return _over(np.std, list(scores))
+    """The standard deviation of each score, of a sample: n - 1 in the denominator; 0 for a single value."""
+    scores = list(scores)
+    return _over(lambda values: np.std(values, ddof=min(1, len(scores) - 1)), scores)
 
 
 def _over(statistic: Callable, scores: list[Scores]) -> Scores:

@@ -35,6 +35,10 @@ SCORES = ("psnr", "ssim", "sam", "ergas")
 CONVENTION = "mulsr"
 
 
+#: A scene whose largest value is below this has another unit than [0, 1], such as radiance in W/m2.
+_FAINT = 0.05
+
+
 class _Found(BaseModel):
     """The required keys of a place's findings."""
 
@@ -233,7 +237,7 @@ def _identity(step: steps.Step) -> dict[str, Any]:
 
 
 def _scene(settings: Sweep) -> Scene:
-    """The middle of the scene, good bands only, values in [0, 1]: divided by the largest value if it is above 1."""
+    """The middle of the scene, good bands only, values in [0, 1]; those of another unit are divided by the largest."""
     scene = read_scene(settings.scene)
     if scene.bad_bands is not None:
         scene = scene.bands(np.flatnonzero(~np.asarray(scene.bad_bands, bool)))
@@ -243,7 +247,13 @@ def _scene(settings: Sweep) -> Scene:
     rows, columns = (middle_piece(length, side) for length, side in zip(scene.shape[1:], sides, strict=True))
     scene = cut(scene, (*rows, *columns))
     cube = scene.filled_cube
-    values = np.clip(cube / max(1.0, float(cube.max())), 0, 1).astype(np.float32)
+    largest = float(cube.max())
+    if largest > 1 or 0 < largest < _FAINT:
+        notice(
+            f"{settings.scene}: its values reach {largest:.3g}; they are divided by that for scores, whose peak is 1"
+        )
+        cube = cube / largest
+    values = np.clip(cube, 0, 1).astype(np.float32)
     return Scene(
         values, scene.name, wavelengths_nm=scene.wavelengths_nm, fwhm_nm=scene.fwhm_nm, mask=scene.valid_pixels()
     )

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hsisr.errors import HsisrError
-from hsisr.evaluation.results import Results
+from hsisr.evaluation.results import ModelResult, Results
 
 #: The baseline that results are compared with.
 FLOOR = "bicubic"
@@ -90,8 +90,14 @@ def print_sweep(result: Mapping[str, Any]) -> None:
     table.add_column("worst at")
     for model, found in result["models"].items():
         cells = [score_text(found.get(key), decimals) for key, (_, decimals, _) in SWEEP_COLUMNS.items()]
-        table.add_row(model, *cells, found.get("worst_at", f"refused all {found['refused']}"))
+        table.add_row(model, *cells, worst_words(found))
     Console().print(table)
+
+
+def worst_words(found: Mapping[str, Any]) -> str:
+    """Where a model is worst over the grid of a sweep, and how many places it refused. found: its summary."""
+    refused = [f"refused {found['refused']} of {found['places'] + found['refused']}"] if found["refused"] else []
+    return "; ".join([found["worst_at"]] * (found["places"] > 0) + refused)
 
 
 def leading_key(results: Results) -> str:
@@ -110,11 +116,26 @@ def ranking(results: Results) -> list[str]:
     return sorted(results.models, key=lambda name: values.get(name, -math.inf), reverse=True)
 
 
+def spread_of(model: ModelResult) -> Mapping[str, float | None]:
+    """Standard deviations of a model's scores over folds, else over seeds; empty if there is only one."""
+    if model.folds:
+        return model.fold_std
+    return model.seed_std if len(model.seeds) > 1 else {}
+
+
 def leading_models(results: Results) -> list[str]:
-    """The best model, and those whose printed score is the same."""
+    """The best model, and those whose printed score is the same, or differs by no more than the spread of the two."""
     key, order = leading_key(results), ranking(results)
-    printed = [score_text(results.models[name].mean[key], 2, key) for name in order]
-    return [name for name, text in zip(order, printed, strict=True) if text == printed[0]]
+    values = _known_scores(results, key)
+    printed = {name: score_text(results.models[name].mean[key], 2, key) for name in order}
+    spread = {name: spread_of(results.models[name]).get(key) or 0.0 for name in order}
+    best = order[0]
+    return [
+        name
+        for name in order
+        if printed[name] == printed[best]
+        or (name in values and values[best] - values[name] <= math.hypot(spread[best], spread[name]))
+    ]
 
 
 def meaning(results: Results) -> str:
@@ -125,15 +146,23 @@ def meaning(results: Results) -> str:
     where = tested[0] if len(tested) == 1 else f"{len(tested)} scenes"
     if results.folds:
         where += f", each in the one of {len(results.folds)} folds that tests it"
+    imported = [name for name, model in results.models.items() if model.weights]
+    ground = f"on ground that no model has seen in training: {where}."
+    if imported:  # nobody here knows their training scenes
+        ground = f"on {where}. No model that trained here has seen this ground; {', '.join(imported)} may have."
     if key == "qnr" and score is None:  # a guide of several channels has no QNR
-        return f"Scored without a reference, on ground that no model has seen in training: {where}."
+        return f"Scored without a reference, {ground}"
     *others, last = leaders
     who = f"{', '.join(others)} and {last} lead" if others else f"{last} leads"
-    said = f"{who} with {score_text(score, 2, key)}{' dB PSNR' if key == 'psnr' else ' QNR'}"
+    first, lowest = (score_text(results.models[name].mean[key], 2, key) for name in (leaders[0], leaders[-1]))
+    unit = " dB PSNR" if key == "psnr" else " QNR"
+    said = f"{who} with {first}{unit}"
+    if lowest != first:
+        said = f"{who} with {first} to {lowest}{unit}, no further apart than they spread"
     base = None if floor is None else floor.mean[key]
     if FLOOR not in leaders and key == "psnr" and score is not None and base is not None:
         said += f", {score - base:.2f} dB above {FLOOR} interpolation"
-    return f"{said}, on ground that no model has seen in training: {where}."
+    return f"{said}, {ground}"
 
 
 def score_text(value: float | None, decimals: int, key: str = "") -> str:

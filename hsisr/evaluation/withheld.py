@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from hsisr.errors import HsisrError, notice
 from hsisr.files import stamp
 from hsisr.inference import run, scenes
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, chosen_bands, fill_invalid, middle_piece
+from hsisr.inference.images import Source, chosen_bands, middle_piece
 from hsisr.inference.scenes import Options
+from hsisr.missing import fill_invalid
 from hsisr.models.apply import Method
 from hsisr.models.windows import hr_spans
 
@@ -31,6 +32,7 @@ LEGEND = {
     "cc": "correlation",
     "detail": "part of the detail that is found, which the band at LR resolution lacks: 1 all, 0 none, below 0 wrong",
 }
+_FORM = {"rmse": "{:.4g}", "cc": "{:.4f}", "detail": "{:.4f}"}
 #: What such a test shows, and what it does not.
 CAVEAT = (
     "a withheld band tests detail in the guide's own range, much of which its other bands show too; it says nothing of "
@@ -54,13 +56,15 @@ def validate(
 ) -> dict[str, Any]:
     """Withhold bands of a guide, one at a time. Predict each from the LR image and the other bands, and compare.
 
+    No step sees the withheld band: what is measured on the guide, such as its displacement, is measured on the others.
     lr, guide: as for `hsisr.inference.super_resolve_file`. withhold: bands of the guide, from 0, as the guide itself
     counts them; none: each in turn that is not the same number everywhere.
     model, options: as for `super_resolve_file`; None: its defaults.
     The prediction is the super-resolved image seen through the band's spectral response. The response is fitted at LR
     resolution: there the band is known, but not its detail. Two simpler predictions are listed too: `bicubic`, the LR
     image without any guide, and `other bands`, a linear fit of the other bands at LR resolution.
-    Returns {model, scale, caveat, bands: [{band, wavelength_nm, methods: {name: {rmse, cc, detail}}}]}.
+    Returns {model, scale, caveat, bands: [{band, wavelength_nm, methods: {name: {rmse, cc, detail}}}]}. cc and detail
+    are None for a band that is one number on all of the compared ground.
     Raises HsisrError as `super_resolve_file`, for bands that do not exist or are one number everywhere, and for a guide
     of one band.
     """
@@ -72,8 +76,7 @@ def validate(
     if sharp is None or len(sharp.good) < 2:
         label = "validate" if sharp is None else sharp.label
         raise HsisrError(f"{label}: withholding a band takes a guide of two or more, as the others predict it")
-    numbers = options.guide_bands or range(sharp.scene.shape[0])
-    places = {numbers[place]: place for place in sharp.good.tolist()}
+    places = dict(zip(sharp.numbers, sharp.good.tolist(), strict=True))
     flat = [number for number, place in places.items() if place in sharp.flat_bands]
     wanted = [int(band) for band in withhold] or [number for number in places if number not in flat]
     unknown = sorted(set(wanted) - set(places))
@@ -89,10 +92,11 @@ def validate(
         method = scenes.open_methods(model, low, kept, options)[0]
         if not method.needs_guide:
             raise HsisrError(f"validate: {method.name} uses no guide, so that there is nothing to withhold")
-        placed = scenes.on_grid(low, sharp, method, options, Path(folder))
-        ground = _ground(low, placed, method.scale)
-        bands = [_withheld(low, placed, (band, places[band]), method, ground, options) for band in wanted]
-    settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": model, "bands": wanted}
+        lying = scenes.on_grid(low, sharp, method, replace(options, correct_shift=None), Path(folder))
+        for line in filter(None, (low.incomplete, low.outliers, sharp.incomplete, sharp.outliers)):
+            notice(line)
+        bands = [_withheld(low, lying, (band, places[band]), method, options) for band in wanted]
+    settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": model, "options": asdict(options)}
     return {
         **stamp("validate", settings),
         "model": method.name,
@@ -109,7 +113,7 @@ def table(summary: dict[str, Any]) -> str:
         nm = entry["wavelength_nm"]
         name = f"{entry['band']}" if nm is None else f"{entry['band']} ({nm:.0f} nm)"
         for method, scores in entry["methods"].items():
-            values = "".join(f"{scores[key]:12.4f}" for key in LEGEND)
+            values = "".join(f"{'-' if scores[key] is None else _FORM[key].format(scores[key]):>12}" for key in LEGEND)
             lines.append(f"{name:16}{method:24}{values}")
             name = ""
     lines += [f"{name}: {meaning}" for name, meaning in LEGEND.items()]
@@ -117,15 +121,18 @@ def table(summary: dict[str, Any]) -> str:
 
 
 def _without(sharp: Source, band: int) -> Source:
-    return chosen_bands(sharp, tuple(int(one) for one in sharp.good if one != band))
+    others = chosen_bands(sharp, tuple(int(one) for one in sharp.good if one != band))
+    return replace(others, label=f"{sharp.label} without band {sharp.numbers[list(sharp.good).index(band)]}")
 
 
-def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
-    """The middle of the scene, with invalid pixels filled."""
+def _ground(low: Source, placed: Guide, withheld: int, scale: int) -> _Ground:
+    """The middle of the scene, with invalid pixels filled. Samples that the withheld band lacks do not count."""
     rows, columns = (middle_piece(size, _MOST_LR_PX) for size in low.scene.shape[1:])
     values, valid = low.window(rows, columns)
     guide, guide_valid = placed.window(*hr_spans(rows, columns, scale))
-    both = valid.repeat(scale, axis=0).repeat(scale, axis=1) & guide_valid
+    alone = replace(placed, source=chosen_bands(placed.source, (withheld,)))
+    known = guide_valid & alone.window(*hr_spans(rows, columns, scale))[1]
+    both = valid.repeat(scale, axis=0).repeat(scale, axis=1) & known
     inner = np.zeros_like(both)
     border = _BORDER_LR_PX * scale
     inner[border:-border, border:-border] = True
@@ -138,15 +145,20 @@ def _ground(low: Source, placed: Guide, scale: int) -> _Ground:
     return _Ground(fill_invalid(values, valid), fill_invalid(guide, guide_valid), both & inner, rows, columns)
 
 
-def _withheld(
-    low: Source, placed: Guide, withheld: tuple[int, int], method: Method, ground: _Ground, options: Options
-) -> dict[str, Any]:
-    """The entry of one withheld band. withheld: its number in the guide itself, and among the bands that are used."""
-    source, scale = placed.source, method.scale
+def _withheld(low: Source, lying: Guide, withheld: tuple[int, int], method: Method, options: Options) -> dict[str, Any]:
+    """The entry of one withheld band. withheld: its number in the guide itself, and among the bands that are used.
+
+    lying: the guide on the LR image's grid, not moved yet.
+    """
+    source, scale = lying.source, method.scale
     band, used = withheld
     place = int(np.flatnonzero(source.good == used)[0])
     others = [number for number in range(len(source.good)) if number != place]
-    feed = scenes.make_feed(method, low, replace(placed, source=_without(source, used)), options, _quiet)
+    placed = replace(lying, source=_without(source, used))
+    if options.correct_shift:
+        placed = scenes.move(low, placed, scale, options)
+    ground = _ground(low, replace(placed, source=source), used, scale)
+    feed = scenes.make_feed(method, low, placed, options, _quiet)
     estimate, known = feed(ground.rows, ground.columns)
     footprint = feed.footprint or gaussian_footprint(scale)
     sampler = footprint.sampler(scale, ground.guide.shape[1:])
@@ -177,16 +189,17 @@ def _through(response: np.ndarray, offset: np.ndarray, cube: np.ndarray) -> np.n
     return np.asarray(np.tensordot(response[0], cube, axes=1) + offset[0])
 
 
-def _scores(truth: np.ndarray, found: np.ndarray, blurred: np.ndarray) -> dict[str, float]:
+def _scores(truth: np.ndarray, found: np.ndarray, blurred: np.ndarray) -> dict[str, float | None]:
+    """The scores of pixels (n,); None where the band or its prediction is one number there."""
     error = float(((found - truth) ** 2).mean())
     lacking = float(((blurred - truth) ** 2).mean())
     varies = min(np.ptp(truth), np.ptp(found)) > 0
     return {
         "rmse": error**0.5,
-        "cc": float(np.corrcoef(truth, found)[0, 1]) if varies else 0.0,
-        "detail": 1 - error / max(lacking, np.finfo(float).tiny),
+        "cc": float(np.corrcoef(truth, found)[0, 1]) if varies else None,
+        "detail": 1 - error / lacking if np.ptp(truth) > 0 else None,
     }
 
 
 def _quiet(line: str) -> None:
-    """Ignore a line: the fit was reported when the guide was placed, and would be reported again for each band."""
+    """Ignore a line: what it says was told of both images, and would be told again for each band."""

@@ -14,7 +14,7 @@ from hsisr import degrade, metrics
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import fill_invalid
+from hsisr.missing import fill_invalid
 from hsisr.models.windows import hr_spans
 
 #: Most samples of the LR image in memory. Of a larger scene, only the middle is used.

@@ -17,8 +17,9 @@ from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, fill_invalid, spread_pieces
+from hsisr.inference.images import Source, spread_pieces
 from hsisr.lazy_array import CutOut, LazyArray
+from hsisr.missing import fill_invalid
 from hsisr.models.windows import hr_spans
 from hsisr.scene import Scene
 
@@ -92,7 +93,7 @@ def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
             **_warped_per_pixel(low, sharp, target, (rows, columns)),
         )  # fmt: skip
     scene = replace(sharp, stored=_Warped(image), crs=low.crs, transform=target, nodata=np.nan, mask=None, labels=None)
-    warped = Source(scene, guide.label)
+    warped = replace(guide, scene=scene)
     if not _overlaps(lr.scene, scene, image):
         raise HsisrError(f"{guide.label}: has no ground in common with {lr.label}")
     return Guide(warped, (0, 0), (rows, columns))

@@ -12,8 +12,9 @@ from hsisr.degrade.sampling import interpolate_at
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, fill_invalid
+from hsisr.inference.images import Source
 from hsisr.inference.own_detail import OWN_REACH_LR_PX, own_image
+from hsisr.missing import fill_invalid
 from hsisr.models.apply import Method
 from hsisr.models.windows import Effort, Window, hr_spans
 

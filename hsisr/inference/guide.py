@@ -174,7 +174,7 @@ def drop_constant_channels(guide: Source, warn: Callable[[str], None]) -> Source
     flat = guide.flat_bands
     if not len(flat):
         return guide
-    told = ", ".join(str(band) for band in flat)
+    told = ", ".join(str(number) for number, band in zip(guide.numbers, guide.good, strict=True) if band in flat)
     if len(flat) == guide.shape[0]:
         warn(f"{guide.label}: is the same number everywhere; it holds no detail, and the result is interpolated")
         return guide
@@ -182,7 +182,7 @@ def drop_constant_channels(guide: Source, warn: Callable[[str], None]) -> Source
     bad = np.zeros(guide.scene.shape[0], bool)
     bad[np.setdiff1d(np.arange(len(bad)), guide.good)] = True
     bad[flat] = True
-    return Source(replace(guide.scene, bad_bands=bad), guide.label)
+    return replace(guide, scene=replace(guide.scene, bad_bands=bad))
 
 
 def scale_between(lr: Source, guide: Source, align: bool = False) -> int:

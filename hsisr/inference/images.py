@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from hsisr.datasets import picture
 from hsisr.errors import HsisrError, percent
 from hsisr.lazy_array import ChosenBands
-from hsisr.missing import fill_samples, missing_pixels, nearest_present
+from hsisr.missing import fill_samples, missing_pixels
 from hsisr.scene import Scene
 
 #: Windows a side of the grid on which it is looked what an image holds, and their side in pixels.
@@ -41,10 +42,14 @@ def open_lazily(path: str | os.PathLike, **options: Any) -> Scene:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """An image that is read by windows. scene: it, lazy or in memory. label: what messages call it."""
+    """An image that is read by windows. scene: it, lazy or in memory. label: what messages call it.
+
+    chosen: numbers of the scene's bands in the image itself, if the user chose some; None: these are all.
+    """
 
     scene: Scene
     label: str
+    chosen: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, image: Any, label: str, options: Mapping[str, Any] | None = None) -> "Source":
@@ -84,6 +89,18 @@ class Source:
             filled = "" if scene.nodata is None else f" or filled with nodata {scene.nodata}"
             raise HsisrError(f"{self.label}: holds no data: every band is bad{filled}")
         return np.flatnonzero(good)
+
+    @property
+    def numbers(self) -> list[int]:
+        """Numbers of the good bands in the image itself, from 0, as options name them."""
+        return [int(band) if self.chosen is None else self.chosen[band] for band in self.good]
+
+    def in_words(self, places: Sequence[int] | np.ndarray) -> str:
+        """Good bands in words, by wavelength or number; the same one is named once. places: of them, among all."""
+        places = places[:1] if len(set(places)) == 1 else places
+        if self.wavelengths_nm is None:
+            return picture.bands_in_words([self.numbers[place] for place in places], None)
+        return picture.bands_in_words(places, self.wavelengths_nm)
 
     @property
     def wavelengths_nm(self) -> np.ndarray | None:
@@ -265,14 +282,6 @@ def middle_piece(size: int, length: int) -> tuple[int, int]:
     return start, start + length
 
 
-def fill_invalid(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """(bands, n, m) with every invalid pixel replaced by the valid one nearest to it, so that none bleeds."""
-    if valid.all() or not valid.any():
-        return values
-    rows, columns = nearest_present(~valid)
-    return values[:, rows, columns]
-
-
 _NO_BANDS: dict[str, Any] = {"wavelengths_nm": None, "fwhm_nm": None, "bad_bands": None}
 
 
@@ -290,7 +299,8 @@ def chosen_bands(image: Source, bands: tuple[int, ...] | None) -> Source:
     picked = np.asarray(bands)
     facts = {key: getattr(scene, key) for key in _NO_BANDS}
     facts = {key: None if value is None else np.asarray(value)[picked] for key, value in facts.items()}
-    return Source(replace(scene, stored=ChosenBands(scene.stored, picked), guide=None, **facts), image.label)
+    numbers = tuple(int(band) if image.chosen is None else image.chosen[band] for band in picked)
+    return Source(replace(scene, stored=ChosenBands(scene.stored, picked), guide=None, **facts), image.label, numbers)
 
 
 def stacked_sources(images: Sequence[Source]) -> Source:

@@ -32,7 +32,7 @@ def learn_scene(feed: Feed, folder: Path | None = None, identity: str = "") -> F
             learnt = feed.method.estimate(FedImages(feed, told), footprint)
         except HsisrError as error:
             raise HsisrError(f"{feed.lr.label}: {error}") from error
-        for line in feed.method.remarks(learnt):
+        for line in feed.method.remarks(learnt, () if feed.guide is None else feed.guide.source.numbers):
             say(f"{feed.lr.label if feed.guide is None else feed.guide.source.label}: {line}")
         if path is not None:
             kept.write(path, learnt, identity)

@@ -7,7 +7,8 @@ import numpy as np
 from hsisr.degrade.change import Change
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Footprint, gaussian_footprint
-from hsisr.inference.images import Source, fill_invalid
+from hsisr.inference.images import Source
+from hsisr.missing import fill_invalid
 
 #: LR pixels around a window that interpolation reads.
 _MARGIN = 3

@@ -37,17 +37,15 @@ def write_preview(out: str | os.PathLike, feed: Feed, result: Scene) -> None:
     masks = (low_valid, valid)
     reference = np.concatenate([image[:, mask].T for image, mask in zip(both, masks, strict=True)]).T
     coarse, fine = (_picture(image, mask, reference, natural) for image, mask in zip(both, masks, strict=True))
-    shown = picture.bands_in_words(feed.lr.good[bands], feed.lr.scene.wavelengths_nm)
     enlarged = coarse.repeat(scale, axis=0).repeat(scale, axis=1)
-    pictures = [(f"{feed.lr.label}, {shown}", enlarged), (f"{feed.method.name} x{scale}", fine)]
+    pictures = [(f"{feed.lr.label}, {feed.lr.in_words(bands)}", enlarged), (f"{feed.method.name} x{scale}", fine)]
     guide = feed.shown_guide
     if guide is not None:
         values, seen = guide.window(*place)
         channels = _spread(len(values))
         values = values[channels]
-        sharp_bands = picture.bands_in_words(guide.source.good[channels], guide.source.scene.wavelengths_nm)
         image = _picture(values, seen, values[:, seen], natural=False)
-        pictures.append((f"guide {guide.source.label}, {sharp_bands}", image))
+        pictures.append((f"guide {guide.source.label}, {guide.source.in_words(channels)}", image))
     picture.write(out, picture.side_by_side(pictures))
 
 

@@ -406,7 +406,7 @@ def on_grid(
                 f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
                 "no data"
             )
-    found = _move(low, found, scale, options, note)
+    found = move(low, found, scale, options, note)
     return _without_change(low, found, scale) if options.mask_change else found
 
 
@@ -440,7 +440,7 @@ def _may_have_holes(image: Source) -> bool:
     return image.scene.mask is not None or image.scene.nodata is not None
 
 
-def _move(low: Source, found: guide.Guide, scale: int, options: Options, note: Note) -> guide.Guide:
+def move(low: Source, found: guide.Guide, scale: int, options: Options, note: Note = notice) -> guide.Guide:
     """The guide, moved by the measured displacement if the user wants it; else a line on the displacement."""
     label = found.source.label
     if options.correct_shift in MODELS:

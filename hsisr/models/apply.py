@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,9 +80,9 @@ class Method:
         with _running(self.model, self.precision):
             return as_model(self.model).estimate(images, Sensor(footprint=footprint))
 
-    def remarks(self, estimate: Any) -> list[str]:
-        """Lines for the user on a learnt scene, of what was done to its guide."""
-        return as_model(self.model).remarks(estimate)
+    def remarks(self, estimate: Any, guide_bands: Sequence[int]) -> list[str]:
+        """Lines for the user on a learnt scene, of what was done to its guide. guide_bands: numbers of its channels."""
+        return as_model(self.model).remarks(estimate, guide_bands)
 
     def part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene; corner: HR row and column of its first pixel. Returns (bands, H, W) float32."""

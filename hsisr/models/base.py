@@ -133,8 +133,11 @@ class Model:
         """LR pixels around a part of a learnt scene that it must see."""
         return 0
 
-    def remarks(self, estimate: Any) -> list[str]:
-        """Lines for the user on a learnt scene, of what was done to its guide. estimate: of `estimate`."""
+    def remarks(self, estimate: Any, guide_bands: Sequence[int]) -> list[str]:
+        """Lines for the user on a learnt scene, of what was done to its guide.
+
+        estimate: of `estimate`. guide_bands: numbers of the guide's channels, as the user counts them.
+        """
         return []
 
     def super_resolve_part(self, estimate: Any, window: Window, corner: tuple[int, int]) -> np.ndarray:

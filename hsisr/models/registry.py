@@ -7,7 +7,7 @@ This module needs no torch: building a model loads the model's module.
 """
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -179,7 +179,7 @@ class Classical(Model):
         """LR pixels around a part of a learnt scene that the method must see."""
         return int(estimate.reach_lr_px)
 
-    def remarks(self, estimate: Any) -> list[str]:
+    def remarks(self, estimate: Any, guide_bands: Sequence[int]) -> list[str]:
         """What was done to the guide of a learnt scene."""
         lines: list[str] = estimate.remarks
         return lines

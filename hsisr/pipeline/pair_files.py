@@ -14,6 +14,7 @@ from hsisr.datasets import picture, quicklook
 from hsisr.datasets.splits import Item
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError
+from hsisr.missing import shrunk
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
 from hsisr.scene import Scene
@@ -110,13 +111,13 @@ def cut(scene: Scene, region: tuple[int, int, int, int]) -> Scene:
 
 
 def write(path: str | os.PathLike, name: str, pair: degrade.Pair, scene: Scene, settings: Any = None) -> None:
-    """Write a pair file. scene: gives wavelengths and labels."""
+    """Write a pair file. scene: gives labels."""
     with hdf5.writing(path, "pair", settings) as file:
         hdf5.set_attributes(file, {"name": name})
         hdf5.set_text(file, "metadata", json.dumps(_plain(pair.metadata), sort_keys=True))  # long for a large kernel
         arrays = {"lr": pair.lr, "guide": pair.guide, "hr": pair.hr, "mask": pair.mask}
-        if scene.wavelengths_nm is not None:
-            arrays["wavelengths_nm"] = scene.wavelengths_nm
+        if pair.wavelengths_nm is not None:
+            arrays["wavelengths_nm"] = pair.wavelengths_nm
         if scene.labels is not None and pair.hr is not None:
             rows, columns = pair.hr.shape[1:]
             arrays["labels"] = scene.labels[:rows, :columns]
@@ -174,7 +175,7 @@ def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = N
     shown = picture.bands_in_words(chosen, low.wavelengths_nm)
     images = []
     if pair.guide is not None:
-        guide = Scene(pair.guide, "guide")
+        guide = Scene(pair.guide, "guide", mask=pair.mask)
         channels = list(range(3)) if len(pair.guide) >= 3 else [0]
         images.append((f"guide, bands {', '.join(map(str, channels))}", quicklook.quicklook(guide, channels)))
     if pair.hr is not None:
@@ -187,7 +188,8 @@ def show(pair: PairFile, out: str | os.PathLike, bands: Sequence[int] | None = N
 
 
 def _as_scene(pair: PairFile, cube: np.ndarray) -> Scene:
-    return Scene(cube, pair.name, wavelengths_nm=pair.wavelengths_nm)
+    mask = None if pair.mask is None else shrunk(pair.mask, cube.shape[1:])
+    return Scene(cube, pair.name, wavelengths_nm=pair.wavelengths_nm, mask=mask)
 
 
 #: Array in a pair file -> numpy's letters of its types, and number of axes.

@@ -13,9 +13,10 @@ from hsisr.evaluation import preview
 from hsisr.evaluation.preview import Preview
 from hsisr.evaluation.results import Results, check_current
 from hsisr.evaluation.results import read as read_results
+from hsisr.missing import shrunk
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
-from hsisr.report.pictures import Stretch
+from hsisr.report.pictures import Stretch, blacken
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ModelView:
 class SceneView:
     """One test scene or region: LR image, reference and every model's result, all stretched like the reference.
 
+    Pictures are black where the scene has no data. valid: (H, W), True where it has.
     lr: (h, w, 3), reference: (H, W, 3) uint8. guide: (H, W, 3) uint8 with its own stretch, or None.
     points: (n, 2) rows and columns. reference_spectra: (n, bands).
     sample_rows (n,), sample_columns (m,): of a grid of pixels. reference_samples: (n, m, bands).
@@ -50,6 +52,7 @@ class SceneView:
     name: str
     lr: np.ndarray
     reference: np.ndarray
+    valid: np.ndarray
     guide: np.ndarray | None
     points: np.ndarray
     reference_spectra: np.ndarray
@@ -143,7 +146,7 @@ def _same_reference(one: Preview, other: Preview) -> bool:
     return all(
         np.array_equal(getattr(one, key), getattr(other, key))
         for key in (
-            *("reference_composite", "reference_spectra", "points", "composite_bands"),
+            *("reference_composite", "reference_spectra", "points", "composite_bands", "valid"),
             *("sample_rows", "sample_columns", "reference_samples"),
         )
     )
@@ -156,9 +159,9 @@ def _model_view(found: Preview, where: str, command: str) -> ModelView:
     )
     if not all(np.isfinite(array).all() for array in arrays):
         raise HsisrError(f"{where} holds values that are no numbers; {command} again")
-    stretch = Stretch.of(found.reference_composite)
+    stretch = Stretch.of(found.reference_composite, found.valid)
     return ModelView(
-        composite=stretch(found.composite),
+        composite=blacken(stretch(found.composite), found.valid),
         error=found.error,
         spectral_angle=found.spectral_angle,
         spectra=found.spectra,
@@ -170,14 +173,16 @@ def _model_view(found: Preview, where: str, command: str) -> ModelView:
 
 
 def _scene_view(name: str, found: Preview, models: dict[str, ModelView]) -> SceneView:
-    stretch = Stretch.of(found.reference_composite)
+    valid, guide = found.valid, found.guide_composite
+    stretch = Stretch.of(found.reference_composite, valid)
     numbered = np.array_equal(found.wavelengths_nm, np.arange(1, len(found.wavelengths_nm) + 1))
     red, green, blue = (int(band) for band in found.composite_bands)
     return SceneView(
         name=name,
-        lr=stretch(found.lr_composite),
-        reference=stretch(found.reference_composite),
-        guide=Stretch.of(found.guide_composite)(found.guide_composite) if found.guide_composite.size else None,
+        lr=blacken(stretch(found.lr_composite), shrunk(valid, found.lr_composite.shape[:2])),
+        reference=blacken(stretch(found.reference_composite), valid),
+        valid=valid,
+        guide=blacken(Stretch.of(guide, valid)(guide), valid) if guide.size else None,
         points=found.points,
         reference_spectra=found.reference_spectra,
         sample_rows=found.sample_rows,

@@ -245,12 +245,17 @@ def by_band(
     heading: str,
     styles: dict[str, LineStyle],
     label: str,
+    numbers: Sequence[int],
 ) -> str:
-    """Values of every band, one line for each curve, as SVG. curves: name -> (bands,). heading: of the values."""
+    """Values of every band, one line for each curve, as SVG. curves: name -> (bands,). heading: of the values.
+
+    numbers: of the bands, in place of unknown wavelengths.
+    """
     with _figure() as (figure, (axes,)):
         for name, values in curves.items():
             style = styles[name]
-            _curve(axes, wavelengths_nm, values, color=style.color, linewidth=style.width, gid=f"m-{name}")
+            positions = np.asarray(numbers if wavelengths_nm is None else wavelengths_nm)
+            _curve(axes, positions, values, color=style.color, linewidth=style.width, gid=f"m-{name}")
         axes.set_ylim(bottom=0)
         axes.set_ylabel(heading)
         _name_bands(axes, wavelengths_nm)
@@ -452,8 +457,9 @@ def _for_html(svg: str, label: str) -> str:
     svg = re.sub(r' style="([^"]*)"', lambda style: _attributes(style[1]), svg)
     svg = re.sub(r' id="m-([^"]+)"', r' data-model="\1"', svg)
     svg = re.sub(r' (id|clip-path)="[^"]*"|<use [^>]*/>', "", svg)
-    # round coordinates to a hundredth of a point, but not the text between tags
-    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", tag[0]), svg)
+    # round coordinates to a hundredth of a point, but neither the text between tags nor names and labels
+    places = r' (?!data-model|aria-label)[\w-]+="[^"]*"'
+    svg = re.sub(places, lambda place: re.sub(r"\d+\.\d{3,}", lambda n: f"{float(n[0]):.2f}", place[0]), svg)
     for index, (light, _) in enumerate(LINE_COLORS):
         svg = svg.replace(light, f"var(--line-{index})")
     for color, name in ((_REFERENCE, "--reference"), (_TEXT, "--muted"), (_RULE, "--rule"), (_PAPER, "--paper")):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.report.content import SceneView
-from hsisr.report.pictures import ColorScale
+from hsisr.report.pictures import ColorScale, blacken
 
 #: Colour maps of the error and of the spectral angle.
 _ERROR_COLOURS, _ANGLE_COLOURS = "inferno", "viridis"
@@ -39,8 +39,9 @@ def rows(scene: SceneView, captions: dict[str, str]) -> list[Row]:
     """Composites, error maps and spectral angle maps of a scene. captions: model -> text below its composite."""
     errors = {model: view.error for model, view in scene.models.items()}
     angles = {model: view.spectral_angle for model, view in scene.models.items()}
-    whole = {model: f"{np.sqrt(np.mean(np.square(values, dtype=float))):.4f}" for model, values in errors.items()}
-    mean = {model: f"{values.mean(dtype=float):.2f}\u00b0" for model, values in angles.items()}
+    valid = scene.valid
+    whole = {name: f"{np.sqrt(np.mean(np.square(values[valid], dtype=float))):.4f}" for name, values in errors.items()}
+    mean = {name: f"{values[valid].mean(dtype=float):.2f}\u00b0" for name, values in angles.items()}
     return [
         _composites(scene, captions),
         _maps(scene, "Error (RMSE)", "", _ERROR_COLOURS, errors, whole),
@@ -51,6 +52,9 @@ def rows(scene: SceneView, captions: dict[str, str]) -> list[Row]:
 def _composites(scene: SceneView, captions: dict[str, str]) -> Row:
     images = {LR_INPUT: scene.lr} | ({} if scene.guide is None else {GUIDE: scene.guide})
     images |= {model: view.composite for model, view in scene.models.items()} | {REFERENCE: scene.reference}
+    if scene.guide is not None:  # its channels need not come in the order of red, green and blue
+        grey = np.array_equal(scene.guide[..., 0], scene.guide[..., 1])
+        captions = captions | {GUIDE: "first band" if grey else "first three bands as red, green, blue"}
     pictures = [
         Picture(column, image, f"Composite of {scene.name}: {column}", captions.get(column, ""))
         for column, image in images.items()
@@ -61,10 +65,12 @@ def _composites(scene: SceneView, captions: dict[str, str]) -> Row:
 def _maps(
     scene: SceneView, heading: str, unit: str, color_map: str, maps: dict[str, np.ndarray], captions: dict[str, str]
 ) -> Row:
-    scale = ColorScale.over(color_map, list(maps.values()))
+    scale = ColorScale.over(color_map, list(maps.values()), scene.valid)
     span = f"from 0 to {scale.top:g}{unit}"
     pictures = [
-        Picture(model, scale(values), f"{heading} of {model} on {scene.name}, {span}", captions[model])
+        Picture(
+            model, blacken(scale(values), scene.valid), f"{heading} of {model} on {scene.name}, {span}", captions[model]
+        )
         for model, values in maps.items()
     ]
     return Row(heading, pictures, unit, scale)

@@ -60,7 +60,8 @@ class SceneBlock:
     """One scene of a section.
 
     key: name of the scene in the style sheet. about: size and composite in words. height, width: of the reference in
-    pixels. best: the model with the highest PSNR. probe: see `hsisr.report.probes`.
+    pixels. complete: whether all pixels have data. best: the model with the highest PSNR. probe: see
+    `hsisr.report.probes`.
     """
 
     name: str
@@ -68,6 +69,7 @@ class SceneBlock:
     about: str
     height: int
     width: int
+    complete: bool
     columns: list[str]
     rows: list[Row]
     markers: list[Marker]
@@ -294,6 +296,7 @@ def _scene_block(
     benchmark: str, scene: SceneView, results: Results, styles: dict[str, LineStyle], probe: dict[str, Any]
 ) -> SceneBlock:
     height, width = scene.reference.shape[:2]
+    bands = len(scene.reference_spectra[0])
     psnr_label = f"PSNR of every band of {scene.name}: {', '.join(scene.models)}"
     psnr = Plot("PSNR of each band", Markup(figures.band_psnr(scene, styles, psnr_label)))
     scores = {model: results.models[model].scenes[scene.name] for model in scene.models}
@@ -304,9 +307,10 @@ def _scene_block(
     return SceneBlock(
         name=scene.name,
         key=f"{benchmark}/{scene.name}",
-        about=f"{height} x {width} pixels, {len(scene.reference_spectra[0])} bands; {_composite_words(scene)}",
+        about=f"{height} x {width} pixels, {bands} band{'s' if bands > 1 else ''}; {_composite_words(scene)}",
         height=height,
         width=width,
+        complete=bool(scene.valid.all()),
         columns=[picture.column for picture in rows[0].pictures],
         rows=rows,
         markers=[
@@ -391,6 +395,6 @@ def _spectrum(scene: SceneView, number: int, styles: dict[str, LineStyle]) -> Pl
 def _composite_words(scene: SceneView) -> str:
     if scene.wavelengths_nm is None:
         numbers = ", ".join(str(band + 1) for band in scene.composite_bands)
-        return f"red, green and blue show bands {numbers}"
+        return f"red, green and blue show bands {numbers}, counted from 1"
     centres = ", ".join(f"{scene.wavelengths_nm[band]:.0f}" for band in scene.composite_bands)
     return f"red, green and blue show {centres} nm"

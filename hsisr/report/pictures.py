@@ -25,10 +25,14 @@ class Stretch:
     high: np.ndarray
 
     @classmethod
-    def of(cls, composite: np.ndarray) -> "Stretch":
-        """The stretch of a composite (H, W, 3), between its percentiles CLIPPED_PERCENT and 100 - CLIPPED_PERCENT."""
-        low, high = np.percentile(composite, [CLIPPED_PERCENT, 100 - CLIPPED_PERCENT], axis=(0, 1))
-        return cls(low, np.maximum(high, low + 1e-6))
+    def of(cls, composite: np.ndarray, valid: np.ndarray) -> "Stretch":
+        """The stretch of the valid pixels (H, W) of a composite (H, W, 3); of all pixels, if none is valid.
+
+        It lies between their percentiles CLIPPED_PERCENT and 100 - CLIPPED_PERCENT.
+        """
+        pixels = composite[valid] if valid.any() else composite.reshape(-1, 3)
+        low, high = np.percentile(pixels, [CLIPPED_PERCENT, 100 - CLIPPED_PERCENT], axis=0)
+        return cls(low, np.where(high > low, high, np.nextafter(low, np.inf)))
 
     def __call__(self, composite: np.ndarray) -> np.ndarray:
         """(H, W, 3) values -> (H, W, 3) uint8."""
@@ -44,9 +48,12 @@ class ColorScale:
     top: float
 
     @classmethod
-    def over(cls, name: str, maps: Sequence[np.ndarray]) -> "ColorScale":
-        """One scale for several maps, up to the 99.5th percentile of all their values, rounded up to two digits."""
-        top = max(float(np.percentile(np.stack(maps), 99.5)), 1e-9)
+    def over(cls, name: str, maps: Sequence[np.ndarray], valid: np.ndarray) -> "ColorScale":
+        """One scale for several maps (H, W), up to the 99.5th percentile of all their values, rounded up to two digits.
+
+        valid: (H, W), the pixels that count.
+        """
+        top = max(float(np.percentile([values[valid] for values in maps], 99.5)) if valid.any() else 0.0, 1e-9)
         digit = 10.0 ** (np.floor(np.log10(top)) - 1)
         return cls(name, float(np.ceil(top / digit - 1e-9) * digit))
 
@@ -62,6 +69,11 @@ class ColorScale:
 
     def _stops(self) -> np.ndarray:
         return colormaps[self.name](np.linspace(0, 1, 17), bytes=True)
+
+
+def blacken(picture: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """A picture (H, W, 3) uint8, black where it has no data. valid: (H, W)."""
+    return np.where(valid[..., None], picture, np.uint8(0))
 
 
 @dataclass(frozen=True)

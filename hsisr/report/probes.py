@@ -26,11 +26,12 @@ def probe(scene: SceneView, stride: int, styles: Mapping[str, LineStyle]) -> dic
     """The data for the page's script to draw the spectra of a scene's pixels, as plain values for JSON.
 
     stride: from `choose_stride`. styles: of the models. `spectra` holds one text for each pixel, row after row: the
-    base64 form of `pack`, with the reference first and then the models in their order.
+    base64 form of `pack`, with the reference first and then the models in their order; null for a pixel without data.
     """
     rows, columns = scene.sample_rows[::stride], scene.sample_columns[::stride]
     cubes = np.stack([scene.reference_samples, *(view.samples for view in scene.models.values())], axis=2)
     pixels = cubes[::stride, ::stride].reshape(-1, *cubes.shape[2:])
+    valid = scene.valid[np.ix_(rows, columns)].ravel()
     numbers = np.arange(1.0, cubes.shape[-1] + 1)
     positions = numbers if scene.wavelengths_nm is None else scene.wavelengths_nm
     return {
@@ -43,7 +44,10 @@ def probe(scene: SceneView, stride: int, styles: Mapping[str, LineStyle]) -> dic
         "runs": [[run.start, run.stop] for run in segments(positions)],
         "band": scene.composite_bands[1],
         "models": [_line(name, styles[name], len(positions)) for name in scene.models],
-        "spectra": [base64.b64encode(pack(spectra)).decode() for spectra in pixels],
+        "spectra": [
+            base64.b64encode(pack(spectra)).decode() if known else None
+            for spectra, known in zip(pixels, valid, strict=True)
+        ],
     }
 
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,13 @@ from hsisr.evaluation import quality
 from hsisr.evaluation.quality import Agreement, Quality, blocks, spectrum
 from hsisr.files import write_text
 from hsisr.inference.feed import Feed
-from hsisr.inference.images import Source, fill_invalid, spread_pieces
+from hsisr.inference.images import Source, spread_pieces
+from hsisr.missing import fill_invalid
 from hsisr.models.windows import hr_spans
 from hsisr.report import figures, page
 from hsisr.report.gallery import GUIDE, LR_INPUT, Picture, Row
 from hsisr.report.page import Plot
-from hsisr.report.pictures import ColorScale, Stretch, choose_encoding
+from hsisr.report.pictures import ColorScale, Stretch, blacken, choose_encoding
 from hsisr.report.tables import NOTHING, Cell, Column, Table
 from hsisr.scene import Scene
 
@@ -118,20 +119,21 @@ def _finding(feed: Feed, found: Quality) -> str:
 def _facts(feed: Feed, result: Scene, found: Quality) -> list[tuple[str, str]]:
     """(heading, text) of the result's inputs, and of the estimated properties."""
     scale, bands = feed.method.scale, feed.lr.shape[0]
+    counted = f"{result.shape[0]} band{'s' if result.shape[0] > 1 else ''}"
     facts = [
         ("LR image", _image_words(feed.lr)),
         ("Guide", "none" if feed.guide is None else _image_words(feed.guide.source)),
-        ("Result", f"{result.shape[1]} x {result.shape[2]} pixels, {result.shape[0]} bands, {result.stored.dtype}"),
+        ("Result", f"{result.shape[1]} x {result.shape[2]} pixels, {counted}, {result.stored.dtype}"),
         ("Method", f"{feed.method.name}, scale {scale}"),
         ("Footprint", _footprint_words(found, scale)),
         ("Registration", _registration_words(feed, found)),
-        (
-            "Noise",
-            f"{found.noise:.3g} (standard deviation in the values' unit, if it is white and alike in all bands)",
-        ),
-        ("Components", f"{found.components} of {bands} dimensions of the spectra are stronger than the noise"),
+        ("Noise", "cannot be told from the image itself in a single band"),
         ("Looked at", _say_sampled(found)),
     ]
+    if bands > 1:
+        told = f"{found.noise:.3g} (standard deviation in the values' unit, if it is white and alike in all bands)"
+        known = f"{found.components} of {bands} dimensions of the spectra are stronger than the noise"
+        facts[-2:-1] = [("Noise", told), ("Components", known)]
     acquired = feed.lr.scene.provenance.get("acquired")
     return facts[:1] + ([("Acquired", str(acquired))] if acquired else []) + facts[1:]
 
@@ -190,7 +192,7 @@ def _claims(feed: Feed, found: Quality) -> dict[str, str]:
     if centres is None or found.explained is None:
         return {}
     for name, places in spectrum.ranges(centres, len(centres)).items():
-        share = float(np.mean(np.clip(found.explained[places], 0, 1)))
+        share = _over_known(np.mean, np.clip(found.explained[places], 0, 1))
         if found.guide_reach_nm is not None and not _count_seen(centres[places], found):
             claims[name] = f"outside of the guide's range, {_span_words(found.guide_reach_nm)}"
         elif found.guide_reach_nm is None and share < _LITTLE:
@@ -221,7 +223,7 @@ def _range_table(feed: Feed, found: Quality) -> Table:
         part = found.lr
         relative = _relative(part.rmse[places], part.mean[places])
         worst = places[int(np.nan_to_num(relative, nan=-1).argmax())]
-        where = f"band {worst + 1}" if centres is None else f"{centres[worst]:.0f} nm"
+        where = f"band {feed.lr.numbers[worst]}" if centres is None else f"{centres[worst]:.0f} nm"
         cells = [
             Cell(str(len(places))),
             Cell(f"{part.mean[places].mean():.4g}"),
@@ -230,7 +232,7 @@ def _range_table(feed: Feed, found: Quality) -> Table:
             Cell(_percent(_over_known(np.max, relative)), where),
         ]
         if found.explained is not None:
-            cells.append(Cell(_percent(float(np.mean(np.clip(found.explained[places], 0, 1))))))
+            cells.append(Cell(_percent(_over_known(np.mean, np.clip(found.explained[places], 0, 1)))))
         if centres is not None and has_reach:
             cells.append(Cell(f"{_count_seen(centres[places], found)} of {len(places)}"))
         rows[name] = cells
@@ -266,8 +268,8 @@ def _guide_table(feed: Feed, found: Quality) -> Table | None:
         return None
     centres = feed.guide.source.wavelengths_nm
     rows = {}
-    for channel, band in enumerate(feed.guide.source.good):
-        name = f"Band {band + 1}" + ("" if centres is None else f", {centres[channel]:.0f} nm")
+    for channel, band in enumerate(feed.guide.source.numbers):
+        name = f"band {band}" + ("" if centres is None else f", {centres[channel]:.0f} nm")
         off, left = (
             Cell(_percent(float(_relative(rmse[channel], found.guide.mean[channel]))))
             for rmse in (found.guide.rmse, found.response_rmse)
@@ -317,7 +319,8 @@ def _plots(feed: Feed, found: Quality) -> list[Plot]:
         span = f"{least:.3g} to {most:.3g}, median {middle:.3g}" if np.isfinite(most) else NOTHING
         label = f"{heading}, of {len(values)} bands: {span}"
         styles = figures.line_styles({"value": True})
-        plots.append(Plot(heading, Markup(figures.by_band(centres, {"value": values}, unit, styles, label))))
+        shown = figures.by_band(centres, {"value": values}, unit, styles, label, feed.lr.numbers)
+        plots.append(Plot(heading, Markup(shown)))
     return plots
 
 
@@ -340,7 +343,7 @@ def _gallery(feed: Feed, result: Scene, found: Quality, sigma: Scene | None) -> 
     shown: list[Row] = []
     about = f"rows {rows[0]} to {rows[1] - 1}, columns {columns[0]} to {columns[1] - 1} of the LR image"
     for bands in composites:
-        words = _band_words(bands, feed.lr)
+        words = feed.lr.in_words(bands)
         places = [used.index(band) for band in bands]
         stretch = _stretch(low[places], low_valid)
         pictures = [
@@ -385,13 +388,6 @@ def _composites(feed: Feed) -> list[list[int]]:
     return found or [spread_bands(count) if count > 2 else [0, 0, 0]]
 
 
-def _band_words(bands: list[int], image: Source) -> str:
-    centres = image.wavelengths_nm
-    if centres is None:
-        return f"band{'s' if len(bands) > 1 else ''} " + ", ".join(str(image.good[band] + 1) for band in bands)
-    return ", ".join(f"{centres[band]:.0f}" for band in bands) + " nm"
-
-
 def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Picture:
     """The guide, with its own stretch."""
     assert feed.guide is not None
@@ -401,45 +397,42 @@ def _guide_picture(feed: Feed, rows: blocks.Span, columns: blocks.Span) -> Pictu
     bands = spread_bands(len(values)) if len(values) > 2 else [0, 0, 0]
     if centres is not None and len(values) > 2:
         bands = nearest_bands(centres, NATURAL_NM)
-    words = _band_words(bands[:1] if len(set(bands)) == 1 else bands, source)
+    words = source.in_words(bands)
     return Picture(GUIDE, _picture(values[bands], valid, _stretch(values[bands], valid)), f"{GUIDE}: {words}", words)
 
 
 def _stretch(image: np.ndarray, valid: np.ndarray) -> Stretch:
-    """The stretch of the valid pixels (h, w) of an image (3, h, w); of all pixels, if none is valid."""
-    return Stretch.of(np.moveaxis(image[:, valid] if valid.any() else image.reshape(3, -1), 0, -1)[None])
+    """The stretch of the valid pixels (h, w) of an image (3, h, w)."""
+    return Stretch.of(np.moveaxis(image, 0, -1), valid)
 
 
 def _picture(image: np.ndarray, valid: np.ndarray, stretch: Stretch) -> np.ndarray:
     """An image (3, h, w) as a picture, black where it has no data."""
-    return np.where(valid[..., None], stretch(np.moveaxis(image, 0, -1)), np.uint8(0))
+    return blacken(stretch(np.moveaxis(image, 0, -1)), valid)
 
 
 def _map(block: blocks.Block, level: float, scale: int, after: str) -> Row:
     """Map of the differences between result and LR image. level: mean of the LR image."""
     error = np.sqrt(((block.degraded - block.low) ** 2).mean(axis=0)) / level
-    error = 100 * np.where(block.seen, error, 0)
-    colours = ColorScale.over(_MAP_COLOURS, [error])
-    image = colours(error).repeat(scale, axis=0).repeat(scale, axis=1)
-    seen = error[block.seen]
-    caption = f"mean {seen.mean():.2f} %" if seen.size else "no data"
-    return Row(
-        "RMSE at LR, of the scene's mean",
-        [Picture(after, image, "Disagreement with the LR image", caption)],
-        " %",
-        colours,
-    )
+    picture, colours = _share_map(after, "Disagreement with the LR image", error, block.seen)
+    picture = replace(picture, image=picture.image.repeat(scale, axis=0).repeat(scale, axis=1))
+    return Row("RMSE at LR, of the scene's mean", [picture], " %", colours)
 
 
 def _sigma_map(feed: Feed, sigma: Scene, rows: blocks.Span, columns: blocks.Span, level: float, after: str) -> Row:
     """Map of the result's standard deviation. level: mean of the LR image."""
     lying = blocks.on_lr_grid(feed, Source(sigma, "standard deviation"))
     values, valid = lying.window(*hr_spans(rows, columns, feed.method.scale))
-    deviation = 100 * np.where(valid, np.sqrt((values**2).mean(axis=0)), 0) / level
-    colours = ColorScale.over(_MAP_COLOURS, [deviation])
-    caption = f"mean {deviation.mean():.2f} %"
-    picture = Picture(after, colours(deviation), "Standard deviation of the result", caption)
+    deviation = np.sqrt((values**2).mean(axis=0)) / level
+    picture, colours = _share_map(after, "Standard deviation of the result", deviation, valid)
     return Row("Uncertainty (RMS over the bands), of the scene's mean", [picture], " %", colours)
+
+
+def _share_map(column: str, alt: str, share: np.ndarray, valid: np.ndarray) -> tuple[Picture, ColorScale]:
+    """A map of parts (h, w) in percent, with the mean of its valid pixels below it."""
+    colours = ColorScale.over(_MAP_COLOURS, [100 * share], valid)
+    caption = f"mean {_percent(float(share[valid].mean()))}" if valid.any() else "no data"
+    return Picture(column, blacken(colours(100 * share), valid), alt, caption), colours
 
 
 def _relative(error: np.ndarray, mean: np.ndarray) -> np.ndarray:

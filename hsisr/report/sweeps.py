@@ -7,25 +7,29 @@ from pathlib import Path
 from typing import Any
 
 from hsisr.errors import HsisrError
-from hsisr.evaluation.table import SWEEP_COLUMNS, score_text
+from hsisr.evaluation.table import SWEEP_COLUMNS, score_text, worst_words
 from hsisr.report.tables import NOTHING, Cell, Column, Table, ranks_of
 
 
 def table(result: Mapping[str, Any]) -> Table:
-    """For each model, mean, worst and best over the grid, with the leaders marked, and the worst place."""
+    """For each model, mean, worst and best over the grid, with the leaders marked, and the worst place.
+
+    A model that refused places cannot lead: its numbers are those of other, perhaps easier, places.
+    """
     models = result["models"]
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     columns = []
     for key, (heading, decimals, higher) in SWEEP_COLUMNS.items():
         columns.append(Column(heading, "higher" if higher else "lower"))
         known = {name: found[key] for name, found in models.items() if key in found}
-        marks = ranks_of(known, decimals, higher)
+        everywhere = {name: score for name, score in known.items() if not models[name]["refused"]}
+        marks = ranks_of(everywhere, decimals, higher)
         for name in models:
             cell = Cell(score_text(known[name], decimals), mark=marks.get(name, "")) if name in known else Cell(NOTHING)
             rows[name].append(cell)
     columns.append(Column("Worst at"))
     for name, found in models.items():
-        rows[name].append(Cell(found.get("worst_at", NOTHING)))
+        rows[name].append(Cell(worst_words(found)))
     return Table(f"{len(result['grid'])} degradations of {result['scene']}, x{result['scale']}", "Model", columns, rows)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from hsisr import datasets
 from hsisr.errors import printable
 from hsisr.evaluation.results import ModelResult, Results
-from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scoring_words
+from hsisr.evaluation.table import COLUMNS, FULL_COLUMNS, columns_of, score_text, scoring_words, spread_of
 from hsisr.models.registry import entry
 from hsisr.report.published import Published, find_published
 
@@ -97,7 +97,7 @@ def scores(results: Results) -> Table:
     models = results.models
     rows: dict[str, list[Cell]] = {name: [] for name in models}
     for key in keys(results):
-        spreads = {name: _spread(model).get(key) or 0.0 for name, model in models.items()}
+        spreads = {name: spread_of(model).get(key) or 0.0 for name, model in models.items()}
         marks = ranks({name: value(model.mean, key) for name, model in models.items()}, key, spreads)
         for name, model in models.items():
             rows[name].append(Cell(text(model.mean, key), _spread_text(model, key), marks.get(name, "")))
@@ -364,15 +364,8 @@ def _direction(key: str) -> str:
     return "higher" if _COLUMNS[key][2] else "lower"
 
 
-def _spread(model: ModelResult) -> Mapping[str, float | None]:
-    """Standard deviations over folds, else over seeds; empty if there is only one."""
-    if model.folds:
-        return model.fold_std
-    return model.seed_std if len(model.seeds) > 1 else {}
-
-
 def _spread_text(model: ModelResult, key: str) -> str:
-    spread = _spread(model).get(key)
+    spread = spread_of(model).get(key)
     return "" if spread is None else f"\u00b1 {spread:.{_COLUMNS[key][1]}f}"
 
 

@@ -228,10 +228,12 @@ def test_a_score_counts_what_both_images_hold(tmp_path: Path) -> None:
     for name, cube in (("truth", truth), ("made", made)):
         stored = cube.copy()
         stored[holes[name]] = -1
+        stored[2 if name == "made" else 3] = -1  # a band without data, and so a bad one
         export(Scene(stored, name, nodata=-1.0), tmp_path / f"{name}.tif")
     done = hsisr("score truth.tif made.tif --scale 2 --json", tmp_path)
     assert "made: has no data on 50.0% of the reference's valid pixels; they do not count" in done.stderr
-    expected = metrics.score(truth[:, 18:], made[:, 18:], 2)
+    assert "made: 2 of 4 bands are bad or hold no data, in it or in the reference; they do not count" in done.stderr
+    expected = metrics.score(truth[:2, 18:], made[:2, 18:], 2)
     scores = json.loads(done.stdout)
     assert scores["psnr"] == pytest.approx(expected["psnr"]) and scores["sam"] == pytest.approx(expected["sam"])
 

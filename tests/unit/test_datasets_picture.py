@@ -85,8 +85,12 @@ def test_a_pair_names_its_images(tmp_path: Path, labels: list[str]) -> None:
     from hsisr import degrade
 
     cube = np.random.default_rng(0).random((4, 16, 16), np.float32)
-    scene = Scene(cube, "field", wavelengths_nm=np.array([450.0, 550, 650, 800]))
+    mask = np.arange(256).reshape(16, 16) < 128
+    scene = Scene(cube, "field", wavelengths_nm=np.array([450.0, 550, 650, 800]), mask=mask)
     pair = degrade.pair(scene, "wald", 2, seed=0, response="color_infrared")
     pair_files.write(tmp_path / "pair.h5", "field", pair, scene)
     pair_files.show(pair_files.read(tmp_path / "pair.h5"), tmp_path / "pair.png")
     assert labels == ["field: LR image x2, 650, 550, 450 nm", "guide, bands 0, 1, 2", "HR reference, 650, 550, 450 nm"]
+    shown = np.asarray(Image.open(tmp_path / "pair.png"))
+    for left in (0, 166, 332):  # pixels without data are black
+        assert shown[-16:-8, left : left + 16].max() > 200 and shown[-8:, left : left + 16].max() == 0

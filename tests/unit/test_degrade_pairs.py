@@ -43,6 +43,20 @@ def test_pixels_without_data_do_not_count(scene, masked):
     assert pair(replace(scene, mask=None, nodata=-1.0), "wald", 4).mask is None
 
 
+@pytest.mark.parametrize("by", ["mask", "nodata"])
+def test_what_stands_in_pixels_without_data_does_not_get_into_their_neighbours(by):
+    """Beside a hole, the LR image had been darker: it saw the zeros that stood for missing pixels."""
+    valid = np.ones((32, 32), bool)
+    valid[8:16, 8:16] = False
+    bright, stored = np.ones((3, 32, 32), np.float32), np.ones((3, 32, 32), np.float32)
+    stored[:, ~valid] = -9
+    scene = Scene(stored, "s", mask=valid) if by == "mask" else Scene(stored, "s", nodata=-9.0)
+    for protocol, response_of in (("wald", np.eye(3)), ("full", None)):
+        made, whole = (pair(one, protocol, 4, response=response_of) for one in (scene, Scene(bright, "s")))
+        np.testing.assert_array_equal(made.lr, whole.lr)
+        assert made.guide is None or (made.guide == 1).all()
+
+
 @pytest.mark.parametrize("protocol", ["full", "wald"])
 def test_pixels_that_the_real_guide_lacks_do_not_count(sharp, protocol):
     made = pair(replace(sharp, guide=holed(sharp.guide, (22, 31))), protocol, 4)
@@ -59,9 +73,9 @@ def test_simulated_pair(scene, protocol):
     assert made.guide.shape == (3, 32, 40)
     assert made.hr.shape == (31, 32, 40)
     assert {image.dtype for image in (made.lr, made.guide, made.hr)} == {np.dtype(np.float32)}
-    np.testing.assert_array_equal(made.hr, scene.cube[:, :32, :40])
+    np.testing.assert_array_equal(made.hr, scene.filled_cube[:, :32, :40])
     np.testing.assert_array_equal(made.mask, scene.mask[:32, :40])
-    np.testing.assert_array_equal(made.lr, degrade(scene.cube, protocol, 4, seed=scene_seed(5, "field")))
+    np.testing.assert_array_equal(made.lr, degrade(scene.filled_cube, protocol, 4, seed=scene_seed(5, "field")))
     matrix = response("nikon_d700", WAVELENGTHS_NM)
     np.testing.assert_allclose(made.guide, np.tensordot(matrix, made.hr, axes=1), rtol=1e-5)
 
@@ -112,12 +126,18 @@ def test_response_as_a_matrix(scene):
         pair(scene, "wald", 4, response=np.ones((1, 30)))
 
 
-def test_bad_bands_do_not_reach_the_guide(scene):
+def test_bad_bands_do_not_reach_the_pair(scene):
     bad = np.zeros(31, dtype=bool)
     bad[5] = True
-    matrix = pair(replace(scene, bad_bands=bad), "wald", 4).metadata["response_matrix"]
-    assert (matrix[:, 5] == 0).all()
+    made = pair(replace(scene, bad_bands=bad), "wald", 4)
+    matrix = made.metadata["response_matrix"]
     np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    np.testing.assert_allclose(made.guide, np.tensordot(matrix, made.hr, axes=1), rtol=1e-5)
+    # nor the pair, where a model without detail would be perfect in them
+    assert len(made.hr) == len(made.lr) == len(made.wavelengths_nm) == matrix.shape[1] == 30
+    np.testing.assert_array_equal(made.wavelengths_nm, WAVELENGTHS_NM[~bad])
+    with pytest.raises(HsisrError, match="all 31 bands are bad"):
+        pair(replace(scene, bad_bands=np.ones(31, bool)), "wald", 4, response="none")
 
 
 def test_wald_with_a_real_guide_is_reduced_resolution(sharp):
@@ -149,7 +169,7 @@ def test_a_named_response_goes_before_the_real_guide(scene):
 def test_full_resolution_degrades_nothing(sharp):
     mask = RNG.random((24, 32)) > 0.2
     made = pair(replace(sharp, mask=mask), "full", 4)
-    np.testing.assert_array_equal(made.lr, sharp.cube)
+    np.testing.assert_array_equal(made.lr[:, mask], sharp.cube[:, mask])
     np.testing.assert_array_equal(made.guide, sharp.guide.cube)
     assert made.hr is None
     np.testing.assert_array_equal(made.mask[1::4, 2::4], mask)

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import hsisr
-from hsisr import degrade, evaluation
+from hsisr import degrade, evaluation, metrics
 from hsisr.cli import steps as cli_steps
 from hsisr.config import Config, Evaluation
 from hsisr.degrade import Pair
 from hsisr.errors import HsisrError
 from hsisr.evaluation import compare, preview, results
 from hsisr.evaluation.analysis import classification, runtime
-from hsisr.evaluation.full_resolution import score_full
+from hsisr.evaluation.full_resolution import full_scores, score_full
 from hsisr.files import stamp
 from hsisr.pipeline import benchmark, pair_files, paths
 from hsisr.scene import Scene
@@ -57,7 +57,8 @@ def test_results_hold_every_model_and_seed(trained, tmp_path):
     tiny = found.models["tiny"]
     assert set(tiny.seeds) == {"0", "3"} and tiny.parameters > 0 and tiny.training_steps == 6
     assert tiny.mean["psnr"] == pytest.approx(np.mean([scores["psnr"] for scores in tiny.seeds.values()]))
-    assert tiny.seed_std["psnr"] == pytest.approx(np.std([scores["psnr"] for scores in tiny.seeds.values()]))
+    spread = np.std([scores["psnr"] for scores in tiny.seeds.values()], ddof=1)
+    assert tiny.seed_std["psnr"] == pytest.approx(spread)
     assert found.models["bicubic"].seeds == {} and found.models["bicubic"].parameters == 0
 
 
@@ -144,6 +145,24 @@ def test_perfect_estimate_has_no_error():
     cube = np.random.default_rng(0).random((4, 8, 8)).astype(np.float32)
     shown = preview.make(cube[:, ::2, ::2], cube, cube, None)
     assert shown.error.max() == 0 and shown.spectral_angle.max() < 0.1 and shown.band_psnr.min() >= 100
+
+
+def test_a_preview_shows_what_is_scored():
+    """Pixels without data do not count, and the estimate is clipped only where scores clip it."""
+    rng = np.random.default_rng(0)
+    reference = 1.2 * rng.random((4, 24, 24), dtype=np.float32)
+    estimate = reference + 0.01 * rng.standard_normal(reference.shape, dtype=np.float32)
+    mask = np.ones((24, 24), bool)
+    mask[:8, :8] = False
+    estimate[:, ~mask] = 9
+    shown = preview.make(reference[:, ::4, ::4], estimate, reference, None, mask=mask)
+    scores = metrics.score(reference, estimate, 4, mask=mask)
+    assert np.sqrt((shown.error[mask].astype(float) ** 2).mean()) == pytest.approx(scores["rmse"], rel=1e-5)
+    assert shown.spectral_angle[mask].mean(dtype=float) == pytest.approx(scores["sam"], rel=1e-5)
+    assert -10 * np.log10((10 ** (-shown.band_psnr / 10)).mean()) == pytest.approx(scores["psnr"])
+    assert mask[tuple(shown.worst_point)] and mask[tuple(shown.points.T)].all()
+    assert shown.error[~mask].max() == shown.spectral_angle[~mask].max() == 0
+    assert preview.make(reference, estimate, reference, None, clip=(0, 1)).samples.max() == 1
 
 
 @pytest.mark.parametrize(
@@ -270,6 +289,15 @@ def test_guides_of_other_channels_than_the_response_get_no_consistency(small):
     assert score_full(pair, pair.hr, 4, "color_infrared")["consistency_guide"] == pytest.approx(0, abs=1e-6)
 
 
+def test_values_above_1_agree_with_an_lr_image_that_has_them_too(small):
+    """Bright reflectances had been cut off in the estimate alone, so that the best one did not fit its inputs."""
+    pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
+    bright = dataclasses.replace(pair, lr=2 * pair.lr, guide=2 * pair.guide)
+    assert pair.hr.max() > 0.6
+    found, expected = (score_full(*given, 4, "color_infrared") for given in ((bright, 2 * pair.hr), (pair, pair.hr)))
+    assert found["consistency_lr"] == pytest.approx(2 * expected["consistency_lr"], rel=1e-5)
+
+
 def test_pixels_that_the_mask_leaves_out_do_not_count_at_full_resolution(small):
     pair = pair_files.read(small.path(paths.PAIR, item="indian_pines-test"))
     estimate = degrade.imresize(pair.lr, 4)
@@ -283,5 +311,10 @@ def test_pixels_that_the_mask_leaves_out_do_not_count_at_full_resolution(small):
     assert whole["consistency_lr"] == pytest.approx(changed["consistency_lr"], rel=0.02)
     assert score_full(pair, spoilt, 4, "color_infrared")["consistency_lr"] > 1.1 * whole["consistency_lr"]
     nothing_whole = dataclasses.replace(pair, mask=np.arange(mask.size).reshape(mask.shape) % 61 != 0)
+    one_hole = np.ones((24, 24), bool)
+    one_hole[1, 1] = False  # in the only tile of 16 x 16, but not in all of 8 x 8
+    image = np.random.default_rng(0).random((3, 96, 96))
+    low = degrade.degrade(image, "wald", 4)
+    assert full_scores(image, low, None, 4, lr_mask=one_hole)["d_lambda"] == pytest.approx(0, abs=1e-6)
     holed = score_full(nothing_whole, estimate, 4, "color_infrared")
     assert holed["d_lambda"] is None and holed["consistency_lr"] is not None

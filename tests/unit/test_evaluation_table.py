@@ -11,7 +11,7 @@ def results(convention="mulsr", test=("field-test",), **scores) -> Results:
     key = "psnr" if convention else "qnr"
     columns = table.COLUMNS if convention else table.FULL_COLUMNS
     models = {
-        name.replace("_", "-"): ModelResult.model_construct(mean=dict.fromkeys(columns, 0.5) | {key: value})
+        name.replace("_", "-"): ModelResult.model_construct(mean=dict.fromkeys(columns, 0.5) | {key: value}, seeds={})
         for name, value in scores.items()
     }
     return Results.model_construct(convention=convention, protocol="wald", parts={"test": list(test)}, models=models)
@@ -30,7 +30,25 @@ def test_identical_images_lead_and_undefined_scores_come_last():
     assert table.ranking(results(None, blind=None, good=0.9)) == ["good", "blind"]
 
 
+def learnt_elsewhere(found: Results, name: str) -> Results:
+    """The results, with weights of a file for a model."""
+    found.models[name].weights = {"file": "w.safetensors", "sha256": "0"}
+    return found
+
+
+def spreading(found: Results, **spreads: float) -> Results:
+    """The results, with a standard deviation of the PSNR over two seeds."""
+    for name, spread in spreads.items():
+        found.models[name].seeds, found.models[name].seed_std = {"0": {}, "1": {}}, {"psnr": spread}
+    return found
+
+
 SENTENCES = [
+    (
+        spreading(results(bicubic=32.83, prior=39.0, net=39.2, other=39.1), net=0.25, other=0.05),
+        "net, other and prior lead with 39.20 to 39.00 dB PSNR, no further apart than they spread, 6.37 dB above "
+        "bicubic interpolation, on ground that no model has seen in training: field-test.",
+    ),
     (
         results(bicubic=32.83, prior=39.23),
         "prior leads with 39.23 dB PSNR, 6.40 dB above bicubic interpolation, on ground that no model has seen in "
@@ -52,6 +70,11 @@ SENTENCES = [
     (
         results(bicubic=40.0, same=None),
         "same leads with \u221e dB PSNR, on ground that no model has seen in training: field-test.",
+    ),
+    (
+        learnt_elsewhere(results(bicubic=32.83, published=39.23), "published"),
+        "published leads with 39.23 dB PSNR, 6.40 dB above bicubic interpolation, on field-test. No model that trained "
+        "here has seen this ground; published may have.",
     ),
     (
         results(None, bicubic=0.5, prior=0.91),

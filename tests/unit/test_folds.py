@@ -139,7 +139,7 @@ def test_a_study_gives_mean_and_spread(study, capsys):
     for name, model in found.models.items():
         psnr = [one.models[name].mean["psnr"] for one in read]
         assert len(set(psnr)) == 3 and [fold["psnr"] for fold in model.folds.values()] == psnr
-        assert (model.mean["psnr"], model.fold_std["psnr"]) == pytest.approx((np.mean(psnr), np.std(psnr)))
+        assert (model.mean["psnr"], model.fold_std["psnr"]) == pytest.approx((np.mean(psnr), np.std(psnr, ddof=1)))
         assert list(model.scenes) == [f"s{number}" for number in range(6)]
     tiny = found.models["tiny"]
     assert list(tiny.seeds) == ["0", "1"]

@@ -16,6 +16,7 @@ from hsisr.models import registry
 from hsisr.models.apply import Method
 from hsisr.models.hybrid import _looked_at as looked_at
 from hsisr.models.hybrid.agreement import agreed, contradiction
+from hsisr.models.hybrid.channels import remarks_on
 from hsisr.models.hybrid.filters import (
     Details,
     Learnt,
@@ -364,6 +365,12 @@ def test_channels_in_another_order_are_named(tmp_path, capsys, pair, order, said
     back = ",".join(str(order.index(channel)) for channel in range(3))
     assert ("another order" in told) == said
     assert (f"--guide-bands {back} (in Python guide_bands='{back}')" in told) == said
+
+
+def test_another_order_is_told_in_the_numbers_of_the_guide_itself():
+    """Of a guide with --guide-bands 6,2,4 the last channel is band 4."""
+    [line] = remarks_on((2, 1, 0), (6, 2, 4))
+    assert "--guide-bands 4,2,6" in line
 
 
 def test_the_engine_teaches_it(tmp_path):

@@ -12,6 +12,7 @@ from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.evaluation import validate
+from hsisr.evaluation.withheld import table
 from hsisr.inference import Options, align, super_resolve_file
 from hsisr.inference.guide import fit
 from hsisr.inference.images import Source
@@ -162,6 +163,41 @@ def test_a_withheld_band_is_predicted_from_the_others(files):
     assert scores["prior"]["rmse"] < scores["bicubic"]["rmse"] and scores["prior"]["cc"] > scores["bicubic"]["cc"]
     every = validate(files / "lr.tif", files / "guide.tif", model="gsa", options=CPU)
     assert [entry["band"] for entry in every["bands"]] == [0, 1, 2]
+
+
+def test_the_displacement_is_measured_without_the_withheld_band(files, capsys):
+    """Its shift had been measured on all bands: what is to be found out was part of the measurement."""
+    field, said = replace(CPU, correct_shift="field"), []
+    scene = read_scene(files / "warped.tif")
+    for _ in range(2):
+        export(scene, files / "own.tif")
+        validate(files / "lr.tif", files / "own.tif", [2], "gsa", field)
+        said.append(capsys.readouterr().err)
+        scene.stored[2] = scene.stored[2, ::-1]
+    assert said[0] == said[1] and "own.tif without band 2: moved by the measured field" in said[0]
+
+
+def test_samples_that_the_withheld_band_lacks_do_not_count(files, capsys):
+    """They are filled for methods, but what fills them is no truth."""
+    scene, lr = read_scene(files / "guide.tif"), files / "lr.tif"
+    scene.stored[1, :, 70:] = 0
+    export(replace(scene, nodata=0.0), files / "lacking.tif")
+    part = scene.window(slice(0, SIDE), slice(0, 64))
+    export(part, files / "part.tif")
+    [lacking, whole] = (
+        validate(lr, files / name, [1], "gsa", CPU)["bands"][0]["methods"] for name in ("lacking.tif", "part.tif")
+    )
+    assert lacking["gsa"]["detail"] == pytest.approx(whole["gsa"]["detail"], abs=0.05)
+    assert "of its samples" in capsys.readouterr().err
+
+
+def test_a_band_of_one_number_on_the_compared_ground_has_no_detail(files):
+    scene = read_scene(files / "guide.tif")
+    scene.stored[1, 8:-8, 8:-8] = 7
+    export(scene, files / "flat.tif")
+    summary = validate(files / "lr.tif", files / "flat.tif", [1], "gsa", CPU)
+    assert all(scores["detail"] is None for scores in summary["bands"][0]["methods"].values())
+    assert "  -" in table(summary)
 
 
 def test_withheld_bands_count_as_in_the_guide_itself(files):

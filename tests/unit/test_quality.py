@@ -21,14 +21,15 @@ from hsisr.evaluation.quality import blocks, prisma, spectrum
 from hsisr.inference.align import Offset
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source
+from hsisr.inference.images import Source, chosen_bands
 from hsisr.inference.scenes import Options, super_resolve_file
 from hsisr.models.apply import open_method
-from hsisr.report.quality import render, writer
+from hsisr.report.quality import _range_table, render, writer
+from hsisr.report.tables import NOTHING
 from hsisr.scene import Scene
 from tests.unit.own_scene import CRS, TRANSFORM, finer
 from tests.unit.test_cli import hsisr
-from tests.unit.test_report import browse, needs_chromium, with_script
+from tests.unit.test_report import browse, decoded, needs_chromium, with_script
 from tests.unit.test_report import found as found_in
 
 SCALE = 3
@@ -119,10 +120,10 @@ def test_pixels_without_data_do_not_count(pair):
     assert (found.lr.rmse / found.lr.mean).max() < 0.01
 
 
-@pytest.mark.parametrize(("step", "tile"), [(40, 16), (9, None)])
-def test_tiles_are_as_large_as_holes_allow(pair, step, tile):
+@pytest.mark.parametrize(("step", "side", "tile"), [(40, 40, 16), (9, 40, None), (11, 12, 8)])
+def test_tiles_are_as_large_as_holes_allow(pair, step, side, tile):
     """A product of a few missing pixels has scores too, and the page says of which tiles."""
-    sharp = pair[1]
+    sharp = pair[1][:, : side * SCALE]
     lr, guide = scenes(sharp, (1,))
     holes = np.zeros(lr.shape[1:], bool)
     holes[3::step, 3::step] = True
@@ -194,9 +195,9 @@ def test_benchmark_is_given_for_its_scale_and_a_panchromatic_guide():
 
 
 def test_ranges_and_indices():
-    ranges = spectrum.ranges(np.array([450.0, 700, 720, 800, 1600, 3000]), 6)
+    ranges = spectrum.ranges(np.array([450.0, 700, 720, 800, 1600, 3000, 11000, 320]), 8)
     assert {name: places.tolist() for name, places in ranges.items()} == {
-        "Visible": [0], "Red edge": [1, 2], "NIR": [3], "SWIR": [4],
+        "Ultraviolet": [7], "Visible": [0], "Red edge": [1, 2], "NIR": [3], "SWIR": [4], "Thermal infrared": [5, 6],
     }  # fmt: skip
     assert list(spectrum.ranges(None, 3)) == [spectrum.ALL_BANDS]
     assert spectrum.index_bands(np.array([660.0, 850, 2300])) == {"NDVI": (1, 0)}
@@ -241,6 +242,31 @@ def test_page_names_the_bands_of_an_index(page):
     assert "Clay ratio: 1610 nm / 2200 nm, of the bands at 1610 and 2200 nm." in page
 
 
+def test_a_band_of_one_number_is_not_explained_by_the_guide(pair):
+    """It had counted as explained by 100 %."""
+    sharp = pair[1].copy()
+    sharp[4:] = 0
+    lr, guide = scenes(sharp)
+    feed, result = feed_of(lr, guide), Scene(sharp, "sr")
+    found = quality.measure(feed, result)
+    assert np.isnan(found.explained).tolist() == 4 * [False] + 2 * [True]
+    shares = [row[5].text for row in _range_table(feed, found).rows.values()]
+    assert shares[-1] == NOTHING and shares[0].endswith("%")
+
+
+def test_page_counts_bands_as_options_do(pair):
+    """From 0, in the images themselves: bad bands, and bands that the user leaves out, count too."""
+    lr, guide = (replace(scene, wavelengths_nm=None) for scene in scenes(pair[1], (0, 1, 2, 3)))
+    bad = np.arange(6) == 0
+    feed = feed_of(replace(lr, bad_bands=bad), guide)
+    source = chosen_bands(chosen_bands(feed.guide.source, (3, 2, 1)), (0, 2))
+    feed = replace(feed, guide=replace(feed.guide, source=source))
+    result = Scene(pair[1] * np.where(np.arange(6) == 2, 2, 1).astype("f4")[:, None, None], "sr", bad_bands=bad)
+    html = render(feed, result, quality.measure(feed, result))
+    assert ">band 3</th>" in html and ">band 1</th>" in html and ">band 0</th>" not in html
+    assert "band 2" in html and "bands 5, 3, 1" in html  # the worst one, and those that the pictures show
+
+
 def test_page_names_many_claims_as_a_list_and_explains_them_once(pair):
     feed, sharp = pair
     result = Scene(sharp, "sr")
@@ -274,6 +300,25 @@ def test_page_of_a_scene_that_says_little():
     result = Scene(low.repeat(SCALE, axis=1).repeat(SCALE, axis=2))
     html = render(feed, result, quality.measure(feed, result))
     assert "assumed, not measured" in html and "All bands" in html and "Against the guide" not in html
+    assert (
+        "18 x 21 pixels, 1 band, int16" in html and "cannot be told from the image itself" in html
+    )  # all would be noise
+    assert "Components" not in html
+
+
+def test_maps_count_pixels_with_data_alone(pair):
+    """The mean deviation had counted holes as 0. Values may be tiny, too: a stretch had a least width."""
+    lr, guide = scenes(1e-7 * pair[1])
+    stored, sigma = lr.stored.copy(), 1e-8 * (1 + pair[1])
+    stored[:, :20] = sigma[:, : 20 * SCALE] = -1
+    feed, result = feed_of(replace(lr, stored=stored, nodata=-1.0), guide), Scene(1e-7 * pair[1], "sr")
+    found = quality.measure(feed, result)
+    html = render(feed, result, found, replace(result, stored=sigma, nodata=-1.0))
+    expected = 100 * np.sqrt((sigma[:, 20 * SCALE :] ** 2).mean(axis=0)).mean() / found.lr.mean.mean()
+    assert f"mean {expected:.3g} %" in html
+    shown = [decoded(source) for source in re.findall(r'src="(data:image[^"]*)"', html)]
+    assert shown[2].max() == 255 and (shown[2][: 20 * SCALE] > 0).any()  # the result has values where the LR has none
+    assert (shown[-1][: 20 * SCALE] == 0).all() and shown[-1].max() > 200
 
 
 @pytest.mark.filterwarnings("error::RuntimeWarning")

@@ -29,7 +29,7 @@ from hsisr.evaluation import preview, results
 from hsisr.files import stamp, write_text
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark, resolve
-from hsisr.report import content, figures, page, pictures, probes, tables, words
+from hsisr.report import content, figures, gallery, page, pictures, probes, tables, words
 from hsisr.training.engine import HISTORY_COLUMNS
 
 CONFIG = {
@@ -490,7 +490,7 @@ def test_latex_of_the_scores(built):
 
 def test_composites_share_the_stretch_of_the_reference(built, parsed):
     found = preview.read(built / "results/indian_pines_x4/gsa.h5")["indian_pines-test"]
-    stretch = pictures.Stretch.of(found.reference_composite)
+    stretch = pictures.Stretch.of(found.reference_composite, found.valid)
     for alt, image in {
         "gsa": found.composite,
         "LR input": found.lr_composite,
@@ -504,7 +504,7 @@ def test_composites_share_the_stretch_of_the_reference(built, parsed):
 
 def test_stretch_of_a_constant_channel():
     composite = np.stack([np.full((4, 4), 0.3), np.linspace(0, 1, 16).reshape(4, 4), np.zeros((4, 4))], axis=-1)
-    shown = pictures.Stretch.of(composite)(composite)
+    shown = pictures.Stretch.of(composite, np.ones(composite.shape[:2], bool))(composite)
     assert shown[..., 0].max() == shown[..., 2].max() == 0 and shown[..., 1].max() == 255
 
 
@@ -525,13 +525,42 @@ def test_error_maps_share_one_scale(built, parsed):
 
 @pytest.mark.parametrize(("highest", "top"), [(0.0561, 0.057), (0.05, 0.05), (11.02, 12.0), (0.0, 1e-9)])
 def test_color_scale_ends_at_a_round_number(highest, top):
-    assert pictures.ColorScale.over("inferno", [np.full((3, 3), highest)]).top == pytest.approx(top)
+    scale = pictures.ColorScale.over("inferno", [np.full((3, 3), highest)], np.ones((3, 3), bool))
+    assert scale.top == pytest.approx(top)
+
+
+def test_pixels_without_data_are_black_and_count_in_no_picture(pines):
+    """The maps' ends and means had counted them, with spectral angles of 90 degrees."""
+    scene = pines.scenes[0]
+    valid = np.ones(scene.valid.shape, bool)
+    valid[:20, :24] = False
+    models = {}
+    for name, view in scene.models.items():
+        angle = np.where(valid, view.spectral_angle, 90).astype(np.float32)
+        models[name] = replace(view, spectral_angle=angle, error=np.where(valid, view.error, 5).astype(np.float32))
+    composites, errors, angles = gallery.rows(replace(scene, valid=valid, models=models), {})
+    assert errors.scale.top < 1 and angles.scale.top < 90
+    for row, found in ((errors, "error"), (angles, "spectral_angle")):
+        for shown in row.pictures:
+            values = getattr(scene.models[shown.column], found)[valid].astype(float)
+            mean = np.sqrt((values**2).mean()) if found == "error" else values.mean()
+            assert float(shown.caption.rstrip("\u00b0")) == pytest.approx(mean, abs=0.006)
+            assert (shown.image[~valid] == 0).all()
+    assert len(composites.pictures) == 5
+    for guide, said in (
+        (scene.reference, "first three bands as"),
+        (scene.reference[..., :1].repeat(3, axis=2), "first band"),
+    ):
+        captions = {shown.column: shown.caption for shown in gallery.rows(replace(scene, guide=guide), {})[0].pictures}
+        assert captions["Guide"].startswith(said) and captions["Reference"] == ""
+    probe = probes.probe(replace(scene, valid=valid), 1, figures.line_styles(dict.fromkeys(scene.models, True)))
+    assert probe["spectra"][0] is None and probe["spectra"][-1] is not None
 
 
 def textured(height: int, width: int) -> np.ndarray:
     """A picture with detail everywhere: (height, width, 3) uint8."""
     composite = busy(np.random.default_rng(0), height, width)
-    return pictures.Stretch.of(composite)(composite)
+    return pictures.Stretch.of(composite, np.ones(composite.shape[:2], bool))(composite)
 
 
 def test_encoding_follows_the_budget():
@@ -590,8 +619,9 @@ def pines(project) -> content.Content:
 
 def test_plots_are_svg_for_the_page(pines):
     styles = figures.line_styles({"bicubic": False, "gsa": False, "net": True})
-    svg = figures.spectra(pines.scenes[0], 0, styles, 'a "label"')
-    assert svg.startswith("<svg viewBox=") and 'aria-label="a &quot;label&quot;"' in svg
+    svg = figures.spectra(pines.scenes[0], 0, styles, 'a "label" of 0.00246')
+    assert svg.startswith("<svg viewBox=") and 'aria-label="a &quot;label&quot; of 0.00246"' in svg
+    assert not re.search(r'="[^"]*\d\.\d{3}', svg.replace("0.00246", ""))  # coordinates are rounded
     lines = re.findall(r'<g data-model="([^"]+)"><path d="([^"]+)"', svg)
     assert [name for name, _ in lines] == ["reference", *["bicubic", "gsa", "net"] * 2]  # values above, errors below
     assert all(path.count("M") == 5 for _, path in lines)  # as many pieces as runs of bands
@@ -1146,6 +1176,7 @@ def busy_preview(
         lr_composite=texture[::8, ::8],
         guide_composite=texture,
         composite_bands=np.array([25, 15, 5]),
+        valid=np.ones(texture.shape[:2], bool),
         error=noise * np.abs(rng.standard_normal((512, 512), dtype=np.float32)),
         spectral_angle=noise * np.abs(rng.standard_normal((512, 512), dtype=np.float32)),
         points=points,

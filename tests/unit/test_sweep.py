@@ -1,7 +1,7 @@
 """Sweeps: the families of PSFs, the grid, going on after a stop, the map and what the report says."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from hsisr import config as configuration
 from hsisr import report
 from hsisr.cli.app import app
 from hsisr.config import Config, Sweep
+from hsisr.datasets import read_scene
 from hsisr.degrade import FAMILIES, CustomProtocol, FamilyPsf, degrade, shift_of
 from hsisr.errors import HsisrError
 from hsisr.evaluation import sweep
@@ -149,6 +150,20 @@ def test_a_stopped_sweep_goes_on_where_it_was(settings, tmp_path, monkeypatch):
     assert len(calls) == 5 + len(sweep.places(settings))
 
 
+@pytest.mark.parametrize("unit", [300.0, 1e-7])
+def test_a_scene_of_another_unit_has_the_same_scores(settings, tmp_path, capsys, unit):
+    """Of small values, errors had been small against the peak of 1: 150 dB."""
+    settings = settings.model_copy(
+        update={"models": ["bicubic"], "psfs": ["delta"], "responses": [3], "snr_db": [None]}
+    )
+    scene = read_scene(settings.scene)
+    replace(scene, stored=scene.cube / scene.cube.max() * unit).save(tmp_path / "other.h5")
+    other = settings.model_copy(update={"scene": str(tmp_path / "other.h5")})
+    same, found = (sweep.run(one, tmp_path / "a.json", tmp_path / "a.png")["grid"][0] for one in (settings, other))
+    assert found["scores"]["bicubic"]["psnr"] == pytest.approx(same["scores"]["bicubic"]["psnr"], abs=0.05)
+    assert "they are divided by that for scores" in capsys.readouterr().err
+
+
 def test_a_model_that_refuses_leaves_its_places_empty(settings, tmp_path, monkeypatch):
     opened = sweep.open_method
 
@@ -162,6 +177,8 @@ def test_a_model_that_refuses_leaves_its_places_empty(settings, tmp_path, monkey
     gsa = result["models"]["gsa"]
     assert gsa["refused"] == gsa["places"] == len(result["grid"]) // 2
     assert reported.refusals(result) == ["gsa: made for 3 channels (6 of 12)"]
+    mean, worst_at = (reported.table(result).rows["gsa"][column] for column in (0, -1))
+    assert mean.mark == "" and worst_at.text.endswith("; refused 6 of 12")  # it saw the easier half, perhaps
     assert sweep.table(result, "psnr")["gsa"]["delta"]["4 ch, 30 dB"] is None
 
 

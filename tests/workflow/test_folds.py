@@ -41,7 +41,8 @@ def test_two_folds_give_mean_and_spread(project):
     for name, model in results["models"].items():
         parts = [json.loads((folder / f"results/mine_x4-fold{number}.json").read_text()) for number in (1, 2)]
         psnr = [part["models"][name]["mean"]["psnr"] for part in parts]
-        assert np.isclose(model["mean"]["psnr"], np.mean(psnr)) and np.isclose(model["fold_std"]["psnr"], np.std(psnr))
+        assert np.isclose(model["mean"]["psnr"], np.mean(psnr))
+        assert np.isclose(model["fold_std"]["psnr"], np.std(psnr, ddof=1))
         assert model["fold_std"]["psnr"] > 0
     spread = f"{results['models']['own']['fold_std']['psnr']:.2f}"
     assert f"\u00b1 {spread}" in project.hsisr("table").stdout

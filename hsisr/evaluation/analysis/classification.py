@@ -213,7 +213,8 @@ def _score(name: str, spectra: np.ndarray, pixels: Pixels, division: Division, s
 def _mean_and_spread(scores: list[dict[str, float]]) -> dict[str, float]:
     keys = scores[0]
     means = {key: float(np.mean([entry[key] for entry in scores])) for key in keys}
-    return means | {f"{key}_std": float(np.std([entry[key] for entry in scores])) for key in keys}
+    freedom = min(1, len(scores) - 1)  # a single division has a spread of 0
+    return means | {f"{key}_std": float(np.std([entry[key] for entry in scores], ddof=freedom)) for key in keys}
 
 
 def _cap(pixels: Pixels, train: np.ndarray, test: np.ndarray, rng: np.random.Generator) -> Division:

@@ -154,9 +154,11 @@ class _Found:
         self._bands = spectrum.index_bands(feed.lr.wavelengths_nm)
         self.indices = {name: _Sums(1) for name in self._bands}
         largest = min(blocks.TILE_PX, *feed.lr.shape[1:])
-        halved = (largest >> times for times in range(largest.bit_length()))
+        sides = [*(largest >> times for times in range(largest.bit_length())), LEAST_TILE_PX]
         #: Sides of tiles that may be whole, from the largest on: Q of each tile, by the side and the kind of Q.
-        self._tiles: dict[int, dict[str, list[np.ndarray]]] = {side: {} for side in halved if side >= LEAST_TILE_PX}
+        self._tiles: dict[int, dict[str, list[np.ndarray]]] = {
+            side: {} for side in sorted(set(sides), reverse=True) if LEAST_TILE_PX <= side <= largest
+        }
         is_benchmark = feed.guide_channels == 1 and feed.method.scale == prisma.SCALE
         self._pan = prisma.PanRegression(feed.lr.shape[0]) if is_benchmark else None
         #: HR pixels read around a block, on each side.
@@ -229,10 +231,14 @@ class _Found:
 
 
 def _explained_part(bands: np.ndarray, guide: np.ndarray) -> np.ndarray:
-    """Part of each band's variance (B,), over pixels, that a linear function of the guide's channels explains."""
+    """Part of each band's variance (B,), over pixels, that a linear function of the guide's channels explains.
+
+    NaN for a band of one number: there is nothing to explain.
+    """
     regressors = np.concatenate([guide, np.ones((1, guide.shape[1]))]).T
     left = bands.T - regressors @ np.linalg.lstsq(regressors, bands.T, rcond=None)[0]
-    return np.asarray(1 - left.var(axis=0) / np.maximum(bands.var(axis=1), np.finfo(float).tiny))
+    varies = np.ptp(bands, axis=1) > 0
+    return np.asarray(1 - np.divide(left.var(axis=0), bands.var(axis=1), out=np.full(len(bands), np.nan), where=varies))
 
 
 def _rmse(estimate: np.ndarray, given: np.ndarray) -> np.ndarray:

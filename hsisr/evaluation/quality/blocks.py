@@ -10,7 +10,8 @@ from hsisr.degrade.displacement import Displacement
 from hsisr.degrade.sensor import Footprint
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import Guide
-from hsisr.inference.images import Source, fill_invalid
+from hsisr.inference.images import Source
+from hsisr.missing import fill_invalid
 from hsisr.models.windows import hr_spans
 
 #: Usual side of the tiles for the quality index Q, in pixels of either resolution.

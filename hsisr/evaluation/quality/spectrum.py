@@ -8,7 +8,14 @@ import numpy as np
 from hsisr.inference.images import Source
 
 #: Name -> first and last wavelength in nm.
-RANGES = {"Visible": (350, 680), "Red edge": (680, 760), "NIR": (760, 1000), "SWIR": (1000, 2600)}
+RANGES = {
+    "Ultraviolet": (0, 350),
+    "Visible": (350, 680),
+    "Red edge": (680, 760),
+    "NIR": (760, 1000),
+    "SWIR": (1000, 3000),
+    "Thermal infrared": (3000, np.inf),
+}
 #: Name of the only range if no wavelength is known.
 ALL_BANDS = "All bands"
 #: Largest distance of a band from the wavelength of an index.

@@ -7,7 +7,7 @@ and says what to add there, so that its cost does not grow with the number of ba
 
 import hashlib
 import pickle
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -167,9 +167,9 @@ class Hybrid(Network):
         filtered = max(reach(footprint, self.scale)) + _INTERPOLATED_LR_PX + estimate.prior.cleaned_lr_px
         return filtered + -(-(4 * len(self.blocks) + 7) // self.scale)
 
-    def remarks(self, estimate: LearntScene) -> list[str]:
+    def remarks(self, estimate: LearntScene, guide_bands: Sequence[int]) -> list[str]:
         """What the prior says of it, and whether the guide's channels seem to come in another order."""
-        return [*estimate.prior.remarks, *remarks_on(estimate.order)]
+        return [*estimate.prior.remarks, *remarks_on(estimate.order, guide_bands)]
 
     def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene (B, n, m)."""

@@ -40,11 +40,11 @@ def channel_order(pieces: Sequence[Piece], scale: int, response: np.ndarray) -> 
     return tuple(order.tolist()) if moved.any() and (there <= _CLEARLY * here).all() else as_it_is
 
 
-def remarks_on(order: Sequence[int]) -> list[str]:
-    """Lines for the user on an order of channels; none if it is the right one."""
+def remarks_on(order: Sequence[int], guide_bands: Sequence[int]) -> list[str]:
+    """Lines for the user on an order of channels; none if it is the right one. guide_bands: their numbers for users."""
     if list(order) == sorted(order):
         return []
-    numbers = ",".join(map(str, order))
+    numbers = ",".join(str(guide_bands[channel]) for channel in order)
     return [
         f"its channels seem to come in another order than those that the weights learnt from; if so, give "
         f"--guide-bands {numbers} (in Python guide_bands={numbers!r})"

@@ -37,7 +37,7 @@ function pathOf(points) {
   return `M${points.map(([x, y]) => `${x.toFixed(1)} ${y.toFixed(1)}`).join("L")}`;
 }
 
-// A plot of lines over the bands: a function that shows, for each panel, other values of its lines.
+// A plot of lines over the bands: a function that shows, for each panel, other values of its lines; null: no lines.
 function bandPlot(plot, data, lines) {
   plot.setAttribute("viewBox", `0 0 ${PLOT.width} ${PLOT.height}`);
   plot.setAttribute("font-size", PLOT.fontSize);
@@ -84,15 +84,21 @@ function bandPlot(plot, data, lines) {
     for (const position of ticks(first, last, 5)) write(position, { x: x(position), y: PANELS[1].bottom + 11 });
     const below = { x: (PLOT.left + PLOT.right) / 2, y: PLOT.height - 4 };
     write(data.unit ? `Wavelength (${data.unit})` : "Band", below);
-    PANELS.forEach((panel, k) => showPanel(panel, values[k], drawn[k]));
+    PANELS.forEach((panel, k) => {
+      if (values) return showPanel(panel, values[k], drawn[k]);
+      for (const { curve, marks } of drawn[k]) for (const path of [curve, marks]) path.removeAttribute("d");
+    });
   };
 }
 
-// A function that reads the spectra of a pixel, the reference first; the page packs them as `hsisr.report.probes` says.
+// A function that reads the spectra of a pixel, the reference first; null without data. The page packs them as
+// `hsisr.report.probes` says.
 function reader(data) {
   const bands = data.positions.length, lines = 1 + data.models.length;
   return ([row, column]) => {
-    const text = atob(data.spectra[row * data.columns.length + column]);
+    const packed = data.spectra[row * data.columns.length + column];
+    if (packed === null) return null;
+    const text = atob(packed);
     const view = new DataView(Uint8Array.from(text, (character) => character.charCodeAt(0)).buffer);
     const low = view.getFloat32(0, true), step = view.getFloat32(4, true);
     const value = (k) => low + step * view.getUint16(8 + 2 * k, true);
@@ -118,10 +124,16 @@ function probe(figure) {
     const [row, column] = [data.rows[place[0]], data.columns[place[1]]];
     cross.style.top = `${(100 * (row + 0.5)) / height}%`;
     cross.style.left = `${(100 * (column + 0.5)) / width}%`;
-    const [truth, ...estimates] = spectraAt(place);
+    const where = `Row ${row}, column ${column}`, chosen = Number(band.value), spectra = spectraAt(place);
+    if (spectra === null) {
+      plot(null, chosen, `${where}: no data`);
+      table.caption.textContent = `${where}: no data`;
+      for (const line of body.rows) for (const cell of line.querySelectorAll("td")) cell.textContent = "";
+      return `${where}: no data`;
+    }
+    const [truth, ...estimates] = spectra;
     const errors = estimates.map((spectrum) => spectrum.map((value, k) => value - truth[k]));
     const angles = estimates.map((spectrum) => angle(spectrum, truth).toFixed(2));
-    const where = `Row ${row}, column ${column}`, chosen = Number(band.value);
     plot([[truth, ...estimates], errors], chosen, `Spectra at ${where.toLowerCase()}: values above, errors below`);
     const at = data.unit ? `${data.positions[chosen]} ${data.unit}` : `band ${data.positions[chosen]}`;
     band.setAttribute("aria-valuetext", at);
