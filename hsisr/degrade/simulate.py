@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from hsisr.datasets.bands import leave_out_bad
 from hsisr.degrade.noise import Noise, parse_noise, scene_seed
 from hsisr.degrade.protocols import PROTOCOLS, Protocol, find_protocol, fixed_sampler
 from hsisr.degrade.response import apply_response, goes_by_index, response_by_index
 from hsisr.degrade.response import response as response_matrix
 from hsisr.degrade.sensor import whole_lr_pixels
-from hsisr.errors import HsisrError, notice
+from hsisr.errors import HsisrError
 from hsisr.lazy_names import notebook
 from hsisr.scene import Scene, check_scene
 
@@ -172,31 +173,15 @@ def pair(
     check_scene(scene, "pair")
     if isinstance(response, os.PathLike):
         response = os.fspath(response)
+    good = leave_out_bad(scene)
     try:
+        if good is not scene and isinstance(response, np.ndarray):
+            response = scene_response(scene, response)[:, ~np.asarray(scene.bad_bands, bool)]
         if protocol.sampling is None:
-            made = _full_resolution(scene, protocol, scale, response, noise)
-        else:
-            made = _simulate(scene, protocol, scale, seed, response, noise, part)
+            return _full_resolution(good, protocol, scale, response, noise)
+        return _simulate(good, protocol, scale, seed, response, noise, part)
     except HsisrError as error:
         raise HsisrError(f"scene {scene.name}: {error}") from error
-    return made if scene.bad_bands is None else _drop_bad(made, scene.name, np.asarray(scene.bad_bands, bool))
-
-
-def _drop_bad(made: Pair, name: str, bad: np.ndarray) -> Pair:
-    """A pair without the bad bands (bands,) of its scene. They would count as perfect, as both images are 0 there."""
-    if not bad.any():
-        return made
-    if bad.all():
-        raise HsisrError(f"scene {name}: all {len(bad)} bands are bad")
-    notice(f"scene {name}: {bad.sum()} of {len(bad)} bands are bad; the pair has the others")
-    matrix = made.metadata["response_matrix"]
-    return replace(
-        made,
-        lr=made.lr[~bad],
-        hr=None if made.hr is None else made.hr[~bad],
-        wavelengths_nm=None if made.wavelengths_nm is None else np.asarray(made.wavelengths_nm)[~bad],
-        metadata=made.metadata | {"response_matrix": None if matrix is None else matrix[:, ~bad]},
-    )
 
 
 def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from hsisr import degrade, hdf5
 from hsisr.datasets import picture, quicklook
+from hsisr.datasets.bands import leave_out_bad
 from hsisr.datasets.splits import Item
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError
@@ -56,10 +57,10 @@ def made(benchmark: Benchmark, item: Item) -> str:
 
 
 def open_item(benchmark: Benchmark, item: Item) -> Scene:
-    """The scene of an item, lazy, cut to its region. Raises HsisrError as `make`, and as `made` for the scene file."""
+    """The good bands of an item's scene, lazy, cut to its region. Raises HsisrError as `make` and `made`."""
     path = benchmark.scene_path(item)
     hdf5.check_settings(path, "scene", steps.conversion(benchmark.config, benchmark.dataset).settings, "convert")
-    scene = Scene.open(path)
+    scene = leave_out_bad(Scene.open(path))
     return scene if item.region is None else cut(scene, item.region)
 
 

@@ -136,6 +136,9 @@ def test_bad_bands_do_not_reach_the_pair(scene):
     # nor the pair, where a model without detail would be perfect in them
     assert len(made.hr) == len(made.lr) == len(made.wavelengths_nm) == matrix.shape[1] == 30
     np.testing.assert_array_equal(made.wavelengths_nm, WAVELENGTHS_NM[~bad])
+    given = np.zeros((1, 31))
+    given[0, 5:7] = 0.5
+    assert pair(replace(scene, bad_bands=bad), "wald", 4, response=given).metadata["response_matrix"][0, 5] == 1
     with pytest.raises(HsisrError, match="all 31 bands are bad"):
         pair(replace(scene, bad_bands=np.ones(31, bool)), "wald", 4, response="none")
 
