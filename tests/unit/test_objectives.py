@@ -18,6 +18,8 @@ from hsisr.config import (
 )
 from hsisr.errors import HsisrError
 from hsisr.models import DeepShare, MulSR
+from hsisr.models.hybrid.held import Solved
+from hsisr.models.hybrid.samples import PriorPatches
 from hsisr.samples import Sample
 from hsisr.training.objectives import (
     Batch,
@@ -291,6 +293,9 @@ def test_what_an_objective_needs_is_told_in_one_line():
         RgbTask(RgbObjective(), Training(), Patches(4, 0))
     with pytest.raises(HsisrError, match="unlabelled: needs the wavelengths"):
         Unlabelled(UnlabelledObjective(), Training(), Patches(BANDS, 0), None)
+    corrections = PriorPatches([Solved(np.zeros((5, 8, 8)), np.zeros((3, 8, 8)))], ["s"], 8, 1)
+    with pytest.raises(HsisrError, match=r"objectives.mixup: patches of solved scenes are no images of bands"):
+        build(Training(objectives={"mixup": {}}), 0, DeepShare(BANDS, SCALE, width=16), corrections, {})
     assert Objectives() == Objectives(mixup=None, rgb=None, unlabelled=None, step="each")
 
 

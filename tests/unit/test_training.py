@@ -310,10 +310,13 @@ class Tiny(torch.nn.Module):
         return torch.nn.functional.interpolate(lr, scale_factor=self.scale) * self.weight[0]
 
 
-def test_patience_ends_training_at_the_best(small, tmp_path):
+def test_patience_ends_training_at_the_best(small, tmp_path, capsys):
     scores = iter([20.0, 21.0, 20.5, 20.9, 30.0])
     outcome = fit_nearest(small, tmp_path, lambda net: next(scores), max_steps=100, patience_validations=2)
     assert (outcome.steps, outcome.kept_step, outcome.validation_psnr) == (4, 2, 21.0)
+    assert "patience" not in capsys.readouterr().err
+    fit_nearest(small, tmp_path, max_steps=1, patience_validations=2)
+    assert "patience_validations: nothing validates this training" in capsys.readouterr().err
 
 
 def test_time_ends_training_and_more_time_goes_on(small, tmp_path, monkeypatch):

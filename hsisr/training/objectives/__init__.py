@@ -55,6 +55,11 @@ def build(
                 f"training.objectives.{name}: {contract.name} has no RGB path; it needs a `forward` that takes "
                 'modality="rgb", or the objective is to be left out'
             )
+    sample, variation = labelled.stack([0]), training.total_variation
+    if sample.hr is not None and sample.hr.shape[1] != sample.lr.shape[1]:
+        for key, used in (("objectives.mixup", chosen.mixup), ("total_variation", variation.space or variation.bands)):
+            if used:
+                raise HsisrError(f"training.{key}: {labelled.label} are no images of bands; leave it out")
     parts: list[Objective] = [Supervised(training, seed, labelled.rule)]
     if chosen.mixup is not None:
         parts.append(SpectralMixup(chosen.mixup, training, seed, labelled.rule))
