@@ -108,6 +108,8 @@ class Run:
                 self.feed.close()
         self._save()
         self.model.load_state_dict(self._selected_weights())
+        if not all(weight.isfinite().all() for weight in self.model.parameters()):
+            raise self._diverged(f"the weights became NaN or infinite at step {self.step}")
 
     @property
     def network(self) -> nn.Module:
@@ -208,10 +210,12 @@ class Run:
             first = error.batch * self.training.batch_size
             scenes = {self.patches.scene_of(first + n) for n in range(self.training.batch_size)}
             where = f"on patches of {', '.join(sorted(scenes))}"
-        return HsisrError(
-            f"{self.folder}: {error}, {where}; lower training.learning_rate or check the data; the state before it is "
-            "kept"
-        )
+        return self._diverged(f"{error}, {where}")
+
+    def _diverged(self, what: str) -> HsisrError:
+        best = self.folder / "checkpoints" / "best.safetensors"
+        kept = f"; {best} holds the best weights so far" if self.best_step and best.is_file() else ""
+        return HsisrError(f"{self.folder}: {what}; lower training.learning_rate or check the data{kept}")
 
     def _epoch_of_batch(self) -> float:
         return self.batch * self.training.batch_size / self.samples_per_epoch
@@ -263,13 +267,24 @@ class Run:
         if self.validate is not None:
             with self.stop.interruptible():
                 self.network.eval()
-                psnr = self.validate(self.network) if self.fabric.is_global_zero else 0.0
+                psnr = self._psnr(self.validate) if self.fabric.is_global_zero else 0.0
                 psnr = self.fabric.broadcast(psnr)
             self.model.train()
             self._before.restore(self.model)  # validation must not change later steps
         self._before = None
         self._keep(psnr)
         self._add_row(psnr)
+
+    def _psnr(self, validate: Callable[[nn.Module], float]) -> float:
+        """PSNR of the network, as a number of Python: a state holds no others. Raises HsisrError for none."""
+        found = validate(self.network)
+        try:
+            psnr = float(found)
+        except (TypeError, ValueError):
+            raise HsisrError(f"validate: returned {found!r:.80}; expected the PSNR of the network, a number") from None
+        if not psnr > -math.inf:
+            raise self._diverged(f"validation gives {psnr} at step {self.step}")
+        return psnr
 
     def _keep(self, psnr: float | None) -> None:
         """Keep the weights if they are the best so far."""

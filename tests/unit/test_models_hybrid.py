@@ -101,6 +101,9 @@ def test_any_bands_channels_and_sizes(bands, channels, size):
         *(torch.from_numpy(image)[None] for image in (lr, guide))
     )  # with gradients switched on
     np.testing.assert_allclose(alone[0].numpy(), found, atol=1e-5)
+    torch.nn.init.constant_(network.last.weight, np.nan)
+    with pytest.raises(HsisrError, match="hybrid: its network makes NaN or infinity: its training diverged"):
+        predict(network, lr, guide)
 
 
 def test_images_that_it_was_not_built_for_are_refused(pair):

@@ -168,7 +168,8 @@ def test_loss_that_is_no_number_names_scene_and_step(small, monkeypatch):
             yield loss * math.nan if number == 2 else loss
 
     monkeypatch.setattr(Supervised, "losses", broken)
-    with pytest.raises(HsisrError, match=r"the loss became nan at step 2, on patches of indian_pines-train"):
+    told = r"the loss became nan at step 2, on patches of indian_pines-train.* holds the best weights so far$"
+    with pytest.raises(HsisrError, match=told):
         train_one(small, small.model("tiny"), seed=0)
 
 
@@ -317,6 +318,26 @@ def test_patience_ends_training_at_the_best(small, tmp_path, capsys):
     assert "patience" not in capsys.readouterr().err
     fit_nearest(small, tmp_path, max_steps=1, patience_validations=2)
     assert "patience_validations: nothing validates this training" in capsys.readouterr().err
+
+
+def test_a_psnr_of_any_number_type_is_taken_and_none_is_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "remove", lambda folder: None)
+    fit_nearest(small, tmp_path, lambda net: np.float32(20))
+    assert fit_nearest(small, tmp_path, lambda net: np.float32(20)).validation_psnr == 20  # its state can be read
+    for found, fault in (
+        (math.nan, "validation gives nan at step 2; lower training.learning_rate"),
+        (-math.inf, "validation gives -inf at step 2"),
+        (None, "validate: returned None; expected the PSNR"),
+    ):
+        scores = iter([20.0, found])
+        with pytest.raises(HsisrError, match=fault):
+            fit_nearest(small, tmp_path / "none", lambda net, scores=scores: next(scores))
+
+
+def test_weights_that_the_last_step_spoils_are_refused(small, tmp_path):
+    with pytest.raises(HsisrError, match="the weights became NaN or infinite at step 1; lower training.learning_rate"):
+        fit_nearest(small, tmp_path, max_steps=1, learning_rate=1e38, beta1=0.99)
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_time_ends_training_and_more_time_goes_on(small, tmp_path, monkeypatch):

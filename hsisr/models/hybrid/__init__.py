@@ -19,6 +19,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import estimate_footprint
+from hsisr.errors import HsisrError
 from hsisr.models.base import part_bytes
 from hsisr.models.fusion import check_shapes, pad
 from hsisr.models.hybrid.agreement import Agreement, agreed
@@ -254,6 +255,8 @@ class Hybrid(Network):
         maps = torch.from_numpy(found.maps)[None].to(self.first.weight.device)
         height, width = maps.shape[2:]
         correction = self(maps[:, :1], pad(maps, self.period_px))[0, :, :height, :width].float().numpy(force=True)
+        if not np.isfinite(correction).all():
+            raise HsisrError("hybrid: its network makes NaN or infinity: its training diverged, or its file is damaged")
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
         return image, found.maps[: self.guide_channels]
 
