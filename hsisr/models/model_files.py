@@ -148,8 +148,10 @@ def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, band
     save_model(out, network, metadata, {"imported": source["source_sha256"]})
 
 
-def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -> None:
+def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -> dict[str, Any]:
     """Copy the weights of a file into a network. The file is a model file of hsisr, or a paper's own checkpoint.
+
+    Returns the metadata of a model file without its stamp; nothing of a checkpoint.
 
     facts: base, options, scale, bands and guide_channels of the network. A model file must state the same facts, except
     for bands and guide_channels if its network does not depend on them. A checkpoint must have every key in its shape.
@@ -160,7 +162,7 @@ def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -
     weights, metadata = _tensors(Path(path))
     if weights is None:
         load_official(network, path)
-        return
+        return {}
     differing = [key for key in ("base", "options", "scale") if metadata and metadata[key] != facts[key]]
     if differing == ["options"] and registry.same_options(facts["base"], metadata["options"], facts["options"]):
         differing.remove("options")
@@ -168,6 +170,7 @@ def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -
         told = "; ".join(f"{key} {metadata[key]}, here {facts[key]}" for key in differing)
         raise HsisrError(f"{path}: of another network: {told}; name what the file holds")
     load_official(network, weights, str(path))
+    return {key: value for key, value in metadata.items() if key not in stamp("model")}
 
 
 def _tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:

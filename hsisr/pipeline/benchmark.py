@@ -62,7 +62,8 @@ class Model:
         """SHA-256 of the file of its weights. Raises HsisrError if it is not there."""
         assert self.weights is not None
         if not Path(self.weights).is_file():
-            raise HsisrError(f"models.{self.name}.weights: {self.weights}: no such file; `hsisr weights` lists some")
+            advice = "name the file in it" if Path(self.weights).is_dir() else "`hsisr weights` lists some"
+            raise HsisrError(f"models.{self.name}.weights: {self.weights}: no such file; {advice}")
         return file_hash(self.weights)
 
 
