@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hsisr.config import Training
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.samples import TrainingSamples
 from hsisr.system import gpu_is_full
 from hsisr.training import state
@@ -110,6 +110,12 @@ class Run:
         self.model.load_state_dict(self._selected_weights())
         if not all(weight.isfinite().all() for weight in self.model.parameters()):
             raise self._diverged(f"the weights became NaN or infinite at step {self.step}")
+        for part in self.objective.parts:
+            if part.setting is not None and part.setting.start_epoch >= self.epoch and self.fabric.is_global_zero:
+                notice(
+                    f"training.objectives.{part.name}: start_epoch {part.setting.start_epoch:g} was not reached, as "
+                    f"training ended after {self.epoch:.3g} epochs; it taught nothing"
+                )
 
     @property
     def network(self) -> nn.Module:
@@ -238,6 +244,7 @@ class Run:
         total = sum(steps[: math.floor(batches)])
         if len(steps) > math.floor(batches):  # the last batch ends with its epoch
             total += math.ceil((batches - math.floor(batches)) * steps[-1])
+        total = max(1, total)
         return total if settings.max_steps is None else min(total, settings.max_steps)
 
     def _learning_rate(self) -> float:

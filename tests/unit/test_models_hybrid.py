@@ -101,6 +101,10 @@ def test_any_bands_channels_and_sizes(bands, channels, size):
         *(torch.from_numpy(image)[None] for image in (lr, guide))
     )  # with gradients switched on
     np.testing.assert_allclose(alone[0].numpy(), found, atol=1e-5)
+    patches = torch.zeros(1, channels, 2, 2)
+    with pytest.raises(HsisrError, match=r"hybrid: learns from what its prepare_training\(pairs\) returns, not"):
+        network(patches, patches)
+    assert network.hold_out(patches) is None
     torch.nn.init.constant_(network.last.weight, np.nan)
     with pytest.raises(HsisrError, match="hybrid: its network makes NaN or infinity: its training diverged"):
         predict(network, lr, guide)

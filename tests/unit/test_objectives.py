@@ -160,6 +160,12 @@ def test_loss_is_the_published_one(shape):
     assert float(distance(y, t, TotalVariation())) == pytest.approx(float((y - t).abs().mean()), rel=1e-14)
 
 
+@pytest.mark.parametrize("made", [torch.ones(2, 1, 4, 4), torch.ones(2, 3, 2, 2), (torch.ones(2, 3, 4, 4),)])
+def test_an_image_unlike_the_wanted_one_is_refused_and_not_stretched(made):
+    with pytest.raises(HsisrError, match=r"the network makes .*; expected \(2, 3, 4, 4\): samples, bands"):
+        distance(made, torch.ones(2, 3, 4, 4), TotalVariation())
+
+
 @pytest.mark.parametrize("shape", [(2, 1, 3, 3), (2, 3, 1, 3), (2, 3, 3, 1), (1, 1, 1, 1)])
 def test_what_has_no_neighbour_has_no_variation(shape):
     y = torch.full(shape, 0.5, requires_grad=True)

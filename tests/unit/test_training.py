@@ -334,6 +334,12 @@ def test_a_psnr_of_any_number_type_is_taken_and_none_is_refused(small, tmp_path,
             fit_nearest(small, tmp_path / "none", lambda net, scores=scores: next(scores))
 
 
+def test_a_run_too_short_for_an_objective_says_so_and_makes_one_step_at_least(small, tmp_path, capsys):
+    mixup = {"mixup": {"start_epoch": 1}}
+    assert fit_nearest(small, tmp_path, epochs=1e-12, max_steps=None, objectives=mixup).steps == 1
+    assert "objectives.mixup: start_epoch 1 was not reached, as training ended after" in capsys.readouterr().err
+
+
 def test_weights_that_the_last_step_spoils_are_refused(small, tmp_path):
     with pytest.raises(HsisrError, match="the weights became NaN or infinite at step 1; lower training.learning_rate"):
         fit_nearest(small, tmp_path, max_steps=1, learning_rate=1e38, beta1=0.99)

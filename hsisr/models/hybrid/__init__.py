@@ -120,8 +120,10 @@ class Hybrid(Network):
         """What to add to the prior's coefficients (N, K, H, W).
 
         lr: not read; it stands in the place where every network gets the LR image. maps: (N, G + 3 K, H, W), as
-        `hsisr.models.hybrid.maps` lays them out; H and W even.
+        `hsisr.models.hybrid.maps` lays them out; H and W even. Raises HsisrError for other maps, such as a guide.
         """
+        if 4 * maps.shape[1] != self.first.in_channels:
+            raise HsisrError("hybrid: learns from what its prepare_training(pairs) returns, not from patches of images")
         coarse = self.first(pixel_unshuffle(maps, 2))
         for block in self.blocks:
             coarse = block(coarse)
@@ -211,9 +213,9 @@ class Hybrid(Network):
 
     def hold_out(self, samples: "PriorPatches") -> "tuple[PriorPatches, HeldOut] | None":  # type: ignore[override]
         """Part what `prepare_training` returned; None where there are too few scenes to hold one out."""
-        from hsisr.models.hybrid.samples import held_out
+        from hsisr.models.hybrid.samples import PriorPatches, held_out
 
-        return held_out(samples, self.bands)
+        return held_out(samples, self.bands) if isinstance(samples, PriorPatches) else None
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Of a part of a learnt scene."""
