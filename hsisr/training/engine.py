@@ -16,7 +16,7 @@ from hsisr.samples import TrainingSamples
 from hsisr.system import gpu_is_full
 from hsisr.training import state
 from hsisr.training.average import Average
-from hsisr.training.feeding import Feed
+from hsisr.training.feeding import Feed, worker_ended
 from hsisr.training.generators import Before, generators, set_generators
 from hsisr.training.gradients import average_over_processes
 from hsisr.training.history import HISTORY_COLUMNS as HISTORY_COLUMNS
@@ -104,6 +104,13 @@ class Run:
             except torch.OutOfMemoryError:
                 advice = "lower training.batch_size, or raise training.accumulate, which takes it in more parts"
                 raise gpu_is_full(self.device, advice) from None
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                if not worker_ended(error):
+                    raise
+                raise HsisrError(
+                    f"{self.folder}: a process that prepares batches was ended from outside, as where memory is full; "
+                    "the same command resumes, and training.workers says how many there are: fewer take less memory"
+                ) from error
             finally:
                 self.feed.close()
         self._save()

@@ -334,6 +334,18 @@ def test_a_psnr_of_any_number_type_is_taken_and_none_is_refused(small, tmp_path,
             fit_nearest(small, tmp_path / "none", lambda net, scores=scores: next(scores))
 
 
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed. "), ConnectionResetError()]
+)
+def test_a_worker_that_was_killed_is_one_line(small, tmp_path, monkeypatch, error):
+    def batch(feed, number, device):
+        raise error
+
+    monkeypatch.setattr(engine.Feed, "batch", batch)
+    with pytest.raises(HsisrError, match="a process that prepares batches was ended from outside"):
+        fit_nearest(small, tmp_path)
+
+
 def test_a_run_too_short_for_an_objective_says_so_and_makes_one_step_at_least(small, tmp_path, capsys):
     mixup = {"mixup": {"start_epoch": 1}}
     assert fit_nearest(small, tmp_path, epochs=1e-12, max_steps=None, objectives=mixup).steps == 1
