@@ -91,6 +91,7 @@ class Run:
         Raises Interrupted after SIGINT or SIGTERM, and HsisrError if the loss is not finite or the disk is full.
         """
         self._resume()
+        self.model.train()  # a network that was loaded to predict is not in this mode
         with self.stop, Progress(self.total_steps, self.step, self.device, self.fabric.is_global_zero) as self.progress:
             try:
                 while True:

@@ -334,6 +334,20 @@ def test_a_psnr_of_any_number_type_is_taken_and_none_is_refused(small, tmp_path,
             fit_nearest(small, tmp_path / "none", lambda net, scores=scores: next(scores))
 
 
+def test_a_loaded_network_is_trained_in_training_mode(small, tmp_path):
+    modes = []
+
+    class Seen(Tiny):
+        def forward(self, lr):
+            modes.append(self.training)
+            return super().forward(lr)
+
+    training = Training(epochs=None, max_steps=2, batch_size=2, validate_every_steps=1, threads=1, device="cpu")
+    patches = PatchFile(small.path(paths.PATCHES))
+    fit(Seen(small.scale).eval(), patches, tmp_path, training, validate=lambda net: modes.append(net.training) or 1)
+    assert modes[-4:] == [True, False, True, False]
+
+
 @pytest.mark.parametrize(
     "error", [RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed. "), ConnectionResetError()]
 )
