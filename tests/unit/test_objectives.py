@@ -305,6 +305,17 @@ def test_what_an_objective_needs_is_told_in_one_line():
     assert Objectives() == Objectives(mixup=None, rgb=None, unlabelled=None, step="each")
 
 
+def test_unlabelled_scenes_have_their_own_wavelengths_and_no_other_bands(capsys):
+    training, network = Training(objectives={"unlabelled": {}}), DeepShare(BANDS, SCALE, width=16)
+    elsewhere = Patches(BANDS, 1)
+    elsewhere.wavelengths_nm = WAVELENGTHS + 40
+    part = build(training, 0, network, Patches(BANDS, 0), {"unlabelled": elsewhere}).parts[-1]
+    np.testing.assert_array_equal(part.matrix, degrade.spectral_mixup_matrix(WAVELENGTHS + 40))
+    assert "its band centres lie up to 40 nm from those of patches.h5" in capsys.readouterr().err
+    with pytest.raises(HsisrError, match="has 8 bands, and patches.h5 9"):
+        build(training, 0, network, Patches(BANDS, 0), {"unlabelled": Patches(8, 1)})
+
+
 def test_alpha_weight_adds_the_distance_at_half_the_scale():
     torch.manual_seed(0)
     hr, guide = torch.rand(2, BANDS, 16, 16), torch.rand(2, 3, 16, 16)

@@ -10,6 +10,7 @@ from torch import nn
 from hsisr.config import Training
 from hsisr.errors import HsisrError
 from hsisr.models.base import as_model
+from hsisr.pipeline.known_bands import KnownBands
 from hsisr.samples import TrainingSamples
 from hsisr.training.batches import Batch
 from hsisr.training.objectives.auxiliary import Auxiliary
@@ -66,5 +67,9 @@ def build(
     if chosen.rgb is not None:
         parts.append(RgbTask(chosen.rgb, training, others["rgb"]))
     if chosen.unlabelled is not None:
-        parts.append(Unlabelled(chosen.unlabelled, training, others["unlabelled"], labelled.wavelengths_nm))
+        more = others["unlabelled"]
+        if contract.bands is not None:  # else it takes any bands
+            known = KnownBands(labelled.label, labelled.bands, labelled.wavelengths_nm)
+            known.check(more.label, more.bands, more.wavelengths_nm)
+        parts.append(Unlabelled(chosen.unlabelled, training, more, more.wavelengths_nm))
     return Iteration(parts, together=chosen.step == "together")
