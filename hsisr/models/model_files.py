@@ -12,6 +12,7 @@ from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, file_hash, parse_json, stamp
 from hsisr.models.shipped import how_to_make
 
+_MOST_BANDS = 1_000_000
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -23,7 +24,7 @@ class Facts(BaseModel):
     base: str
     options: dict[str, Any]
     scale: int = Field(ge=2, le=256)
-    bands: int | None = Field(ge=1, le=1_000_000)  # None: any number of bands
+    bands: int | None = Field(ge=1, le=_MOST_BANDS)  # None: any number of bands
     guide_channels: int = Field(ge=0, le=1_000_000)
     peak: _Positive | None = None
     guide_peak: _Positive | None = None
@@ -136,11 +137,20 @@ def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, band
     """Turn a paper's own checkpoint into a model file that names its source. No code of the checkpoint runs.
 
     checkpoint: its path. base: registered network that the checkpoint fits. scale, bands: those that it was trained
-    for. out: path of the model file. Raises HsisrError as `load_official`.
+    for. out: path of the model file. Raises HsisrError as `load_official`, and for a model file of hsisr.
     """
     from hsisr.models import load_official, registry
 
     checkpoint = Path(checkpoint)
+    said = _tensors(checkpoint)[1] if checkpoint.is_file() else {}
+    if said:
+        raise HsisrError(
+            f"{checkpoint}: is a model file of hsisr already, of {said['base']} x{said['scale']}; use it as it is"
+        )
+    if registry.entry(base).kind != "network":
+        raise HsisrError(f"model {base}: is no network and has no weights")
+    if not 1 <= bands <= _MOST_BANDS:
+        raise HsisrError(f"bands {bands}: expected a whole number from 1 to {_MOST_BANDS}")
     channels = 3 if registry.entry(base).needs_guide else 0
     network = load_official(registry.build(base, scale, bands, channels), checkpoint)
     source = {"source": checkpoint.name, "source_sha256": file_hash(checkpoint)}

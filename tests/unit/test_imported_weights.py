@@ -113,6 +113,18 @@ def test_weights_that_cannot_be_are_one_line(small, checkpoint, tmp_path):
     assert "\n" not in str(error.value)
 
 
+def test_what_cannot_be_imported_is_one_line(checkpoint, tmp_path):
+    ours, facts = tmp_path / "ours.safetensors", {"scale": 4, "bands": 5, "guide_channels": 3}
+    inference.save_model(ours, registry.build("mulsr-xs", 4, 5, 3), {"base": "mulsr-xs", "options": {}, **facts})
+    for file, base, bands, fault in (
+        (ours, "mulsr-xs", 5, "ours.safetensors: is a model file of hsisr already, of mulsr-xs x4; use it"),
+        (checkpoint, "gsa", 5, "model gsa: is no network"),
+        (checkpoint, "mulsr", 0, "bands 0: expected"),
+    ):
+        with pytest.raises(HsisrError, match=fault):
+            inference.import_checkpoint(file, base, 4, bands, tmp_path / "out.safetensors")
+
+
 def test_weights_need_no_validation_part_and_no_objectives(small, checkpoint):
     chosen = with_weights(checkpoint)
     empty = replace(chosen)
