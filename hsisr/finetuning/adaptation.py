@@ -93,7 +93,7 @@ def finetune(
     start = scenes.model_file(model)
     settings = {
         **{"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed},
-        "start": None if start is None else file_hash(start),
+        "start": None if start is None else file_hash(start)[:12],
     }
     planned = {**settings, "minutes": minutes, "hold_out": hold_out, "options": vars(options)}
     outs = [out / "model.safetensors", out / "finetune.json"]

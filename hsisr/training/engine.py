@@ -337,9 +337,8 @@ class Run:
         if self._before is not None:
             self._before.restore(self.model)
         self._save()
-        raise Interrupted(
-            f"{self.folder}: stopped at step {self.step} of {self.total_steps}; the same command resumes"
-        ) from None
+        of = f" of {self.total_steps}" if math.isinf(self.total_seconds) else ""  # else the time ends the run
+        raise Interrupted(f"{self.folder}: stopped at step {self.step}{of}; the same command resumes") from None
 
     def _save(self) -> None:
         self._read_losses()
