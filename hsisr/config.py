@@ -125,7 +125,10 @@ class Schedule(Section):
 
 
 class TotalVariation(Section):
-    """Penalty for a rough output, added to every objective's L1 distance: the loss of SSPSR and Spectral Mixup."""
+    """Penalty for a rough output, added to every objective's L1 distance: the loss of SSPSR and Spectral Mixup.
+
+    Not for hybrid, which learns corrections.
+    """
 
     space: float = Field(
         0, ge=0, description="Weight of the mean squared difference of neighbouring pixels; published: 1e-3."
@@ -175,7 +178,9 @@ class Objectives(Section):
     """Spectral Mixup's three components (arXiv 2101.07589), in the order in which an iteration visits them."""
 
     mixup: Objective | None = Field(
-        None, description="Virtual spectra: bands of the labelled batch mixed at random; `count` mixtures. Any network."
+        None,
+        description="Virtual spectra: bands of the labelled batch mixed at random; `count` mixtures. Any network "
+        "but hybrid, which learns corrections.",
     )
     rgb: RgbObjective | None = Field(
         None,
@@ -222,11 +227,15 @@ class Training(Section):
         description="Number of parts of a batch, which train one after the other if the batch does not fit into "
         "memory; the result is the same, except for rounding.",
     )
-    bands_per_step: Positive = Field(1, description="Bands of each patch in one optimiser step; published: 1.")
+    bands_per_step: Positive = Field(
+        1,
+        description="Bands of each patch in one optimiser step; published: 1. For networks that work band by band, as "
+        "mulsr; others take all.",
+    )
     visit: Literal["all", "random"] = Field(
         "all",
         description="`all`: every band of a batch in order, one step after the other (published); "
-        "`random`: one step a batch, on bands drawn at random for each patch.",
+        "`random`: one step a batch, on bands drawn at random for each patch. For the same networks.",
     )
     optimiser: Literal["adam", "muon"] = Field(
         "adam",
@@ -250,14 +259,16 @@ class Training(Section):
     )
     patches_per_epoch: Positive | None = Field(
         None,
-        description="Patches of an epoch at most, drawn anew for each: Spectral Mixup's --data_train_num; none: all.",
+        description="Patches of an epoch at most, drawn anew for each: Spectral Mixup's --data_train_num; none: all. "
+        "Not for hybrid, which draws its own.",
     )
     total_variation: TotalVariation = TotalVariation()
     objectives: Objectives = Objectives()
     augment: bool | Literal["dihedral"] = Field(
         True,
         description="true: flips, roll by half the height and rotations, each with probability 1/2 (MulSR); dihedral: "
-        "every patch in its 8 flips and rotations in every epoch, crops in one of them at random (Spectral Mixup).",
+        "every patch in its 8 flips and rotations in every epoch, crops in one of them at random (Spectral Mixup). "
+        "hybrid always takes one of the 8 at random.",
     )
     validate_every_steps: Positive = Field(1000, description="Optimiser steps between scores of the validation part.")
     save_every_seconds: float = Field(

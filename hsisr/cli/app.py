@@ -240,7 +240,7 @@ def _keep_quiet_of_logs() -> None:
 
 
 #: Commands that go on where they were stopped.
-_RESUMING = ("fetch", "finetune", "predict", "sweep", "train")
+_RESUMING = ("fetch", "finetune", "predict", "sweep", "train", "weights")
 
 
 def _resuming() -> str:

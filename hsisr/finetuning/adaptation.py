@@ -23,9 +23,9 @@ from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.devices import choose_device
 from hsisr.errors import HsisrError, option
-from hsisr.files import stamp, write_json
+from hsisr.files import file_hash, stamp, write_json
 from hsisr.finetuning.quality import Apply, compare
-from hsisr.finetuning.reduced import Part, parts
+from hsisr.finetuning.reduced import Part, check_scores, parts
 from hsisr.inference import run, scenes
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import scale_between
@@ -90,18 +90,24 @@ def finetune(
     check_seed(seed)
     if not minutes > 0 or (steps is not None and steps < 1):
         raise HsisrError("finetune: give a time, or a number of steps, above 0")
-    settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed}
+    start = scenes.model_file(model)
+    settings = {
+        **{"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed},
+        "start": None if start is None else file_hash(start)[:12],
+    }
+    planned = {**settings, "minutes": minutes, "hold_out": hold_out, "options": vars(options)}
     outs = [out / "model.safetensors", out / "finetune.json"]
-    check_outputs(outs, [lr, guide, scenes.model_file(model)], overwrite or run.is_unfinished(outs[0]))
+    check_outputs(outs, [lr, guide, start], overwrite or run.is_unfinished(outs[0]))
     with run.work_folder(outs[0]) as folder:
-        run.check_own(folder, settings, outs, overwrite)
-        pace = run.find_plan(folder, settings) or {}
-        run.record(folder, settings, pace)
+        run.check_own(folder, planned, outs, overwrite)
+        pace = run.find_plan(folder, planned) or {}
+        run.record(folder, planned, pace)
         run.begin_outputs(folder, outs, overwrite)
         torch.manual_seed(seed)
         feed, metadata, fresh = _start(lr, guide, model, options, folder)
         least = max(_LEAST_PATCH_PX, -(-_LEAST_SCORED_PX // feed.method.scale))
         cut = parts(feed, _shares(hold_out), least)
+        check_scores(cut, feed.method.scale, feed.lr.label)
         metadata |= {"peak": feed.peak, "guide_peak": feed.guide_peak if feed.guide is not None else None}
         metadata |= {"reach": feed.lr.largest}  # so that `predict` samples in the same way
         if feed.guide is not None:
@@ -118,7 +124,7 @@ def finetune(
         validate = _Validation(cut["validation"], feed.method.scale, feed.method.needs_guide, known)
         if steps is None and not pace:  # keep the pace, as a resumed run must not change it
             pace = _pace(feed, validate, samples, folder, training, minutes, seed)
-            run.record(folder, settings, pace)
+            run.record(folder, planned, pace)
         outcome = _train(feed, validate, samples, out, training, minutes, steps, seed, settings, pace)
         validation_psnr = _keep_best(feed, validate, starts, outcome.validation_psnr)
         save_model(out / "model.safetensors", feed.method.model, metadata, settings)
@@ -166,7 +172,8 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         metadata = {**read_metadata(model)}
         for key in ("schema", "hsisr_version", "config_hash", "peak", "guide_peak", "reach", "guide_reach"):
             metadata.pop(key, None)
-        method = replace(method, metadata={})  # its range is now that of this scene
+        known = {"wavelengths_nm": metadata.get("wavelengths_nm")} if method.bands is not None else {}
+        method = replace(method, metadata=known)  # its range is now that of this scene
     else:
         if scale is None and sharp is not None:
             scale = scale_between(low, sharp, options.align)

@@ -12,7 +12,7 @@ import numpy as np
 
 from hsisr import degrade, metrics
 from hsisr.degrade.sensor import whole_lr_pixels
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, option
 from hsisr.inference.feed import Feed
 from hsisr.missing import fill_invalid
 from hsisr.models.windows import hr_spans
@@ -68,6 +68,18 @@ def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, P
     return found
 
 
+def check_scores(cut: dict[str, Part], scale: int, label: str) -> None:
+    """Raise HsisrError if no result can be scored on a part that is not for training. label: of the scene."""
+    for name in cut.keys() - {"training"}:
+        try:
+            cut[name].score(cut[name].lr, scale)
+        except HsisrError as error:
+            raise HsisrError(
+                f"{label}: the part for {name} cannot be scored ({error}); crop the scene, or give another "
+                f"{option('hold_out')}"
+            ) from None
+
+
 def _too_small(feed: Feed, names: list[str], least_px: int) -> str:
     """The line for a scene that is too small for these parts, each of which has at least so many pixels a side."""
     height, width = feed.lr.shape[1:]
@@ -102,7 +114,9 @@ def _part(feed: Feed, name: str, rows: tuple[int, int], columns: tuple[int, int]
         mask = mask & whole_lr_pixels(seen, scale)
         guide = fill_invalid(guide, seen) / np.float32(feed.guide_peak)
     if not mask.any():
-        raise HsisrError(f"{feed.lr.label}: the part for {name}, rows {rows}, columns {columns}, has no valid pixel")
+        raise HsisrError(
+            f"{feed.lr.label}: the part for {name}, rows {rows}, columns {columns}, has no valid pixel; crop the scene"
+        )
     lr = fill_invalid(lr, mask) / np.float32(feed.peak)
     low = degrade.degrade(lr, "wald", scale, noise=0)
     low_guide = None if guide is None else degrade.degrade(guide, "wald", scale, noise=0)

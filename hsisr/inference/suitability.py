@@ -75,7 +75,7 @@ def check_bands(method: Method, lr: Source) -> list[str]:
     if method.bands is not None and method.bands != count:
         raise HsisrError(
             f"{lr.label}: {count} good bands, and {method.name} was trained for {method.bands}; choose bands with "
-            f"{option('bands')}, or adapt the model to this scene with `hsisr finetune`"
+            f"{option('bands')}, or teach a fresh one: `hsisr finetune LR GUIDE --model {method.name}`"
         )
     trained, found = method.metadata.get("wavelengths_nm"), lr.wavelengths_nm
     if trained is None or found is None:

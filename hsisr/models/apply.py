@@ -169,8 +169,8 @@ def open_method(
     if channels and guide_channels != channels:
         raise HsisrError(
             f"{model}: {name} was trained with a guide of {channels} bands, and this one has "
-            f"{guide_channels}; choose bands of it with {option('guide_bands')}, or adapt the model with "
-            "`hsisr finetune`"
+            f"{guide_channels}; choose bands of it with {option('guide_bands')}, or teach a fresh one: "
+            f"`hsisr finetune LR GUIDE --model {name}`"
         )
     return Method(
         name,

@@ -12,6 +12,7 @@ from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, check_stamp, file_hash, parse_json, stamp
 from hsisr.models.shipped import how_to_make
 
+_MOST_BANDS = 1_000_000
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -23,7 +24,7 @@ class Facts(BaseModel):
     base: str
     options: dict[str, Any]
     scale: int = Field(ge=2, le=256)
-    bands: int | None = Field(ge=1, le=1_000_000)  # None: any number of bands
+    bands: int | None = Field(ge=1, le=_MOST_BANDS)  # None: any number of bands
     guide_channels: int = Field(ge=0, le=1_000_000)
     peak: _Positive | None = None
     guide_peak: _Positive | None = None
@@ -136,11 +137,20 @@ def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, band
     """Turn a paper's own checkpoint into a model file that names its source. No code of the checkpoint runs.
 
     checkpoint: its path. base: registered network that the checkpoint fits. scale, bands: those that it was trained
-    for. out: path of the model file. Raises HsisrError as `load_official`.
+    for. out: path of the model file. Raises HsisrError as `load_official`, and for a model file of hsisr.
     """
     from hsisr.models import load_official, registry
 
     checkpoint = Path(checkpoint)
+    said = _tensors(checkpoint)[1] if checkpoint.is_file() else {}
+    if said:
+        raise HsisrError(
+            f"{checkpoint}: is a model file of hsisr already, of {said['base']} x{said['scale']}; use it as it is"
+        )
+    if registry.entry(base).kind != "network":
+        raise HsisrError(f"model {base}: is no network and has no weights")
+    if not 1 <= bands <= _MOST_BANDS:
+        raise HsisrError(f"bands {bands}: expected a whole number from 1 to {_MOST_BANDS}")
     channels = 3 if registry.entry(base).needs_guide else 0
     network = load_official(registry.build(base, scale, bands, channels), checkpoint)
     source = {"source": checkpoint.name, "source_sha256": file_hash(checkpoint)}
@@ -148,8 +158,10 @@ def import_checkpoint(checkpoint: str | os.PathLike, base: str, scale: int, band
     save_model(out, network, metadata, {"imported": source["source_sha256"]})
 
 
-def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -> None:
+def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -> dict[str, Any]:
     """Copy the weights of a file into a network. The file is a model file of hsisr, or a paper's own checkpoint.
+
+    Returns the metadata of a model file without its stamp; nothing of a checkpoint.
 
     facts: base, options, scale, bands and guide_channels of the network. A model file must state the same facts, except
     for bands and guide_channels if its network does not depend on them. A checkpoint must have every key in its shape.
@@ -160,7 +172,7 @@ def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -
     weights, metadata = _tensors(Path(path))
     if weights is None:
         load_official(network, path)
-        return
+        return {}
     differing = [key for key in ("base", "options", "scale") if metadata and metadata[key] != facts[key]]
     if differing == ["options"] and registry.same_options(facts["base"], metadata["options"], facts["options"]):
         differing.remove("options")
@@ -168,6 +180,7 @@ def read_weights(network: Any, path: str | os.PathLike, facts: dict[str, Any]) -
         told = "; ".join(f"{key} {metadata[key]}, here {facts[key]}" for key in differing)
         raise HsisrError(f"{path}: of another network: {told}; name what the file holds")
     load_official(network, weights, str(path))
+    return {key: value for key, value in metadata.items() if key not in stamp("model")}
 
 
 def _tensors(path: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:

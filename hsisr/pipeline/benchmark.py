@@ -62,7 +62,8 @@ class Model:
         """SHA-256 of the file of its weights. Raises HsisrError if it is not there."""
         assert self.weights is not None
         if not Path(self.weights).is_file():
-            raise HsisrError(f"models.{self.name}.weights: {self.weights}: no such file; `hsisr weights` lists some")
+            advice = "name the file in it" if Path(self.weights).is_dir() else "`hsisr weights` lists some"
+            raise HsisrError(f"models.{self.name}.weights: {self.weights}: no such file; {advice}")
         return file_hash(self.weights)
 
 
@@ -422,6 +423,8 @@ def _model(config: Config, name: str, scale: int | None, where: str) -> Model:
     if recipe.weights is not None:
         _check_weights(recipe, entry, f"models.{name}")
     elif entry.kind == "network":
+        if entry.whole_scenes:
+            _check_own_samples(recipe.base, training, f"models.{name}.training")
         _check_objectives(config, entry, options, training, f"models.{name}.training.objectives")
     if scale is not None:
         try:
@@ -460,6 +463,20 @@ def _check_weights(recipe: Recipe, entry: registry.Entry, where: str) -> None:
         raise HsisrError(f"{where}.weights: {recipe.base} is no network and has no weights; leave the key out")
     if len(recipe.seeds) > 1:
         raise HsisrError(f"{where}.seeds: weights from a file are one run; leave seeds out, or give a model a file")
+
+
+def _check_own_samples(base: str, training: Training, where: str) -> None:
+    """Raise HsisrError for a key that says nothing to a network that makes its own samples of whole scenes."""
+    variation = training.total_variation
+    unusable = [
+        ("objectives", "{}", training.objectives.mixup is not None, "learns corrections, whose bands mixup cannot mix"),
+        ("total_variation", "{}", variation.space or variation.bands, "learns corrections, not images"),
+        ("patches_per_epoch", "null", training.patches_per_epoch, "draws its own patches"),
+        ("augment", "true", not training.augment, "draws its own patches, each in one of 8 flips and rotations"),
+    ]
+    for key, default, used, why in unusable:
+        if used:
+            raise HsisrError(f"{where}.{key}: {base} {why}; leave the key out, or give this model {key}: {default}")
 
 
 def _check_objectives(

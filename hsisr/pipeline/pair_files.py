@@ -96,9 +96,12 @@ def check_unit(name: str, mean: float, key: str) -> None:
         )
 
 
-def training_pairs(benchmark: Benchmark) -> Iterator[tuple[str, degrade.Pair]]:
-    """Name and pair of a benchmark's whole training scenes, degraded like its test scenes."""
-    for item in benchmark.parts["train"]:
+def training_pairs(benchmark: Benchmark, scenes: int | None = None) -> Iterator[tuple[str, degrade.Pair]]:
+    """Name and pair of a benchmark's whole training scenes, degraded like its test scenes.
+
+    scenes: only the first so many; None: all.
+    """
+    for item in benchmark.parts["train"][:scenes]:
         yield item.name, make_pair(benchmark, item, open_item(benchmark, item))
 
 

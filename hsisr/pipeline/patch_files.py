@@ -134,9 +134,6 @@ class PatchFile:
             if scenes is not None and scenes > len(self.names):
                 raise HsisrError(f"{self.path}: holds {len(self.names)} scenes, fewer than labelled_scenes: {scenes}")
             self.patches = hdf5.attribute(file, "per_epoch", int)
-            if scenes is not None:
-                self.patches = _patches_of_first(file, scenes, len(self.names))
-                self.names = self.names[:scenes]
             self.size_lr_px = hdf5.attribute(file, "size_lr_px", int)
             self.bands = hdf5.attribute(file, "bands", int)
             self.guide_channels = hdf5.attribute(file, "guide_channels", int)
@@ -144,14 +141,17 @@ class PatchFile:
             self.reach = hdf5.attribute(file, "reach", float) if "reach" in file.attrs else None
             self.random = "scenes" in file
             self.orientations = 8 if augment == "dihedral" and not self.random else 1
-            self._samples = self.patches * self.orientations
-            self._visits = self._samples if per_epoch is None else min(per_epoch, self._samples)
             known = "wavelengths_nm" in file
             self.wavelengths_nm = hdf5.dataset(file, "wavelengths_nm", "iuf", 1)[...] if known else None
             #: (patches,), the scene of each patch; empty if crops are drawn.
             of_patch = np.empty(0, int) if self.random else hdf5.dataset(file, "scene", "iu", 1)[...]
             self._scene_of_patch: np.ndarray = of_patch
             self._check(file)
+            if scenes is not None:
+                self.patches = _patches_of_first(file, scenes, len(self.names))
+                self.names = self.names[:scenes]
+            self._samples = self.patches * self.orientations
+            self._visits = self._samples if per_epoch is None else min(per_epoch, self._samples)
 
     def __len__(self) -> int:
         """Samples in one epoch."""
@@ -307,7 +307,7 @@ class PatchFile:
                 shape, (channels, edge) = hdf5.dataset(file, key, "f", 4).shape, sides[key]
                 if shape != (count, channels, edge, edge):
                     raise ValueError(f"{key} has shape {shape}, expected {(count, channels, edge, edge)}")
-        if len(self._scene_of_patch) != count or not np.isin(self._scene_of_patch, range(len(self.names) + 1)).all():
+        if len(self._scene_of_patch) != count or not np.isin(self._scene_of_patch, range(len(self.names))).all():
             raise ValueError("scene does not say of every patch which scene it is from")
 
     def _map(self, array: h5py.Dataset) -> np.ndarray:

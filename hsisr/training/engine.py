@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from hsisr.config import Training
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.samples import TrainingSamples
 from hsisr.system import gpu_is_full
 from hsisr.training import state
 from hsisr.training.average import Average
-from hsisr.training.feeding import Feed
+from hsisr.training.feeding import Feed, worker_ended
 from hsisr.training.generators import Before, generators, set_generators
 from hsisr.training.gradients import average_over_processes
 from hsisr.training.history import HISTORY_COLUMNS as HISTORY_COLUMNS
@@ -91,6 +91,7 @@ class Run:
         Raises Interrupted after SIGINT or SIGTERM, and HsisrError if the loss is not finite or the disk is full.
         """
         self._resume()
+        self.model.train()  # a network that was loaded to predict is not in this mode
         with self.stop, Progress(self.total_steps, self.step, self.device, self.fabric.is_global_zero) as self.progress:
             try:
                 while True:
@@ -104,10 +105,25 @@ class Run:
             except torch.OutOfMemoryError:
                 advice = "lower training.batch_size, or raise training.accumulate, which takes it in more parts"
                 raise gpu_is_full(self.device, advice) from None
+            except (RuntimeError, ConnectionError, EOFError) as error:
+                if not worker_ended(error):
+                    raise
+                raise HsisrError(
+                    f"{self.folder}: a process that prepares batches was ended from outside, as where memory is full; "
+                    "the same command resumes, and training.workers says how many there are: fewer take less memory"
+                ) from error
             finally:
                 self.feed.close()
         self._save()
         self.model.load_state_dict(self._selected_weights())
+        if not all(weight.isfinite().all() for weight in self.model.parameters()):
+            raise self._diverged(f"the weights became NaN or infinite at step {self.step}")
+        for part in self.objective.parts:
+            if part.setting is not None and part.setting.start_epoch >= self.epoch and self.fabric.is_global_zero:
+                notice(
+                    f"training.objectives.{part.name}: start_epoch {part.setting.start_epoch:g} was not reached, as "
+                    f"training ended after {self.epoch:.3g} epochs; it taught nothing"
+                )
 
     @property
     def network(self) -> nn.Module:
@@ -208,10 +224,12 @@ class Run:
             first = error.batch * self.training.batch_size
             scenes = {self.patches.scene_of(first + n) for n in range(self.training.batch_size)}
             where = f"on patches of {', '.join(sorted(scenes))}"
-        return HsisrError(
-            f"{self.folder}: {error}, {where}; lower training.learning_rate or check the data; the state before it is "
-            "kept"
-        )
+        return self._diverged(f"{error}, {where}")
+
+    def _diverged(self, what: str) -> HsisrError:
+        best = self.folder / "checkpoints" / "best.safetensors"
+        kept = f"; {best} holds the best weights so far" if self.best_step and best.is_file() else ""
+        return HsisrError(f"{self.folder}: {what}; lower training.learning_rate or check the data{kept}")
 
     def _epoch_of_batch(self) -> float:
         return self.batch * self.training.batch_size / self.samples_per_epoch
@@ -234,6 +252,7 @@ class Run:
         total = sum(steps[: math.floor(batches)])
         if len(steps) > math.floor(batches):  # the last batch ends with its epoch
             total += math.ceil((batches - math.floor(batches)) * steps[-1])
+        total = max(1, total)
         return total if settings.max_steps is None else min(total, settings.max_steps)
 
     def _learning_rate(self) -> float:
@@ -263,13 +282,24 @@ class Run:
         if self.validate is not None:
             with self.stop.interruptible():
                 self.network.eval()
-                psnr = self.validate(self.network) if self.fabric.is_global_zero else 0.0
+                psnr = self._psnr(self.validate) if self.fabric.is_global_zero else 0.0
                 psnr = self.fabric.broadcast(psnr)
             self.model.train()
             self._before.restore(self.model)  # validation must not change later steps
         self._before = None
         self._keep(psnr)
         self._add_row(psnr)
+
+    def _psnr(self, validate: Callable[[nn.Module], float]) -> float:
+        """PSNR of the network, as a number of Python: a state holds no others. Raises HsisrError for none."""
+        found = validate(self.network)
+        try:
+            psnr = float(found)
+        except (TypeError, ValueError):
+            raise HsisrError(f"validate: returned {found!r:.80}; expected the PSNR of the network, a number") from None
+        if not psnr > -math.inf:
+            raise self._diverged(f"validation gives {psnr} at step {self.step}")
+        return psnr
 
     def _keep(self, psnr: float | None) -> None:
         """Keep the weights if they are the best so far."""
@@ -307,9 +337,8 @@ class Run:
         if self._before is not None:
             self._before.restore(self.model)
         self._save()
-        raise Interrupted(
-            f"{self.folder}: stopped at step {self.step} of {self.total_steps}; the same command resumes"
-        ) from None
+        of = f" of {self.total_steps}" if math.isinf(self.total_seconds) else ""  # else the time ends the run
+        raise Interrupted(f"{self.folder}: stopped at step {self.step}{of}; the same command resumes") from None
 
     def _save(self) -> None:
         self._read_losses()

@@ -133,6 +133,11 @@ class _Batches(Dataset):
         return self.size // self.share.of * sum(x.nbytes for x in (one.lr, one.guide, one.hr) if x is not None)
 
 
+def worker_ended(error: Exception) -> bool:
+    """Whether an error of the trainer says that a worker is gone: torch notices, or the tensors do not arrive."""
+    return "DataLoader worker" in str(error) or isinstance(error, (ConnectionError, EOFError))
+
+
 def _leave_signals_to_the_trainer(worker: Any) -> None:
     """Ignore Ctrl-C, which reaches the whole process group. The trainer saves, and then ends its workers itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

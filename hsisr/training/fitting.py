@@ -156,6 +156,8 @@ def run(
         held = as_model(model).hold_out(patches)
     if held is not None:
         patches, validate = held
+    if training.patience_validations is not None and validate is None and is_first_process():
+        notice("training.patience_validations: nothing validates this training, so it does not end early")
     outcome, weights = devices.launch(
         training,
         _fit,

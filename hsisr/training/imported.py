@@ -20,6 +20,7 @@ def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
     from hsisr.models import registry
     from hsisr.models.model_files import read_weights, save_model
 
+    sha256 = model.weights_sha256  # first, as it says what is wrong with a path
     _check_unseen(benchmark, model)
     pair = pair_files.read(pair_files.made(benchmark, benchmark.parts["test"][0]), ("lr", "guide"))
     assert model.weights is not None
@@ -31,12 +32,12 @@ def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
         "guide_channels": 0 if pair.guide is None else len(pair.guide),
     }
     network = registry.build(**metadata)
-    read_weights(network, model.weights, metadata)
+    said = read_weights(network, model.weights, metadata)
     identity = steps.training(benchmark, model.name, seed).identity
     fields = {"model": model.name, "seed": seed}
-    source = {"source": Path(model.weights).name, "source_sha256": model.weights_sha256}
+    source = {"source": Path(model.weights).name, "source_sha256": sha256}
     wavelengths = None if pair.wavelengths_nm is None else pair.wavelengths_nm.tolist()
-    metadata |= {"protocol": None, "wavelengths_nm": wavelengths, **source}
+    metadata = {"protocol": None, "wavelengths_nm": wavelengths, **said, **metadata, **source}
     save_model(benchmark.path(paths.WEIGHTS, **fields), network, metadata, identity)
     untrained = Outcome(steps=0, epochs=0.0, kept_step=0, validation_psnr=None, seconds=0.0)
     summary.write(benchmark.path(paths.TRAINING, **fields), untrained, network, {**identity, "data": {}}, **source)

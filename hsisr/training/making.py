@@ -23,7 +23,8 @@ def make_weights(scale: int, out: str | os.PathLike) -> Path:
 
     scale: HR pixels per LR pixel. The published files stay in the folder `published` beside the model file. Where a
     copy of the data set holds some of the training scenes only, these teach, and a line says so; the model file names
-    them. Raises HsisrError if the data set cannot be fetched, or holds no training scene.
+    them. If it stops, the same call goes on where the training was. Raises HsisrError if the data set cannot be
+    fetched, or holds no training scene.
     """
     import torch
 
@@ -55,6 +56,7 @@ def make_weights(scale: int, out: str | os.PathLike) -> Path:
     bands, channels = data_set.bands, 3
     assert bands is not None  # this data set has one camera
     network = registry.build(MADE, scale, bands, channels)
+    work = out.with_name(f".{out.name}.work")  # stays if the command stops, which then goes on from there
     with temporary.new_folder(out.parent, out.stem) as folder:
         samples = as_model(network).prepare_training(pairs(folder), _SEED)
         assert samples is not None
@@ -66,9 +68,10 @@ def make_weights(scale: int, out: str | os.PathLike) -> Path:
             schedule={"kind": "cosine"},
             validate_every_steps=100,
         )
-        fit(network, samples, folder, settings, seed=_SEED)
+        fit(network, samples, work, settings, seed=_SEED)
     taught = {"dataset": _DATASET, "licence": data_set.licence, "split": _SPLIT, "scenes": hashes}
     facts = {"base": MADE, "options": {}, "scale": scale, "bands": bands, "guide_channels": channels}
     told = {"protocol": _PROTOCOL, "wavelengths_nm": data_set.wavelengths_nm, "taught_by": taught}
     save_model(out, network, facts | told, {"taught_by": taught, "protocol": _PROTOCOL, "steps": _STEPS, "seed": _SEED})
+    temporary.remove(work)
     return out

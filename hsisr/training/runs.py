@@ -94,7 +94,8 @@ def train_one(benchmark: Benchmark, model: Model, seed: int) -> Path:
     identity = {**step.identity, "data": step.contents()}
     fields = {"model": model.name, "seed": seed}
     export = _Export(_metadata(benchmark, model, patches) | {"data": settings_hash(identity["data"])}, step.identity)
-    prepared = as_model(network).prepare_training(pair_files.training_pairs(benchmark), seed)
+    pairs = pair_files.training_pairs(benchmark, training.labelled_scenes)
+    prepared = as_model(network).prepare_training(pairs, seed)
     samples = patches if prepared is None else prepared
     if registry.entry(model.base).own:
         own.try_out(model.base, network, samples.stack([0]))

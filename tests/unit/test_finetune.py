@@ -20,6 +20,7 @@ from hsisr.inference import Options, finetune, load_model, read_metadata, super_
 from hsisr.inference.feed import Feed
 from hsisr.inference.guide import fit
 from hsisr.inference.images import Source
+from hsisr.models import registry
 from hsisr.models.apply import open_method
 from hsisr.models.model_files import save_model
 from hsisr.training import engine, fitting
@@ -160,6 +161,40 @@ def test_a_stopped_run_goes_on_at_its_pace(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             finetune(lr, guide, "mulsr-xs", tmp_path / "run", minutes=0.2, hold_out=0, options=CPU)
     assert trainings[0] == trainings[1] and len(speeds) == 1
+    with pytest.raises(KeyboardInterrupt):
+        finetune(lr, guide, "mulsr-xs", tmp_path / "run", minutes=0.4, hold_out=0, options=CPU)
+    assert not speeds
+
+
+def test_a_stopped_run_does_not_go_on_from_another_start(tmp_path, monkeypatch):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 32)
+    identities = []
+    monkeypatch.setattr("hsisr.training.fit", lambda *given, **named: identities.append(named["settings"]) or 1 / 0)
+    said = {"base": "mulsr-xs", "options": {}, "scale": SCALE, "bands": 4, "guide_channels": 3}
+    for seed in (0, 1, 1):
+        torch.manual_seed(seed)
+        save_model(tmp_path / "base.safetensors", registry.build("mulsr-xs", SCALE, 4, 3), said)
+        with pytest.raises(ZeroDivisionError):
+            finetune(lr, guide, tmp_path / "base.safetensors", tmp_path / "run", steps=1, hold_out=0, options=CPU)
+    assert identities[0] != identities[1] == identities[2]
+
+
+def test_what_cannot_be_scored_or_has_other_bands_is_told_before_the_training(tmp_path, monkeypatch, capsys):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
+    changed = read_scene(lr).load()
+    changed.stored[:, 72:] = 0
+    export(changed, tmp_path / "dark.tif")
+    with pytest.raises(HsisrError, match=r"the part for test cannot be scored \(metr"):
+        finetune(tmp_path / "dark.tif", guide, "mulsr-xs", tmp_path / "run", steps=1, options=CPU)
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr("hsisr.training.fit", lambda *given, **named: 1 / 0)
+    for bands, fault, told in ((4, ZeroDivisionError, None), (3, HsisrError, "finetune LR GUIDE --model two-stream`$")):
+        said = {"base": "two-stream", "options": {}, "scale": SCALE, "bands": bands, "guide_channels": 3}
+        said["wavelengths_nm"] = [300.0 + band for band in range(bands)]
+        save_model(tmp_path / "base.safetensors", registry.build("two-stream", SCALE, bands, 3), said)
+        with pytest.raises(fault, match=told):
+            finetune(lr, guide, tmp_path / "base.safetensors", tmp_path / "run", steps=1, hold_out=0, options=CPU)
+    assert "nm from those two-stream was trained on; the model treats each band" in capsys.readouterr().err
 
 
 def test_validation_that_takes_long_is_done_less_often(tmp_path, monkeypatch):

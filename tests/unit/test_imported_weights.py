@@ -65,13 +65,16 @@ def test_published_checkpoint_is_a_row_of_results_and_report(small, checkpoint, 
     assert "published" in table and "4,635,548" in table
 
 
-def test_model_file_of_ours_is_taken_too(small, tmp_path):
+def test_model_file_of_ours_is_taken_too(small):
     folder = train_one(small, small.model("tiny"), seed=0)
     options = {
         key: value for key, value in CONFIG["models"]["tiny"].items() if key not in ("base", "seeds", "training")
     }
+    elsewhere = inference.read_metadata(folder) | {"wavelengths_nm": [400.0, 410, 420, 430, 440]}
+    inference.save_model(folder / "model.safetensors", inference.load_model(folder), elsewhere)
     chosen = with_weights(folder / "model.safetensors", **options)
     run = train_one(chosen, chosen.model("published"), seed=0)
+    assert inference.read_metadata(run)["wavelengths_nm"][0] == 400
     ours, theirs = (inference.load_model(path).state_dict() for path in (folder, run))
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     chosen = with_weights(folder / "model.safetensors")
@@ -94,6 +97,12 @@ def test_another_file_is_another_identity(small, checkpoint):
 def test_weights_that_cannot_be_are_one_line(small, checkpoint, tmp_path):
     with pytest.raises(HsisrError, match=r"models.published.weights: .*absent.pth: no such file"):
         with_weights(tmp_path / "absent.pth")
+    with pytest.raises(HsisrError, match=r"models.m.weights: .: no such file; name the file in it"):
+        train(
+            Config.parse(
+                {"benchmarks": {"cave_x4": {"models": ["m"]}}, "models": {"m": {"base": "mulsr", "weights": "."}}}
+            )
+        )
     with pytest.raises(HsisrError, match=r"models.published.weights: gsa is no network"):
         with_weights(checkpoint, base="gsa")
     with pytest.raises(HsisrError, match=r"models.published.seeds: weights from a file are one run"):
@@ -102,6 +111,18 @@ def test_weights_that_cannot_be_are_one_line(small, checkpoint, tmp_path):
     with pytest.raises(HsisrError, match="wrong shape: .*") as error:
         train_one(chosen, chosen.model("published"), seed=0)
     assert "\n" not in str(error.value)
+
+
+def test_what_cannot_be_imported_is_one_line(checkpoint, tmp_path):
+    ours, facts = tmp_path / "ours.safetensors", {"scale": 4, "bands": 5, "guide_channels": 3}
+    inference.save_model(ours, registry.build("mulsr-xs", 4, 5, 3), {"base": "mulsr-xs", "options": {}, **facts})
+    for file, base, bands, fault in (
+        (ours, "mulsr-xs", 5, "ours.safetensors: is a model file of hsisr already, of mulsr-xs x4; use it"),
+        (checkpoint, "gsa", 5, "model gsa: is no network"),
+        (checkpoint, "mulsr", 0, "bands 0: expected"),
+    ):
+        with pytest.raises(HsisrError, match=fault):
+            inference.import_checkpoint(file, base, 4, bands, tmp_path / "out.safetensors")
 
 
 def test_weights_need_no_validation_part_and_no_objectives(small, checkpoint):

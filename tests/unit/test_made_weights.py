@@ -58,6 +58,22 @@ def test_the_name_stands_for_what_was_made(made, images, capsys):
         app(["weights", "hybrid-cave-x4"], standalone_mode=False)
 
 
+def test_making_that_stops_goes_on_in_the_same_folder(made, monkeypatch):
+    folders = []
+
+    def stopped(network, samples, folder, *given, **named):
+        folders.append(folder)
+        raise HsisrError("stopped")
+
+    monkeypatch.setattr("hsisr.training.fitting.fit", stopped)
+    monkeypatch.setattr("hsisr.models.hybrid.Hybrid.prepare_training", lambda network, pairs, seed: seed)
+    for _ in range(2):
+        with pytest.raises(HsisrError, match="stopped"):
+            app(["weights", "hybrid-cave-x2"], standalone_mode=False)
+    assert folders[0] == folders[1] == made_model(2).with_name(".hybrid-cave-x2.safetensors.work")
+    assert not made_model(4).with_name(".hybrid-cave-x4.safetensors.work").exists()  # one that ended leaves none
+
+
 def test_what_does_not_fit_is_refused_with_what_does(made, images):
     lr, guide = images
 

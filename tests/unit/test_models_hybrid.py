@@ -102,6 +102,13 @@ def test_any_bands_channels_and_sizes(bands, channels, size):
         *(torch.from_numpy(image)[None] for image in (lr, guide))
     )  # with gradients switched on
     np.testing.assert_allclose(alone[0].numpy(), found, atol=1e-5)
+    patches = torch.zeros(1, channels, 2, 2)
+    with pytest.raises(HsisrError, match=r"hybrid: learns from what its prepare_training\(pairs\) returns, not"):
+        network(patches, patches)
+    assert network.hold_out(patches) is None
+    torch.nn.init.constant_(network.last.weight, np.nan)
+    with pytest.raises(HsisrError, match="hybrid: its network makes NaN or infinity: its training diverged"):
+        predict(network, lr, guide)
 
 
 def test_images_that_it_was_not_built_for_are_refused(pair):
@@ -231,6 +238,15 @@ def test_filters_for_a_scene_have_not_seen_it_and_what_does_not_hold_elsewhere_i
     np.testing.assert_allclose([filters, *unseen], np.broadcast_to(common, (4, 1, 4)), atol=1e-3)
     changed = fitted(parts([common, common, 5 - common]), np.zeros((1, 4)))[1]
     np.testing.assert_allclose(changed[2], common[None], atol=0.1)
+    two_bands = [
+        [Moments(np.repeat(part.gram, 2, axis=0), *(np.concatenate([x, x * share]) for x in (part.cross, part.power)))]
+        for (part,), share in zip(parts([common] * 3), (1, 1e-12, 0), strict=True)
+    ]  # the second one dead in two scenes, but for rounding
+    filters, _ = fitted(two_bands, np.zeros((2, 4)))
+    np.testing.assert_allclose(filters, [common, common], atol=1e-3)
+    flat = degrade.Pair(np.ones((3, 8, 8), np.float32), np.ones((1, 32, 32)), np.ones((3, 32, 32)))
+    with pytest.raises(HsisrError, match="training scene field: every pixel is the same, which teaches nothing"):
+        registry.build("hybrid", 4, 3, 1).prepare_training([("field", flat)])
     start = np.ones((1, 4))
     kept, unseen = fitted(parts([common + 1, 1 - common]), start)  # what one says is wrong in the other
     assert kept is start and unseen == [start, start]

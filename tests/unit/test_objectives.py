@@ -18,6 +18,8 @@ from hsisr.config import (
 )
 from hsisr.errors import HsisrError
 from hsisr.models import DeepShare, MulSR
+from hsisr.models.hybrid.held import Solved
+from hsisr.models.hybrid.samples import PriorPatches
 from hsisr.samples import Sample
 from hsisr.training.objectives import (
     Batch,
@@ -158,6 +160,12 @@ def test_loss_is_the_published_one(shape):
     assert float(distance(y, t, TotalVariation())) == pytest.approx(float((y - t).abs().mean()), rel=1e-14)
 
 
+@pytest.mark.parametrize("made", [torch.ones(2, 1, 4, 4), torch.ones(2, 3, 2, 2), (torch.ones(2, 3, 4, 4),)])
+def test_an_image_unlike_the_wanted_one_is_refused_and_not_stretched(made):
+    with pytest.raises(HsisrError, match=r"the network makes .*; expected \(2, 3, 4, 4\): samples, bands"):
+        distance(made, torch.ones(2, 3, 4, 4), TotalVariation())
+
+
 @pytest.mark.parametrize("shape", [(2, 1, 3, 3), (2, 3, 1, 3), (2, 3, 3, 1), (1, 1, 1, 1)])
 def test_what_has_no_neighbour_has_no_variation(shape):
     y = torch.full(shape, 0.5, requires_grad=True)
@@ -291,7 +299,21 @@ def test_what_an_objective_needs_is_told_in_one_line():
         RgbTask(RgbObjective(), Training(), Patches(4, 0))
     with pytest.raises(HsisrError, match="unlabelled: needs the wavelengths"):
         Unlabelled(UnlabelledObjective(), Training(), Patches(BANDS, 0), None)
+    corrections = PriorPatches([Solved(np.zeros((5, 8, 8)), np.zeros((3, 8, 8)))], ["s"], 8, 1)
+    with pytest.raises(HsisrError, match=r"objectives.mixup: patches of solved scenes are no images of bands"):
+        build(Training(objectives={"mixup": {}}), 0, DeepShare(BANDS, SCALE, width=16), corrections, {})
     assert Objectives() == Objectives(mixup=None, rgb=None, unlabelled=None, step="each")
+
+
+def test_unlabelled_scenes_have_their_own_wavelengths_and_no_other_bands(capsys):
+    training, network = Training(objectives={"unlabelled": {}}), DeepShare(BANDS, SCALE, width=16)
+    elsewhere = Patches(BANDS, 1)
+    elsewhere.wavelengths_nm = WAVELENGTHS + 40
+    part = build(training, 0, network, Patches(BANDS, 0), {"unlabelled": elsewhere}).parts[-1]
+    np.testing.assert_array_equal(part.matrix, degrade.spectral_mixup_matrix(WAVELENGTHS + 40))
+    assert "its band centres lie up to 40 nm from those of patches.h5" in capsys.readouterr().err
+    with pytest.raises(HsisrError, match="has 8 bands, and patches.h5 9"):
+        build(training, 0, network, Patches(BANDS, 0), {"unlabelled": Patches(8, 1)})
 
 
 def test_alpha_weight_adds_the_distance_at_half_the_scale():

@@ -249,6 +249,11 @@ WRONG = {
         {"base": "deepshare-s", "training": TRAINING | {"objectives": {"mixupp": {}}}},
         r"objectives\.mixupp: unknown key; did you mean mixup",
     ),
+    "mixed corrections": (
+        {"base": "hybrid", "training": {"objectives": {"mixup": {}}}},
+        r"tiny.training.objectives: hybrid learns corrections, .* give this model objectives: {}",
+    ),
+    "own samples": ({"base": "hybrid", "training": {"augment": False}}, "augment: hybrid draws its own patches, each"),
     "guide": ({"base": "mulsr"}, "tiny needs a guide, and protocol mixup makes none"),
 }
 

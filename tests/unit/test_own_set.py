@@ -88,6 +88,23 @@ def test_crops_of_scenes_of_several_numbers_of_bands_are_refused(tmp_path, monke
         patch_files.make(chosen, chosen.path(paths.PATCHES))
 
 
+def test_the_first_scenes_alone_teach_where_that_is_wanted(tmp_path, monkeypatch, one_thread):
+    monkeypatch.chdir(tmp_path)
+    chosen = own(tmp_path, five())
+    make_pairs(chosen)
+    whole = patch_files.make(chosen, chosen.path(paths.PATCHES))
+    patches = PatchFile(chosen.path(paths.PATCHES), scenes=1)
+    assert len(patches) == whole / 3 and {patches.scene_of(k) for k in range(whole)} == {"a"}
+
+    def learn(self, pairs, seed):
+        raise HsisrError(" ".join(name for name, _ in pairs))
+
+    monkeypatch.setattr("hsisr.models.hybrid.Hybrid.prepare_training", learn)
+    training = chosen.model("tiny").training.model_copy(update={"labelled_scenes": 2})
+    with pytest.raises(HsisrError, match="^a b$"):
+        train_one(chosen, replace(chosen.model("tiny"), base="hybrid", options={}, training=training), 0)
+
+
 @pytest.mark.parametrize(("choice", "channels"), [({}, 3), ({"response": "none", "models": ["bicubic"]}, 0)])
 def test_crops_of_a_set_that_names_no_response_have_the_guide_of_the_protocol(tmp_path, monkeypatch, choice, channels):
     monkeypatch.chdir(tmp_path)

@@ -168,7 +168,8 @@ def test_loss_that_is_no_number_names_scene_and_step(small, monkeypatch):
             yield loss * math.nan if number == 2 else loss
 
     monkeypatch.setattr(Supervised, "losses", broken)
-    with pytest.raises(HsisrError, match=r"the loss became nan at step 2, on patches of indian_pines-train"):
+    told = r"the loss became nan at step 2, on patches of indian_pines-train.* holds the best weights so far$"
+    with pytest.raises(HsisrError, match=told):
         train_one(small, small.model("tiny"), seed=0)
 
 
@@ -310,10 +311,65 @@ class Tiny(torch.nn.Module):
         return torch.nn.functional.interpolate(lr, scale_factor=self.scale) * self.weight[0]
 
 
-def test_patience_ends_training_at_the_best(small, tmp_path):
+def test_patience_ends_training_at_the_best(small, tmp_path, capsys):
     scores = iter([20.0, 21.0, 20.5, 20.9, 30.0])
     outcome = fit_nearest(small, tmp_path, lambda net: next(scores), max_steps=100, patience_validations=2)
     assert (outcome.steps, outcome.kept_step, outcome.validation_psnr) == (4, 2, 21.0)
+    assert "patience" not in capsys.readouterr().err
+    fit_nearest(small, tmp_path, max_steps=1, patience_validations=2)
+    assert "patience_validations: nothing validates this training" in capsys.readouterr().err
+
+
+def test_a_psnr_of_any_number_type_is_taken_and_none_is_refused(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(state, "remove", lambda folder: None)
+    fit_nearest(small, tmp_path, lambda net: np.float32(20))
+    assert fit_nearest(small, tmp_path, lambda net: np.float32(20)).validation_psnr == 20  # its state can be read
+    for found, fault in (
+        (math.nan, "validation gives nan at step 2; lower training.learning_rate"),
+        (-math.inf, "validation gives -inf at step 2"),
+        (None, "validate: returned None; expected the PSNR"),
+    ):
+        scores = iter([20.0, found])
+        with pytest.raises(HsisrError, match=fault):
+            fit_nearest(small, tmp_path / "none", lambda net, scores=scores: next(scores))
+
+
+def test_a_loaded_network_is_trained_in_training_mode(small, tmp_path):
+    modes = []
+
+    class Seen(Tiny):
+        def forward(self, lr):
+            modes.append(self.training)
+            return super().forward(lr)
+
+    training = Training(epochs=None, max_steps=2, batch_size=2, validate_every_steps=1, threads=1, device="cpu")
+    patches = PatchFile(small.path(paths.PATCHES))
+    fit(Seen(small.scale).eval(), patches, tmp_path, training, validate=lambda net: modes.append(net.training) or 1)
+    assert modes[-4:] == [True, False, True, False]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed. "), ConnectionResetError()]
+)
+def test_a_worker_that_was_killed_is_one_line(small, tmp_path, monkeypatch, error):
+    def batch(feed, number, device):
+        raise error
+
+    monkeypatch.setattr(engine.Feed, "batch", batch)
+    with pytest.raises(HsisrError, match="a process that prepares batches was ended from outside"):
+        fit_nearest(small, tmp_path)
+
+
+def test_a_run_too_short_for_an_objective_says_so_and_makes_one_step_at_least(small, tmp_path, capsys):
+    mixup = {"mixup": {"start_epoch": 1}}
+    assert fit_nearest(small, tmp_path, epochs=1e-12, max_steps=None, objectives=mixup).steps == 1
+    assert "objectives.mixup: start_epoch 1 was not reached, as training ended after" in capsys.readouterr().err
+
+
+def test_weights_that_the_last_step_spoils_are_refused(small, tmp_path):
+    with pytest.raises(HsisrError, match="the weights became NaN or infinite at step 1; lower training.learning_rate"):
+        fit_nearest(small, tmp_path, max_steps=1, learning_rate=1e38, beta1=0.99)
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_time_ends_training_and_more_time_goes_on(small, tmp_path, monkeypatch):

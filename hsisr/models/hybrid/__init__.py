@@ -19,6 +19,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle, relu
 
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import estimate_footprint
+from hsisr.errors import HsisrError
 from hsisr.models.base import part_bytes
 from hsisr.models.fusion import check_shapes, pad
 from hsisr.models.hybrid.agreement import Agreement, agreed
@@ -119,8 +120,10 @@ class Hybrid(Network):
         """What to add to the prior's coefficients (N, K, H, W).
 
         lr: not read; it stands in the place where every network gets the LR image. maps: (N, G + 3 K, H, W), as
-        `hsisr.models.hybrid.maps` lays them out; H and W even.
+        `hsisr.models.hybrid.maps` lays them out; H and W even. Raises HsisrError for other maps, such as a guide.
         """
+        if 4 * maps.shape[1] != self.first.in_channels:
+            raise HsisrError("hybrid: learns from what its prepare_training(pairs) returns, not from patches of images")
         coarse = self.first(pixel_unshuffle(maps, 2))
         for block in self.blocks:
             coarse = block(coarse)
@@ -210,9 +213,9 @@ class Hybrid(Network):
 
     def hold_out(self, samples: "PriorPatches") -> "tuple[PriorPatches, HeldOut] | None":  # type: ignore[override]
         """Part what `prepare_training` returned; None where there are too few scenes to hold one out."""
-        from hsisr.models.hybrid.samples import held_out
+        from hsisr.models.hybrid.samples import PriorPatches, held_out
 
-        return held_out(samples, self.bands)
+        return held_out(samples, self.bands) if isinstance(samples, PriorPatches) else None
 
     def bytes_per_pixel(self, bands: int, guide_channels: int) -> int:
         """Of a part of a learnt scene."""
@@ -254,6 +257,8 @@ class Hybrid(Network):
         maps = torch.from_numpy(found.maps)[None].to(self.first.weight.device)
         height, width = maps.shape[2:]
         correction = self(maps[:, :1], pad(maps, self.period_px))[0, :, :height, :width].float().numpy(force=True)
+        if not np.isfinite(correction).all():
+            raise HsisrError("hybrid: its network makes NaN or infinity: its training diverged, or its file is damaged")
         image = found.image + (self.basis.T @ correction.reshape(len(correction), -1)).reshape(found.image.shape)
         return image, found.maps[: self.guide_channels]
 

@@ -30,6 +30,8 @@ _OTHER_CAMERA = 0.25
 _BEYOND_USUAL = 1.5
 #: Ridges that are tried, over the features' mean power; the last leaves the filters as they are.
 _RIDGES = (*10.0 ** np.arange(-7.0, 1.0), np.inf)
+#: Power of what a band lacks, over that of the band that lacks most, up to which only rounding is to be learnt.
+_NOTHING = 1e-10
 #: Parts that a lone scene is cut into, so that filters can be tried on what they have not seen.
 _PARTS = 4
 #: Pixels whose systems of equations are solved, or that are filtered, at a time.
@@ -214,8 +216,12 @@ class Moments:
         return Moments(self.gram + other.gram, self.cross + other.cross, self.power + other.power)
 
     def normalised(self) -> "Moments":
-        """In units of the power of each band, so that every scene and band counts for its decibels."""
-        scale = 1 / np.maximum(self.power, np.finfo(float).tiny)
+        """In units of the power of each band, so that every scene and band counts for its decibels.
+
+        A band that lacks nothing, such as a dead one, counts for nothing.
+        """
+        counts = self.power > _NOTHING * self.power.max()
+        scale = counts / np.where(counts, self.power, 1)
         return Moments(self.gram * scale[:, None, None], self.cross * scale[:, None], self.power * scale)
 
     def left(self, filters: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.degrade import Pair, Sensor
+from hsisr.errors import HsisrError
 from hsisr.models.hybrid.agreement import contradiction
 from hsisr.models.hybrid.filters import Details, Learnt, Moments, fitted, guide_and_reference, response_of
 from hsisr.models.hybrid.held import HeldOut, Solved
@@ -114,12 +115,15 @@ def solved(
 
     basis: the network's, (K, B). learnt: filters to which the new ones are drawn, and the response of the camera that
     they are for, which is learnt too where it is zero. The patches of a scene are made with filters that have not seen
-    it, so that the network learns what it will find in other scenes.
+    it, so that the network learns what it will find in other scenes. Raises HsisrError for a scene of equal pixels.
     """
     names, kept = [], []
     for name, pair in pairs:
         started = time.perf_counter()
-        guide, _ = guide_and_reference(pair)
+        guide, hr = guide_and_reference(pair)
+        shown = hr.reshape(len(hr), -1) if pair.mask is None else hr[:, pair.mask]
+        if not np.ptp(shown, axis=1).any():
+            raise HsisrError(f"training scene {name}: every pixel is the same, which teaches nothing; leave it out")
         kept.append((pair, solve(pair.lr, guide, scale, Sensor(mask=pair.mask))))
         names.append(name)
         seconds = time.perf_counter() - started

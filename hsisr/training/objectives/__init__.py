@@ -10,6 +10,7 @@ from torch import nn
 from hsisr.config import Training
 from hsisr.errors import HsisrError
 from hsisr.models.base import as_model
+from hsisr.pipeline.known_bands import KnownBands
 from hsisr.samples import TrainingSamples
 from hsisr.training.batches import Batch
 from hsisr.training.objectives.auxiliary import Auxiliary
@@ -55,11 +56,20 @@ def build(
                 f"training.objectives.{name}: {contract.name} has no RGB path; it needs a `forward` that takes "
                 'modality="rgb", or the objective is to be left out'
             )
+    sample, variation = labelled.stack([0]), training.total_variation
+    if sample.hr is not None and sample.hr.shape[1] != sample.lr.shape[1]:
+        for key, used in (("objectives.mixup", chosen.mixup), ("total_variation", variation.space or variation.bands)):
+            if used:
+                raise HsisrError(f"training.{key}: {labelled.label} are no images of bands; leave it out")
     parts: list[Objective] = [Supervised(training, seed, labelled.rule)]
     if chosen.mixup is not None:
         parts.append(SpectralMixup(chosen.mixup, training, seed, labelled.rule))
     if chosen.rgb is not None:
         parts.append(RgbTask(chosen.rgb, training, others["rgb"]))
     if chosen.unlabelled is not None:
-        parts.append(Unlabelled(chosen.unlabelled, training, others["unlabelled"], labelled.wavelengths_nm))
+        more = others["unlabelled"]
+        if contract.bands is not None:  # else it takes any bands
+            known = KnownBands(labelled.label, labelled.bands, labelled.wavelengths_nm)
+            known.check(more.label, more.bands, more.wavelengths_nm)
+        parts.append(Unlabelled(chosen.unlabelled, training, more, more.wavelengths_nm))
     return Iteration(parts, together=chosen.step == "together")

@@ -5,14 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import l1_loss
 
 from hsisr.config import Training
 from hsisr.degrade import Protocol, degrade
 from hsisr.errors import HsisrError
 from hsisr.models.base import as_model
 from hsisr.training.batches import Batch
-from hsisr.training.objectives.loss import distance
+from hsisr.training.objectives.loss import distance, mean_distance
 
 #: Seeds of random bands are (run's seed, this, number of the batch, number of the mixture).
 _STREAM = 2
@@ -64,7 +63,7 @@ class Supervised:
             else:
                 estimate, alpha = network.super_resolve_scales(batch.lr, batch.guide, bands)
                 loss = distance(estimate, batch.hr[patches, bands], variation)
-                yield loss + network.alpha_weight * l1_loss(alpha, half[patches, bands])
+                yield loss + network.alpha_weight * mean_distance(alpha, half[patches, bands])
 
     def _bands(self, patches: int, bands: int, number: int, mixture: int = 0) -> list[Tensor]:
         """Bands of each optimiser step: (K,), the same for every patch, or (patches, K), drawn for each patch."""
