@@ -57,4 +57,4 @@ $(VENV)/bin/python:
 $(VENV)/.%: pyproject.toml requirements.lock | $(VENV)/bin/python
 	@echo "installing hsisr with its $* dependencies into $(VENV)"
 	@$(PIP) --editable ".[$*]"
-	@touch $@
+	@touch $@ $(if $(filter dev,$*),$(VENV)/.test) # dev holds what tests need

@@ -71,7 +71,7 @@ print(json.dumps([learning + guide.nbytes + low.nbytes, said, making + 3 * guide
         pytest.param(("prior", 512, 2, 100, 4), marks=pytest.mark.slow),
         ("hybrid", 384, 8, 31, 3),
         pytest.param(("hybrid", 320, 8, 31, 20), marks=pytest.mark.slow),
-        ("solo", 1024, 4, 31, 0),
+        pytest.param(("solo", 1024, 4, 31, 0), marks=pytest.mark.slow),
         ("solo", 1024, 8, 31, 0),
         pytest.param(("solo", 1024, 2, 100, 0), marks=pytest.mark.slow),
     ],
