@@ -436,12 +436,13 @@ class Scene:
         return block
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
-        if self.scale == 1.0 and self.offset == 0.0:
-            values = stored.astype(np.float32, copy=self.nodata is not None)
-        else:
-            values = np.empty(stored.shape, np.float32)
-            for band, plane in enumerate(stored):  # in float64, one band at a time, to round only once
-                values[band] = plane.astype(np.float64) * self.scale + self.offset
+        with np.errstate(over="ignore"):  # a nodata value may lie beyond 32-bit floats
+            if self.scale == 1.0 and self.offset == 0.0:
+                values = stored.astype(np.float32, copy=self.nodata is not None)
+            else:
+                values = np.empty(stored.shape, np.float32)
+                for band, plane in enumerate(stored):  # in float64, one band at a time, to round only once
+                    values[band] = plane.astype(np.float64) * self.scale + self.offset
         missing = self.without_data(stored)
         if missing is not None:
             values[missing] = 0.0

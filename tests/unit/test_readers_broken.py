@@ -101,8 +101,8 @@ def flipped(content: bytes, at: float) -> bytes:
     return bytes(data)
 
 
-def with_nan(value=np.nan) -> np.ndarray:
-    cube = CUBE.copy()
+def with_nan(value=np.nan, dtype=CUBE.dtype) -> np.ndarray:
+    cube = CUBE.astype(dtype)
     cube[2, 3, 4] = value
     return cube
 
@@ -256,6 +256,11 @@ CASES = {
         {"a.tif": lambda: tiff(with_nan())},
         {},
         "1 values are not finite, the first in band 3 at row 3, column 4",
+    ),
+    "TIFF with a value beyond 32-bit floats": (
+        {"a.tif": lambda: tiff(with_nan(np.finfo(np.float64).min, np.float64))},
+        {},
+        r"beyond 3.4e38.* the first in band 3 at row 3, column 4; .* --read nodata=-1.7976931348623157e\+308 ",
     ),
     "TIFF without any data": ({"a.tif": lambda: tiff(CUBE * 0 - 1, nodata=-1)}, {}, "holds no data: every sample"),
     "TIFF with wavelengths of some bands": (

@@ -67,7 +67,14 @@ def test_cube_never_aliases_what_is_stored():
 
 @pytest.mark.parametrize(
     ("nodata", "dtype"),
-    [(-32768.0, np.float32), (-32768.0, np.int16), (7.0, np.uint8), (np.nan, np.float32), (-1e30, np.float32)],
+    [
+        (-32768.0, np.float32),
+        (-32768.0, np.int16),
+        (7.0, np.uint8),
+        (np.nan, np.float32),
+        (-1e30, np.float32),
+        (-1e308, np.float64),
+    ],
 )
 def test_samples_without_data_are_zero(nodata, dtype):
     stored = np.array([[[1, nodata], [3, 4]]], dtype=dtype)

@@ -201,10 +201,12 @@ def check_claim(path: Path, claimed_bytes: int, files: Sequence[Path] = ()) -> N
 
 
 def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:
-    """Raise HsisrError if (bands, H, W) values hold NaN or infinity, unless NaN is the declared nodata value."""
+    """Raise HsisrError if (bands, H, W) values that are not nodata hold NaN, infinity, or what float32 cannot hold."""
     if values.dtype.kind != "f":
         return
     finite = np.isfinite(values)
+    if values.dtype.itemsize > 4 and finite.all():
+        _check_range(path, values, nodata)
     if nodata is not None:
         finite |= np.isnan(values) if np.isnan(nodata) else values == nodata
     if not finite.all():
@@ -213,6 +215,20 @@ def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:
             f"{path}: {int((~finite).sum())} values are not finite, the first in band {band + 1} at row {row}, "
             f"column {column}; if NaN marks missing data, say so with --read nodata=nan (a guide: --read-guide "
             "nodata=nan; in Python nodata=float('nan')), else repair the file"
+        )
+
+
+def _check_range(path: Path, values: np.ndarray, nodata: float | None) -> None:
+    beyond = np.abs(values) > np.finfo(np.float32).max
+    if nodata is not None:
+        beyond &= values != nodata
+    if beyond.any():
+        band, row, column = (int(i) for i in np.argwhere(beyond)[0])
+        value = float(values[band, row, column])
+        raise HsisrError(
+            f"{path}: holds values beyond 3.4e38, more than a 32-bit float can, the first in band {band + 1} at row "
+            f"{row}, column {column}; if it marks missing data, say so with --read nodata={value!r} (a guide: "
+            f"--read-guide nodata={value!r}; in Python nodata={value!r}), else repair the file"
         )
 
 
