@@ -18,6 +18,8 @@ SIDECARS = (".aux.xml", ".ovr", ".msk")
 _NO_HEADER = frozenset(
     (".tif", ".tiff", ".png", ".jpg", ".jpeg", ".bmp", ".mat", ".npy", ".npz", ".h5", ".hdf5", ".he5", ".nc")
 )
+#: ENVI's own programs give these endings to data, beside a header of the same name.
+ENVI_DATA = ("", ".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".sli")
 #: Folders of a project, and files that mark a project. The folders are made if they are missing.
 OWN_FOLDERS = ("data", "logs", "predictions", "results", "runs")
 _PROJECT_FILES = ("Snakefile", "config.yaml")
@@ -51,6 +53,7 @@ def check_outputs(
                 f"{out}: exists already; choose another output, or replace it with --overwrite (in Python "
                 "overwrite=True)"
             )
+        _check_header(out, written)
 
 
 def check_places(*outs: str | os.PathLike | None) -> None:
@@ -90,6 +93,15 @@ def _check_folder(out: Path) -> None:
     reason = reason if folder.is_dir() else errno.ENOTDIR
     if reason is not None:
         raise HsisrError(f"{out}: cannot write there ({folder}: {os.strerror(reason)}); choose another folder")
+
+
+def _check_header(out: Path, written: Sequence[Path]) -> None:
+    """Raise HsisrError if `out` is the header of data that are not written with it: they would be read by another."""
+    if out.suffix.lower() != ".hdr" or not out.exists():
+        return
+    for data in (out.with_name(out.stem + ending) for ending in ENVI_DATA):
+        if data.is_file() and not any(_same(data, other) for other in written):
+            raise HsisrError(f"{out}: is the header of {data} too, which would no longer fit; choose another output")
 
 
 def _in_project(out: Path) -> bool:

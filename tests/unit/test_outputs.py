@@ -88,6 +88,13 @@ def test_another_file_is_replaced_when_told(pair, line, target):
     assert (pair / target).read_bytes() != b"something of mine"
 
 
+def test_the_header_of_other_data_is_not_replaced(pair):
+    cli("export lr.tif a.img")
+    assert "a.hdr: is the header of a.img too" in refusal("export guide.tif a.dat --overwrite")
+    assert read_scene(pair / "a.img").shape == read_scene(pair / "lr.tif").shape
+    cli("export guide.tif a.img --overwrite")
+
+
 def test_a_finished_run_folder_is_replaced_when_told(pair):
     line = "finetune lr.tif guide.tif --model mulsr-xs --steps 1 --hold-out 0 -o runs/x --device cpu"
     os.mkdir("runs")

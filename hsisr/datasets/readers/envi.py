@@ -10,6 +10,7 @@ from pathlib import Path
 
 from hsisr.datasets.readers.damage import first_bytes
 from hsisr.errors import HsisrError
+from hsisr.outputs import ENVI_DATA
 
 #: A file `X` with one of these endings is never the data of a header `X.hdr` beside it.
 _OTHER = frozenset(
@@ -17,8 +18,6 @@ _OTHER = frozenset(
      ".enp", ".ovr", ".msk", ".sta", ".csv", ".json", ".log", ".md", ".zip", ".gz", ".kml", ".prj", ".pdf", ".py",
      ".yaml", ".bmp", ".html", ".shp", ".shx", ".dbf", ".geojson", ".roi", ".mtl", ".jp2", ".glu", ".igm", ".glt")
 )  # fmt: skip
-#: ENVI's own programs give these endings to data. If several files fit, one of these wins.
-_USUAL = (".img", ".dat", ".bsq", ".bil", ".bip", ".raw", ".bin", ".sli")
 
 
 def data_file(path: Path, head: bytes) -> Path | None:
@@ -63,7 +62,8 @@ def _data_of(header: Path) -> Path:
         if file.suffix.lower() not in _OTHER and file.name != header.name and file.stem == stem
         if file.suffix and file.is_file()
     ]
-    usual = [file for ending in _USUAL for file in beside if file.suffix.lower() == ending]
+    # if several files fit, one with an ending of ENVI's own programs wins
+    usual = [file for ending in ENVI_DATA for file in beside if file.suffix.lower() == ending]
     # a file with its own header, such as X.raw.hdr, belongs to that header
     found = [file for file in usual or beside if header_file(file) == header]
     if not found:
