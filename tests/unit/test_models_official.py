@@ -88,6 +88,9 @@ def test_one_line_names_every_problem(weights):
     assert "wrong shape: reduce.bias (5,) instead of (16,);" in message
     assert "NaN or infinite: up.0.bias" in message
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    with pytest.raises(HsisrError, match=r"missing: (\S+, ){4}\.\.\. \(\d{3} in all\); unexpected: only;") as error:
+        load_official(model, {"only": torch.zeros(3)})
+    assert len(str(error.value)) < 400
 
 
 @pytest.mark.parametrize("content", [{}, {"model": {}}, {"epoch": "three"}, {"model": {"down.bias": "text"}}])

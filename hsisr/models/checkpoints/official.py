@@ -20,6 +20,9 @@ _PARALLEL_PREFIX = "module."
 #: Keys under which programs keep the weights; the first one found counts. BasicSR tests with `params_ema`.
 _CONTAINERS = ("model", "state_dict", "model_state_dict", "net", "params_ema", "params")
 
+#: As many keys of a kind an error names.
+_SHOWN = 4
+
 #: Program that takes the weights out of a file with a whole network, bare or as `save_checkpoint` writes it: {"epoch",
 #: "model"}. Older versions of torch do not know the variable; newer ones refuse such a file without it.
 _EXTRACTION = (
@@ -98,7 +101,7 @@ def _containers() -> str:
 
 
 def _check(weights: dict[str, Tensor], expected: dict[str, Tensor], what: str) -> None:
-    """Raise HsisrError that names every key that is missing, left over, of another shape, or not finite."""
+    """Raise HsisrError that names the keys that are missing, left over, of another shape, or not finite."""
     shared = [key for key in expected if key in weights]
     problems = {
         "missing": [key for key in expected if key not in weights],
@@ -110,6 +113,11 @@ def _check(weights: dict[str, Tensor], expected: dict[str, Tensor], what: str) -
         ],
         "NaN or infinite": [key for key in shared if not weights[key].isfinite().all()],
     }
-    found = [f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys]
+    found = [f"{kind}: {_first(keys)}" for kind, keys in problems.items() if keys]
     if found:
-        raise HsisrError(f"{what}; {'; '.join(found)}")
+        raise HsisrError(f"{what}; {'; '.join(found)}; name the network, scale and bands that it was trained with")
+
+
+def _first(keys: list[str]) -> str:
+    """The keys as words; of many, the first and how many there are."""
+    return ", ".join(keys if len(keys) <= _SHOWN else [*keys[:_SHOWN], f"... ({len(keys)} in all)"])
