@@ -3,12 +3,11 @@
 import os
 from collections.abc import Iterator
 
-from rich.console import Console
 from rich.table import Table
 
 from hsisr.errors import HsisrError
 from hsisr.evaluation import results
-from hsisr.evaluation.table import columns_of, score_text
+from hsisr.evaluation.table import columns_of, console_for, score_text, scoring_words
 
 #: Facts that must be equal: key in the file -> the user's word.
 _EQUAL = {
@@ -35,7 +34,8 @@ def compare(first: str | os.PathLike, second: str | os.PathLike) -> Table:
 
 def print_comparison(first: str | os.PathLike, second: str | os.PathLike) -> None:
     """Print the table of `compare`. first, second: the files."""
-    Console().print(compare(first, second))
+    table = compare(first, second)
+    console_for(table).print(table)
 
 
 def _differences(a: results.Results, b: results.Results) -> Iterator[str]:
@@ -52,9 +52,7 @@ def _differences(a: results.Results, b: results.Results) -> Iterator[str]:
 
 
 def _table(a: results.Results, b: results.Results) -> Table:
-    table = Table(
-        title=f"{a.dataset} x{a.scale}   protocol {a.protocol}, convention {a.convention}", title_justify="left"
-    )
+    table = Table(title=f"{a.dataset} x{a.scale}   protocol {a.protocol}, {scoring_words(a)}", title_justify="left")
     columns = columns_of(a)
     for heading in ("model", "file", *(heading for heading, _, _ in columns.values())):
         table.add_column(heading, justify="left" if heading in ("model", "file") else "right")

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from hsisr.errors import HsisrError
@@ -53,7 +54,6 @@ def columns_of(results: Results) -> dict[str, tuple[str, int, bool]]:
 
 def print_table(benchmarks: dict[str, Results]) -> None:
     """Print one table for each benchmark: the best model first, the best values in bold, and a line on the meaning."""
-    console = Console()
     for name, results in benchmarks.items():
         scored = scoring_words(results)
         title = f"{name}   protocol {results.protocol}, {scored}"
@@ -74,6 +74,7 @@ def print_table(benchmarks: dict[str, Results]) -> None:
             if results.folds:  # on its own line: beside the scores it is too wide
                 spread = results.models[model].fold_std
                 table.add_row("", *(f"\u00b1 {score_text(spread[key], columns[key][1])}" for key in columns))
+        console = console_for(table)
         console.print(table)
         console.print(meaning(results), highlight=False, soft_wrap=True)
         if results.folds:
@@ -91,7 +92,15 @@ def print_sweep(result: Mapping[str, Any]) -> None:
     for model, found in result["models"].items():
         cells = [score_text(found.get(key), decimals) for key, (_, decimals, _) in SWEEP_COLUMNS.items()]
         table.add_row(model, *cells, worst_words(found))
-    Console().print(table)
+    console_for(table).print(table)
+
+
+def console_for(table: Table) -> Console:
+    """A console as wide as the table, at least: in a narrow one, rich would cut numbers and names."""
+    console = Console()
+    unbounded = console.options.update(max_width=10_000)
+    console.width = max(console.width, Measurement.get(console, unbounded, table).maximum)
+    return console
 
 
 def worst_words(found: Mapping[str, Any]) -> str:

@@ -25,6 +25,13 @@ def test_the_best_stands_first(capsys):
     assert lines[:5] == ["field_x4", "model", "my-net", "gsa", "bicubic"]
 
 
+def test_no_terminal_is_too_narrow_for_numbers_and_names(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    table.print_table({"field_x4": results(a_network_with_quite_a_long_name_of_its_own=32.83)})
+    line = capsys.readouterr().out.splitlines()[2].split()
+    assert line[:3] == ["a-network-with-quite-a-long-name-of-its-own", "32.83", "0.5000"] and len(line) == 7
+
+
 def test_identical_images_lead_and_undefined_scores_come_last():
     assert table.ranking(results(bicubic=32.0, same=None)) == ["same", "bicubic"]
     assert table.ranking(results(None, blind=None, good=0.9)) == ["good", "blind"]
