@@ -5,6 +5,7 @@ import errno
 import functools
 import gc
 import inspect
+import io
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -151,12 +153,15 @@ def main() -> None:
     _end_in_order()
     _keep_quiet_of_logs()
     _warn_in_lines()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # it may have been closed before the start
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: names of files may hold any letter
     started = time.monotonic()
     try:
+        _check_surroundings()
         try:
             typer.main.get_command(app)()  # app() would put typer's hook in the place of ours
         finally:
-            if sys.stdout is not None:  # it was closed before the start
+            if sys.stdout is not None:
                 sys.stdout.flush()
     except HsisrError as error:
         if screen.is_verbose():
@@ -183,6 +188,26 @@ def main() -> None:
         if screen.is_verbose():
             seconds = time.monotonic() - started
             print(f"hsisr: took {seconds:.1f} s and {most_memory_mb():.0f} MB of memory", file=sys.stderr)
+
+
+def _check_surroundings() -> None:
+    """Raise HsisrError for a current folder that was deleted, and for names that are empty, or that GDAL does not take.
+
+    An empty name would mean the current folder.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise HsisrError("the current folder was deleted; change to another one (cd)") from None
+    encoding = sys.getfilesystemencoding()
+    for before, word in pairwise(sys.argv):
+        if not word:
+            raise HsisrError(f"the argument after {before} is empty; is a variable of the shell not set?")
+        try:
+            word.encode()
+        except UnicodeEncodeError:
+            other = "" if encoding == "utf-8" else ", or choose a locale with UTF-8 (export LC_ALL=C.UTF-8)"
+            raise HsisrError(f"{word}: this name is no text in {encoding}; rename the file or folder{other}") from None
 
 
 class _Stopped(BaseException):

@@ -1,6 +1,7 @@
 """Commands for a project of one's own: `init` writes it, `run` runs its workflow."""
 
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -32,7 +33,7 @@ def init(
 
     for path in project.create(folder, dataset, source, scale):
         print(path)
-    print(f"next: cd {folder} && hsisr run")
+    print(f"next: cd {shlex.quote(str(folder))} && hsisr run")
 
 
 @app.command(

@@ -79,3 +79,25 @@ def test_what_gdal_says_in_no_encoding_stays_unsaid(tmp_path):
         [sys.executable, "-m", "hsisr", "info", "a.hdr"], cwd=tmp_path, capture_output=True, text=True
     )
     assert "Unicode" not in done.stderr and done.returncode == 0
+
+
+def test_names_and_places_that_cannot_be_used_are_one_line(tmp_path):
+    """What Python, or GDAL, would end with a traceback on."""
+
+    def said(words: list[str | bytes], **variables: str) -> tuple[int, str, str]:
+        line = [sys.executable, "-P", "-m", "hsisr", *words]
+        settings = {**os.environ, "PYTHONPATH": str(REPOSITORY), **variables}
+        done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, env=settings)
+        return done.returncode, done.stdout, done.stderr
+
+    status, _, line = said(["init", b"n\xe9"])
+    assert (status, line) == (1, "hsisr: error: n\\udce9: this name is no text in utf-8; rename the file or folder\n")
+    status, _, line = said(["init", "--source", ""])
+    assert status == 1 and line.startswith("hsisr: error: the argument after --source is empty; ")
+    status, printed, _ = said(["init", "né t"], PYTHONIOENCODING="ascii")
+    assert status == 0 and printed.splitlines()[-1] == r"next: cd 'n\xe9 t' && hsisr run"
+    deleted = f"cd '{tmp_path / 'né t'}' && rm -r \"$PWD\" && exec '{sys.executable}' -P -m hsisr init q"
+    settings = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(["sh", "-c", deleted], capture_output=True, text=True, env=settings)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].endswith("was deleted; change to another one (cd)")
+    assert "Traceback" not in done.stderr
