@@ -12,6 +12,7 @@ from hsisr.scene import Scene, check_scene
 
 #: Grey levels are stretched between these percentiles of the valid pixels, the same for all three channels.
 _PERCENTILES = (1.0, 99.0)
+_BANDS_HINT = "--bands R,G,B, or one for grey (in Python bands=[...])"
 
 
 def quicklook(scene: Scene, bands: Sequence[int] | None = None) -> np.ndarray:
@@ -65,11 +66,12 @@ def default_bands(scene: Scene) -> list[int]:
             return list(range(scene.shape[0]))
         raise HsisrError(
             f"scene {scene.name}: its wavelengths are not known; say which of its {scene.shape[0]} bands make red, "
-            "green and blue"
+            f"green and blue: {_BANDS_HINT}"
         )
     chosen = [scene.nearest_band(wavelength) for wavelength in NATURAL_NM]
     if len(set(chosen)) < 3:
         raise HsisrError(
-            f"scene {scene.name}: its {scene.shape[0]} bands do not cover the visible; say which make red, green, blue"
+            f"scene {scene.name}: its {scene.shape[0]} bands do not cover the visible; say which make red, green, "
+            f"blue: {_BANDS_HINT}"
         )
     return chosen

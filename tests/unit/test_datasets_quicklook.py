@@ -53,7 +53,7 @@ def test_constant_scene_makes_a_picture():
 @pytest.mark.parametrize(
     ("change", "bands", "fault"),
     [
-        ({"wavelengths_nm": None}, None, "say which of its 7 bands"),
+        ({"wavelengths_nm": None}, None, r"say which of its 7 bands make .*: --bands R,G,B"),
         ({"wavelengths_nm": np.linspace(1000, 2500, 7)}, None, "do not cover the visible"),
         ({}, [0, 1], r"bands \[0, 1\] make no picture; give 3, or 1, of 0 to 6"),
         ({}, [0, 1, 7], "make no picture"),
