@@ -45,4 +45,12 @@ def run(context: typer.Context) -> None:
     """Run the workflow of this folder: targets and options go to snakemake, such as -n, --cores 4, results/x.json."""
     if not any(Path(name).is_file() for name in ("Snakefile", "workflow/Snakefile")):
         raise HsisrError(f"{Path.cwd()}: holds no Snakefile; `hsisr init FOLDER` writes a project, then cd FOLDER")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    for place, advice in (
+        (cache / "snakemake", "choose another place (export XDG_CACHE_HOME=FOLDER)"),
+        (Path.cwd() / ".snakemake", "copy the project to a folder that you may write to"),
+    ):
+        existing = next(folder for folder in (place, *place.parents) if folder.exists())
+        if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+            raise HsisrError(f"{place}: Snakemake cannot write its files there; {advice}")
     os.execv(sys.executable, [sys.executable, "-m", "snakemake", *context.args])

@@ -101,3 +101,14 @@ def test_names_and_places_that_cannot_be_used_are_one_line(tmp_path):
     done = subprocess.run(["sh", "-c", deleted], capture_output=True, text=True, env=settings)
     assert done.returncode == 1 and done.stderr.splitlines()[-1].endswith("was deleted; change to another one (cd)")
     assert "Traceback" not in done.stderr
+
+
+def test_a_home_that_snakemake_cannot_write_to_is_one_line(tmp_path):
+    (tmp_path / "Snakefile").touch()
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "hsisr", "run", "-n"], cwd=tmp_path, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(tmp_path / "file")},
+    )  # fmt: skip
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "file/snakemake: Snakemake cannot write its files there; choose another place (export XDG_" in done.stderr
