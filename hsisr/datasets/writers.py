@@ -32,6 +32,8 @@ FORMATS = {
 }  # fmt: skip
 #: Formats that a user can name. An ending alone does not choose some of them.
 _BY_NAME = ("cog", "matlab7.3", *dict.fromkeys(FORMATS.values()))
+#: Formats of images, which keep what a band is; the others hold arrays.
+_RASTERS = ("geotiff", "cog", "envi", "netcdf")
 #: Side of a GeoTIFF tile in pixels.
 _TILE = 128
 #: Level of deflate: the usual 6 takes much longer for floats, and makes files hardly smaller.
@@ -65,6 +67,8 @@ def export(scene: Scene, out: str | os.PathLike, format: str | None = None) -> P
     data = writers[chosen](scene, out) or out
     for file in sidecars(data):
         file.unlink(missing_ok=True)
+    if chosen != "scene":
+        _say_what_is_lost(scene, out, chosen in _RASTERS)
     return data
 
 
@@ -81,7 +85,7 @@ def check_writable(scene: Scene, out: str | os.PathLike, format: str | None = No
     """
     chosen = format_of(out, format)
     dtype = np.dtype(scene.stored.dtype)
-    if chosen in ("geotiff", "cog", "envi", "netcdf"):
+    if chosen in _RASTERS:
         _check_raster(scene, Path(out), dtype)
     if chosen == "envi":
         _check_envi_grid(scene, Path(out))
@@ -103,6 +107,18 @@ def ending_of(format: str | None) -> str:
     """The usual ending of a file of a format; None: that of GeoTIFF."""
     endings = {"envi": ".hdr", "matlab5": ".mat", "matlab7.3": ".mat", "npy": ".npy", "scene": ".h5", "netcdf": ".nc"}
     return endings.get(format or "", ".tif")
+
+
+def _say_what_is_lost(scene: Scene, out: Path, is_raster: bool) -> None:
+    """A line on what the format has no place for, though a user may count on it."""
+    held = {
+        "labels": scene.labels is not None,
+        "guide": scene.guide is not None,
+        "list of bad bands": not is_raster and np.any(scene.bad_bands),
+    }
+    lost = [word for word, is_held in held.items() if is_held]
+    if lost:
+        notice(f"{out}: its format has no place for the scene's {' and '.join(lost)}; a scene file (.h5) keeps all")
 
 
 def _check_raster(scene: Scene, out: Path, dtype: np.dtype) -> None:

@@ -83,7 +83,7 @@ def resample(lr: Source, guide: Source, scale: int, folder: Path) -> Guide:
     elif low.crs is None:
         low, sharp = replace(low, crs=_ANY_CRS), replace(sharp, crs=_ANY_CRS)
     sharp = _cut_around(low, sharp)
-    copy = export(replace(sharp, bad_bands=None), folder / "guide.tif", "geotiff")
+    copy = export(replace(sharp, bad_bands=None, labels=None, guide=None), folder / "guide.tif", "geotiff")
     assert low.transform is not None
     target = finer(low.transform, scale)
     with quiet_gdal():

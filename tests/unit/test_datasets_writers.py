@@ -83,6 +83,18 @@ def test_bigtiff_where_the_file_may_outgrow_tiff(tmp_path, monkeypatch):
     assert np.array_equal(read_scene(tmp_path / "big.tif").stored, read_scene(tmp_path / "small.tif").stored)
 
 
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [("a.tif", "labels and guide"), ("a.npy", "labels and guide and list of bad bands"), ("a.h5", None)],
+)
+def test_what_the_format_has_no_place_for_is_said(tmp_path, capsys, name, lost):
+    labelled = scene(shape=(5, 4, 4), labels=np.ones((4, 4), np.uint8), guide=Scene(np.ones((1, 8, 8), np.float32)))
+    export(labelled, tmp_path / name)
+    export(scene(shape=(5, 4, 4), bad_bands=np.zeros(5, bool)), tmp_path / name)
+    line = f"hsisr: warning: {tmp_path / name}: its format has no place for the scene's {lost}; a scene file (.h5) "
+    assert capsys.readouterr().err == (f"{line}keeps all\n" if lost else "")
+
+
 def test_mask_without_nodata_becomes_the_files_mask(tmp_path):
     mask = RNG.random((150, 140)) > 0.1
     export(scene(nodata=None, mask=mask), tmp_path / "a.tif")
