@@ -167,7 +167,8 @@ def list_datasets(
     from hsisr.config import load
     from hsisr.datasets import overview
 
-    own = load(config).datasets if all(file.exists() for file in config) else {}
+    in_project = config != DEFAULT_CONFIG or config[0].exists()
+    own = load(config).datasets if in_project else {}
     print(overview.page(dataset, own) if dataset else overview.table(own))
 
 
@@ -198,6 +199,8 @@ def show(
     picture.check_ending(out)
     chosen = _numbers(bands) if bands else None
     if pair_files.is_pair(file):
+        if read:
+            raise HsisrError(f"{file}: --read {' '.join(read)} says nothing about a pair file; leave it out")
         pair_files.show(pair_files.read(file), out, chosen)
     else:
         quicklook.show(datasets.read_scene(file, **reader_options(read)), out, chosen)

@@ -120,7 +120,9 @@ def find_scenes(name: str, source: str, extra: Mapping[str, Mapping] | None = No
     if not local.exists():
         raise HsisrError(f"{name}: {local}: no such file or folder")
     if local.is_file():
-        return None
+        if is_archive(local):
+            return None
+        local = local.parent  # as `fetch` takes it
     paths = listing(local)
     scenes = [scene for scene in data_set.scenes if find(paths, data_set.layout, scene)]
     if scenes or any((local / file.name).is_file() for file in data_set.files if file.unpack):

@@ -219,6 +219,14 @@ def test_show_says_what_is_wrong_with_bands(words: str, fault: str, pair: Path) 
     assert done.returncode == 1 and fault in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_options_that_would_change_nothing_are_refused(pair: Path) -> None:
+    assert hsisr("degrade guide.tif --protocol wald --scale 2 --response none -o pair.h5", pair).returncode == 0
+    done = hsisr("show pair.h5 -o p.png --read nodata=0", pair)
+    assert done.returncode == 1 and "--read nodata=0 says nothing about a pair file" in done.stderr
+    done = hsisr("datasets -c absent.yaml", pair)
+    assert done.returncode == 1 and "absent.yaml: no such configuration file" in done.stderr
+
+
 def test_a_score_counts_what_both_images_hold(tmp_path: Path) -> None:
     """Elsewhere both would be 0, and so equal."""
     rng = np.random.default_rng(0)

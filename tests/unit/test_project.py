@@ -57,7 +57,7 @@ def test_a_whole_data_set_needs_no_list(tmp_path):
 
 def test_what_cannot_be_seen_is_not_listed(tmp_path):
     assert datasets.find_scenes("cave", "https://example.org/cave.zip") is None
-    (tmp_path / "cave.zip").touch()
+    (tmp_path / "cave.zip").write_bytes(b"PK\x03\x04")
     assert datasets.find_scenes("cave", str(tmp_path / "cave.zip")) is None
     assert datasets.find_scenes("chikusei", str(FOLDER / "chikusei")) is None  # an archive that is not unpacked
 
@@ -75,6 +75,7 @@ WRONG = {
     "an unknown data set": (("cavee", None, 4), "cavee"),
     "photographs": (("rgb_photos", None, 4), "photographs help training, nothing is compared on them"),
     "an impossible scale": ((None, None, 1), "scale 1 is not allowed"),
+    "a file that is no archive": ((None, "{empty}/file", 4), "empty holds no scene of it; expected Indian_pines"),
     "too few scenes": (("cave", "{one}", 4), "cave: 1 training scenes; at least 2 are needed"),
 }
 
@@ -82,6 +83,7 @@ WRONG = {
 @pytest.mark.parametrize("case", WRONG)
 def test_nothing_is_written_that_cannot_run(tmp_path, case):
     (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "file").write_text("no archive")
     (dataset, source, scale), expected = WRONG[case]
     places = {"empty": tmp_path / "empty", "one": cave(tmp_path / "one", "balloons")}
     with pytest.raises(HsisrError, match=re.escape(expected)):
