@@ -53,7 +53,7 @@ def _differences(a: results.Results, b: results.Results) -> Iterator[str]:
 
 def _table(a: results.Results, b: results.Results) -> Table:
     table = Table(title=f"{a.dataset} x{a.scale}   protocol {a.protocol}, {scoring_words(a)}", title_justify="left")
-    columns = columns_of(a)
+    columns, _ = columns_of(a), columns_of(b)  # the same ones, after a check that the scores are there
     for heading in ("model", "file", *(heading for heading, _, _ in columns.values())):
         table.add_column(heading, justify="left" if heading in ("model", "file") else "right")
     for name in dict.fromkeys([*a.models, *b.models]):

@@ -259,6 +259,11 @@ def test_results_of_one_kind_are_compared(written):
     assert list(table.columns[0].cells) == ["bicubic", "bicubic", "", "gsa"]
     assert list(table.columns[1].cells) == ["first", "second", "change", "second"]
     assert list(table.columns[2].cells) == ["30.00", "30.00", "+0.00", "30.00"]
+    older = written("older.json")
+    older.write_text(older.read_text().replace('"cc": 0.9', '"mae": 0.9'))
+    for files in ((written("a.json"), older), (older, written("a.json"))):
+        with pytest.raises(HsisrError, match="results of bicubic: without cc; evaluate it again"):
+            compare.compare(*files)
 
 
 @pytest.mark.parametrize(
