@@ -52,6 +52,9 @@ def clean_up(
     from hsisr.ops.build import cache_folder
     from hsisr.outputs import OWN_FOLDERS
 
+    for folder in folders or []:
+        if not folder.is_dir():
+            raise HsisrError(f"{folder}: no such folder")
     chosen = folders or [*map(Path, OWN_FOLDERS), cache_folder()]
     removed = 0
     for path in [path for folder in chosen for path in temporary.left_in(folder)]:

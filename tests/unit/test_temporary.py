@@ -107,6 +107,8 @@ def test_clean_up_names_what_it_removes(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert ".a.h5.tmp-" in said and ".export.tmp-" in said and said.endswith("kB freed\n")
     assert names(scenes) == [".mine.tmp-x"]
+    with pytest.raises(HsisrError, match="^scene: no such folder$"):
+        app(["clean-up", "scene"], standalone_mode=False)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path):
