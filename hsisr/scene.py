@@ -171,7 +171,7 @@ class Scene:
         values = self._values(stored)
         valid = self.valid_in(slice(None), stored)
         good, missing = self._good, self.without_data(stored)
-        if missing is not None and missing[good].any():
+        if missing is not None and (missing[good] & valid).any():  # single samples
             part = values[good]
             fill_samples(part, missing[good] | ~valid)
             values[good] = part

@@ -363,9 +363,10 @@ def _common_bands(truth: "Scene", other: "Scene") -> "tuple[Scene, Scene]":
     both = sorted(set(good[0]) & set(good[1]))
     if not both:
         raise HsisrError(f"{other.name}: has no band with data in common with {truth.name}; nothing can be scored")
-    if len(both) < truth.shape[0]:
-        lacking = f"{truth.shape[0] - len(both)} of {truth.shape[0]} bands"
-        notice(f"{other.name}: {lacking} are bad or hold no data, in it or in the reference; they do not count")
+    if len(both) == truth.shape[0]:
+        return truth, other
+    lacking = f"{truth.shape[0] - len(both)} of {truth.shape[0]} bands"
+    notice(f"{other.name}: {lacking} are bad or hold no data, in it or in the reference; they do not count")
     return truth.bands(both), other.bands(both)
 
 

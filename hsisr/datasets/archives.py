@@ -24,6 +24,7 @@ MOST_BYTES_IN_ANY_CASE = 64 * 2**20
 MOST_MEMBERS = 1_000_000
 
 _BLOCK_BYTES = 2**20
+_YOURSELF = "unpack it yourself if you trust it"
 
 
 def is_archive(path: str | os.PathLike) -> bool:
@@ -149,7 +150,7 @@ def _check_members(archive: Path, content: zipfile.ZipFile, budget: _Budget) -> 
         name = _safe_name(archive, member.filename)
         budget.add_member()
         if stat.S_ISLNK(member.external_attr >> 16):
-            raise HsisrError(f"{archive}: holds a link, {member.filename!r}; refused")
+            raise HsisrError(f"{archive}: holds a link, {member.filename!r}; refused; {_YOURSELF}")
         if member.flag_bits & 1:
             raise HsisrError(f"{archive}: its member {member.filename!r} is encrypted")
         if member.is_dir() or name is None:
@@ -183,7 +184,7 @@ def _tar_files(
             continue
         if not member.isreg():
             kind = "link" if member.issym() or member.islnk() else "special file"
-            raise HsisrError(f"{archive}: holds a {kind}, {member.name!r}; refused")
+            raise HsisrError(f"{archive}: holds a {kind}, {member.name!r}; refused; {_YOURSELF}")
         if name is None:
             continue
         seen.check(archive, name)

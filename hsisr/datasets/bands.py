@@ -36,7 +36,7 @@ def drop_bad(scene: Scene) -> Scene:
 
 
 def leave_out_bad(scene: Scene) -> Scene:
-    """As `drop_bad`, with a line for the user. In a pair, bad bands would count as perfect: both images are 0 there."""
+    """As `drop_bad`, with a line for the user."""
     count = 0 if scene.bad_bands is None else np.count_nonzero(scene.bad_bands)
     if not count:
         return scene

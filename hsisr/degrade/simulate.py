@@ -1,7 +1,8 @@
 """From a cube to its low-resolution image, from a scene to a pair: LR, guide and HR reference on aligned grids."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,17 +170,38 @@ def pair(
         >>> made.lr.shape, made.guide.shape, made.hr.shape
         ((31, 8, 8), (3, 32, 32), (31, 32, 32))
     """
-    protocol = find_protocol(protocol)
     check_scene(scene, "pair")
+    good = leave_out_bad(scene)
+    if good is not scene and isinstance(response, np.ndarray):
+        with _naming(scene):
+            response = scene_response(scene, response)[:, ~np.asarray(scene.bad_bands, bool)]
+    return pair_of_all_bands(good, protocol, scale, seed, response, noise, part)
+
+
+def pair_of_all_bands(
+    scene: Scene,
+    protocol: str | Protocol,
+    scale: int,
+    seed: int = 0,
+    response: str | os.PathLike[str] | np.ndarray | None = None,
+    noise: float | Mapping[str, float] | Noise | None = None,
+    part: str = "",
+) -> Pair:
+    """As `pair`, but bad bands stay, in all but the guide. So scenes with other bad bands have the same bands."""
+    protocol = find_protocol(protocol)
     if isinstance(response, os.PathLike):
         response = os.fspath(response)
-    good = leave_out_bad(scene)
-    try:
-        if good is not scene and isinstance(response, np.ndarray):
-            response = scene_response(scene, response)[:, ~np.asarray(scene.bad_bands, bool)]
+    with _naming(scene):
         if protocol.sampling is None:
-            return _full_resolution(good, protocol, scale, response, noise)
-        return _simulate(good, protocol, scale, seed, response, noise, part)
+            return _full_resolution(scene, protocol, scale, response, noise)
+        return _simulate(scene, protocol, scale, seed, response, noise, part)
+
+
+@contextmanager
+def _naming(scene: Scene) -> Iterator[None]:
+    """Name the scene in an HsisrError."""
+    try:
+        yield
     except HsisrError as error:
         raise HsisrError(f"scene {scene.name}: {error}") from error
 

@@ -106,7 +106,7 @@ def console_for(table: Table) -> Console:
 def worst_words(found: Mapping[str, Any]) -> str:
     """Where a model is worst over the grid of a sweep, and how many places it refused. found: its summary."""
     refused = [f"refused {found['refused']} of {found['places'] + found['refused']}"] if found["refused"] else []
-    return "; ".join([found["worst_at"]] * (found["places"] > 0) + refused)
+    return "; ".join(([found["worst_at"]] if found["places"] else []) + refused)
 
 
 def leading_key(results: Results) -> str:

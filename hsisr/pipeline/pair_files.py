@@ -11,10 +11,10 @@ import numpy as np
 
 from hsisr import degrade, hdf5
 from hsisr.datasets import picture, quicklook
-from hsisr.datasets.bands import leave_out_bad
 from hsisr.datasets.splits import Item
 from hsisr.degrade.sensor import whole_lr_pixels
-from hsisr.errors import HsisrError
+from hsisr.degrade.simulate import pair_of_all_bands
+from hsisr.errors import HsisrError, notice
 from hsisr.missing import shrunk
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
@@ -46,7 +46,20 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     """
     item = benchmark.item(item_name)
     scene = open_item(benchmark, item)
+    bad = np.flatnonzero([] if scene.bad_bands is None else scene.bad_bands)
+    if len(bad):
+        notice(
+            f"scene {item.name}: {len(bad)} of its {scene.shape[0]} bands are bad, and count in scores like the others; "
+            "to leave them out of all scenes, give the data set "
+            f"`band_steps: [{{choose: ...}}]` with the bands that are good in all (here bad: {_numbers(bad)})"
+        )
     write(out, item.name, make_pair(benchmark, item, scene), scene, steps.pairing(benchmark, item_name).identity)
+
+
+def _numbers(bands: np.ndarray) -> str:
+    """Numbers of bands, from 0, of which runs are shortened."""
+    runs = np.split(bands, np.flatnonzero(np.diff(bands) > 1) + 1)
+    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def made(benchmark: Benchmark, item: Item) -> str:
@@ -57,16 +70,16 @@ def made(benchmark: Benchmark, item: Item) -> str:
 
 
 def open_item(benchmark: Benchmark, item: Item) -> Scene:
-    """The good bands of an item's scene, lazy, cut to its region. Raises HsisrError as `make` and `made`."""
+    """The scene of an item, lazy, cut to its region. Raises HsisrError as `make`, and as `made` for the scene file."""
     path = benchmark.scene_path(item)
     hdf5.check_settings(path, "scene", steps.conversion(benchmark.config, benchmark.dataset).settings, "convert")
-    scene = leave_out_bad(Scene.open(path))
+    scene = Scene.open(path)
     return scene if item.region is None else cut(scene, item.region)
 
 
 def make_pair(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
     """The pair that a benchmark makes from an item's scene."""
-    pair = degrade.pair(
+    pair = pair_of_all_bands(
         scene,
         benchmark.rule,
         benchmark.scale,

@@ -36,7 +36,8 @@ class Stretch:
 
     def __call__(self, composite: np.ndarray) -> np.ndarray:
         """(H, W, 3) values -> (H, W, 3) uint8."""
-        linear = np.clip((composite - self.low) / (self.high - self.low), 0, 1)
+        with np.errstate(over="ignore"):  # of one value, the range is the smallest that there is
+            linear = np.clip((composite - self.low) / (self.high - self.low), 0, 1)
         return np.rint(255 * linear ** (1 / GAMMA)).astype(np.uint8)
 
 

@@ -106,7 +106,7 @@ class Run:
                 advice = "lower training.batch_size, or raise training.accumulate, which takes it in more parts"
                 raise gpu_is_full(self.device, advice) from None
             except (RuntimeError, ConnectionError, EOFError) as error:
-                if not worker_ended(error):
+                if not worker_ended(error, self.feed.workers):
                     raise
                 raise HsisrError(
                     f"{self.folder}: a process that prepares batches was ended from outside, as where memory is full; "
@@ -116,7 +116,7 @@ class Run:
                 self.feed.close()
         self._save()
         self.model.load_state_dict(self._selected_weights())
-        if not all(weight.isfinite().all() for weight in self.model.parameters()):
+        if not all(weight.isfinite().all() for weight in self.model.parameters() if weight.requires_grad):
             raise self._diverged(f"the weights became NaN or infinite at step {self.step}")
         for part in self.objective.parts:
             if part.setting is not None and part.setting.start_epoch >= self.epoch and self.fabric.is_global_zero:

@@ -133,9 +133,14 @@ class _Batches(Dataset):
         return self.size // self.share.of * sum(x.nbytes for x in (one.lr, one.guide, one.hr) if x is not None)
 
 
-def worker_ended(error: Exception) -> bool:
-    """Whether an error of the trainer says that a worker is gone: torch notices, or the tensors do not arrive."""
-    return "DataLoader worker" in str(error) or isinstance(error, (ConnectionError, EOFError))
+def worker_ended(error: Exception, workers: int) -> bool:
+    """Whether an error of the trainer says that one of its workers is gone: torch notices, or its tensors do not come.
+
+    An error of the samples themselves, inside a worker, comes back with other words: "Caught ... in DataLoader worker".
+    """
+    if not workers or str(error).startswith("Caught "):
+        return False
+    return "DataLoader worker (pid" in str(error) or isinstance(error, (ConnectionError, EOFError))
 
 
 def _leave_signals_to_the_trainer(worker: Any) -> None:

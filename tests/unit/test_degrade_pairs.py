@@ -7,6 +7,7 @@ import pytest
 from scipy.io import loadmat
 
 from hsisr.degrade import CustomProtocol, degrade, pair, response, scene_seed
+from hsisr.degrade.simulate import pair_of_all_bands
 from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
@@ -133,9 +134,14 @@ def test_bad_bands_do_not_reach_the_pair(scene):
     matrix = made.metadata["response_matrix"]
     np.testing.assert_allclose(matrix.sum(axis=1), 1)
     np.testing.assert_allclose(made.guide, np.tensordot(matrix, made.hr, axes=1), rtol=1e-5)
-    # nor the pair, where a model without detail would be perfect in them
+    # nor the pair, where they would count in scores
     assert len(made.hr) == len(made.lr) == len(made.wavelengths_nm) == matrix.shape[1] == 30
     np.testing.assert_array_equal(made.wavelengths_nm, WAVELENGTHS_NM[~bad])
+    # those of a pipeline stay, so that scenes with other bad bands have the same bands
+    whole = pair_of_all_bands(replace(scene, bad_bands=bad), "wald", 4)
+    assert len(whole.hr) == len(whole.lr) == 31
+    np.testing.assert_array_equal(whole.hr[~bad], made.hr)
+    np.testing.assert_allclose(whole.guide, made.guide, rtol=1e-5)
     given = np.zeros((1, 31))
     given[0, 5:7] = 0.5
     assert pair(replace(scene, bad_bands=bad), "wald", 4, response=given).metadata["response_matrix"][0, 5] == 1

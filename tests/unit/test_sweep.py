@@ -16,6 +16,7 @@ from hsisr.datasets import read_scene
 from hsisr.degrade import FAMILIES, CustomProtocol, FamilyPsf, degrade, shift_of
 from hsisr.errors import HsisrError
 from hsisr.evaluation import sweep
+from hsisr.evaluation.table import print_sweep
 from hsisr.pipeline import benchmark, paths, steps
 from hsisr.report import sweeps as reported
 from hsisr.scene import Scene
@@ -180,6 +181,22 @@ def test_a_model_that_refuses_leaves_its_places_empty(settings, tmp_path, monkey
     mean, worst_at = (reported.table(result).rows["gsa"][column] for column in (0, -1))
     assert mean.mark == "" and worst_at.text.endswith("; refused 6 of 12")  # it saw the easier half, perhaps
     assert sweep.table(result, "psnr")["gsa"]["delta"]["4 ch, 30 dB"] is None
+
+
+def test_a_model_that_refuses_every_place_is_shown_without_scores(settings, tmp_path, monkeypatch, capsys):
+    opened, asked = sweep.open_method, []
+
+    def refusing(model, scale, channels):
+        asked.append(model)
+        if asked.count("gsa") > 1 and model == "gsa":  # the first call is before the sweep
+            raise HsisrError("made for other images")
+        return opened(model, scale, channels)
+
+    monkeypatch.setattr(sweep, "open_method", refusing)
+    result = sweep.run(settings, tmp_path / "a.json", tmp_path / "a.png")
+    print_sweep(result)
+    assert "refused 12 of 12" in capsys.readouterr().out
+    assert reported.table(result).rows["gsa"][-1].text == "refused 12 of 12"
 
 
 def test_models_that_cannot_be_opened_are_refused_at_once(settings, tmp_path):

@@ -357,7 +357,20 @@ def test_a_worker_that_was_killed_is_one_line(small, tmp_path, monkeypatch, erro
 
     monkeypatch.setattr(engine.Feed, "batch", batch)
     with pytest.raises(HsisrError, match="a process that prepares batches was ended from outside"):
-        fit_nearest(small, tmp_path)
+        fit_nearest(small, tmp_path, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("error", "workers"),
+    [(RuntimeError("Caught ValueError in DataLoader worker process 0.\nof one's own"), 1), (EOFError("mine"), 0)],
+)
+def test_a_fault_of_ones_own_samples_keeps_its_words(small, tmp_path, monkeypatch, error, workers):
+    def batch(feed, number, device):
+        raise error
+
+    monkeypatch.setattr(engine.Feed, "batch", batch)
+    with pytest.raises(type(error), match="mine|of one's own"):
+        fit_nearest(small, tmp_path, workers=workers)
 
 
 def test_a_run_too_short_for_an_objective_says_so_and_makes_one_step_at_least(small, tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Reader of DESIS's reflectance, level 2A: a folder, or its zip archive, as DLR delivers it.
+"""Reader of DESIS's reflectance, level 2A: a folder, or its archive, as DLR delivers it.
 
 `*-SPECTRAL_IMAGE.tif` holds int16 with -32768 for no data. `*-METADATA.xml`, or the header `*-SPECTRAL_IMAGE.hdr`,
 states centre, width, gain and offset of each band (value = stored gain + offset). `*-QL_QUALITY-2.tif` has a layer for
@@ -38,7 +38,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
     screen = products.uses_quality(path, quality)
     package = _package(path, products.first_bytes(path))
     if package is None:
-        raise HsisrError(f"{path}: no DESIS product; expected its folder, its zip archive or its METADATA.xml")
+        raise HsisrError(f"{path}: no DESIS product; expected its folder, its archive or its METADATA.xml")
     metadata = package.find(_METADATA)[0]
     products.check_level(path, "a DESIS product", re.search(r"HSI-(L\d\w)-", metadata, re.IGNORECASE))
     name = package.first(r".*-SPECTRAL_IMAGE\.tiff?")

@@ -1,4 +1,4 @@
-"""Reader of EnMAP's reflectance, level 2A: a folder, or its zip archive, as DLR delivers it.
+"""Reader of EnMAP's reflectance, level 2A: a folder, or its archive, as DLR delivers it.
 
 `*-SPECTRAL_IMAGE.TIF` (or .BSQ, .BIL, .BIP, .JP2) holds int16 with -32768 for no data. `*-METADATA.XML` states centre,
 width, gain and offset of each band (value = stored gain + offset). Quality layers: cloud and cloud shadow (1 where
@@ -49,7 +49,7 @@ def read(path: Path, quality: str = "mask") -> Scene:
     screen = products.uses_quality(path, quality)
     package = _package(path, products.first_bytes(path))
     if package is None:
-        raise HsisrError(f"{path}: no EnMAP product; expected its folder, its zip archive or its METADATA.XML")
+        raise HsisrError(f"{path}: no EnMAP product; expected its folder, its archive or its METADATA.XML")
     metadata = package.find(_METADATA)[0]
     products.check_level(path, "an EnMAP product", re.search(r"_(L\d\w)-", metadata))
     name = package.first(_IMAGE)

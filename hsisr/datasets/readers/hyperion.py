@@ -1,4 +1,4 @@
-"""Reader of EO-1 Hyperion's radiance, level 1T or 1Gst: a folder of one GeoTIFF a band, or its zip archive.
+"""Reader of EO-1 Hyperion's radiance, level 1T or 1Gst: a folder of one GeoTIFF a band, or its archive.
 
 Files are named `EO1H..._B008_L1T.TIF`. There are 242 bands; USGS calibrates 8 to 57 and 77 to 224. The text file
 `*_MTL_L1T.TXT` states the divisor from stored numbers to W / (m2 sr um): 40 in bands 1 to 70, 80 in the others.

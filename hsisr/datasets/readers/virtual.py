@@ -127,8 +127,10 @@ def _comes_whole(url: str) -> bool:
 def _archive(path: Path) -> tuple[Path, str]:
     """The archive, and the image inside (for gzip: the name without .gz). `Path` drops the / of an absolute path."""
     inside = str(path).removeprefix(_ZIP).removeprefix(_GZIP)
-    without_braces = "".join(inside.removeprefix("{").rpartition("}")[::2])
-    for reading, top in product((inside, without_braces), ("", "/")):
+    readings = [inside]
+    if inside.startswith("{"):  # braces around the archive, whose own name may hold some
+        readings += [inside[1:place] + inside[place + 1 :] for place, letter in enumerate(inside) if letter == "}"]
+    for reading, top in product(readings, ("", "/")):
         parts = reading.split("/")
         for count in range(1, len(parts) + 1):
             archive = Path(top + "/".join(parts[:count]))

@@ -122,7 +122,7 @@ def solved(
         started = time.perf_counter()
         guide, hr = guide_and_reference(pair)
         shown = hr.reshape(len(hr), -1) if pair.mask is None else hr[:, pair.mask]
-        if not np.ptp(shown, axis=1).any():
+        if shown.size and not np.ptp(shown, axis=1).any():
             raise HsisrError(f"training scene {name}: every pixel is the same, which teaches nothing; leave it out")
         kept.append((pair, solve(pair.lr, guide, scale, Sensor(mask=pair.mask))))
         names.append(name)

@@ -60,7 +60,10 @@ def build(
     if sample.hr is not None and sample.hr.shape[1] != sample.lr.shape[1]:
         for key, used in (("objectives.mixup", chosen.mixup), ("total_variation", variation.space or variation.bands)):
             if used:
-                raise HsisrError(f"training.{key}: {labelled.label} are no images of bands; leave it out")
+                raise HsisrError(
+                    f"training.{key}: {labelled.label} pair LR images of {sample.lr.shape[1]} bands with HR images of "
+                    f"{sample.hr.shape[1]}, and it needs the same bands in both; leave it out"
+                )
     parts: list[Objective] = [Supervised(training, seed, labelled.rule)]
     if chosen.mixup is not None:
         parts.append(SpectralMixup(chosen.mixup, training, seed, labelled.rule))
