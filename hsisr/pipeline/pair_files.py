@@ -49,9 +49,9 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     bad = np.flatnonzero([] if scene.bad_bands is None else scene.bad_bands)
     if len(bad):
         notice(
-            f"scene {item.name}: {len(bad)} of its {scene.shape[0]} bands are bad, and count in scores like the others; to "
-            "leave them out of all scenes, give the data set "
-            f"`band_steps: [{{choose: ...}}]` with the bands that are good in all (here bad: {_numbers(bad)})"
+            f"scene {item.name}: {len(bad)} of its {scene.shape[0]} bands are bad ({_numbers(bad)}), and count in "
+            "scores like the others; to leave them out of all scenes, give the data set `band_steps: [{choose: ...}]` "
+            "with the bands that are good in all"
         )
     write(out, item.name, make_pair(benchmark, item, scene), scene, steps.pairing(benchmark, item_name).identity)
 
