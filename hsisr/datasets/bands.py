@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hsisr.errors import HsisrError, notice
+from hsisr.errors import HsisrError
 from hsisr.scene import Scene
 
 
@@ -33,15 +33,6 @@ def drop_bad(scene: Scene) -> Scene:
     dropped = np.flatnonzero(np.asarray(scene.bad_bands, bool))
     result = replace(scene.bands(good), bad_bands=None)
     return _note_step(result, {"drop": [int(index) for index in dropped]})
-
-
-def leave_out_bad(scene: Scene) -> Scene:
-    """As `drop_bad`, with a line for the user."""
-    count = 0 if scene.bad_bands is None else np.count_nonzero(scene.bad_bands)
-    if not count:
-        return scene
-    notice(f"scene {scene.name}: {count} of its {scene.shape[0]} bands are bad, and left out")
-    return drop_bad(scene)
 
 
 def average(scene: Scene, count: int) -> Scene:

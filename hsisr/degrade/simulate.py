@@ -1,20 +1,18 @@
 """From a cube to its low-resolution image, from a scene to a pair: LR, guide and HR reference on aligned grids."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from hsisr.datasets.bands import leave_out_bad
 from hsisr.degrade.noise import Noise, parse_noise, scene_seed
 from hsisr.degrade.protocols import PROTOCOLS, Protocol, find_protocol, fixed_sampler
 from hsisr.degrade.response import apply_response, goes_by_index, response_by_index
 from hsisr.degrade.response import response as response_matrix
 from hsisr.degrade.sensor import whole_lr_pixels
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.lazy_names import notebook
 from hsisr.scene import Scene, check_scene
 
@@ -150,7 +148,7 @@ def pair(
 ) -> Pair:
     """The pair that a protocol makes from a scene, cropped at the bottom and right to a multiple of `scale`.
 
-    It has the good bands of the scene alone.
+    Bad bands stay, in all but a simulated guide; a line says which they are.
     Under `mixup` without a guide, the reference stays whole instead. The LR image then has ceil(H / scale) rows and
     ceil(W / scale) columns, and the super-resolved image is cut back to the reference.
 
@@ -170,40 +168,30 @@ def pair(
         >>> made.lr.shape, made.guide.shape, made.hr.shape
         ((31, 8, 8), (3, 32, 32), (31, 32, 32))
     """
-    check_scene(scene, "pair")
-    good = leave_out_bad(scene)
-    if good is not scene and isinstance(response, np.ndarray):
-        with _naming(scene):
-            response = scene_response(scene, response)[:, ~np.asarray(scene.bad_bands, bool)]
-    return pair_of_all_bands(good, protocol, scale, seed, response, noise, part)
-
-
-def pair_of_all_bands(
-    scene: Scene,
-    protocol: str | Protocol,
-    scale: int,
-    seed: int = 0,
-    response: str | os.PathLike[str] | np.ndarray | None = None,
-    noise: float | Mapping[str, float] | Noise | None = None,
-    part: str = "",
-) -> Pair:
-    """As `pair`, but bad bands stay, in all but the guide. So scenes with other bad bands have the same bands."""
     protocol = find_protocol(protocol)
+    check_scene(scene, "pair")
+    _tell_of_bad_bands(scene)
     if isinstance(response, os.PathLike):
         response = os.fspath(response)
-    with _naming(scene):
+    try:
         if protocol.sampling is None:
             return _full_resolution(scene, protocol, scale, response, noise)
         return _simulate(scene, protocol, scale, seed, response, noise, part)
-
-
-@contextmanager
-def _naming(scene: Scene) -> Iterator[None]:
-    """Name the scene in an HsisrError."""
-    try:
-        yield
     except HsisrError as error:
         raise HsisrError(f"scene {scene.name}: {error}") from error
+
+
+def _tell_of_bad_bands(scene: Scene) -> None:
+    """A line on bad bands. They stay, so that scenes with other bad bands have the same bands."""
+    bad = np.flatnonzero([] if scene.bad_bands is None else scene.bad_bands)
+    if len(bad):
+        runs = np.split(bad, np.flatnonzero(np.diff(bad) > 1) + 1)
+        numbers = ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
+        notice(
+            f"scene {scene.name}: {len(bad)} of its {scene.shape[0]} bands are bad ({numbers}, from 0), and count in "
+            "scores like the others; to leave them out of all scenes of a data set, give it `band_steps: [{choose: "
+            "...}]` with the bands that are good in all (in Python hsisr.datasets.bands.choose)"
+        )
 
 
 def scene_response(scene: Scene, response: str | np.ndarray) -> np.ndarray:

@@ -13,8 +13,7 @@ from hsisr import degrade, hdf5
 from hsisr.datasets import picture, quicklook
 from hsisr.datasets.splits import Item
 from hsisr.degrade.sensor import whole_lr_pixels
-from hsisr.degrade.simulate import pair_of_all_bands
-from hsisr.errors import HsisrError, notice
+from hsisr.errors import HsisrError
 from hsisr.missing import shrunk
 from hsisr.pipeline import paths, steps
 from hsisr.pipeline.benchmark import Benchmark
@@ -46,20 +45,7 @@ def make(benchmark: Benchmark, item_name: str, out: str | os.PathLike) -> None:
     """
     item = benchmark.item(item_name)
     scene = open_item(benchmark, item)
-    bad = np.flatnonzero([] if scene.bad_bands is None else scene.bad_bands)
-    if len(bad):
-        notice(
-            f"scene {item.name}: {len(bad)} of its {scene.shape[0]} bands are bad ({_numbers(bad)}), and count in "
-            "scores like the others; to leave them out of all scenes, give the data set `band_steps: [{choose: ...}]` "
-            "with the bands that are good in all"
-        )
     write(out, item.name, make_pair(benchmark, item, scene), scene, steps.pairing(benchmark, item_name).identity)
-
-
-def _numbers(bands: np.ndarray) -> str:
-    """Numbers of bands, from 0, of which runs are shortened."""
-    runs = np.split(bands, np.flatnonzero(np.diff(bands) > 1) + 1)
-    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def made(benchmark: Benchmark, item: Item) -> str:
@@ -79,7 +65,7 @@ def open_item(benchmark: Benchmark, item: Item) -> Scene:
 
 def make_pair(benchmark: Benchmark, item: Item, scene: Scene) -> degrade.Pair:
     """The pair that a benchmark makes from an item's scene."""
-    pair = pair_of_all_bands(
+    pair = degrade.pair(
         scene,
         benchmark.rule,
         benchmark.scale,

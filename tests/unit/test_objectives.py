@@ -300,7 +300,7 @@ def test_what_an_objective_needs_is_told_in_one_line():
     with pytest.raises(HsisrError, match="unlabelled: needs the wavelengths"):
         Unlabelled(UnlabelledObjective(), Training(), Patches(BANDS, 0), None)
     corrections = PriorPatches([Solved(np.zeros((5, 8, 8)), np.zeros((3, 8, 8)))], ["s"], 8, 1)
-    with pytest.raises(HsisrError, match=r"objectives.mixup: patches of solved scenes are no images of bands"):
+    with pytest.raises(HsisrError, match=r"objectives.mixup: patches of solved scenes pair LR images of 1 bands"):
         build(Training(objectives={"mixup": {}}), 0, DeepShare(BANDS, SCALE, width=16), corrections, {})
     assert Objectives() == Objectives(mixup=None, rgb=None, unlabelled=None, step="each")
 

@@ -110,7 +110,7 @@ def test_changed_programs_and_data_give_other_weights(finished_copy):
         return file_hash(project.folder / WEIGHTS)
 
     before = loss.read_text()
-    loss.write_text(before.replace("loss = l1_loss(estimate, target)", "loss = 10 * mse_loss(estimate, target)"))
+    loss.write_text(before.replace("loss = mean_distance(estimate, target)", "loss = 10 * mse_loss(estimate, target)"))
     assert loss.read_text() != before
     weights = weights_of(project)
     other = run()
