@@ -92,7 +92,8 @@ def validate(
         method = scenes.open_methods(model, low, kept, options)[0]
         if not method.needs_guide:
             raise HsisrError(f"validate: {method.name} uses no guide, so that there is nothing to withhold")
-        lying = scenes.on_grid(low, sharp, method, replace(options, correct_shift=None), Path(folder))
+        place = scenes.lay if options.correct_shift else scenes.on_grid  # which tells of a shift that stays
+        lying = place(low, sharp, method, options, Path(folder))
         for line in filter(None, (low.incomplete, low.outliers, sharp.incomplete, sharp.outliers)):
             notice(line)
         bands = [_withheld(low, lying, (band, places[band]), method, options) for band in wanted]

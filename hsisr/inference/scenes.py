@@ -388,6 +388,14 @@ def open_methods(model: Any, low: Source, sharp: Source | None, options: Options
 def on_grid(
     low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = notice
 ) -> guide.Guide:
+    """`lay`, then moved by the measured displacement and without changed ground, if the user wants it."""
+    found = move(low, lay(low, sharp, method, options, folder, note), method.scale, options, note)
+    return _without_change(low, found, method.scale) if options.mask_change else found
+
+
+def lay(
+    low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = notice
+) -> guide.Guide:
     """The guide on the LR image's grid, aligned if the user wants it; with a warning if it does not fit well.
 
     folder: for files of the alignment; None: it is not aligned. Raises HsisrError as `guide.fit`.
@@ -398,16 +406,14 @@ def on_grid(
         lacking = min((low, sharp), key=lambda image: (image.scene.transform is not None, image.scene.crs is not None))
         note(f"{lacking.label}: has no georeference; the two images are taken to cover the same ground")
     if options.align and folder is not None:
-        found = align.resample(low, sharp, scale, folder)
-    else:
-        found = guide.fit(low, sharp, scale)
-        if found.coverage < 1 and not options.mask_change:
-            note(
-                f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has "
-                "no data"
-            )
-    found = move(low, found, scale, options, note)
-    return _without_change(low, found, scale) if options.mask_change else found
+        return align.resample(low, sharp, scale, folder)
+    found = guide.fit(low, sharp, scale)
+    if found.coverage < 1 and not options.mask_change:
+        note(
+            f"{sharp.label}: covers {found.coverage:.1%} of the ground of {low.label}; the rest of the result has no "
+            "data"
+        )
+    return found
 
 
 def _check_holes(low: Source, found: guide.Guide, scale: int, masked: bool, note: Note) -> None:

@@ -177,6 +177,16 @@ def test_the_displacement_is_measured_without_the_withheld_band(files, capsys):
     assert said[0] == said[1] and "own.tif without band 2: moved by the measured field" in said[0]
 
 
+def test_validate_does_not_advise_the_correction_that_it_makes(files, capsys):
+    scene = read_scene(files / "guide.tif")
+    export(replace(scene, stored=np.roll(scene.stored[...], (3, 3), (1, 2))), files / "shifted.tif")
+    validate(files / "lr.tif", files / "shifted.tif", [1], "gsa", CPU)
+    assert "--correct-shift moves the guide by that" in capsys.readouterr().err
+    validate(files / "lr.tif", files / "shifted.tif", [1], "gsa", replace(CPU, correct_shift=True))
+    said = capsys.readouterr().err
+    assert "moved by the measured shift" in said and "--correct-shift" not in said
+
+
 def test_samples_that_the_withheld_band_lacks_do_not_count(files, capsys):
     """They are filled for methods, but what fills them is no truth."""
     scene, lr = read_scene(files / "guide.tif"), files / "lr.tif"
