@@ -262,6 +262,11 @@ CASES = {
         {},
         r"beyond 3.4e38.* the first in band 3 at row 3, column 4; .* --read nodata=-1.7976931348623157e\+308 ",
     ),
+    "TIFF with NaN for nodata, and a value beyond 32-bit floats": (
+        {"a.tif": lambda: tiff(np.where(CUBE[0, 0, 0] == CUBE, np.nan, with_nan(1e300, np.float64)), nodata=np.nan)},
+        {},
+        r"beyond 3.4e38.* the first in band 3 at row 3, column 4",
+    ),
     "TIFF without any data": ({"a.tif": lambda: tiff(CUBE * 0 - 1, nodata=-1)}, {}, "holds no data: every sample"),
     "TIFF with wavelengths of some bands": (
         {"a.tif": lambda: tiff(tags=tagged("wavelength", ["400", "500", None, None, None, None]))},

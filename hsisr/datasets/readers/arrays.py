@@ -205,8 +205,8 @@ def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:
     if values.dtype.kind != "f":
         return
     finite = np.isfinite(values)
-    if values.dtype.itemsize > 4 and finite.all():
-        _check_range(path, values, nodata)
+    if values.dtype.itemsize > 4:
+        _check_range(path, values, finite, nodata)
     if nodata is not None:
         finite |= np.isnan(values) if np.isnan(nodata) else values == nodata
     if not finite.all():
@@ -218,8 +218,8 @@ def check_finite(path: Path, values: np.ndarray, nodata: float | None) -> None:
         )
 
 
-def _check_range(path: Path, values: np.ndarray, nodata: float | None) -> None:
-    beyond = np.abs(values) > np.finfo(np.float32).max
+def _check_range(path: Path, values: np.ndarray, finite: np.ndarray, nodata: float | None) -> None:
+    beyond = finite & (np.abs(values) > np.finfo(np.float32).max)
     if nodata is not None:
         beyond &= values != nodata
     if beyond.any():
