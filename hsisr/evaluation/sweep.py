@@ -224,9 +224,8 @@ def check_current(path: str | os.PathLike, found: Mapping[str, Any], settings: S
     """Raise HsisrError if a result of a sweep was made by other code, settings or files than the present ones."""
     step = steps.sweeping(settings)
     identity = _identity(step)
-    whole = len(identity["inputs"]) == sum(
-        map(len, step.inputs.values())
-    )  # nobody can tell, after the scene was taken away
+    # after the scene was taken away, nobody can tell
+    whole = len(identity["inputs"]) == sum(map(len, step.inputs.values()))
     if whole and found["config_hash"] != settings_hash(identity):
         raise HsisrError(f"{path}: made with other settings, files or code; make it again with the step sweep")
 

@@ -91,10 +91,8 @@ def finetune(
     if not minutes > 0 or (steps is not None and steps < 1):
         raise HsisrError("finetune: give a time, or a number of steps, above 0")
     start = scenes.model_file(model)
-    settings = {
-        **{"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed},
-        "start": None if start is None else file_hash(start)[:12],
-    }
+    settings = {"lr": run.state_of(lr), "guide": run.state_of(guide), "model": str(model), "seed": seed}
+    settings["start"] = None if start is None else file_hash(start)[:12]
     planned = {**settings, "minutes": minutes, "hold_out": hold_out, "options": vars(options)}
     outs = [out / "model.safetensors", out / "finetune.json"]
     check_outputs(outs, [lr, guide, start], overwrite or run.is_unfinished(outs[0]))

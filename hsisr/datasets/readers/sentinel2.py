@@ -123,13 +123,13 @@ def _choose_files(path: Path, package: Package, level: str, resolution: int, ban
 
 def _mask(package: Package, level: str, resolution: int, size: tuple[int, int]) -> np.ndarray | None:
     """Valid pixels by the product's own layer of clouds; None without this layer."""
-    coarse = max(resolution, 20)
-    pattern = rf"R{coarse}m/[^/]*_SCL_{coarse}m{_ENDING}" if level == "2A" else rf"QI_DATA/MSK_CLASSI_B00{_ENDING}"
-    name = package.first(pattern)
+    if level == "2A":
+        coarse = max(resolution, 20)
+        name = package.first(rf"R{coarse}m/[^/]*_SCL_{coarse}m{_ENDING}")
+        return None if name is None else ~np.isin(products.layer(package, name, size), _MASKED)
+    name = package.first(rf"QI_DATA/MSK_CLASSI_B00{_ENDING}")
     if name is None:
         return None
-    if level == "2A":
-        return ~np.isin(products.layer(package, name, size), _MASKED)
     opaque, cirrus = (products.layer(package, name, size, band) for band in (0, 1))
     return (opaque == 0) & (cirrus == 0)
 
