@@ -31,9 +31,9 @@ _COMPONENTS = 10
 _PX_A_COMPONENT = 5
 #: Footprints as they usually are, and their standard deviations: shift (LR pixels), log sigma (LR pixels), skew. With
 #: few LR pixels, the fit stays near them; with many, they do not matter.
-_USUAL, _SPREAD = (0.0, math.log(0.4), 0.0), (0.5, 0.4, 0.5)
+_USUAL, _SPREAD = (0.0, math.log(0.4), 0.0), (0.3, 0.4, 0.4)
 #: Independent values among the residuals of one LR pixel, over all channels.
-_INDEPENDENT = 0.5
+_INDEPENDENT = 0.25
 #: Smoothing by one LR pixel leaves this part of the LR pixels independent.
 _SMOOTHED = 0.25
 #: A channel shows the same as the bands if they explain at least this part of its variance.
