@@ -6,14 +6,17 @@ The rule depends on the request, the tensors and the machine. It never depends o
 * A CPU map goes to the native CPU kernel if it is large enough for the kernel to be faster. This size is measured once
   on a machine (`hsisr.ops.measured`). Maps below 48 x 48 pixels go to plain PyTorch: it takes less time than building
   the kernel. Maps of 128 x 128 pixels or more go to the kernel, with a warning if it cannot be built.
-* If a kernel cannot run (no compiler, no toolkit, no GPU, a size without kernel), plain PyTorch runs, with one warning.
+* If a kernel cannot run (no compiler, no toolkit, no GPU, a size without kernel, a transform that it has no rule for),
+  plain PyTorch runs, with one warning.
 """
 
 import os
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.ops import build, measured, plan, tf32
@@ -27,15 +30,29 @@ _COST = {
 _PRECISION = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
-def choose(backend: str, x: Tensor, taps: tuple[int, int], training: bool) -> tuple[str, str]:
+def choose(
+    backend: str, x: Tensor, taps: tuple[int, int], training: bool, transformed: bool = False
+) -> tuple[str, str]:
     """Return the backend to run, "cuda", "cpu" or "torch", and the precision of the CUDA kernel's products.
 
     backend: the request; "auto" reads the environment variable `VARIABLE`. training: whether gradients are needed.
-    Raises HsisrError for a name that does not exist.
+    transformed: see `is_transformed`. Raises HsisrError for a name that does not exist.
     """
     autocast = torch.is_autocast_enabled(x.device.type)
     dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
-    return _choose(backend, x.device.type, x.device.index, str(x.dtype), str(dtype), tuple(x.shape), taps, training)
+    kinds = x.device.type, x.device.index, str(x.dtype), str(dtype)
+    return _choose(backend, *kinds, tuple(x.shape), taps, training, transformed)
+
+
+def is_transformed(tensors: Sequence[Tensor]) -> bool:
+    """Whether forward-mode differentiation or a transform of torch.func works on the tensors.
+
+    The kernels have no rule for these. PyTorch would not say so, and take their derivatives to be 0.
+    """
+    if torch.compiler.is_compiling():
+        return False
+    dual = any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
+    return dual or torch._C._are_functorch_transforms_active()
 
 
 def describe() -> str:
@@ -65,6 +82,7 @@ def _choose(
     shape: tuple[int, ...],
     taps: tuple[int, int],
     training: bool,
+    transformed: bool,
 ) -> tuple[str, str]:
     asked = _backend_name(backend)
     wanted = asked
@@ -73,7 +91,8 @@ def _choose(
     if wanted == "torch":
         return "torch", ""
     precision = _precision(operands, training)
-    why = _unfit(wanted, device, storage, shape) or _unbuildable(wanted, index, shape, taps, precision)
+    why = _unfit(wanted, device, storage, shape, transformed)
+    why = why or _unbuildable(wanted, index, shape, taps, precision)
     if why is None:
         return wanted, precision
     _warn_once(wanted, why)
@@ -111,14 +130,14 @@ def _precision(operands: str, training: bool) -> str:
     return "tf32" if tf32.is_allowed() and not training else "fp32"
 
 
-def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...]) -> str | None:
+def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...], transformed: bool) -> str | None:
     if device != backend:
         return (_cuda_obstacle() if backend == "cuda" else None) or f"the map is on {device}"
     if backend == "cuda" and storage == str(torch.float64):
         return "the CUDA kernel has no double precision"
     if backend == "cpu" and shape[1] > plan.MAX_CHANNELS:
         return f"the kernel takes up to {plan.MAX_CHANNELS} channels, not {shape[1]}"
-    return None
+    return "the kernel has no forward-mode derivatives and no rules for torch.func" if transformed else None
 
 
 def _unbuildable(

@@ -146,6 +146,36 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(function, (x, *vertical, *horizontal))
 
 
+def test_a_compiled_backend_refuses_second_derivatives():
+    x, parameters = feature_map(1, 4, 3, 5), directions(4, 3, requires_grad=True)
+    weight = parameters[0][0]
+    with pytest.raises(HsisrError, match=r'differentiated only once.*create_graph=True.*give backend="torch"'):
+        y = ops.directional_aggregation(x, *parameters, backend="cpu")
+        torch.autograd.grad(y.sum(), weight, create_graph=True)
+    y = ops.directional_aggregation(x, *parameters, backend="torch")
+    (first,) = torch.autograd.grad(y.sum(), weight, create_graph=True)
+    assert torch.autograd.grad(first.sum(), weight)[0].abs().max() > 0
+
+
+def test_forward_mode_and_torch_func_take_pytorch(monkeypatch):
+    monkeypatch.setattr(choice, "_warned", set())
+    x, (vertical, horizontal) = feature_map(2, 4, 3, 5), directions(4, 3)
+
+    def derivative(backend):
+        return torch.func.jvp(lambda w: scanned(backend, x, (w, *vertical[1:])), (vertical[0],), (vertical[0],))[1]
+
+    def scanned(backend, x, vertical=vertical):
+        return ops.directional_aggregation(x, vertical, horizontal, backend=backend)
+
+    with pytest.warns(RuntimeWarning, match="not the cpu backend: the kernel has no forward-mode derivatives"):
+        assert torch.equal(derivative("cpu"), derivative("torch"))
+    with torch.autograd.forward_ad.dual_level():
+        dual = scanned("cpu", torch.autograd.forward_ad.make_dual(x, x))
+        assert torch.autograd.forward_ad.unpack_dual(dual).tangent.abs().max() > 0
+    one_by_one = torch.func.vmap(lambda image: scanned("cpu", image[None])[0])(x)
+    assert largest_error([one_by_one], [scanned("cpu", x)]) < 1e-14
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("dim", [2, 3])
 def test_opcheck(dim, reverse):
