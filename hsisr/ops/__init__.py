@@ -36,11 +36,14 @@ def directional_aggregation(
     cannot run here, with one warning. checkpoint: keep fewer maps for the backward pass and recompute the others.
     Returns (N, C, H, W); differentiable in x and in all six parameters: once with a compiled backend, any number of
     times with "torch". Forward-mode derivatives and transforms of torch.func take "torch" by themselves.
-    Raises HsisrError if a shape does not fit or the backend is unknown; and in the backward pass, if a compiled backend
-    is to be differentiated twice (create_graph=True).
+    Raises HsisrError if a shape does not fit, x holds no floating-point numbers or the backend is unknown; and in the
+    backward pass, if a compiled backend is to be differentiated twice (create_graph=True).
     """
-    if x.ndim != 4 or 0 in x.shape[2:]:
-        raise HsisrError(f"directional_aggregation: x must be (N, C, H, W) with H, W >= 1, not {tuple(x.shape)}")
+    if x.ndim != 4 or 0 in x.shape[2:] or not x.is_floating_point():
+        raise HsisrError(
+            "directional_aggregation: x must be floating-point (N, C, H, W) with H, W >= 1, not "
+            f"{x.dtype} {tuple(x.shape)}"
+        )
     _check("vertical", x.shape[1], vertical, axis=3)
     _check("horizontal", x.shape[1], horizontal, axis=2)
     tensors = (x, *vertical, *horizontal)

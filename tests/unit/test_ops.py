@@ -443,6 +443,7 @@ def test_check_reports_and_refuses_wrong_results(monkeypatch):
     [
         (torch.zeros(4, 5, 5), 4, "x must be"),
         (torch.zeros(1, 4, 0, 5), 4, "x must be"),
+        (torch.zeros(1, 4, 5, 5, dtype=torch.int32), 4, "x must be floating-point"),
         (torch.zeros(1, 3, 5, 5), 4, "vertical has weight"),
     ],
 )
