@@ -372,6 +372,11 @@ def test_custom_settings_are_checked(name, settings, message):
         CustomProtocol(name, settings)
 
 
+def test_no_psf_at_the_centre_of_an_even_block_says_what_to_do():
+    with pytest.raises(HsisrError, match="1 taps has no tap at .* give an even number of taps, or another sampling"):
+        degrade(CUBE, CustomProtocol("none", {"psf": "none"}), 4)
+
+
 def test_phase_must_lie_inside_the_block():
     with pytest.raises(HsisrError, match="phase 4 must be smaller than the scale 4"):
         degrade(CUBE, CustomProtocol("late", {"psf": "none", "sampling": "strided", "phase": 4}), 4)
