@@ -46,10 +46,8 @@ def directional_aggregation(
         )
     _check("vertical", x.shape[1], vertical, axis=3)
     _check("horizontal", x.shape[1], horizontal, axis=2)
-    tensors = (x, *vertical, *horizontal)
-    training = torch.is_grad_enabled() and any(t.requires_grad for t in tensors)
-    taps = vertical[0].shape[3], horizontal[0].shape[2]
-    name, precision = _backend.choose(backend, x, taps, training, _backend.is_transformed(tensors))
+    training = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *vertical, *horizontal))
+    name, precision = _backend.choose(backend, x, (vertical[0].shape[3], horizontal[0].shape[2]), training)
     if name != "torch":
         return scan.directional_aggregation(x, vertical, horizontal, precision, checkpoint)
     if checkpoint and training:

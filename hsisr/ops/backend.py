@@ -12,7 +12,6 @@ The rule depends on the request, the tensors and the machine. It never depends o
 
 import os
 import warnings
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -30,29 +29,17 @@ _COST = {
 _PRECISION = {torch.float16: "fp16", torch.bfloat16: "bf16"}
 
 
-def choose(
-    backend: str, x: Tensor, taps: tuple[int, int], training: bool, transformed: bool = False
-) -> tuple[str, str]:
+def choose(backend: str, x: Tensor, taps: tuple[int, int], training: bool) -> tuple[str, str]:
     """Return the backend to run, "cuda", "cpu" or "torch", and the precision of the CUDA kernel's products.
 
     backend: the request; "auto" reads the environment variable `VARIABLE`. training: whether gradients are needed.
-    transformed: see `is_transformed`. Raises HsisrError for a name that does not exist.
+    Raises HsisrError for a name that does not exist.
     """
     autocast = torch.is_autocast_enabled(x.device.type)
     dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
+    forward_mode = forward_ad._current_level >= 0  # read here, where torch.compile notices a change
     kinds = x.device.type, x.device.index, str(x.dtype), str(dtype)
-    return _choose(backend, *kinds, tuple(x.shape), taps, training, transformed)
-
-
-def is_transformed(tensors: Sequence[Tensor]) -> bool:
-    """Whether forward-mode differentiation or a transform of torch.func works on the tensors.
-
-    The kernels have no rule for these. PyTorch would not say so, and take their derivatives to be 0.
-    """
-    if torch.compiler.is_compiling():
-        return False
-    dual = any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
-    return dual or torch._C._are_functorch_transforms_active()
+    return _choose(backend, *kinds, tuple(x.shape), taps, training, forward_mode)
 
 
 def describe() -> str:
@@ -82,7 +69,7 @@ def _choose(
     shape: tuple[int, ...],
     taps: tuple[int, int],
     training: bool,
-    transformed: bool,
+    forward_mode: bool,
 ) -> tuple[str, str]:
     asked = _backend_name(backend)
     wanted = asked
@@ -91,8 +78,7 @@ def _choose(
     if wanted == "torch":
         return "torch", ""
     precision = _precision(operands, training)
-    why = _unfit(wanted, device, storage, shape, transformed)
-    why = why or _unbuildable(wanted, index, shape, taps, precision)
+    why = _unfit(wanted, device, storage, shape, forward_mode) or _unbuildable(wanted, index, shape, taps, precision)
     if why is None:
         return wanted, precision
     _warn_once(wanted, why)
@@ -130,14 +116,17 @@ def _precision(operands: str, training: bool) -> str:
     return "tf32" if tf32.is_allowed() and not training else "fp32"
 
 
-def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...], transformed: bool) -> str | None:
+def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...], forward_mode: bool) -> str | None:
     if device != backend:
         return (_cuda_obstacle() if backend == "cuda" else None) or f"the map is on {device}"
     if backend == "cuda" and storage == str(torch.float64):
         return "the CUDA kernel has no double precision"
     if backend == "cpu" and shape[1] > plan.MAX_CHANNELS:
         return f"the kernel takes up to {plan.MAX_CHANNELS} channels, not {shape[1]}"
-    return "the kernel has no forward-mode derivatives and no rules for torch.func" if transformed else None
+    # without a rule for these, PyTorch would take the derivatives to be 0, and not say so
+    if forward_mode or torch._C._are_functorch_transforms_active():
+        return "the kernel has no forward-mode derivatives and no rules for torch.func"
+    return None
 
 
 def _unbuildable(
