@@ -254,6 +254,16 @@ def test_arguments_that_are_not_allowed(arguments, message):
     assert "\n" not in str(error.value)
 
 
+def test_prediction_before_training_in_double_precision():
+    network, lr = DeepShare(8, 2, width=16).double(), torch.rand(1, 8, 3, 7, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = network(lr)
+    lr.requires_grad_()
+    found = network(lr)
+    found.sum().backward()
+    assert torch.equal(found.detach(), expected) and lr.grad.abs().max() > 0
+
+
 def test_scale_may_be_numpys():
     assert DeepShare(8, np.int64(4), width=16)(torch.zeros(1, 8, 2, 3)).shape == (1, 8, 8, 12)
 
