@@ -44,10 +44,16 @@ class AnyPair:
         return found
 
     def cut_back(self, estimate: np.ndarray) -> np.ndarray:
-        """The estimate (bands, H, W), cut to the reference's size, which may not be a multiple of the scale."""
+        """The estimate (bands, H, W), cut to the reference's size, which may not be a multiple of the scale.
+
+        An estimate of any other size than that of the whole LR pixels stays as it is.
+        """
         if self.hr is None:
             return estimate
-        rows, columns = self.hr.shape[1:]
+        (rows, columns), scale = self.hr.shape[1:], self.metadata.get("scale")
+        known = isinstance(scale, int | np.integer) and scale > 0  # a file may hold anything
+        if not known or estimate.shape[1:] != tuple(-(-size // scale) * scale for size in (rows, columns)):
+            return estimate
         return estimate[:, :rows, :columns]
 
 
