@@ -248,7 +248,10 @@ def even_scale(scale: int) -> int:
 
 
 def deepshare_scale(scale: int) -> int:
-    """3, 6 or a power of two: DeepShare's pixel shuffles can make these."""
+    """Return the scale, HR over LR size. DeepShare's pixel shuffles make 3, 6 and powers of two.
+
+    Raises HsisrError for any other scale.
+    """
 
     def allowed(whole: int) -> bool:
         return whole in (3, 6) or (whole >= 2 and whole & (whole - 1) == 0)
