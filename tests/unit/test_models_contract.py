@@ -217,9 +217,12 @@ class Told(Blind):
         return self(lr)
 
 
-def test_a_network_in_double_precision_predicts():
+def test_networks_predict_in_their_own_precision():
     network, lr, guide = MulSR(4, width=16, blocks=1), np.ones((3, 4, 5)), np.ones((3, 16, 20))
     expected = predict(network, lr, guide)
+    np.testing.assert_array_equal(predict(network, lr, guide, 32), expected)  # as training.precision has it
+    with pytest.raises(HsisrError, match="precision 16: expected one of 32, bf16, fp16"):
+        predict(network, lr, guide, 16)
     np.testing.assert_allclose(predict(network.double(), lr, guide), expected, rtol=1e-3, atol=1e-5)
 
 
