@@ -108,7 +108,7 @@ def degrade(
     cube = _crop(check_cube(cube, scale), scale, protocol.cuts_back)
     _check_unit(cube, protocol)
     lr = _degrade(cube, protocol, scale, noise, seed, training)
-    return lr if cube.dtype == np.float64 else lr.astype(np.float32)
+    return lr if cube.dtype.type is np.float64 else lr.astype(np.float32)  # of either byte order
 
 
 def degrade_crop(crop: np.ndarray, protocol: Protocol, scale: int, seed: int | Sequence[int]) -> np.ndarray:

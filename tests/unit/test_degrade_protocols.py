@@ -97,6 +97,7 @@ def test_type_follows_the_input():
     assert double.dtype == np.float64
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, double, atol=1e-6)
+    np.testing.assert_array_equal(degrade(CUBE.astype(">f8"), "mulsr", 4), double)  # as FITS stores them
 
 
 def test_mulsr_noise_is_three_levels_of_255_and_clipped():
