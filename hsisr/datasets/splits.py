@@ -195,6 +195,11 @@ def check_parts(name: str, items: Mapping[str, Sequence[Item]], guard_px: int = 
                     )
 
 
+def overlap(one: Item, other: Item) -> bool:
+    """Whether two items share ground."""
+    return one.scene == other.scene and _gap(one.region, other.region) < 0
+
+
 #: Parts whose items are dealt into folds.
 _DEALT = ("train", "validation", "test")
 

@@ -57,7 +57,7 @@ def estimate_sensor(
 
     `register_related` finds the footprint. If a free form along each axis explains more, the footprint takes this form
     (see `hsisr.degrade.free_form`). `fit_response` finds the response, `noise_level` the noise.
-    Some pairs cannot tell the footprint: they have fewer than 16 x 16 LR pixels, or the guide has nothing to do with
+    Some pairs cannot tell the footprint: they have fewer than 6 x 6 LR pixels, or the guide has nothing to do with
     the LR image. Then a warning says so, and the footprint is a centred Gaussian with a full width at half maximum of
     one LR pixel.
     Raises HsisrError for images that do not fit together.

@@ -5,6 +5,7 @@ the centroid of the weights with which it reads them; positive is down and right
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +18,24 @@ from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.degrade.simulate import Pair, check_cube, check_scale
 from hsisr.errors import HsisrError
 
-#: LR pixels at each edge that are left out, as their footprints reach beyond the image.
-_BORDER_LR_PX = 4
-#: Fewest LR pixels a side that are left to measure on.
-_INTERIOR_LR_PX = 8
+#: LR pixels at each edge that are left out, as their footprints reach beyond the image: this part of a side, at most
+#: so many.
+_BORDER, _BORDER_LR_PX = 1 / 8, 4
+#: Fewest LR pixels a side that can be measured on.
+_LEAST_LR_PX = 6
 #: Most LR pixels a side that are used; more take time and change nothing.
 _WINDOW_LR_PX = 128
 #: Principal components of the LR image that explain the guide; more would begin to explain its shift.
 _COMPONENTS = 10
+#: Each of them needs at least this many LR pixels.
+_PX_A_COMPONENT = 5
+#: Footprints as they usually are, and their standard deviations: shift (LR pixels), log sigma (LR pixels), skew. With
+#: few LR pixels, the fit stays near them; with many, they do not matter.
+_USUAL, _SPREAD = (0.0, math.log(0.4), 0.0), (0.5, 0.4, 0.5)
+#: Independent values among the residuals of one LR pixel, over all channels.
+_INDEPENDENT = 0.5
+#: Smoothing by one LR pixel leaves this part of the LR pixels independent.
+_SMOOTHED = 0.25
 #: A channel shows the same as the bands if they explain at least this part of its variance.
 _LEAST_SHARE = 0.5
 #: Widest shift that is searched, in LR pixels.
@@ -84,7 +95,8 @@ def registration(pair: Pair) -> Registration:
 
     A separable PSF, Gaussian with a third-order skew, brings the guide to the LR grid; its position, widths and skews
     are fitted such that the LR image's principal components explain the result best. At most the middle 128 x 128 LR
-    pixels are used. Raises HsisrError for a pair without guide, without detail, or smaller than 16 x 16 LR pixels.
+    pixels are used. With fewer than about 16 x 16, the result leans to what is usual: no shift, and a PSF of a FWHM of
+    one LR pixel. Raises HsisrError for a pair without guide, without detail, or smaller than 6 x 6 LR pixels.
     """
     if pair.guide is None:
         raise HsisrError("registration: this pair has no guide to measure against")
@@ -151,17 +163,18 @@ def interior(
     height, width = lr.shape[1:]
     if guide.shape[1:] != (height * scale, width * scale):
         raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")
-    if min(height, width) < 2 * _BORDER_LR_PX + _INTERIOR_LR_PX:
-        raise HsisrError("registration: 16 x 16 or more LR pixels are needed")
+    if min(height, width) < _LEAST_LR_PX:
+        raise HsisrError(f"registration: {_LEAST_LR_PX} x {_LEAST_LR_PX} or more LR pixels are needed")
     rows, columns = _middle(height), _middle(width)
     rows_hr, columns_hr = (slice(part.start * scale, part.stop * scale) for part in (rows, columns))
     lr, guide = lr[:, rows, columns], guide[:, rows_hr, columns_hr]
     inside = np.zeros(lr.shape[1:], dtype=bool)
-    inside[_BORDER_LR_PX:-_BORDER_LR_PX, _BORDER_LR_PX:-_BORDER_LR_PX] = True
+    border = max(1, min(_BORDER_LR_PX, int(_BORDER * min(inside.shape))))
+    inside[border:-border, border:-border] = True
     if mask is not None:
         inside &= whole_lr_pixels(mask[rows_hr, columns_hr], scale)
-        if inside.sum() < _INTERIOR_LR_PX**2:
-            raise HsisrError(f"registration: the mask leaves {inside.sum()} LR pixels; {_INTERIOR_LR_PX**2} are needed")
+        if inside.sum() < _LEAST_LR_PX**2:
+            raise HsisrError(f"registration: the mask leaves {inside.sum()} LR pixels; {_LEAST_LR_PX**2} are needed")
     return lr, guide, inside
 
 
@@ -174,8 +187,6 @@ def _middle(size: int) -> slice:
 
 def _fit_smoothed(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray) -> np.ndarray:
     """A first shift (rows, columns) in LR pixels: both images smoothed so far that only their position matters."""
-    from scipy.optimize import least_squares
-
     rows, columns = (_gaussian_axis(size, 1, 1.0, 0.0, 0.0) for size in lr.shape[1:])
     basis = _basis(Sampler(rows, columns, 1)(lr), inside)
     # A smoothing of one LR pixel beside a PSF of the usual width, FWHM one LR pixel.
@@ -184,25 +195,54 @@ def _fit_smoothed(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndar
     def residual(shift: np.ndarray) -> np.ndarray:
         return _residual(guide, scale, inside, basis, (*shift, log_sigma, log_sigma, 0.0, 0.0))
 
-    shift: np.ndarray = least_squares(residual, np.zeros(2), bounds=(-_REACH_LR_PX, _REACH_LR_PX)).x
-    return shift
+    usual, spread = np.zeros(2), np.full(2, _SPREAD[0])
+    freedom = _SMOOTHED * inside.sum()
+    return _most_probable(residual, usual, usual, spread, (-_REACH_LR_PX, _REACH_LR_PX), freedom)[0]
 
 
 def _fit_psf(
     lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray, start: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Shift (LR pixels), log sigma (HR pixels) and skew, each for rows and columns; and the unexplained share."""
-    from scipy.optimize import least_squares
-
     basis = _basis(lr, inside)
-    first = np.array([*start, *[math.log(0.425 * scale)] * 2, 0.0, 0.0])
+    usual, spread = (np.repeat(values, 2) for values in (_USUAL, _SPREAD))
+    usual[2:4] += math.log(scale)
     reach = _REACH_LR_PX + 1
     low = [-reach, -reach, math.log(0.25), math.log(0.25), -2.0, -2.0]
     high = [reach, reach, math.log(2.0 * scale), math.log(2.0 * scale), 2.0, 2.0]
-    found = least_squares(
-        lambda psf: _residual(guide, scale, inside, basis, psf), first, bounds=(low, high), xtol=1e-4, ftol=1e-6
-    )
-    return found.x, float(2 * found.cost)
+
+    def residual(psf: np.ndarray) -> np.ndarray:
+        return _residual(guide, scale, inside, basis, psf)
+
+    first, pixels = np.concatenate([start, usual[2:]]), inside.sum() - 1
+    found, left = _most_probable(residual, first, usual, spread, (low, high), pixels - basis.shape[1])
+    return found, min(left * pixels / (pixels - basis.shape[1]), 1.0)  # the rest, less what chance explains
+
+
+def _most_probable(
+    residual: Callable[[np.ndarray], np.ndarray],
+    first: np.ndarray,
+    usual: np.ndarray,
+    spread: np.ndarray,
+    bounds: tuple[Any, Any],
+    pixels: float,
+) -> tuple[np.ndarray, float]:
+    """The parameters of greatest posterior probability, and the sum of their squared residuals.
+
+    Residuals are normal, with a variance that they tell themselves; parameters are normal around `usual`. So what is
+    least is n log(sum of squares) + |z|^2, with z the distance of the parameters from `usual` in their deviations, or
+    to first order, the sum of squares times 1 + |z|^2 / n. first: where the search begins. pixels: independent ones.
+    """
+    from scipy.optimize import least_squares
+
+    count = _INDEPENDENT * max(pixels, 1)
+
+    def misfit(values: np.ndarray) -> np.ndarray:
+        left = residual(values)
+        return np.concatenate([left, np.linalg.norm(left) / math.sqrt(count) * (values - usual) / spread])
+
+    found = least_squares(misfit, first, bounds=bounds, xtol=1e-4, ftol=1e-6).x
+    return found, float((residual(found) ** 2).sum())
 
 
 def _basis(lr: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -211,7 +251,7 @@ def _basis(lr: np.ndarray, inside: np.ndarray) -> np.ndarray:
     if not has_detail.any():
         raise HsisrError("registration: the LR image has no detail to measure on")
     values, vectors = np.linalg.eigh(pixels @ pixels.T)
-    kept = min(_COMPONENTS, int(np.sum(values > 1e-12 * values[-1])))
+    kept = min(_COMPONENTS, pixels.shape[1] // _PX_A_COMPONENT, int(np.sum(values > 1e-12 * values[-1])))
     return np.linalg.qr((vectors[:, -kept:].T @ pixels).T)[0]
 
 

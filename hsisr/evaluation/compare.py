@@ -1,5 +1,6 @@
 """Two results files side by side. The comparison is refused unless their numbers mean the same."""
 
+import math
 import os
 from collections.abc import Iterator
 
@@ -7,7 +8,7 @@ from rich.table import Table
 
 from hsisr.errors import HsisrError
 from hsisr.evaluation import results
-from hsisr.evaluation.table import columns_of, console_for, score_text, scoring_words
+from hsisr.evaluation.table import FLOOR, columns_of, console_for, score_text, scoring_words
 
 #: Facts that must be equal: key in the file -> the user's word.
 _EQUAL = {
@@ -22,6 +23,7 @@ _EQUAL = {
 def compare(first: str | os.PathLike, second: str | os.PathLike) -> Table:
     """A table of the models of two results files, with the change from first to second for models in both.
 
+    If bicubic interpolation does not score alike in both, the table's caption says so.
     Raises HsisrError, with every difference, if data set, scale, protocol, convention, guide response or test scenes
     differ, and for other files.
     """
@@ -66,7 +68,20 @@ def _table(a: results.Results, b: results.Results) -> Table:
             changes = (_change(means["first"][key], means["second"][key], columns[key][1]) for key in columns)
             table.add_row("", "change", *changes)
         table.add_section()
+    if _other_images(a, b):
+        table.caption = (
+            f"{FLOOR} learns nothing, and scores differently in the two: they test on different images (another "
+            "region, another protocol of this name, other data), or another version of hsisr made one of them"
+        )
     return table
+
+
+def _other_images(a: results.Results, b: results.Results) -> bool:
+    """Whether bicubic interpolation is in both and scores differently, by more than machines round differently."""
+    if FLOOR not in a.models or FLOOR not in b.models:
+        return False
+    first, second = (found.models[FLOOR].mean for found in (a, b))
+    return any(not math.isclose(first[key] or 0, second[key] or 0, rel_tol=1e-4, abs_tol=1e-6) for key in first)
 
 
 def _change(before: float | None, after: float | None, decimals: int) -> str:

@@ -207,12 +207,15 @@ def checkpoint_hash(path: str | os.PathLike) -> str | None:
     return None if source is None else str(source)
 
 
-def taught_by(path: str | os.PathLike) -> dict[str, Any]:
-    """The training data of weights that `hsisr weights` made: dataset, split, scenes, ...; empty for any other file."""
+def trained_on(path: str | os.PathLike) -> dict[str, Any]:
+    """What weights learnt from or were chosen by, as far as their file says: `dataset`, and `items` of it."""
     try:
-        return dict(read_metadata(path).get("taught_by") or {})
+        metadata = read_metadata(path)
     except HsisrError:  # a paper's own checkpoint, or no file
-        return {}
+        metadata = {}
+    if made := metadata.get("taught_by"):  # by `hsisr weights`
+        return {"dataset": made["dataset"], "items": [{"name": scene, "scene": scene} for scene in made["scenes"]]}
+    return dict(metadata.get("trained_on", {"dataset": None, "items": []}))
 
 
 def model_path(path: str | os.PathLike) -> Path:

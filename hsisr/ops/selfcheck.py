@@ -19,7 +19,7 @@ def check(build_missing: bool = False, say: Callable[[str], None] = print) -> No
     """Compare each backend that can run here with plain PyTorch, and say each outcome in one line.
 
     build_missing: whether to build missing libraries; if not, a line says that a library is missing. say: prints a
-    line. Raises HsisrError if a result is wrong.
+    line. Raises HsisrError if a result is wrong, or if a build fails.
     """
     cases = [("cpu", "fp64", "cpu"), ("cpu", "fp32", "cpu")]
     if torch.version.cuda is not None and torch.cuda.is_available():
@@ -28,6 +28,7 @@ def check(build_missing: bool = False, say: Callable[[str], None] = print) -> No
         say(
             "cuda: cannot run here: " + ("no GPU is visible" if torch.version.cuda else "PyTorch is built without CUDA")
         )
+    failed = []
     for name, precision, device in cases:
         label = f"{name} {precision}"
         try:
@@ -38,6 +39,7 @@ def check(build_missing: bool = False, say: Callable[[str], None] = print) -> No
             error = _largest_error(precision, device)
         except (build.Unavailable, plan.Refused) as reason:
             say(f"{label}: cannot run: {reason}")
+            failed += [label] if build_missing and isinstance(reason, build.Unavailable) else []
             continue
         allowed = TOLERANCE[precision]
         say(f"{label}: largest relative error against plain PyTorch {error:.1e} (allowed {allowed:.0e})")
@@ -46,6 +48,8 @@ def check(build_missing: bool = False, say: Callable[[str], None] = print) -> No
                 f"the {label} backend gives wrong results: relative error {error:.1e}, allowed {allowed:.0e}; "
                 "set HSISR_DSCA_BACKEND=torch to do without it, and please report this"
             )
+    if failed:
+        raise HsisrError(f"not built: {', '.join(failed)}; see the reasons above. Plain PyTorch computes instead")
 
 
 def _library(name: str, precision: str) -> build.Library:

@@ -29,7 +29,7 @@ def facts(benchmark: Benchmark, results: Results) -> list[tuple[str, str]]:
     headings = {"train": "Training", "validation": "Validation", "test": "Test", "unlabelled": "Unlabelled"}
     imported = [f"{name}: {model.weights['file']}" for name, model in results.models.items() if model.weights]
     if imported:
-        found.append(("Imported weights", f"{', '.join(imported)}; trained by its authors, on data that they name"))
+        found.append(("Imported weights", f"{', '.join(imported)}; trained elsewhere, on data that its authors name"))
     parts = benchmark.parts
     if benchmark.folds:
         found.append(("Folds", folds(benchmark)))

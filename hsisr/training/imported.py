@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from hsisr.datasets.splits import Item, overlap
 from hsisr.errors import HsisrError
 from hsisr.pipeline import pair_files, paths, steps
 from hsisr.pipeline.benchmark import Benchmark, Model
@@ -45,14 +46,15 @@ def place_weights(benchmark: Benchmark, model: Model, seed: int) -> Path:
 
 
 def _check_unseen(benchmark: Benchmark, model: Model) -> None:
-    """Raise HsisrError if `hsisr weights` trained these weights on a scene that the benchmark tests."""
-    from hsisr.models.model_files import taught_by
+    """Raise HsisrError if these weights learnt from ground that the benchmark tests, as far as their file says."""
+    from hsisr.models.model_files import trained_on
 
     assert model.weights is not None
-    taught = taught_by(model.weights)
-    seen = [item.scene for item in benchmark.parts["test"] if item.scene in taught.get("scenes", ())]
-    if seen and benchmark.dataset == taught["dataset"]:
+    taught = trained_on(model.weights)
+    items = [Item(**item) for item in taught["items"] if taught["dataset"] == benchmark.dataset]
+    seen = [test.name for test in benchmark.parts["test"] if any(overlap(test, item) for item in items)]
+    if seen:
         raise HsisrError(
             f"models.{model.name}.weights: learnt from {', '.join(seen)}, which {benchmark.name} tests; choose a split "
-            f"that trains on them, such as {taught['split']}, or leave weights out and train"
+            "that does not test them, or leave weights out and train"
         )

@@ -1,7 +1,7 @@
 """Training by a configuration: one run for every network and seed, each in its own folder."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +136,9 @@ class _Export:
 
 
 def _metadata(benchmark: Benchmark, model: Model, patches: "PatchFile") -> dict[str, Any]:
-    """The metadata of a model file about its network."""
+    """The metadata of a model file about its network, with the images that taught it or chose its weights."""
+    labelled = benchmark.parts["train"][: model.training.labelled_scenes]
+    items = [*labelled, *(benchmark.parts["validation"] if model.training.select == "validation" else [])]
     return {
         "base": model.base,
         "options": model.options,
@@ -146,4 +148,5 @@ def _metadata(benchmark: Benchmark, model: Model, patches: "PatchFile") -> dict[
         "protocol": benchmark.protocol,
         "wavelengths_nm": None if patches.wavelengths_nm is None else patches.wavelengths_nm.tolist(),
         **({} if patches.reach is None else {"reach": patches.reach}),
+        "trained_on": {"dataset": benchmark.dataset, "items": [asdict(item) for item in items]},
     }

@@ -87,8 +87,8 @@ def test_masked_pixels_do_not_count(texture):
 def test_what_cannot_be_measured_is_refused(texture):
     with pytest.raises(HsisrError, match="no guide"):
         registration(pair(texture, "mixup", 4))
-    with pytest.raises(HsisrError, match="16 x 16"):
-        registration(pair(texture, "wald", 8))
+    with pytest.raises(HsisrError, match="6 x 6 or more"):
+        registration(pair(texture, "wald", 24))
     with pytest.raises(HsisrError, match="do not differ by scale 2"):
         measure_shift(np.ones((4, 24, 24)), np.ones((3, 96, 96)), 2)
     with pytest.raises(HsisrError, match="no detail"):

@@ -254,11 +254,16 @@ def written(tmp_path):
     return write
 
 
-def test_results_of_one_kind_are_compared(written):
+def test_results_of_one_kind_are_compared(written, tmp_path):
     table = compare.compare(written("a.json"), written("b.json", models=("bicubic", "gsa")))
     assert list(table.columns[0].cells) == ["bicubic", "bicubic", "", "gsa"]
     assert list(table.columns[1].cells) == ["first", "second", "change", "second"]
-    assert list(table.columns[2].cells) == ["30.00", "30.00", "+0.00", "30.00"]
+    assert list(table.columns[2].cells) == ["30.00", "30.00", "+0.00", "30.00"] and table.caption is None
+    changed = json.loads(written("c.json").read_text())
+    changed["models"]["bicubic"]["mean"]["psnr"] = 31.0
+    (tmp_path / "c.json").write_text(json.dumps(changed))
+    caption = compare.compare(written("a.json"), tmp_path / "c.json").caption
+    assert "bicubic learns nothing, and scores differently in the two: they test on different images" in caption
     older = written("older.json")
     older.write_text(older.read_text().replace('"cc": 0.9', '"mae": 0.9'))
     for files in ((written("a.json"), older), (older, written("a.json"))):

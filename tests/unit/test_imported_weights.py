@@ -65,7 +65,7 @@ def test_published_checkpoint_is_a_row_of_results_and_report(small, checkpoint, 
     assert "published" in table and "4,635,548" in table
 
 
-def test_model_file_of_ours_is_taken_too(small):
+def test_model_file_of_ours_is_taken_too(small, monkeypatch):
     folder = train_one(small, small.model("tiny"), seed=0)
     options = {
         key: value for key, value in CONFIG["models"]["tiny"].items() if key not in ("base", "seeds", "training")
@@ -79,6 +79,12 @@ def test_model_file_of_ours_is_taken_too(small):
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     chosen = with_weights(folder / "model.safetensors")
     with pytest.raises(HsisrError, match="of another network: options .*; name what the file holds"):
+        train_one(chosen, chosen.model("published"), seed=0)
+
+    learnt, tested = (chosen.parts[part][0] for part in ("train", "test"))
+    exchanged = {"train": [tested], "validation": [], "test": [learnt], "unlabelled": []}
+    monkeypatch.setattr(benchmark.Benchmark, "parts", exchanged)
+    with pytest.raises(HsisrError, match="weights: learnt from indian_pines-train, which indian_pines_x4 tests;"):
         train_one(chosen, chosen.model("published"), seed=0)
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from hsisr import ops
+from hsisr.errors import HsisrError
 from hsisr.ops import build, plan
 
 REPOSITORY = Path(__file__).parents[2]
@@ -377,6 +379,9 @@ def test_missing_sources_are_told(fresh, monkeypatch, tmp_path):
     monkeypatch.setattr(build, "csrc_folder", lambda: None)
     with pytest.raises(build.Unavailable, match=r"the C\+\+ sources are missing: neither .*_csrc nor .*csrc"):
         build.load(build.cpu_library())
+    with pytest.raises(HsisrError, match="not built: cpu fp64, cpu fp32; see the reasons above"):
+        ops.check(build_missing=True)
+    ops.check()  # nobody asked for a build
 
 
 @pytest.mark.slow
