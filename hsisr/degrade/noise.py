@@ -4,6 +4,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class Noise:
         if (self.sigma is None) == (self.snr_db is None):
             raise HsisrError("noise: give either sigma or snr_db")
         value = self.sigma if self.snr_db is None else self.snr_db
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
             raise HsisrError(f"noise: {value!r} is not a finite number")
         if self.sigma is not None and self.sigma < 0:
             raise HsisrError(f"noise: sigma must be >= 0, not {self.sigma}")
@@ -40,7 +41,7 @@ class Noise:
         if self.snr_db is None:
             assert self.sigma is not None  # one of the two is given
             return float(self.sigma)
-        return math.sqrt(float(np.mean(np.square(cube, dtype=np.float64))) / 10 ** (self.snr_db / 10))
+        return math.sqrt(float(np.mean(np.square(cube, dtype=np.float64))) / 10 ** (float(self.snr_db) / 10))
 
 
 NO_NOISE = Noise(sigma=0.0)
@@ -51,7 +52,7 @@ def parse_noise(value: "float | Mapping[str, float] | Noise | None") -> Noise | 
     if value is None or isinstance(value, Noise):
         return value
     if not isinstance(value, Mapping):
-        return Noise(sigma=float(value) if isinstance(value, np.number) else value)
+        return Noise(sigma=value)
     unknown = set(value) - {"sigma", "snr_db"}
     if unknown:
         raise HsisrError(f"noise: unknown {', '.join(sorted(map(str, unknown)))}; allowed: sigma, snr_db")

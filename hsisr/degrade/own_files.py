@@ -71,7 +71,10 @@ def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tupl
 
 
 def read_psf(path: str | os.PathLike[str]) -> np.ndarray:
-    """Weights (rows, columns) >= 0, with sum 1, from the file at `path`. Raises HsisrError if the file holds no PSF."""
+    """Weights (rows, columns) >= 0, with sum 1, from the file at `path`, read as a correlation (`hsisr.degrade.psf`).
+
+    Raises HsisrError if the file holds no PSF.
+    """
     path = Path(path)
     ending = path.suffix.lower()
     if ending not in PSF_ENDINGS:

@@ -162,12 +162,17 @@ def _load_packaged(name: str) -> ResponseTable:
 def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
     """The guide (G, H, W), in the cube's type, that a response's `matrix` (G, B) makes from a `cube` (B, H, W).
 
+    Raises HsisrError for a cube of other values than floats, and for shapes that do not fit.
+
     Example:
 
         >>> matrix, cube = np.full((1, 4), 0.25), np.ones((4, 8, 8))
         >>> degrade.apply_response(matrix, cube).shape
         (1, 8, 8)
     """
+    if cube.ndim != 3 or np.shape(matrix)[1:] != cube.shape[:1] or not np.issubdtype(cube.dtype, np.floating):
+        found = f"a matrix {np.shape(matrix)} and a cube of {cube.dtype} {cube.shape}"
+        raise HsisrError(f"response: expected a matrix (G, B) and a cube of floats (B, H, W), got {found}")
     if cube.dtype == np.float64 and cube.flags.c_contiguous:  # nothing to convert
         whole: np.ndarray = (matrix @ cube.reshape(len(cube), -1)).reshape(-1, *cube.shape[1:])
         return whole

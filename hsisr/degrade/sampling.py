@@ -266,7 +266,10 @@ def _axis(size: int, scale: int, taps: np.ndarray, sampling: str, border: str, p
     """Sampling times correlation along one axis: sparse (size // scale, size)."""
     if sampling == "centre":
         if (scale - len(taps)) % 2:
-            raise HsisrError(f"a kernel of {len(taps)} taps has no tap at an LR pixel's centre at scale {scale}")
+            raise HsisrError(
+                f"a kernel of {len(taps)} taps has no tap at an LR pixel's centre at scale {scale}; give an "
+                f"{'odd' if scale % 2 else 'even'} number of taps, or another sampling, such as strided"
+            )
         return correlation_axis(size, scale, (scale - len(taps)) // 2, taps, border)
     if sampling == "strided":
         return correlation_axis(size, scale, phase - len(taps) // 2, taps, border)

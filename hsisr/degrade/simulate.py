@@ -44,10 +44,16 @@ class AnyPair:
         return found
 
     def cut_back(self, estimate: np.ndarray) -> np.ndarray:
-        """The estimate (bands, H, W), cut to the reference's size, which may not be a multiple of the scale."""
+        """The estimate (bands, H, W), cut to the reference's size, which may not be a multiple of the scale.
+
+        An estimate of any other size than that of the whole LR pixels stays as it is.
+        """
         if self.hr is None:
             return estimate
-        rows, columns = self.hr.shape[1:]
+        (rows, columns), scale = self.hr.shape[1:], self.metadata.get("scale")
+        known = isinstance(scale, int | np.integer) and scale > 0  # a file may hold anything
+        if not known or estimate.shape[1:] != tuple(-(-size // scale) * scale for size in (rows, columns)):
+            return estimate
         return estimate[:, :rows, :columns]
 
 
@@ -102,7 +108,7 @@ def degrade(
     cube = _crop(check_cube(cube, scale), scale, protocol.cuts_back)
     _check_unit(cube, protocol)
     lr = _degrade(cube, protocol, scale, noise, seed, training)
-    return lr if cube.dtype == np.float64 else lr.astype(np.float32)
+    return lr if cube.dtype.type is np.float64 else lr.astype(np.float32)  # of either byte order
 
 
 def degrade_crop(crop: np.ndarray, protocol: Protocol, scale: int, seed: int | Sequence[int]) -> np.ndarray:

@@ -353,7 +353,10 @@ def _scc(pair: Pair) -> float:
 
 
 def _every_window_masked(what: str, size: int) -> HsisrError:
-    return HsisrError(f"metrics: {what} has no {size} x {size} window without a masked pixel; leave it out")
+    return HsisrError(
+        f"metrics: {what} has no {size} x {size} window without a masked pixel; mask less, or take scores that need no "
+        "window: hsisr.metrics.psnr, rmse, sam and others"
+    )
 
 
 def _laplacian(plane: np.ndarray) -> np.ndarray:

@@ -141,8 +141,7 @@ def open_method(
     """
     from hsisr.models import registry
 
-    if precision not in PRECISIONS:
-        raise HsisrError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    precision = _check_precision(precision)
     if str(model) in registry.names() and not Path(model).exists():
         if str(model) not in NAMED:
             return _untrained_method(str(model), scale, guide_channels, precision)
@@ -190,7 +189,7 @@ def predict(
     model: Any,
     lr: np.ndarray,
     guide: np.ndarray | None = None,
-    precision: str = "32",
+    precision: str | int = "32",
     memory: int | None = None,
     sensor: Sensor | None = None,
 ) -> np.ndarray:
@@ -201,7 +200,8 @@ def predict(
     none is not given one. precision: 32, bf16 or fp16. memory: bytes that the work may take, for models that take that
     (`takes_memory`). sensor: what is known of how the images were taken, for models that take it (`takes_sensor`).
     Returns (bands, H, W) float32. Raises HsisrError if the model needs a guide and there is none, if the guide's size
-    does not fit, for images that are masked, no cubes, or hold NaN or infinity, and if the model makes no such image.
+    does not fit, for images that are masked, no cubes, or hold NaN or infinity, for an unknown precision, and if
+    the model makes no such image.
     """
     _check_image("LR image", lr)
     if guide is not None:
@@ -220,10 +220,11 @@ def predict(
 
     if guide is None and contract.needs_guide:
         raise HsisrError(f"{contract.name} needs a guide, a sharp image of the same scene; give one")
-    device = _device_of(model)
+    weights = (parameter for parameter in model.parameters() if parameter.is_floating_point())
+    kind = next(weights, torch.empty(0))  # the images get its device and type
     given = (lr, guide if contract.takes_guide else None)
     inputs = [
-        None if image is None else torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None].to(device)
+        None if image is None else torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None].to(kind)
         for image in given
     ]
     with _running(model, precision):
@@ -255,7 +256,7 @@ def _device_of(network: Any) -> Any:
 
 
 @contextmanager
-def _running(model: Any, precision: str) -> Iterator[None]:
+def _running(model: Any, precision: str | int) -> Iterator[None]:
     """Within, a network is in eval mode, without gradients, in this precision; a classical method needs nothing."""
     if as_model(model).kind == "classical":
         yield
@@ -263,15 +264,23 @@ def _running(model: Any, precision: str) -> Iterator[None]:
     import torch
 
     device, training = _device_of(model), model.training
+    name = _check_precision(precision)
+    low = {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
     model.eval()
-    low = {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     try:
-        with torch.inference_mode(), torch.autocast(device.type, low, enabled=precision != "32"):
+        with torch.inference_mode(), torch.autocast(device.type, low, enabled=name != "32"):
             yield
     except torch.OutOfMemoryError:
         raise gpu_is_full(device, "give less --memory or a smaller --tile to hsisr predict") from None
     finally:
         model.train(training)
+
+
+def _check_precision(precision: str | int) -> str:
+    """The name of a precision; `training.precision` has the number 32. Raises HsisrError for an unknown one."""
+    if str(precision) not in PRECISIONS:
+        raise HsisrError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+    return str(precision)
 
 
 def _check_image(what: str, image: np.ndarray) -> None:

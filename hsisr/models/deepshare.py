@@ -60,7 +60,7 @@ class Sspsr(Network):
         super().__init__()
         options = {"width": width, "group": group, "overlap": overlap, "skip": skip}
         check_section(DeepshareOptions, options, type(self).__name__)
-        self.check_scale(scale)
+        scale = self.check_scale(scale)
         if bands < group:
             raise HsisrError(
                 f"{type(self).__name__}: {bands} bands are fewer than a group of {group}; choose a smaller group"

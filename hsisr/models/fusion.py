@@ -40,7 +40,7 @@ class Fusion(Network, ABC):
         super().__init__()
         name = type(self).__name__
         chosen = check_section(schema, options, name)
-        self.check_scale(scale)
+        scale = self.check_scale(scale)
         for what, count in (("bands", bands), ("guide_channels", guide_channels)):
             if count < 1:
                 raise HsisrError(f"{name}: {what} must be at least 1, not {count}")

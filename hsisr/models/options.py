@@ -1,6 +1,7 @@
 """Options of every model as the configuration gives them, and the rules for their values; needs no torch."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -231,26 +232,35 @@ class DeepshareSmallOptions(DeepshareOptions):
     skip: bool = Field(True, description="Add the bicubic image to the output; off in the published network.")
 
 
-#: Raises HsisrError unless a model can work at a scale.
-ScaleRule = Callable[[int], None]
+#: Returns a scale as Python's int. Raises HsisrError unless a model can work at it.
+ScaleRule = Callable[[int], int]
 
 
-def whole_scale(scale: int) -> None:
+def whole_scale(scale: int) -> int:
     """Any whole number >= 2."""
-    _check(scale, scale == int(scale) and scale >= 2, "a whole number >= 2")
+    return _check(scale, lambda whole: whole >= 2, "a whole number >= 2")
 
 
-def even_scale(scale: int) -> None:
+def even_scale(scale: int) -> int:
     """Any even number >= 2: MulSR also works at half the scale."""
-    _check(scale, scale % 2 == 0 and scale >= 2, "an even number >= 2, as MulSR works at half the scale too")
+    even = "an even number >= 2, as MulSR works at half the scale too"
+    return _check(scale, lambda whole: whole % 2 == 0 and whole >= 2, even)
 
 
-def deepshare_scale(scale: int) -> None:
-    """Raise HsisrError unless scale is 3, 6 or a power of two: DeepShare's pixel shuffles can make these."""
-    power_of_two = scale >= 2 and scale & (scale - 1) == 0
-    _check(scale, scale in (3, 6) or power_of_two, "2, 3, 4, 6, 8, 16 or a higher power of two")
+def deepshare_scale(scale: int) -> int:
+    """Return the scale, HR over LR size. DeepShare's pixel shuffles make 3, 6 and powers of two.
+
+    Raises HsisrError for any other scale.
+    """
+
+    def allowed(whole: int) -> bool:
+        return whole in (3, 6) or (whole >= 2 and whole & (whole - 1) == 0)
+
+    return _check(scale, allowed, "2, 3, 4, 6, 8, 16 or a higher power of two")
 
 
-def _check(scale: int, allowed: bool, expected: str) -> None:
-    if not allowed:
-        raise HsisrError(f"scale {scale} is not allowed; expected {expected}")
+def _check(scale: int, allowed: Callable[[int], bool], expected: str) -> int:
+    whole = isinstance(scale, Integral) and not isinstance(scale, bool)
+    if not (whole and allowed(int(scale))):
+        raise HsisrError(f"scale {scale!r} is not allowed; expected {expected}")
+    return int(scale)

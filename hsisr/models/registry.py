@@ -49,7 +49,7 @@ class Entry:
     """Facts about a model that are known before it is built; the model itself has them too (`hsisr.models.base.Model`).
 
     kind: "network" is trained, "classical" is not. needs_guide: it cannot work without a sharp image.
-    options: the pydantic model of its options. check_scale: raises HsisrError for a scale that the model cannot do.
+    options: the pydantic model of its options. check_scale: its rule for the scale; see `ScaleRule`.
     factory: "module:attribute". A network's factory is called as (scale=..., **facts, **options) and gives a torch
     module. The factory of a classical model is the method itself, (lr, guide, scale=..., **options) -> (bands, H, W).
     facts: facts about the images that a network's factory needs: `bands`, `guide_channels`.
@@ -312,11 +312,11 @@ def build(
     """
     chosen = entry(base)
     if chosen.own:
-        chosen.check_scale(scale)
+        scale = chosen.check_scale(scale)
         return own.build(chosen.factory, scale, bands, guide_channels, options or {})
     settings = check_section(chosen.options, options or {}, base)
     values = settings.model_dump()
-    chosen.check_scale(scale)
+    scale = chosen.check_scale(scale)
     if chosen.needs_guide and not guide_channels:
         raise HsisrError(f"{base}: needs a guide, a sharp image of the same scene, and there is none")
     factory = factory_of(chosen)

@@ -26,12 +26,16 @@ def upsample_keys(images: Tensor, scale: int) -> Tensor:
 
 def _upsample(images: Tensor, scale: int, resize: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
     with torch.autocast(images.device.type, enabled=False):
-        rows, columns = (_enlargement(size, scale, resize).to(images) for size in images.shape[-2:])
+        axes = (_enlargement(size, scale, resize) for size in images.shape[-2:])
+        rows, columns = (torch.from_numpy(axis).to(images) for axis in axes)
         return rows @ (images @ columns.mT)
 
 
 @lru_cache(maxsize=32)
-def _enlargement(size: int, scale: int, resize: Callable[[np.ndarray, int], np.ndarray]) -> Tensor:
-    """The resize along one axis as a matrix (scale size, size), float64."""
+def _enlargement(size: int, scale: int, resize: Callable[[np.ndarray, int], np.ndarray]) -> np.ndarray:
+    """The resize along one axis as a matrix (scale size, size), float64.
+
+    No tensor: one that is made in a prediction could not take part in a training.
+    """
     impulses = np.eye(size)[:, :, None]  # one image for each pixel: a column of `size` pixels that is 1 there
-    return torch.from_numpy(resize(impulses, scale)[:, :, 0].T.copy())
+    return resize(impulses, scale)[:, :, 0].T.copy()

@@ -34,11 +34,16 @@ def directional_aggregation(
     x: (N, C, H, W), floating point. vertical, horizontal: (weight, bias, slope) each, of shapes (C, C, 1, k),
     (C,), (1,) and (C, C, k, 1), (C,), (1,), k odd. backend: a name in `BACKENDS`; plain PyTorch replaces a backend that
     cannot run here, with one warning. checkpoint: keep fewer maps for the backward pass and recompute the others.
-    Returns (N, C, H, W); differentiable once, in x and in all six parameters.
-    Raises HsisrError if a shape does not fit or the backend is unknown.
+    Returns (N, C, H, W); differentiable in x and in all six parameters: once with a compiled backend, any number of
+    times with "torch". Forward-mode derivatives and transforms of torch.func take "torch" by themselves.
+    Raises HsisrError if a shape does not fit, x holds no floating-point numbers or the backend is unknown; and in the
+    backward pass, if a compiled backend is to be differentiated twice (create_graph=True).
     """
-    if x.ndim != 4 or 0 in x.shape[2:]:
-        raise HsisrError(f"directional_aggregation: x must be (N, C, H, W) with H, W >= 1, not {tuple(x.shape)}")
+    if x.ndim != 4 or 0 in x.shape[2:] or not x.is_floating_point():
+        raise HsisrError(
+            "directional_aggregation: x must be floating-point (N, C, H, W) with H, W >= 1, not "
+            f"{x.dtype} {tuple(x.shape)}"
+        )
     _check("vertical", x.shape[1], vertical, axis=3)
     _check("horizontal", x.shape[1], horizontal, axis=2)
     training = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *vertical, *horizontal))

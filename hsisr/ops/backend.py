@@ -6,7 +6,8 @@ The rule depends on the request, the tensors and the machine. It never depends o
 * A CPU map goes to the native CPU kernel if it is large enough for the kernel to be faster. This size is measured once
   on a machine (`hsisr.ops.measured`). Maps below 48 x 48 pixels go to plain PyTorch: it takes less time than building
   the kernel. Maps of 128 x 128 pixels or more go to the kernel, with a warning if it cannot be built.
-* If a kernel cannot run (no compiler, no toolkit, no GPU, a size without kernel), plain PyTorch runs, with one warning.
+* If a kernel cannot run (no compiler, no toolkit, no GPU, a size without kernel, a transform that it has no rule for),
+  plain PyTorch runs, with one warning.
 """
 
 import os
@@ -14,6 +15,7 @@ import warnings
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from hsisr.errors import HsisrError, did_you_mean
 from hsisr.ops import build, measured, plan, tf32
@@ -35,7 +37,9 @@ def choose(backend: str, x: Tensor, taps: tuple[int, int], training: bool) -> tu
     """
     autocast = torch.is_autocast_enabled(x.device.type)
     dtype = torch.get_autocast_dtype(x.device.type) if autocast else x.dtype
-    return _choose(backend, x.device.type, x.device.index, str(x.dtype), str(dtype), tuple(x.shape), taps, training)
+    forward_mode = forward_ad._current_level >= 0  # read here, where torch.compile notices a change
+    kinds = x.device.type, x.device.index, str(x.dtype), str(dtype)
+    return _choose(backend, *kinds, tuple(x.shape), taps, training, forward_mode)
 
 
 def describe() -> str:
@@ -65,6 +69,7 @@ def _choose(
     shape: tuple[int, ...],
     taps: tuple[int, int],
     training: bool,
+    forward_mode: bool,
 ) -> tuple[str, str]:
     asked = _backend_name(backend)
     wanted = asked
@@ -73,7 +78,7 @@ def _choose(
     if wanted == "torch":
         return "torch", ""
     precision = _precision(operands, training)
-    why = _unfit(wanted, device, storage, shape) or _unbuildable(wanted, index, shape, taps, precision)
+    why = _unfit(wanted, device, storage, shape, forward_mode) or _unbuildable(wanted, index, shape, taps, precision)
     if why is None:
         return wanted, precision
     _warn_once(wanted, why)
@@ -111,13 +116,16 @@ def _precision(operands: str, training: bool) -> str:
     return "tf32" if tf32.is_allowed() and not training else "fp32"
 
 
-def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...]) -> str | None:
+def _unfit(backend: str, device: str, storage: str, shape: tuple[int, ...], forward_mode: bool) -> str | None:
     if device != backend:
         return (_cuda_obstacle() if backend == "cuda" else None) or f"the map is on {device}"
     if backend == "cuda" and storage == str(torch.float64):
         return "the CUDA kernel has no double precision"
     if backend == "cpu" and shape[1] > plan.MAX_CHANNELS:
         return f"the kernel takes up to {plan.MAX_CHANNELS} channels, not {shape[1]}"
+    # without a rule for these, PyTorch would take the derivatives to be 0, and not say so
+    if forward_mode or torch._C._are_functorch_transforms_active():
+        return "the kernel has no forward-mode derivatives and no rules for torch.func"
     return None
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from hsisr.errors import HsisrError
 from hsisr.ops import build, plan, tf32
 from hsisr.ops.reference import Direction
 
@@ -176,6 +177,11 @@ def _setup_context(ctx: Any, inputs: Sequence[Any], output: _Two) -> None:
 def _backward(ctx: Any, grad: Tensor | None, _: Tensor | None) -> tuple[Tensor | None, ...]:
     if grad is None:
         return (None,) * 8
+    if torch.is_grad_enabled():  # PyTorch would only warn, and take the second derivatives to be 0
+        raise HsisrError(
+            "directional_aggregation: a compiled backend can be differentiated only once, and this backward pass "
+            'records a graph (create_graph=True); give backend="torch", or set HSISR_DSCA_BACKEND=torch'
+        )
     h, z, weight, bias, slope = ctx.saved_tensors
     if not ctx.save_z:
         z = torch.ops.hsisr.conv_scan_messages(h, weight, bias, ctx.dim, ctx.reverse, ctx.precision)

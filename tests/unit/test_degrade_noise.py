@@ -36,6 +36,12 @@ def test_scene_seeds_are_stable_and_differ():
     assert len(seeds) == 5
 
 
+def test_numbers_may_be_numpys():
+    for kind in ("sigma", "snr_db"):
+        found = degrade(CUBE, "wald", 4, noise={kind: np.float32(2)})
+        np.testing.assert_array_equal(found, degrade(CUBE, "wald", 4, noise={kind: 2.0}))
+
+
 @pytest.mark.parametrize("noise", [-0.1, np.nan, np.inf, True, "0.1", {"sigma": 1, "snr_db": 2}, {"level": 1}, {}])
 def test_impossible_noise_is_refused(noise):
     with pytest.raises(HsisrError, match="noise"):

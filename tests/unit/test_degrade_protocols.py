@@ -97,6 +97,7 @@ def test_type_follows_the_input():
     assert double.dtype == np.float64
     assert single.dtype == np.float32
     np.testing.assert_allclose(single, double, atol=1e-6)
+    np.testing.assert_array_equal(degrade(CUBE.astype(">f8"), "mulsr", 4), double)  # as FITS stores them
 
 
 def test_mulsr_noise_is_three_levels_of_255_and_clipped():
@@ -370,6 +371,11 @@ def test_custom_protocol_repeats_a_built_in_one():
 def test_custom_settings_are_checked(name, settings, message):
     with pytest.raises(HsisrError, match=message):
         CustomProtocol(name, settings)
+
+
+def test_no_psf_at_the_centre_of_an_even_block_says_what_to_do():
+    with pytest.raises(HsisrError, match="1 taps has no tap at .* give an even number of taps, or another sampling"):
+        degrade(CUBE, CustomProtocol("none", {"psf": "none"}), 4)
 
 
 def test_phase_must_lie_inside_the_block():

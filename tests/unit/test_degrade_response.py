@@ -108,6 +108,13 @@ def test_guide_stays_in_range_and_keeps_type():
     np.testing.assert_allclose(guide, np.einsum("gb,bhw->ghw", matrix, cube), rtol=1e-6)
 
 
+@pytest.mark.parametrize("cube", [np.ones((2, 3, 3), np.uint8), np.ones((3, 3, 3)), np.ones((2, 3))])
+def test_response_takes_floats_that_fit(cube):
+    """Integers would lose the guide's fractions."""
+    with pytest.raises(HsisrError, match=r"response: expected a matrix \(G, B\) and a cube of floats \(B, H, W\), got"):
+        apply_response(np.full((1, 2), 0.5), cube)
+
+
 def test_mixup_matrix_follows_the_band_spacing():
     coarse, fine = spectral_mixup_matrix(np.arange(400, 701, 10.0)), spectral_mixup_matrix(np.arange(400, 701, 5.0))
     np.testing.assert_allclose(fine[::2], coarse / 2, rtol=1e-12)

@@ -314,6 +314,8 @@ def test_a_pair_says_scale_mask_and_convention(tmp_path, protocol, convention, k
     assert other == metrics.score(*arrays[:2], 2, "plain")
     with pytest.raises(HsisrError, match="must have one shape"):
         metrics.score(pair, estimate[:, :20])
+    with pytest.raises(HsisrError, match="must have one shape"):
+        metrics.score(pair, np.pad(estimate, ((0, 0), (0, 4), (0, 0))))  # not the upper left corner of it
 
 
 def test_a_pair_without_a_reference():

@@ -87,6 +87,25 @@ def test_nearest_repeats_pixels():
     assert np.array_equal(nearest(lr, scale=3)[:, ::3, 2::3], lr) and nearest(lr, scale=3).shape == (2, 9, 12)
 
 
+@pytest.mark.parametrize(
+    ("lr", "scale", "message"),
+    [
+        (np.full((2, 4, 4), 200, np.uint8), 2, "bicubic-ibp: expected a LR image of floats .* not uint8"),
+        (np.ones((4, 4)), 2, r"bicubic-ibp: expected a LR image of floats \(bands, rows, columns\), not float64"),
+        (np.full((2, 4, 4), np.nan), 2, "bicubic-ibp: the LR image holds NaN"),
+        (np.ones((2, 4, 4)), 2.5, "scale must be a whole number >= 1, not 2.5"),
+    ],
+)
+def test_back_projection_refuses_what_it_would_spoil(lr, scale, message):
+    with pytest.raises(HsisrError, match=message):
+        bicubic_ibp(lr, scale=scale)
+
+
+def test_nearest_refuses_parts_of_a_pixel():
+    with pytest.raises(HsisrError, match="scale must be a whole number >= 1, not 2.5"):
+        nearest(np.ones((2, 4, 4)), scale=2.5)
+
+
 def test_back_projection_gives_the_lr_image_back_at_the_right_phase():
     rows, columns = np.mgrid[0:64, 0:64] / 64
     hr = np.stack([np.sin(7 * rows + 3 * columns), np.cos(9 * columns - 2 * rows)])

@@ -16,7 +16,7 @@ from hsisr.degrade import Pair, Sensor, gaussian_footprint
 from hsisr.errors import HsisrError
 from hsisr.inference import predict
 from hsisr.metrics import score
-from hsisr.models import registry
+from hsisr.models import MulSR, registry
 from hsisr.models.apply import Method
 from hsisr.models.base import Adapted, Model, as_model
 from hsisr.models.network import Network
@@ -215,6 +215,15 @@ class Told(Blind):
     def super_resolve(self, lr, guide, sensor=None, memory=None):
         self.heard = (tuple(guide.shape), sensor, memory)
         return self(lr)
+
+
+def test_networks_predict_in_their_own_precision():
+    network, lr, guide = MulSR(4, width=16, blocks=1), np.ones((3, 4, 5)), np.ones((3, 16, 20))
+    expected = predict(network, lr, guide)
+    np.testing.assert_array_equal(predict(network, lr, guide, 32), expected)  # as training.precision has it
+    with pytest.raises(HsisrError, match="precision 16: expected one of 32, bf16, fp16"):
+        predict(network, lr, guide, 16)
+    np.testing.assert_allclose(predict(network.double(), lr, guide), expected, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [Plain, Blind, Asking, Banded, Told])

@@ -241,6 +241,7 @@ def test_equals_the_cpu_on_a_gpu():
     [
         ({"scale": 5}, "scale 5 is not allowed; expected 2, 3, 4, 6, 8"),
         ({"scale": 1}, "scale 1 is not allowed"),
+        ({"scale": 4.0}, "scale 4.0 is not allowed"),
         ({"width": 24}, "width: 24 is not allowed; .*multiple of 16"),
         ({"bands": 7}, "7 bands are fewer than a group of 8"),
         ({"overlap": 8}, "overlap must be less than group"),
@@ -251,6 +252,20 @@ def test_arguments_that_are_not_allowed(arguments, message):
     with pytest.raises(HsisrError, match=message) as error:
         DeepShare(**{"bands": 31, "scale": 4, "width": 16} | arguments)
     assert "\n" not in str(error.value)
+
+
+def test_prediction_before_training_in_double_precision():
+    network, lr = DeepShare(8, 2, width=16).double(), torch.rand(1, 8, 3, 7, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = network(lr)
+    lr.requires_grad_()
+    found = network(lr)
+    found.sum().backward()
+    assert torch.equal(found.detach(), expected) and lr.grad.abs().max() > 0
+
+
+def test_scale_may_be_numpys():
+    assert DeepShare(8, np.int64(4), width=16)(torch.zeros(1, 8, 2, 3)).shape == (1, 8, 8, 12)
 
 
 @pytest.mark.parametrize(

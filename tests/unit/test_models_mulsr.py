@@ -204,6 +204,8 @@ def test_runs_under_bfloat16_autocast():
     [
         ({"scale": 3}, "scale 3 is not allowed; expected an even number"),
         ({"scale": 0}, "scale 0 is not allowed; expected an even number"),
+        ({"scale": 4.0}, "scale 4.0 is not allowed; expected an even number"),
+        ({"scale": "4"}, "scale '4' is not allowed; expected an even number"),
         ({"scale": 4, "width": 32}, "width: 32 is not allowed; .*16, 28, 40, 52, 64"),
         ({"scale": 4, "blocks": 0}, "blocks: 0 is not allowed"),
         ({"scale": 4, "guide_channels": 0}, "guide_channels must be at least 1"),
@@ -233,6 +235,12 @@ def test_shapes_that_do_not_fit(bands, guide, message):
 def test_images_that_do_not_fit(lr):
     with pytest.raises(HsisrError, match=r"at least 3 bands|2 samples of bands do not go with 1 guides"):
         MulSR(4, 16, 1).super_resolve(torch.zeros(lr), torch.zeros(1, 3, 16, 16))
+
+
+@pytest.mark.parametrize("bands", [[3], [-1], [], [0.0], [True, False, True], 1, [[0], [1], [2]]])
+def test_bands_that_there_are_not(bands):
+    with pytest.raises(HsisrError, match=r"band numbers are .* \(K,\) or \(2, K\) whole numbers from 0 to 2"):
+        MulSR(4, 16, 1).super_resolve_bands(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 16, 16), bands)
 
 
 def test_bands_of_each_image_may_differ():

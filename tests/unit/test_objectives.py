@@ -330,6 +330,9 @@ def test_alpha_weight_adds_the_distance_at_half_the_scale():
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
     loss.backward()
     assert model.end[1].weight_g.grad.abs().sum() > 0
+    late = degrade.CustomProtocol("late", {"psf": "none", "sampling": "strided", "phase": 3})
+    with pytest.raises(HsisrError, match="reduces HR images by 2 .* phase 3 must .* set the model's alpha_weight to 0"):
+        next(Supervised(Training(), 0, late).losses(model, batch, 0))
 
 
 def test_published_matrix_goes_by_number_of_the_band():

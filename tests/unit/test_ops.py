@@ -146,6 +146,41 @@ def test_gradcheck():
     assert torch.autograd.gradcheck(function, (x, *vertical, *horizontal))
 
 
+def test_a_compiled_backend_refuses_second_derivatives():
+    x, parameters = feature_map(1, 4, 3, 5), directions(4, 3, requires_grad=True)
+    weight = parameters[0][0]
+    with pytest.raises(HsisrError, match=r'differentiated only once.*create_graph=True.*give backend="torch"'):
+        y = ops.directional_aggregation(x, *parameters, backend="cpu")
+        torch.autograd.grad(y.sum(), weight, create_graph=True)
+    y = ops.directional_aggregation(x, *parameters, backend="torch")
+    (first,) = torch.autograd.grad(y.sum(), weight, create_graph=True)
+    assert torch.autograd.grad(first.sum(), weight)[0].abs().max() > 0
+
+
+def test_forward_mode_and_torch_func_take_pytorch(monkeypatch):
+    monkeypatch.setattr(choice, "_warned", set())
+    x, (vertical, horizontal) = feature_map(2, 4, 3, 5), directions(4, 3)
+
+    def derivative(backend):
+        return torch.func.jvp(lambda w: scanned(backend, x, (w, *vertical[1:])), (vertical[0],), (vertical[0],))[1]
+
+    def scanned(backend, x, vertical=vertical):
+        return ops.directional_aggregation(x, vertical, horizontal, backend=backend)
+
+    with pytest.warns(RuntimeWarning, match="not the cpu backend: the kernel has no forward-mode derivatives"):
+        assert torch.equal(derivative("cpu"), derivative("torch"))
+    expected = torch.func.jvp(lambda x: scanned("torch", x), (x,), (x,))[1]
+    along = torch.compile(lambda x: torch.func.jvp(lambda x: scanned("cpu", x), (x,), (x,))[1], backend="aot_eager")
+    torch.testing.assert_close(along(x), expected)
+    compiled = torch.compile(lambda x: scanned("cpu", x), backend="aot_eager", fullgraph=True)
+    compiled(x)  # makes code for a map that is not dual
+    with torch.autograd.forward_ad.dual_level():
+        dual = compiled(torch.autograd.forward_ad.make_dual(x, x))
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(dual).tangent, expected)
+    one_by_one = torch.func.vmap(lambda image: scanned("cpu", image[None])[0])(x)
+    assert largest_error([one_by_one], [scanned("cpu", x)]) < 1e-14
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("dim", [2, 3])
 def test_opcheck(dim, reverse):
@@ -413,6 +448,7 @@ def test_check_reports_and_refuses_wrong_results(monkeypatch):
     [
         (torch.zeros(4, 5, 5), 4, "x must be"),
         (torch.zeros(1, 4, 0, 5), 4, "x must be"),
+        (torch.zeros(1, 4, 5, 5, dtype=torch.int32), 4, "x must be floating-point"),
         (torch.zeros(1, 3, 5, 5), 4, "vertical has weight"),
     ],
 )

@@ -9,7 +9,8 @@ import numpy as np
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor, gaussian_footprint
-from hsisr.models.classical.checks import check_pair
+from hsisr.degrade.simulate import check_scale
+from hsisr.models.classical.checks import check_image, check_pair
 
 _ITERATIONS = 10
 
@@ -21,13 +22,15 @@ def bicubic_ibp(
 
     lr: (bands, h, w), float. guide: used only to measure the footprint. Without a guide and without `sensor`, the PSF
     is a centred Gaussian with a FWHM of one LR pixel. Returns (bands, scale h, scale w) in the type of lr.
-    Raises HsisrError for an image that is not float, is empty or holds NaN.
+    Raises HsisrError for an image that is not float, is empty or holds NaN, and for a scale that is no whole number.
 
     Example:
 
         >>> models.bicubic_ibp(np.full((5, 8, 8), 0.5), scale=2).shape
         (5, 16, 16)
     """
+    check_image("bicubic-ibp", "LR image", lr)
+    check_scale(scale)
     footprint = None if sensor is None else sensor.footprint
     if footprint is None and guide is not None:
         check_pair("bicubic-ibp", lr, guide, scale)

@@ -4,11 +4,15 @@ import numpy as np
 
 from hsisr.degrade.estimation import estimate_footprint, valid_lr_pixels
 from hsisr.degrade.sensor import Footprint, Sensor
+from hsisr.degrade.simulate import check_scale
 from hsisr.errors import HsisrError
 
 
 def check_pair(method: str, lr: np.ndarray, guide: np.ndarray | None, scale: int) -> None:
-    """Raise HsisrError unless lr (B, h, w) and guide (G, scale h, scale w) are finite floats that fit together."""
+    """Raise HsisrError unless lr (B, h, w) and guide (G, scale h, scale w) are finite floats that fit together.
+
+    scale: a whole number.
+    """
     if guide is None:
         raise HsisrError(f"{method}: needs a guide, a sharp image of the same scene, and there is none")
     if lr.ndim != 3 or guide.ndim != 3 or guide.shape[1:] != (scale * lr.shape[1], scale * lr.shape[2]):
@@ -16,11 +20,18 @@ def check_pair(method: str, lr: np.ndarray, guide: np.ndarray | None, scale: int
             f"{method}: lr {np.shape(lr)} and guide {np.shape(guide)} do not fit; expected (bands, h, w) and "
             f"(channels, {scale} h, {scale} w)"
         )
-    for name, image in (("LR image", lr), ("guide", guide)):
-        if 0 in image.shape or not np.issubdtype(image.dtype, np.floating):
-            raise HsisrError(f"{method}: expected a {name} of floats, not {image.dtype} {image.shape}")
-        if not np.isfinite(image).all():
-            raise HsisrError(f"{method}: the {name} holds NaN or infinite values; replace them first")
+    check_image(method, "LR image", lr)
+    check_image(method, "guide", guide)
+    check_scale(scale)
+
+
+def check_image(method: str, name: str, image: np.ndarray) -> None:
+    """Raise HsisrError unless an image (B, H, W) holds finite floats. name: what it is."""
+    if image.ndim != 3 or 0 in image.shape or not np.issubdtype(image.dtype, np.floating):
+        found = f"{image.dtype} {image.shape}"
+        raise HsisrError(f"{method}: expected a {name} of floats (bands, rows, columns), not {found}")
+    if not np.isfinite(image).all():
+        raise HsisrError(f"{method}: the {name} holds NaN or infinite values; replace them first")
 
 
 def at_lr(

@@ -97,7 +97,7 @@ class Hybrid(Network):
         self, scale: int, bands: int, guide_channels: int, width: int = 32, blocks: int = 3, components: int = 12
     ) -> None:
         super().__init__()
-        self.check_scale(scale)
+        scale = self.check_scale(scale)
         self.scale, self.bands, self.guide_channels, self.width = scale, bands, guide_channels, width
         count = min(components, bands)
         self.basis = cosines(count, bands)

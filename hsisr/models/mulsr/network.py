@@ -70,7 +70,7 @@ class MulSR(Network):
         super().__init__()
         options = {"width": width, "blocks": blocks, "dsca": dsca, "lfcc": lfcc, "mii": mii, "skip": skip}
         check_section(MulsrOptions, {**options, "alpha_weight": alpha_weight}, "MulSR")
-        self.check_scale(scale)
+        scale = self.check_scale(scale)
         if guide_channels < 1:
             raise HsisrError(f"MulSR: guide_channels must be at least 1, not {guide_channels}")
         self.scale, self.width, self.guide_channels = scale, width, guide_channels
@@ -155,11 +155,11 @@ class MulSR(Network):
 
         lr: (N, B, h, w) with B >= 3. guide: (N, G, scale h, scale w). bands: K band numbers, from 0; or (N, K), K band
         numbers for each image.
-        Returns (N, K, H, W). Raises HsisrError for shapes that do not fit.
+        Returns (N, K, H, W). Raises HsisrError for shapes that do not fit, and for a band that there is not.
         """
         self._check(lr, guide, None)
-        bands = torch.as_tensor(bands)
-        return self._bands(lr, self._guide_parts(guide, bands.shape[-1] > 1), bands)
+        numbers = _band_numbers(bands, lr)
+        return self._bands(lr, self._guide_parts(guide, numbers.shape[-1] > 1), numbers)
 
     def super_resolve_scales(self, lr: Tensor, guide: Tensor, bands: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
         """Super-resolve K bands of N images at both scales, for training with `alpha_weight`.
@@ -170,7 +170,7 @@ class MulSR(Network):
         if not self.alpha_weight:
             return super().super_resolve_scales(lr, guide, bands)  # raises the error
         self._check(lr, guide, None)
-        triplets = self._triplets(lr, torch.as_tensor(bands))
+        triplets = self._triplets(lr, _band_numbers(bands, lr))
         sr, _, x = self._network(triplets, self._guide_parts(guide, len(triplets) > len(guide)))
         half = self.with_skip(self.end(x), triplets, self.scale / 2)
         fine, coarse = (image.view(len(lr), -1, *image.shape[2:]) for image in (sr, half))
@@ -302,6 +302,19 @@ class MulSR(Network):
 def _blocks(body: nn.ModuleList) -> list[GuidedBlock]:
     """The blocks of an encoder, in order."""
     return [block for block in body if isinstance(block, GuidedBlock)]
+
+
+def _band_numbers(bands: Sequence[int] | Tensor, lr: Tensor) -> Tensor:
+    """Numbers (K,) or (N, K) of bands of lr (N, B, h, w), after a check."""
+    numbers = torch.as_tensor(bands)
+    fits = numbers.ndim == 1 or (numbers.ndim == 2 and len(numbers) == len(lr))
+    whole = not (numbers.is_floating_point() or numbers.is_complex() or numbers.dtype == torch.bool)
+    if not (fits and whole and numbers.numel() and numbers.min() >= 0 and numbers.max() < lr.shape[1]):
+        raise HsisrError(
+            f"MulSR: the band numbers are {numbers.tolist()}; expected (K,) or ({len(lr)}, K) whole numbers from 0 to "
+            f"{lr.shape[1] - 1}"
+        )
+    return numbers
 
 
 def _triplet_numbers(bands: int) -> Tensor:

@@ -123,7 +123,7 @@ class Solo(Network):
         light: bool = True,
     ) -> None:
         super().__init__()
-        self.check_scale(scale)
+        scale = self.check_scale(scale)
         self.scale, self.width, self.components, self.turns = scale, width, components, turns
         self.colour = colour
         self.deep = _Residual(1, width, blocks, scale)

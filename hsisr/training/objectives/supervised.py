@@ -82,5 +82,11 @@ def _halve(hr: Tensor, rule: Protocol | None) -> Tensor:
             "alpha_weight: the samples do not say which protocol made their LR images, which is to reduce HR by 2; "
             "set the model's alpha_weight to 0"
         )
-    images = [degrade(image, rule, 2, noise=0) for image in hr.cpu().numpy()]
+    try:
+        images = [degrade(image, rule, 2, noise=0) for image in hr.cpu().numpy()]
+    except HsisrError as error:
+        raise HsisrError(
+            f"alpha_weight: its loss reduces HR images by 2 as the protocol does: {error}; set the model's "
+            "alpha_weight to 0"
+        ) from error
     return torch.from_numpy(np.stack(images)).to(hr)
