@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,26 @@ def state_of(
     if file is None:  # a web address
         return [str(path)]
     return [str(Path(path).resolve()), *_facts([file, *sources])]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images of a run, each with further files that are read with it, and their states when the run opened them."""
+
+    images: tuple[tuple[Any, Iterable[str | os.PathLike]], ...] = ()
+    states: tuple[list | None, ...] = ()
+
+    @classmethod
+    def of(cls, *images: tuple[Any, Iterable[str | os.PathLike]]) -> "Inputs":
+        """The images as they are now. images: each as for `state_of`."""
+        return cls(images, tuple(state_of(*image) for image in images))
+
+    def check_unchanged(self) -> None:
+        """Raise HsisrError if an image has changed since: tiles were then read of both its contents."""
+        for (image, sources), before in zip(self.images, self.states, strict=True):
+            if state_of(image, sources) != before:
+                name = ", ".join(map(str, image)) if isinstance(image, (list, tuple)) else image
+                raise HsisrError(f"{name}: changed while it was read; run the same command again, which begins anew")
 
 
 def _facts(images: Iterable[str | os.PathLike]) -> list[list]:

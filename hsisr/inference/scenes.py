@@ -115,6 +115,7 @@ def super_resolve_file(
             writers.check_writable(said, uncertainty)
         _announce(prepared, chosen, staging, result, out)
         compute(prepared, staging, ahead=chosen.ahead(prepared.feed))
+        prepared.inputs.check_unchanged()
         run.begin_outputs(folder, outs, overwrite)
         deviations = None
         if uncertainty is not None:
@@ -175,10 +176,12 @@ def begin(
     `super_resolve_file`.
     """
     low, sharp = open_images(lr, guide, options)
+    inputs = run.Inputs.of((lr, low.scene.files), (guide, () if sharp is None else sharp.scene.files))
     sharp = with_channels_that_vary(sharp, model)
     aligned = folder / f"part-{part}" if part else folder  # several processes write this name at the same time
     aligned.mkdir(exist_ok=True)
     prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, aligned)
+    prepared = replace(prepared, inputs=inputs)
     if maps:
         check_mappable(prepared.feed)
     if uncertainty:
@@ -186,7 +189,7 @@ def begin(
     identity = {
         "version": hsisr.__version__,
         "code": run.code_of(prepared.methods[0].metadata.get("base")),
-        "inputs": [run.state_of(lr, low.scene.files), run.state_of(guide, () if sharp is None else sharp.scene.files)],
+        "inputs": inputs.states,
         "model": prepared.methods[0].sha256 or prepared.methods[0].name,
         "options": asdict(options),
     }
@@ -199,10 +202,11 @@ def begin(
 
 @dataclass(frozen=True)
 class Prepared:
-    """The objects of a run: one feed, and a method for each device."""
+    """The objects of a run: one feed, a method for each device, and its images as they were when it opened them."""
 
     feed: Feed
     methods: tuple[Method, ...]
+    inputs: run.Inputs = run.Inputs()
 
     @property
     def scale(self) -> int:
