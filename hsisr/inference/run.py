@@ -27,11 +27,11 @@ _PART_LOCK = "part-{}.lock"
 
 
 @contextmanager
-def work_folder(out: Path) -> Iterator[Path]:
+def work_folder(out: Path, state: Path | None = None) -> Iterator[Path]:
     """The hidden folder of the run that writes `out`, held by this process alone, and removed when the run is done.
 
-    It stays if the run is stopped, so the same command resumes. Raises HsisrError if the folder cannot be made, or
-    while another process works in it.
+    It stays if the run is stopped, so the same command resumes. state: a file outside the folder from which the run
+    resumes too. Raises HsisrError if the folder cannot be made, or while another process works in it.
     """
     folder = _folder_of(out)
     made = [place for place in (folder, *folder.parents) if not place.exists()] or [folder]
@@ -56,7 +56,8 @@ def work_folder(out: Path) -> Iterator[Path]:
         yield folder
         _remove(folder)
     except HsisrError:
-        if not resumable and not any(folder.glob("row-*")):  # refused before it started
+        started = any(folder.glob("row-*")) or (state is not None and state.is_file())
+        if not resumable and not started:  # it was refused
             _remove(folder)
         raise
     finally:
