@@ -210,6 +210,10 @@ def _check_surroundings() -> None:
             raise HsisrError(f"{word}: this name is no text in {encoding}; rename the file or folder{other}") from None
 
 
+#: Signals within so many seconds count as one.
+_TOGETHER_S = 1.0
+
+
 class _Stopped(BaseException):
     """The system asked this process to end."""
 
@@ -221,11 +225,17 @@ class _Stopped(BaseException):
 def _end_in_order() -> None:
     """End on SIGTERM, SIGHUP and SIGINT as on an error: temporary files go, and a line says how to go on.
 
-    Python's KeyboardInterrupt typer would catch, and end without a word.
+    Python's KeyboardInterrupt typer would catch, and end without a word. A signal that follows ends the process at
+    once, except for those that a terminal and a scheduler send together.
     """
+    asked: list[float] = []
 
     def stop(number: int, frame: Any) -> None:
-        raise _Stopped(number)
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            raise _Stopped(number)
+        if asked[-1] - asked[0] > _TOGETHER_S:
+            os._exit(128 + number)
 
     for one in signal.Signals:  # of this system; Windows has no SIGHUP
         usual = signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)  # nohup ignores SIGHUP

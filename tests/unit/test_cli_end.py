@@ -40,6 +40,7 @@ def test_predict_says_how_to_resume(number, tmp_path):
         assert time.monotonic() < end and running.poll() is None
         time.sleep(0.05)
     running.send_signal(number)
+    running.send_signal(signal.SIGTERM)  # as a scheduler sends it to all, and its child to this one again
     _, said = running.communicate(timeout=30)
     assert running.returncode == 128 + number
     assert said.splitlines()[-1] == f"hsisr: stopped by {number.name}; the same command goes on where it was"
