@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch.multiprocessing import ProcessExitedException
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hsisr.config import Training
@@ -77,10 +78,13 @@ def launch(training: Training, function: Callable, *args: Any) -> Any:
                 launch_all: Callable[..., Any] = _fabric(training, None).launch  # its types lose the arguments
                 launch_all(_in_process, errors, result, _Call(function, args))
         except Exception as error:  # an error in a process: torch reports it as a text with a traceback
-            if errors.empty():
+            if not errors.empty():
+                kind, message = errors.get()
+                raise kind(message) from error
+            if not isinstance(error, ProcessExitedException):
                 raise
-            kind, message = errors.get()
-            raise kind(message) from error
+            why = ", as the system ends one where memory is full" if error.signal_name == "SIGKILL" else ""
+            raise HsisrError(f"training: {error}{why}; the same command goes on from the last saved state") from error
         return torch.load(result, weights_only=True)
 
 
