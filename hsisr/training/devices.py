@@ -1,6 +1,7 @@
 """Devices, precision and processes: lightning-fabric, set up from the section `training`."""
 
 import copy
+import io
 import multiprocessing
 import os
 import signal
@@ -16,6 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from hsisr.config import Training
 from hsisr.devices import choose_device, take_gpus
 from hsisr.errors import HsisrError
+from hsisr.files import atomic_path
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -100,10 +102,21 @@ def _in_process(fabric: "Fabric", errors: Any, result: str, call: _Call) -> None
         args = copy.deepcopy(call.args)  # tensors arrive in memory that all processes share
         found = call.function(fabric, *args)
         if fabric.is_global_zero:
-            torch.save(found, result)
+            _write(found, result)
     except HsisrError as error:
         errors.put((type(error), str(error)))
         raise
+
+
+def _write(found: Any, result: str) -> None:
+    """Write what a process found. Raises HsisrError if the folder for temporary files has no room."""
+    buffer = io.BytesIO()  # on a full disk, torch's own writer fails with a page of C++
+    torch.save(found, buffer)
+    try:
+        with atomic_path(result) as new:
+            new.write_bytes(buffer.getbuffer())
+    except HsisrError as error:
+        raise HsisrError(f"{error}; choose another folder with TMPDIR, then the same command goes on") from error
 
 
 def _launcher_environment() -> Any:

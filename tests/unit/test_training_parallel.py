@@ -86,3 +86,9 @@ def test_a_process_that_is_killed_is_one_line(monkeypatch):
     monkeypatch.setattr(devices, "_fabric", lambda *words: SimpleNamespace(launch=launch))
     with pytest.raises(HsisrError, match="^training: process 1 terminated with signal SIGKILL, as .*; the same"):
         devices.launch(Training(devices=2), print)
+
+
+def test_a_full_folder_for_temporary_files_is_one_line(tmp_path):
+    (tmp_path / "full").touch()
+    with pytest.raises(HsisrError, match="result.pt: cannot write there .* another folder with TMPDIR, then"):
+        devices._write({}, str(tmp_path / "full" / "result.pt"))
