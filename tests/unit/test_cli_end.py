@@ -59,6 +59,14 @@ def test_a_full_disk_behind_stdout_is_one_line(words):
     assert done.stderr == "hsisr: error: what is printed cannot be written (No space left on device)\n"
 
 
+def test_streams_that_are_closed_stop_no_command(tmp_path):
+    own_scene.write_pair(tmp_path, 16, 16)
+    words = "predict lr.tif --guide guide.tif --model gsa --tile 8 -o sr.tif <&- >&- 2>&-"
+    line = f"{sys.executable} -m hsisr {words}"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    assert done.returncode == 0 and (tmp_path / "sr.tif").is_file()
+
+
 def test_what_cannot_be_read_is_one_line(tmp_path):
     (tmp_path / "folder.npy").mkdir()
     (tmp_path / "pair.h5").mkdir()
