@@ -34,6 +34,7 @@ def work_folder(out: Path, state: Path | None = None) -> Iterator[Path]:
     resumes too. Raises HsisrError if the folder cannot be made, or while another process works in it.
     """
     folder = _folder_of(out)
+    is_new = not folder.exists()
     made = [place for place in (folder, *folder.parents) if not place.exists()] or [folder]
     _make_folder(folder, out)
     try:
@@ -41,9 +42,10 @@ def work_folder(out: Path, state: Path | None = None) -> Iterator[Path]:
     except Taken as taken:
         raise HsisrError(f"{out}: {taken.holder} is writing it; wait for it, or choose another output") from None
     except HsisrError:
-        _remove(folder)
-        with suppress(OSError):
-            folder.rmdir()
+        if is_new:  # else it may hold rows of a run that is to go on when there are locks again
+            _remove(folder)
+            with suppress(OSError):
+                folder.rmdir()
         raise
     try:
         _check_no_part(folder, out)
