@@ -104,6 +104,7 @@ def states(make):
 
     def found(wildcards):
         every = [str(file) for files in told(make, wildcards).inputs.values() for file in files]
+        every = [file for file in every if not os.path.isdir(file)]  # the files of a folder are among them
         given = [file for file in every if not any(rule.is_producer(file) for rule in workflow.rules)]
         try:
             return [[file, os.stat(file).st_size, os.stat(file).st_mtime_ns] for file in given]
