@@ -3,10 +3,11 @@
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -546,16 +547,28 @@ def compute(prepared: Prepared, staging: Staging, rows: range | None = None, ahe
     with Progress(len(rows) * columns, (len(rows) - len(missing)) * columns, ahead=ahead) as progress:
         feeds = [replace(prepared.feed, method=method) for method in prepared.methods]
         shares = [missing[k :: len(feeds)] for k in range(len(feeds))]
+        stopped = Event()
+
+        def advance() -> None:
+            if stopped.is_set():
+                raise CancelledError
+            progress.advance()
 
         def work(feed: Feed, share: Sequence[int]) -> None:
             for row in share:
-                staging.write_row(row, _tiles(feed, staging.tiling, row, progress.advance))
+                staging.write_row(row, _tiles(feed, staging.tiling, row, advance))
 
         if len(feeds) == 1:
             work(feeds[0], missing)
             return
         with ThreadPoolExecutor(len(feeds)) as pool:
-            list(pool.map(work, feeds, shares))
+            sharing = [pool.submit(work, *both) for both in zip(feeds, shares, strict=True)]
+            try:
+                ended = wait(sharing, return_when=FIRST_EXCEPTION).done
+            finally:
+                stopped.set()  # after an error or a signal, each device ends after its tile
+            for device in ended:
+                device.result()
 
 
 def _tiles(feed: Feed, tiling: Tiling, row: int, done: Callable[[], None]) -> Iterator[np.ndarray]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -316,6 +317,23 @@ def test_several_devices_share_the_rows(tmp_path):
     one = super_resolve_file(lr, guide, "gsa", tmp_path / "one.tif", replace(CPU, tile=16, halo=8))
     two = super_resolve_file(lr, guide, "gsa", tmp_path / "two.tif", replace(CPU, tile=16, halo=8, device="cpu,cpu"))
     np.testing.assert_array_equal(read_scene(one).cube, read_scene(two).cube)
+
+
+def test_devices_that_share_the_rows_stop_together(tmp_path, monkeypatch):
+    """Before, the others made all their rows first."""
+    lr, guide, _ = own_scene.write_pair(tmp_path, 160, 16)
+    write_row = Staging.write_row
+
+    def written(staging, row, tiles):
+        if row == 1:
+            raise hsisr.HsisrError("the disk is full")
+        write_row(staging, row, tiles)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(Staging, "write_row", written)
+    with pytest.raises(hsisr.HsisrError, match="the disk is full"):
+        super_resolve_file(lr, guide, "gsa", tmp_path / "sr.tif", replace(CPU, tile=16, halo=8, device="cpu,cpu"))
+    assert len(list((tmp_path / ".sr.tif.work").glob("row-*"))) < 3
 
 
 def test_folder_with_guides_of_the_same_names(tmp_path):
