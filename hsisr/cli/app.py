@@ -147,13 +147,14 @@ def reader_options(words: list[str] | None) -> dict[str, Any]:
 
 def main() -> None:
     """Run the command line; the console script."""
+    _open_closed_streams()
     wait_passively()
     # at its end, Python would look for circles among all of torch, which takes long
     atexit.register(gc.freeze)
     _end_in_order()
     _keep_quiet_of_logs()
     _warn_in_lines()
-    if isinstance(sys.stdout, io.TextIOWrapper):  # it may have been closed before the start
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: names of files may hold any letter
     started = time.monotonic()
     try:
@@ -161,8 +162,7 @@ def main() -> None:
         try:
             typer.main.get_command(app)()  # app() would put typer's hook in the place of ours
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
     except HsisrError as error:
         if screen.is_verbose():
             traceback.print_exc()
@@ -190,6 +190,18 @@ def main() -> None:
             print(f"hsisr: took {seconds:.1f} s and {most_memory_mb():.0f} MB of memory", file=sys.stderr)
 
 
+def _open_closed_streams() -> None:
+    """Let streams that were closed before the start lead nowhere, as after `2>&-`.
+
+    Else the next file to be opened gets the stream's number, and what libraries print goes into the file.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:  # the lowest free number
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
 def _check_surroundings() -> None:
     """Raise HsisrError for a current folder that was deleted, and for names that are empty, or that GDAL does not take.
 
@@ -210,6 +222,10 @@ def _check_surroundings() -> None:
             raise HsisrError(f"{word}: this name is no text in {encoding}; rename the file or folder{other}") from None
 
 
+#: Signals within so many seconds count as one.
+_TOGETHER_S = 1.0
+
+
 class _Stopped(BaseException):
     """The system asked this process to end."""
 
@@ -221,11 +237,17 @@ class _Stopped(BaseException):
 def _end_in_order() -> None:
     """End on SIGTERM, SIGHUP and SIGINT as on an error: temporary files go, and a line says how to go on.
 
-    Python's KeyboardInterrupt typer would catch, and end without a word.
+    Python's KeyboardInterrupt typer would catch, and end without a word. A signal that follows ends the process at
+    once, except for those that a terminal and a scheduler send together.
     """
+    asked: list[float] = []
 
     def stop(number: int, frame: Any) -> None:
-        raise _Stopped(number)
+        asked.append(time.monotonic())
+        if len(asked) == 1:
+            raise _Stopped(number)
+        if asked[-1] - asked[0] > _TOGETHER_S:
+            os._exit(128 + number)
 
     for one in signal.Signals:  # of this system; Windows has no SIGHUP
         usual = signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)  # nohup ignores SIGHUP

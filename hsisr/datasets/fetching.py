@@ -7,7 +7,8 @@ whole or in part, stay where they are: the manifest names their folder. Files of
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -22,6 +23,8 @@ from hsisr.datasets.catalogue import DataSet, RemoteFile, entry
 from hsisr.datasets.layout import find, find_parts, listing
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, file_hash
+from hsisr.locks import Taken, take
+from hsisr.screen import say
 
 
 def fetch(
@@ -47,9 +50,17 @@ def fetch(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HsisrError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
+    if _local_path(source) is not None or (source is None and data_set.access != "download"):
+        return _bring(data_set, folder, source, progress)
+    with _alone(folder):
+        return _find_complete(data_set, folder, source) or _bring(data_set, folder, source, progress)
+
+
+def _bring(data_set: DataSet, folder: Path, source: str | None, progress: bool) -> dict:
+    """Bring the files, check them, and write the manifest, which is returned."""
     found = _obtain(data_set, folder, source, progress)
     whole = source is None and data_set.access in ("download", "package")
-    trusted = {} if data_set.access == "folder" else _recorded(folder, name)  # users change files of their own
+    trusted = {} if data_set.access == "folder" else _recorded(folder, data_set.name)  # users change files of their own
     files = _record(data_set, found, trusted, whole, folder / manifest.NAME)
     facts = {
         "title": data_set.title,
@@ -61,11 +72,27 @@ def fetch(
         "archives": {path.name: _facts_of(path) for path in found.archives},
     }
     root = "." if found.root == folder else str(found.root)
-    content = manifest.write(folder, name, root, files, facts)
+    content = manifest.write(folder, data_set.name, root, files, facts)
     for path in found.archives:
         if path.parent == folder and data_set.access == "download":
             path.unlink(missing_ok=True)  # its files lie unpacked and checked beside it
     return content
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process's downloads, after those of others: two would write to one partial file."""
+    lock = folder / ".fetch.lock"
+    try:
+        held = take(lock)
+    except Taken as taken:
+        say(f"{folder}: waits for {taken.holder}, which fetches it")
+        held = take(lock, wait=True)
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+        held.release()
 
 
 def given_source(name: str) -> str | None:

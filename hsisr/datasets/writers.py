@@ -194,8 +194,8 @@ def _write_envi(scene: Scene, out: Path) -> Path:
     check_space(out, _pixel_bytes(scene))
     with (
         temporary.new_folder(out.parent, "export") as folder,
-        atomic_path(data) as data_file,
         atomic_path(header) as header_file,
+        atomic_path(data) as data_file,  # is flushed first: if that fails, the older header stays too
         _quiet(out),
     ):
         _write_raster(_as_envi_holds(scene, out), folder / "cube.img", driver="ENVI", interleave="bsq")

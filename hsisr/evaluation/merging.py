@@ -1,7 +1,9 @@
 """The step that gathers the scores of a benchmark's models, and the measures beside them."""
 
+from pathlib import Path
 from typing import Any
 
+from hsisr.errors import HsisrError
 from hsisr.evaluation import results
 from hsisr.evaluation.folds import merge_folds
 from hsisr.files import stamp
@@ -51,6 +53,8 @@ def merge(benchmark: Benchmark, command: str) -> results.Results:
 
 def _read(path: str, kind: type, step: steps.Step) -> Any:
     """A file of scores. It is refused unless its step would make the same file now."""
+    if not Path(path).is_file():
+        raise HsisrError(f"{path}: no such file of scores; `hsisr {step.name}` makes it")
     found = results.read(path, kind)
     results.check_current(path, found, step)
     return found

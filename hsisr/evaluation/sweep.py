@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
@@ -80,10 +81,11 @@ class _Result(BaseModel):
 
 
 class _Line(BaseModel):
-    """A line of the file from which a sweep resumes."""
+    """A line of the file from which a sweep resumes. sweep: the hash of the sweep's identity."""
 
     model_config = ConfigDict(strict=True)
 
+    sweep: str
     place: dict[str, Any]
     found: _Found
 
@@ -302,28 +304,26 @@ def _measure(place: Place, scene: Scene, settings: Sweep) -> dict[str, Any]:
 
 
 class _Log:
-    """The finished places, in a file beside the result. Places of another sweep are dropped."""
+    """The finished places, in a file beside the result.
+
+    Places of another sweep do not count. Its process may write to the same file at the same time.
+    """
 
     def __init__(self, out: Path, identity: Any) -> None:
         self.path = _log_of(out)
         self._stamp = settings_hash(identity)
-        self._finished: dict[str, Any] = {}
         lines = list(self._lines())
-        for line in lines:
-            self._finished[_key(line["place"])] = line["found"]
-        write_text(self.path, "".join(json.dumps(line) + "\n" for line in ({"sweep": self._stamp}, *lines)))
+        self._finished = {_key(line["place"]): line["found"] for line in lines}
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in lines))
 
     def _lines(self) -> Iterator[dict[str, Any]]:
         if not self.path.is_file():
             return
-        first, *rest = self.path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
-        if first != json.dumps({"sweep": self._stamp}):
-            return
-        for line in rest:
-            try:
-                yield _Line.model_validate_json(line).model_dump()
-            except ValidationError:  # the last line, after a power failure
-                return
+        for text in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with suppress(ValidationError):  # a line cut short by a power failure
+                line = _Line.model_validate_json(text)
+                if line.sweep == self._stamp:
+                    yield line.model_dump()
 
     def find(self, place: Any) -> Any:
         """The findings at a place; None if it is not finished."""
@@ -333,7 +333,7 @@ class _Log:
         """Keep the findings at a place, and return them."""
         try:
             with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps({"place": place, "found": found}) + "\n")
+                file.write(json.dumps({"sweep": self._stamp, "place": place, "found": found}) + "\n")
         except OSError as error:
             raise cannot_write(self.path, error) from error
         return found

@@ -82,6 +82,7 @@ def finetune(
     """
     import torch
 
+    from hsisr.training import state
     from hsisr.training.fitting import check_seed
 
     out, options = Path(out), options or Options()
@@ -96,7 +97,7 @@ def finetune(
     planned = {**settings, "minutes": minutes, "hold_out": hold_out, "options": vars(options)}
     outs = [out / "model.safetensors", out / "finetune.json"]
     check_outputs(outs, [lr, guide, start], overwrite or run.is_unfinished(outs[0]))
-    with run.work_folder(outs[0]) as folder:
+    with run.work_folder(outs[0], state.path_of(out)) as folder:
         run.check_own(folder, planned, outs, overwrite)
         pace = run.find_plan(folder, planned) or {}
         run.record(folder, planned, pace)
@@ -138,6 +139,7 @@ def finetune(
         if hold_out:
             summary |= compare(cut["test"], cut["training"], feed.method.scale, _methods(feed, footprint))
         write_json(out / "finetune.json", summary)
+        state.remove(out)
     return summary
 
 
@@ -285,7 +287,7 @@ def _train(
     pace: from `_pace`. The estimated number of steps decides only the times of validation and of the rate's rise. So a
     bad estimate does not end the training early.
     """
-    from hsisr.training import fit
+    from hsisr.training import fitting
 
     budget, count = f"{steps} steps", _VALIDATIONS
     change: dict[str, Any] = {"max_steps": steps}
@@ -299,7 +301,9 @@ def _train(
         "schedule": training.schedule.model_copy(update={"warmup_steps": steps // 20}),
     }
     chosen = training.model_copy(update=change)
-    return fit(feed.method.model, samples, out, chosen, seed=seed, validate=validate, settings=settings)
+    network = feed.method.model
+    identity, unreadable = fitting.identity_of(network, samples, chosen, seed, validate=validate, settings=settings)
+    return fitting.run(network, samples, out, chosen, identity, seed, None, {}, validate, None, unreadable)
 
 
 def _pace(

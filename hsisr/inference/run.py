@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,14 @@ _PART_LOCK = "part-{}.lock"
 
 
 @contextmanager
-def work_folder(out: Path) -> Iterator[Path]:
+def work_folder(out: Path, state: Path | None = None) -> Iterator[Path]:
     """The hidden folder of the run that writes `out`, held by this process alone, and removed when the run is done.
 
-    It stays if the run is stopped, so the same command resumes. Raises HsisrError if the folder cannot be made, or
-    while another process works in it.
+    It stays if the run is stopped, so the same command resumes. state: a file outside the folder from which the run
+    resumes too. Raises HsisrError if the folder cannot be made, or while another process works in it.
     """
     folder = _folder_of(out)
+    is_new = not folder.exists()
     made = [place for place in (folder, *folder.parents) if not place.exists()] or [folder]
     _make_folder(folder, out)
     try:
@@ -40,9 +42,10 @@ def work_folder(out: Path) -> Iterator[Path]:
     except Taken as taken:
         raise HsisrError(f"{out}: {taken.holder} is writing it; wait for it, or choose another output") from None
     except HsisrError:
-        _remove(folder)
-        with suppress(OSError):
-            folder.rmdir()
+        if is_new:  # else it may hold rows of a run that is to go on when there are locks again
+            _remove(folder)
+            with suppress(OSError):
+                folder.rmdir()
         raise
     try:
         _check_no_part(folder, out)
@@ -55,7 +58,8 @@ def work_folder(out: Path) -> Iterator[Path]:
         yield folder
         _remove(folder)
     except HsisrError:
-        if not resumable and not any(folder.glob("row-*")):  # refused before it started
+        started = any(folder.glob("row-*")) or (state is not None and state.is_file())
+        if not resumable and not started:  # it was refused
             _remove(folder)
         raise
     finally:
@@ -183,6 +187,26 @@ def state_of(
     if file is None:  # a web address
         return [str(path)]
     return [str(Path(path).resolve()), *_facts([file, *sources])]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The images of a run, each with further files that are read with it, and their states when the run opened them."""
+
+    images: tuple[tuple[Any, Iterable[str | os.PathLike]], ...] = ()
+    states: tuple[list | None, ...] = ()
+
+    @classmethod
+    def of(cls, *images: tuple[Any, Iterable[str | os.PathLike]]) -> "Inputs":
+        """The images as they are now. images: each as for `state_of`."""
+        return cls(images, tuple(state_of(*image) for image in images))
+
+    def check_unchanged(self) -> None:
+        """Raise HsisrError if an image has changed since: tiles were then read of both its contents."""
+        for (image, sources), before in zip(self.images, self.states, strict=True):
+            if state_of(image, sources) != before:
+                name = ", ".join(map(str, image)) if isinstance(image, (list, tuple)) else image
+                raise HsisrError(f"{name}: changed while it was read; run the same command again, which begins anew")
 
 
 def _facts(images: Iterable[str | os.PathLike]) -> list[list]:

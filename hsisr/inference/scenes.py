@@ -3,10 +3,11 @@
 import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,7 @@ def super_resolve_file(
             writers.check_writable(said, uncertainty)
         _announce(prepared, chosen, staging, result, out)
         compute(prepared, staging, ahead=chosen.ahead(prepared.feed))
+        prepared.inputs.check_unchanged()
         run.begin_outputs(folder, outs, overwrite)
         deviations = None
         if uncertainty is not None:
@@ -175,10 +177,12 @@ def begin(
     `super_resolve_file`.
     """
     low, sharp = open_images(lr, guide, options)
+    inputs = run.Inputs.of((lr, low.scene.files), (guide, () if sharp is None else sharp.scene.files))
     sharp = with_channels_that_vary(sharp, model)
     aligned = folder / f"part-{part}" if part else folder  # several processes write this name at the same time
     aligned.mkdir(exist_ok=True)
     prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, aligned)
+    prepared = replace(prepared, inputs=inputs)
     if maps:
         check_mappable(prepared.feed)
     if uncertainty:
@@ -186,7 +190,7 @@ def begin(
     identity = {
         "version": hsisr.__version__,
         "code": run.code_of(prepared.methods[0].metadata.get("base")),
-        "inputs": [run.state_of(lr, low.scene.files), run.state_of(guide, () if sharp is None else sharp.scene.files)],
+        "inputs": inputs.states,
         "model": prepared.methods[0].sha256 or prepared.methods[0].name,
         "options": asdict(options),
     }
@@ -199,10 +203,11 @@ def begin(
 
 @dataclass(frozen=True)
 class Prepared:
-    """The objects of a run: one feed, and a method for each device."""
+    """The objects of a run: one feed, a method for each device, and its images as they were when it opened them."""
 
     feed: Feed
     methods: tuple[Method, ...]
+    inputs: run.Inputs = run.Inputs()
 
     @property
     def scale(self) -> int:
@@ -542,16 +547,28 @@ def compute(prepared: Prepared, staging: Staging, rows: range | None = None, ahe
     with Progress(len(rows) * columns, (len(rows) - len(missing)) * columns, ahead=ahead) as progress:
         feeds = [replace(prepared.feed, method=method) for method in prepared.methods]
         shares = [missing[k :: len(feeds)] for k in range(len(feeds))]
+        stopped = Event()
+
+        def advance() -> None:
+            if stopped.is_set():
+                raise CancelledError
+            progress.advance()
 
         def work(feed: Feed, share: Sequence[int]) -> None:
             for row in share:
-                staging.write_row(row, _tiles(feed, staging.tiling, row, progress.advance))
+                staging.write_row(row, _tiles(feed, staging.tiling, row, advance))
 
         if len(feeds) == 1:
             work(feeds[0], missing)
             return
         with ThreadPoolExecutor(len(feeds)) as pool:
-            list(pool.map(work, feeds, shares))
+            sharing = [pool.submit(work, *both) for both in zip(feeds, shares, strict=True)]
+            try:
+                ended = wait(sharing, return_when=FIRST_EXCEPTION).done
+            finally:
+                stopped.set()  # after an error or a signal, each device ends after its tile
+            for device in ended:
+                device.result()
 
 
 def _tiles(feed: Feed, tiling: Tiling, row: int, done: Callable[[], None]) -> Iterator[np.ndarray]:

@@ -1,6 +1,7 @@
 """Devices, precision and processes: lightning-fabric, set up from the section `training`."""
 
 import copy
+import io
 import multiprocessing
 import os
 import signal
@@ -10,11 +11,13 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+from torch.multiprocessing import ProcessExitedException
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from hsisr.config import Training
 from hsisr.devices import choose_device, take_gpus
 from hsisr.errors import HsisrError
+from hsisr.files import atomic_path
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -77,10 +80,13 @@ def launch(training: Training, function: Callable, *args: Any) -> Any:
                 launch_all: Callable[..., Any] = _fabric(training, None).launch  # its types lose the arguments
                 launch_all(_in_process, errors, result, _Call(function, args))
         except Exception as error:  # an error in a process: torch reports it as a text with a traceback
-            if errors.empty():
+            if not errors.empty():
+                kind, message = errors.get()
+                raise kind(message) from error
+            if not isinstance(error, ProcessExitedException):
                 raise
-            kind, message = errors.get()
-            raise kind(message) from error
+            why = ", as the system ends one where memory is full" if error.signal_name == "SIGKILL" else ""
+            raise HsisrError(f"training: {error}{why}; the same command goes on from the last saved state") from error
         return torch.load(result, weights_only=True)
 
 
@@ -96,10 +102,21 @@ def _in_process(fabric: "Fabric", errors: Any, result: str, call: _Call) -> None
         args = copy.deepcopy(call.args)  # tensors arrive in memory that all processes share
         found = call.function(fabric, *args)
         if fabric.is_global_zero:
-            torch.save(found, result)
+            _write(found, result)
     except HsisrError as error:
         errors.put((type(error), str(error)))
         raise
+
+
+def _write(found: Any, result: str) -> None:
+    """Write what a process found. Raises HsisrError if the folder for temporary files has no room."""
+    buffer = io.BytesIO()  # on a full disk, torch's own writer fails with a page of C++
+    torch.save(found, buffer)
+    try:
+        with atomic_path(result) as new:
+            new.write_bytes(buffer.getbuffer())
+    except HsisrError as error:
+        raise HsisrError(f"{error}; choose another folder with TMPDIR, then the same command goes on") from error
 
 
 def _launcher_environment() -> Any:

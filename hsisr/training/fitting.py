@@ -87,7 +87,7 @@ def fit(
     _check_types(model, patches, training)
     check_seed(seed)
     _check(training)  # before the data, which the identity reads
-    identity, unreadable = _identity(model, patches, training, seed, objective, others, validate, settings)
+    identity, unreadable = identity_of(model, patches, training, seed, objective, others, validate, settings)
     file = Path(folder) / "model.safetensors"
     metadata = _describe(model, patches, options, file)
     outcome = run(model, patches, folder, training, identity, seed, objective, others, validate, export, unreadable)
@@ -222,17 +222,17 @@ def _check_batch(patches: "TrainingSamples", training: Training) -> None:
         )
 
 
-def _identity(
+def identity_of(
     model: "nn.Module",
     patches: "TrainingSamples",
     training: Training,
     seed: int,
-    objective: "Iteration | None",
-    others: "Mapping[str, TrainingSamples]",
-    validate: "Callable[[nn.Module], float] | None",
-    settings: Any,
+    objective: "Iteration | None" = None,
+    others: "Mapping[str, TrainingSamples] | None" = None,
+    validate: "Callable[[nn.Module], float] | None" = None,
+    settings: Any = None,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """What makes a run this one, and the names of classes whose source cannot be read."""
+    """What makes a run this one, and the names of classes whose source cannot be read. Arguments as for `fit`."""
     from hsisr.pipeline.steps import WITHOUT_EFFECT
     from hsisr.sources import PACKAGE
     from hsisr.training.own_code import architecture, code_of, settings_of
@@ -240,7 +240,7 @@ def _identity(
 
     code = code_of(model, objective, validate)
     training_code = PACKAGE.hashes(PACKAGE.closure(["hsisr.training.fitting"]))
-    data = {name: samples.identity() for name, samples in {"patches": patches, **others}.items()}
+    data = {name: samples.identity() for name, samples in {"patches": patches, **(others or {})}.items()}
     if isinstance(validate, Validation):
         data["validation"] = validate.identity()
     identity = {

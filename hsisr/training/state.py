@@ -26,7 +26,7 @@ def save(folder: str | os.PathLike, identity: dict[str, Any], content: dict[str,
     """
     buffer = io.BytesIO()  # on a full disk, torch's own writer fails with a page of C++
     torch.save({"identity": _key(identity), **content}, buffer)
-    path = _path(folder)
+    path = path_of(folder)
     try:
         with atomic_path(path) as new, open(new, "wb") as file:
             file.write(buffer.getbuffer())
@@ -45,7 +45,7 @@ def load(
     Call it while the run's lock is held: it removes leftovers of killed writes.
     Raises HsisrError if the file is damaged.
     """
-    path = _path(folder)
+    path = path_of(folder)
     temporary.remove_left(path)
     if not path.is_file():
         return None
@@ -74,7 +74,7 @@ def load(
 
 def remove(folder: str | os.PathLike) -> None:
     """Remove the state of a finished run. Renamed states stay."""
-    _path(folder).unlink(missing_ok=True)
+    path_of(folder).unlink(missing_ok=True)
 
 
 def _key(identity: dict[str, Any]) -> dict[str, Any]:
@@ -85,5 +85,6 @@ def _key(identity: dict[str, Any]) -> dict[str, Any]:
     return plain(identity | {"settings": settings})
 
 
-def _path(folder: str | os.PathLike) -> Path:
+def path_of(folder: str | os.PathLike) -> Path:
+    """The file of a run's state. folder: of the run."""
     return Path(folder) / "state" / "last.pt"

@@ -40,6 +40,7 @@ def test_predict_says_how_to_resume(number, tmp_path):
         assert time.monotonic() < end and running.poll() is None
         time.sleep(0.05)
     running.send_signal(number)
+    running.send_signal(signal.SIGTERM)  # as a scheduler sends it to all, and its child to this one again
     _, said = running.communicate(timeout=30)
     assert running.returncode == 128 + number
     assert said.splitlines()[-1] == f"hsisr: stopped by {number.name}; the same command goes on where it was"
@@ -56,6 +57,14 @@ def test_a_full_disk_behind_stdout_is_one_line(words):
         )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr == "hsisr: error: what is printed cannot be written (No space left on device)\n"
+
+
+def test_streams_that_are_closed_stop_no_command(tmp_path):
+    own_scene.write_pair(tmp_path, 16, 16)
+    words = "predict lr.tif --guide guide.tif --model gsa --tile 8 -o sr.tif <&- >&- 2>&-"
+    line = f"{sys.executable} -m hsisr {words}"
+    done = subprocess.run(line, shell=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
+    assert done.returncode == 0 and (tmp_path / "sr.tif").is_file()
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path):

@@ -3,15 +3,17 @@
 import json
 import os
 import shutil
+import threading
 import zipfile
 
 import pytest
 
 from hsisr import datasets
-from hsisr.datasets import manifest
+from hsisr.datasets import fetching, manifest
 from hsisr.datasets.archives import unpack
 from hsisr.errors import HsisrError
 from hsisr.files import check_stamp, file_hash
+from hsisr.locks import take
 
 from .fakes import EXTRA, FOLDER, make_fakes
 
@@ -211,3 +213,18 @@ def test_unwritable_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(HsisrError, match="choose another folder"):
         fetch("indian_pines", tmp_path / "file" / "raw")
+
+
+def test_a_second_download_waits_for_the_first(tmp_path, monkeypatch, capsys):
+    """Before, both wrote to one partial file, and the first to end moved it away as complete."""
+    brought = []
+    monkeypatch.setattr(fetching, "_bring", lambda *given: brought.append(len(brought)) or {})
+    first = take(tmp_path / ".fetch.lock")
+    second = threading.Thread(target=fetch, args=("cave", tmp_path, "http://127.0.0.1:1"))
+    second.start()
+    second.join(0.2)
+    assert second.is_alive() and brought == []
+    first.release()
+    second.join(10)
+    assert brought == [0] and not list(tmp_path.iterdir())
+    assert "waits for process" in capsys.readouterr().err

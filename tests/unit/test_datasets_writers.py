@@ -1,5 +1,8 @@
 """Writers: what is exported reads back the same, here and with other libraries."""
 
+import errno
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -232,3 +235,18 @@ def test_an_array_is_no_scene(tmp_path):
             write(np.zeros((3, 4, 5)), tmp_path / "x.png")
     with pytest.raises(HsisrError, match="from_xarray: takes a DataArray, not a ndarray"):
         Scene.from_xarray(np.zeros((3, 4, 5)))
+
+
+def test_an_envi_image_whose_data_cannot_be_flushed_stays_as_it_was(tmp_path, monkeypatch):
+    """A network file system tells of its quota only then. Before, the new header was beside the older data."""
+    export(Scene(np.zeros((2, 40, 40), np.float32), "older"), tmp_path / "a.img")
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+
+    def flush(number):
+        if os.fstat(number).st_size > 10_000:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr("hsisr.files.os.fsync", flush)
+    with pytest.raises(HsisrError, match="a.img: cannot be written"):
+        export(Scene(np.ones((4, 40, 40), np.float32), "newer"), tmp_path / "a.img")
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before

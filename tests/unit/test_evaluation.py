@@ -113,7 +113,7 @@ def test_weights_of_other_settings_are_not_scored(trained):
 
 
 def test_missing_scores_and_foreign_files_are_one_line(small):
-    with pytest.raises(HsisrError, match="no such file"):
+    with pytest.raises(HsisrError, match="no such file of scores; `hsisr evaluate` makes it"):
         evaluation.merge(small, "")
     path = Path(small.path(paths.SCORES, model="bicubic"))
     path.parent.mkdir(parents=True)

@@ -23,7 +23,8 @@ from hsisr.inference.images import Source
 from hsisr.models import registry
 from hsisr.models.apply import open_method
 from hsisr.models.model_files import save_model
-from hsisr.training import engine, fitting
+from hsisr.training import engine, fitting, state
+from hsisr.training.stopping import Interrupted
 from tests.unit import own_scene
 from tests.unit.own_scene import SCALE
 
@@ -149,16 +150,17 @@ def test_a_seed_that_no_generator_takes(tmp_path):
 def test_a_stopped_run_goes_on_at_its_pace(tmp_path, monkeypatch):
     """Its state is of the same training only; what a step takes differs each time that it is measured."""
     lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
-    speeds, trainings = [(0.05, 0.01), (0.5, 0.01)], []
+    speeds, trainings, stops = [(0.05, 0.01), (0.5, 0.01)], [], [Interrupted, KeyboardInterrupt, KeyboardInterrupt]
 
-    def stopped(network, samples, folder, training, **others):
+    def stopped(network, samples, folder, training, *others):
         trainings.append(training)
-        raise KeyboardInterrupt
+        state.save(folder, {}, {})
+        raise stops.pop(0)
 
     monkeypatch.setattr(adaptation, "_speed", lambda *given: speeds.pop(0))
-    monkeypatch.setattr("hsisr.training.fit", stopped)
-    for _ in range(2):
-        with pytest.raises(KeyboardInterrupt):
+    monkeypatch.setattr(fitting, "run", stopped)
+    for stop in list(stops[:2]):
+        with pytest.raises(stop):
             finetune(lr, guide, "mulsr-xs", tmp_path / "run", minutes=0.2, hold_out=0, options=CPU)
     assert trainings[0] == trainings[1] and len(speeds) == 1
     with pytest.raises(KeyboardInterrupt):
@@ -166,10 +168,24 @@ def test_a_stopped_run_goes_on_at_its_pace(tmp_path, monkeypatch):
     assert not speeds
 
 
+def test_a_run_that_is_stopped_after_its_training_leaves_no_model_and_goes_on(tmp_path, monkeypatch, capsys):
+    """Before, `predict` took a model without the range of the scene, and the training began anew."""
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 32)
+    words = {"steps": 2, "hold_out": 0, "options": CPU}
+    monkeypatch.setattr(adaptation, "_keep_best", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        finetune(lr, guide, "mulsr-xs", tmp_path / "run", **words)
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    monkeypatch.undo()
+    finetune(lr, guide, "mulsr-xs", tmp_path / "run", **words)
+    assert "resumes at step 2 of 2" in capsys.readouterr().err
+    assert not state.path_of(tmp_path / "run").exists()
+
+
 def test_a_stopped_run_does_not_go_on_from_another_start(tmp_path, monkeypatch):
     lr, guide, _ = own_scene.write_pair(tmp_path, 96, 32)
     identities = []
-    monkeypatch.setattr("hsisr.training.fit", lambda *given, **named: identities.append(named["settings"]) or 1 / 0)
+    monkeypatch.setattr(fitting, "run", lambda *given: identities.append(given[4]["settings"]["settings"]) or 1 / 0)
     said = {"base": "mulsr-xs", "options": {}, "scale": SCALE, "bands": 4, "guide_channels": 3}
     for seed in (0, 1, 1):
         torch.manual_seed(seed)
@@ -187,7 +203,7 @@ def test_what_cannot_be_scored_or_has_other_bands_is_told_before_the_training(tm
     with pytest.raises(HsisrError, match=r"the part for test cannot be scored \(metr"):
         finetune(tmp_path / "dark.tif", guide, "mulsr-xs", tmp_path / "run", steps=1, options=CPU)
     assert not (tmp_path / "run").exists()
-    monkeypatch.setattr("hsisr.training.fit", lambda *given, **named: 1 / 0)
+    monkeypatch.setattr(fitting, "run", lambda *given: 1 / 0)
     for bands, fault, told in ((4, ZeroDivisionError, None), (3, HsisrError, "finetune LR GUIDE --model two-stream`$")):
         said = {"base": "two-stream", "options": {}, "scale": SCALE, "bands": bands, "guide_channels": 3}
         said["wavelengths_nm"] = [300.0 + band for band in range(bands)]

@@ -210,7 +210,7 @@ def test_a_gpu_lock_file_of_another_user_that_cannot_be_opened_blocks_nobody(tmp
     assert (tmp_path / "hsisr-gpu-1.lock").stat().st_mode & 0o777 == 0o666
 
 
-def test_work_folder_is_gone_after_success_and_names_who_works_in_it(tmp_path):
+def test_work_folder_is_gone_after_success_and_names_who_works_in_it(tmp_path, monkeypatch):
     with work_folder(tmp_path / "sr.tif") as folder:
         (folder / "row-000000.f32").write_bytes(b"x")
         (folder / "timing").mkdir()
@@ -220,7 +220,16 @@ def test_work_folder_is_gone_after_success_and_names_who_works_in_it(tmp_path):
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="stop"), work_folder(tmp_path / "sr.tif") as folder:
         raise ValueError("stop")
-    assert folder.is_dir()
+    (folder / "row-000000.f32").touch()
+
+    def without_locks(path, **others):  # as after a failure of a network file system's
+        raise HsisrError(f"{path}: its file system has no locks")
+
+    monkeypatch.setattr("hsisr.inference.run.take", without_locks)
+    for name in ("sr.tif", "other.tif"):
+        with pytest.raises(HsisrError, match="no locks"):
+            work_folder(tmp_path / name).__enter__()
+    assert list(tmp_path.iterdir()) == [folder] and (folder / "row-000000.f32").is_file()
 
 
 WITHOUT_FCNTL = """

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -295,11 +296,44 @@ def test_killed_and_run_again_gives_the_same_bytes(tmp_path):
     assert not list(tmp_path.glob(".sr*"))
 
 
+def test_an_image_that_changes_while_it_is_read_gives_no_result(tmp_path, monkeypatch):
+    """Before, the result had tiles of both its contents."""
+    lr, guide, _ = own_scene.write_pair(tmp_path, 48, 32)
+    (tmp_path / "sr.tif").write_text("earlier")
+    write_row = Staging.write_row
+
+    def written(staging, row, tiles):
+        write_row(staging, row, tiles)
+        (guide if row else lr).touch()
+
+    monkeypatch.setattr(Staging, "write_row", written)
+    with pytest.raises(hsisr.HsisrError, match="lr.tif: changed while it was read; run the same command again"):
+        super_resolve_file(lr, guide, "gsa", tmp_path / "sr.tif", replace(CPU, tile=32, halo=8), overwrite=True)
+    assert (tmp_path / "sr.tif").read_text() == "earlier"
+
+
 def test_several_devices_share_the_rows(tmp_path):
     lr, guide, _ = own_scene.write_pair(tmp_path, 48, 32)
     one = super_resolve_file(lr, guide, "gsa", tmp_path / "one.tif", replace(CPU, tile=16, halo=8))
     two = super_resolve_file(lr, guide, "gsa", tmp_path / "two.tif", replace(CPU, tile=16, halo=8, device="cpu,cpu"))
     np.testing.assert_array_equal(read_scene(one).cube, read_scene(two).cube)
+
+
+def test_devices_that_share_the_rows_stop_together(tmp_path, monkeypatch):
+    """Before, the others made all their rows first."""
+    lr, guide, _ = own_scene.write_pair(tmp_path, 160, 16)
+    write_row = Staging.write_row
+
+    def written(staging, row, tiles):
+        if row == 1:
+            raise hsisr.HsisrError("the disk is full")
+        write_row(staging, row, tiles)
+        time.sleep(0.1)
+
+    monkeypatch.setattr(Staging, "write_row", written)
+    with pytest.raises(hsisr.HsisrError, match="the disk is full"):
+        super_resolve_file(lr, guide, "gsa", tmp_path / "sr.tif", replace(CPU, tile=16, halo=8, device="cpu,cpu"))
+    assert len(list((tmp_path / ".sr.tif.work").glob("row-*"))) < 3
 
 
 def test_folder_with_guides_of_the_same_names(tmp_path):

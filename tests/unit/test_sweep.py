@@ -146,7 +146,12 @@ def test_a_stopped_sweep_goes_on_where_it_was(settings, tmp_path, monkeypatch):
     assert sweep.run(settings, tmp_path / "b.json", tmp_path / "b.png") == whole
     assert calls == [*sweep.places(settings)[:5], *sweep.places(settings)[4:]]
     calls[:] = [None] * 5
-    (tmp_path / ".b.json.log").write_text('{"sweep": "another"}\n' + json.dumps({"place": {}, "found": {}}) + "\n")
+    monkeypatch.setattr(sweep._Log, "remove", lambda self: None)  # as after a stop at the last moment
+    sweep.run(settings, tmp_path / "b.json", tmp_path / "b.png")
+    found = {"scores": {"bicubic": None, "gsa": None}, "refused": {}, "warned": {}}
+    with open(tmp_path / ".b.json.log", "a") as log:  # a sweep of another scene wrote there at the same time
+        for place in sweep.places(settings):
+            log.write(json.dumps({"sweep": "another", "place": asdict(place), "found": found}) + "\n")
     assert sweep.run(settings, tmp_path / "b.json", tmp_path / "b.png") == whole
     assert len(calls) == 5 + len(sweep.places(settings))
 

@@ -1,16 +1,18 @@
 """Several processes share every batch: the result is that of one process, but for rounding."""
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torch.multiprocessing import ProcessExitedException
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError
 from hsisr.pipeline import paths
 from hsisr.pipeline.patch_files import PatchFile
-from hsisr.training import fit
+from hsisr.training import devices, fit
 from tests.conftest import NOT_INSTALLED
 
 
@@ -75,3 +77,18 @@ def test_batch_that_cannot_be_shared_is_one_line_from_any_process(small, tmp_pat
         trained(small, tmp_path, accumulate=3)
     with pytest.raises(HsisrError, match="batch_size: 3 cannot be shared equally by 2 processes"):
         trained(small, tmp_path, batch_size=3, devices=2)
+
+
+def test_a_process_that_is_killed_is_one_line(monkeypatch):
+    def launch(*words):
+        raise ProcessExitedException("process 1 terminated with signal SIGKILL", 1, 123, -9, "SIGKILL")
+
+    monkeypatch.setattr(devices, "_fabric", lambda *words: SimpleNamespace(launch=launch))
+    with pytest.raises(HsisrError, match="^training: process 1 terminated with signal SIGKILL, as .*; the same"):
+        devices.launch(Training(devices=2), print)
+
+
+def test_a_full_folder_for_temporary_files_is_one_line(tmp_path):
+    (tmp_path / "full").touch()
+    with pytest.raises(HsisrError, match="result.pt: cannot write there .* another folder with TMPDIR, then"):
+        devices._write({}, str(tmp_path / "full" / "result.pt"))

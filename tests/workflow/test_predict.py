@@ -1,5 +1,7 @@
 """Snakemake super-resolves scenes of the user's own, as the section `predict` of the configuration says."""
 
+import os
+
 import rasterio
 import yaml
 
@@ -20,6 +22,8 @@ def test_a_scene_of_ones_own_is_a_target(project):
     with rasterio.open(project.folder / "predictions/field.tif") as image:
         assert image.shape == (96, 80) and image.crs.to_string() == own_scene.CRS
     assert project.planned("all") == {}
+    os.utime(project.folder / "lr.tif", (0, 0))  # `mv` puts an older file in its place
+    assert project.planned("all") == {"predict": 1}
     for command in ("table", "report"):
         assert "the configuration names no benchmarks" in project.hsisr(command, check=False).stdout
 

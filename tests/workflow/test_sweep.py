@@ -1,6 +1,7 @@
 """A configuration that names nothing but a sweep: the workflow runs it, and the report shows it."""
 
 import json
+import os
 
 import yaml
 
@@ -15,6 +16,8 @@ def test_the_workflow_sweeps_and_reports(project):
     assert project.planned() == {"sweep": 1, "report": 1}
     project.snakemake("--cores", "1")
     assert project.planned() == {}
+    os.utime(project.folder / "scene.h5", (0, 0))  # an older file in its place
+    assert project.planned() == {"sweep": 1, "report": 1}
 
     found = json.loads((project.folder / "results/sweeps/mine.json").read_text())
     assert len(found["grid"]) == 2 * 2 * 2

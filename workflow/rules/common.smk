@@ -84,7 +84,7 @@ def told(make, wildcards):
 
 
 def inputs(make):
-    """The input files of a step, without those of `unnamed`. make: wildcards -> step."""
+    """The input files of a step that Snakemake can name. make: wildcards -> step."""
     return lambda wildcards: {
         label: [file for file in files if not WILDCARD.search(str(file))]
         for label, files in told(make, wildcards).inputs.items()
@@ -95,17 +95,23 @@ def inputs(make):
 WILDCARD = re.compile(r"\{\s*\w+\s*(,.*)?\}")
 
 
-def unnamed(make):
-    """Size and time of input files whose names Snakemake would read as patterns. A parameter replaces these inputs."""
+def states(make):
+    """Size and time of the input files that no rule makes.
 
-    def states(wildcards):
+    As a parameter, they make Snakemake rerun the step after any change of these files. By itself, it sees only files
+    that are newer than the outputs, and `mv` and `cp -p` put older ones in their place.
+    """
+
+    def found(wildcards):
         every = [str(file) for files in told(make, wildcards).inputs.values() for file in files]
+        every = [file for file in every if not os.path.isdir(file)]  # the files of a folder are among them
+        given = [file for file in every if not any(rule.is_producer(file) for rule in workflow.rules)]
         try:
-            return [[file, os.stat(file).st_size, os.stat(file).st_mtime_ns] for file in every if WILDCARD.search(file)]
+            return [[file, os.stat(file).st_size, os.stat(file).st_mtime_ns] for file in given]
         except OSError as error:
             fail(f"{error.filename}: {error.strerror}")
 
-    return states
+    return found
 
 
 def identity(make):

@@ -35,7 +35,7 @@ rule predict_plan:
         mem_mb=4000,
     params:
         identity=identity(predicting),
-        unnamed=unnamed(predicting),
+        states=states(predicting),
         words=words(joins=False),
         out=paths.PREDICTION,
     message:
@@ -61,7 +61,7 @@ rule predict_part:
         mem_mb=4000,
     params:
         identity=identity(predicting),
-        unnamed=unnamed(predicting),
+        states=states(predicting),
         words=words(joins=False),
         out=paths.PREDICTION,
     message:
@@ -87,7 +87,7 @@ rule predict:
         mem_mb=4000,
     params:
         identity=identity(predicting),
-        unnamed=unnamed(predicting),
+        states=states(predicting),
         words=words(joins=True),
     message:
         "Super-resolving {wildcards.scene}"

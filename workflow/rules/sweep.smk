@@ -18,6 +18,7 @@ rule sweep:
         mem_mb=4000,
     params:
         identity=identity(sweeping),
+        states=states(sweeping),
     message:
         "Sweeping {wildcards.sweep} over its grid of degradations"
     shell:
