@@ -4,6 +4,7 @@ import h5py
 import numpy as np
 import pytest
 import rasterio
+from rasterio.env import get_gdal_config
 from scipy.io import loadmat
 
 from hsisr import scene as scenes
@@ -11,6 +12,7 @@ from hsisr.datasets import read_scene, show, writers
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.inference.images import Source
+from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
 RNG = np.random.default_rng(0)
@@ -232,3 +234,19 @@ def test_an_array_is_no_scene(tmp_path):
             write(np.zeros((3, 4, 5)), tmp_path / "x.png")
     with pytest.raises(HsisrError, match="from_xarray: takes a DataArray, not a ndarray"):
         Scene.from_xarray(np.zeros((3, 4, 5)))
+
+
+@pytest.mark.parametrize(("name", "largest"), [("a.img", 0), ("a.tif", None)])
+def test_gdal_keeps_no_written_rows_of_envi(tmp_path, name, largest):
+    class Seen(LazyArray):
+        shape, dtype = (2, 8, 8), np.dtype(np.float32)
+
+        def block(self, bands, rows, columns):
+            caches.append(get_gdal_config("GDAL_CACHEMAX"))
+            return np.zeros((2, rows.stop - rows.start, 8), np.float32)
+
+    with rasterio.Env():
+        usual, caches = get_gdal_config("GDAL_CACHEMAX"), []
+        export(Scene(Seen()), tmp_path / name)
+        assert set(caches) == {usual if largest is None else largest}
+        assert get_gdal_config("GDAL_CACHEMAX") == usual
