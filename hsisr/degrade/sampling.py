@@ -280,6 +280,7 @@ def _axis(size: int, scale: int, taps: np.ndarray, sampling: str, border: str, p
     )
 
 
+@lru_cache(maxsize=64)  # bands, and rounds of an iteration, ask for the same one
 def _torch_axis(size: int, out: int, step: float, kind: str, shift: float = 0.0) -> Any:
     """torch's interpolation along one axis, sparse (out, size); edges clamped.
 

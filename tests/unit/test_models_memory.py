@@ -10,7 +10,7 @@ import pytest
 
 from hsisr.degrade import Noise, Sensor, gaussian_footprint, interpolate
 from hsisr.evaluation import preview
-from hsisr.models import glp_hs, gsa, sfim_hs
+from hsisr.models import bicubic_ibp, glp_hs, gsa, sfim_hs
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own count of memory is Linux's")
 
@@ -102,11 +102,12 @@ KNOWN = {"scale": 4, "sensor": Sensor(gaussian_footprint(4))}
         (lambda: gsa(CUBE[:, ::4, ::4], CUBE[:3], **KNOWN), 2),
         (lambda: glp_hs(CUBE[:, ::4, ::4], CUBE[:3], **KNOWN), 2),
         (lambda: sfim_hs(CUBE[:, ::4, ::4], CUBE[:3], **KNOWN), 2),
+        (lambda: bicubic_ibp(CUBE[:, ::4, ::4], **KNOWN), 2),
         (lambda: interpolate(CUBE, 1 / 4), 0.5),
         (lambda: preview.make(CUBE[:, ::4, ::4], CUBE, CUBE, None), 1.5),
         (lambda: Noise(snr_db=30).sigma_for(CUBE), 0.5),
     ],
-    ids=["gsa", "glp-hs", "sfim-hs", "interpolate", "preview", "noise"],
+    ids=["gsa", "glp-hs", "sfim-hs", "bicubic-ibp", "interpolate", "preview", "noise"],
 )
 def test_bands_are_worked_on_one_at_a_time(work, most):
     work()  # loads libraries
