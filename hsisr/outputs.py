@@ -25,6 +25,11 @@ OWN_FOLDERS = ("data", "logs", "predictions", "results", "runs")
 _PROJECT_FILES = ("Snakefile", "config.yaml")
 
 
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/hsisr, by default ~/.cache/hsisr: what hsisr builds, for all projects."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hsisr"
+
+
 def check_outputs(
     outs: Iterable[str | os.PathLike], inputs: Iterable[str | os.PathLike | None], overwrite: bool = False
 ) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from hsisr import hdf5
 from hsisr.colours import nearest_bands
 from hsisr.errors import HsisrError
-from hsisr.lazy_array import LazyArray
+from hsisr.lazy_array import ChosenBands, LazyArray
 from hsisr.lazy_names import notebook
 from hsisr.limits import LEAST_PLAUSIBLE_NM
 from hsisr.missing import fill_invalid, fill_samples, missing_pixels
@@ -365,14 +365,14 @@ class Scene:
             >>> scene.bands([2, 0]).wavelengths_nm
             array([650, 450])
         """
-        chosen = np.asarray(indices)
+        chosen = np.arange(self.shape[0])[np.asarray(indices)]
 
         def pick(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else np.asarray(values)[chosen]
 
         return replace(
             self,
-            stored=self._block(...)[chosen],
+            stored=ChosenBands(self.stored, chosen)[...],
             wavelengths_nm=pick(self.wavelengths_nm),
             fwhm_nm=pick(self.fwhm_nm),
             bad_bands=pick(self.bad_bands),

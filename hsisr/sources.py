@@ -31,6 +31,7 @@ class Sources:
         self.folder = folder
         self._paths: dict[str, Path | None] = {}
         self._imports: dict[str, frozenset[str]] = {}
+        self._closures: dict[frozenset[str], tuple[str, ...]] = {}
         self._lazy: dict[str, dict[str, str]] = {}
         self._names: dict[Path, str] = {}
         self._hashes: dict[Path, str] = {}
@@ -64,15 +65,17 @@ class Sources:
 
     def closure(self, roots: Iterable[str]) -> tuple[str, ...]:
         """Modules that the modules `roots` can reach, with the roots, sorted. Raises KeyError for unknown ones."""
-        found: set[str] = set()
-        waiting = list(roots)
-        with _no_collection():
-            while waiting:
-                module = waiting.pop()
-                if module not in found:
-                    found.add(module)
-                    waiting += self.imports(module)
-        return tuple(sorted(found))
+        start, found = frozenset(roots), set[str]()
+        if start not in self._closures:  # a workflow has hundreds of steps that start at the same modules
+            waiting = list(start)
+            with _no_collection():
+                while waiting:
+                    module = waiting.pop()
+                    if module not in found:
+                        found.add(module)
+                        waiting += self.imports(module)
+            self._closures[start] = tuple(sorted(found))
+        return self._closures[start]
 
     def imports(self, module: str) -> frozenset[str]:
         """Modules of the package that a module imports, or loads through a package's lazy table, and their parents."""
@@ -90,7 +93,7 @@ class Sources:
     def hashes(self, modules: Iterable[str], files: Iterable[Path] = ()) -> dict[str, str]:
         """Path -> 12 hex digits of its SHA-256, for modules and other files; paths as in a checkout."""
         paths = [path for module in modules if (path := self.path(module)) is not None]
-        return {self._known_name(path): self._hash(path) for path in sorted({*paths, *files})}
+        return dict(sorted((self._known_name(path), self._hash(path)) for path in {*paths, *files}))
 
     def _known_name(self, path: Path) -> str:
         if path not in self._names:

@@ -49,8 +49,7 @@ def clean_up(
     """Remove temporary files of killed steps; files that a process uses, or can resume from, stay."""
     from hsisr import temporary
     from hsisr.files import size
-    from hsisr.ops.build import cache_folder
-    from hsisr.outputs import OWN_FOLDERS
+    from hsisr.outputs import OWN_FOLDERS, cache_folder
 
     for folder in folders or []:
         if not folder.is_dir():

@@ -18,7 +18,7 @@ import numpy as np
 from hsisr import hdf5, temporary
 from hsisr.datasets import netcdf
 from hsisr.datasets.quicklook import default_bands
-from hsisr.datasets.readers.images import quiet_gdal
+from hsisr.datasets.readers.images import gdal_cache, quiet_gdal
 from hsisr.errors import HsisrError, did_you_mean, notice
 from hsisr.files import atomic_path, cannot_write, check_space
 from hsisr.lazy_array import LazyArray
@@ -193,6 +193,7 @@ def _write_envi(scene: Scene, out: Path) -> Path:
     data, header = _envi_pair(out)
     check_space(out, _pixel_bytes(scene))
     with (
+        gdal_cache(0),  # else GDAL goes through all rows that wait to be written, for each block that it reads
         temporary.new_folder(out.parent, "export") as folder,
         atomic_path(header) as header_file,
         atomic_path(data) as data_file,  # is flushed first: if that fails, the older header stays too
@@ -358,9 +359,10 @@ def _envi_facts(scene: Scene) -> dict[str, str]:
 def _write_matlab5(scene: Scene, out: Path) -> None:
     from scipy.io import savemat
 
+    check_space(out, _pixel_bytes(scene, 4))
     content = {"cube": np.moveaxis(scene.cube, 0, -1), **_matlab_extras(scene)}
     with atomic_path(out, suffix=".mat") as new:
-        savemat(new, content, do_compression=True)
+        savemat(new, content)  # compression takes 10 times as long, and saves little of floats
 
 
 def _write_matlab73(scene: Scene, out: Path) -> None:

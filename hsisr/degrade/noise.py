@@ -41,7 +41,8 @@ class Noise:
         if self.snr_db is None:
             assert self.sigma is not None  # one of the two is given
             return float(self.sigma)
-        return math.sqrt(float(np.mean(np.square(cube, dtype=np.float64))) / 10 ** (float(self.snr_db) / 10))
+        power = np.mean([np.square(plane, dtype=np.float64).mean() for plane in cube])
+        return math.sqrt(float(power) / 10 ** (float(self.snr_db) / 10))
 
 
 NO_NOISE = Noise(sigma=0.0)

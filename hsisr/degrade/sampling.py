@@ -283,6 +283,7 @@ def _axis(size: int, scale: int, taps: np.ndarray, sampling: str, border: str, p
     )
 
 
+@lru_cache(maxsize=64)  # bands, and rounds of an iteration, ask for the same one
 def _torch_axis(size: int, out: int, step: float, kind: str, shift: float = 0.0) -> Any:
     """torch's interpolation along one axis, sparse (out, size); edges clamped.
 
@@ -316,14 +317,15 @@ def _resize(array: np.ndarray, factor: float, axis_matrix: Callable[[int, int], 
         raise HsisrError(f"resize: the factor must be a positive number, not {factor}")
     if array.ndim < 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.floating):
         raise HsisrError(f"resize: expected a float array (..., H, W), got {array.dtype} {array.shape}")
-    if not np.isfinite(array).all():
+    planes = array.reshape(-1, *array.shape[-2:])
+    if not all(np.isfinite(plane).all() for plane in planes):
         raise HsisrError("resize: the array holds NaN or infinite values; replace them first")
     rows, columns = (axis_matrix(size, axis) for axis, size in enumerate(array.shape[-2:]))
     if 0 in (rows.shape[0], columns.shape[0]):
         raise HsisrError(f"resize: factor {factor:g} leaves no pixel of an image of {array.shape[-2:]}")
-    planes = array.reshape(-1, *array.shape[-2:])
     resized = np.empty((len(planes), rows.shape[0], columns.shape[0]), array.dtype)
-    for plane, result in zip(planes.astype(np.float64, copy=False), resized, strict=True):
+    for plane, result in zip(planes, resized, strict=True):
+        plane = plane.astype(np.float64, copy=False)  # one at a time: no second copy of a cube
         # the longer axis last: what is turned is small then
         result[...] = rows @ (columns @ plane.T).T if factor > 1 else (columns @ (rows @ plane).T).T
     return resized.reshape(*array.shape[:-2], *resized.shape[-2:])

@@ -70,11 +70,14 @@ def make(
     squared = np.zeros(reference.shape[1:])
     dot, norm_x, norm_y = np.zeros_like(squared), np.zeros_like(squared), np.zeros_like(squared)
     band_mse = np.empty(bands)
-    for band, (x, y) in enumerate(zip(reference.astype(np.float64), estimate.astype(np.float64), strict=True)):
+    for band in range(bands):
+        x, y = reference[band].astype(np.float64), estimate[band].astype(np.float64)
         difference = (x - y) ** 2
         band_mse[band] = difference[valid].mean()
         squared += difference
-        dot, norm_x, norm_y = dot + x * y, norm_x + x * x, norm_y + y * y
+        dot += x * y
+        norm_x += x * x
+        norm_y += y * y
     cosine = dot / np.sqrt(np.maximum(norm_x * norm_y, np.finfo(float).tiny))
     points = typical_points(reference, valid)
     rows, columns = points.T

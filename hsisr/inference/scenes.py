@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 import hsisr
 from hsisr.config import SceneOptions, checked_options
 from hsisr.datasets import picture, writers
+from hsisr.datasets.readers.images import gdal_cache
 from hsisr.datasets.stacking import have_georeference
 from hsisr.degrade.displacement import MODELS
 from hsisr.devices import choose_device
@@ -39,8 +40,8 @@ from hsisr.scene import Scene
 from hsisr.screen import say
 from hsisr.system import return_freed_memory
 
-#: GDAL's cache for files that it reads or writes. Its own default grows with the machine's memory.
-_GDAL_CACHE_MB = 32
+#: GDAL's cache, in bytes, for files that it reads or writes. Its own default grows with the machine's memory.
+_GDAL_CACHE = 32 * 2**20
 #: Time to read a result back and to add overviews, divided by the time to write its rows.
 _AFTER_WRITING = 1.0
 #: Tags that distinguish a file of standard deviations from a result.
@@ -152,10 +153,7 @@ def check_comparable(options: Options, command: str) -> None:
 
 def environment() -> AbstractContextManager:
     """GDAL's settings while a scene is read and written."""
-    import rasterio
-
-    env: AbstractContextManager = rasterio.Env(GDAL_CACHEMAX=_GDAL_CACHE_MB)
-    return env
+    return gdal_cache(_GDAL_CACHE)
 
 
 def begin(

@@ -11,7 +11,7 @@ from hsisr.errors import HsisrError
 from hsisr.metrics.conventions import DEFAULT, find_convention
 from hsisr.metrics.inputs import as_array, check_scale, read_pair
 from hsisr.metrics.peaks import check_floats, check_inside, check_peak, check_unit
-from hsisr.metrics.pixel import BandMoments, RoundedErrors
+from hsisr.metrics.pixel import BandMoments, SquaredErrors
 from hsisr.metrics.spectral import SpectralAngles, relative_error
 from hsisr.metrics.strips import walk
 from hsisr.metrics.structure import Ssim
@@ -74,7 +74,7 @@ def score(
         pair, top = replace(pair, unit=pair.span()), 1.0
     moments, ssim = BandMoments(pair.shape[0]), Ssim(pair, rule.ssim_window, top)
     angles = SpectralAngles(rule.sam_epsilon, rule.sam_black, top, rule.sam_offset)
-    errors = moments if rule.levels is None else RoundedErrors(pair.shape[0], rule.levels / top)
+    errors = moments if rule.levels is None else SquaredErrors(pair.shape[0], rule.levels / top)
     walk(pair, *dict.fromkeys((moments, angles, ssim, errors)))
     means = moments.mean_reference if rule.ergas_means == "reference" else moments.mean_estimate
     unit = 1.0 if rule.rmse_unit is None else rule.rmse_unit / top

@@ -29,6 +29,7 @@ from hsisr import temporary
 from hsisr.errors import HsisrError
 from hsisr.locks import hold
 from hsisr.ops.plan import Variant
+from hsisr.outputs import cache_folder
 from hsisr.screen import say
 from hsisr.sources import PACKAGE, csrc_folder
 from hsisr.system import cpu_flags
@@ -107,11 +108,6 @@ def obstacle(library: Library) -> str | None:
 def cached_path(library: Library) -> Path:
     """The path of the built library, whether it exists or not. Raises Unavailable if the sources are missing."""
     return cache_folder() / f"{library.name}_{_key(library)}.so"
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/hsisr, by default ~/.cache/hsisr."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hsisr"
 
 
 def source_folder() -> Path:

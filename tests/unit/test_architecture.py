@@ -96,6 +96,7 @@ def test_data_is_fetched_converted_and_split_without_torch(tmp_path):
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"sources": {"chikusei": str(FOLDER / "chikusei")}}))
     for step in ("fetch", "convert", "split"):
         python(HSISR, step, "chikusei", folder=tmp_path)
+    python(HSISR, "clean-up", "data", folder=tmp_path)
     assert (tmp_path / "data/scenes/chikusei/chikusei.h5").is_file()
     assert (tmp_path / "data/splits/chikusei.json").is_file()
 

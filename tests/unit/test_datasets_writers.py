@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pytest
 import rasterio
+from rasterio.env import get_gdal_config
 from scipy.io import loadmat
 
 from hsisr import scene as scenes
@@ -14,6 +15,7 @@ from hsisr.datasets import read_scene, show, writers
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.inference.images import Source
+from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
 RNG = np.random.default_rng(0)
@@ -250,3 +252,19 @@ def test_an_envi_image_whose_data_cannot_be_flushed_stays_as_it_was(tmp_path, mo
     with pytest.raises(HsisrError, match="a.img: cannot be written"):
         export(Scene(np.ones((4, 40, 40), np.float32), "newer"), tmp_path / "a.img")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(("name", "largest"), [("a.img", 0), ("a.tif", None)])
+def test_gdal_keeps_no_written_rows_of_envi(tmp_path, name, largest):
+    class Seen(LazyArray):
+        shape, dtype = (2, 8, 8), np.dtype(np.float32)
+
+        def block(self, bands, rows, columns):
+            caches.append(get_gdal_config("GDAL_CACHEMAX"))
+            return np.zeros((2, rows.stop - rows.start, 8), np.float32)
+
+    with rasterio.Env():
+        usual, caches = get_gdal_config("GDAL_CACHEMAX"), []
+        export(Scene(Seen()), tmp_path / name)
+        assert set(caches) == {usual if largest is None else largest}
+        assert get_gdal_config("GDAL_CACHEMAX") == usual

@@ -3,8 +3,14 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 
+import numpy as np
 import pytest
+
+from hsisr.degrade import Noise, Sensor, gaussian_footprint, interpolate
+from hsisr.evaluation import preview
+from hsisr.models import bicubic_ibp, glp_hs, gsa, sfim_hs
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's own count of memory is Linux's")
 
@@ -84,3 +90,29 @@ def test_memory_is_what_a_model_says(case):
     learning, said_learning, making, said_making = json.loads(done.stdout)
     assert 0.75 < said_learning / learning < 1.25, (said_learning, learning)
     assert 0.75 < said_making / making < 1.25, (said_making, making)
+
+
+CUBE = np.random.default_rng(0).random((60, 64, 64), np.float32)
+KNOWN = {"scale": 4, "sensor": Sensor(gaussian_footprint(4))}
+
+
+@pytest.mark.parametrize(
+    ("work", "most"),
+    [
+        (lambda: gsa(CUBE[:, ::4, ::4], CUBE[:3], **KNOWN), 2),
+        (lambda: glp_hs(CUBE[:, ::4, ::4], CUBE[:3], **KNOWN), 2),
+        (lambda: sfim_hs(CUBE[:, ::4, ::4], CUBE[:3], **KNOWN), 2),
+        (lambda: bicubic_ibp(CUBE[:, ::4, ::4], **KNOWN), 2),
+        (lambda: interpolate(CUBE, 1 / 4), 0.5),
+        (lambda: preview.make(CUBE[:, ::4, ::4], CUBE, CUBE, None), 1.5),
+        (lambda: Noise(snr_db=30).sigma_for(CUBE), 0.5),
+    ],
+    ids=["gsa", "glp-hs", "sfim-hs", "bicubic-ibp", "interpolate", "preview", "noise"],
+)
+def test_bands_are_worked_on_one_at_a_time(work, most):
+    work()  # loads libraries
+    tracemalloc.start()
+    work()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < most * CUBE.nbytes

@@ -17,6 +17,7 @@ from hsisr.inference.feed import Feed
 from hsisr.inference.folder import is_collection
 from hsisr.inference.images import Source
 from hsisr.inference.result import to_stored
+from hsisr.inference.scenes import environment
 from hsisr.inference.staging import Staging
 from hsisr.inference.tiles import Tiling, weights
 from hsisr.models.apply import open_method
@@ -398,3 +399,11 @@ def test_sources_leave_pixels_on_the_disk(tmp_path):
     assert not valid[:2].any() and not valid[:, 4:].any() and valid[2:, :4].all()
     np.testing.assert_array_equal(values[:, 2:, :4], read_scene(guide).cube[:, :3, 60:])
     assert (values[:, ~valid] == 0).all()
+
+
+def test_gdal_keeps_what_tiles_read_again():
+    with rasterio.Env():
+        usual = rasterio.env.get_gdal_config("GDAL_CACHEMAX")
+        with environment():
+            assert rasterio.env.get_gdal_config("GDAL_CACHEMAX") == 32 * 2**20  # bytes
+        assert rasterio.env.get_gdal_config("GDAL_CACHEMAX") == usual

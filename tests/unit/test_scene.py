@@ -1,11 +1,14 @@
 """Scene: values, windows, nodata, and its file."""
 
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
 
 from hsisr import scene as scenes
 from hsisr.errors import HsisrError
+from hsisr.lazy_array import LazyArray
 from hsisr.scene import Scene
 
 
@@ -121,6 +124,23 @@ def test_bands_pick_everything_that_belongs_to_a_band(scene):
     assert np.array_equal(picked.stored, scene.stored[[4, 1]])
     assert picked.wavelengths_nm.tolist() == [700.0, 475.0]
     assert picked.bad_bands.tolist() == [False, True]
+    for of_all in ([-1, 1, 1], np.arange(scene.shape[0]) > 2):
+        assert np.array_equal(scene.bands(of_all).stored, scene.stored[np.asarray(of_all)])
+    with pytest.raises(IndexError):
+        scene.bands([scene.shape[0]])
+
+
+def test_bands_read_no_others(scene):
+    class Seen(LazyArray):
+        shape, dtype = scene.shape, scene.stored.dtype
+
+        def block(self, bands, rows, columns):
+            read.append(range(bands.start, bands.stop))
+            return scene.stored[bands, rows, columns]
+
+    read = []
+    picked = replace(scene, stored=Seen()).bands([4, 2])
+    assert np.array_equal(picked.stored, scene.stored[[4, 2]]) and read == [range(2, 5)]
 
 
 def test_nearest_band_skips_bad_ones(scene):

@@ -149,3 +149,14 @@ def quiet_gdal() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
+
+
+@contextmanager
+def gdal_cache(size: int) -> Iterator[None]:
+    """Let GDAL keep at most `size` bytes of files that it reads and writes."""
+    import rasterio
+    from rasterio.env import get_gdal_config
+
+    # rasterio goes back to what the Env around says, so the usual size is said first
+    with rasterio.Env(GDAL_CACHEMAX=get_gdal_config("GDAL_CACHEMAX")), rasterio.Env(GDAL_CACHEMAX=size):
+        yield

@@ -37,8 +37,13 @@ def bicubic_ibp(
         footprint = estimate_footprint(lr, guide, scale, None if sensor is None else sensor.mask)
     footprint = footprint or gaussian_footprint(scale)
     shift = footprint.shift_px(scale)
-    estimate = interpolate(lr.astype(np.float64), scale, shift_px=shift)
-    sampler = footprint.sampler(scale, estimate.shape[1:])
-    for _ in range(_ITERATIONS):
-        estimate += interpolate(lr - sampler(estimate), scale, shift_px=shift)
-    return estimate.astype(lr.dtype)
+    height, width = scale * lr.shape[1], scale * lr.shape[2]
+    sampler = footprint.sampler(scale, (height, width))
+    result = np.empty((len(lr), height, width), lr.dtype)
+    for band in range(len(lr)):  # one at a time: no further cube in memory
+        seen = lr[band : band + 1].astype(np.float64)
+        estimate = interpolate(seen, scale, shift_px=shift)
+        for _ in range(_ITERATIONS):
+            estimate += interpolate(seen - sampler(estimate), scale, shift_px=shift)
+        result[band] = estimate[0]
+    return result

@@ -43,5 +43,7 @@ def gsa(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None 
     gains = coefficients(bands[:, valid], directions.T @ components[:, valid]) @ directions.T
     shift = footprint.shift_px(scale)
     components = interpolate(components.reshape(len(guide), *lr.shape[1:]), scale, shift_px=shift)
-    upsampled = interpolate(lr.astype(np.float64), scale, shift_px=shift)
-    return (upsampled + np.tensordot(gains, guide - components, axes=1)).astype(lr.dtype)
+    detail, sharp = guide - components, interpolate(lr, scale, shift_px=shift)
+    for band, gain in zip(sharp, gains, strict=True):  # one at a time: no further cube in memory
+        band += np.tensordot(gain, detail, axes=1)
+    return sharp

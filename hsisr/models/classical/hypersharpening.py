@@ -7,13 +7,14 @@ of high-resolution MS and Pan imagery", PE&RS 72(5), 2006 (the pyramid whose fil
 """
 
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 
 from hsisr.degrade.sampling import interpolate
 from hsisr.degrade.sensor import Sensor
 from hsisr.models.classical.checks import at_lr, check_pair
-from hsisr.models.classical.regression import approximate, shared_directions
+from hsisr.models.classical.regression import coefficients, shared_directions
 
 #: SFIM divides by the blurred sharp band. Ratios stay within these limits, because dark pixels make them arbitrary.
 _RATIOS = (0.1, 10.0)
@@ -36,8 +37,11 @@ def glp_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | No
         >>> models.glp_hs(lr, cube[:3], scale=4).shape
         (5, 64, 64)
     """
-    band, sharp, blurred = _bands("glp-hs", lr, guide, scale, sensor)
-    return (band + sharp - blurred).astype(lr.dtype)
+    check_pair("glp-hs", lr, guide, scale)
+    result = np.empty((len(lr), *guide.shape[1:]), lr.dtype)
+    for image, (band, sharp, blurred) in zip(result, _bands(lr, guide, scale, sensor), strict=True):
+        image[...] = band + sharp - blurred
+    return result
 
 
 def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | None = None) -> np.ndarray:
@@ -53,29 +57,35 @@ def sfim_hs(lr: np.ndarray, guide: np.ndarray, *, scale: int, sensor: Sensor | N
         >>> models.sfim_hs(lr, cube[:3], scale=4).shape
         (5, 64, 64)
     """
-    band, sharp, blurred = _bands("sfim-hs", lr, guide, scale, sensor)
+    check_pair("sfim-hs", lr, guide, scale)
+    result = np.empty((len(lr), *guide.shape[1:]), lr.dtype)
+    for image, (band, sharp, blurred) in zip(result, _bands(lr, guide, scale, sensor), strict=True):
+        floor = 1e-3 * np.abs(blurred).mean() + np.finfo(np.float32).tiny
+        ratio = np.maximum(sharp, 0) / np.maximum(blurred, floor)
+        image[...] = band * np.clip(ratio, *_RATIOS)
     if (np.minimum(lr, 0) ** 2).sum(dtype=float) > _NEGATIVE * (lr**2).sum(dtype=float):
         warnings.warn(
             "sfim-hs: multiplies by ratios, which say nothing of an LR image below 0; take another model, such as "
             "glp-hs or prior",
             stacklevel=2,
         )
-    floor = 1e-3 * np.abs(blurred).mean(axis=(1, 2), keepdims=True) + np.finfo(np.float32).tiny
-    ratio = np.maximum(sharp, 0) / np.maximum(blurred, floor)
-    return (band * np.clip(ratio, *_RATIOS)).astype(lr.dtype)
+    return result
 
 
 def _bands(
-    method: str, lr: np.ndarray, guide: np.ndarray, scale: int, sensor: Sensor | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """At HR: interpolated bands, synthetic sharp bands, and sharp bands that were blurred as by the sensor."""
-    check_pair(method, lr, guide, scale)
+    lr: np.ndarray, guide: np.ndarray, scale: int, sensor: Sensor | None
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """For each band at HR, (H, W): the interpolated band, the synthetic sharp band, and that blurred as by the sensor.
+
+    One band at a time, so that memory holds no further cubes.
+    """
     footprint, bands, low, valid = at_lr(lr, guide, scale, sensor)
     directions = shared_directions(low[:, valid], bands[:, valid]).T
     low, high = directions @ low, directions @ guide.reshape(len(guide), -1).astype(np.float64)
-    sharp = approximate(bands[:, valid], low[:, valid], at=high)
-    blurred = approximate(bands[:, valid], low[:, valid], at=low).reshape(lr.shape)
+    gains = coefficients(bands[:, valid], low[:, valid])
+    offsets = bands[:, valid].mean(axis=1) - gains @ low[:, valid].mean(axis=1)
     shift = footprint.shift_px(scale)
-    enlarged = (interpolate(image, scale, shift_px=shift) for image in (lr.astype(np.float64), blurred))
-    band, blurred = enlarged
-    return band, sharp.reshape(band.shape), blurred
+    for band, gain, offset in zip(bands, gains, offsets, strict=True):
+        pair = np.stack([band, gain @ low + offset]).reshape(2, *lr.shape[1:])
+        enlarged, blurred = interpolate(pair, scale, shift_px=shift)
+        yield enlarged, (gain @ high + offset).reshape(guide.shape[1:]), blurred
