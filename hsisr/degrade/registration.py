@@ -21,8 +21,8 @@ from hsisr.errors import HsisrError
 #: LR pixels at each edge that are left out, as their footprints reach beyond the image: this part of a side, at most
 #: so many.
 _BORDER, _BORDER_LR_PX = 1 / 8, 4
-#: Fewest LR pixels a side that can be measured on.
-_LEAST_LR_PX = 6
+#: Fewest LR pixels a side that can be measured on, and fewest in all, without the borders.
+_LEAST_LR_PX, _LEAST_INSIDE = 6, 16
 #: Most LR pixels a side that are used; more take time and change nothing.
 _WINDOW_LR_PX = 128
 #: Principal components of the LR image that explain the guide; more would begin to explain its shift.
@@ -173,8 +173,8 @@ def interior(
     inside[border:-border, border:-border] = True
     if mask is not None:
         inside &= whole_lr_pixels(mask[rows_hr, columns_hr], scale)
-        if inside.sum() < _LEAST_LR_PX**2:
-            raise HsisrError(f"registration: the mask leaves {inside.sum()} LR pixels; {_LEAST_LR_PX**2} are needed")
+        if inside.sum() < _LEAST_INSIDE:
+            raise HsisrError(f"registration: the mask leaves {inside.sum()} LR pixels; {_LEAST_INSIDE} are needed")
     return lr, guide, inside
 
 

@@ -58,6 +58,8 @@ def test_few_noisy_pixels_tell_a_footprint_that_is_not_far_off(size, seed):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # that it cannot be measured
         found = degrade.estimate_footprint(pair.lr, pair.guide, 6)
+        masked = degrade.estimate_footprint(pair.lr, pair.guide, 6, np.ones(pair.guide.shape[1:], bool))
+    assert masked.shift_px(6) == found.shift_px(6)
     np.testing.assert_allclose(found.shift_px(6), 0, atol=6 * 0.15)
     np.testing.assert_allclose(found.sigma_px(), 6 * 0.28, rtol=0.5)
 
