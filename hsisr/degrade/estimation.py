@@ -6,9 +6,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.degrade import free_form
-from hsisr.degrade.registration import interior, register_related, related_channels
+from hsisr.degrade.registration import explains_more, interior, register_related, related_channels
 from hsisr.degrade.sampling import Sampler
-from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, gaussian_footprint, whole_lr_pixels
+from hsisr.degrade.sensor import (
+    Footprint,
+    KnownSensor,
+    Sensor,
+    block_footprint,
+    gaussian_footprint,
+    whole_lr_pixels,
+)
 from hsisr.errors import HsisrError
 
 #: If more than this share of the guide's variance at LR resolution is unexplained, it says nothing about the PSF.
@@ -55,8 +62,9 @@ def estimate_sensor(
     sampler, valid: for images that are pieces of a scene. The sampler brings the guide to the LR grid, and valid (h, w)
     says which LR pixels count. The footprint must be known then.
 
-    `register_related` finds the footprint. If a free form along each axis explains more, the footprint takes this form
-    (see `hsisr.degrade.free_form`). `fit_response` finds the response, `noise_level` the noise.
+    `register_related` finds the footprint; the mean of an LR pixel's block takes its place if it explains more. If a
+    free form along each axis explains still more, the footprint takes this form (see `hsisr.degrade.free_form`).
+    `fit_response` finds the response, `noise_level` the noise.
     Some pairs cannot tell the footprint: they have fewer than 6 x 6 LR pixels, or the guide has nothing to do with
     the LR image. Then a warning says so, and the footprint is a centred Gaussian with a full width at half maximum of
     one LR pixel.
@@ -92,9 +100,11 @@ def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.n
             stacklevel=2,
         )
         return gaussian_footprint(scale)
-    start = gaussian_footprint(scale, found.shift_px, found.sigma_px, found.skew)
+    gaussian, block = gaussian_footprint(scale, found.shift_px, found.sigma_px, found.skew), block_footprint(scale)
     low, sharp, inside = interior(lr, guide[related], scale, mask)
-    return free_form.improved(start, low, sharp, scale, inside)
+    if explains_more(block, gaussian, low, sharp, scale, inside):
+        return free_form.improved(block, low, sharp, scale, inside, free_form.GAIN_ON_BLOCK)
+    return free_form.improved(gaussian, low, sharp, scale, inside, free_form.GAIN_ON_GAUSSIAN)
 
 
 def valid_lr_pixels(lr: np.ndarray, scale: int, mask: np.ndarray | None) -> np.ndarray:

@@ -1,9 +1,9 @@
-"""Footprints of any form along each axis, for pairs whose guide a Gaussian with a skew does not explain.
+"""Footprints of any form along each axis, for pairs whose guide neither a Gaussian nor a block's mean explains.
 
 Rows and columns take turns. While the taps of one axis are fixed, linear equations give the taps of the other axis.
 The taps bring the guide to the LR grid, and the LR image's principal components explain it there. The equations find
 the taps that leave the least share of the guide unexplained, as in canonical correlation (Hotelling 1936). Dinkelbach's
-steps (Management Science 1967) lead to this least share. A ridge draws the taps to the Gaussian. Without the ridge, in
+steps (Management Science 1967) lead to this least share. A ridge draws the taps to the start. Without the ridge, in
 a scene of few spatial frequencies, other weights of the components could make up for a wrong form.
 Side lobes, single pixels and asymmetries come out as they are. A free form is taken only if it better explains pixels
 to which it was not fitted.
@@ -30,18 +30,20 @@ _STEPS = 3
 _SQUARE_LR_PX = 4
 #: Each half needs at least this many pixels for each tap of an axis. With fewer, chance decides.
 _LEAST_PX_A_TAP = 1
-#: A free form must explain this part of what the Gaussian leaves, in both halves. No form can if the PSF is Gaussian.
-_MUST_GAIN = 0.04
-#: If the Gaussian leaves less than this share unexplained, there is nothing to gain.
+#: A free form must explain this part of what the start leaves, in both halves. No form can if the start is the PSF.
+GAIN_ON_GAUSSIAN, GAIN_ON_BLOCK = 0.04, 0.5
+#: If the start leaves less than this share unexplained, there is nothing to gain.
 _NOTHING_LEFT = 1e-5
 #: Number of principal components of the LR image that explain the guide. More would begin to explain its blur.
 _COMPONENTS = 10
 
 
-def improved(start: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray) -> Footprint:
-    """A free-form footprint; or `start`, if it explains unseen pixels as well.
+def improved(
+    start: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray, gain: float
+) -> Footprint:
+    """A free-form footprint; or `start`, unless the form explains this gain, 0 to 1, of what it leaves of other pixels.
 
-    start: the Gaussian footprint. lr: (B, h, w). guide: (G, h s, w s), the channels that show the same as the LR image.
+    start: the footprint so far. lr: (B, h, w). guide: (G, h s, w s), the channels that show the same as the LR image.
     inside: (h, w), LR pixels to use: valid, and clear of the borders.
     """
     halves = _halves(inside)
@@ -59,7 +61,7 @@ def improved(start: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, in
                 break  # one half is enough to reject it
             found = _fitted(start, components, along, scale, fit, ridge)
             now = _unexplained(found, components, guide, scale, fit, judge)
-            left[ridge] += now if now < (1 - _MUST_GAIN) * before else math.inf
+            left[ridge] += now if now < (1 - gain) * before else math.inf
     least = min(left.values())
     if math.isinf(least):
         return start

@@ -14,7 +14,7 @@ import numpy as np
 from hsisr.degrade.protocols import Protocol, find_protocol
 from hsisr.degrade.psf import skewed_gaussian
 from hsisr.degrade.sampling import Sampler, correlation_axis
-from hsisr.degrade.sensor import whole_lr_pixels
+from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.simulate import Pair, check_cube, check_scale
 from hsisr.errors import HsisrError
 
@@ -196,8 +196,8 @@ def _fit_smoothed(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndar
         return _residual(guide, scale, inside, basis, (*shift, log_sigma, log_sigma, 0.0, 0.0))
 
     usual, spread = np.zeros(2), np.full(2, _SPREAD[0])
-    freedom = _SMOOTHED * inside.sum()
-    return _most_probable(residual, usual, usual, spread, (-_REACH_LR_PX, _REACH_LR_PX), freedom)[0]
+    pixels = _SMOOTHED * inside.sum()
+    return _most_probable(residual, usual, usual, spread, (-_REACH_LR_PX, _REACH_LR_PX), pixels)[0]
 
 
 def _fit_psf(
@@ -263,16 +263,34 @@ def _centred(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pixels, np.linalg.norm(pixels, axis=1) > 1e-10 * level
 
 
+def explains_more(
+    one: Footprint, other: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray
+) -> bool:
+    """Whether the LR image explains more of a guide that is seen through `one` than of one seen through `other`.
+
+    lr, guide, inside: as `interior` gives them, of related channels.
+    """
+    basis = _basis(lr, inside)
+    seen = (footprint.sampler(scale, guide.shape[1:])(guide)[:, inside] for footprint in (one, other))
+    left, left_by_other = (float((_unexplained(low, basis) ** 2).sum()) for low in seen)
+    return left < left_by_other
+
+
 def _residual(guide: np.ndarray, scale: int, inside: np.ndarray, basis: np.ndarray, psf: Any) -> np.ndarray:
     """What `basis` leaves of the guide brought to the LR grid; its square sums to the unexplained share."""
     rows, columns = (
         _gaussian_axis(guide.shape[1 + k], scale, math.exp(psf[2 + k]), psf[k] * scale, psf[4 + k]) for k in (0, 1)
     )
-    low, has_detail = _centred(Sampler(rows, columns, 1)(guide)[:, inside])
+    return _unexplained(Sampler(rows, columns, 1)(guide)[:, inside], basis)
+
+
+def _unexplained(low: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """What `basis` leaves of channels (G, n), each as a share of its own deviation."""
+    low, has_detail = _centred(low)
     if not has_detail.all():
         raise HsisrError("registration: a channel of the guide has no detail to measure on")
     left = low - (low @ basis) @ basis.T
-    shares: np.ndarray = left / np.linalg.norm(low, axis=1, keepdims=True) / math.sqrt(len(guide))
+    shares: np.ndarray = left / np.linalg.norm(low, axis=1, keepdims=True) / math.sqrt(len(low))
     return shares.ravel()
 
 

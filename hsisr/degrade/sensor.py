@@ -128,6 +128,12 @@ def footprint_of(degradation: Degradation, scale: int) -> Footprint:
     return Footprint(axes[0], axes[1], (start[0], start[1]))
 
 
+def block_footprint(scale: int) -> Footprint:
+    """The mean of the scale x scale HR pixels that an LR pixel covers."""
+    taps = np.full(scale, 1 / scale)
+    return Footprint(taps, taps, (0, 0))
+
+
 def gaussian_footprint(
     scale: int,
     shift_px: tuple[float, float] = (0.0, 0.0),

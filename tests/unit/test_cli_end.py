@@ -42,7 +42,8 @@ def test_predict_says_how_to_resume(number, tmp_path):
     running.send_signal(number)
     running.send_signal(signal.SIGTERM)  # as a scheduler sends it to all, and its child to this one again
     _, said = running.communicate(timeout=30)
-    assert running.returncode == 128 + number
+    late = -signal.SIGTERM  # the second one came when Python had already given up its handlers
+    assert running.returncode in (128 + number, late)
     assert said.splitlines()[-1] == f"hsisr: stopped by {number.name}; the same command goes on where it was"
     assert "Traceback" not in said and not list(tmp_path.glob(".*.tmp-*"))
 

@@ -202,9 +202,9 @@ def test_a_masked_half_leaves_the_gaussian():
     pair = degrade.pair(Scene(scene(31, 128), "s", wavelengths_nm=np.linspace(400, 700, 31)), protocol, 4)
     start, inside = gaussian_footprint(4), np.zeros((32, 32), bool)
     inside[8:12, 8:12] = inside[8:12, 16:20] = inside[16:20, 8:12] = True  # squares of one colour
-    assert free_form.improved(start, pair.lr, pair.guide, 4, inside) is start
+    assert free_form.improved(start, pair.lr, pair.guide, 4, inside, 0.04) is start
     inside[4:-4, 4:-4] = True
-    assert free_form.improved(start, pair.lr, pair.guide, 4, inside) is not start
+    assert free_form.improved(start, pair.lr, pair.guide, 4, inside, 0.04) is not start
 
 
 @pytest.mark.parametrize("noise", [{"sigma": 0}, {"snr_db": 30}, {"snr_db": 20}])

@@ -26,7 +26,7 @@ def made(tmp_path_factory):
     for number, name in enumerate(("balloons", "cd")):
         below = folder / "CAVE" / f"{name}_ms"
         below.mkdir(parents=True)
-        for band, plane in enumerate(np.roll(scene(31, 48), number, axis=0), 1):
+        for band, plane in enumerate(np.roll(scene(31, 96), number, axis=0), 1):
             Image.fromarray((plane * 60000).astype(np.uint16)).save(below / f"{name}_ms_{band:02d}.png")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(folder))
