@@ -64,6 +64,16 @@ def test_few_noisy_pixels_tell_a_footprint_that_is_not_far_off(size, seed):
     np.testing.assert_allclose(found.sigma_px(), 6 * 0.28, rtol=0.5)
 
 
+@pytest.mark.parametrize("size", [8, 16, 40])
+def test_the_mean_of_the_block_is_found_exactly(size):
+    protocol = degrade.CustomProtocol("block", {"psf": {"kind": "mean"}, "noise": {"snr_db": 40.0}})
+    pair = degrade.pair(Scene(scene(31, 4 * size), "s", wavelengths_nm=np.linspace(400, 700, 31)), protocol, 4)
+    found = degrade.estimate_footprint(pair.lr, pair.guide, 4)
+    assert found.start == (0, 0)
+    for taps in (found.rows, found.columns):
+        np.testing.assert_allclose(taps, np.full(4, 1 / 4))
+
+
 @pytest.mark.parametrize("name", ["jelly_beans", "oil_painting", "thread_spools", "watercolors"])
 def test_shift_of_real_scenes(extra_data, tmp_path, name):
     from hsisr import datasets
