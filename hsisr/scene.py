@@ -357,7 +357,7 @@ class Scene:
         """The scene with only some bands, read into memory.
 
         indices: numbers of the bands, counted from 0, in the wanted order; negative ones count from the end.
-        Raises IndexError for numbers that the scene does not have.
+        Raises HsisrError for no band and for a single number, IndexError for numbers that the scene does not have.
 
         Example:
 
@@ -365,7 +365,11 @@ class Scene:
             >>> scene.bands([2, 0]).wavelengths_nm
             array([650, 450])
         """
-        chosen = np.arange(self.shape[0])[np.asarray(indices)]
+        chosen = np.asarray(indices)
+        if chosen.size:  # an empty list is one of floats, which count no bands
+            chosen = np.arange(self.shape[0])[chosen]
+        if chosen.ndim != 1 or not chosen.size:
+            raise HsisrError(f"scene {self.name}: bands: expected a list of one or more band numbers, not {indices!r}")
 
         def pick(values: np.ndarray | None) -> np.ndarray | None:
             return None if values is None else np.asarray(values)[chosen]

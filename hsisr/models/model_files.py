@@ -16,6 +16,30 @@ _MOST_BANDS = 1_000_000
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
+class _Image(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str
+    scene: str
+    region: list[int] | None = None
+
+
+class _TrainedOn(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    dataset: str
+    items: list[_Image]
+
+
+class _TaughtBy(BaseModel):
+    """The same of weights that `hsisr weights` made."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    dataset: str
+    scenes: dict[str, Any]
+
+
 class Facts(BaseModel):
     """Facts that a model file must or may state about itself; other entries are kept."""
 
@@ -30,6 +54,8 @@ class Facts(BaseModel):
     guide_peak: _Positive | None = None
     wavelengths_nm: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
     source_sha256: str | None = None
+    trained_on: _TrainedOn | None = None
+    taught_by: _TaughtBy | None = None
 
 
 def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], settings: Any = None) -> None:
@@ -215,7 +241,7 @@ def trained_on(path: str | os.PathLike) -> dict[str, Any]:
         metadata = {}
     if made := metadata.get("taught_by"):  # by `hsisr weights`
         return {"dataset": made["dataset"], "items": [{"name": scene, "scene": scene} for scene in made["scenes"]]}
-    return dict(metadata.get("trained_on", {"dataset": None, "items": []}))
+    return dict(metadata.get("trained_on") or {"dataset": None, "items": []})
 
 
 def model_path(path: str | os.PathLike) -> Path:

@@ -81,6 +81,12 @@ def test_model_file_of_ours_is_taken_too(small, monkeypatch):
     with pytest.raises(HsisrError, match="of another network: options .*; name what the file holds"):
         train_one(chosen, chosen.model("published"), seed=0)
 
+    for foreign in ("text", {"dataset": "cave"}, {"dataset": "cave", "items": [{"x": 1}]}):
+        damaged = folder.parent / "damaged.safetensors"
+        inference.save_model(damaged, inference.load_model(folder), elsewhere | {"trained_on": foreign})
+        with pytest.raises(HsisrError, match="damaged.safetensors"):
+            train_one(with_weights(damaged, **options), with_weights(damaged, **options).model("published"), seed=0)
+
     learnt, tested = (chosen.parts[part][0] for part in ("train", "test"))
     exchanged = {"train": [tested], "validation": [], "test": [learnt], "unlabelled": []}
     monkeypatch.setattr(benchmark.Benchmark, "parts", exchanged)

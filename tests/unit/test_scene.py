@@ -130,6 +130,12 @@ def test_bands_pick_everything_that_belongs_to_a_band(scene):
         scene.bands([scene.shape[0]])
 
 
+@pytest.mark.parametrize("chosen", [[], np.zeros(0, int), 1])
+def test_bands_must_be_a_list_of_some(scene, chosen):
+    with pytest.raises(HsisrError, match="bands: expected a list of one or more band numbers"):
+        scene.bands(chosen)
+
+
 def test_bands_read_no_others(scene):
     class Seen(LazyArray):
         shape, dtype = scene.shape, scene.stored.dtype
