@@ -253,6 +253,8 @@ def _end_in_order() -> None:
         usual = signal.getsignal(one) in (signal.SIG_DFL, signal.default_int_handler)  # nohup ignores SIGHUP
         if usual and one.name in ("SIGTERM", "SIGHUP", "SIGINT"):
             signal.signal(one, stop)
+            # what comes while Python ends would take the place of the exit status, or end in a traceback
+            atexit.register(signal.signal, one, signal.SIG_IGN)
 
 
 def _warn_in_lines() -> None:
