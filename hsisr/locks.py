@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from hsisr.errors import HsisrError
+from hsisr.screen import say
 
 #: Lock files that this process holds. The system would give it a lock twice, and release both with the first.
 _held: set[Path] = set()
@@ -85,6 +86,15 @@ def take(
     except BaseException:
         _give_back(path)
         raise
+
+
+def take_in_turn(path: str | os.PathLike, what: str, work: str, advice: str = "choose another folder") -> Lock:
+    """Take a lock as `take`, after those who hold it; a line says who. what: is locked. work: that they do with it."""
+    try:
+        return take(path, advice=advice)
+    except Taken as taken:
+        say(f"{what}: waits for {taken.holder}, which {work}")
+        return take(path, wait=True, advice=advice)
 
 
 @contextmanager

@@ -23,8 +23,7 @@ from hsisr.datasets.catalogue import DataSet, RemoteFile, entry
 from hsisr.datasets.layout import find, find_parts, listing
 from hsisr.errors import HsisrError
 from hsisr.files import atomic_path, file_hash
-from hsisr.locks import Taken, take
-from hsisr.screen import say
+from hsisr.locks import take_in_turn
 
 
 def fetch(
@@ -83,11 +82,7 @@ def _bring(data_set: DataSet, folder: Path, source: str | None, progress: bool) 
 def _alone(folder: Path) -> Iterator[None]:
     """Hold a folder for this process's downloads, after those of others: two would write to one partial file."""
     lock = folder / ".fetch.lock"
-    try:
-        held = take(lock)
-    except Taken as taken:
-        say(f"{folder}: waits for {taken.holder}, which fetches it")
-        held = take(lock, wait=True)
+    held = take_in_turn(lock, str(folder), "fetches it")
     try:
         yield
     finally:

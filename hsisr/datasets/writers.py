@@ -362,7 +362,7 @@ def _write_matlab5(scene: Scene, out: Path) -> None:
     check_space(out, _pixel_bytes(scene, 4))
     content = {"cube": np.moveaxis(scene.cube, 0, -1), **_matlab_extras(scene)}
     with atomic_path(out, suffix=".mat") as new:
-        savemat(new, content)  # compression takes 10 times as long, and saves little of floats
+        savemat(new, content)  # compression takes much longer, and saves little of floats
 
 
 def _write_matlab73(scene: Scene, out: Path) -> None:

@@ -41,8 +41,9 @@ _COMPONENTS = 10
 def improved(
     start: Footprint, lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray, gain: float
 ) -> Footprint:
-    """A free-form footprint; or `start`, unless the form explains this gain, 0 to 1, of what it leaves of other pixels.
+    """A free-form footprint; or `start`, if the form explains too little more of pixels to which it was not fitted.
 
+    gain: the part, 0 to 1, of what `start` leaves unexplained that the form must explain.
     start: the footprint so far. lr: (B, h, w). guide: (G, h s, w s), the channels that show the same as the LR image.
     inside: (h, w), LR pixels to use: valid, and clear of the borders.
     """

@@ -14,7 +14,7 @@ from hsisr.datasets.readers import virtual
 from hsisr.errors import HsisrError
 from hsisr.files import settings_hash, write_json
 from hsisr.inference.learning import LEARNT
-from hsisr.locks import Lock, Taken, hold, take
+from hsisr.locks import Lock, Taken, hold, take, take_in_turn
 from hsisr.models.own import is_path, sources_of
 from hsisr.screen import say
 from hsisr.sources import PACKAGE
@@ -76,11 +76,7 @@ def planning(out: Path) -> Iterator[Path]:
     Waits for other processes that plan or join the run. Raises HsisrError if the folder cannot be made.
     """
     folder = _make_folder(_folder_of(out), out)
-    try:
-        lock = take(folder / _LOCK, advice="choose another output")
-    except Taken as taken:
-        say(f"{out}: waits for {taken.holder}, which plans or joins the run")
-        lock = take(folder / _LOCK, wait=True)
+    lock = take_in_turn(folder / _LOCK, str(out), "plans or joins the run", advice="choose another output")
     try:
         yield folder
     except HsisrError:
