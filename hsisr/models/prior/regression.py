@@ -139,7 +139,7 @@ def regress(sums: Sums, simpler: Sequence[int] = (), least_ratio: float = 0.0) -
     for columns, least_ridge in zip(choices, least, strict=True):
         strength, explained = values[columns, None], cross[columns] ** 2
         rounding = np.finfo(float).eps * len(strength) * strength.max()
-        for ridge in _RIDGES[_RIDGES >= max(least_ridge, rounding)]:
+        for ridge in _RIDGES[max(least_ridge, rounding) <= _RIDGES]:
             left = np.maximum(power - (explained / (strength + ridge)).sum(axis=0), floor)
             # the offset takes a degree of freedom; without that, few samples would seem to be explained exactly
             surprise = (count - 1) * np.log(left) + np.log1p(strength / ridge).sum()
