@@ -354,6 +354,45 @@ def test_folder_with_guides_of_the_same_names(tmp_path):
     assert (tmp_path / "again" / "a.tif").is_file()
 
 
+def test_a_folder_resumes_behind_its_finished_scenes(tmp_path, monkeypatch, capsys):
+    scenes, out = tmp_path / "scenes", tmp_path / "out"
+    lr, guide, _ = own_scene.write_pair(tmp_path, 16, 16)
+    for name in ("a", "b"):
+        export(read_scene(lr), scenes / f"{name}.tif")
+    write_row = Staging.write_row
+
+    def stopped(staging, row, tiles):
+        if staging.folder.name == ".b.tif.work":
+            raise KeyboardInterrupt
+        write_row(staging, row, tiles)
+
+    def run(options=CPU, **more):
+        return super_resolve_folder(scenes, guide, "gsa", out, options, preview=True, **more)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Staging, "write_row", stopped)
+        run()
+    first = (out / "a.tif").stat()
+    capsys.readouterr()
+    assert run() == [out / "a.tif", out / "b.tif"] == run()
+    assert (out / "a.tif").stat() == first
+    assert f"{out}/a.tif: is finished, from the same images by the same settings; it stays" in capsys.readouterr().err
+    with pytest.raises(hsisr.HsisrError, match="2 of 2 scenes"):  # other settings
+        run(replace(CPU, bands=(0, 1)))
+    (out / "a.tif").write_bytes(b"somebody else's")
+    export(replace(read_scene(lr), scale=2e-4), scenes / "b.tif")
+    (out / "b.png").unlink()
+    with pytest.raises(hsisr.HsisrError, match="2 of 2 scenes"):
+        run()
+    assert (out / "a.tif").read_bytes() == b"somebody else's" and not (out / "b.png").exists()
+    run(overwrite=True)
+    (out / "a.tif").unlink()
+    with pytest.raises(hsisr.HsisrError, match="1 of 2 scenes"):  # its picture is there, and may be somebody else's
+        run()
+    (out / "a.png").unlink()
+    assert len(run()) == 2
+
+
 def test_a_scene_file_brings_its_own_guide(tmp_path):
     lr, guide, _ = own_scene.write_pair(tmp_path, 20, 20)
     replace(read_scene(lr).load(), guide=read_scene(guide).load()).save(tmp_path / "scene.h5")
