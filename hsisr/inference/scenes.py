@@ -130,6 +130,8 @@ def super_resolve_file(
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, deviations, _SAID)
             _write(said, Path(uncertainty), None)
         path = _write(result, out, options.format)
+        if line := result.stored.cut:
+            notice(f"{path.name}: {line}")
         if preview is not None:
             from hsisr.inference.preview import write_preview
 
