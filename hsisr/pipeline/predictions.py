@@ -6,15 +6,34 @@ from pathlib import Path
 
 from hsisr.config import Prediction
 from hsisr.datasets import picture, writers
+from hsisr.datasets.readers.virtual import is_virtual
 from hsisr.errors import HsisrError
 from hsisr.outputs import check_outputs, files_of
 from hsisr.pipeline import paths
 
 
 def read_with(image: str) -> list[str]:
-    """An image, and the files that are read with it: the data of a header, or the bands of a folder."""
+    """An image, and the files that are read with it: the data of a header, or the bands of a folder.
+
+    They are named as by `name_in_project`.
+    """
     own = os.path.abspath(image)
-    return [image, *(str(file) for file in files_of(image) if os.path.abspath(file) != own)]
+    others = [file for file in files_of(image) if os.path.abspath(file) != own]
+    return [name_in_project(image), *map(name_in_project, others)]
+
+
+def name_in_project(file: str | os.PathLike) -> str:
+    """A file's name as the rules give it: from the project's folder on, if it lies there, and without `.` and `//`.
+
+    Snakemake knows a file that a rule makes by this name alone. Paths into archives and web addresses stay as they are.
+    """
+    path = Path(file)
+    if is_virtual(path):
+        return str(file)
+    for folder in path.parents:
+        if folder.is_dir() and folder.samefile("."):
+            return str(path.relative_to(folder))
+    return str(path)
 
 
 def check_files(scenes: Mapping[str, Prediction], name: str) -> None:
