@@ -218,13 +218,13 @@ def predict(
         return found
     import torch
 
+    from hsisr.models.network import a_weight
+
     if guide is None and contract.needs_guide:
         raise HsisrError(f"{contract.name} needs a guide, a sharp image of the same scene; give one")
-    weights = (parameter for parameter in model.parameters() if parameter.is_floating_point())
-    kind = next(weights, torch.empty(0))  # the images get its device and type
     given = (lr, guide if contract.takes_guide else None)
     inputs = [
-        None if image is None else torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None].to(kind)
+        None if image is None else torch.from_numpy(np.ascontiguousarray(image, np.float32))[None].to(a_weight(model))
         for image in given
     ]
     with _running(model, precision):
