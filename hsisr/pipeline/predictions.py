@@ -7,7 +7,7 @@ from pathlib import Path
 from hsisr.config import Prediction
 from hsisr.datasets import picture, writers
 from hsisr.datasets.readers.virtual import is_virtual
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.outputs import check_outputs, files_of
 from hsisr.pipeline import paths
 
@@ -59,6 +59,22 @@ def check_files(scenes: Mapping[str, Prediction], name: str) -> None:
         for file in beside:  # a result may be the input of another scene
             if os.path.abspath(file) in taken:
                 raise HsisrError(f"{where}: {file} is a file of predict.{other} too; give each a name of its own")
+
+
+def say_lost_files(scenes: Mapping[str, Prediction]) -> None:
+    """Say which files beside a finished result are gone: no rule names them, so Snakemake does not see it.
+
+    Their names do not hold that of the scene, as Snakemake asks of the outputs of one rule for all scenes.
+    """
+    for name, scene in scenes.items():
+        result = Path(paths.PREDICTION.format(scene=name))
+        beside = [*_list_beside(scene), *([] if scene.maps is None else [Path(scene.maps)])]
+        lost = [str(file) for file in beside if result.exists() and not file.exists()]
+        if lost:
+            notice(
+                f"predict.{name}: {', '.join(lost)}: not there; Snakemake makes this again only with the result: if it "
+                f"plans no job for {result}, delete that file"
+            )
 
 
 def _list_beside(scene: Prediction) -> list[Path]:
