@@ -110,7 +110,7 @@ def _record(outs: Sequence[Path], run: str) -> None:
 
 
 def _recorded(folder: Path) -> dict[str, Any]:
-    with suppress(HsisrError):  # there is none, or it is damaged: then hsisr refuses to replace the results
+    with suppress(HsisrError, TypeError, ValueError):  # none, or damaged: hsisr then refuses to replace results
         return dict(read_json(folder / _FINISHED, _KIND).get("files", {}))
     return {}
 

@@ -413,6 +413,11 @@ def test_a_folder_resumes_behind_its_finished_scenes(tmp_path, monkeypatch, caps
         run()
     assert (out / "a.tif").read_bytes() == b"somebody else's" and not (out / "b.png").exists()
     run(overwrite=True)
+    record = (out / ".hsisr_finished.json").read_text()
+    (out / ".hsisr_finished.json").write_text(record[: record.index('"files"')] + '"files": [1]}')
+    with pytest.raises(hsisr.HsisrError, match="2 of 2 scenes"):  # a damaged record
+        run()
+    (out / ".hsisr_finished.json").write_text(record)
     (out / "a.tif").unlink()
     with pytest.raises(hsisr.HsisrError, match="1 of 2 scenes"):  # its picture is there, and may be somebody else's
         run()
