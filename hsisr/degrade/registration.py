@@ -196,21 +196,24 @@ def _unsaturated(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarr
     """
     from scipy.ndimage import binary_dilation
 
-    saturated = _saturated(lr, whole_lr_pixels(valid, scale)).mean(axis=0) > _SATURATED_BANDS
-    saturated |= ~whole_lr_pixels(~_saturated(guide, valid).any(axis=0), scale)
-    for left_out in (binary_dilation(saturated, np.ones((3, 3), bool)), saturated):
-        kept = inside & ~left_out
+    saturated: np.ndarray = _saturated(lr, whole_lr_pixels(valid, scale)).mean(axis=0) > _SATURATED_BANDS
+    clear: np.ndarray = np.logical_not(_saturated(guide, valid).any(axis=0))
+    saturated |= ~whole_lr_pixels(clear, scale)
+    around: np.ndarray = binary_dilation(saturated, np.ones((3, 3), bool))
+    for left in (~around, ~saturated):
+        kept = inside & left
         enough = kept.sum() >= max(_LEAST_INSIDE, _LEAST_UNSATURATED * inside.sum())
         if enough and _has_detail(guide, scale, kept):
-            return ~left_out
+            return left
     return np.ones_like(inside)
 
 
 def _saturated(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Where channels (C, n, m) have the greatest value of their valid pixels (n, m), if many of them have it."""
-    brightest: np.ndarray = valid & (image == image[:, valid].max(axis=1)[:, None, None])
-    count = brightest.sum(axis=(1, 2), keepdims=True)
-    return brightest & (count > max(_FEWEST_SATURATED, _SATURATED_SHARE * valid.sum()))
+    brightest = valid & (image == image[:, valid].max(axis=1)[:, None, None])
+    many = brightest.sum(axis=(1, 2)) > max(_FEWEST_SATURATED, _SATURATED_SHARE * valid.sum())
+    saturated: np.ndarray = brightest & many[:, None, None]
+    return saturated
 
 
 def _has_detail(guide: np.ndarray, scale: int, kept: np.ndarray) -> bool:

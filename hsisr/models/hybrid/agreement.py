@@ -67,7 +67,7 @@ class Agreement:
         samples = count * len(response)
         spread = np.maximum(square / count - (level / count) ** 2, 0)
         floor = max(max(usual * power, own) / samples, float(np.finfo(np.float32).tiny))
-        return cls(subspace, response, guide_gain(spread, beyond / samples, on_subspace, floor))
+        return cls(subspace, response, guide_gain(spread, beyond / samples, on_subspace, floor * np.eye(len(response))))
 
     def moved(self, image: np.ndarray, guide: np.ndarray) -> np.ndarray:
         """The image (B, n, m) of the scene or a part of it, moved."""

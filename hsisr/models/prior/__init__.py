@@ -15,7 +15,7 @@ from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import Footprint, KnownSensor, Sensor, whole_lr_pixels
 from hsisr.models.classical.checks import check_pair
 from hsisr.models.denoising import CleanImages, GuideNoise, learn_noise, most_noise
-from hsisr.models.prior.agreement import Moments, guide_gain, move
+from hsisr.models.prior.agreement import Moments, guide_gain, left_by_response, move
 from hsisr.models.prior.blocks import (
     REACH_LR_PX,
     Blocks,
@@ -334,7 +334,8 @@ def _learnt(
     seen, spectra, wanted = (np.concatenate(parts, axis=1) for parts in zip(*views, strict=True))
     floor = 1e-6 * float((part.guide**2).mean())
     response, offset, mismatch = _response(subspace, seen, spectra, wanted, floor, known)
-    gain = guide_gain(moments.spread(), moments.beyond(response, offset), response, mismatch)
+    unmade = left_by_response(wanted - response @ seen - offset, len(chosen), mismatch)
+    gain = guide_gain(moments.spread(), moments.beyond(response, offset), response, unmade)
     found = Estimate(
         images.size,
         scale,

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+#: From so many components a channel on, what the response leaves of the guide is small.
+_MANY_COMPONENTS = 4
 #: Pixels that are counted at a time.
 _CHUNK = 1 << 14
 
@@ -40,21 +42,38 @@ class Moments:
         return max(0.0, float(squares.mean() / self._products[-1, -1]))
 
 
-def guide_gain(spread: np.ndarray, beyond: float, response: np.ndarray, mismatch: float) -> np.ndarray:
+def left_by_response(left: np.ndarray, components: int, variance: float) -> np.ndarray:
+    """Covariance (G, G) of what a response to so many components leaves of the guide.
+
+    left: (G, n), what it leaves at LR pixels. variance: of the same, in the mean of the channels.
+
+    Few components cannot make all channels. Then what they leave is large, and alike in many channels. Taken for
+    independent, it would move the coefficients. The estimate is drawn to equal variances, as if G more pixels had
+    these. With many components, what they leave is small, and one variance serves.
+    """
+    channels, pixels = left.shape
+    equal = variance * np.eye(channels)
+    if components >= _MANY_COMPONENTS * channels:
+        return equal
+    covariance: np.ndarray = (left @ left.T + channels * equal) / (pixels + channels)
+    return covariance
+
+
+def guide_gain(spread: np.ndarray, beyond: float, response: np.ndarray, mismatch: np.ndarray) -> np.ndarray:
     """Gain (K, G): agreement adds gain @ (guide less the response to the coefficients) to the coefficients.
 
     This is the best linear estimate for errors of the same variance in all components, limited to the component's own
-    variance. The observed mismatch less `mismatch`, the variance that the response itself leaves, gives this variance.
+    variance. What is observed beyond `mismatch` gives this variance.
 
     spread: (K,), variance of the coefficients. beyond: mean square of the guide less the response (G, K) to the
-    coefficients.
+    coefficients. mismatch: (G, G), covariance of what the response itself leaves.
     """
     power = float((response**2).sum()) / len(response)
-    excess = max(0.0, beyond - mismatch) / max(power, 1e-30)
+    excess = max(0.0, beyond - float(np.diag(mismatch).mean())) / max(power, 1e-30)
     weighed = response * np.minimum(excess, spread)
     if not weighed.any():
         return np.zeros_like(response.T)
-    gain: np.ndarray = weighed.T @ np.linalg.pinv(weighed @ response.T + mismatch * np.eye(len(response)))
+    gain: np.ndarray = weighed.T @ np.linalg.pinv(weighed @ response.T + mismatch)
     return gain
 
 
