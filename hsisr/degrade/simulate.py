@@ -14,6 +14,7 @@ from hsisr.degrade.response import response as response_matrix
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError, notice
 from hsisr.lazy_names import notebook
+from hsisr.missing import array_of
 from hsisr.scene import Scene, check_scene
 
 
@@ -239,12 +240,7 @@ def check_scale(scale: int) -> None:
 def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
     """Return the cube; raises HsisrError if it cannot be degraded by `scale`."""
     check_scale(scale)
-    if isinstance(cube, np.ma.MaskedArray):
-        raise HsisrError("a cube may be no masked array, whose mask would be lost; fill or crop the masked samples")
-    try:
-        cube = np.asarray(cube)
-    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors of a GPU, with gradients
-        raise HsisrError(f"a cube must be an array (bands, rows, columns) ({error})") from error
+    cube = array_of("a cube", cube)
     if cube.ndim != 3 or 0 in cube.shape:
         raise HsisrError(f"a cube must be (bands, rows, columns), none of them 0, not {cube.shape}")
     if not np.issubdtype(cube.dtype, np.floating):
@@ -255,6 +251,26 @@ def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
         bad = sum(int(band.size - np.isfinite(band).sum()) for band in cube)
         raise HsisrError(f"the cube holds {bad} NaN or infinite values; drop the bands or crop the pixels they are in")
     return cube
+
+
+def check_views(
+    lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return an LR image (B, h, w) and its guide (G, h s, w s); mask: (h s, w s), True where a pixel is valid.
+
+    Raises HsisrError if they do not fit together, or hold anything but finite floats.
+    """
+    lr, guide = check_cube(lr, 1), check_cube(guide, 1)
+    check_scale(scale)
+    size = (scale * lr.shape[1], scale * lr.shape[2])
+    if guide.shape[1:] != size:
+        raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")
+    if mask is not None and (np.shape(mask) != size or np.asarray(mask).dtype != bool):
+        raise HsisrError(
+            f"registration: the mask is {np.shape(mask)} of {np.asarray(mask).dtype}; expected {size} of bool, True "
+            "where a pixel is valid"
+        )
+    return lr, guide
 
 
 def _check_unit(cube: np.ndarray, protocol: Protocol) -> None:
