@@ -147,7 +147,12 @@ def _above_black(scene: Scene, level: float) -> Scene:
             f"to {np.iinfo(kind).max}"
         )
     dark = kind.type(level)
-    return replace(scene, stored=np.maximum(scene.stored, dark) - dark)
+    stored, missing = np.maximum(scene.stored, dark) - dark, scene.without_data(scene.stored)
+    if missing is None:
+        return replace(scene, stored=stored)
+    nodata = np.iinfo(kind).max if kind.kind in "ui" else np.nan  # a number that no sample has after the subtraction
+    stored[missing] = nodata
+    return replace(scene, stored=stored, nodata=float(nodata))
 
 
 def _rescale(scene: Scene, scale: float | str) -> Scene:
@@ -157,7 +162,8 @@ def _rescale(scene: Scene, scale: float | str) -> Scene:
             raise HsisrError(f"scene {scene.name}: stored as {scene.stored.dtype}; `type_maximum` is for integers")
         return replace(scene, scale=1.0 / np.iinfo(scene.stored.dtype).max)
     if scale == "scene_maximum":
-        largest = max(float(replace(scene, stored=block, mask=None).cube.max()) for _, block in scene.strips())
+        good = slice(None) if scene.bad_bands is None or np.all(scene.bad_bands) else ~np.asarray(scene.bad_bands, bool)
+        largest = max(float(replace(scene, stored=block, mask=None).cube[good].max()) for _, block in scene.strips())
         if largest <= 0:
             raise HsisrError(f"scene {scene.name}: its largest value is {largest:g}; it cannot be scaled by it")
         scale = 1.0 / largest
