@@ -352,6 +352,26 @@ def test_black_level_keeps_what_has_no_data_apart_from_the_dark(tmp_path, kind, 
     assert np.argwhere(~found.valid_pixels()).tolist() == [[2, 2]]
 
 
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, 0.3),
+        ({"scale": "type_maximum"}, 4000 / 65535),
+        ({"black_level": 1000}, 0.3),
+        ({"scale": "1/10000"}, 3e-5),
+        ({"black_level": 1000, "scale": "scene_maximum"}, 1),
+    ],
+)
+def test_scale_of_the_file_and_of_the_data_set(tmp_path, capsys, settings, expected):
+    stored = np.full((2, 4, 5), 4000, np.uint16)
+    Scene(stored, "a", scale=1e-4, offset=-0.1, wavelengths_nm=np.array([400.0, 500])).save(tmp_path / "a.h5")
+    extra = own(tmp_path, scenes=["a"], layout="{scene}.h5", **settings)
+    found = converted("mine", "a", tmp_path, extra, source=str(tmp_path))
+    np.testing.assert_allclose(found.cube, expected, rtol=1e-5)
+    twice = "its file states a scale itself, 0.0001; `scale` of the data set, 0.0001, multiplies it"
+    assert (twice in capsys.readouterr().err) == (settings == {"scale": "1/10000"})
+
+
 def test_bad_bands_do_not_scale_a_scene(tmp_path):
     cube = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
     cube[1] = 1e6
