@@ -170,6 +170,19 @@ def test_a_scene_of_another_unit_has_the_same_scores(settings, tmp_path, capsys,
     assert "they are divided by that for scores" in capsys.readouterr().err
 
 
+def test_values_below_zero_are_told_of(settings, tmp_path, capsys):
+    """They were cut off in silence, and the scores were those of another image."""
+    one_place = {"models": ["bicubic"], "psfs": ["delta"], "responses": [3], "snr_db": [None]}
+    other = settings.model_copy(update={**one_place, "scene": str(tmp_path / "other.h5")})
+    scene = read_scene(settings.scene)
+    replace(scene, stored=scene.cube - np.median(scene.cube)).save(other.scene)
+    sweep.run(other, tmp_path / "a.json", tmp_path / "a.png")
+    assert "of its values are below 0; the sweep sets them to 0" in capsys.readouterr().err
+    replace(scene, stored=scene.cube - 2).save(other.scene)
+    with pytest.raises(HsisrError, match="other.h5: no value is above 0; a sweep takes images of intensities"):
+        sweep.run(other, tmp_path / "a.json", tmp_path / "a.png")
+
+
 def test_a_model_that_refuses_leaves_its_places_empty(settings, tmp_path, monkeypatch):
     opened = sweep.open_method
 
