@@ -17,6 +17,9 @@ from hsisr.lazy_names import notebook
 from hsisr.missing import array_of
 from hsisr.scene import Scene, check_scene
 
+#: Share of values outside [0, 1], as glints and noise make them, that a protocol clips without a line.
+_CLIPPED = 0.01
+
 
 class AnyPair:
     """The common part of pairs in memory (`Pair`) and in files (`hsisr.pairs.PairFile`); see `Pair`."""
@@ -273,14 +276,23 @@ def check_views(
     return lr, guide
 
 
-def _check_unit(cube: np.ndarray, protocol: Protocol) -> None:
-    """Raise HsisrError if a protocol would clip away most of a cube, because its values have another unit."""
+def _check_unit(cube: np.ndarray, protocol: Protocol, name: str = "the cube") -> None:
+    """Raise HsisrError if a protocol would clip away most of a cube, because its values have another unit.
+
+    name: of the cube, for a line that tells of a part that the protocol clips.
+    """
     mean = float(cube.mean(dtype=float))
     if protocol.clips and mean > 1:
         raise HsisrError(
             f"the values are {mean:g} on average, and protocol {protocol.name} clips the LR image to [0, 1]; divide "
             "them by the value that counts as 1, such as 255 or 10000 (in Python Scene(scale=1/255), in config.yaml "
             "`scale` of the data set)"
+        )
+    share = float(((cube < 0) | (cube > 1)).mean()) if protocol.clips else 0.0
+    if share > _CLIPPED:
+        notice(
+            f"{name}: {share:.1%} of its values lie outside [0, 1], to which protocol {protocol.name} clips the LR "
+            "image; the reference keeps them"
         )
 
 
@@ -313,7 +325,7 @@ def _simulate(
 ) -> Pair:
     whole = protocol.cuts_back and (response is None or (isinstance(response, str) and response == "none"))
     hr = np.ascontiguousarray(_crop(check_cube(scene.filled_cube, scale), scale, whole))
-    _check_unit(hr, protocol)
+    _check_unit(hr, protocol, f"scene {scene.name}")
     rows, columns = hr.shape[1:]
     guide, name, matrix = _guide(scene, hr, protocol, scale, response)
     degradation = protocol.degradation(scale)
