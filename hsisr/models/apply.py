@@ -223,8 +223,8 @@ def predict(
     weights = (parameter for parameter in model.parameters() if parameter.is_floating_point())
     kind = next(weights, torch.empty(0))  # the images get its device and type
     given = (lr, guide if contract.takes_guide else None)
-    inputs = [
-        None if image is None else torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None].to(kind)
+    inputs = [  # copies: a network may work in place, and the images serve others after it
+        None if image is None else torch.from_numpy(np.array(image, dtype=np.float32, order="C"))[None].to(kind)
         for image in given
     ]
     with _running(model, precision):
