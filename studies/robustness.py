@@ -81,6 +81,9 @@ def _cases(scene, scale: int) -> Iterator[Case]:
         yield Case(f"guide with noise, {share:.1%} of its RMS", replace(plain, guide=plain.guide + noise))
     for share in (0.03, 0.1):
         yield Case(f"guide of an 8-bit camera, noise {share:.1%}", replace(plain, guide=_camera(plain.guide, share)))
+    for share in (0.01, 0.1):
+        guide = _saturated(plain.guide, share)
+        yield Case(f"guide with {share:.0%} of its pixels saturated", replace(plain, guide=guide))
     true = degrade.sensor_of(plain.metadata)
     other = degrade.scene_response(scene, OTHER_CAMERA)
     yield Case("told another camera's SRF", plain, replace(true, response=other))
@@ -100,6 +103,11 @@ def _camera(guide: np.ndarray, share: float) -> np.ndarray:
     variance = share**2 * (guide**2).mean() * light / light.mean()
     noise = np.sqrt(variance) * np.random.default_rng(0).standard_normal(guide.shape)
     return (np.round(255 * np.clip(guide + noise, 0, 1)) / 255).astype(np.float32)
+
+
+def _saturated(guide: np.ndarray, share: float) -> np.ndarray:
+    """A guide exposed so long that this share of each channel's pixels has the greatest value."""
+    return np.minimum(guide, np.quantile(guide, 1 - share, axis=(1, 2), keepdims=True))
 
 
 def _score(name: str, network, case: Case, scale: int) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """The manifest of a raw folder: its files, their source and hashes. It is written last, so its folder is complete."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
@@ -8,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from hsisr.config import check_section
+from hsisr.datasets.catalogue import entry
+from hsisr.datasets.layout import find_parts
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash, read_json, stamp, write_json
 
@@ -96,6 +99,17 @@ def read(folder: str | os.PathLike, dataset: str) -> RawFiles:
     if facts.dataset != dataset:
         raise HsisrError(f"{folder}: holds the data set {facts.dataset!r}, expected {dataset!r}")
     return RawFiles((folder / facts.root).resolve(), content["files"], content)
+
+
+def image_hashes(
+    name: str, scene: str, raw_folder: str | os.PathLike, extra: Mapping[str, Mapping] | None = None
+) -> set[str]:
+    """SHA-256 of the fetched files that hold a scene's image, without its guide and labels; empty without a file.
+
+    name: of the data set. raw_folder: where `fetch` put it. extra: see `entry`. Errors as `read`.
+    """
+    data_set, raw = entry(name, extra), read(raw_folder, name)
+    return {raw.files[path]["sha256"] for path in find_parts(raw.files, data_set.layouts, scene)[0]}
 
 
 def _without_times(content: Any) -> Any:

@@ -38,6 +38,11 @@ _INDEPENDENT = 0.25
 _SMOOTHED = 0.25
 #: A channel shows the same as the bands if they explain at least this part of its variance.
 _LEAST_SHARE = 0.5
+#: Share of a channel's pixels, and their number, above which pixels of its greatest value count as saturated. Share of
+#: the bands that must saturate in an LR pixel.
+_SATURATED_SHARE, _FEWEST_SATURATED, _SATURATED_BANDS = 2e-3, 4, 0.05
+#: What saturates is left out as long as this part of the LR pixels remains.
+_LEAST_UNSATURATED = 0.25
 #: Widest shift that is searched, in LR pixels.
 _REACH_LR_PX = 4.0
 
@@ -158,8 +163,11 @@ def related_channels(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.nda
 def interior(
     lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The middle of an LR image and of its guide, at most 128 x 128 LR pixels, and which of these (h, w) to measure on:
-    valid, and clear of the borders. Raises HsisrError for too few pixels."""
+    """The middle of an LR image and of its guide, at most 128 x 128 LR pixels, and which of these (h, w) to measure on.
+
+    These are valid, clear of the borders, and see no saturated pixel of the guide, as far as enough are left.
+    Raises HsisrError for too few pixels.
+    """
     height, width = lr.shape[1:]
     if min(height, width) < _LEAST_LR_PX:
         raise HsisrError(f"registration: {_LEAST_LR_PX} x {_LEAST_LR_PX} or more LR pixels are needed")
@@ -169,11 +177,44 @@ def interior(
     inside = np.zeros(lr.shape[1:], dtype=bool)
     border = max(1, min(_BORDER_LR_PX, int(_BORDER * min(inside.shape))))
     inside[border:-border, border:-border] = True
-    if mask is not None:
-        inside &= whole_lr_pixels(mask[rows_hr, columns_hr], scale)
-        if inside.sum() < _LEAST_INSIDE:
-            raise HsisrError(f"registration: the mask leaves {inside.sum()} LR pixels; {_LEAST_INSIDE} are needed")
-    return lr, guide, inside
+    valid = np.ones(guide.shape[1:], bool) if mask is None else mask[rows_hr, columns_hr]
+    inside &= whole_lr_pixels(valid, scale)
+    if inside.sum() < _LEAST_INSIDE:
+        raise HsisrError(f"registration: the mask leaves {inside.sum()} LR pixels; {_LEAST_INSIDE} are needed")
+    return lr, guide, inside & _unsaturated(lr, guide, scale, inside, valid)
+
+
+def _unsaturated(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """LR pixels (h, w) that neither saturate themselves nor see a saturated pixel of the guide; all, if too few do not.
+
+    valid: (h s, w s), the pixels whose values count.
+    A saturated pixel is brighter than it says, and no footprint explains that. Footprints reach beyond their blocks, so
+    the pixels around are left out too, or at least what saturates itself. Images of few values, such as drawings, have
+    no detail but at their brightest: they keep all.
+    """
+    from scipy.ndimage import binary_dilation
+
+    saturated = _saturated(lr, whole_lr_pixels(valid, scale)).mean(axis=0) > _SATURATED_BANDS
+    saturated |= ~whole_lr_pixels(~_saturated(guide, valid).any(axis=0), scale)
+    for left_out in (binary_dilation(saturated, np.ones((3, 3), bool)), saturated):
+        kept = inside & ~left_out
+        enough = kept.sum() >= max(_LEAST_INSIDE, _LEAST_UNSATURATED * inside.sum())
+        if enough and _has_detail(guide, scale, kept):
+            return ~left_out
+    return np.ones_like(inside)
+
+
+def _saturated(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Where channels (C, n, m) have the greatest value of their valid pixels (n, m), if many of them have it."""
+    brightest: np.ndarray = valid & (image == image[:, valid].max(axis=1)[:, None, None])
+    count = brightest.sum(axis=(1, 2), keepdims=True)
+    return brightest & (count > max(_FEWEST_SATURATED, _SATURATED_SHARE * valid.sum()))
+
+
+def _has_detail(guide: np.ndarray, scale: int, kept: np.ndarray) -> bool:
+    """Whether all channels of a guide (G, h s, w s) vary over the LR pixels `kept` (h, w)."""
+    blocks = guide.reshape(len(guide), kept.shape[0], scale, kept.shape[1], scale).mean(axis=(2, 4))[:, kept]
+    return bool((np.ptp(blocks, axis=1) > 0).all())
 
 
 def _middle(size: int) -> slice:

@@ -33,7 +33,7 @@ from hsisr.inference.scenes import Options
 from hsisr.models.apply import Method, open_method, predict
 from hsisr.models.base import as_model
 from hsisr.models.model_files import read_metadata, save_model
-from hsisr.outputs import check_outputs
+from hsisr.outputs import check_outputs, files_of
 from hsisr.pipeline import patch_files
 from hsisr.samples import TrainingSamples
 from hsisr.screen import say
@@ -189,6 +189,8 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         method = Method(str(model), scale, contract.needs_guide, network, contract.bands, channels)
         metadata = {"base": str(model), "options": {}, "scale": scale}
     wavelengths = low.wavelengths_nm
+    # a converted scene says from which files it was made: a benchmark knows its scenes by those
+    files = low.scene.provenance.get("sha256", {}).values() or map(file_hash, files_of(lr))
     metadata |= {
         "bands": low.shape[0],
         "guide_channels": channels if method.needs_guide else 0,
@@ -196,6 +198,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         "wavelengths_nm": None if wavelengths is None else wavelengths.tolist(),
         "band_numbers": low.numbers,
         "adapted_to": low.label,
+        "adapted_to_sha256": sorted({*metadata.get("adapted_to_sha256", []), *files}),
     }
     if sharp is not None and method.needs_guide:
         centres = sharp.wavelengths_nm

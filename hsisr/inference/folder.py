@@ -3,14 +3,18 @@
 import os
 import re
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hsisr.datasets.readers import innermost
-from hsisr.datasets.writers import FORMATS, ending_of
+from hsisr.datasets.writers import FORMATS, ending_of, written_files
 from hsisr.errors import HsisrError, notice
-from hsisr.files import natural_key
-from hsisr.inference.scenes import Options, super_resolve_file
+from hsisr.files import natural_key, read_json, settings_hash, stamp, write_json
+from hsisr.inference.scenes import Options, identity_of, super_resolve_file
 from hsisr.outputs import check_outputs
+from hsisr.screen import say
 
 #: Endings of scene files in a folder. An ENVI scene counts by its header, not also by its data.
 _ENDINGS = {".tif", ".tiff", ".hdr", ".mat", ".npy", ".npz", ".h5", ".hdf5", ".nc"}
@@ -20,6 +24,8 @@ _ASIDE = re.compile(
     r"(^|[_-])(cloud|snow|haze|cirrus)[_-]?(mask|prob|prb)?$|(^|[_-])masks?$|quick_?look|thumbnail",
     re.IGNORECASE,
 )
+#: The hidden record of finished scenes, in the folder of the results.
+_FINISHED, _KIND = ".hsisr_finished.json", "finished"
 #: Most channels of an image that can be one band of a scene: RGB with opacity.
 _MOST_CHANNELS = 4
 
@@ -51,7 +57,9 @@ def super_resolve_folder(
     lr: the folder. guide: a folder with a guide of the same name for each scene; or one file, or folder of band images,
     for all. model: as for `super_resolve_file`. options: its options; their `format` chooses another format.
     preview: also write `<name>.png`. overwrite: whether existing results are made again. hsisr leaves out white and
-    dark references and quality layers by their names, with a line. A scene that fails does not stop the others.
+    dark references and quality layers by their names, with a line. A scene that fails does not stop the others. After
+    any stop, the same call resumes: it leaves scenes that are finished, with a line, if their images, the model, the
+    options and hsisr's code are the same.
     Raises HsisrError at the end, with the names of scenes that failed.
     """
     folder, out, options = innermost(Path(lr)), Path(out), options or Options()
@@ -71,16 +79,47 @@ def super_resolve_folder(
     for scene in scenes:
         target = out / f"{scene.stem}{ending_of(options.format)}"
         picture = target.with_suffix(".png") if preview else None
+        outs = [*written_files(target, options.format), *([] if picture is None else [picture])]
         try:
             check_outputs([target], scenes, overwrite=True)
             sharp = _guide_of(scene, guide, scenes)
+            run = settings_hash(identity_of(scene, sharp, model, options))
+            if not overwrite and _is_finished(outs, run):
+                say(f"{target}: is finished, from the same images by the same settings; it stays")
+                written.append(outs[0])
+                continue
             written.append(super_resolve_file(scene, sharp, model, target, options, picture, overwrite))
+            _record(outs, run)
         except HsisrError as error:
             print(f"hsisr: error: {error}", file=sys.stderr, flush=True)
             failed.append(scene.name)
     if failed:
         raise HsisrError(f"{folder}: {len(failed)} of {len(scenes)} scenes could not be done: {', '.join(failed)}")
     return written
+
+
+def _is_finished(outs: Sequence[Path], run: str) -> bool:
+    """Whether the record has all these outputs, as made by this run, and nothing has changed them since."""
+    known = _recorded(outs[0].parent)
+    return all(file.is_file() and known.get(file.name) == _facts(file, run) for file in outs)
+
+
+def _record(outs: Sequence[Path], run: str) -> None:
+    """Add the finished outputs of a scene to the record in their folder. run: the hash of what identifies it."""
+    folder = outs[0].parent
+    files = _recorded(folder) | {file.name: _facts(file, run) for file in outs}
+    write_json(folder / _FINISHED, {**stamp(_KIND), "files": files})
+
+
+def _recorded(folder: Path) -> dict[str, Any]:
+    with suppress(HsisrError, TypeError, ValueError):  # none, or damaged: hsisr then refuses to replace results
+        return dict(read_json(folder / _FINISHED, _KIND).get("files", {}))
+    return {}
+
+
+def _facts(file: Path, run: str) -> list[Any]:
+    facts = file.stat()
+    return [run, facts.st_size, facts.st_mtime_ns]
 
 
 def _scenes(folder: Path) -> list[Path]:

@@ -65,26 +65,31 @@ def result_scene(
     )
 
 
-def to_stored(values: np.ndarray, scale: float, offset: float, dtype: np.dtype, nodata: float | None) -> np.ndarray:
-    """Values as numbers of a stored type. Integers are rounded and clipped to the type's range, NaN becomes nodata.
+def to_stored(
+    values: np.ndarray, scale: float, offset: float, dtype: np.dtype, nodata: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values as numbers of a stored type. Integers are rounded and cut to the type's range, NaN becomes nodata.
 
     A valid value equal to the nodata number becomes the next number, also of floats.
+    values: (n, m). Returns the numbers, and how many of each row were cut.
     """
     missing = np.isnan(values)
+    cut = np.zeros(len(values), int)
     if scale == 1.0 and offset == 0.0 and dtype == np.float32:
         stored = values.astype(dtype)
     else:
         numbers = (values.astype(np.float64) - offset) / scale
         if dtype.kind in "ui":
             limits = np.iinfo(dtype)
-            numbers = np.clip(np.rint(np.where(missing, 0, numbers)), limits.min, limits.max)
+            numbers = np.rint(np.where(missing, 0, numbers))
+            cut = ((numbers < limits.min) | (numbers > limits.max)).sum(axis=1)
+            numbers = np.clip(numbers, limits.min, limits.max)
         stored = numbers.astype(dtype)
-    if nodata is None:
-        return stored
-    marker = np.asarray(nodata).astype(dtype)
-    stored[stored == marker] = _beside(marker)
-    stored[missing] = marker
-    return stored
+    if nodata is not None:
+        marker = np.asarray(nodata).astype(dtype)
+        stored[stored == marker] = _beside(marker)
+        stored[missing] = marker
+    return stored, cut
 
 
 def _beside(marker: np.ndarray) -> Any:
@@ -108,6 +113,24 @@ class ResultCube(LazyArray):
         dtype = np.dtype(lr.scene.stored.dtype).newbyteorder("=")
         #: Half floats become single floats, as rasters have no half floats.
         self.dtype = np.dtype(np.float32) if dtype == np.float16 else dtype
+        #: Values that were cut in each row, and bands in which some were, of the rows that were read whole.
+        self._cut, self._cut_bands = np.zeros(self.shape[1], int), np.zeros(bands, bool)
+
+    @property
+    def cut(self) -> str | None:
+        """A line for the user on values that the stored type could not hold; None if there were none.
+
+        Of the rows that were read whole, as writers read them. A row that is read twice counts once.
+        """
+        count = int(self._cut.sum())
+        if not count:
+            return None
+        limits = np.iinfo(self.dtype)
+        return (
+            f"{count} of its {int(np.prod(self.shape, dtype=object))} values, in {self._cut_bands.sum()} of "
+            f"{self.shape[0]} bands, are outside of what {self.dtype} holds ({limits.min} to {limits.max}), and were "
+            "cut to it; an LR image stored as floats has no such limits"
+        )
 
     def block(self, bands: slice, rows: slice, columns: slice) -> np.ndarray:
         """Stored numbers, computed a few rows at a time. Rows and columns have no steps."""
@@ -121,8 +144,13 @@ class ResultCube(LazyArray):
     def _fill(self, result: np.ndarray, rows: slice, columns: slice) -> None:
         scene = self._lr.scene
         values = self._estimates.read(rows, columns)
+        cut = np.zeros(len(result[0]), int)
         for number, band in enumerate(self._lr.good):
-            result[band] = to_stored(values[number], scene.scale, scene.offset, self.dtype, self._nodata)
+            result[band], of_band = to_stored(values[number], scene.scale, scene.offset, self.dtype, self._nodata)
+            cut += of_band
+            self._cut_bands[band] |= of_band.any()
+        if columns == slice(0, self.shape[2], 1):
+            self._cut[rows] = cut
         if len(self._other):
             result[self._other] = self._pass_through(rows, columns)
 

@@ -130,6 +130,8 @@ def super_resolve_file(
             said = uncertainties.sigma_scene(result, prepared.feed.lr.good, deviations, _SAID)
             _write(said, Path(uncertainty), None)
         path = _write(result, out, options.format)
+        if line := result.stored.cut:
+            notice(f"{path.name}: {line}")
         if preview is not None:
             from hsisr.inference.preview import write_preview
 
@@ -174,9 +176,7 @@ def begin(
     deviations are wanted. part: the part that this process makes, if several share the run. Raises HsisrError as
     `super_resolve_file`.
     """
-    low, sharp = open_images(lr, guide, options)
-    inputs = run.Inputs.of((lr, low.scene.files), (guide, () if sharp is None else sharp.scene.files))
-    sharp = with_channels_that_vary(sharp, model)
+    low, sharp, inputs = _opened(lr, guide, model, options, notice)
     aligned = folder / f"part-{part}" if part else folder  # several processes write this name at the same time
     aligned.mkdir(exist_ok=True)
     prepared = prepare(low, sharp, open_methods(model, low, sharp, options), options, guide is not None, aligned)
@@ -185,18 +185,42 @@ def begin(
         check_mappable(prepared.feed)
     if uncertainty:
         uncertainties.check_tells(prepared.methods[0], low, notice)
-    identity = {
-        "version": hsisr.__version__,
-        "code": run.code_of(prepared.methods[0].metadata.get("base")),
-        "inputs": inputs.states,
-        "model": prepared.methods[0].sha256 or prepared.methods[0].name,
-        "options": asdict(options),
-    }
+    identity = _identity(inputs, prepared.methods[0], options)
     run.check_own(folder, identity, outs, overwrite)
     planned = _plan(prepared, identity, folder, options)
     if overwrite:
         run.own(folder, [out for out in outs if os.path.lexists(out)])
     return planned
+
+
+def identity_of(lr: Any, guide: Any, model: Any, options: Options) -> dict[str, Any]:
+    """What identifies the run of a scene, as plain values: its images, model and options, and hsisr's code.
+
+    Opens the images and the model, without lines for the user. Raises HsisrError as `super_resolve_file`.
+    """
+    low, sharp, inputs = _opened(lr, guide, model, options, _ignore)
+    return _identity(inputs, open_methods(model, low, sharp, replace(options, device="cpu"), _ignore)[0], options)
+
+
+def _opened(lr: Any, guide: Any, model: Any, options: Options, note: Note) -> tuple[Source, Source | None, run.Inputs]:
+    """The LR image, the guide without channels that the model would not use (or None), and their states as opened."""
+    low, sharp = open_images(lr, guide, options, note)
+    inputs = run.Inputs.of((lr, low.scene.files), (guide, () if sharp is None else sharp.scene.files))
+    return low, with_channels_that_vary(sharp, model, note), inputs
+
+
+def _identity(inputs: run.Inputs, method: Method, options: Options) -> dict[str, Any]:
+    return {
+        "version": hsisr.__version__,
+        "code": run.code_of(method.metadata.get("base")),
+        "inputs": inputs.states,
+        "model": method.sha256 or method.name,
+        "options": asdict(options),
+    }
+
+
+def _ignore(line: str) -> None:
+    """Takes a line that the run itself tells."""
 
 
 @dataclass(frozen=True)
@@ -372,8 +396,13 @@ def list_guides(guide: Any) -> list[Any]:
     return list(guide) if isinstance(guide, (list, tuple)) else [guide]
 
 
-def open_methods(model: Any, low: Source, sharp: Source | None, options: Options) -> tuple[Method, ...]:
-    """The method that the user names, once for each device. Errors as `open_method` and `choose_device`."""
+def open_methods(
+    model: Any, low: Source, sharp: Source | None, options: Options, tell: Note = say
+) -> tuple[Method, ...]:
+    """The method that the user names, once for each device. Errors as `open_method` and `choose_device`.
+
+    tell: gets a line on weights that may not suit the images.
+    """
     channels = 0 if sharp is None else sharp.shape[0]
     scale = options.scale
     if is_name(model) and scale is None and sharp is not None:
@@ -384,7 +413,7 @@ def open_methods(model: Any, low: Source, sharp: Source | None, options: Options
     devices = [word if word == "cpu" else str(choose_device(word)) for word in words]
     methods = tuple(open_method(model, scale, channels, device, options.precision) for device in devices)
     if is_name(model) and str(model) == MADE:
-        say(f"model: {MADE}, taught by CAVE; on images of other cameras prior may be better")
+        tell(f"model: {MADE}, taught by CAVE; on images of other cameras prior may be better")
     return methods
 
 

@@ -153,7 +153,10 @@ def super_resolve(
         estimate, _ = feed((0, height), (0, width))
         if out is not None:
             named = str(model) if isinstance(model, (str, os.PathLike)) else method.name
-            export(prepared.result(_Held(estimate), named), out)
+            result = prepared.result(_Held(estimate), named)
+            export(result, out)
+            if line := result.stored.cut:
+                warnings.warn(f"{Path(out).name}: {line}", stacklevel=2)
         sigma = None
         if uncertainty:
             told = Uncertainty.of(feed, _Held(estimate))

@@ -218,13 +218,13 @@ def predict(
         return found
     import torch
 
+    from hsisr.models.network import a_weight
+
     if guide is None and contract.needs_guide:
         raise HsisrError(f"{contract.name} needs a guide, a sharp image of the same scene; give one")
-    weights = (parameter for parameter in model.parameters() if parameter.is_floating_point())
-    kind = next(weights, torch.empty(0))  # the images get its device and type
     given = (lr, guide if contract.takes_guide else None)
     inputs = [  # copies: a network may work in place, and the images serve others after it
-        None if image is None else torch.from_numpy(np.array(image, dtype=np.float32, order="C"))[None].to(kind)
+        None if image is None else torch.from_numpy(np.array(image, np.float32, order="C"))[None].to(a_weight(model))
         for image in given
     ]
     with _running(model, precision):
@@ -249,12 +249,6 @@ def _check_made(name: str, image: np.ndarray, lr: np.ndarray, scale: int | None)
         )
 
 
-def _device_of(network: Any) -> Any:
-    import torch
-
-    return next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-
-
 @contextmanager
 def _running(model: Any, precision: str | int) -> Iterator[None]:
     """Within, a network is in eval mode, without gradients, in this precision; a classical method needs nothing."""
@@ -263,7 +257,9 @@ def _running(model: Any, precision: str | int) -> Iterator[None]:
         return
     import torch
 
-    device, training = _device_of(model), model.training
+    from hsisr.models.network import a_weight
+
+    device, training = a_weight(model).device, model.training
     name = _check_precision(precision)
     low = {"32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
     model.eval()

@@ -9,7 +9,7 @@ from torch import nn
 from hsisr.errors import HsisrError
 from hsisr.models import own, registry
 from hsisr.models.base import as_model
-from hsisr.models.network import Network
+from hsisr.models.network import Network, a_weight
 from hsisr.samples import Sample
 
 #: Values that a model file can hold.
@@ -82,14 +82,14 @@ def _is_plain(value: Any) -> bool:
 
 
 def _same_image(network: nn.Module, again: nn.Module, sample: Sample) -> bool:
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    lr = torch.from_numpy(sample.lr).to(device)
-    guide = None if sample.guide is None else torch.from_numpy(sample.guide).to(device)
+    again.to(a_weight(network).device)
     images = []
     for one in (network, again):
-        contract, training = as_model(one), one.training
-        one.to(device).eval()
+        contract, training, weight = as_model(one), one.training, a_weight(one)
+        one.eval()
+        lr = torch.from_numpy(sample.lr).to(weight)
+        guide = None if sample.guide is None else torch.from_numpy(sample.guide).to(weight)
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             images.append(contract.super_resolve(lr, guide if contract.takes_guide else None))
         one.train(training)
-    return torch.allclose(images[0], images[1], rtol=1e-4, atol=1e-5)
+    return torch.allclose(images[0], images[1].to(images[0]), rtol=1e-4, atol=1e-5)

@@ -60,6 +60,8 @@ class Facts(BaseModel):
     source_sha256: str | None = None
     trained_on: _TrainedOn | None = None
     taught_by: _TaughtBy | None = None
+    #: Hashes of the files of scenes to which `hsisr finetune` has adapted the weights.
+    adapted_to_sha256: list[str] = []
 
 
 def save_model(path: str | os.PathLike, model: Any, metadata: dict[str, Any], settings: Any = None) -> None:
@@ -237,15 +239,20 @@ def checkpoint_hash(path: str | os.PathLike) -> str | None:
     return None if source is None else str(source)
 
 
-def trained_on(path: str | os.PathLike) -> dict[str, Any]:
-    """What weights learnt from or were chosen by, as far as their file says: `dataset`, and `items` of it."""
+def trained_on(path: str | os.PathLike) -> tuple[dict[str, Any], set[str]]:
+    """What weights learnt from or were chosen by, as far as their file says.
+
+    Returns a `dataset` with `items` of it, and the hashes of the files of scenes to which the weights were adapted.
+    """
     try:
         metadata = read_metadata(path)
     except HsisrError:  # a paper's own checkpoint, or no file
         metadata = {}
+    adapted = set(metadata.get("adapted_to_sha256", []))
     if made := metadata.get("taught_by"):  # by `hsisr weights`
-        return {"dataset": made["dataset"], "items": [{"name": scene, "scene": scene} for scene in made["scenes"]]}
-    return dict(metadata.get("trained_on") or {"dataset": None, "items": []})
+        items = [{"name": scene, "scene": scene} for scene in made["scenes"]]
+        return {"dataset": made["dataset"], "items": items}, adapted
+    return dict(metadata.get("trained_on") or {"dataset": None, "items": []}), adapted
 
 
 def model_path(path: str | os.PathLike) -> Path:

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from hsisr.models.base import Model, map_bytes
 
@@ -29,3 +30,9 @@ class Network(nn.Module, Model):
     def working_bytes(self, bands: int) -> int:
         """Memory for the network's maps."""
         return map_bytes(self, bands, (parameter.shape for parameter in self.parameters()))
+
+
+def a_weight(network: nn.Module) -> Tensor:
+    """A weight of any network: `images.to(a_weight(network))` brings images to its device and into its type."""
+    weights = (parameter for parameter in network.parameters() if parameter.is_floating_point())
+    return next(weights, torch.empty(0))

@@ -19,6 +19,7 @@ from hsisr.models import registry, shipped
 from hsisr.models.options import RGB_CHANNELS
 from hsisr.models.shipped import made_model, shipped_model, shipped_scales
 from hsisr.pipeline import paths
+from hsisr.pipeline.predictions import name_in_project
 
 NAME = re.compile(
     r"^(?P<whole>(?P<dataset>[a-z][a-z0-9_]*?)_x(?P<scale>\d+)(?:_(?P<protocol>[a-z][a-z-]*?))?)(?:-fold(?P<fold>\d+))?$"
@@ -379,7 +380,7 @@ def _check_ready(config: Config, model: str, where: str) -> None:
             f"{where}: unknown model {model!r}; {did_you_mean(model, known)}give a run folder, a model file "
             f"or {', '.join(known)}"
         )
-    run = _RUN.match(model)
+    run = _RUN.match(name_in_project(model))
     if run is not None and NAME.match(run["benchmark"]):
         try:
             resolve(config, run["benchmark"]).model(run["model"])

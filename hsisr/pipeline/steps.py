@@ -20,7 +20,7 @@ from hsisr.models.own import sources_of
 from hsisr.models.shipped import MADE, MADE_SCALES, SHIPPED, made_model, shipped_models
 from hsisr.pipeline import paths
 from hsisr.pipeline.benchmark import Benchmark, Model
-from hsisr.pipeline.predictions import check_files, read_with
+from hsisr.pipeline.predictions import check_files, name_in_project, read_with
 from hsisr.sources import PACKAGE, csrc_folder
 
 #: Keys of the section `training` that change no result beyond rounding.
@@ -351,7 +351,7 @@ def _own_model(name: str) -> list[str]:
         return [str(path) for path in map(made_model, MADE_SCALES) if path.is_file()]
     if str(model) in registry.names():
         return []
-    return [str(model if model.suffix == ".safetensors" else model / "model.safetensors")]
+    return [name_in_project(model if model.suffix == ".safetensors" else model / "model.safetensors")]
 
 
 def _shipped(models: Iterable[str], scale: int | None) -> tuple[Path, ...]:

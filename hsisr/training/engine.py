@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hsisr.config import Training
 from hsisr.errors import HsisrError, notice
+from hsisr.models.network import a_weight
 from hsisr.samples import TrainingSamples
 from hsisr.system import gpu_is_full
 from hsisr.training import state
@@ -145,7 +146,7 @@ class Run:
 
     def _train_on_batch(self) -> None:
         with self.stop.interruptible():
-            batch = self.feed.batch(self.batch, self.device)
+            batch = self.feed.batch(self.batch, self.device, a_weight(self.model).dtype)
         count, shares = self._steps_in_batch(), self.training.accumulate
         steps = self.objective.steps(self.model, batch, self.batch, self._epoch_of_batch(), self.steps_of_batch, shares)
         for losses in steps:

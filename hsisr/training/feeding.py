@@ -52,21 +52,22 @@ class Feed:
         if workers:
             Feed._all.add(self)
 
-    def batch(self, number: int, device: torch.device) -> Batch:
-        """This process's share of batch `number`, on a device."""
+    def batch(self, number: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Batch:
+        """This process's share of batch `number`, on a device and in the type of a network's weights."""
         if self._batch is None or number != self._number:
             if self._ahead is None or number != self._number + 1:
                 self._ahead = None  # frees its memory before the next one checks the free memory
                 self._ahead = iter(self._loader(number, device.type == "cuda"))
             lr, *others = next(self._ahead)
-            guide, hr = (None if x is None else x.to(device, non_blocking=True) for x in others)
-            self._batch = Batch(lr.to(device, non_blocking=True), guide, hr, self.share.rank * len(lr), self.size)
+            guide, hr = (None if x is None else x.to(device, dtype, non_blocking=True) for x in others)
+            lr = lr.to(device, dtype, non_blocking=True)
+            self._batch = Batch(lr, guide, hr, self.share.rank * len(lr), self.size)
             self._number = number
         return self._batch
 
     def like(self, other: Batch, number: int) -> Batch:
         """The samples of batch `number` at the same places as those of `other`, in its type and on its device."""
-        whole = self.batch(number, other.lr.device)
+        whole = self.batch(number, other.lr.device, other.lr.dtype)
         shares = whole.shares(max(1, len(whole.lr) // len(other.lr)))
         return next((share for share in shares if share.first == other.first), whole)
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from hsisr.datasets.manifest import image_hashes
 from hsisr.datasets.splits import Item, overlap
 from hsisr.errors import HsisrError
 from hsisr.pipeline import pair_files, paths, steps
@@ -50,9 +51,15 @@ def _check_unseen(benchmark: Benchmark, model: Model) -> None:
     from hsisr.models.model_files import trained_on
 
     assert model.weights is not None
-    taught = trained_on(model.weights)
+    taught, adapted = trained_on(model.weights)
     items = [Item(**item) for item in taught["items"] if taught["dataset"] == benchmark.dataset]
-    seen = [test.name for test in benchmark.parts["test"] if any(overlap(test, item) for item in items)]
+    tests = benchmark.parts["test"]
+    seen = [test.name for test in tests if any(overlap(test, item) for item in items)]
+    if adapted:
+        raw = Path(benchmark.path(paths.RAW)).parent
+        for test in tests:
+            files = image_hashes(benchmark.dataset, test.scene, raw, benchmark.config.datasets)
+            seen += [test.name] if files and files <= adapted else []
     if seen:
         raise HsisrError(
             f"models.{model.name}.weights: learnt from {', '.join(seen)}, which {benchmark.name} tests; choose a split "

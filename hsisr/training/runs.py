@@ -137,8 +137,12 @@ class _Export:
 
 def _metadata(benchmark: Benchmark, model: Model, patches: "PatchFile") -> dict[str, Any]:
     """The metadata of a model file about its network, with the images that taught it or chose its weights."""
-    labelled = benchmark.parts["train"][: model.training.labelled_scenes]
-    items = [*labelled, *(benchmark.parts["validation"] if model.training.select == "validation" else [])]
+    training = model.training
+    items = benchmark.parts["train"][: training.labelled_scenes]
+    if training.objectives.unlabelled is not None:
+        items = [*items, *benchmark.parts["unlabelled"]]
+    if training.select == "validation" or training.patience_validations is not None:
+        items = [*items, *benchmark.parts["validation"]]
     return {
         "base": model.base,
         "options": model.options,

@@ -12,6 +12,7 @@ from hsisr import degrade
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
+from hsisr.files import file_hash
 from hsisr.finetuning import adaptation
 from hsisr.finetuning.adaptation import table
 from hsisr.finetuning.quality import compare
@@ -87,8 +88,13 @@ def test_the_folder_it_writes_is_a_model_for_that_scene(tmp_path, capsys):
     out = super_resolve_file(lr, guide, tmp_path / "run", tmp_path / "sr.tif", CPU)
     assert "warning" not in capsys.readouterr().err
     assert read_scene(out).shape == (4, 96 * SCALE, 48 * SCALE)
-    again = finetune(lr, guide, tmp_path / "run", tmp_path / "more", steps=2, hold_out=0, options=CPU)
+    replace(read_scene(lr).load(), provenance={"sha256": {"raw.mat": "ab"}}).save(tmp_path / "converted.h5")
+    again = finetune(
+        tmp_path / "converted.h5", guide, tmp_path / "run", tmp_path / "more", steps=2, hold_out=0, options=CPU
+    )
     assert again["base"] == "mulsr-xs" and "reduced" not in again
+    assert said["adapted_to_sha256"] == [file_hash(lr)]
+    assert read_metadata(tmp_path / "more")["adapted_to_sha256"] == sorted([file_hash(lr), "ab"])
 
 
 def test_a_network_that_prepares_its_own_samples_is_adapted_too(tmp_path):

@@ -339,9 +339,11 @@ def test_fit_refuses_what_is_easily_taken_for_its_arguments(project):
             fit(*arguments)
 
 
-def test_fit_writes_a_model_file_of_any_network(project):
-    network = imported("Net")(5, 3, 4, width=6)
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
+def test_fit_writes_a_model_file_of_any_network(project, kind):
+    network = imported("Net")(5, 3, 4, width=6).to(kind)
     fitted(network, project)
+    assert {weight.dtype for weight in network.parameters()} == {kind}
     told = read_metadata("fitted")
     assert (told["base"], told["options"], told["scale"]) == ("mynet:Net", {"width": 6}, 4)
     assert told["protocol"] == project.protocol

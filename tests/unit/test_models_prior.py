@@ -66,6 +66,16 @@ def test_few_samples_are_not_fitted_exactly():
     assert np.median(np.abs(errors)) < 0.3  # an exact fit: about 2
 
 
+def test_rounding_is_not_taken_for_an_exact_fit():
+    """More features than samples, most of them nearly dependent: as products of 16 channels at 11 x 11 LR pixels."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        vectors = np.linalg.qr(rng.standard_normal((152, 152)))[0]
+        features = 100 * vectors @ (10.0 ** -np.linspace(0, 8, 152)[:, None] * rng.standard_normal((152, 121)))
+        targets = rng.standard_normal((3, 8)) @ vectors[:, :8].T @ features + 0.1 * rng.standard_normal((3, 121))
+        assert (regress_arrays(features, targets).noise > 0.3 * 0.1**2).all()
+
+
 def test_evidence_leaves_out_what_is_not_needed():
     rng = np.random.default_rng(0)
     features = rng.standard_normal((40, 60))

@@ -187,6 +187,8 @@ def test_one_step_on_the_sum(mixup):
 def test_stopped_and_resumed_equals_uninterrupted(mixup, monkeypatch):
     model = mixup.model("tiny")
     folder = train_one(mixup, model, seed=1)
+    taught = inference.read_metadata(folder)["trained_on"]["items"]
+    assert [item["name"] for item in taught] == ["one", "two", "five", "three"]  # LR-only images teach too
     expected = (folder / "model.safetensors").read_bytes()
     network = inference.load_model(folder)
     assert not torch.equal(network.final_RGB.weight, torch.zeros_like(network.final_RGB.weight))

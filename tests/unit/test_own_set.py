@@ -7,15 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hsisr import degrade
+from hsisr import datasets, degrade
 from hsisr.cli import steps as cli_steps
 from hsisr.config import Config
+from hsisr.datasets.writers import export
 from hsisr.errors import HsisrError
 from hsisr.evaluation import evaluate_model
+from hsisr.files import file_hash
 from hsisr.pipeline import benchmark, pair_files, patch_files, paths
 from hsisr.pipeline.patch_files import PatchFile
 from hsisr.scene import Scene
 from hsisr.training import train_one
+from tests.unit import own_scene
 from tests.unit.conftest import CONFIG, small_scene
 
 TINY = {"base": "two-stream", "training": CONFIG["models"]["tiny"]["training"] | {"max_steps": 2}}
@@ -197,3 +200,23 @@ def test_scenes_of_another_folder_than_was_fetched_are_refused(tmp_path, monkeyp
         cli_steps.convert("field", "a", config("now"))
     cli_steps.fetch("field", config("now"))
     cli_steps.convert("field", "a", config("now"))
+
+
+def test_weights_that_were_adapted_to_a_test_scene_are_refused(tmp_path, monkeypatch):
+    """A scene is known by all its files: the headers of two scenes may be equal."""
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        export(Scene(own_scene.sharp_cube(16, 16, ord(name)), "scene"), tmp_path / f"field/{name}.hdr")
+    assert Path("field/a.hdr").read_bytes() == Path("field/b.hdr").read_bytes()
+    split = {"train": ["a"], "validation": ["c"], "test": ["b"]}
+    field = {"path": "field", "splits": {"mine": split}, "default_split": "mine"}
+    config = {"datasets": {"field": field}, "models": {"tiny": {"base": "mulsr-xs", "weights": "adapted.safetensors"}}}
+    datasets.fetch("field", Path(paths.RAW.format(dataset="field")).parent, extra=config["datasets"])
+    for name, said in (("a", "no such pair file"), ("b", "weights: learnt from b, which field_x4 tests")):
+        adapted = [file_hash(f"field/{name}.{ending}") for ending in ("hdr", "img")]
+        own_scene.random_network(Path("adapted.safetensors"), adapted_to_sha256=adapted)
+        chosen = benchmark.resolve(
+            Config.parse(config | {"benchmarks": {"field_x4": {"models": ["tiny"]}}}), "field_x4"
+        )
+        with pytest.raises(HsisrError, match=said):
+            train_one(chosen, chosen.model("tiny"), 0)

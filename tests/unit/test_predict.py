@@ -219,9 +219,36 @@ def test_nodata_stays_and_does_not_bleed(tmp_path, sentinel):
 def test_no_valid_value_is_stored_as_nodata(kind, nodata):
     """As prior gives 0 where it cuts off what is below, and 0 is the nodata value of many products."""
     dtype = np.dtype(kind)
-    stored = to_stored(np.array([nodata, np.nan, 7], np.float32), 1.0, 0.0, dtype, nodata)
+    (stored,), _ = to_stored(np.array([[nodata, np.nan, 7]], np.float32), 1.0, 0.0, dtype, nodata)
     assert stored.dtype == dtype and stored[1:].tolist() == [nodata, 7]
     assert stored[0] != nodata and abs(stored[0] - nodata) <= (1 if dtype.kind in "ui" else 1e-4)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".mat"])
+def test_a_line_counts_values_that_the_stored_type_cuts(tmp_path, capsys, suffix):
+    """Whatever the tiles; also where a writer reads the result twice, as that of .mat does for its valid pixels."""
+    lr, _, _ = own_scene.write_pair(tmp_path, 24, 20)
+    scene = read_scene(lr).load()
+    stored = np.where(scene.stored > np.median(scene.stored, axis=(1, 2), keepdims=True), 255, 1).astype(np.uint8)
+    stored[1] = 100
+    export(replace(scene, stored=stored, scale=1.0, nodata=77), tmp_path / "edges.tif")
+    export(replace(scene, stored=stored.astype(np.float32), scale=1.0, nodata=77), tmp_path / "floats.tif")
+    free = super_resolve_file(tmp_path / "floats.tif", None, "bicubic", tmp_path / "free.tif", replace(CPU, scale=2))
+    assert "cut" not in capsys.readouterr().err
+    values = np.rint(read_scene(free).cube)
+    outside = (values < 0) | (values > 255)
+    said = (
+        f"{outside.sum()} of its {outside.size} values, in 3 of 4 bands, are outside of what uint8 holds (0 to 255), "
+        "and were cut to it"
+    )
+    for number, options in enumerate((CPU, replace(CPU, tile=8), replace(CPU, memory="1M"))):
+        out = tmp_path / f"sr{number}{suffix}"
+        super_resolve_file(
+            tmp_path / "edges.tif", None, "bicubic", out, replace(options, scale=2), out.with_suffix(".png")
+        )
+        assert f"{out.name}: {said}" in capsys.readouterr().err
+    with pytest.warns(UserWarning, match=f"whole.tif: {outside.sum()} of its"):
+        hsisr.super_resolve(tmp_path / "edges.tif", model="bicubic", scale=2, out=tmp_path / "whole.tif")
 
 
 def test_bad_bands_are_passed_through(tmp_path):
@@ -352,6 +379,50 @@ def test_folder_with_guides_of_the_same_names(tmp_path):
     with pytest.raises(hsisr.HsisrError, match="1 of 2 scenes could not be done: b.tif"):
         super_resolve_folder(scenes, guides, "gsa", tmp_path / "again", CPU)
     assert (tmp_path / "again" / "a.tif").is_file()
+
+
+def test_a_folder_resumes_behind_its_finished_scenes(tmp_path, monkeypatch, capsys):
+    scenes, out = tmp_path / "scenes", tmp_path / "out"
+    lr, guide, _ = own_scene.write_pair(tmp_path, 16, 16)
+    for name in ("a", "b"):
+        export(read_scene(lr), scenes / f"{name}.tif")
+    write_row = Staging.write_row
+
+    def stopped(staging, row, tiles):
+        if staging.folder.name == ".b.tif.work":
+            raise KeyboardInterrupt
+        write_row(staging, row, tiles)
+
+    def run(options=CPU, **more):
+        return super_resolve_folder(scenes, guide, "gsa", out, options, preview=True, **more)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Staging, "write_row", stopped)
+        run()
+    first = (out / "a.tif").stat()
+    capsys.readouterr()
+    assert run() == [out / "a.tif", out / "b.tif"] == run()
+    assert (out / "a.tif").stat() == first
+    assert f"{out}/a.tif: is finished, from the same images by the same settings; it stays" in capsys.readouterr().err
+    with pytest.raises(hsisr.HsisrError, match="2 of 2 scenes"):  # other settings
+        run(replace(CPU, bands=(0, 1)))
+    (out / "a.tif").write_bytes(b"somebody else's")
+    export(replace(read_scene(lr), scale=2e-4), scenes / "b.tif")
+    (out / "b.png").unlink()
+    with pytest.raises(hsisr.HsisrError, match="2 of 2 scenes"):
+        run()
+    assert (out / "a.tif").read_bytes() == b"somebody else's" and not (out / "b.png").exists()
+    run(overwrite=True)
+    record = (out / ".hsisr_finished.json").read_text()
+    (out / ".hsisr_finished.json").write_text(record[: record.index('"files"')] + '"files": [1]}')
+    with pytest.raises(hsisr.HsisrError, match="2 of 2 scenes"):  # a damaged record
+        run()
+    (out / ".hsisr_finished.json").write_text(record)
+    (out / "a.tif").unlink()
+    with pytest.raises(hsisr.HsisrError, match="1 of 2 scenes"):  # its picture is there, and may be somebody else's
+        run()
+    (out / "a.png").unlink()
+    assert len(run()) == 2
 
 
 def test_a_scene_file_brings_its_own_guide(tmp_path):

@@ -249,10 +249,25 @@ def test_weights_that_come_with_the_package_belong_to_what_uses_them():
     assert weights(steps.sweeping(config.sweeps["mine"])) == {"solo_x4.safetensors"}
 
 
-def test_a_prediction_may_be_made_of_another_one():
-    chain = {"first": {"lr": "a.tif", "model": "gsa"}, "second": {"lr": "predictions/first.tif", "model": "gsa"}}
-    for name in chain:
-        assert steps.predicting(Config.parse({"predict": chain}), name).inputs["lr"][0] == chain[name]["lr"]
+@pytest.mark.parametrize("before", ["", "./", ".//", "{here}/", "{link}/", "../{name}/", "runs/../"])
+def test_a_prediction_may_be_made_of_another_one(tmp_path, monkeypatch, before):
+    """Snakemake knows the file that another rule makes by one name alone."""
+    (tmp_path / "project/runs").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "project")
+    monkeypatch.chdir(tmp_path / "project")
+    before = before.format(here=tmp_path / "project", link=tmp_path / "link", name="project")
+    first, run = "predictions/first.tif", "runs/cave_x8/mulsr/seed0"
+    chain = {
+        "first": {"lr": f"{tmp_path}/a.tif", "model": "gsa"},
+        "second": {"lr": before + first, "guide": before + first, "model": before + run},
+    }
+    config = Config.parse({"predict": chain, "sweeps": {"s": {"scene": before + first, "models": [before + run]}}})
+    model = f"{run}/model.safetensors"
+    assert steps.predicting(config, "first").inputs["lr"] == [str(tmp_path / "a.tif")]
+    assert steps.predicting(config, "second").inputs == {"lr": [first], "guide": [first], "model": [model]}
+    assert steps.sweeping(config.sweeps["s"]).inputs == {"scene": [first], "models": [model]}
+    with pytest.raises(HsisrError, match="a copy of the run outside runs/ is used as it is"):
+        benchmark.check(Config.parse({"predict": {"it": {"lr": "a", "model": f"{before}runs/no_x8/mulsr/seed0"}}}))
 
 
 def test_a_prediction_names_its_options_and_files():

@@ -352,7 +352,7 @@ def test_a_loaded_network_is_trained_in_training_mode(small, tmp_path):
     "error", [RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed. "), ConnectionResetError()]
 )
 def test_a_worker_that_was_killed_is_one_line(small, tmp_path, monkeypatch, error):
-    def batch(feed, number, device):
+    def batch(*_):
         raise error
 
     monkeypatch.setattr(engine.Feed, "batch", batch)
@@ -365,7 +365,7 @@ def test_a_worker_that_was_killed_is_one_line(small, tmp_path, monkeypatch, erro
     [(RuntimeError("Caught ValueError in DataLoader worker process 0.\nof one's own"), 1), (EOFError("mine"), 0)],
 )
 def test_a_fault_of_ones_own_samples_keeps_its_words(small, tmp_path, monkeypatch, error, workers):
-    def batch(feed, number, device):
+    def batch(*_):
         raise error
 
     monkeypatch.setattr(engine.Feed, "batch", batch)

@@ -17,11 +17,15 @@ def configure(project, **predict):
 def test_a_scene_of_ones_own_is_a_target(project):
     own_scene.write_pair(project.folder, 24, 20)
     scene = {"lr": "lr.tif", "guide": "guide.tif", "model": "gsa", "tile": 16, "halo": 4, "device": "cpu"}
+    scene |= {"preview": "field.png", "maps": "maps"}
     (project.folder / "config.yaml").write_text(yaml.safe_dump({"predict": {"field": scene}}))
     project.snakemake("all", "--cores", "1")  # predictions alone have no report
     with rasterio.open(project.folder / "predictions/field.tif") as image:
         assert image.shape == (96, 80) and image.crs.to_string() == own_scene.CRS
     assert project.planned("all") == {}
+    (project.folder / "field.png").unlink()
+    said = project.snakemake("--dry-run").stdout
+    assert "predict.field: field.png: not there" in said and "delete that file" in said and "Nothing to be" in said
     os.utime(project.folder / "lr.tif", (0, 0))  # `mv` puts an older file in its place
     assert project.planned("all") == {"predict": 1}
     for command in ("table", "report"):

@@ -1,3 +1,6 @@
+from hsisr.pipeline.predictions import say_lost_files
+
+
 def predicting(wildcards):
     """The step that super-resolves a scene of the user's own."""
     return steps.predicting(CONFIG, wildcards.scene)
@@ -20,6 +23,10 @@ def own_gpu(wildcards):
     """The GPU of a network. A method without training needs none."""
     step = told(predicting, wildcards)
     return int(bool(step.inputs["model"] or step.data))  # data: weights that come with hsisr
+
+
+if workflow.is_main_process:
+    say_lost_files(CONFIG.predict)
 
 
 rule predict_plan:

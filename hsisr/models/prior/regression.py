@@ -8,7 +8,8 @@ import numpy as np
 
 #: Number of samples that are copied at a time.
 _CHUNK = 512
-#: Ridges that are tried: noise variance / weight variance / number of samples.
+#: Ridges that are tried: noise variance / weight variance / number of samples. Smaller ones than the rounding of the
+#: gram matrix are not: where there are more features than samples, rounding would seem to explain the targets exactly.
 _RIDGES = 10.0 ** np.arange(-12, 1.5, 0.5)
 
 
@@ -125,7 +126,7 @@ def regress(sums: Sums, simpler: Sequence[int] = (), least_ratio: float = 0.0) -
     """
     level, gram, products, power = sums.moments()
     count, sizes = sums.count, (len(gram), *simpler)
-    ridges_tried = [_RIDGES[_RIDGES * count >= least_ratio], *[_RIDGES] * len(simpler)]
+    least = (least_ratio / count, *[0.0] * len(simpler))
     vectors, values = np.zeros((len(gram), sum(sizes))), np.empty(sum(sizes))
     choices = [slice(stop - size, stop) for size, stop in zip(sizes, accumulate(sizes), strict=True)]
     for size, columns in zip(sizes, choices, strict=True):
@@ -135,9 +136,10 @@ def regress(sums: Sums, simpler: Sequence[int] = (), least_ratio: float = 0.0) -
     floor = np.maximum(1e-14 * power, np.finfo(float).tiny)
     best, noise = np.full(len(power), np.inf), power.copy()
     shrunk = np.zeros_like(cross)
-    for columns, ridges in zip(choices, ridges_tried, strict=True):
+    for columns, least_ridge in zip(choices, least, strict=True):
         strength, explained = values[columns, None], cross[columns] ** 2
-        for ridge in ridges:
+        rounding = np.finfo(float).eps * len(strength) * strength.max()
+        for ridge in _RIDGES[max(least_ridge, rounding) <= _RIDGES]:
             left = np.maximum(power - (explained / (strength + ridge)).sum(axis=0), floor)
             # the offset takes a degree of freedom; without that, few samples would seem to be explained exactly
             surprise = (count - 1) * np.log(left) + np.log1p(strength / ridge).sum()
