@@ -55,8 +55,8 @@ Name = Annotated[str, Field(pattern=_NAME)]
 
 
 def _no_switch(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("expected a whole number, not true or false")
+    if str(value) in ("True", "False"):  # also numpy's, which pydantic takes for numbers too
+        raise ValueError("expected a number, not true or false")
     return value
 
 
@@ -398,7 +398,7 @@ def _bands(value: Any) -> Any:
 
 Bytes = Annotated[int, BeforeValidator(_bytes), WithJsonSchema({"type": ["string", "integer"]})]
 Bands = Annotated[
-    tuple[Annotated[int, Field(ge=0)], ...],
+    tuple[Annotated[int, Field(ge=0), BeforeValidator(_no_switch)], ...],
     BeforeValidator(_bands),
     Field(min_length=1),
     WithJsonSchema({"anyOf": [{"type": ["string", "integer"]}, {"type": "array", "items": {"type": "integer"}}]}),
@@ -409,7 +409,7 @@ Width = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Family = Literal[
     "gaussian", "kolmogorov", "airy", "moffat", "sinc", "lorentzian", "hermite", "parabolic", "gabor", "delta"
 ]
-Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Peak = Annotated[float, Field(gt=0, allow_inf_nan=False), BeforeValidator(_no_switch)]
 
 
 def _move(value: Any) -> Any:
@@ -446,7 +446,7 @@ class SceneOptions:
         description="Leave the guide's detail out where it shows other ground or lacks data; even out haze and shadow.",
     )
     exact: bool = Field(False, description="The whole scene at once: no tiles, no borders.")
-    tile: Annotated[int, Field(ge=8)] | None = Field(
+    tile: Annotated[int, Field(ge=8), BeforeValidator(_no_switch)] | None = Field(
         None, description="Side of a tile in LR pixels; if left out, as memory allows."
     )
     halo: Annotated[int, BeforeValidator(_no_switch), Field(ge=0)] | None = Field(

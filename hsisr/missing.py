@@ -4,7 +4,21 @@ A sensor may store 0, the nodata value, also for a dark pixel in an absorption b
 if most of its bands are missing. Otherwise it has data, and its missing samples are filled for the methods.
 """
 
+from typing import Any
+
 import numpy as np
+
+from hsisr.errors import HsisrError
+
+
+def array_of(what: str, values: Any) -> np.ndarray:
+    """The values as an array. what: they are, for the error. Raises HsisrError for a masked array, and for no array."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise HsisrError(f"{what} may be no masked array, whose mask would be lost; fill or crop the masked samples")
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors of a GPU, with gradients
+        raise HsisrError(f"{what} must be an array of numbers ({error})") from error
 
 
 def missing_pixels(missing: np.ndarray) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Commands for a user's own scenes: `predict` super-resolves them, `finetune` adapts a model, `validate` tests one."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -149,7 +151,7 @@ def predict(
     check_places(out, preview, report, uncertainty)
     if model is None:
         model = default_model(lr, bool(guide) or (not collection and has_guide(lr, options.read)), scale)
-    _trust_named_in(config, model)
+    trust_named_in(config, [model])
     if part is not None:
         from hsisr.inference.parts import super_resolve_part
 
@@ -233,7 +235,7 @@ def finetune(
     from hsisr.outputs import check_places
 
     check_places(out)
-    _trust_named_in(config, model)
+    trust_named_in(config, [model])
     options = Options(
         scale=scale, device=device, align=align, correct_shift=correct_shift, mask_change=mask_change, peak=peak,
         guide_peak=guide_peak,
@@ -289,7 +291,7 @@ def validate(
     out = out or lr.with_name(f"{lr.name if lr.is_dir() else lr.stem}_withheld.json")
     check_places(out)
     check_outputs([out], [lr, guide, model_file(model)], overwrite)
-    _trust_named_in(config, model)
+    trust_named_in(config, [model])
     options = Options(
         scale=scale, device=device, align=align, correct_shift=correct_shift, peak=peak, guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
@@ -301,17 +303,17 @@ def validate(
     print(out)
 
 
-def _trust_named_in(files: list[Path], model: str) -> None:
-    """Let the network be imported that a model file needs, if it is somebody's own and a configuration names it."""
+def trust_named_in(files: list[Path], models: Iterable[str]) -> None:
+    """Let the networks be imported that model files need, if they are somebody's own and a configuration names them."""
     from hsisr.config import load
     from hsisr.inference.scenes import model_file
     from hsisr.models import model_files, own, registry
 
-    file = model_file(model)
-    try:
-        if file is None or not own.is_path(model_files.read_metadata(file)["base"]):
-            return
-    except HsisrError:  # the command itself says what is wrong with the file, after it has looked at its outputs
+    needed = False
+    for file in filter(None, map(model_file, models)):
+        with suppress(HsisrError):  # the command itself says what is wrong with a file, after a look at its outputs
+            needed |= own.is_path(model_files.read_metadata(file)["base"])
+    if not needed:
         return
     if files != DEFAULT_CONFIG or files[0].exists():
         for recipe in load(files).models.values():

@@ -214,6 +214,7 @@ def sweep(
     config: ConfigFiles = DEFAULT_CONFIG,
 ) -> None:
     """Run models over a grid of PSFs, responses and noise on one scene. If it stops, run it again: it goes on."""
+    from hsisr.cli.predict import trust_named_in
     from hsisr.config import Sweep, check_section
     from hsisr.evaluation import sweep as sweeps
     from hsisr.evaluation.table import print_sweep
@@ -234,6 +235,7 @@ def sweep(
     check_places(out)
     own = what in settings or sweeps.is_unfinished(path)  # a step of the pipeline, or what an earlier call began
     check_outputs([path, picture], [chosen.scene, *map(model_file, chosen.models)], overwrite or own)
+    trust_named_in(config, chosen.models)
     print_sweep(sweeps.run(chosen, path, picture))
     print(f"{path}, {picture}")
 

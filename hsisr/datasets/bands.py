@@ -66,7 +66,10 @@ def resample(scene: Scene, wavelengths_nm: Sequence[float], fwhm_nm: Sequence[fl
     targets = np.asarray(wavelengths_nm, dtype=float)
     if targets.ndim != 1 or not targets.size or not np.isfinite(targets).all():
         raise HsisrError(f"scene {scene.name}: the new wavelengths must be a list of numbers")
-    widths = np.broadcast_to(_spacing(targets) if fwhm_nm is None else np.asarray(fwhm_nm, float), targets.shape)
+    widths = _spacing(targets) if fwhm_nm is None else np.asarray(fwhm_nm, float)
+    if widths.shape not in ((), targets.shape) or not (np.isfinite(widths) & (widths >= 0)).all():
+        raise HsisrError(f"scene {scene.name}: the new widths must be one number, or one for each band, none below 0")
+    widths = np.broadcast_to(widths, targets.shape)
     weights = _resampling_weights(scene, targets, widths)
     note = {"resample": {"wavelengths_nm": targets.tolist(), "fwhm_nm": widths.tolist()}}
     return _note_step(_combine(scene, weights, targets, widths), note)

@@ -16,7 +16,7 @@ from hsisr.datasets.layout import CUBE_SUFFIXES, IMAGE_SUFFIXES, find, find_part
 from hsisr.datasets.manifest import RawFiles
 from hsisr.datasets.readers import read_plane, read_scene
 from hsisr.datasets.stacking import contradiction
-from hsisr.errors import HsisrError, did_you_mean
+from hsisr.errors import HsisrError, did_you_mean, notice
 from hsisr.scene import Scene
 
 _BAND_SUFFIXES = IMAGE_SUFFIXES | {".tif", ".tiff"}
@@ -147,7 +147,13 @@ def _above_black(scene: Scene, level: float) -> Scene:
             f"to {np.iinfo(kind).max}"
         )
     dark = kind.type(level)
-    return replace(scene, stored=np.maximum(scene.stored, dark) - dark)
+    stored, missing = np.maximum(scene.stored, dark) - dark, scene.without_data(scene.stored)
+    scene = replace(scene, offset=0.0)  # the level means 0, whatever the file says of it
+    if missing is None:
+        return replace(scene, stored=stored)
+    nodata = np.iinfo(kind).max if kind.kind in "ui" else np.nan  # a number that no sample has after the subtraction
+    stored[missing] = nodata
+    return replace(scene, stored=stored, nodata=float(nodata))
 
 
 def _rescale(scene: Scene, scale: float | str) -> Scene:
@@ -155,12 +161,18 @@ def _rescale(scene: Scene, scale: float | str) -> Scene:
     if scale == "type_maximum":
         if scene.stored.dtype.kind not in "ui":
             raise HsisrError(f"scene {scene.name}: stored as {scene.stored.dtype}; `type_maximum` is for integers")
-        return replace(scene, scale=1.0 / np.iinfo(scene.stored.dtype).max)
+        return replace(scene, scale=1.0 / np.iinfo(scene.stored.dtype).max, offset=0.0)
     if scale == "scene_maximum":
-        largest = max(float(replace(scene, stored=block, mask=None).cube.max()) for _, block in scene.strips())
+        good = slice(None) if scene.bad_bands is None or np.all(scene.bad_bands) else ~np.asarray(scene.bad_bands, bool)
+        largest = max(float(replace(scene, stored=block, mask=None).cube[good].max()) for _, block in scene.strips())
         if largest <= 0:
             raise HsisrError(f"scene {scene.name}: its largest value is {largest:g}; it cannot be scaled by it")
         scale = 1.0 / largest
+    elif scale != 1 and scene.scale != 1:
+        notice(
+            f"scene {scene.name}: its file states a scale itself, {scene.scale:g}; `scale` of the data set, {scale:g}, "
+            "multiplies it; leave that out if both say the same"
+        )
     return replace(scene, scale=scene.scale * float(scale), offset=scene.offset * float(scale))
 
 

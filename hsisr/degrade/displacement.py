@@ -15,6 +15,7 @@ import numpy as np
 from hsisr.degrade.explaining import fit_channel, own_detail, ridged
 from hsisr.degrade.matching import fit_matches, match_windows
 from hsisr.degrade.sampling import interpolate_at
+from hsisr.degrade.simulate import check_views
 from hsisr.degrade.spline import SplineGrid
 from hsisr.degrade.view import View, read_at, view_of
 from hsisr.errors import HsisrError
@@ -147,7 +148,8 @@ def measure_displacement(
     model: `field`, smooth, or `affine`. Whether it means anything, `Displacement.is_evident` says.
     Raises HsisrError for images that do not fit, have no detail, or are smaller than 16 x 16 LR pixels.
     """
-    valid = np.ones(guide.shape[1:], bool) if mask is None else np.asarray(mask, bool)
+    lr, guide = check_views(lr, guide, scale, mask)
+    valid = np.ones(guide.shape[1:], bool) if mask is None else mask
 
     def view(displacement: Displacement | None) -> View:
         if displacement is None:

@@ -16,7 +16,9 @@ from hsisr.degrade.sensor import (
     gaussian_footprint,
     whole_lr_pixels,
 )
+from hsisr.degrade.simulate import check_views
 from hsisr.errors import HsisrError
+from hsisr.missing import array_of
 
 #: If more than this share of the guide's variance at LR resolution is unexplained, it says nothing about the PSF.
 _UNRELATED = 0.6
@@ -71,6 +73,8 @@ def estimate_sensor(
     Raises HsisrError for images that do not fit together.
     """
     known = known or Sensor()
+    if sampler is None:
+        lr, guide = check_views(lr, guide, scale, known.mask)
     footprint = known.footprint or estimate_footprint(lr, guide, scale, known.mask)
     response, offset, noise = known.response, known.offset, known.noise_sigma
     if response is None:
@@ -87,7 +91,9 @@ def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.n
     """The footprint of an LR pixel, measured against the guide; see `estimate_sensor`.
 
     lr: (B, h, w). guide: (G, h s, w s) at scale s. mask: (h s, w s), True where a pixel is valid; None: all are.
+    Raises HsisrError for images that do not fit together.
     """
+    lr, guide = check_views(lr, guide, scale, mask)
     related = related_channels(lr, guide, scale, mask)
     try:
         found = register_related(lr, guide[related], scale, mask)
@@ -168,6 +174,7 @@ def noise_level(bands: np.ndarray) -> float:
         >>> round(float(np.max(degrade.noise_level(noisy))), 2)
         0.01
     """
+    bands = _checked(bands)
     count, n = bands.shape
     mean = bands.mean(axis=1, keepdims=True)
     values, vectors = np.linalg.eigh((bands - mean) @ (bands - mean).T / n)
@@ -188,9 +195,20 @@ def spectral_subspace(bands: np.ndarray, margin: int = 2, least: int = 1, most: 
 
     least, most: fewest and most dimensions of the subspace. It never has more dimensions than there are bands.
     """
+    bands = _checked(bands)
     mean = bands.mean(axis=1, keepdims=True)
     covariance = (bands - mean) @ (bands - mean).T / bands.shape[1]
     return subspace_of(mean, covariance, bands.shape[1], margin, least, most)
+
+
+def _checked(bands: np.ndarray) -> np.ndarray:
+    """Bands (B, n) as float32 or float64. Raises HsisrError unless they are finite numbers without a mask."""
+    bands = array_of("estimation: the bands", bands)
+    if bands.ndim != 2 or bands.dtype.kind not in "uif":
+        raise HsisrError(f"estimation: expected bands (B, n) of numbers, not {bands.dtype} {bands.shape}")
+    if not bands.size or not np.isfinite(bands).all():
+        raise HsisrError("estimation: the bands hold no samples, or NaN or infinite values; leave those pixels out")
+    return bands if bands.dtype == np.float32 else bands.astype(np.float64, copy=False)
 
 
 def subspace_of(

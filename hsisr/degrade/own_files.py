@@ -5,6 +5,7 @@ more and rises from row to row, it holds the wavelengths in nm. If not, the rows
 A PSF is an array of weights or a grey image. Both are normalised when they are used, so their unit does not matter.
 """
 
+import csv
 import os
 import re
 from pathlib import Path
@@ -19,6 +20,8 @@ from hsisr.limits import LEAST_PLAUSIBLE_NM
 RESPONSE_ENDINGS = (".csv", ".txt", ".mat", ".npy")
 PSF_ENDINGS = (*RESPONSE_ENDINGS, ".tif", ".tiff", ".png")
 
+#: Names of columns that hold wavelengths.
+_WAVELENGTHS = re.compile(r"\W*(wave|lambda|λ|wl\b|[nuµμ]m\b)", re.IGNORECASE)
 #: Numbers that rise within these may be wavelengths in micrometres.
 _MICROMETRES = (0.1, 30.0)
 
@@ -50,10 +53,15 @@ def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tupl
             "transpose it"
         )
     first = table[:, 0]
-    rising = len(first) > 1 and bool((np.diff(first) > 0).all())
-    if rising and columns > 1 and _MICROMETRES[0] <= first[0] and first[-1] <= _MICROMETRES[1]:
+    steps = np.diff(first)
+    rising = len(first) > 1 and bool((steps > 0).all())
+    if len(first) > 2 and columns > 1 and first[0] in (0, 1) and (steps == 1).all():
+        raise HsisrError(f"{path}: its first column counts the rows, from {first[0]:g} to {first[-1]:g}; leave it out")
+    # weights may fall too, but not by the same step from row to row
+    even = len(first) > 2 and steps[0] < 0 and np.allclose(steps, steps[0], rtol=1e-3)
+    if (rising or even) and columns > 1 and _MICROMETRES[0] <= first.min() and first.max() <= _MICROMETRES[1]:
         raise HsisrError(
-            f"{path}: its first column rises from {first[0]:g} to {first[-1]:g}, as wavelengths in micrometres do; "
+            f"{path}: its first column goes from {first[0]:g} to {first[-1]:g}, as wavelengths in micrometres do; "
             "give them in nm, or leave them out"
         )
     wavelengths = None
@@ -61,8 +69,15 @@ def read_response(path: str | os.PathLike[str]) -> tuple[np.ndarray | None, tupl
         wavelengths, names, table = first, names[1:], table[:, 1:]
     if not names:
         raise HsisrError(f"{path}: holds wavelengths only; add a column for each channel")
-    if wavelengths is None and path.suffix.lower() in (".csv", ".txt") and first[0] >= LEAST_PLAUSIBLE_NM:
+    text = path.suffix.lower() in (".csv", ".txt")
+    if wavelengths is None and (text or even) and first.min() >= LEAST_PLAUSIBLE_NM:
         raise HsisrError(f"{path}: its first column, wavelengths in nm, must rise from row to row; sort the rows")
+    for name, values in zip(names, table.T, strict=True):
+        in_nm = len(values) > 2 and values[0] >= LEAST_PLAUSIBLE_NM and bool((np.diff(values) > 0).all())
+        if in_nm or _WAVELENGTHS.match(name):
+            raise HsisrError(
+                f"{path}: {name} seems to hold wavelengths; only the first column may, in nm, rising from row to row"
+            )
     _check_weights(path, table)
     empty = [name for name, total in zip(names, table.sum(axis=0), strict=True) if not total > 0]
     if empty:
@@ -135,8 +150,12 @@ def _text_table(path: Path) -> tuple[tuple[str, ...], np.ndarray]:
 
 def _words(line: str) -> list[str]:
     """The cells of a line, without quotes, and without a separator at its end."""
-    if ";" in line:  # spreadsheets separate by `;` where the comma marks decimals
-        cells = line.replace(",", ".").split(";")
+    # where the comma marks decimals, spreadsheets separate by `;` or tabs, or put numbers between quotes
+    separator = next((mark for mark in ";\t" if mark in line and not re.search(rf",\s*{mark}", line)), None)
+    if separator:
+        cells = line.replace(",", ".").split(separator)
+    elif '"' in line:
+        cells = [re.sub(r"(?<=\d),(?=\d)", ".", cell) for cell in next(csv.reader([line], skipinitialspace=True))]
     else:
         cells = re.split(r"[,\t]", line) if re.search(r"[,\t]", line) else line.split()
     words = [cell.strip().strip("\"'").strip() for cell in cells]

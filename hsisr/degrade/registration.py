@@ -15,7 +15,7 @@ from hsisr.degrade.protocols import Protocol, find_protocol
 from hsisr.degrade.psf import skewed_gaussian
 from hsisr.degrade.sampling import Sampler, correlation_axis
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
-from hsisr.degrade.simulate import Pair, check_cube, check_scale
+from hsisr.degrade.simulate import Pair, check_scale, check_views
 from hsisr.errors import HsisrError
 
 #: LR pixels at each edge that are left out, as their footprints reach beyond the image: this part of a side, at most
@@ -113,7 +113,7 @@ def register(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | N
 
     Measured on the channels that show the same as the LR image (`related_channels`).
     """
-    lr, guide = check_cube(lr, 1), check_cube(guide, 1)
+    lr, guide = check_views(lr, guide, scale, mask)
     return register_related(lr, guide[related_channels(lr, guide, scale, mask)], scale, mask)
 
 
@@ -166,11 +166,9 @@ def interior(
     """The middle of an LR image and of its guide, at most 128 x 128 LR pixels, and which of these (h, w) to measure on.
 
     These are valid, clear of the borders, and see no saturated pixel of the guide, as far as enough are left.
-    Raises HsisrError for images that do not fit, and for too few pixels.
+    Raises HsisrError for too few pixels.
     """
     height, width = lr.shape[1:]
-    if guide.shape[1:] != (height * scale, width * scale):
-        raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")
     if min(height, width) < _LEAST_LR_PX:
         raise HsisrError(f"registration: {_LEAST_LR_PX} x {_LEAST_LR_PX} or more LR pixels are needed")
     rows, columns = _middle(height), _middle(width)

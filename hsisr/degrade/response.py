@@ -19,6 +19,7 @@ import numpy as np
 
 from hsisr.degrade import own_files
 from hsisr.errors import HsisrError, did_you_mean
+from hsisr.missing import array_of
 
 _FOLDER = resources.files(__package__) / "responses"
 
@@ -170,6 +171,7 @@ def apply_response(matrix: np.ndarray, cube: np.ndarray) -> np.ndarray:
         >>> degrade.apply_response(matrix, cube).shape
         (1, 8, 8)
     """
+    cube = array_of("response: the cube", cube)
     if cube.ndim != 3 or np.shape(matrix)[1:] != cube.shape[:1] or not np.issubdtype(cube.dtype, np.floating):
         found = f"a matrix {np.shape(matrix)} and a cube of {cube.dtype} {cube.shape}"
         raise HsisrError(f"response: expected a matrix (G, B) and a cube of floats (B, H, W), got {found}")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from hsisr.errors import HsisrError, did_you_mean
-from hsisr.missing import nearest_present
+from hsisr.missing import array_of, nearest_present
 
 #: Pixels around a window that a quintic spline reads to differ by less than 1e-7 from that through the whole image.
 SPLINE_REACH = 20
@@ -312,7 +312,7 @@ def _matlab_axis(size: int, out: int, step: float, stretch: float) -> Any:
 
 def _resize(array: np.ndarray, factor: float, axis_matrix: Callable[[int, int], Any]) -> np.ndarray:
     """axis_matrix: (size, axis) -> sparse (out, size), for the axes 0 (rows) and 1 (columns)."""
-    array = np.asarray(array)
+    array = array_of("resize: the array", array)
     if not (math.isfinite(factor) and factor > 0):
         raise HsisrError(f"resize: the factor must be a positive number, not {factor}")
     if array.ndim < 2 or 0 in array.shape or not np.issubdtype(array.dtype, np.floating):

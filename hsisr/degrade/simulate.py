@@ -14,7 +14,11 @@ from hsisr.degrade.response import response as response_matrix
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError, notice
 from hsisr.lazy_names import notebook
+from hsisr.missing import array_of
 from hsisr.scene import Scene, check_scene
+
+#: Share of values outside [0, 1], as glints and noise make them, that a protocol clips without a line.
+_CLIPPED = 0.01
 
 
 class AnyPair:
@@ -239,12 +243,7 @@ def check_scale(scale: int) -> None:
 def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
     """Return the cube; raises HsisrError if it cannot be degraded by `scale`."""
     check_scale(scale)
-    if isinstance(cube, np.ma.MaskedArray):
-        raise HsisrError("a cube may be no masked array, whose mask would be lost; fill or crop the masked samples")
-    try:
-        cube = np.asarray(cube)
-    except (TypeError, ValueError, RuntimeError) as error:  # ragged lists; tensors of a GPU, with gradients
-        raise HsisrError(f"a cube must be an array (bands, rows, columns) ({error})") from error
+    cube = array_of("a cube", cube)
     if cube.ndim != 3 or 0 in cube.shape:
         raise HsisrError(f"a cube must be (bands, rows, columns), none of them 0, not {cube.shape}")
     if not np.issubdtype(cube.dtype, np.floating):
@@ -257,14 +256,43 @@ def check_cube(cube: np.ndarray, scale: int) -> np.ndarray:
     return cube
 
 
-def _check_unit(cube: np.ndarray, protocol: Protocol) -> None:
-    """Raise HsisrError if a protocol would clip away most of a cube, because its values have another unit."""
+def check_views(
+    lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return an LR image (B, h, w) and its guide (G, h s, w s); mask: (h s, w s), True where a pixel is valid.
+
+    Raises HsisrError if they do not fit together, or hold anything but finite floats.
+    """
+    lr, guide = check_cube(lr, 1), check_cube(guide, 1)
+    check_scale(scale)
+    size = (scale * lr.shape[1], scale * lr.shape[2])
+    if guide.shape[1:] != size:
+        raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")
+    if mask is not None and (np.shape(mask) != size or np.asarray(mask).dtype != bool):
+        raise HsisrError(
+            f"registration: the mask is {np.shape(mask)} of {np.asarray(mask).dtype}; expected {size} of bool, True "
+            "where a pixel is valid"
+        )
+    return lr, guide
+
+
+def _check_unit(cube: np.ndarray, protocol: Protocol, name: str = "the cube") -> None:
+    """Raise HsisrError if a protocol would clip away most of a cube, because its values have another unit.
+
+    name: of the cube, for a line that tells of a part that the protocol clips.
+    """
     mean = float(cube.mean(dtype=float))
     if protocol.clips and mean > 1:
         raise HsisrError(
             f"the values are {mean:g} on average, and protocol {protocol.name} clips the LR image to [0, 1]; divide "
             "them by the value that counts as 1, such as 255 or 10000 (in Python Scene(scale=1/255), in config.yaml "
             "`scale` of the data set)"
+        )
+    share = float(((cube < 0) | (cube > 1)).mean()) if protocol.clips else 0.0
+    if share > _CLIPPED:
+        notice(
+            f"{name}: {share:.1%} of its values lie outside [0, 1], to which protocol {protocol.name} clips the LR "
+            "image; the reference keeps them"
         )
 
 
@@ -297,7 +325,7 @@ def _simulate(
 ) -> Pair:
     whole = protocol.cuts_back and (response is None or (isinstance(response, str) and response == "none"))
     hr = np.ascontiguousarray(_crop(check_cube(scene.filled_cube, scale), scale, whole))
-    _check_unit(hr, protocol)
+    _check_unit(hr, protocol, f"scene {scene.name}")
     rows, columns = hr.shape[1:]
     guide, name, matrix = _guide(scene, hr, protocol, scale, response)
     degradation = protocol.degradation(scale)

@@ -11,7 +11,7 @@ import numpy as np
 from hsisr.degrade.psf import FWHM_PER_SIGMA
 from hsisr.degrade.registration import related_channels
 from hsisr.degrade.sampling import correlation_axis
-from hsisr.degrade.simulate import check_cube
+from hsisr.degrade.simulate import check_views
 from hsisr.errors import HsisrError
 from hsisr.missing import nearest_present
 
@@ -124,10 +124,8 @@ def view_of(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | No
 
     fine: as for `view_beside`. Raises HsisrError for images that do not fit, or without a valid pixel.
     """
-    lr, guide = check_cube(lr, 1), check_cube(guide, 1)
-    if guide.shape[1:] != (lr.shape[1] * scale, lr.shape[2] * scale):
-        raise HsisrError(f"registration: LR {lr.shape[1:]} and guide {guide.shape[1:]} do not differ by scale {scale}")
-    valid = np.ones(guide.shape[1:], bool) if mask is None else np.asarray(mask, bool)
+    lr, guide = check_views(lr, guide, scale, mask)
+    valid = np.ones(guide.shape[1:], bool) if mask is None else mask
     low = low_view(lambda: iter([(lr, np.ones(lr.shape[1:], bool))]), lr.shape[1:])
     return view_beside(low, lambda: iter([(guide, valid)]), scale, fine)
 

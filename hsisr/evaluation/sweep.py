@@ -38,6 +38,8 @@ CONVENTION = "mulsr"
 
 #: A scene whose largest value is below this has another unit than [0, 1], such as radiance in W/m2.
 _FAINT = 0.05
+#: Share of values below 0, as noise makes them of dark ground, that is set to 0 without a line.
+_NEGATIVE = 0.01
 
 
 class _Found(BaseModel):
@@ -248,8 +250,12 @@ def _scene(settings: Sweep) -> Scene:
     rows, columns = (middle_piece(length, side) for length, side in zip(scene.shape[1:], sides, strict=True))
     scene = cut(scene, (*rows, *columns))
     cube = scene.filled_cube
-    largest = float(cube.max())
-    if largest > 1 or 0 < largest < _FAINT:
+    largest, negative = float(cube.max()), float((cube < 0).mean())
+    if largest <= 0:
+        raise HsisrError(f"{settings.scene}: no value is above 0; a sweep takes images of intensities, in [0, 1]")
+    if negative > _NEGATIVE:
+        notice(f"{settings.scene}: {negative:.1%} of its values are below 0; the sweep sets them to 0")
+    if largest > 1 or largest < _FAINT:
         notice(
             f"{settings.scene}: its values reach {largest:.3g}; they are divided by that for scores, whose peak is 1"
         )

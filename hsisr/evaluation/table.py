@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from hsisr.errors import HsisrError
+from hsisr.errors import HsisrError, notice
 from hsisr.evaluation.results import ModelResult, Results
 
 #: The baseline that results are compared with.
@@ -93,6 +93,17 @@ def print_sweep(result: Mapping[str, Any]) -> None:
         cells = [score_text(found.get(key), decimals) for key, (_, decimals, _) in SWEEP_COLUMNS.items()]
         table.add_row(model, *cells, worst_words(found))
     console_for(table).print(table)
+    for line in refusals(result):
+        notice(f"refused by {line}")
+
+
+def refusals(result: Mapping[str, Any]) -> list[str]:
+    """The reasons why models refused places of the grid, one line for each reason."""
+    found: dict[str, int] = {}
+    for entry in result["grid"]:
+        for model, reason in entry["refused"].items():
+            found[f"{model}: {reason}"] = found.get(f"{model}: {reason}", 0) + 1
+    return [f"{reason} ({count} of {len(result['grid'])})" for reason, count in found.items()]
 
 
 def console_for(table: Table) -> Console:

@@ -78,10 +78,11 @@ def validate(
         raise HsisrError(f"{label}: withholding a band takes a guide of two or more, as the others predict it")
     places = dict(zip(sharp.numbers, sharp.good.tolist(), strict=True))
     flat = [number for number, place in places.items() if place in sharp.flat_bands]
-    wanted = [int(band) for band in withhold] or [number for number in places if number not in flat]
-    unknown = sorted(set(wanted) - set(places))
+    given = list(dict.fromkeys(withhold))
+    unknown = [band for band in given if band not in places]
     if unknown:
-        raise HsisrError(f"{sharp.label}: band {unknown[0]} is none of its bands {', '.join(map(str, places))}")
+        raise HsisrError(f"{sharp.label}: band {unknown[0]!r} is none of its bands {', '.join(map(str, places))}")
+    wanted = [int(band) for band in given] or [number for number in places if number not in flat]
     if not wanted or set(wanted) & set(flat):
         raise HsisrError(
             f"{sharp.label}: band {', '.join(map(str, flat))} (from 0) is the same number everywhere, so that it has "

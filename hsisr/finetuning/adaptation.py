@@ -49,6 +49,8 @@ _LEAST_SCORED_PX = 11
 _PATCH_BYTES = 512 * 2**20
 #: Training speed is measured over this many steps, after one step to start the GPU and build kernels.
 _TIMED_STEPS = 6
+#: What a model file says of the bands of its scene, and of its guide.
+_BANDS, _GUIDE_BANDS = ("wavelengths_nm", "band_numbers"), ("guide_wavelengths_nm", "guide_band_numbers")
 #: Validations in a run. There are fewer if they would take more than this part of its time.
 _VALIDATIONS, _VALIDATING_PART = 10, 0.25
 #: A first validation longer than this is not repeated to measure it without its start.
@@ -172,7 +174,7 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         metadata = {**read_metadata(model)}
         for key in ("schema", "hsisr_version", "config_hash", "peak", "guide_peak", "reach", "guide_reach"):
             metadata.pop(key, None)
-        known = {"wavelengths_nm": metadata.get("wavelengths_nm")} if method.bands is not None else {}
+        known = {key: metadata.get(key) for key in (_BANDS if method.bands is not None else ()) + _GUIDE_BANDS}
         method = replace(method, metadata=known)  # its range is now that of this scene
     else:
         if scale is None and sharp is not None:
@@ -194,9 +196,16 @@ def _start(lr: Any, guide: Any, model: Any, options: Options, folder: Path) -> t
         "guide_channels": channels if method.needs_guide else 0,
         "protocol": "wald",
         "wavelengths_nm": None if wavelengths is None else wavelengths.tolist(),
+        "band_numbers": low.numbers,
         "adapted_to": low.label,
         "adapted_to_sha256": sorted({*metadata.get("adapted_to_sha256", []), *files}),
     }
+    if sharp is not None and method.needs_guide:
+        centres = sharp.wavelengths_nm
+        metadata |= {
+            "guide_wavelengths_nm": None if centres is None else centres.tolist(),
+            "guide_band_numbers": sharp.numbers,
+        }
     on_grid = scenes.on_grid(low, sharp, method, options, folder) if sharp is not None and method.needs_guide else None
     if on_grid is None:
         scenes.check_guide_options(method.name, options, sharp is not None)

@@ -72,7 +72,9 @@ def super_resolve_folder(
         if len(scenes) > 1:
             raise HsisrError(f"{out}: {folder} holds {len(scenes)} scenes; give a folder for their results")
         picture = out.with_suffix(".png") if preview else None
-        return [super_resolve_file(scenes[0], _guide_of(scenes[0], guide), model, out, options, picture, overwrite)]
+        return [
+            super_resolve_file(scenes[0], _guide_of(scenes[0], guide, scenes), model, out, options, picture, overwrite)
+        ]
     written, failed = [], []
     for scene in scenes:
         target = out / f"{scene.stem}{ending_of(options.format)}"
@@ -80,7 +82,7 @@ def super_resolve_folder(
         outs = [*written_files(target, options.format), *([] if picture is None else [picture])]
         try:
             check_outputs([target], scenes, overwrite=True)
-            sharp = _guide_of(scene, guide)
+            sharp = _guide_of(scene, guide, scenes)
             run = settings_hash(identity_of(scene, sharp, model, options))
             if not overwrite and _is_finished(outs, run):
                 say(f"{target}: is finished, from the same images by the same settings; it stays")
@@ -136,16 +138,16 @@ def _images(folder: Path) -> list[Path]:
     return sorted(found, key=lambda file: natural_key(file.name))
 
 
-def _guide_of(scene: Path, guide: str | os.PathLike | None) -> Path | None:
+def _guide_of(scene: Path, guide: str | os.PathLike | None, scenes: list[Path]) -> Path | None:
     from hsisr.datasets.readers import band_images, is_product
 
     if guide is None or not Path(guide).is_dir() or is_product(guide):
         return None if guide is None else Path(guide)
-    if band_images.matches(Path(guide), b"") and not is_collection(guide):
+    named = {file.stem: file for file in reversed(_images(Path(guide)))}
+    # names that end in a number may look like those of bands, but not if they are those of the scenes
+    several = len(scenes) > 1 and all(one.stem in named for one in scenes)
+    if not several and band_images.matches(Path(guide), b"") and not is_collection(guide):
         return Path(guide)  # one guide, with a file for each band
-    same = [
-        file for file in sorted(Path(guide).iterdir()) if file.stem == scene.stem and file.suffix.lower() in _ENDINGS
-    ]
-    if not same:
+    if scene.stem not in named:
         raise HsisrError(f"{guide}: no guide named {scene.stem}, as {scene} needs one; expected {scene.stem}.tif")
-    return same[0]
+    return named[scene.stem]

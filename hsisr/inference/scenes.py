@@ -354,7 +354,7 @@ def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Op
     if sharp is not None:
         given, known, reached = options.guide_peak, trained.get("guide_peak"), trained.get("guide_reach")
         guide_peak, line = suitability.peak_of(sharp.source, given, known, reached, "guide_peak", untrained)
-        lines += [sharp.source.incomplete, sharp.source.outliers, line]
+        lines += [sharp.source.incomplete, sharp.source.outliers, line, suitability.check_guide(method, sharp.source)]
     for line in filter(None, lines):
         note(line)
     footprint = None

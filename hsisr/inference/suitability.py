@@ -79,7 +79,7 @@ def check_bands(method: Method, lr: Source) -> list[str]:
         )
     trained, found = method.metadata.get("wavelengths_nm"), lr.wavelengths_nm
     if trained is None or found is None:
-        return []
+        return [] if method.bands is None else list(filter(None, [_other_numbers(method, lr, "band_numbers", "bands")]))
     trained = np.asarray(trained, float)
     if method.bands is not None:
         return _same_bands(method, lr, trained, found)
@@ -91,6 +91,35 @@ def check_bands(method: Method, lr: Source) -> list[str]:
         f"{lr.label}: {outside} of its {count} bands lie outside the {trained.min():.0f} to {trained.max():.0f} nm "
         f"that {method.name} was trained on ({found.min():.0f} to {found.max():.0f} nm here); hsisr finetune adapts it"
     ]
+
+
+def check_guide(method: Method, guide: Source) -> str | None:
+    """A note for the user if the channels of a guide are not those that taught the model, or stand in another order.
+
+    guide: with as many channels as the model takes.
+    """
+    trained, found = method.metadata.get("guide_wavelengths_nm"), guide.wavelengths_nm
+    if trained is None or found is None:
+        return _other_numbers(method, guide, "guide_band_numbers", "guide_bands")
+    apart = float(np.abs(np.asarray(trained, float) - found).max())
+    if apart <= TOLERANCE_NM:
+        return None
+    return (
+        f"{guide.label}: its band centres lie up to {apart:.0f} nm from those of the guide that taught {method.name}, "
+        "which treats each band as the one it knows"
+    )
+
+
+def _other_numbers(method: Method, image: Source, key: str, name: str) -> str | None:
+    """A note if other bands of a file taught the model, where wavelengths do not tell; name: of the option."""
+    taught = method.metadata.get(key)
+    if taught is None or list(taught) == image.numbers:
+        return None
+    was, now = (", ".join(map(str, numbers)) for numbers in (taught, image.numbers))
+    return (
+        f"{image.label}: {method.name} learnt from bands {was} of its file, and here bands {now} stand for them; "
+        f"choose the same bands with {option(name)}, unless this file holds only those"
+    )
 
 
 def _same_bands(method: Method, lr: Source, trained: np.ndarray, found: np.ndarray) -> list[str]:

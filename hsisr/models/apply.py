@@ -223,8 +223,8 @@ def predict(
     if guide is None and contract.needs_guide:
         raise HsisrError(f"{contract.name} needs a guide, a sharp image of the same scene; give one")
     given = (lr, guide if contract.takes_guide else None)
-    inputs = [
-        None if image is None else torch.from_numpy(np.ascontiguousarray(image, np.float32))[None].to(a_weight(model))
+    inputs = [  # copies: a network may work in place, and the images serve others after it
+        None if image is None else torch.from_numpy(np.array(image, np.float32, order="C"))[None].to(a_weight(model))
         for image in given
     ]
     with _running(model, precision):

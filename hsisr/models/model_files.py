@@ -13,6 +13,7 @@ from hsisr.files import atomic_path, check_stamp, file_hash, parse_json, stamp
 from hsisr.models.shipped import how_to_make
 
 _MOST_BANDS = 1_000_000
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -52,7 +53,10 @@ class Facts(BaseModel):
     guide_channels: int = Field(ge=0, le=1_000_000)
     peak: _Positive | None = None
     guide_peak: _Positive | None = None
-    wavelengths_nm: list[Annotated[float, Field(allow_inf_nan=False)]] | None = None
+    wavelengths_nm: list[_Finite] | None = None
+    guide_wavelengths_nm: list[_Finite] | None = None
+    band_numbers: list[int] | None = None  # of the images that taught it, in their files
+    guide_band_numbers: list[int] | None = None
     source_sha256: str | None = None
     trained_on: _TrainedOn | None = None
     taught_by: _TaughtBy | None = None

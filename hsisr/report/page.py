@@ -15,7 +15,7 @@ from markupsafe import Markup
 import hsisr
 from hsisr import datasets
 from hsisr.evaluation.results import Results
-from hsisr.evaluation.table import columns_of, scoring_words
+from hsisr.evaluation.table import columns_of, refusals, scoring_words
 from hsisr.report import figures, gallery, probes, rule_graph, sweeps, tables, words
 from hsisr.report.content import Content, SceneView
 from hsisr.report.figures import LINE_COLORS, LineStyle
@@ -194,7 +194,7 @@ def sweep(name: str, result: Mapping[str, Any], picture: str) -> Markup:
         result=result,
         table=sweeps.table(result),
         picture=Markup(picture),
-        refusals=sweeps.refusals(result),
+        refusals=refusals(result),
     )
 
 

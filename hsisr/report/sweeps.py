@@ -40,12 +40,3 @@ def picture(path: str | os.PathLike) -> str:
     except OSError as error:
         raise HsisrError(f"{path}: cannot be read ({error.strerror}); `hsisr sweep` makes it") from None
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
-
-
-def refusals(result: Mapping[str, Any]) -> list[str]:
-    """The reasons why models refused places of the grid, one line for each reason."""
-    found: dict[str, int] = {}
-    for entry in result["grid"]:
-        for model, reason in entry["refused"].items():
-            found[f"{model}: {reason}"] = found.get(f"{model}: {reason}", 0) + 1
-    return [f"{reason} ({count} of {len(result['grid'])})" for reason, count in found.items()]

@@ -95,11 +95,12 @@ def read_history(file: Path) -> None:
 def read_sweep(file: Path) -> None:
     """Read what the report shows of a sweep."""
     from hsisr.evaluation import sweep
+    from hsisr.evaluation.table import refusals
     from hsisr.report import sweeps
 
     result = sweep.read(file)
     sweeps.table(result)
-    sweeps.refusals(result)
+    refusals(result)
 
 
 def convert(file: Path) -> None:

@@ -71,6 +71,13 @@ def test_straight_spectra_stay_straight(fwhm):
     np.testing.assert_allclose(resampled.cube[:, 1, 1], 0.01 * targets - 3, rtol=1e-6)
 
 
+@pytest.mark.parametrize("fwhm", [-5.0, np.nan, [5.0], [5.0, 5.0, 5.0]])
+def test_widths_that_are_none_are_refused(fwhm):
+    """Widths below 0 had counted as 0."""
+    with pytest.raises(HsisrError, match="the new widths must be one number, or one for each band, none below 0"):
+        bands.resample(linear(0.01, -3), [420.0, 440.0], fwhm)
+
+
 def test_resampling_is_the_mean_of_the_interpolated_spectrum():
     spectrum = np.array([1.0, 5.0, 2.0, 8.0, 3.0, 7.0])
     resampled = bands.resample(

@@ -339,6 +339,50 @@ def test_black_level_of_real_numbers(tmp_path):
     assert (found.cube == 10.5).all()
 
 
+@pytest.mark.parametrize(("kind", "nodata"), [("int16", -9999), ("uint16", 0), ("float32", -9999), ("float32", np.nan)])
+def test_black_level_keeps_what_has_no_data_apart_from_the_dark(tmp_path, kind, nodata):
+    """Missing samples had become black, and with nodata 0 black pixels had become missing."""
+    stored = np.full((4, 5, 3), 50, kind)
+    stored[0, 0, 1], stored[2, 2], stored[3] = nodata, nodata, 7
+    given = {"axes": "HWB", "nodata": nodata}
+    found = own_set(tmp_path, stored, black_level=10, scale="1/80", reader_options=given)
+    expected = np.full((4, 5), 0.5)
+    expected[3] = 0
+    np.testing.assert_allclose(found.filled_cube, np.broadcast_to(expected, (3, 4, 5)), atol=1e-7)
+    assert np.argwhere(~found.valid_pixels()).tolist() == [[2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, 0.3),
+        ({"scale": "type_maximum"}, 4000 / 65535),
+        ({"black_level": 1000}, 0.3),
+        ({"scale": "1/10000"}, 3e-5),
+        ({"black_level": 1000, "scale": "scene_maximum"}, 1),
+    ],
+)
+def test_scale_of_the_file_and_of_the_data_set(tmp_path, capsys, settings, expected):
+    stored = np.full((2, 4, 5), 4000, np.uint16)
+    Scene(stored, "a", scale=1e-4, offset=-0.1, wavelengths_nm=np.array([400.0, 500])).save(tmp_path / "a.h5")
+    extra = own(tmp_path, scenes=["a"], layout="{scene}.h5", **settings)
+    found = converted("mine", "a", tmp_path, extra, source=str(tmp_path))
+    np.testing.assert_allclose(found.cube, expected, rtol=1e-5)
+    twice = "its file states a scale itself, 0.0001; `scale` of the data set, 0.0001, multiplies it"
+    assert (twice in capsys.readouterr().err) == (settings == {"scale": "1/10000"})
+
+
+def test_bad_bands_do_not_scale_a_scene(tmp_path):
+    cube = np.random.default_rng(0).random((3, 4, 5)).astype(np.float32)
+    cube[1] = 1e6
+    Scene(cube, "a", wavelengths_nm=np.array([400.0, 500, 600]), bad_bands=np.array([False, True, False])).save(
+        tmp_path / "a.h5"
+    )
+    extra = own(tmp_path, scenes=["a"], layout="{scene}.h5", scale="scene_maximum", band_steps=[{"drop": "bad"}])
+    found = converted("mine", "a", tmp_path, extra, source=str(tmp_path))
+    np.testing.assert_allclose(found.cube, cube[::2] / cube[::2].max(), rtol=1e-6)
+
+
 @pytest.mark.parametrize("wrong", [2.0, 0.5, -1.0])
 def test_labels_that_are_no_classes(tmp_path, wrong):
     labels = np.ones((4, 5))

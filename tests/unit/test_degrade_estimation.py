@@ -47,6 +47,34 @@ def test_footprint_of_a_protocol_is_found_blind(protocol, scale):
     np.testing.assert_allclose(found.sigma_px(), true.sigma_px(), rtol=0.2)
 
 
+def test_estimations_take_images_of_finite_floats_that_fit():
+    """A NaN in the guide had made a response of 0; a mask of another grid, integers and lists ended in tracebacks."""
+    pair = degrade.pair(Scene(scene(6, 64), "s", wavelengths_nm=np.linspace(450, 650, 6)), "wald", 4)
+    nan = pair.guide.copy()
+    nan[0, 3, 3] = np.nan
+    masked = np.ma.masked_greater(pair.lr, 0.5)
+    for measure in (estimate_sensor, degrade.estimate_footprint, degrade.measure_displacement, degrade.measure_shift):
+        for lr, guide, message in (
+            (pair.lr, nan, "holds 1 NaN"),
+            (masked, pair.guide, "may be no masked array"),
+            (pair.lr, pair.guide[:, :60], "do not differ by scale 4"),
+            (pair.lr[0], pair.guide, "must be .bands, rows, columns."),
+        ):
+            with pytest.raises(HsisrError, match=message):
+                measure(lr, guide, 4)
+    for mask in (np.ones((16, 16), bool), np.ones((64, 64))):
+        with pytest.raises(HsisrError, match=r"the mask is .* expected \(64, 64\) of bool"):
+            degrade.estimate_footprint(pair.lr, pair.guide, 4, mask)
+        with pytest.raises(HsisrError, match=r"the mask is .* expected \(64, 64\) of bool"):
+            degrade.measure_displacement(pair.lr, pair.guide, 4, mask)
+    for measure in (noise_level, spectral_subspace):
+        for bands, message in ((pair.lr, "expected bands"), (nan.reshape(3, -1), "NaN"), (masked[:, 0], "no masked")):
+            with pytest.raises(HsisrError, match=message):
+                measure(bands)
+    lists = estimate_sensor(pair.lr.tolist(), pair.guide.tolist(), 4)
+    np.testing.assert_allclose(lists.footprint.rows, estimate_sensor(pair.lr, pair.guide, 4).footprint.rows, atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [6, 8, 12, 16])
 @pytest.mark.parametrize("seed", range(3))
 def test_few_noisy_pixels_tell_a_footprint_that_is_not_far_off(size, seed):

@@ -101,7 +101,11 @@ RISING = np.column_stack([WAVELENGTHS_NM, VALUES])
         (RISING[:, :1], "holds wavelengths only; add a column for each channel"),
         (VALUES.T, "2 rows and 8 columns; expected a row a wavelength or band and a column a channel: transpose it"),
         (RISING[::-1], "its first column, wavelengths in nm, must rise from row to row; sort the rows"),
-        (RISING * [1e-3, 1, 1], "rises from 0.5 to 0.85, as wavelengths in micrometres do; give them in nm"),
+        (RISING * [1e-3, 1, 1], "goes from 0.5 to 0.85, as wavelengths in micrometres do; give them in nm"),
+        (RISING[::-1] * [1e-3, 1, 1], "goes from 0.85 to 0.5, as wavelengths in micrometres do; give them in nm"),
+        (np.column_stack([np.arange(8), RISING]), "its first column counts the rows, from 0 to 7; leave it out"),
+        (RISING[:, [1, 0, 2]], "seems to hold wavelengths; only the first column may"),
+        (RISING[np.r_[3:8, :3]], "its first column, wavelengths in nm, must rise from row to row; sort the rows"),
         (RISING * [1, -1, 1], "holds negative weights, down to -"),
         (RISING * [1, 0, 1], "red is 0 everywhere; leave the column out"),
         (RISING * [1, np.nan, 1], "holds NaN or infinity"),
@@ -141,6 +145,30 @@ def test_text_that_is_no_table(tmp_path, text, message):
 def test_text_as_spreadsheets_write_it(tmp_path, text):
     (tmp_path / "own.csv").write_text(text)
     np.testing.assert_allclose(response(tmp_path / "own.csv", np.array([400.0, 410.0])), [[3 / 8, 5 / 8], [0.4, 0.6]])
+
+
+def test_decimal_commas_between_tabs_or_quotes(tmp_path):
+    """They had made columns of their own."""
+    for number, text in enumerate(("400\t0,1\t0,3\n410\t1,1\t1,3\n", '"400","0,1","0,3"\n"410","1,1","1,3"\n')):
+        (tmp_path / f"{number}.csv").write_text(text)
+        made = response(tmp_path / f"{number}.csv", np.array([400.0, 410.0]))
+        np.testing.assert_allclose(made, [[0.1 / 1.2, 1.1 / 1.2], [0.3 / 1.6, 1.3 / 1.6]])
+
+
+@pytest.mark.parametrize("ending", ["csv", "mat", "npy"])
+def test_wavelengths_that_fall_are_no_channel(tmp_path, ending):
+    path = tmp_path / f"own.{ending}"
+    falling = RISING[::-1]
+    {"mat": lambda: savemat(path, {"P": falling}), "npy": lambda: np.save(path, falling),
+     "csv": lambda: write_csv(path, falling, "")}[ending]()  # fmt: skip
+    with pytest.raises(HsisrError, match="must rise from row to row; sort the rows"):
+        response(path, WAVELENGTHS_NM)
+
+
+def test_a_name_that_says_wavelengths_is_believed(tmp_path):
+    (tmp_path / "own.csv").write_text("wavelength_um,red\n0.7,3\n0.5,4\n0.6,5\n")
+    with pytest.raises(HsisrError, match="wavelength_um seems to hold wavelengths"):
+        response(tmp_path / "own.csv", WAVELENGTHS_NM[:3])
 
 
 def test_absent_and_unknown():

@@ -82,6 +82,7 @@ def test_the_folder_it_writes_is_a_model_for_that_scene(tmp_path, capsys):
     assert summary["full"]["mulsr-xs"]["consistency_guide"] > 0
     said = read_metadata(tmp_path / "run")
     assert said["wavelengths_nm"] == list(own_scene.WAVELENGTHS_NM) and said["peak"] == 1 and said["scale"] == SCALE
+    assert (said["band_numbers"], said["guide_band_numbers"]) == ([0, 1, 2, 3], [0, 1, 2])
     assert "held-out part, reduced resolution" in table(summary)
     capsys.readouterr()
     out = super_resolve_file(lr, guide, tmp_path / "run", tmp_path / "sr.tif", CPU)

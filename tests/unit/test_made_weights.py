@@ -46,7 +46,7 @@ def images() -> tuple[Scene, np.ndarray]:
 
 def test_the_name_stands_for_what_was_made(made, images, capsys):
     path = made_model(4)
-    assert path == made / "hsisr" / "weights" / "hybrid-cave-x4.safetensors" and load_model(path).filters.any()
+    assert path == made / "hsisr" / "weights" / "hybrid-cave-x4.safetensors" and load_model(path).response.any()
     taught = read_metadata(path)["taught_by"]
     assert taught["dataset"] == "cave" and list(taught["scenes"]) == ["balloons", "cd"]
     by_name, by_file = (super_resolve(*images, model=model) for model in ("hybrid", path))

@@ -101,9 +101,33 @@ def test_back_projection_refuses_what_it_would_spoil(lr, scale, message):
         bicubic_ibp(lr, scale=scale)
 
 
-def test_nearest_refuses_parts_of_a_pixel():
-    with pytest.raises(HsisrError, match="scale must be a whole number >= 1, not 2.5"):
-        nearest(np.ones((2, 4, 4)), scale=2.5)
+@pytest.mark.parametrize(
+    ("lr", "scale", "message"),
+    [
+        (np.ones((2, 4, 4)), 2.5, "scale must be a whole number >= 1, not 2.5"),
+        (
+            np.ones((1, 2, 4, 4)),
+            2,
+            r"expected a LR image of floats \(bands, rows, columns\), not float64 \(1, 2, 4, 4\)",
+        ),
+    ],
+)
+def test_nearest_refuses_parts_of_a_pixel_and_batches(lr, scale, message):
+    with pytest.raises(HsisrError, match=message):
+        nearest(lr, scale=scale)
+
+
+@pytest.mark.parametrize("method", [bicubic, bicubic_ibp, cnmf, glp_hs, gsa, hysure, nearest, sfim_hs])
+def test_masked_arrays_and_lists_are_not_taken_for_arrays(method):
+    """Their mask was lost in silence where the footprint was known."""
+    lr, guide, sensor = random(3, 8, 8), random(2, 16, 16), Sensor(gaussian_footprint(2))
+    known = {} if method in (bicubic, nearest) else {"sensor": sensor}
+    masked = np.ma.masked_greater(lr, 0.9)
+    with pytest.raises(HsisrError, match="mask"):
+        method(masked, guide, scale=2, **known)
+    if method not in (bicubic, bicubic_ibp, nearest):
+        with pytest.raises(HsisrError, match="guide is a list; expected a numpy array"):
+            method(lr, guide.tolist(), scale=2, **known)
 
 
 def test_back_projection_gives_the_lr_image_back_at_the_right_phase():

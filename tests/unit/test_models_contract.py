@@ -266,6 +266,21 @@ def test_what_a_module_says_of_itself_is_its_contract(pair):
         predict(module, pair.lr)
 
 
+def test_a_network_that_works_in_place_leaves_the_images_as_they_are():
+    """It had changed the images of validation from one validation to the next, and those of the models after it."""
+
+    class InPlace(torch.nn.Module):
+        def forward(self, lr, guide):
+            guide.zero_()
+            return interpolate(lr.mul_(0.5), scale_factor=4)
+
+    lr, guide = np.ones((3, 5, 5), np.float32), np.ones((2, 20, 20), np.float32)
+    assert (predict(InPlace(), lr, guide) == 0.5).all() and (
+        hsisr.super_resolve(lr, guide, model=InPlace()) == 0.5
+    ).all()
+    assert (lr == 1).all() and (guide == 1).all()
+
+
 def test_what_a_module_does_not_say_has_a_default():
     contract = as_model(torch.nn.Conv2d(3, 7, 3))
     assert (contract.scale, contract.bands, contract.guide_channels, contract.period_px) == (None, None, None, 1)

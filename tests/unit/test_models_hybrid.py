@@ -197,6 +197,32 @@ def test_filters_in_the_dark_work_there_and_are_learnt_in_units_of_the_brightnes
     assert (np.abs(left) < 1e-3 * power).all()
 
 
+def test_a_scene_without_dark_pixels_teaches_no_filters_for_the_dark(pair):
+    """The darkness of 1e-30 had taught filters of 1e283, whose network was not a number."""
+    solution = solve(pair.lr, pair.guide, 4)
+    least = np.sqrt((np.maximum(solution.image(), 0) ** 2).mean(axis=0)).min()
+    bright = replace(solution, sensor=replace(solution.sensor, noise_sigma=least / 72))
+    details = Details(Piece(pair.lr, pair.guide, bright), 4, np.zeros((3, 32)))
+    assert 0 < details.darkness.max() < 1e-25
+    start = np.zeros((31, filter_length(3)))
+    filters, _ = fitted([Moments.of(details, pair.hr - details.image, dark=True)], start)
+    assert not filters.any()
+
+
+def test_what_filters_leave_of_few_pixels_is_no_rounding(pair):
+    """In float32 it was less than nothing, so that the weakest ridge won."""
+    rows = slice(0, 8)
+    details = Details(Piece(pair.lr, pair.guide, solve(pair.lr, pair.guide, 4)), 4, np.zeros((3, 32)))
+    valid = np.zeros(pair.hr.shape[1:], bool)
+    valid[rows, :16] = True
+    missing = (pair.hr - details.image) * np.float32(1e-4)
+    parts = [part for part in Moments.of(details, missing, valid) if part.power.any()]
+    for part in parts:
+        system = part.gram + 1e-9 * np.trace(part.gram, axis1=1, axis2=2)[:, None, None] * np.eye(part.gram.shape[1])
+        filters = np.linalg.solve(system, part.cross[..., None])[..., 0]
+        assert (part.left(filters) >= -1e-9 * part.power).all()
+
+
 def test_filters_see_how_bands_and_guide_grow_outwards(pair):
     """A lens that magnifies a band by 1 + m about the middle of the scene adds m times this."""
     solution = solve(pair.lr, pair.guide, 4)

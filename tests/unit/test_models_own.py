@@ -6,8 +6,10 @@ import textwrap
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import hsisr
+from hsisr.cli.app import app
 from hsisr.config import Config, Training
 from hsisr.errors import HsisrError
 from hsisr.evaluation import evaluate_model
@@ -18,6 +20,7 @@ from hsisr.models.base import as_model
 from hsisr.models.model_files import read_metadata
 from hsisr.pipeline import benchmark, pair_files, paths, steps
 from hsisr.pipeline.patch_files import PatchFile
+from hsisr.scene import Scene
 from hsisr.sources import own_sources
 from hsisr.training import fit, train_one
 from tests.unit.conftest import CONFIG
@@ -162,6 +165,12 @@ def test_it_is_trained_scored_and_used_as_any_other(project):
     np.testing.assert_allclose(hsisr.super_resolve(pair.lr, pair.guide, model=path), expected, atol=1e-5)
     with pytest.raises(HsisrError, match="mynet:Net needs a guide"):
         hsisr.super_resolve(pair.lr, model=path)
+    Scene(pair.hr, "own").save("own.h5")
+    one_place = f"scene: own.h5, models: [{path}], psfs: [airy], fwhm_lr: [1], responses: [3], snr_db: [30]"
+    write("own.yaml", f"models: {{mine: {{base: 'mynet:Net'}}}}\nsweeps: {{mine: {{{one_place}}}}}\n")
+    forget()
+    swept = CliRunner().invoke(app, ["sweep", "mine", "-c", "own.yaml"])
+    assert swept.exit_code == 0 and "refused" not in swept.output, swept.output
 
 
 def test_the_identity_of_its_steps_holds_its_own_files_and_what_they_import(project):

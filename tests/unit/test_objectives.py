@@ -250,6 +250,25 @@ def test_mixup_of_a_network_that_works_band_by_band(visit, steps):
     assert visit == "all" or len({str(b) for b in bands}) > 1
 
 
+def test_mixtures_are_of_the_batch_also_for_a_network_that_works_in_place():
+    class Gain(torch.nn.Module):
+        def __init__(self, in_place: bool) -> None:
+            super().__init__()
+            self.in_place, self.gain = in_place, torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, lr, guide):
+            halves = [image.mul_(0.5) if self.in_place else image * 0.5 for image in (lr, guide)]
+            return self.gain * torch.nn.functional.interpolate(halves[0], scale_factor=4) + halves[1].mean()
+
+    torch.manual_seed(0)
+    images = torch.rand(1, 7, 2, 2), torch.rand(1, 3, 8, 8), torch.rand(1, 7, 8, 8)
+    training, found = Training(objectives={"mixup": {"count": 2}}), []
+    for net in (Gain(True), Gain(False)):
+        steps = build(training, 0, net, Patches(7, 0), {}).steps(net, Batch(*(x.clone() for x in images)), 0, 0.0)
+        found.append([loss.item() for step in steps for _, loss in step])
+    assert found[0] == found[1] and len(found[0]) == 3
+
+
 def test_guide_is_left_out_for_a_network_that_takes_none():
     net = DeepShare(BANDS, SCALE, width=16)
     lr, hr = torch.rand(1, BANDS, 3, 3), torch.rand(1, BANDS, 6, 6)

@@ -293,6 +293,20 @@ def test_a_folder_of_bands_is_one_guide_for_all_scenes(pair):
     assert np.array_equal(read_scene("out/a.tif").cube, read_scene("out2/a.tif").cube)
 
 
+def test_guides_with_numbers_for_names_belong_to_the_scenes_of_these_names(pair):
+    """They had been stacked, as bands of one guide, so that each scene saw the guides of the others."""
+    os.mkdir("scenes")
+    os.mkdir("guides")
+    scene, guide = read_scene("lr.tif"), read_scene("guide.tif").bands([0])
+    for number, turned in ((1, slice(None)), (2, slice(None, None, -1))):
+        export(replace(scene, stored=scene.stored[:, turned]), f"scenes/{number}.tif")
+        export(replace(guide, stored=guide.stored[:, turned]), f"guides/{number}.tif")
+    super_resolve_folder("scenes", "guides", "gsa", "out", CPU)
+    for number in (1, 2):
+        super_resolve_file(f"scenes/{number}.tif", f"guides/{number}.tif", "gsa", "alone.tif", CPU, overwrite=True)
+        assert np.array_equal(read_scene(f"out/{number}.tif").cube, read_scene("alone.tif").cube)
+
+
 def test_the_current_folder_as_a_scene(pair, monkeypatch):
     for band, plane in enumerate(read_scene("lr.tif").cube):
         export(Scene(plane[None]), Path("bands") / f"B{band + 1}.tif")

@@ -79,6 +79,24 @@ def test_wavelengths_and_values_outside_the_training_are_warned_of(tmp_path, cap
     np.testing.assert_allclose(read_scene(out).cube, hsisr.super_resolve(lr, guide, model="gsa") / 1e-4, atol=1)
 
 
+def test_other_bands_of_a_guide_than_the_model_learnt_from_are_warned_of(tmp_path, capsys):
+    """Also of the scene, where wavelengths do not tell; in another order, a network made another image in silence."""
+    lr, guide, _ = own_scene.write_pair(tmp_path, 16, 16)
+    taught = {"band_numbers": [0, 1, 2, 3], "guide_band_numbers": [2, 1, 0], "guide_wavelengths_nm": [660.0, 560, 480]}
+    model = own_scene.random_network(tmp_path / "m.safetensors", base="two-stream", **taught)
+    for bands, warned in ((None, True), ("2,1,0", False)):
+        super_resolve_file(lr, guide, model, tmp_path / "a.tif", replace(CPU, guide_bands=bands), overwrite=True)
+        said = capsys.readouterr().err
+        assert ("two-stream learnt from bands 2, 1, 0 of its file, and here bands 0, 1, 2" in said) == warned
+    seen = replace(read_scene(guide).load(), wavelengths_nm=np.array([480.0, 560, 660]))
+    export(seen, tmp_path / "seen.tif")
+    super_resolve_file(lr, tmp_path / "seen.tif", model, tmp_path / "b.tif", CPU)
+    assert "seen.tif: its band centres lie up to 180 nm from those of the guide that taught" in capsys.readouterr().err
+    blind = own_scene.random_network(tmp_path / "blind.safetensors", base="two-stream", band_numbers=[1, 0, 2, 3])
+    super_resolve_file(lr, guide, blind, tmp_path / "c.tif", CPU)
+    assert "learnt from bands 1, 0, 2, 3 of its file, and here bands 0, 1, 2, 3" in capsys.readouterr().err
+
+
 def test_guides_that_lie_elsewhere(tmp_path):
     lr, guide, sharp = own_scene.write_pair(tmp_path, 24, 24)
     out = tmp_path / "sr.tif"

@@ -213,7 +213,7 @@ def test_a_band_of_one_number_on_the_compared_ground_has_no_detail(files):
 def test_withheld_bands_count_as_in_the_guide_itself(files):
     lr, guide = files / "lr.tif", files / "guide.tif"
     export(replace(read_scene(guide), stored=read_scene(guide).stored[[2, 0]]), files / "two.tif")
-    [chosen] = validate(lr, guide, [2], "gsa", replace(CPU, guide_bands=(2, 0)))["bands"]
+    [chosen] = validate(lr, guide, [2, 2], "gsa", replace(CPU, guide_bands=(2, 0)))["bands"]
     [same] = validate(lr, files / "two.tif", [0], "gsa", CPU)["bands"]
     assert chosen["band"] == 2 and chosen["methods"] == same["methods"]
     with pytest.raises(HsisrError, match="band 1 is none of its bands 2, 0"):
@@ -234,6 +234,8 @@ def test_what_cannot_be_withheld_is_said(files):
     lr, guide = files / "lr.tif", files / "guide.tif"
     with pytest.raises(HsisrError, match="band 7 is none of its bands 0, 1, 2"):
         validate(lr, guide, [7], options=CPU)
+    with pytest.raises(HsisrError, match="band 1.5 is none of its bands 0, 1, 2"):  # it had been band 1
+        validate(lr, guide, [1.5], options=CPU)
     with pytest.raises(HsisrError, match="two or more"):
         validate(lr, guide, [0], options=replace(CPU, guide_bands=(0,)))
     with pytest.raises(HsisrError, match="uses no guide"):

@@ -3,6 +3,7 @@
 from dataclasses import MISSING, asdict, fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer.main
 
@@ -113,6 +114,9 @@ def test_a_word_for_a_shift_that_is_none_is_named():
         ({"memory": "nan"}, "option memory: 'nan' is not allowed; expected a size"),
         ({"bands": "a-b"}, "option bands: 'a-b' is not allowed; expected numbers from 0 and ranges of them"),
         ({"bands": ()}, r"option bands: .* is not allowed; value should have at least 1 item"),
+        ({"bands": [True, False, True]}, "option bands.0: True is not allowed; expected a number, not true or false"),
+        ({"guide_bands": np.array([True, False])}, "option guide_bands: .* expected a number, not true or false"),
+        ({"peak": True}, "option peak: True is not allowed; expected a number, not true or false"),
         ({"peak": 0.0}, "option peak: 0.0 is not allowed; must be greater than 0"),
         ({"peak": float("inf")}, "option peak: inf is not allowed"),
         ({"precision": "16"}, "option precision: '16' is not allowed; must be '32', 'bf16' or 'fp16'"),

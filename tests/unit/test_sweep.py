@@ -16,7 +16,7 @@ from hsisr.datasets import read_scene
 from hsisr.degrade import FAMILIES, CustomProtocol, FamilyPsf, degrade, shift_of
 from hsisr.errors import HsisrError
 from hsisr.evaluation import sweep
-from hsisr.evaluation.table import print_sweep
+from hsisr.evaluation.table import print_sweep, refusals
 from hsisr.pipeline import benchmark, paths, steps
 from hsisr.report import sweeps as reported
 from hsisr.scene import Scene
@@ -170,6 +170,19 @@ def test_a_scene_of_another_unit_has_the_same_scores(settings, tmp_path, capsys,
     assert "they are divided by that for scores" in capsys.readouterr().err
 
 
+def test_values_below_zero_are_told_of(settings, tmp_path, capsys):
+    """They were cut off in silence, and the scores were those of another image."""
+    one_place = {"models": ["bicubic"], "psfs": ["delta"], "responses": [3], "snr_db": [None]}
+    other = settings.model_copy(update={**one_place, "scene": str(tmp_path / "other.h5")})
+    scene = read_scene(settings.scene)
+    replace(scene, stored=scene.cube - np.median(scene.cube)).save(other.scene)
+    sweep.run(other, tmp_path / "a.json", tmp_path / "a.png")
+    assert "of its values are below 0; the sweep sets them to 0" in capsys.readouterr().err
+    replace(scene, stored=scene.cube - 2).save(other.scene)
+    with pytest.raises(HsisrError, match="other.h5: no value is above 0; a sweep takes images of intensities"):
+        sweep.run(other, tmp_path / "a.json", tmp_path / "a.png")
+
+
 def test_a_model_that_refuses_leaves_its_places_empty(settings, tmp_path, monkeypatch):
     opened = sweep.open_method
 
@@ -182,7 +195,7 @@ def test_a_model_that_refuses_leaves_its_places_empty(settings, tmp_path, monkey
     result = sweep.run(settings, tmp_path / "a.json", tmp_path / "a.png")
     gsa = result["models"]["gsa"]
     assert gsa["refused"] == gsa["places"] == len(result["grid"]) // 2
-    assert reported.refusals(result) == ["gsa: made for 3 channels (6 of 12)"]
+    assert refusals(result) == ["gsa: made for 3 channels (6 of 12)"]
     mean, worst_at = (reported.table(result).rows["gsa"][column] for column in (0, -1))
     assert mean.mark == "" and worst_at.text.endswith("; refused 6 of 12")  # it saw the easier half, perhaps
     assert sweep.table(result, "psnr")["gsa"]["delta"]["4 ch, 30 dB"] is None
@@ -200,7 +213,8 @@ def test_a_model_that_refuses_every_place_is_shown_without_scores(settings, tmp_
     monkeypatch.setattr(sweep, "open_method", refusing)
     result = sweep.run(settings, tmp_path / "a.json", tmp_path / "a.png")
     print_sweep(result)
-    assert "refused 12 of 12" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "refused 12 of 12" in said.out and "refused by gsa: made for other images (12 of 12)" in said.err
     assert reported.table(result).rows["gsa"][-1].text == "refused 12 of 12"
 
 

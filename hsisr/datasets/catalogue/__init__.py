@@ -147,7 +147,7 @@ class DataSet(Section):
     layout: glob of one scene's files in the published layout. `{scene}` stands for the scene's name. A file matches
         if the end of its path matches. With several globs, the first that matches any file counts.
     scale: value = stored * scale. `type_maximum` divides by the largest number of the stored integer type,
-        `scene_maximum` by the largest value of the scene.
+        `scene_maximum` by the largest value of the scene's good bands.
     black_level: the stored value that means 0. Lower values are clipped to it.
     wavelengths_nm: (bands,) band centres, in YAML a list, or `{first, last}` for evenly spaced bands. None: the
         file's own.

@@ -15,7 +15,8 @@ def check_pair(method: str, lr: np.ndarray, guide: np.ndarray | None, scale: int
     """
     if guide is None:
         raise HsisrError(f"{method}: needs a guide, a sharp image of the same scene, and there is none")
-    if lr.ndim != 3 or guide.ndim != 3 or guide.shape[1:] != (scale * lr.shape[1], scale * lr.shape[2]):
+    size = np.shape(lr)[1:]
+    if np.ndim(lr) != 3 or np.ndim(guide) != 3 or np.shape(guide)[1:] != (scale * size[0], scale * size[1]):
         raise HsisrError(
             f"{method}: lr {np.shape(lr)} and guide {np.shape(guide)} do not fit; expected (bands, h, w) and "
             f"(channels, {scale} h, {scale} w)"
@@ -26,7 +27,12 @@ def check_pair(method: str, lr: np.ndarray, guide: np.ndarray | None, scale: int
 
 
 def check_image(method: str, name: str, image: np.ndarray) -> None:
-    """Raise HsisrError unless an image (B, H, W) holds finite floats. name: what it is."""
+    """Raise HsisrError unless an image (B, H, W) is an array of finite floats without a mask. name: what it is."""
+    if not isinstance(image, np.ndarray) or isinstance(image, np.ma.MaskedArray):
+        raise HsisrError(
+            f"{method}: the {name} is a {type(image).__name__}; expected a numpy array without a mask: "
+            "hsisr.super_resolve takes masked ones"
+        )
     if image.ndim != 3 or 0 in image.shape or not np.issubdtype(image.dtype, np.floating):
         found = f"{image.dtype} {image.shape}"
         raise HsisrError(f"{method}: expected a {name} of floats (bands, rows, columns), not {found}")

@@ -47,6 +47,8 @@ _FIELD_PX = 256
 #: Brightness of a spectrum, RMS over the bands, within which it is dark, over the noise of the LR image; the least
 #: noise, and the least brightness.
 _DARK_NOISE, _NO_NOISE, _DARKEST = 1.2, 1e-12, 4e-3
+#: Darkness from which on a pixel teaches filters for the dark; brighter ones would teach filters without bounds.
+_LEAST_DARKNESS = 1e-3
 #: Pixels that rows are held apart while means are taken.
 _APART_PX = 8
 
@@ -196,7 +198,7 @@ class Moments:
         darkness, weight = np.ones((2, missing[0].size), np.float32)
         if dark:
             weight = (1 / details.brightness).astype(np.float32).ravel()
-            darkness = details.darkness.ravel() * weight
+            darkness = np.where(details.darkness >= _LEAST_DARKNESS, details.darkness, 0).ravel() * weight
         rows = np.arange(missing.shape[1]) * _PARTS // missing.shape[1]
         part = np.broadcast_to(rows[:, None], missing.shape[1:]).ravel()
         part = part if valid is None else np.where(valid.ravel(), part, -1)
@@ -206,10 +208,11 @@ class Moments:
             values = details.of_band(band)
             values *= darkness
             for place, (gram, cross, power) in zip(places, found, strict=True):
-                seen, target = values[:, place], wanted[place] * weight[place]
-                gram.append((seen @ seen.T).astype(np.float64))
-                cross.append((seen @ target).astype(np.float64))
-                power.append(float(target.astype(np.float64) @ target))
+                # in float32, what filters leave of few pixels would be rounding, and could be less than nothing
+                seen, target = (x.astype(np.float64) for x in (values[:, place], wanted[place] * weight[place]))
+                gram.append(seen @ seen.T)
+                cross.append(seen @ target)
+                power.append(float(target @ target))
         return [cls(*(np.array(values) for values in moments)) for moments in found]
 
     def __add__(self, other: "Moments") -> "Moments":

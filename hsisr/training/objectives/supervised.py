@@ -51,7 +51,11 @@ class Supervised:
         network = as_model(model)
         if not network.band_wise:
             guided = batch.guide is not None and network.takes_guide
-            yield distance(model(batch.lr, batch.guide) if guided else model(batch.lr), batch.hr, variation)
+            # clones: a network may work in place, and mixtures are made of the same batch after it
+            images = [
+                image.clone() for image in ((batch.lr, batch.guide) if guided else (batch.lr,)) if image is not None
+            ]
+            yield distance(model(*images), batch.hr, variation)
             return
         patches = torch.arange(len(batch.lr)).view(-1, 1)
         half = _halve(batch.hr, self.rule) if network.alpha_weight else None
