@@ -56,6 +56,12 @@ def test_an_image_as_bright_again_is_the_same_image(lr):
     np.testing.assert_allclose(predict(network, 5 * lr), 5 * predict(network, lr), rtol=1e-3, atol=1e-4)
 
 
+def test_the_order_of_the_bands_changes_nothing(lr):
+    """The order, and the machine, had decided the signs of the components."""
+    network, order = load_model(shipped_model(SCALE)), np.random.default_rng(0).permutation(BANDS)
+    np.testing.assert_allclose(predict(network, lr[order]), predict(network, lr)[order], atol=1e-4)
+
+
 def test_without_the_light_network_each_component_is_enlarged_alone():
     network, components, blur = solo(light=False), torch.randn(2, 3, 8, 8), torch.tensor([0.5, 0.25])
     alone = [network.details(components[:, number : number + 1], blur) for number in range(3)]
