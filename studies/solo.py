@@ -7,6 +7,7 @@
     python studies/solo.py others --data <folder> --model <file> ...
     python studies/solo.py finetuned --data <folder>
     python studies/solo.py robust --data <folder> --model <file> [--validate beads face]
+    python studies/solo.py pieces --data <folder> --model <file> ...
     python studies/solo.py cost
 
 weights: trains on the photographs of the data set `rgb_photos` (public domain, CC0) under several PSFs and noises,
@@ -18,8 +19,10 @@ place of scores; --model: no training, the mean of these networks' results. sour
 scenes alone and both, three seeds each: mean and standard deviation over the seeds; every training leaves a file in
 the folder, and the same command goes on where it was interrupted. others: scores model files as they are on Samson,
 Jasper Ridge, Indian Pines and EnMAP under `wald`. finetuned: the weights that come with hsisr on these four, before
-and after `hsisr finetune` with the LR image alone, in --steps (300). robust: the same on CAVE, PSFs and noises. cost:
-seconds and FLOPs of one image beside DeepShare, interleaved, median of --rounds.
+and after `hsisr finetune` with the LR image alone, in --steps (300). robust: the same on CAVE, PSFs and noises.
+pieces: model files on --steps (1000) random pieces of CAVE's training scenes and of these four, by the shorter side;
+"lose": share of the pieces that lose more than that against bicubic. cost: seconds and FLOPs of one image beside
+DeepShare, interleaved, median of --rounds.
 <folder>: holds `cave`, `samson`, `jasper_ridge`, `enmap_potsdam`.
 """
 
@@ -29,9 +32,10 @@ import hashlib
 import statistics
 import tempfile
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import compress
+from itertools import compress, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +53,7 @@ from hsisr.config import Training
 from hsisr.datasets.writers import export
 from hsisr.degrade.estimation import spectral_subspace
 from hsisr.degrade.protocols import Protocol, find_protocol
-from hsisr.degrade.psf import GaussianPsf
+from hsisr.degrade.psf import BlockMeanPsf, GaussianPsf
 from hsisr.degrade.sensor import footprint_of
 from hsisr.files import read_json, write_json
 from hsisr.inference import Options, finetune, predict
@@ -73,6 +77,8 @@ VIRTUAL_BANDS, POWERS = 12, (0.5, 3.0)
 EVERYWHERE = 0.05
 #: Decay of the average of a network's weights, if it is taught by mixtures.
 AVERAGE = 0.999
+#: Sides of random pieces in LR pixels, and the shorter ones from which on they are told apart.
+SIDES_LR_PX, GROUPS_LR_PX = (4, 97), (4, 8, 16, 24)
 #: Signal to noise in dB; half of the draws have no noise.
 SNR_DB = (20.0, 50.0)
 
@@ -156,7 +162,9 @@ class Crops:
 def main() -> None:
     """Parse the command line, print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("weights", "cave", "sources", "others", "finetuned", "robust", "cost"))
+    parser.add_argument(
+        "what", choices=("weights", "cave", "sources", "others", "finetuned", "robust", "pieces", "cost")
+    )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--photos", type=Path, help="a folder of photographs, in place of rgb_photos")
     parser.add_argument("--scale", type=int, default=4)
@@ -192,6 +200,7 @@ def main() -> None:
         "others": _others,
         "finetuned": _finetuned,
         "robust": _robust,
+        "pieces": _pieces,
         "cost": _cost,
     }
     works[options.what](options)
@@ -483,6 +492,41 @@ def _robust(options: argparse.Namespace) -> None:
             f"{psnr:+.2f} / {sam:+.2f}" for psnr, sam in zip(gains[..., 0].min(0), gains[..., 1].max(0), strict=True)
         ]
         print(f"| {what} | {' | '.join([*cells[:2], least[0], cells[2], least[1]])} |", flush=True)
+
+
+def _pieces(options: argparse.Namespace) -> None:
+    warnings.simplefilter("ignore")
+    scenes = [*cave.read(options.data / "cave", TRAIN), *_other_scenes(options.data, 2)]
+    networks, rng = [load_model(file) for file in options.model], np.random.default_rng(options.seed)
+    rows = []
+    for _ in range(options.steps or 1000):
+        network, scene = networks[rng.integers(len(networks))], scenes[rng.integers(len(scenes))]
+        scale, least, most = network.scale, *np.log(SIDES_LR_PX)
+        sides = [min(round(np.exp(rng.uniform(least, most))), size // scale) for size in scene.shape[1:]]
+        corner = [rng.integers(size - scale * side + 1) for size, side in zip(scene.shape[1:], sides, strict=True)]
+        rows_columns = [slice(first, first + scale * side) for first, side in zip(corner, sides, strict=True)]
+        bands = rng.permutation(scene.shape[0])[: rng.choice((1, 2, 3, 8, scene.shape[0]))]
+        piece = Scene(np.asarray(scene.cube[:, *rows_columns])[np.sort(bands)], scene.name)
+        sigma, noise = float(rng.uniform(*TAUGHT)), {"snr_db": float(rng.uniform(*SNR_DB))}
+        protocol = ("mixup", _gaussian(sigma), replace(find_protocol("wald"), psf=BlockMeanPsf()))[rng.integers(3)]
+        pair = _pair(piece, protocol, scale, noise if rng.random() < 0.5 else 0)
+        bicubic, solo = (_errors(pair, model) for model in (registry.build("bicubic", scale, len(bands), 0), network))
+        rows.append((min(sides), 20 * np.log10(bicubic[0] / solo[0]), solo[1] - bicubic[1]))
+    print("| shorter side, LR pixels | pieces | mean gain | lose 0.02 dB | 0.2 dB | 1 dB | worst | worst angle |")
+    print(f"|{' --- |' * 8}")
+    side, gain, angle = np.array(rows).T
+    for first, last in pairwise((*GROUPS_LR_PX, np.inf)):
+        here = (side >= first) & (side < last)
+        lose = " | ".join(f"{(gain[here] < -least).mean():.1%}" for least in (0.02, 0.2, 1))
+        means, worst = f"{gain[here].mean():+.2f} / {angle[here].mean():+.2f}", f"{gain[here].min():+.2f}"
+        print(f"| from {first} | {here.sum()} | {means} | {lose} | {worst} | {angle[here].max():+.2f} |")
+
+
+def _errors(pair: tuple[np.ndarray, np.ndarray], model: Any) -> tuple[float, float]:
+    """Root mean square error, not 0, and spectral angle, of images too small for other scores."""
+    image = predict(model, pair[0])
+    angle = 0.0 if len(image) == 1 else metrics.sam(pair[1], image)
+    return max(float(np.sqrt(((image - pair[1]) ** 2).mean())), 1e-9), angle
 
 
 def _print_scores(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hsisr.degrade.sharpness import blur_px
+from hsisr.degrade.sharpness import EXPECTED_PX, blur_px
 
 
 def natural(seed: int, size: int = 512) -> np.ndarray:
@@ -46,6 +46,13 @@ def test_pixels_without_data_say_nothing():
 @pytest.mark.parametrize("image", [np.zeros((1, 32, 32)), np.ones((1, 32, 32)), np.random.rand(1, 7, 40)])
 def test_flat_and_tiny_images_say_nothing(image):
     assert blur_px(image) is None
+
+
+def test_one_block_says_little():
+    bar = np.zeros((1, 12, 12))
+    bar[:, 4:7] = 1
+    found = blur_px(bar + np.linspace(0, 0.1, 12), cautious=True)
+    assert found == pytest.approx(EXPECTED_PX, abs=0.04)
 
 
 def test_patches_of_one_sensor_together_say_what_the_image_does():

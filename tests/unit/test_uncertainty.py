@@ -65,6 +65,17 @@ def test_without_a_guide_errors_are_where_the_image_changes_and_grow_with_noise(
     assert np.sqrt(np.mean(noisy**2 - sigma**2)) > 0.015
 
 
+def test_an_empty_margin_says_nothing_of_the_errors(plain):
+    """Ground that is all one number has no errors; where nine tenths were, deviations elsewhere were 0."""
+    low = read_scene(plain.lr).cube[:, :24, :24]
+    alone, beside = (
+        hsisr.super_resolve(values, model="solo", scale=SCALE, uncertainty=True)[1][:, SCALE:-SCALE, SCALE:-SCALE]
+        for values in (low, np.pad(low, ((0, 0), (0, 72), (0, 72))))
+    )
+    inside = beside[:, : 22 * SCALE, : 22 * SCALE]
+    assert 0.5 < inside.mean() / alone.mean() < 2
+
+
 @pytest.mark.parametrize(("side", "tested"), [(32, True), (4 * SCALE - 1, False)])
 def test_without_a_guide_a_test_one_scale_down_tells_of_larger_errors(side, tested):
     """An image of which nothing can be restored one scale down has larger errors than a smooth one."""
@@ -160,11 +171,12 @@ def test_a_band_of_one_number_says_nothing_of_the_others(plain, even):
 
 
 @pytest.mark.parametrize("model", ["prior", "solo"])
-@pytest.mark.parametrize(("factor", "level"), [(1.0, 100.0), (1e-6, 0.0)])
-def test_deviations_have_the_unit_of_the_values(plain, model, factor, level):
+@pytest.mark.parametrize(("factor", "level", "pixels"), [(1.0, 100.0, 24), (1e-6, 0.0, 24), (1e-6, 0.0, 6)])
+def test_deviations_have_the_unit_of_the_values(plain, model, factor, level, pixels):
     """In kelvin, or in W per cm^2, as in reflectance; they were 130 and 50 000 times as large."""
     lr, guide = (
-        read_scene(path).cube[:, : 24 * side, : 24 * side] for path, side in ((plain.lr, 1), (plain.guide, SCALE))
+        read_scene(path).cube[:, : pixels * side, : pixels * side]
+        for path, side in ((plain.lr, 1), (plain.guide, SCALE))
     )
     given = {"guide": guide, "model": model} if model == "prior" else {"scale": SCALE, "model": model}
     usual, other = (

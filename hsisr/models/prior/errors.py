@@ -156,7 +156,7 @@ def light_of(images: Images, scale: int, weights: Sequence[float] = WEIGHTS) -> 
     base = np.sign(mean) * np.maximum(np.abs(mean) - _MOST_LEVEL * spread, 0)
     varies = float((spread**2).mean())
     if bands.shape[1] < _LEAST_PX or varies <= np.finfo(np.float32).eps ** 2 * float((bands**2).mean()):
-        base, varies = np.zeros_like(base), np.inf
+        base, varies = np.zeros_like(base), float((bands**2).mean()) or np.inf  # they tell their unit, at least
     return Light(base.astype(np.float32)[..., None], min(1.0, _LEAST_SHARE**2 * varies / weights[-1]))
 
 

@@ -20,7 +20,7 @@ from torch.nn.functional import avg_pool2d, interpolate, pixel_shuffle, relu
 from hsisr.degrade import Sensor
 from hsisr.degrade.estimation import noise_level, spectral_subspace, valid_lr_pixels
 from hsisr.degrade.sensor import Footprint
-from hsisr.degrade.sharpness import blur_px
+from hsisr.degrade.sharpness import EXPECTED_PX, blur_px
 from hsisr.models.base import part_bytes
 from hsisr.models.network import Network
 from hsisr.models.prior.blocks import LEARNT_LR_PX, cells, is_one_block, judged_lr_px, judging_windows, window_valid
@@ -147,7 +147,7 @@ class Solo(Network):
             signs = (2 * torch.randint(0, 2, (len(kept),)) - 1).to(spectra)
             kept = kept.to(lr.device)
             spectra, components = spectra[:, kept] * signs, components[:, kept] * signs[:, None, None]
-        detail = self.details(components, _blur([(components, None)]).to(components))
+        detail = self.details(components, _blur([(components, None)], cautious=not self.training).to(components))
         return self._enlarged(lr) + _mixed(detail, spectra)
 
     def details(self, components: Tensor, blur: Tensor) -> Tensor:
@@ -270,8 +270,9 @@ class Solo(Network):
         pieces = self._pieces(images)
         spectra = np.concatenate([lr[0].double().numpy(force=True)[:, valid] for lr, valid in pieces], axis=1)
         mean, basis, sizes = self._subspace(spectra)
+        basis = _signed(basis)
         views = [_scaled(lr, mean, basis, sizes) for lr, _ in pieces]
-        blur = _blur([(view, valid) for view, (_, valid) in zip(views, pieces, strict=True)])
+        blur = _blur([(view, valid) for view, (_, valid) in zip(views, pieces, strict=True)], cautious=True)
         noise = _noise(spectra, pieces)
         gains, details = np.ones(len(sizes), np.float32), None
         if noise > 0:
@@ -364,6 +365,16 @@ class Solo(Network):
         return upsample_keys(images.float(), self.scale)
 
 
+def _signed(basis: np.ndarray) -> np.ndarray:
+    """A basis (B, K) with signs that follow from the spectra alone, not from the order of bands or the machine.
+
+    Components have no sign of their own, and the network enlarges an image and its negative differently: scores of a
+    scene differed by up to 0.4 dB. More light is less of a component, which is the better one of the two on ten
+    training scenes of CAVE.
+    """
+    return np.where(basis.sum(axis=0, dtype=np.float64) > 0, -basis, basis)
+
+
 def _scaled(lr: Tensor, mean: np.ndarray, basis: np.ndarray, sizes: np.ndarray) -> Tensor:
     """The components of lr (N, B, h, w), of unit variance: (N, K, h, w)."""
     # a component without variance, of an even image, stays as it is
@@ -403,14 +414,15 @@ def _mixed(detail: Tensor, spectra: Tensor) -> Tensor:
         return torch.einsum("nkhw,bk->nbhw", detail, spectra)
 
 
-def _blur(images: Sequence[tuple[Tensor, np.ndarray | None]]) -> Tensor:
+def _blur(images: Sequence[tuple[Tensor, np.ndarray | None]], cautious: bool) -> Tensor:
     """What the first of the components (N, K, h, w) of images of one sensor say of their blur: 0 if middling, (2,).
 
-    With each image come its valid pixels (h, w), or None for all.
+    With each image come its valid pixels (h, w), or None for all. cautious: as for `blur_px`; in training, the patches
+    are all that a network will ever know of a sensor.
     """
-    found = [blur_px(components[:, 0].float().numpy(force=True), valid) for components, valid in images]
-    known = [blur for blur in found if blur is not None]
-    steer = (float(np.median(known)) - _BLUR_PX) / _BLUR_RANGE_PX if known else 0.0
+    found = [blur_px(components[:, 0].float().numpy(force=True), valid, cautious) for components, valid in images]
+    known = [blur for blur in found if blur is not None] or [EXPECTED_PX]
+    steer = (float(np.median(known)) - _BLUR_PX) / _BLUR_RANGE_PX
     steer = max(-_BLUR_MOST, min(steer, _BLUR_MOST))
     return torch.tensor([steer, steer**2])
 

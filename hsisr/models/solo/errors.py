@@ -76,14 +76,26 @@ def learn_errors(images: Images, scale: int, noise: float, part: Part, restore: 
     noise: standard deviation of the LR image's. part: makes the image of a window. restore: makes an image
     (B, scale n, scale m) of one (B, n, m) that it has not seen before.
     """
-    total, samples, light = 0.0, 0, light_of(images, scale, WEIGHTS)
+    light, (varied, every) = light_of(images, scale, WEIGHTS), np.zeros((2, 2))
     for window, corner in looked_at(images, _PLACE_LR_PX, scale):
-        valid = slice(None) if window.mask is None else window.mask
-        for variance, _ in _variances(scale, window, part(window, corner), light):
-            counted = variance[valid]
-            total += 0.5 * float(np.log(counted).sum(dtype=np.float64))
-            samples += counted.size
+        variances = _variances(scale, window, part(window, corner), light)
+        for (variance, _), plane in zip(variances, window.lr, strict=True):
+            logs = 0.5 * np.log(variance.astype(np.float64))
+            for found, counted in ((varied, window.valid & _varies(plane, scale)), (every, window.valid)):
+                found += logs[counted].sum(), counted.sum()
+    total, samples = varied if varied[1] else every
     return Errors(scale, light, noise, total / samples, _test(images, scale, light, noise, restore) ** _BELIEVED)
+
+
+def _varies(plane: np.ndarray, scale: int) -> np.ndarray:
+    """Pixels (scale n, scale m) of a band (n, m) around whose LR pixel there is more than one number.
+
+    An empty margin, a saturated area and a dead band have no errors, and say nothing of those of other ground.
+    """
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    varies = maximum_filter(plane, 3) > minimum_filter(plane, 3)
+    return varies.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def parts(
@@ -127,12 +139,14 @@ def _test(images: Images, scale: int, light: Light, noise: float, restore: Calla
         return 1.0
     valid = np.ones(lr.shape[1:], bool) if mask is None else whole_lr_pixels(mask, scale)
     lr, valid = lr[:, :height, :width], valid[:height, :width]
-    if not valid.any():
-        return 1.0
     lower = degrade(lr, "wald", scale, noise=0).astype(np.float32)
+    counted = np.stack([valid & _varies(plane, scale) for plane in lower])
+    if not counted.any():
+        return 1.0
     image = restore(lower)
     window = Window(lower, np.empty((0, height, width), np.float32), valid)
-    variance = np.stack([found[valid] for found, _ in _variances(scale, window, image, light)])
+    variances = zip(_variances(scale, window, image, light), counted, strict=True)
+    variance = np.concatenate([found[here] for (found, _), here in variances])
     sigma = np.hypot(_softened(variance, 0.5 * float(np.log(variance).mean())), np.float32(noise))
-    ratio = float(np.quantile(np.abs(image - lr)[:, valid] / sigma, 0.9) / SIGMAS_90)
+    ratio = float(np.quantile(np.abs(image - lr)[counted] / sigma, 0.9) / SIGMAS_90)
     return max(ratio, float(np.finfo(np.float32).tiny))
