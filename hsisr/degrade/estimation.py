@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hsisr.degrade import free_form
-from hsisr.degrade.registration import explains_more, interior, register_related, related_channels
+from hsisr.degrade.registration import Registration, explains_more, interior, register_related, related_channels
 from hsisr.degrade.sampling import Sampler
 from hsisr.degrade.sensor import (
     Footprint,
@@ -87,16 +87,24 @@ def estimate_sensor(
     return KnownSensor(footprint=footprint, response=response, offset=offset, noise_sigma=noise, mask=known.mask)
 
 
-def estimate_footprint(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | None = None) -> Footprint:
+def estimate_footprint(
+    lr: np.ndarray,
+    guide: np.ndarray,
+    scale: int,
+    mask: np.ndarray | None = None,
+    registered: Registration | None = None,
+) -> Footprint:
     """The footprint of an LR pixel, measured against the guide; see `estimate_sensor`.
 
     lr: (B, h, w). guide: (G, h s, w s) at scale s. mask: (h s, w s), True where a pixel is valid; None: all are.
+    registered: what `registration` found of them; None: it is measured here.
     Raises HsisrError for images that do not fit together.
     """
     lr, guide = check_views(lr, guide, scale, mask)
     related = related_channels(lr, guide, scale, mask)
+    found: Registration | None
     try:
-        found = register_related(lr, guide[related], scale, mask)
+        found = registered or register_related(lr, guide[related], scale, mask)
         reason = f"{found.unexplained:.0%} of the guide's variance unexplained"
     except HsisrError as error:
         found, reason = None, str(error)

@@ -13,8 +13,9 @@ from hsisr.degrade import change
 from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement, measure_by_views
 from hsisr.degrade.estimation import estimate_footprint
+from hsisr.degrade.registration import Registration
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
-from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside
+from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside, view_of
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, spread_pieces
@@ -27,6 +28,8 @@ from hsisr.scene import Scene
 WORTH_CORRECTING_LR_PX = 0.5
 #: If the LR image leaves a larger part of the guide's variance unexplained, a measured shift means nothing.
 _UNRELATED = 0.6
+#: If it leaves a larger part, changed ground may be the reason, and is looked for.
+_CLEAR = 0.02
 #: Side, in LR pixels, of the window in which a shift is measured, and number of places tried along an axis.
 _WINDOW_LR_PX, _PLACES = 128, 3
 #: Guide pixels, and LR pixels, around the LR image that warping may read.
@@ -39,11 +42,15 @@ _STRIP_BYTES = 128 * 2**20
 
 @dataclass(frozen=True)
 class Offset:
-    """Distance between LR image and guide: shift_px (rows, columns) in guide pixels; unexplained part as measured."""
+    """Distance between LR image and guide: shift_px (rows, columns) in guide pixels; unexplained part as measured.
+
+    changed: the part, 0 to 1, of the place that did not count, as the guide shows other ground there.
+    """
 
     shift_px: tuple[float, float]
     scale: int
     unexplained: float
+    changed: float = 0.0
 
     @property
     def trusted(self) -> bool:
@@ -137,18 +144,50 @@ def _pixels_with_data(
 
 
 def measure(lr: Source, guide: Guide, scale: int) -> Offset | None:
-    """The shift between LR image and guide, in the place where both are most complete.
+    """The shift between LR image and guide, in the place where both are most complete, on ground that both show.
 
     None if no place has enough detail or enough valid pixels.
     """
     pair = _most_complete(lr, guide, scale)
     if pair is None:
         return None
+    _, found, changed = _on_common_ground(pair, scale)
+    return None if found is None else Offset(found.shift_px, scale, found.unexplained, changed)
+
+
+def _on_common_ground(pair: degrade.Pair, scale: int) -> tuple[degrade.Pair, Registration | None, float]:
+    """A pair whose mask leaves out changed ground, if the rest fits better; its registration; the part that changed.
+
+    A cloud or other ground in the guide would be taken for a shift and a wide PSF.
+    """
+    found = _registered(pair)
+    if found is None or found.unexplained <= _CLEAR:
+        return pair, found, 0.0
+    assert pair.guide is not None and pair.mask is not None
     try:
-        found = degrade.registration(pair)
-    except HsisrError:  # the image is too small or has no detail
+        seen = change.find_change(view_of(pair.lr, pair.guide, scale, pair.mask, fine=True))
+    except HsisrError:  # no detail
+        return pair, found, 0.0
+    from scipy.ndimage import binary_dilation
+
+    changed, side = seen.changed | seen.exposed, scale * seen.cell
+    around: np.ndarray = binary_dilation(changed, np.ones((3, 3), bool))
+    left_out = around.repeat(side, axis=0).repeat(side, axis=1)
+    mask = pair.mask.copy()
+    mask[: left_out.shape[0], : left_out.shape[1]] &= ~left_out
+    steady = replace(pair, mask=mask)
+    again = _registered(steady)
+    if not changed.any() or again is None or again.unexplained >= found.unexplained:
+        return pair, found, 0.0
+    return steady, again, float(changed.mean())
+
+
+def _registered(pair: degrade.Pair) -> Registration | None:
+    """The registration of a pair; None if it is too small or has no detail."""
+    try:
+        return degrade.registration(pair)
+    except HsisrError:
         return None
-    return Offset(found.shift_px, scale, found.unexplained)
 
 
 def measure_displacement(lr: Source, guide: Guide, scale: int, model: str) -> Displacement | None:
@@ -200,12 +239,13 @@ def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:
 
 
 def measure_footprint(lr: Source, guide: Guide, scale: int) -> Footprint | None:
-    """The weights of the guide's pixels in an LR pixel, measured in the same place as a shift; None without a place."""
+    """The weights of the guide's pixels in an LR pixel, measured on the ground of a shift; None without a place."""
     pair = _most_complete(lr, guide, scale)
     if pair is None:
         return None
+    pair, found, _ = _on_common_ground(pair, scale)
     assert pair.guide is not None
-    return estimate_footprint(pair.lr, pair.guide, scale, pair.mask)
+    return estimate_footprint(pair.lr, pair.guide, scale, pair.mask, found)
 
 
 def _most_complete(lr: Source, guide: Guide, scale: int) -> degrade.Pair | None:

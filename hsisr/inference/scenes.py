@@ -490,6 +490,11 @@ def move(low: Source, found: guide.Guide, scale: int, options: Options, note: No
         say(f"{label}: {kept} by the measured {options.correct_shift}, {displacement}")
         return found.displace(displacement)
     offset = align.measure(low, found, scale)
+    if offset is not None and offset.changed and not options.mask_change:
+        note(
+            f"{label}: shows other ground or light than {low.label} on {percent(offset.changed)} of the place where "
+            f"they were compared; {option('mask_change', True)} leaves its detail out there"
+        )
     if offset is None or not offset.trusted or offset.lr_px <= align.WORTH_CORRECTING_LR_PX:
         return found
     if options.correct_shift:

@@ -98,6 +98,20 @@ def test_other_ground_is_left_out_and_mapped(files, sharp):
     assert json.loads((files / "maps" / "registration.json").read_text())["changed"] == pytest.approx(map_.mean())
 
 
+def test_a_cloud_is_no_shift(sharp):
+    """It was measured as a shift of up to two LR pixels and as a wide PSF, without a word of other ground."""
+    low, cloudy = degrade.degrade(sharp, "wald", SCALE, noise=0), sharp[:3].copy()
+    cloudy[:, 30:80, 40:100] = 0.7 + 0.3 * textured_cube(SIDE, seed=5)[:3, 30:80, 40:100]
+    with pytest.warns(UserWarning, match=r"other ground or light .* on 1\d.* leaves its detail out there") as told:
+        hsisr.super_resolve(low, cloudy, model="prior")
+    assert len(told) == 1
+    lr = Source(scene_of(low), "lr")
+    clear, seen = (fit(lr, Source(scene_of(guide, finer(TRANSFORM)), "guide"), SCALE) for guide in (sharp[:3], cloudy))
+    assert align.measure(lr, seen, SCALE).lr_px < 0.05
+    widths, expected = (align.measure_footprint(lr, guide, SCALE).sigma_px() for guide in (seen, clear))
+    assert widths == pytest.approx(expected, rel=0.1)
+
+
 def test_nothing_is_left_out_where_nothing_changed(files):
     lr, guide = files / "lr.tif", files / "guide.tif"
     plain, same = (
