@@ -231,9 +231,11 @@ def test_values_of_another_unit_are_refused_where_they_would_be_clipped_away(sce
     glint[:, 5, 5] = 40.0
     assert pair(replace(scene, stored=glint), "mulsr", 4).lr.max() == 1.0
     assert "outside" not in capsys.readouterr().err
-    pair(replace(scene, stored=scene.cube - np.median(scene.cube)), "mulsr", 4)
+    negative = scene.cube.copy()
+    negative[:8] -= 1
+    pair(replace(scene, stored=negative), "mulsr", 4)
     said = capsys.readouterr().err
-    assert "scene field: 49.8% of its values lie outside [0, 1], to which protocol mulsr clips the LR image" in said
+    assert "scene field: 25.8% of its values lie outside [0, 1], to which protocol mulsr clips the LR image" in said
 
 
 def test_what_is_no_cube_or_scene_is_refused_in_one_line(scene):
