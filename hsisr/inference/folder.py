@@ -81,7 +81,7 @@ def super_resolve_folder(
         picture = target.with_suffix(".png") if preview else None
         outs = [*written_files(target, options.format), *([] if picture is None else [picture])]
         try:
-            check_outputs([target], scenes, overwrite=True)
+            check_outputs(outs, scenes, overwrite=True)
             sharp = _guide_of(scene, guide, scenes)
             run = settings_hash(identity_of(scene, sharp, model, options))
             if not overwrite and _is_finished(outs, run):
