@@ -201,7 +201,7 @@ def _unsaturated(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarr
     for left in (~around, ~saturated):
         kept = inside & left
         enough = kept.sum() >= max(_LEAST_INSIDE, _LEAST_UNSATURATED * inside.sum())
-        if enough and _has_detail(guide, scale, kept):
+        if enough and _has_detail(guide, scale, kept) and np.ptp(lr[:, kept], axis=1).any():
             return left
     return np.ones_like(inside)
 

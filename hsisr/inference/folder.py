@@ -81,7 +81,7 @@ def super_resolve_folder(
         picture = target.with_suffix(".png") if preview else None
         outs = [*written_files(target, options.format), *([] if picture is None else [picture])]
         try:
-            check_outputs([target], scenes, overwrite=True)
+            check_outputs(outs, scenes, overwrite=True)
             sharp = _guide_of(scene, guide, scenes)
             run = settings_hash(identity_of(scene, sharp, model, options))
             if not overwrite and _is_finished(outs, run):
@@ -144,8 +144,8 @@ def _guide_of(scene: Path, guide: str | os.PathLike | None, scenes: list[Path]) 
     if guide is None or not Path(guide).is_dir() or is_product(guide):
         return None if guide is None else Path(guide)
     named = {file.stem: file for file in reversed(_images(Path(guide)))}
-    # names that end in a number may look like those of bands, but not if they are those of the scenes
-    several = len(scenes) > 1 and all(one.stem in named for one in scenes)
+    # names that end in a number may look like those of bands, but not if scenes have them, also where guides lack
+    several = len(scenes) > 1 and any(one.stem in named for one in scenes)
     if not several and band_images.matches(Path(guide), b"") and not is_collection(guide):
         return Path(guide)  # one guide, with a file for each band
     if scene.stem not in named:

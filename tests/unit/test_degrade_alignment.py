@@ -88,6 +88,8 @@ def test_saturated_pixels_do_not_count(which):
     # of a drawing, nothing would be left
     drawing = np.where(made.guide > np.median(made.guide), 1.0, 0.2)
     assert registration(Pair(made.lr, drawing, None, None, made.metadata)).shift_px == pytest.approx((0, 0), abs=0.5)
+    drawing = np.where(made.lr[:1] > np.median(made.lr[:1]), 1.0, 0.2)
+    assert registration(Pair(drawing, made.guide, None, None, made.metadata)).shift_px == pytest.approx((0, 0), abs=0.5)
 
 
 def test_masked_pixels_do_not_count(texture):

@@ -305,6 +305,9 @@ def test_guides_with_numbers_for_names_belong_to_the_scenes_of_these_names(pair)
     for number in (1, 2):
         super_resolve_file(f"scenes/{number}.tif", f"guides/{number}.tif", "gsa", "alone.tif", CPU, overwrite=True)
         assert np.array_equal(read_scene(f"out/{number}.tif").cube, read_scene("alone.tif").cube)
+    export(scene, "scenes/3.tif")
+    with pytest.raises(HsisrError, match="1 of 3 scenes could not be done: 3.tif"):
+        super_resolve_folder("scenes", "guides", "gsa", "out", CPU)
 
 
 def test_the_current_folder_as_a_scene(pair, monkeypatch):

@@ -423,6 +423,7 @@ def test_a_folder_resumes_behind_its_finished_scenes(tmp_path, monkeypatch, caps
         run()
     (out / "a.png").unlink()
     assert len(run()) == 2
+    assert run(replace(CPU, format="envi"), overwrite=True) == run(replace(CPU, format="envi"))  # header and data
 
 
 def test_a_scene_file_brings_its_own_guide(tmp_path):
