@@ -194,9 +194,7 @@ def _unsaturated(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarr
     """
     from scipy.ndimage import binary_dilation
 
-    saturated: np.ndarray = _saturated(lr, whole_lr_pixels(valid, scale)).mean(axis=0) > _SATURATED_BANDS
-    clear: np.ndarray = np.logical_not(_saturated(guide, valid).any(axis=0))
-    saturated |= ~whole_lr_pixels(clear, scale)
+    saturated = saturated_lr_pixels(lr, guide, scale, valid)
     around: np.ndarray = binary_dilation(saturated, np.ones((3, 3), bool))
     for left in (~around, ~saturated):
         kept = inside & left
@@ -204,6 +202,17 @@ def _unsaturated(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarr
         if enough and _has_detail(guide, scale, kept) and np.ptp(lr[:, kept], axis=1).any():
             return left
     return np.ones_like(inside)
+
+
+def saturated_lr_pixels(lr: np.ndarray, guide: np.ndarray, scale: int, valid: np.ndarray) -> np.ndarray:
+    """LR pixels (h, w) that saturate in some bands, or see a saturated pixel of the guide.
+
+    lr: (B, h, w). guide: (G, h s, w s) at scale s. valid: (h s, w s), the pixels whose values count.
+    """
+    saturated: np.ndarray = _saturated(lr, whole_lr_pixels(valid, scale)).mean(axis=0) > _SATURATED_BANDS
+    clear: np.ndarray = np.logical_not(_saturated(guide, valid).any(axis=0))
+    saturated |= ~whole_lr_pixels(clear, scale)
+    return saturated
 
 
 def _saturated(image: np.ndarray, valid: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from hsisr.degrade import change
 from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement, measure_by_views
 from hsisr.degrade.estimation import estimate_footprint
-from hsisr.degrade.registration import Registration
+from hsisr.degrade.registration import Registration, saturated_lr_pixels
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside, view_of
 from hsisr.errors import HsisrError
@@ -161,9 +161,13 @@ def _on_common_ground(pair: degrade.Pair, scale: int) -> tuple[degrade.Pair, Reg
     A cloud or other ground in the guide would be taken for a shift and a wide PSF.
     """
     found = _registered(pair)
-    if found is None or found.unexplained <= _CLEAR:
-        return pair, found, 0.0
+    if found is None:
+        return pair, None, 0.0
     assert pair.guide is not None and pair.mask is not None
+    # what saturates did not count, and may be a cloud
+    saturated = saturated_lr_pixels(pair.lr, pair.guide, scale, pair.mask).mean() > _CLEAR
+    if found.unexplained <= _CLEAR and not saturated:
+        return pair, found, 0.0
     try:
         seen = change.find_change(view_of(pair.lr, pair.guide, scale, pair.mask, fine=True))
     except HsisrError:  # no detail
@@ -177,9 +181,9 @@ def _on_common_ground(pair: degrade.Pair, scale: int) -> tuple[degrade.Pair, Reg
     mask[: left_out.shape[0], : left_out.shape[1]] &= ~left_out
     steady = replace(pair, mask=mask)
     again = _registered(steady)
-    if not changed.any() or again is None or again.unexplained >= found.unexplained:
-        return pair, found, 0.0
-    return steady, again, float(changed.mean())
+    if again is not None and again.unexplained < found.unexplained and changed.any():
+        return steady, again, float(changed.mean())
+    return pair, found, float(changed.mean()) if saturated else 0.0
 
 
 def _registered(pair: degrade.Pair) -> Registration | None:

@@ -490,21 +490,29 @@ def move(low: Source, found: guide.Guide, scale: int, options: Options, note: No
         say(f"{label}: {kept} by the measured {options.correct_shift}, {displacement}")
         return found.displace(displacement)
     offset = align.measure(low, found, scale)
-    if offset is not None and offset.changed and not options.mask_change:
-        note(
-            f"{label}: shows other ground or light than {low.label} on {percent(offset.changed)} of the place where "
-            f"they were compared; {option('mask_change', True)} leaves its detail out there"
-        )
     if offset is None or not offset.trusted or offset.lr_px <= align.WORTH_CORRECTING_LR_PX:
+        _tell_change(low, found, offset, options, note)
         return found
     if options.correct_shift:
         say(f"{label}: moved by the measured shift, {offset}")
-        return found.move(offset.shift_px)
+        moved = found.move(offset.shift_px)
+        _tell_change(low, moved, align.measure(low, moved, scale), options, note)
+        return moved
+    # edges that lie off look like change: it is told once they lie well
     note(
         f"{label}: {low.label} lies {offset} off it; --correct-shift moves the guide by that "
         "(in Python correct_shift=True)"
     )
     return found
+
+
+def _tell_change(low: Source, found: guide.Guide, offset: align.Offset | None, options: Options, note: Note) -> None:
+    """Tell that a guide, which lies well, shows other ground than the LR image, if it was seen and is not left out."""
+    if offset is not None and offset.changed and not options.mask_change:
+        note(
+            f"{found.source.label}: shows other ground or light than {low.label} on {percent(offset.changed)} of the "
+            f"place where they were compared; {option('mask_change', True)} leaves its detail out there"
+        )
 
 
 def _without_change(low: Source, found: guide.Guide, scale: int) -> guide.Guide:

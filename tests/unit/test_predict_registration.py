@@ -98,10 +98,12 @@ def test_other_ground_is_left_out_and_mapped(files, sharp):
     assert json.loads((files / "maps" / "registration.json").read_text())["changed"] == pytest.approx(map_.mean())
 
 
-def test_a_cloud_is_no_shift(sharp):
+@pytest.mark.parametrize("saturated", [False, True])
+def test_a_cloud_is_no_shift(sharp, saturated):
     """It was measured as a shift of up to two LR pixels and as a wide PSF, without a word of other ground."""
     low, cloudy = degrade.degrade(sharp, "wald", SCALE, noise=0), sharp[:3].copy()
-    cloudy[:, 30:80, 40:100] = 0.7 + 0.3 * textured_cube(SIDE, seed=5)[:3, 30:80, 40:100]
+    texture = textured_cube(SIDE, seed=5)[:3, 30:80, 40:100]
+    cloudy[:, 30:80, 40:100] = 1.0 if saturated else 0.7 + 0.3 * texture
     with pytest.warns(UserWarning, match=r"other ground or light .* on 1\d.* leaves its detail out there") as told:
         hsisr.super_resolve(low, cloudy, model="prior")
     assert len(told) == 1
@@ -110,6 +112,17 @@ def test_a_cloud_is_no_shift(sharp):
     assert align.measure(lr, seen, SCALE).lr_px < 0.05
     widths, expected = (align.measure_footprint(lr, guide, SCALE).sigma_px() for guide in (seen, clear))
     assert widths == pytest.approx(expected, rel=0.1)
+
+
+def test_a_guide_that_lies_off_is_told_before_other_ground(sharp, capsys):
+    low, moved = degrade.degrade(sharp, "wald", SCALE, noise=0), np.roll(sharp[:3], SCALE, axis=2)
+    moved[:, 30:80, 40:100] = 1.0
+    with pytest.warns(UserWarning, match="off it; --correct-shift") as told:
+        hsisr.super_resolve(low, moved, model="gsa")
+    assert len(told) == 1
+    with pytest.warns(UserWarning, match="other ground or light") as told:
+        hsisr.super_resolve(low, moved, model="gsa", correct_shift=True)
+    assert len(told) == 1
 
 
 def test_nothing_is_left_out_where_nothing_changed(files):
