@@ -140,7 +140,7 @@ def related_channels(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.nda
     height, width = lr.shape[1:]
     if guide.shape[1:] != (height * scale, width * scale):
         return np.ones(len(guide), bool)
-    low = guide.reshape(len(guide), height, scale, width, scale).mean(axis=(2, 4), dtype=np.float64)
+    low = _block_means(guide, scale)
     valid = np.ones((height, width), bool) if mask is None else whole_lr_pixels(mask, scale)
     bands, low = lr[:, valid].astype(np.float64), low[:, valid]
     if low.shape[1] < 2:
@@ -195,11 +195,14 @@ def _unsaturated(lr: np.ndarray, guide: np.ndarray, scale: int, inside: np.ndarr
     from scipy.ndimage import binary_dilation
 
     saturated = saturated_lr_pixels(lr, guide, scale, valid)
+    if not saturated.any():
+        return np.ones_like(inside)
     around: np.ndarray = binary_dilation(saturated, np.ones((3, 3), bool))
+    low = _block_means(guide, scale)
     for left in (~around, ~saturated):
         kept = inside & left
         enough = kept.sum() >= max(_LEAST_INSIDE, _LEAST_UNSATURATED * inside.sum())
-        if enough and _has_detail(guide, scale, kept) and np.ptp(lr[:, kept], axis=1).any():
+        if enough and _centred(low[:, kept])[1].all() and _centred(lr[:, kept])[1].any():
             return left
     return np.ones_like(inside)
 
@@ -223,10 +226,11 @@ def _saturated(image: np.ndarray, valid: np.ndarray) -> np.ndarray:
     return saturated
 
 
-def _has_detail(guide: np.ndarray, scale: int, kept: np.ndarray) -> bool:
-    """Whether all channels of a guide (G, h s, w s) vary over the LR pixels `kept` (h, w)."""
-    blocks = guide.reshape(len(guide), kept.shape[0], scale, kept.shape[1], scale).mean(axis=(2, 4))[:, kept]
-    return bool((np.ptp(blocks, axis=1) > 0).all())
+def _block_means(guide: np.ndarray, scale: int) -> np.ndarray:
+    """Means (G, h, w), float64, of the blocks of a guide (G, h s, w s) that the LR pixels cover."""
+    height, width = (size // scale for size in guide.shape[1:])
+    means: np.ndarray = guide.reshape(len(guide), height, scale, width, scale).mean(axis=(2, 4), dtype=np.float64)
+    return means
 
 
 def _middle(size: int) -> slice:

@@ -175,13 +175,15 @@ def _on_common_ground(pair: degrade.Pair, scale: int) -> tuple[degrade.Pair, Reg
     from scipy.ndimage import binary_dilation
 
     changed, side = seen.changed | seen.exposed, scale * seen.cell
+    if not changed.any():
+        return pair, found, 0.0
     around: np.ndarray = binary_dilation(changed, np.ones((3, 3), bool))
     left_out = around.repeat(side, axis=0).repeat(side, axis=1)
     mask = pair.mask.copy()
     mask[: left_out.shape[0], : left_out.shape[1]] &= ~left_out
     steady = replace(pair, mask=mask)
     again = _registered(steady)
-    if again is not None and again.unexplained < found.unexplained and changed.any():
+    if again is not None and again.unexplained < found.unexplained:
         return steady, again, float(changed.mean())
     return pair, found, float(changed.mean()) if saturated else 0.0
 
