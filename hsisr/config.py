@@ -445,6 +445,9 @@ class SceneOptions:
         False,
         description="Leave the guide's detail out where it shows other ground or lacks data; even out haze and shadow.",
     )
+    keep_light: bool = Field(
+        False, description="Leave smooth differences of light between guide and scene as they are; else even them out."
+    )
     exact: bool = Field(False, description="The whole scene at once: no tiles, no borders.")
     tile: Annotated[int, Field(ge=8), BeforeValidator(_no_switch)] | None = Field(
         None, description="Side of a tile in LR pixels; if left out, as memory allows."

@@ -1,8 +1,9 @@
-"""A guide that lies beside its scene by a smooth field, or shows other ground: what registration and masking give back.
+"""A guide that lies beside its scene, shows other ground, or shows it in other light: what hsisr gives back.
 
     python studies/registration.py field --data <folder with complete_ms_data> [--scenes ...]
     python studies/registration.py guide --data <folder with complete_ms_data> [--scenes ...] --models prior <file>
     python studies/registration.py change --data <folder with complete_ms_data> [--scenes ...]
+    python studies/registration.py light --data <folder with complete_ms_data> [--scenes ...]
     python studies/registration.py enmap --data <folder with enmap_potsdam> --work WORK
 
 field: guides of CAVE under `wald` are warped by a random smooth field of up to 2 LR pixels and a turn of 0.5 degrees,
@@ -15,7 +16,9 @@ LR resolution, interpolated by a thin-plate spline; and the length of the field 
 guide: results on the grids of the same guides, of the methods and files of trained hybrids that --models names. The
 first row of a scene is "guide's grid", the second "not moved there". Beside the scores: how many of 100 samples lie
 within 1.645 standard deviations of the result, by thirds of the spectrum.
-change: a fifth of a guide shows another scene, or is exposed otherwise. enmap: as field, on EnMAP at half its
+change: a fifth of a guide shows another scene, or is exposed otherwise. light: every channel of a guide is multiplied
+by a smooth random gain of its own, or thin haze lies over it; PSNR (dB) and SAM (degrees) of `prior`, with keep_light
+and without it. enmap: as field, on EnMAP at half its
 resolution with a guide of four Sentinel-2 bands simulated from it, at scale 2; the second row scores pixels whose bands
 have a root mean square of 0.02 or more, which leaves water out. The scene and its warped form are both samples of the
 blurred full image. An interpolation between the scene's own pixels would ring around bright shores, more strongly than
@@ -56,19 +59,21 @@ ENMAP_STEP, ENMAP_BLUR = 2, 1.0
 PAD_PX = 32
 #: Side of the windows of phase correlation in LR pixels, their step, and parts of an LR pixel that it tells apart.
 WINDOW, STEP, PARTS = 16, 8, 50
+#: Shares by which light differs, and of haze; a wave of it has this part of a side as standard deviation.
+LIGHTS, HAZE, LIGHT_WAVES = (0.05, 0.15, 0.3), 0.2, 5
 #: What windows fade with, and the error of a match from which on it is left out.
 TAPER, WORST = np.outer(np.hanning(WINDOW + 2), np.hanning(WINDOW + 2))[1:-1, 1:-1], 0.5
 
 
 def main() -> None:
     parser = cave.arguments(__doc__)
-    parser.add_argument("what", choices=["field", "guide", "change", "enmap"])
+    parser.add_argument("what", choices=["field", "guide", "change", "light", "enmap"])
     parser.add_argument("--models", nargs="+", default=["prior"], help="of guide")
     parser.add_argument("--size", type=int, default=512, help="of guide: side of the scenes' middles, HR pixels")
     parser.add_argument("--work", type=Path, help="folder for the mosaic of enmap")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    {"field": _field, "guide": _guide, "change": _change, "enmap": _enmap}[options.what](options)
+    {"field": _field, "guide": _guide, "change": _change, "light": _light, "enmap": _enmap}[options.what](options)
 
 
 def _field(options: argparse.Namespace) -> None:
@@ -298,6 +303,31 @@ def _changes(guide: np.ndarray, other: np.ndarray, seed: int) -> Iterator[tuple[
     yield "nothing", guide, changed
     yield "another scene", np.where(changed, other, guide), changed
     yield "half as bright, with haze", np.where(changed, 0.5 * guide + np.float32(0.1), guide), changed
+
+
+def _light(options: argparse.Namespace) -> None:
+    kinds = [*(f"{share:.0%}" for share in LIGHTS), f"haze {HAZE:.0%}"]
+    names = ["as it is", *(f"{kind}: {how}" for kind in kinds for how in ("kept", "evened"))]
+    print(f"| scene | {' | '.join(names)} |\n| --- |{' --- |' * len(names)}")
+    for number, scene in enumerate(cave.read(options.data, options.scenes)):
+        pair = degrade.pair(scene, "wald", options.scale)
+        given = [(pair.guide, False), *((guide, kept) for guide in _lit(pair.guide, number) for kept in (True, False))]
+        cells = []
+        for guide, kept in given:
+            image = hsisr.super_resolve(pair.lr, guide, model="prior", keep_light=kept)
+            cells.append(_scores(pair.hr, image, np.ones(image.shape[1:], bool)))
+        print(f"| {scene.name} | {' | '.join(cells)} |", flush=True)
+
+
+def _lit(guide: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """Guides in light that differs by up to each share of LIGHTS; and one under haze."""
+    waves = np.random.default_rng(seed).standard_normal((len(guide) + 1, *guide.shape[1:]))
+    waves = np.stack([gaussian_filter(wave, guide.shape[1] / LIGHT_WAVES) for wave in waves])
+    waves = (waves / np.abs(waves).max(axis=(1, 2), keepdims=True)).astype(np.float32)
+    for share in LIGHTS:
+        yield guide * (1 + share * waves[:-1])
+    haze = HAZE * (1 + waves[-1]) / 2
+    yield (1 - haze) * guide + haze * guide.max()
 
 
 def _found(lr: np.ndarray, guide: np.ndarray, changed: np.ndarray, scale: int) -> str:

@@ -40,6 +40,13 @@ MaskChange = Annotated[
         help="Leave the guide's detail out where it shows other ground or lacks data; even out haze and shadow.",
     ),
 ]
+KeepLight = Annotated[
+    bool,
+    typer.Option(
+        "--keep-light",
+        help="Leave smooth differences of light between guide and scene as they are; else even them out.",
+    ),
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:<index>; several with commas share the rows.")]
 Peak = Annotated[float | None, typer.Option(help="Value of the scene that counts as 1 for the model.")]
 GuidePeak = Annotated[float | None, typer.Option("--guide-peak", help="The same for the guide.")]
@@ -86,6 +93,7 @@ def predict(
         ),
     ] = "lr",
     mask_change: MaskChange = False,
+    keep_light: KeepLight = False,
     preview: Annotated[
         Path | None, typer.Option(help="Picture (.png, .jpg) of scene, result and guide side by side.")
     ] = None,
@@ -140,8 +148,8 @@ def predict(
 
     options = Options(
         scale=scale, tile=tile, halo=halo, memory=memory, device=device, precision=precision,
-        exact=exact, align=align, correct_shift=correct_shift, grid=grid, mask_change=mask_change, peak=peak,
-        guide_peak=guide_peak,
+        exact=exact, align=align, correct_shift=correct_shift, grid=grid, mask_change=mask_change,
+        keep_light=keep_light, peak=peak, guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
         read_guide=reader_options(read_guide),
         format="cog" if cog else format,
@@ -218,6 +226,7 @@ def finetune(
     align: Align = False,
     correct_shift: CorrectShift = None,
     mask_change: MaskChange = False,
+    keep_light: KeepLight = False,
     device: Device = "auto",
     peak: Peak = None,
     guide_peak: GuidePeak = None,
@@ -237,8 +246,8 @@ def finetune(
     check_places(out)
     trust_named_in(config, [model])
     options = Options(
-        scale=scale, device=device, align=align, correct_shift=correct_shift, mask_change=mask_change, peak=peak,
-        guide_peak=guide_peak,
+        scale=scale, device=device, align=align, correct_shift=correct_shift, mask_change=mask_change,
+        keep_light=keep_light, peak=peak, guide_peak=guide_peak,
         bands=bands, guide_bands=guide_bands, read=reader_options(read),
         read_guide=reader_options(read_guide),
     )  # fmt: skip

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from hsisr.degrade.explaining import fit_channel, own_detail, ridged
+from hsisr.degrade.explaining import alike, fit_channel, own_detail, ridged
 from hsisr.degrade.matching import fit_matches, match_windows
 from hsisr.degrade.sampling import interpolate_at
 from hsisr.degrade.simulate import check_views
-from hsisr.degrade.spline import SplineGrid
+from hsisr.degrade.spline import SplineGrid, even_intervals
 from hsisr.degrade.view import View, read_at, view_of
 from hsisr.errors import HsisrError
 
@@ -207,8 +207,8 @@ class _Fit:
         from scipy.ndimage import gaussian_filter
 
         height, width = view.shape
-        intervals = (1, 1) if model == "affine" else tuple(_intervals(size) for size in view.shape)
-        grid = SplineGrid(height, width, (intervals[0], intervals[1]))
+        intervals = (1, 1) if model == "affine" else even_intervals(view.shape, _SPACING, _INTERVALS)
+        grid = SplineGrid(height, width, intervals)
         stiff = model == "affine"
         bending = _STIFF if stiff else _BENDING * height * width / 64**2
         fit = cls(grid, np.zeros((2, grid.count)), bending, stiff)
@@ -376,12 +376,4 @@ class _Residuals:
 
     def _alike(self) -> float:
         """Of how many pixels the misfits are one and the same, by their correlation with those around."""
-        good = self.left[0] * np.sqrt(self.weight / self.detail[0]) * (self.weight > 0.5)
-        power = max(float((good**2).mean()), np.finfo(float).tiny)
-        reach = range(-3, 4)
-        total = sum((good * np.roll(good, (row, column), (0, 1))).mean() for row in reach for column in reach)
-        return float(np.clip(total / power, 1.0, _ALIKE))
-
-
-def _intervals(size: int) -> int:
-    return int(np.clip(round(size / _SPACING), *_INTERVALS))
+        return alike(self.left[0] * np.sqrt(self.weight / self.detail[0]) * (self.weight > 0.5), _ALIKE)

@@ -38,6 +38,14 @@ def misfit_of(left: np.ndarray, detail: np.ndarray) -> np.ndarray:
     return misfit
 
 
+def alike(misfit: np.ndarray, most: float) -> float:
+    """Of how many cells misfits (h, w) are one, by their correlation with those around; no more than `most`."""
+    power = max(float((misfit**2).mean()), np.finfo(float).tiny)
+    reach = range(-3, 4)
+    total = sum(float((misfit * np.roll(misfit, (row, column), (0, 1))).mean()) for row in reach for column in reach)
+    return float(np.clip(total / power, 1.0, most))
+
+
 def ridged(matrix: np.ndarray) -> np.ndarray:
     """A normal matrix that can be inverted."""
     ridge = _RIDGE * max(float(np.trace(matrix)) / len(matrix), np.finfo(float).tiny)

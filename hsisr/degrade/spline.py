@@ -75,6 +75,12 @@ class SplineGrid:
         return np.asarray(sum(energies))
 
 
+def even_intervals(shape: tuple[int, int], spacing: float, limits: tuple[int, int]) -> tuple[int, int]:
+    """Intervals (rows, columns) about `spacing` pixels long over an image (rows, columns); limits: fewest and most."""
+    rows, columns = (int(np.clip(round(size / spacing), *limits)) for size in shape)
+    return rows, columns
+
+
 def _knots(size: float, intervals: int) -> np.ndarray:
     return np.arange(-3, intervals + 4) * (size / intervals)
 

@@ -130,12 +130,12 @@ def view_of(lr: np.ndarray, guide: np.ndarray, scale: int, mask: np.ndarray | No
     return view_beside(low, lambda: iter([(guide, valid)]), scale, fine)
 
 
-def low_view(strips: Strips, shape: tuple[int, int]) -> LowView:
-    """The view of an LR image of `shape` (h, w). Its strips are read twice.
+def low_view(strips: Strips, shape: tuple[int, int], most: int = MOST_CELLS) -> LowView:
+    """The view of an LR image of `shape` (h, w), of at most so many cells a side. Its strips are read twice.
 
     Raises HsisrError for an image without a valid pixel.
     """
-    cell = cells_of(shape)
+    cell = cells_of(shape, most)
     mean, components = _principal((lr[:, valid] for lr, valid in strips()), min(_COMPONENTS, shape[0] * shape[1]))
     values, inside = [], []
     for lr, valid in strips():
@@ -182,9 +182,9 @@ def read_at(images: np.ndarray, places: np.ndarray, order: int = 3) -> np.ndarra
     return np.stack([map_coordinates(image, places, order=order, mode="nearest") for image in images])
 
 
-def cells_of(shape: tuple[int, int]) -> int:
-    """LR pixels along a side of a cell, for an LR image of this shape."""
-    return -(-max(shape) // MOST_CELLS)
+def cells_of(shape: tuple[int, int], most: int = MOST_CELLS) -> int:
+    """LR pixels along a side of a cell, for an LR image of this shape, with at most so many cells a side."""
+    return -(-max(shape) // most)
 
 
 def _principal(pixels: Iterator[np.ndarray], count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -93,8 +93,9 @@ def validate(
         method = scenes.open_methods(model, low, kept, options)[0]
         if not method.needs_guide:
             raise HsisrError(f"validate: {method.name} uses no guide, so that there is nothing to withhold")
-        place = scenes.lay if options.correct_shift else scenes.on_grid  # which tells of a shift that stays
-        lying = place(low, sharp, method, options, Path(folder))
+        lying = scenes.lay(low, sharp, method, options, Path(folder))
+        if not options.correct_shift:
+            lying = scenes.move(low, lying, method.scale, options)  # tells of a shift that stays
         for line in filter(None, (low.incomplete, low.outliers, sharp.incomplete, sharp.outliers)):
             notice(line)
         bands = [_withheld(low, lying, (band, places[band]), method, options) for band in wanted]

@@ -9,13 +9,14 @@ import numpy as np
 from hsisr import degrade
 from hsisr.affine import Transform, apply, chain, finer, inverse
 from hsisr.datasets.stacking import have_georeference
-from hsisr.degrade import change
+from hsisr.degrade import change, light
 from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement, measure_by_views
 from hsisr.degrade.estimation import estimate_footprint
+from hsisr.degrade.light import MOST_LIGHT_CELLS, Light
 from hsisr.degrade.registration import Registration, saturated_lr_pixels
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
-from hsisr.degrade.view import LowView, View, cells_of, low_view, view_beside, view_of
+from hsisr.degrade.view import MOST_CELLS, LowView, View, cells_of, low_view, view_beside, view_of
 from hsisr.errors import HsisrError
 from hsisr.inference.guide import Guide
 from hsisr.inference.images import Source, spread_pieces
@@ -123,7 +124,7 @@ def lacks_data(lr: Source, guide: Guide, scale: int) -> np.ndarray:
     """LR pixels (h, w) in which half of the guide's pixels, or more, have no data; reads the guide by strips."""
     plain = replace(guide, own=None)
     strips = []
-    for rows in _strips(lr, guide, scale):
+    for rows in _strips(lr, guide, scale, 1):
         valid = plain.window(*hr_spans(rows, (0, lr.shape[2]), scale))[1]
         strips.append(valid.reshape(-1, scale, lr.shape[2], scale).mean(axis=(1, 3)) <= 0.5)
     return np.concatenate(strips)
@@ -132,7 +133,7 @@ def lacks_data(lr: Source, guide: Guide, scale: int) -> np.ndarray:
 def have_common_data(lr: Source, guide: Guide, scale: int) -> bool:
     """Whether any pixel has data in both images; reads them by strips up to the first such pixel."""
     columns = (0, lr.shape[2])
-    return any(_pixels_with_data(lr, guide, scale, rows, columns)[1].any() for rows in _strips(lr, guide, scale))
+    return any(_pixels_with_data(lr, guide, scale, rows, columns)[1].any() for rows in _strips(lr, guide, scale, 1))
 
 
 def _pixels_with_data(
@@ -219,27 +220,35 @@ def find_change(lr: Source, guide: Guide, scale: int) -> Change:
         return Change(none, np.zeros((guide.channels, lr.shape[0])), np.zeros(guide.channels), 1)
 
 
+def measure_light(lr: Source, guide: Guide, scale: int) -> Light | None:
+    """The light of a guide beside that of the LR image, read by strips; None if it is the same, or not evident."""
+    try:
+        return light.measure_light(_view(_low_view(lr, guide, scale, MOST_LIGHT_CELLS), lr, guide, scale))
+    except HsisrError:  # they share no valid pixel
+        return None
+
+
 def _size(lr: Source) -> tuple[int, int]:
     return lr.shape[1], lr.shape[2]
 
 
-def _low_view(lr: Source, guide: Guide, scale: int) -> LowView:
-    """The view of the LR image, read by strips."""
+def _low_view(lr: Source, guide: Guide, scale: int, most: int = MOST_CELLS) -> LowView:
+    """The view of the LR image in at most so many cells a side, read by strips."""
     columns = (0, lr.shape[2])
-    return low_view(lambda: (lr.window(rows, columns) for rows in _strips(lr, guide, scale)), _size(lr))
+    spans = _strips(lr, guide, scale, cells_of(_size(lr), most))
+    return low_view(lambda: (lr.window(rows, columns) for rows in spans), _size(lr), most)
 
 
 def _view(low: LowView, lr: Source, guide: Guide, scale: int, fine: bool = False) -> View:
     """The view of both images. The guide is read by strips. fine: as for `view_beside`."""
     columns = (0, lr.shape[2])
-    spans = [hr_spans(rows, columns, scale) for rows in _strips(lr, guide, scale)]
+    spans = [hr_spans(rows, columns, scale) for rows in _strips(lr, guide, scale, low.cell)]
     return view_beside(low, lambda: (guide.window(*place) for place in spans), scale, fine)
 
 
-def _strips(lr: Source, guide: Guide, scale: int) -> list[tuple[int, int]]:
-    """The strips of LR rows to read one after the other, in whole cells."""
+def _strips(lr: Source, guide: Guide, scale: int, cell: int) -> list[tuple[int, int]]:
+    """The strips of LR rows to read one after the other, in whole cells of `cell` x `cell` LR pixels."""
     height, width = _size(lr)
-    cell = cells_of((height, width))
     step = max(1, _STRIP_BYTES // (4 * cell * width * (lr.shape[0] + guide.channels * scale**2))) * cell
     return [(first, min(first + step, height)) for first in range(0, height, step)]
 

@@ -181,7 +181,7 @@ class Feed:
         sharp, seen = self.guide.as_it_lies.window(*spans)
         places = way.places(*spans)
         changed = None if own is None else np.maximum(own.share_at(places), ~seen)
-        sharp = sharp if own is None else own.evened(sharp, places)
+        sharp = self.guide.evened(sharp, places)
         return OnGuide(fill_invalid(sharp, seen) / np.float32(self.guide_peak), seen, places, changed)
 
 

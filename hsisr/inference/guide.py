@@ -10,6 +10,7 @@ import numpy as np
 from hsisr.affine import Transform, apply, chain, inverse
 from hsisr.datasets.stacking import have_georeference
 from hsisr.degrade.displacement import Displacement
+from hsisr.degrade.light import Light
 from hsisr.degrade.sampling import SPLINE_REACH, cubic_kernel, interpolate_at
 from hsisr.errors import HsisrError, option
 from hsisr.inference.images import Source
@@ -29,7 +30,7 @@ class Guide:
     offset_px: row and column of the guide at the LR image's first corner. ground_px: (rows, columns) of the LR image's
     ground in guide pixels. shift_px: how far the guide is moved, in its pixels: what it shows at (row, column) is
     taken from (row, column) + shift. displacement: the same from place to place, in place of a shift.
-    own: what stands in for it where it is not to be trusted.
+    own: what stands in for it where it is not to be trusted. light: its light, which is evened out.
     """
 
     source: Source
@@ -38,6 +39,7 @@ class Guide:
     shift_px: tuple[float, float] = (0.0, 0.0)
     displacement: Displacement | None = None
     own: OwnDetail | None = None
+    light: Light | None = None
 
     @property
     def lies_elsewhere(self) -> bool:
@@ -46,8 +48,8 @@ class Guide:
 
     @property
     def as_it_lies(self) -> "Guide":
-        """The guide where it lies itself: not moved, and with nothing in its stead."""
-        return replace(self, shift_px=(0.0, 0.0), displacement=None, own=None)
+        """The guide where it lies itself: not moved, in its own light, and with nothing in its stead."""
+        return replace(self, shift_px=(0.0, 0.0), displacement=None, own=None, light=None)
 
     @property
     def place(self) -> tuple[Any, Transform] | None:
@@ -86,11 +88,20 @@ class Guide:
     def show(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """As `window`; and how much (n, m) of it a stand-in shows, 0 to 1, or None: nothing stands in for the guide."""
         values, valid = self._window(rows, columns)
-        if self.own is None:
+        if self.own is None and self.light is None:
             return values, valid, None
         places = places_of(rows, columns)
-        values, share = self.own.evened(values, places), np.maximum(self.own.share_at(places), ~valid)
+        values = self.evened(values, places)
+        if self.own is None:
+            return values, valid, None
+        share = np.maximum(self.own.share_at(places), ~valid)
         return *self.own.put_into(values, valid, share, rows, columns), share
+
+    def evened(self, values: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Its values (G, n, m) in the usual light and exposure. places: (2, n, m), rows and columns as of `window`."""
+        if self.light is not None:
+            values = self.light.evened(values, places)
+        return values if self.own is None else self.own.evened(values, places)
 
     def _window(self, rows: tuple[int, int], columns: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         if self.displacement is not None:

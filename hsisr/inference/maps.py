@@ -1,4 +1,4 @@
-"""Maps of a pair: the guide's displacement and its change of ground, as GeoTIFF, picture and numbers."""
+"""Maps of a pair: the guide's displacement, its light and its change of ground, as GeoTIFF, picture and numbers."""
 
 import os
 from dataclasses import replace
@@ -10,6 +10,7 @@ from hsisr.datasets import picture, writers
 from hsisr.datasets.quicklook import stretch
 from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement
+from hsisr.degrade.light import Light
 from hsisr.errors import HsisrError
 from hsisr.files import write_json
 from hsisr.inference import align
@@ -17,7 +18,7 @@ from hsisr.inference.feed import Feed
 from hsisr.scene import Scene
 
 #: Names of the files in the folder of maps.
-_NUMBERS, _DISPLACEMENT, _CHANGE = "registration.json", "displacement", "change"
+_NUMBERS, _DISPLACEMENT, _LIGHT, _CHANGE = "registration.json", "displacement", "light", "change"
 #: The map of a result's uncertainty.
 _GUIDED = "guided.tif"
 #: Kind of ground in change.tif -> its colour in the picture: changed; without data in the guide; of another exposure.
@@ -26,7 +27,9 @@ _COLOURS = {1: (255, 64, 0), 2: (0, 96, 255), 3: (255, 208, 0)}
 
 def map_files(folder: str | os.PathLike, uncertainty: bool = False) -> list[Path]:
     """The files that `write_maps` may write; with uncertainty, also the file of `write_guided`."""
-    images = [Path(folder) / f"{name}{ending}" for name in (_DISPLACEMENT, _CHANGE) for ending in (".tif", ".png")]
+    images = [
+        Path(folder) / f"{name}{ending}" for name in (_DISPLACEMENT, _LIGHT, _CHANGE) for ending in (".tif", ".png")
+    ]
     return [Path(folder) / _NUMBERS, *images, *([Path(folder) / _GUIDED] if uncertainty else [])]
 
 
@@ -39,7 +42,8 @@ def check_mappable(feed: Feed) -> None:
 def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
     """Write the measurements of a pair: registration.json, and maps as .tif (with the LR image's place) and .png.
 
-    displacement: of the guide in rows and columns, in guide pixels. change: where the result has no detail of the
+    displacement: of the guide in rows and columns, in guide pixels. light: the gain of each channel of the guide, where
+    its light differs. change: where the result has no detail of the
     guide, 1 for changed ground, 2 for ground without data in the guide; and 3 for ground of another exposure, which is
     evened out. Maps have one value for each LR pixel.
     feed: one that `check_mappable` accepts.
@@ -52,6 +56,9 @@ def write_maps(folder: str | os.PathLike, feed: Feed) -> None:
     if guide.displacement is not None:
         numbers["displacement"] = numbers_of(guide.displacement)
         _write_displacement(folder / _DISPLACEMENT, guide.displacement, feed)
+    if guide.light is not None:
+        numbers["light"] = {"largest": guide.light.largest}
+        _write_light(folder / _LIGHT, guide.light, feed)
     if guide.own is not None:
         numbers["changed"] = guide.own.change.share
         numbers["exposures"] = [
@@ -92,6 +99,14 @@ def _write_displacement(path: Path, displacement: Displacement, feed: Feed) -> N
     wheel = np.stack([0.5 + 0.5 * np.cos(angle - turn) for turn in (0.0, 2 * np.pi / 3, 4 * np.pi / 3)], axis=-1)
     colours = 1 - strength[..., None] * (1 - wheel)
     picture.write(path.with_suffix(".png"), np.rint(255 * colours).astype(np.uint8))
+
+
+def _write_light(path: Path, light: Light, feed: Feed) -> None:
+    gain = _in_full(light.gain, feed.lr.shape[1:], light.side // feed.method.scale)
+    _export(path.with_suffix(".tif"), gain, feed)
+    mean = light.gain.mean(axis=0)
+    bright = (mean - mean.min()) / max(float(np.ptp(mean)), 1e-12)
+    picture.write(path.with_suffix(".png"), np.rint(255 * bright[..., None].repeat(3, axis=-1)).astype(np.uint8))
 
 
 def _write_change(path: Path, change: Change, lacking: np.ndarray, feed: Feed) -> None:

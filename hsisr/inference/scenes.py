@@ -56,11 +56,12 @@ class Options(SceneOptions):
     or several with commas, which share the tile rows. precision: 32, bf16 or fp16. exact: the whole scene at once,
     without tiles. align: reproject or resample the guide onto the LR image's grid. correct_shift: move the guide by the
     measured displacement: True or `shift`, `affine`, or `field`, a smooth displacement. mask_change: leave out the
-    guide's detail where it shows other ground, and even out haze and shadow. grid: `lr`, or `guide`: the result lies
-    where a guide lies that is off (correct_shift `affine` or `field`), which is then not resampled. peak, guide_peak:
-    values that the model sees as 1. bands, guide_bands: to use, from 0, numbers or a text such as 0-30,40; the result
-    has these bands. read, read_guide: options of the readers (`variable`, `axes`, `nodata`, ...). format: of the
-    output, if its ending does not choose it.
+    guide's detail where it shows other ground, and even out haze and shadow.
+    keep_light: leave smooth differences of light between guide and LR image as they are. grid: `lr`, or `guide`: the
+    result lies where a guide lies that is off (correct_shift `affine` or `field`), which is then not resampled. peak,
+    guide_peak: values that the model sees as 1. bands, guide_bands: to use, from 0, numbers or a text such as
+    0-30,40; the result has these bands. read, read_guide: options of the readers (`variable`, `axes`, `nodata`, ...).
+    format: of the output, if its ending does not choose it.
     Raises HsisrError for a value that is not allowed.
     """
 
@@ -257,6 +258,8 @@ class Prepared:
                 tags["HSISR_GUIDE_DISPLACEMENT_RMS_PX"] = f"{feed.guide.displacement.rms_px:.3f}"
             if feed.way is not None:
                 tags["HSISR_GRID"] = "guide"
+            if feed.guide.light is not None:
+                tags["HSISR_GUIDE_LIGHT"] = f"{feed.guide.light.largest:.4f}"
             if feed.guide.own is not None:
                 tags["HSISR_CHANGED"] = f"{feed.guide.own.change.share:.4f}"
         return tags
@@ -316,6 +319,7 @@ def check_guide_options(model: str, options: Options, given: bool) -> None:
         "align",
         "correct_shift",
         "mask_change",
+        "keep_light",
         *(() if given else ("guide_peak", "guide_bands", "read_guide")),
     ):
         if value := getattr(options, name):
@@ -420,8 +424,18 @@ def open_methods(
 def on_grid(
     low: Source, sharp: Source, method: Method, options: Options, folder: Path | None, note: Note = notice
 ) -> guide.Guide:
-    """`lay`, then moved by the measured displacement and without changed ground, if the user wants it."""
-    found = move(low, lay(low, sharp, method, options, folder, note), method.scale, options, note)
+    """`lay`, in even light, and moved by the measured displacement and without changed ground, if the user wants it."""
+    found = lay(low, sharp, method, options, folder, note)
+    if not options.keep_light:
+        found = replace(found, light=align.measure_light(low, found, method.scale))
+    found = move(low, found, method.scale, options, note)
+    if found.lies_elsewhere and not options.keep_light:  # what lay off disturbed the measurement
+        found = replace(found, light=align.measure_light(low, replace(found, light=None), method.scale))
+    if found.light is not None:
+        note(
+            f"{found.source.label}: its light differs from that of {low.label}, slowly from place to place, by up to "
+            f"{percent(found.light.largest)}; it is evened out; {option('keep_light', True)} leaves it as it is"
+        )
     return _without_change(low, found, method.scale) if options.mask_change else found
 
 

@@ -45,6 +45,7 @@ def super_resolve(
     correct_shift: str | bool | None = None,
     grid: str = "lr",
     mask_change: bool = False,
+    keep_light: bool = False,
     align: bool = False,
     peak: float | None = None,
     guide_peak: float | None = None,
@@ -66,6 +67,7 @@ def super_resolve(
     correct_shift: str | bool | None = None,
     grid: str = "lr",
     mask_change: bool = False,
+    keep_light: bool = False,
     align: bool = False,
     peak: float | None = None,
     guide_peak: float | None = None,
@@ -86,6 +88,7 @@ def super_resolve(
     correct_shift: str | bool | None = None,
     grid: str = "lr",
     mask_change: bool = False,
+    keep_light: bool = False,
     align: bool = False,
     peak: float | None = None,
     guide_peak: float | None = None,
@@ -103,8 +106,8 @@ def super_resolve(
     method, or `solo`, whose weights come with the package. None: `prior` with a guide, `solo` without.
     out: a file to write as well, in any format of `hsisr export`, stored like the LR image.
     overwrite: whether an existing `out` is replaced; a file that is read never is.
-    scale: needed if neither model nor guide states it. correct_shift, grid, mask_change, align, peak, guide_peak,
-    bands, guide_bands: as in `hsisr.inference.Options`.
+    scale: needed if neither model nor guide states it. correct_shift, grid, mask_change, keep_light, align, peak,
+    guide_peak, bands, guide_bands: as in `hsisr.inference.Options`.
     Pixels without data are 0 in the array, and nodata in the file. Bands without data are those of the LR image, with
     every pixel repeated.
     uncertainty: whether to return also the standard deviation of every sample, as a second array in the same unit (0
@@ -129,6 +132,7 @@ def super_resolve(
         correct_shift=correct_shift,
         grid=grid,
         mask_change=mask_change,
+        keep_light=keep_light,
         align=align,
         peak=peak,
         guide_peak=guide_peak,

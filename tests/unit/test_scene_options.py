@@ -43,8 +43,8 @@ def test_memory_of_the_command_is_that_of_python():
 
 SAID = {
     "lr": "lr.tif", "guide": "guide.tif", "model": "gsa", "scale": 4, "align": True, "correct_shift": "field",
-    "mask_change": True, "grid": "guide", "maps": "maps", "report": "quality.html", "uncertainty": "sigma.tif",
-    "parts": 3,
+    "mask_change": True, "keep_light": True, "grid": "guide", "maps": "maps", "report": "quality.html",
+    "uncertainty": "sigma.tif", "parts": 3,
     "exact": True, "cog": True, "tile": 24, "halo": 3, "memory": "2G", "device": "cpu", "precision": "bf16",
     "format": "cog", "peak": 2.5, "guide_peak": 3, "bands": "0-2,5", "guide_bands": [1], "preview": "p.png",
     "read": {"variable": "I_MS"}, "read_guide": {"nodata": 0},
