@@ -1,14 +1,16 @@
-"""Light: how much brighter or darker, from place to place, a guide shows the ground than the LR image does.
+"""Light: how, from place to place, a guide shows the ground brighter, darker or hazier than the LR image does.
 
-The sun, the angle of view, thin haze or a lens multiply each channel by a gain that varies smoothly over the scene. The
-gain's logarithm is a spline. It is fitted together with the channel's response (Gauss-Newton): what the LR image's
-principal components make of the channel, times the gain, is to be the channel. Cells that do not fit count little.
-Bending costs; how much, the evidence says (MacKay, Neural Computation 1992).
+The sun, the angle of view or a lens multiply each channel by a gain that varies smoothly over the scene; haze also adds
+light. Both are splines, the first of the gain's logarithm. They are fitted together with the channel's response
+(Gauss-Newton): what the LR image's principal components make of the channel, times the gain, plus what is added, is to
+be the channel. Cells that do not fit count little. Bending costs; how much, the evidence says (MacKay, Neural
+Computation 1992).
 
-Other differences vary smoothly too: the guide may see what the bands do not see. Then a smooth sum explains the channel
-about as well as a gain does. Only if the gain explains it clearly better is it light.
+Other differences vary smoothly too: the guide may see what the bands do not see. Then an added image explains the
+channel about as well. Only if a gain explains it clearly better is it light.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,24 +35,27 @@ _WITHIN, _LARGEST_GAIN = 2.0, 2.0
 _DETAIL_FLOOR = 0.2
 #: With fewer cells, or fewer components of the LR image, nobody can tell light from what the bands do not see.
 _LEAST_CELLS, _LEAST_COMPONENTS = 100, 10
-#: How many times better the channels must be explained with a gain than without, and than with a sum (geometric means).
-#: With fewer cells than this, the first must be greater by the square of what is missing.
-_BETTER, _THAN_SUM, _ENOUGH_CELLS = 8.0, 1.5, 400
+#: How many times better light must explain the channels than the components alone. With fewer cells than this, it is
+#: more, by the square of what is missing.
+_BETTER, _ENOUGH_CELLS = 8.0, 400
+#: The same beside what is only added, and beside a gain alone: else the light has a gain, and nothing added.
+_THAN_ADDED, _THAN_GAIN = 2.0, 5.0
 #: Gains that differ by less (root mean square) are not worth it.
 _LEAST = 0.01
 
 
 @dataclass(frozen=True, eq=False)
 class Light:
-    """gain: (G, h, w), of the guide's channels at the cells of a view; its logarithm has mean 0. side: HR pixels of a
-    cell."""
+    """gain, added: (G, h, w), of the guide's channels at the cells of a view: the guide = gain * what it shows in the
+    usual light + added. Both vary about 1 and 0. side: HR pixels of a cell."""
 
     gain: np.ndarray
+    added: np.ndarray
     side: int
 
     @property
     def largest(self) -> float:
-        """The largest difference from the usual light, as a part of it."""
+        """The largest difference of the gain from 1."""
         return float(np.abs(self.gain - 1).max())
 
     def evened(self, values: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -59,8 +64,9 @@ class Light:
 
         cells = (places + 0.5) / self.side - 0.5
         evened = np.empty_like(values)
-        for channel, result, gain in zip(values, evened, self.gain, strict=True):
-            result[...] = channel / map_coordinates(gain, cells, order=1, mode="nearest")
+        for channel, result, *planes in zip(values, evened, self.gain, self.added, strict=True):
+            gain, added = (map_coordinates(plane, cells, order=1, mode="nearest") for plane in planes)
+            result[...] = (channel - added) / gain
         return evened
 
 
@@ -75,52 +81,97 @@ def measure_light(view: View) -> Light | None:
         return None
     detail = own_detail(sharp, spread)[0] + (_DETAIL_FLOOR * spread[:, None, None]) ** 2
     grid = SplineGrid(*view.shape, even_intervals(view.shape, _SPACING, _INTERVALS))
-    fits = [_Fit(view, channel, variance, grid) for channel, variance in zip(sharp, detail, strict=True)]
-    lit = [fit.with_gain() for fit in fits]
-    gains = np.array([gain for gain, _ in lit])
-    left = np.array([left for _, left in lit])
-    if np.abs(np.log(gains)).max() > np.log(_LARGEST_GAIN):
-        return None
+    channels = [_Channel(view, channel, variance, grid) for channel, variance in zip(sharp, detail, strict=True)]
+    alone = [channel.fitted() for channel in channels]
+    lit = [channel.fitted(gained=True, added=True) for channel in channels]
     better = _BETTER * max(1.0, _ENOUGH_CELLS / cells) ** 2
-    if _mean_ratio([fit.alone for fit in fits], left) < better or gains[:, view.valid].std() < _LEAST:
+    if _times_better(lit, alone) < better:
         return None
-    if _mean_ratio([fit.with_sum() for fit in fits], left) < _THAN_SUM:
+    gained = [channel.fitted(gained=True) for channel in channels]
+    if _times_better(lit, gained) < _THAN_GAIN:
+        lit = gained
+    added = [channel.fitted(added=True) for channel in channels]
+    if _times_better(lit, alone) < better or _times_better(lit, added) < _THAN_ADDED:
         return None
-    return Light(gains.astype(np.float32), view.scale)
+    gain, sums = (np.array(images, np.float32) for images in zip(*((fit.gain, fit.added) for fit in lit), strict=True))
+    logs = np.log(gain[:, view.valid])
+    if logs.std() < _LEAST or np.abs(logs).max() > np.log(_LARGEST_GAIN):
+        return None
+    return Light(gain, sums, view.scale)
 
 
-def _mean_ratio(first: list[float] | np.ndarray, second: np.ndarray) -> float:
-    """Geometric mean of the ratios."""
-    return float(np.exp(np.mean(np.log(np.asarray(first) / second))))
-
-
+@dataclass(frozen=True, eq=False)
 class _Fit:
-    """A channel of a guide at the cells of a view, as the LR image's components explain it.
+    """What explains a channel beside the components. gain, added: (h, w). misfit: the usual one."""
 
-    channel, detail: (h, w), and the variance of its detail. alone: usual misfit of the components alone.
-    """
+    gain: np.ndarray
+    added: np.ndarray
+    misfit: float
 
-    def __init__(self, view: View, channel: np.ndarray, detail: np.ndarray, grid: SplineGrid) -> None:
-        self._channel, self._detail, self._valid, self._grid = channel, detail, view.valid, grid
+
+def _times_better(fits: list[_Fit], others: list[_Fit]) -> float:
+    """How many times smaller the misfits are than those of the others, a geometric mean."""
+    return float(np.exp(np.mean([np.log(other.misfit / fit.misfit) for fit, other in zip(fits, others, strict=True)])))
+
+
+class _Channel:
+    """A channel of a guide at the cells of a view. values, detail: (h, w), and the variance of its detail."""
+
+    def __init__(self, view: View, values: np.ndarray, detail: np.ndarray, grid: SplineGrid) -> None:
+        self._values, self._detail, self._valid, self._grid = values, detail, view.valid, grid
         self._low = np.concatenate([np.ones((1, *view.shape)), view.low])
-        self._weights = fit_channel(self._low.reshape(len(self._low), -1), channel, view.valid / detail)
-        self._cells = grid.gram(np.ones(view.shape))
-        self._mean = grid.gathered(np.ones(view.shape)) / view.valid.size
-        self.alone = self._usual(self._channel - self._shown(self._weights))
+        self._unit = float(np.sqrt(detail.mean()))  # of what is added, so that costs mean about the same for both
+        cells, mean = grid.gram(np.ones(view.shape)), grid.gathered(np.ones(view.shape)) / view.valid.size
+        self._held = _BEING * cells + _MEAN * np.outer(mean, mean)
 
-    def with_gain(self) -> tuple[np.ndarray, float]:
-        """The gain (h, w), and the usual misfit with it."""
-        gain, weights = self._fitted(gained=True)
-        return gain, self._usual(self._channel - gain * self._shown(weights))
+    def fitted(self, gained: bool = False, added: bool = False) -> _Fit:
+        """The best explanation with a gain, and with something added, if they are asked for."""
+        kinds = [kind for kind, asked in (("gain", gained), ("added", added)) if asked]
+        weights = fit_channel(self._low.reshape(len(self._low), -1), self._values, self._valid / self._detail)
+        controls, bending = np.zeros((len(kinds), self._grid.count)), np.full(len(kinds), _BENDING)
+        for _ in range(_STEPS if kinds else 0):
+            weights, controls, bending = self._step(kinds, weights, controls, bending)
+        gain, sums = self._images(kinds, controls)
+        left = self._values - gain * np.tensordot(weights, self._low, axes=1) - sums
+        return _Fit(gain, sums, self._usual(left))
 
-    def with_sum(self) -> float:
-        """The usual misfit with a smooth image that is added."""
-        added, weights = self._fitted(gained=False)
-        return self._usual(self._channel - self._shown(weights) - added)
+    def _images(self, kinds: Sequence[str], controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Gain and what is added, (h, w)."""
+        surfaces = dict(zip(kinds, self._grid.surface(controls), strict=True))
+        none = np.zeros(self._valid.shape)
+        gain = np.exp(np.clip(surfaces.get("gain", none), -_WITHIN, _WITHIN))
+        return gain, self._unit * surfaces.get("added", none)
 
-    def _shown(self, weights: np.ndarray) -> np.ndarray:
-        shown: np.ndarray = np.tensordot(weights, self._low, axes=1)
-        return shown
+    def _step(
+        self, kinds: Sequence[str], weights: np.ndarray, controls: np.ndarray, bending: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Weights of the components, controls and costs of bending after a step in which all move at once."""
+        grid, count = self._grid, self._grid.count
+        gain, sums = self._images(kinds, controls)
+        like = gain * np.tensordot(weights, self._low, axes=1)
+        left = self._values - like - sums
+        slopes = [like if kind == "gain" else np.full(like.shape, self._unit) for kind in kinds]
+        trust = self._trust(left)[1]
+        resembling = alike(left * np.sqrt(trust / self._detail), _ALIKE)
+        weight = trust / (self._detail * self._usual(left) * resembling)
+        shown = (self._low * gain).reshape(len(self._low), -1)
+        weighted = shown * weight.ravel()
+        mixed = np.hstack([grid.gathered(weighted.reshape(self._low.shape) * slope) for slope in slopes])
+        eliminated = np.linalg.solve(ridged(weighted @ shown.T), np.column_stack([mixed, weighted @ left.ravel()]))
+        own = np.block([[grid.gram(weight * one * other) for other in slopes] for one in slopes])
+        prior = np.kron(np.diag(bending), grid.bending) + np.kron(np.eye(len(kinds)), self._held)
+        covariance = np.linalg.inv(own - mixed.T @ eliminated[:, :-1] + prior)
+        right = np.concatenate([grid.gathered(weight * slope * left) for slope in slopes])
+        step = covariance @ (right - mixed.T @ eliminated[:, -1] - prior @ controls.ravel())
+        weights = weights + eliminated[:, -1] - eliminated[:, :-1] @ step
+        controls = controls + step.reshape(controls.shape)
+        parts = covariance.reshape(len(kinds), count, len(kinds), count)
+        known = [
+            count - 3 - bending[k] * float(np.tensordot(parts[k, :, k], grid.bending, 2)) for k in range(len(kinds))
+        ]
+        bent = np.maximum(np.einsum("kn,nm,km->k", controls, grid.bending, controls), 1e-12)
+        bending = np.clip(np.maximum(known, 0.5) / bent, bending / 10, bending * 10)
+        return weights, controls, bending
 
     def _usual(self, left: np.ndarray) -> float:
         """Mean misfit of the cells that fit."""
@@ -132,34 +183,3 @@ class _Fit:
         misfit = left**2 / self._detail
         usual = max(float(np.median(misfit[self._valid])), np.finfo(float).tiny)
         return misfit, self._valid / (1 + misfit / (_MISFIT**2 * usual)) ** 2
-
-    def _fitted(self, gained: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The gain, or what is added (h, w), and the components' weights.
-
-        An added image is fitted in units of the channel's usual detail, so that the costs mean about the same.
-        """
-        grid, unit = self._grid, np.full(self._valid.shape, np.sqrt(self._detail.mean()))
-        weights, controls, bending = self._weights, np.zeros(grid.count), _BENDING
-        for _ in range(_STEPS):
-            surface = grid.surface(controls)
-            gain = np.exp(np.clip(surface, -_WITHIN, _WITHIN)) if gained else np.ones(surface.shape)
-            like = gain * self._shown(weights)
-            left, slope = (self._channel - like, like) if gained else (self._channel - like - surface * unit, unit)
-            trust = self._trust(left)[1]
-            level = self._usual(left)
-            weight = trust / (self._detail * level * alike(left * np.sqrt(trust / self._detail), _ALIKE))
-            shown = (self._low * gain).reshape(len(self._low), -1)
-            weighted = shown * weight.ravel()
-            mixed = grid.gathered(weighted.reshape(self._low.shape) * slope)
-            eliminated = np.linalg.solve(ridged(weighted @ shown.T), np.column_stack([mixed, weighted @ left.ravel()]))
-            prior = bending * grid.bending + _BEING * self._cells + _MEAN * np.outer(self._mean, self._mean)
-            covariance = np.linalg.inv(grid.gram(weight * slope**2) - mixed.T @ eliminated[:, :-1] + prior)
-            right = grid.gathered(weight * slope * left) - mixed.T @ eliminated[:, -1]
-            step = covariance @ (right - prior @ controls)
-            weights = weights + eliminated[:, -1] - eliminated[:, :-1] @ step
-            controls = controls + step
-            known = grid.count - 3 - bending * float(np.tensordot(covariance, grid.bending, 2))
-            bent = max(float(controls @ grid.bending @ controls), 1e-12)
-            bending = float(np.clip(max(known, 0.5) / bent, bending / 10, bending * 10))
-        surface = grid.surface(controls)
-        return (np.exp(np.clip(surface, -_WITHIN, _WITHIN)) if gained else surface * unit), weights

@@ -87,7 +87,7 @@ def test_a_result_in_another_light_is_that_of_the_usual_light(scene, gain, tmp_p
     assert "light" not in capsys.readouterr().err
     assert error(lit) < 1.3 * error(usual) < 0.5 * error(kept)
     largest = json.loads((tmp_path / "maps" / "registration.json").read_text())["light"]["largest"]
-    assert read_scene(lit).metadata["HSISR_GUIDE_LIGHT"] == f"{largest:.4f}"
+    assert read_scene(lit).provenance["tags"]["HSISR_GUIDE_LIGHT"] == f"{largest:.4f}"
     mapped = read_scene(tmp_path / "maps" / "light.tif")
     assert mapped.shape == (3, *low.shape[1:]) and np.abs(mapped.cube - 1).max() == pytest.approx(largest, rel=1e-5)
     assert (tmp_path / "maps" / "light.png").is_file()
