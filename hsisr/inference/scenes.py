@@ -355,6 +355,8 @@ def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Op
         given, known, reached = options.guide_peak, trained.get("guide_peak"), trained.get("guide_reach")
         guide_peak, line = suitability.peak_of(sharp.source, given, known, reached, "guide_peak", untrained)
         lines += [sharp.source.incomplete, sharp.source.outliers, line, suitability.check_guide(method, sharp.source)]
+        if not untrained:
+            lines.append(suitability.check_flat(method, sharp.source))
     for line in filter(None, lines):
         note(line)
     footprint = None
