@@ -11,13 +11,14 @@ _RIDGE = 1e-9
 def own_detail(channels: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Variance of channels (G, h, w) around each cell, never below a floor; and that floor (G, 1, 1).
 
-    spread: (G,), standard deviation of the whole channels.
+    spread: (G,), standard deviation of the whole channels. Of a blank channel it is rounding, which is no detail.
     """
     from scipy.ndimage import gaussian_filter
 
     mean = gaussian_filter(channels, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
     detail = gaussian_filter((channels - mean) ** 2, (0, _DETAIL_CELLS, _DETAIL_CELLS), mode="nearest")
-    floor = (_DETAIL_FLOOR * spread[:, None, None]) ** 2
+    rounding = np.finfo(np.float32).eps * np.abs(channels).max(axis=(1, 2))
+    floor = np.maximum(_DETAIL_FLOOR * spread, rounding)[:, None, None] ** 2
     return np.maximum(detail + floor, np.finfo(float).tiny), floor
 
 

@@ -15,6 +15,7 @@ from hsisr.degrade.displacement import Displacement, measure_by_views
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.light import MOST_LIGHT_CELLS, Light
 from hsisr.degrade.registration import Registration, saturated_lr_pixels
+from hsisr.degrade.sampling import interpolate_at
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
 from hsisr.degrade.view import MOST_CELLS, LowView, View, cells_of, low_view, view_beside, view_of
 from hsisr.errors import HsisrError
@@ -27,10 +28,14 @@ from hsisr.scene import Scene
 
 #: A larger shift, as a part of an LR pixel, causes a warning.
 WORTH_CORRECTING_LR_PX = 0.5
-#: If the LR image leaves a larger part of the guide's variance unexplained, a measured shift means nothing.
-_UNRELATED = 0.6
+#: If the LR image leaves a larger part of the guide's variance unexplained, a guide that nothing explains causes a
+#: warning; if it leaves a part larger still, a measured shift means nothing.
+UNCLEAR, _UNRELATED = 0.1, 0.6
 #: If it leaves a larger part, changed ground may be the reason, and is looked for.
 _CLEAR = 0.02
+#: If it leaves a larger part, a displacement from place to place may be the reason, and is looked for. It is one if it
+#: leaves less than this share of that part; and none if it leaves so many times as much.
+_STEADY, _BETTER, _WORSE = 0.01, 0.5, 1.5
 #: Side, in LR pixels, of the window in which a shift is measured, and number of places tried along an axis.
 _WINDOW_LR_PX, _PLACES = 128, 3
 #: Guide pixels, and LR pixels, around the LR image that warping may read.
@@ -209,6 +214,35 @@ def measure_displacement(lr: Source, guide: Guide, scale: int, model: str) -> Di
         )
     except HsisrError:  # the image is too small or has no detail
         return None
+
+
+def is_worse(after: Offset | None, before: Offset | None) -> bool:
+    """Whether a displaced guide is explained worse than it was as it lay, but for a shift and the footprint's form.
+
+    A displacement is measured with a usual footprint, and may imitate another.
+    """
+    if after is None or before is None:
+        return False
+    return before.trusted and after.unexplained > _WORSE * before.unexplained
+
+
+def find_field(lr: Source, guide: Guide, scale: int, offset: Offset) -> Displacement | None:
+    """The field by which a guide lies off, in the place where both are most complete; None if none explains more.
+
+    offset: as measured there.
+    """
+    pair = _most_complete(lr, guide, scale) if offset.unexplained > _STEADY else None
+    if pair is None or pair.guide is None or pair.mask is None:
+        return None
+    try:
+        found = degrade.measure_displacement(pair.lr, pair.guide, scale, pair.mask)
+    except HsisrError:  # too small, or without detail
+        return None
+    moved, inside = interpolate_at(pair.guide, pair.mask, found.places(*((0, size) for size in pair.mask.shape)))
+    valid = whole_lr_pixels(inside, scale).repeat(scale, axis=0).repeat(scale, axis=1)
+    after = _registered(replace(pair, guide=moved, mask=valid))
+    is_one = found.is_evident and after is not None and after.unexplained < _BETTER * offset.unexplained
+    return found if is_one else None
 
 
 def find_change(lr: Source, guide: Guide, scale: int) -> Change:

@@ -359,6 +359,8 @@ def make_feed(method: Method, lr: Source, sharp: guide.Guide | None, options: Op
         given, known, reached = options.guide_peak, trained.get("guide_peak"), trained.get("guide_reach")
         guide_peak, line = suitability.peak_of(sharp.source, given, known, reached, "guide_peak", untrained)
         lines += [sharp.source.incomplete, sharp.source.outliers, line, suitability.check_guide(method, sharp.source)]
+        if not untrained:
+            lines.append(suitability.check_flat(method, sharp.source))
     for line in filter(None, lines):
         note(line)
     footprint = None
@@ -495,22 +497,28 @@ def _may_have_holes(image: Source) -> bool:
 def move(low: Source, found: guide.Guide, scale: int, options: Options, note: Note = notice) -> guide.Guide:
     """The guide, moved by the measured displacement if the user wants it; else a line on the displacement."""
     label = found.source.label
+    offset = align.measure(low, found, scale)
     if options.correct_shift in MODELS:
         displacement = align.measure_displacement(low, found, scale, str(options.correct_shift))
-        if displacement is None or not displacement.is_evident:
-            say(f"{label}: no displacement is evident; it stays where it lies")
-            return found
-        kept = "stays, and the LR image is moved" if options.grid == "guide" else "moved"
-        say(f"{label}: {kept} by the measured {options.correct_shift}, {displacement}")
-        return found.displace(displacement)
-    offset = align.measure(low, found, scale)
+        evident = displacement is not None and displacement.is_evident
+        moved = found.displace(displacement if evident else None)
+        after = align.measure(low, moved, scale) if evident else None
+        if evident and not align.is_worse(after, offset):
+            kept = "stays, and the LR image is moved" if options.grid == "guide" else "moved"
+            say(f"{label}: {kept} by the measured {options.correct_shift}, {displacement}")
+            _tell_unexplained(low, moved, after, scale, options, note)
+            return moved
     if offset is None or not offset.trusted or offset.lr_px <= align.WORTH_CORRECTING_LR_PX:
-        _tell_change(low, found, offset, options, note)
+        if options.correct_shift in MODELS:
+            say(f"{label}: no displacement is evident; it stays where it lies")
+        _tell_unexplained(low, found, offset, scale, options, note)
         return found
     if options.correct_shift:
-        say(f"{label}: moved by the measured shift, {offset}")
+        why = f"no {options.correct_shift} is evident; " if options.correct_shift in MODELS else ""
+        where = "; the result lies where the LR image lies" if options.grid == "guide" else ""
+        say(f"{label}: {why}moved by the measured shift, {offset}{where}")
         moved = found.move(offset.shift_px)
-        _tell_change(low, moved, align.measure(low, moved, scale), options, note)
+        _tell_unexplained(low, moved, align.measure(low, moved, scale), scale, options, note)
         return moved
     # edges that lie off look like change: it is told once they lie well
     note(
@@ -520,12 +528,31 @@ def move(low: Source, found: guide.Guide, scale: int, options: Options, note: No
     return found
 
 
-def _tell_change(low: Source, found: guide.Guide, offset: align.Offset | None, options: Options, note: Note) -> None:
-    """Tell that a guide, which lies well, shows other ground than the LR image, if it was seen and is not left out."""
-    if offset is not None and offset.changed and not options.mask_change:
+def _tell_unexplained(
+    low: Source, found: guide.Guide, offset: align.Offset | None, scale: int, options: Options, note: Note
+) -> None:
+    """Tell why a guide, which is not shifted, shows something else than the LR image, if it does.
+
+    offset: as measured.
+    """
+    label = found.source.label
+    if offset is None:
+        return
+    if offset.changed:
+        if not options.mask_change:
+            note(
+                f"{label}: shows other ground or light than {low.label} on {percent(offset.changed)} of the place "
+                f"where they were compared; {option('mask_change', True)} leaves its detail out there"
+            )
+    elif options.correct_shift not in MODELS and (field := align.find_field(low, found, scale, offset)):
         note(
-            f"{found.source.label}: shows other ground or light than {low.label} on {percent(offset.changed)} of the "
-            f"place where they were compared; {option('mask_change', True)} leaves its detail out there"
+            f"{label}: lies off {low.label} from place to place, by up to {field.largest_px / scale:.2f} pixels of the "
+            "LR image; --correct-shift field moves it back (in Python correct_shift='field')"
+        )
+    elif offset.unexplained > align.UNCLEAR:
+        note(
+            f"{label}: {percent(offset.unexplained)} of what it shows is not what {low.label} shows there; it may lie "
+            "off, or show other ground or light, and the result may be worse than without it"
         )
 
 

@@ -110,6 +110,18 @@ def check_guide(method: Method, guide: Source) -> str | None:
     )
 
 
+def check_flat(method: Method, guide: Source) -> str | None:
+    """A note for the user if channels of a trained model's guide hold no detail."""
+    flat = guide.flat_bands
+    if not len(flat):
+        return None
+    told = ", ".join(str(number) for number, band in zip(guide.numbers, guide.good, strict=True) if band in flat)
+    return (
+        f"{guide.label}: its band {told} (from 0) is the same number everywhere, and {method.name} learnt from guides "
+        f"whose bands all hold detail; {option('model')} prior leaves such bands out"
+    )
+
+
 def _other_numbers(method: Method, image: Source, key: str, name: str) -> str | None:
     """A note if other bands of a file taught the model, where wavelengths do not tell; name: of the option."""
     taught = method.metadata.get(key)

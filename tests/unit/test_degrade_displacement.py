@@ -86,6 +86,14 @@ def test_a_guide_of_zeros_is_refused(pair):
             measure()
 
 
+def test_a_blank_channel_shows_no_change(pair):
+    """At the cells, rounding makes it vary."""
+    blank = pair[1].copy()
+    blank[1] = blank[1].mean()
+    lr = degrade.degrade(textured_cube(SIDE), "wald", 6, noise=0)
+    assert find_change(view_of(lr, blank, 6)).share == 0
+
+
 def test_change_is_found_where_it_is_and_not_elsewhere(pair):
     lr, guide = pair
     assert find_change(view_of(lr, guide, SCALE)).share == 0

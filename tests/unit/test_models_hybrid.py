@@ -1,5 +1,6 @@
 """hsisr.models.Hybrid: starts as the prior, learns what it leaves, stays in agreement with the guide."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -300,7 +301,8 @@ def test_another_exposure_or_tone_curve_of_the_guide_is_undone(pair):
     response = response_of([(pair, solve(pair.lr, pair.guide, 4), 4)])
 
     def taken(guide, response=response):
-        return Light.of([Piece(pair.lr, guide, solve(pair.lr, guide, 4))], 4, response).as_by_camera(guide)
+        piece = Piece(pair.lr, guide, solve(pair.lr, guide, 4))
+        return Light.of([piece], 4, response).as_by_camera(piece)
 
     assert taken(pair.guide) is pair.guide
     exposed = np.float32(0.6) * pair.guide
@@ -312,6 +314,34 @@ def test_another_exposure_or_tone_curve_of_the_guide_is_undone(pair):
         found = taken(changed)
         assert np.sqrt(((found - pair.guide) ** 2).mean()) < tolerance
         assert found.dtype == pair.guide.dtype
+
+
+@pytest.mark.parametrize("case", ["a dead channel", "other bands"])
+def test_filters_go_by_what_their_own_camera_would_see_where_another_one_took_the_guide(pair, capsys, case):
+    guide = pair.hr[[3, 12, 27]] if case == "other bands" else pair.guide.copy()
+    if case == "a dead channel":
+        guide[0] = 0.3
+    network = registry.build("hybrid", 4, 31, 3)
+    network.response.copy_(torch.from_numpy(response_of([(pair, solve(pair.lr, pair.guide, 4), 4)])))
+    filters = np.zeros(network.filters.shape)
+    filters[0, :, 4] = 0.05  # of the first channel: it adds a share of the guide itself
+    network.filters.copy_(torch.from_numpy(filters))
+    network.strength.fill_(torch.inf)
+    network.contradiction.fill_(1)
+
+    def added(guide):
+        return super_resolve(pair.lr, guide, model=network) - prior(pair.lr, guide, scale=4)
+
+    own = added(pair.guide)
+    assert "the weights learnt from" not in capsys.readouterr().err
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert np.abs(added(guide) - own).mean() < 0.1 * np.abs(own).mean()
+    assert "the weights learnt from" in capsys.readouterr().err
+    said = [str(one.message) for one in told]
+    flat = "its band 0 (from 0) is the same number everywhere, and Hybrid learnt from guides whose bands all hold"
+    assert any(flat in line for line in said) == (case == "a dead channel")
+    assert not any("other ground" in line for line in said)
 
 
 def test_another_exposure_of_the_guide_costs_little(pair):

@@ -10,6 +10,8 @@ import hsisr
 from hsisr import degrade
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
+from hsisr.degrade.displacement import Displacement
+from hsisr.degrade.spline import SplineGrid
 from hsisr.errors import HsisrError
 from hsisr.evaluation import validate
 from hsisr.evaluation.withheld import table
@@ -76,6 +78,33 @@ def test_a_guide_that_lies_well_stays_where_it_is(files, capsys):
     same = super_resolve_file(lr, guide, "gsa", files / "same.tif", replace(CPU, correct_shift="field"))
     assert "no displacement is evident" in capsys.readouterr().err
     np.testing.assert_array_equal(read_scene(plain).cube, read_scene(same).cube)
+
+
+def test_a_displacement_that_only_imitates_another_footprint_moves_nothing(sharp, monkeypatch, capsys):
+    """On 20 x 20 LR pixels of a few objects, an affine map stood out of its error, and cost 9 dB."""
+    low, side = degrade.degrade(sharp, "wald", SCALE, noise=0), SIDE // SCALE
+    grid = SplineGrid(side, side, (1, 1))
+    stretch = np.repeat(np.linspace(-3.0, 3.0, grid.shape[0]), grid.shape[1])
+    map_ = Displacement(np.stack([stretch, 0 * stretch]), grid, SCALE, 0.1, (2e-4, 1e-4), 0.6)
+    monkeypatch.setattr(align, "measure_displacement", lambda *_: map_)
+    plain, same = (hsisr.super_resolve(low, sharp[:3], model="gsa", correct_shift=way) for way in (None, "affine"))
+    np.testing.assert_array_equal(same, plain)
+    assert "no displacement is evident; it stays where it lies" in capsys.readouterr().err
+
+
+def test_where_no_field_is_evident_a_shift_is_corrected(sharp, capsys):
+    """Fewer than 16 x 16 LR pixels say nothing of a field."""
+    low, moved = degrade.degrade(sharp[:, :60, :60], "wald", SCALE, noise=0), np.roll(sharp[:3], SCALE, axis=2)
+    moved = moved[:, :60, :60]
+    shift, field = (hsisr.super_resolve(low, moved, model="gsa", correct_shift=way) for way in ("shift", "field"))
+    np.testing.assert_array_equal(field, shift)
+    assert "no field is evident; moved by the measured shift, +0.00 rows, " in capsys.readouterr().err
+
+
+def test_a_guide_that_nothing_explains_is_told(sharp):
+    low, other = degrade.degrade(sharp, "wald", SCALE, noise=0), textured_cube(SIDE, seed=5)[:3]
+    with pytest.warns(UserWarning, match=r"guide: \d.*% of what it shows is not what LR image shows there"):
+        hsisr.super_resolve(low, 0.7 * sharp[:3] + 0.3 * other, model="gsa")
 
 
 def test_other_ground_is_left_out_and_mapped(files, sharp):
@@ -173,7 +202,11 @@ def test_a_pair_without_common_data_is_refused(sharp, half, masked):
 def test_python_takes_both_for_arrays(sharp):
     low = degrade.degrade(sharp, "wald", SCALE, noise=0)
     warped = moved_by(sharp[:3], smooth_field(SIDE, 1.5 * SCALE))
-    plain = hsisr.super_resolve(low, warped, model="gsa")
+    with pytest.warns(
+        UserWarning, match="from place to place, by up to 1.* --correct-shift field moves it back"
+    ) as told:
+        plain = hsisr.super_resolve(low, warped, model="gsa")
+    assert len(told) == 1
     right = hsisr.super_resolve(low, warped, model="gsa", correct_shift="field", mask_change=True)
     errors = [np.sqrt(((image - sharp)[INNER] ** 2).mean()) for image in (plain, right)]
     assert errors[1] < 0.5 * errors[0]

@@ -171,8 +171,14 @@ class Hybrid(Network):
         return filtered + -(-(4 * len(self.blocks) + 7) // self.scale)
 
     def remarks(self, estimate: LearntScene, guide_bands: Sequence[int]) -> list[str]:
-        """What the prior says of it, and whether the guide's channels seem to come in another order."""
-        return [*estimate.prior.remarks, *remarks_on(estimate.order, guide_bands)]
+        """What the prior says of it, and whether the guide's channels come in another order, or from another camera."""
+        found = remarks_on(estimate.order, guide_bands)
+        if not found and estimate.light.camera is not None:
+            found = [
+                "is not what the camera that the weights learnt from would take here: another one took it, or it shows "
+                "other ground; filters and network go by what that camera would see of prior's image"
+            ]
+        return [*estimate.prior.remarks, *found]
 
     def super_resolve_part(self, estimate: LearntScene, window: Window, corner: tuple[int, int]) -> np.ndarray:
         """A part of a learnt scene (B, n, m)."""
