@@ -482,7 +482,7 @@ class Prediction(SceneOptions):
     report: str | None = Field(
         None, description="Page (.html) that says how well the result agrees with scene and guide."
     )
-    maps: str | None = Field(None, description="Folder for maps and numbers of the displacement and the change.")
+    maps: str | None = Field(None, description="Folder for maps and numbers of displacement, light and change.")
     uncertainty: str | None = Field(
         None, description="File for the standard deviation of every sample of the result; for prior, hybrid and solo."
     )

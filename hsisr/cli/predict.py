@@ -101,7 +101,7 @@ def predict(
         Path | None, typer.Option(help="Page (.html) that says how well the result agrees with scene and guide.")
     ] = None,
     maps: Annotated[
-        Path | None, typer.Option(help="Folder for maps and numbers of the displacement and the change.")
+        Path | None, typer.Option(help="Folder for maps and numbers of displacement, light and change.")
     ] = None,
     uncertainty: Annotated[
         Path | None,

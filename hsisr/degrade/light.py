@@ -17,7 +17,7 @@ import numpy as np
 
 from hsisr.degrade.explaining import alike, fit_channel, own_detail, ridged
 from hsisr.degrade.spline import SplineGrid, even_intervals
-from hsisr.degrade.view import View
+from hsisr.degrade.view import View, read_at
 
 #: Most cells along a side that are compared: light varies slowly.
 MOST_LIGHT_CELLS = 256
@@ -33,8 +33,8 @@ _ALIKE = 30.0
 _WITHIN, _LARGEST_GAIN = 2.0, 2.0
 #: A channel's detail is no smaller than this part of its spread: in the dark, little misfit means nothing.
 _DETAIL_FLOOR = 0.2
-#: With fewer cells, or fewer components of the LR image, nobody can tell light from what the bands do not see.
-_LEAST_CELLS, _LEAST_COMPONENTS = 100, 10
+#: With fewer cells, or fewer bands or components of the LR image, nobody can tell light from what the bands do not see.
+_LEAST_CELLS, LEAST_BANDS = 100, 10
 #: How many times better light must explain the channels than the components alone. With fewer cells than this, it is
 #: more, by the square of what is missing.
 _BETTER, _ENOUGH_CELLS = 8.0, 400
@@ -60,28 +60,23 @@ class Light:
 
     def evened(self, values: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Values of the guide (G, n, m) as in the usual light. places: (2, n, m), HR rows and columns of any value."""
-        from scipy.ndimage import map_coordinates
-
         cells = (places + 0.5) / self.side - 0.5
-        evened = np.empty_like(values)
-        for channel, result, *planes in zip(values, evened, self.gain, self.added, strict=True):
-            gain, added = (map_coordinates(plane, cells, order=1, mode="nearest") for plane in planes)
-            result[...] = (channel - added) / gain
+        evened: np.ndarray = (values - read_at(self.added, cells, order=1)) / read_at(self.gain, cells, order=1)
         return evened
 
 
 def measure_light(view: View) -> Light | None:
     """The light of a view's guide beside that of its LR image; None if it is the same, or nothing is evident."""
     cells = int(view.valid.sum())
-    if cells < _LEAST_CELLS or len(view.low) < _LEAST_COMPONENTS:
+    if cells < _LEAST_CELLS or len(view.low) < LEAST_BANDS:
         return None
     sharp = view.at_cells(view.sharp)
     spread = sharp[:, view.valid].std(axis=1)
     if not spread.all():
         return None
     detail = own_detail(sharp, spread)[0] + (_DETAIL_FLOOR * spread[:, None, None]) ** 2
-    grid = SplineGrid(*view.shape, even_intervals(view.shape, _SPACING, _INTERVALS))
-    channels = [_Channel(view, channel, variance, grid) for channel, variance in zip(sharp, detail, strict=True)]
+    ground = _Ground.of(view)
+    channels = [_Channel(ground, channel, variance) for channel, variance in zip(sharp, detail, strict=True)]
     alone = [channel.fitted() for channel in channels]
     lit = [channel.fitted(gained=True, added=True) for channel in channels]
     better = _BETTER * max(1.0, _ENOUGH_CELLS / cells) ** 2
@@ -114,26 +109,44 @@ def _times_better(fits: list[_Fit], others: list[_Fit]) -> float:
     return float(np.exp(np.mean([np.log(other.misfit / fit.misfit) for fit, other in zip(fits, others, strict=True)])))
 
 
+@dataclass(frozen=True, eq=False)
+class _Ground:
+    """What all channels share. low: (1 + P, h, w), ones and the LR image's components. valid: (h, w). grid: of the
+    splines. held: (points, points), cost of differing at all and of a mean which is not 0."""
+
+    low: np.ndarray
+    valid: np.ndarray
+    grid: SplineGrid
+    held: np.ndarray
+
+    @classmethod
+    def of(cls, view: View) -> "_Ground":
+        ones = np.ones(view.shape)
+        grid = SplineGrid(*view.shape, even_intervals(view.shape, _SPACING, _INTERVALS))
+        mean = grid.gathered(ones) / ones.size
+        held = _BEING * grid.gram(ones) + _MEAN * np.outer(mean, mean)
+        return cls(np.concatenate([ones[None], view.low]), view.valid, grid, held)
+
+
 class _Channel:
     """A channel of a guide at the cells of a view. values, detail: (h, w), and the variance of its detail."""
 
-    def __init__(self, view: View, values: np.ndarray, detail: np.ndarray, grid: SplineGrid) -> None:
-        self._values, self._detail, self._valid, self._grid = values, detail, view.valid, grid
-        self._low = np.concatenate([np.ones((1, *view.shape)), view.low])
+    def __init__(self, ground: _Ground, values: np.ndarray, detail: np.ndarray) -> None:
+        self._low, self._valid, self._grid, self._held = ground.low, ground.valid, ground.grid, ground.held
+        self._values, self._detail = values, detail
         self._unit = float(np.sqrt(detail.mean()))  # of what is added, so that costs mean about the same for both
-        cells, mean = grid.gram(np.ones(view.shape)), grid.gathered(np.ones(view.shape)) / view.valid.size
-        self._held = _BEING * cells + _MEAN * np.outer(mean, mean)
+        self._weights = fit_channel(self._low.reshape(len(self._low), -1), values, self._valid / detail)
 
     def fitted(self, gained: bool = False, added: bool = False) -> _Fit:
         """The best explanation with a gain, and with something added, if they are asked for."""
         kinds = [kind for kind, asked in (("gain", gained), ("added", added)) if asked]
-        weights = fit_channel(self._low.reshape(len(self._low), -1), self._values, self._valid / self._detail)
+        weights = self._weights
         controls, bending = np.zeros((len(kinds), self._grid.count)), np.full(len(kinds), _BENDING)
         for _ in range(_STEPS if kinds else 0):
             weights, controls, bending = self._step(kinds, weights, controls, bending)
         gain, sums = self._images(kinds, controls)
         left = self._values - gain * np.tensordot(weights, self._low, axes=1) - sums
-        return _Fit(gain, sums, self._usual(left))
+        return _Fit(gain, sums, self._trusted(left)[1])
 
     def _images(self, kinds: Sequence[str], controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gain and what is added, (h, w)."""
@@ -151,9 +164,8 @@ class _Channel:
         like = gain * np.tensordot(weights, self._low, axes=1)
         left = self._values - like - sums
         slopes = [like if kind == "gain" else np.full(like.shape, self._unit) for kind in kinds]
-        trust = self._trust(left)[1]
-        resembling = alike(left * np.sqrt(trust / self._detail), _ALIKE)
-        weight = trust / (self._detail * self._usual(left) * resembling)
+        trust, usual = self._trusted(left)
+        weight = trust / (self._detail * usual * alike(left * np.sqrt(trust / self._detail), _ALIKE))
         shown = (self._low * gain).reshape(len(self._low), -1)
         weighted = shown * weight.ravel()
         mixed = np.hstack([grid.gathered(weighted.reshape(self._low.shape) * slope) for slope in slopes])
@@ -173,13 +185,9 @@ class _Channel:
         bending = np.clip(np.maximum(known, 0.5) / bent, bending / 10, bending * 10)
         return weights, controls, bending
 
-    def _usual(self, left: np.ndarray) -> float:
-        """Mean misfit of the cells that fit."""
-        misfit, trust = self._trust(left)
-        return max(float((trust * misfit).sum() / trust.sum()), np.finfo(float).tiny)
-
-    def _trust(self, left: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Misfit and trust of each cell (h, w)."""
-        misfit = left**2 / self._detail
-        usual = max(float(np.median(misfit[self._valid])), np.finfo(float).tiny)
-        return misfit, self._valid / (1 + misfit / (_MISFIT**2 * usual)) ** 2
+    def _trusted(self, left: np.ndarray) -> tuple[np.ndarray, float]:
+        """Trust in each cell (h, w), by what is left of it, and the mean misfit of the cells that fit."""
+        misfit, tiny = left**2 / self._detail, float(np.finfo(float).tiny)
+        middle = max(float(np.median(misfit[self._valid])), tiny)
+        trust = self._valid / (1 + misfit / (_MISFIT**2 * middle)) ** 2
+        return trust, max(float((trust * misfit).sum() / trust.sum()), tiny)

@@ -13,7 +13,7 @@ from hsisr.degrade import change, light
 from hsisr.degrade.change import Change
 from hsisr.degrade.displacement import Displacement, measure_by_views
 from hsisr.degrade.estimation import estimate_footprint
-from hsisr.degrade.light import MOST_LIGHT_CELLS, Light
+from hsisr.degrade.light import LEAST_BANDS, MOST_LIGHT_CELLS, Light
 from hsisr.degrade.registration import Registration, saturated_lr_pixels
 from hsisr.degrade.sampling import interpolate_at
 from hsisr.degrade.sensor import Footprint, whole_lr_pixels
@@ -256,6 +256,8 @@ def find_change(lr: Source, guide: Guide, scale: int) -> Change:
 
 def measure_light(lr: Source, guide: Guide, scale: int) -> Light | None:
     """The light of a guide beside that of the LR image, read by strips; None if it is the same, or not evident."""
+    if lr.shape[0] < LEAST_BANDS:  # nothing would be evident: do not read the images
+        return None
     try:
         return light.measure_light(_view(_low_view(lr, guide, scale, MOST_LIGHT_CELLS), lr, guide, scale))
     except HsisrError:  # they share no valid pixel

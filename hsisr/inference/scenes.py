@@ -93,8 +93,8 @@ def super_resolve_file(
     grid are stacked. model: a run folder, a model file, or an untrained method such as bicubic.
     options: how the files are read and the result is written; None: the defaults. preview: also write this PNG or JPEG.
     overwrite: whether existing outputs are replaced; inputs never are. maps: a folder for maps and numbers of the
-    measured displacement and change; None: no maps. pages: further files, each with a function that writes it from the
-    method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for the standard
+    measured displacement, light and change; None: no maps. pages: further files, each with a function that writes it
+    from the method's images and the result, such as `hsisr.report.quality.writer`. uncertainty: a file for the standard
     deviation of every sample, in the result's values and float32, for methods that compute it; None: no file.
     After any stop, the same command resumes at the first missing tile row.
     Raises HsisrError for inputs that cannot be read or do not fit together, for outputs that may not be written, and
