@@ -7,7 +7,8 @@ be the channel. Cells that do not fit count little. Bending costs; how much, the
 Computation 1992).
 
 Other differences vary smoothly too: the guide may see what the bands do not see. Then an added image explains the
-channel about as well. Only if a gain explains it clearly better is it light.
+channel about as well. Only if a gain explains it clearly better is it light. And a part of the guide may be exposed
+otherwise, with a sharp outline (`hsisr.degrade.exposure`). So light must explain all cells, not only those that fit.
 """
 
 from collections.abc import Sequence
@@ -35,8 +36,8 @@ _WITHIN, _LARGEST_GAIN = 2.0, 2.0
 _DETAIL_FLOOR = 0.2
 #: With fewer cells, or fewer bands or components of the LR image, nobody can tell light from what the bands do not see.
 _LEAST_CELLS, LEAST_BANDS = 100, 10
-#: How many times better light must explain the channels than the components alone. With fewer cells than this, it is
-#: more, by the square of what is missing.
+#: How many times better light must explain the channels than the components alone: the cells that fit, and all cells.
+#: With fewer cells than this, it is more, by the square of what is missing.
 _BETTER, _ENOUGH_CELLS = 8.0, 400
 #: The same beside what is only added, and beside a gain alone: else the light has a gain, and nothing added.
 _THAN_ADDED, _THAN_GAIN = 2.0, 5.0
@@ -86,7 +87,9 @@ def measure_light(view: View) -> Light | None:
     if _times_better(lit, gained) < _THAN_GAIN:
         lit = gained
     added = [channel.fitted(added=True) for channel in channels]
-    if _times_better(lit, alone) < better or _times_better(lit, added) < _THAN_ADDED:
+    if min(_times_better(lit, alone), _times_better(lit, alone, everywhere=True)) < better:
+        return None
+    if _times_better(lit, added) < _THAN_ADDED:
         return None
     gain, sums = (np.array(images, np.float32) for images in zip(*((fit.gain, fit.added) for fit in lit), strict=True))
     logs = np.log(gain[:, view.valid])
@@ -97,16 +100,18 @@ def measure_light(view: View) -> Light | None:
 
 @dataclass(frozen=True, eq=False)
 class _Fit:
-    """What explains a channel beside the components. gain, added: (h, w). misfit: the usual one."""
+    """What explains a channel beside the components. gain, added: (h, w). misfits: means over the cells that fit, and
+    over all."""
 
     gain: np.ndarray
     added: np.ndarray
-    misfit: float
+    misfits: tuple[float, float]
 
 
-def _times_better(fits: list[_Fit], others: list[_Fit]) -> float:
-    """How many times smaller the misfits are than those of the others, a geometric mean."""
-    return float(np.exp(np.mean([np.log(other.misfit / fit.misfit) for fit, other in zip(fits, others, strict=True)])))
+def _times_better(fits: list[_Fit], others: list[_Fit], everywhere: bool = False) -> float:
+    """How many times smaller the misfits are than those of the others, a geometric mean over the channels."""
+    left, beside = (np.array([fit.misfits[everywhere] for fit in channels]) for channels in (fits, others))
+    return float(np.exp(np.mean(np.log(beside / left))))
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +151,8 @@ class _Channel:
             weights, controls, bending = self._step(kinds, weights, controls, bending)
         gain, sums = self._images(kinds, controls)
         left = self._values - gain * np.tensordot(weights, self._low, axes=1) - sums
-        return _Fit(gain, sums, self._trusted(left)[1])
+        everywhere = float((left**2 / self._detail)[self._valid].mean())
+        return _Fit(gain, sums, (self._trusted(left)[1], max(everywhere, float(np.finfo(float).tiny))))
 
     def _images(self, kinds: Sequence[str], controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Gain and what is added, (h, w)."""

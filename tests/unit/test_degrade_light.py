@@ -53,7 +53,7 @@ def test_the_gain_of_each_channel_is_found(scene, gain):
     assert light.largest == pytest.approx(np.abs(gain - 1).max(), abs=0.05)
 
 
-@pytest.mark.parametrize("what", ["same light", "other ground", "another brightness", "displaced"])
+@pytest.mark.parametrize("what", ["same light", "other ground", "another brightness", "displaced", "a seam"])
 def test_nothing_else_is_light(scene, what):
     sharp, lr = scene
     guide = guide_of(sharp)
@@ -61,6 +61,8 @@ def test_nothing_else_is_light(scene, what):
         guide[:, 32:96, 32:96] = guide[:, ::-1, ::-1][:, 32:96, 32:96] * 1.5
     elif what == "another brightness":
         guide = 0.1 + 1.7 * guide
+    elif what == "a seam":
+        guide[:, 40:, 64:] *= 0.7
     elif what == "displaced":
         guide = moved_by(guide, smooth_field(SIDE, SCALE))
     assert measure_light(view_of(lr, guide, SCALE)) is None
