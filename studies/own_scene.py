@@ -110,7 +110,7 @@ def _against_truth(folder: Path, lr: Path, guide: Path, options: Options) -> Non
         out = super_resolve_file(lr, guide, model, folder / f"{Path(model).name}.tif", replace(options, scale=2))
         result = read_scene(out)
         seen = mask if result.mask is None else mask & result.mask[rows]
-        scores = metrics.score(reference, result.cube[good][:, rows], 2, "mulsr", mask=seen)
+        scores = metrics.score(reference, result.cube[good][:, rows], 2, "plain", mask=seen)
         print(f"  {Path(model).name:10}" + "".join(f"  {key} {scores[key]:.4f}" for key in ("psnr", "sam", "ergas")))
 
 

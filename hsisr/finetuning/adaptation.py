@@ -1,7 +1,7 @@
 """Adapting a model to one scene, without a sharp reference: the model learns to restore the scene's own LR image.
 
 This follows Wald's protocol (see `hsisr.finetuning.reduced`). A part of the scene is held out of training and
-selection. There, the adapted model is compared with bicubic interpolation and GSA.
+selection. There, the adapted model is compared with bicubic interpolation, GSA and `prior`.
 """
 
 import copy
@@ -18,7 +18,6 @@ import numpy as np
 
 from hsisr import temporary
 from hsisr.config import Training
-from hsisr.degrade import Pair
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.devices import choose_device
@@ -58,6 +57,10 @@ _LONG_VALIDATION_S = 5.0
 #: More steps a minute than any machine makes. With a time limit, the time ends the run.
 _MOST_STEPS_A_MINUTE = 10**6
 _FRESH_RATE, _ADAPTING_RATE = 4e-3, 1e-3
+#: What a model that adapts at once must gain at another scale than the one that it learnt from, and the power of the
+#: noise over that of what the model leaves of a scene, up to which it learns. Chosen on random pieces as those of
+#: `studies/adaptation.py`, from CAVE's training scenes and sensors' scenes, with other seeds.
+_CLEAR_DB, _NOISE_SHARE = 0.3, 0.5
 
 
 def finetune(
@@ -76,10 +79,12 @@ def finetune(
 
     lr, guide, options: as for `super_resolve_file`. model: a run folder or model file to start from, or the name of a
     network, such as mulsr-xs, to start fresh. minutes: of training. steps: number of steps, instead of minutes.
+    A model that learns one scene in closed form, such as hybrid, takes no steps.
     hold_out: part of the scene's longer side that training never sees and that gives the scores; 0 for none. seed: for
     fresh weights and for the order of patches. overwrite: whether to replace a finished run in `out`. A stopped run
     resumes.
-    Returns the content of `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa.
+    Returns the content of `out`/finetune.json: reduced and full scores of the model, bicubic and, with a guide, gsa and
+    prior.
     Raises HsisrError for images that do not fit together, and for a scene that is too small.
     """
     import torch
@@ -115,27 +120,32 @@ def finetune(
             metadata |= {"guide_reach": feed.guide.source.largest}
         training = _recipe(feed, fresh, options)
         starts = {"as it was": _weights(feed)} if as_model(feed.method.model).useful_untrained or not fresh else {}
-        samples = _prepare(feed, cut["training"], seed)
-        if samples is None:
-            samples = _patches(feed, cut["training"], folder / "patches.h5", training, seed)
-        else:
-            starts["before its first step"] = _weights(feed)
         footprint = cache(partial(_footprint, feed, cut["training"]))
         known = footprint("reduced") if feed.method.takes_sensor else None
         validate = _Validation(cut["validation"], feed.method.scale, feed.method.needs_guide, known)
-        if steps is None and not pace:  # keep the pace, as a resumed run must not change it
-            pace = _pace(feed, validate, samples, folder, training, minutes, seed)
-            run.record(folder, planned, pace)
-        outcome = _train(feed, validate, samples, out, training, minutes, steps, seed, settings, pace)
-        validation_psnr = _keep_best(feed, validate, starts, outcome.validation_psnr)
+        if as_model(feed.method.model).adapts_at_once:
+            trained = _adapt_at_once(feed, cut["training"], known, seed)
+            psnr = validate(feed.method.model)
+        else:
+            samples = _prepare(feed, cut["training"], seed)
+            if samples is None:
+                samples = _patches(feed, cut["training"], folder / "patches.h5", training, seed)
+            else:
+                starts["before its first step"] = _weights(feed)
+            if steps is None and not pace:  # keep the pace, as a resumed run must not change it
+                pace = _pace(feed, validate, samples, folder, training, minutes, seed)
+                run.record(folder, planned, pace)
+            outcome = _train(feed, validate, samples, out, training, minutes, steps, seed, settings, pace)
+            psnr = outcome.validation_psnr
+            trained = {"patch_px": samples.size_px // feed.method.scale}
+            trained |= {"steps": outcome.steps, "seconds": round(outcome.seconds, 1)}
+        validation_psnr = _keep_best(feed, validate, starts, psnr)
         save_model(out / "model.safetensors", feed.method.model, metadata, settings)
         summary = {
             **stamp("finetune", settings),
             "base": metadata["base"],
             "scale": metadata["scale"],
-            "patch_px": samples.size_px // feed.method.scale,
-            "steps": outcome.steps,
-            "seconds": round(outcome.seconds, 1),
+            **trained,
             "validation_psnr": validation_psnr,
         }
         if hold_out:
@@ -235,8 +245,37 @@ def _shares(hold_out: float) -> dict[str, float]:
 
 def _prepare(feed: Feed, part: Part, seed: int) -> TrainingSamples | None:
     """Samples that the network makes of a part, while it learns from the part; None if it makes none."""
-    pair = Pair(part.low_lr, part.low_guide, part.lr, part.score_mask)
-    return as_model(feed.method.model).prepare_training([(feed.lr.label, pair)], seed)
+    return as_model(feed.method.model).prepare_training([(feed.lr.label, part.pair)], seed)
+
+
+def _adapt_at_once(feed: Feed, part: Part, footprint: Footprint | None, seed: int) -> dict[str, Any]:
+    """Have the network learn without steps: from a part at two scales, if what it learns at one helps at the other.
+
+    Otherwise it stays as it was. Returns what the summary says of it.
+    """
+    started, label, network = time.perf_counter(), feed.lr.label, feed.method.model
+    further, gain, why = (
+        part.further(feed.method.scale),
+        None,
+        "it is too small to see what would hold at another scale",
+    )
+    if further is not None:
+        coarser = (f"{label}, degraded once more", further)
+        judge = _Validation(replace(part, lr=part.signal), feed.method.scale, feed.method.needs_guide, footprint)
+        before, trial = judge(network), copy.deepcopy(network)
+        as_model(trial).prepare_training([coarser], seed)
+        gain = round(judge(trial) - before, 2)
+        why = f"what can be learnt at one scale gains only {gain:.2f} dB at another"
+        if part.noise**2 > _NOISE_SHARE * 10 ** (-before / 10):
+            why = "its noise hides what could be learnt"
+        elif gain >= _CLEAR_DB:
+            as_model(network).prepare_training([(label, part.pair), coarser], seed)
+            why = ""
+    if why:
+        say(f"{label}: {feed.method.name} learns nothing of it and stays as it was, as {why}")
+    else:
+        say(f"{label}: {feed.method.name} has learnt it in closed form, without steps")
+    return {"steps": 0, "seconds": round(time.perf_counter() - started, 1), "other_scale_db": gain}
 
 
 def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> TrainingSamples:
@@ -260,7 +299,7 @@ def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) 
         raise HsisrError(
             f"{feed.lr.label}: no {side * scale} x {side * scale} pixels without a hole to learn from; crop the scene"
         )
-    kinds = {"lr": part.low_lr, "guide": part.low_guide, "hr": part.lr}
+    kinds = {"lr": part.low_lr, "guide": part.low_guide, "hr": part.signal}
     images = {kind: image for kind, image in kinds.items() if image is not None}
     patch_files.cut(path, feed.lr.label, images, places, side, scale)
     return patch_files.PatchFile(path, seed, training.augment)
@@ -398,7 +437,8 @@ def _methods(feed: Feed, footprint: Callable[[str], Footprint | None]) -> dict[s
     """Reduced and full: the adapted model, and the methods to compare with. footprint: for either kind."""
     methods = {feed.method.name: feed.method, "bicubic": open_method("bicubic", feed.method.scale, 0)}
     if feed.guide is not None and feed.method.needs_guide:
-        methods["gsa"] = open_method("gsa", feed.method.scale, feed.guide_channels)
+        for name in ("gsa", "prior"):
+            methods[name] = open_method(name, feed.method.scale, feed.guide_channels)
     return {
         kind: {name: partial(_apply, method, footprint(kind)) for name, method in methods.items()}
         for kind in ("reduced", "full")

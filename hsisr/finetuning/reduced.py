@@ -3,14 +3,21 @@
 Wald's protocol: LR image and guide are both degraded by the scale. A model learns to restore the LR image from them,
 and is then applied to the LR image itself. Parts for training, validation and test are cut before they are degraded,
 so no pixel of one part is visible in another.
+
+The mean over a footprint has far less noise than the LR image, and what is left of it is the reference's own noise. A
+model that learns from such images learns to sharpen noise. So the degraded image gets new noise, as strong as that of
+the LR image.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 import numpy as np
 
 from hsisr import degrade, metrics
+from hsisr.degrade import Pair
+from hsisr.degrade.estimation import noise_level, spectral_subspace
 from hsisr.degrade.sensor import whole_lr_pixels
 from hsisr.errors import HsisrError, option
 from hsisr.inference.feed import Feed
@@ -19,6 +26,8 @@ from hsisr.models.windows import hr_spans
 
 #: Most samples of the LR image in memory. Of a larger scene, only the middle is used.
 _MOST_SAMPLES = 2**27
+#: Least side, in LR pixels, of a part that is degraded once more.
+_LEAST_FURTHER_PX = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +35,8 @@ class Part:
     """A part of a scene at both resolutions, in the model's values (divided by their peaks).
 
     lr: (B, h, w). guide: (G, s h, s w) or None. mask: (h, w), guide_mask: (s h, s w), valid pixels.
-    low_lr, low_guide: lr and guide, degraded once more: (B, h / s, w / s), (G, h, w).
+    low_lr, low_guide: lr and guide, degraded once more: (B, h / s, w / s), (G, h, w). noise: standard deviation of the
+    noise of `lr`, which `low_lr` has too.
     """
 
     lr: np.ndarray
@@ -35,6 +45,41 @@ class Part:
     guide_mask: np.ndarray
     low_lr: np.ndarray
     low_guide: np.ndarray | None
+    noise: float
+
+    @cached_property
+    def signal(self) -> np.ndarray:
+        """`lr` without the noise that lies outside the subspace of its spectra."""
+        if not self.noise:
+            return self.lr
+        space = spectral_subspace(self.lr[:, self.mask])
+        signal = space.spectra(space.coefficients(self.lr.reshape(len(self.lr), -1)))
+        return signal.reshape(self.lr.shape).astype(np.float32)
+
+    @property
+    def pair(self) -> Pair:
+        """What a model learns from: the degraded images, with the signal as HR image."""
+        return Pair(self.low_lr, self.low_guide, self.signal, self.score_mask)
+
+    def further(self, scale: int) -> Pair | None:
+        """As `pair`, of images that are degraded by the scale once more, or by 2 if the part is too small for that.
+
+        It shows whether what is learnt at one scale holds at another. None if the part is too small for 2 as well, or
+        no pixel would be valid.
+        """
+        for step in (scale, 2):
+            rows, columns = (size // (step * scale) * scale for size in self.lr.shape[1:])
+            mask = whole_lr_pixels(self.mask[: rows * step, : columns * step], step)
+            if min(rows, columns) < scale * _LEAST_FURTHER_PX or not mask.any():
+                continue
+            hr, guide = (
+                None if image is None else _degraded(image[:, : rows * step, : columns * step], step)
+                for image in (self.signal, self.low_guide)
+            )
+            assert hr is not None
+            low = _with_noise(_degraded(hr, scale), self.noise, len(self.lr))
+            return Pair(low, guide, hr, None if mask.all() else mask)
+        return None
 
     @property
     def score_mask(self) -> np.ndarray | None:
@@ -61,10 +106,15 @@ def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, P
         raise HsisrError(_too_small(feed, list(shares), least_lr_px * scale))
     lengths = _lengths((stop - start) // scale, list(shares.values()), least_lr_px)
     edges = [start + scale * edge for edge in accumulate(lengths, initial=0)]
-    found = {}
-    for name, span in zip(shares, pairwise(edges), strict=True):
+    found: dict[str, Part] = {}
+    for number, (name, span) in enumerate(zip(shares, pairwise(edges), strict=True)):
         place = (span, columns) if along_rows else (rows, span)
-        found[name] = _part(feed, name, *place)
+        lr, guide, mask, guide_mask = _cut(feed, name, *place)
+        # all parts have the noise of the first, as a small one cannot tell it
+        noise = next(iter(found.values())).noise if found else noise_level(lr[:, mask])
+        low = _with_noise(_degraded(lr, scale), noise, number)
+        low_guide = None if guide is None else _degraded(guide, scale)
+        found[name] = Part(lr, guide, mask, guide_mask, low, low_guide, noise)
     return found
 
 
@@ -103,7 +153,10 @@ def _lengths(total: int, shares: list[float], least: int) -> list[int]:
     return lengths
 
 
-def _part(feed: Feed, name: str, rows: tuple[int, int], columns: tuple[int, int]) -> Part:
+def _cut(
+    feed: Feed, name: str, rows: tuple[int, int], columns: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, np.ndarray]:
+    """LR image and guide of a part, and their masks."""
     scale = feed.method.scale
     lr, mask = feed.lr.window(rows, columns)
     sharp_place = hr_spans(rows, columns, scale)
@@ -117,10 +170,19 @@ def _part(feed: Feed, name: str, rows: tuple[int, int], columns: tuple[int, int]
         raise HsisrError(
             f"{feed.lr.label}: the part for {name}, rows {rows}, columns {columns}, has no valid pixel; crop the scene"
         )
-    lr = fill_invalid(lr, mask) / np.float32(feed.peak)
-    low = degrade.degrade(lr, "wald", scale, noise=0)
-    low_guide = None if guide is None else degrade.degrade(guide, "wald", scale, noise=0)
-    return Part(lr, guide, mask, guide_mask, low, low_guide)
+    return fill_invalid(lr, mask) / np.float32(feed.peak), guide, mask, guide_mask
+
+
+def _degraded(image: np.ndarray, scale: int) -> np.ndarray:
+    return degrade.degrade(image, "wald", scale, noise=0)
+
+
+def _with_noise(image: np.ndarray, noise: float, seed: int) -> np.ndarray:
+    if not noise:
+        return image
+    alive = np.ptp(image, axis=(1, 2)) > 0
+    added = np.random.default_rng(seed).normal(0, noise, image.shape) * alive[:, None, None]
+    return (image + added).astype(np.float32)
 
 
 def _middle(feed: Feed) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -54,6 +54,8 @@ class Model:
     alpha_weight: float = 0
     #: Whether a network super-resolves well with the weights that it starts from.
     useful_untrained: bool = False
+    #: Whether one scene teaches a network no more than `prepare_training` learns of it; then `finetune` takes no steps.
+    adapts_at_once: bool = False
     #: Maps of `width` float32 channels, and images of all bands, of the output's size, that a network holds at once;
     #: measured (`studies/memory.py`), rounded up.
     maps_in_memory: float = 20

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from hsisr import degrade
 from hsisr.datasets import read_scene
 from hsisr.datasets.writers import export
+from hsisr.degrade.estimation import noise_level
 from hsisr.errors import HsisrError
 from hsisr.files import file_hash
 from hsisr.finetuning import adaptation
@@ -23,7 +24,9 @@ from hsisr.inference.guide import fit
 from hsisr.inference.images import Source
 from hsisr.models import registry
 from hsisr.models.apply import open_method
+from hsisr.models.hybrid import Hybrid
 from hsisr.models.model_files import save_model
+from hsisr.scene import Scene
 from hsisr.training import engine, fitting, state
 from hsisr.training.stopping import Interrupted
 from tests.unit import own_scene
@@ -47,7 +50,8 @@ def test_parts_are_cut_before_they_are_degraded(tmp_path):
     assert [part.lr.shape[1] for part in found.values()] == [32, 16, 16]
     np.testing.assert_allclose(np.concatenate([part.lr for part in found.values()], axis=1), whole, atol=1e-6)
     test = found["test"]
-    np.testing.assert_allclose(test.low_lr, degrade.degrade(whole[:, 48:], "wald", SCALE, noise=0), atol=1e-6)
+    assert test.noise < 1e-4
+    np.testing.assert_allclose(test.low_lr, degrade.degrade(whole[:, 48:], "wald", SCALE, noise=0), atol=5 * test.noise)
     changed = read_scene(lr).load()
     changed.stored[:, 48:] = 9000  # what lies in one part leaves the others as they are
     export(changed, tmp_path / "changed.tif")
@@ -78,7 +82,7 @@ def test_the_folder_it_writes_is_a_model_for_that_scene(tmp_path, capsys):
     lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
     summary = finetune(lr, guide, "mulsr-xs", tmp_path / "run", steps=6, options=CPU)
     assert summary == json.loads((tmp_path / "run" / "finetune.json").read_text())
-    assert set(summary["reduced"]) == {"mulsr-xs", "bicubic", "gsa"}
+    assert set(summary["reduced"]) == {"mulsr-xs", "bicubic", "gsa", "prior"}
     assert summary["full"]["mulsr-xs"]["consistency_guide"] > 0
     said = read_metadata(tmp_path / "run")
     assert said["wavelengths_nm"] == list(own_scene.WAVELENGTHS_NM) and said["peak"] == 1 and said["scale"] == SCALE
@@ -97,13 +101,42 @@ def test_the_folder_it_writes_is_a_model_for_that_scene(tmp_path, capsys):
     assert read_metadata(tmp_path / "more")["adapted_to_sha256"] == sorted([file_hash(lr), "ab"])
 
 
-def test_a_network_that_prepares_its_own_samples_is_adapted_too(tmp_path):
+def test_a_network_that_prepares_its_own_samples_is_adapted_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(Hybrid, "adapts_at_once", False)
     lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
     summary = finetune(lr, guide, "hybrid", tmp_path / "run", steps=2, options=CPU)
     assert summary["reduced"]["hybrid"]["psnr"] > summary["reduced"]["bicubic"]["psnr"]
     assert finetune(lr, guide, tmp_path / "run", tmp_path / "more", steps=1, hold_out=0, options=CPU)["steps"] == 1
     out = super_resolve_file(lr, guide, tmp_path / "run", tmp_path / "sr.tif", CPU)
     assert read_scene(out).shape == (4, 96 * SCALE, 48 * SCALE)
+
+
+def test_the_degraded_image_is_as_noisy_as_the_image_itself(tmp_path):
+    smooth = np.random.default_rng(0).random((2, 8, 8), np.float32).repeat(8, axis=1).repeat(8, axis=2)
+    mixed = np.tensordot(np.random.default_rng(1).random((20, 2)).astype(np.float32), smooth, 1) / 4
+    noise = np.random.default_rng(2).normal(0, 0.02, mixed.shape).astype(np.float32)
+    export(Scene(mixed + noise, "lr"), tmp_path / "lr.tif")
+    export(Scene(np.ones((3, 64 * SCALE, 64 * SCALE), np.float32), "guide"), tmp_path / "guide.tif")
+    part = parts(feed_of(tmp_path / "lr.tif", tmp_path / "guide.tif"), {"training": 1.0}, 4)["training"]
+    assert noise_level(part.low_lr.reshape(20, -1)) == pytest.approx(noise_level(part.lr.reshape(20, -1)), rel=0.15)
+    assert np.std(part.signal - mixed) < 0.6 * np.std(noise)  # what lies outside the spectra's subspace is gone
+    further = part.further(SCALE)
+    assert (further.lr.shape, further.hr.shape) == ((20, 4, 4), (20, 4 * SCALE, 4 * SCALE))
+    assert replace(part, lr=part.lr[:, :16], mask=part.mask[:16]).further(SCALE) is None
+
+
+def test_hybrid_learns_a_scene_only_if_that_helps_at_another_scale(tmp_path, capsys):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
+    summary = finetune(lr, guide, "hybrid", tmp_path / "run", minutes=60, options=CPU)
+    assert (summary["steps"], summary["seconds"] < 60, summary["other_scale_db"] > 0.3) == (0, True, True)
+    assert load_model(tmp_path / "run").filters.any() and not load_model(tmp_path / "run").last.weight.any()
+    assert "has learnt it in closed form, without steps" in capsys.readouterr().err
+    scene = read_scene(lr).load()
+    noise = np.random.default_rng(0).normal(0, 500, scene.shape)
+    export(replace(scene, stored=(scene.stored + noise).clip(0, 65535).astype(np.uint16)), tmp_path / "noisy.tif")
+    summary = finetune(tmp_path / "noisy.tif", guide, "hybrid", tmp_path / "noise", options=CPU)
+    assert "learns nothing of it and stays as it was, as its noise hides" in capsys.readouterr().err
+    assert summary["reduced"]["hybrid"] == summary["reduced"]["prior"]
 
 
 class Clock:

@@ -87,6 +87,7 @@ class Hybrid(Network):
     works_anywhere = True
     tells_errors = True
     useful_untrained = True
+    adapts_at_once = True
     bands: int
     width: int
     #: Of `maps_in_memory`: the network's, and what filters see of a guide's channel.
