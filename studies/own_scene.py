@@ -7,8 +7,8 @@
 enmap: EnMAP tiles over Potsdam, as one GeoTIFF mosaic with holes, degraded by 2 (Wald's protocol). Its guide is four
 Sentinel-2 bands simulated from it. worldview2: multispectral and panchromatic image, ratio 4. paris: Hyperion and ALI's
 panchromatic band, ratio 3. MulSR cannot do ratio 3, so the guide is resampled (--align) to ratio 4.
-Prints the table of `hsisr finetune` (docs/your-own-scene.md explains it), rasterio's facts on the result, and for enmap
-the scores against the undegraded mosaic over the held-out rows.
+Prints the table of `hsisr finetune` (docs/learning-from-a-scene.md explains it), rasterio's facts on the result, and
+for enmap the scores against the undegraded mosaic over the held-out rows.
 """
 
 import argparse

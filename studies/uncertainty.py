@@ -1,4 +1,4 @@
-"""How often the intervals of `--uncertainty` hold what they promise, and how wide they are (docs/your-own-scene.md).
+"""How often the intervals of `--uncertainty` hold what they promise, and how wide they are (docs/how-good.md).
 
     python studies/uncertainty.py cave --data <folder with complete_ms_data> [--scenes ...] [--protocols mulsr wald]
     python studies/uncertainty.py enmap --data <folder with enmap_potsdam> --work WORK

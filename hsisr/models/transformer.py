@@ -2,7 +2,7 @@
 
 It follows window-attention fusion networks such as PSRT (Deng et al., PSRT: Pyramid shuffle-and-reshuffle transformer
 for multispectral and hyperspectral image fusion, IEEE TGRS 2023), with the shifted windows and the relative position
-bias of Swin (Liu et al., ICCV 2021). This is a new program; docs/models.md lists the differences.
+bias of Swin (Liu et al., ICCV 2021). This is a new program; docs/networks.md lists the differences.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """TwoStream: one encoder for the image, one for the guide, fused and decoded; a learned baseline after ResTFNet.
 
 The idea comes from: Liu, Liu, Wang, Remote sensing image fusion based on two-stream fusion network, Information Fusion
-55, 2020. This is a new program; docs/models.md lists the differences.
+55, 2020. This is a new program; docs/networks.md lists the differences.
 """
 
 import torch

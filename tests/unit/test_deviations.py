@@ -1,4 +1,4 @@
-"""The table of deviations from the papers (docs/models.md): a test holds every row, and the literal forms exist."""
+"""The table of deviations from the papers (docs/networks.md): a test holds every row, and the literal forms exist."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ PRESETS = ROOT / "workflow/presets"
 
 def rows() -> list[list[str]]:
     """The cells of every row of the table that says something."""
-    page = (ROOT / "docs/models.md").read_text()
+    page = (ROOT / "docs/networks.md").read_text()
     section = page[page.index("## Deviations from the papers") :]
     lines = [line for line in section.splitlines() if line.startswith("|")][2:]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]

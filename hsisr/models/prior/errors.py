@@ -1,6 +1,6 @@
 """How far an image that the prior makes, or a network makes of it, may be off: a standard deviation of every sample.
 
-docs/your-own-scene.md tells how well that works. In short: an error is large where the regression is not
+docs/how-good.md tells how well that works. In short: an error is large where the regression is not
 sure of itself, where it left much at the LR pixels around, where the guide has added much detail, and where the image
 is bright. Images with known errors taught how much each counts. Two things come from the scene itself. What the
 regression left of each band in the LR image says how the bands differ. A test one scale down, where the LR image is the

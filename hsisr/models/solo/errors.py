@@ -2,7 +2,7 @@
 
 An error is large where the network has added much detail, where the image changes much, and where it is bright. Images
 with known errors taught how much each counts. A test one scale down, where the LR image is the reference, says whether
-the errors of this scene are larger or smaller. docs/your-own-scene.md tells how well that works.
+the errors of this scene are larger or smaller. docs/how-good.md tells how well that works.
 """
 
 from collections.abc import Callable, Iterator
