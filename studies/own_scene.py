@@ -106,7 +106,7 @@ def _against_truth(folder: Path, lr: Path, guide: Path, options: Options) -> Non
     rows = slice(truth.shape[1] - int(HOLD_OUT * truth.shape[1]), truth.shape[1])
     reference, mask = truth.cube[good][:, rows], truth.mask[rows]
     print("held-out rows against the undegraded mosaic")
-    for model in (folder / "run", "bicubic", "gsa"):
+    for model in (folder / "run", "bicubic", "gsa", "prior"):
         out = super_resolve_file(lr, guide, model, folder / f"{Path(model).name}.tif", replace(options, scale=2))
         result = read_scene(out)
         seen = mask if result.mask is None else mask & result.mask[rows]

@@ -150,6 +150,7 @@ def finetune(
         }
         if hold_out:
             summary |= compare(cut["test"], cut["training"], feed.method.scale, _methods(feed, footprint))
+            _say_if_beaten(feed, summary["reduced"])
         write_json(out / "finetune.json", summary)
         state.remove(out)
     return summary
@@ -254,11 +255,8 @@ def _adapt_at_once(feed: Feed, part: Part, footprint: Footprint | None, seed: in
     Otherwise it stays as it was. Returns what the summary says of it.
     """
     started, label, network = time.perf_counter(), feed.lr.label, feed.method.model
-    further, gain, why = (
-        part.further(feed.method.scale),
-        None,
-        "it is too small to see what would hold at another scale",
-    )
+    gain, why = None, "it is too small to see what would hold at another scale"
+    further = part.further(feed.method.scale)
     if further is not None:
         coarser = (f"{label}, degraded once more", further)
         judge = _Validation(replace(part, lr=part.signal), feed.method.scale, feed.method.needs_guide, footprint)
@@ -270,7 +268,7 @@ def _adapt_at_once(feed: Feed, part: Part, footprint: Footprint | None, seed: in
             why = "its noise hides what could be learnt"
         elif gain >= _CLEAR_DB:
             as_model(network).prepare_training([(label, part.pair), coarser], seed)
-            why = ""
+            why = "what it learns at either scale does not help at the other" if judge(network) == before else ""
     if why:
         say(f"{label}: {feed.method.name} learns nothing of it and stays as it was, as {why}")
     else:
@@ -416,6 +414,17 @@ def _keep_best(feed: Feed, validate: _Validation, starts: dict[str, dict[str, An
             "part that selects; that is kept"
         )
     return psnr
+
+
+def _say_if_beaten(feed: Feed, scores: Mapping[str, Mapping[str, float]]) -> None:
+    """Name the method that is better on the held-out part without any training, if there is one."""
+    best = max(scores, key=lambda name: scores[name]["psnr"])
+    gap = scores[best]["psnr"] - scores[feed.method.name]["psnr"]
+    if gap > 0:
+        say(
+            f"{feed.lr.label}: on the held-out part {best} is better than {feed.method.name} by {gap:.2f} dB, and "
+            f"needs no training: `hsisr predict --model {best}`"
+        )
 
 
 def _footprint(feed: Feed, training: Part, kind: str) -> Footprint | None:
