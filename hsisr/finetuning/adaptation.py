@@ -267,8 +267,11 @@ def _adapt_at_once(feed: Feed, part: Part, footprint: Footprint | None, seed: in
         if part.noise**2 > _NOISE_SHARE * 10 ** (-before / 10):
             why = "its noise hides what could be learnt"
         elif gain >= _CLEAR_DB:
-            as_model(network).prepare_training([(label, part.pair), coarser], seed)
-            why = "what it learns at either scale does not help at the other" if judge(network) == before else ""
+            as_model(trial := copy.deepcopy(network)).prepare_training([(label, part.pair), coarser], seed)
+            why = "what it learns at either scale does not help at the other"
+            if round(judge(trial) - before, 2) > 0:
+                network.load_state_dict(trial.state_dict())
+                why = ""
     if why:
         say(f"{label}: {feed.method.name} learns nothing of it and stays as it was, as {why}")
     else:

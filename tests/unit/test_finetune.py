@@ -88,7 +88,7 @@ def test_the_folder_it_writes_is_a_model_for_that_scene(tmp_path, capsys):
     assert said["wavelengths_nm"] == list(own_scene.WAVELENGTHS_NM) and said["peak"] == 1 and said["scale"] == SCALE
     assert (said["band_numbers"], said["guide_band_numbers"]) == ([0, 1, 2, 3], [0, 1, 2])
     assert "held-out part, reduced resolution" in table(summary)
-    capsys.readouterr()
+    assert "on the held-out part gsa is better than mulsr-xs by" in capsys.readouterr().err
     out = super_resolve_file(lr, guide, tmp_path / "run", tmp_path / "sr.tif", CPU)
     assert "warning" not in capsys.readouterr().err
     assert read_scene(out).shape == (4, 96 * SCALE, 48 * SCALE)
@@ -128,7 +128,7 @@ def test_the_degraded_image_is_as_noisy_as_the_image_itself(tmp_path):
 def test_hybrid_learns_a_scene_only_if_that_helps_at_another_scale(tmp_path, capsys):
     lr, guide, _ = own_scene.write_pair(tmp_path, 96, 48)
     summary = finetune(lr, guide, "hybrid", tmp_path / "run", minutes=60, options=CPU)
-    assert (summary["steps"], summary["seconds"] < 60, summary["other_scale_db"] > 0.3) == (0, True, True)
+    assert summary["steps"] == 0 and summary["other_scale_db"] > 0.3
     assert load_model(tmp_path / "run").filters.any() and not load_model(tmp_path / "run").last.weight.any()
     assert "has learnt it in closed form, without steps" in capsys.readouterr().err
     scene = read_scene(lr).load()
