@@ -18,6 +18,7 @@ import numpy as np
 
 from hsisr import temporary
 from hsisr.config import Training
+from hsisr.degrade import Pair
 from hsisr.degrade.estimation import estimate_footprint
 from hsisr.degrade.sensor import Footprint, sensor_in
 from hsisr.devices import choose_device
@@ -258,25 +259,32 @@ def _adapt_at_once(feed: Feed, part: Part, footprint: Footprint | None, seed: in
     gain, why = None, "it is too small to see what would hold at another scale"
     further = part.further(feed.method.scale)
     if further is not None:
-        coarser = (f"{label}, degraded once more", further)
         judge = _Validation(replace(part, lr=part.signal), feed.method.scale, feed.method.needs_guide, footprint)
-        before, trial = judge(network), copy.deepcopy(network)
-        as_model(trial).prepare_training([coarser], seed)
-        gain = round(judge(trial) - before, 2)
+        before, coarser = judge(network), (f"{label}, degraded once more", further)
+        gain = round(judge(_taught(network, [coarser], seed)) - before, 2)
         why = f"what can be learnt at one scale gains only {gain:.2f} dB at another"
         if part.noise**2 > _NOISE_SHARE * 10 ** (-before / 10):
             why = "its noise hides what could be learnt"
         elif gain >= _CLEAR_DB:
-            as_model(trial := copy.deepcopy(network)).prepare_training([(label, part.pair), coarser], seed)
+            taught = _taught(network, [(label, part.pair), coarser], seed)
             why = "what it learns at either scale does not help at the other"
-            if round(judge(trial) - before, 2) > 0:
-                network.load_state_dict(trial.state_dict())
+            if round(judge(taught) - before, 2) > 0:
+                network.load_state_dict(taught.state_dict())
                 why = ""
     if why:
         say(f"{label}: {feed.method.name} learns nothing of it and stays as it was, as {why}")
     else:
         say(f"{label}: {feed.method.name} has learnt it in closed form, without steps")
     return {"steps": 0, "seconds": round(time.perf_counter() - started, 1), "other_scale_db": gain}
+
+
+def _taught(network: Any, pairs: list[tuple[str, Pair]], seed: int) -> Any:
+    """A copy of a network that has learnt from pairs in closed form."""
+    taught = copy.deepcopy(network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # an image too small to measure its PSF has Wald's, which is then a good guess
+        as_model(taught).prepare_training(pairs, seed)
+    return taught
 
 
 def _patches(feed: Feed, part: Part, path: Path, training: Training, seed: int) -> TrainingSamples:
