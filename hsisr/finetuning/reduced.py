@@ -6,7 +6,7 @@ so no pixel of one part is visible in another.
 
 The mean over a footprint has far less noise than the LR image, and what is left of it is the reference's own noise. A
 model that learns from such images learns to sharpen noise. So the degraded image gets new noise, as strong as that of
-the LR image.
+the LR image, if its spectra tell it.
 """
 
 from dataclasses import dataclass
@@ -28,6 +28,9 @@ from hsisr.models.windows import hr_spans
 _MOST_SAMPLES = 2**27
 #: Least side, in LR pixels, of a part that is degraded once more.
 _LEAST_FURTHER_PX = 4
+#: Fewest bands whose spectra tell noise from signal, and power of the weaker components of spectra, the strongest of
+#: them over a weak one, up to which they are white noise: signal falls off faster.
+_TELLING_BANDS, _WHITE = 16, 2.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,7 @@ class Part:
 
     lr: (B, h, w). guide: (G, s h, s w) or None. mask: (h, w), guide_mask: (s h, s w), valid pixels.
     low_lr, low_guide: lr and guide, degraded once more: (B, h / s, w / s), (G, h, w). noise: standard deviation of the
-    noise of `lr`, which `low_lr` has too.
+    noise of `lr`, which `low_lr` has too; 0 if it is not known.
     """
 
     lr: np.ndarray
@@ -111,7 +114,7 @@ def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, P
         place = (span, columns) if along_rows else (rows, span)
         lr, guide, mask, guide_mask = _cut(feed, name, *place)
         # all parts have the noise of the first, as a small one cannot tell it
-        noise = next(iter(found.values())).noise if found else noise_level(lr[:, mask])
+        noise = next(iter(found.values())).noise if found else _white_noise(lr[:, mask])
         low = _with_noise(_degraded(lr, scale), noise, number)
         low_guide = None if guide is None else _degraded(guide, scale)
         found[name] = Part(lr, guide, mask, guide_mask, low, low_guide, noise)
@@ -171,6 +174,14 @@ def _cut(
             f"{feed.lr.label}: the part for {name}, rows {rows}, columns {columns}, has no valid pixel; crop the scene"
         )
     return fill_invalid(lr, mask) / np.float32(feed.peak), guide, mask, guide_mask
+
+
+def _white_noise(spectra: np.ndarray) -> float:
+    """Standard deviation of the noise of spectra (B, n); 0 where it cannot be told from signal, or is not white."""
+    if len(spectra) < _TELLING_BANDS or spectra.shape[1] < 2:
+        return 0.0
+    weaker = np.linalg.eigvalsh(np.cov(spectra))[: len(spectra) // 2]
+    return noise_level(spectra) if weaker[-1] <= _WHITE * weaker[len(weaker) // 4] else 0.0
 
 
 def _degraded(image: np.ndarray, scale: int) -> np.ndarray:

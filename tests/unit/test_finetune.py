@@ -120,6 +120,8 @@ def test_the_degraded_image_is_as_noisy_as_the_image_itself(tmp_path):
     part = parts(feed_of(tmp_path / "lr.tif", tmp_path / "guide.tif"), {"training": 1.0}, 4)["training"]
     assert noise_level(part.low_lr.reshape(20, -1)) == pytest.approx(noise_level(part.lr.reshape(20, -1)), rel=0.15)
     assert np.std(part.signal - mixed) < 0.6 * np.std(noise)  # what lies outside the spectra's subspace is gone
+    few = Feed(open_method("gsa", SCALE, 3), Source.of(Scene(part.lr[:8], "few"), "few"), None)
+    assert parts(few, {"training": 1.0}, 4)["training"].noise == 0  # signal and noise look alike in few bands
     further = part.further(SCALE)
     assert (further.lr.shape, further.hr.shape) == ((20, 4, 4), (20, 4 * SCALE, 4 * SCALE))
     assert replace(part, lr=part.lr[:, :16], mask=part.mask[:16]).further(SCALE) is None
@@ -131,9 +133,9 @@ def test_hybrid_learns_a_scene_only_if_that_helps_at_another_scale(tmp_path, cap
     assert summary["steps"] == 0 and summary["other_scale_db"] > 0.3
     assert load_model(tmp_path / "run").filters.any() and not load_model(tmp_path / "run").last.weight.any()
     assert "has learnt it in closed form, without steps" in capsys.readouterr().err
-    scene = read_scene(lr).load()
-    noise = np.random.default_rng(0).normal(0, 500, scene.shape)
-    export(replace(scene, stored=(scene.stored + noise).clip(0, 65535).astype(np.uint16)), tmp_path / "noisy.tif")
+    mixed = np.tensordot(np.random.default_rng(1).dirichlet(np.ones(4), 20), read_scene(lr).cube, 1)
+    noise = np.random.default_rng(0).normal(0, 0.05, mixed.shape)
+    export(Scene((mixed + noise).astype(np.float32), "noisy"), tmp_path / "noisy.tif")
     summary = finetune(tmp_path / "noisy.tif", guide, "hybrid", tmp_path / "noise", options=CPU)
     assert "learns nothing of it and stays as it was, as its noise hides" in capsys.readouterr().err
     assert summary["reduced"]["hybrid"] == summary["reduced"]["prior"]
