@@ -208,7 +208,7 @@ def scale_between(lr: Source, guide: Source, align: bool = False) -> int:
                 f"{guide.label}: lies in {_crs_name(sharp)}, {lr.label} in {_crs_name(low)}, where their pixels "
                 "cannot be compared; give --scale, to which --align resamples the guide"
             )
-        _check_crs(lr, guide)
+        _check_crs(lr, guide, f", to the scale of {option('scale')}")
         ratios = _ratios(relation(low, sharp))
     else:
         ratios = sharp.shape[1] / low.shape[1], sharp.shape[2] / low.shape[2]
@@ -277,11 +277,12 @@ def _fit_by_georeference(lr: Source, guide: Source, scale: int, ground: tuple[in
     return found
 
 
-def _check_crs(lr: Source, guide: Source) -> None:
+def _check_crs(lr: Source, guide: Source, needed: str = "") -> None:
+    """Raise HsisrError if two images lie in different CRS. needed: what else --align needs, for the message."""
     if not same_crs(lr.scene, guide.scene):
         raise HsisrError(
             f"{guide.label}: lies in {_crs_name(guide.scene)}, {lr.label} in {_crs_name(lr.scene)}; "
-            f"{option('align', True)} reprojects the guide"
+            f"{option('align', True)} reprojects the guide{needed}"
         )
 
 

@@ -246,6 +246,21 @@ class TestMasks:
         assert np.array_equal(read_scene(tmp_path / "a.tif").stored[...], pixels)
         assert "marked as alpha but holds an image" in capsys.readouterr().err
 
+    @pytest.mark.parametrize("opaque", [False, True])
+    def test_a_mask_counts_beside_a_band_that_is_marked_as_alpha(self, tmp_path, opaque):
+        """GDAL marks the fourth band of any 8-bit image. opaque: whether it is a true alpha band."""
+        pixels, valid = CUBE[:4].astype(np.uint8), np.ones((9, 7), bool)
+        if opaque:
+            pixels[3] = 255
+            pixels[3, :2, :3] = 0
+        valid[5:7, 4] = False
+        write_tiff(tmp_path / "a.tif", pixels, photometric="RGB", alpha="YES")
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(tmp_path / "a.tif", "r+") as image:
+            image.write_mask(valid)
+        scene = read_scene(tmp_path / "a.tif")
+        assert np.array_equal(scene.stored[...], pixels[:3] if opaque else pixels)
+        assert np.array_equal(scene.mask, valid & (pixels[3] > 0) if opaque else valid)
+
     def test_single_samples_are_missing_and_not_their_pixels(self, tmp_path):
         cube = CUBE.astype(np.int16)
         cube[2, 4] = -1

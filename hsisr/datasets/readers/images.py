@@ -95,7 +95,7 @@ def decode(path: Path) -> np.ndarray:
 
 
 def valid_pixels(path: Path, image: Any) -> tuple[np.ndarray | None, int | None]:
-    """Valid pixels (H, W) of an open rasterio image by its mask or alpha band, None if all are; and the alpha band.
+    """Valid pixels (H, W) of an open rasterio image by its mask and alpha band, None if all are; and the alpha band.
 
     GDAL marks the fourth band of any 8-bit image as alpha. A marked band with more than a few partly transparent
     values is therefore no mask: it counts as a normal band, and a line tells the user. ENVI files have no marks: there,
@@ -107,23 +107,24 @@ def valid_pixels(path: Path, image: Any) -> tuple[np.ndarray | None, int | None]
     named = [image.count] if str(image.descriptions[-1]).strip().lower() in _ALPHA_NAMES else []
     alpha = None
     flags = image.mask_flag_enums[0]
+    planes = []
     if (marked or named) and image.count > 1:
         certain = image.driver == "PNG"
         alpha = next((band for band in [*named, *marked] if certain or is_opacity(image.read(band))), None)
-        if alpha is None:
-            if marked:
-                notice(f"{path}: its band {marked[0]} is marked as alpha but holds an image; it is taken as a band")
-            return None, None
-        valid = image.read(alpha) > 0
+        if alpha is not None:
+            planes.append(image.read(alpha) > 0)
+        elif marked:
+            notice(f"{path}: its band {marked[0]} is marked as alpha but holds an image; it is taken as a band")
     elif image.count == 1 and image.colorinterp[0] == ColorInterp.palette:
         opacity = np.array([image.colormap(1).get(index, (0, 0, 0, 255))[3] for index in range(256)])
-        valid = opacity[image.read(1)] > 0
+        planes.append(opacity[image.read(1)] > 0)
     elif image.driver == "PNG" and MaskFlags.nodata in flags:
-        valid = image.dataset_mask() > 0
-    elif MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
-        valid = image.read_masks(1) > 0
-    else:
+        planes.append(image.dataset_mask() > 0)
+    if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:  # a mask of its own, which counts too
+        planes.append(image.read_masks(1) > 0)
+    if not planes:
         return None, None
+    valid = np.logical_and.reduce(planes)
     if not valid.any():
         raise HsisrError(f"{path}: its mask says that every pixel is transparent; there is nothing to read")
     return (None if valid.all() else valid), alpha
