@@ -35,6 +35,7 @@ from tests.unit.own_scene import SCALE
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CPU = Options(device="cpu")
+halfway = adaptation._halfway
 SHARES = {"training": 0.5, "validation": 0.25, "test": 0.25}
 
 
@@ -271,6 +272,18 @@ def test_training_that_does_harm_is_undone(tmp_path, monkeypatch, capsys):
     assert "mulsr-xs is better as it was" in capsys.readouterr().err
     before, after = (load_file(tmp_path / run / "model.safetensors") for run in ("run", "more"))
     assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def test_an_adapted_network_lies_halfway_between_start_and_training(tmp_path, monkeypatch):
+    lr, guide, _ = own_scene.write_pair(tmp_path, 96, 32)
+    finetune(lr, guide, "mulsr-xs", tmp_path / "run", steps=4, hold_out=0, options=CPU)
+    trained = {}
+    monkeypatch.setattr(adaptation, "_halfway", lambda start, after: trained.update(after) or halfway(start, after))
+    finetune(lr, guide, tmp_path / "run", tmp_path / "more", steps=4, hold_out=0, options=CPU)
+    before, after = (load_file(tmp_path / run / "model.safetensors") for run in ("run", "more"))
+    assert any(not torch.equal(trained[key], before[key]) for key in before)
+    for key, weights in after.items():
+        torch.testing.assert_close(weights, (before[key] + trained[key]) / 2)
 
 
 def test_the_same_seed_gives_the_same_model(tmp_path):
