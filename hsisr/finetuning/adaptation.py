@@ -80,7 +80,8 @@ def finetune(
 
     lr, guide, options: as for `super_resolve_file`. model: a run folder or model file to start from, or the name of a
     network, such as mulsr-xs, to start fresh. minutes: of training. steps: number of steps, instead of minutes.
-    A model that learns one scene in closed form, such as hybrid, takes no steps.
+    A model that learns one scene in closed form, such as hybrid, takes no steps. A trained network ends halfway between
+    its weights before and after the training.
     hold_out: part of the scene's longer side that training never sees and that gives the scores; 0 for none. seed: for
     fresh weights and for the order of patches. overwrite: whether to replace a finished run in `out`. A stopped run
     resumes.
