@@ -5,9 +5,8 @@
 Every piece comes from one of CAVE's training scenes (x2 to x4) or from Jasper Ridge, Samson, Indian Pines or EnMAP
 (x2), with a guide of 1 to 8 channels, a Gaussian PSF of 0.25 to 0.6 LR pixels and noise of 20 to 40 dB or none. The
 model adapts to the LR image and guide alone; its result and that of `prior` are then compared with the truth, all of
-it. Prints a line for each piece, and a table: share of the pieces where the model's image is not
-that of `prior`, mean, worst and best gain
-over `prior`, mean gain over bicubic, in dB.
+it. Prints a line for each piece, and a table: share of the pieces where the model's image is not that of `prior`, mean,
+worst and best gain over `prior`, mean gain over bicubic, in dB.
 <folder>: holds `cave`, `samson`, `jasper_ridge`, `enmap_potsdam`.
 """
 

@@ -80,7 +80,7 @@ class Part:
                 for image in (self.signal, self.low_guide)
             )
             assert hr is not None
-            low = _with_noise(_degraded(hr, scale), self.noise, len(self.lr))
+            low = _degraded(hr, scale, self.noise, len(self.lr))
             return Pair(low, guide, hr, None if mask.all() else mask)
         return None
 
@@ -115,7 +115,7 @@ def parts(feed: Feed, shares: dict[str, float], least_lr_px: int) -> dict[str, P
         lr, guide, mask, guide_mask = _cut(feed, name, *place)
         # all parts have the noise of the first, as a small one cannot tell it
         noise = next(iter(found.values())).noise if found else _white_noise(lr[:, mask])
-        low = _with_noise(_degraded(lr, scale), noise, number)
+        low = _degraded(lr, scale, noise, number)
         low_guide = None if guide is None else _degraded(guide, scale)
         found[name] = Part(lr, guide, mask, guide_mask, low, low_guide, noise)
     return found
@@ -184,16 +184,8 @@ def _white_noise(spectra: np.ndarray) -> float:
     return noise_level(spectra) if weaker[-1] <= _WHITE * weaker[len(weaker) // 4] else 0.0
 
 
-def _degraded(image: np.ndarray, scale: int) -> np.ndarray:
-    return degrade.degrade(image, "wald", scale, noise=0)
-
-
-def _with_noise(image: np.ndarray, noise: float, seed: int) -> np.ndarray:
-    if not noise:
-        return image
-    alive = np.ptp(image, axis=(1, 2)) > 0
-    added = np.random.default_rng(seed).normal(0, noise, image.shape) * alive[:, None, None]
-    return (image + added).astype(np.float32)
+def _degraded(image: np.ndarray, scale: int, noise: float = 0.0, seed: int = 0) -> np.ndarray:
+    return degrade.degrade(image, "wald", scale, noise, seed)
 
 
 def _middle(feed: Feed) -> tuple[tuple[int, int], tuple[int, int]]:
