@@ -104,7 +104,13 @@ ROWS = [
     predict("20-gcps-rpcs", "LR_gcps.tif", "GUIDE_big.tif"),
     predict("20-gcps-rpcs", "LR_rpcs.tif", "GUIDE.tif", error="says where it lies by rational polynomials"),
     predict("20-gcps-rpcs", "LR_rpcs.tif", "GUIDE.tif --read georeference=none"),
-    predict("21-crs-mix", "LR.tif", "G_latlon.tif", error="reprojects the guide, to the scale of --scale"),
+    predict(
+        "21-crs-mix",
+        "LR.tif",
+        "G_latlon.tif",
+        error="lies in EPSG:4326, LR.tif in EPSG:32633; --align (in Python align=True) reprojects the guide, to the "
+        "scale of --scale",
+    ),
     predict("21-crs-mix", "LR.tif", "G_latlon.tif --align", error="give --scale, to which --align resamples"),
     predict("21-crs-mix", "LR.tif", "G_utm32.tif --align --scale 4"),
     predict("21-crs-mix", "LR.tif", "G_wkt.tif"),
